@@ -1,0 +1,245 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    KIND_UNSPECIFIED: _ClassVar[Kind]
+    KIND_LSH: _ClassVar[Kind]
+    KIND_PAIR: _ClassVar[Kind]
+
+class Dtype(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DTYPE_UNSPECIFIED: _ClassVar[Dtype]
+    DTYPE_FLOAT32: _ClassVar[Dtype]
+    DTYPE_FLOAT16: _ClassVar[Dtype]
+KIND_UNSPECIFIED: Kind
+KIND_LSH: Kind
+KIND_PAIR: Kind
+DTYPE_UNSPECIFIED: Dtype
+DTYPE_FLOAT32: Dtype
+DTYPE_FLOAT16: Dtype
+
+class EmbeddingReady(_message.Message):
+    __slots__ = ("image_id", "kind", "model_version", "vector", "dtype", "event_time_ms", "source_uri")
+    IMAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    EVENT_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_URI_FIELD_NUMBER: _ClassVar[int]
+    image_id: str
+    kind: Kind
+    model_version: str
+    vector: bytes
+    dtype: Dtype
+    event_time_ms: int
+    source_uri: str
+    def __init__(self, image_id: _Optional[str] = ..., kind: _Optional[_Union[Kind, str]] = ..., model_version: _Optional[str] = ..., vector: _Optional[bytes] = ..., dtype: _Optional[_Union[Dtype, str]] = ..., event_time_ms: _Optional[int] = ..., source_uri: _Optional[str] = ...) -> None: ...
+
+class Candidate(_message.Message):
+    __slots__ = ("image_id", "overlap", "score", "head")
+    IMAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    OVERLAP_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    image_id: str
+    overlap: int
+    score: float
+    head: str
+    def __init__(self, image_id: _Optional[str] = ..., overlap: _Optional[int] = ..., score: _Optional[float] = ..., head: _Optional[str] = ...) -> None: ...
+
+class Decision(_message.Message):
+    __slots__ = ("event_id", "sequence", "image_id", "head", "score", "head_score", "candidates", "candidates_found", "bridges", "threshold", "head_threshold", "terms_version", "classifier_version", "event_time_ms", "decided_ms")
+    EVENT_ID_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    HEAD_SCORE_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATES_FOUND_FIELD_NUMBER: _ClassVar[int]
+    BRIDGES_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    HEAD_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    TERMS_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CLASSIFIER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    EVENT_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    DECIDED_MS_FIELD_NUMBER: _ClassVar[int]
+    event_id: str
+    sequence: int
+    image_id: str
+    head: str
+    score: float
+    head_score: float
+    candidates: _containers.RepeatedCompositeFieldContainer[Candidate]
+    candidates_found: int
+    bridges: _containers.RepeatedScalarFieldContainer[str]
+    threshold: float
+    head_threshold: float
+    terms_version: str
+    classifier_version: str
+    event_time_ms: int
+    decided_ms: int
+    def __init__(self, event_id: _Optional[str] = ..., sequence: _Optional[int] = ..., image_id: _Optional[str] = ..., head: _Optional[str] = ..., score: _Optional[float] = ..., head_score: _Optional[float] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., candidates_found: _Optional[int] = ..., bridges: _Optional[_Iterable[str]] = ..., threshold: _Optional[float] = ..., head_threshold: _Optional[float] = ..., terms_version: _Optional[str] = ..., classifier_version: _Optional[str] = ..., event_time_ms: _Optional[int] = ..., decided_ms: _Optional[int] = ...) -> None: ...
+
+class DebugDetail(_message.Message):
+    __slots__ = ("event_id", "image_id", "source_uri", "lsh_version", "pair_version", "batch_images", "joined_ms", "stage_ms")
+    class StageMsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    EVENT_ID_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_URI_FIELD_NUMBER: _ClassVar[int]
+    LSH_VERSION_FIELD_NUMBER: _ClassVar[int]
+    PAIR_VERSION_FIELD_NUMBER: _ClassVar[int]
+    BATCH_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    JOINED_MS_FIELD_NUMBER: _ClassVar[int]
+    STAGE_MS_FIELD_NUMBER: _ClassVar[int]
+    event_id: str
+    image_id: str
+    source_uri: str
+    lsh_version: str
+    pair_version: str
+    batch_images: int
+    joined_ms: int
+    stage_ms: _containers.ScalarMap[str, float]
+    def __init__(self, event_id: _Optional[str] = ..., image_id: _Optional[str] = ..., source_uri: _Optional[str] = ..., lsh_version: _Optional[str] = ..., pair_version: _Optional[str] = ..., batch_images: _Optional[int] = ..., joined_ms: _Optional[int] = ..., stage_ms: _Optional[_Mapping[str, float]] = ...) -> None: ...
+
+class Command(_message.Message):
+    __slots__ = ("command_id", "name", "arguments", "issued_by", "issued_ms")
+    class ArgumentsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    COMMAND_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ARGUMENTS_FIELD_NUMBER: _ClassVar[int]
+    ISSUED_BY_FIELD_NUMBER: _ClassVar[int]
+    ISSUED_MS_FIELD_NUMBER: _ClassVar[int]
+    command_id: str
+    name: str
+    arguments: _containers.ScalarMap[str, str]
+    issued_by: str
+    issued_ms: int
+    def __init__(self, command_id: _Optional[str] = ..., name: _Optional[str] = ..., arguments: _Optional[_Mapping[str, str]] = ..., issued_by: _Optional[str] = ..., issued_ms: _Optional[int] = ...) -> None: ...
+
+class CommandResult(_message.Message):
+    __slots__ = ("command_id", "accepted", "reason", "values", "finished_ms")
+    class ValuesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    COMMAND_ID_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_MS_FIELD_NUMBER: _ClassVar[int]
+    command_id: str
+    accepted: bool
+    reason: str
+    values: _containers.ScalarMap[str, str]
+    finished_ms: int
+    def __init__(self, command_id: _Optional[str] = ..., accepted: _Optional[bool] = ..., reason: _Optional[str] = ..., values: _Optional[_Mapping[str, str]] = ..., finished_ms: _Optional[int] = ...) -> None: ...
+
+class DeadLetter(_message.Message):
+    __slots__ = ("event_id", "reason", "detail", "topic", "partition", "offset", "key", "value", "at_ms")
+    EVENT_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    AT_MS_FIELD_NUMBER: _ClassVar[int]
+    event_id: str
+    reason: str
+    detail: str
+    topic: str
+    partition: int
+    offset: int
+    key: bytes
+    value: bytes
+    at_ms: int
+    def __init__(self, event_id: _Optional[str] = ..., reason: _Optional[str] = ..., detail: _Optional[str] = ..., topic: _Optional[str] = ..., partition: _Optional[int] = ..., offset: _Optional[int] = ..., key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., at_ms: _Optional[int] = ...) -> None: ...
+
+class ImageRecord(_message.Message):
+    __slots__ = ("ordinal", "head", "sequence", "score", "event_time_ms", "decided_ms", "source_uri")
+    ORDINAL_FIELD_NUMBER: _ClassVar[int]
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    EVENT_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    DECIDED_MS_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_URI_FIELD_NUMBER: _ClassVar[int]
+    ordinal: int
+    head: str
+    sequence: int
+    score: float
+    event_time_ms: int
+    decided_ms: int
+    source_uri: str
+    def __init__(self, ordinal: _Optional[int] = ..., head: _Optional[str] = ..., sequence: _Optional[int] = ..., score: _Optional[float] = ..., event_time_ms: _Optional[int] = ..., decided_ms: _Optional[int] = ..., source_uri: _Optional[str] = ...) -> None: ...
+
+class ClusterRecord(_message.Message):
+    __slots__ = ("size", "created_ms", "updated_ms", "updated_sequence")
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    CREATED_MS_FIELD_NUMBER: _ClassVar[int]
+    UPDATED_MS_FIELD_NUMBER: _ClassVar[int]
+    UPDATED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    size: int
+    created_ms: int
+    updated_ms: int
+    updated_sequence: int
+    def __init__(self, size: _Optional[int] = ..., created_ms: _Optional[int] = ..., updated_ms: _Optional[int] = ..., updated_sequence: _Optional[int] = ...) -> None: ...
+
+class VectorRecord(_message.Message):
+    __slots__ = ("image_id", "lsh_version", "pair_version", "lsh", "pair", "terms")
+    IMAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    LSH_VERSION_FIELD_NUMBER: _ClassVar[int]
+    PAIR_VERSION_FIELD_NUMBER: _ClassVar[int]
+    LSH_FIELD_NUMBER: _ClassVar[int]
+    PAIR_FIELD_NUMBER: _ClassVar[int]
+    TERMS_FIELD_NUMBER: _ClassVar[int]
+    image_id: str
+    lsh_version: str
+    pair_version: str
+    lsh: bytes
+    pair: bytes
+    terms: bytes
+    def __init__(self, image_id: _Optional[str] = ..., lsh_version: _Optional[str] = ..., pair_version: _Optional[str] = ..., lsh: _Optional[bytes] = ..., pair: _Optional[bytes] = ..., terms: _Optional[bytes] = ...) -> None: ...
+
+class OutboxEntry(_message.Message):
+    __slots__ = ("topic", "key", "value")
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    topic: str
+    key: bytes
+    value: bytes
+    def __init__(self, topic: _Optional[str] = ..., key: _Optional[bytes] = ..., value: _Optional[bytes] = ...) -> None: ...
+
+class Position(_message.Message):
+    __slots__ = ("next_offset", "watermark_ms")
+    NEXT_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    WATERMARK_MS_FIELD_NUMBER: _ClassVar[int]
+    next_offset: int
+    watermark_ms: int
+    def __init__(self, next_offset: _Optional[int] = ..., watermark_ms: _Optional[int] = ...) -> None: ...

@@ -1,0 +1,194 @@
+"""All settings, their units and the reason for each default.
+
+Read once at an edge (`Settings()` in the command line or a Dagster resource) from `neardup.toml` in the
+working directory, then overridden by the environment: `NEARDUP_HOME`, `NEARDUP_KAFKA_BOOTSTRAP`,
+`NEARDUP_JOIN_LATENESS_S` and so on: section, underscore, name.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+CONFIG_FILE = Path("neardup.toml")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KafkaSettings(_Section):
+    """Where the log is. Without `bootstrap` the embedded Apache Kafka is used."""
+
+    bootstrap: str | None = None
+    security_protocol: str = Field("PLAINTEXT", pattern="^(PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)$")
+    sasl_mechanism: str | None = None
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    ssl_cafile: Path | None = None
+    # Both embedding topics need the same number, so that both halves of an image share a partition.
+    partitions: int = Field(4, ge=1, le=1024)
+    replication: int = Field(1, ge=1, le=9)
+    retention_h: int = Field(168, ge=1)
+    # The largest message taken: two 16k-dimensional float32 vectors would still fit.
+    max_message_bytes: int = Field(1_048_576, ge=4_096)
+
+
+class S3Settings(_Section):
+    """Where artefacts and pictures are. Without `endpoint` the embedded SeaweedFS is used; `endpoint = "aws"` is AWS."""
+
+    endpoint: str | None = None
+    bucket: str = "neardup"
+    region: str = "us-east-1"
+    access_key: SecretStr | None = None
+    secret_key: SecretStr | None = None
+
+
+class JoinSettings(_Section):
+    """Pairing of the two kinds of embedding by image id, in event time."""
+
+    # How far the event time of one half may trail the newest event seen before it expires unpaired.
+    lateness_s: float = Field(600.0, gt=0)
+    # With no new message for this long, the watermark moves on with the wall clock.
+    idle_s: float = Field(5.0, gt=0)
+    # Waiting halves held in memory; at 2 KB each 200k halves are about 0.4 GB.
+    max_waiting: int = Field(200_000, ge=1)
+
+
+class TermSettings(_Section):
+    """Candidate search by equal LSH terms."""
+
+    # The term space (centring, whitening, hyperplanes); None: the one shipped for the built-in `lsh` embedder.
+    space: Path | None = None
+    # Candidates per image, ranked by overlap. The original scanned up to 2,500.
+    max_candidates: int = Field(100, ge=1, le=10_000)
+    # Equal terms a candidate needs.
+    min_overlap: int = Field(1, ge=1)
+
+
+class ScoringSettings(_Section):
+    """The pair classifier and what counts as a match."""
+
+    # A folder made by `neardup train`; None: the classifier shipped for the built-in embedders.
+    model: Path | None = None
+    # Calibrated probability from which a pair is a match; None: the threshold stored with the model.
+    threshold: float | None = Field(None, gt=0, lt=1)
+    # Lower probability that the image must also reach against the head, so that clusters do not chain.
+    head_threshold: float | None = Field(None, gt=0, lt=1)
+
+
+class WorkerSettings(_Section):
+    """The stream worker's loop."""
+
+    # Images decided and committed at once. 64 at 200 images/s is a third of a second of input.
+    max_batch_images: int = Field(64, ge=1, le=4096)
+    # How long one poll waits for input, an upper bound on added latency when idle.
+    poll_ms: int = Field(50, ge=1, le=5_000)
+    heartbeat_s: float = Field(1.0, gt=0)
+    report_s: float = Field(60.0, gt=0)
+    # A run whose heartbeat is older than this is replaced by the sensor.
+    stalled_s: float = Field(60.0, gt=0)
+
+
+class ApiSettings(_Section):
+    """The HTTP API and explorer page. `port` 0: a free one, chosen once and remembered in NEARDUP_HOME."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(0, ge=0, le=65535)
+    token: SecretStr | None = None
+    # Catch-up interval of the RocksDB secondary; readers are never more than a second behind.
+    refresh_ms: int = Field(100, ge=10, le=1_000)
+    max_upload_bytes: int = Field(20_971_520, ge=1_024)
+
+    @model_validator(mode="after")
+    def _token_beyond_loopback(self) -> "ApiSettings":
+        if self.host not in ("127.0.0.1", "::1", "localhost") and self.token is None:
+            raise ValueError(
+                f"api.host = {self.host!r} listens beyond loopback: set api.token (NEARDUP_API_TOKEN) first"
+            )
+        return self
+
+
+class ImageSettings(_Section):
+    """Decoding and embedding of pictures, for people who have pictures rather than embeddings."""
+
+    # Above these a file is refused unread or undecoded: a decompression bomb costs nothing.
+    max_bytes: int = Field(52_428_800, ge=1_024)
+    max_pixels: int = Field(100_000_000, ge=1_024)
+    # A user's own models: a Keras/SavedModel or ONNX file; None: the built-in embedders.
+    lsh_model: Path | None = None
+    pair_model: Path | None = None
+
+
+class DagsterSettings(_Section):
+    """The Dagster webserver. `port` 0: a free one, chosen once and remembered in NEARDUP_HOME."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(0, ge=0, le=65535)
+
+
+class Settings(BaseSettings):
+    """The whole configuration, frozen and validated at construction.
+
+    Raises:
+        pydantic.ValidationError: an unknown section or name, or a value out of range.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix="NEARDUP_",
+        env_nested_delimiter="_",
+        env_nested_max_split=1,
+        toml_file=CONFIG_FILE,
+    )
+
+    home: Path = Path(".neardup")
+    kafka: KafkaSettings = KafkaSettings()
+    s3: S3Settings = S3Settings()
+    join: JoinSettings = JoinSettings()
+    terms: TermSettings = TermSettings()
+    scoring: ScoringSettings = ScoringSettings()
+    worker: WorkerSettings = WorkerSettings()
+    api: ApiSettings = ApiSettings()
+    images: ImageSettings = ImageSettings()
+    dagster: DagsterSettings = DagsterSettings()
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return home.expanduser().absolute()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order of precedence: arguments, environment, neardup.toml."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def store_path(self) -> Path:
+        """The worker's RocksDB folder."""
+        return self.home / "store"
+
+    def masked(self) -> dict[str, Any]:
+        """The effective settings as JSON-ready values, secrets replaced by asterisks."""
+        return self.model_dump(mode="json")
+
+    def fingerprint(self) -> str:
+        """12 hex digits that change when a setting changes that bears on decisions (not ports or secrets)."""
+        shaping = {name: self.masked()[name] for name in ("join", "terms", "scoring", "images")}
+        return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:12]
