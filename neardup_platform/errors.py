@@ -26,7 +26,7 @@ class PermanentError(NeardupError):
 
 
 class BadMessage(PermanentError):
-    """A message that cannot be decoded or validated; `reason` is one of the codes of the dead-letter topic."""
+    """A message that cannot be decoded or validated; `reason` is a code of the dead-letter topic."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")

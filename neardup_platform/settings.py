@@ -43,7 +43,7 @@ class KafkaSettings(_Section):
 
 
 class S3Settings(_Section):
-    """Where artefacts and pictures are. Without `endpoint` the embedded SeaweedFS is used; `endpoint = "aws"` is AWS."""
+    """Where artefacts and pictures are. Without `endpoint` the embedded SeaweedFS; `endpoint = "aws"` is AWS."""
 
     endpoint: str | None = None
     bucket: str = "neardup"
@@ -66,7 +66,7 @@ class JoinSettings(_Section):
 class TermSettings(_Section):
     """Candidate search by equal LSH terms."""
 
-    # The term space (centring, whitening, hyperplanes); None: the one shipped for the built-in `lsh` embedder.
+    # The term space (centring, whitening, hyperplanes); None: the one shipped for the built-in embedder.
     space: Path | None = None
     # Candidates per image, ranked by overlap. The original scanned up to 2,500.
     max_candidates: int = Field(100, ge=1, le=10_000)
@@ -173,8 +173,8 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- not used here: no .env file
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- nor secret files
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Order of precedence: arguments, environment, neardup.toml."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
