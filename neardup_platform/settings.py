@@ -43,7 +43,7 @@ class KafkaSettings(_Section):
 
 
 class S3Settings(_Section):
-    """Where artefacts and pictures are. Without `endpoint` the embedded SeaweedFS; `endpoint = "aws"` is AWS."""
+    """Where artefacts and pictures are. `endpoint`: None is the embedded SeaweedFS, "aws" is AWS itself."""
 
     endpoint: str | None = None
     bucket: str = "neardup"

@@ -236,10 +236,49 @@ class OutboxEntry(_message.Message):
     value: bytes
     def __init__(self, topic: _Optional[str] = ..., key: _Optional[bytes] = ..., value: _Optional[bytes] = ...) -> None: ...
 
+class WaitingHalf(_message.Message):
+    __slots__ = ("value", "topic", "partition", "offset", "waits_from_ms")
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    WAITS_FROM_MS_FIELD_NUMBER: _ClassVar[int]
+    value: bytes
+    topic: str
+    partition: int
+    offset: int
+    waits_from_ms: int
+    def __init__(self, value: _Optional[bytes] = ..., topic: _Optional[str] = ..., partition: _Optional[int] = ..., offset: _Optional[int] = ..., waits_from_ms: _Optional[int] = ...) -> None: ...
+
 class Position(_message.Message):
-    __slots__ = ("next_offset", "watermark_ms")
+    __slots__ = ("next_offset",)
     NEXT_OFFSET_FIELD_NUMBER: _ClassVar[int]
-    WATERMARK_MS_FIELD_NUMBER: _ClassVar[int]
     next_offset: int
-    watermark_ms: int
-    def __init__(self, next_offset: _Optional[int] = ..., watermark_ms: _Optional[int] = ...) -> None: ...
+    def __init__(self, next_offset: _Optional[int] = ...) -> None: ...
+
+class StoreState(_message.Message):
+    __slots__ = ("format", "terms_version", "images", "clusters", "sequence", "outbox_number", "digest", "counters")
+    class CountersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    TERMS_VERSION_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    CLUSTERS_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    OUTBOX_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    COUNTERS_FIELD_NUMBER: _ClassVar[int]
+    format: int
+    terms_version: str
+    images: int
+    clusters: int
+    sequence: int
+    outbox_number: int
+    digest: bytes
+    counters: _containers.ScalarMap[str, int]
+    def __init__(self, format: _Optional[int] = ..., terms_version: _Optional[str] = ..., images: _Optional[int] = ..., clusters: _Optional[int] = ..., sequence: _Optional[int] = ..., outbox_number: _Optional[int] = ..., digest: _Optional[bytes] = ..., counters: _Optional[_Mapping[str, int]] = ...) -> None: ...

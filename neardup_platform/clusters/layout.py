@@ -1,0 +1,104 @@
+"""Byte layout of the store: column families, keys, and the state digest. Pure.
+
+| column family | key | value |
+|---|---|---|
+| (default) | `state` | StoreState |
+| `positions` | topic, 0x00, u32 partition | Position |
+| `waiting` | u8 kind (0 lsh, 1 pair), image id | WaitingHalf |
+| `images` | image id | ImageRecord |
+| `clusters` | head | ClusterRecord |
+| `members` | u16 length of head, head, u64 sequence | image id |
+| `recent` | u64 2^64−1 − sequence that last changed it | head of a cluster of two or more |
+| `history` | u16 length of image id, image id, u64 sequence | Decision |
+| `vectors` | u64 ordinal | VectorRecord |
+| `outbox` | u64 number | OutboxEntry |
+
+Integers are big-endian, so that byte order is numeric order: members are listed oldest first, recent clusters
+newest first. The length before an id keeps one id from being the prefix of another's range.
+"""
+
+import hashlib
+import struct
+
+from neardup_platform.records import Kind
+
+FORMAT = 1
+STATE_KEY = b"state"
+COLUMN_FAMILIES = (
+    "positions",
+    "waiting",
+    "images",
+    "clusters",
+    "members",
+    "recent",
+    "history",
+    "vectors",
+    "outbox",
+)
+
+_U64_MAX = (1 << 64) - 1
+_DIGEST_MODULUS = 1 << 128
+_KIND_BYTE = {Kind.LSH: b"\x00", Kind.PAIR: b"\x01"}
+_KIND_OF_BYTE = {byte: kind for kind, byte in _KIND_BYTE.items()}
+
+
+def number_key(number: int) -> bytes:
+    """Key of a vector by ordinal, of an outbox entry by number: u64."""
+    return struct.pack(">Q", number)
+
+
+def number_of(key: bytes) -> int:
+    """The inverse of `number_key`; also the sequence that ends a member or history key."""
+    return int(struct.unpack(">Q", key[-8:])[0])
+
+
+def position_key(topic: str, partition: int) -> bytes:
+    """Key of an input position."""
+    return topic.encode() + b"\x00" + struct.pack(">I", partition)
+
+
+def position_of(key: bytes) -> tuple[str, int]:
+    """The inverse of `position_key`."""
+    return key[:-5].decode(), int(struct.unpack(">I", key[-4:])[0])
+
+
+def waiting_key(kind: Kind, image_id: str) -> bytes:
+    """Key of a half in the waiting room."""
+    return _KIND_BYTE[kind] + image_id.encode()
+
+
+def waiting_of(key: bytes) -> tuple[Kind, str]:
+    """The inverse of `waiting_key`."""
+    return _KIND_OF_BYTE[key[:1]], key[1:].decode()
+
+
+def id_prefix(image_id: str) -> bytes:
+    """Prefix of all member keys of a head, and of all history keys of an image."""
+    encoded = image_id.encode()
+    return struct.pack(">H", len(encoded)) + encoded
+
+
+def sequence_key(image_id: str, sequence: int) -> bytes:
+    """Key of a member (by its head) or of a decision (by its image)."""
+    return id_prefix(image_id) + number_key(sequence)
+
+
+def recent_key(sequence: int) -> bytes:
+    """Key of a cluster in the list of recently changed ones, newest first."""
+    return number_key(_U64_MAX - sequence)
+
+
+def assignment_digest(image_id: str, head: str) -> int:
+    """One image's share of the state digest: BLAKE2b-128 of image id, 0, head."""
+    data = image_id.encode() + b"\x00" + head.encode()
+    return int.from_bytes(hashlib.blake2b(data, digest_size=16).digest(), "little")
+
+
+def digest_after(digest: bytes, joined: int, left: int = 0) -> bytes:
+    """The state digest after assignments came (sum of their shares) and went.
+
+    A sum modulo 2^128 does not depend on order, so two stores with the same image → head have the same digest
+    however they came by it.
+    """
+    total = (int.from_bytes(digest, "little") + joined - left) % _DIGEST_MODULUS
+    return total.to_bytes(16, "little")

@@ -1,0 +1,191 @@
+"""Between bytes on the wire and the records of `records.py`; every incoming byte is validated here.
+
+Pure: no IO. `neardup.proto` is the format; what it cannot express (ids, ranges, dimensions) is checked here,
+and what fails is a `BadMessage` whose reason is one of `REASONS`.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from neardup_platform.errors import BadMessage
+from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.records import Candidate, Decision, Embedding, FloatVector, Kind
+
+MAX_ID_BYTES = 512
+MAX_VERSION_BYTES = 128
+MAX_URI_BYTES = 2_048
+# Vectors are stored as float16, whose largest finite value is 65,504.
+MAX_COMPONENT = 6e4
+
+REASONS = {
+    "garbage": "the bytes are no EmbeddingReady message",
+    "unknown-kind": "the kind is unset, unknown, or not the kind of the topic",
+    "bad-id": "the image id is empty, too long, has control characters, or differs from the key",
+    "bad-version": "the model version is empty or too long",
+    "bad-uri": "the source uri is too long",
+    "bad-dtype": "the dtype is unset or unknown",
+    "bad-dimension": "the vector has not the dimension that this worker was set up for",
+    "not-finite": "the vector holds NaN, infinity, or a value beyond ±60,000",
+    "zero-vector": "the `lsh` vector has no direction",
+    "bad-time": "the event time is not a positive number of milliseconds, or a day ahead of the clock",
+    "expired": "the other embedding of the image did not arrive within the allowed lateness",
+    "evicted": "more halves were waiting than join.max_waiting allows, and this was the oldest",
+}
+
+_KINDS = {pb.KIND_LSH: Kind.LSH, pb.KIND_PAIR: Kind.PAIR}
+_KIND_NUMBERS = {kind: number for number, kind in _KINDS.items()}
+_DTYPES = {pb.DTYPE_FLOAT32: np.dtype("<f4"), pb.DTYPE_FLOAT16: np.dtype("<f2")}
+_DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One record as it lies in the log."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes
+    value: bytes
+
+    @property
+    def place(self) -> str:
+        """`topic[partition]@offset`."""
+        return f"{self.topic}[{self.partition}]@{self.offset}"
+
+
+def decode_embedding(message: Message, kind: Kind, dim: int, now_ms: int) -> Embedding:
+    """Decode and validate one message of an embedding topic.
+
+    Args:
+        message: as read from the log.
+        kind: the kind of the topic.
+        dim: the dimension that vectors of this kind must have.
+        now_ms: the clock, Unix milliseconds; event times more than a day ahead of it are refused because
+            they would push the watermark past every honest image.
+
+    Raises:
+        BadMessage: with a reason of `REASONS`.
+    """
+    try:
+        raw = pb.EmbeddingReady.FromString(message.value)
+    except DecodeError as error:
+        raise BadMessage("garbage", f"{len(message.value)} bytes: {error}") from error
+    if _KINDS.get(raw.kind) is not kind:
+        raise BadMessage("unknown-kind", f"kind {raw.kind} on the topic of {kind.value!r}")
+    _check_id(raw.image_id, message.key)
+    if not 0 < len(raw.model_version.encode()) <= MAX_VERSION_BYTES:
+        raise BadMessage("bad-version", f"{raw.model_version[:40]!r}: 1 to {MAX_VERSION_BYTES} bytes")
+    if len(raw.source_uri) > MAX_URI_BYTES:
+        raise BadMessage("bad-uri", f"{len(raw.source_uri)} characters, at most {MAX_URI_BYTES}")
+    if not 0 < raw.event_time_ms <= now_ms + _DAY_MS:
+        raise BadMessage("bad-time", f"event_time_ms {raw.event_time_ms}, the clock says {now_ms}")
+    vector = _decode_vector(raw.vector, raw.dtype, dim)
+    if kind is Kind.LSH and not vector.any():
+        raise BadMessage("zero-vector", f"all {dim} components are 0")
+    return Embedding(raw.image_id, kind, raw.model_version, vector, raw.event_time_ms, raw.source_uri)
+
+
+def _check_id(image_id: str, key: bytes) -> None:
+    encoded = image_id.encode()
+    if not 0 < len(encoded) <= MAX_ID_BYTES:
+        raise BadMessage("bad-id", f"{image_id[:40]!r}: {len(encoded)} bytes, 1 to {MAX_ID_BYTES} allowed")
+    if not image_id.isprintable():
+        raise BadMessage("bad-id", f"{image_id[:40]!r} has control characters")
+    if key != encoded:
+        raise BadMessage("bad-id", f"key {key[:40]!r} is not the image id {image_id[:40]!r}")
+
+
+def _decode_vector(data: bytes, dtype: int, dim: int) -> FloatVector:
+    numpy_dtype = _DTYPES.get(dtype)  # type: ignore[call-overload]
+    if numpy_dtype is None:
+        raise BadMessage("bad-dtype", f"dtype {dtype}, one of {sorted(_DTYPES)} expected")
+    if len(data) != dim * numpy_dtype.itemsize:
+        found = len(data) / numpy_dtype.itemsize
+        raise BadMessage("bad-dimension", f"{found:g} values of {numpy_dtype.name}, {dim} expected")
+    vector = np.frombuffer(data, numpy_dtype).astype(np.float32)
+    peak = np.abs(vector).max()
+    if not peak <= MAX_COMPONENT:
+        raise BadMessage("not-finite", f"component {int(np.abs(vector).argmax())} is {peak}")
+    return vector
+
+
+def encode_embedding(embedding: Embedding) -> bytes:
+    """The wire form of an embedding, its vector as float16, which is what is stored anyway."""
+    return pb.EmbeddingReady(
+        image_id=embedding.image_id,
+        kind=_KIND_NUMBERS[embedding.kind],
+        model_version=embedding.model_version,
+        vector=embedding.vector.astype("<f2").tobytes(),
+        dtype=pb.DTYPE_FLOAT16,
+        event_time_ms=embedding.event_time_ms,
+        source_uri=embedding.source_uri,
+    ).SerializeToString()
+
+
+def decision_event_id(image_id: str, sequence: int) -> str:
+    """The id under which a decision is published, however often: 32 hex digits of BLAKE2b."""
+    return hashlib.blake2b(f"{sequence}/{image_id}".encode(), digest_size=16).hexdigest()
+
+
+def encode_decision(decision: Decision) -> bytes:
+    """The wire and history form of a decision."""
+    return pb.Decision(
+        event_id=decision_event_id(decision.image_id, decision.sequence),
+        sequence=decision.sequence,
+        image_id=decision.image_id,
+        head=decision.head,
+        score=decision.score,
+        head_score=decision.head_score,
+        candidates=[
+            pb.Candidate(image_id=c.image_id, overlap=c.overlap, score=c.score, head=c.head)
+            for c in decision.candidates
+        ],
+        candidates_found=decision.candidates_found,
+        bridges=decision.bridges,
+        threshold=decision.threshold,
+        head_threshold=decision.head_threshold,
+        terms_version=decision.terms_version,
+        classifier_version=decision.classifier_version,
+        event_time_ms=decision.event_time_ms,
+        decided_ms=decision.decided_ms,
+    ).SerializeToString()
+
+
+def decode_decision(data: bytes) -> Decision:
+    """The inverse of `encode_decision`."""
+    raw = pb.Decision.FromString(data)
+    return Decision(
+        sequence=raw.sequence,
+        image_id=raw.image_id,
+        head=raw.head,
+        score=raw.score,
+        head_score=raw.head_score,
+        candidates=tuple(Candidate(c.image_id, c.overlap, c.score, c.head) for c in raw.candidates),
+        candidates_found=raw.candidates_found,
+        bridges=tuple(raw.bridges),
+        threshold=raw.threshold,
+        head_threshold=raw.head_threshold,
+        terms_version=raw.terms_version,
+        classifier_version=raw.classifier_version,
+        event_time_ms=raw.event_time_ms,
+        decided_ms=raw.decided_ms,
+    )
+
+
+def encode_dead_letter(message: Message, error: BadMessage, at_ms: int) -> bytes:
+    """The dead letter for a message: the reason, the place, and the original bytes to mend and replay."""
+    return pb.DeadLetter(
+        event_id=hashlib.blake2b(f"{message.place}/{error.reason}".encode(), digest_size=16).hexdigest(),
+        reason=error.reason,
+        detail=error.detail,
+        topic=message.topic,
+        partition=message.partition,
+        offset=message.offset,
+        key=message.key,
+        value=message.value,
+        at_ms=at_ms,
+    ).SerializeToString()

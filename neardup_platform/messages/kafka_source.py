@@ -1,0 +1,134 @@
+"""Reads the two embedding topics from positions that the store holds, not Kafka.
+
+The store's offsets change in the same atomic write as the decisions made from them, so they are the truth;
+a consumer group's would only ever be a second opinion.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from neardup_platform.errors import ServerUnavailable, SetupError
+from neardup_platform.messages.codec import Message
+from neardup_platform.messages.kafka_topics import EMBEDDINGS, connection
+from neardup_platform.settings import KafkaSettings
+
+log = logging.getLogger(__name__)
+
+Positions = dict[tuple[str, int], int]
+
+
+class KafkaSource:
+    """All partitions of both embedding topics, in one reader that never commits to Kafka.
+
+    Args:
+        positions: next offset by (topic, partition); a partition not in it is read from its beginning.
+
+    Raises:
+        ServerUnavailable: no broker answers.
+        SetupError: a position lies beyond the end of its partition, so this is not the log that the store
+            was made from.
+    """
+
+    def __init__(self, settings: KafkaSettings, positions: Mapping[tuple[str, int], int]) -> None:
+        try:
+            self._consumer = KafkaConsumer(
+                **connection(settings),
+                client_id="neardup-worker",
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                # Many small fetches cost this Python client more than a few milliseconds of waiting.
+                fetch_min_bytes=1,
+                fetch_max_wait_ms=100,
+                reconnect_backoff_max_ms=2_000,
+                metrics_enabled=False,
+            )
+            self._partitions = self._assign()
+            self.messages_lost = self._seek(positions)
+        except KafkaError as error:
+            raise ServerUnavailable(f"reading from Kafka at {settings.bootstrap} failed: {error}") from error
+
+    def _assign(self) -> list[TopicPartition]:
+        partitions = [
+            TopicPartition(topic, number)
+            for topic in EMBEDDINGS.values()
+            for number in sorted(self._consumer.partitions_for_topic(topic) or ())
+        ]
+        if len({p.topic for p in partitions}) < len(EMBEDDINGS):
+            raise ServerUnavailable(
+                f"topics {sorted(EMBEDDINGS.values())} are not all there: run `neardup up`"
+            )
+        self._consumer.assign(partitions)
+        return partitions
+
+    def _seek(self, positions: Mapping[tuple[str, int], int]) -> int:
+        """Go to the stored positions and return how many messages retention deleted before they were read."""
+        begins = self._consumer.beginning_offsets(self._partitions)
+        ends = self._consumer.end_offsets(self._partitions)
+        lost = 0
+        for partition in self._partitions:
+            begin, end = begins[partition], ends[partition]
+            position = positions.get((partition.topic, partition.partition), begin)
+            if position > end:
+                raise SetupError(
+                    f"{partition.topic}[{partition.partition}] ends at {end} but the store has read up to {position}: "
+                    "this is another log; point NEARDUP_HOME or NEARDUP_KAFKA_BOOTSTRAP at the matching pair"
+                )
+            if position < begin:
+                lost += begin - position
+                log.error(
+                    "%s[%d]: %d messages were deleted by retention before they were read, from offset %d on",
+                    partition.topic,
+                    partition.partition,
+                    begin - position,
+                    position,
+                )
+            self._consumer.seek(partition, max(position, begin))
+        return lost
+
+    def poll(self, max_messages: int, wait_ms: int) -> list[Message]:
+        """What has arrived, in offset order within a partition; empty when nothing has within `wait_ms`."""
+        polled = self._consumer.poll(timeout_ms=wait_ms, max_records=max_messages)
+        return [
+            Message(r.topic, r.partition, r.offset, r.key or b"", r.value or b"")
+            for records in polled.values()
+            for r in records
+        ]
+
+    def lag(self) -> int:
+        """Messages in the log that have not been polled yet, as of the last fetch."""
+        total = 0
+        for partition in self._partitions:
+            end = self._consumer.highwater(partition)
+            if end is not None:
+                total += max(0, end - self._consumer.position(partition))
+        return total
+
+    def close(self) -> None:
+        """Leave; nothing is committed."""
+        self._consumer.close()
+
+
+def wait_for_source(
+    settings: KafkaSettings, positions: Mapping[tuple[str, int], int], timeout_s: float
+) -> KafkaSource:
+    """A `KafkaSource`, retried with back-off while the broker is away, which is said once.
+
+    Raises:
+        ServerUnavailable: still away after `timeout_s`.
+    """
+    deadline, pause_s, said = time.monotonic() + timeout_s, 0.25, False
+    while True:
+        try:
+            return KafkaSource(settings, positions)
+        except ServerUnavailable as error:
+            if time.monotonic() > deadline:
+                raise
+            if not said:
+                log.warning("%s; trying again for %.0f s", error, timeout_s)
+                said = True
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, 5.0)

@@ -1,0 +1,97 @@
+"""The topics, their settings in one place, and how every Kafka client of the platform connects."""
+
+import time
+from typing import Any
+
+from kafka import KafkaAdminClient
+from kafka.admin import NewTopic
+from kafka.errors import KafkaError, NoBrokersAvailable, TopicAlreadyExistsError
+
+from neardup_platform.errors import ServerUnavailable, SetupError
+from neardup_platform.records import Kind
+from neardup_platform.settings import KafkaSettings
+
+EMBEDDINGS = {Kind.LSH: "neardup.embeddings.lsh", Kind.PAIR: "neardup.embeddings.pair"}
+KIND_OF_TOPIC = {topic: kind for kind, topic in EMBEDDINGS.items()}
+DECISIONS = "neardup.decisions"
+DEBUG = "neardup.debug"
+CONTROL = "neardup.control"
+CONTROL_RESULTS = "neardup.control-results"
+DEAD_LETTER = "neardup.dead-letter"
+
+# Control is one partition, because the order of commands matters.
+_PARTITIONED = (*EMBEDDINGS.values(), DECISIONS, DEBUG)
+_SINGLE = (CONTROL, CONTROL_RESULTS, DEAD_LETTER)
+
+
+def connection(settings: KafkaSettings) -> dict[str, Any]:
+    """Keyword arguments that every kafka-python client takes.
+
+    Raises:
+        SetupError: there is no bootstrap address.
+    """
+    if settings.bootstrap is None:
+        raise SetupError("no Kafka address: run `neardup up`, or set NEARDUP_KAFKA_BOOTSTRAP=host:port")
+    arguments: dict[str, Any] = {
+        "bootstrap_servers": settings.bootstrap.split(","),
+        "security_protocol": settings.security_protocol,
+    }
+    if settings.sasl_mechanism:
+        arguments["sasl_mechanism"] = settings.sasl_mechanism
+        arguments["sasl_plain_username"] = settings.sasl_username
+        password = settings.sasl_password
+        arguments["sasl_plain_password"] = password.get_secret_value() if password else None
+    if settings.ssl_cafile:
+        arguments["ssl_cafile"] = str(settings.ssl_cafile)
+    return arguments
+
+
+def ensure_topics(settings: KafkaSettings, timeout_s: float = 30.0) -> None:
+    """Create the topics that are missing; those that exist are left as they are.
+
+    Raises:
+        ServerUnavailable: no broker answered within `timeout_s`.
+        SetupError: the two embedding topics exist with different numbers of partitions.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            admin = KafkaAdminClient(**connection(settings), client_id="neardup-admin")
+            break
+        except NoBrokersAvailable as error:
+            if time.monotonic() > deadline:
+                raise ServerUnavailable(
+                    f"no Kafka broker at {settings.bootstrap} after {timeout_s:.0f} s: is it running?"
+                ) from error
+            time.sleep(0.25)
+    try:
+        _create_missing(admin, settings)
+        _check_copartitioned(admin)
+    except KafkaError as error:
+        raise ServerUnavailable(f"creating topics at {settings.bootstrap} failed: {error}") from error
+    finally:
+        admin.close()
+
+
+def _create_missing(admin: KafkaAdminClient, settings: KafkaSettings) -> None:
+    existing = set(admin.list_topics())
+    configs = {
+        "retention.ms": str(settings.retention_h * 3_600_000),
+        "max.message.bytes": str(settings.max_message_bytes),
+    }
+    for name in (*_PARTITIONED, *_SINGLE):
+        if name in existing:
+            continue
+        partitions = settings.partitions if name in _PARTITIONED else 1
+        topic = NewTopic(name, partitions, settings.replication, topic_configs=configs)
+        try:
+            admin.create_topics([topic])
+        except TopicAlreadyExistsError:
+            continue
+
+
+def _check_copartitioned(admin: KafkaAdminClient) -> None:
+    described = admin.describe_topics(list(EMBEDDINGS.values()))
+    counts = {topic["name"]: len(topic["partitions"]) for topic in described}
+    if len(set(counts.values())) > 1:
+        raise SetupError(f"the embedding topics must have equal numbers of partitions, found {counts}")

@@ -1,0 +1,227 @@
+"""From joined images to decisions, on one screen; the stream, evaluation and search by example all use it.
+
+terms → search → score → decide. Adapters are handed in: no Kafka, RocksDB or TensorFlow is imported here.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neardup_platform.clusters.decision import choose_cluster
+from neardup_platform.corpus import Corpus, Ordinals
+from neardup_platform.records import Candidate, Decision, JoinedImage
+from neardup_platform.terms.hyperplanes import Terms, TermSpace
+
+# A decision records its candidates down to this score, so that any threshold above it can be applied later.
+RECORDED_SCORE_FLOOR = 0.01
+RECORDED_CANDIDATES = 64
+
+
+class PairScorer(Protocol):
+    """What the pipeline needs of a pair classifier."""
+
+    version: str
+    threshold: float
+    head_threshold: float
+
+    def score(
+        self,
+        lsh_a: NDArray[np.float16],
+        lsh_b: NDArray[np.float16],
+        pair_a: NDArray[np.float16],
+        pair_b: NDArray[np.float16],
+    ) -> NDArray[np.float32]:
+        """Calibrated probabilities, float32 [n], for row-aligned vectors [n, dim]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """How candidates are found and judged.
+
+    Attributes:
+        max_candidates: K of the search.
+        min_overlap: equal terms a candidate needs.
+        threshold: pair score of a match.
+        head_threshold: pair score needed against the head.
+    """
+
+    max_candidates: int
+    min_overlap: int
+    threshold: float
+    head_threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Candidates with their pair scores, best overlap first, all [n, K]; ordinal −1 and score 0 pad a row."""
+
+    ordinals: Ordinals
+    overlaps: NDArray[np.uint8]
+    scores: NDArray[np.float32]
+
+
+@dataclass(slots=True)
+class Decided:
+    """A micro-batch decided, and everything the commit writes of it; row i belongs to image i."""
+
+    images: Sequence[JoinedImage]
+    ordinals: Ordinals
+    lsh: NDArray[np.float16]
+    pair: NDArray[np.float16]
+    terms: Terms
+    decisions: list[Decision] = field(default_factory=list)
+    stage_ms: dict[str, float] = field(default_factory=dict)
+
+
+class Pipeline:
+    """Decides micro-batches against a corpus, which it grows.
+
+    The result does not depend on how a sequence of images is cut into batches: image i is compared with every
+    image before it, those of its own batch included.
+    """
+
+    def __init__(self, space: TermSpace, scorer: PairScorer, corpus: Corpus, matching: Matching) -> None:
+        self.space = space
+        self.scorer = scorer
+        self.corpus = corpus
+        self.matching = matching
+
+    def decide(self, images: Sequence[JoinedImage], first_sequence: int, decided_ms: int) -> Decided:
+        """Decide images in the order given.
+
+        Args:
+            images: not empty, none decided before.
+            first_sequence: of the first image; the rest count up from it.
+            decided_ms: the clock, Unix milliseconds.
+        """
+        stage_ms: dict[str, float] = {}
+        lsh = np.stack([image.lsh.vector for image in images]).astype(np.float16)
+        pair = np.stack([image.pair.vector for image in images]).astype(np.float16)
+        with _timed(stage_ms, "terms"):
+            terms = self.space.terms(lsh.astype(np.float32))
+        ordinals = self.corpus.add([image.image_id for image in images], lsh, pair, terms)
+        batch = Decided(images, ordinals, lsh, pair, terms, stage_ms=stage_ms)
+        scored = self.match(lsh, pair, terms, ordinals, stage_ms)
+        with _timed(stage_ms, "decide"):
+            head_scores = self._head_scores(batch, scored)
+            for row, image in enumerate(images):
+                decision = self._decide_one(batch, scored, row, head_scores, first_sequence + row, decided_ms)
+                batch.decisions.append(decision)
+        return batch
+
+    def match(
+        self,
+        lsh: NDArray[np.float16],
+        pair: NDArray[np.float16],
+        terms: Terms,
+        before: Ordinals | None,
+        stage_ms: dict[str, float],
+    ) -> Scored:
+        """Search and score, changing nothing.
+
+        Args:
+            lsh: float16 [n, dim].
+            pair: float16 [n, dim].
+            terms: uint16 [n, tables], of `lsh`.
+            before: only images of a smaller ordinal; None for all.
+            stage_ms: receives the time of each stage.
+        """
+        with _timed(stage_ms, "search"):
+            found = self.corpus.index.search(
+                terms, self.matching.max_candidates, self.matching.min_overlap, before
+            )
+        with _timed(stage_ms, "score"):
+            rows, columns = np.nonzero(found.ordinals >= 0)
+            scores = np.zeros(found.ordinals.shape, np.float32)
+            scores[rows, columns] = self._score(lsh[rows], pair[rows], found.ordinals[rows, columns])
+        return Scored(found.ordinals, found.overlaps, scores)
+
+    def _score(
+        self, lsh: NDArray[np.float16], pair: NDArray[np.float16], ordinals: Ordinals
+    ) -> NDArray[np.float32]:
+        if not len(ordinals):
+            return np.zeros(0, np.float32)
+        return self.scorer.score(
+            lsh, self.corpus.lsh.gather(ordinals), pair, self.corpus.pair.gather(ordinals)
+        )
+
+    def _head_scores(self, batch: Decided, scored: Scored) -> dict[tuple[int, int], float]:
+        """Pair scores of every image against the heads of its matches, for heads known before the batch."""
+        rows, columns = np.nonzero(scored.scores >= self.matching.threshold)
+        heads = np.array([self.corpus.head_of(o) for o in scored.ordinals[rows, columns]], np.int64)
+        keys = sorted({(int(row), int(head)) for row, head in zip(rows, heads, strict=True) if head >= 0})
+        if not keys:
+            return {}
+        which = np.array([row for row, _ in keys])
+        scores = self._score(batch.lsh[which], batch.pair[which], np.array([head for _, head in keys]))
+        return dict(zip(keys, scores.tolist(), strict=True))
+
+    def _decide_one(
+        self,
+        batch: Decided,
+        scored: Scored,
+        row: int,
+        head_scores: dict[tuple[int, int], float],
+        sequence: int,
+        decided_ms: int,
+    ) -> Decision:
+        image, ordinal = batch.images[row], int(batch.ordinals[row])
+        scores, ordinals = scored.scores[row], scored.ordinals[row]
+
+        def head_score(head: int) -> float:
+            known = head_scores.get((row, head))
+            if known is None:  # the head was founded in this very batch
+                one = slice(row, row + 1)
+                known = float(self._score(batch.lsh[one], batch.pair[one], np.array([head]))[0])
+            return known
+
+        matches = [
+            (float(scores[c]), int(ordinals[c]), self.corpus.head_of(int(ordinals[c])))
+            for c in np.nonzero(scores >= self.matching.threshold)[0]
+        ]
+        verdict = choose_cluster(matches, head_score, self.matching.head_threshold)
+        recorded = self._record(scored, row)
+        self.corpus.set_head(ordinal, ordinal if verdict.head is None else verdict.head)
+        return Decision(
+            sequence=sequence,
+            image_id=image.image_id,
+            head=image.image_id if verdict.head is None else self.corpus.id_of(verdict.head),
+            score=verdict.score,
+            head_score=verdict.head_score,
+            candidates=recorded,
+            candidates_found=int((ordinals >= 0).sum()),
+            bridges=tuple(self.corpus.id_of(head) for head in verdict.bridges),
+            threshold=self.matching.threshold,
+            head_threshold=self.matching.head_threshold,
+            terms_version=self.space.version,
+            classifier_version=self.scorer.version,
+            event_time_ms=image.event_time_ms,
+            decided_ms=decided_ms,
+        )
+
+    def _record(self, scored: Scored, row: int) -> tuple[Candidate, ...]:
+        """The candidates worth keeping with the decision, best first, with the heads they have now."""
+        scores, ordinals, overlaps = scored.scores[row], scored.ordinals[row], scored.overlaps[row]
+        best = np.lexsort((ordinals, -scores))[:RECORDED_CANDIDATES]
+        return tuple(
+            Candidate(
+                self.corpus.id_of(int(ordinals[c])),
+                int(overlaps[c]),
+                float(scores[c]),
+                self.corpus.id_of(self.corpus.head_of(int(ordinals[c]))),
+            )
+            for c in best
+            if ordinals[c] >= 0 and scores[c] >= RECORDED_SCORE_FLOOR
+        )
+
+
+@contextmanager
+def _timed(stage_ms: dict[str, float], stage: str) -> Iterator[None]:
+    begun = perf_counter()
+    yield
+    stage_ms[stage] = stage_ms.get(stage, 0.0) + 1_000 * (perf_counter() - begun)

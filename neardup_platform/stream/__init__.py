@@ -1,0 +1,1 @@
+"""The stream worker: the one process that writes the store."""

@@ -1,0 +1,21 @@
+"""The feed the demo hands to `neardup ingest`."""
+
+from pathlib import Path
+
+from samples.demo import COPIES_PER_PICTURE, PICTURES, prepare_feed
+
+
+def test_the_feed_is_originals_and_copies_and_nothing_left_over(tmp_path: Path) -> None:
+    folder = tmp_path / "home" / "demo"
+    folder.mkdir(parents=True)
+    (folder / "of-an-older-version.jpg").write_bytes(b"")
+    feed = prepare_feed(PICTURES, folder, seed=2)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(feed.image_ids)
+    assert len(feed.copies) == COPIES_PER_PICTURE * len(feed.originals)
+
+
+def test_the_feed_is_the_same_again(tmp_path: Path) -> None:
+    first = prepare_feed(PICTURES, tmp_path, seed=2)
+    before = {name: (tmp_path / name).read_bytes() for name in first.image_ids}
+    assert prepare_feed(PICTURES, tmp_path, seed=2) == first
+    assert {name: (tmp_path / name).read_bytes() for name in first.image_ids} == before
