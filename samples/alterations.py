@@ -178,7 +178,8 @@ def make_copies(pictures: Path, out: Path, seed: int, per_picture: int = 4) -> l
         with Image.open(path) as picture:
             upright = ImageOps.exif_transpose(picture)
         ways = alterations(f"{seed}:{path.stem}")
-        for name in (names[(len(copies) + k) % len(names)] for k in range(per_picture)):
+        first = len(copies)
+        for name in (names[number % len(names)] for number in range(first, first + per_picture)):
             content, extension = ways[name](upright)
             copy_path = out / f"{path.stem}--{name}.{extension}"
             copy_path.write_bytes(content)

@@ -1,6 +1,8 @@
 """Altered copies are repeatable, moderate and readable."""
 
 import io
+import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +13,22 @@ from samples.alterations import CROP_KEEPS_RATIO, alterations, make_copies
 
 NAMES = sorted(alterations())
 PICTURES = Path(__file__).parents[2] / "samples" / "pictures"
-SEEDS = range(12)
+SEEDS = range(8)
 
 
 @pytest.fixture(scope="module")
 def picture() -> Image.Image:
-    return Image.open(PICTURES / "colosseum.jpg").convert("RGB")
+    return Image.open(PICTURES / "colosseum.jpg").convert("RGB").reduce(2)
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> Path:
+    """A folder with five of the pictures: twenty copies, two of each alteration."""
+    folder = tmp_path / "few"
+    folder.mkdir()
+    for path in sorted(PICTURES.iterdir())[:5]:
+        shutil.copy(path, folder)
+    return folder
 
 
 def decoded(content: bytes) -> Image.Image:
@@ -24,11 +36,13 @@ def decoded(content: bytes) -> Image.Image:
 
 
 def correlation(one: Image.Image, other: Image.Image) -> float:
-    """Of the luminance at 32 × 32."""
-    flat = [
-        np.asarray(ImageOps.grayscale(each).resize((32, 32)), np.float64).ravel() for each in (one, other)
-    ]
-    return float(np.corrcoef(*flat)[0, 1])
+    """Of the luminance of the middle, where neither banner nor border reaches, at 32 × 32."""
+    middles = []
+    for picture in (one, other):
+        width, height = picture.size
+        middle = picture.crop((width // 5, height // 5, width * 4 // 5, height * 4 // 5))
+        middles.append(np.asarray(ImageOps.grayscale(middle).resize((32, 32)), np.float64).ravel())
+    return float(np.corrcoef(*middles)[0, 1])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -75,7 +89,7 @@ def test_a_tiny_picture_is_taken(name: str) -> None:
 
 
 def test_a_crop_keeps_most_of_the_area(picture: Image.Image) -> None:
-    for seed in range(200):
+    for seed in range(60):
         kept = decoded(alterations(seed)["crop"](picture)[0])
         ratio = kept.width * kept.height / (picture.width * picture.height)
         assert CROP_KEEPS_RATIO <= ratio < 0.95
@@ -87,18 +101,22 @@ def test_a_rotated_copy_is_stored_sideways_and_shown_upright(picture: Image.Imag
     assert correlation(decoded(content), picture) > 0.99
 
 
-def test_copies_are_named_after_their_original_and_alteration(tmp_path: Path) -> None:
-    for copy in make_copies(PICTURES, tmp_path, seed=1):
+def test_copies_are_named_after_their_original_and_alteration(few: Path, tmp_path: Path) -> None:
+    for copy in make_copies(few, tmp_path, seed=1):
         assert copy.copy_path.is_file()
         assert copy.image_id.startswith(f"{Path(copy.original_id).stem}--{copy.alteration}.")
 
 
-def test_copies_are_the_same_again_and_rotate_evenly_through_the_alterations(tmp_path: Path) -> None:
-    folders = [tmp_path / "one", tmp_path / "two"]
-    for folder in folders:
-        folder.mkdir()
-    first, second = (make_copies(PICTURES, folder, seed=1) for folder in folders)
-    assert [copy.copy_path.read_bytes() for copy in first] == [copy.copy_path.read_bytes() for copy in second]
-    assert len({copy.image_id for copy in first}) == len(first) == 4 * len(list(PICTURES.iterdir()))
-    counts = [sum(copy.alteration == name for copy in first) for name in NAMES]
-    assert max(counts) - min(counts) <= 1
+def test_copies_are_the_same_again(few: Path, tmp_path: Path) -> None:
+    runs = []
+    for _ in range(2):
+        runs.append(
+            {copy.image_id: copy.copy_path.read_bytes() for copy in make_copies(few, tmp_path, seed=1)}
+        )
+    assert runs[0] == runs[1]
+
+
+def test_copies_rotate_evenly_through_the_alterations(few: Path, tmp_path: Path) -> None:
+    copies = make_copies(few, tmp_path, seed=1)
+    assert len({copy.image_id for copy in copies}) == len(copies)
+    assert Counter(copy.alteration for copy in copies) == dict.fromkeys(NAMES, 2)

@@ -12,10 +12,3 @@ def test_the_feed_is_originals_and_copies_and_nothing_left_over(tmp_path: Path) 
     feed = prepare_feed(PICTURES, folder, seed=2)
     assert sorted(path.name for path in folder.iterdir()) == sorted(feed.image_ids)
     assert len(feed.copies) == COPIES_PER_PICTURE * len(feed.originals)
-
-
-def test_the_feed_is_the_same_again(tmp_path: Path) -> None:
-    first = prepare_feed(PICTURES, tmp_path, seed=2)
-    before = {name: (tmp_path / name).read_bytes() for name in first.image_ids}
-    assert prepare_feed(PICTURES, tmp_path, seed=2) == first
-    assert {name: (tmp_path / name).read_bytes() for name in first.image_ids} == before

@@ -5,6 +5,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 from urllib.parse import unquote
 
 import pytest
@@ -16,7 +17,7 @@ HEADS = {"cat.jpg": "cat.jpg", "cat--crop.jpg": "cat.jpg", "in a folder/ü.jpg":
 
 
 class Api(BaseHTTPRequestHandler):
-    asked: Counter[str] = Counter()
+    asked: ClassVar[Counter[str]] = Counter()
 
     def do_GET(self) -> None:
         image_id = unquote(self.path.removeprefix("/v1/images/"))
