@@ -109,7 +109,7 @@ class Pipeline:
         scored = self.match(lsh, pair, terms, ordinals, stage_ms)
         with _timed(stage_ms, "decide"):
             head_scores = self._head_scores(batch, scored)
-            for row, image in enumerate(images):
+            for row in range(len(images)):
                 decision = self._decide_one(batch, scored, row, head_scores, first_sequence + row, decided_ms)
                 batch.decisions.append(decision)
         return batch

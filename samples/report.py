@@ -25,7 +25,7 @@ def clusters_table(comparison: Comparison) -> Table:
     caption = f"and {omitted} more originals with every copy found" if omitted > 0 else None
     table = Table(title="Clusters found", caption=caption, title_justify="left", caption_justify="left")
     for column in ("original", "cluster head", "copies found/made", "missed"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")  # an id cut short could not be looked up
     for row in [*incomplete, *complete[:COMPLETE_SHOWN]]:
         table.add_row(
             escape(row.original_id),
@@ -82,8 +82,9 @@ def next_commands(comparison: Comparison, neardup: str) -> list[str]:
 def print_where_next(console: Console, urls: Mapping[str, str], commands: list[str]) -> None:
     """Prints the addresses to open and the commands to try."""
     console.print("\nOpen:")
-    for name in ("explorer", "dagster", "api"):
-        console.print(f"  {name:<9} {urls[name]}", markup=False, soft_wrap=True)
+    pages = {"explorer": urls["explorer"], "dagster": urls["dagster"], "api": f"{urls['api']}/docs"}
+    for name, url in pages.items():
+        console.print(f"  {name:<9} {url}", markup=False, soft_wrap=True)
     console.print("Try next:")
     for command in commands:
         console.print(f"  {command}", markup=False, highlight=False, soft_wrap=True)

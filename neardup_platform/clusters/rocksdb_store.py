@@ -42,7 +42,8 @@ class StoreView:
 
     def images(self, image_ids: list[str]) -> list[pb.ImageRecord | None]:
         """Many records at once, in the order asked for."""
-        found = self._families["images"].get([image_id.encode() for image_id in image_ids])
+        keys = [image_id.encode() for image_id in image_ids]
+        found: list[bytes | None] = self._families["images"].get(keys)  # type: ignore[assignment]
         return [pb.ImageRecord.FromString(data) if data is not None else None for data in found]
 
     def cluster(self, head: str) -> pb.ClusterRecord:
@@ -90,16 +91,16 @@ class StoreView:
 
     def recent_clusters(self, limit: int) -> list[str]:
         """Heads of the clusters of two or more that changed last, newest first."""
-        found = []
+        found: list[str] = []
         for _, value in self._scan("recent", b"", b""):
             if len(found) == limit:
                 break
             found.append(value.decode())
         return found
 
-    def vectors(self) -> Iterator[pb.VectorRecord]:
-        """Every image's vectors and terms, in order of ordinal."""
-        for _, value in self._scan("vectors", b"", b""):
+    def vectors(self, start: int = 0) -> Iterator[pb.VectorRecord]:
+        """The images' vectors and terms, in order of ordinal, from ordinal `start` on."""
+        for _, value in self._scan("vectors", b"", layout.number_key(start)):
             yield pb.VectorRecord.FromString(value)
 
     def vector(self, ordinal: int) -> pb.VectorRecord:
@@ -131,7 +132,8 @@ class StoreView:
             yield layout.number_of(key), pb.OutboxEntry.FromString(value)
 
     def _scan(self, family: str, prefix: bytes, start: bytes) -> Iterator[tuple[bytes, bytes]]:
-        for key, value in self._families[family].items(from_key=start):
+        pairs: Iterator[tuple[bytes, bytes]] = self._families[family].items(from_key=start)  # type: ignore[assignment]
+        for key, value in pairs:
             if not key.startswith(prefix):
                 return
             yield key, value
@@ -202,7 +204,7 @@ class Store(StoreView):
             self._db.write(batch.raw)
         except Exception as error:  # rocksdict raises bare Exception with RocksDB's text
             raise SetupError(
-                f"writing to the store failed: {error}; free some disk under NEARDUP_HOME, the worker then goes on"
+                f"writing to the store failed: {error}; free some disk under NEARDUP_HOME and it goes on"
             ) from error
 
     def close(self) -> None:

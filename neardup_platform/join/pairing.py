@@ -37,6 +37,23 @@ class Half(Generic[Origin]):
         return self.embedding.kind, self.embedding.image_id
 
 
+@dataclass(frozen=True, slots=True)
+class Offer(Generic[Origin]):
+    """What came of one embedding: either it completed an image, or it entered the waiting room.
+
+    Attributes:
+        image: the completed image.
+        partner: the half that left the waiting room to complete it.
+        entered: the half that now waits.
+        replaced: an older half of the same kind and id whose place it took.
+    """
+
+    image: JoinedImage | None = None
+    partner: Half[Origin] | None = None
+    entered: Half[Origin] | None = None
+    replaced: Half[Origin] | None = None
+
+
 class Pairing(Generic[Origin]):
     """The waiting room.
 
@@ -75,24 +92,17 @@ class Pairing(Generic[Origin]):
         """Move one partition's clock on: to an event time it showed, or to now when it is idle."""
         self._clocks_ms[partition] = max(self._clocks_ms[partition], time_ms)
 
-    def offer(
-        self, embedding: Embedding, origin: Origin
-    ) -> tuple[JoinedImage | None, Half[Origin] | None, Half[Origin] | None]:
-        """Take one embedding.
-
-        Returns:
-            The image it completes, if its partner was waiting; the half that left the waiting room for it
-            (that partner, or an older one of the same kind and id that it replaces); the half that entered.
-        """
+    def offer(self, embedding: Embedding, origin: Origin) -> Offer[Origin]:
+        """Take one embedding."""
         partner = self._waiting.pop((embedding.kind.other, embedding.image_id), None)
         if partner is not None:
             other = partner.embedding
             pair = (embedding, other) if embedding.kind is Kind.LSH else (other, embedding)
-            return JoinedImage(*pair), partner, None
+            return Offer(image=JoinedImage(*pair), partner=partner)
         half = Half(embedding, origin, max(embedding.event_time_ms, self.watermark_ms))
         replaced = self._waiting.get(half.key)
         self._admit(half)
-        return None, replaced, half
+        return Offer(entered=half, replaced=replaced)
 
     def expire(self) -> list[Half[Origin]]:
         """Remove and return the halves whose partner did not come in time, oldest first."""

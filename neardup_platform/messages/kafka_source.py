@@ -18,8 +18,6 @@ from neardup_platform.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 
-Positions = dict[tuple[str, int], int]
-
 
 class KafkaSource:
     """All partitions of both embedding topics, in one reader that never commits to Kafka.
@@ -47,6 +45,7 @@ class KafkaSource:
                 metrics_enabled=False,
             )
             self._partitions = self._assign()
+            self._heard_at = dict.fromkeys(self._partitions, time.monotonic())
             self.messages_lost = self._seek(positions)
         except KafkaError as error:
             raise ServerUnavailable(f"reading from Kafka at {settings.bootstrap} failed: {error}") from error
@@ -74,7 +73,7 @@ class KafkaSource:
             position = positions.get((partition.topic, partition.partition), begin)
             if position > end:
                 raise SetupError(
-                    f"{partition.topic}[{partition.partition}] ends at {end} but the store has read up to {position}: "
+                    f"{partition.topic}[{partition.partition}] ends at {end}, the store has read up to {position}: "
                     "this is another log; point NEARDUP_HOME or NEARDUP_KAFKA_BOOTSTRAP at the matching pair"
                 )
             if position < begin:
@@ -90,22 +89,43 @@ class KafkaSource:
         return lost
 
     def poll(self, max_messages: int, wait_ms: int) -> list[Message]:
-        """What has arrived, in offset order within a partition; empty when nothing has within `wait_ms`."""
+        """What has arrived, in offset order within a partition; empty when nothing has within `wait_ms`.
+
+        Asked for no messages at all, it only waits.
+        """
+        if not max_messages:
+            time.sleep(wait_ms / 1_000)
+            return []
         polled = self._consumer.poll(timeout_ms=wait_ms, max_records=max_messages)
+        self._heard_at |= dict.fromkeys(polled, time.monotonic())
         return [
             Message(r.topic, r.partition, r.offset, r.key or b"", r.value or b"")
             for records in polled.values()
             for r in records
         ]
 
+    @property
+    def partitions(self) -> list[tuple[str, int]]:
+        """Every input partition."""
+        return [(p.topic, p.partition) for p in self._partitions]
+
+    def idle(self, idle_s: float) -> list[tuple[str, int]]:
+        """The partitions read to their end and silent for `idle_s`."""
+        silent_since = time.monotonic() - idle_s
+        return [
+            (p.topic, p.partition)
+            for p in self._partitions
+            if self._heard_at[p] < silent_since and self._behind(p) == 0
+        ]
+
     def lag(self) -> int:
         """Messages in the log that have not been polled yet, as of the last fetch."""
-        total = 0
-        for partition in self._partitions:
-            end = self._consumer.highwater(partition)
-            if end is not None:
-                total += max(0, end - self._consumer.position(partition))
-        return total
+        return sum(self._behind(partition) or 0 for partition in self._partitions)
+
+    def _behind(self, partition: TopicPartition) -> int | None:
+        """Messages not yet polled of one partition; None before its first fetch."""
+        end = self._consumer.highwater(partition)
+        return None if end is None else max(0, end - self._consumer.position(partition))
 
     def close(self) -> None:
         """Leave; nothing is committed."""

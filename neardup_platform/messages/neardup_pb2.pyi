@@ -90,7 +90,7 @@ class Decision(_message.Message):
     def __init__(self, event_id: _Optional[str] = ..., sequence: _Optional[int] = ..., image_id: _Optional[str] = ..., head: _Optional[str] = ..., score: _Optional[float] = ..., head_score: _Optional[float] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., candidates_found: _Optional[int] = ..., bridges: _Optional[_Iterable[str]] = ..., threshold: _Optional[float] = ..., head_threshold: _Optional[float] = ..., terms_version: _Optional[str] = ..., classifier_version: _Optional[str] = ..., event_time_ms: _Optional[int] = ..., decided_ms: _Optional[int] = ...) -> None: ...
 
 class DebugDetail(_message.Message):
-    __slots__ = ("event_id", "image_id", "source_uri", "lsh_version", "pair_version", "batch_images", "joined_ms", "stage_ms")
+    __slots__ = ("event_id", "image_id", "source_uri", "lsh_version", "pair_version", "batch_images", "stage_ms")
     class StageMsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -104,7 +104,6 @@ class DebugDetail(_message.Message):
     LSH_VERSION_FIELD_NUMBER: _ClassVar[int]
     PAIR_VERSION_FIELD_NUMBER: _ClassVar[int]
     BATCH_IMAGES_FIELD_NUMBER: _ClassVar[int]
-    JOINED_MS_FIELD_NUMBER: _ClassVar[int]
     STAGE_MS_FIELD_NUMBER: _ClassVar[int]
     event_id: str
     image_id: str
@@ -112,9 +111,8 @@ class DebugDetail(_message.Message):
     lsh_version: str
     pair_version: str
     batch_images: int
-    joined_ms: int
     stage_ms: _containers.ScalarMap[str, float]
-    def __init__(self, event_id: _Optional[str] = ..., image_id: _Optional[str] = ..., source_uri: _Optional[str] = ..., lsh_version: _Optional[str] = ..., pair_version: _Optional[str] = ..., batch_images: _Optional[int] = ..., joined_ms: _Optional[int] = ..., stage_ms: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    def __init__(self, event_id: _Optional[str] = ..., image_id: _Optional[str] = ..., source_uri: _Optional[str] = ..., lsh_version: _Optional[str] = ..., pair_version: _Optional[str] = ..., batch_images: _Optional[int] = ..., stage_ms: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class Command(_message.Message):
     __slots__ = ("command_id", "name", "arguments", "issued_by", "issued_ms")

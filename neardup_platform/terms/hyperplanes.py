@@ -64,7 +64,8 @@ class TermSpace:
         weights = (1 << np.arange(self.bits - 1, -1, -1)).astype(np.float32)
         grouped = signs.reshape(len(vectors), self.tables, self.bits)
         # Exact in float32: a term is below 2^16.
-        return (grouped.astype(np.float32) @ weights).astype(np.uint16)
+        terms: Terms = (grouped.astype(np.float32) @ weights).astype(np.uint16)
+        return terms
 
 
 def fit_term_space(

@@ -1,0 +1,221 @@
+"""The commit: everything one step of the worker changes, in one atomic write.
+
+Order of a step, which is what makes the worker effectively once:
+
+1. read messages from the positions in the store
+2. join them, decide the joined images
+3. one RocksDB write: decisions and history, images, clusters and members, vectors and terms, the waiting
+   room, dead letters and decisions in the outbox, the new positions, the totals and the state digest
+4. publish from the outbox
+5. what the broker acknowledged leaves the outbox with the next write
+
+A crash before 3 repeats the step from the same positions; a crash after 3 publishes from the outbox again,
+under the same event ids.
+"""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from neardup_platform.clusters import layout
+from neardup_platform.clusters.rocksdb_store import Batch, Store
+from neardup_platform.errors import BadMessage
+from neardup_platform.join.pairing import Half
+from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.messages.codec import (
+    Message,
+    decision_event_id,
+    encode_dead_letter,
+    encode_decision,
+)
+from neardup_platform.messages.kafka_publisher import Outgoing
+from neardup_platform.messages.kafka_topics import DEAD_LETTER, DEBUG, DECISIONS
+from neardup_platform.pipeline import Decided
+from neardup_platform.records import Decision
+
+WaitingHalf = Half[Message]
+
+
+@dataclass(slots=True)
+class Step:
+    """What one step read and joined, before it is decided.
+
+    Attributes:
+        positions: next offset by (topic, partition).
+        left: halves that left the waiting room, by pairing, replacement or expiry.
+        entered: halves that entered it.
+        dead: messages that end here, each with its reason.
+        counts: messages of this step by fate: received, repeated, expired, evicted, dead_lettered.
+    """
+
+    positions: dict[tuple[str, int], int] = field(default_factory=dict)
+    left: list[WaitingHalf] = field(default_factory=list)
+    entered: list[WaitingHalf] = field(default_factory=list)
+    dead: list[tuple[Message, BadMessage]] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def count(self, fate: str, messages: int = 1) -> None:
+        """Count messages by fate."""
+        self.counts[fate] = self.counts.get(fate, 0) + messages
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was read and nothing expired."""
+        return not (self.positions or self.left)
+
+
+def commit(
+    store: Store,
+    state: pb.StoreState,
+    step: Step,
+    decided: Decided | None,
+    acknowledged: int | None,
+) -> list[Outgoing]:
+    """Write one step; returns what it put into the outbox, to be published.
+
+    Args:
+        state: totals as of the last commit; brought up to date only once the write has succeeded.
+        acknowledged: outbox number up to which everything is in the log, if that is news.
+    """
+    new = pb.StoreState()
+    new.CopyFrom(state)
+    batch = store.batch()
+    if acknowledged is not None:
+        batch.delete_below("outbox", layout.number_key(acknowledged + 1))
+    _put_positions(batch, step.positions)
+    _put_waiting(batch, step)
+    if decided:
+        _put_decided(store, batch, new, decided)
+    outgoing = _put_outbox(batch, new, _messages(step, decided))
+    for fate, messages in step.counts.items():
+        new.counters[fate] += messages
+    batch.put_state(new)
+    store.write(batch)
+    state.CopyFrom(new)
+    return outgoing
+
+
+def _put_positions(batch: Batch, positions: Mapping[tuple[str, int], int]) -> None:
+    for (topic, partition), next_offset in positions.items():
+        value = pb.Position(next_offset=next_offset).SerializeToString()
+        batch.put("positions", layout.position_key(topic, partition), value)
+
+
+def _put_waiting(batch: Batch, step: Step) -> None:
+    """A half may enter and leave within one step, and a newer one take its key: last word wins."""
+    for half in step.entered:
+        value = pb.WaitingHalf(
+            value=half.origin.value,
+            topic=half.origin.topic,
+            partition=half.origin.partition,
+            offset=half.origin.offset,
+            waits_from_ms=half.waits_from_ms,
+        )
+        batch.put("waiting", layout.waiting_key(*half.key), value.SerializeToString())
+    for half in step.left:
+        batch.delete("waiting", layout.waiting_key(*half.key))
+
+
+def _put_decided(store: Store, batch: Batch, state: pb.StoreState, decided: Decided) -> None:
+    digest = 0
+    for row, decision in enumerate(decided.decisions):
+        image_key = decision.image_id.encode()
+        batch.put("images", image_key, _image_record(decided, row).SerializeToString())
+        batch.put(
+            "members", layout.sequence_key(decision.head, decision.sequence), decision.image_id.encode()
+        )
+        batch.put(
+            "history",
+            layout.sequence_key(decision.image_id, decision.sequence),
+            encode_decision(decision),
+        )
+        vectors = _vector_record(decided, row).SerializeToString()
+        batch.put("vectors", layout.number_key(int(decided.ordinals[row])), vectors)
+        digest += layout.assignment_digest(decision.image_id, decision.head)
+    _put_clusters(store, batch, decided.decisions)
+    state.format = layout.FORMAT
+    state.terms_version = decided.decisions[-1].terms_version
+    state.images += len(decided.decisions)
+    state.clusters += sum(decision.founded for decision in decided.decisions)
+    state.sequence = decided.decisions[-1].sequence
+    state.digest = layout.digest_after(state.digest, digest)
+
+
+def _put_clusters(store: Store, batch: Batch, decisions: Sequence[Decision]) -> None:
+    changed: dict[str, pb.ClusterRecord] = {}
+    for decision in decisions:
+        if decision.founded:
+            record = pb.ClusterRecord(created_ms=decision.decided_ms)
+        else:
+            record = changed.get(decision.head) or store.cluster(decision.head)
+            batch.delete("recent", layout.recent_key(record.updated_sequence))
+            batch.put("recent", layout.recent_key(decision.sequence), decision.head.encode())
+        record.size += 1
+        record.updated_ms = decision.decided_ms
+        record.updated_sequence = decision.sequence
+        changed[decision.head] = record
+    for head, record in changed.items():
+        batch.put("clusters", head.encode(), record.SerializeToString())
+
+
+def _image_record(decided: Decided, row: int) -> pb.ImageRecord:
+    decision = decided.decisions[row]
+    return pb.ImageRecord(
+        ordinal=int(decided.ordinals[row]),
+        head=decision.head,
+        sequence=decision.sequence,
+        score=decision.score,
+        event_time_ms=decision.event_time_ms,
+        decided_ms=decision.decided_ms,
+        source_uri=decided.images[row].source_uri,
+    )
+
+
+def _vector_record(decided: Decided, row: int) -> pb.VectorRecord:
+    image = decided.images[row]
+    return pb.VectorRecord(
+        image_id=image.image_id,
+        lsh_version=image.lsh.model_version,
+        pair_version=image.pair.model_version,
+        lsh=decided.lsh[row].astype("<f2").tobytes(),
+        pair=decided.pair[row].astype("<f2").tobytes(),
+        terms=decided.terms[row].astype("<u2").tobytes(),
+    )
+
+
+def _messages(step: Step, decided: Decided | None) -> Iterable[tuple[str, bytes, bytes]]:
+    """Topic, key and value of everything this step has to say."""
+    now_ms = time.time_ns() // 1_000_000
+    for message, error in step.dead:
+        yield DEAD_LETTER, message.key, encode_dead_letter(message, error, now_ms)
+    if decided is None:
+        return
+    for row, decision in enumerate(decided.decisions):
+        key = decision.image_id.encode()
+        yield DECISIONS, key, encode_decision(decision)
+        yield DEBUG, key, _debug_detail(decided, row).SerializeToString()
+
+
+def _debug_detail(decided: Decided, row: int) -> pb.DebugDetail:
+    image, decision = decided.images[row], decided.decisions[row]
+    return pb.DebugDetail(
+        event_id=decision_event_id(decision.image_id, decision.sequence),
+        image_id=image.image_id,
+        source_uri=image.source_uri,
+        lsh_version=image.lsh.model_version,
+        pair_version=image.pair.model_version,
+        batch_images=len(decided.images),
+        stage_ms=decided.stage_ms,
+    )
+
+
+def _put_outbox(
+    batch: Batch, state: pb.StoreState, messages: Iterable[tuple[str, bytes, bytes]]
+) -> list[Outgoing]:
+    outgoing = []
+    for topic, key, value in messages:
+        state.outbox_number += 1
+        entry = pb.OutboxEntry(topic=topic, key=key, value=value)
+        batch.put("outbox", layout.number_key(state.outbox_number), entry.SerializeToString())
+        outgoing.append(Outgoing(state.outbox_number, topic, key, value))
+    return outgoing

@@ -1,0 +1,60 @@
+"""At start: the corpus in memory, rebuilt from the store, once settings and store are seen to fit."""
+
+import logging
+from collections.abc import Iterator
+from itertools import islice
+from time import perf_counter
+
+import numpy as np
+
+from neardup_platform.clusters.rocksdb_store import StoreView
+from neardup_platform.corpus import Corpus, StoredImage
+from neardup_platform.errors import InvariantBroken, SetupError
+from neardup_platform.terms.hyperplanes import TermSpace
+
+log = logging.getLogger(__name__)
+
+_CHUNK = 8_192
+
+
+def rebuild_corpus(store: StoreView, space: TermSpace, pair_dim: int) -> Corpus:
+    """Read every image's vectors, terms and head into memory.
+
+    Raises:
+        SetupError: the stored terms were made by another term space.
+        InvariantBroken: the store contradicts itself.
+    """
+    state = store.state()
+    if state.terms_version not in ("", space.version):
+        raise SetupError(
+            f"the store holds terms of {state.terms_version}, settings give {space.version}: "
+            "restore terms.space, or use another NEARDUP_HOME"
+        )
+    begun = perf_counter()
+    corpus = Corpus(space.dim, pair_dim, space.tables, space.bits)
+    corpus.extend(stored_images(store))
+    if len(corpus) != state.images:
+        raise InvariantBroken(f"the store counts {state.images} images but holds vectors of {len(corpus)}")
+    _restore_heads(store, corpus)
+    log.info("index of %d images rebuilt in %.1f s", len(corpus), perf_counter() - begun)
+    return corpus
+
+
+def stored_images(store: StoreView) -> Iterator[StoredImage]:
+    """Every image of the store in order of ordinal."""
+    for record in store.vectors():
+        yield StoredImage(record.image_id, record.lsh, record.pair, record.terms)
+
+
+def _restore_heads(store: StoreView, corpus: Corpus) -> None:
+    ordinals = {image_id: ordinal for ordinal, image_id in enumerate(corpus.ids())}
+    heads = np.empty(len(corpus), np.int64)
+    ids = iter(corpus.ids())
+    done = 0
+    while part := list(islice(ids, _CHUNK)):
+        for image_id, record in zip(part, store.images(part), strict=True):
+            if record is None or record.head not in ordinals:
+                raise InvariantBroken(f"image {image_id!r} has vectors but no cluster in the store")
+            heads[done] = ordinals[record.head]
+            done += 1
+    corpus.set_heads(heads)

@@ -1,0 +1,170 @@
+"""The stream worker: one loop that reads, decides, commits and publishes, until told to stop.
+
+One step is `Worker.step`; what it changes and in which order is `commit.py`. State in memory (corpus, waiting
+room) is derived from the store, so any error in a step ends the process and a new one starts from the store.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+
+from neardup_platform.clusters.rocksdb_store import Store
+from neardup_platform.messages.kafka_publisher import KafkaPublisher, Outgoing
+from neardup_platform.messages.kafka_source import KafkaSource, wait_for_source
+from neardup_platform.pipeline import Decided, Matching, Pipeline
+from neardup_platform.records import JoinedImage, Kind
+from neardup_platform.scoring.keras_classifier import PairClassifier, load_classifier
+from neardup_platform.settings import Settings
+from neardup_platform.stream.commit import commit
+from neardup_platform.stream.figures import Figures
+from neardup_platform.stream.intake import Intake
+from neardup_platform.stream.recovery import rebuild_corpus
+from neardup_platform.supervision import Heartbeat, Phase, paused_by, write_heartbeat
+from neardup_platform.terms.hyperplanes import load_term_space
+
+log = logging.getLogger(__name__)
+
+BROKER_PATIENCE_S = 3_600.0
+CLOSE_S = 5.0
+# Above this many messages not yet acknowledged by the broker the worker reads no more.
+MAX_UNACKNOWLEDGED = 20_000
+
+Report = Callable[[dict[str, float]], None]
+
+
+class Worker:
+    """Everything a step needs, opened and consistent with one another."""
+
+    def __init__(
+        self, settings: Settings, store: Store, source: KafkaSource, publisher: KafkaPublisher
+    ) -> None:
+        space = load_term_space(settings.terms.space)
+        scorer = load_classifier(settings.scoring.model)
+        corpus = rebuild_corpus(store, space, scorer.pair_dim)
+        self._settings = settings
+        self._store = store
+        self._source = source
+        self._publisher = publisher
+        self._state = store.state()
+        self._pipeline = Pipeline(space, scorer, corpus, matching(settings, scorer))
+        self._intake = Intake(
+            settings.join,
+            {Kind.LSH: space.dim, Kind.PAIR: scorer.pair_dim},
+            source.partitions,
+            store.waiting(),
+            lambda image_id: store.image(image_id) is not None,
+        )
+        self._figures = Figures()
+        left_over = [Outgoing(n, entry.topic, entry.key, entry.value) for n, entry in store.outbox()]
+        if left_over:
+            log.info("publishing %d messages left in the outbox", len(left_over))
+        publisher.send(left_over)
+
+    def step(self) -> None:
+        """Read, join, decide, commit, publish."""
+        worker = self._settings.worker
+        acknowledged = self._publisher.acknowledged()
+        room = self._publisher.unacknowledged < MAX_UNACKNOWLEDGED
+        messages = self._source.poll(2 * worker.max_batch_images if room else 0, worker.poll_ms)
+        now_ms = _now_ms()
+        idle = self._source.idle(self._settings.join.idle_s)
+        step, joined = self._intake.take(messages, idle, now_ms)
+        if step.empty and acknowledged is None:
+            return
+        decided = self._decide(joined, now_ms)
+        self._publisher.send(commit(self._store, self._state, step, decided, acknowledged))
+        if decided:
+            committed_ms = _now_ms()
+            waits = (committed_ms - image.event_time_ms for image in decided.images)
+            self._figures.decided(time.monotonic(), waits)
+
+    def _decide(self, joined: list[JoinedImage], now_ms: int) -> Decided | None:
+        if not joined:
+            return None
+        return self._pipeline.decide(joined, self._state.sequence + 1, now_ms)
+
+    def figures(self) -> dict[str, float]:
+        """Gauges and counters for the heartbeat."""
+        return {
+            "images": self._state.images,
+            "clusters": self._state.clusters,
+            "waiting": len(self._intake),
+            "outbox": self._publisher.unacknowledged,
+            "lag": self._source.lag(),
+            "messages_lost": self._source.messages_lost,
+            **self._figures.snapshot(time.monotonic()),
+            **{fate: float(count) for fate, count in sorted(self._state.counters.items())},
+        }
+
+
+def matching(settings: Settings, scorer: PairClassifier) -> Matching:
+    """The thresholds in force: settings where given, else those stored with the classifier."""
+    return Matching(
+        settings.terms.max_candidates,
+        settings.terms.min_overlap,
+        settings.scoring.threshold or scorer.threshold,
+        settings.scoring.head_threshold or scorer.head_threshold,
+    )
+
+
+def run_worker(settings: Settings, stop: threading.Event, report: Report) -> None:
+    """Run until `stop` is set or an operator pauses the worker.
+
+    Args:
+        settings: with the addresses of Kafka filled in.
+        stop: set from a signal handler or another thread; the step under way is finished first.
+        report: called with the figures every `worker.report_s` seconds.
+
+    Raises:
+        NeardupError: the process cannot go on; a new one starts from the store.
+    """
+    beat = _Heart(settings)
+    beat.alive(Phase.STARTING, {})
+    with ExitStack() as stack:
+        store = stack.enter_context(closing(Store(settings.store_path)))
+        source = wait_for_source(settings.kafka, store.positions(), BROKER_PATIENCE_S)
+        stack.callback(source.close)
+        publisher = KafkaPublisher(settings.kafka)
+        stack.callback(publisher.close, CLOSE_S)
+        worker = Worker(settings, store, source, publisher)
+        log.info("worker ready: %s", worker.figures())
+        while not stop.is_set() and not beat.due(worker.figures, report):
+            worker.step()
+        beat.alive(Phase.STOPPED, worker.figures())
+
+
+class _Heart:
+    """Writes the heartbeat every `heartbeat_s` and calls the report every `report_s`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._started_ms = _now_ms()
+        self._beat_at = self._report_at = 0.0
+
+    def alive(self, phase: Phase, figures: dict[str, float]) -> None:
+        """Write a heartbeat now."""
+        heartbeat = Heartbeat(os.getpid(), self._started_ms, _now_ms(), phase, figures)
+        write_heartbeat(self._settings.home, heartbeat)
+
+    def due(self, figures: Callable[[], dict[str, float]], report: Report) -> bool:
+        """Beat and report when it is time; returns whether an operator has paused the worker."""
+        now = time.monotonic()
+        if now < self._beat_at:
+            return False
+        self._beat_at = now + self._settings.worker.heartbeat_s
+        current = figures()
+        self.alive(Phase.RUNNING, current)
+        if now >= self._report_at:
+            self._report_at = now + self._settings.worker.report_s
+            report(current)
+        by = paused_by(self._settings.home)
+        if by is not None:
+            log.info("paused by %s", by)
+        return by is not None
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
