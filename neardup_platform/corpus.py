@@ -53,9 +53,7 @@ class Corpus:
     def __len__(self) -> int:
         return len(self._ids)
 
-    def add(
-        self, ids: Sequence[str], lsh: NDArray[np.float16], pair: NDArray[np.float16], terms: Terms
-    ) -> Ordinals:
+    def add(self, ids: Sequence[str], lsh: NDArray[np.float16], pair: NDArray[np.float16], terms: Terms) -> Ordinals:
         """Add images, searchable at once and as yet without a head; returns their ordinals, int64 [n]."""
         self._ids.extend(ids)
         self.lsh.append(lsh)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from neardup_platform.clusters.decision import choose_cluster
 from neardup_platform.corpus import Corpus, Ordinals
 from neardup_platform.records import Candidate, Decision, JoinedImage
+from neardup_platform.settings import Settings
 from neardup_platform.terms.hyperplanes import Terms, TermSpace
 
 # A decision records its candidates down to this score, so that any threshold above it can be applied later.
@@ -55,6 +56,16 @@ class Matching:
     threshold: float
     head_threshold: float
 
+    @classmethod
+    def of(cls, settings: Settings, scorer: PairScorer) -> "Matching":
+        """What is in force: thresholds from the settings where given, else those stored with the classifier."""
+        return cls(
+            settings.terms.max_candidates,
+            settings.terms.min_overlap,
+            settings.scoring.threshold or scorer.threshold,
+            settings.scoring.head_threshold or scorer.head_threshold,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Scored:
@@ -74,6 +85,7 @@ class Decided:
     lsh: NDArray[np.float16]
     pair: NDArray[np.float16]
     terms: Terms
+    scored: Scored
     decisions: list[Decision] = field(default_factory=list)
     stage_ms: dict[str, float] = field(default_factory=dict)
 
@@ -105,12 +117,12 @@ class Pipeline:
         with _timed(stage_ms, "terms"):
             terms = self.space.terms(lsh.astype(np.float32))
         ordinals = self.corpus.add([image.image_id for image in images], lsh, pair, terms)
-        batch = Decided(images, ordinals, lsh, pair, terms, stage_ms=stage_ms)
         scored = self.match(lsh, pair, terms, ordinals, stage_ms)
+        batch = Decided(images, ordinals, lsh, pair, terms, scored, stage_ms=stage_ms)
         with _timed(stage_ms, "decide"):
-            head_scores = self._head_scores(batch, scored)
+            head_scores = self._head_scores(batch)
             for row in range(len(images)):
-                decision = self._decide_one(batch, scored, row, head_scores, first_sequence + row, decided_ms)
+                decision = self._decide_one(batch, row, head_scores, first_sequence + row, decided_ms)
                 batch.decisions.append(decision)
         return batch
 
@@ -132,26 +144,21 @@ class Pipeline:
             stage_ms: receives the time of each stage.
         """
         with _timed(stage_ms, "search"):
-            found = self.corpus.index.search(
-                terms, self.matching.max_candidates, self.matching.min_overlap, before
-            )
+            found = self.corpus.index.search(terms, self.matching.max_candidates, self.matching.min_overlap, before)
         with _timed(stage_ms, "score"):
             rows, columns = np.nonzero(found.ordinals >= 0)
             scores = np.zeros(found.ordinals.shape, np.float32)
             scores[rows, columns] = self._score(lsh[rows], pair[rows], found.ordinals[rows, columns])
         return Scored(found.ordinals, found.overlaps, scores)
 
-    def _score(
-        self, lsh: NDArray[np.float16], pair: NDArray[np.float16], ordinals: Ordinals
-    ) -> NDArray[np.float32]:
+    def _score(self, lsh: NDArray[np.float16], pair: NDArray[np.float16], ordinals: Ordinals) -> NDArray[np.float32]:
         if not len(ordinals):
             return np.zeros(0, np.float32)
-        return self.scorer.score(
-            lsh, self.corpus.lsh.gather(ordinals), pair, self.corpus.pair.gather(ordinals)
-        )
+        return self.scorer.score(lsh, self.corpus.lsh.gather(ordinals), pair, self.corpus.pair.gather(ordinals))
 
-    def _head_scores(self, batch: Decided, scored: Scored) -> dict[tuple[int, int], float]:
+    def _head_scores(self, batch: Decided) -> dict[tuple[int, int], float]:
         """Pair scores of every image against the heads of its matches, for heads known before the batch."""
+        scored = batch.scored
         rows, columns = np.nonzero(scored.scores >= self.matching.threshold)
         heads = np.array([self.corpus.head_of(o) for o in scored.ordinals[rows, columns]], np.int64)
         keys = sorted({(int(row), int(head)) for row, head in zip(rows, heads, strict=True) if head >= 0})
@@ -164,14 +171,13 @@ class Pipeline:
     def _decide_one(
         self,
         batch: Decided,
-        scored: Scored,
         row: int,
         head_scores: dict[tuple[int, int], float],
         sequence: int,
         decided_ms: int,
     ) -> Decision:
         image, ordinal = batch.images[row], int(batch.ordinals[row])
-        scores, ordinals = scored.scores[row], scored.ordinals[row]
+        scores, ordinals = batch.scored.scores[row], batch.scored.ordinals[row]
 
         def head_score(head: int) -> float:
             known = head_scores.get((row, head))
@@ -185,7 +191,7 @@ class Pipeline:
             for c in np.nonzero(scores >= self.matching.threshold)[0]
         ]
         verdict = choose_cluster(matches, head_score, self.matching.head_threshold)
-        recorded = self._record(scored, row)
+        recorded = self._record(batch.scored, row)
         self.corpus.set_head(ordinal, ordinal if verdict.head is None else verdict.head)
         return Decision(
             sequence=sequence,

@@ -43,7 +43,7 @@ class StoreView:
     def images(self, image_ids: list[str]) -> list[pb.ImageRecord | None]:
         """Many records at once, in the order asked for."""
         keys = [image_id.encode() for image_id in image_ids]
-        found: list[bytes | None] = self._families["images"].get(keys)  # type: ignore[assignment]
+        found: list[bytes | None] = self._families["images"].get(keys)  # type: ignore[arg-type,assignment]
         return [pb.ImageRecord.FromString(data) if data is not None else None for data in found]
 
     def cluster(self, head: str) -> pb.ClusterRecord:
@@ -131,6 +131,12 @@ class StoreView:
         for key, value in self._scan("outbox", b"", b""):
             yield layout.number_of(key), pb.OutboxEntry.FromString(value)
 
+    def close(self) -> None:
+        """Release the files, and the writer's lock."""
+        for family in self._families.values():
+            family.close()
+        self._db.close()
+
     def _scan(self, family: str, prefix: bytes, start: bytes) -> Iterator[tuple[bytes, bytes]]:
         pairs: Iterator[tuple[bytes, bytes]] = self._families[family].items(from_key=start)  # type: ignore[assignment]
         for key, value in pairs:
@@ -184,7 +190,7 @@ class Store(StoreView):
         super().__init__(db)
         found = self.state().format
         if found not in (0, layout.FORMAT):
-            db.close()
+            self.close()
             raise SetupError(
                 f"the store at {path} has format {found}, this version reads {layout.FORMAT}: "
                 "use the version that wrote it, or another NEARDUP_HOME"
@@ -206,10 +212,6 @@ class Store(StoreView):
             raise SetupError(
                 f"writing to the store failed: {error}; free some disk under NEARDUP_HOME and it goes on"
             ) from error
-
-    def close(self) -> None:
-        """Flush and release the lock."""
-        self._db.close()
 
 
 class StoreReader(StoreView):
@@ -239,10 +241,6 @@ class StoreReader(StoreView):
         """Catch up with the writer."""
         with self._moment:
             self._db.try_catch_up_with_primary()
-
-    def close(self) -> None:
-        """Release the files."""
-        self._db.close()
 
 
 def _options() -> Options:

@@ -77,7 +77,7 @@ class KafkaPublisher:
         self._producer.close(timeout=timeout_s)
 
 
-def make_producer(settings: KafkaSettings) -> KafkaProducer:
+def make_producer(settings: KafkaSettings, linger_ms: int = 5) -> KafkaProducer:
     """An idempotent, compressing producer with the largest message size that the topics take."""
     return KafkaProducer(
         **connection(settings),
@@ -85,7 +85,7 @@ def make_producer(settings: KafkaSettings) -> KafkaProducer:
         acks="all",
         enable_idempotence=True,
         compression_type="lz4",
-        linger_ms=5,
+        linger_ms=linger_ms,
         batch_size=262_144,
         max_request_size=settings.max_message_bytes,
         reconnect_backoff_max_ms=2_000,

@@ -57,9 +57,7 @@ class KafkaSource:
             for number in sorted(self._consumer.partitions_for_topic(topic) or ())
         ]
         if len({p.topic for p in partitions}) < len(EMBEDDINGS):
-            raise ServerUnavailable(
-                f"topics {sorted(EMBEDDINGS.values())} are not all there: run `neardup up`"
-            )
+            raise ServerUnavailable(f"topics {sorted(EMBEDDINGS.values())} are not all there: run `neardup up`")
         self._consumer.assign(partitions)
         return partitions
 
@@ -132,9 +130,7 @@ class KafkaSource:
         self._consumer.close()
 
 
-def wait_for_source(
-    settings: KafkaSettings, positions: Mapping[tuple[str, int], int], timeout_s: float
-) -> KafkaSource:
+def wait_for_source(settings: KafkaSettings, positions: Mapping[tuple[str, int], int], timeout_s: float) -> KafkaSource:
     """A `KafkaSource`, retried with back-off while the broker is away, which is said once.
 
     Raises:

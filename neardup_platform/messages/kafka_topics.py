@@ -5,7 +5,7 @@ from typing import Any
 
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
-from kafka.errors import KafkaError, NoBrokersAvailable, TopicAlreadyExistsError
+from kafka.errors import KafkaError, KafkaTimeoutError, TopicAlreadyExistsError
 
 from neardup_platform.errors import ServerUnavailable, SetupError
 from neardup_platform.records import Kind
@@ -56,9 +56,9 @@ def ensure_topics(settings: KafkaSettings, timeout_s: float = 30.0) -> None:
     deadline = time.monotonic() + timeout_s
     while True:
         try:
-            admin = KafkaAdminClient(**connection(settings), client_id="neardup-admin")
+            admin = KafkaAdminClient(**connection(settings), client_id="neardup-admin", bootstrap_timeout_ms=2_000)
             break
-        except NoBrokersAvailable as error:
+        except KafkaTimeoutError as error:
             if time.monotonic() > deadline:
                 raise ServerUnavailable(
                     f"no Kafka broker at {settings.bootstrap} after {timeout_s:.0f} s: is it running?"

@@ -54,9 +54,9 @@ class Step:
     dead: list[tuple[Message, BadMessage]] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
 
-    def count(self, fate: str, messages: int = 1) -> None:
-        """Count messages by fate."""
-        self.counts[fate] = self.counts.get(fate, 0) + messages
+    def count(self, fate: str) -> None:
+        """Count one message by its fate."""
+        self.counts[fate] = self.counts.get(fate, 0) + 1
 
     @property
     def empty(self) -> bool:
@@ -121,9 +121,7 @@ def _put_decided(store: Store, batch: Batch, state: pb.StoreState, decided: Deci
     for row, decision in enumerate(decided.decisions):
         image_key = decision.image_id.encode()
         batch.put("images", image_key, _image_record(decided, row).SerializeToString())
-        batch.put(
-            "members", layout.sequence_key(decision.head, decision.sequence), decision.image_id.encode()
-        )
+        batch.put("members", layout.sequence_key(decision.head, decision.sequence), decision.image_id.encode())
         batch.put(
             "history",
             layout.sequence_key(decision.image_id, decision.sequence),
@@ -209,9 +207,7 @@ def _debug_detail(decided: Decided, row: int) -> pb.DebugDetail:
     )
 
 
-def _put_outbox(
-    batch: Batch, state: pb.StoreState, messages: Iterable[tuple[str, bytes, bytes]]
-) -> list[Outgoing]:
+def _put_outbox(batch: Batch, state: pb.StoreState, messages: Iterable[tuple[str, bytes, bytes]]) -> list[Outgoing]:
     outgoing = []
     for topic, key, value in messages:
         state.outbox_number += 1

@@ -96,9 +96,10 @@ class Intake:
             ("expired", lateness, self._pairing.expire()),
             ("evicted", "the waiting room was full (join.max_waiting)", self._pairing.evict()),
         ):
-            step.left.extend(halves)
-            step.count(reason, len(halves))
-            step.dead.extend((half.origin, BadMessage(reason, detail)) for half in halves)
+            for half in halves:
+                step.left.append(half)
+                step.dead.append((half.origin, BadMessage(reason, detail)))
+                step.count(reason)
 
     def _restore(self, raw: pb.WaitingHalf) -> Half[Message]:
         key = pb.EmbeddingReady.FromString(raw.value).image_id.encode()
@@ -108,7 +109,5 @@ class Intake:
             # It was admitted once by a clock that may since have been set back.
             embedding = decode_embedding(message, kind, self._dims[kind], now_ms=_END_OF_TIME_MS)
         except BadMessage as error:
-            raise InvariantBroken(
-                f"waiting half of {message.place} in the store is damaged: {error}"
-            ) from error
+            raise InvariantBroken(f"waiting half of {message.place} in the store is damaged: {error}") from error
         return Half(embedding, message, raw.waits_from_ms)

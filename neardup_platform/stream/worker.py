@@ -16,7 +16,7 @@ from neardup_platform.messages.kafka_publisher import KafkaPublisher, Outgoing
 from neardup_platform.messages.kafka_source import KafkaSource, wait_for_source
 from neardup_platform.pipeline import Decided, Matching, Pipeline
 from neardup_platform.records import JoinedImage, Kind
-from neardup_platform.scoring.keras_classifier import PairClassifier, load_classifier
+from neardup_platform.scoring.keras_classifier import load_classifier
 from neardup_platform.settings import Settings
 from neardup_platform.stream.commit import commit
 from neardup_platform.stream.figures import Figures
@@ -38,9 +38,7 @@ Report = Callable[[dict[str, float]], None]
 class Worker:
     """Everything a step needs, opened and consistent with one another."""
 
-    def __init__(
-        self, settings: Settings, store: Store, source: KafkaSource, publisher: KafkaPublisher
-    ) -> None:
+    def __init__(self, settings: Settings, store: Store, source: KafkaSource, publisher: KafkaPublisher) -> None:
         space = load_term_space(settings.terms.space)
         scorer = load_classifier(settings.scoring.model)
         corpus = rebuild_corpus(store, space, scorer.pair_dim)
@@ -49,7 +47,7 @@ class Worker:
         self._source = source
         self._publisher = publisher
         self._state = store.state()
-        self._pipeline = Pipeline(space, scorer, corpus, matching(settings, scorer))
+        self._pipeline = Pipeline(space, scorer, corpus, Matching.of(settings, scorer))
         self._intake = Intake(
             settings.join,
             {Kind.LSH: space.dim, Kind.PAIR: scorer.pair_dim},
@@ -98,16 +96,6 @@ class Worker:
             **self._figures.snapshot(time.monotonic()),
             **{fate: float(count) for fate, count in sorted(self._state.counters.items())},
         }
-
-
-def matching(settings: Settings, scorer: PairClassifier) -> Matching:
-    """The thresholds in force: settings where given, else those stored with the classifier."""
-    return Matching(
-        settings.terms.max_candidates,
-        settings.terms.min_overlap,
-        settings.scoring.threshold or scorer.threshold,
-        settings.scoring.head_threshold or scorer.head_threshold,
-    )
 
 
 def run_worker(settings: Settings, stop: threading.Event, report: Report) -> None:

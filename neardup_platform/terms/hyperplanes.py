@@ -8,6 +8,7 @@ is Binomial(T, p^k) over random hyperplanes.
 
 import hashlib
 import io
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,10 +125,8 @@ def load_term_space(path: Path | None) -> TermSpace:
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             tables, bits = (int(n) for n in arrays["shape"])
-            space = TermSpace(
-                str(arrays["model_version"]), tables, bits, arrays["mean"], arrays["directions"]
-            )
-    except (OSError, KeyError, ValueError) as error:
+            space = TermSpace(str(arrays["model_version"]), tables, bits, arrays["mean"], arrays["directions"])
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise BadArtefact(f"term space {path}: {error}; fit it again or unset terms.space") from error
     if space.directions.shape != (space.dim, tables * bits):
         raise BadArtefact(

@@ -91,9 +91,7 @@ class TermIndex:
             self._delta_images += len(terms)
         return np.arange(first, first + len(terms))
 
-    def search(
-        self, terms: Terms, k: int, min_overlap: int = 1, before: NDArray[np.int64] | None = None
-    ) -> Candidates:
+    def search(self, terms: Terms, k: int, min_overlap: int = 1, before: NDArray[np.int64] | None = None) -> Candidates:
         """The K images sharing most terms with each query.
 
         Args:

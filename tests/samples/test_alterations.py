@@ -109,8 +109,7 @@ def test_copies_are_named_after_their_original_and_alteration(few: Path, tmp_pat
 
 def test_copies_are_the_same_again(few: Path, tmp_path: Path) -> None:
     first, second = (
-        {copy.image_id: copy.copy_path.read_bytes() for copy in make_copies(few, tmp_path, seed=1)}
-        for _ in range(2)
+        {copy.image_id: copy.copy_path.read_bytes() for copy in make_copies(few, tmp_path, seed=1)} for _ in range(2)
     )
     assert first == second
 

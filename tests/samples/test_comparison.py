@@ -69,6 +69,4 @@ def test_undecided_original_and_copy_do_not_count_as_together() -> None:
 
 
 def test_images_of_others_are_not_looked_at() -> None:
-    assert compare(ORIGINALS, COPIES, PERFECT | {"holiday.jpg": "dog.jpg"}) == compare(
-        ORIGINALS, COPIES, PERFECT
-    )
+    assert compare(ORIGINALS, COPIES, PERFECT | {"holiday.jpg": "dog.jpg"}) == compare(ORIGINALS, COPIES, PERFECT)

@@ -1,0 +1,1 @@
+"""Work on many images or messages at once: ingesting, materialising."""

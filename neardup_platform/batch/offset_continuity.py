@@ -1,0 +1,97 @@
+"""Whether the decisions log is complete: within an hour, and from the hour before.
+
+Each finding says what is broken now and what the operator does about it.
+"""
+
+import tempfile
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from neardup_platform.batch.duckdb_decisions import offset_gaps, offset_span
+from neardup_platform.batch.kafka_window import OffsetRange
+from neardup_platform.batch.s3_decisions_log import fetch_object, hour_prefix, object_key, stored_ranges
+
+# Findings named per partition; the rest are counted.
+_SHOWN_GAPS = 5
+
+
+def find_breaks(s3: Any, bucket: str, hour: datetime) -> list[str]:
+    """What is wrong with the objects of an hour; empty where all is well.
+
+    Args:
+        s3: a boto3 client.
+        hour: the beginning of the hour, with time zone.
+
+    Raises:
+        ServerUnavailable: S3 does not answer.
+    """
+    ranges = stored_ranges(s3, bucket, hour)
+    if not ranges:
+        return [f"s3://{bucket}/{hour_prefix(hour)} holds no objects: materialise this hour"]
+    before = hour - timedelta(hours=1)
+    found = seam_breaks(stored_ranges(s3, bucket, before), ranges, f"{before:%Y-%m-%dT%H}", f"{hour:%Y-%m-%dT%H}")
+    with tempfile.TemporaryDirectory(prefix="neardup-check-") as folder:
+        for partition, offsets in sorted(ranges.items()):
+            file = Path(folder, f"part-{partition}.parquet")
+            fetch_object(s3, bucket, object_key(hour, partition), file)
+            found += content_breaks(offsets, offset_span(file), offset_gaps(file), f"{hour:%Y-%m-%dT%H}")
+            file.unlink()
+    return found
+
+
+def seam_breaks(
+    before: Mapping[int, OffsetRange], now: Mapping[int, OffsetRange], earlier: str, later: str
+) -> list[str]:
+    """Where an hour does not begin at the offset at which the hour before ended.
+
+    Args:
+        before, now: ranges by Kafka partition; an hour before that was never materialised is empty.
+        earlier, later: names of the two hours.
+    """
+    found = []
+    for partition in sorted(before.keys() & now.keys()):
+        end, begin = before[partition].next, now[partition].first
+        if begin > end:
+            found.append(
+                f"partition {partition}: offsets {end}…{begin - 1} are in neither hour. They arrived after "
+                f"{earlier} was materialised: materialise {earlier} again"
+            )
+        elif begin < end:
+            found.append(
+                f"partition {partition}: offsets {begin}…{end - 1} are in both hours, so the log's "
+                f"timestamps have changed or it is another log: materialise {earlier}, then {later} again"
+            )
+    if before:
+        found += [
+            f"partition {partition} has no object: materialise {later} again"
+            for partition in sorted(before.keys() - now.keys())
+        ]
+    return found
+
+
+def content_breaks(
+    offsets: OffsetRange, span: tuple[int, int] | None, gaps: list[tuple[int, int]], hour: str
+) -> list[str]:
+    """Where an object does not hold exactly the offsets it stands for.
+
+    Args:
+        span: first and last offset found in it; None where it is empty.
+        gaps: (first missing, next present); an offset present twice shows as (offset + 1, offset).
+    """
+    where, remedy = f"partition {offsets.partition}", f"materialise {hour} again"
+    expected = (offsets.first, offsets.next - 1) if offsets.count else None
+    found = []
+    if span != expected:
+        found.append(f"{where}: the object stands for {_text(expected)} and holds {_text(span)}: {remedy}")
+    for first, following in gaps[:_SHOWN_GAPS]:
+        what = f"{first}…{following - 1} are missing" if following > first else f"{following} is there twice"
+        found.append(f"{where}: offset {what}: {remedy}; if they stay missing, the broker has lost them")
+    if len(gaps) > _SHOWN_GAPS:
+        found.append(f"{where}: and {len(gaps) - _SHOWN_GAPS} more gaps")
+    return found
+
+
+def _text(span: tuple[int, int] | None) -> str:
+    return "no offsets" if span is None else f"offsets {span[0]}…{span[1]}"

@@ -1,0 +1,76 @@
+"""S3 as batch work uses it: one client for AWS, the embedded server or any other, and bounded reads."""
+
+from typing import Any
+
+import boto3
+from botocore.client import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from neardup_platform.errors import NotFound, ServerUnavailable, SetupError
+from neardup_platform.settings import S3Settings
+
+
+def open_s3(settings: S3Settings) -> Any:
+    """A boto3 client; without keys in the settings boto3's own chain (environment, profile, role) applies.
+
+    Raises:
+        SetupError: there is no endpoint.
+    """
+    if settings.endpoint is None:
+        raise SetupError("no S3 address: run `neardup up`, or set NEARDUP_S3_ENDPOINT (`aws` for AWS itself)")
+    return boto3.client(
+        "s3",
+        endpoint_url=None if settings.endpoint == "aws" else settings.endpoint,
+        region_name=settings.region,
+        aws_access_key_id=settings.access_key.get_secret_value() if settings.access_key else None,
+        aws_secret_access_key=settings.secret_key.get_secret_value() if settings.secret_key else None,
+        config=Config(
+            retries={"max_attempts": 5, "mode": "standard"},
+            connect_timeout=5,
+            read_timeout=30,
+            s3={"addressing_style": "auto" if settings.endpoint == "aws" else "path"},
+        ),
+    )
+
+
+def ensure_bucket(s3: Any, settings: S3Settings) -> None:
+    """Create the bucket when it is missing.
+
+    Raises:
+        ServerUnavailable: S3 does not answer or refuses.
+    """
+    try:
+        names = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
+        if settings.bucket not in names:
+            s3.create_bucket(Bucket=settings.bucket)
+    except (BotoCoreError, ClientError) as error:
+        raise ServerUnavailable(f"S3 at {settings.endpoint}, bucket {settings.bucket}: {error}") from error
+
+
+def read_bounded(s3: Any, bucket: str, key: str, max_bytes: int) -> bytes:
+    """At most `max_bytes` + 1 bytes of an object, so that the reader can tell that it is too large.
+
+    Raises:
+        NotFound: no such object.
+        ServerUnavailable: S3 does not answer.
+    """
+    try:
+        body = s3.get_object(Bucket=bucket, Key=key)["Body"]
+        data: bytes = body.read(max_bytes + 1)
+    except ClientError as error:
+        raise NotFound(f"s3://{bucket}/{key}: {error}") from error
+    except BotoCoreError as error:
+        raise ServerUnavailable(f"s3://{bucket}/{key}: {error}") from error
+    return data
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Bucket and key of an `s3://` uri.
+
+    Raises:
+        NotFound: there is no bucket in it.
+    """
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not bucket:
+        raise NotFound(f"{uri!r} names no bucket: s3://bucket/prefix is expected")
+    return bucket, key

@@ -1,0 +1,1 @@
+"""Benchmarks: real servers, real processes, one JSON object each."""

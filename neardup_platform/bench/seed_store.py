@@ -1,0 +1,66 @@
+"""A store filled with synthetic images, by the same commit as the stream's, without Kafka."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neardup_platform.bench.synthetic import FAMILY_IMAGES, image_id, vectors
+from neardup_platform.clusters.rocksdb_store import Store
+from neardup_platform.pipeline import Decided, Scored
+from neardup_platform.records import Decision, Embedding, JoinedImage, Kind
+from neardup_platform.scoring.keras_classifier import load_classifier
+from neardup_platform.settings import Settings
+from neardup_platform.stream.commit import Step, commit
+from neardup_platform.terms.hyperplanes import TermSpace, load_term_space
+
+BATCH_IMAGES = 4_096
+
+
+def seed_store(settings: Settings, images: int) -> None:
+    """Put images 0…n−1 into an empty store, each in the cluster of its family's first."""
+    space = load_term_space(settings.terms.space)
+    pair_dim = load_classifier(settings.scoring.model).pair_dim
+    store = Store(settings.store_path)
+    state = store.state()
+    for first in range(0, images, BATCH_IMAGES):
+        numbers = np.arange(first, min(first + BATCH_IMAGES, images))
+        decided = _decided(numbers, space, pair_dim)
+        outgoing = commit(store, state, Step(), decided, None)
+        commit(store, state, Step(), None, outgoing[-1].number)
+    store.close()
+
+
+def _decided(numbers: NDArray[np.int64], space: TermSpace, pair_dim: int) -> Decided:
+    lsh = vectors(numbers, Kind.LSH, space.dim)
+    pair = vectors(numbers, Kind.PAIR, pair_dim)
+    none = Scored(
+        np.empty((len(numbers), 0), np.int64),
+        np.empty((len(numbers), 0), np.uint8),
+        np.empty((len(numbers), 0), np.float32),
+    )
+    terms = space.terms(lsh.astype(np.float16).astype(np.float32))
+    batch = Decided([], numbers, lsh.astype(np.float16), pair.astype(np.float16), terms, none)
+    batch.images = [
+        JoinedImage(*(Embedding(image_id(int(n)), kind, "bench", lsh[0], 1) for kind in Kind)) for n in numbers
+    ]
+    batch.decisions = [_decision(int(n), space.version) for n in numbers]
+    return batch
+
+
+def _decision(number: int, terms_version: str) -> Decision:
+    head = number - number % FAMILY_IMAGES
+    return Decision(
+        sequence=number + 1,
+        image_id=image_id(number),
+        head=image_id(head),
+        score=0.0 if head == number else 1.0,
+        head_score=1.0,
+        candidates=(),
+        candidates_found=0,
+        bridges=(),
+        threshold=1.0,
+        head_threshold=1.0,
+        terms_version=terms_version,
+        classifier_version="bench",
+        event_time_ms=1,
+        decided_ms=1,
+    )

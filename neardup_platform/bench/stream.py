@@ -1,0 +1,205 @@
+"""`neardup bench stream`: from produce to readable, with real Kafka, a real worker and a real reader.
+
+Three processes beside the broker: a producer at a fixed rate, the stream worker, and this one, which reads
+the store as a consumer would (a RocksDB secondary) and notes when each image became visible in it. Latency is
+that moment minus the image's event time. Afterwards the worker is stopped, a backlog is published, and the
+time in which a new worker drains it gives the sustained rate.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from neardup_platform.bench.machine import result
+from neardup_platform.bench.seed_store import seed_store
+from neardup_platform.clusters.rocksdb_store import StoreReader
+from neardup_platform.embedded.endpoints import environment
+from neardup_platform.embedded.servers import running_servers
+from neardup_platform.errors import ServerUnavailable
+from neardup_platform.messages.kafka_topics import ensure_topics
+from neardup_platform.records import Kind
+from neardup_platform.scoring.keras_classifier import load_classifier
+from neardup_platform.settings import Settings
+from neardup_platform.supervision import Phase, read_heartbeat
+from neardup_platform.terms.hyperplanes import load_term_space
+
+# The reader's catch-up interval: the resolution of the latencies.
+REFRESH_S = 0.005
+# First images, decided while code is compiled and caches are cold, are not counted.
+WARMUP_S = 3.0
+PATIENCE_S = 180.0
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What the stream is put through."""
+
+    rate_per_s: float
+    seconds: float
+    corpus: int
+    candidates: int
+    backlog: int
+
+
+def bench_stream(load: Load, say: Say) -> dict[str, Any]:
+    """Run the benchmark on servers and a store of its own.
+
+    Raises:
+        ServerUnavailable: the worker did not get ready, or stopped deciding.
+    """
+    with TemporaryDirectory(prefix="neardup-bench-") as folder:
+        settings = Settings(home=Path(folder))
+        settings = settings.model_copy(
+            update={"terms": settings.terms.model_copy(update={"max_candidates": load.candidates})}
+        )
+        with running_servers(settings, s3=False) as resolved:
+            ensure_topics(resolved.kafka)
+            row = _measure(load, resolved, say)
+    return result("stream", settings.masked(), [row])
+
+
+def _measure(load: Load, settings: Settings, say: Say) -> dict[str, Any]:
+    dims = _dims(settings)
+    if load.corpus:
+        say(f"seeding a corpus of {load.corpus} images")
+        seed_store(settings, load.corpus)
+    images = round(load.rate_per_s * load.seconds)
+    with _worker(settings) as worker:
+        reader = StoreReader(settings.store_path, settings.home / "bench-reader")
+        say(f"{images} images at {load.rate_per_s:g} a second")
+        with _producer(load.corpus, images, load.rate_per_s, dims, settings):
+            latencies_ms = _follow(reader, images)
+        lag_end = read_heartbeat(settings.home).figures["lag"]  # type: ignore[union-attr]
+        rss_mb = psutil.Process(worker.pid).memory_info().rss / 1e6
+        reader.close()
+    say(f"publishing a backlog of {load.backlog} images")
+    with _producer(load.corpus + images, load.backlog, 0, dims, settings) as producer:
+        producer.wait()
+    sustained = _drain(settings, load.backlog)
+    counted = latencies_ms[round(min(WARMUP_S, load.seconds / 2) * load.rate_per_s) :]
+    p50, p99 = np.percentile(counted, [50, 99])
+    return {
+        "engine": "neardup",
+        "corpus": load.corpus,
+        "rate_per_s": load.rate_per_s,
+        "candidates": load.candidates,
+        "images": len(counted),
+        "p50_ms": round(float(p50), 1),
+        "p99_ms": round(float(p99), 1),
+        "max_ms": round(float(np.max(counted)), 1),
+        "lag_end": lag_end,
+        "sustained_images_per_s": round(sustained, 1),
+        "rss_mb": round(rss_mb, 1),
+    }
+
+
+def _dims(settings: Settings) -> dict[Kind, int]:
+    return {
+        Kind.LSH: load_term_space(settings.terms.space).dim,
+        Kind.PAIR: load_classifier(settings.scoring.model).pair_dim,
+    }
+
+
+@contextmanager
+def _worker(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker process, ready; stopped at the end."""
+    log = (settings.home / "worker.log").open("ab")
+    argv = [sys.executable, "-m", "neardup_platform.cli", "worker"]
+    begun_ms = time.time_ns() // 1_000_000
+    process = subprocess.Popen(argv, env=_environment(settings), stdout=log, stderr=log)
+    try:
+        _wait(lambda: _is_running(settings, begun_ms), process, settings)
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+        log.close()
+
+
+def _is_running(settings: Settings, since_ms: int) -> bool:
+    heartbeat = read_heartbeat(settings.home)
+    return heartbeat is not None and heartbeat.at_ms >= since_ms and heartbeat.phase is Phase.RUNNING
+
+
+@contextmanager
+def _producer(
+    first: int, count: int, rate_per_s: float, dims: dict[Kind, int], settings: Settings
+) -> Iterator[subprocess.Popen[bytes]]:
+    numbers = (first, count, rate_per_s, dims[Kind.LSH], dims[Kind.PAIR])
+    argv = [sys.executable, "-m", "neardup_platform.bench.stream_producer", *map(str, numbers)]
+    process = subprocess.Popen(argv, env=_environment(settings))
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+
+    return {**os.environ, **environment(settings)}
+
+
+def _follow(reader: StoreReader, images: int) -> NDArray[np.int64]:
+    """Latency in ms of each new image, in the order of becoming visible."""
+    reader.refresh()
+    seen = first = reader.state().images
+    latencies_ms: list[int] = []
+    deadline = time.monotonic() + PATIENCE_S
+    while seen < first + images:
+        reader.refresh()
+        now_ms = time.time_ns() // 1_000_000
+        total = reader.state().images
+        new_ids = [reader.vector(ordinal).image_id for ordinal in range(seen, total)]
+        for record in reader.images(new_ids) if new_ids else ():
+            if record is None:
+                raise ServerUnavailable("the reader saw an image's vectors without its record")
+            latencies_ms.append(now_ms - record.event_time_ms)
+        if total > seen:
+            seen, deadline = total, time.monotonic() + PATIENCE_S
+        elif time.monotonic() > deadline:
+            raise ServerUnavailable(f"no image became readable for {PATIENCE_S:.0f} s, {seen - first} of {images} did")
+        time.sleep(REFRESH_S)
+    return np.array(latencies_ms)
+
+
+def _drain(settings: Settings, backlog: int) -> float:
+    """Images a second of a worker with a backlog, between the first and the last tenth of it."""
+    reader = StoreReader(settings.store_path, settings.home / "bench-reader")
+    begin = reader.state().images
+    marks: dict[float, float] = {}
+    with _worker(settings) as worker:
+        deadline = time.monotonic() + PATIENCE_S
+        while 0.9 not in marks:
+            reader.refresh()
+            done = (reader.state().images - begin) / backlog
+            for share in (0.1, 0.9):
+                if done >= share:
+                    marks.setdefault(share, time.monotonic())
+            if time.monotonic() > deadline or worker.poll() is not None:
+                raise ServerUnavailable(f"the worker did not drain the backlog: see {settings.home}/worker.log")
+            time.sleep(0.01)
+    reader.close()
+    return 0.8 * backlog / (marks[0.9] - marks[0.1])
+
+
+def _wait(ready: Callable[[], bool], process: subprocess.Popen[bytes], settings: Settings) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not ready():
+        if process.poll() is not None or time.monotonic() > deadline:
+            tail = (settings.home / "worker.log").read_text().splitlines()[-1:]
+            raise ServerUnavailable(f"the worker did not get ready: {''.join(tail)}")
+        time.sleep(0.05)

@@ -1,0 +1,42 @@
+"""Synthetic embeddings for load: clustered and anisotropic, with near-duplicates among them.
+
+Images come in families. A family's vector is Gaussian with a decaying spectrum (variance of dimension d
+falls as 1/d, as principal components of real embeddings roughly do); a copy is its family's vector plus noise
+at a cosine of about 0.95. Everything follows from an image's number, so any process can make any image.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neardup_platform.records import Embedding, Kind
+
+# Mean cluster size of the original system.
+FAMILY_IMAGES = 6
+_NOISE = 0.33
+
+
+def image_id(number: int) -> str:
+    """Id of a synthetic image."""
+    return f"bench-{number:09d}"
+
+
+def vectors(numbers: NDArray[np.int64], kind: Kind, dim: int) -> NDArray[np.float32]:
+    """Unit vectors, float32 [n, dim], of the images with these numbers."""
+    spectrum = (1 / np.sqrt(np.arange(1, dim + 1))).astype(np.float32)
+    out = np.empty((len(numbers), dim), np.float32)
+    for row, number in enumerate(numbers):
+        family = np.random.default_rng([int(number) // FAMILY_IMAGES, kind is Kind.LSH])
+        own = np.random.default_rng([int(number), 2 + (kind is Kind.LSH)])
+        out[row] = family.standard_normal(dim, np.float32) + _NOISE * own.standard_normal(dim, np.float32)
+    out *= spectrum
+    out /= np.linalg.norm(out, axis=1, keepdims=True)
+    return out
+
+
+def embeddings(number: int, dims: dict[Kind, int], event_time_ms: int) -> list[Embedding]:
+    """Both embeddings of one image."""
+    one = np.array([number])
+    return [
+        Embedding(image_id(number), kind, "bench", vectors(one, kind, dim)[0], event_time_ms)
+        for kind, dim in dims.items()
+    ]

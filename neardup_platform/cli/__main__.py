@@ -1,0 +1,7 @@
+"""`python -m neardup_platform.cli` is `neardup`."""
+
+import sys
+
+from neardup_platform.cli import main
+
+sys.exit(main())

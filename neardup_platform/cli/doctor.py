@@ -1,0 +1,135 @@
+"""`neardup doctor`: one check a line, each failure with what to do about it."""
+
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from kafka.errors import KafkaError
+
+from neardup_platform.batch.s3_client import ensure_bucket, open_s3
+from neardup_platform.clusters.rocksdb_store import StoreReader
+from neardup_platform.embedded.endpoints import needs_kafka, resolve
+from neardup_platform.embedded.kafka_jars import find_java
+from neardup_platform.errors import InvariantBroken, NeardupError
+from neardup_platform.messages.kafka_topics import ensure_topics
+from neardup_platform.scoring.keras_classifier import load_classifier
+from neardup_platform.settings import Settings
+from neardup_platform.terms.hyperplanes import load_term_space
+
+# Below this RocksDB and Kafka may soon fail to write.
+MIN_FREE_BYTES = 2 << 30
+# Images whose record, cluster, membership, decision and vectors are compared with one another.
+SAMPLE_IMAGES = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Outcome of one check."""
+
+    name: str
+    ok: bool
+    detail: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f"{'ok' if self.ok else 'FAILED':>6}  {self.name}: {self.detail}"
+
+
+def examine(settings: Settings) -> list[Check]:
+    """Run every check; one that fails does not keep the others from running."""
+    return [_run(name, check, settings) for name, check in _CHECKS.items()]
+
+
+def _run(name: str, check: Callable[[Settings], str], settings: Settings) -> Check:
+    try:
+        return Check(name, True, check(settings))
+    except (NeardupError, KafkaError, OSError) as error:
+        return Check(name, False, " ".join(str(error).split()))
+
+
+def _versions(_: Settings) -> str:
+    names = ("dagster", "tensorflow-cpu", "kafka-python", "rocksdict", "numba")
+    return f"Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in names)
+
+
+def _java(settings: Settings) -> str:
+    if not needs_kafka(settings):
+        return "not needed: kafka.bootstrap is set"
+    return find_java()
+
+
+def _disk(settings: Settings) -> str:
+    place = next(p for p in (settings.home, *settings.home.parents) if p.exists())
+    free = shutil.disk_usage(place).free
+    if free < MIN_FREE_BYTES:
+        raise OSError(f"{free / 1e9:.1f} GB free under {place}: free some, or move NEARDUP_HOME")
+    return f"{free / 1e9:.0f} GB free under {place}"
+
+
+def _kafka(settings: Settings) -> str:
+    resolved = resolve(settings)
+    ensure_topics(resolved.kafka, timeout_s=5)
+    return f"{resolved.kafka.bootstrap} answers, all topics are there"
+
+
+def _s3(settings: Settings) -> str:
+    resolved = resolve(settings)
+    ensure_bucket(open_s3(resolved.s3), resolved.s3)
+    return f"{resolved.s3.endpoint} answers, bucket {resolved.s3.bucket} is there"
+
+
+def _models(settings: Settings) -> str:
+    space, classifier = load_term_space(settings.terms.space), load_classifier(settings.scoring.model)
+    return f"terms {space.version}, classifier {classifier.version}"
+
+
+def _store(settings: Settings) -> str:
+    if not Path(settings.store_path).exists():
+        return "empty: no worker has run yet"
+    with TemporaryDirectory(prefix="neardup-doctor-") as scratch:
+        reader = StoreReader(settings.store_path, Path(scratch))
+        try:
+            checked = sum(1 for _ in _consistent_sample(reader))
+            state = reader.state()
+        finally:
+            reader.close()
+    return f"{state.images} images in {state.clusters} clusters, {checked} compared in every table"
+
+
+def _consistent_sample(reader: StoreReader) -> Iterator[str]:
+    """Images whose tables agree, spread over the store.
+
+    Raises:
+        InvariantBroken: two tables contradict each other.
+    """
+    images = reader.state().images
+    for ordinal in range(0, images, max(1, images // SAMPLE_IMAGES)):
+        image_id = reader.vector(ordinal).image_id
+        record = reader.image(image_id)
+        if record is None or record.ordinal != ordinal:
+            raise InvariantBroken(f"vectors {ordinal} belong to {image_id!r}, whose record says otherwise")
+        reader.cluster(record.head)
+        reader.decision(image_id)
+        before = record.sequence - 1
+        if reader.members(record.head, 1, before).image_ids != (image_id,):
+            raise InvariantBroken(f"{image_id!r} is not among the members of its head {record.head!r}")
+        yield image_id
+
+
+_CHECKS: dict[str, Callable[[Settings], str]] = {
+    "versions": _versions,
+    "java": _java,
+    "disk": _disk,
+    "kafka": _kafka,
+    "s3": _s3,
+    "models": _models,
+    "store": _store,
+}

@@ -1,0 +1,57 @@
+"""The `neardup` command: its subcommands, and how every error becomes one line on stderr."""
+
+import sys
+
+import click
+from pydantic import ValidationError
+
+from neardup_platform import __version__
+from neardup_platform.cli.bench_commands import bench
+from neardup_platform.cli.ingest_commands import ingest
+from neardup_platform.cli.platform_commands import doctor, down, pause, resume, status, up, worker
+from neardup_platform.cli.quality_commands import evaluate
+from neardup_platform.cli.question_commands import explain, history, lookup, members, search
+from neardup_platform.errors import NeardupError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="neardup")
+def cli() -> None:
+    """Near-duplicate images: seen before? and which are the same?
+
+    Settings come from neardup.toml and NEARDUP_… variables; state lives under NEARDUP_HOME.
+    """
+
+
+for _command in (
+    *(up, down, status, doctor, worker, pause, resume),
+    *(ingest, lookup, members, search, explain, history),
+    *(evaluate, bench),
+):
+    cli.add_command(_command)
+
+
+def main() -> int:
+    """Run a command; returns the exit status: 0, 1 for an error, 2 for wrong usage, 130 when interrupted."""
+    try:
+        result = cli.main(prog_name="neardup", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except NeardupError as error:
+        return _fail(str(error))
+    except ValidationError as error:
+        return _fail("; ".join(_setting_error(e["loc"], e["msg"], e.get("input")) for e in error.errors()))
+    return result if isinstance(result, int) else 0
+
+
+def _fail(text: str) -> int:
+    sys.stderr.write(f"neardup: {' '.join(text.split())}\n")
+    return 1
+
+
+def _setting_error(place: tuple[int | str, ...], message: str, value: object) -> str:
+    shown = f" (found {value!r})" if isinstance(value, str | int | float) else ""
+    return f"setting {'.'.join(map(str, place)) or 'combination'}: {message}{shown}"

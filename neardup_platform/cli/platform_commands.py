@@ -1,0 +1,151 @@
+"""The platform on one machine: up, down, status, doctor, the worker alone, pause and resume."""
+
+import getpass
+import logging
+import signal
+import threading
+import time
+from typing import Any
+
+import click
+import requests
+
+from neardup_platform.cli.doctor import examine
+from neardup_platform.cli.output import Api, emit, json_option
+from neardup_platform.embedded.detached import platform_status, start_detached, stop
+from neardup_platform.embedded.endpoints import resolve
+from neardup_platform.embedded.platform import run_platform
+from neardup_platform.errors import NeardupError
+from neardup_platform.settings import Settings
+from neardup_platform.supervision import pause as ask_pause
+from neardup_platform.supervision import paused_by, read_heartbeat
+from neardup_platform.supervision import resume as take_pause_back
+
+
+@click.command(epilog="Example:  neardup up --detach && neardup status")
+@click.option("--detach", is_flag=True, help="Return once ready; `neardup down` stops it.")
+@json_option
+def up(detach: bool, as_json: bool) -> None:
+    """Start Kafka, S3, Dagster with the stream worker, and the API."""
+    if detach:
+        start_detached(Settings())
+        emit(platform_status(Settings()), as_json, _describe_urls)
+        return
+    run_platform(Settings(), click.echo, lambda s: emit(platform_status(s), as_json, _describe_urls))
+
+
+@click.command(epilog="Example:  neardup down")
+@json_option
+def down(as_json: bool) -> None:
+    """Stop everything `up` started; state stays."""
+    emit(
+        {"stopped": stop(Settings())},
+        as_json,
+        lambda a: "stopped" if a["stopped"] else "nothing was running",
+    )
+
+
+@click.command(epilog="Example:  neardup status --json")
+@json_option
+def status(as_json: bool) -> None:
+    """Say what runs, how far the worker is behind, and what the store holds."""
+    emit(collect_status(Settings()), as_json, _describe_status)
+
+
+@click.command(epilog="Example:  neardup doctor")
+@json_option
+def doctor(as_json: bool) -> int:
+    """Check versions, servers, topics, store and index integrity, disk; exit status 1 if any check fails."""
+    checks = examine(Settings())
+    healthy = all(check.ok for check in checks)
+    answer = {"healthy": healthy, "checks": [check.as_dict() for check in checks]}
+    emit(answer, as_json, lambda _: "\n".join(str(check) for check in checks))
+    return 0 if healthy else 1
+
+
+@click.command(epilog="Example:  neardup worker --verbose")
+@click.option("--verbose", is_flag=True, help="Log every report.")
+def worker(verbose: bool) -> None:
+    """Run the stream worker alone, in the foreground, until Ctrl-C. Dagster starts the same thing."""
+    from neardup_platform.stream.worker import run_worker
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    report = logging.getLogger("neardup.report").info if verbose else lambda _: None
+    run_worker(resolve(Settings()), stopping, report)
+
+
+@click.command(epilog="Example:  neardup pause")
+@json_option
+def pause(as_json: bool) -> None:
+    """Stop the stream worker until `resume`; what arrives meanwhile waits in Kafka."""
+    settings = Settings()
+    ask_pause(settings.home, getpass.getuser())
+    emit({"paused_by": paused_by(settings.home)}, as_json, lambda a: f"paused by {a['paused_by']}")
+
+
+@click.command(epilog="Example:  neardup resume")
+@json_option
+def resume(as_json: bool) -> None:
+    """Take a pause back: the sensor starts the worker again within seconds."""
+    settings = Settings()
+    take_pause_back(settings.home)
+    emit({"paused_by": paused_by(settings.home)}, as_json, lambda _: "resumed")
+
+
+def collect_status(settings: Settings) -> dict[str, Any]:
+    """Everything `neardup status` tells, whatever runs or not."""
+    platform = platform_status(settings)
+    heartbeat = read_heartbeat(settings.home)
+    now_ms = time.time_ns() // 1_000_000
+    figures = heartbeat.figures if heartbeat else {}
+    store = _ask_api(settings)
+    alive = heartbeat is not None and heartbeat.alive(now_ms, settings.worker.stalled_s)
+    return {
+        "ready": bool(platform["ready"] and store.get("ready")),
+        "worker": {
+            "alive": alive,
+            "lag": figures.get("lag"),
+            "pid": heartbeat.pid if heartbeat else None,
+            "phase": heartbeat.phase if heartbeat else None,
+            "heartbeat_age_s": heartbeat.age_s(now_ms) if heartbeat else None,
+            "paused_by": paused_by(settings.home),
+            "figures": figures,
+        },
+        "urls": platform["urls"],
+        "images": store.get("images", int(figures.get("images", 0))),
+        "clusters": store.get("clusters", int(figures.get("clusters", 0))),
+        "state_digest": store.get("state_digest"),
+        "services": platform["services"],
+        "settings": {**settings.masked(), "fingerprint": settings.fingerprint()},
+    }
+
+
+def _ask_api(settings: Settings) -> dict[str, Any]:
+    try:
+        return Api(settings).get("/v1/status")
+    except (NeardupError, requests.RequestException):
+        return {}
+
+
+def _describe_urls(answer: dict[str, Any]) -> str:
+    return "\n".join(f"{name:>9}  {url}" for name, url in answer["urls"].items())
+
+
+def _describe_status(answer: dict[str, Any]) -> str:
+    worker = answer["worker"]
+    state = f"paused by {worker['paused_by']}" if worker["paused_by"] else "alive" if worker["alive"] else "down"
+    lines = [
+        "ready" if answer["ready"] else "not ready",
+        f"   worker  {state}, {worker['lag'] or 0:.0f} messages behind",
+        f"   images  {answer['images']} in {answer['clusters']} clusters",
+        f"   digest  {answer['state_digest'] or 'unknown'}",
+    ]
+    lines += [
+        f"{name:>9}  {'ready' if s['ready'] else 'up' if s['alive'] else 'down'}, {s['rss_mb']} MB"
+        for name, s in answer["services"].items()
+    ]
+    return "\n".join([*lines, _describe_urls(answer)])

@@ -1,0 +1,93 @@
+"""The questions consumers ask: which cluster, who else, seen before, and why. All through the HTTP API."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from neardup_platform.cli.output import Api, emit, image_path, json_option
+from neardup_platform.settings import Settings
+
+
+@click.command(epilog="Example:  neardup lookup bridge.jpg")
+@click.argument("image_id")
+@json_option
+def lookup(image_id: str, as_json: bool) -> None:
+    """Say which cluster an image is in: its head."""
+    emit(Api(Settings()).get(image_path(image_id)), as_json, _describe_image)
+
+
+@click.command(epilog="Example:  neardup members bridge.jpg --limit 20")
+@click.argument("head")
+@click.option("--limit", type=click.IntRange(1, 1_000), default=100, show_default=True, help="Members a page.")
+@click.option("--cursor", help="`next_cursor` of the page before.")
+@json_option
+def members(head: str, limit: int, cursor: str | None, as_json: bool) -> None:
+    """List the members of a cluster, oldest first."""
+    path = image_path(head, "members").replace("/v1/images/", "/v1/clusters/", 1)
+    emit(Api(Settings()).get(path, limit=limit, cursor=cursor), as_json, _describe_members)
+
+
+@click.command(epilog="Example:  neardup search suspicious.jpg")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@json_option
+def search(file: Path, as_json: bool) -> None:
+    """Say whether a picture has been seen before; changes nothing."""
+    with file.open("rb") as opened:
+        answer = Api(Settings()).call("POST", "/v1/search", files={"picture": (file.name, opened)})
+    emit(answer, as_json, _describe_search)
+
+
+@click.command(epilog="Example:  neardup explain bridge--crop.jpg")
+@click.argument("image_id")
+@json_option
+def explain(image_id: str, as_json: bool) -> None:
+    """Say why an image is in its cluster: candidates, scores, thresholds, versions."""
+    emit(Api(Settings()).get(image_path(image_id, "explanation")), as_json, _describe_decision)
+
+
+@click.command(epilog="Example:  neardup history bridge.jpg")
+@click.argument("image_id")
+@json_option
+def history(image_id: str, as_json: bool) -> None:
+    """Say what happened to an image and when, oldest first."""
+    answer = Api(Settings()).get(image_path(image_id, "history"))
+    emit(answer, as_json, lambda a: "\n\n".join(_describe_decision(d) for d in a["decisions"]))
+
+
+def _describe_image(answer: dict[str, Any]) -> str:
+    if answer["head"] == answer["image_id"]:
+        return f"{answer['image_id']} heads its own cluster"
+    return f"{answer['image_id']} is in the cluster of {answer['head']} (pair score {answer['score']:.3f})"
+
+
+def _describe_members(answer: dict[str, Any]) -> str:
+    lines = [f"{answer['head']}: {answer['size']} members"]
+    lines += [f"  {m['image_id']}  {m['score']:.3f}" for m in answer["members"]]
+    if answer["next_cursor"]:
+        lines.append(f"  more: --cursor {answer['next_cursor']}")
+    return "\n".join(lines)
+
+
+def _describe_search(answer: dict[str, Any]) -> str:
+    seen = f"seen before, in the cluster of {answer['cluster']}" if answer["seen_before"] else "not seen before"
+    return "\n".join([f"{seen} (of {answer['images_searched']} images)", *_candidate_lines(answer["matches"])])
+
+
+def _describe_decision(answer: dict[str, Any]) -> str:
+    thresholds = f"threshold {answer['threshold']:.3f}, of the head {answer['head_threshold']:.3f}"
+    versions = f"terms {answer['terms_version']}, classifier {answer['classifier_version']}"
+    lines = [
+        answer["summary"],
+        f"  decision {answer['sequence']}, {answer['candidates_found']} candidates; {thresholds}; {versions}",
+        *_candidate_lines(answer["candidates"]),
+    ]
+    if answer["bridges"]:
+        lines.append(f"  also matched, not joined: {', '.join(answer['bridges'])}")
+    return "\n".join(lines)
+
+
+def _candidate_lines(candidates: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"  {c['score']:.3f}  {c['overlap']:>3} equal terms  {c['image_id']}  (cluster {c['head']})" for c in candidates
+    ]

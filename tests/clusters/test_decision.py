@@ -1,0 +1,40 @@
+"""Claims about the decision rule."""
+
+from neardup_platform.clusters.decision import choose_cluster
+
+
+def refuse_to_ask(head: int) -> float:
+    raise AssertionError(f"head {head} was asked for")
+
+
+def test_no_match_founds_a_cluster() -> None:
+    verdict = choose_cluster([], refuse_to_ask, 0.5)
+    assert (verdict.head, verdict.score, verdict.head_score, verdict.bridges) == (None, 0.0, 1.0, ())
+
+
+def test_best_match_wins_when_its_head_agrees() -> None:
+    verdict = choose_cluster([(0.8, 1, 10), (0.9, 2, 20)], {10: 0.9, 20: 0.6}.__getitem__, 0.5)
+    assert (verdict.head, verdict.score, verdict.head_score) == (20, 0.9, 0.6)
+    assert verdict.bridges == (10,)
+
+
+def test_match_without_its_head_does_not_chain() -> None:
+    verdict = choose_cluster([(0.99, 1, 10)], {10: 0.1}.__getitem__, 0.5)
+    assert verdict.head is None
+    assert verdict.bridges == (10,)
+
+
+def test_next_cluster_is_tried_when_the_best_head_disagrees() -> None:
+    verdict = choose_cluster([(0.99, 1, 10), (0.9, 2, 20)], {10: 0.1, 20: 0.8}.__getitem__, 0.5)
+    assert (verdict.head, verdict.score, verdict.bridges) == (20, 0.9, (10,))
+
+
+def test_older_match_goes_first_among_equals() -> None:
+    verdict = choose_cluster([(0.9, 7, 20), (0.9, 3, 10)], lambda _: 1.0, 0.5)
+    assert verdict.head == 10
+
+
+def test_each_head_is_asked_once() -> None:
+    asked: list[int] = []
+    choose_cluster([(0.9, 1, 10), (0.8, 2, 10)], lambda head: asked.append(head) or 0.0, 0.5)
+    assert asked == [10]

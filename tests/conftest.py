@@ -1,0 +1,38 @@
+"""What tests share: one embedded Kafka and S3 for the session, and an empty log for each test that asks."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+
+from neardup_platform.embedded.servers import running_servers
+from neardup_platform.messages.kafka_topics import connection, ensure_topics
+from neardup_platform.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Resolved settings of a real Kafka and a real S3 server, topics created."""
+    with running_servers(Settings(home=tmp_path_factory.mktemp("servers"))) as settings:
+        ensure_topics(settings.kafka)
+        yield settings
+
+
+@pytest.fixture
+def empty_log(servers: Settings, tmp_path: Path) -> Settings:
+    """The same servers with every topic emptied, and a home of the test's own."""
+    consumer = KafkaConsumer(**connection(servers.kafka))
+    partitions = [
+        TopicPartition(topic, number)
+        for topic in consumer.topics()
+        if topic.startswith("neardup.")
+        for number in consumer.partitions_for_topic(topic)
+    ]
+    ends = {p: end for p, end in consumer.end_offsets(partitions).items() if end}
+    consumer.close()
+    if ends:
+        admin = KafkaAdminClient(**connection(servers.kafka))
+        admin.delete_records(ends)
+        admin.close()
+    return servers.model_copy(update={"home": tmp_path / "home"})

@@ -1,0 +1,88 @@
+"""The job `stream_worker` in a process of its own, with `worker_double.py` as its worker."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import dagster as dg
+import psutil
+
+ROOT = Path(__file__).parents[2]
+_DOUBLE = Path(__file__).with_name("worker_double.py")
+_EXECUTE = """
+import sys
+import dagster as dg
+from definitions import defs
+command = [sys.executable, sys.argv[1], sys.argv[2]]
+config = {"ops": {"supervise_stream_worker": {"config": {"worker_command": command}}}}
+with dg.DagsterInstance.get() as instance:
+    job = defs.resolve_job_def("stream_worker")
+    result = job.execute_in_process(run_config=config, instance=instance, raise_on_error=False)
+sys.exit(0 if result.success else 1)
+"""
+
+
+@dataclass
+class SupervisedRun:
+    home: Path
+    dagster_home: Path
+    environment: dict[str, str]
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def start(self, behaviour: str) -> subprocess.Popen[bytes]:
+        with (self.home / "run.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-c", _EXECUTE, str(_DOUBLE), behaviour],
+                cwd=ROOT,
+                env={**os.environ, **self.environment},
+                stdout=log,
+                stderr=log,
+            )
+        self.processes.append(process)
+        return process
+
+    def worker_starts(self) -> list[tuple[int, float]]:
+        """Process id and time of each start, in order."""
+        file = self.home / "starts"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return [(int(line.split()[0]), float(line.split()[1])) for line in lines]
+
+    def await_starts(self, count: int, timeout_s: float = 40.0) -> list[tuple[int, float]]:
+        eventually(lambda: len(self.worker_starts()) >= count, timeout_s, self)
+        return self.worker_starts()
+
+    def logged(self) -> str:
+        return (self.home / "run.log").read_text()
+
+    def observations(self) -> list[dg.AssetObservation]:
+        with dg.DagsterInstance.from_config(str(self.dagster_home)) as instance:
+            records = instance.fetch_observations(dg.AssetKey(["stream", "worker"]), limit=100).records
+        return [record.asset_observation for record in records if record.asset_observation]
+
+    def end(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
+        for pid, _ in self.worker_starts():
+            if psutil.pid_exists(pid) and "worker_double.py" in " ".join(psutil.Process(pid).cmdline()):
+                os.kill(pid, signal.SIGKILL)
+
+
+def eventually(true: Callable[[], bool], timeout_s: float = 20.0, run: SupervisedRun | None = None) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not true():
+        said = run.logged()[-3000:] if run else ""
+        assert time.monotonic() < deadline, f"not within {timeout_s:.0f} s\n{said}"
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,110 @@
+"""The job `stream_worker` with real processes: a run in one, a small worker in another, and signals."""
+
+import itertools
+import os
+import signal
+
+import pytest
+from supervised import SupervisedRun, alive, eventually
+
+from neardup_platform.supervision import pause
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_killed_worker_is_back_within_three_seconds_and_its_exit_is_told(supervised: SupervisedRun) -> None:
+    run = supervised.start("steady")
+    (first, _) = supervised.await_starts(1)[0]
+    os.kill(first, signal.SIGKILL)
+    (second, _) = supervised.await_starts(2, timeout_s=3.0)[1]
+    eventually(lambda: alive(second))
+    assert not alive(first)
+    assert supervised.logged().count("was ended by SIGKILL") == 1
+    assert run.poll() is None
+
+
+def test_a_pause_ends_the_run_with_success_and_the_worker_with_it(supervised: SupervisedRun) -> None:
+    run = supervised.start("steady")
+    (worker, _) = supervised.await_starts(1)[0]
+    pause(supervised.home, by="the test")
+    assert run.wait(timeout=20) == 0
+    assert not alive(worker)
+    assert len(supervised.worker_starts()) == 1
+
+
+def test_figures_become_observations_and_nothing_else_does(supervised: SupervisedRun) -> None:
+    run = supervised.start("steady")
+    supervised.await_starts(1)
+    eventually(lambda: len(supervised.observations()) > 0, run=supervised)
+    pause(supervised.home, by="the test")
+    run.wait(timeout=20)
+    (seen,) = supervised.observations()
+    assert {name: value.value for name, value in seen.metadata.items()} == {"images": 12, "p99_ms": 345.5}
+
+
+def test_a_stalled_worker_is_killed_and_started_again(supervised: SupervisedRun) -> None:
+    supervised.start("stalls")
+    (first, _), (second, _) = supervised.await_starts(2)[:2]
+    assert not alive(first)
+    assert first != second
+    assert "stalled and was killed" in supervised.logged()
+
+
+def test_a_worker_that_keeps_crashing_is_started_ever_more_slowly(supervised: SupervisedRun) -> None:
+    supervised.start("broken")
+    times = [at for _, at in supervised.await_starts(4)]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert pauses[1] >= 1.0
+    assert pauses[2] >= 2.0
+    assert "ended with status 3" in supervised.logged()
+    assert "the last words" in supervised.logged()
+
+
+def test_a_misconfigured_worker_is_tried_again_only_after_the_longest_wait(supervised: SupervisedRun) -> None:
+    run = supervised.start("misconfigured")
+    supervised.await_starts(1)
+    eventually(lambda: "next start in 60 s" in supervised.logged(), run=supervised)
+    assert "SetupError: no such broker" in supervised.logged()
+    assert len(supervised.worker_starts()) == 1
+    pause(supervised.home, by="the test")
+    assert run.wait(timeout=10) == 0, "a pause is not kept waiting by the back-off"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_terminating_the_run_takes_the_worker_down(supervised: SupervisedRun, number: signal.Signals) -> None:
+    run = supervised.start("steady")
+    (worker, _) = supervised.await_starts(1)[0]
+    run.send_signal(number)
+    run.wait(timeout=20)
+    assert not alive(worker)
+
+
+def test_a_killed_run_leaves_no_orphan(supervised: SupervisedRun) -> None:
+    run = supervised.start("steady")
+    (worker, _) = supervised.await_starts(1)[0]
+    run.kill()
+    run.wait()
+    eventually(lambda: not alive(worker), timeout_s=5.0)
+
+
+def test_the_next_run_ends_a_worker_that_outlived_its_run(supervised: SupervisedRun) -> None:
+    first_run = supervised.start("deaf")
+    (orphan, _) = supervised.await_starts(1)[0]
+    eventually(lambda: f'"pid": {orphan}' in (supervised.home / "stream_worker_run.json").read_text())
+    first_run.kill()
+    first_run.wait()
+    assert alive(orphan)
+    supervised.start("steady")
+    (second, _) = supervised.await_starts(2, timeout_s=60.0)[1]
+    assert alive(second)
+    assert not alive(orphan)
+
+
+def test_a_second_run_for_the_same_home_fails_and_leaves_the_first_alone(supervised: SupervisedRun) -> None:
+    first = supervised.start("steady")
+    (worker, _) = supervised.await_starts(1)[0]
+    second = supervised.start("steady")
+    assert second.wait(timeout=60) == 1
+    assert "another run supervises the stream worker" in supervised.logged()
+    assert first.poll() is None
+    assert alive(worker)

@@ -1,0 +1,44 @@
+"""A small program in the stream worker's place: it beats, reports and ends as told by its one argument."""
+
+import os
+import signal
+import sys
+import threading
+import time
+
+from dagster_pipes import open_dagster_pipes
+
+from jobs.stream_worker_process import EXIT_SETUP, end_with_the_run
+from neardup_platform.settings import Settings
+from neardup_platform.supervision import Heartbeat, Phase, write_heartbeat
+
+
+def main(behaviour: str) -> int:
+    home = Settings().home
+    stop = threading.Event()
+    if behaviour == "deaf":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    else:
+        signal.signal(signal.SIGTERM, lambda *_: stop.set())
+        threading.Thread(target=end_with_the_run, args=(stop,), daemon=True).start()
+    with (home / "starts").open("a") as starts:
+        starts.write(f"{os.getpid()} {time.time()}\n")
+    started_ms = time.time_ns() // 1_000_000
+    if behaviour == "misconfigured":
+        print("SetupError: no such broker", flush=True)
+        return EXIT_SETUP
+    if behaviour == "broken":
+        print("the last words", flush=True)
+        return 3
+    with open_dagster_pipes() as pipes:
+        pipes.report_custom_message({"images": 12.0, "p99_ms": 345.5})
+        while not stop.is_set():
+            if behaviour != "stalls" or time.time_ns() // 1_000_000 < started_ms + 500:
+                now_ms = time.time_ns() // 1_000_000
+                write_heartbeat(home, Heartbeat(os.getpid(), started_ms, now_ms, Phase.RUNNING))
+            time.sleep(0.1)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,131 @@
+"""Claims about the wire format; golden bytes guard what producers in other languages send."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from neardup_platform.errors import BadMessage
+from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.messages.codec import (
+    REASONS,
+    Message,
+    decision_event_id,
+    decode_decision,
+    decode_embedding,
+    encode_dead_letter,
+    encode_decision,
+    encode_embedding,
+)
+from neardup_platform.records import Candidate, Decision, Embedding, Kind
+
+NOW_MS = 1_700_000_000_000
+GOLDEN_EMBEDDING = "0a05636174203110011a027631220c0000803f000000c00000003f28013080d095ffbc313a0673333a2f2f78"
+
+
+def raw(**changes: object) -> pb.EmbeddingReady:
+    values = {
+        "image_id": "cat 1",
+        "kind": pb.KIND_LSH,
+        "model_version": "v1",
+        "vector": np.array([1, -2, 0.5], "<f4").tobytes(),
+        "dtype": pb.DTYPE_FLOAT32,
+        "event_time_ms": NOW_MS,
+        "source_uri": "s3://x",
+    }
+    return pb.EmbeddingReady(**{**values, **changes})
+
+
+def message(value: bytes, key: bytes = b"cat 1") -> Message:
+    return Message("neardup.embeddings.lsh", 2, 77, key, value)
+
+
+def decode(value: bytes, key: bytes = b"cat 1") -> Embedding:
+    return decode_embedding(message(value, key), Kind.LSH, 3, NOW_MS)
+
+
+def test_golden_embedding_is_read_and_written_as_ever() -> None:
+    assert raw().SerializeToString(deterministic=True).hex() == GOLDEN_EMBEDDING
+    embedding = decode(bytes.fromhex(GOLDEN_EMBEDDING))
+    assert embedding.vector.tolist() == [1, -2, 0.5]
+    assert (embedding.image_id, embedding.model_version, embedding.source_uri) == ("cat 1", "v1", "s3://x")
+
+
+@pytest.mark.parametrize(
+    ("reason", "changes"),
+    [
+        ("unknown-kind", {"kind": pb.KIND_PAIR}),
+        ("unknown-kind", {"kind": 9}),
+        ("bad-id", {"image_id": ""}),
+        ("bad-id", {"image_id": "x" * 513}),
+        ("bad-id", {"image_id": "a\nb"}),
+        ("bad-id", {"image_id": "other"}),
+        ("bad-version", {"model_version": ""}),
+        ("bad-uri", {"source_uri": "x" * 3000}),
+        ("bad-time", {"event_time_ms": 0}),
+        ("bad-time", {"event_time_ms": NOW_MS + 2 * 86_400_000}),
+        ("bad-dtype", {"dtype": 7}),
+        ("bad-dimension", {"vector": b"\0" * 16}),
+        ("bad-dimension", {"vector": b"\0" * 11}),
+        ("not-finite", {"vector": np.array([1, math.nan, 1], "<f4").tobytes()}),
+        ("not-finite", {"vector": np.array([1, math.inf, 1], "<f4").tobytes()}),
+        ("not-finite", {"vector": np.array([1, 7e4, 1], "<f4").tobytes()}),
+        ("zero-vector", {"vector": bytes(12)}),
+    ],
+)
+def test_invalid_message_is_refused_with_its_reason(reason: str, changes: dict[str, object]) -> None:
+    assert reason in REASONS
+    with pytest.raises(BadMessage) as refused:
+        decode(raw(**changes).SerializeToString())
+    assert refused.value.reason == reason
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_decoded_or_refused(value: bytes) -> None:
+    try:
+        embedding = decode(value)
+    except BadMessage as refused:
+        assert refused.reason in REASONS
+    else:
+        assert np.isfinite(embedding.vector).all()
+
+
+def test_embedding_survives_the_wire_as_float16() -> None:
+    sent = Embedding("é/ü.jpg", Kind.PAIR, "v", np.array([0.1, -3.0], np.float32), 5, "")
+    back = decode_embedding(message(encode_embedding(sent), "é/ü.jpg".encode()), Kind.PAIR, 2, NOW_MS)
+    assert back.vector.tolist() == sent.vector.astype(np.float16).tolist()
+    assert (back.image_id, back.kind, back.event_time_ms) == (sent.image_id, sent.kind, 5)
+
+
+def test_decision_survives_the_wire() -> None:
+    decision = Decision(
+        sequence=3,
+        image_id="b",
+        head="a",
+        score=0.5,
+        head_score=0.25,
+        candidates=(Candidate("a", 12, 0.5, "a"),),
+        candidates_found=9,
+        bridges=("z",),
+        threshold=0.5,
+        head_threshold=0.25,
+        terms_version="t",
+        classifier_version="c",
+        event_time_ms=1,
+        decided_ms=2,
+    )
+    assert decode_decision(encode_decision(decision)) == decision
+    assert pb.Decision.FromString(encode_decision(decision)).event_id == decision_event_id("b", 3)
+
+
+def test_event_ids_differ_by_image_and_sequence() -> None:
+    ids = {decision_event_id(image, sequence) for image in ("a", "1/a", "b") for sequence in (1, 11)}
+    assert len(ids) == 6
+
+
+def test_dead_letter_keeps_place_reason_and_original_bytes() -> None:
+    letter = pb.DeadLetter.FromString(encode_dead_letter(message(b"\xff"), BadMessage("garbage", "why"), 9))
+    assert (letter.topic, letter.partition, letter.offset) == ("neardup.embeddings.lsh", 2, 77)
+    assert (letter.value, letter.key, letter.reason, letter.detail) == (b"\xff", b"cat 1", "garbage", "why")

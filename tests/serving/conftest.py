@@ -1,0 +1,164 @@
+"""A real store written through the real pipeline and commit; only the vectors and the scorer are simple."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import uvicorn
+from numpy.typing import NDArray
+
+from neardup_platform.clusters.rocksdb_store import Store
+from neardup_platform.corpus import Corpus
+from neardup_platform.pipeline import Matching, Pipeline
+from neardup_platform.records import Embedding, JoinedImage, Kind
+from neardup_platform.serving.app import build_app
+from neardup_platform.serving.example_search import Models
+from neardup_platform.settings import Settings
+from neardup_platform.stream.commit import Step, commit
+from neardup_platform.stream.recovery import rebuild_corpus
+from neardup_platform.supervision import Heartbeat, Phase, write_heartbeat
+from neardup_platform.terms.hyperplanes import TermSpace, fit_term_space
+
+LSH_DIM, PAIR_DIM = 32, 8
+MATCHING = Matching(max_candidates=100, min_overlap=1, threshold=0.9, head_threshold=0.8)
+
+
+class CosineScorer:
+    """Scores by the cosine of both vectors, the smaller of the two."""
+
+    version = "cosine-1"
+    threshold = MATCHING.threshold
+    head_threshold = MATCHING.head_threshold
+    pair_dim = PAIR_DIM
+
+    def score(
+        self,
+        lsh_a: NDArray[np.float16],
+        lsh_b: NDArray[np.float16],
+        pair_a: NDArray[np.float16],
+        pair_b: NDArray[np.float16],
+    ) -> NDArray[np.float32]:
+        return np.minimum(_cosine(lsh_a, lsh_b), _cosine(pair_a, pair_b)).clip(0, 1).astype(np.float32)
+
+
+def _cosine(a: NDArray[np.float16], b: NDArray[np.float16]) -> NDArray[np.float32]:
+    x, y = a.astype(np.float32), b.astype(np.float32)
+    return (x * y).sum(1) / (np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1) + 1e-9)
+
+
+def term_space() -> TermSpace:
+    sample = np.random.default_rng(1).standard_normal((400, LSH_DIM)).astype(np.float32)
+    return fit_term_space(sample, "test-lsh", tables=16, bits=8, whitening=0.0, seed=1)
+
+
+def models() -> Models:
+    def embed(data: bytes) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return vectors_of(data.decode("latin-1"))
+
+    return Models(term_space(), CosineScorer(), PAIR_DIM, MATCHING, embed)
+
+
+def vectors_of(image_id: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Vectors that differ little between ids that differ only after the last `~`."""
+    group = np.random.default_rng(list(image_id.rpartition("~")[0].encode() or image_id.encode()))
+    own = np.random.default_rng(list(image_id.encode()))
+    lsh, pair = group.standard_normal(LSH_DIM), group.standard_normal(PAIR_DIM)
+    return (
+        (lsh + 0.03 * own.standard_normal(LSH_DIM)).astype(np.float32),
+        (pair + 0.03 * own.standard_normal(PAIR_DIM)).astype(np.float32),
+    )
+
+
+class Writer:
+    """Does what the worker does between join and publishing."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._home = settings.home
+        self.store = Store(settings.store_path)
+        space = term_space()
+        corpus: Corpus = rebuild_corpus(self.store, space, PAIR_DIM)
+        self._pipeline = Pipeline(space, CosineScorer(), corpus, MATCHING)
+        self._state = self.store.state()
+        self.beat()
+
+    def decide(self, image_ids: Sequence[str], uris: dict[str, str] | None = None) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        images = []
+        for image_id in image_ids:
+            lsh, pair = vectors_of(image_id)
+            uri = (uris or {}).get(image_id, "")
+            images.append(
+                JoinedImage(
+                    Embedding(image_id, Kind.LSH, "test-lsh", lsh, now_ms - 7, uri),
+                    Embedding(image_id, Kind.PAIR, "test-pair", pair, now_ms - 5, uri),
+                )
+            )
+        decided = self._pipeline.decide(images, self._state.sequence + 1, now_ms)
+        commit(self.store, self._state, Step(), decided, None)
+
+    def beat(self, phase: Phase = Phase.RUNNING, age_s: float = 0.0, **figures: float) -> None:
+        now_ms = time.time_ns() // 1_000_000 - round(1_000 * age_s)
+        write_heartbeat(self._home, Heartbeat(1, now_ms, now_ms, phase, {"lag": 3.0, **figures}))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path / "home", api={"refresh_ms": 20, "max_upload_bytes": 20_000})
+
+
+@pytest.fixture
+def writer(settings: Settings) -> Iterator[Writer]:
+    writer = Writer(settings)
+    with closing(writer.store):
+        yield writer
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[httpx.Client]:
+    """A client of a real uvicorn on a free port."""
+    config = uvicorn.Config(build_app(settings, models), port=0, log_config=None, timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    until(lambda: server.started or not thread.is_alive())
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def client(settings: Settings, writer: Writer) -> Iterator[httpx.Client]:
+    with serving(settings) as client:
+        wait_for(client, "/readyz", lambda answer: answer.status_code == 200)
+        yield client
+
+
+def wait_for(client: httpx.Client, path: str, is_so, within_s: float = 10.0) -> httpx.Response:
+    deadline = time.monotonic() + within_s
+    while True:
+        answer = client.get(path)
+        if is_so(answer):
+            return answer
+        assert time.monotonic() < deadline, f"{path} still answers {answer.status_code} {answer.text[:500]}"
+        time.sleep(0.01)
+
+
+def until(is_so: Callable[[], bool], within_s: float = 10.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def seen(client: httpx.Client, image_id: str) -> None:
+    """Wait until the reader has caught up with this image."""
+    wait_for(client, f"/v1/images/{image_id}", lambda answer: answer.status_code == 200)

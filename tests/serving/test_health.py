@@ -1,0 +1,99 @@
+import os
+import time
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+
+from neardup_platform.serving.example_search import ExampleSearch
+from neardup_platform.serving.health import HealthWatch
+from neardup_platform.serving.rocksdb_follower import StoreFollower, remove_stale_scratch
+from neardup_platform.settings import Settings
+from neardup_platform.supervision import Phase
+from tests.serving.conftest import Writer, models, seen, serving, until, wait_for
+
+
+def test_readiness_names_the_check_that_fails(client: httpx.Client, writer: Writer) -> None:
+    assert client.get("/readyz").json()["ready"]
+    writer.beat(Phase.STARTING)
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert not answer.json()["checks"]["worker"]["ok"]
+    assert answer.json()["checks"]["worker"]["detail"].startswith("starting")
+    assert answer.json()["checks"]["store"]["ok"]
+    writer.beat(age_s=61)
+    assert "at most 60" in client.get("/readyz").json()["checks"]["worker"]["detail"]
+    writer.beat()
+    assert client.get("/readyz").status_code == 200
+
+
+def test_a_damaged_heartbeat_is_no_heartbeat(client: httpx.Client, settings: Settings) -> None:
+    (settings.home / "worker.json").write_text("{")
+    assert client.get("/readyz").status_code == 503
+    assert client.get("/v1/status").json()["worker"] is None
+
+
+def test_status_counts_images_and_clusters_and_passes_figures_on(client: httpx.Client, writer: Writer) -> None:
+    writer.decide(["a~1", "a~2", "b"])
+    writer.beat(images_per_s=12.5)
+    seen(client, "b")
+    status = client.get("/v1/status").json()
+    assert (status["images"], status["clusters"], status["sequence"]) == (3, 2, 3)
+    assert status["state_digest"] == writer.store.state().digest.hex()
+    assert status["worker"]["figures"] == {"lag": 3.0, "images_per_s": 12.5}
+    assert status["worker"]["alive"]
+    assert status["refresh_age_ms"] < 1_000
+
+
+def test_metrics_count_by_route_and_never_by_id(client: httpx.Client, writer: Writer) -> None:
+    writer.decide(["secret-id"])
+    seen(client, "secret-id")
+    client.get("/v1/images/nobody/explanation")
+    client.get("/made/up")
+    text = client.get("/metrics").text
+    assert 'neardup_api_requests_total{method="GET",route="/v1/images/{image_id}/explanation",status="404"} 1.0' in text
+    assert 'route="none",status="404"' in text
+    assert "secret-id" not in text
+    assert "made/up" not in text
+    assert "neardup_images 1.0" in text
+    assert "neardup_worker_lag 3.0" in text
+    assert "neardup_ready 1.0" in text
+    age = float(text.partition("\nneardup_api_refresh_age_seconds ")[2].split()[0])
+    assert 0 <= age < 1
+
+
+def test_readiness_fails_when_refreshing_has_failed_for_a_second(settings: Settings, writer: Writer) -> None:
+    follower = StoreFollower(settings.store_path, settings.home, settings.api.refresh_ms)
+    watch = HealthWatch(settings, follower, ExampleSearch(follower, models))
+    with closing(follower):
+        follower.start()
+        until(lambda: watch.readiness().ready)
+
+        def broken() -> None:
+            raise OSError("the disk is gone")
+
+        assert follower._reader is not None
+        follower._reader.refresh = broken  # type: ignore[method-assign]
+        begun = time.monotonic()
+        until(lambda: not watch.readiness().ready)
+        assert time.monotonic() - begun > 0.9
+        freshness = watch.readiness().checks["freshness"]
+        assert not freshness.ok
+        assert "the disk is gone" in freshness.detail
+
+
+def test_scratch_of_dead_processes_is_removed_and_of_living_ones_kept(tmp_path: Path) -> None:
+    dead, living = tmp_path / "api-999999999", tmp_path / f"api-{os.getpid()}"
+    for folder in (dead, living, tmp_path / "api-notes"):
+        folder.mkdir()
+    remove_stale_scratch(tmp_path)
+    assert not dead.exists()
+    assert living.exists()
+    assert (tmp_path / "api-notes").exists()
+
+
+def test_scratch_is_gone_after_the_end(settings: Settings, writer: Writer) -> None:
+    with serving(settings) as client:
+        wait_for(client, "/readyz", lambda answer: answer.status_code == 200)
+        assert list(settings.home.glob("api-*"))
+    assert not list(settings.home.glob("api-*"))

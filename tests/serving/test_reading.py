@@ -1,0 +1,161 @@
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from tests.serving.conftest import Writer, seen
+
+
+@pytest.fixture
+def filled(client: httpx.Client, writer: Writer) -> httpx.Client:
+    writer.decide(["cat~1", "dog~1", "cat~2"])
+    writer.decide(["cat~3", "bird~1"])
+    seen(client, "bird~1")
+    return client
+
+
+def test_an_image_answers_its_head_and_the_head_its_members(filled: httpx.Client) -> None:
+    image = filled.get("/v1/images/cat~3").json()
+    assert image["head"] == "cat~1"
+    assert image["score"] > 0.9
+    assert image["sequence"] == 4
+    assert image["picture"] is None
+    cluster = filled.get("/v1/clusters/cat~1").json()
+    assert cluster["size"] == 3
+    assert cluster["created_ms"] <= cluster["updated_ms"]
+    members = filled.get("/v1/clusters/cat~1/members").json()
+    assert [member["image_id"] for member in members["members"]] == ["cat~1", "cat~2", "cat~3"]
+    assert members["next_cursor"] is None
+
+
+def test_pages_of_members_neither_repeat_nor_skip(client: httpx.Client, writer: Writer) -> None:
+    ids = [f"cat~{n:02d}" for n in range(25)]
+    writer.decide(ids)
+    seen(client, "cat~24")
+    found, cursor = [], None
+    while True:
+        parameters = {"limit": 7} | ({"cursor": cursor} if cursor else {})
+        page = client.get("/v1/clusters/cat~00/members", params=parameters).json()
+        assert page["size"] == 25
+        found += [member["image_id"] for member in page["members"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+        assert len(page["members"]) == 7
+    assert found == ids
+
+
+def test_a_page_goes_on_after_its_cursor_when_members_have_come_meanwhile(client: httpx.Client, writer: Writer) -> None:
+    writer.decide(["cat~1", "cat~2", "cat~3"])
+    seen(client, "cat~3")
+    cursor = client.get("/v1/clusters/cat~1/members?limit=2").json()["next_cursor"]
+    writer.decide(["cat~4"])
+    seen(client, "cat~4")
+    page = client.get("/v1/clusters/cat~1/members", params={"limit": 2, "cursor": cursor}).json()
+    assert [member["image_id"] for member in page["members"]] == ["cat~3", "cat~4"]
+
+
+@pytest.mark.parametrize("cursor", ["x", "AAAA", "A" * 16, "////", "é", "A" * 64])
+def test_a_cursor_not_given_out_is_refused(filled: httpx.Client, cursor: str) -> None:
+    answer = filled.get("/v1/clusters/cat~1/members", params={"cursor": cursor})
+    assert answer.status_code == 400
+    assert "start again" in answer.json()["detail"]
+
+
+def test_a_cursor_of_another_cluster_is_refused(filled: httpx.Client) -> None:
+    cursor = filled.get("/v1/clusters/cat~1/members?limit=1").json()["next_cursor"]
+    assert filled.get(f"/v1/clusters/dog~1/members?cursor={cursor}").status_code == 400
+
+
+@pytest.mark.parametrize("limit", ["0", "1001", "-1", "x", ""])
+def test_a_limit_out_of_range_is_refused(filled: httpx.Client, limit: str) -> None:
+    answer = filled.get("/v1/clusters/cat~1/members", params={"limit": limit})
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["where"] == "query.limit"
+
+
+def test_a_member_asked_for_as_head_is_told_its_head(filled: httpx.Client) -> None:
+    answer = filled.get("/v1/clusters/cat~3")
+    assert answer.status_code == 404
+    assert "member of 'cat~1'" in answer.json()["detail"]
+    assert filled.get("/v1/clusters/cat~3/members").status_code == 404
+
+
+def test_an_explanation_names_what_was_compared_and_why_it_joined(filled: httpx.Client) -> None:
+    why = filled.get("/v1/images/cat~3/explanation").json()
+    assert why["head"] == "cat~1"
+    assert not why["founded"]
+    assert why["threshold"] == pytest.approx(0.9)
+    assert why["head_score"] >= why["head_threshold"]
+    compared = {candidate["image_id"]: candidate for candidate in why["candidates"]}
+    assert {"cat~1", "cat~2"} <= set(compared)
+    assert compared["cat~2"]["match"]
+    assert compared["cat~2"]["overlap"] >= 1
+    assert compared["cat~2"]["head"] == "cat~1"
+    assert why["classifier_version"] == "cosine-1"
+    assert why["latency_ms"] == 5
+    assert why["summary"].startswith("Joined the cluster of cat~1")
+
+
+def test_an_explanation_of_a_founder_says_that_it_founded(filled: httpx.Client) -> None:
+    why = filled.get("/v1/images/bird~1/explanation").json()
+    assert why["founded"]
+    assert why["summary"].startswith("Founded a cluster")
+
+
+def test_the_history_holds_the_decision(filled: httpx.Client) -> None:
+    history = filled.get("/v1/images/dog~1/history").json()
+    assert [decision["sequence"] for decision in history["decisions"]] == [2]
+    assert filled.get("/v1/images/nobody/history").status_code == 404
+
+
+def test_recent_clusters_come_newest_first_and_only_from_two_members_up(filled: httpx.Client, writer: Writer) -> None:
+    writer.decide(["dog~2"])
+    seen(filled, "dog~2")
+    clusters = filled.get("/v1/recent-clusters").json()["clusters"]
+    assert [cluster["head"] for cluster in clusters] == ["dog~1", "cat~1"]
+    assert [member["image_id"] for member in clusters[0]["members"]] == ["dog~1", "dog~2"]
+    assert len(filled.get("/v1/recent-clusters?limit=1").json()["clusters"]) == 1
+
+
+HOSTILE = [
+    "a/b.jpg",
+    "s3://bucket/pictures/ü 1.jpg",
+    "a/explanation",
+    "images/../..",
+    "/",
+    "..%2f..%2fetc",
+    "<script>alert(1)</script>",
+    "a?b=c&d#e",
+    "100%",
+    "%2e%2e",
+    "a+b c",
+    "日本語",
+    "x" * 512,
+]
+
+
+@pytest.mark.parametrize("image_id", HOSTILE)
+def test_any_id_that_was_decided_can_be_asked_for(client: httpx.Client, writer: Writer, image_id: str) -> None:
+    writer.decide([image_id])
+    encoded = quote(image_id, safe="")
+    seen(client, encoded)
+    assert client.get(f"/v1/images/{encoded}").json()["image_id"] == image_id
+    assert client.get(f"/v1/images/{encoded}/explanation").json()["image_id"] == image_id
+    assert client.get(f"/v1/images/{encoded}/history").json()["image_id"] == image_id
+    assert client.get(f"/v1/clusters/{encoded}").json()["head"] == image_id
+    members = client.get(f"/v1/clusters/{encoded}/members").json()["members"]
+    assert [member["image_id"] for member in members] == [image_id]
+
+
+def test_slashes_in_an_id_need_not_be_encoded(client: httpx.Client, writer: Writer) -> None:
+    writer.decide(["a/b/c.jpg"])
+    seen(client, "a/b/c.jpg")
+    assert client.get("/v1/images/a/b/c.jpg/explanation").json()["image_id"] == "a/b/c.jpg"
+
+
+@pytest.mark.parametrize("raw", ["%ff%fe", "x" * 513, "", "%C3"])
+def test_what_cannot_be_an_id_is_refused(client: httpx.Client, raw: str) -> None:
+    answer = client.get(f"/v1/images/{raw}")
+    assert answer.status_code == 400
+    assert answer.headers["content-type"] == "application/problem+json"

@@ -1,0 +1,178 @@
+"""Claims about the commit and the store, on a real RocksDB."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neardup_platform.clusters import layout
+from neardup_platform.clusters.rocksdb_store import Store, StoreReader
+from neardup_platform.corpus import Corpus
+from neardup_platform.errors import BadMessage, HomeInUse, NotFound, SetupError
+from neardup_platform.join.pairing import Half
+from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.messages.codec import Message, decode_decision
+from neardup_platform.messages.kafka_topics import DEAD_LETTER, DEBUG, DECISIONS
+from neardup_platform.pipeline import Pipeline
+from neardup_platform.records import Embedding, JoinedImage, Kind
+from neardup_platform.stream.commit import Step, commit
+from neardup_platform.stream.recovery import rebuild_corpus
+from tests.small import PAIR_DIM, SPACE, families, small_pipeline
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(tmp_path / "store")
+    yield opened
+    opened.close()
+
+
+def run(store: Store, images: list[JoinedImage], pipeline: Pipeline | None = None, batch: int = 7) -> Pipeline:
+    pipeline = pipeline or small_pipeline()
+    for at in range(0, len(images), batch):
+        state = store.state()
+        commit(store, state, Step(), pipeline.decide(images[at : at + batch], state.sequence + 1, 50 + at), None)
+    return pipeline
+
+
+def test_images_heads_members_and_totals_agree(store: Store) -> None:
+    images = families(8, 5)
+    run(store, images)
+    head_of = {i.image_id: store.image(i.image_id).head for i in images}  # type: ignore[union-attr]
+    listed: dict[str, str] = {}
+    for head in set(head_of.values()):
+        members = store.members(head, 1_000).image_ids
+        assert store.cluster(head).size == len(members)
+        assert head in members
+        listed |= dict.fromkeys(members, head)
+    assert listed == head_of
+    state = store.state()
+    assert (state.images, state.clusters, state.sequence) == (48, len(set(head_of.values())), 48)
+    digest = bytes(16)
+    for image_id, head in head_of.items():
+        digest = layout.digest_after(digest, layout.assignment_digest(image_id, head))
+    assert state.digest == digest
+
+
+def test_members_are_paged_oldest_first_without_gap_or_repeat(store: Store) -> None:
+    run(store, families(1, 24))
+    (head,) = {store.image(i.image_id).head for i in families(1, 24)}  # type: ignore[union-attr]
+    whole, pages, cursor = store.members(head, 1_000).image_ids, [], None
+    while True:
+        page = store.members(head, 4, cursor)
+        pages += page.image_ids
+        cursor = page.cursor
+        if cursor is None:
+            break
+    assert tuple(pages) == whole
+    sequences = [store.image(i).sequence for i in whole]  # type: ignore[union-attr]
+    assert all(a < b for a, b in pairwise(sequences))
+
+
+def test_recent_clusters_are_listed_once_newest_change_first(store: Store) -> None:
+    images = families(6, 3)
+    run(store, images)
+    recent = store.recent_clusters(100)
+    assert len(recent) == len(set(recent)) == 6
+    changed = [store.cluster(head).updated_sequence for head in recent]
+    assert changed == sorted(changed, reverse=True)
+    assert store.recent_clusters(2) == recent[:2]
+
+
+def test_decision_is_kept_with_the_image(store: Store) -> None:
+    run(store, families(2, 2))
+    decision = decode_decision(store.decision("1/1"))
+    assert decision.image_id == "1/1"
+    assert store.history("1/1") == [store.decision("1/1")]
+    with pytest.raises(NotFound, match="nobody"):
+        store.decision("nobody")
+
+
+def test_member_asked_for_as_head_is_told_its_head(store: Store) -> None:
+    run(store, families(1, 1))
+    member = next(i.image_id for i in families(1, 1) if store.image(i.image_id).head != i.image_id)  # type: ignore[union-attr]
+    with pytest.raises(NotFound, match="it is a member of"):
+        store.cluster(member)
+
+
+def test_rebuilt_corpus_decides_as_the_one_before_the_restart(tmp_path: Path) -> None:
+    images = families(10, 4, noise=0.25)
+    one, two = Store(tmp_path / "one"), Store(tmp_path / "two")
+    run(one, images)
+    run(two, images[:20])
+    corpus: Corpus = rebuild_corpus(two, SPACE, PAIR_DIM)
+    restarted = small_pipeline()
+    restarted.corpus = corpus
+    run(two, images[20:], restarted, batch=3)
+    assert two.state().digest == one.state().digest
+    assert [decode_decision(two.decision(i.image_id)).candidates for i in images] == [
+        decode_decision(one.decision(i.image_id)).candidates for i in images
+    ]
+    one.close()
+    two.close()
+
+
+def test_store_of_another_term_space_is_refused(store: Store) -> None:
+    run(store, families(1, 1))
+    other = SPACE.__class__("m", 32, 6, SPACE.mean + 1, SPACE.directions)
+    with pytest.raises(SetupError, match="terms"):
+        rebuild_corpus(store, other, PAIR_DIM)
+
+
+def half(image_id: str, offset: int) -> Half[Message]:
+    embedding = Embedding(image_id, Kind.LSH, "v", np.ones(2, np.float32), 5)
+    return Half(embedding, Message("neardup.embeddings.lsh", 1, offset, image_id.encode(), b"bytes"), 5)
+
+
+def test_waiting_positions_and_dead_letters_change_together(store: Store) -> None:
+    state = store.state()
+    step = Step(positions={("t", 0): 5}, entered=[half("a", 1), half("b", 2)])
+    step.dead.append((Message("t", 0, 4, b"k", b"raw"), BadMessage("garbage", "why")))
+    step.count("dead_lettered")
+    (letter,) = commit(store, state, step, None, None)
+    assert letter.topic == DEAD_LETTER
+    assert pb.DeadLetter.FromString(letter.value).value == b"raw"
+    commit(store, state, Step(positions={("t", 0): 6}, left=[half("a", 1)]), None, None)
+    assert store.positions() == {("t", 0): 6}
+    assert [w.offset for w in store.waiting()] == [2]
+    assert store.state().counters == {"dead_lettered": 1}
+
+
+def test_outbox_holds_decisions_until_acknowledged(store: Store) -> None:
+    state, pipeline = store.state(), small_pipeline()
+    outgoing = commit(store, state, Step(), pipeline.decide(families(1, 1), 1, 0), None)
+    assert [o.topic for o in outgoing] == [DECISIONS, DEBUG] * 2
+    assert [number for number, _ in store.outbox()] == [1, 2, 3, 4]
+    commit(store, state, Step(), None, acknowledged=3)
+    assert [number for number, _ in store.outbox()] == [4]
+
+
+def test_second_writer_is_refused_and_told_what_to_do(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(HomeInUse, match="neardup down"):
+        Store(tmp_path / "store")
+
+
+def test_store_of_another_format_is_refused(tmp_path: Path) -> None:
+    store = Store(tmp_path / "old")
+    batch = store.batch()
+    batch.put_state(pb.StoreState(format=layout.FORMAT + 1))
+    store.write(batch)
+    store.close()
+    with pytest.raises(SetupError, match="format"):
+        Store(tmp_path / "old")
+
+
+def test_reader_sees_a_commit_whole_after_refresh(store: Store, tmp_path: Path) -> None:
+    images = families(2, 2)
+    run(store, images[:3])
+    reader = StoreReader(tmp_path / "store", tmp_path / "scratch")
+    pipeline = small_pipeline()
+    pipeline.corpus = rebuild_corpus(store, SPACE, PAIR_DIM)
+    run(store, images[3:], pipeline)
+    assert reader.state().images == 3
+    reader.refresh()
+    assert reader.state().images == 6
+    assert all(reader.image(i.image_id) for i in images)
+    reader.close()

@@ -1,0 +1,86 @@
+"""Claims about the first half of a worker's step."""
+
+import numpy as np
+
+from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.messages.codec import Message, encode_embedding
+from neardup_platform.messages.kafka_topics import EMBEDDINGS
+from neardup_platform.records import Embedding, Kind
+from neardup_platform.settings import JoinSettings
+from neardup_platform.stream.intake import Intake
+
+NOW_MS = 1_700_000_000_000
+PARTITIONS = [(topic, 0) for topic in EMBEDDINGS.values()]
+DIMS = {Kind.LSH: 3, Kind.PAIR: 2}
+
+
+def message(image_id: str, kind: Kind, offset: int, time_ms: int = NOW_MS) -> Message:
+    embedding = Embedding(image_id, kind, "v", np.ones(DIMS[kind], np.float32), time_ms)
+    return Message(EMBEDDINGS[kind], 0, offset, image_id.encode(), encode_embedding(embedding))
+
+
+def intake(decided: set[str] = frozenset(), waiting: list[pb.WaitingHalf] = [], **join: float) -> Intake:  # type: ignore[assignment] # noqa: B006
+    settings = JoinSettings(**{"lateness_s": 10, **join})  # type: ignore[arg-type]
+    return Intake(settings, DIMS, PARTITIONS, waiting, decided.__contains__)
+
+
+def test_both_halves_in_one_read_make_an_image_and_leave_no_one_waiting() -> None:
+    step, joined = intake().take([message("a", Kind.LSH, 4), message("a", Kind.PAIR, 9)], [], NOW_MS)
+    assert [image.image_id for image in joined] == ["a"]
+    assert step.positions == {(EMBEDDINGS[Kind.LSH], 0): 5, (EMBEDDINGS[Kind.PAIR], 0): 10}
+    assert {h.key for h in step.entered} == {h.key for h in step.left}
+
+
+def test_images_come_in_order_of_completion() -> None:
+    messages = [message(i, Kind.LSH, n) for n, i in enumerate("abc")]
+    messages += [message(i, Kind.PAIR, n) for n, i in enumerate("cab")]
+    _, joined = intake().take(messages, [], NOW_MS)
+    assert [image.image_id for image in joined] == ["c", "a", "b"]
+
+
+def test_repeats_are_counted_and_decided_once() -> None:
+    twice = [message("a", kind, n) for n, kind in enumerate([*Kind, *Kind])]
+    step, joined = intake().take([*twice, message("old", Kind.LSH, 5)], [], NOW_MS)
+    assert len(joined) == 1
+    assert step.counts["repeated"] == 2
+    step, joined = intake({"old"}).take([message("old", Kind.LSH, 5)], [], NOW_MS)
+    assert (joined, step.counts["repeated"]) == ([], 1)
+
+
+def test_bad_message_is_set_aside_and_the_rest_goes_on() -> None:
+    bad = Message(EMBEDDINGS[Kind.LSH], 0, 1, b"x", b"\xff\xff")
+    step, joined = intake().take([bad, message("a", Kind.LSH, 2), message("a", Kind.PAIR, 0)], [], NOW_MS)
+    assert len(joined) == 1
+    assert [(m.offset, e.reason) for m, e in step.dead] == [(1, "garbage")]
+    assert step.counts == {"received": 3, "dead_lettered": 1}
+    assert step.positions[EMBEDDINGS[Kind.LSH], 0] == 3
+
+
+def test_half_without_partner_is_reported_once_time_has_passed() -> None:
+    take = intake().take
+    take([message("a", Kind.LSH, 0)], [], NOW_MS)
+    step, _ = take([], PARTITIONS, NOW_MS + 10_001)
+    assert [(m.offset, e.reason) for m, e in step.dead] == [(0, "expired")]
+    assert step.counts == {"expired": 1}
+    assert not step.empty
+
+
+def test_clock_ahead_of_ours_makes_no_one_late() -> None:
+    take = intake().take
+    take([message("a", Kind.LSH, 0)], [], NOW_MS)
+    ahead = NOW_MS + 3_600_000
+    step, _ = take([message("x", kind, 1, ahead) for kind in Kind], [], NOW_MS)
+    assert step.dead == []
+
+
+def test_fullest_room_evicts_the_oldest_and_says_so() -> None:
+    messages = [message(i, Kind.LSH, n, NOW_MS + n) for n, i in enumerate("abc")]
+    step, _ = intake(max_waiting=2).take(messages, [], NOW_MS)
+    assert [(m.offset, e.reason) for m, e in step.dead] == [(0, "evicted")]
+
+
+def test_restored_half_meets_its_partner() -> None:
+    first = message("a", Kind.LSH, 0)
+    restored = pb.WaitingHalf(value=first.value, topic=first.topic, partition=0, offset=0, waits_from_ms=NOW_MS)
+    _, joined = intake(waiting=[restored]).take([message("a", Kind.PAIR, 0)], [], NOW_MS)
+    assert [image.image_id for image in joined] == ["a"]
