@@ -26,9 +26,17 @@ RECORDED_CANDIDATES = 64
 class PairScorer(Protocol):
     """What the pipeline needs of a pair classifier."""
 
-    version: str
-    threshold: float
-    head_threshold: float
+    @property
+    def version(self) -> str:
+        """Named in every decision."""
+
+    @property
+    def threshold(self) -> float:
+        """Pair score of a match, unless the settings say otherwise."""
+
+    @property
+    def head_threshold(self) -> float:
+        """Pair score needed against the head, unless the settings say otherwise."""
 
     def score(
         self,

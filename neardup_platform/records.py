@@ -22,6 +22,14 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """What embeddings of one kind must be: made by this model version, of this dimension."""
+
+    version: str
+    dim: int
+
+
+@dataclass(frozen=True, slots=True)
 class Embedding:
     """One vector of one image, validated: finite, of known kind, of the expected dimension.
 

@@ -5,10 +5,11 @@ from numpy.typing import NDArray
 
 from neardup_platform.corpus import Corpus
 from neardup_platform.pipeline import Matching, Pipeline
-from neardup_platform.records import Embedding, JoinedImage, Kind
+from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
 from neardup_platform.terms.hyperplanes import TermSpace, fit_term_space
 
 LSH_DIM, PAIR_DIM = 16, 4
+MODELS = {Kind.LSH: ModelSpec("test", LSH_DIM), Kind.PAIR: ModelSpec("test", PAIR_DIM)}
 _SAMPLE = np.random.default_rng(0).standard_normal((300, LSH_DIM)).astype(np.float32)
 SPACE: TermSpace = fit_term_space(_SAMPLE, "test", tables=32, bits=6, whitening=0.0, seed=1)
 

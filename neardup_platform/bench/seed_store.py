@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from neardup_platform.bench.synthetic import FAMILY_IMAGES, image_id, vectors
 from neardup_platform.clusters.rocksdb_store import Store
 from neardup_platform.pipeline import Decided, Scored
-from neardup_platform.records import Decision, Embedding, JoinedImage, Kind
-from neardup_platform.scoring.keras_classifier import load_classifier
+from neardup_platform.records import Decision, Embedding, FloatVector, JoinedImage, Kind, ModelSpec
+from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.settings import Settings
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.terms.hyperplanes import TermSpace, load_term_space
@@ -18,20 +18,20 @@ BATCH_IMAGES = 4_096
 def seed_store(settings: Settings, images: int) -> None:
     """Put images 0…n−1 into an empty store, each in the cluster of its family's first."""
     space = load_term_space(settings.terms.space)
-    pair_dim = load_classifier(settings.scoring.model).pair_dim
+    models = read_card(settings.scoring.model or SHIPPED_FOLDER).expects
     store = Store(settings.store_path)
     state = store.state()
     for first in range(0, images, BATCH_IMAGES):
         numbers = np.arange(first, min(first + BATCH_IMAGES, images))
-        decided = _decided(numbers, space, pair_dim)
+        decided = _decided(numbers, space, models)
         outgoing = commit(store, state, Step(), decided, None)
         commit(store, state, Step(), None, outgoing[-1].number)
     store.close()
 
 
-def _decided(numbers: NDArray[np.int64], space: TermSpace, pair_dim: int) -> Decided:
+def _decided(numbers: NDArray[np.int64], space: TermSpace, models: dict[Kind, ModelSpec]) -> Decided:
     lsh = vectors(numbers, Kind.LSH, space.dim)
-    pair = vectors(numbers, Kind.PAIR, pair_dim)
+    pair = vectors(numbers, Kind.PAIR, models[Kind.PAIR].dim)
     none = Scored(
         np.empty((len(numbers), 0), np.int64),
         np.empty((len(numbers), 0), np.uint8),
@@ -39,11 +39,15 @@ def _decided(numbers: NDArray[np.int64], space: TermSpace, pair_dim: int) -> Dec
     )
     terms = space.terms(lsh.astype(np.float16).astype(np.float32))
     batch = Decided([], numbers, lsh.astype(np.float16), pair.astype(np.float16), terms, none)
-    batch.images = [
-        JoinedImage(*(Embedding(image_id(int(n)), kind, "bench", lsh[0], 1) for kind in Kind)) for n in numbers
-    ]
+    batch.images = [_joined(int(n), models, lsh[0]) for n in numbers]
     batch.decisions = [_decision(int(n), space.version) for n in numbers]
     return batch
+
+
+def _joined(number: int, models: dict[Kind, ModelSpec], vector: FloatVector) -> JoinedImage:
+    """An image of which the commit reads everything but the vectors, which it has from the batch."""
+    lsh, pair = (Embedding(image_id(number), kind, models[kind].version, vector, 1) for kind in Kind)
+    return JoinedImage(lsh, pair)
 
 
 def _decision(number: int, terms_version: str) -> Decision:

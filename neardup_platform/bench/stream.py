@@ -28,11 +28,8 @@ from neardup_platform.embedded.endpoints import environment
 from neardup_platform.embedded.servers import running_servers
 from neardup_platform.errors import ServerUnavailable
 from neardup_platform.messages.kafka_topics import ensure_topics
-from neardup_platform.records import Kind
-from neardup_platform.scoring.keras_classifier import load_classifier
 from neardup_platform.settings import Settings
 from neardup_platform.supervision import Phase, read_heartbeat
-from neardup_platform.terms.hyperplanes import load_term_space
 
 # The reader's catch-up interval: the resolution of the latencies.
 REFRESH_S = 0.005
@@ -72,7 +69,6 @@ def bench_stream(load: Load, say: Say) -> dict[str, Any]:
 
 
 def _measure(load: Load, settings: Settings, say: Say) -> dict[str, Any]:
-    dims = _dims(settings)
     if load.corpus:
         say(f"seeding a corpus of {load.corpus} images")
         seed_store(settings, load.corpus)
@@ -80,13 +76,13 @@ def _measure(load: Load, settings: Settings, say: Say) -> dict[str, Any]:
     with _worker(settings) as worker:
         reader = StoreReader(settings.store_path, settings.home / "bench-reader")
         say(f"{images} images at {load.rate_per_s:g} a second")
-        with _producer(load.corpus, images, load.rate_per_s, dims, settings):
+        with _producer(load.corpus, images, load.rate_per_s, settings):
             latencies_ms = _follow(reader, images)
         lag_end = read_heartbeat(settings.home).figures["lag"]  # type: ignore[union-attr]
         rss_mb = psutil.Process(worker.pid).memory_info().rss / 1e6
         reader.close()
     say(f"publishing a backlog of {load.backlog} images")
-    with _producer(load.corpus + images, load.backlog, 0, dims, settings) as producer:
+    with _producer(load.corpus + images, load.backlog, 0, settings) as producer:
         producer.wait()
     sustained = _drain(settings, load.backlog)
     counted = latencies_ms[round(min(WARMUP_S, load.seconds / 2) * load.rate_per_s) :]
@@ -103,13 +99,6 @@ def _measure(load: Load, settings: Settings, say: Say) -> dict[str, Any]:
         "lag_end": lag_end,
         "sustained_images_per_s": round(sustained, 1),
         "rss_mb": round(rss_mb, 1),
-    }
-
-
-def _dims(settings: Settings) -> dict[Kind, int]:
-    return {
-        Kind.LSH: load_term_space(settings.terms.space).dim,
-        Kind.PAIR: load_classifier(settings.scoring.model).pair_dim,
     }
 
 
@@ -135,10 +124,8 @@ def _is_running(settings: Settings, since_ms: int) -> bool:
 
 
 @contextmanager
-def _producer(
-    first: int, count: int, rate_per_s: float, dims: dict[Kind, int], settings: Settings
-) -> Iterator[subprocess.Popen[bytes]]:
-    numbers = (first, count, rate_per_s, dims[Kind.LSH], dims[Kind.PAIR])
+def _producer(first: int, count: int, rate_per_s: float, settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    numbers = (first, count, rate_per_s)
     argv = [sys.executable, "-m", "neardup_platform.bench.stream_producer", *map(str, numbers)]
     process = subprocess.Popen(argv, env=_environment(settings))
     try:

@@ -8,7 +8,7 @@ at a cosine of about 0.95. Everything follows from an image's number, so any pro
 import numpy as np
 from numpy.typing import NDArray
 
-from neardup_platform.records import Embedding, Kind
+from neardup_platform.records import Embedding, Kind, ModelSpec
 
 # Mean cluster size of the original system.
 FAMILY_IMAGES = 6
@@ -33,10 +33,10 @@ def vectors(numbers: NDArray[np.int64], kind: Kind, dim: int) -> NDArray[np.floa
     return out
 
 
-def embeddings(number: int, dims: dict[Kind, int], event_time_ms: int) -> list[Embedding]:
+def embeddings(number: int, models: dict[Kind, ModelSpec], event_time_ms: int) -> list[Embedding]:
     """Both embeddings of one image."""
     one = np.array([number])
     return [
-        Embedding(image_id(number), kind, "bench", vectors(one, kind, dim)[0], event_time_ms)
-        for kind, dim in dims.items()
+        Embedding(image_id(number), kind, model.version, vectors(one, kind, model.dim)[0], event_time_ms)
+        for kind, model in models.items()
     ]

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from neardup_platform.cli.output import emit, json_option, progress_bar
+from neardup_platform.records import Kind
 from neardup_platform.settings import Settings
 
 
@@ -29,7 +30,7 @@ def evaluate(manifest: Path, as_json: bool) -> None:
     settings = Settings()
     rows = read_manifest(manifest)
     space, scorer = load_term_space(settings.terms.space), load_classifier(settings.scoring.model)
-    corpus = Corpus(space.dim, scorer.pair_dim, space.tables, space.bits)
+    corpus = Corpus(space.dim, scorer.expects[Kind.PAIR].dim, space.tables, space.bits)
     pipeline = Pipeline(space, scorer, corpus, Matching.of(settings, scorer))
     with progress_bar("evaluating", len(rows)) as progress:
         figures = run_evaluation(rows, load_embedders(settings.images), pipeline, settings.images, progress)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rocksdict import AccessType, Options, Rdict, WriteBatch
+from rocksdict import AccessType, ColumnFamily, Options, Rdict, WriteBatch
 
 from neardup_platform.clusters import layout
 from neardup_platform.errors import HomeInUse, InvariantBroken, NotFound, ServerUnavailable, SetupError
@@ -132,7 +132,7 @@ class StoreView:
             yield layout.number_of(key), pb.OutboxEntry.FromString(value)
 
     def close(self) -> None:
-        """Release the files, and the writer's lock."""
+        """Release the files."""
         for family in self._families.values():
             family.close()
         self._db.close()
@@ -148,9 +148,9 @@ class StoreView:
 class Batch:
     """Changes that reach the disk together or not at all."""
 
-    def __init__(self, db: Rdict) -> None:
+    def __init__(self, handles: dict[str, ColumnFamily]) -> None:
         self.raw = WriteBatch(raw_mode=True)
-        self._handles = {name: db.get_column_family_handle(name) for name in layout.COLUMN_FAMILIES}
+        self._handles = handles
 
     def put(self, family: str, key: bytes, value: bytes) -> None:
         """Set one value."""
@@ -188,6 +188,7 @@ class Store(StoreView):
                 ) from error
             raise SetupError(f"opening the store at {path} failed: {error}") from error
         super().__init__(db)
+        self._handles = {name: db.get_column_family_handle(name) for name in layout.COLUMN_FAMILIES}
         found = self.state().format
         if found not in (0, layout.FORMAT):
             self.close()
@@ -198,7 +199,12 @@ class Store(StoreView):
 
     def batch(self) -> Batch:
         """A new, empty set of changes."""
-        return Batch(self._db)
+        return Batch(self._handles)
+
+    def close(self) -> None:
+        """Flush and release the lock, which every handle into the store holds on to."""
+        self._handles.clear()
+        super().close()
 
     def write(self, batch: Batch) -> None:
         """Apply all changes atomically; they survive the death of this process from here on.

@@ -12,10 +12,9 @@ from google.protobuf.message import DecodeError
 
 from neardup_platform.errors import BadMessage
 from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.records import Candidate, Decision, Embedding, FloatVector, Kind
+from neardup_platform.records import Candidate, Decision, Embedding, FloatVector, Kind, ModelSpec
 
 MAX_ID_BYTES = 512
-MAX_VERSION_BYTES = 128
 MAX_URI_BYTES = 2_048
 # Vectors are stored as float16, whose largest finite value is 65,504.
 MAX_COMPONENT = 6e4
@@ -24,7 +23,7 @@ REASONS = {
     "garbage": "the bytes are no EmbeddingReady message",
     "unknown-kind": "the kind is unset, unknown, or not the kind of the topic",
     "bad-id": "the image id is empty, too long, has control characters, or differs from the key",
-    "bad-version": "the model version is empty or too long",
+    "other-version": "the embedding was made by another model than the classifier fits",
     "bad-uri": "the source uri is too long",
     "bad-dtype": "the dtype is unset or unknown",
     "bad-dimension": "the vector has not the dimension that this worker was set up for",
@@ -57,13 +56,13 @@ class Message:
         return f"{self.topic}[{self.partition}]@{self.offset}"
 
 
-def decode_embedding(message: Message, kind: Kind, dim: int, now_ms: int) -> Embedding:
+def decode_embedding(message: Message, kind: Kind, expected: ModelSpec, now_ms: int) -> Embedding:
     """Decode and validate one message of an embedding topic.
 
     Args:
         message: as read from the log.
         kind: the kind of the topic.
-        dim: the dimension that vectors of this kind must have.
+        expected: what the classifier in force was trained on; anything else would be scored wrongly.
         now_ms: the clock, Unix milliseconds; event times more than a day ahead of it are refused because
             they would push the watermark past every honest image.
 
@@ -77,15 +76,15 @@ def decode_embedding(message: Message, kind: Kind, dim: int, now_ms: int) -> Emb
     if _KINDS.get(raw.kind) is not kind:
         raise BadMessage("unknown-kind", f"kind {raw.kind} on the topic of {kind.value!r}")
     _check_id(raw.image_id, message.key)
-    if not 0 < len(raw.model_version.encode()) <= MAX_VERSION_BYTES:
-        raise BadMessage("bad-version", f"{raw.model_version[:40]!r}: 1 to {MAX_VERSION_BYTES} bytes")
+    if raw.model_version != expected.version:
+        raise BadMessage("other-version", f"{raw.model_version[:80]!r}, the classifier fits {expected.version!r}")
     if len(raw.source_uri) > MAX_URI_BYTES:
         raise BadMessage("bad-uri", f"{len(raw.source_uri)} characters, at most {MAX_URI_BYTES}")
     if not 0 < raw.event_time_ms <= now_ms + _DAY_MS:
         raise BadMessage("bad-time", f"event_time_ms {raw.event_time_ms}, the clock says {now_ms}")
-    vector = _decode_vector(raw.vector, raw.dtype, dim)
+    vector = _decode_vector(raw.vector, raw.dtype, expected.dim)
     if kind is Kind.LSH and not vector.any():
-        raise BadMessage("zero-vector", f"all {dim} components are 0")
+        raise BadMessage("zero-vector", f"all {expected.dim} components are 0")
     return Embedding(raw.image_id, kind, raw.model_version, vector, raw.event_time_ms, raw.source_uri)
 
 

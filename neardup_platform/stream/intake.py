@@ -7,7 +7,7 @@ from neardup_platform.join.pairing import Half, Pairing
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.codec import Message, decode_embedding
 from neardup_platform.messages.kafka_topics import KIND_OF_TOPIC
-from neardup_platform.records import JoinedImage, Kind
+from neardup_platform.records import JoinedImage, Kind, ModelSpec
 from neardup_platform.settings import JoinSettings
 from neardup_platform.stream.commit import Step
 
@@ -20,7 +20,7 @@ class Intake:
     """Takes messages in order and keeps the waiting room.
 
     Args:
-        dims: expected dimension by kind.
+        models: what embeddings of each kind must be.
         partitions: every input partition.
         waiting: halves restored from the store.
         known: whether an image has been decided.
@@ -29,12 +29,12 @@ class Intake:
     def __init__(
         self,
         settings: JoinSettings,
-        dims: Mapping[Kind, int],
+        models: Mapping[Kind, ModelSpec],
         partitions: Iterable[Partition],
         waiting: Iterable[pb.WaitingHalf],
         known: Callable[[str], bool],
     ) -> None:
-        self._dims = dims
+        self._models = models
         self._known = known
         self._lateness_s = settings.lateness_s
         restored = (self._restore(half) for half in waiting)
@@ -75,7 +75,7 @@ class Intake:
 
     def _take_one(self, message: Message, step: Step, joined: dict[str, JoinedImage], now_ms: int) -> None:
         kind = KIND_OF_TOPIC[message.topic]
-        embedding = decode_embedding(message, kind, self._dims[kind], now_ms)
+        embedding = decode_embedding(message, kind, self._models[kind], now_ms)
         # A clock that runs ahead must not make others late.
         self._pairing.advance((message.topic, message.partition), min(embedding.event_time_ms, now_ms))
         if embedding.image_id in joined or self._known(embedding.image_id):
@@ -107,7 +107,7 @@ class Intake:
         kind = KIND_OF_TOPIC[raw.topic]
         try:
             # It was admitted once by a clock that may since have been set back.
-            embedding = decode_embedding(message, kind, self._dims[kind], now_ms=_END_OF_TIME_MS)
+            embedding = decode_embedding(message, kind, self._models[kind], now_ms=_END_OF_TIME_MS)
         except BadMessage as error:
             raise InvariantBroken(f"waiting half of {message.place} in the store is damaged: {error}") from error
         return Half(embedding, message, raw.waits_from_ms)

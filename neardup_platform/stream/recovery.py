@@ -1,7 +1,7 @@
 """At start: the corpus in memory, rebuilt from the store, once settings and store are seen to fit."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from time import perf_counter
 
@@ -10,6 +10,7 @@ import numpy as np
 from neardup_platform.clusters.rocksdb_store import StoreView
 from neardup_platform.corpus import Corpus, StoredImage
 from neardup_platform.errors import InvariantBroken, SetupError
+from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.terms.hyperplanes import TermSpace
 
 log = logging.getLogger(__name__)
@@ -17,21 +18,26 @@ log = logging.getLogger(__name__)
 _CHUNK = 8_192
 
 
-def rebuild_corpus(store: StoreView, space: TermSpace, pair_dim: int) -> Corpus:
+def rebuild_corpus(store: StoreView, space: TermSpace, models: Mapping[Kind, ModelSpec]) -> Corpus:
     """Read every image's vectors, terms and head into memory.
 
     Raises:
-        SetupError: the stored terms were made by another term space.
+        SetupError: term space, classifier and stored terms are not made for one another.
         InvariantBroken: the store contradicts itself.
     """
     state = store.state()
+    if space.model_version != models[Kind.LSH].version:
+        raise SetupError(
+            f"the term space was fitted to {space.model_version}, the classifier to {models[Kind.LSH].version}: "
+            "set terms.space and scoring.model to a matching pair"
+        )
     if state.terms_version not in ("", space.version):
         raise SetupError(
             f"the store holds terms of {state.terms_version}, settings give {space.version}: "
             "restore terms.space, or use another NEARDUP_HOME"
         )
     begun = perf_counter()
-    corpus = Corpus(space.dim, pair_dim, space.tables, space.bits)
+    corpus = Corpus(space.dim, models[Kind.PAIR].dim, space.tables, space.bits)
     corpus.extend(stored_images(store))
     if len(corpus) != state.images:
         raise InvariantBroken(f"the store counts {state.images} images but holds vectors of {len(corpus)}")

@@ -15,8 +15,8 @@ from neardup_platform.clusters.rocksdb_store import Store
 from neardup_platform.messages.kafka_publisher import KafkaPublisher, Outgoing
 from neardup_platform.messages.kafka_source import KafkaSource, wait_for_source
 from neardup_platform.pipeline import Decided, Matching, Pipeline
-from neardup_platform.records import JoinedImage, Kind
-from neardup_platform.scoring.keras_classifier import load_classifier
+from neardup_platform.records import JoinedImage
+from neardup_platform.scoring.keras_classifier import limit_tensorflow_threads, load_classifier
 from neardup_platform.settings import Settings
 from neardup_platform.stream.commit import commit
 from neardup_platform.stream.figures import Figures
@@ -39,9 +39,10 @@ class Worker:
     """Everything a step needs, opened and consistent with one another."""
 
     def __init__(self, settings: Settings, store: Store, source: KafkaSource, publisher: KafkaPublisher) -> None:
+        limit_tensorflow_threads(1)
         space = load_term_space(settings.terms.space)
         scorer = load_classifier(settings.scoring.model)
-        corpus = rebuild_corpus(store, space, scorer.pair_dim)
+        corpus = rebuild_corpus(store, space, scorer.expects)
         self._settings = settings
         self._store = store
         self._source = source
@@ -50,7 +51,7 @@ class Worker:
         self._pipeline = Pipeline(space, scorer, corpus, Matching.of(settings, scorer))
         self._intake = Intake(
             settings.join,
-            {Kind.LSH: space.dim, Kind.PAIR: scorer.pair_dim},
+            scorer.expects,
             source.partitions,
             store.waiting(),
             lambda image_id: store.image(image_id) is not None,

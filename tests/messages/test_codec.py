@@ -19,7 +19,7 @@ from neardup_platform.messages.codec import (
     encode_decision,
     encode_embedding,
 )
-from neardup_platform.records import Candidate, Decision, Embedding, Kind
+from neardup_platform.records import Candidate, Decision, Embedding, Kind, ModelSpec
 
 NOW_MS = 1_700_000_000_000
 GOLDEN_EMBEDDING = "0a05636174203110011a027631220c0000803f000000c00000003f28013080d095ffbc313a0673333a2f2f78"
@@ -43,7 +43,7 @@ def message(value: bytes, key: bytes = b"cat 1") -> Message:
 
 
 def decode(value: bytes, key: bytes = b"cat 1") -> Embedding:
-    return decode_embedding(message(value, key), Kind.LSH, 3, NOW_MS)
+    return decode_embedding(message(value, key), Kind.LSH, ModelSpec("v1", 3), NOW_MS)
 
 
 def test_golden_embedding_is_read_and_written_as_ever() -> None:
@@ -62,7 +62,7 @@ def test_golden_embedding_is_read_and_written_as_ever() -> None:
         ("bad-id", {"image_id": "x" * 513}),
         ("bad-id", {"image_id": "a\nb"}),
         ("bad-id", {"image_id": "other"}),
-        ("bad-version", {"model_version": ""}),
+        ("other-version", {"model_version": "v2"}),
         ("bad-uri", {"source_uri": "x" * 3000}),
         ("bad-time", {"event_time_ms": 0}),
         ("bad-time", {"event_time_ms": NOW_MS + 2 * 86_400_000}),
@@ -94,7 +94,7 @@ def test_any_bytes_are_decoded_or_refused(value: bytes) -> None:
 
 def test_embedding_survives_the_wire_as_float16() -> None:
     sent = Embedding("é/ü.jpg", Kind.PAIR, "v", np.array([0.1, -3.0], np.float32), 5, "")
-    back = decode_embedding(message(encode_embedding(sent), "é/ü.jpg".encode()), Kind.PAIR, 2, NOW_MS)
+    back = decode_embedding(message(encode_embedding(sent), "é/ü.jpg".encode()), Kind.PAIR, ModelSpec("v", 2), NOW_MS)
     assert back.vector.tolist() == sent.vector.astype(np.float16).tolist()
     assert (back.image_id, back.kind, back.event_time_ms) == (sent.image_id, sent.kind, 5)
 

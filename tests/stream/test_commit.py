@@ -19,7 +19,7 @@ from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import Embedding, JoinedImage, Kind
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.stream.recovery import rebuild_corpus
-from tests.small import PAIR_DIM, SPACE, families, small_pipeline
+from tests.small import MODELS, SPACE, families, small_pipeline
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_rebuilt_corpus_decides_as_the_one_before_the_restart(tmp_path: Path) ->
     one, two = Store(tmp_path / "one"), Store(tmp_path / "two")
     run(one, images)
     run(two, images[:20])
-    corpus: Corpus = rebuild_corpus(two, SPACE, PAIR_DIM)
+    corpus: Corpus = rebuild_corpus(two, SPACE, MODELS)
     restarted = small_pipeline()
     restarted.corpus = corpus
     run(two, images[20:], restarted, batch=3)
@@ -116,9 +116,9 @@ def test_rebuilt_corpus_decides_as_the_one_before_the_restart(tmp_path: Path) ->
 
 def test_store_of_another_term_space_is_refused(store: Store) -> None:
     run(store, families(1, 1))
-    other = SPACE.__class__("m", 32, 6, SPACE.mean + 1, SPACE.directions)
+    other = SPACE.__class__("test", 32, 6, SPACE.mean + 1, SPACE.directions)
     with pytest.raises(SetupError, match="terms"):
-        rebuild_corpus(store, other, PAIR_DIM)
+        rebuild_corpus(store, other, MODELS)
 
 
 def half(image_id: str, offset: int) -> Half[Message]:
@@ -169,7 +169,7 @@ def test_reader_sees_a_commit_whole_after_refresh(store: Store, tmp_path: Path) 
     run(store, images[:3])
     reader = StoreReader(tmp_path / "store", tmp_path / "scratch")
     pipeline = small_pipeline()
-    pipeline.corpus = rebuild_corpus(store, SPACE, PAIR_DIM)
+    pipeline.corpus = rebuild_corpus(store, SPACE, MODELS)
     run(store, images[3:], pipeline)
     assert reader.state().images == 3
     reader.refresh()

@@ -5,23 +5,23 @@ import numpy as np
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.codec import Message, encode_embedding
 from neardup_platform.messages.kafka_topics import EMBEDDINGS
-from neardup_platform.records import Embedding, Kind
+from neardup_platform.records import Embedding, Kind, ModelSpec
 from neardup_platform.settings import JoinSettings
 from neardup_platform.stream.intake import Intake
 
 NOW_MS = 1_700_000_000_000
 PARTITIONS = [(topic, 0) for topic in EMBEDDINGS.values()]
-DIMS = {Kind.LSH: 3, Kind.PAIR: 2}
+MODELS = {Kind.LSH: ModelSpec("v", 3), Kind.PAIR: ModelSpec("v", 2)}
 
 
 def message(image_id: str, kind: Kind, offset: int, time_ms: int = NOW_MS) -> Message:
-    embedding = Embedding(image_id, kind, "v", np.ones(DIMS[kind], np.float32), time_ms)
+    embedding = Embedding(image_id, kind, "v", np.ones(MODELS[kind].dim, np.float32), time_ms)
     return Message(EMBEDDINGS[kind], 0, offset, image_id.encode(), encode_embedding(embedding))
 
 
 def intake(decided: set[str] = frozenset(), waiting: list[pb.WaitingHalf] = [], **join: float) -> Intake:  # type: ignore[assignment] # noqa: B006
     settings = JoinSettings(**{"lateness_s": 10, **join})  # type: ignore[arg-type]
-    return Intake(settings, DIMS, PARTITIONS, waiting, decided.__contains__)
+    return Intake(settings, MODELS, PARTITIONS, waiting, decided.__contains__)
 
 
 def test_both_halves_in_one_read_make_an_image_and_leave_no_one_waiting() -> None:

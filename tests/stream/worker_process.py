@@ -1,0 +1,93 @@
+"""A real worker process, and the log and store around it, for tests."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kafka import KafkaConsumer, TopicPartition
+
+from neardup_platform.bench.synthetic import embeddings
+from neardup_platform.clusters.rocksdb_store import StoreReader
+from neardup_platform.embedded.endpoints import environment
+from neardup_platform.messages.codec import encode_embedding
+from neardup_platform.messages.kafka_publisher import make_producer
+from neardup_platform.messages.kafka_topics import EMBEDDINGS, connection
+from neardup_platform.records import Kind
+from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
+from neardup_platform.settings import Settings
+
+PATIENCE_S = 120.0
+
+
+def start(settings: Settings) -> subprocess.Popen[bytes]:
+    settings.home.mkdir(parents=True, exist_ok=True)
+    with (settings.home / "worker.log").open("ab") as log:
+        argv = [sys.executable, "-m", "neardup_platform.cli", "worker"]
+        return subprocess.Popen(argv, env={**os.environ, **environment(settings)}, stdout=log, stderr=log)
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    process = start(settings)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def publish(settings: Settings, numbers: range, kinds: tuple[Kind, ...] = tuple(Kind)) -> None:
+    """Publish synthetic images; their event time is now."""
+    producer = make_producer(settings.kafka)
+    models = read_card(SHIPPED_FOLDER).expects
+    for number in numbers:
+        for half in embeddings(number, models, time.time_ns() // 1_000_000):
+            if half.kind in kinds:
+                producer.send(EMBEDDINGS[half.kind], key=half.image_id.encode(), value=encode_embedding(half))
+    producer.flush()
+    producer.close()
+
+
+@contextmanager
+def reading(settings: Settings) -> Iterator[StoreReader]:
+    """A reader of the store, as soon as there is one."""
+    eventually((settings.store_path / "CURRENT").exists)
+    reader = StoreReader(settings.store_path, settings.home / f"reader-{time.monotonic_ns()}")
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+def images(reader: StoreReader) -> int:
+    reader.refresh()
+    return int(reader.state().images)
+
+
+def eventually(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "still waiting"
+        time.sleep(0.05)
+
+
+def log_tail(home: Path) -> str:
+    return (home / "worker.log").read_text()[-2_000:]
+
+
+def read_topic(settings: Settings, topic: str) -> list[bytes]:
+    """Every value in a topic, in the order of partition and offset."""
+    consumer = KafkaConsumer(**connection(settings.kafka), enable_auto_commit=False)
+    partitions = [TopicPartition(topic, n) for n in sorted(consumer.partitions_for_topic(topic))]
+    consumer.assign(partitions)
+    consumer.seek_to_beginning(*partitions)
+    ends, values = consumer.end_offsets(partitions), []
+    while any(consumer.position(p) < ends[p] for p in partitions):
+        for records in consumer.poll(timeout_ms=500).values():
+            values += [record.value for record in records]
+    consumer.close()
+    return values
