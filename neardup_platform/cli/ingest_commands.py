@@ -3,15 +3,17 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from neardup_platform.batch.kafka_ingest import Ingested, ingest_pictures, ingest_vectors
 from neardup_platform.cli.output import Api, emit, image_path, json_option, progress_bar
 from neardup_platform.embedded.endpoints import resolve
 from neardup_platform.errors import NotFound, ServerUnavailable
 from neardup_platform.settings import Settings
+
+if TYPE_CHECKING:
+    from neardup_platform.batch.kafka_ingest import Ingested
 
 POLL_S = 0.05
 
@@ -33,13 +35,14 @@ def ingest(paths: tuple[str, ...], embeddings: Path | None, wait: bool, timeout_
     """
     if bool(paths) == bool(embeddings):
         raise click.UsageError("give either PATHS or --embeddings")
+    from neardup_platform.batch.kafka_ingest import ingest_pictures, ingest_vectors
+    from neardup_platform.images.embedders import load_embedders
+
     settings = resolve(Settings())
     with progress_bar("embedding and publishing", None) as progress:
         if embeddings:
             ingested = ingest_vectors(embeddings, settings, progress)
         else:
-            from neardup_platform.images.embedders import load_embedders
-
             ingested = ingest_pictures(paths, load_embedders(settings.images), settings, progress)
     for refused in ingested.refused:
         click.echo(f"neardup: refused {refused.place}: {refused.reason}", err=True)
@@ -74,7 +77,7 @@ def _is_decided(api: Api, image_id: str) -> bool:
     return True
 
 
-def _answer(ingested: Ingested, decided: int | None) -> dict[str, Any]:
+def _answer(ingested: "Ingested", decided: int | None) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "published": len(ingested.image_ids),
         "refused": [{"place": r.place, "reason": r.reason} for r in ingested.refused],

@@ -1,5 +1,6 @@
 """The `neardup` command: its subcommands, and how every error becomes one line on stderr."""
 
+import os
 import sys
 
 import click
@@ -33,6 +34,8 @@ for _command in (
 
 def main() -> int:
     """Run a command; returns the exit status: 0, 1 for an error, 2 for wrong usage, 130 when interrupted."""
+    # TensorFlow's notes on instruction sets are for its builders; they must be silenced before it is imported.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         result = cli.main(prog_name="neardup", standalone_mode=False)
     except click.ClickException as error:

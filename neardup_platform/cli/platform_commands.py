@@ -10,7 +10,6 @@ from typing import Any
 import click
 import requests
 
-from neardup_platform.cli.doctor import examine
 from neardup_platform.cli.output import Api, emit, json_option
 from neardup_platform.embedded.detached import platform_status, start_detached, stop
 from neardup_platform.embedded.endpoints import resolve
@@ -56,6 +55,8 @@ def status(as_json: bool) -> None:
 @json_option
 def doctor(as_json: bool) -> int:
     """Check versions, servers, topics, store and index integrity, disk; exit status 1 if any check fails."""
+    from neardup_platform.cli.doctor import examine
+
     checks = examine(Settings())
     healthy = all(check.ok for check in checks)
     answer = {"healthy": healthy, "checks": [check.as_dict() for check in checks]}

@@ -10,11 +10,11 @@ import hashlib
 import io
 import zipfile
 from dataclasses import dataclass
+from math import comb
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
 
 from neardup_platform.errors import BadArtefact
 from neardup_platform.records import FloatVector
@@ -101,7 +101,9 @@ def share_probability(cosine: float, tables: int, bits: int, at_least: int = 1) 
         cosine: −1…1, between the vectors after centring and whitening.
     """
     agree = 1.0 - float(np.arccos(np.clip(cosine, -1.0, 1.0))) / np.pi
-    return float(binom.sf(at_least - 1, tables, agree**bits))
+    share = agree**bits
+    fewer = (comb(tables, n) * share**n * (1 - share) ** (tables - n) for n in range(at_least))
+    return 1.0 - sum(fewer)
 
 
 def save_term_space(space: TermSpace, path: Path) -> None:

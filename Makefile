@@ -1,0 +1,57 @@
+# Two commands for a fresh clone: `make demo` and `make test`. Both set up .venv first; `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo down test lint proto smoke lock clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+MESSAGES := neardup_platform/messages
+PROTOC := $(BIN)/python -m grpc_tools.protoc -I $(MESSAGES)
+COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header pyproject.toml requirements/build.in
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+setup: .venv/.stamp ## the environment in .venv, from the lock file with hashes; Java and Maven for Kafka
+
+.venv/.stamp: requirements/default.txt requirements/uv.txt pyproject.toml scripts/setup.sh
+	@PYTHON="$(PYTHON)" bash scripts/setup.sh
+	@touch $@
+
+demo: setup ## the platform with the sample pictures, until Ctrl-C; DETACH=1 returns once ready
+	@$(BIN)/python -m samples.demo $(if $(DETACH),--detach)
+
+down: setup ## stop what `make demo DETACH=1` or `neardup up --detach` started
+	@$(BIN)/neardup down
+
+test: setup ## everything that CI runs: lint, types, layers, tests, the demo
+	@$(MAKE) --no-print-directory lint
+	@$(BIN)/pytest
+	@$(MAKE) --no-print-directory smoke
+
+lint: setup ## format, lint, types, layers, generated code
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	bash scripts/check_proto.sh
+
+proto: setup ## generate the message code anew from neardup.proto
+	$(PROTOC) --python_out=$(MESSAGES) --pyi_out=$(MESSAGES) neardup.proto
+
+smoke: setup ## the demo from start to stop in a home of its own
+	@bash scripts/smoke.sh
+
+lock: setup ## requirements/*.txt from pyproject.toml; pins that still fit are kept, UPGRADE=1 renews them
+	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra dev --extra bench -o requirements/default.txt
+	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra gpu --override requirements/gpu-overrides.txt \
+		--no-emit-package faiss-cpu --no-emit-package tensorflow-cpu -o requirements/gpu.txt
+	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra ray -o requirements/ray.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-header $(if $(UPGRADE),--upgrade) requirements/uv.in -o requirements/uv.txt
+
+clean: ## remove .venv and caches, not the data in NEARDUP_HOME
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

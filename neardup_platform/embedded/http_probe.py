@@ -1,0 +1,20 @@
+"""Readiness over HTTP: the API and the Dagster webserver say themselves when they can answer."""
+
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+
+
+def answers_ok(url: str, timeout_s: float = 2.0) -> Callable[[], str | None]:
+    """A probe that passes once `url` answers with status 200."""
+
+    def probe() -> str | None:
+        try:
+            with urllib.request.urlopen(url, timeout=timeout_s) as answer:  # noqa: S310 -- an address of ours
+                return None if answer.status == 200 else f"{url} answers {answer.status}"
+        except urllib.error.HTTPError as error:
+            return f"{url} answers {error.code}"
+        except OSError as error:
+            return f"{url} does not answer: {getattr(error, 'reason', error)}"
+
+    return probe

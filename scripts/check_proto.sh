@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Fails unless the generated message code is what neardup.proto gives.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+messages=neardup_platform/messages
+fresh=$(mktemp -d)
+trap 'rm -rf "$fresh"' EXIT
+.venv/bin/python -m grpc_tools.protoc -I "$messages" --python_out="$fresh" --pyi_out="$fresh" neardup.proto
+for file in neardup_pb2.py neardup_pb2.pyi; do
+    cmp -s "$fresh/$file" "$messages/$file" || {
+        echo "$messages/$file is not what neardup.proto gives: run make proto" >&2
+        exit 1
+    }
+done
