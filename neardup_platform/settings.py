@@ -69,7 +69,7 @@ class TermSettings(_Section):
     # The term space (centring, whitening, hyperplanes); None: the one shipped for the built-in embedder.
     space: Path | None = None
     # Candidates per image, ranked by overlap. The original scanned up to 2,500.
-    max_candidates: int = Field(100, ge=1, le=10_000)
+    max_candidates: int = Field(200, ge=1, le=10_000)
     # Equal terms a candidate needs.
     min_overlap: int = Field(1, ge=1)
 

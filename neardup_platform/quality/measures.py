@@ -2,10 +2,18 @@
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, precision_recall_curve
+
+from neardup_platform.scoring.calibration import (
+    average_precision,
+    best_f1,
+    expected_calibration_error,
+    precision_recall,
+    recall_at_precision,
+)
 
 TARGET_PRECISION = 0.99
 CALIBRATION_BINS = 15
@@ -62,21 +70,11 @@ def score_measures(scores: NDArray[np.float32], true: NDArray[np.bool_], missed:
     if not found:
         names = ("pair_best_f1", "pair_recall_at_p99", "pair_average_precision", "calibration_error")
         return dict.fromkeys(names)
-    precision, recall, _ = precision_recall_curve(true, scores)
-    recall = recall * found / (found + missed)
-    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    curve, share = precision_recall(scores.astype(np.float64), true), found / (found + missed)
+    reachable = replace(curve, recall=curve.recall * share)
     return {
-        "pair_best_f1": float(f1.max()),
-        "pair_recall_at_p99": float(recall[precision >= TARGET_PRECISION].max()),
-        "pair_average_precision": float(average_precision_score(true, scores) * found / (found + missed)),
-        "calibration_error": calibration_error(scores, true),
+        "pair_best_f1": best_f1(reachable),
+        "pair_recall_at_p99": recall_at_precision(reachable, TARGET_PRECISION),
+        "pair_average_precision": average_precision(reachable),
+        "calibration_error": expected_calibration_error(scores.astype(np.float64), true, CALIBRATION_BINS),
     }
-
-
-def calibration_error(scores: NDArray[np.float32], true: NDArray[np.bool_]) -> float:
-    """Expected calibration error: mean gap between score and share of true pairs, over equal-width bins."""
-    bins = np.minimum((scores * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    count = np.bincount(bins, minlength=CALIBRATION_BINS)
-    score_sum = np.bincount(bins, scores, CALIBRATION_BINS)
-    true_sum = np.bincount(bins, true, CALIBRATION_BINS)
-    return float(np.abs(score_sum - true_sum).sum() / count.sum())

@@ -1,20 +1,28 @@
-import sys
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+from tests.dagster.supervised import SupervisedRun
 
-from supervised import SupervisedRun  # noqa: E402 -- its folder is put on the path above
+
+@pytest.fixture(scope="session")
+def new_dagster_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A DAGSTER_HOME whose databases are made: it takes seconds, so it is done once and copied."""
+    folder = tmp_path_factory.mktemp("dagster")
+    (folder / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    with dg.DagsterInstance.from_config(str(folder)) as instance:
+        instance.get_run_records(limit=1)
+    return folder
 
 
 @pytest.fixture
-def supervised(tmp_path: Path) -> Iterator[SupervisedRun]:
+def supervised(tmp_path: Path, new_dagster_home: Path) -> Iterator[SupervisedRun]:
     home, dagster_home = tmp_path / "home", tmp_path / "dagster"
     home.mkdir()
-    dagster_home.mkdir()
-    (dagster_home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    shutil.copytree(new_dagster_home, dagster_home)
     environment = {
         "NEARDUP_HOME": str(home),
         "DAGSTER_HOME": str(dagster_home),

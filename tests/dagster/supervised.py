@@ -69,7 +69,7 @@ class SupervisedRun:
             process.kill()
             process.wait()
         for pid, _ in self.worker_starts():
-            if psutil.pid_exists(pid) and "worker_double.py" in " ".join(psutil.Process(pid).cmdline()):
+            if alive(pid) and "worker_double.py" in " ".join(psutil.Process(pid).cmdline()):
                 os.kill(pid, signal.SIGKILL)
 
 

@@ -5,9 +5,9 @@ import os
 import signal
 
 import pytest
-from supervised import SupervisedRun, alive, eventually
 
 from neardup_platform.supervision import pause
+from tests.dagster.supervised import SupervisedRun, alive, eventually
 
 pytestmark = pytest.mark.slow
 

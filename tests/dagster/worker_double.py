@@ -25,10 +25,10 @@ def main(behaviour: str) -> int:
         starts.write(f"{os.getpid()} {time.time()}\n")
     started_ms = time.time_ns() // 1_000_000
     if behaviour == "misconfigured":
-        print("SetupError: no such broker", flush=True)
+        sys.stderr.write("SetupError: no such broker\n")
         return EXIT_SETUP
     if behaviour == "broken":
-        print("the last words", flush=True)
+        sys.stderr.write("the last words\n")
         return 3
     with open_dagster_pipes() as pipes:
         pipes.report_custom_message({"images": 12.0, "p99_ms": 345.5})

@@ -13,6 +13,7 @@ from kafka import KafkaConsumer, TopicPartition
 from neardup_platform.bench.synthetic import embeddings
 from neardup_platform.clusters.rocksdb_store import StoreReader
 from neardup_platform.embedded.endpoints import environment
+from neardup_platform.errors import ServerUnavailable
 from neardup_platform.messages.codec import encode_embedding
 from neardup_platform.messages.kafka_publisher import make_producer
 from neardup_platform.messages.kafka_topics import EMBEDDINGS, connection
@@ -55,8 +56,17 @@ def publish(settings: Settings, numbers: range, kinds: tuple[Kind, ...] = tuple(
 @contextmanager
 def reading(settings: Settings) -> Iterator[StoreReader]:
     """A reader of the store, as soon as there is one."""
-    eventually((settings.store_path / "CURRENT").exists)
-    reader = StoreReader(settings.store_path, settings.home / f"reader-{time.monotonic_ns()}")
+    opened: list[StoreReader] = []
+
+    def is_open() -> bool:
+        try:
+            opened.append(StoreReader(settings.store_path, settings.home / f"reader-{time.monotonic_ns()}"))
+        except ServerUnavailable:
+            return False
+        return True
+
+    eventually(is_open)
+    (reader,) = opened
     try:
         yield reader
     finally:

@@ -1,0 +1,89 @@
+"""The asset `logs/decisions`: every decision, hour by hour, as Parquet on S3; a check tells what is missing.
+
+Kafka, Arrow and DuckDB are imported when an hour is materialised: the code location loads in half the time.
+"""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from assets.stream_worker import stream_worker_asset
+from resources.platform import PlatformResource, s3_resource
+
+if TYPE_CHECKING:
+    from neardup_platform.batch.kafka_materialise import MaterialisedHour
+
+# end_offset: the hour under way can be materialised too, as often as one likes.
+hours = dg.HourlyPartitionsDefinition(start_date="2025-01-01-00:00", timezone="UTC", end_offset=1)
+
+
+@dg.asset(
+    key=["logs", "decisions"],
+    partitions_def=hours,
+    group_name="logs",
+    kinds={"kafka", "parquet", "s3"},
+    deps=[stream_worker_asset],
+    retry_policy=dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL),
+    description="The topic neardup.decisions of one hour, by Kafka timestamp, as Parquet on S3, one object "
+    "per Kafka partition. Materialising again overwrites the same objects; the hour under way is written as "
+    "far as it is.",
+)
+def decisions_log(context: dg.AssetExecutionContext, platform: PlatformResource) -> dg.MaterializeResult[None]:
+    """Materialise one hour."""
+    from neardup_platform.batch.kafka_materialise import materialise_decisions
+
+    settings = platform.settings()
+    s3 = s3_resource(settings.s3).get_client()
+    return dg.MaterializeResult(
+        metadata=metadata(materialise_decisions(settings, s3, context.partition_time_window.start))
+    )
+
+
+@dg.asset_check(
+    asset=decisions_log,
+    description="Within the hour each Kafka partition's offsets have no gaps, and they begin where those of "
+    "the hour before ended, if that one is materialised. Run by itself, it checks the newest hour there is.",
+)
+def offsets_are_continuous(context: dg.AssetCheckExecutionContext, platform: PlatformResource) -> dg.AssetCheckResult:
+    """Check one hour's objects as they lie in S3."""
+    from neardup_platform.batch.offset_continuity import find_breaks
+
+    key = context.partition_key if context.has_partition_key else _newest_hour(context.instance)
+    if key is None:
+        return dg.AssetCheckResult(passed=True, description="no hour is materialised yet")
+    settings = platform.settings()
+    hour = datetime.strptime(f"{key}+0000", "%Y-%m-%d-%H:%M%z")
+    breaks = find_breaks(s3_resource(settings.s3).get_client(), settings.s3.bucket, hour)
+    return dg.AssetCheckResult(
+        passed=not breaks,
+        description="\n".join(breaks) or f"no gaps in {key}",
+        metadata={"breaks": len(breaks), "hour": key},
+    )
+
+
+def _newest_hour(instance: dg.DagsterInstance) -> str | None:
+    return max(instance.get_materialized_partitions(decisions_log.key), default=None)
+
+
+def metadata(written: "MaterialisedHour") -> dict[str, Any]:
+    """What Dagster shows and plots of a materialised hour."""
+    counts = written.counts
+    ranges = [
+        dg.TableRecord({"partition": r.partition, "first": r.first, "next": r.next, "records": r.count})
+        for r in written.ranges
+    ]
+    shown: dict[str, Any] = {
+        "uri": dg.MetadataValue.text(written.uri),
+        "records": dg.MetadataValue.int(counts.records),
+        "decisions": dg.MetadataValue.int(counts.decisions),
+        "images": dg.MetadataValue.int(counts.images),
+        "clusters_founded": dg.MetadataValue.int(counts.clusters_founded),
+        "joined": dg.MetadataValue.int(counts.joined),
+        "undecodable": dg.MetadataValue.int(counts.undecodable),
+        "bytes": dg.MetadataValue.int(written.bytes),
+        "offsets": dg.MetadataValue.table(ranges),
+    }
+    if written.preview:
+        shown["preview"] = dg.MetadataValue.table([dg.TableRecord(row) for row in written.preview])
+    return shown

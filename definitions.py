@@ -1,0 +1,22 @@
+"""The Dagster code location: what `workspace.yaml` loads. It only gathers; nothing is read or opened here."""
+
+import dagster as dg
+
+from assets.decisions_log import decisions_log, offsets_are_continuous
+from assets.stream_worker import stream_worker_asset
+from jobs.decisions_log_hourly import decisions_log_hourly, decisions_log_schedule
+from jobs.pause_stream_worker import pause_stream_worker, resume_stream_worker
+from jobs.stream_worker import stream_worker
+from resources.platform import PlatformResource
+from sensors.stream_worker_sensor import stream_worker_sensor
+
+defs = dg.Definitions(
+    assets=[stream_worker_asset, decisions_log],
+    asset_checks=[offsets_are_continuous],
+    jobs=[stream_worker, pause_stream_worker, resume_stream_worker, decisions_log_hourly],
+    schedules=[decisions_log_schedule],
+    sensors=[stream_worker_sensor],
+    resources={"platform": PlatformResource()},
+    # A process per step would cost more than the steps of this location do.
+    executor=dg.in_process_executor,
+)

@@ -1,0 +1,26 @@
+"""The hour that has just ended is materialised, and checked, two minutes into the next."""
+
+from datetime import timedelta
+
+import dagster as dg
+
+from assets.decisions_log import decisions_log
+
+decisions_log_hourly = dg.define_asset_job(
+    "decisions_log_hourly",
+    dg.AssetSelection.assets(decisions_log),
+    description="Materialises and checks one hour of logs/decisions.",
+)
+
+
+@dg.schedule(
+    job=decisions_log_hourly,
+    # Two minutes: what was decided in the last second of the hour has long been published by then.
+    cron_schedule="2 * * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+def decisions_log_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Requests the hour before the scheduled time, once."""
+    ended = (context.scheduled_execution_time - timedelta(hours=1)).strftime("%Y-%m-%d-%H:00")
+    return dg.RunRequest(run_key=ended, partition_key=ended)

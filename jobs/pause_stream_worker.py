@@ -1,0 +1,37 @@
+"""The jobs `pause_stream_worker` and `resume_stream_worker`: an operator's wish, kept in NEARDUP_HOME."""
+
+import dagster as dg
+
+from neardup_platform.supervision import pause, paused_by, resume
+from resources.platform import PlatformResource
+
+
+@dg.op
+def write_pause(context: dg.OpExecutionContext, platform: PlatformResource) -> None:
+    """Ask that no worker run."""
+    pause(platform.home(), by=f"Dagster run {context.run_id}")
+    context.log.info("paused: the worker stops within seconds; launch resume_stream_worker to go on")
+
+
+@dg.op
+def take_pause_back(context: dg.OpExecutionContext, platform: PlatformResource) -> None:
+    """Let the sensor start the worker again."""
+    by = paused_by(platform.home())
+    resume(platform.home())
+    context.log.info(f"resumed; it had been paused by {by}" if by else "the worker was not paused")
+
+
+@dg.job(
+    description="Stops the stream worker in order and keeps it stopped until resume_stream_worker.",
+)
+def pause_stream_worker() -> None:
+    """One op: `write_pause`."""
+    write_pause()
+
+
+@dg.job(
+    description="Takes a pause back; the sensor then starts the stream worker within seconds.",
+)
+def resume_stream_worker() -> None:
+    """One op: `take_pause_back`."""
+    take_pause_back()

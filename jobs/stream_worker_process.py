@@ -1,0 +1,57 @@
+"""The process that the `stream_worker` run starts: the stream worker, reporting through Dagster Pipes.
+
+It ends in order on SIGINT and SIGTERM, whatever it inherited for them, and when its standard input closes:
+that is a pipe held by the run, so that the worker never outlives the run, however that ended.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+
+# As in sysexits.h: something on this machine is missing, damaged or wrongly set.
+EXIT_SETUP = 78
+EXIT_FAILED = 1
+# A batch is decided and committed in well under this.
+ORPHAN_GRACE_S = 20.0
+
+
+def main() -> int:
+    """Run the worker until it is stopped; returns the exit status."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    threading.Thread(target=end_with_the_run, args=(stop,), daemon=True).start()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # Its connections come and go by the dozen; what matters of them our own messages say.
+    logging.getLogger("kafka").setLevel(logging.ERROR)
+    # Imported here, so that the signal handlers stand before TensorFlow is loaded.
+    from dagster_pipes import open_dagster_pipes
+
+    from neardup_platform.errors import NeardupError, PermanentError, SetupError
+    from neardup_platform.settings import Settings
+    from neardup_platform.stream.worker import run_worker
+
+    with open_dagster_pipes() as pipes:
+        try:
+            run_worker(Settings(), stop, pipes.report_custom_message)
+        except NeardupError as error:
+            sys.stderr.write(f"{type(error).__name__}: {error}\n")
+            return EXIT_SETUP if isinstance(error, SetupError | PermanentError) else EXIT_FAILED
+    return 0
+
+
+def end_with_the_run(stop: threading.Event) -> None:
+    """Wait until standard input closes, then set `stop`, and end the process if that is not obeyed in time."""
+    # os.read, because a buffered reader's lock would be an error at interpreter shutdown.
+    while os.read(0, 1):
+        pass
+    stop.set()
+    time.sleep(ORPHAN_GRACE_S)
+    os._exit(EXIT_FAILED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

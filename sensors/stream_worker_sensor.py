@@ -1,0 +1,94 @@
+"""Keeps exactly one `stream_worker` run alive: reads, asks `next_action`, and does what it says."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import dagster as dg
+import psutil
+
+from neardup_platform.supervision import paused_by
+from resources.platform import PlatformResource
+from resources.run_record import RunRecord, read_record
+from sensors.next_action import Action, RunView, SignOfLife, Unreadable, next_action
+
+JOB_NAME = "stream_worker"
+
+_STAGES = {
+    dg.DagsterRunStatus.QUEUED: "queued",
+    dg.DagsterRunStatus.NOT_STARTED: "launching",
+    dg.DagsterRunStatus.MANAGED: "launching",
+    dg.DagsterRunStatus.STARTING: "launching",
+    dg.DagsterRunStatus.STARTED: "begun",
+    dg.DagsterRunStatus.CANCELING: "begun",
+}
+_T = TypeVar("_T")
+
+
+@dg.sensor(
+    job_name=JOB_NAME,
+    minimum_interval_seconds=5,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Keeps exactly one stream_worker run alive, replaces a dead or stalled one, respects a "
+    "pause. To stop the worker, launch the job pause_stream_worker: a run that is only terminated "
+    "is replaced.",
+)
+def stream_worker_sensor(
+    context: dg.SensorEvaluationContext, platform: PlatformResource
+) -> dg.RunRequest | dg.SkipReason:
+    """One look at the runs and at NEARDUP_HOME."""
+    home = platform.home()
+    record = _read(lambda: read_record(home))
+    action = next_action(
+        _runs(context.instance),
+        record if isinstance(record, Unreadable) else _sign(record),
+        _read(lambda: paused_by(home)),
+        time.time(),
+        platform.stalled_s(),
+    )
+    _bury(context, action, record if isinstance(record, RunRecord) else None)
+    return dg.RunRequest(run_key=action.start) if action.start else dg.SkipReason(action.reason)
+
+
+def _runs(instance: dg.DagsterInstance) -> tuple[RunView, ...]:
+    """All active runs of the job and its newest others, newest first."""
+    unfinished = instance.get_run_records(dg.RunsFilter(job_name=JOB_NAME, statuses=list(_STAGES)))
+    newest = instance.get_run_records(dg.RunsFilter(job_name=JOB_NAME), limit=12)
+    records = {record.dagster_run.run_id: record for record in (*unfinished, *newest)}
+    return tuple(sorted((_view(r) for r in records.values()), key=lambda run: run.created_s, reverse=True))
+
+
+def _view(record: dg.RunRecord) -> RunView:
+    run, created_s = record.dagster_run, record.create_timestamp.timestamp()
+    stage = _STAGES.get(run.status, "begun" if not run.is_finished else "over")
+    since_s = {
+        "queued": created_s,
+        "launching": record.update_timestamp.timestamp(),
+        "begun": record.start_time or created_s,
+        "over": record.end_time or created_s,
+    }[stage]
+    return RunView(run.run_id, stage, run.status is dg.DagsterRunStatus.FAILURE, created_s, since_s)  # type: ignore[arg-type]
+
+
+def _read(read: Callable[[], _T]) -> _T | Unreadable:
+    try:
+        return read()
+    except (OSError, ValueError, KeyError) as error:
+        return Unreadable(repr(error))
+
+
+def _sign(record: RunRecord | None) -> SignOfLife | None:
+    return SignOfLife(record.run_id, record.at_ms / 1_000, record.run.exists()) if record else None
+
+
+def _bury(context: dg.SensorEvaluationContext, action: Action, record: RunRecord | None) -> None:
+    """Mark dead runs failed, having killed the process of a stalled one."""
+    for run_id, why in action.dead:
+        if record and record.run_id == run_id and record.run.exists():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                psutil.Process(record.run.pid).kill()
+        run = context.instance.get_run_by_id(run_id)
+        if run and not run.is_finished:
+            context.log.warning("run %s is replaced: %s", run_id, why)
+            context.instance.report_run_failed(run, f"{why}; the sensor starts another run in its place")

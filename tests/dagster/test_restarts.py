@@ -1,0 +1,72 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs.restarts import (
+    HEALTHY_S,
+    IMPORTS_S,
+    MAX_DELAY_S,
+    STARTING_S,
+    Ended,
+    crashes_in_a_row,
+    delay_s,
+    describe,
+    is_stalled,
+)
+from jobs.stream_worker_process import EXIT_SETUP
+from neardup_platform.supervision import Heartbeat, Phase
+
+SPAWNED_MS = 1_000_000
+
+
+def ended(lived_s: float = 1.0, exit_code: int = 1, stalled: bool = False) -> Ended:
+    return Ended(exit_code, lived_s, stalled, ("first line", "last line"))
+
+
+def beat(age_s: float, now_ms: int, phase: Phase = Phase.RUNNING) -> Heartbeat:
+    return Heartbeat(7, SPAWNED_MS, now_ms - int(age_s * 1_000), phase)
+
+
+@given(st.integers(1, 200))
+def test_delays_never_shrink_and_never_exceed_the_longest(crashes: int) -> None:
+    assert delay_s(crashes, 1) <= delay_s(crashes + 1, 1) <= MAX_DELAY_S
+
+
+def test_the_first_crash_is_followed_by_a_start_at_once() -> None:
+    assert delay_s(crashes_in_a_row(0, ended()), 1) == 0
+    assert delay_s(crashes_in_a_row(1, ended()), 1) == 1
+
+
+def test_a_healthy_life_forgives_earlier_crashes() -> None:
+    assert crashes_in_a_row(9, ended(lived_s=HEALTHY_S)) == 1
+    assert crashes_in_a_row(9, ended(lived_s=HEALTHY_S - 1)) == 10
+
+
+def test_wrong_settings_always_wait_longest() -> None:
+    assert delay_s(1, EXIT_SETUP) == MAX_DELAY_S
+
+
+def test_a_crash_is_told_with_its_signal_or_status_and_the_last_lines() -> None:
+    assert "SIGKILL" in describe(ended(exit_code=-9), 0)
+    assert "status 3" in describe(ended(exit_code=3), 0)
+    assert "stalled" in describe(ended(exit_code=-9, stalled=True), 0)
+    assert describe(ended(), 0).endswith("first line\nlast line")
+
+
+@given(st.floats(0.1, 10_000), st.floats(1, 600))
+def test_a_running_worker_is_stalled_exactly_when_its_heartbeat_is_too_old(age: float, limit: float) -> None:
+    now_ms = SPAWNED_MS + 20_000_000
+    age = round(age, 3)
+    assert is_stalled(beat(age, now_ms), SPAWNED_MS, now_ms, limit) == (beat(age, now_ms).age_s(now_ms) > limit)
+
+
+def test_a_starting_worker_may_take_its_time_but_not_for_ever() -> None:
+    now_ms = SPAWNED_MS + 20_000_000
+    assert not is_stalled(beat(STARTING_S - 1, now_ms, Phase.STARTING), SPAWNED_MS, now_ms, 60)
+    assert is_stalled(beat(STARTING_S + 1, now_ms, Phase.STARTING), SPAWNED_MS, now_ms, 60)
+
+
+def test_the_heartbeat_of_an_earlier_process_with_the_same_number_counts_for_nothing() -> None:
+    now_ms = SPAWNED_MS + 5_000
+    assert not is_stalled(beat(3_600, now_ms), SPAWNED_MS, now_ms, 60)
+    late_ms = SPAWNED_MS + int(IMPORTS_S * 1_000) + 1
+    assert is_stalled(None, SPAWNED_MS, late_ms, 60)

@@ -1,0 +1,129 @@
+"""The sensor against a real, ephemeral Dagster instance and a real NEARDUP_HOME."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+
+from jobs.stream_worker import stream_worker
+from neardup_platform.supervision import pause, resume
+from resources.platform import PlatformResource
+from resources.run_record import RunRecord, process_id, write_record
+from sensors.stream_worker_sensor import stream_worker_sensor
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("NEARDUP_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def run_process() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as process:
+        yield process
+        process.kill()
+
+
+def tick(instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:
+    context = dg.build_sensor_context(instance=instance, resources={"platform": PlatformResource()})
+    result = stream_worker_sensor(context)
+    assert isinstance(result, dg.RunRequest | dg.SkipReason)
+    return result
+
+
+def started(instance: dg.DagsterInstance, status: dg.DagsterRunStatus = dg.DagsterRunStatus.STARTED) -> str:
+    # A queued run must know where its code is; nothing is loaded from there.
+    location = InProcessCodeLocationOrigin(LoadableTargetOrigin(python_file="definitions.py"))
+    origin = RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), stream_worker.name)
+    return instance.create_run_for_job(stream_worker, status=status, remote_job_origin=origin).run_id
+
+
+def signed(home: Path, run_id: str, process: subprocess.Popen[bytes], age_s: float = 0.0) -> None:
+    identity = process_id(process.pid)
+    assert identity
+    write_record(home, RunRecord(run_id, identity, None, int((time.time() - age_s) * 1_000)))
+
+
+def test_an_empty_instance_gets_its_first_run(instance: dg.DagsterInstance, home: Path) -> None:
+    assert tick(instance) == dg.RunRequest(run_key="first")
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        dg.DagsterRunStatus.QUEUED,
+        dg.DagsterRunStatus.NOT_STARTED,
+        dg.DagsterRunStatus.STARTING,
+        dg.DagsterRunStatus.STARTED,
+        dg.DagsterRunStatus.CANCELING,
+    ],
+)
+def test_a_second_run_is_never_requested(instance: dg.DagsterInstance, home: Path, status: dg.DagsterRunStatus) -> None:
+    started(instance, status)
+    assert isinstance(tick(instance), dg.SkipReason)
+
+
+def test_a_run_without_its_process_is_marked_failed_and_followed(
+    instance: dg.DagsterInstance, home: Path, run_process: subprocess.Popen[bytes]
+) -> None:
+    run_id = started(instance)
+    signed(home, run_id, run_process)
+    assert isinstance(tick(instance), dg.SkipReason)
+    run_process.kill()
+    run_process.wait()
+    assert tick(instance) == dg.RunRequest(run_key=f"after-{run_id}")
+    run = instance.get_run_by_id(run_id)
+    assert run
+    assert run.status is dg.DagsterRunStatus.FAILURE
+
+
+def test_a_stalled_run_is_killed_before_it_is_followed(
+    instance: dg.DagsterInstance, home: Path, run_process: subprocess.Popen[bytes]
+) -> None:
+    run_id = started(instance)
+    signed(home, run_id, run_process, age_s=61)
+    assert isinstance(tick(instance), dg.RunRequest)
+    assert run_process.wait(timeout=5) == -9
+
+
+def test_a_stranger_with_the_number_of_the_run_is_not_killed(
+    instance: dg.DagsterInstance, home: Path, run_process: subprocess.Popen[bytes]
+) -> None:
+    run_id = started(instance)
+    identity = process_id(run_process.pid)
+    assert identity
+    earlier = type(identity)(identity.pid, identity.created - 3_600)
+    write_record(home, RunRecord(run_id, earlier, None, int(time.time() * 1_000)))
+    assert isinstance(tick(instance), dg.RunRequest)
+    assert run_process.poll() is None
+
+
+def test_a_pause_is_respected_until_it_is_taken_back(instance: dg.DagsterInstance, home: Path) -> None:
+    pause(home, by="Ada")
+    skipped = tick(instance)
+    assert isinstance(skipped, dg.SkipReason)
+    assert "Ada" in (skipped.skip_message or "")
+    resume(home)
+    assert isinstance(tick(instance), dg.RunRequest)
+
+
+def test_damaged_files_start_and_end_nothing(instance: dg.DagsterInstance, home: Path) -> None:
+    run_id = started(instance)
+    (home / "stream_worker_run.json").write_text("{")
+    assert isinstance(tick(instance), dg.SkipReason)
+    run = instance.get_run_by_id(run_id)
+    assert run
+    assert run.status is dg.DagsterRunStatus.STARTED
