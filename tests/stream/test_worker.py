@@ -1,6 +1,7 @@
 """Claims about the worker: a real process on a real Kafka, killed without warning."""
 
 import signal
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -8,10 +9,11 @@ import pytest
 
 from neardup_platform.clusters import layout
 from neardup_platform.clusters.rocksdb_store import StoreReader
+from neardup_platform.embedded.servers import running_servers
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.codec import encode_embedding
 from neardup_platform.messages.kafka_publisher import make_producer
-from neardup_platform.messages.kafka_topics import DEAD_LETTER, DEBUG, DECISIONS, EMBEDDINGS
+from neardup_platform.messages.kafka_topics import DEAD_LETTER, DEBUG, DECISIONS, EMBEDDINGS, ensure_topics
 from neardup_platform.records import Embedding, Kind
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.settings import Settings
@@ -127,17 +129,24 @@ def test_missing_partner_expires_and_is_reported(empty_log: Settings) -> None:
         assert_accounted_for(reader, settings)
 
 
-def test_broker_killed_and_restarted_costs_nothing(empty_log: Settings) -> None:
-    with running(empty_log) as worker, reading(empty_log) as reader:
-        publish(empty_log, range(50))
-        eventually(lambda: images(reader) == 50)
-        port = int(empty_log.kafka.bootstrap.split(":")[1])  # type: ignore[union-attr]
-        listeners = [c.pid for c in psutil.net_connections("tcp") if c.laddr.port == port and c.status == "LISTEN"]
-        psutil.Process(listeners[0]).kill()
-        publish(empty_log, range(50, 120))
-        eventually(lambda: images(reader) == 120)
-        assert worker.poll() is None
-        assert_accounted_for(reader, empty_log)
+def test_broker_killed_and_restarted_costs_nothing(tmp_path: Path) -> None:
+    # A broker of its own: after kill -9 records that `empty_log` deleted shortly before may be back.
+    with running_servers(Settings(home=tmp_path), s3=False) as settings:
+        ensure_topics(settings.kafka)
+        with running(settings) as worker, reading(settings) as reader:
+            publish(settings, range(50))
+            eventually(lambda: images(reader) == 50)
+            kill_broker(settings)
+            publish(settings, range(50, 120))
+            eventually(lambda: images(reader) == 120)
+            assert worker.poll() is None
+            assert_accounted_for(reader, settings)
+
+
+def kill_broker(settings: Settings) -> None:
+    port = int(settings.kafka.bootstrap.split(":")[1])  # type: ignore[union-attr]
+    (pid,) = {c.pid for c in psutil.net_connections("tcp") if c.laddr.port == port and c.status == "LISTEN"}
+    psutil.Process(pid).kill()
 
 
 def test_second_worker_on_the_same_home_is_refused_in_one_line(empty_log: Settings) -> None:
