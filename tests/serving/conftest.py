@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import uvicorn
 from numpy.typing import NDArray
+from starlette.types import ASGIApp
 
 from neardup_platform.clusters.rocksdb_store import Store
 from neardup_platform.corpus import Corpus
 from neardup_platform.pipeline import Matching, Pipeline
-from neardup_platform.records import Embedding, JoinedImage, Kind
+from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
 from neardup_platform.serving.app import build_app
-from neardup_platform.serving.example_search import Models
+from neardup_platform.serving.search_corpus import Models
 from neardup_platform.settings import Settings
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.stream.recovery import rebuild_corpus
@@ -25,6 +26,7 @@ from neardup_platform.supervision import Heartbeat, Phase, write_heartbeat
 from neardup_platform.terms.hyperplanes import TermSpace, fit_term_space
 
 LSH_DIM, PAIR_DIM = 32, 8
+EXPECTS = {Kind.LSH: ModelSpec("test-lsh", LSH_DIM), Kind.PAIR: ModelSpec("test-pair", PAIR_DIM)}
 MATCHING = Matching(max_candidates=100, min_overlap=1, threshold=0.9, head_threshold=0.8)
 
 
@@ -34,7 +36,7 @@ class CosineScorer:
     version = "cosine-1"
     threshold = MATCHING.threshold
     head_threshold = MATCHING.head_threshold
-    pair_dim = PAIR_DIM
+    expects = EXPECTS
 
     def score(
         self,
@@ -60,7 +62,7 @@ def models() -> Models:
     def embed(data: bytes) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         return vectors_of(data.decode("latin-1"))
 
-    return Models(term_space(), CosineScorer(), PAIR_DIM, MATCHING, embed)
+    return Models(term_space(), CosineScorer(), EXPECTS, MATCHING, embed)
 
 
 def vectors_of(image_id: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -81,7 +83,7 @@ class Writer:
         self._home = settings.home
         self.store = Store(settings.store_path)
         space = term_space()
-        corpus: Corpus = rebuild_corpus(self.store, space, PAIR_DIM)
+        corpus: Corpus = rebuild_corpus(self.store, space, EXPECTS)
         self._pipeline = Pipeline(space, CosineScorer(), corpus, MATCHING)
         self._state = self.store.state()
         self.beat()
@@ -119,20 +121,26 @@ def writer(settings: Settings) -> Iterator[Writer]:
 
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[httpx.Client]:
+def listening(app: ASGIApp) -> Iterator[httpx.Client]:
     """A client of a real uvicorn on a free port."""
-    config = uvicorn.Config(build_app(settings, models), port=0, log_config=None, timeout_graceful_shutdown=1)
+    config = uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     until(lambda: server.started or not thread.is_alive())
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
             yield client
     finally:
         server.should_exit = True
         thread.join()
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[httpx.Client]:
+    with listening(build_app(settings, models)) as client:
+        yield client
 
 
 @pytest.fixture

@@ -1,0 +1,131 @@
+"""Altered copies of a picture, as the web makes them: known near-duplicates where nobody labelled any.
+
+Beside the data's way: the projection of the `lsh` embedder and the pair classifier are fitted on pictures and
+their altered copies. Every choice comes from the generator passed in, so a seed gives the same copies.
+"""
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
+
+Pixels = NDArray[np.uint8]
+Alteration = Callable[[Image.Image, np.random.Generator], Image.Image]
+
+_WORDS = ("SALE", "sample", "@photo", "NEW!", "Summer 2019", "copyright", "best recipe", "www.example.org")
+_SMALLEST_SIDE_PX = 24
+
+
+def alter(pixels: Pixels, rng: np.random.Generator, *, most: int = 3) -> tuple[Pixels, tuple[str, ...]]:
+    """Makes one altered copy by one to `most` different alterations in random order, then recompresses it.
+
+    Args:
+        pixels: uint8 [height, width, 3].
+        rng: source of every random choice.
+        most: largest number of alterations, 1…len(ALTERATIONS).
+
+    Returns:
+        uint8 [height', width', 3] and the names of the alterations, in the order applied.
+    """
+    names = rng.choice(list(ALTERATIONS), size=int(rng.integers(1, most + 1)), replace=False)
+    image = Image.fromarray(pixels)
+    for name in names:
+        image = ALTERATIONS[name](image, rng)
+    return np.asarray(recompress(image, rng), dtype=np.uint8), tuple(str(name) for name in names)
+
+
+def crop(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Keeps 60 to 95% of each side, anywhere in the picture."""
+    width, height = image.size
+    kept_width, kept_height = (max(1, int(side * rng.uniform(0.6, 0.95))) for side in (width, height))
+    left, top = int(rng.integers(0, width - kept_width + 1)), int(rng.integers(0, height - kept_height + 1))
+    return image.crop((left, top, left + kept_width, top + kept_height))
+
+
+def centre_crop(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Cuts the centre to another aspect ratio, as galleries and shops make thumbnails: square or 0.6 to 2.2."""
+    width, height = image.size
+    ratio = 1.0 if rng.random() < 0.5 else float(rng.uniform(0.6, 2.2))
+    kept_width, kept_height = min(width, int(height * ratio)), min(height, int(width / ratio))
+    return ImageOps.fit(image, (max(1, kept_width), max(1, kept_height)))
+
+
+def resize(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Scales to 25 to 90%, the two sides up to 15% apart."""
+    scale = rng.uniform(0.25, 0.9)
+    sides = [max(_SMALLEST_SIDE_PX, int(side * scale * rng.uniform(0.93, 1.07))) for side in image.size]
+    return image.resize((sides[0], sides[1]), Image.Resampling.BILINEAR)
+
+
+def recompress(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Encodes as JPEG of quality 25 to 90 and decodes again."""
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=int(rng.integers(25, 91)))
+    return Image.open(file).convert("RGB")
+
+
+def recolour(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Changes brightness, contrast and saturation by up to 40%."""
+    for enhancer in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
+        image = enhancer(image).enhance(float(rng.uniform(0.6, 1.4)))
+    return image
+
+
+def tint(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Grey, sepia or one colour channel stronger than the others."""
+    if rng.random() < 0.4:
+        return image.convert("L").convert("RGB")
+    gains = rng.uniform(0.75, 1.25, 3)
+    return Image.fromarray(np.clip(np.asarray(image) * gains, 0, 255).astype(np.uint8))
+
+
+def blur(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Blurs by a Gaussian of 0.3 to 1.2% of the longer side."""
+    return image.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.003, 0.012)) * max(image.size)))
+
+
+def overlay(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Lays a half-transparent rectangle or ellipse over up to a sixth of the picture."""
+    layer = Image.new("RGBA", image.size, (0, 0, 0, 0))
+    width, height = (int(side * rng.uniform(0.1, 0.4)) + 2 for side in image.size)
+    left, top = int(rng.integers(0, image.width)), int(rng.integers(0, image.height))
+    colour = (*(int(c) for c in rng.integers(0, 256, 3)), int(rng.integers(90, 256)))
+    draw = ImageDraw.Draw(layer)
+    shape = draw.ellipse if rng.random() < 0.5 else draw.rectangle
+    shape((left, top, left + width, top + height), fill=colour)
+    return Image.alpha_composite(image.convert("RGBA"), layer).convert("RGB")
+
+
+def text(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Writes a few words across the picture, as memes and watermarks do."""
+    layer = Image.new("RGBA", image.size, (0, 0, 0, 0))
+    size = max(8, int(image.height * rng.uniform(0.07, 0.16)))
+    grey = 255 if rng.random() < 0.7 else 0
+    place = (int(rng.integers(0, max(1, image.width // 2))), int(rng.integers(0, max(1, image.height - size))))
+    fill = (grey, grey, grey, int(rng.integers(110, 256)))
+    ImageDraw.Draw(layer).text(place, str(rng.choice(_WORDS)), fill=fill, font_size=size)
+    return Image.alpha_composite(image.convert("RGBA"), layer).convert("RGB")
+
+
+def border(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Frames the picture by 2 to 8% of its longer side in a random or plain colour."""
+    width = max(1, int(max(image.size) * rng.uniform(0.02, 0.08)))
+    plain = rng.random() < 0.6
+    colour = (255, 255, 255) if plain else tuple(int(c) for c in rng.integers(0, 256, 3))
+    return ImageOps.expand(image, border=width, fill=colour)
+
+
+ALTERATIONS: dict[str, Alteration] = {
+    "crop": crop,
+    "centre_crop": centre_crop,
+    "resize": resize,
+    "recompress": recompress,
+    "recolour": recolour,
+    "tint": tint,
+    "blur": blur,
+    "overlay": overlay,
+    "text": text,
+    "border": border,
+}

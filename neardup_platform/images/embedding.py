@@ -1,0 +1,133 @@
+"""Many pictures to vectors and previews, batch by batch: what ingesting and evaluating share."""
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from neardup_platform.errors import BadPicture
+from neardup_platform.images.decode import Pixels, decode
+from neardup_platform.images.embedder import Embedder
+from neardup_platform.records import Embedding, Kind
+from neardup_platform.settings import ImageSettings
+
+# Pictures embedded at once: large enough for the network's matrix work, small enough for a few 100 MB.
+BATCH_PICTURES = 32
+PREVIEW_PX = 384
+
+
+@dataclass(frozen=True, slots=True)
+class PictureSource:
+    """One picture to be read.
+
+    Attributes:
+        image_id: what it will be called.
+        place: path or `s3://` uri, for messages.
+        read: its bytes; one more than `images.max_bytes` of them suffices to refuse it.
+    """
+
+    image_id: str
+    place: str
+    read: Callable[[], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedPicture:
+    """A picture's two vectors, and a preview of it as JPEG for people."""
+
+    image_id: str
+    vectors: dict[Kind, tuple[str, NDArray[np.float32]]]
+    preview: bytes
+
+    def embeddings(self, event_time_ms: int, source_uri: str) -> list[Embedding]:
+        """The two messages to publish."""
+        return [
+            Embedding(self.image_id, kind, version, vector, event_time_ms, source_uri)
+            for kind, (version, vector) in self.vectors.items()
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A picture that was not taken, where it is and why."""
+
+    place: str
+    reason: str
+
+
+@dataclass(slots=True)
+class EmbeddedBatch:
+    """What came of one batch of pictures."""
+
+    pictures: list[EmbeddedPicture] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+
+
+def preview_key(image_id: str) -> str:
+    """Where an image's preview lies in the bucket, whatever characters the id has."""
+    return f"pictures/{hashlib.sha256(image_id.encode()).hexdigest()[:32]}.jpg"
+
+
+def embed_pictures(
+    sources: Iterator[PictureSource], embedders: Sequence[Embedder], settings: ImageSettings
+) -> Iterator[EmbeddedBatch]:
+    """Read, decode and embed, batch by batch; a broken picture is refused and the rest goes on.
+
+    Args:
+        sources: pictures to read.
+        embedders: one of each kind.
+    """
+    enough_px = max(embedder.enough_px for embedder in embedders)
+
+    def read(source: PictureSource) -> Pixels | Refused:
+        try:
+            return decode(
+                source.read(),
+                max_pixels=settings.max_pixels,
+                max_bytes=settings.max_bytes,
+                enough_px=enough_px,
+            )
+        except (BadPicture, OSError) as error:
+            return Refused(source.place, str(error))
+
+    with ThreadPoolExecutor(max_workers=2, thread_name_prefix="decode") as pool:
+        while part := list(islice(sources, BATCH_PICTURES)):
+            batch = EmbeddedBatch()
+            good: list[tuple[PictureSource, Pixels]] = []
+            for source, result in zip(part, pool.map(read, part), strict=True):
+                if isinstance(result, Refused):
+                    batch.refused.append(result)
+                else:
+                    good.append((source, result))
+            batch.pictures = _embed(good, embedders)
+            yield batch
+
+
+def _embed(pictures: list[tuple[PictureSource, Pixels]], embedders: Sequence[Embedder]) -> list[EmbeddedPicture]:
+    if not pictures:
+        return []
+    pixels = [picture for _, picture in pictures]
+    vectors = {Kind(embedder.kind): (embedder.model_version, embedder.embed(pixels)) for embedder in embedders}
+    return [
+        EmbeddedPicture(
+            source.image_id,
+            {kind: (version, matrix[row]) for kind, (version, matrix) in vectors.items()},
+            preview(picture),
+        )
+        for row, (source, picture) in enumerate(pictures)
+    ]
+
+
+def preview(picture: Pixels) -> bytes:
+    """A JPEG whose longer side is at most `PREVIEW_PX`."""
+    image = Image.fromarray(picture)
+    image.thumbnail((PREVIEW_PX, PREVIEW_PX))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=82)
+    return buffer.getvalue()

@@ -1,0 +1,120 @@
+"""From scores to decisions that can be trusted: calibration, thresholds and the figures that say how good.
+
+Held-out logits and labels → **scale, threshold, metrics** → card of the classifier. Pure NumPy, all over pairs
+as they occur in operation: the candidates of each image.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Scores = NDArray[np.float64]
+Labels = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class PrecisionRecall:
+    """Precision and recall when everything from each distinct score up is called a match.
+
+    Attributes:
+        thresholds: float64 [m], descending.
+        precision, recall: float64 [m], 0…1.
+        matches: int64 [m], pairs at or above each threshold.
+    """
+
+    thresholds: Scores
+    precision: Scores
+    recall: Scores
+    matches: NDArray[np.int64]
+
+
+def precision_recall(scores: Scores, labels: Labels) -> PrecisionRecall:
+    """Counts matches at every distinct score; equal scores are taken together, as a threshold would.
+
+    Raises:
+        ValueError: no pair is a true one.
+    """
+    if not labels.any():
+        raise ValueError("no true pair among the labels: precision and recall are undefined")
+    order = np.argsort(-scores, kind="stable")
+    descending, hits = scores[order], np.cumsum(labels[order])
+    last = np.append(np.flatnonzero(np.diff(descending)), len(descending) - 1)
+    matches = last + 1
+    return PrecisionRecall(descending[last], hits[last] / matches, hits[last] / hits[-1], matches)
+
+
+def best_f1(curve: PrecisionRecall) -> float:
+    """Largest harmonic mean of precision and recall."""
+    sums = np.maximum(curve.precision + curve.recall, 1e-12)
+    return float((2 * curve.precision * curve.recall / sums).max())
+
+
+def recall_at_precision(curve: PrecisionRecall, precision: float) -> float:
+    """Largest recall where precision is at least `precision`; 0 where it never is."""
+    return float(curve.recall[curve.precision >= precision].max(initial=0.0))
+
+
+def average_precision(curve: PrecisionRecall) -> float:
+    """Area under the precision-recall steps."""
+    return float((np.diff(curve.recall, prepend=0.0) * curve.precision).sum())
+
+
+def threshold_for_precision(curve: PrecisionRecall, precision: float) -> float:
+    """Lowest threshold at which precision is reached; the highest score where it never is."""
+    reached = np.flatnonzero(curve.precision >= precision)
+    return float(curve.thresholds[reached[-1]] if len(reached) else curve.thresholds[0])
+
+
+def wilson_interval(hits: int, trials: int, z: float = 1.96) -> tuple[float, float]:
+    """Confidence interval of a share (Wilson, 1927); `z` 1.96 is 95%."""
+    if trials == 0:
+        return 0.0, 1.0
+    share, spread = hits / trials, z * z / trials
+    centre = (share + spread / 2) / (1 + spread)
+    half = z / (1 + spread) * np.sqrt(share * (1 - share) / trials + spread / (4 * trials))
+    return float(max(0.0, centre - half)), float(min(1.0, centre + half))
+
+
+def fit_platt(logits: Scores, labels: Labels, iterations: int = 50) -> tuple[float, float]:
+    """Fits slope and offset so that sigmoid(slope · logit + offset) is the share of true pairs.
+
+    Platt, *Probabilistic Outputs for Support Vector Machines* (1999), with his smoothed targets, by Newton's
+    method. The slope is kept positive, so calibration never changes the order of pairs.
+
+    Args:
+        logits: float64 [n], of pairs the classifier was not trained on.
+        labels: bool [n].
+
+    Returns:
+        Slope, above 0, and offset.
+    """
+    true = int(labels.sum())
+    targets = np.where(labels, (true + 1) / (true + 2), 1 / (len(labels) - true + 2))
+    design = np.stack([logits, np.ones_like(logits)], axis=1)
+    parameters = np.array([1.0, 0.0])
+    for _ in range(iterations):
+        probability = sigmoid(design @ parameters)
+        gradient = design.T @ (probability - targets)
+        curvature = (design * (probability * (1 - probability))[:, None]).T @ design + 1e-9 * np.eye(2)
+        step = np.linalg.solve(curvature, gradient)
+        # A full Newton step can overshoot where probabilities are saturated.
+        parameters -= step * min(1.0, 1.0 / max(1e-12, float(np.abs(step).max())))
+        if np.abs(step).max() < 1e-8:
+            break
+    return max(float(parameters[0]), 1e-3), float(parameters[1])
+
+
+def expected_calibration_error(probabilities: Scores, labels: Labels, bins: int = 15) -> float:
+    """Mean |share of true pairs − mean probability| over bins of equal width, weighted by pairs.
+
+    Guo et al., *On Calibration of Modern Neural Networks* (2017).
+    """
+    which = np.minimum((probabilities * bins).astype(np.int64), bins - 1)
+    gaps = np.bincount(which, weights=labels - probabilities, minlength=bins)
+    return float(np.abs(gaps).sum() / len(labels))
+
+
+def sigmoid(logits: Scores) -> Scores:
+    """1 / (1 + e^−x) without overflow."""
+    return 0.5 * (1.0 + np.tanh(0.5 * logits))

@@ -1,0 +1,115 @@
+"""What a classifier is, fits and promises: the `card.json` beside its network.
+
+Written by training, read and verified by `PairClassifier`; a person can read it too.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from neardup_platform.errors import BadArtefact
+from neardup_platform.records import Kind, ModelSpec
+from neardup_platform.scoring.features import Block, feature_names
+
+CARD_FILE = "card.json"
+NETWORK_FILE = "model.keras"
+SHIPPED_FOLDER = Path(__file__).parent / "classifier"
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """Identity, fit, thresholds and measured quality of a classifier.
+
+    Attributes:
+        version: 12 hex digits over the network's weights, the features and the thresholds.
+        lsh_version, pair_version: model versions of the embeddings it was trained on.
+        lsh_dim, pair_dim: their dimensions.
+        blocks: parts of the pair vector and how they are compared.
+        features: names, in the order of the network's input.
+        threshold: calibrated probability, 0…1, from which a pair is a match.
+        head_threshold: lower probability an image must also reach against the head of the cluster it joins.
+        calibration: slope and offset applied to the logits; they are part of the network already.
+        training: what it was trained on, as counts and settings.
+        metrics: measured on groups held out of training.
+        network_sha256: of `model.keras`.
+    """
+
+    version: str
+    lsh_version: str
+    pair_version: str
+    lsh_dim: int
+    pair_dim: int
+    blocks: tuple[Block, ...]
+    features: tuple[str, ...]
+    threshold: float
+    head_threshold: float
+    calibration: Mapping[str, float]
+    training: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    network_sha256: str
+
+    @property
+    def expects(self) -> dict[Kind, ModelSpec]:
+        """The embeddings it was trained on."""
+        return {
+            Kind.LSH: ModelSpec(self.lsh_version, self.lsh_dim),
+            Kind.PAIR: ModelSpec(self.pair_version, self.pair_dim),
+        }
+
+
+def write_card(card: Card, folder: Path) -> None:
+    """Writes `card.json`, readable and with its own checksum."""
+    content = {"format": FORMAT, **asdict(card), "blocks": [list(block) for block in card.blocks]}
+    sealed = {**content, "card_sha256": _seal(content)}
+    (folder / CARD_FILE).write_text(json.dumps(sealed, indent=2) + "\n", encoding="utf-8")
+
+
+def read_card(folder: Path) -> Card:
+    """Reads `card.json` and verifies it and the checksum of the network beside it.
+
+    Raises:
+        BadArtefact: a file is missing, changed since it was written, or of another format.
+    """
+    path = folder / CARD_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        network = hashlib.sha256((folder / NETWORK_FILE).read_bytes()).hexdigest()
+    except (OSError, ValueError) as error:
+        raise BadArtefact(f"classifier {folder} cannot be read ({error}): train it again or restore it") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        found = content.get("format") if isinstance(content, dict) else type(content).__name__
+        raise BadArtefact(f"{path} has format {found}, expected {FORMAT}: train the classifier again")
+    sealed = content.pop("card_sha256", None)
+    if sealed != _seal(content):
+        raise BadArtefact(f"{path} was changed after training (checksum {sealed} does not match): restore it")
+    if network != content["network_sha256"]:
+        raise BadArtefact(
+            f"{folder / NETWORK_FILE} is damaged: SHA-256 {network[:12]}…, its card says "
+            f"{content['network_sha256'][:12]}…; restore it or train again"
+        )
+    return _parse(content, path)
+
+
+def _parse(content: dict[str, Any], path: Path) -> Card:
+    del content["format"]
+    try:
+        content["blocks"] = tuple(Block(*block) for block in content["blocks"])
+        content["features"] = tuple(content["features"])
+        card = Card(**content)
+        expected = feature_names(card.blocks)
+    except (TypeError, KeyError, ValueError) as error:
+        raise BadArtefact(f"{path} lacks or misstates a field ({error}): train the classifier again") from error
+    if card.features != expected:
+        raise BadArtefact(
+            f"{path} lists {len(card.features)} features, this release computes {len(expected)} or names them "
+            "otherwise: train the classifier again"
+        )
+    return card
+
+
+def _seal(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

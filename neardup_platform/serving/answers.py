@@ -1,0 +1,281 @@
+"""What the API answers, as the models that OpenAPI is made of, and how stored records become them. Pure."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.messages.codec import decision_event_id
+from neardup_platform.records import Decision
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Image(_Answer):
+    """Which cluster an image is in. Times are Unix milliseconds, scores calibrated probabilities 0…1."""
+
+    image_id: str
+    head: str
+    score: float = Field(description="pair score of the match that let it join; 0 for the founder")
+    decision_id: str
+    sequence: int
+    event_time_ms: int
+    decided_ms: int
+    source_uri: str
+    picture: str | None = Field(description="path of the picture, where one can be shown")
+
+
+class Cluster(_Answer):
+    """A cluster; its id is the id of its head."""
+
+    head: str
+    size: int
+    created_ms: int
+    updated_ms: int
+
+
+class Member(_Answer):
+    """One image of a cluster."""
+
+    image_id: str
+    score: float
+    decided_ms: int
+    picture: str | None
+
+
+class Members(_Answer):
+    """A page of members, oldest first."""
+
+    head: str
+    size: int
+    members: list[Member]
+    next_cursor: str | None = Field(description="pass it as `cursor` for the next page; null at the end")
+
+
+class RecentCluster(Cluster):
+    """A cluster with its first members."""
+
+    members: list[Member]
+
+
+class RecentClusters(_Answer):
+    """Clusters of two or more, the one that changed last first."""
+
+    clusters: list[RecentCluster]
+
+
+class ComparedImage(_Answer):
+    """An image compared with the one asked for. An overlap of 0 was scored for the head check only."""
+
+    image_id: str
+    overlap: int = Field(description="equal terms")
+    score: float
+    head: str = Field(description="its cluster when it was compared")
+    match: bool
+    picture: str | None
+
+
+class Explanation(_Answer):
+    """A decision and everything it rests on."""
+
+    decision_id: str
+    sequence: int
+    image_id: str
+    head: str
+    founded: bool
+    summary: str
+    score: float
+    head_score: float
+    candidates: list[ComparedImage]
+    candidates_found: int
+    bridges: list[str] = Field(description="heads of other clusters that held a match; not acted upon")
+    threshold: float
+    head_threshold: float
+    terms_version: str
+    classifier_version: str
+    event_time_ms: int
+    decided_ms: int
+    latency_ms: int = Field(description="from the event to the decision")
+
+
+class History(_Answer):
+    """Every decision made about an image, oldest first."""
+
+    image_id: str
+    decisions: list[Explanation]
+
+
+class SearchVectors(BaseModel):
+    """Both embeddings of an example, for people who bring vectors rather than pictures."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    lsh: list[float] = Field(min_length=1)
+    pair: list[float] = Field(min_length=1)
+
+
+class FoundImage(_Answer):
+    """A stored image that matches the example."""
+
+    image_id: str
+    head: str
+    score: float
+    overlap: int
+    picture: str | None
+
+
+class SearchAnswer(_Answer):
+    """What is known of an example; nothing is changed by asking."""
+
+    seen_before: bool = Field(description="whether any stored image matches")
+    cluster: str | None = Field(description="the cluster that it would join now; null if it would found one")
+    score: float
+    head_score: float
+    matches: list[FoundImage]
+    candidates_found: int
+    threshold: float
+    head_threshold: float
+    images_searched: int
+    stage_ms: dict[str, float]
+
+
+class WorkerStatus(_Answer):
+    """The worker's last sign of life."""
+
+    pid: int
+    phase: str
+    alive: bool
+    started_ms: int
+    heartbeat_age_s: float
+    figures: dict[str, float]
+
+
+class Status(_Answer):
+    """Totals, and how fresh they are."""
+
+    ready: bool
+    images: int
+    clusters: int
+    sequence: int
+    state_digest: str
+    terms_version: str
+    counters: dict[str, int]
+    refresh_age_ms: int
+    worker: WorkerStatus | None
+
+
+class Check(_Answer):
+    """One condition, and what is the matter where it does not hold."""
+
+    ok: bool
+    detail: str
+
+
+class Readiness(_Answer):
+    """Ready when all checks hold. `search` warms up after that and is not waited for."""
+
+    ready: bool
+    checks: dict[Literal["store", "freshness", "worker"], Check]
+    search: Check
+
+
+class Health(_Answer):
+    """The process is alive."""
+
+    status: Literal["ok"] = "ok"
+
+
+class InvalidPart(BaseModel):
+    """One thing wrong with a request."""
+
+    where: str
+    message: str
+
+
+class Problem(BaseModel):
+    """An error, as of RFC 9457."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    instance: str
+    errors: list[InvalidPart] | None = None
+
+
+def image_answer(image_id: str, record: pb.ImageRecord, picture: str | None) -> Image:
+    """The answer about one image; `picture` is the path of its picture."""
+    return Image(
+        image_id=image_id,
+        head=record.head,
+        score=record.score,
+        decision_id=decision_event_id(image_id, record.sequence),
+        sequence=record.sequence,
+        event_time_ms=record.event_time_ms,
+        decided_ms=record.decided_ms,
+        source_uri=record.source_uri,
+        picture=picture,
+    )
+
+
+def explanation(decision: Decision, pictures: Sequence[str | None]) -> Explanation:
+    """A decision as an answer.
+
+    Args:
+        decision: as stored.
+        pictures: paths of the candidates' pictures, in order.
+    """
+    return Explanation(
+        decision_id=decision_event_id(decision.image_id, decision.sequence),
+        sequence=decision.sequence,
+        image_id=decision.image_id,
+        head=decision.head,
+        founded=decision.founded,
+        summary=summary(decision),
+        score=decision.score,
+        head_score=decision.head_score,
+        candidates=[
+            ComparedImage(
+                image_id=candidate.image_id,
+                overlap=candidate.overlap,
+                score=candidate.score,
+                head=candidate.head,
+                match=candidate.score >= decision.threshold,
+                picture=picture,
+            )
+            for candidate, picture in zip(decision.candidates, pictures, strict=True)
+        ],
+        candidates_found=decision.candidates_found,
+        bridges=list(decision.bridges),
+        threshold=decision.threshold,
+        head_threshold=decision.head_threshold,
+        terms_version=decision.terms_version,
+        classifier_version=decision.classifier_version,
+        event_time_ms=decision.event_time_ms,
+        decided_ms=decision.decided_ms,
+        latency_ms=max(0, decision.decided_ms - decision.event_time_ms),
+    )
+
+
+def summary(decision: Decision) -> str:
+    """The decision in one sentence."""
+    if not decision.founded:
+        return (
+            f"Joined the cluster of {decision.head}: its best match there scores {decision.score:.3f}, at or "
+            f"above the threshold {decision.threshold:.3f}, and against the head itself it scores "
+            f"{decision.head_score:.3f}, at or above {decision.head_threshold:.3f}."
+        )
+    if decision.bridges:
+        return (
+            f"Founded a cluster: it matches images of {len(decision.bridges)} cluster(s), but scores below "
+            f"{decision.head_threshold:.3f} against every head of them."
+        )
+    if decision.candidates_found:
+        return (
+            f"Founded a cluster: none of the {decision.candidates_found} image(s) sharing terms with it "
+            f"scores {decision.threshold:.3f} or more."
+        )
+    return "Founded a cluster: no image shares a term with it."

@@ -1,0 +1,91 @@
+"""The whole application put together: routes, problem documents, metrics, guard."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+import neardup_platform
+from neardup_platform.serving import problems
+from neardup_platform.serving.answers import Problem
+from neardup_platform.serving.example_search import ExampleSearch
+from neardup_platform.serving.guard import Guard
+from neardup_platform.serving.health import HealthWatch
+from neardup_platform.serving.pages import Pages
+from neardup_platform.serving.picture_routes import PictureRoutes
+from neardup_platform.serving.platform_routes import PlatformRoutes
+from neardup_platform.serving.prometheus_metrics import Meter, Metrics
+from neardup_platform.serving.reading_routes import ReadingRoutes
+from neardup_platform.serving.rocksdb_follower import StoreFollower
+from neardup_platform.serving.s3_pictures import PictureStore
+from neardup_platform.serving.search_corpus import Models, SearchCorpus
+from neardup_platform.serving.search_routes import SearchRoutes
+from neardup_platform.settings import Settings
+
+
+def build_app(settings: Settings, load_models: Callable[[], Models]) -> ASGIApp:
+    """The application; its lifespan follows the store and warms up the search.
+
+    Args:
+        settings: with the address of S3 filled in, if pictures are to be shown.
+        load_models: called in a background thread.
+    """
+    follower = StoreFollower(settings.store_path, settings.home, settings.api.refresh_ms)
+    corpus = SearchCorpus(follower, load_models)
+    search = ExampleSearch(corpus, follower)
+    pictures = PictureStore(settings.s3)
+    watch = HealthWatch(settings, follower, corpus)
+    metrics = Metrics(watch)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        follower.start()
+        corpus.start()
+        yield
+        corpus.close()
+        follower.close()
+
+    app = FastAPI(
+        title="neardup",
+        version=neardup_platform.__version__,
+        description="Which images are the same: image → cluster head, cluster head → members, and why.",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        responses={
+            "default": {
+                "description": "A problem document (RFC 9457)",
+                "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            }
+        },
+    )
+    problems.install(app)
+    app.include_router(PictureRoutes(follower, pictures).router())
+    app.include_router(ReadingRoutes(follower, pictures).router())
+    app.include_router(SearchRoutes(search, follower, pictures, settings.api.max_upload_bytes).router())
+    app.include_router(PlatformRoutes(watch, metrics).router())
+    app.include_router(Pages().router())
+    app.openapi = _documented(app)  # type: ignore[method-assign]
+    return Guard(Meter(app, metrics), settings.api.host)
+
+
+def _documented(app: FastAPI) -> Callable[[], dict[str, Any]]:
+    """OpenAPI with our problem documents in place of FastAPI's own form of validation errors."""
+    make = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = make()
+        schemas = document["components"]["schemas"]
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= schemas["Problem"].pop("$defs", {})
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                operation["responses"].pop("422", None)
+        return document
+
+    return openapi

@@ -1,0 +1,151 @@
+"""Search by example: what would be decided about a picture or its vectors now, changing nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neardup_platform.clusters.decision import choose_cluster
+from neardup_platform.clusters.rocksdb_store import StoreView
+from neardup_platform.errors import BadMessage, InvariantBroken
+from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.messages.codec import MAX_COMPONENT
+from neardup_platform.pipeline import Matching, PairScorer
+from neardup_platform.records import Candidate, Kind
+from neardup_platform.serving.rocksdb_follower import StoreFollower
+from neardup_platform.serving.search_corpus import SearchCorpus, Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Result of a search.
+
+    Attributes:
+        matches: at or above the threshold, best first, with the heads they have now.
+        cluster: id of the cluster that the example would join, or None.
+        score: of the best match in that cluster; 0 without one.
+        head_score: against its head; 0 without one.
+    """
+
+    matches: tuple[Candidate, ...]
+    cluster: str | None
+    score: float
+    head_score: float
+    candidates_found: int
+    images_searched: int
+    matching: Matching
+    stage_ms: dict[str, float]
+
+
+class ExampleSearch:
+    """The searcher; safe to use from one thread at a time."""
+
+    def __init__(self, corpus: SearchCorpus, follower: StoreFollower) -> None:
+        self._corpus = corpus
+        self._follower = follower
+
+    def by_picture(self, data: bytes) -> Found:
+        """Search for a picture.
+
+        Raises:
+            BadPicture: the bytes are no picture that is accepted.
+            ServerUnavailable: not warmed up yet.
+        """
+        embed = self._corpus.models.embed
+        begun = perf_counter()
+        lsh, pair = embed(data)
+        return self._search(lsh, pair, {"embed": 1_000 * (perf_counter() - begun)})
+
+    def by_vectors(self, lsh: Sequence[float], pair: Sequence[float]) -> Found:
+        """Search for an image whose two vectors are known.
+
+        Raises:
+            BadMessage: a vector has the wrong dimension or values that no message may have.
+            ServerUnavailable: not warmed up yet.
+        """
+        expects = self._corpus.models.expects
+        return self._search(
+            _checked(Kind.LSH, lsh, expects[Kind.LSH].dim), _checked(Kind.PAIR, pair, expects[Kind.PAIR].dim), {}
+        )
+
+    def _search(self, lsh: Vectors, pair: Vectors, stage_ms: dict[str, float]) -> Found:
+        models = self._corpus.models
+        example = _Example(lsh[None].astype(np.float16), pair[None].astype(np.float16))
+        if not example.lsh.any():
+            raise BadMessage("zero-vector", "the `lsh` vector has no direction")
+        begun = perf_counter()
+        terms = models.space.terms(example.lsh.astype(np.float32))
+        stage_ms["terms"] = 1_000 * (perf_counter() - begun)
+        with self._corpus.searching() as pipeline:
+            found = pipeline.match(example.lsh, example.pair, terms, None, stage_ms)
+            images = len(pipeline.corpus)
+            scores, ordinals = found.scores[0], found.ordinals[0]
+            rows = [r for r in np.lexsort((ordinals, -scores)) if scores[r] >= models.matching.threshold]
+            ids = [pipeline.corpus.id_of(int(ordinals[row])) for row in rows]
+        heads, vectors = self._follower.read(lambda store: _heads_and_vectors(store, ids))
+        head_scores = _score_heads(models.scorer, example, vectors)
+        number = {head: n for n, head in enumerate(vectors)}
+        matched = [
+            (float(scores[row]), int(ordinals[row]), number[head]) for row, head in zip(rows, heads, strict=True)
+        ]
+        verdict = choose_cluster(matched, lambda head: head_scores[head], models.matching.head_threshold)
+        return Found(
+            matches=tuple(
+                Candidate(image_id, int(found.overlaps[0, row]), float(scores[row]), head)
+                for image_id, row, head in zip(ids, rows, heads, strict=True)
+            ),
+            cluster=None if verdict.head is None else list(vectors)[verdict.head],
+            score=verdict.score,
+            head_score=0.0 if verdict.head is None else verdict.head_score,
+            candidates_found=int((ordinals >= 0).sum()),
+            images_searched=images,
+            matching=models.matching,
+            stage_ms=stage_ms,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Example:
+    lsh: NDArray[np.float16]
+    pair: NDArray[np.float16]
+
+
+def _checked(kind: Kind, values: Sequence[float], dim: int) -> Vectors:
+    vector = np.asarray(values, np.float64)
+    if len(vector) != dim:
+        raise BadMessage("bad-dimension", f"{len(vector)} values in `{kind}`, {dim} expected")
+    if not np.abs(vector).max() <= MAX_COMPONENT:
+        raise BadMessage("not-finite", f"component {int(np.abs(vector).argmax())} of `{kind}` is out of range")
+    return vector.astype(np.float32)
+
+
+def _heads_and_vectors(store: StoreView, image_ids: list[str]) -> tuple[list[str], dict[str, pb.VectorRecord]]:
+    """The present heads of images, and the vectors of the distinct heads, in order of first mention."""
+    if not image_ids:
+        return [], {}
+    heads = [_known(image_id, record).head for image_id, record in zip(image_ids, store.images(image_ids), strict=True)]
+    distinct = list(dict.fromkeys(heads))
+    records = store.images(distinct)
+    vectors = {head: store.vector(_known(head, record).ordinal) for head, record in zip(distinct, records, strict=True)}
+    return heads, vectors
+
+
+def _known(image_id: str, record: pb.ImageRecord | None) -> pb.ImageRecord:
+    if record is None:
+        raise InvariantBroken(f"image {image_id!r} has vectors but no cluster in the store")
+    return record
+
+
+def _score_heads(scorer: PairScorer, example: _Example, heads: dict[str, pb.VectorRecord]) -> list[float]:
+    if not heads:
+        return []
+    n = len(heads)
+    scores = scorer.score(
+        np.repeat(example.lsh, n, axis=0),
+        np.stack([np.frombuffer(record.lsh, "<f2") for record in heads.values()]),
+        np.repeat(example.pair, n, axis=0),
+        np.stack([np.frombuffer(record.pair, "<f2") for record in heads.values()]),
+    )
+    return [float(score) for score in scores]

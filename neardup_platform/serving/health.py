@@ -1,0 +1,95 @@
+"""How the platform is: totals, freshness and the worker's sign of life, for people, probes and metrics."""
+
+import time
+
+from neardup_platform.serving.answers import Check, Readiness, Status, WorkerStatus
+from neardup_platform.serving.rocksdb_follower import MAX_AGE_S, StoreFollower
+from neardup_platform.serving.search_corpus import SearchCorpus
+from neardup_platform.settings import Settings
+from neardup_platform.supervision import Phase, read_heartbeat
+
+
+class HealthWatch:
+    """Looks at the store's follower, the worker's heartbeat and the search's corpus."""
+
+    def __init__(self, settings: Settings, follower: StoreFollower, corpus: SearchCorpus) -> None:
+        self._home = settings.home
+        self._stalled_s = settings.worker.stalled_s
+        self._follower = follower
+        self._corpus = corpus
+
+    def status(self) -> Status:
+        """Totals of the store and figures of the worker.
+
+        Raises:
+            ServerUnavailable: there is no store yet.
+        """
+        with self._follower.reading() as store:
+            state = store.state()
+            age_s = self._follower.age_s
+        return Status(
+            ready=self.readiness().ready,
+            images=state.images,
+            clusters=state.clusters,
+            sequence=state.sequence,
+            state_digest=state.digest.hex(),
+            terms_version=state.terms_version,
+            counters=dict(state.counters),
+            refresh_age_ms=round(1_000 * age_s),
+            worker=self.worker(),
+        )
+
+    def readiness(self) -> Readiness:
+        """Whether answers can be relied upon, and if not, why."""
+        store = Check(ok=self._follower.is_open, detail=self._follower.problem or "open")
+        freshness, worker = self._freshness(), self._worker_check()
+        search = Check(ok=not self._corpus.problem, detail=self._corpus.problem or "ready")
+        return Readiness(
+            ready=store.ok and freshness.ok and worker.ok,
+            checks={"store": store, "freshness": freshness, "worker": worker},
+            search=search,
+        )
+
+    def worker(self) -> WorkerStatus | None:
+        """The worker's heartbeat, or None where none was ever heard or the file is damaged."""
+        try:
+            heartbeat = read_heartbeat(self._home)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        if heartbeat is None:
+            return None
+        now_ms = time.time_ns() // 1_000_000
+        return WorkerStatus(
+            pid=heartbeat.pid,
+            phase=heartbeat.phase,
+            alive=heartbeat.alive(now_ms, self._stalled_s),
+            started_ms=heartbeat.started_ms,
+            heartbeat_age_s=round(heartbeat.age_s(now_ms), 3),
+            figures=heartbeat.figures,
+        )
+
+    @property
+    def refresh_age_s(self) -> float:
+        """Age of what readers see; inf before there is anything to read."""
+        return self._follower.age_s
+
+    def _freshness(self) -> Check:
+        if not self._follower.is_open:
+            return Check(ok=False, detail="nothing to read yet")
+        age_s = self._follower.age_s
+        detail = f"read {1_000 * age_s:.0f} ms ago"
+        if age_s > MAX_AGE_S:
+            reason = self._follower.problem or "the last refresh has not returned"
+            return Check(ok=False, detail=f"{detail}, at most {1_000 * MAX_AGE_S:.0f}: {reason}")
+        return Check(ok=True, detail=detail)
+
+    def _worker_check(self) -> Check:
+        worker = self.worker()
+        if worker is None:
+            return Check(ok=False, detail="no heartbeat of a worker yet: `neardup status` says what runs")
+        detail = f"{worker.phase}, heartbeat {worker.heartbeat_age_s:.1f} s ago"
+        if worker.phase != Phase.RUNNING:
+            return Check(ok=False, detail=detail)
+        if not worker.alive:
+            return Check(ok=False, detail=f"{detail}, at most {self._stalled_s:g} (worker.stalled_s)")
+        return Check(ok=True, detail=detail)

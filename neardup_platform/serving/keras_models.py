@@ -1,0 +1,48 @@
+"""The models of search by example, as the settings name them; importing TensorFlow takes seconds."""
+
+from neardup_platform.errors import ServerUnavailable
+from neardup_platform.pipeline import Matching
+from neardup_platform.records import Kind, ModelSpec
+from neardup_platform.serving.search_corpus import Models, Vectors
+from neardup_platform.settings import Settings
+
+
+def load_models(settings: Settings) -> Models:
+    """Term space, classifier and embedders, used once so that the first search is as fast as the next.
+
+    Raises:
+        BadArtefact: a model file is missing, damaged or does not fit.
+    """
+    import numpy as np
+
+    from neardup_platform.images.decode import decode
+    from neardup_platform.images.embedders import load_embedders
+    from neardup_platform.scoring.keras_classifier import limit_tensorflow_threads, load_classifier
+    from neardup_platform.terms.hyperplanes import load_term_space
+
+    limit_tensorflow_threads(1)
+    scorer = load_classifier(settings.scoring.model)
+    lsh, pair = load_embedders(settings.images)
+    enough_px = max(lsh.enough_px, pair.enough_px)
+
+    def embed(data: bytes) -> tuple[Vectors, Vectors]:
+        fits = {Kind.LSH: ModelSpec(lsh.model_version, lsh.dim), Kind.PAIR: ModelSpec(pair.model_version, pair.dim)}
+        if fits != scorer.expects:
+            raise ServerUnavailable(
+                "search by picture is off: the embedders of this server are not those the classifier was trained "
+                "on; search by vectors instead, or set images.lsh_model and images.pair_model"
+            )
+        limits = settings.images
+        pixels = [decode(data, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes, enough_px=enough_px)]
+        return lsh.embed(pixels)[0], pair.embed(pixels)[0]
+
+    grey = [np.full((enough_px, enough_px, 3), 128, np.uint8)]
+    for embedder in (lsh, pair):
+        embedder.embed(grey)
+    return Models(
+        space=load_term_space(settings.terms.space),
+        scorer=scorer,
+        expects=scorer.expects,
+        matching=Matching.of(settings, scorer),
+        embed=embed,
+    )

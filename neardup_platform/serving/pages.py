@@ -1,0 +1,44 @@
+"""The explorer and the page of the API's documentation: files of this package, nothing from other hosts."""
+
+from pathlib import Path
+
+from fastapi import APIRouter
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+_FOLDER = Path(__file__).parent / "static"
+_MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".html": "text/html"}
+
+
+class Pages:
+    """All files, read once."""
+
+    def __init__(self) -> None:
+        self._files = {file.name: file.read_bytes() for file in _FOLDER.iterdir() if file.suffix in _MEDIA_TYPES}
+
+    def router(self) -> APIRouter:
+        """The routes; they are no part of the API's own documentation."""
+        router = APIRouter(include_in_schema=False)
+        router.add_api_route("/", self.explorer)
+        router.add_api_route("/docs", self.docs)
+        router.add_api_route("/static/{name}", self.static)
+        return router
+
+    async def explorer(self) -> Response:
+        """The explorer page."""
+        return self._page("explorer.html")
+
+    async def docs(self) -> Response:
+        """The page that shows /openapi.json."""
+        return self._page("docs.html")
+
+    async def static(self, name: str) -> Response:
+        """A style sheet, script or icon of the pages."""
+        if name not in self._files:
+            raise HTTPException(404)
+        return self._page(name)
+
+    def _page(self, name: str) -> Response:
+        # Asked for anew each time: pages and API are of one version, and lie on the same machine.
+        headers = {"Cache-Control": "no-cache"}
+        return Response(self._files[name], headers=headers, media_type=_MEDIA_TYPES[Path(name).suffix])

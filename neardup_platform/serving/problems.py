@@ -1,0 +1,94 @@
+"""Every error as a problem document (RFC 9457, `application/problem+json`)."""
+
+import logging
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic_core import ErrorDetails
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from neardup_platform.errors import InvariantBroken, NeardupError, NotFound, PermanentError
+from neardup_platform.serving.answers import InvalidPart, Problem
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 2
+
+
+def problem(
+    status: int,
+    detail: str,
+    instance: str,
+    errors: list[InvalidPart] | None = None,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """A problem document.
+
+    Args:
+        status: HTTP status, which also gives the title.
+        detail: what is wrong with this request and what to do.
+        instance: path of the request.
+        errors: the parts of the request at fault.
+        headers: sent along.
+    """
+    body = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, instance=instance, errors=errors)
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers = {"Retry-After": str(RETRY_AFTER_S), **(headers or {})}
+    return Response(body.model_dump_json(exclude_none=True), status, headers, MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Make all errors of an application problem documents."""
+    app.add_exception_handler(NeardupError, _ours)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def status_of(error: NeardupError) -> int:
+    """The status that an error of ours is answered with."""
+    if isinstance(error, NotFound):
+        return HTTPStatus.NOT_FOUND
+    if isinstance(error, PermanentError):
+        return HTTPStatus.BAD_REQUEST
+    if isinstance(error, InvariantBroken):
+        return HTTPStatus.INTERNAL_SERVER_ERROR
+    return HTTPStatus.SERVICE_UNAVAILABLE
+
+
+def invalid_parts(errors: list[ErrorDetails]) -> list[InvalidPart]:
+    """Pydantic's findings without the offending input, which may be megabytes."""
+    return [
+        InvalidPart(where=".".join(str(step) for step in error["loc"])[:200], message=error["msg"][:300])
+        for error in errors[:10]
+    ]
+
+
+def _ours(request: Request, error: Exception) -> Response:
+    status = status_of(error) if isinstance(error, NeardupError) else 500
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.error("%s: %s", request.url.path, error)
+    return problem(status, str(error), request.url.path)
+
+
+def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 -- registered for nothing else
+    detail = error.detail
+    if detail == HTTPStatus(error.status_code).phrase:
+        detail = f"{request.method} {request.url.path[:200]} is not in this API: see /docs"
+    return problem(error.status_code, detail, request.url.path, headers=dict(error.headers or {}))
+
+
+def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 -- registered for nothing else
+    parts = invalid_parts(list(error.errors()))
+    detail = "; ".join(f"{part.where}: {part.message}" for part in parts)
+    return problem(HTTPStatus.BAD_REQUEST, detail, request.url.path, parts)
+
+
+def _unexpected(request: Request, _error: Exception) -> Response:
+    detail = "an error of this server's own; its log has the details"
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail, request.url.path)

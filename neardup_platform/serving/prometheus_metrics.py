@@ -1,0 +1,104 @@
+"""Metrics: requests by route, freshness, totals, and the worker's own figures as it reports them."""
+
+import re
+import time
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from neardup_platform.errors import ServerUnavailable
+from neardup_platform.serving.health import HealthWatch
+
+_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_FIGURE_NAME = re.compile("[a-z][a-z0-9_]*")
+
+
+class Metrics:
+    """A registry of this application's own."""
+
+    def __init__(self, watch: HealthWatch) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "neardup_api_requests_total",
+            "Requests answered.",
+            ("route", "method", "status"),
+            registry=self._registry,
+        )
+        self._seconds = Histogram(
+            "neardup_api_request_seconds",
+            "Time to answer, seconds.",
+            ("route",),
+            buckets=_BUCKETS_S,
+            registry=self._registry,
+        )
+        self._registry.register(_Gauges(watch))
+
+    def text(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    def count(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Note one answered request."""
+        self._requests.labels(route, method, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+
+class Meter:
+    """Counts every request of the application it wraps, by route pattern: ids never become labels."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status = 500
+
+        async def send_noting_status(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        begun = time.perf_counter()
+        try:
+            await self._app(scope, receive, send_noting_status)
+        finally:
+            route = getattr(scope.get("route"), "path_format", "none")
+            method = scope["method"] if route != "none" else "any"
+            self._metrics.count(route, method, status, time.perf_counter() - begun)
+
+
+class _Gauges(Collector):
+    """Read at scraping time."""
+
+    def __init__(self, watch: HealthWatch) -> None:
+        self._watch = watch
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Totals, freshness and worker figures; what is not known now is left out."""
+        yield _gauge("neardup_ready", "1 when /readyz answers 200.", self._watch.readiness().ready)
+        yield _gauge("neardup_api_refresh_age_seconds", "Age of what readers see.", self._watch.refresh_age_s)
+        try:
+            status = self._watch.status()
+        except ServerUnavailable:
+            return
+        yield _gauge("neardup_images", "Images decided.", status.images)
+        yield _gauge("neardup_clusters", "Clusters.", status.clusters)
+        if status.worker is None:
+            return
+        age_s = status.worker.heartbeat_age_s
+        yield _gauge("neardup_worker_heartbeat_age_seconds", "Since the worker's last sign of life.", age_s)
+        for name, value in sorted(status.worker.figures.items()):
+            if _FIGURE_NAME.fullmatch(name):
+                yield _gauge(f"neardup_worker_{name}", f"{name} as the worker reports it.", value)
+
+
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, value=float(value))

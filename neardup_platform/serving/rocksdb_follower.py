@@ -1,0 +1,168 @@
+"""Keeps a secondary of the worker's store fresh, and tells how fresh it is.
+
+The API starts before the worker has made its store, and lives on while workers come and go.
+"""
+
+import contextlib
+import logging
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from neardup_platform.clusters.rocksdb_store import StoreReader
+from neardup_platform.errors import InvariantBroken, ServerUnavailable
+
+Answer = TypeVar("Answer")
+
+log = logging.getLogger(__name__)
+
+# What contract.md promises: answers are never older.
+MAX_AGE_S = 1.0
+# How long parts that disagree are read again.
+SETTLE_S = 1.0
+_SCRATCH = "api-"
+_OPEN_RETRY_S = 0.2
+
+
+class StoreFollower:
+    """A secondary that is opened as soon as there is a store and refreshed by a thread of its own.
+
+    Args:
+        store_path: the worker's store.
+        home: where the secondary's scratch folder, `api-<pid>`, is made.
+        refresh_ms: pause between two refreshes.
+    """
+
+    def __init__(self, store_path: Path, home: Path, refresh_ms: int) -> None:
+        self._store_path = store_path
+        self._scratch = home / f"{_SCRATCH}{os.getpid()}"
+        self._refresh_s = refresh_ms / 1_000
+        self._reader: StoreReader | None = None
+        self._problem = f"the worker has not made its store at {store_path} yet"
+        self._fresh_at = float("-inf")
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="store-follower", daemon=True)
+
+    def start(self) -> None:
+        """Remove what dead API processes left, and begin to follow."""
+        remove_stale_scratch(self._scratch.parent)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop following and remove the scratch folder."""
+        self._stop.set()
+        self._thread.join()
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[StoreReader]:
+        """The store, standing still until the block ends.
+
+        Raises:
+            ServerUnavailable: there is no store yet.
+        """
+        reader = self._reader
+        if reader is None:
+            raise ServerUnavailable(self._problem)
+        with reader.consistent():
+            yield reader
+
+    def read(self, answer: Callable[[StoreReader], Answer]) -> Answer:
+        """Read something whose parts must agree; read again later if they do not.
+
+        While the writer flushes, compacts or restarts, a secondary may for some milliseconds see one column
+        family a batch behind another (seen in `tests/serving/test_follower.py`). `answer` therefore checks what
+        it gives out, and what does not agree is read again after the next refresh.
+
+        Raises:
+            ServerUnavailable: there is no store yet.
+            InvariantBroken: the parts still disagree after `SETTLE_S`.
+        """
+        deadline = time.monotonic() + SETTLE_S
+        while True:
+            try:
+                with self.reading() as store:
+                    return answer(store)
+            except InvariantBroken:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(self._refresh_s / 2)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a store to read."""
+        return self._reader is not None
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the writer's state, as readers see it now, was known to be current; inf before."""
+        return time.monotonic() - self._fresh_at
+
+    @property
+    def problem(self) -> str:
+        """Why the last attempt to open or refresh failed; empty when it did not."""
+        return self._problem
+
+    def _follow(self) -> None:
+        while not self._stop.is_set():
+            if self._reader is None:
+                self._open()
+            else:
+                self._refresh(self._reader)
+            self._stop.wait(self._refresh_s if self._reader else _OPEN_RETRY_S)
+
+    def _open(self) -> None:
+        # RocksDB writes CURRENT last when it makes a store: before that there is nothing to open.
+        if not (self._store_path / "CURRENT").exists():
+            return
+        begun = time.monotonic()
+        try:
+            self._reader = StoreReader(self._store_path, self._scratch)
+        except ServerUnavailable as error:
+            self._note(str(error))
+            return
+        self._fresh_at = begun
+        self._note("")
+        log.info("reading the store at %s", self._store_path)
+
+    def _refresh(self, reader: StoreReader) -> None:
+        begun = time.monotonic()
+        try:
+            reader.refresh()
+        except Exception as error:  # noqa: BLE001 -- rocksdict raises bare Exception with RocksDB's text
+            self._note(f"refreshing from {self._store_path} failed: {error}")
+            return
+        self._fresh_at = begun
+        self._note("")
+
+    def _note(self, problem: str) -> None:
+        if problem and problem != self._problem:
+            log.warning("%s", problem)
+        elif self._problem and not problem:
+            log.info("the store can be read")
+        self._problem = problem
+
+
+def remove_stale_scratch(home: Path) -> None:
+    """Remove scratch folders of API processes that are no more."""
+    for folder in home.glob(f"{_SCRATCH}*"):
+        pid = folder.name.removeprefix(_SCRATCH)
+        if pid.isdigit() and not _exists(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,124 @@
+"""Pictures for the explorer, from one folder of one bucket and from nowhere else.
+
+A `source_uri` is written by whoever produces embeddings. Following any uri would let a producer make this
+server read its own files or other people's hosts, so only what `neardup ingest` stores is ever fetched.
+"""
+
+import threading
+from typing import Any
+from urllib.parse import quote
+
+from neardup_platform.clusters.rocksdb_store import StoreView
+from neardup_platform.errors import NotFound, ServerUnavailable
+from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.settings import S3Settings
+
+FOLDER = "pictures/"
+# Previews are far smaller; originals published by hand may come near.
+MAX_PICTURE_BYTES = 8 * 1024 * 1024
+_TIMEOUT_S = 3
+
+
+class PictureStore:
+    """Reads pictures of the bucket in `settings`."""
+
+    def __init__(self, settings: S3Settings) -> None:
+        self._settings = settings
+        self._client: Any = None
+        self._making = threading.Lock()
+
+    def path(self, image_id: str, record: pb.ImageRecord | None) -> str | None:
+        """Path of the call that shows an image's picture, or None where there is none to show."""
+        if record is None or self._settings.endpoint is None:
+            return None
+        if picture_key(record.source_uri, self._settings.bucket) is None:
+            return None
+        return f"/v1/images/{quote(image_id, safe='')}/picture"
+
+    def paths(self, store: StoreView, image_ids: list[str]) -> list[str | None]:
+        """The same for many images, in order."""
+        records = store.images(image_ids) if image_ids else []
+        return [self.path(image_id, record) for image_id, record in zip(image_ids, records, strict=True)]
+
+    def fetch(self, uri: str) -> tuple[bytes, str]:
+        """A picture and its media type.
+
+        Raises:
+            NotFound: the uri is not in the folder of pictures, there is nothing there, or it is no picture.
+            ServerUnavailable: S3 does not answer.
+        """
+        key = picture_key(uri, self._settings.bucket)
+        if key is None or self._settings.endpoint is None:
+            place = f"s3://{self._settings.bucket}/{FOLDER}"
+            raise NotFound(f"no picture to show: {uri[:200]!r} is not under {place}")
+        data = self._read(key)
+        media_type = picture_type(data)
+        if media_type is None:
+            raise NotFound(f"{uri[:200]!r} is no JPEG, PNG, WebP or GIF picture")
+        return data, media_type
+
+    def _read(self, key: str) -> bytes:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        where = f"s3://{self._settings.bucket}/{quote(key)}"
+        try:
+            body = self._s3().get_object(Bucket=self._settings.bucket, Key=key)["Body"]
+            with body:
+                data = bytes(body.read(MAX_PICTURE_BYTES + 1))
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") in ("NoSuchKey", "NoSuchBucket", "404"):
+                raise NotFound(f"{where} is not there any more") from error
+            raise ServerUnavailable(f"reading {where} failed: {error}") from error
+        except (BotoCoreError, OSError) as error:
+            raise ServerUnavailable(f"reading {where} failed: {error}") from error
+        if len(data) > MAX_PICTURE_BYTES:
+            raise NotFound(f"{where} has more than {MAX_PICTURE_BYTES:,} bytes: too large to show")
+        return data
+
+    def _s3(self) -> Any:
+        with self._making:
+            if self._client is None:
+                import boto3
+                from botocore.config import Config
+
+                settings = self._settings
+                self._client = boto3.client(
+                    "s3",
+                    endpoint_url=None if settings.endpoint == "aws" else settings.endpoint,
+                    region_name=settings.region,
+                    aws_access_key_id=settings.access_key and settings.access_key.get_secret_value(),
+                    aws_secret_access_key=settings.secret_key and settings.secret_key.get_secret_value(),
+                    config=Config(
+                        connect_timeout=_TIMEOUT_S,
+                        read_timeout=_TIMEOUT_S,
+                        retries={"total_max_attempts": 2},
+                        s3={"addressing_style": "auto" if settings.endpoint == "aws" else "path"},
+                    ),
+                )
+            return self._client
+
+
+def picture_key(uri: str, bucket: str) -> str | None:
+    """The key of a uri under the folder of pictures of `bucket`, or None for any other uri.
+
+    Dot segments are refused because file-backed S3 servers may resolve them.
+    """
+    prefix = f"s3://{bucket}/"
+    if not uri.startswith(prefix + FOLDER):
+        return None
+    key = uri.removeprefix(prefix)
+    segments = key.split("/")
+    return None if any(segment in ("", ".", "..") for segment in segments) or "\\" in key else key
+
+
+def picture_type(data: bytes) -> str | None:
+    """The media type told by the first bytes of a file, of the four formats that are shown."""
+    if data.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return "image/gif"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    return None

@@ -1,0 +1,179 @@
+"""What search by example compares with: models loaded in the background, and a corpus that follows the store."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from time import perf_counter
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neardup_platform.clusters.rocksdb_store import StoreView
+from neardup_platform.corpus import Corpus, StoredImage
+from neardup_platform.errors import NeardupError, ServerUnavailable, SetupError
+from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.pipeline import Matching, PairScorer, Pipeline
+from neardup_platform.records import Kind, ModelSpec
+from neardup_platform.serving.rocksdb_follower import StoreFollower
+from neardup_platform.terms.hyperplanes import TermSpace
+
+log = logging.getLogger(__name__)
+
+# Read under the follower's lock at once: a few milliseconds, so that refreshes do not fall behind.
+_CHUNK_IMAGES = 1_024
+_FOLLOW_S = 0.2
+
+Vectors = NDArray[np.float32]
+
+
+class PictureEmbedder(Protocol):
+    """Bytes of a picture file to its two vectors, each float32 [dim]; raises BadPicture."""
+
+    def __call__(self, data: bytes) -> tuple[Vectors, Vectors]:
+        """Decode and embed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """What a search needs besides the corpus."""
+
+    space: TermSpace
+    scorer: PairScorer
+    expects: Mapping[Kind, ModelSpec]
+    matching: Matching
+    embed: PictureEmbedder
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    models: Models
+    pipeline: Pipeline
+
+
+class SearchCorpus:
+    """Models and corpus, once they are there.
+
+    Args:
+        follower: the store.
+        load: builds the models; called once, in a thread, because TensorFlow takes seconds to import.
+    """
+
+    def __init__(self, follower: StoreFollower, load: Callable[[], Models]) -> None:
+        self._follower = follower
+        self._load = load
+        self._loaded: _Loaded | None = None
+        self._problem = "search by example is warming up: its models are being loaded"
+        self._using = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="search-corpus", daemon=True)
+
+    def start(self) -> None:
+        """Begin to load models and corpus."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop following the store; models being loaded are not waited for."""
+        self._stop.set()
+        if self._loaded is not None:
+            self._thread.join()
+
+    @property
+    def problem(self) -> str:
+        """Why no search can be made now; empty when one can."""
+        return "" if self._loaded else self._problem
+
+    @property
+    def models(self) -> Models:
+        """The models in force.
+
+        Raises:
+            ServerUnavailable: not warmed up yet, or switched off by an error.
+        """
+        return self._warm().models
+
+    @contextmanager
+    def searching(self) -> Iterator[Pipeline]:
+        """The pipeline over a corpus that does not grow until the block ends.
+
+        Raises:
+            ServerUnavailable: as `models`.
+        """
+        pipeline = self._warm().pipeline
+        with self._using:
+            yield pipeline
+
+    def _warm(self) -> _Loaded:
+        loaded = self._loaded
+        if loaded is None:
+            raise ServerUnavailable(self._problem)
+        return loaded
+
+    def _run(self) -> None:
+        try:
+            loaded = self._prepare()
+            while not self._stop.wait(_FOLLOW_S):
+                self._catch_up(loaded)
+        except NeardupError as error:
+            self._turn_off(str(error))
+        except Exception as error:
+            self._turn_off(f"{type(error).__name__}: {error}")
+            raise
+
+    def _turn_off(self, why: str) -> None:
+        self._loaded = None
+        self._problem = f"search by example is off: {why}"
+        log.error("%s", self._problem)
+
+    def _prepare(self) -> _Loaded:
+        begun = perf_counter()
+        models = self._load()
+        space = models.space
+        corpus = Corpus(space.dim, models.expects[Kind.PAIR].dim, space.tables, space.bits)
+        loaded = _Loaded(models, Pipeline(space, models.scorer, corpus, models.matching))
+        self._problem = "search by example is warming up: it waits for the worker's store"
+        while not self._follower.is_open and not self._stop.wait(_FOLLOW_S):
+            pass
+        self._catch_up(loaded)
+        _exercise(loaded)
+        self._loaded = loaded
+        log.info("search by example is ready over %d images after %.1f s", len(corpus), perf_counter() - begun)
+        return loaded
+
+    def _catch_up(self, loaded: _Loaded) -> None:
+        """Add to the corpus what the store has more."""
+        corpus, version = loaded.pipeline.corpus, loaded.models.space.version
+        while not self._stop.is_set():
+            with self._follower.reading() as store:
+                stored = store.state().terms_version
+                part = _next_vectors(store, len(corpus))
+            if not part:
+                return
+            if stored != version:
+                raise SetupError(
+                    f"the store holds terms of {stored}, settings give {version}: "
+                    "start the API with the settings of the worker"
+                )
+            with self._using:
+                corpus.extend(StoredImage(r.image_id, r.lsh, r.pair, r.terms) for r in part)
+
+
+def _exercise(loaded: _Loaded) -> None:
+    """Search once, so that kernels are compiled before the first user waits for them."""
+    models = loaded.models
+    lsh = np.linspace(-1, 1, models.space.dim, dtype=np.float32)[None]
+    pair = np.zeros((1, models.expects[Kind.PAIR].dim), np.float16)
+    loaded.pipeline.match(lsh.astype(np.float16), pair, models.space.terms(lsh), None, {})
+
+
+def _next_vectors(store: StoreView, start: int) -> list[pb.VectorRecord]:
+    """The next vectors from ordinal `start` on, up to where vectors and records agree on the ordinals."""
+    part = list(islice(store.vectors(start), _CHUNK_IMAGES))
+    records = store.images([vectors.image_id for vectors in part]) if part else []
+    for n, record in enumerate(records):
+        if record is None or record.ordinal != start + n:
+            return part[:n]
+    return part

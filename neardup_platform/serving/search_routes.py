@@ -1,0 +1,140 @@
+"""Search by example over HTTP: a picture or two vectors in, bounded while they are read."""
+
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from neardup_platform.serving import answers
+from neardup_platform.serving.example_search import ExampleSearch, Found
+from neardup_platform.serving.rocksdb_follower import StoreFollower
+from neardup_platform.serving.s3_pictures import PictureStore
+
+FIELD = "picture"
+# Room for the boundaries and headers of a multipart body around a picture of the largest size.
+_FRAME_BYTES = 4_096
+
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": [FIELD],
+                    "properties": {FIELD: {"type": "string", "format": "binary"}},
+                }
+            },
+            "application/json": {"schema": answers.SearchVectors.model_json_schema()},
+        },
+    }
+}
+
+
+class SearchRoutes:
+    """One search at a time, so that any number of large pictures cannot exhaust memory or threads."""
+
+    def __init__(
+        self, search: ExampleSearch, follower: StoreFollower, pictures: PictureStore, max_upload_bytes: int
+    ) -> None:
+        self._search = search
+        self._follower = follower
+        self._pictures = pictures
+        self._max_bytes = max_upload_bytes
+        self._one = CapacityLimiter(1)
+
+    def router(self) -> APIRouter:
+        """The route."""
+        router = APIRouter(prefix="/v1", tags=["search"])
+        router.add_api_route("/search", self.search, methods=["POST"], summary="Search by example", openapi_extra=_BODY)
+        return router
+
+    async def search(self, request: Request) -> answers.SearchAnswer:
+        """Matches of a picture or of two vectors, and the cluster it would join; changes nothing."""
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type == "multipart/form-data":
+            upload = await self._picture(request)
+            try:
+                return await self._in_turn(lambda: self._search.by_picture(upload.file.read()))
+            finally:
+                await upload.close()
+        if media_type == "application/json":
+            vectors = await self._vectors(request)
+            return await self._in_turn(lambda: self._search.by_vectors(vectors.lsh, vectors.pair))
+        raise HTTPException(415, f"send multipart/form-data with a field {FIELD!r}, or application/json vectors")
+
+    async def _in_turn(self, search: Callable[[], Found]) -> answers.SearchAnswer:
+        return await to_thread.run_sync(lambda: self._answer(search()), limiter=self._one)
+
+    def _answer(self, found: Found) -> answers.SearchAnswer:
+        with self._follower.reading() as store:
+            pictures = self._pictures.paths(store, [match.image_id for match in found.matches])
+        return answers.SearchAnswer(
+            seen_before=bool(found.matches),
+            cluster=found.cluster,
+            score=found.score,
+            head_score=found.head_score,
+            matches=[
+                answers.FoundImage(
+                    image_id=match.image_id,
+                    head=match.head,
+                    score=match.score,
+                    overlap=match.overlap,
+                    picture=picture,
+                )
+                for match, picture in zip(found.matches, pictures, strict=True)
+            ],
+            candidates_found=found.candidates_found,
+            threshold=found.matching.threshold,
+            head_threshold=found.matching.head_threshold,
+            images_searched=found.images_searched,
+            stage_ms=found.stage_ms,
+        )
+
+    async def _picture(self, request: Request) -> UploadFile:
+        body = bounded(request, self._max_bytes + _FRAME_BYTES)
+        try:
+            form = await MultiPartParser(request.headers, body, max_files=1, max_fields=1).parse()
+        except (MultiPartException, KeyError) as error:
+            raise HTTPException(400, f"the multipart body is damaged: {error}") from error
+        upload = form.get(FIELD)
+        if not isinstance(upload, UploadFile):
+            await form.close()
+            raise HTTPException(400, f"the multipart body has no file in a field named {FIELD!r}")
+        return upload
+
+    async def _vectors(self, request: Request) -> answers.SearchVectors:
+        body = b"".join([chunk async for chunk in bounded(request, self._max_bytes)])
+        try:
+            return answers.SearchVectors.model_validate_json(body)
+        except ValidationError as error:
+            raise RequestValidationError(error.errors(include_input=False, include_context=False)) from error
+
+
+async def bounded(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
+    """The body of a request in chunks, refused as soon as it is seen to exceed `max_bytes`.
+
+    Raises:
+        HTTPException: 413, the declared or the actual length is too large.
+    """
+    # Without closing, the server would go on reading what is still being sent.
+    refusal = HTTPException(
+        413,
+        f"the upload exceeds {max_bytes:,} bytes (api.max_upload_bytes): send less",
+        headers={"Connection": "close"},
+    )
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > max_bytes:
+        raise refusal
+    received = 0
+    async for chunk in request.stream():
+        received += len(chunk)
+        if received > max_bytes:
+            raise refusal
+        yield chunk

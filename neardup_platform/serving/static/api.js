@@ -1,0 +1,45 @@
+// Calls of the API; an error carries the problem document's own words.
+
+export class Problem extends Error {
+  constructor(status, detail) {
+    super(detail);
+    this.status = status;
+  }
+}
+
+async function answer(response) {
+  const type = response.headers.get("content-type") ?? "";
+  const body = type.includes("json") ? await response.json() : {};
+  if (!response.ok) throw new Problem(response.status, body.detail ?? `the server answered ${response.status}`);
+  return body;
+}
+
+async function ask(path, options) {
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch {
+    throw new Problem(0, "The API does not answer. Is the platform up? `neardup status` tells.");
+  }
+  return answer(response);
+}
+
+const piece = encodeURIComponent;
+
+export const status = () => ask("/v1/status");
+export const recentClusters = (limit) => ask(`/v1/recent-clusters?limit=${limit}`);
+export const image = (id) => ask(`/v1/images/${piece(id)}`);
+export const explanation = (id) => ask(`/v1/images/${piece(id)}/explanation`);
+export const history = (id) => ask(`/v1/images/${piece(id)}/history`);
+export const cluster = (head) => ask(`/v1/clusters/${piece(head)}`);
+
+export function members(head, limit, cursor) {
+  const after = cursor ? `&cursor=${piece(cursor)}` : "";
+  return ask(`/v1/clusters/${piece(head)}/members?limit=${limit}${after}`);
+}
+
+export function search(file) {
+  const body = new FormData();
+  body.append("picture", file);
+  return ask("/v1/search", { method: "POST", body });
+}

@@ -1,0 +1,142 @@
+// The explorer: routes by hash, keeps the header live, searches by id and by picture.
+
+import * as api from "./api.js";
+import { count, el, imageHash, message } from "./elements.js";
+import * as views from "./views.js";
+
+const FIGURES_MS = 2000;
+const NEWEST_MS = 3000;
+const main = document.getElementById("main");
+const said = document.getElementById("said");
+let shown = 0;
+let exampleUrl = null;
+
+function route() {
+  const [, kind, rest] = /^#\/([a-z]*)\/?(.*)$/s.exec(location.hash) ?? [];
+  let id = null;
+  try {
+    id = rest && decodeURIComponent(rest);
+  } catch {
+    return async () => message("Not a valid link", "The part after # is damaged.");
+  }
+  if (kind === "image" && id) return () => views.image(id);
+  if (kind === "cluster" && id) return () => views.cluster(id);
+  return views.newest;
+}
+
+async function show(view, { quietly = false } = {}) {
+  const turn = ++shown;
+  let content;
+  try {
+    content = await view();
+  } catch (problem) {
+    if (!(problem instanceof api.Problem)) console.error(problem);
+    if (quietly) return;
+    content = message(problem.status === 404 ? "Not found" : "That did not work", problem.message);
+  }
+  if (turn !== shown) return;
+  if (quietly && (sameContent(content) || main.contains(document.activeElement))) return;
+  main.replaceChildren(content);
+  if (quietly) return;
+  const title = [...(content.querySelector("h1")?.childNodes ?? [])].map((part) => part.textContent).join(" ");
+  document.title = `${title} – neardup`;
+  said.textContent = title;
+  window.scrollTo(0, 0);
+}
+
+// Times of day move on by themselves; only other changes are worth a repaint.
+function sameContent(content) {
+  const links = (root) => [...root.querySelectorAll("a")].map((a) => a.href + a.textContent).join("\n");
+  return links(main) === links(content);
+}
+
+async function searchFor(file) {
+  if (!file) return;
+  if (exampleUrl) URL.revokeObjectURL(exampleUrl);
+  exampleUrl = URL.createObjectURL(file);
+  history.replaceState(null, "", "#/search");
+  main.replaceChildren(message("Searching…", file.name));
+  await show(async () => views.found(await api.search(file), exampleUrl, file.name));
+}
+
+function figure(name, value, state) {
+  return el("div", { class: state }, el("dt", {}, name), el("dd", {}, value));
+}
+
+async function figures() {
+  const list = document.getElementById("figures");
+  try {
+    const status = await api.status();
+    const worker = status.worker?.figures ?? {};
+    const known = (value, digits = 0) => (value === undefined ? "–" : value.toLocaleString("en", { maximumFractionDigits: digits }));
+    const phase = status.worker ? (status.worker.alive ? status.worker.phase : "silent") : "none";
+    list.replaceChildren(
+      figure("images", count(status.images)),
+      figure("clusters", count(status.clusters)),
+      figure("images/s", known(worker.images_per_s, 1)),
+      figure("lag", known(worker.lag)),
+      figure("worker", phase, status.ready ? "good" : "bad"),
+      figure("fresh", `${count(status.refresh_age_ms)} ms`, status.refresh_age_ms <= 1000 ? "good" : "bad"),
+    );
+  } catch (problem) {
+    list.replaceChildren(figure("platform", problem.message, "bad"));
+  }
+}
+
+document.getElementById("lookup").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const id = document.getElementById("wanted").value.trim();
+  if (!id) return;
+  if (location.hash === imageHash(id)) show(route());
+  else location.hash = imageHash(id);
+});
+
+const example = document.getElementById("example");
+example.addEventListener("change", () => {
+  searchFor(example.files[0]);
+  example.value = "";
+});
+
+const drop = document.getElementById("drop");
+const carriesFile = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
+window.addEventListener("dragover", (event) => {
+  if (!carriesFile(event)) return;
+  event.preventDefault();
+  drop.hidden = false;
+});
+window.addEventListener("dragleave", (event) => {
+  if (event.relatedTarget === null) drop.hidden = true;
+});
+window.addEventListener("drop", (event) => {
+  drop.hidden = true;
+  if (!carriesFile(event)) return;
+  event.preventDefault();
+  searchFor(event.dataTransfer.files[0]);
+});
+
+window.addEventListener("keydown", (event) => {
+  const typing = event.target.closest?.("input, textarea");
+  if (event.key !== "/" || typing || event.ctrlKey || event.metaKey) return;
+  event.preventDefault();
+  document.getElementById("wanted").focus();
+});
+
+window.addEventListener("hashchange", () => {
+  if (location.hash === "#main") main.focus();
+  else show(route()).then(() => main.querySelector("h1")?.focus({ preventScroll: true }));
+});
+
+function every(ms, work) {
+  const again = async () => {
+    if (!document.hidden) await work();
+    setTimeout(again, ms);
+  };
+  setTimeout(again, ms);
+}
+
+figures();
+every(FIGURES_MS, figures);
+every(NEWEST_MS, async () => {
+  if (["", "#", "#/"].includes(location.hash)) await show(views.newest, { quietly: true });
+});
+show(route());

@@ -1,0 +1,201 @@
+// The views, each a function from answers of the API to elements.
+
+import * as api from "./api.js";
+import {
+  clusterHash, count, counted, el, facts, imageHash, message, picture, scoreBar, scoreText, shortId, thumb, when,
+} from "./elements.js";
+
+const PAGE = 60;
+const heading = (...parts) => el("h1", { tabindex: "-1" }, ...parts);
+const clusterLink = (head) => el("a", { href: clusterHash(head), title: head }, shortId(head));
+
+export async function newest() {
+  const { clusters } = await api.recentClusters(30);
+  if (!clusters.length) {
+    return message(
+      "No near-duplicates yet",
+      "A cluster appears here as soon as a second image joins it. Publish pictures with `neardup ingest PATH`.",
+    );
+  }
+  return el(
+    "section",
+    {},
+    heading("Newest clusters"),
+    el("div", { class: "rows" }, clusters.map(clusterRow)),
+  );
+}
+
+function clusterRow(cluster) {
+  const more = cluster.size - cluster.members.length;
+  return el(
+    "article",
+    { class: "row" },
+    el(
+      "header",
+      {},
+      el("h2", {}, clusterLink(cluster.head)),
+      el("p", { class: "quiet" }, counted(cluster.size, "image"), " · ", when(cluster.updated_ms)),
+    ),
+    el(
+      "div",
+      { class: "strip" },
+      cluster.members.map((member) => thumb(member, { badge: member.image_id === cluster.head && "head" })),
+      more > 0 && el("a", { class: "more", href: clusterHash(cluster.head) }, `+${count(more)}`),
+    ),
+  );
+}
+
+export async function cluster(head) {
+  const [record, first] = await Promise.all([api.cluster(head), api.members(head, PAGE)]);
+  const grid = el("div", { class: "grid" });
+  const more = el("button", { type: "button", class: "wide" }, "Show more");
+  const add = (page) => {
+    grid.append(...page.members.map((member) => memberThumb(member, head)));
+    more.hidden = !page.next_cursor;
+    more.onclick = async () => {
+      more.disabled = true;
+      try {
+        add(await api.members(head, PAGE, page.next_cursor));
+      } finally {
+        more.disabled = false;
+      }
+    };
+  };
+  add(first);
+  return el(
+    "section",
+    {},
+    heading(el("small", {}, "Cluster of"), el("span", { class: "id" }, head)),
+    facts([
+      ["Images", count(record.size)],
+      ["Created", when(record.created_ms)],
+      ["Last joined", when(record.updated_ms)],
+    ]),
+    grid,
+    more,
+  );
+}
+
+function memberThumb(member, head) {
+  const isHead = member.image_id === head;
+  return thumb(member, { badge: isHead && "head", note: isHead ? "founder" : `score ${scoreText(member.score)}` });
+}
+
+export async function image(id) {
+  const [record, why, past] = await Promise.all([api.image(id), api.explanation(id), api.history(id)]);
+  return el(
+    "section",
+    { class: "why" },
+    heading(el("small", {}, "Image"), el("span", { class: "id" }, id)),
+    el(
+      "div",
+      { class: "columns" },
+      el(
+        "div",
+        {},
+        el("div", { class: "poster" }, picture(id, record.picture, false)),
+        facts([
+          ["Cluster", clusterLink(record.head)],
+          ["Decided", when(why.decided_ms)],
+          ["Event to decision", `${count(why.latency_ms)} ms`],
+          ["Decision", `no. ${count(why.sequence)}`],
+          ["Classifier", why.classifier_version],
+          ["Terms", why.terms_version],
+          ...(record.source_uri ? [["Source", record.source_uri]] : []),
+        ]),
+      ),
+      el("div", {}, decision(why), candidates(why), bridges(why), history(past.decisions)),
+    ),
+  );
+}
+
+function decision(why) {
+  return el(
+    "section",
+    { class: "card" },
+    el("h2", {}, why.founded ? "Founded a cluster" : "Joined a cluster"),
+    el("p", {}, why.summary),
+    !why.founded && el(
+      "div",
+      { class: "checks" },
+      el("span", {}, "Best match"), scoreBar(why.score, why.threshold, "pair score"),
+      el("span", {}, "Head check"), scoreBar(why.head_score, why.head_threshold, "score against the head"),
+    ),
+  );
+}
+
+function candidates(why) {
+  const unlisted = why.candidates_found - why.candidates.length;
+  return el(
+    "section",
+    {},
+    el("h2", {}, "Compared with"),
+    why.candidates.length > 0 && el(
+      "ol",
+      { class: "candidates" },
+      why.candidates.map((candidate) => el(
+        "li",
+        { class: candidate.match ? "match" : null },
+        el("a", { class: "mini", href: imageHash(candidate.image_id), tabindex: "-1", "aria-hidden": "true" },
+          picture(candidate.image_id, candidate.picture)),
+        el("span", { class: "who" },
+          el("a", { href: imageHash(candidate.image_id), title: candidate.image_id }, shortId(candidate.image_id)),
+          el("span", { class: "quiet" }, counted(candidate.overlap, "equal term"), " · cluster ", clusterLink(candidate.head))),
+        scoreBar(candidate.score, why.threshold, "pair score"),
+      )),
+    ),
+    (unlisted > 0 || !why.candidates.length) && el("p", { class: "quiet" },
+      why.candidates_found === 0
+        ? "No image shared a term with it."
+        : `${counted(unlisted, "other image")} shared terms with it and scored too low to be listed.`),
+  );
+}
+
+function bridges(why) {
+  return why.bridges.length > 0 && el(
+    "section",
+    {},
+    el("h2", {}, "Bridges"),
+    el("p", { class: "quiet" }, "These clusters hold a match too; the stream records the link and does not act on it."),
+    el("ul", { class: "plain" }, why.bridges.map((head) => el("li", {}, clusterLink(head)))),
+  );
+}
+
+function history(decisions) {
+  return decisions.length > 1 && el(
+    "section",
+    {},
+    el("h2", {}, "History"),
+    el("ol", { class: "plain" }, decisions.map((past) => el("li", {}, when(past.decided_ms), " · ", clusterLink(past.head)))),
+  );
+}
+
+export function found(result, url, name) {
+  const verdict = !result.seen_before ? "Not seen before" : result.cluster ? "Seen before" : "Seen before, but no cluster would take it";
+  return el(
+    "section",
+    {},
+    heading(verdict),
+    el(
+      "div",
+      { class: "columns" },
+      el(
+        "div",
+        {},
+        el("div", { class: "poster" }, el("img", { src: url, alt: `your picture ${name}` })),
+        facts([
+          ["Would join", result.cluster ? clusterLink(result.cluster) : "no cluster: it would found one"],
+          ["Matches", count(result.matches.length)],
+          ["Compared by score", count(result.candidates_found)],
+          ["Images searched", count(result.images_searched)],
+          ...Object.entries(result.stage_ms).map(([stage, ms]) => [stage, `${ms.toFixed(1)} ms`]),
+        ]),
+        el("p", { class: "quiet" }, "Nothing was stored: this picture was only compared."),
+      ),
+      el("div", { class: "grid" }, result.matches.map((match) => thumb(match, {
+        badge: match.image_id === result.cluster && "head",
+        note: `score ${scoreText(match.score)} · ${counted(match.overlap, "term")}`,
+      }))),
+    ),
+  );
+}

@@ -1,0 +1,67 @@
+"""Thresholds and calibration mean what they say."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, precision_recall_curve
+
+from neardup_platform.scoring import calibration as cal
+
+
+def scored(n: int = 5000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels = rng.random(n) < 0.1
+    return np.round(rng.normal(size=n) + 2.2 * labels, 2), labels
+
+
+def test_precision_and_recall_agree_with_scikit_learn() -> None:
+    scores, labels = scored()
+    curve = cal.precision_recall(scores, labels)
+    precision, recall, _ = precision_recall_curve(labels, scores)
+    assert cal.average_precision(curve) == pytest.approx(average_precision_score(labels, scores))
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    assert cal.best_f1(curve) == pytest.approx(f1.max())
+    assert cal.recall_at_precision(curve, 0.9) == pytest.approx(recall[precision >= 0.9].max())
+
+
+def test_the_threshold_reaches_the_precision_asked_for() -> None:
+    scores, labels = scored()
+    threshold = cal.threshold_for_precision(cal.precision_recall(scores, labels), 0.95)
+    matches = scores >= threshold
+    assert labels[matches].mean() >= 0.95
+    looser = scores >= np.sort(scores[scores < threshold])[-1]
+    assert labels[looser].mean() < 0.95
+
+
+def test_an_unreachable_precision_gives_the_highest_score() -> None:
+    scores, labels = np.array([3.0, 2.0, 1.0]), np.array([False, True, True])
+    assert cal.threshold_for_precision(cal.precision_recall(scores, labels), 0.99) == 3.0
+
+
+def test_platt_recovers_the_true_slope_and_offset() -> None:
+    rng = np.random.default_rng(1)
+    logits = rng.normal(scale=4, size=60_000)
+    labels = rng.random(60_000) < cal.sigmoid(0.5 * logits - 2)
+    slope, offset = cal.fit_platt(logits, labels)
+    assert slope == pytest.approx(0.5, rel=0.05)
+    assert offset == pytest.approx(-2, rel=0.05)
+    assert cal.expected_calibration_error(cal.sigmoid(slope * logits + offset), labels) < 0.01
+    assert cal.expected_calibration_error(cal.sigmoid(logits), labels) > 0.05
+
+
+def test_platt_survives_separable_and_reversed_scores() -> None:
+    labels = np.arange(100) >= 50
+    for logits in (np.where(labels, 40.0, -40.0), np.where(labels, -3.0, 3.0)):
+        slope, offset = cal.fit_platt(logits, labels)
+        assert slope > 0
+        assert np.isfinite([slope, offset]).all()
+
+
+def test_wilson_matches_the_published_example() -> None:
+    low, high = cal.wilson_interval(95, 100)  # Newcombe 1998 gives 0.888 to 0.978
+    assert (round(low, 3), round(high, 3)) == (0.888, 0.978)
+    assert cal.wilson_interval(0, 0) == (0.0, 1.0)
+
+
+def test_no_true_pair_is_an_error_not_a_perfect_score() -> None:
+    with pytest.raises(ValueError, match="no true pair"):
+        cal.precision_recall(np.ones(3), np.zeros(3, bool))

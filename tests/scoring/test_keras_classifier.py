@@ -1,0 +1,139 @@
+"""A classifier is trained honestly, scores fast and alike, and a damaged one never scores at all."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neardup_platform.errors import BadArtefact, SetupError
+from neardup_platform.scoring.card import CARD_FILE, NETWORK_FILE, SHIPPED_FOLDER, read_card
+from neardup_platform.scoring.keras_classifier import PairClassifier
+from neardup_platform.scoring.training import train
+from tests.scoring.labelled import RECIPE, Labelled, labelled
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("classifier")
+    train(labelled(), out, RECIPE)
+    return out
+
+
+@pytest.fixture(scope="module")
+def classifier(folder: Path) -> PairClassifier:
+    return PairClassifier(folder)
+
+
+@pytest.fixture
+def copy(folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(folder, tmp_path / "copy"))
+
+
+def pairs_of(data: Labelled, a: list[int], b: list[int]) -> tuple[np.ndarray, ...]:
+    return data.lsh[a], data.lsh[b], data.pair[a], data.pair[b]
+
+
+def test_unseen_pairs_are_told_apart(classifier: PairClassifier) -> None:
+    unseen = labelled(seed=77)
+    same = classifier.score(*pairs_of(unseen, list(range(0, 120, 3)), list(range(1, 120, 3))))
+    apart = classifier.score(*pairs_of(unseen, list(range(0, 117, 3)), list(range(3, 120, 3))))
+    assert (same >= classifier.threshold).mean() > 0.8
+    assert (apart >= classifier.threshold).mean() < 0.05
+
+
+def test_scores_are_probabilities_and_symmetric(classifier: PairClassifier) -> None:
+    a, b, c, d = pairs_of(labelled(), list(range(100)), list(range(100, 200)))
+    scores = classifier.score(a, b, c, d)
+    assert scores.dtype == np.float32
+    assert ((scores >= 0) & (scores <= 1)).all()
+    assert np.allclose(scores, classifier.score(b, a, d, c), atol=1e-5)
+
+
+def test_no_batch_size_traces_the_network_again(classifier: PairClassifier) -> None:
+    data, count = labelled(), classifier._probability.experimental_get_tracing_count()
+    alone = classifier.score(*pairs_of(data, [0], [1]))
+    for n in (2, 7, 150):
+        together = classifier.score(*pairs_of(data, [0] * n, [1] * n))
+        assert np.allclose(together, alone, atol=1e-6)
+    assert count == classifier._probability.experimental_get_tracing_count() == 1
+
+
+def test_no_pairs_give_no_scores(classifier: PairClassifier) -> None:
+    assert classifier.score(*pairs_of(labelled(), [], [])).shape == (0,)
+
+
+def test_vectors_of_another_dimension_are_refused_with_the_numbers(classifier: PairClassifier) -> None:
+    a, b, c, d = pairs_of(labelled(), [0], [1])
+    with pytest.raises(BadArtefact, match=r"scores pair vectors \[1, 46\], got \[1, 45\]"):
+        classifier.score(a, b, c, d[:, :-1])
+
+
+def test_the_same_data_and_seed_give_the_same_classifier(folder: Path, tmp_path: Path) -> None:
+    again = train(labelled(), tmp_path, RECIPE)
+    assert again.version == read_card(folder).version
+    assert again.metrics == read_card(folder).metrics
+
+
+def test_the_card_says_how_good_it_is_and_thresholds_are_ordered(classifier: PairClassifier) -> None:
+    card = classifier.card
+    at = card.metrics["at_threshold"]
+    assert at["precision"] >= 0.95
+    assert at["precision_95_low"] < at["precision"] <= at["precision_95_high"]
+    assert 0 < card.head_threshold <= card.threshold < 1
+    assert card.metrics["pair_best_f1"] > 0.8
+    assert card.metrics["calibration_error"] < 0.05
+
+
+def test_held_out_metrics_do_not_flatter_vectors_that_say_nothing(tmp_path: Path) -> None:
+    data, rng = labelled(), np.random.default_rng(9)
+    noise = Labelled(
+        data.groups,
+        rng.normal(size=data.lsh.shape).astype(np.float16),
+        rng.normal(size=data.pair.shape).astype(np.float16),
+    )
+    assert train(noise, tmp_path, RECIPE).metrics["pair_average_precision"] < 0.2
+
+
+def test_too_few_groups_to_hold_any_out_is_said(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match="at least 5 groups of two or more pictures, the data has 4"):
+        train(labelled(groups=4), tmp_path, RECIPE)
+
+
+def test_a_damaged_network_is_refused(copy: Path) -> None:
+    data = bytearray((copy / NETWORK_FILE).read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / NETWORK_FILE).write_bytes(data)
+    with pytest.raises(BadArtefact, match=r"model\.keras is damaged"):
+        PairClassifier(copy)
+
+
+def test_an_edited_threshold_is_refused(copy: Path) -> None:
+    card = json.loads((copy / CARD_FILE).read_text())
+    card["threshold"] = 0.01
+    (copy / CARD_FILE).write_text(json.dumps(card))
+    with pytest.raises(BadArtefact, match="changed after training"):
+        PairClassifier(copy)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 9}', '{"format": 1}'])
+def test_a_card_that_is_no_card_is_refused_in_one_line(copy: Path, content: str) -> None:
+    (copy / CARD_FILE).write_text(content)
+    with pytest.raises(BadArtefact) as caught:
+        PairClassifier(copy)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("missing", [CARD_FILE, NETWORK_FILE])
+def test_a_missing_file_is_refused(copy: Path, missing: str) -> None:
+    (copy / missing).unlink()
+    with pytest.raises(BadArtefact, match="cannot be read"):
+        PairClassifier(copy)
+
+
+def test_the_shipped_classifier_holds_its_promise() -> None:
+    card = PairClassifier(SHIPPED_FOLDER).card
+    assert (card.lsh_dim, card.pair_dim) == (256, 388)
+    assert card.metrics["pair_recall_at_p99"] > 0.9
+    assert card.metrics["at_threshold"]["precision_95_low"] > 0.99

@@ -1,0 +1,159 @@
+"""A writer in another process commits while readers read."""
+
+import multiprocessing
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from neardup_platform.clusters import layout
+from neardup_platform.clusters.rocksdb_store import StoreView
+from neardup_platform.errors import InvariantBroken
+from neardup_platform.serving.rocksdb_follower import StoreFollower
+from neardup_platform.settings import Settings
+from tests.serving.conftest import Writer, seen, serving, until, wait_for
+
+GROUPS = 7
+WRITING_S = 6.0
+
+
+def id_of(sequence: int) -> str:
+    return f"g{sequence % GROUPS}~{sequence}"
+
+
+def write_for(home: Path, seconds: float) -> None:
+    """Commit about 20 batches a second; flush single column families, and restart in the middle."""
+    settings = Settings(home=home)
+    writer, sequence, batches = Writer(settings), 0, 0
+    deadline, restart_at = time.monotonic() + seconds, time.monotonic() + seconds / 2
+    families = list(layout.COLUMN_FAMILIES)
+    while time.monotonic() < deadline:
+        size = 1 + batches % 30
+        writer.decide([id_of(sequence + n) for n in range(1, size + 1)])
+        sequence, batches = sequence + size, batches + 1
+        if batches % 5 == 0:
+            writer.store._families[families[batches // 5 % len(families)]].flush(True)
+        if restart_at and time.monotonic() > restart_at:
+            restart_at = 0.0
+            writer.store.close()
+            writer = Writer(settings)
+        time.sleep(0.05)
+    writer.store.close()
+
+
+@contextmanager
+def writing(home: Path) -> Iterator[multiprocessing.process.BaseProcess]:
+    process = multiprocessing.get_context("spawn").Process(target=write_for, args=(home, WRITING_S))
+    process.start()
+    try:
+        yield process
+        process.join()
+        assert process.exitcode == 0
+    finally:
+        process.kill()
+        process.join()
+
+
+def test_heads_and_members_agree_in_every_answer_while_a_writer_commits_flushes_and_restarts(
+    settings: Settings,
+) -> None:
+    """An image just read is among the members of its head, and every member of a head answers that head."""
+    with serving(settings) as client, writing(settings.home) as process:
+        wait_for(client, "/readyz", lambda answer: answer.status_code == 200, within_s=60)
+        newest, checked, ages_ms = 0, 0, []
+        while process.is_alive():
+            status = client.get("/v1/status").json()
+            ages_ms.append(status["refresh_age_ms"])
+            if status["sequence"] == 0:
+                continue
+            newest = max(newest, status["sequence"])
+            image = client.get(f"/v1/images/{id_of(newest)}").json()
+            members = all_members(client, image["head"])
+            assert image["image_id"] in members
+            assert members == sorted(set(members), key=lambda image_id: int(image_id.partition("~")[2]))
+            for member in members[-3:]:
+                assert client.get(f"/v1/images/{member}").json()["head"] == image["head"]
+            checked += 1
+    assert checked > 10
+    assert max(ages_ms) < 1_000
+
+
+def test_a_commit_is_readable_within_a_second(client: httpx.Client, writer: Writer) -> None:
+    for n in range(20):
+        writer.decide([f"cat~{n}"])
+        begun = time.monotonic()
+        seen(client, f"cat~{n}")
+        assert time.monotonic() - begun < 1
+
+
+def all_members(client: httpx.Client, head: str) -> list[str]:
+    found, cursor = [], None
+    while True:
+        parameters = {"limit": 50} | ({"cursor": cursor} if cursor else {})
+        page = client.get(f"/v1/clusters/{head}/members", params=parameters).json()
+        found += [member["image_id"] for member in page["members"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return found
+
+
+def test_parts_that_disagree_for_a_moment_are_read_again(settings: Settings, writer: Writer) -> None:
+    follower = StoreFollower(settings.store_path, settings.home, settings.api.refresh_ms)
+    tries = []
+
+    def answer(store: StoreView) -> int:
+        tries.append(store.state().images)
+        if not tries[-1]:
+            raise InvariantBroken("behind")
+        return tries[-1]
+
+    with closing(follower):
+        follower.start()
+        until(lambda: follower.is_open)
+        threading.Timer(0.2, writer.decide, [["a"]]).start()
+        assert follower.read(answer) == 1
+        assert len(tries) > 1
+
+
+def test_parts_that_go_on_disagreeing_are_an_error(settings: Settings, writer: Writer) -> None:
+    follower = StoreFollower(settings.store_path, settings.home, settings.api.refresh_ms)
+
+    def answer(_: StoreView) -> None:
+        raise InvariantBroken("for good")
+
+    with closing(follower):
+        follower.start()
+        until(lambda: follower.is_open)
+        with pytest.raises(InvariantBroken, match="for good"):
+            follower.read(answer)
+
+
+def test_a_store_made_after_the_api_started_is_read_at_once(settings: Settings) -> None:
+    with serving(settings) as client:
+        assert client.get("/v1/status").status_code == 503
+        writer = Writer(settings)
+        with closing(writer.store):
+            writer.decide(["a"])
+            wait_for(client, "/v1/images/a", lambda answer: answer.status_code == 200, within_s=2)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "gone"])
+def test_a_store_that_cannot_be_opened_is_reported_not_fatal(settings: Settings, damage: str) -> None:
+    with closing(Writer(settings).store):
+        pass
+    manifest = next(settings.store_path.glob("MANIFEST-*"))
+    backup = manifest.with_name("backup")
+    shutil.copy(manifest, backup)
+    manifest.unlink() if damage == "gone" else manifest.write_bytes(b"x" * 100)
+    with serving(settings) as client:
+        answer = wait_for(
+            client, "/readyz", lambda answer: "no store to read" in answer.json()["checks"]["store"]["detail"]
+        )
+        assert answer.status_code == 503
+        shutil.copy(backup, manifest)
+        wait_for(client, "/readyz", lambda answer: answer.json()["checks"]["store"]["ok"])
