@@ -33,7 +33,9 @@ def _find_in_folder(path: Path, max_bytes: int) -> Iterator[PictureSource]:
     if not path.exists():
         raise NotFound(f"{path} does not exist: give a picture, a folder, or an s3:// prefix")
     root = path if path.is_dir() else path.parent
-    files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
+    # By stem, so that `cat.jpg` comes before `cat--crop.jpg`.
+    found = (p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+    files = sorted(found, key=lambda p: (p.parent, p.stem, p.suffix)) if path.is_dir() else [path]
     for file in files:
         yield PictureSource(file.relative_to(root).as_posix(), str(file), _file_reader(file, max_bytes))
 

@@ -9,9 +9,6 @@ import subprocess
 import uuid
 from pathlib import Path
 
-from kafka import KafkaAdminClient
-from kafka.errors import KafkaError
-
 from neardup_platform.embedded import kafka_jars
 from neardup_platform.embedded.ports import LOOPBACK, answers
 from neardup_platform.embedded.service import Service
@@ -117,6 +114,9 @@ def _prepare(settings: Settings, java: str, folder: Path, ports: dict[str, int])
 
 def _not_ready(port: int) -> str | None:
     """None once a broker is registered and unfenced, so that it leads its partitions."""
+    from kafka import KafkaAdminClient
+    from kafka.errors import KafkaError
+
     if not answers(port):
         return f"nothing answers on port {port}"
     try:

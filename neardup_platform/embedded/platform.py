@@ -26,7 +26,6 @@ from neardup_platform.embedded.servers import claimed, server_services, supervis
 from neardup_platform.embedded.service import Service
 from neardup_platform.embedded.worker_process import stop_worker
 from neardup_platform.errors import NeardupError
-from neardup_platform.messages.kafka_topics import ensure_topics
 from neardup_platform.settings import Settings
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -50,7 +49,7 @@ def run_platform(
     with stop_on_signal() as stop, claimed(settings.home):
         resolved, services = platform_services(settings)
         if not needs_kafka(settings):
-            ensure_topics(resolved.kafka)
+            _ensure_topics(resolved)
         with supervised(settings.home, services, say, STOP_ORDER) as supervisor:
             supervisor.start(stop)
             if not stop.is_set():
@@ -72,7 +71,7 @@ def platform_services(settings: Settings) -> tuple[Settings, list[Service]]:
     chosen = choose(settings.home, (*DAGSTER_PORTS, API_PORT))
     resolved = with_ports(with_servers, {name: chosen[name] for name in (DAGSTER_PORT, API_PORT)})
     servers = [
-        replace(server, on_ready=lambda: ensure_topics(resolved.kafka)) if server.name == "kafka" else server
+        replace(server, on_ready=lambda: _ensure_topics(resolved)) if server.name == "kafka" else server
         for server in servers
     ]
     ports = {**chosen, DAGSTER_PORT: resolved.dagster.port}
@@ -99,6 +98,13 @@ def stop_on_signal() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _ensure_topics(settings: Settings) -> None:
+    # Imported here, because every command asks this package where the servers are and few need a Kafka client.
+    from neardup_platform.messages.kafka_topics import ensure_topics
+
+    ensure_topics(settings.kafka)
 
 
 def _api_service(settings: Settings) -> Service:

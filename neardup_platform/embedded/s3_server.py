@@ -12,10 +12,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-
 from neardup_platform.embedded.home import read_json, write_new
 from neardup_platform.embedded.ports import LOOPBACK, answers
 from neardup_platform.embedded.service import Service
@@ -110,6 +106,8 @@ def _flags(folder: Path, ports: dict[str, int]) -> list[str]:
 
 def _not_ready(settings: Settings, ports: dict[str, int], keys: tuple[str, str]) -> str | None:
     """None once a put is acknowledged; a listing may work before that."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
     if not answers(ports[_S3_PORT]):
         return f"nothing answers on port {ports[_S3_PORT]}"
     client = _client(endpoint(ports), keys, settings.s3.region)
@@ -127,6 +125,9 @@ def _not_ready(settings: Settings, ports: dict[str, int], keys: tuple[str, str])
 
 
 def _client(address: str, keys: tuple[str, str], region: str) -> Any:
+    import boto3
+    from botocore.config import Config
+
     impatient = Config(retries={"max_attempts": 1}, connect_timeout=1, read_timeout=5)
     return boto3.client(
         "s3",

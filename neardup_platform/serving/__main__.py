@@ -19,7 +19,8 @@ def main() -> int:
     try:
         settings = Settings()
     except ValidationError as error:
-        print(f"settings: {error}", file=sys.stderr)  # noqa: T201 -- before any log is set up elsewhere
+        wrong = "; ".join(f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors())
+        print(f"neardup: settings: {wrong}", file=sys.stderr)  # noqa: T201 -- the answer to whoever started it
         return 1
     uvicorn.run(
         build_app(settings, lambda: load_models(settings)),

@@ -31,11 +31,11 @@ class Figures:
             self._batches.popleft()
         figures = {
             "images_per_s": sum(images for _, images in self._batches) / RATE_WINDOW_S,
-            "rss_mb": resident_mb(),
+            "rss_mb": round(resident_mb(), 1),
         }
         if self._latencies_ms:
             p50, p99 = np.percentile(self._latencies_ms, [50, 99])
-            figures |= {"p50_ms": float(p50), "p99_ms": float(p99)}
+            figures |= {"p50_ms": round(float(p50), 1), "p99_ms": round(float(p99), 1)}
         return figures
 
 

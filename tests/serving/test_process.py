@@ -117,7 +117,7 @@ def test_sigterm_ends_the_process_and_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_wrong_setting_ends_it_with_one_clear_line(tmp_path: Path) -> None:
-    environment = {**os.environ, "NEARDUP_HOME": str(tmp_path), "NEARDUP_API_HOST": "0.0.0.0"}
+    environment = {**os.environ, "NEARDUP_HOME": str(tmp_path), "NEARDUP_API_HOST": "192.0.2.1"}
     ended = subprocess.run(
         [sys.executable, "-m", "neardup_platform.serving"],
         env=environment,
@@ -129,10 +129,11 @@ def test_a_wrong_setting_ends_it_with_one_clear_line(tmp_path: Path) -> None:
     )
     assert ended.returncode == 1
     assert "set api.token" in ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
 
 
 def test_importing_the_application_does_not_import_tensorflow_or_boto3() -> None:
-    code = "import sys, neardup_platform.serving.__main__; print([m for m in ('tensorflow', 'keras', 'boto3') if m in sys.modules])"
+    heavy = "('tensorflow', 'keras', 'boto3')"
+    code = f"import sys, neardup_platform.serving.__main__; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
