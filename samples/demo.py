@@ -102,9 +102,7 @@ def _run(console: Console, detach: bool) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the demo; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m samples.demo", description=(__doc__ or "").split("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m samples.demo", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--detach", action="store_true", help="return once ready; `make down` stops it")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)

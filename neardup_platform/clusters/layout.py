@@ -1,40 +1,49 @@
-"""Byte layout of the store: column families, keys, and the state digest. Pure.
+"""Byte layout of the store: tables, keys, and the state digest. Pure.
 
-| column family | key | value |
-|---|---|---|
-| (default) | `state` | StoreState |
-| `positions` | topic, 0x00, u32 partition | Position |
-| `waiting` | u8 kind (0 lsh, 1 pair), image id | WaitingHalf |
-| `images` | image id | ImageRecord |
-| `clusters` | head | ClusterRecord |
-| `members` | u16 length of head, head, u64 sequence | image id |
-| `recent` | u64 2^64−1 − sequence that last changed it | head of a cluster of two or more |
-| `history` | u16 length of image id, image id, u64 sequence | Decision |
-| `vectors` | u64 ordinal | VectorRecord |
-| `outbox` | u64 number | OutboxEntry |
+| table | prefix | key | value |
+|---|---|---|---|
+| STATE | 0 | (empty) | StoreState |
+| POSITIONS | 1 | topic, 0x00, u32 partition | Position |
+| WAITING | 2 | u8 kind (0 lsh, 1 pair), image id | WaitingHalf |
+| IMAGES | 3 | image id | ImageRecord |
+| CLUSTERS | 4 | head | ClusterRecord |
+| MEMBERS | 5 | u16 length of head, head, u64 sequence | image id |
+| RECENT | 6 | u64 2^64−1 − sequence that last changed it | head of a cluster of two or more |
+| HISTORY | 7 | u16 length of image id, image id, u64 sequence | Decision |
+| VECTORS | 8 | u64 ordinal | VectorRecord |
+| OUTBOX | 9 | u64 number | OutboxEntry |
+| COMMIT | 10 | u64 number of the last commit | (empty) |
 
 Integers are big-endian, so that byte order is numeric order: members are listed oldest first, recent clusters
-newest first. The length before an id keeps one id from being the prefix of another's range.
+newest first. The length before an id keeps one id from being the prefix of another's range. Tables are prefixes
+of one key space rather than column families, because a secondary reader sees column families at different
+moments (docs/adr/0006).
 """
 
 import hashlib
 import struct
+from enum import Enum
 
 from neardup_platform.records import Kind
 
 FORMAT = 1
-STATE_KEY = b"state"
-COLUMN_FAMILIES = (
-    "positions",
-    "waiting",
-    "images",
-    "clusters",
-    "members",
-    "recent",
-    "history",
-    "vectors",
-    "outbox",
-)
+
+
+class Table(Enum):
+    """The first byte of every key."""
+
+    STATE = b"\x00"
+    POSITIONS = b"\x01"
+    WAITING = b"\x02"
+    IMAGES = b"\x03"
+    CLUSTERS = b"\x04"
+    MEMBERS = b"\x05"
+    RECENT = b"\x06"
+    HISTORY = b"\x07"
+    VECTORS = b"\x08"
+    OUTBOX = b"\x09"
+    COMMIT = b"\x0a"
+
 
 _U64_MAX = (1 << 64) - 1
 _DIGEST_MODULUS = 1 << 128

@@ -255,7 +255,7 @@ class Position(_message.Message):
     def __init__(self, next_offset: _Optional[int] = ...) -> None: ...
 
 class StoreState(_message.Message):
-    __slots__ = ("format", "terms_version", "images", "clusters", "sequence", "outbox_number", "digest", "counters")
+    __slots__ = ("format", "terms_version", "images", "clusters", "sequence", "outbox_number", "digest", "commit", "counters")
     class CountersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -270,6 +270,7 @@ class StoreState(_message.Message):
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     OUTBOX_NUMBER_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_FIELD_NUMBER: _ClassVar[int]
     COUNTERS_FIELD_NUMBER: _ClassVar[int]
     format: int
     terms_version: str
@@ -278,5 +279,6 @@ class StoreState(_message.Message):
     sequence: int
     outbox_number: int
     digest: bytes
+    commit: int
     counters: _containers.ScalarMap[str, int]
-    def __init__(self, format: _Optional[int] = ..., terms_version: _Optional[str] = ..., images: _Optional[int] = ..., clusters: _Optional[int] = ..., sequence: _Optional[int] = ..., outbox_number: _Optional[int] = ..., digest: _Optional[bytes] = ..., counters: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    def __init__(self, format: _Optional[int] = ..., terms_version: _Optional[str] = ..., images: _Optional[int] = ..., clusters: _Optional[int] = ..., sequence: _Optional[int] = ..., outbox_number: _Optional[int] = ..., digest: _Optional[bytes] = ..., commit: _Optional[int] = ..., counters: _Optional[_Mapping[str, int]] = ...) -> None: ...

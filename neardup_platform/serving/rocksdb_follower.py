@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from neardup_platform.clusters.rocksdb_store import StoreReader
-from neardup_platform.errors import InvariantBroken, ServerUnavailable
+from neardup_platform.errors import ServerUnavailable
 
 Answer = TypeVar("Answer")
 
@@ -22,8 +22,6 @@ log = logging.getLogger(__name__)
 
 # What contract.md promises: answers are never older.
 MAX_AGE_S = 1.0
-# How long parts that disagree are read again.
-SETTLE_S = 1.0
 _SCRATCH = "api-"
 _OPEN_RETRY_S = 0.2
 
@@ -75,25 +73,13 @@ class StoreFollower:
             yield reader
 
     def read(self, answer: Callable[[StoreReader], Answer]) -> Answer:
-        """Read something whose parts must agree; read again later if they do not.
-
-        While the writer flushes, compacts or restarts, a secondary may for some milliseconds see one column
-        family a batch behind another (seen in `tests/serving/test_follower.py`). `answer` therefore checks what
-        it gives out, and what does not agree is read again after the next refresh.
+        """Read something whose parts belong to one moment.
 
         Raises:
             ServerUnavailable: there is no store yet.
-            InvariantBroken: the parts still disagree after `SETTLE_S`.
         """
-        deadline = time.monotonic() + SETTLE_S
-        while True:
-            try:
-                with self.reading() as store:
-                    return answer(store)
-            except InvariantBroken:
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(self._refresh_s / 2)
+        with self.reading() as store:
+            return answer(store)
 
     @property
     def is_open(self) -> bool:

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from neardup_platform.clusters import layout
+from neardup_platform.clusters.layout import Table
 from neardup_platform.clusters.rocksdb_store import Batch, Store
 from neardup_platform.errors import BadMessage
 from neardup_platform.join.pairing import Half
@@ -79,9 +80,9 @@ def commit(
     """
     new = pb.StoreState()
     new.CopyFrom(state)
-    batch = store.batch()
+    batch = Batch()
     if acknowledged is not None:
-        batch.delete_below("outbox", layout.number_key(acknowledged + 1))
+        batch.delete_below(Table.OUTBOX, layout.number_key(acknowledged + 1))
     _put_positions(batch, step.positions)
     _put_waiting(batch, step)
     if decided:
@@ -89,6 +90,9 @@ def commit(
     outgoing = _put_outbox(batch, new, _messages(step, decided))
     for fate, messages in step.counts.items():
         new.counters[fate] += messages
+    new.commit += 1
+    batch.delete(Table.COMMIT, layout.number_key(state.commit))
+    batch.put(Table.COMMIT, layout.number_key(new.commit), b"")
     batch.put_state(new)
     store.write(batch)
     state.CopyFrom(new)
@@ -98,7 +102,7 @@ def commit(
 def _put_positions(batch: Batch, positions: Mapping[tuple[str, int], int]) -> None:
     for (topic, partition), next_offset in positions.items():
         value = pb.Position(next_offset=next_offset).SerializeToString()
-        batch.put("positions", layout.position_key(topic, partition), value)
+        batch.put(Table.POSITIONS, layout.position_key(topic, partition), value)
 
 
 def _put_waiting(batch: Batch, step: Step) -> None:
@@ -111,24 +115,24 @@ def _put_waiting(batch: Batch, step: Step) -> None:
             offset=half.origin.offset,
             waits_from_ms=half.waits_from_ms,
         )
-        batch.put("waiting", layout.waiting_key(*half.key), value.SerializeToString())
+        batch.put(Table.WAITING, layout.waiting_key(*half.key), value.SerializeToString())
     for half in step.left:
-        batch.delete("waiting", layout.waiting_key(*half.key))
+        batch.delete(Table.WAITING, layout.waiting_key(*half.key))
 
 
 def _put_decided(store: Store, batch: Batch, state: pb.StoreState, decided: Decided) -> None:
     digest = 0
     for row, decision in enumerate(decided.decisions):
         image_key = decision.image_id.encode()
-        batch.put("images", image_key, _image_record(decided, row).SerializeToString())
-        batch.put("members", layout.sequence_key(decision.head, decision.sequence), decision.image_id.encode())
+        batch.put(Table.IMAGES, image_key, _image_record(decided, row).SerializeToString())
+        batch.put(Table.MEMBERS, layout.sequence_key(decision.head, decision.sequence), decision.image_id.encode())
         batch.put(
-            "history",
+            Table.HISTORY,
             layout.sequence_key(decision.image_id, decision.sequence),
             encode_decision(decision),
         )
         vectors = _vector_record(decided, row).SerializeToString()
-        batch.put("vectors", layout.number_key(int(decided.ordinals[row])), vectors)
+        batch.put(Table.VECTORS, layout.number_key(int(decided.ordinals[row])), vectors)
         digest += layout.assignment_digest(decision.image_id, decision.head)
     _put_clusters(store, batch, decided.decisions)
     state.format = layout.FORMAT
@@ -146,14 +150,14 @@ def _put_clusters(store: Store, batch: Batch, decisions: Sequence[Decision]) -> 
             record = pb.ClusterRecord(created_ms=decision.decided_ms)
         else:
             record = changed.get(decision.head) or store.cluster(decision.head)
-            batch.delete("recent", layout.recent_key(record.updated_sequence))
-            batch.put("recent", layout.recent_key(decision.sequence), decision.head.encode())
+            batch.delete(Table.RECENT, layout.recent_key(record.updated_sequence))
+            batch.put(Table.RECENT, layout.recent_key(decision.sequence), decision.head.encode())
         record.size += 1
         record.updated_ms = decision.decided_ms
         record.updated_sequence = decision.sequence
         changed[decision.head] = record
     for head, record in changed.items():
-        batch.put("clusters", head.encode(), record.SerializeToString())
+        batch.put(Table.CLUSTERS, head.encode(), record.SerializeToString())
 
 
 def _image_record(decided: Decided, row: int) -> pb.ImageRecord:
@@ -212,6 +216,6 @@ def _put_outbox(batch: Batch, state: pb.StoreState, messages: Iterable[tuple[str
     for topic, key, value in messages:
         state.outbox_number += 1
         entry = pb.OutboxEntry(topic=topic, key=key, value=value)
-        batch.put("outbox", layout.number_key(state.outbox_number), entry.SerializeToString())
+        batch.put(Table.OUTBOX, layout.number_key(state.outbox_number), entry.SerializeToString())
         outgoing.append(Outgoing(state.outbox_number, topic, key, value))
     return outgoing

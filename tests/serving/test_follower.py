@@ -2,7 +2,6 @@
 
 import multiprocessing
 import shutil
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -11,12 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from neardup_platform.clusters import layout
-from neardup_platform.clusters.rocksdb_store import StoreView
-from neardup_platform.errors import InvariantBroken
-from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.settings import Settings
-from tests.serving.conftest import Writer, seen, serving, until, wait_for
+from tests.serving.conftest import Writer, seen, serving, wait_for
 
 GROUPS = 7
 WRITING_S = 6.0
@@ -27,17 +22,16 @@ def id_of(sequence: int) -> str:
 
 
 def write_for(home: Path, seconds: float) -> None:
-    """Commit about 20 batches a second; flush single column families, and restart in the middle."""
+    """Commit about 20 batches a second; flush every few, and restart in the middle."""
     settings = Settings(home=home)
     writer, sequence, batches = Writer(settings), 0, 0
     deadline, restart_at = time.monotonic() + seconds, time.monotonic() + seconds / 2
-    families = list(layout.COLUMN_FAMILIES)
     while time.monotonic() < deadline:
         size = 1 + batches % 30
         writer.decide([id_of(sequence + n) for n in range(1, size + 1)])
         sequence, batches = sequence + size, batches + 1
         if batches % 5 == 0:
-            writer.store._families[families[batches // 5 % len(families)]].flush(True)
+            writer.store._db.flush(True)
         if restart_at and time.monotonic() > restart_at:
             restart_at = 0.0
             writer.store.close()
@@ -100,37 +94,6 @@ def all_members(client: httpx.Client, head: str) -> list[str]:
         cursor = page["next_cursor"]
         if cursor is None:
             return found
-
-
-def test_parts_that_disagree_for_a_moment_are_read_again(settings: Settings, writer: Writer) -> None:
-    follower = StoreFollower(settings.store_path, settings.home, settings.api.refresh_ms)
-    tries = []
-
-    def answer(store: StoreView) -> int:
-        tries.append(store.state().images)
-        if not tries[-1]:
-            raise InvariantBroken("behind")
-        return tries[-1]
-
-    with closing(follower):
-        follower.start()
-        until(lambda: follower.is_open)
-        threading.Timer(0.2, writer.decide, [["a"]]).start()
-        assert follower.read(answer) == 1
-        assert len(tries) > 1
-
-
-def test_parts_that_go_on_disagreeing_are_an_error(settings: Settings, writer: Writer) -> None:
-    follower = StoreFollower(settings.store_path, settings.home, settings.api.refresh_ms)
-
-    def answer(_: StoreView) -> None:
-        raise InvariantBroken("for good")
-
-    with closing(follower):
-        follower.start()
-        until(lambda: follower.is_open)
-        with pytest.raises(InvariantBroken, match="for good"):
-            follower.read(answer)
 
 
 def test_a_store_made_after_the_api_started_is_read_at_once(settings: Settings) -> None:

@@ -224,7 +224,7 @@ def test_a_store_of_another_term_space_switches_search_off(settings: Settings, w
     writer.decide(["cat"])
     state = writer.store.state()
     state.terms_version = "another"
-    batch = writer.store.batch()
+    batch = Batch()
     batch.put_state(state)
     writer.store.write(batch)
     with serving(settings) as client:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from neardup_platform.clusters import layout
-from neardup_platform.clusters.rocksdb_store import Store, StoreReader
+from neardup_platform.clusters.rocksdb_store import Batch, Store, StoreReader
 from neardup_platform.corpus import Corpus
 from neardup_platform.errors import BadMessage, HomeInUse, NotFound, SetupError
 from neardup_platform.join.pairing import Half
@@ -156,7 +156,7 @@ def test_second_writer_is_refused_and_told_what_to_do(store: Store, tmp_path: Pa
 
 def test_store_of_another_format_is_refused(tmp_path: Path) -> None:
     store = Store(tmp_path / "old")
-    batch = store.batch()
+    batch = Batch()
     batch.put_state(pb.StoreState(format=layout.FORMAT + 1))
     store.write(batch)
     store.close()

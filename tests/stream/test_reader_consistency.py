@@ -1,0 +1,69 @@
+"""Claims about a reader beside a writer that commits, flushes and restarts."""
+
+import multiprocessing
+import time
+from pathlib import Path
+
+import pytest
+
+from neardup_platform.clusters.rocksdb_store import Store, StoreReader
+from neardup_platform.messages.codec import decode_decision
+from neardup_platform.stream.commit import Step, commit
+from neardup_platform.stream.recovery import rebuild_corpus
+from tests.small import MODELS, SPACE, families, small_pipeline
+
+WRITING_S = 8.0
+
+
+def write(path: Path, seconds: float) -> None:
+    """Commit, flush every third batch, and reopen the store now and then."""
+    images, at, deadline = families(300, 15), 0, time.monotonic() + seconds
+    while time.monotonic() < deadline and at < len(images):
+        store, pipeline = Store(path), small_pipeline()
+        pipeline.corpus = rebuild_corpus(store, SPACE, MODELS)
+        for batch in range(20):
+            size = 1 + batch % 5
+            state = store.state()
+            decided = pipeline.decide(images[at : at + size], state.sequence + 1, 1) if images[at:] else None
+            commit(store, state, Step(), decided, None)
+            at += size
+            if batch % 3 == 0:
+                store._db.flush(True)
+            time.sleep(0.005)
+        store.close()
+
+
+def check_one_moment(reader: StoreReader) -> int:
+    """Everything the last image touched is there, and every total agrees; returns the number of images."""
+    state = reader.state()
+    if not state.images:
+        return 0
+    newest = reader.vector(state.images - 1).image_id
+    record = reader.image(newest)
+    assert record is not None
+    assert record.sequence == state.sequence
+    assert decode_decision(reader.decision(newest)).head == record.head
+    members = reader.members(record.head, 10_000).image_ids
+    assert members[-1] == newest
+    assert reader.cluster(record.head).size == len(members)
+    assert all(image and image.head == record.head for image in reader.images(list(members)))
+    assert sum(1 for _ in reader.vectors()) == state.images
+    return int(state.images)
+
+
+@pytest.mark.slow
+def test_reader_sees_whole_commits_only(tmp_path: Path) -> None:
+    Store(tmp_path / "store").close()
+    reader = StoreReader(tmp_path / "store", tmp_path / "scratch")
+    process = multiprocessing.get_context("spawn").Process(target=write, args=(tmp_path / "store", WRITING_S))
+    process.start()
+    moments = set()
+    while process.is_alive():
+        reader.refresh()
+        moments.add(check_one_moment(reader))
+    process.join()
+    assert process.exitcode == 0
+    reader.refresh()
+    moments.add(check_one_moment(reader))
+    assert len(moments) > 20
+    reader.close()
