@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from neardup_platform.clusters.rocksdb_store import Batch
 from neardup_platform.serving.app import build_app
 from neardup_platform.serving.search_corpus import Models
 from neardup_platform.settings import Settings
