@@ -23,6 +23,9 @@ RECORDED_SCORE_FLOOR = 0.01
 RECORDED_CANDIDATES = 64
 
 
+Rows = NDArray[np.float16] | NDArray[np.float32]
+
+
 class PairScorer(Protocol):
     """What the pipeline needs of a pair classifier."""
 
@@ -40,10 +43,10 @@ class PairScorer(Protocol):
 
     def score(
         self,
-        lsh_a: NDArray[np.float16],
-        lsh_b: NDArray[np.float16],
-        pair_a: NDArray[np.float16],
-        pair_b: NDArray[np.float16],
+        lsh_a: Rows,
+        lsh_b: Rows,
+        pair_a: Rows,
+        pair_b: Rows,
     ) -> NDArray[np.float32]:
         """Calibrated probabilities, float32 [n], for row-aligned vectors [n, dim]."""
 
@@ -156,10 +159,12 @@ class Pipeline:
         with _timed(stage_ms, "score"):
             rows, columns = np.nonzero(found.ordinals >= 0)
             scores = np.zeros(found.ordinals.shape, np.float32)
-            scores[rows, columns] = self._score(lsh[rows], pair[rows], found.ordinals[rows, columns])
+            # To float32 before the rows are repeated for each candidate: the conversion is what costs.
+            queries = lsh.astype(np.float32)[rows], pair.astype(np.float32)[rows]
+            scores[rows, columns] = self._score(*queries, found.ordinals[rows, columns])
         return Scored(found.ordinals, found.overlaps, scores)
 
-    def _score(self, lsh: NDArray[np.float16], pair: NDArray[np.float16], ordinals: Ordinals) -> NDArray[np.float32]:
+    def _score(self, lsh: Rows, pair: Rows, ordinals: Ordinals) -> NDArray[np.float32]:
         if not len(ordinals):
             return np.zeros(0, np.float32)
         return self.scorer.score(lsh, self.corpus.lsh.gather(ordinals), pair, self.corpus.pair.gather(ordinals))

@@ -10,6 +10,7 @@ import hashlib
 import io
 import zipfile
 from dataclasses import dataclass
+from functools import cached_property
 from math import comb
 from pathlib import Path
 
@@ -45,7 +46,7 @@ class TermSpace:
         """Dimension of the embeddings."""
         return int(self.mean.shape[0])
 
-    @property
+    @cached_property
     def version(self) -> str:
         """Changes when any term could: `<tables>x<bits>-` and 12 hex digits of the content."""
         content = self.mean.tobytes() + self.directions.tobytes() + self.model_version.encode()
