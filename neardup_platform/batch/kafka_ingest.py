@@ -57,13 +57,15 @@ def ingest_pictures(
     ensure_topics(settings.kafka)
     s3 = open_s3(settings.s3)
     ensure_bucket(s3, settings.s3)
-    ingested = Ingested()
+    ingested, event_time_ms = Ingested(), 0
     with _Sender(settings) as sender, ThreadPoolExecutor(4, thread_name_prefix="preview") as pool:
         for batch in embed_pictures(find_pictures(paths, settings), embedders, settings.images):
             ingested.refused.extend(batch.refused)
             uris = list(pool.map(lambda p: _put_preview(s3, settings.s3.bucket, p), batch.pictures))
             for picture, uri in zip(batch.pictures, uris, strict=True):
-                for embedding in picture.embeddings(_now_ms(), uri):
+                # One millisecond apart at least, so that images are decided in the order they were given in.
+                event_time_ms = max(event_time_ms + 1, _now_ms())
+                for embedding in picture.embeddings(event_time_ms, uri):
                     sender.send(embedding)
                 ingested.image_ids.append(picture.image_id)
             progress(len(batch.pictures) + len(batch.refused))

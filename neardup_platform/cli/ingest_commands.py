@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from neardup_platform.cli.output import Api, emit, image_path, json_option, progress_bar
+from neardup_platform.cli.output import Api, emit, image_path, json_option, load_tensorflow, progress_bar
 from neardup_platform.embedded.endpoints import resolve
 from neardup_platform.errors import NotFound, ServerUnavailable
 from neardup_platform.settings import Settings
@@ -43,6 +43,7 @@ def ingest(paths: tuple[str, ...], embeddings: Path | None, wait: bool, timeout_
         if embeddings:
             ingested = ingest_vectors(embeddings, settings, progress)
         else:
+            load_tensorflow()
             ingested = ingest_pictures(paths, load_embedders(settings.images), settings, progress)
     for refused in ingested.refused:
         click.echo(f"neardup: refused {refused.place}: {refused.reason}", err=True)

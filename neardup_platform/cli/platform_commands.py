@@ -10,7 +10,7 @@ from typing import Any
 import click
 import requests
 
-from neardup_platform.cli.output import Api, emit, json_option
+from neardup_platform.cli.output import Api, emit, json_option, load_tensorflow
 from neardup_platform.embedded.detached import platform_status, start_detached, stop
 from neardup_platform.embedded.endpoints import resolve
 from neardup_platform.embedded.platform import run_platform
@@ -57,6 +57,7 @@ def doctor(as_json: bool) -> int:
     """Check versions, servers, topics, store and index integrity, disk; exit status 1 if any check fails."""
     from neardup_platform.cli.doctor import examine
 
+    load_tensorflow()
     checks = examine(Settings())
     healthy = all(check.ok for check in checks)
     answer = {"healthy": healthy, "checks": [check.as_dict() for check in checks]}

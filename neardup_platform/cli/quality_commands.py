@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from neardup_platform.cli.output import emit, json_option, progress_bar
+from neardup_platform.cli.output import emit, json_option, load_tensorflow, progress_bar
 from neardup_platform.records import Kind
 from neardup_platform.settings import Settings
 
@@ -29,6 +29,7 @@ def evaluate(manifest: Path, as_json: bool) -> None:
 
     settings = Settings()
     rows = read_manifest(manifest)
+    load_tensorflow()
     space, scorer = load_term_space(settings.terms.space), load_classifier(settings.scoring.model)
     corpus = Corpus(space.dim, scorer.expects[Kind.PAIR].dim, space.tables, space.bits)
     pipeline = Pipeline(space, scorer, corpus, Matching.of(settings, scorer))

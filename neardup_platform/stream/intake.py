@@ -56,7 +56,7 @@ class Intake:
             now_ms: the wall clock, Unix milliseconds.
 
         Returns:
-            What the commit has to write of it, and the images that are complete now, in order of completion.
+            What the commit has to write of it, and the images that are complete now, by event time.
         """
         step = Step()
         joined: dict[str, JoinedImage] = {}
@@ -71,7 +71,7 @@ class Intake:
         for partition in idle:
             self._pairing.advance(partition, now_ms)
         self._give_up(step)
-        return step, list(joined.values())
+        return step, sorted(joined.values(), key=lambda image: (image.event_time_ms, image.image_id))
 
     def _take_one(self, message: Message, step: Step, joined: dict[str, JoinedImage], now_ms: int) -> None:
         kind = KIND_OF_TOPIC[message.topic]

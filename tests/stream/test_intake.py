@@ -31,11 +31,11 @@ def test_both_halves_in_one_read_make_an_image_and_leave_no_one_waiting() -> Non
     assert {h.key for h in step.entered} == {h.key for h in step.left}
 
 
-def test_images_come_in_order_of_completion() -> None:
-    messages = [message(i, Kind.LSH, n) for n, i in enumerate("abc")]
-    messages += [message(i, Kind.PAIR, n) for n, i in enumerate("cab")]
+def test_images_of_one_read_come_by_event_time() -> None:
+    messages = [message(i, Kind.LSH, n, NOW_MS - t) for n, (i, t) in enumerate([("a", 1), ("b", 3), ("c", 2)])]
+    messages += [message(i, Kind.PAIR, n, NOW_MS - 5) for n, i in enumerate("cab")]
     _, joined = intake().take(messages, [], NOW_MS)
-    assert [image.image_id for image in joined] == ["c", "a", "b"]
+    assert [image.image_id for image in joined] == ["b", "c", "a"]
 
 
 def test_repeats_are_counted_and_decided_once() -> None:
