@@ -1,4 +1,4 @@
-"""`neardup evaluate`: how well it works on labelled pictures."""
+"""`neardup evaluate` and `train`: how well it works on labelled pictures, and a classifier of one's own."""
 
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,30 @@ def evaluate(manifest: Path, as_json: bool) -> None:
     with progress_bar("evaluating", len(rows)) as progress:
         figures = run_evaluation(rows, load_embedders(settings.images), pipeline, settings.images, progress)
     emit(figures, as_json, _describe)
+
+
+@click.command(epilog="Example:  neardup train labelled/manifest.csv --out classifier/")
+@click.argument("labelled", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--diverse",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CSV with the column file: pictures no two of which are alike, to make altered copies of.",
+)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write.")
+@json_option
+def train(labelled: Path, diverse: Path | None, out: Path, as_json: bool) -> None:
+    """Train and calibrate a pair classifier for the embedders in force.
+
+    LABELLED is a CSV with the columns file and group, as for `evaluate`. Set scoring.model to the folder to use it.
+    The figures printed were measured on groups held out of training.
+    """
+    from neardup_platform.quality.train_classifier import train_on_pictures
+
+    load_tensorflow()
+    card = train_on_pictures(labelled, diverse, out, Settings().images)
+    figures = {name: value for name, value in card.metrics.items() if isinstance(value, float)}
+    answer = {"version": card.version, "out": str(out), "threshold": card.threshold, **figures}
+    emit(answer, as_json, _describe)
 
 
 def _describe(figures: dict[str, Any]) -> str:

@@ -1,6 +1,5 @@
 """The whole pipeline over labelled pictures, in the order of the manifest, as the stream would decide them."""
 
-import csv
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from neardup_platform.errors import BadArtefact
 from neardup_platform.images.embedder import Embedder
 from neardup_platform.images.embedding import EmbeddedPicture, PictureSource, Refused, embed_pictures
+from neardup_platform.images.labelled_pictures import read_manifest as read_csv
 from neardup_platform.pipeline import Pipeline, Scored
 from neardup_platform.quality.measures import bcubed_measures, pair_measures, pairs_within, score_measures
 from neardup_platform.records import Embedding, JoinedImage, Kind
@@ -44,16 +44,10 @@ def read_manifest(path: Path) -> list[Row]:
     """Rows of a CSV with at least the columns `file` (relative to it) and `group`.
 
     Raises:
-        BadArtefact: the file is missing, has other columns, or lists a file twice.
+        SetupError: the file is missing, empty or has other columns.
+        BadArtefact: it lists a file twice.
     """
-    try:
-        with path.open(newline="", encoding="utf-8") as opened:
-            reader = csv.DictReader(opened)
-            if not {"file", "group"} <= set(reader.fieldnames or ()):
-                raise BadArtefact(f"{path} needs the columns file and group, it has {reader.fieldnames}")
-            rows = [Row(path.parent / line["file"], line["group"].strip()) for line in reader]
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadArtefact(f"manifest {path} cannot be read: {error}") from error
+    rows = [Row(path.parent / line["file"], line["group"].strip()) for line in read_csv(path, ("file", "group"))]
     twice = len(rows) - len({row.file for row in rows})
     if twice:
         raise BadArtefact(f"{path} lists {twice} files more than once")
@@ -80,12 +74,7 @@ def evaluate(
         earlier among its candidates. `coverage` is the share of pictures that were decided; those that cannot
         be read count as found alone. Pair-level figures are over all pairs scored, with true pairs that were
         never scored counted as missed.
-
-    Raises:
-        BadArtefact: there is nothing to evaluate.
     """
-    if not rows:
-        raise BadArtefact("the manifest is empty")
     run = _run(rows, embedders, pipeline, settings, progress)
     true_pairs = pairs_within([row.group for row in rows if row.group])
     clusters = run.heads + [f"unread {r.place}" for r in run.refused]

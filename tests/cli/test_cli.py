@@ -1,0 +1,108 @@
+"""Claims about the command line; where a server is needed, its absence is the case."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from neardup_platform.cli import cli
+from neardup_platform.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+DOCS = "\n".join(path.read_text() for path in [ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/*.md")])
+
+
+def run(*arguments: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "NEARDUP_HOME": str(home), **environment}
+    argv = [sys.executable, "-m", "neardup_platform.cli", *arguments]
+    return subprocess.run(argv, capture_output=True, text=True, env=env, check=False, timeout=120)
+
+
+def commands(group: click.Group) -> list[tuple[str, click.Command]]:
+    return [
+        (f"{name} {inner}", leaf) if inner else (name, leaf)
+        for name, command in group.commands.items()
+        for inner, leaf in (command.commands.items() if isinstance(command, click.Group) else [("", command)])
+    ]
+
+
+@pytest.mark.parametrize(("name", "command"), commands(cli), ids=lambda value: value if isinstance(value, str) else "")
+def test_command_is_documented_with_an_example(name: str, command: click.Command) -> None:
+    assert command.help
+    assert f"neardup {name}" in (command.epilog or "")
+    assert f"`{name}`" in DOCS or f"neardup {name}" in DOCS
+
+
+@pytest.mark.parametrize(("name", "command"), commands(cli), ids=lambda value: value if isinstance(value, str) else "")
+def test_command_prints_json_on_request(name: str, command: click.Command) -> None:
+    assert name == "worker" or any("--json" in parameter.opts for parameter in command.params)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("lookup", "x"), "neardup up"),
+        (("members", "x"), "neardup up"),
+        (("ingest", "."), "neardup up"),
+        (("worker",), "neardup up"),
+        (("evaluate", "nowhere.csv"), "nowhere.csv"),
+    ],
+)
+def test_error_is_one_line_that_says_what_to_do(arguments: tuple[str, ...], says: str, tmp_path: Path) -> None:
+    done = run(*arguments, home=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("neardup: ")
+    assert says in line
+
+
+def test_wrong_usage_has_status_2(tmp_path: Path) -> None:
+    assert run("ingest", home=tmp_path).returncode == 2
+    assert run("members", "x", "--limit", "0", home=tmp_path).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("NEARDUP_TERMS_MAX_CANDIDATES", "0", "terms.max_candidates"),
+        ("NEARDUP_API_HOST", "0.0.0.0", "api.token"),  # noqa: S104 -- refused, which is the claim
+        ("NEARDUP_SCORING_THRESHOLD", "2", "scoring.threshold"),
+    ],
+)
+def test_bad_setting_is_named_with_its_value(variable: str, value: str, says: str, tmp_path: Path) -> None:
+    done = run("status", home=tmp_path, **{variable: value})
+    assert done.returncode == 1
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert says in done.stderr
+    assert value in done.stderr
+
+
+def test_status_answers_when_nothing_runs(tmp_path: Path) -> None:
+    answer = json.loads(run("status", "--json", home=tmp_path).stdout)
+    assert answer["ready"] is False
+    assert answer["worker"]["alive"] is False
+    assert set(answer) >= {"urls", "images", "clusters", "state_digest", "settings"}
+
+
+def test_secrets_are_masked(tmp_path: Path) -> None:
+    done = run("status", "--json", home=tmp_path, NEARDUP_S3_SECRET_KEY="hush-hush", NEARDUP_API_TOKEN="whisper")
+    assert "hush-hush" not in done.stdout
+    assert "whisper" not in done.stdout
+
+
+def test_fingerprint_follows_what_bears_on_decisions_and_nothing_else() -> None:
+    base = Settings()
+    assert base.model_copy(update={"home": Path("/elsewhere")}).fingerprint() == base.fingerprint()
+    terms = base.terms.model_copy(update={"min_overlap": 2})
+    assert base.model_copy(update={"terms": terms}).fingerprint() != base.fingerprint()
+
+
+def test_pause_is_seen_and_taken_back(tmp_path: Path) -> None:
+    assert json.loads(run("pause", "--json", home=tmp_path).stdout)["paused_by"]
+    assert json.loads(run("status", "--json", home=tmp_path).stdout)["worker"]["paused_by"]
+    assert json.loads(run("resume", "--json", home=tmp_path).stdout)["paused_by"] is None
