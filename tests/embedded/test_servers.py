@@ -137,7 +137,7 @@ def test_data_and_addresses_survive_a_restart_even_when_ports_are_taken(settings
 
 def test_the_s3_server_refuses_a_wrong_key(running: Settings) -> None:
     with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
-        s3_client(running, secret="wrong").list_objects_v2(Bucket=running.s3.bucket)  # noqa: S106
+        s3_client(running, secret="wrong").list_objects_v2(Bucket=running.s3.bucket)
 
 
 def test_credentials_are_private_and_differ_between_homes(settings: Settings, running: Settings) -> None:
