@@ -3,6 +3,7 @@
 Raw mode throughout: keys and values are the bytes of `layout.py`, nothing is ever pickled.
 """
 
+import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from neardup_platform.clusters import layout
 from neardup_platform.clusters.layout import Table
 from neardup_platform.errors import HomeInUse, InvariantBroken, NotFound, ServerUnavailable, SetupError
 from neardup_platform.messages import neardup_pb2 as pb
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +134,11 @@ class StoreView:
             yield layout.number_of(key), pb.OutboxEntry.FromString(value)
 
     def close(self) -> None:
-        """Release the files."""
-        self._db.close()
+        """Release the files; what was committed is in RocksDB's log, so a failure here costs nothing."""
+        try:
+            self._db.close()
+        except Exception as error:  # noqa: BLE001 -- rocksdict raises bare Exception with RocksDB's text
+            log.warning("closing the store failed: %s", error)
 
     def _get(self, table: Table, key: bytes) -> bytes | None:
         return self._get_many(table, [key])[0]

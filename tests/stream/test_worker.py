@@ -157,6 +157,17 @@ def test_second_worker_on_the_same_home_is_refused_in_one_line(empty_log: Settin
         assert "neardup down" in line
 
 
+def test_full_disk_ends_the_worker_with_one_line_and_costs_nothing(empty_log: Settings) -> None:
+    full = start(empty_log, max_file_kb=600)
+    publish(empty_log, range(1_000))
+    assert full.wait(120) == 1
+    (line,) = [line for line in log_tail(empty_log.home).splitlines() if line.startswith("neardup:")]
+    assert "free some disk" in line
+    with running(empty_log), reading(empty_log) as reader:
+        eventually(lambda: images(reader) == 1_000)
+        assert_accounted_for(reader, empty_log)
+
+
 def test_paused_worker_ends_by_itself(empty_log: Settings) -> None:
     with running(empty_log) as worker, reading(empty_log):
         pause(empty_log.home, "the operator")

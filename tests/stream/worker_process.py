@@ -24,10 +24,13 @@ from neardup_platform.settings import Settings
 PATIENCE_S = 120.0
 
 
-def start(settings: Settings) -> subprocess.Popen[bytes]:
+def start(settings: Settings, max_file_kb: int = 0) -> subprocess.Popen[bytes]:
+    """Start a worker; with `max_file_kb` its writes fail beyond that size, as on a full disk."""
     settings.home.mkdir(parents=True, exist_ok=True)
+    argv = [sys.executable, "-m", "neardup_platform.cli", "worker"]
+    if max_file_kb:
+        argv = ["bash", "-c", f'ulimit -f {max_file_kb}; exec "$@"', "bash", *argv]
     with (settings.home / "worker.log").open("ab") as log:
-        argv = [sys.executable, "-m", "neardup_platform.cli", "worker"]
         return subprocess.Popen(argv, env={**os.environ, **environment(settings)}, stdout=log, stderr=log)
 
 
