@@ -11,7 +11,7 @@ import warnings
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from neardup_platform.errors import BadPicture
 
@@ -50,6 +50,9 @@ def decode(data: bytes, *, max_pixels: int, max_bytes: int, enough_px: int | Non
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata; what matters raises
         try:
             image = Image.open(io.BytesIO(data), formats=FORMATS)
+        except UnidentifiedImageError:
+            # Its own text names a memory address.
+            raise BadPicture("not a JPEG, PNG, WebP or GIF file") from None
         except _DECODER_ERRORS as error:
             raise BadPicture(f"not a readable JPEG, PNG, WebP or GIF file ({error})") from error
         _check_dimensions(image, max_pixels)
