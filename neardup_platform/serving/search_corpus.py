@@ -12,10 +12,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from neardup_platform.clusters.rocksdb_store import StoreView
 from neardup_platform.corpus import Corpus, StoredImage
 from neardup_platform.errors import NeardupError, ServerUnavailable, SetupError
-from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.pipeline import Matching, PairScorer, Pipeline
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.serving.rocksdb_follower import StoreFollower
@@ -149,7 +147,7 @@ class SearchCorpus:
         while not self._stop.is_set():
             with self._follower.reading() as store:
                 stored = store.state().terms_version
-                part = _next_vectors(store, len(corpus))
+                part = list(islice(store.vectors(len(corpus)), _CHUNK_IMAGES))
             if not part:
                 return
             if stored != version:
@@ -167,13 +165,3 @@ def _exercise(loaded: _Loaded) -> None:
     lsh = np.linspace(-1, 1, models.space.dim, dtype=np.float32)[None]
     pair = np.zeros((1, models.expects[Kind.PAIR].dim), np.float16)
     loaded.pipeline.match(lsh.astype(np.float16), pair, models.space.terms(lsh), None, {})
-
-
-def _next_vectors(store: StoreView, start: int) -> list[pb.VectorRecord]:
-    """The next vectors from ordinal `start` on, up to where vectors and records agree on the ordinals."""
-    part = list(islice(store.vectors(start), _CHUNK_IMAGES))
-    records = store.images([vectors.image_id for vectors in part]) if part else []
-    for n, record in enumerate(records):
-        if record is None or record.ordinal != start + n:
-            return part[:n]
-    return part

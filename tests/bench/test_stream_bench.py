@@ -1,0 +1,44 @@
+"""Claims about `neardup bench stream`, on servers of its own."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neardup_platform.bench.stream import Load, bench_stream
+from neardup_platform.bench.synthetic import FAMILY_IMAGES, vectors
+from neardup_platform.records import Kind
+
+FIELDS = {
+    *("engine", "corpus", "rate_per_s", "candidates", "images", "p50_ms", "p99_ms", "max_ms"),
+    *("sustained_images_per_s", "rss_mb"),
+}
+
+
+def test_synthetic_copies_are_alike_and_families_are_not() -> None:
+    made = vectors(np.arange(10 * FAMILY_IMAGES), Kind.LSH, 256)
+    cosines = made @ made.T
+    family = np.arange(len(made)) // FAMILY_IMAGES
+    same = (family[:, None] == family) & ~np.eye(len(made), dtype=bool)
+    assert cosines[same].min() > 0.8
+    assert cosines[family[:, None] != family].max() < 0.8
+
+
+def test_an_image_is_the_same_in_every_process() -> None:
+    alone = vectors(np.array([41]), Kind.PAIR, 32)[0]
+    assert (vectors(np.arange(40, 43), Kind.PAIR, 32)[1] == alone).all()
+
+
+@pytest.mark.slow
+def test_bench_stream_measures_what_the_contract_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    said: list[str] = []
+    answer = bench_stream(Load(rate_per_s=40, seconds=6, corpus=300, candidates=20, backlog=300), said.append)
+    assert json.loads(json.dumps(answer)).keys() >= {"bench", "machine", "settings", "rows"}
+    (row,) = answer["rows"]
+    assert row.keys() >= FIELDS
+    assert (row["engine"], row["corpus"], row["candidates"]) == ("neardup", 300, 20)
+    assert 0 < row["p50_ms"] <= row["p99_ms"] <= row["max_ms"]
+    assert row["sustained_images_per_s"] > 0
+    assert said
