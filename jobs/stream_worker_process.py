@@ -25,8 +25,6 @@ def main() -> int:
         signal.signal(number, lambda *_: stop.set())
     threading.Thread(target=end_with_the_run, args=(stop,), daemon=True).start()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # Its connections come and go by the dozen; what matters of them our own messages say.
-    logging.getLogger("kafka").setLevel(logging.ERROR)
     # Imported here, so that the signal handlers stand before TensorFlow is loaded.
     from dagster_pipes import open_dagster_pipes
 

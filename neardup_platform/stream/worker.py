@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 
 from neardup_platform.clusters.rocksdb_store import Store
+from neardup_platform.messages.kafka_outage import OutageNotice, watch_outages
 from neardup_platform.messages.kafka_publisher import KafkaPublisher, Outgoing
 from neardup_platform.messages.kafka_source import KafkaSource, wait_for_source
 from neardup_platform.pipeline import Decided, Matching, Pipeline
@@ -38,7 +39,14 @@ Report = Callable[[dict[str, float]], None]
 class Worker:
     """Everything a step needs, opened and consistent with one another."""
 
-    def __init__(self, settings: Settings, store: Store, source: KafkaSource, publisher: KafkaPublisher) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        source: KafkaSource,
+        publisher: KafkaPublisher,
+        outages: OutageNotice,
+    ) -> None:
         limit_tensorflow_threads(1)
         space = load_term_space(settings.terms.space)
         scorer = load_classifier(settings.scoring.model)
@@ -47,6 +55,7 @@ class Worker:
         self._store = store
         self._source = source
         self._publisher = publisher
+        self._outages = outages
         self._state = store.state()
         self._pipeline = Pipeline(space, scorer, corpus, Matching.of(settings, scorer))
         self._intake = Intake(
@@ -70,6 +79,8 @@ class Worker:
         messages = self._source.poll(2 * worker.max_batch_images if room else 0, worker.poll_ms)
         now_ms = _now_ms()
         idle = self._source.idle(self._settings.join.idle_s)
+        if messages or acknowledged is not None:
+            self._outages.answered()
         step, joined = self._intake.take(messages, idle, now_ms)
         if step.empty and acknowledged is None:
             return
@@ -112,13 +123,14 @@ def run_worker(settings: Settings, stop: threading.Event, report: Report) -> Non
     """
     beat = _Heart(settings)
     beat.alive(Phase.STARTING, {})
+    outages = watch_outages()
     with ExitStack() as stack:
         store = stack.enter_context(closing(Store(settings.store_path)))
         source = wait_for_source(settings.kafka, store.positions(), BROKER_PATIENCE_S)
         stack.callback(source.close)
         publisher = KafkaPublisher(settings.kafka)
         stack.callback(publisher.close, CLOSE_S)
-        worker = Worker(settings, store, source, publisher)
+        worker = Worker(settings, store, source, publisher, outages)
         log.info("worker ready: %s", worker.figures())
         while not stop.is_set() and not beat.due(worker.figures, report):
             worker.step()

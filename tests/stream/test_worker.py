@@ -141,6 +141,8 @@ def test_broker_killed_and_restarted_costs_nothing(tmp_path: Path) -> None:
             eventually(lambda: images(reader) == 120)
             assert worker.poll() is None
             assert_accounted_for(reader, settings)
+            assert log_tail(settings.home).count("Kafka is away") == 1
+            assert log_tail(settings.home).count("Kafka answers again") == 1
 
 
 def kill_broker(settings: Settings) -> None:
