@@ -36,7 +36,8 @@ def ingest(paths: tuple[str, ...], embeddings: Path | None, wait: bool, timeout_
     if bool(paths) == bool(embeddings):
         raise click.UsageError("give either PATHS or --embeddings")
     from neardup_platform.batch.kafka_ingest import ingest_pictures, ingest_vectors
-    from neardup_platform.images.embedders import load_embedders
+    from neardup_platform.images.embedders import load_embedders, model_specs
+    from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 
     settings = resolve(Settings())
     with progress_bar("embedding and publishing", None) as progress:
@@ -44,7 +45,10 @@ def ingest(paths: tuple[str, ...], embeddings: Path | None, wait: bool, timeout_
             ingested = ingest_vectors(embeddings, settings, progress)
         else:
             load_tensorflow()
-            ingested = ingest_pictures(paths, load_embedders(settings.images), settings, progress)
+            embedders = load_embedders(settings.images)
+            # What the worker would only dead-letter is refused here.
+            read_card(settings.scoring.model or SHIPPED_FOLDER).check_embedders(model_specs(embedders))
+            ingested = ingest_pictures(paths, embedders, settings, progress)
     for refused in ingested.refused:
         click.echo(f"neardup: refused {refused.place}: {refused.reason}", err=True)
     decided = _wait(ingested.image_ids, Api(settings), timeout_s) if wait else None

@@ -20,7 +20,7 @@ def evaluate(manifest: Path, as_json: bool) -> None:
     near-duplicates of one another, an empty one a distractor. Needs no servers.
     """
     from neardup_platform.corpus import Corpus
-    from neardup_platform.images.embedders import load_embedders
+    from neardup_platform.images.embedders import load_embedders, model_specs
     from neardup_platform.pipeline import Matching, Pipeline
     from neardup_platform.quality.evaluation import evaluate as run_evaluation
     from neardup_platform.quality.evaluation import read_manifest
@@ -31,10 +31,12 @@ def evaluate(manifest: Path, as_json: bool) -> None:
     rows = read_manifest(manifest)
     load_tensorflow()
     space, scorer = load_term_space(settings.terms.space), load_classifier(settings.scoring.model)
+    embedders = load_embedders(settings.images)
+    scorer.card.check_embedders(model_specs(embedders))
     corpus = Corpus(space.dim, scorer.expects[Kind.PAIR].dim, space.tables, space.bits)
     pipeline = Pipeline(space, scorer, corpus, Matching.of(settings, scorer))
     with progress_bar("evaluating", len(rows)) as progress:
-        figures = run_evaluation(rows, load_embedders(settings.images), pipeline, settings.images, progress)
+        figures = run_evaluation(rows, embedders, pipeline, settings.images, progress)
     emit(figures, as_json, _describe)
 
 

@@ -48,7 +48,6 @@ class Table(Enum):
 _U64_MAX = (1 << 64) - 1
 _DIGEST_MODULUS = 1 << 128
 _KIND_BYTE = {Kind.LSH: b"\x00", Kind.PAIR: b"\x01"}
-_KIND_OF_BYTE = {byte: kind for kind, byte in _KIND_BYTE.items()}
 
 
 def number_key(number: int) -> bytes:
@@ -74,11 +73,6 @@ def position_of(key: bytes) -> tuple[str, int]:
 def waiting_key(kind: Kind, image_id: str) -> bytes:
     """Key of a half in the waiting room."""
     return _KIND_BYTE[kind] + image_id.encode()
-
-
-def waiting_of(key: bytes) -> tuple[Kind, str]:
-    """The inverse of `waiting_key`."""
-    return _KIND_OF_BYTE[key[:1]], key[1:].decode()
 
 
 def id_prefix(image_id: str) -> bytes:

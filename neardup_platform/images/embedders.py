@@ -3,11 +3,19 @@
 Read once by `ingest`, search by example and training.
 """
 
+from collections.abc import Sequence
+
 from neardup_platform.images.embedder import Embedder
 from neardup_platform.images.keras_lsh_embedder import LshEmbedder
 from neardup_platform.images.keras_user_embedder import UserEmbedder
 from neardup_platform.images.pair_descriptor import PairDescriptor
+from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.settings import ImageSettings
+
+
+def model_specs(embedders: Sequence[Embedder]) -> dict[Kind, ModelSpec]:
+    """What the embedders make, by kind."""
+    return {Kind(e.kind): ModelSpec(e.model_version, e.dim) for e in embedders}
 
 
 def load_embedders(settings: ImageSettings) -> tuple[Embedder, Embedder]:

@@ -60,6 +60,20 @@ class Card:
             Kind.PAIR: ModelSpec(self.pair_version, self.pair_dim),
         }
 
+    def check_embedders(self, found: Mapping[Kind, ModelSpec]) -> None:
+        """Refuse embeddings it was not trained on.
+
+        Raises:
+            BadArtefact: a dimension or a model version differs.
+        """
+        for kind, expected in self.expects.items():
+            if found[kind] != expected:
+                raise BadArtefact(
+                    f"classifier {self.version} fits {kind} embeddings of {expected.version!r} [{expected.dim}], "
+                    f"settings give {found[kind].version!r} [{found[kind].dim}]: train one for them (`neardup train`) "
+                    "and set scoring.model"
+                )
+
 
 def write_card(card: Card, folder: Path) -> None:
     """Writes `card.json`, readable and with its own checksum."""

@@ -51,23 +51,6 @@ class PairClassifier:
         """The embeddings it was trained on."""
         return self.card.expects
 
-    def check_embedders(self, *, lsh_version: str, lsh_dim: int, pair_version: str, pair_dim: int) -> None:
-        """Refuses embeddings the classifier was not trained on.
-
-        Raises:
-            BadArtefact: a dimension or a model version differs.
-        """
-        card = self.card
-        found = (lsh_version, lsh_dim, pair_version, pair_dim)
-        fits = (card.lsh_version, card.lsh_dim, card.pair_version, card.pair_dim)
-        names = ("lsh model", "lsh dimension", "pair model", "pair dimension")
-        for name, here, there in zip(names, found, fits, strict=True):
-            if here != there:
-                raise BadArtefact(
-                    f"classifier {card.version} fits {name} {there!r}, the embeddings have {here!r}: train one for "
-                    "them (neardup train) and set scoring.model"
-                )
-
     def score(self, lsh_a: Rows, lsh_b: Rows, pair_a: Rows, pair_b: Rows) -> NDArray[np.float32]:
         """Scores row-aligned pairs; symmetric in a and b.
 

@@ -2,7 +2,6 @@
 
 from neardup_platform.errors import ServerUnavailable
 from neardup_platform.pipeline import Matching
-from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.serving.search_corpus import Models, Vectors
 from neardup_platform.settings import Settings
 
@@ -16,7 +15,7 @@ def load_models(settings: Settings) -> Models:
     import numpy as np
 
     from neardup_platform.images.decode import decode
-    from neardup_platform.images.embedders import load_embedders
+    from neardup_platform.images.embedders import load_embedders, model_specs
     from neardup_platform.scoring.keras_classifier import limit_tensorflow_threads, load_classifier
     from neardup_platform.terms.hyperplanes import load_term_space
 
@@ -26,8 +25,7 @@ def load_models(settings: Settings) -> Models:
     enough_px = max(lsh.enough_px, pair.enough_px)
 
     def embed(data: bytes) -> tuple[Vectors, Vectors]:
-        fits = {Kind.LSH: ModelSpec(lsh.model_version, lsh.dim), Kind.PAIR: ModelSpec(pair.model_version, pair.dim)}
-        if fits != scorer.expects:
+        if model_specs((lsh, pair)) != scorer.expects:
             raise ServerUnavailable(
                 "search by picture is off: the embedders of this server are not those the classifier was trained "
                 "on; search by vectors instead, or set images.lsh_model and images.pair_model"
