@@ -8,6 +8,7 @@ NeardupError
 │   └── NotFound              an image or a cluster nobody has stored
 ├── RetryableError            trying again later may work
 │   ├── ServerUnavailable     Kafka, S3 or the API does not answer
+│   ├── RateExceeded          more queries a second than are allowed
 │   └── HomeInUse             another instance owns this NEARDUP_HOME
 ├── SetupError                the machine lacks something, and the message says what to do
 └── InvariantBroken           stored state contradicts itself: the worker must stop
@@ -52,6 +53,14 @@ class RetryableError(NeardupError):
 
 class ServerUnavailable(RetryableError):
     """Kafka, S3 or the API did not answer in time."""
+
+
+class RateExceeded(RetryableError):
+    """More queries a second than the settings allow; `retry_s` seconds from now one more will be allowed."""
+
+    def __init__(self, message: str, retry_s: float) -> None:
+        super().__init__(message)
+        self.retry_s = retry_s
 
 
 class HomeInUse(RetryableError):

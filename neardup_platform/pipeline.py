@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.clusters.decision import choose_cluster
+from neardup_platform.clusters.representatives import is_representative
 from neardup_platform.corpus import Corpus, Ordinals
 from neardup_platform.records import Candidate, Decision, JoinedImage
-from neardup_platform.settings import Settings
-from neardup_platform.terms.hyperplanes import Terms, TermSpace
+from neardup_platform.settings import Settings, TermSettings
+from neardup_platform.terms.hyperplanes import Hashed, TermSpace
 
 # A decision records its candidates down to this score, so that any threshold above it can be applied later.
 RECORDED_SCORE_FLOOR = 0.01
@@ -60,12 +61,14 @@ class Matching:
         min_overlap: equal terms a candidate needs.
         threshold: pair score of a match.
         head_threshold: pair score needed against the head.
+        max_representatives: members of a cluster that are searched.
     """
 
     max_candidates: int
     min_overlap: int
     threshold: float
     head_threshold: float
+    max_representatives: int = TermSettings().max_representatives
 
     @classmethod
     def of(cls, settings: Settings, scorer: PairScorer) -> "Matching":
@@ -75,12 +78,13 @@ class Matching:
             settings.terms.min_overlap,
             settings.scoring.threshold or scorer.threshold,
             settings.scoring.head_threshold or scorer.head_threshold,
+            settings.terms.max_representatives,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Candidates with their pair scores, best overlap first, all [n, K]; ordinal −1 and score 0 pad a row."""
+    """Candidates with their pair scores, nearest first, all [n, K]; ordinal −1 and score 0 pad a row."""
 
     ordinals: Ordinals
     overlaps: NDArray[np.uint8]
@@ -89,14 +93,18 @@ class Scored:
 
 @dataclass(slots=True)
 class Decided:
-    """A micro-batch decided, and everything the commit writes of it; row i belongs to image i."""
+    """Images decided together, and everything the commit writes of them; row i belongs to image i.
+
+    Attributes:
+        retired: bool [n], images that their cluster has no need to be found by.
+    """
 
     images: Sequence[JoinedImage]
     ordinals: Ordinals
     lsh: NDArray[np.float16]
     pair: NDArray[np.float16]
-    terms: Terms
     scored: Scored
+    retired: NDArray[np.bool_]
     decisions: list[Decision] = field(default_factory=list)
     stage_ms: dict[str, float] = field(default_factory=dict)
 
@@ -114,34 +122,47 @@ class Pipeline:
         self.corpus = corpus
         self.matching = matching
 
-    def decide(self, images: Sequence[JoinedImage], first_sequence: int, decided_ms: int) -> Decided:
+    def decide(self, images: Sequence[JoinedImage], first_sequence: int, decided_ms: int) -> list[Decided]:
         """Decide images in the order given.
 
         Args:
-            images: not empty, none decided before.
+            images: none decided before.
             first_sequence: of the first image; the rest count up from it.
             decided_ms: the clock, Unix milliseconds.
+
+        Returns:
+            The images in micro-batches, which end where a block of the index does.
         """
+        batches = []
+        while images:
+            batch, images = images[: self.corpus.index.room], images[self.corpus.index.room :]
+            batches.append(self._decide_batch(batch, first_sequence, decided_ms))
+            first_sequence += len(batch)
+        return batches
+
+    def _decide_batch(self, images: Sequence[JoinedImage], first_sequence: int, decided_ms: int) -> Decided:
         stage_ms: dict[str, float] = {}
         lsh = np.stack([image.lsh.vector for image in images]).astype(np.float16)
         pair = np.stack([image.pair.vector for image in images]).astype(np.float16)
         with _timed(stage_ms, "terms"):
-            terms = self.space.terms(lsh.astype(np.float32))
-        ordinals = self.corpus.add([image.image_id for image in images], lsh, pair, terms)
-        scored = self.match(lsh, pair, terms, ordinals, stage_ms)
-        batch = Decided(images, ordinals, lsh, pair, terms, scored, stage_ms=stage_ms)
+            hashed = self.space.hash(lsh.astype(np.float32))
+        ordinals = self.corpus.add([image.image_id for image in images], lsh, pair, hashed)
+        scored = self.match(lsh, pair, hashed, ordinals, stage_ms)
+        batch = Decided(images, ordinals, lsh, pair, scored, np.zeros(len(images), np.bool_), stage_ms=stage_ms)
         with _timed(stage_ms, "decide"):
             head_scores = self._head_scores(batch)
             for row in range(len(images)):
                 decision = self._decide_one(batch, row, head_scores, first_sequence + row, decided_ms)
                 batch.decisions.append(decision)
+            batch.retired = self.corpus.retired(ordinals)
+            self.corpus.index.retire(ordinals[batch.retired])
         return batch
 
     def match(
         self,
         lsh: NDArray[np.float16],
         pair: NDArray[np.float16],
-        terms: Terms,
+        hashed: Hashed,
         before: Ordinals | None,
         stage_ms: dict[str, float],
     ) -> Scored:
@@ -150,12 +171,12 @@ class Pipeline:
         Args:
             lsh: float16 [n, dim].
             pair: float16 [n, dim].
-            terms: uint16 [n, tables], of `lsh`.
+            hashed: of `lsh`.
             before: only images of a smaller ordinal; None for all.
             stage_ms: receives the time of each stage.
         """
         with _timed(stage_ms, "search"):
-            found = self.corpus.index.search(terms, self.matching.max_candidates, self.matching.min_overlap, before)
+            found = self.corpus.index.search(hashed, self.matching.max_candidates, self.matching.min_overlap, before)
         with _timed(stage_ms, "score"):
             rows, columns = np.nonzero(found.ordinals >= 0)
             scores = np.zeros(found.ordinals.shape, np.float32)
@@ -173,7 +194,7 @@ class Pipeline:
         """Pair scores of every image against the heads of its matches, for heads known before the batch."""
         scored = batch.scored
         rows, columns = np.nonzero(scored.scores >= self.matching.threshold)
-        heads = np.array([self.corpus.head_of(o) for o in scored.ordinals[rows, columns]], np.int64)
+        heads = self.corpus.heads_of(scored.ordinals[rows, columns])
         keys = sorted({(int(row), int(head)) for row, head in zip(rows, heads, strict=True) if head >= 0})
         if not keys:
             return {}
@@ -205,11 +226,19 @@ class Pipeline:
         ]
         verdict = choose_cluster(matches, head_score, self.matching.head_threshold)
         recorded = self._record(batch.scored, row)
-        self.corpus.set_head(ordinal, ordinal if verdict.head is None else verdict.head)
+        head = ordinal if verdict.head is None else verdict.head
+        represents = is_representative(
+            verdict.head is None,
+            self.corpus.representatives_of(head),
+            self.matching.max_representatives,
+            self._nearest_overlap(batch.scored, row, head),
+            self.space.tables,
+        )
+        self.corpus.set_head(ordinal, head, represents=represents)
         return Decision(
             sequence=sequence,
             image_id=image.image_id,
-            head=image.image_id if verdict.head is None else self.corpus.id_of(verdict.head),
+            head=self.corpus.id_of(head),
             score=verdict.score,
             head_score=verdict.head_score,
             candidates=recorded,
@@ -222,6 +251,12 @@ class Pipeline:
             event_time_ms=image.event_time_ms,
             decided_ms=decided_ms,
         )
+
+    def _nearest_overlap(self, scored: Scored, row: int, head: int) -> int:
+        """Most terms shared with a candidate that represents this cluster."""
+        ordinals = scored.ordinals[row][scored.ordinals[row] >= 0]
+        inside = (self.corpus.heads_of(ordinals) == head) & ~self.corpus.retired(ordinals)
+        return int(scored.overlaps[row][: len(ordinals)][inside].max(initial=0))
 
     def _record(self, scored: Scored, row: int) -> tuple[Candidate, ...]:
         """The candidates worth keeping with the decision, best first, with the heads they have now."""

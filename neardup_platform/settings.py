@@ -8,7 +8,7 @@ working directory, then overridden by the environment: `NEARDUP_HOME`, `NEARDUP_
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
@@ -64,14 +64,30 @@ class JoinSettings(_Section):
 
 
 class TermSettings(_Section):
-    """Candidate search by equal LSH terms."""
+    """Candidate search by LSH terms (docs/adr/0007)."""
 
     # The term space (centring, whitening, hyperplanes); None: the one shipped for the built-in embedder.
     space: Path | None = None
-    # Candidates per image, ranked by overlap. The original scanned up to 2,500.
+    # Images compared by the first 256 bits of the signature; a corpus of no more is searched whole.
+    scan_images: int = Field(1_500_000, ge=1)
+    # Of those, the nearest so many are compared on the whole signature.
+    shortlist: int = Field(2_048, ge=1, le=1_000_000)
+    # What the shortlist is chosen by: Hamming distance of 256 bits, or the number of equal terms as in the original.
+    ranking: Literal["hamming", "overlap"] = "hamming"
+    # Threads that share a micro-batch of queries.
+    threads: int = Field(2, ge=1, le=64)
+    # Members of one cluster that are searched, so that a query costs the same however large a cluster grows.
+    max_representatives: int = Field(32, ge=1)
+    # Candidates per image, nearest first. The original scanned up to 2,500.
     max_candidates: int = Field(200, ge=1, le=10_000)
-    # Equal terms a candidate needs.
-    min_overlap: int = Field(1, ge=1)
+    # Equal terms a candidate needs. At 1 already, 1% of the true near neighbours are lost at 100k images.
+    min_overlap: int = Field(0, ge=0)
+    # Queries a second, in the worker and in the API each, with one second's burst; None: no limit. Over it the
+    # stream waits and the API answers 429. Leaves processor time to others on a shared machine.
+    max_queries_per_s: float | None = Field(None, gt=0)
+    # API searches that may wait for their turn, each with its picture (up to api.max_upload_bytes); one more
+    # is answered 503. At 100 searches a second the last of 1,000 waits ten seconds, about a client's patience.
+    max_waiting_queries: int = Field(1_000, ge=1)
 
 
 class ScoringSettings(_Section):
@@ -184,6 +200,11 @@ class Settings(BaseSettings):
         """The worker's RocksDB folder."""
         return self.home / "store"
 
+    @property
+    def index_path(self) -> Path:
+        """The term index's folder; made from the store, so it may be deleted while no worker runs."""
+        return self.home / "index"
+
     def masked(self) -> dict[str, Any]:
         """The effective settings as JSON-ready values, secrets replaced by asterisks."""
         return self.model_dump(mode="json")
@@ -191,4 +212,6 @@ class Settings(BaseSettings):
     def fingerprint(self) -> str:
         """12 hex digits that change when a setting changes that bears on decisions (not ports or secrets)."""
         shaping = {name: self.masked()[name] for name in ("join", "terms", "scoring", "images")}
+        for pace in ("max_queries_per_s", "max_waiting_queries"):
+            del shaping["terms"][pace]
         return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:12]

@@ -6,7 +6,10 @@ from numpy.typing import NDArray
 from neardup_platform.corpus import Corpus
 from neardup_platform.pipeline import Matching, Pipeline
 from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
-from neardup_platform.terms.hyperplanes import TermSpace, fit_term_space
+from neardup_platform.settings import TermSettings
+from neardup_platform.terms.fitting import fit_term_space
+from neardup_platform.terms.hyperplanes import TermSpace
+from neardup_platform.terms.index import TermIndex, open_index
 
 LSH_DIM, PAIR_DIM = 16, 4
 MODELS = {Kind.LSH: ModelSpec("test", LSH_DIM), Kind.PAIR: ModelSpec("test", PAIR_DIM)}
@@ -33,8 +36,12 @@ class CosineScorer:
         return np.clip((a * b).sum(axis=1) / norms, 0, 1).astype(np.float32)
 
 
+def memory_index(source: str = "") -> TermIndex:
+    return open_index(None, SPACE, TermSettings(), source)
+
+
 def small_pipeline() -> Pipeline:
-    corpus = Corpus(LSH_DIM, PAIR_DIM, SPACE.tables, SPACE.bits)
+    corpus = Corpus(SPACE, PAIR_DIM, memory_index())
     return Pipeline(SPACE, CosineScorer(), corpus, Matching(50, 1, 0.9, 0.8))
 
 

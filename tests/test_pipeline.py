@@ -14,7 +14,8 @@ def decide(images: list[JoinedImage], sizes: list[int]) -> list[Decision]:
     pipeline, decisions, at = small_pipeline(), [], 0
     while at < len(images):
         size = sizes[len(decisions) % len(sizes)]
-        decisions += pipeline.decide(images[at : at + size], at + 1, 7).decisions
+        for batch in pipeline.decide(images[at : at + size], at + 1, 7):
+            decisions += batch.decisions
         at += size
     return decisions
 
@@ -70,5 +71,5 @@ def test_more_candidates_never_lower_what_is_found() -> None:
     images = families(5, 5)
     few, many = small_pipeline(), small_pipeline()
     few.matching = Matching(1, 1, 0.9, 0.8)
-    founded = [sum(d.founded for d in p.decide(images, 1, 0).decisions) for p in (few, many)]
+    founded = [sum(d.founded for batch in p.decide(images, 1, 0) for d in batch.decisions) for p in (few, many)]
     assert founded[1] <= founded[0]

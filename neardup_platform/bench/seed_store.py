@@ -24,8 +24,8 @@ def seed_store(settings: Settings, images: int) -> None:
     for first in range(0, images, BATCH_IMAGES):
         numbers = np.arange(first, min(first + BATCH_IMAGES, images))
         decided = _decided(numbers, space, models)
-        outgoing = commit(store, state, Step(), decided, None)
-        commit(store, state, Step(), None, outgoing[-1].number)
+        outgoing = commit(store, state, Step(), [decided], None)
+        commit(store, state, Step(), [], outgoing[-1].number)
     store.close()
 
 
@@ -37,8 +37,8 @@ def _decided(numbers: NDArray[np.int64], space: TermSpace, models: dict[Kind, Mo
         np.empty((len(numbers), 0), np.uint8),
         np.empty((len(numbers), 0), np.float32),
     )
-    terms = space.terms(lsh.astype(np.float16).astype(np.float32))
-    batch = Decided([], numbers, lsh.astype(np.float16), pair.astype(np.float16), terms, none)
+    retired = np.zeros(len(numbers), np.bool_)
+    batch = Decided([], numbers, lsh.astype(np.float16), pair.astype(np.float16), none, retired)
     batch.images = [_joined(int(n), models, lsh[0]) for n in numbers]
     batch.decisions = [_decision(int(n), space.version) for n in numbers]
     return batch

@@ -1,12 +1,13 @@
 """`neardup bench NAME`: each prints one JSON object with the machine, the settings and the rows measured."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
 
-from neardup_platform.cli.output import json_option
-from neardup_platform.settings import TermSettings
+from neardup_platform.cli.output import json_option, load_tensorflow
+from neardup_platform.settings import Settings, TermSettings
 
 
 @click.group()
@@ -40,6 +41,48 @@ def stream(rate_per_s: float, seconds: float, corpus: int, candidates: int, back
     answer = bench_stream(
         Load(rate_per_s, seconds, corpus, candidates, backlog), lambda line: click.echo(line, err=True)
     )
+    click.echo(json.dumps(answer) if as_json else _table(answer["rows"]))
+
+
+@bench.command(epilog="Example:  neardup bench search --docs 1000000 --plot frontier.png --json")
+@click.option("--docs", type=click.IntRange(1_000), default=1_000_000, show_default=True, help="Images searched.")
+@click.option(
+    "--peer-docs",
+    type=click.IntRange(1_000),
+    default=1_000_000,
+    show_default=True,
+    help="Images searched, at most, by engines that take too long to build; ours is measured there too.",
+)
+@click.option(
+    "--manifest",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="CSV with the columns file and group: the pictures to plant. Without: ../shared/data/evaluate.csv, or "
+    "else samples/pictures and altered copies of them.",
+)
+@click.option(
+    "--k",
+    type=click.IntRange(100, 10_000),
+    help="Hits within which a near-duplicate counts as found.  [default: terms.max_candidates, at least 100]",
+)
+@click.option(
+    "--plot", type=click.Path(dir_okay=False, path_type=Path), help="PNG to draw: recall against queries a second."
+)
+@json_option
+def search(docs: int, peer_docs: int, manifest: Path | None, k: int | None, plot: Path | None, as_json: bool) -> None:
+    """Recall, speed and size of candidate search beside its peers.
+
+    Real pictures are planted in a corpus of synthetic ones; what counts is which of their near-duplicates are found
+    that exhaustive search by cosine finds. Needs no servers.
+    """
+    load_tensorflow()
+    from neardup_platform.bench.matplotlib_frontier import draw_frontier
+    from neardup_platform.bench.search import Task, bench_search
+
+    settings = Settings()
+    task = Task(docs, min(docs, peer_docs), k or max(100, settings.terms.max_candidates), manifest)
+    answer = bench_search(task, settings, lambda line: click.echo(line, err=True))
+    if plot:
+        draw_frontier(answer["rows"], plot)
     click.echo(json.dumps(answer) if as_json else _table(answer["rows"]))
 
 

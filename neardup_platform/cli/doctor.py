@@ -3,6 +3,7 @@
 import platform
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,16 +16,19 @@ from neardup_platform.batch.s3_client import ensure_bucket, open_s3
 from neardup_platform.clusters.rocksdb_store import StoreReader
 from neardup_platform.embedded.endpoints import needs_kafka, resolve
 from neardup_platform.embedded.kafka_jars import find_java
-from neardup_platform.errors import InvariantBroken, NeardupError
+from neardup_platform.errors import BadArtefact, InvariantBroken, NeardupError
 from neardup_platform.messages.kafka_topics import ensure_topics
 from neardup_platform.scoring.keras_classifier import load_classifier
 from neardup_platform.settings import Settings
 from neardup_platform.terms.hyperplanes import load_term_space
+from neardup_platform.terms.index import open_index
+from neardup_platform.terms.json_manifest import read_manifest
 
 # Below this RocksDB and Kafka may soon fail to write.
 MIN_FREE_BYTES = 2 << 30
 # Images whose record, cluster, membership, decision and vectors are compared with one another.
 SAMPLE_IMAGES = 1_000
+_REBUILT = "the worker mends it when it starts next: `neardup pause`, then `neardup resume`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +98,45 @@ def _models(settings: Settings) -> str:
 def _store(settings: Settings) -> str:
     if not Path(settings.store_path).exists():
         return "empty: no worker has run yet"
-    with TemporaryDirectory(prefix="neardup-doctor-") as scratch:
-        reader = StoreReader(settings.store_path, Path(scratch))
-        try:
-            checked = sum(1 for _ in _consistent_sample(reader))
-            state = reader.state()
-        finally:
-            reader.close()
+    with _reading(settings) as reader:
+        checked = sum(1 for _ in _consistent_sample(reader))
+        state = reader.state()
     return f"{state.images} images in {state.clusters} clusters, {checked} compared in every table"
+
+
+def _index(settings: Settings) -> str:
+    """Every byte of the term index is read; a worker may seal and merge meanwhile."""
+    if not Path(settings.store_path).exists():
+        return "empty: no worker has run yet"
+    manifest = read_manifest(settings.index_path)
+    with _reading(settings) as reader:
+        if manifest is None:
+            return f"no segments yet of the {reader.state().images} images of the store: the worker makes them"
+        source = reader.state().store_id
+        if manifest.source != source:
+            raise BadArtefact(f"index {settings.index_path} belongs to another store; {_REBUILT}")
+        space = load_term_space(settings.terms.space)
+        with closing(open_index(settings.index_path, space, settings.terms, source, writable=False)) as index:
+            if index.damaged:
+                raise BadArtefact(f"{'; '.join(index.damaged)}: {_REBUILT}")
+            # The store is read last: what is sealed by then was committed before.
+            reader.refresh()
+            held, stored = len(index), reader.state().images
+            if held > stored:
+                raise BadArtefact(
+                    f"index {settings.index_path} covers {held} images, the store has {stored}; {_REBUILT}"
+                )
+            figures = index.figures()
+    return f"{figures['index_images']} images in {figures['index_segments']} segments, checksums right"
+
+
+@contextmanager
+def _reading(settings: Settings) -> Iterator[StoreReader]:
+    with (
+        TemporaryDirectory(prefix="neardup-doctor-") as scratch,
+        closing(StoreReader(settings.store_path, Path(scratch))) as reader,
+    ):
+        yield reader
 
 
 def _consistent_sample(reader: StoreReader) -> Iterator[str]:
@@ -132,4 +167,5 @@ _CHECKS: dict[str, Callable[[Settings], str]] = {
     "s3": _s3,
     "models": _models,
     "store": _store,
+    "index": _index,
 }

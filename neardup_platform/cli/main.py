@@ -10,7 +10,7 @@ from neardup_platform import __version__
 from neardup_platform.cli.bench_commands import bench
 from neardup_platform.cli.ingest_commands import ingest
 from neardup_platform.cli.platform_commands import doctor, down, pause, resume, status, up, worker
-from neardup_platform.cli.quality_commands import evaluate, train
+from neardup_platform.cli.quality_commands import evaluate, train, tune
 from neardup_platform.cli.question_commands import explain, history, lookup, members, search
 from neardup_platform.errors import NeardupError
 
@@ -27,7 +27,7 @@ def cli() -> None:
 for _command in (
     *(up, down, status, doctor, worker, pause, resume),
     *(ingest, lookup, members, search, explain, history),
-    *(evaluate, train, bench),
+    *(evaluate, train, tune, bench),
 ):
     cli.add_command(_command)
 

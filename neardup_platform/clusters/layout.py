@@ -26,7 +26,7 @@ from enum import Enum
 
 from neardup_platform.records import Kind
 
-FORMAT = 1
+FORMAT = 2
 
 
 class Table(Enum):

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 from rocksdict import AccessType, Options, Rdict, WriteBatch
 
@@ -34,9 +35,9 @@ class StoreView:
         self._db = db
 
     def state(self) -> pb.StoreState:
-        """Totals, versions and digest; empty for a new store."""
+        """Totals, versions and digest."""
         data = self._get(Table.STATE, b"")
-        return pb.StoreState.FromString(data) if data else pb.StoreState(digest=bytes(16))
+        return pb.StoreState.FromString(data or b"")
 
     def image(self, image_id: str) -> pb.ImageRecord | None:
         """The record of an image, or None when it has not been decided."""
@@ -101,12 +102,12 @@ class StoreView:
         return found
 
     def vectors(self, start: int = 0) -> Iterator[pb.VectorRecord]:
-        """The images' vectors and terms, in order of ordinal, from ordinal `start` on."""
+        """The images' vectors, in order of ordinal, from ordinal `start` on."""
         for _, value in self._scan(Table.VECTORS, b"", layout.number_key(start)):
             yield pb.VectorRecord.FromString(value)
 
     def vector(self, ordinal: int) -> pb.VectorRecord:
-        """One image's vectors and terms.
+        """One image's vectors.
 
         Raises:
             InvariantBroken: there is none.
@@ -199,8 +200,12 @@ class Store(StoreView):
                 ) from error
             raise SetupError(f"opening the store at {path} failed: {error}") from error
         super().__init__(db)
+        if self._get(Table.STATE, b"") is None:
+            batch = Batch()
+            batch.put_state(pb.StoreState(format=layout.FORMAT, digest=bytes(16), store_id=uuid4().hex))
+            self.write(batch)
         found = self.state().format
-        if found not in (0, layout.FORMAT):
+        if found != layout.FORMAT:
             self.close()
             raise SetupError(
                 f"the store at {path} has format {found}, this version reads {layout.FORMAT}: "

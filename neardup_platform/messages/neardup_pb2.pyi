@@ -197,32 +197,34 @@ class ImageRecord(_message.Message):
     def __init__(self, ordinal: _Optional[int] = ..., head: _Optional[str] = ..., sequence: _Optional[int] = ..., score: _Optional[float] = ..., event_time_ms: _Optional[int] = ..., decided_ms: _Optional[int] = ..., source_uri: _Optional[str] = ...) -> None: ...
 
 class ClusterRecord(_message.Message):
-    __slots__ = ("size", "created_ms", "updated_ms", "updated_sequence")
+    __slots__ = ("size", "created_ms", "updated_ms", "updated_sequence", "representatives")
     SIZE_FIELD_NUMBER: _ClassVar[int]
     CREATED_MS_FIELD_NUMBER: _ClassVar[int]
     UPDATED_MS_FIELD_NUMBER: _ClassVar[int]
     UPDATED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    REPRESENTATIVES_FIELD_NUMBER: _ClassVar[int]
     size: int
     created_ms: int
     updated_ms: int
     updated_sequence: int
-    def __init__(self, size: _Optional[int] = ..., created_ms: _Optional[int] = ..., updated_ms: _Optional[int] = ..., updated_sequence: _Optional[int] = ...) -> None: ...
+    representatives: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, size: _Optional[int] = ..., created_ms: _Optional[int] = ..., updated_ms: _Optional[int] = ..., updated_sequence: _Optional[int] = ..., representatives: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class VectorRecord(_message.Message):
-    __slots__ = ("image_id", "lsh_version", "pair_version", "lsh", "pair", "terms")
+    __slots__ = ("image_id", "lsh_version", "pair_version", "lsh", "pair", "retired")
     IMAGE_ID_FIELD_NUMBER: _ClassVar[int]
     LSH_VERSION_FIELD_NUMBER: _ClassVar[int]
     PAIR_VERSION_FIELD_NUMBER: _ClassVar[int]
     LSH_FIELD_NUMBER: _ClassVar[int]
     PAIR_FIELD_NUMBER: _ClassVar[int]
-    TERMS_FIELD_NUMBER: _ClassVar[int]
+    RETIRED_FIELD_NUMBER: _ClassVar[int]
     image_id: str
     lsh_version: str
     pair_version: str
     lsh: bytes
     pair: bytes
-    terms: bytes
-    def __init__(self, image_id: _Optional[str] = ..., lsh_version: _Optional[str] = ..., pair_version: _Optional[str] = ..., lsh: _Optional[bytes] = ..., pair: _Optional[bytes] = ..., terms: _Optional[bytes] = ...) -> None: ...
+    retired: bool
+    def __init__(self, image_id: _Optional[str] = ..., lsh_version: _Optional[str] = ..., pair_version: _Optional[str] = ..., lsh: _Optional[bytes] = ..., pair: _Optional[bytes] = ..., retired: _Optional[bool] = ...) -> None: ...
 
 class OutboxEntry(_message.Message):
     __slots__ = ("topic", "key", "value")
@@ -255,7 +257,7 @@ class Position(_message.Message):
     def __init__(self, next_offset: _Optional[int] = ...) -> None: ...
 
 class StoreState(_message.Message):
-    __slots__ = ("format", "terms_version", "images", "clusters", "sequence", "outbox_number", "digest", "commit", "counters")
+    __slots__ = ("format", "terms_version", "images", "clusters", "sequence", "outbox_number", "digest", "commit", "store_id", "counters")
     class CountersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -271,6 +273,7 @@ class StoreState(_message.Message):
     OUTBOX_NUMBER_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     COMMIT_FIELD_NUMBER: _ClassVar[int]
+    STORE_ID_FIELD_NUMBER: _ClassVar[int]
     COUNTERS_FIELD_NUMBER: _ClassVar[int]
     format: int
     terms_version: str
@@ -280,5 +283,6 @@ class StoreState(_message.Message):
     outbox_number: int
     digest: bytes
     commit: int
+    store_id: str
     counters: _containers.ScalarMap[str, int]
-    def __init__(self, format: _Optional[int] = ..., terms_version: _Optional[str] = ..., images: _Optional[int] = ..., clusters: _Optional[int] = ..., sequence: _Optional[int] = ..., outbox_number: _Optional[int] = ..., digest: _Optional[bytes] = ..., commit: _Optional[int] = ..., counters: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    def __init__(self, format: _Optional[int] = ..., terms_version: _Optional[str] = ..., images: _Optional[int] = ..., clusters: _Optional[int] = ..., sequence: _Optional[int] = ..., outbox_number: _Optional[int] = ..., digest: _Optional[bytes] = ..., commit: _Optional[int] = ..., store_id: _Optional[str] = ..., counters: _Optional[_Mapping[str, int]] = ...) -> None: ...

@@ -110,9 +110,9 @@ def _run(
         run.refused.extend(batch.refused)
         for part in _parts(batch.pictures):
             images = [JoinedImage(*_halves(picture)) for picture in part]
-            decided = pipeline.decide(images, len(run.heads) + 1, 0)
-            run.scored.append(decided.scored)
-            run.heads.extend(decision.head for decision in decided.decisions)
+            for decided in pipeline.decide(images, len(run.heads) + 1, 0):
+                run.scored.append(decided.scored)
+                run.heads.extend(decision.head for decision in decided.decisions)
             run.groups.extend(group_of[picture.image_id] for picture in part)
         progress(len(batch.pictures) + len(batch.refused))
     run.seconds = time.perf_counter() - begun

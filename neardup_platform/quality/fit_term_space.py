@@ -16,9 +16,10 @@ from neardup_platform.images.embedders import load_embedders
 from neardup_platform.images.embedding import PictureSource, embed_pictures
 from neardup_platform.records import Kind
 from neardup_platform.settings import ImageSettings
-from neardup_platform.terms.hyperplanes import TermSpace, fit_term_space, save_term_space
+from neardup_platform.terms.fitting import fit_term_space
+from neardup_platform.terms.hyperplanes import TermSpace, save_term_space
 
-TABLES, BITS, WHITENING, SEED = 128, 10, 0.0, 1
+TABLES, BITS, WHITENING, SEED = 255, 8, 0.0, 1
 
 
 def fit_to_pictures(folder: Path) -> TermSpace:

@@ -28,13 +28,17 @@ class Image(_Answer):
     picture: str | None = Field(description="path of the picture, where one can be shown")
 
 
-class Cluster(_Answer):
-    """A cluster; its id is the id of its head."""
-
+class _ClusterTotals(_Answer):
     head: str
     size: int
     created_ms: int
     updated_ms: int
+
+
+class Cluster(_ClusterTotals):
+    """A cluster; its id is the id of its head."""
+
+    representatives: list[str] = Field(description="members that searches look at, oldest first, the head among them")
 
 
 class Member(_Answer):
@@ -55,7 +59,7 @@ class Members(_Answer):
     next_cursor: str | None = Field(description="pass it as `cursor` for the next page; null at the end")
 
 
-class RecentCluster(Cluster):
+class RecentCluster(_ClusterTotals):
     """A cluster with its first members."""
 
     members: list[Member]

@@ -23,6 +23,7 @@ from neardup_platform.serving.s3_pictures import PictureStore
 from neardup_platform.serving.search_corpus import Models, SearchCorpus
 from neardup_platform.serving.search_routes import SearchRoutes
 from neardup_platform.settings import Settings
+from neardup_platform.terms.gate import SearchGate
 
 
 def build_app(settings: Settings, load_models: Callable[[], Models]) -> ASGIApp:
@@ -37,7 +38,8 @@ def build_app(settings: Settings, load_models: Callable[[], Models]) -> ASGIApp:
     search = ExampleSearch(corpus, follower)
     pictures = PictureStore(settings.s3)
     watch = HealthWatch(settings, follower, corpus)
-    metrics = Metrics(watch)
+    gate = SearchGate(settings.terms.max_queries_per_s, settings.terms.max_waiting_queries)
+    metrics = Metrics(watch, gate)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -65,7 +67,7 @@ def build_app(settings: Settings, load_models: Callable[[], Models]) -> ASGIApp:
     problems.install(app)
     app.include_router(PictureRoutes(follower, pictures).router())
     app.include_router(ReadingRoutes(follower, pictures).router())
-    app.include_router(SearchRoutes(search, follower, pictures, settings.api.max_upload_bytes).router())
+    app.include_router(SearchRoutes(search, gate, follower, pictures, settings.api.max_upload_bytes).router())
     app.include_router(PlatformRoutes(watch, metrics).router())
     app.include_router(Pages().router())
     app.openapi = _documented(app)  # type: ignore[method-assign]

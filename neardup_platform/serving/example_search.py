@@ -76,10 +76,10 @@ class ExampleSearch:
         if not example.lsh.any():
             raise BadMessage("zero-vector", "the `lsh` vector has no direction")
         begun = perf_counter()
-        terms = models.space.terms(example.lsh.astype(np.float32))
+        hashed = models.space.hash(example.lsh.astype(np.float32))
         stage_ms["terms"] = 1_000 * (perf_counter() - begun)
         with self._corpus.searching() as pipeline:
-            found = pipeline.match(example.lsh, example.pair, terms, None, stage_ms)
+            found = pipeline.match(example.lsh, example.pair, hashed, None, stage_ms)
             images = len(pipeline.corpus)
             scores, ordinals = found.scores[0], found.ordinals[0]
             rows = [r for r in np.lexsort((ordinals, -scores)) if scores[r] >= models.matching.threshold]

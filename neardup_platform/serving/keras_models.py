@@ -18,8 +18,10 @@ def load_models(settings: Settings) -> Models:
     from neardup_platform.images.embedders import load_embedders, model_specs
     from neardup_platform.scoring.keras_classifier import limit_tensorflow_threads, load_classifier
     from neardup_platform.terms.hyperplanes import load_term_space
+    from neardup_platform.terms.index import TermIndex, open_index
 
     limit_tensorflow_threads(1)
+    space = load_term_space(settings.terms.space)
     scorer = load_classifier(settings.scoring.model)
     lsh, pair = load_embedders(settings.images)
     enough_px = max(lsh.enough_px, pair.enough_px)
@@ -34,13 +36,17 @@ def load_models(settings: Settings) -> Models:
         pixels = [decode(data, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes, enough_px=enough_px)]
         return lsh.embed(pixels)[0], pair.embed(pixels)[0]
 
+    def follow_index(source: str, known: TermIndex | None) -> TermIndex:
+        return open_index(settings.index_path, space, settings.terms, source, writable=False, known=known)
+
     grey = [np.full((enough_px, enough_px, 3), 128, np.uint8)]
     for embedder in (lsh, pair):
         embedder.embed(grey)
     return Models(
-        space=load_term_space(settings.terms.space),
+        space=space,
         scorer=scorer,
         expects=scorer.expects,
         matching=Matching.of(settings, scorer),
         embed=embed,
+        open_index=follow_index,
     )

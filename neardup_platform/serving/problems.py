@@ -1,6 +1,7 @@
 """Every error as a problem document (RFC 9457, `application/problem+json`)."""
 
 import logging
+import math
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
@@ -9,7 +10,7 @@ from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from neardup_platform.errors import InvariantBroken, NeardupError, NotFound, PermanentError
+from neardup_platform.errors import InvariantBroken, NeardupError, NotFound, PermanentError, RateExceeded
 from neardup_platform.serving.answers import InvalidPart, Problem
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,8 @@ def status_of(error: NeardupError) -> int:
     """The status that an error of ours is answered with."""
     if isinstance(error, NotFound):
         return HTTPStatus.NOT_FOUND
+    if isinstance(error, RateExceeded):
+        return HTTPStatus.TOO_MANY_REQUESTS
     if isinstance(error, PermanentError):
         return HTTPStatus.BAD_REQUEST
     if isinstance(error, InvariantBroken):
@@ -71,7 +74,8 @@ def _ours(request: Request, error: Exception) -> Response:
     status = status_of(error) if isinstance(error, NeardupError) else 500
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("%s: %s", request.url.path, error)
-    return problem(status, str(error), request.url.path)
+    headers = {"Retry-After": str(math.ceil(error.retry_s))} if isinstance(error, RateExceeded) else None
+    return problem(status, str(error), request.url.path, headers=headers)
 
 
 def _http(request: Request, error: Exception) -> Response:

@@ -5,12 +5,13 @@ import time
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from neardup_platform.errors import ServerUnavailable
 from neardup_platform.serving.health import HealthWatch
+from neardup_platform.terms.gate import SearchGate
 
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _FIGURE_NAME = re.compile("[a-z][a-z0-9_]*")
@@ -19,7 +20,7 @@ _FIGURE_NAME = re.compile("[a-z][a-z0-9_]*")
 class Metrics:
     """A registry of this application's own."""
 
-    def __init__(self, watch: HealthWatch) -> None:
+    def __init__(self, watch: HealthWatch, gate: SearchGate) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "neardup_api_requests_total",
@@ -35,6 +36,7 @@ class Metrics:
             registry=self._registry,
         )
         self._registry.register(_Gauges(watch))
+        self._registry.register(_SearchCounters(gate))
 
     def text(self) -> bytes:
         """All metrics in Prometheus' text format."""
@@ -98,6 +100,28 @@ class _Gauges(Collector):
         for name, value in sorted(status.worker.figures.items()):
             if _FIGURE_NAME.fullmatch(name):
                 yield _gauge(f"neardup_worker_{name}", f"{name} as the worker reports it.", value)
+
+
+class _SearchCounters(Collector):
+    """Searches by example at the gate, read at scraping time."""
+
+    def __init__(self, gate: SearchGate) -> None:
+        self._gate = gate
+
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        """Searches begun, refused and waiting, and the time they have waited in all."""
+        figures = self._gate.figures()
+        yield _counter("neardup_api_searches", "Searches by example begun.", figures["search_queries"])
+        yield _counter("neardup_api_searches_refused", "Searches refused, 429 or 503.", figures["search_refused"])
+        waited_s = figures["search_waited_ms"] / 1_000
+        yield _counter(
+            "neardup_api_searches_waited_seconds", "Time from asking to a search's turn, upload included.", waited_s
+        )
+        yield _gauge("neardup_api_searches_waiting", "Searches waiting for their turn.", figures["search_waiting"])
+
+
+def _counter(name: str, text: str, value: float) -> CounterMetricFamily:
+    return CounterMetricFamily(name, text, value=float(value))
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

@@ -66,9 +66,15 @@ class ReadingRoutes:
         return answers.image_answer(image_id, record, self._pictures.path(image_id, record))
 
     def cluster(self, head: Id) -> answers.Cluster:
-        """Size and times of one cluster."""
+        """Size and times of one cluster, and the members it is found by."""
         record = self._follower.read(lambda store: _cluster(store, head))
-        return answers.Cluster(head=head, size=record.size, created_ms=record.created_ms, updated_ms=record.updated_ms)
+        return answers.Cluster(
+            head=head,
+            size=record.size,
+            created_ms=record.created_ms,
+            updated_ms=record.updated_ms,
+            representatives=list(record.representatives),
+        )
 
     def members(
         self,

@@ -18,6 +18,7 @@ from neardup_platform.pipeline import Matching, PairScorer, Pipeline
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.terms.hyperplanes import TermSpace
+from neardup_platform.terms.index import TermIndex
 
 log = logging.getLogger(__name__)
 
@@ -37,19 +38,25 @@ class PictureEmbedder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """What a search needs besides the corpus."""
+    """What a search needs besides the corpus.
+
+    Attributes:
+        open_index: maps the worker's term index of the store with this id, which an index opened before shares.
+    """
 
     space: TermSpace
     scorer: PairScorer
     expects: Mapping[Kind, ModelSpec]
     matching: Matching
     embed: PictureEmbedder
+    open_index: Callable[[str, TermIndex | None], TermIndex]
 
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
     models: Models
     pipeline: Pipeline
+    source: str
 
 
 class SearchCorpus:
@@ -130,11 +137,12 @@ class SearchCorpus:
         begun = perf_counter()
         models = self._load()
         space = models.space
-        corpus = Corpus(space.dim, models.expects[Kind.PAIR].dim, space.tables, space.bits)
-        loaded = _Loaded(models, Pipeline(space, models.scorer, corpus, models.matching))
         self._problem = "search by example is warming up: it waits for the worker's store"
         while not self._follower.is_open and not self._stop.wait(_FOLLOW_S):
             pass
+        source = self._follower.read(lambda store: store.state().store_id)
+        corpus = Corpus(space, models.expects[Kind.PAIR].dim, models.open_index(source, None))
+        loaded = _Loaded(models, Pipeline(space, models.scorer, corpus, models.matching), source)
         self._catch_up(loaded)
         _exercise(loaded)
         self._loaded = loaded
@@ -142,8 +150,14 @@ class SearchCorpus:
         return loaded
 
     def _catch_up(self, loaded: _Loaded) -> None:
-        """Add to the corpus what the store has more."""
+        """Add to the corpus what the store has more, and share what the worker has sealed of it."""
         corpus, version = loaded.pipeline.corpus, loaded.models.space.version
+        if corpus.index.is_stale():
+            fresh = loaded.models.open_index(loaded.source, corpus.index)
+            with self._using:
+                corpus.index.close()
+                corpus.index = fresh
+                corpus.fill_index()
         while not self._stop.is_set():
             with self._follower.reading() as store:
                 stored = store.state().terms_version
@@ -156,7 +170,8 @@ class SearchCorpus:
                     "start the API with the settings of the worker"
                 )
             with self._using:
-                corpus.extend(StoredImage(r.image_id, r.lsh, r.pair, r.terms) for r in part)
+                corpus.extend(StoredImage(r.image_id, r.lsh, r.pair, r.retired) for r in part)
+                corpus.fill_index()
 
 
 def _exercise(loaded: _Loaded) -> None:
@@ -164,4 +179,4 @@ def _exercise(loaded: _Loaded) -> None:
     models = loaded.models
     lsh = np.linspace(-1, 1, models.space.dim, dtype=np.float32)[None]
     pair = np.zeros((1, models.expects[Kind.PAIR].dim), np.float16)
-    loaded.pipeline.match(lsh.astype(np.float16), pair, models.space.terms(lsh), None, {})
+    loaded.pipeline.match(lsh.astype(np.float16), pair, models.space.hash(lsh), None, {})

@@ -15,6 +15,7 @@ from neardup_platform.serving import answers
 from neardup_platform.serving.example_search import ExampleSearch, Found
 from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.serving.s3_pictures import PictureStore
+from neardup_platform.terms.gate import SearchGate
 
 FIELD = "picture"
 # Room for the boundaries and headers of a multipart body around a picture of the largest size.
@@ -38,12 +39,22 @@ _BODY: dict[str, Any] = {
 
 
 class SearchRoutes:
-    """One search at a time, so that any number of large pictures cannot exhaust memory or threads."""
+    """One search at a time, so that any number of large pictures cannot exhaust memory or threads.
+
+    A search passes the gate before its body is read: nothing is kept of what is refused, and the bound on those
+    that wait bounds the pictures held for them.
+    """
 
     def __init__(
-        self, search: ExampleSearch, follower: StoreFollower, pictures: PictureStore, max_upload_bytes: int
+        self,
+        search: ExampleSearch,
+        gate: SearchGate,
+        follower: StoreFollower,
+        pictures: PictureStore,
+        max_upload_bytes: int,
     ) -> None:
         self._search = search
+        self._gate = gate
         self._follower = follower
         self._pictures = pictures
         self._max_bytes = max_upload_bytes
@@ -58,19 +69,24 @@ class SearchRoutes:
     async def search(self, request: Request) -> answers.SearchAnswer:
         """Matches of a picture or of two vectors, and the cluster it would join; changes nothing."""
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media_type == "multipart/form-data":
+        if media_type not in ("multipart/form-data", "application/json"):
+            raise HTTPException(415, f"send multipart/form-data with a field {FIELD!r}, or application/json vectors")
+        with self._gate.queued() as begin:
+            if media_type == "application/json":
+                vectors = await self._vectors(request)
+                return await self._in_turn(begin, lambda: self._search.by_vectors(vectors.lsh, vectors.pair))
             upload = await self._picture(request)
             try:
-                return await self._in_turn(lambda: self._search.by_picture(upload.file.read()))
+                return await self._in_turn(begin, lambda: self._search.by_picture(upload.file.read()))
             finally:
                 await upload.close()
-        if media_type == "application/json":
-            vectors = await self._vectors(request)
-            return await self._in_turn(lambda: self._search.by_vectors(vectors.lsh, vectors.pair))
-        raise HTTPException(415, f"send multipart/form-data with a field {FIELD!r}, or application/json vectors")
 
-    async def _in_turn(self, search: Callable[[], Found]) -> answers.SearchAnswer:
-        return await to_thread.run_sync(lambda: self._answer(search()), limiter=self._one)
+    async def _in_turn(self, begin: Callable[[], None], search: Callable[[], Found]) -> answers.SearchAnswer:
+        def answer() -> answers.SearchAnswer:
+            begin()
+            return self._answer(search())
+
+        return await to_thread.run_sync(answer, limiter=self._one)
 
     def _answer(self, found: Found) -> answers.SearchAnswer:
         with self._follower.reading() as store:

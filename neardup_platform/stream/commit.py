@@ -4,8 +4,8 @@ Order of a step, which is what makes the worker effectively once:
 
 1. read messages from the positions in the store
 2. join them, decide the joined images
-3. one RocksDB write: decisions and history, images, clusters and members, vectors and terms, the waiting
-   room, dead letters and decisions in the outbox, the new positions, the totals and the state digest
+3. one RocksDB write: decisions and history, images, clusters and members, vectors, the waiting room, dead
+   letters and decisions in the outbox, the new positions, the totals and the state digest
 4. publish from the outbox
 5. what the broker acknowledged leaves the outbox with the next write
 
@@ -32,7 +32,6 @@ from neardup_platform.messages.codec import (
 from neardup_platform.messages.kafka_publisher import Outgoing
 from neardup_platform.messages.kafka_topics import DEAD_LETTER, DEBUG, DECISIONS
 from neardup_platform.pipeline import Decided
-from neardup_platform.records import Decision
 
 WaitingHalf = Half[Message]
 
@@ -69,7 +68,7 @@ def commit(
     store: Store,
     state: pb.StoreState,
     step: Step,
-    decided: Decided | None,
+    decided: Sequence[Decided],
     acknowledged: int | None,
 ) -> list[Outgoing]:
     """Write one step; returns what it put into the outbox, to be published.
@@ -85,8 +84,9 @@ def commit(
         batch.delete_below(Table.OUTBOX, layout.number_key(acknowledged + 1))
     _put_positions(batch, step.positions)
     _put_waiting(batch, step)
-    if decided:
-        _put_decided(store, batch, new, decided)
+    for images in decided:
+        _put_decided(batch, new, images)
+    _put_clusters(store, batch, decided)
     outgoing = _put_outbox(batch, new, _messages(step, decided))
     for fate, messages in step.counts.items():
         new.counters[fate] += messages
@@ -120,7 +120,7 @@ def _put_waiting(batch: Batch, step: Step) -> None:
         batch.delete(Table.WAITING, layout.waiting_key(*half.key))
 
 
-def _put_decided(store: Store, batch: Batch, state: pb.StoreState, decided: Decided) -> None:
+def _put_decided(batch: Batch, state: pb.StoreState, decided: Decided) -> None:
     digest = 0
     for row, decision in enumerate(decided.decisions):
         image_key = decision.image_id.encode()
@@ -134,8 +134,6 @@ def _put_decided(store: Store, batch: Batch, state: pb.StoreState, decided: Deci
         vectors = _vector_record(decided, row).SerializeToString()
         batch.put(Table.VECTORS, layout.number_key(int(decided.ordinals[row])), vectors)
         digest += layout.assignment_digest(decision.image_id, decision.head)
-    _put_clusters(store, batch, decided.decisions)
-    state.format = layout.FORMAT
     state.terms_version = decided.decisions[-1].terms_version
     state.images += len(decided.decisions)
     state.clusters += sum(decision.founded for decision in decided.decisions)
@@ -143,9 +141,11 @@ def _put_decided(store: Store, batch: Batch, state: pb.StoreState, decided: Deci
     state.digest = layout.digest_after(state.digest, digest)
 
 
-def _put_clusters(store: Store, batch: Batch, decisions: Sequence[Decision]) -> None:
+def _put_clusters(store: Store, batch: Batch, decided: Sequence[Decided]) -> None:
     changed: dict[str, pb.ClusterRecord] = {}
-    for decision in decisions:
+    for decision, retired in (
+        pair for images in decided for pair in zip(images.decisions, images.retired, strict=True)
+    ):
         if decision.founded:
             record = pb.ClusterRecord(created_ms=decision.decided_ms)
         else:
@@ -155,6 +155,8 @@ def _put_clusters(store: Store, batch: Batch, decisions: Sequence[Decision]) -> 
         record.size += 1
         record.updated_ms = decision.decided_ms
         record.updated_sequence = decision.sequence
+        if not retired:
+            record.representatives.append(decision.image_id)
         changed[decision.head] = record
     for head, record in changed.items():
         batch.put(Table.CLUSTERS, head.encode(), record.SerializeToString())
@@ -181,21 +183,20 @@ def _vector_record(decided: Decided, row: int) -> pb.VectorRecord:
         pair_version=image.pair.model_version,
         lsh=decided.lsh[row].astype("<f2").tobytes(),
         pair=decided.pair[row].astype("<f2").tobytes(),
-        terms=decided.terms[row].astype("<u2").tobytes(),
+        retired=bool(decided.retired[row]),
     )
 
 
-def _messages(step: Step, decided: Decided | None) -> Iterable[tuple[str, bytes, bytes]]:
+def _messages(step: Step, decided: Sequence[Decided]) -> Iterable[tuple[str, bytes, bytes]]:
     """Topic, key and value of everything this step has to say."""
     now_ms = time.time_ns() // 1_000_000
     for message, error in step.dead:
         yield DEAD_LETTER, message.key, encode_dead_letter(message, error, now_ms)
-    if decided is None:
-        return
-    for row, decision in enumerate(decided.decisions):
-        key = decision.image_id.encode()
-        yield DECISIONS, key, encode_decision(decision)
-        yield DEBUG, key, _debug_detail(decided, row).SerializeToString()
+    for images in decided:
+        for row, decision in enumerate(images.decisions):
+            key = decision.image_id.encode()
+            yield DECISIONS, key, encode_decision(decision)
+            yield DEBUG, key, _debug_detail(images, row).SerializeToString()
 
 
 def _debug_detail(decided: Decided, row: int) -> pb.DebugDetail:

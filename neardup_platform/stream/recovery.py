@@ -1,7 +1,7 @@
-"""At start: the corpus in memory, rebuilt from the store, once settings and store are seen to fit."""
+"""At start: the corpus, read from the store and the term index, once settings and both are seen to fit."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from time import perf_counter
 
@@ -12,14 +12,23 @@ from neardup_platform.corpus import Corpus, StoredImage
 from neardup_platform.errors import InvariantBroken, SetupError
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.terms.hyperplanes import TermSpace
+from neardup_platform.terms.index import TermIndex
 
 log = logging.getLogger(__name__)
 
 _CHUNK = 8_192
 
 
-def rebuild_corpus(store: StoreView, space: TermSpace, models: Mapping[Kind, ModelSpec]) -> Corpus:
-    """Read every image's vectors, terms and head into memory.
+def rebuild_corpus(
+    store: StoreView,
+    space: TermSpace,
+    models: Mapping[Kind, ModelSpec],
+    open_index: Callable[[str], TermIndex],
+) -> Corpus:
+    """Read every image's vectors and head into memory, and give the term index what it misses.
+
+    Args:
+        open_index: opens the term index of the store with this id.
 
     Raises:
         SetupError: term space, classifier and stored terms are not made for one another.
@@ -37,19 +46,25 @@ def rebuild_corpus(store: StoreView, space: TermSpace, models: Mapping[Kind, Mod
             "restore terms.space, or use another NEARDUP_HOME"
         )
     begun = perf_counter()
-    corpus = Corpus(space.dim, models[Kind.PAIR].dim, space.tables, space.bits)
+    index = open_index(state.store_id)
+    if len(index) > state.images:
+        # The store lost what a power cut kept from the disk; the index must not know more than it.
+        log.warning("the term index holds %d images, the store %d: it is rebuilt", len(index), state.images)
+        index.clear()
+    corpus = Corpus(space, models[Kind.PAIR].dim, index)
     corpus.extend(stored_images(store))
     if len(corpus) != state.images:
         raise InvariantBroken(f"the store counts {state.images} images but holds vectors of {len(corpus)}")
     _restore_heads(store, corpus)
-    log.info("index of %d images rebuilt in %.1f s", len(corpus), perf_counter() - begun)
+    filled = corpus.fill_index()
+    log.info("%d images read in %.1f s, %d of them hashed anew", len(corpus), perf_counter() - begun, filled)
     return corpus
 
 
 def stored_images(store: StoreView) -> Iterator[StoredImage]:
     """Every image of the store in order of ordinal."""
     for record in store.vectors():
-        yield StoredImage(record.image_id, record.lsh, record.pair, record.terms)
+        yield StoredImage(record.image_id, record.lsh, record.pair, record.retired)
 
 
 def _restore_heads(store: StoreView, corpus: Corpus) -> None:

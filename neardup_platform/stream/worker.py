@@ -15,8 +15,7 @@ from neardup_platform.clusters.rocksdb_store import Store
 from neardup_platform.messages.kafka_outage import OutageNotice, watch_outages
 from neardup_platform.messages.kafka_publisher import KafkaPublisher, Outgoing
 from neardup_platform.messages.kafka_source import KafkaSource, wait_for_source
-from neardup_platform.pipeline import Decided, Matching, Pipeline
-from neardup_platform.records import JoinedImage
+from neardup_platform.pipeline import Matching, Pipeline
 from neardup_platform.scoring.keras_classifier import limit_tensorflow_threads, load_classifier
 from neardup_platform.settings import Settings
 from neardup_platform.stream.commit import commit
@@ -24,7 +23,9 @@ from neardup_platform.stream.figures import Figures
 from neardup_platform.stream.intake import Intake
 from neardup_platform.stream.recovery import rebuild_corpus
 from neardup_platform.supervision import Heartbeat, Phase, paused_by, write_heartbeat
+from neardup_platform.terms.gate import SearchGate
 from neardup_platform.terms.hyperplanes import load_term_space
+from neardup_platform.terms.index import open_index
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,9 @@ class Worker:
         limit_tensorflow_threads(1)
         space = load_term_space(settings.terms.space)
         scorer = load_classifier(settings.scoring.model)
-        corpus = rebuild_corpus(store, space, scorer.expects)
+        corpus = rebuild_corpus(
+            store, space, scorer.expects, lambda source: open_index(settings.index_path, space, settings.terms, source)
+        )
         self._settings = settings
         self._store = store
         self._source = source
@@ -66,6 +69,7 @@ class Worker:
             lambda image_id: store.image(image_id) is not None,
         )
         self._figures = Figures()
+        self._gate = SearchGate(settings.terms.max_queries_per_s, settings.terms.max_waiting_queries)
         left_over = [Outgoing(n, entry.topic, entry.key, entry.value) for n, entry in store.outbox()]
         if left_over:
             log.info("publishing %d messages left in the outbox", len(left_over))
@@ -76,7 +80,8 @@ class Worker:
         worker = self._settings.worker
         acknowledged = self._publisher.acknowledged()
         room = self._publisher.unacknowledged < MAX_UNACKNOWLEDGED
-        messages = self._source.poll(2 * worker.max_batch_images if room else 0, worker.poll_ms)
+        most = 2 * self._gate.batch(worker.max_batch_images)
+        messages = self._source.poll(most if room else 0, worker.poll_ms)
         now_ms = _now_ms()
         idle = self._source.idle(self._settings.join.idle_s)
         if messages or acknowledged is not None:
@@ -84,17 +89,16 @@ class Worker:
         step, joined = self._intake.take(messages, idle, now_ms)
         if step.empty and acknowledged is None:
             return
-        decided = self._decide(joined, now_ms)
+        self._gate.wait_for(len(joined))
+        decided = self._pipeline.decide(joined, self._state.sequence + 1, now_ms)
         self._publisher.send(commit(self._store, self._state, step, decided, acknowledged))
-        if decided:
+        if joined:
             committed_ms = _now_ms()
-            waits = (committed_ms - image.event_time_ms for image in decided.images)
-            self._figures.decided(time.monotonic(), waits)
+            self._figures.decided(time.monotonic(), (committed_ms - image.event_time_ms for image in joined))
 
-    def _decide(self, joined: list[JoinedImage], now_ms: int) -> Decided | None:
-        if not joined:
-            return None
-        return self._pipeline.decide(joined, self._state.sequence + 1, now_ms)
+    def close(self) -> None:
+        """Stop the threads of the term index."""
+        self._pipeline.corpus.index.close()
 
     def figures(self) -> dict[str, float]:
         """Gauges and counters for the heartbeat."""
@@ -106,6 +110,8 @@ class Worker:
             "lag": self._source.lag(),
             "messages_lost": self._source.messages_lost,
             **self._figures.snapshot(time.monotonic()),
+            **self._gate.figures(),
+            **self._pipeline.corpus.index.figures(),
             **{fate: float(count) for fate, count in sorted(self._state.counters.items())},
         }
 
@@ -130,7 +136,7 @@ def run_worker(settings: Settings, stop: threading.Event, report: Report) -> Non
         stack.callback(source.close)
         publisher = KafkaPublisher(settings.kafka)
         stack.callback(publisher.close, CLOSE_S)
-        worker = Worker(settings, store, source, publisher, outages)
+        worker = stack.enter_context(closing(Worker(settings, store, source, publisher, outages)))
         log.info("worker ready: %s", worker.figures())
         while not stop.is_set() and not beat.due(worker.figures, report):
             worker.step()

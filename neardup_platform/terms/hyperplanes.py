@@ -1,9 +1,11 @@
-"""From an embedding to its terms: seeded random hyperplanes after centring and whitening.
+"""From an embedding to its signature: seeded random hyperplanes after centring and whitening.
 
-The first step of candidate search. T·k hyperplanes give T·k sign bits; each run of k bits is one term of one
-table. Two vectors at angle θ agree in one bit with probability p = 1 − θ/π (Charikar 2002, "Similarity
-estimation techniques from rounding algorithms"), hence in one term with p^k, and share a number of terms that
-is Binomial(T, p^k) over random hyperplanes.
+The first step of candidate search. T·k hyperplanes give T·k sign bits; bits j = 0…k−1 of table t are one term.
+All of them together are the signature, stored by bit: plane j holds bit j of every term, padded to a multiple
+of 64 tables. So the Hamming distance of two signatures is Σ popcount(a ⊕ b), and their overlap, the number of
+equal terms, is T − popcount(OR of the planes of a ⊕ b): both from the same words, whatever T and k are.
+
+The space also holds cells (centroids of k-means on the sample): which images are compared with a query first.
 """
 
 import hashlib
@@ -11,7 +13,6 @@ import io
 import zipfile
 from dataclasses import dataclass
 from functools import cached_property
-from math import comb
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,40 @@ from numpy.typing import NDArray
 from neardup_platform.errors import BadArtefact
 from neardup_platform.records import FloatVector
 
-Terms = NDArray[np.uint16]
-MAX_BITS = 16
+Signatures = NDArray[np.uint64]
+Vectors = NDArray[np.float32]
+Rows = slice | NDArray[np.int64] | NDArray[np.bool_]
+
+MAX_TABLES, MAX_BITS, MAX_CELLS = 255, 16, 1 << 15
+WORD_BITS = 64
 SHIPPED = Path(__file__).parent / "term_space.npz"
+
+
+@dataclass(frozen=True)
+class Hashed:
+    """Embeddings as the term index takes them; row i belongs to image i.
+
+    Attributes:
+        unit: float32 [n, dim], centred, of length 1.
+        signatures: uint64 [n, words].
+        affinities: float32 [n, cells], how near each cell's centroid is: larger is nearer.
+    """
+
+    unit: Vectors
+    signatures: Signatures
+    affinities: Vectors
+
+    def __len__(self) -> int:
+        return len(self.signatures)
+
+    def __getitem__(self, rows: Rows) -> "Hashed":
+        return Hashed(self.unit[rows], self.signatures[rows], self.affinities[rows])
+
+    @cached_property
+    def cells(self) -> NDArray[np.uint16]:
+        """The nearest cell of each image, uint16 [n]."""
+        nearest: NDArray[np.uint16] = self.affinities.argmax(axis=1).astype(np.uint16)
+        return nearest
 
 
 @dataclass(frozen=True)
@@ -31,80 +63,73 @@ class TermSpace:
 
     Attributes:
         model_version: the `lsh` embedder that the space was fitted for.
+        tables: T, 1…255.
+        bits: k, 2…16.
         mean: float32 [dim], subtracted first.
-        directions: float32 [dim, tables · bits], whitening and hyperplanes multiplied into one matrix.
+        directions: float32 [dim, bits · tables], whitening and hyperplanes multiplied into one matrix; column
+            j·tables + t gives bit j of the term of table t.
+        centroids: float32 [dim, cells], whitening and centroids multiplied into one matrix.
     """
 
     model_version: str
     tables: int
     bits: int
     mean: FloatVector
-    directions: NDArray[np.float32]
+    directions: Vectors
+    centroids: Vectors
 
     @property
     def dim(self) -> int:
         """Dimension of the embeddings."""
         return int(self.mean.shape[0])
 
+    @property
+    def plane_words(self) -> int:
+        """64-bit words that one bit of every term takes."""
+        return -(-self.tables // WORD_BITS)
+
+    @property
+    def words(self) -> int:
+        """64-bit words of a signature."""
+        return self.bits * self.plane_words
+
+    @property
+    def cells(self) -> int:
+        """Number of cells."""
+        return int(self.centroids.shape[1])
+
     @cached_property
     def version(self) -> str:
-        """Changes when any term could: `<tables>x<bits>-` and 12 hex digits of the content."""
-        content = self.mean.tobytes() + self.directions.tobytes() + self.model_version.encode()
-        return f"{self.tables}x{self.bits}-{hashlib.sha256(content).hexdigest()[:12]}"
+        """Changes when any signature or cell could: `<tables>x<bits>-` and 12 hex digits of the content."""
+        content = b"".join(array.tobytes() for array in (self.mean, self.directions, self.centroids))
+        return f"{self.tables}x{self.bits}-{hashlib.sha256(content + self.model_version.encode()).hexdigest()[:12]}"
 
-    def terms(self, vectors: NDArray[np.float32]) -> Terms:
+    def hash(self, vectors: Vectors) -> Hashed:
         """Hash embeddings.
 
         Args:
-            vectors: float32 [n, dim], any length; only directions matter.
-
-        Returns:
-            uint16 [n, tables], the first bit of each term its most significant.
+            vectors: float32 [n, dim], any length but zero; only directions matter.
         """
-        unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-        signs = (unit - self.mean) @ self.directions > 0
-        weights = (1 << np.arange(self.bits - 1, -1, -1)).astype(np.float32)
-        grouped = signs.reshape(len(vectors), self.tables, self.bits)
-        # Exact in float32: a term is below 2^16.
-        terms: Terms = (grouped.astype(np.float32) @ weights).astype(np.uint16)
-        return terms
+        centred = vectors / np.linalg.norm(vectors, axis=1, keepdims=True) - self.mean
+        unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+        signs = (unit @ self.directions > 0).reshape(len(unit), self.bits, self.tables)
+        padded = np.zeros((len(unit), self.bits, self.plane_words * WORD_BITS), np.bool_)
+        padded[:, :, : self.tables] = signs
+        packed = np.packbits(padded, axis=2, bitorder="little")
+        return Hashed(unit, packed.view("<u8").reshape(len(unit), self.words), unit @ self.centroids)
+
+    def overlap(self, a: Signatures, b: Signatures) -> NDArray[np.int64]:
+        """Number of equal terms of row-aligned (or broadcastable) signatures, 0…tables."""
+        planes = np.bitwise_xor(a, b)
+        differ = np.bitwise_or.reduce(planes.reshape(*planes.shape[:-1], self.bits, self.plane_words), axis=-2)
+        unequal: NDArray[np.int64] = np.bitwise_count(differ).sum(axis=-1, dtype=np.int64)
+        return self.tables - unequal
 
 
-def fit_term_space(
-    sample: NDArray[np.float32], model_version: str, *, tables: int, bits: int, whitening: float, seed: int
-) -> TermSpace:
-    """Fit centring and whitening on a sample and draw the hyperplanes.
-
-    Args:
-        sample: float32 [n, dim] embeddings of diverse images.
-        tables: T, 1…255.
-        bits: k, 1…16.
-        whitening: exponent of the eigenvalues: 0 leaves the spread as it is, 0.5 evens it out wholly.
-        seed: of the hyperplanes; the same seed and sample give the same terms.
-    """
-    if not (1 <= tables <= 255 and 1 <= bits <= MAX_BITS):
-        raise ValueError(f"tables {tables} must be 1…255 and bits {bits} 1…{MAX_BITS}")
-    unit = sample / np.linalg.norm(sample, axis=1, keepdims=True)
-    mean = unit.mean(axis=0, dtype=np.float64)
-    variances, axes = np.linalg.eigh(np.cov(unit - mean, rowvar=False, dtype=np.float64))
-    floor = variances.max() * 1e-6
-    whiten = axes * np.maximum(variances, floor) ** -whitening
-    planes = np.random.default_rng(seed).standard_normal((len(variances), tables * bits))
-    directions = whiten @ planes
-    directions /= np.linalg.norm(directions, axis=0)
-    return TermSpace(model_version, tables, bits, mean.astype(np.float32), directions.astype(np.float32))
-
-
-def share_probability(cosine: float, tables: int, bits: int, at_least: int = 1) -> float:
-    """Probability that two centred and whitened vectors share at least so many terms (module docstring).
-
-    Args:
-        cosine: −1…1, between the vectors after centring and whitening.
-    """
-    agree = 1.0 - float(np.arccos(np.clip(cosine, -1.0, 1.0))) / np.pi
-    share = agree**bits
-    fewer = (comb(tables, n) * share**n * (1 - share) ** (tables - n) for n in range(at_least))
-    return 1.0 - sum(fewer)
+def hamming(a: Signatures, b: Signatures) -> NDArray[np.int64]:
+    """Differing bits of row-aligned (or broadcastable) signatures."""
+    distance: NDArray[np.int64] = np.bitwise_count(np.bitwise_xor(a, b)).sum(axis=-1, dtype=np.int64)
+    return distance
 
 
 def save_term_space(space: TermSpace, path: Path) -> None:
@@ -115,6 +140,7 @@ def save_term_space(space: TermSpace, path: Path) -> None:
         shape=np.array([space.tables, space.bits]),
         mean=space.mean,
         directions=space.directions,
+        centroids=space.centroids,
     )
 
 
@@ -128,11 +154,14 @@ def load_term_space(path: Path | None) -> TermSpace:
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             tables, bits = (int(n) for n in arrays["shape"])
-            space = TermSpace(str(arrays["model_version"]), tables, bits, arrays["mean"], arrays["directions"])
+            matrices = arrays["mean"], arrays["directions"], arrays["centroids"]
+            space = TermSpace(str(arrays["model_version"]), tables, bits, *matrices)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise BadArtefact(f"term space {path}: {error}; fit it again or unset terms.space") from error
-    if space.directions.shape != (space.dim, tables * bits):
+    expected = (space.dim, tables * bits)
+    if space.directions.shape != expected or len(space.centroids) != space.dim:
         raise BadArtefact(
-            f"term space {path}: directions {space.directions.shape}, expected {(space.dim, tables * bits)}"
+            f"term space {path}: directions {space.directions.shape} and centroids {space.centroids.shape} "
+            f"do not fit {space.dim} dimensions and {tables}×{bits} bits; fit it again or unset terms.space"
         )
     return space

@@ -1,181 +1,392 @@
-"""The term index: exact top-K by overlap over every image, growing while it answers.
+"""The term index: the images nearest to a query, out of the whole corpus, while it grows.
 
-Immutable segments (postings sorted by term) hold the bulk; the newest images lie in a delta that is compared
-row by row, so an image is found by the very next query. A full delta is sealed into a segment, and a
-background thread merges neighbouring segments of like size, so that a query visits few of them. Ordinals,
-the images' numbers in order of arrival, run through the segments and end in the delta.
+A search is a cascade (docs/adr/0007):
+
+1. *scan*: the newest images, and of the older ones the cells nearest to the query until they hold `scan` images;
+   a corpus of no more is searched whole
+2. *shortlist*: of those the `shortlist` nearest by the first 256 bits of the signature, or by unequal terms
+3. *compare*: of those the K nearest by the whole signature
+
+Every step is exact and breaks ties by age, so the answer depends on the images and their order alone, not on how
+they came to lie in segments. Images are numbered in order of arrival (ordinals). The newest lie in a window of
+one to two blocks of BLOCK_IMAGES; a block that leaves it is sealed into a segment, without the images that were
+retired meanwhile.
 """
 
-import logging
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neardup_platform.terms.hyperplanes import Terms
-from neardup_platform.terms.kernels import build_postings, merge_postings, search_postings, search_rows
+from neardup_platform.settings import TermSettings
+from neardup_platform.terms.candidates import Candidates
+from neardup_platform.terms.hyperplanes import WORD_BITS, Hashed, Signatures, TermSpace
+from neardup_platform.terms.kernels import (
+    DELETED,
+    EARLY,
+    HEAD_WORDS,
+    LATE,
+    LIVE,
+    RETIRED,
+    Found,
+    Part,
+    Query,
+    Visible,
+    best_of,
+    close_shortlists,
+    compare_part,
+    count_live,
+    plan_cells,
+    shortlist_part,
+)
+from neardup_platform.terms.mmap_segment import Segment, memory_segment
+from neardup_platform.terms.scratch import Scratch
+from neardup_platform.terms.segments import Segments
+from neardup_platform.terms.window import Window
 
-log = logging.getLogger(__name__)
+Ordinals = NDArray[np.int64]
+Ranking = Literal["hamming", "overlap"]
 
-# A row-by-row comparison of this many images costs about as much as a lookup in the postings of a million.
-DELTA_IMAGES = 4_096
-# Neighbouring segments are merged until each is at least this much larger than the next.
-MERGE_FACTOR = 4
+# Images are retired from, and sealed in, whole blocks, so that what a query sees does not depend on batches.
+BLOCK_IMAGES = 4_096
+# Queries that share one pass over the segments.
+BATCH_QUERIES = 16
+# Images of the cells looked into first, as a multiple of the shortlist: enough for a cutoff that few others pass.
+EARLY_SHORTLISTS = 8
 
 
-@dataclass(frozen=True)
-class Candidates:
-    """Result of a search, best first, older first among equals.
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much a search looks at.
 
     Attributes:
-        ordinals: int64 [q, K], −1 where there are fewer than K.
-        overlaps: uint8 [q, K], 0 there.
+        scan: images compared by the first step, at least.
+        shortlist: images compared on their whole signature.
+        ranking: what the shortlist is chosen by.
     """
 
-    ordinals: NDArray[np.int64]
-    overlaps: NDArray[np.uint8]
+    scan: int = 1_500_000
+    shortlist: int = 2_048
+    ranking: Ranking = "hamming"
 
 
-@dataclass(frozen=True)
-class _Segment:
-    base: int
-    starts: NDArray[np.uint32]
-    postings: NDArray[np.uint32]
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What one search works on; adding and sealing make new ones."""
 
-    @property
-    def images(self) -> int:
-        return int(self.postings.shape[1])
+    parts: tuple[Part, ...]
+    sizes: NDArray[np.int64]
+    states: NDArray[np.uint8]
+    recent: int
+    end: int
 
 
 class TermIndex:
-    """Postings of every image's terms.
+    """Signatures of every image, by ordinal; see `CandidateIndex`.
 
-    One writer; `search` may run in other threads only when the writer is not adding.
+    One writer adds, retires and deletes; any number of threads may search meanwhile.
 
     Args:
-        tables: terms per image, 1…255.
-        bits: bits per term, 1…16.
+        folder: of the segments; None keeps them in memory.
+        space: gives the width of a signature and the number of cells.
+        effort: how much a search looks at.
+        threads: that share a micro-batch.
+        source: names the store the images come from; an index of another one is not used.
+        writable: False for processes that only follow what the writer publishes.
+        known: an index of the same folder whose mapped segments are used again.
+        block_images: see BLOCK_IMAGES; tests make it small.
+
+    Raises:
+        BadArtefact: the folder holds an index of another term space.
     """
 
-    def __init__(self, tables: int, bits: int) -> None:
-        self._buckets = 1 << bits
-        self._delta = np.zeros((DELTA_IMAGES, tables), np.uint16)
-        self._delta_base = 0
-        self._delta_images = 0
-        self._segments: tuple[_Segment, ...] = ()
-        self._counts = np.zeros(0, np.uint8)
-        self._publishing = threading.Lock()
-        self._merger: threading.Thread | None = None
+    def __init__(
+        self,
+        folder: Path | None,
+        space: TermSpace,
+        effort: Effort = Effort(),
+        *,
+        threads: int = 1,
+        source: str = "",
+        writable: bool = True,
+        known: "TermIndex | None" = None,
+        block_images: int = BLOCK_IMAGES,
+    ) -> None:
+        self._space, self._effort, self._block = space, effort, block_images
+        self._lock = threading.Lock()
+        self._states = np.zeros(block_images, np.uint8)
+        self._segments = Segments(
+            folder,
+            space.version,
+            source,
+            writable=writable,
+            states=lambda: self._states,
+            known=known.segments if known else (),
+        )
+        self._sizes = np.zeros(space.cells, np.int64)
+        self._sealed_end = self._end = max((segment.end for segment in self.segments), default=0)
+        self._grow_states(self._end)
+        self._states[self._segments.deleted] = DELETED
+        for segment in self.segments:
+            count_live(segment.part, self._states, self._sizes)
+        self._window = Window(2 * block_images, space.words)
+        distances = space.tables if effort.ranking == "overlap" else HEAD_WORDS * WORD_BITS
+        self._scratch = Scratch(BATCH_QUERIES, effort.shortlist, distances)
+        self._pool = ThreadPoolExecutor(threads, "term-search")
 
     def __len__(self) -> int:
-        return self._delta_base + self._delta_images
+        return self._end
 
-    def add(self, terms: Terms) -> NDArray[np.int64]:
-        """Add images; they are searchable when this returns.
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The sealed segments in force."""
+        return self._segments.all
 
-        Args:
-            terms: uint16 [n, tables].
+    @property
+    def problem(self) -> str:
+        """Why segments cannot be written at present; empty when they can."""
+        return self._segments.problem
+
+    @property
+    def damaged(self) -> tuple[str, ...]:
+        """What is wrong with segments that were found damaged at opening; each names its file."""
+        return self._segments.damaged
+
+    def figures(self) -> dict[str, float]:
+        """Images held, segments in force, bytes of them on disk, and 1 while they cannot be written."""
+        segments = self.segments
+        return {
+            "index_images": sum(segment.images for segment in segments) + self._end - self._sealed_end,
+            "index_segments": len(segments),
+            "index_bytes": sum(segment.bytes for segment in segments if segment.path is not None),
+            "index_problem": int(bool(self.problem)),
+        }
+
+    def is_stale(self) -> bool:
+        """Whether the writer has published segments since this index, which follows it, was opened."""
+        return self._segments.is_stale()
+
+    @property
+    def room(self) -> int:
+        """Images that may be added and then searched as one micro-batch: those left in the present block."""
+        return self._block - self._end % self._block
+
+    def missing(self, upto: int) -> list[tuple[int, int]]:
+        """Ranges [first, end) of ordinals below `upto` that are not held and `restore` must be given, ascending."""
+        held = [(s.first, s.end) for s in self.segments]
+        if self._end > self._sealed_end:
+            held.append((self._sealed_end, self._end))
+        gaps = zip([0, *(end for _, end in held)], [*(first for first, _ in held), upto], strict=True)
+        return [(first, min(end, upto)) for first, end in gaps if first < min(end, upto)]
+
+    def add(self, hashed: Hashed) -> Ordinals:
+        """Add images; they are found by the next search.
 
         Returns:
             Their ordinals, int64 [n], consecutive.
-        """
-        first = len(self)
-        if self._delta_images + len(terms) > len(self._delta):
-            self._seal()
-        if len(terms) > len(self._delta):
-            self._publish(_Segment(first, *build_postings(terms, self._buckets)))
-            self._delta_base += len(terms)
-        else:
-            self._delta[self._delta_images : self._delta_images + len(terms)] = terms
-            self._delta_images += len(terms)
-        return np.arange(first, first + len(terms))
 
-    def search(self, terms: Terms, k: int, min_overlap: int = 1, before: NDArray[np.int64] | None = None) -> Candidates:
-        """The K images sharing most terms with each query.
+        Raises:
+            ValueError: signatures of another width.
+        """
+        self._check(hashed)
+        ordinals = np.arange(self._end, self._end + len(hashed))
+        self._append(ordinals, hashed.signatures, hashed.cells, self._end + len(hashed))
+        return ordinals
+
+    def restore(self, first: int, end: int, ordinals: Ordinals, hashed: Hashed, retired: NDArray[np.bool_]) -> None:
+        """Fill part of a missing range with what the store holds of it.
 
         Args:
-            terms: uint16 [q, tables].
-            k: at most so many per query.
-            min_overlap: equal terms needed, at least 1.
-            before: int64 [q]; only images of a smaller ordinal are found. They must not lie below the delta,
-                which holds for the images of the batch last added.
+            first: where the range, or what is left of it, begins.
+            end: first ordinal after those given now.
+            ordinals: int64 [n], ascending; those not named do not exist any more.
+            hashed: of these images.
+            retired: bool [n].
+
+        Raises:
+            ValueError: signatures of another width, or the range does not begin where one is missing.
         """
-        segments, delta_base, delta_images = self._segments, self._delta_base, self._delta_images
-        if before is None:
-            before = np.full(len(terms), len(self), np.int64)
-        parts = len(segments) + 1
-        ordinals = np.full((len(terms), parts, k), -1, np.int64)
-        overlaps = np.zeros((len(terms), parts, k), np.uint8)
-        largest = max((s.images for s in segments), default=0)
-        if len(self._counts) < largest:
-            self._counts = np.zeros(largest, np.uint8)
-        for part, segment in enumerate(segments):
-            search_postings(
-                segment.starts,
-                segment.postings,
-                segment.base,
-                terms,
-                min_overlap,
-                self._counts,
-                ordinals[:, part],
-                overlaps[:, part],
-            )
-        search_rows(
-            self._delta[:delta_images],
-            delta_base,
-            terms,
-            before,
-            min_overlap,
-            ordinals[:, -1],
-            overlaps[:, -1],
+        self._check(hashed)
+        if first not in (gap for gap, _ in self.missing(max(end, self._end + 1))):
+            raise ValueError(f"ordinals from {first} on are not missing; missing are {self.missing(end)}")
+        if first >= self._end:
+            with self._lock:
+                self._grow_states(end)
+                self._states[ordinals[retired]] = RETIRED
+            self._append(ordinals, hashed.signatures, hashed.cells, end)
+            return
+        live = ~retired
+        segment = memory_segment(
+            first, end, ordinals[live], hashed.signatures[live], hashed.cells[live], self._space.cells
         )
-        return _best(ordinals.reshape(len(terms), -1), overlaps.reshape(len(terms), -1), k)
+        with self._lock:
+            self._take(segment)
+        self._segments.wait_for_room()
 
-    def wait_for_merges(self) -> None:
-        """Return when no background merge is running; for benchmarks, tests and a bulk load's end."""
-        while self._merger is not None and self._merger.is_alive():
-            self._merger.join()
+    def retire(self, ordinals: Ordinals) -> None:
+        """Hide images from all queries of the blocks after the next; they leave the index when sealed.
 
-    def _seal(self) -> None:
-        if self._delta_images:
-            starts, postings = build_postings(self._delta[: self._delta_images], self._buckets)
-            self._publish(_Segment(self._delta_base, starts, postings))
-            self._delta_base += self._delta_images
-            self._delta_images = 0
+        Raises:
+            ValueError: an image too old for it: it lies in no block of the window.
+        """
+        recent = _recent(self._end, self._block)
+        if len(ordinals) and ordinals.min() < recent:
+            raise ValueError(f"ordinal {ordinals.min()} is sealed; only from {recent} on can images be retired")
+        with self._lock:
+            live = ordinals[self._states[ordinals] == LIVE]
+            self._states[live] = RETIRED
 
-    def _publish(self, segment: _Segment) -> None:
-        with self._publishing:
-            self._segments = (*self._segments, segment)
-            if self._merger is None and _mergeable(self._segments) is not None:
-                self._merger = threading.Thread(target=self._merge, name="term-index-merge", daemon=True)
-                self._merger.start()
+    def delete(self, ordinals: Ordinals) -> None:
+        """Forget images; no later search finds them, and what is on disk of them goes with the next merge.
 
-    def _merge(self) -> None:
-        while True:
-            with self._publishing:
-                segments = self._segments
-                first = _mergeable(segments)
-                if first is None:
-                    self._merger = None
-                    return
-            a, b = segments[first : first + 2]
-            merged = _Segment(a.base, *merge_postings(a.starts, a.postings, b.starts, b.postings))
-            with self._publishing:
-                # Only this thread replaces segments; others append, so positions hold.
-                self._segments = (*self._segments[:first], merged, *self._segments[first + 2 :])
+        Unknown or already deleted ordinals are ignored.
+        """
+        with self._lock:
+            known = np.unique(ordinals[(ordinals >= 0) & (ordinals < self._end)])
+            fresh = known[self._states[known] != DELETED]
+            self._states[fresh] = DELETED
+            sealed = fresh[fresh < self._sealed_end]
+            if len(sealed):
+                # Counted anew: forgetting is rare, and a second copy of the sizes could disagree.
+                self._sizes = np.zeros_like(self._sizes)
+                for segment in self.segments:
+                    count_live(segment.part, self._states, self._sizes)
+        if len(sealed):
+            self._segments.delete(sealed)
+
+    def search(self, hashed: Hashed, k: int, min_overlap: int = 1, before: Ordinals | None = None) -> Candidates:
+        """The K nearest images to each query, as `CandidateIndex.search` says; a cascade (module docstring).
+
+        Queries given `before` must lie in the present block: see `room`.
+
+        Raises:
+            ValueError: k below 1, signatures of another width, or a wrong number of limits.
+        """
+        self._check(hashed)
+        if k < 1:
+            raise ValueError(f"k is {k}, at least 1 is needed")
+        if before is not None and len(before) != len(hashed):
+            raise ValueError(f"{len(before)} limits for {len(hashed)} queries")
+        q = len(hashed)
+        found = Found(np.full((q, k), -1, np.int64), np.zeros((q, k), np.uint16), np.zeros((q, k), np.uint8))
+        with self._lock:
+            view = self._view()
+        limits = np.full(q, view.end, np.int64) if before is None else before.astype(np.int64)
+        batches = [slice(at, at + BATCH_QUERIES) for at in range(0, q, BATCH_QUERIES)]
+
+        def answer(rows: slice) -> None:
+            part = Found(found.ordinals[rows], found.distances[rows], found.overlaps[rows])
+            self._search(view, hashed[rows], limits[rows], min_overlap, part)
+
+        for _ in self._pool.map(answer, batches) if len(batches) > 1 else map(answer, batches):
+            pass
+        return Candidates(found.ordinals, found.distances, found.overlaps)
+
+    def clear(self) -> None:
+        """Forget everything, as if the folder had been empty.
+
+        Raises:
+            SetupError: the disk is broken.
+        """
+        self._segments.clear()
+        with self._lock:
+            self._states[:] = LIVE
+            self._sizes = np.zeros_like(self._sizes)
+            self._window = Window(2 * self._block, self._space.words)
+            self._end = self._sealed_end = 0
+
+    def flush(self) -> None:
+        """Return when every sealed segment is written and no merge is left to do."""
+        self._segments.wait()
+
+    def close(self) -> None:
+        """Stop threads after what they do now; images not yet written are restored from the store next time."""
+        self._pool.shutdown()
+        self._segments.close()
+
+    def _view(self) -> _View:
+        deleted = self._segments.deleted
+        sealed = (segment.part._replace(hides=segment.count_of(deleted) > 0) for segment in self.segments)
+        parts = (*sealed, self._window.part())
+        return _View(parts, self._sizes, self._states, _recent(self._end, self._block), self._end)
+
+    def _search(self, view: _View, hashed: Hashed, before: Ordinals, min_overlap: int, found: Found) -> None:
+        query = Query(hashed.signatures, self._space.plane_words, self._effort.ranking == "overlap")
+        visible = Visible(view.states, view.recent, before)
+        lists = self._scratch.shortlists(len(hashed))
+        turns = self._turns(view, hashed)
+        window = len(view.parts) - 1
+        shortlist_part(window, view.parts[window], EARLY, np.ones((len(hashed), 1), np.uint8), query, visible, lists)
+        for turn in (EARLY, LATE):
+            for number, part in enumerate(view.parts[:window]):
+                shortlist_part(number, part, turn, turns, query, visible, lists)
+        close_shortlists(lists)
+        for number, part in enumerate(view.parts):
+            compare_part(number, part, query, self._space.tables, min_overlap, lists)
+        best_of(lists, found.ordinals.shape[1], found)
+
+    def _turns(self, view: _View, hashed: Hashed) -> NDArray[np.uint8]:
+        """When each query looks into which cells, uint8 [q, cells]."""
+        turns = np.zeros((len(hashed), len(view.sizes)), np.uint8)
+        nearest = np.argsort(-hashed.affinities, axis=1, kind="stable")
+        plan_cells(nearest, view.sizes, EARLY_SHORTLISTS * self._effort.shortlist, self._effort.scan, turns)
+        return turns
+
+    def _append(self, ordinals: Ordinals, signatures: Signatures, cells: NDArray[np.uint16], end: int) -> None:
+        """Put images behind all others; seal those that leave the window."""
+        with self._lock:
+            self._grow_states(end)
+            recent = _recent(end, self._block)
+            if recent > self._sealed_end:
+                rows = self._window.rows(ordinals, signatures, cells)
+                old = rows.ordinals < recent
+                live = old & (self._states[rows.ordinals] == LIVE)
+                segment = memory_segment(self._sealed_end, recent, *rows.select(live), self._space.cells)
+                self._window = Window(2 * self._block, self._space.words)
+                self._window.append(*rows.select(~old))
+                self._sealed_end = recent
+                self._take(segment)
+            else:
+                self._window.append(ordinals, signatures, cells)
+            self._end = end
+        self._segments.wait_for_room()
+
+    def _take(self, segment: Segment) -> None:
+        sizes = self._sizes.copy()
+        count_live(segment.part, self._states, sizes)
+        self._segments.add(segment)
+        self._sizes = sizes
+
+    def _grow_states(self, images: int) -> None:
+        if images > len(self._states):
+            grown = np.zeros(max(images, 2 * len(self._states)), np.uint8)
+            grown[: len(self._states)] = self._states
+            self._states = grown
+
+    def _check(self, hashed: Hashed) -> None:
+        found, expected = hashed.signatures, self._space.words
+        if found.ndim != 2 or found.shape[1] != expected or found.dtype != np.uint64:
+            raise ValueError(f"signatures are {found.dtype} {found.shape}, expected uint64 [n, {expected}]")
 
 
-def _mergeable(segments: tuple[_Segment, ...]) -> int | None:
-    """Position of the first of two neighbours to merge: the newest pair not yet spread geometrically."""
-    for first in range(len(segments) - 2, -1, -1):
-        if segments[first].images < MERGE_FACTOR * segments[first + 1].images:
-            return first
-    return None
+def open_index(
+    folder: Path | None,
+    space: TermSpace,
+    settings: TermSettings,
+    source: str = "",
+    *,
+    writable: bool = True,
+    known: TermIndex | None = None,
+) -> TermIndex:
+    """A term index as the settings want it; arguments as of `TermIndex`."""
+    effort = Effort(settings.scan_images, settings.shortlist, settings.ranking)
+    return TermIndex(folder, space, effort, threads=settings.threads, source=source, writable=writable, known=known)
 
 
-def _best(ordinals: NDArray[np.int64], overlaps: NDArray[np.uint8], k: int) -> Candidates:
-    """Merge the parts' lists: by overlap descending, then ordinal ascending; absent ones last."""
-    age = np.where(ordinals < 0, (1 << 40) - 1, ordinals)
-    order = np.argsort(((255 - overlaps.astype(np.int64)) << 40) | age, axis=1, kind="stable")[:, :k]
-    return Candidates(np.take_along_axis(ordinals, order, 1), np.take_along_axis(overlaps, order, 1))
+def _recent(end: int, block: int) -> int:
+    """The first ordinal of the window: the block of the newest image, and the one before."""
+    return max(0, ((end - 1) // block - 1) * block)

@@ -100,6 +100,8 @@ def test_fingerprint_follows_what_bears_on_decisions_and_nothing_else() -> None:
     assert base.model_copy(update={"home": Path("/elsewhere")}).fingerprint() == base.fingerprint()
     terms = base.terms.model_copy(update={"min_overlap": 2})
     assert base.model_copy(update={"terms": terms}).fingerprint() != base.fingerprint()
+    terms = base.terms.model_copy(update={"max_queries_per_s": 5.0, "max_waiting_queries": 7})
+    assert base.model_copy(update={"terms": terms}).fingerprint() == base.fingerprint()
 
 
 def test_pause_is_seen_and_taken_back(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -23,7 +24,9 @@ from neardup_platform.settings import Settings
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.stream.recovery import rebuild_corpus
 from neardup_platform.supervision import Heartbeat, Phase, write_heartbeat
-from neardup_platform.terms.hyperplanes import TermSpace, fit_term_space
+from neardup_platform.terms.fitting import fit_term_space
+from neardup_platform.terms.hyperplanes import TermSpace
+from neardup_platform.terms.index import TermIndex, open_index
 
 LSH_DIM, PAIR_DIM = 32, 8
 EXPECTS = {Kind.LSH: ModelSpec("test-lsh", LSH_DIM), Kind.PAIR: ModelSpec("test-pair", PAIR_DIM)}
@@ -58,11 +61,16 @@ def term_space() -> TermSpace:
     return fit_term_space(sample, "test-lsh", tables=16, bits=8, whitening=0.0, seed=1)
 
 
-def models() -> Models:
+def models(settings: Settings) -> Models:
+    space = term_space()
+
+    def follow_index(source: str, known: TermIndex | None) -> TermIndex:
+        return open_index(settings.index_path, space, settings.terms, source, writable=False, known=known)
+
     def embed(data: bytes) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         return vectors_of(data.decode("latin-1"))
 
-    return Models(term_space(), CosineScorer(), EXPECTS, MATCHING, embed)
+    return Models(space, CosineScorer(), EXPECTS, MATCHING, embed, follow_index)
 
 
 def vectors_of(image_id: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -83,7 +91,9 @@ class Writer:
         self._home = settings.home
         self.store = Store(settings.store_path)
         space = term_space()
-        corpus: Corpus = rebuild_corpus(self.store, space, EXPECTS)
+        corpus: Corpus = rebuild_corpus(
+            self.store, space, EXPECTS, lambda source: open_index(settings.index_path, space, settings.terms, source)
+        )
         self._pipeline = Pipeline(space, CosineScorer(), corpus, MATCHING)
         self._state = self.store.state()
         self.beat()
@@ -102,6 +112,9 @@ class Writer:
             )
         decided = self._pipeline.decide(images, self._state.sequence + 1, now_ms)
         commit(self.store, self._state, Step(), decided, None)
+
+    def limit_representatives(self, most: int) -> None:
+        self._pipeline.matching = replace(self._pipeline.matching, max_representatives=most)
 
     def beat(self, phase: Phase = Phase.RUNNING, age_s: float = 0.0, **figures: float) -> None:
         now_ms = time.time_ns() // 1_000_000 - round(1_000 * age_s)
@@ -139,7 +152,7 @@ def listening(app: ASGIApp) -> Iterator[httpx.Client]:
 
 @contextmanager
 def serving(settings: Settings) -> Iterator[httpx.Client]:
-    with listening(build_app(settings, models)) as client:
+    with listening(build_app(settings, lambda: models(settings))) as client:
         yield client
 
 

@@ -64,7 +64,7 @@ def test_metrics_count_by_route_and_never_by_id(client: httpx.Client, writer: Wr
 
 def test_readiness_fails_when_refreshing_has_failed_for_a_second(settings: Settings, writer: Writer) -> None:
     follower = StoreFollower(settings.store_path, settings.home, settings.api.refresh_ms)
-    watch = HealthWatch(settings, follower, SearchCorpus(follower, models))
+    watch = HealthWatch(settings, follower, SearchCorpus(follower, lambda: models(settings)))
     with closing(follower):
         follower.start()
         until(lambda: watch.readiness().ready)

@@ -23,6 +23,7 @@ from neardup_platform.scoring.keras_classifier import load_classifier
 from neardup_platform.settings import Settings
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.terms.hyperplanes import load_term_space
+from neardup_platform.terms.index import open_index
 
 PICTURES = Path(__file__).parents[2] / "samples" / "pictures"
 
@@ -78,7 +79,7 @@ def decide_pictures(settings: Settings, names: list[str]) -> None:
         )
         for name, lsh_vector, pair_vector in zip(names, lsh.embed(pixels), pair.embed(pixels), strict=True)
     ]
-    corpus = Corpus(space.dim, scorer.expects[Kind.PAIR].dim, space.tables, space.bits)
+    corpus = Corpus(space, scorer.expects[Kind.PAIR].dim, open_index(None, space, settings.terms))
     decided = Pipeline(space, scorer, corpus, Matching.of(settings, scorer)).decide(images, 1, 2_000)
     with closing(Store(settings.store_path)) as store:
         commit(store, store.state(), Step(), decided, None)

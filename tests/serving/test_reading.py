@@ -28,6 +28,29 @@ def test_an_image_answers_its_head_and_the_head_its_members(filled: httpx.Client
     assert members["next_cursor"] is None
 
 
+def test_a_cluster_lists_its_representatives_oldest_first_and_none_that_the_index_need_not_hold(
+    client: httpx.Client, writer: Writer
+) -> None:
+    ids = [f"cat~{n:02d}" for n in range(60)]
+    for at in range(0, len(ids), 16):
+        writer.decide(ids[at : at + 16])
+    seen(client, ids[-1])
+    cluster = client.get("/v1/clusters/cat~00").json()
+    held = [record.image_id for record in writer.store.vectors() if not record.retired]
+    assert cluster["size"] == 60
+    assert cluster["representatives"] == held
+    assert held[0] == "cat~00"
+    assert 1 < len(held) < 20
+    assert "representatives" not in client.get("/v1/clusters/cat~00/members").json()
+
+
+def test_no_more_representatives_are_listed_than_the_setting_allows(client: httpx.Client, writer: Writer) -> None:
+    writer.limit_representatives(2)
+    writer.decide([f"cat~{n:02d}" for n in range(60)])
+    seen(client, "cat~59")
+    assert len(client.get("/v1/clusters/cat~00").json()["representatives"]) == 2
+
+
 def test_pages_of_members_neither_repeat_nor_skip(client: httpx.Client, writer: Writer) -> None:
     ids = [f"cat~{n:02d}" for n in range(25)]
     writer.decide(ids)

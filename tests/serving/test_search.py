@@ -194,7 +194,7 @@ def test_until_models_are_loaded_search_says_when_to_come_back_and_other_calls_a
 
     def slow_models() -> Models:
         go_on.wait(20)
-        return models()
+        return models(settings)
 
     with listening(build_app(settings, slow_models)) as client:
         answer = client.post("/v1/search", json=GOOD)

@@ -1,6 +1,7 @@
 """Claims about the commit and the store, on a real RocksDB."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import Embedding, JoinedImage, Kind
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.stream.recovery import rebuild_corpus
-from tests.small import MODELS, SPACE, families, small_pipeline
+from tests.small import MODELS, SPACE, families, memory_index, small_pipeline
 
 
 @pytest.fixture
@@ -102,7 +103,7 @@ def test_rebuilt_corpus_decides_as_the_one_before_the_restart(tmp_path: Path) ->
     one, two = Store(tmp_path / "one"), Store(tmp_path / "two")
     run(one, images)
     run(two, images[:20])
-    corpus: Corpus = rebuild_corpus(two, SPACE, MODELS)
+    corpus: Corpus = rebuild_corpus(two, SPACE, MODELS, memory_index)
     restarted = small_pipeline()
     restarted.corpus = corpus
     run(two, images[20:], restarted, batch=3)
@@ -116,9 +117,9 @@ def test_rebuilt_corpus_decides_as_the_one_before_the_restart(tmp_path: Path) ->
 
 def test_store_of_another_term_space_is_refused(store: Store) -> None:
     run(store, families(1, 1))
-    other = SPACE.__class__("test", 32, 6, SPACE.mean + 1, SPACE.directions)
+    other = replace(SPACE, mean=SPACE.mean + 1)
     with pytest.raises(SetupError, match="terms"):
-        rebuild_corpus(store, other, MODELS)
+        rebuild_corpus(store, other, MODELS, memory_index)
 
 
 def half(image_id: str, offset: int) -> Half[Message]:
@@ -131,10 +132,10 @@ def test_waiting_positions_and_dead_letters_change_together(store: Store) -> Non
     step = Step(positions={("t", 0): 5}, entered=[half("a", 1), half("b", 2)])
     step.dead.append((Message("t", 0, 4, b"k", b"raw"), BadMessage("garbage", "why")))
     step.count("dead_lettered")
-    (letter,) = commit(store, state, step, None, None)
+    (letter,) = commit(store, state, step, [], None)
     assert letter.topic == DEAD_LETTER
     assert pb.DeadLetter.FromString(letter.value).value == b"raw"
-    commit(store, state, Step(positions={("t", 0): 6}, left=[half("a", 1)]), None, None)
+    commit(store, state, Step(positions={("t", 0): 6}, left=[half("a", 1)]), [], None)
     assert store.positions() == {("t", 0): 6}
     assert [w.offset for w in store.waiting()] == [2]
     assert store.state().counters == {"dead_lettered": 1}
@@ -145,7 +146,7 @@ def test_outbox_holds_decisions_until_acknowledged(store: Store) -> None:
     outgoing = commit(store, state, Step(), pipeline.decide(families(1, 1), 1, 0), None)
     assert [o.topic for o in outgoing] == [DECISIONS, DEBUG] * 2
     assert [number for number, _ in store.outbox()] == [1, 2, 3, 4]
-    commit(store, state, Step(), None, acknowledged=3)
+    commit(store, state, Step(), [], acknowledged=3)
     assert [number for number, _ in store.outbox()] == [4]
 
 
@@ -169,7 +170,7 @@ def test_reader_sees_a_commit_whole_after_refresh(store: Store, tmp_path: Path) 
     run(store, images[:3])
     reader = StoreReader(tmp_path / "store", tmp_path / "scratch")
     pipeline = small_pipeline()
-    pipeline.corpus = rebuild_corpus(store, SPACE, MODELS)
+    pipeline.corpus = rebuild_corpus(store, SPACE, MODELS, memory_index)
     run(store, images[3:], pipeline)
     assert reader.state().images == 3
     reader.refresh()

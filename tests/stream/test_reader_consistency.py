@@ -10,7 +10,7 @@ from neardup_platform.clusters.rocksdb_store import Store, StoreReader
 from neardup_platform.messages.codec import decode_decision
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.stream.recovery import rebuild_corpus
-from tests.small import MODELS, SPACE, families, small_pipeline
+from tests.small import MODELS, SPACE, families, memory_index, small_pipeline
 
 WRITING_S = 8.0
 
@@ -20,11 +20,11 @@ def write(path: Path, seconds: float) -> None:
     images, at, deadline = families(300, 15), 0, time.monotonic() + seconds
     while time.monotonic() < deadline and at < len(images):
         store, pipeline = Store(path), small_pipeline()
-        pipeline.corpus = rebuild_corpus(store, SPACE, MODELS)
+        pipeline.corpus = rebuild_corpus(store, SPACE, MODELS, memory_index)
         for batch in range(20):
             size = 1 + batch % 5
             state = store.state()
-            decided = pipeline.decide(images[at : at + size], state.sequence + 1, 1) if images[at:] else None
+            decided = pipeline.decide(images[at : at + size], state.sequence + 1, 1)
             commit(store, state, Step(), decided, None)
             at += size
             if batch % 3 == 0:

@@ -1,23 +1,26 @@
-"""Claims about the term space."""
+"""Claims about the term space: what is fitted, hashed, saved and refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from neardup_platform.errors import BadArtefact
-from neardup_platform.terms.hyperplanes import (
-    fit_term_space,
-    load_term_space,
-    save_term_space,
+from neardup_platform.terms.error_maths import (
+    agree_probability,
+    expected_postings,
     share_probability,
+    within_probability,
 )
+from neardup_platform.terms.fitting import fit_term_space
+from neardup_platform.terms.hyperplanes import TermSpace, hamming, load_term_space, save_term_space
 
 RNG = np.random.default_rng(7)
 SAMPLE = (RNG.standard_normal((600, 12)) * np.linspace(3, 0.2, 12) + 1).astype(np.float32)
 
 
-def fit(**changes: object):
+def fit(**changes: object) -> TermSpace:
     return fit_term_space(
         SAMPLE,
         "m",
@@ -25,39 +28,88 @@ def fit(**changes: object):
     )
 
 
-def test_same_seed_and_sample_give_the_same_terms() -> None:
+def plain(space: TermSpace) -> TermSpace:
+    """The same hyperplanes without centring, so that cosines of the inputs are those hashed."""
+    return replace(space, mean=np.zeros_like(space.mean))
+
+
+def pairs_at_distance() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    a = RNG.standard_normal((400, 12))
+    b = a + 0.4 * RNG.standard_normal((400, 12))
+    cosines = (a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+    return a.astype(np.float32), b.astype(np.float32), cosines
+
+
+def test_same_seed_and_sample_give_the_same_terms_and_cells() -> None:
     assert fit().version == fit().version
     assert fit(seed=4).version != fit().version
 
 
-def test_terms_depend_on_direction_only() -> None:
+def test_signatures_depend_on_direction_only() -> None:
     space = fit()
-    assert (space.terms(SAMPLE) == space.terms(5 * SAMPLE)).all()
+    assert (space.hash(SAMPLE).signatures == space.hash(5 * SAMPLE).signatures).all()
 
 
-def test_terms_use_the_whole_range_of_their_bits() -> None:
-    terms = fit().terms(SAMPLE)
-    assert terms.dtype == np.uint16
-    assert terms.max() < 64
-    assert len(np.unique(terms)) == 64
+@pytest.mark.parametrize("rows", [1, 2, 7, 64])
+def test_signatures_do_not_depend_on_what_is_hashed_along(rows: int) -> None:
+    space = fit(tables=128, bits=9)
+    whole = space.hash(SAMPLE)
+    part = space.hash(SAMPLE[100 : 100 + rows])
+    assert (part.signatures == whole.signatures[100 : 100 + rows]).all()
+    assert (part.cells == whole.cells[100 : 100 + rows]).all()
+
+
+@pytest.mark.parametrize(("tables", "words"), [(32, 6), (64, 6), (65, 12), (128, 12)])
+def test_planes_are_padded_to_whole_words(tables: int, words: int) -> None:
+    space = fit(tables=tables)
+    signatures = space.hash(SAMPLE).signatures
+    assert signatures.shape == (600, words)
+    assert signatures.dtype == np.uint64
+    assert (space.overlap(signatures, signatures) == tables).all()
+    bits = np.unpackbits(signatures.view(np.uint8).reshape(600, space.bits, -1), axis=2, bitorder="little")
+    assert bits[:, :, :tables].any()
+    assert not bits[:, :, tables:].any()
+
+
+def test_overlap_counts_the_terms_whose_bits_are_all_equal() -> None:
+    space = fit(tables=70, bits=5)
+    a, b, _ = pairs_at_distance()
+    one, two = space.hash(a), space.hash(b)
+    signs = [(h.unit @ space.directions > 0).reshape(len(a), 5, 70) for h in (one, two)]
+    assert (space.overlap(one.signatures, two.signatures) == (signs[0] == signs[1]).all(axis=1).sum(axis=1)).all()
+    assert (hamming(one.signatures, two.signatures) == (signs[0] != signs[1]).sum(axis=(1, 2))).all()
 
 
 def test_overlap_follows_the_published_probability() -> None:
-    space = fit(tables=200, bits=8, whitening=0.0)
-    a = RNG.standard_normal((400, 12))
-    b = a + 0.4 * RNG.standard_normal((400, 12))
-    unit = lambda x: x / np.linalg.norm(x, axis=1, keepdims=True)  # noqa: E731
-    plain = space.__class__("m", 200, 8, np.zeros(12, np.float32), space.directions)
-    overlap = (plain.terms(unit(a).astype(np.float32)) == plain.terms(unit(b).astype(np.float32))).mean(1)
-    cosines = (unit(a) * unit(b)).sum(1)
-    expected = np.array([(1 - np.arccos(c) / np.pi) ** 8 for c in cosines])
-    assert abs(overlap.mean() - expected.mean()) < 0.02
+    space = plain(fit(tables=200, bits=8, whitening=0.0))
+    a, b, cosines = pairs_at_distance()
+    overlaps = space.overlap(space.hash(a).signatures, space.hash(b).signatures)
+    assert abs(overlaps.mean() - expected_postings(cosines, 200, 8)) < 2
+    found = (overlaps >= 60).mean()
+    assert abs(found - np.mean([share_probability(c, 200, 8, 60) for c in cosines])) < 0.08
 
 
-def test_share_probability_has_its_known_values() -> None:
+def test_hamming_distance_follows_the_published_probability() -> None:
+    space = plain(fit(tables=128, bits=8, whitening=0.0))
+    a, b, cosines = pairs_at_distance()
+    found = (hamming(space.hash(a).signatures, space.hash(b).signatures) <= 128).mean()
+    assert abs(found - np.mean([within_probability(c, 1024, 128) for c in cosines])) < 0.08
+
+
+def test_error_maths_has_its_known_values() -> None:
+    assert agree_probability(0.0) == pytest.approx(0.5)
     assert share_probability(1.0, 10, 5) == pytest.approx(1.0)
     assert share_probability(0.0, 1, 1) == pytest.approx(0.5)
     assert share_probability(0.0, 2, 1, at_least=2) == pytest.approx(0.25)
+    assert expected_postings(np.zeros(3), 128, 10) == pytest.approx(0.125)
+    assert within_probability(0.0, 2, 1) == pytest.approx(0.75)
+
+
+def test_cells_are_evenly_enough_filled_to_be_of_use() -> None:
+    space = fit(cells=16)
+    sizes = np.bincount(space.hash(SAMPLE).cells, minlength=16)
+    assert (sizes > 0).all()
+    assert sizes.max() < 200
 
 
 def test_saved_space_loads_equal(tmp_path: Path) -> None:
@@ -74,6 +126,15 @@ def test_damaged_space_is_refused_by_name(tmp_path: Path) -> None:
         load_term_space(path)
 
 
-def test_impossible_tables_are_refused() -> None:
-    with pytest.raises(ValueError, match="tables 300"):
-        fit(tables=300)
+def test_space_whose_parts_do_not_fit_is_refused(tmp_path: Path) -> None:
+    space = fit()
+    save_term_space(replace(space, directions=space.directions[:, 1:]), tmp_path / "s.npz")
+    with pytest.raises(BadArtefact, match="32×6"):
+        load_term_space(tmp_path / "s.npz")
+
+
+@pytest.mark.parametrize("wrong", [{"tables": 300}, {"bits": 1}, {"bits": 3}, {"bits": 17}, {"cells": 0}])
+def test_impossible_shape_is_refused(wrong: dict[str, int]) -> None:
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=f"{name} {value}"):
+        fit(**wrong)

@@ -68,6 +68,7 @@ export async function cluster(head) {
     heading(el("small", {}, "Cluster of"), el("span", { class: "id" }, head)),
     facts([
       ["Images", count(record.size)],
+      ["Found by", counted(record.representatives.length, "representative")],
       ["Created", when(record.created_ms)],
       ["Last joined", when(record.updated_ms)],
     ]),

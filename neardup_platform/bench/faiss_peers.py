@@ -1,0 +1,135 @@
+"""faiss's indexes of binary vectors, over the same signatures, as peers of `neardup bench search`.
+
+faiss does not support adding to an index while it is searched, so none of them grows.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from neardup_platform.terms.hyperplanes import Hashed, Signatures
+
+# faiss's k-means needs 39 vectors a centroid; more make training longer and the index hardly better.
+TRAINING_PER_LIST = 39
+_TRAINING_ROUNDS = 8
+
+
+class FaissPeer:
+    """What the peers share: bytes in, a file on disk, threads by OpenMP."""
+
+    name: str
+    settings: tuple[str, ...]
+    grows = False
+
+    def __init__(self, bits: int, folder: Path) -> None:
+        self._bits = bits
+        self._index: Any = None
+        self._all_threads = self._threads = faiss.omp_get_max_threads()
+        self._file = folder / f"{self.name}.faiss"
+
+    def prepare(self, sample: Hashed, docs: int) -> None:
+        """Make the empty index; the sample trains it where it needs that."""
+        self._index = self._empty(_bytes_of(sample.signatures), docs)
+
+    def add(self, images: Hashed) -> None:
+        """See `Engine`."""
+        self._index.add(_bytes_of(images.signatures))
+
+    def save(self) -> None:
+        """See `Engine`."""
+        faiss.write_index_binary(self._index, str(self._file))
+        self._index = None
+
+    def open(self) -> None:
+        """See `Engine`."""
+        self._index = faiss.read_index_binary(str(self._file))
+
+    def use(self, setting: str, threads: int) -> None:
+        """See `Engine`; a setting is a name and a number."""
+        self._threads = threads
+        self._tune(int(setting.split()[1]) if " " in setting else 0)
+
+    def search(self, queries: Hashed, k: int) -> NDArray[np.int64]:
+        """See `Engine`. faiss shares queries among threads; those without one would only be waited for."""
+        faiss.omp_set_num_threads(min(self._threads, len(queries)))
+        _, ordinals = self._index.search(_bytes_of(queries.signatures), k)
+        return np.asarray(ordinals)
+
+    def mapped_bytes(self) -> int:
+        """Nothing: faiss reads the file into memory."""
+        return 0
+
+    def close(self) -> None:
+        """See `Engine`."""
+        self._index = None
+        self._file.unlink(missing_ok=True)
+        faiss.omp_set_num_threads(self._all_threads)
+
+    def _empty(self, sample: NDArray[np.uint8], docs: int) -> Any:
+        raise NotImplementedError
+
+    def _tune(self, value: int) -> None:
+        """Apply the number of a setting."""
+
+
+class FlatPeer(FaissPeer):
+    """Every signature compared with the query's: exact Hamming."""
+
+    name = "faiss.IndexBinaryFlat"
+    settings: tuple[str, ...] = ("exhaustive",)
+
+    def _empty(self, sample: NDArray[np.uint8], docs: int) -> Any:  # noqa: ARG002 -- fixed, whatever is added
+        return faiss.IndexBinaryFlat(self._bits)
+
+
+class MultiHashPeer(FaissPeer):
+    """64 hash tables of 16 bits, looked up at every value within so many bit flips of the query's."""
+
+    name = "faiss.IndexBinaryMultiHash"
+    settings: tuple[str, ...] = ("nflip 0", "nflip 1", "nflip 2")
+
+    def _empty(self, sample: NDArray[np.uint8], docs: int) -> Any:  # noqa: ARG002 -- fixed, whatever is added
+        bits = 16
+        return faiss.IndexBinaryMultiHash(self._bits, min(64, self._bits // bits), bits)
+
+    def _tune(self, value: int) -> None:
+        self._index.nflip = value
+
+
+class IvfPeer(FaissPeer):
+    """Signatures in about √docs lists around k-means centres, of which the nearest are compared."""
+
+    name = "faiss.IndexBinaryIVF"
+    settings: tuple[str, ...] = ("nprobe 4", "nprobe 16", "nprobe 64", "nprobe 256")
+
+    def _empty(self, sample: NDArray[np.uint8], docs: int) -> Any:
+        lists = int(min(np.sqrt(docs), len(sample) // TRAINING_PER_LIST))
+        # faiss does not keep the quantizer alive by itself.
+        self._quantizer = faiss.IndexBinaryFlat(self._bits)
+        index = faiss.IndexBinaryIVF(self._quantizer, self._bits, lists)
+        index.cp.niter = _TRAINING_ROUNDS
+        index.train(sample[: lists * TRAINING_PER_LIST])
+        return index
+
+    def _tune(self, value: int) -> None:
+        self._index.nprobe = min(value, self._index.nlist)
+
+
+class HnswPeer(FaissPeer):
+    """A navigable graph of 32 neighbours an image, walked with a list of so many candidates."""
+
+    name = "faiss.IndexBinaryHNSW"
+    settings: tuple[str, ...] = ("efSearch 200", "efSearch 400", "efSearch 1600")
+
+    def _empty(self, sample: NDArray[np.uint8], docs: int) -> Any:  # noqa: ARG002 -- fixed, whatever is added
+        return faiss.IndexBinaryHNSW(self._bits, 32)
+
+    def _tune(self, value: int) -> None:
+        self._index.hnsw.efSearch = value
+
+
+def _bytes_of(signatures: Signatures) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(signatures).view(np.uint8)

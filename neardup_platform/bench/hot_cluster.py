@@ -1,0 +1,65 @@
+"""What a cluster as large as the original system's largest does to the queries near it.
+
+Its members are added as the stream adds them: each block searchable at once, and all but the representatives
+retired when they are decided.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from neardup_platform.bench.search_measures import BATCH_QUERIES, Load, measure_speed
+from neardup_platform.bench.term_index_engine import TermIndexEngine
+from neardup_platform.terms.hyperplanes import Hashed
+
+# Members of the largest cluster of the original system.
+MEMBERS = 1_100_000
+# Of the bits of a member, those that differ from the image all are copies of: a recompressed picture.
+_FLIPPED = 0.02
+
+
+def measure_hot_cluster(
+    engine: TermIndexEngine, setting: str, image: Hashed, load: Load, representatives: int
+) -> list[dict[str, Any]]:
+    """Speed of queries like one image before and after it has become a cluster of MEMBERS.
+
+    Args:
+        engine: opened.
+        setting: to search with.
+        image: one row.
+        load: what else is known of the corpus.
+        representatives: members that stay in the index.
+
+    Returns:
+        Two rows, without the figures that do not change.
+    """
+    rng = np.random.default_rng(0)
+    near = Load(_copies(image, BATCH_QUERIES * 8, rng), load.newcomers, load.k)
+    rows = []
+    for members in (0, MEMBERS):
+        if members:
+            _add_members(engine, image, representatives, rng)
+        speed = measure_speed(engine, setting, near)
+        rows.append({"setting": f"{setting}, near a cluster of {members:,}", "cluster_members": members, **speed})
+    return rows
+
+
+def _copies(image: Hashed, count: int, rng: np.random.Generator) -> Hashed:
+    """Copies whose signatures differ in a few random bits."""
+    one = image[np.zeros(count, np.int64)]
+    flips = rng.random((count, one.signatures.shape[1] * 64)) < _FLIPPED
+    noise = np.packbits(flips, axis=1, bitorder="little").view("<u8")
+    return Hashed(one.unit, one.signatures ^ noise, one.affinities)
+
+
+def _add_members(engine: TermIndexEngine, image: Hashed, representatives: int, rng: np.random.Generator) -> None:
+    index = engine.index
+    copies = _copies(image, 4 * BATCH_QUERIES, rng)
+    kept = 0
+    for _ in range(0, MEMBERS, len(copies)):
+        images = copies[: index.room]
+        ordinals = index.add(images)
+        stay = min(len(ordinals), representatives - kept)
+        kept += stay
+        index.retire(ordinals[stay:])
+    index.flush()

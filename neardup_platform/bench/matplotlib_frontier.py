@@ -1,0 +1,100 @@
+"""The picture of `neardup bench search`: recall against queries a second, a line per engine."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neardup_platform.errors import SetupError
+
+OURS = "neardup"
+_TICKS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 1.0)
+_MOST, _ROOM = 1.002, 0.006
+_WIDTH_IN, _HEIGHT_IN, _DPI = 9.0, 4.8, 120
+
+Row = dict[str, Any]
+
+
+def frontier(rows: Sequence[Row]) -> list[Row]:
+    """The rows of one engine that no other row of it beats in both recall and `qps_2`, by recall ascending."""
+    best: list[Row] = []
+    for row in sorted(rows, key=lambda r: (-r["recall"], -r["qps_2"])):
+        if not best or row["qps_2"] > best[-1]["qps_2"]:
+            best.append(row)
+    return best[::-1]
+
+
+def draw_frontier(rows: Sequence[Row], path: Path) -> None:
+    """Draw the rows, one panel for each size of corpus, as a PNG readable at the width of a README.
+
+    Raises:
+        SetupError: matplotlib is not installed, or the file cannot be written.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise SetupError("matplotlib is not installed: install neardup-platform[bench]") from error
+    rows = [row for row in rows if "cluster_members" not in row]
+    sizes = sorted({row["docs"] for row in rows}, reverse=True)
+    figure = Figure(figsize=(_WIDTH_IN, _HEIGHT_IN * len(sizes)), layout="constrained")
+    panels = figure.subplots(len(sizes), squeeze=False)[:, 0]
+    for panel, docs in zip(panels, sizes, strict=True):
+        _draw_panel(panel, [row for row in rows if row["docs"] == docs])
+        panel.set_title(f"{docs:,} images, two cores")
+    try:
+        figure.savefig(path, dpi=_DPI, format="png")
+    except OSError as error:
+        raise SetupError(f"the plot cannot be written to {path} ({error}): name another file") from error
+
+
+def _draw_panel(panel: Any, rows: Sequence[Row]) -> None:
+    # Ours last, so that it lies on top.
+    names = sorted(dict.fromkeys(row["engine"] for row in rows), key=lambda name: name == OURS)
+    for number, name in enumerate(names):
+        own = [row for row in rows if row["engine"] == name]
+        line, ours = frontier(own), name == OURS
+        look = {"color": "black" if ours else f"C{number}", "linewidth": 3.0 if ours else 1.3}
+        panel.plot(_column(line, "recall"), _column(line, "qps_2"), label=name, zorder=2 + ours, **look)
+        panel.scatter(
+            _column(own, "recall"), _column(own, "qps_2"), s=40 if ours else 18, color=look["color"], zorder=3 + ours
+        )
+        for row in own:
+            panel.annotate(
+                _short(row["setting"]),
+                (row["recall"], row["qps_2"]),
+                xytext=(-5, 5),
+                textcoords="offset points",
+                horizontalalignment="right",
+                fontsize=7,
+                color=look["color"],
+            )
+    panel.set_yscale("log")
+    # By the logarithm of what is missed, or all that matters would be crowded at the right edge.
+    panel.set_xscale("function", functions=(_missed_log, _recall_of))
+    least = min(row["recall"] for row in rows)
+    panel.set_xticks([tick for tick in _TICKS if tick >= least - 0.05])
+    panel.set_xlim(least - 0.2 * (_MOST - least), _MOST)
+    panel.margins(y=0.12)
+    panel.set_xlabel("recall of the true pairs within reach of exhaustive cosine search")
+    panel.set_ylabel("queries a second")
+    panel.grid(which="both", alpha=0.25)
+    panel.legend(loc="lower left", fontsize=8)
+
+
+def _column(rows: Sequence[Row], name: str) -> list[float]:
+    return [row[name] for row in rows]
+
+
+def _missed_log(recall: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(-np.log(np.maximum(_MOST + _ROOM - recall, _ROOM)))
+
+
+def _recall_of(missed_log: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(_MOST + _ROOM - np.exp(-missed_log))
+
+
+def _short(setting: str) -> str:
+    """What fits beside a point: the numbers in thousands and millions."""
+    return setting.replace(",000,000", "M").replace(",000", "k")

@@ -1,0 +1,75 @@
+"""A planted corpus as the engines get it: signatures and cells of every image, and what is true of it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neardup_platform.bench.image_tree import centred_to_embeddings
+from neardup_platform.bench.planted_corpus import CHUNK_IMAGES, Planted, PlantedCorpus
+from neardup_platform.bench.search_engine import KeptImages
+from neardup_platform.bench.search_truth import ExhaustiveCosine, Truth
+from neardup_platform.terms.hyperplanes import Hashed, Signatures, TermSpace
+
+SEED = 7
+_CHUNKS_PER_LINE = 16
+
+
+@dataclass(frozen=True)
+class SearchedCorpus:
+    """Everything measured against, without the vectors.
+
+    Attributes:
+        signatures: uint64 [docs, words].
+        cells: uint16 [docs].
+        queries: the planted pictures that have a near-duplicate among the planted.
+        newcomers: images that are not in the corpus.
+        truth: what should be found.
+    """
+
+    signatures: Signatures
+    cells: NDArray[np.uint16]
+    queries: Hashed
+    newcomers: Hashed
+    truth: Truth
+
+    @property
+    def docs(self) -> int:
+        """Images in it."""
+        return len(self.signatures)
+
+    def parts(self) -> Iterator[KeptImages]:
+        """All images in order, a chunk at a time."""
+        for first in range(0, self.docs, CHUNK_IMAGES):
+            rows = slice(first, first + CHUNK_IMAGES)
+            yield KeptImages(self.signatures[rows], self.cells[rows])
+
+
+def make_corpus(planted: Planted, docs: int, space: TermSpace, say: Callable[[str], None]) -> SearchedCorpus:
+    """Draw a corpus, hash it, and search it exhaustively by cosine for every query.
+
+    Raises:
+        SetupError: `docs` is too small for what is to be planted.
+    """
+    corpus = PlantedCorpus(planted, docs, SEED)
+    sizes = np.bincount(planted.groups[planted.groups >= 0])
+    asked = np.flatnonzero((planted.groups >= 0) & (sizes[planted.groups] > 1))
+    exhaustive = ExhaustiveCosine(np.ascontiguousarray(planted.unit[asked]))
+    signatures = np.empty((docs, space.words), np.uint64)
+    cells = np.empty(docs, np.uint16)
+    for number, chunk in enumerate(corpus.chunks()):
+        if number % _CHUNKS_PER_LINE == 0:
+            say(f"corpus of {docs:,}: {number * CHUNK_IMAGES:,} images drawn, hashed and searched exhaustively")
+        exhaustive.see(chunk)
+        hashed = space.hash(centred_to_embeddings(chunk, space.mean))
+        rows = slice(number * CHUNK_IMAGES, number * CHUNK_IMAGES + len(chunk))
+        signatures[rows], cells[rows] = hashed.signatures, hashed.cells
+    newcomers = space.hash(centred_to_embeddings(corpus.newcomers(), space.mean))
+    return SearchedCorpus(
+        signatures,
+        cells,
+        space.hash(centred_to_embeddings(planted.unit[asked], space.mean)),
+        KeptImages(newcomers.signatures, newcomers.cells),
+        exhaustive.truth(corpus.ordinals[asked], planted.groups[asked]),
+    )

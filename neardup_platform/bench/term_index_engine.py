@@ -1,0 +1,120 @@
+"""Our own term index as `neardup bench search` measures it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neardup_platform.terms.hyperplanes import Hashed, TermSpace
+from neardup_platform.terms.index import BLOCK_IMAGES, Effort, Ranking, TermIndex
+
+# Of the corpus, scanned by the first step.
+SCANNED_SHARES = (1 / 80, 1 / 20, 1 / 10, 1 / 4)
+_OTHER: dict[Ranking, Ranking] = {"hamming": "overlap", "overlap": "hamming"}
+# Images not yet sealed, at most.
+WINDOW_IMAGES = 2 * BLOCK_IMAGES
+
+
+class TermIndexEngine:
+    """A `TermIndex` in a folder, at several efforts: from a small share of the corpus scanned to all of it.
+
+    Args:
+        space: of the signatures.
+        folder: of the segments.
+        docs: images the corpus will have.
+        usual: the effort in force, varied in the other settings.
+        min_overlap: equal terms a candidate needs.
+    """
+
+    name = "neardup"
+    grows = True
+
+    def __init__(self, space: TermSpace, folder: Path, docs: int, usual: Effort, min_overlap: int) -> None:
+        self._space, self._folder, self._docs, self._min_overlap = space, folder, docs, min_overlap
+        self._efforts = {_label(effort, usual, docs): effort for effort in _efforts(docs, usual)}
+        self.settings = tuple(self._efforts)
+        self.usual_setting = _label(usual, usual, docs)
+        self._in_use = usual, 1
+        self.index = TermIndex(folder, space)
+        # With the ordinal after their last image; together at least the window, which is not on disk.
+        self._newest: list[tuple[int, Hashed]] = []
+
+    def prepare(self, sample: Hashed, docs: int) -> None:
+        """Nothing: the term space was fitted before."""
+
+    def add(self, images: Hashed) -> None:
+        """See `Engine`."""
+        self.index.add(images)
+        if len(self.index) <= self._docs:
+            self._newest.append((len(self.index), images))
+            while len(self.index) - self._newest[0][0] >= WINDOW_IMAGES:
+                del self._newest[0]
+
+    def save(self) -> None:
+        """See `Engine`."""
+        self.index.flush()
+        self.index.close()
+
+    def open(self) -> None:
+        """See `Engine`: the segments are checked and mapped, the images of the window come from the store."""
+        self.index = self._opened(None)
+
+    def use(self, setting: str, threads: int) -> None:
+        """See `Engine`; what was added since it was saved goes away unless it was sealed."""
+        wanted = self._efforts[setting], threads
+        if wanted != self._in_use:
+            self._in_use = wanted
+            self.index.flush()
+            self.index.close()
+            self.index = self._opened(self.index)
+
+    def search(self, queries: Hashed, k: int) -> NDArray[np.int64]:
+        """See `Engine`."""
+        return self.index.search(queries, k, self._min_overlap).ordinals
+
+    def mapped_bytes(self) -> int:
+        """The segments' files."""
+        return sum(segment.path.stat().st_size for segment in self.index.segments if segment.path)
+
+    def close(self) -> None:
+        """See `Engine`."""
+        self.index.flush()
+        self.index.close()
+
+    def _opened(self, known: TermIndex | None) -> TermIndex:
+        effort, threads = self._in_use
+        index = TermIndex(self._folder, self._space, effort, threads=threads, known=known)
+        for end, images in self._newest:
+            if len(index) < end:
+                index.add(images[len(images) - (end - len(index)) :])
+        return index
+
+
+def compile_search(space: TermSpace, some: Hashed, usual: Effort) -> None:
+    """Build and search a small index, so that compiling is not counted as opening it nor as its memory."""
+    for effort in _efforts(len(some), usual):
+        index = TermIndex(None, space, effort, block_images=16)
+        for first in range(0, len(some), 16):
+            index.add(some[first : first + 16])
+        index.search(some, 1)
+        index.flush()
+        index.close()
+
+
+def _efforts(docs: int, usual: Effort) -> list[Effort]:
+    """Shares of the corpus, variants of the usual, the usual itself, and all compared where the usual does not."""
+    shares = [replace(usual, scan=round(share * docs)) for share in SCANNED_SHARES]
+    variants = [replace(usual, shortlist=-(-usual.shortlist // 4)), replace(usual, ranking=_OTHER[usual.ranking])]
+    whole = [replace(usual, scan=docs)] if docs > usual.scan else []
+    return [*(effort for effort in shares if effort.scan < usual.scan), *variants, usual, *whole]
+
+
+def _label(effort: Effort, usual: Effort, docs: int) -> str:
+    parts = [
+        "default" if effort == usual else "",
+        "scan all" if effort.scan >= docs else f"scan {effort.scan:,}",
+        "" if effort.shortlist == usual.shortlist else f"shortlist {effort.shortlist:,}",
+        "" if effort.ranking == usual.ranking else f"by {effort.ranking}",
+    ]
+    return ", ".join(filter(None, parts))

@@ -1,0 +1,76 @@
+"""Exhaustive nearest-neighbour scans by faiss, on the GPU where faiss sees one.
+
+Both kinds of flat index are used: `IndexBinaryFlat` (Hamming) and `IndexFlatIP` (inner product). On a GPU they
+become `GpuIndexBinaryFlat` and `GpuIndexFlat`; the vectors stay in host memory as well, because a GPU returns
+no more than 2,048 neighbours of a query, and because survivors are compared once more on the host.
+"""
+
+from typing import Any
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+# GPU_MAX_SELECTION_K in faiss/gpu/utils/DeviceDefs.cuh.
+GPU_MAX_NEIGHBOURS = 2_048
+
+
+class FaissFlat:
+    """A flat faiss index that grows; one call at a time.
+
+    Args:
+        host: an empty `IndexBinaryFlat` or `IndexFlatIP`.
+    """
+
+    def __init__(self, host: Any) -> None:
+        self._host = host
+        self._gpu: Any = None
+        if faiss.get_num_gpus() > 0:
+            self._resources: Any = faiss.StandardGpuResources()
+            binary = isinstance(host, faiss.IndexBinary)
+            to_gpu: Any = faiss.index_binary_cpu_to_gpu if binary else faiss.index_cpu_to_gpu
+            self._gpu = to_gpu(self._resources, 0, host)
+
+    def __len__(self) -> int:
+        return int(self._host.ntotal)
+
+    def add(self, rows: NDArray[Any]) -> None:
+        """Append rows: uint8 [n, bytes] of a binary index, float32 [n, dim] of the other, contiguous."""
+        self._host.add(rows)
+        if self._gpu is not None:
+            self._gpu.add(rows)
+
+    def nearest(self, rows: NDArray[Any], count: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
+        """The nearest rows and how near they are, nearest first; of equals at the end any may be missing.
+
+        Args:
+            rows: as for `add`, [q, …].
+            count: 1…len(self).
+
+        Returns:
+            Row numbers int64 [q, count], and int32 distances or float32 inner products of the same shape.
+        """
+        index = self._host if self._gpu is None or count > GPU_MAX_NEIGHBOURS else self._gpu
+        nearness, numbers = index.search(rows, count)
+        return numbers, nearness
+
+    def reset(self) -> None:
+        """Forget all rows and give their memory back."""
+        for index in (self._host, self._gpu):
+            if index is not None:
+                index.reset()
+
+    def rows(self) -> NDArray[Any]:
+        """All rows, see `stored_rows`."""
+        return stored_rows(self._host)
+
+
+def stored_rows(host: Any) -> NDArray[Any]:
+    """All rows of a flat index in host memory, as given to `add`, not copied; valid until the next `add`."""
+    binary = isinstance(host, faiss.IndexBinary)
+    width, dtype = (host.code_size, np.uint8) if binary else (host.d, np.float32)
+    if not host.ntotal:
+        return np.zeros((0, width), dtype)
+    pointer = host.xb.data() if binary else host.get_xb()
+    view: NDArray[Any] = faiss.rev_swig_ptr(pointer, host.ntotal * width).reshape(host.ntotal, width)
+    return view

@@ -1,0 +1,261 @@
+"""One segment of the term index: an immutable, checksummed file, mapped into memory by every process that reads it.
+
+Byte layout, little-endian, every section on a page boundary:
+
+| section | bytes | content |
+|---|---|---|
+| header | 4,096 | `NDTERMS1`, u32 length, u32 CRC-32 of the JSON, then the JSON: see `_header` |
+| starts | 8 · (cells + 1) | int64, where each cell begins |
+| ordinals | 4 · images | uint32, ascending within a cell |
+| head | 32 · images | uint64 [4, images], the first words of each signature |
+| signatures | 8 · images · words | uint64 [images, words] |
+| table | 4 · chunks | uint32, CRC-32 of every 16 MiB from `starts` to the end of `signatures` |
+
+A file is written under a temporary name, synced and renamed, so a segment exists wholly or not at all.
+"""
+
+import json
+import mmap
+import os
+import struct
+import zlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neardup_platform.errors import BadArtefact
+from neardup_platform.terms.kernels import HEAD_WORDS, Part, append_cells, count_live
+
+MAGIC = b"NDTERMS1"
+PAGE = 4_096
+CHUNK = 1 << 24
+_PREFIX = struct.Struct("<8sII")
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Images of consecutive ordinals, without those that were retired or deleted.
+
+    Attributes:
+        first: the first ordinal covered.
+        end: the ordinal after the last one covered.
+        path: the file, or None while only in memory.
+    """
+
+    first: int
+    end: int
+    part: Part
+    path: Path | None = None
+
+    @property
+    def images(self) -> int:
+        """Images held."""
+        return len(self.part.ordinals)
+
+    def count_of(self, ordinals: NDArray[np.int64]) -> int:
+        """How many of these ordinals, ascending, it covers."""
+        first, end = np.searchsorted(ordinals, [self.first, self.end])
+        return int(end - first)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of its arrays; the file has some pages more."""
+        part = self.part
+        return part.head.nbytes + part.signatures.nbytes + part.ordinals.nbytes + part.starts.nbytes
+
+
+def memory_segment(
+    first: int,
+    end: int,
+    ordinals: NDArray[np.int64],
+    signatures: NDArray[np.uint64],
+    cells: NDArray[np.uint16],
+    cell_count: int,
+) -> Segment:
+    """Sort images by cell, int64 [n] ordinals ascending, uint64 [n, words] signatures, uint16 [n] cells."""
+    order = np.argsort(cells, kind="stable")
+    starts = np.zeros(cell_count + 1, np.int64)
+    np.cumsum(np.bincount(cells, minlength=cell_count), out=starts[1:])
+    head = np.ascontiguousarray(signatures[order, :HEAD_WORDS].T)
+    return Segment(first, end, Part(head, signatures[order], ordinals[order].astype(np.uint32), starts, hides=False))
+
+
+def merge_in_memory(segments: Sequence[Segment], states: NDArray[np.uint8]) -> Segment:
+    """Neighbouring segments as one, in memory, without retired and deleted images."""
+    starts = _merged_starts(segments, states)
+    images, words = int(starts[-1]), segments[0].part.signatures.shape[1]
+    head, signatures = np.empty((HEAD_WORDS, images), np.uint64), np.empty((images, words), np.uint64)
+    part = Part(head, signatures, np.empty(images, np.uint32), starts, hides=False)
+    _fill(part, segments, states)
+    return Segment(segments[0].first, segments[-1].end, part)
+
+
+def write_segment(
+    folder: Path, name: str, segments: Sequence[Segment], states: NDArray[np.uint8], version: str
+) -> Segment:
+    """Merge neighbouring segments into a new file, without retired and deleted images.
+
+    Args:
+        folder: of the index.
+        name: of the file.
+        states: uint8 [images].
+        version: of the term space, noted in the header.
+
+    Raises:
+        OSError: the disk is full or broken; no file of that name exists then.
+    """
+    starts = _merged_starts(segments, states)
+    sections = _sections(int(starts[-1]), len(starts) - 1, segments[0].part.signatures.shape[1])
+    body = sections[-1].end
+    chunks = -(-(body - PAGE) // CHUNK)
+    temporary = folder / f"{name}.tmp"
+    try:
+        with temporary.open("w+b") as file:
+            # Reserves the blocks: without, a full disk would kill the process when a mapped page is written.
+            os.posix_fallocate(file.fileno(), 0, body + 4 * chunks)
+            with mmap.mmap(file.fileno(), 0) as memory:
+                part = _map_part(memory, sections)
+                part.starts[:] = starts
+                _fill(part, segments, states)
+                del part
+                table = _checksums(memory, body).astype("<u4").tobytes()
+                memory[body:] = table
+                memory[:PAGE] = _header(segments[0].first, segments[-1].end, sections, version, zlib.crc32(table))
+                memory.flush()
+            os.fsync(file.fileno())
+        temporary.rename(folder / name)
+        sync_folder(folder)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return open_segment(folder / name, version, verify=False)
+
+
+def open_segment(path: Path, version: str, *, verify: bool = True) -> Segment:
+    """Map a segment.
+
+    Args:
+        path: the file.
+        version: the term space it must have been made with.
+        verify: read all of it and compare checksums (about 1.5 GB/s on two cores).
+
+    Raises:
+        BadArtefact: missing, truncated, damaged, or made with another term space.
+    """
+    try:
+        with path.open("rb") as file:
+            # Private and writable: the arrays have one type everywhere, and nothing is ever written to them.
+            memory = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+        header = _read_header(memory[:PAGE])
+        if header["version"] != version:
+            raise ValueError(f"it holds terms of {header['version']}, expected {version}")
+        sections = _sections(header["images"], header["cells"], header["words"])
+        body = sections[-1].end
+        table = memory[body:]
+        if len(memory) != body + 4 * -(-(body - PAGE) // CHUNK) or zlib.crc32(table) != header["table_crc"]:
+            raise ValueError(f"it is truncated or its checksum table is damaged ({len(memory)} bytes)")
+        if verify:
+            wrong = np.nonzero(_checksums(memory, body) != np.frombuffer(table, "<u4"))[0]
+            if len(wrong):
+                raise ValueError(f"wrong checksum in bytes {PAGE + int(wrong[0]) * CHUNK} and the following {CHUNK}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadArtefact(f"segment {path}: {error}; it is rebuilt from the store") from error
+    return Segment(header["first"], header["end"], _map_part(memory, sections), path)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    begin: int
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def end(self) -> int:
+        return self.begin + int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
+
+
+def _sections(images: int, cells: int, words: int) -> list[_Section]:
+    """starts, ordinals, head and signatures, each on a page boundary after the header."""
+    sections: list[_Section] = []
+    begin = PAGE
+    for dtype, shape in (
+        ("<i8", (cells + 1,)),
+        ("<u4", (images,)),
+        ("<u8", (HEAD_WORDS, images)),
+        ("<u8", (images, words)),
+    ):
+        sections.append(_Section(begin, dtype, shape))
+        begin = -(-sections[-1].end // PAGE) * PAGE
+    return sections
+
+
+def _map_part(memory: mmap.mmap, sections: Sequence[_Section]) -> Part:
+    starts, ordinals, head, signatures = (
+        np.frombuffer(memory, s.dtype, int(np.prod(s.shape)), s.begin).reshape(s.shape) for s in sections
+    )
+    return Part(head, signatures, ordinals, starts, hides=False)
+
+
+def _header(first: int, end: int, sections: Sequence[_Section], version: str, table_crc: int) -> bytes:
+    starts, ordinals, _, signatures = sections
+    content = {
+        "version": version,
+        "first": first,
+        "end": end,
+        "images": ordinals.shape[0],
+        "cells": starts.shape[0] - 1,
+        "words": signatures.shape[1],
+        "table_crc": table_crc,
+    }
+    data = json.dumps(content).encode()
+    return (_PREFIX.pack(MAGIC, len(data), zlib.crc32(data)) + data).ljust(PAGE, b"\0")
+
+
+def _read_header(page: bytes) -> dict[str, Any]:
+    if len(page) < PAGE or not page.startswith(MAGIC):
+        raise ValueError("it is no segment of the term index, or it is truncated")
+    _, length, crc = _PREFIX.unpack_from(page)
+    data = page[_PREFIX.size : _PREFIX.size + length]
+    if zlib.crc32(data) != crc:
+        raise ValueError("its header is damaged")
+    header: dict[str, Any] = json.loads(data)
+    return header
+
+
+def _checksums(memory: mmap.mmap, body: int) -> NDArray[np.uint32]:
+    view = memoryview(memory)
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            chunks = [view[at : min(at + CHUNK, body)] for at in range(PAGE, body, CHUNK)]
+            found = np.array(list(pool.map(zlib.crc32, chunks)), np.uint32)
+            for chunk in chunks:
+                chunk.release()
+    finally:
+        view.release()
+    return found
+
+
+def _merged_starts(segments: Sequence[Segment], states: NDArray[np.uint8]) -> NDArray[np.int64]:
+    sizes = np.zeros(len(segments[0].part.starts) - 1, np.int64)
+    for segment in segments:
+        count_live(segment.part, states, sizes)
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+
+
+def _fill(part: Part, segments: Sequence[Segment], states: NDArray[np.uint8]) -> None:
+    ends = part.starts[:-1].copy()
+    for segment in segments:
+        append_cells(segment.part, states, part, ends)

@@ -1,0 +1,64 @@
+"""The newest images, in order of arrival: where an image can be found the moment it was added."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neardup_platform.terms.hyperplanes import Signatures
+from neardup_platform.terms.kernels import HEAD_WORDS, Part
+
+Ordinals = NDArray[np.int64]
+Cells = NDArray[np.uint16]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Images by row: int64 [n] ordinals, uint64 [n, words] signatures, uint16 [n] cells."""
+
+    ordinals: Ordinals
+    signatures: Signatures
+    cells: Cells
+
+    def select(self, mask: NDArray[np.bool_]) -> tuple[Ordinals, Signatures, Cells]:
+        """The rows where the mask, bool [n], is true."""
+        return self.ordinals[mask], self.signatures[mask], self.cells[mask]
+
+
+class Window:
+    """Rows that are only ever appended, so that a search may go on over those it began with.
+
+    Args:
+        capacity: rows it can hold.
+        words: of a signature.
+    """
+
+    def __init__(self, capacity: int, words: int) -> None:
+        self._head = np.empty((HEAD_WORDS, capacity), np.uint64)
+        self._signatures = np.empty((capacity, words), np.uint64)
+        self._ordinals = np.empty(capacity, np.uint32)
+        self._cells = np.empty(capacity, np.uint16)
+        self._count = 0
+
+    def append(self, ordinals: Ordinals, signatures: Signatures, cells: Cells) -> None:
+        """Add rows."""
+        rows = slice(self._count, self._count + len(ordinals))
+        self._head[:, rows] = signatures[:, :HEAD_WORDS].T
+        self._signatures[rows] = signatures
+        self._ordinals[rows] = ordinals
+        self._cells[rows] = cells
+        self._count += len(ordinals)
+
+    def rows(self, ordinals: Ordinals, signatures: Signatures, cells: Cells) -> Rows:
+        """Its rows, and after them those given."""
+        n = self._count
+        return Rows(
+            np.concatenate([self._ordinals[:n].astype(np.int64), ordinals]),
+            np.concatenate([self._signatures[:n], signatures]),
+            np.concatenate([self._cells[:n], cells]),
+        )
+
+    def part(self) -> Part:
+        """The rows so far, as one cell."""
+        starts = np.array([0, self._count], np.int64)
+        return Part(self._head, self._signatures, self._ordinals, starts, hides=True)

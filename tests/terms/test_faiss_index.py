@@ -1,0 +1,112 @@
+from typing import Any
+
+import faiss
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from neardup_platform.terms import faiss_flat
+from neardup_platform.terms.candidates import CandidateIndex
+from neardup_platform.terms.faiss_index import FaissCosineIndex, FaissHammingIndex
+from neardup_platform.terms.fitting import fit_term_space
+from neardup_platform.terms.hyperplanes import Hashed, TermSpace, hamming
+
+DIM = 300
+
+
+def wide_space() -> TermSpace:
+    """Planes of two words, the second not full."""
+    sample = np.random.default_rng(0).standard_normal((600, DIM)).astype(np.float32)
+    return fit_term_space(sample, "test", tables=100, bits=9, whitening=0.25, seed=1, cells=8)
+
+
+def crowd(space: TermSpace, images: int, noise: float) -> Hashed:
+    """Images around one vector, some of them equal."""
+    rng = np.random.default_rng(2)
+    rows = rng.standard_normal(DIM) + noise * rng.standard_normal((images, DIM))
+    rows[images // 3 : images // 2] = rows[7]
+    return space.hash(rows.astype(np.float32))
+
+
+def best_first(costs: NDArray[Any], k: int) -> list[int]:
+    return np.lexsort((np.arange(len(costs)), costs))[:k].tolist()
+
+
+@pytest.mark.parametrize("queries", [1, 64])
+def test_cosines_that_float32_cannot_tell_apart_are_in_true_order(queries: int) -> None:
+    """With few queries faiss scans by another kernel than with many; neither rounding may show."""
+    space = wide_space()
+    images = crowd(space, 3_000, 3e-4)
+    index = FaissCosineIndex(space)
+    index.add(images)
+    found = index.search(images[:queries], 50)
+    stored = images.unit.astype(np.float64)
+    single = (images.unit[:queries] @ images.unit.T).round(7)
+    assert len(np.unique(single[0])) < 100, "the corpus is too easy"
+    for row in range(queries):
+        costs = -(stored * stored[row]).sum(axis=1)
+        assert found.ordinals[row].tolist() == best_first(costs, 50)
+        assert (
+            found.distances[row].tolist()
+            == hamming(images.signatures[row], images.signatures)[found.ordinals[row]].tolist()
+        )
+
+
+@pytest.mark.parametrize("backend", [FaissHammingIndex, FaissCosineIndex])
+def test_overlaps_of_planes_wider_than_a_word_are_counted_term_by_term(backend: type[CandidateIndex]) -> None:
+    space = wide_space()
+    images = crowd(space, 200, 1.5)
+    index = backend(space)  # type: ignore[call-arg]
+    index.add(images)
+    found = index.search(images[:5], 200, min_overlap=3)
+    bits = np.unpackbits(images.signatures.view(np.uint8), axis=1, bitorder="little")
+    terms = bits.reshape(len(images), space.bits, -1)[:, :, : space.tables]
+    for row in range(5):
+        equal = (terms == terms[row]).all(axis=1).sum(axis=1)
+        kept = found.ordinals[row] >= 0
+        assert kept.sum() == (equal >= 3).sum() < 200
+        assert found.overlaps[row][kept].tolist() == equal[found.ordinals[row][kept]].tolist()
+
+
+class BoundedCopy:
+    """Stands in for a GPU, which no test machine needs to have: a copy that, like one, answers 2,048 at most."""
+
+    def __init__(self, host: Any) -> None:
+        binary = isinstance(host, faiss.IndexBinary)
+        self.copy = faiss.clone_binary_index(host) if binary else faiss.clone_index(host)
+        self.add, self.reset = self.copy.add, self.copy.reset
+        self.asked: list[int] = []
+
+    def search(self, rows: NDArray[Any], count: int) -> Any:
+        assert count <= 2_048, f"a GPU index refuses {count}"
+        self.asked.append(count)
+        return self.copy.search(rows, count)
+
+
+@pytest.mark.parametrize("backend", [FaissHammingIndex, FaissCosineIndex])
+def test_a_gpu_answers_up_to_its_limit_and_the_host_beyond(
+    backend: type[CandidateIndex], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies: list[BoundedCopy] = []
+
+    def to_gpu(resources: object, device: int, host: Any) -> BoundedCopy:
+        copies.append(BoundedCopy(host))
+        return copies[-1]
+
+    space = wide_space()
+    images = crowd(space, 5_000, 0.3)
+    expected = backend(space)  # type: ignore[call-arg]
+    expected.add(images)
+    monkeypatch.setattr(faiss_flat.faiss, "get_num_gpus", lambda: 1)
+    monkeypatch.setattr(faiss_flat.faiss, "StandardGpuResources", object, raising=False)
+    monkeypatch.setattr(faiss_flat.faiss, "index_cpu_to_gpu", to_gpu, raising=False)
+    monkeypatch.setattr(faiss_flat.faiss, "index_binary_cpu_to_gpu", to_gpu, raising=False)
+    index = backend(space)  # type: ignore[call-arg]
+    assert len(copies) == 1
+    index.add(images)
+    for k in (10, 900, 3_000):
+        a, b = index.search(images[:3], k), expected.search(images[:3], k)
+        assert a.ordinals.tolist() == b.ordinals.tolist()
+    assert copies[0].asked
+    index.close()
+    assert copies[0].copy.ntotal == 0

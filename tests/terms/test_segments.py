@@ -1,0 +1,258 @@
+"""Claims about the files of the term index: damage is refused by name, and no crash or full disk loses an image."""
+
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neardup_platform.errors import BadArtefact
+from neardup_platform.terms.hyperplanes import Hashed, hamming
+from neardup_platform.terms.index import TermIndex
+from neardup_platform.terms.json_manifest import NAME
+from neardup_platform.terms.mmap_segment import PAGE, open_segment
+from neardup_platform.terms.segments import MERGE_FACTOR
+from tests.small import SPACE
+from tests.terms.sealing_process import BLOCK_IMAGES, EXACT, IMAGES, vectors
+
+HASHED = SPACE.hash(vectors())
+
+
+def opened(folder: Path | None, **options: object) -> TermIndex:
+    return TermIndex(folder, SPACE, EXACT, source="s", block_images=BLOCK_IMAGES, **options)  # type: ignore[arg-type]
+
+
+def filled(folder: Path | None, images: int = IMAGES) -> TermIndex:
+    index = opened(folder)
+    for first in range(0, images, 8):
+        index.add(HASHED[first : first + 8])
+    index.flush()
+    return index
+
+
+def restore_missing(index: TermIndex, deleted: frozenset[int] = frozenset(), upto: int = IMAGES) -> None:
+    for first, end in index.missing(upto):
+        ordinals = np.array([o for o in range(first, end) if o not in deleted], np.int64)
+        index.restore(first, end, ordinals, HASHED[ordinals], np.zeros(len(ordinals), np.bool_))
+
+
+def assert_answers_are_exact(index: TermIndex, deleted: frozenset[int] = frozenset(), upto: int = IMAGES) -> None:
+    queries = HASHED[np.arange(0, IMAGES, 37)]
+    found = index.search(queries, 10, 0)
+    live = np.array([o for o in range(upto) if o not in deleted])
+    for row, query in enumerate(queries.signatures):
+        distances = hamming(HASHED.signatures[live], query)
+        best = np.lexsort((live, distances))[:10]
+        assert found.ordinals[row].tolist() == live[best].tolist()
+        assert found.distances[row].tolist() == distances[best].tolist()
+
+
+def segment_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.segment"))
+
+
+def test_reopened_index_misses_only_what_was_not_sealed(tmp_path: Path) -> None:
+    filled(tmp_path).close()
+    index = opened(tmp_path)
+    assert index.missing(IMAGES) == [(IMAGES - 2 * BLOCK_IMAGES, IMAGES)]
+    restore_missing(index)
+    assert_answers_are_exact(index)
+    index.close()
+
+
+def test_segments_grow_geometrically_and_cover_all_that_is_sealed(tmp_path: Path) -> None:
+    for folder in (None, tmp_path):
+        index = filled(folder)
+        sizes = [segment.images for segment in index.segments]
+        assert sum(sizes) == IMAGES - 2 * BLOCK_IMAGES
+        assert all(older >= MERGE_FACTOR * newer for older, newer in pairwise(sizes))
+        assert len(segment_files(tmp_path)) == (len(sizes) if folder else 0)
+        index.close()
+
+
+@pytest.mark.parametrize("place", ["magic", "header", "starts", "ordinals", "head", "tail", "table"])
+def test_a_flipped_bit_anywhere_is_refused_by_name_and_the_range_rebuilt(tmp_path: Path, place: str) -> None:
+    filled(tmp_path).close()
+    path = segment_files(tmp_path)[0]
+    at = {"magic": 3, "header": 40, "starts": PAGE + 9, "ordinals": 2 * PAGE + 1, "table": path.stat().st_size - 1}
+    at |= {"head": 3 * PAGE + 5, "tail": path.stat().st_size - 200}
+    data = bytearray(path.read_bytes())
+    data[at[place]] ^= 0x10
+    path.write_bytes(data)
+    with pytest.raises(BadArtefact, match=path.name):
+        open_segment(path, SPACE.version)
+    index = opened(tmp_path)
+    assert index.missing(IMAGES)[0][0] == 0
+    restore_missing(index)
+    assert_answers_are_exact(index)
+    index.flush()
+    index.close()
+    assert path not in segment_files(tmp_path)
+
+
+@pytest.mark.parametrize("kept", [0, 10, PAGE, PAGE + 1_000, -1])
+def test_a_truncated_segment_is_refused_by_name(tmp_path: Path, kept: int) -> None:
+    filled(tmp_path).close()
+    path = segment_files(tmp_path)[0]
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(BadArtefact, match=path.name):
+        open_segment(path, SPACE.version)
+
+
+def test_a_hole_left_by_a_damaged_segment_is_filled_in_pieces(tmp_path: Path) -> None:
+    filled(tmp_path).close()
+    segment_files(tmp_path)[0].unlink()
+    index = opened(tmp_path)
+    while gaps := index.missing(IMAGES):
+        first, end = gaps[0]
+        ordinals = np.arange(first, min(end, first + 24))
+        index.restore(first, int(ordinals[-1]) + 1, ordinals, HASHED[ordinals], np.zeros(len(ordinals), np.bool_))
+    assert_answers_are_exact(index)
+    index.close()
+
+
+def test_an_index_of_another_term_space_is_refused(tmp_path: Path) -> None:
+    filled(tmp_path).close()
+    with pytest.raises(BadArtefact, match=r"restore terms\.space"):
+        TermIndex(tmp_path, replace(SPACE, mean=SPACE.mean + 1), EXACT, source="s")
+    with pytest.raises(BadArtefact, match=SPACE.version):
+        open_segment(segment_files(tmp_path)[0], "another")
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b'{"crc": 1, "content": "{}"}'])
+def test_a_damaged_manifest_costs_a_rebuild_and_no_image(tmp_path: Path, damage: bytes) -> None:
+    filled(tmp_path).close()
+    (tmp_path / NAME).write_bytes(damage)
+    index = opened(tmp_path)
+    assert index.missing(IMAGES) == [(0, IMAGES)]
+    restore_missing(index)
+    assert_answers_are_exact(index)
+    index.close()
+
+
+def test_an_index_of_another_store_is_not_used(tmp_path: Path) -> None:
+    filled(tmp_path).close()
+    other = TermIndex(tmp_path, SPACE, EXACT, source="another", block_images=BLOCK_IMAGES)
+    assert len(other) == 0
+    other.close()
+
+
+def test_cleared_index_is_empty_after_a_restart_too(tmp_path: Path) -> None:
+    index = filled(tmp_path)
+    index.clear()
+    assert len(index) == 0
+    assert not (index.search(HASHED[:3], 5, 0).ordinals >= 0).any()
+    index.close()
+    again = opened(tmp_path)
+    assert again.missing(IMAGES) == [(0, IMAGES)]
+    assert segment_files(tmp_path) == []
+    again.close()
+
+
+def test_deleted_images_stay_deleted_after_a_restart_and_leave_the_disk_with_a_merge(tmp_path: Path) -> None:
+    index = filled(tmp_path)
+    deleted = frozenset(range(0, 300, 5))
+    index.delete(np.array(sorted(deleted)))
+    assert_answers_are_exact(index, deleted)
+    index.flush()
+    # A fifth of the large segment is deleted: it is written anew.
+    assert sum(segment.images for segment in index.segments) == IMAGES - 2 * BLOCK_IMAGES - len(deleted)
+    index.close()
+    index = opened(tmp_path)
+    restore_missing(index, deleted)
+    assert_answers_are_exact(index, deleted)
+    index.close()
+
+
+@contextmanager
+def full_disk(bytes_left: int) -> Iterator[None]:
+    """No file can grow beyond this size: the system refuses the write, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_left, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_full_disk_is_reported_and_answers_stay_right_and_it_goes_on_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("neardup_platform.terms.segments.RETRY_S", 0.0)
+    index = filled(tmp_path, 160)
+    with full_disk(2 * PAGE):
+        for first in range(160, 320, 8):
+            index.add(HASHED[first : first + 8])
+        index.flush()
+        assert "free some disk" in index.problem
+        assert_answers_are_exact(index, upto=320)
+    for first in range(320, IMAGES, 8):
+        index.add(HASHED[first : first + 8])
+    index.flush()
+    assert index.problem == ""
+    assert_answers_are_exact(index)
+    index.close()
+    index = opened(tmp_path)
+    assert index.missing(IMAGES) == [(IMAGES - 2 * BLOCK_IMAGES, IMAGES)]
+    index.close()
+
+
+@pytest.mark.slow
+def test_kill_at_any_call_that_changes_the_disk_loses_nothing(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "tests.terms.sealing_process", str(tmp_path), "3"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    runs = sorted((int(log.stem), log.read_text().split()) for log in tmp_path.glob("[0-9]*.log"))
+    assert len(runs) > 60
+    assert [number for number, notes in runs if "finished" in notes] == [runs[-1][0]]
+    for number, notes in runs:
+        folder, deleted = tmp_path / str(number), frozenset(int(note) for note in notes if note != "finished")
+        index = opened(folder)
+        # The one it was deleting when it died is deleted again, as a client would.
+        index.delete(np.array(sorted(deleted)[-1:], np.int64))
+        restore_missing(index, deleted)
+        assert_answers_are_exact(index, deleted)
+        index.flush()
+        assert_answers_are_exact(index, deleted)
+        index.close()
+        assert not list(folder.glob("*.tmp"))
+
+
+def test_a_follower_sees_what_the_writer_published_and_shares_its_files(tmp_path: Path) -> None:
+    writer = filled(tmp_path, 200)
+    follower = opened(tmp_path, writable=False)
+    restore_missing(follower, upto=200)
+    assert_answers_are_exact(follower, upto=200)
+    assert not follower.is_stale()
+    for first in range(200, IMAGES, 8):
+        writer.add(HASHED[first : first + 8])
+    writer.flush()
+    assert follower.is_stale()
+    fresh = opened(tmp_path, writable=False, known=follower)
+    restore_missing(fresh)
+    assert_answers_are_exact(fresh)
+    assert not fresh.is_stale()
+    for index in (follower, fresh, writer):
+        index.close()
+
+
+def test_wrong_width_is_refused_with_both_widths() -> None:
+    index = opened(None)
+    narrow = Hashed(HASHED.unit[:2], np.ascontiguousarray(HASHED.signatures[:2, :4]), HASHED.affinities[:2])
+    for call in (lambda: index.add(narrow), lambda: index.search(narrow, 3)):
+        with pytest.raises(ValueError, match=r"\(2, 4\).*6"):
+            call()
+    index.close()
+
+
+def test_only_what_is_missing_can_be_restored() -> None:
+    index = filled(None, 80)
+    with pytest.raises(ValueError, match="not missing"):
+        index.restore(8, 16, np.arange(8, 16), HASHED[8:16], np.zeros(8, np.bool_))
+    index.close()

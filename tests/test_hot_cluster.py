@@ -1,0 +1,231 @@
+"""Claims about a cluster that grows and grows: all its members are stored, few are searched, and nothing else changes."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neardup_platform.clusters.rocksdb_store import Store
+from neardup_platform.corpus import Corpus
+from neardup_platform.messages.codec import decode_decision
+from neardup_platform.pipeline import Matching, Pipeline
+from neardup_platform.records import Decision, JoinedImage
+from neardup_platform.stream.commit import Step, commit
+from neardup_platform.stream.recovery import rebuild_corpus
+from neardup_platform.terms.index import Effort, TermIndex
+from tests.small import LSH_DIM, MODELS, PAIR_DIM, SPACE, CosineScorer, families, image
+
+BLOCK_IMAGES = 32
+MOST = 4
+# What one query can find at most of a single cluster: its representatives, and what lies in the window.
+BOUND = MOST + 2 * BLOCK_IMAGES
+
+
+def flood(count: int, noise: float = 0.15, seed: int = 7, name: str = "flood") -> list[JoinedImage]:
+    """Nearly equal images, whose terms differ by about a third."""
+    rng = np.random.default_rng(seed)
+    vector = rng.standard_normal(LSH_DIM)
+    return [image(f"{name}/{n}", vector + noise * rng.standard_normal(LSH_DIM)) for n in range(count)]
+
+
+def mixed(count: int, seed: int) -> list[JoinedImage]:
+    """Two floods, one of them at the limit of what joins, and small families, in any order."""
+    images = [
+        *flood(count, seed=seed),
+        *flood(count // 2, noise=0.3, seed=seed + 1, name="loose"),
+        *families(6, 3, seed, noise=0.25),
+    ]
+    return [images[i] for i in np.random.default_rng(seed).permutation(len(images))]
+
+
+def term_index(folder: Path | None = None, source: str = "") -> TermIndex:
+    effort = Effort(scan=1 << 20, shortlist=1 << 10)
+    return TermIndex(folder, SPACE, effort, source=source, block_images=BLOCK_IMAGES)
+
+
+def hot_pipeline(corpus: Corpus | None = None, most: int = MOST, candidates: int = 1_000) -> Pipeline:
+    corpus = corpus or Corpus(SPACE, PAIR_DIM, term_index())
+    return Pipeline(SPACE, CosineScorer(), corpus, Matching(candidates, 0, 0.9, 0.8, most))
+
+
+def decide(pipeline: Pipeline, images: list[JoinedImage], sizes: list[int]) -> list[Decision]:
+    decisions: list[Decision] = []
+    turn = 0
+    while len(decisions) < len(images):
+        at, size = len(decisions), sizes[turn % len(sizes)]
+        for batch in pipeline.decide(images[at : at + size], at + 1, 7):
+            decisions += batch.decisions
+        turn += 1
+    return decisions
+
+
+class Running:
+    """What a worker is between start and end: a store, an index on disk, and a pipeline over both."""
+
+    def __init__(self, home: Path) -> None:
+        self.store = Store(home / "store")
+        self.index: TermIndex | None = None
+
+        def open_index(source: str) -> TermIndex:
+            self.index = term_index(home / "index", source)
+            return self.index
+
+        self.pipeline = hot_pipeline(rebuild_corpus(self.store, SPACE, MODELS, open_index))
+
+    def commit(self, images: list[JoinedImage], size: int = 7) -> None:
+        for at in range(0, len(images), size):
+            state = self.store.state()
+            commit(self.store, state, Step(), self.decide(images[at : at + size]), None)
+
+    def decide(self, images: list[JoinedImage]) -> list:
+        return self.pipeline.decide(images, self.store.state().sequence + 1, 7)
+
+    def decisions(self) -> list[Decision]:
+        return [decode_decision(self.store.decision(record.image_id)) for record in self.store.vectors()]
+
+    def close(self) -> None:
+        self.pipeline.corpus.index.close()
+        self.store.close()
+
+
+@contextmanager
+def temporary_home() -> Iterator[Path]:
+    with TemporaryDirectory(prefix="neardup-hot-") as home:
+        yield Path(home)
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[Running]:
+    with closing(Running(tmp_path)) as running:
+        yield running
+
+
+def test_a_flood_makes_one_cluster_stored_whole_and_indexed_by_few(worker: Running) -> None:
+    images = flood(500)
+    worker.commit(images)
+    cluster = worker.store.cluster("flood/0")
+    assert worker.store.members("flood/0", 1_000).image_ids == tuple(i.image_id for i in images)
+    assert cluster.size == 500
+    assert len(cluster.representatives) == MOST
+    assert cluster.representatives[0] == "flood/0"
+    held = [record.image_id for record in worker.store.vectors() if not record.retired]
+    assert held == list(cluster.representatives)
+
+    index = worker.pipeline.corpus.index
+    index.flush()
+    sealed = np.concatenate([segment.part.ordinals for segment in index.segments])
+    assert sorted(sealed.tolist()) == [worker.store.image(i).ordinal for i in held]  # type: ignore[union-attr]
+    assert max(segment.end for segment in index.segments) >= 500 - 2 * BLOCK_IMAGES
+    assert index.figures()["index_images"] <= BOUND
+
+
+def test_nearly_equal_members_leave_only_the_head_in_the_index(worker: Running) -> None:
+    worker.commit(flood(200, noise=0.005))
+    assert worker.store.cluster("flood/0").size == 200
+    assert worker.store.cluster("flood/0").representatives == ["flood/0"]
+
+
+def test_every_head_is_searched_and_representatives_are_members_within_the_bound(worker: Running) -> None:
+    worker.commit(mixed(200, 3))
+    records = list(worker.store.vectors())
+    retired = {record.image_id for record in records if record.retired}
+    heads = {record.head for record in worker.store.images([r.image_id for r in records])}  # type: ignore[union-attr]
+    assert len(heads) > 6
+    for head in heads:
+        representatives = list(worker.store.cluster(head).representatives)
+        members = list(worker.store.members(head, 1_000).image_ids)
+        assert representatives == [member for member in members if member not in retired]
+        assert representatives[0] == head
+        assert len(representatives) <= MOST
+
+
+def test_what_a_query_finds_does_not_grow_with_its_cluster() -> None:
+    images = flood(600)
+    found = [decision.candidates_found for decision in decide(hot_pipeline(), images, [7])]
+    assert max(found) <= BOUND
+    assert min(found[2 * BLOCK_IMAGES :]) >= MOST
+    boundless = decide(hot_pipeline(most=10_000), images, [7])
+    assert boundless[-1].candidates_found > 2 * BOUND
+
+
+def test_a_flood_joins_the_cluster_it_would_join_if_all_its_members_were_searched() -> None:
+    images = flood(300)
+    bounded, boundless = (decide(hot_pipeline(most=most), images, [16]) for most in (MOST, 10_000))
+    assert [d.head for d in bounded] == [d.head for d in boundless] == ["flood/0"] * 300
+
+
+def test_a_flood_does_not_hide_an_older_image_from_its_copy() -> None:
+    """With every member searched, the copies nearer to the query would fill all ten places."""
+    rng = np.random.default_rng(11)
+    (first, *others) = flood(400, noise=0.02)
+    older = image("older", first.lsh.vector + 0.6 * rng.standard_normal(LSH_DIM))
+    query = image("query", 0.8 * first.lsh.vector + 0.2 * older.lsh.vector)
+    strangers = families(2 * BLOCK_IMAGES, 0)
+    for most, hidden in ((MOST, False), (10_000, True)):
+        pipeline = hot_pipeline(most=most, candidates=10)
+        if hidden:
+            pipeline.corpus.index.retire = lambda ordinals: None  # type: ignore[method-assign]
+        *_, decision = decide(pipeline, [older, first, *others, *strangers, query], [16])
+        compared = {candidate.image_id for candidate in decision.candidates}
+        assert ("older" in compared) == (not hidden)
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, 1_000), st.lists(st.integers(1, 90), min_size=1, max_size=4))
+def test_decisions_do_not_depend_on_the_batches_while_images_are_retired(seed: int, sizes: list[int]) -> None:
+    images = mixed(110, seed)
+    expected = decide(hot_pipeline(), images, [1])
+    for batches in ([7], [64], sizes):
+        assert decide(hot_pipeline(), images, batches) == expected
+
+
+def test_stores_of_different_batches_have_one_digest_and_the_same_representatives(tmp_path: Path) -> None:
+    images = mixed(150, 5)
+    states = []
+    for size in (1, 7, 64):
+        with closing(Running(tmp_path / str(size))) as worker:
+            worker.commit(images, size)
+            retired = [record.retired for record in worker.store.vectors()]
+            states.append((worker.store.state().digest, retired, worker.decisions()))
+    assert states[0] == states[1] == states[2]
+    assert any(states[0][1])
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, 1_000), st.integers(1, 180), st.integers(1, 40), st.booleans(), st.booleans())
+def test_a_restart_changes_no_decision(seed: int, cut: int, size: int, flushed: bool, lost: bool) -> None:
+    """Wherever it comes, whether or not what was sealed had been written, and if the index was deleted meanwhile."""
+    images = mixed(110, seed)
+    expected = decide(hot_pipeline(), images, [1])
+    with temporary_home() as home:
+        with closing(Running(home)) as worker:
+            worker.commit(images[:cut], size)
+            if flushed:
+                worker.pipeline.corpus.index.flush()
+        if lost:
+            for path in (home / "index").iterdir():
+                path.unlink()
+        with closing(Running(home)) as worker:
+            worker.commit(images[cut:], size)
+            assert worker.decisions() == expected
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, 1_000), st.integers(1, 180), st.integers(1, 40))
+def test_a_crash_between_sealing_and_committing_changes_no_decision(seed: int, cut: int, size: int) -> None:
+    """The index may have written what the store never heard of."""
+    images = mixed(110, seed)
+    expected = decide(hot_pipeline(), images, [1])
+    with temporary_home() as home:
+        with closing(Running(home)) as worker:
+            worker.commit(images[:cut], 7)
+            worker.decide(images[cut : cut + size])
+            worker.pipeline.corpus.index.flush()
+        with closing(Running(home)) as worker:
+            worker.commit(images[cut:], 7)
+            assert worker.decisions() == expected
