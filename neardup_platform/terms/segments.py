@@ -20,7 +20,7 @@ from neardup_platform.terms.mmap_segment import Segment, merge_in_memory, open_s
 
 log = logging.getLogger(__name__)
 
-# A segment is merged with its newer neighbours until it is at least this much larger than all of them.
+# A segment is merged with its newer neighbours until it is more than this much larger than all of them.
 MERGE_FACTOR = 4
 # A segment of which more than this share is deleted is written anew without them.
 MAX_DELETED_SHARE = 0.125
@@ -276,7 +276,7 @@ def next_merge(segments: Sequence[Segment], deleted: NDArray[np.int64], *, durab
         while (
             first > 0
             and segments[first - 1].end == segments[first].first
-            and segments[first - 1].images < MERGE_FACTOR * images
+            and segments[first - 1].images <= MERGE_FACTOR * images
         ):
             first -= 1
             images += segments[first].images

@@ -71,9 +71,18 @@ def test_segments_grow_geometrically_and_cover_all_that_is_sealed(tmp_path: Path
         index = filled(folder)
         sizes = [segment.images for segment in index.segments]
         assert sum(sizes) == IMAGES - 2 * BLOCK_IMAGES
-        assert all(older >= MERGE_FACTOR * newer for older, newer in pairwise(sizes))
+        assert all(older > MERGE_FACTOR * newer for older, newer in pairwise(sizes))
         assert len(segment_files(tmp_path)) == (len(sizes) if folder else 0)
         index.close()
+
+
+def test_blocks_of_which_nothing_is_left_do_not_pile_up() -> None:
+    index = opened(None)
+    for first in range(0, IMAGES, 8):
+        index.retire(index.add(HASHED[first : first + 8]))
+    index.flush()
+    assert len(index.segments) == 1
+    index.close()
 
 
 @pytest.mark.parametrize("place", ["magic", "header", "starts", "ordinals", "head", "tail", "table"])
