@@ -4,6 +4,7 @@ import dagster as dg
 
 from assets.decisions_log import decisions_log, offsets_are_continuous
 from assets.stream_worker import stream_worker_asset
+from assets.term_space import term_space
 from jobs.decisions_log_hourly import decisions_log_hourly, decisions_log_schedule
 from jobs.pause_stream_worker import pause_stream_worker, resume_stream_worker
 from jobs.stream_worker import stream_worker
@@ -11,7 +12,7 @@ from resources.platform import PlatformResource
 from sensors.stream_worker_sensor import stream_worker_sensor
 
 defs = dg.Definitions(
-    assets=[stream_worker_asset, decisions_log],
+    assets=[stream_worker_asset, decisions_log, term_space],
     asset_checks=[offsets_are_continuous],
     jobs=[stream_worker, pause_stream_worker, resume_stream_worker, decisions_log_hourly],
     schedules=[decisions_log_schedule],

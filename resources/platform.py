@@ -26,6 +26,10 @@ class PlatformResource(dg.ConfigurableResource):
         """Seconds without a sign of life after which a run or a worker counts as stalled."""
         return Settings().worker.stalled_s
 
+    def local_settings(self) -> Settings:
+        """The settings as they are given, for what needs no running servers."""
+        return Settings()
+
     def settings(self) -> Settings:
         """The effective settings, with the addresses of the embedded servers where those are used.
 

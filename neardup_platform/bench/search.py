@@ -26,8 +26,8 @@ from neardup_platform.bench.tantivy_peer import TantivyPeer
 from neardup_platform.bench.term_index_engine import TermIndexEngine, compile_search
 from neardup_platform.images.embedders import load_embedders
 from neardup_platform.settings import Settings
+from neardup_platform.terms.cascade import Effort
 from neardup_platform.terms.hyperplanes import WORD_BITS, TermSpace, load_term_space
-from neardup_platform.terms.index import Effort
 
 Say = Callable[[str], None]
 Row = dict[str, Any]

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from neardup_platform.terms.cascade import Effort, Ranking
 from neardup_platform.terms.hyperplanes import Hashed, TermSpace
-from neardup_platform.terms.index import BLOCK_IMAGES, Effort, Ranking, TermIndex
+from neardup_platform.terms.index import BLOCK_IMAGES, TermIndex
 
 # Of the corpus, scanned by the first step.
 SCANNED_SHARES = (1 / 80, 1 / 20, 1 / 10, 1 / 4)
@@ -36,7 +37,7 @@ class TermIndexEngine:
         self.settings = tuple(self._efforts)
         self.usual_setting = _label(usual, usual, docs)
         self._in_use = usual, 1
-        self.index = TermIndex(folder, space)
+        self.index = TermIndex(folder, space, usual)
         # With the ordinal after their last image; together at least the window, which is not on disk.
         self._newest: list[tuple[int, Hashed]] = []
 

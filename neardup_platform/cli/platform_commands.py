@@ -145,6 +145,8 @@ def _describe_status(answer: dict[str, Any]) -> str:
         f"   images  {answer['images']} in {answer['clusters']} clusters",
         f"   digest  {answer['state_digest'] or 'unknown'}",
     ]
+    if worker["figures"].get("index_problem"):
+        lines.append("    index  cannot be written, the worker's log says why: free some disk and it goes on")
     lines += [
         f"{name:>9}  {'ready' if s['ready'] else 'up' if s['alive'] else 'down'}, {s['rss_mb']} MB"
         for name, s in answer["services"].items()

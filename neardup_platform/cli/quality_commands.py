@@ -1,4 +1,4 @@
-"""`neardup evaluate` and `train`: how well it works on labelled pictures, and a classifier of one's own."""
+"""`neardup evaluate`, `train` and `tune`: how well it works, and a classifier and term space of one's own."""
 
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ def evaluate(manifest: Path, as_json: bool) -> None:
     from neardup_platform.quality.evaluation import read_manifest
     from neardup_platform.scoring.keras_classifier import load_classifier
     from neardup_platform.terms.hyperplanes import load_term_space
+    from neardup_platform.terms.index import open_index
 
     settings = Settings()
     rows = read_manifest(manifest)
@@ -33,7 +34,7 @@ def evaluate(manifest: Path, as_json: bool) -> None:
     space, scorer = load_term_space(settings.terms.space), load_classifier(settings.scoring.model)
     embedders = load_embedders(settings.images)
     scorer.card.check_embedders(model_specs(embedders))
-    corpus = Corpus(space.dim, scorer.expects[Kind.PAIR].dim, space.tables, space.bits)
+    corpus = Corpus(space, scorer.expects[Kind.PAIR].dim, open_index(None, space, settings.terms))
     pipeline = Pipeline(space, scorer, corpus, Matching.of(settings, scorer))
     with progress_bar("evaluating", len(rows)) as progress:
         figures = run_evaluation(rows, embedders, pipeline, settings.images, progress)
@@ -62,6 +63,82 @@ def train(labelled: Path, diverse: Path | None, out: Path, as_json: bool) -> Non
     figures = {name: value for name, value in card.metrics.items() if isinstance(value, float)}
     answer = {"version": card.version, "out": str(out), "threshold": card.threshold, **figures}
     emit(answer, as_json, _describe)
+
+
+@click.command(epilog="Example:  neardup tune labelled/manifest.csv --recall 0.99 --out space.npz")
+@click.argument("manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--recall",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.99,
+    show_default=True,
+    help="Share to be found of the near-duplicates that exhaustive search by cosine puts within its first 100.",
+)
+@click.option(
+    "--images",
+    type=click.IntRange(1),
+    default=10_000_000,
+    show_default=True,
+    help="Size of the corpus that it is to hold for; extrapolated beyond the pictures given.",
+)
+@click.option(
+    "--diverse",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CSV with the column file: pictures like nothing else, to fit to and to search among. Without: those of "
+    "MANIFEST that have no group. 8,192 or more give all 1,024 cells.",
+)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="File to write, .npz.")
+@json_option
+def tune(manifest: Path, recall: float, images: int, diverse: Path | None, out: Path, as_json: bool) -> None:
+    """Choose tables and bits of the term space by measuring: the cheapest that reaches a recall.
+
+    MANIFEST is a CSV with the columns file and group, as for `evaluate`; where no picture has a group, altered copies
+    of them are made and looked for. Up to terms.max_candidates candidates may be used. Needs no servers.
+    """
+    if out.suffix != ".npz":
+        raise click.BadParameter(f"{out} does not end in .npz", param_hint="--out")
+    from neardup_platform.quality.tune_terms import Target, tune_on_pictures, write_space
+
+    settings = Settings()
+    load_tensorflow()
+    target = Target(recall, images, settings.terms.max_candidates)
+    tuned = tune_on_pictures(manifest, diverse, settings.images, target, lambda line: click.echo(line, err=True))
+    write_space(tuned.space, out)
+    emit({**tuned.as_json(), "out": str(out)}, as_json, _describe_tuning)
+
+
+def _describe_tuning(answer: dict[str, Any]) -> str:
+    chosen, ks = answer["chosen"], [within["k"] for within in answer["chosen"]["within"]]
+    head = f"  {'terms':>7}  {'bytes':>5}  {'>= 1 equal':>10}  {'postings':>8}  {'expected':>8}"
+    lines = [head + "".join(f"  {f'K={k:,}':>7}" for k in ks) + f"  {'predicted':>9}  {'by terms':>8}  in sample"]
+    place = ks.index(answer["candidates"]["k"])
+    for row in answer["rows"]:
+        at = row["within"][place]
+        predicted = "" if at["predicted_recall"] is None else f"{at['predicted_recall']:.4f}"
+        lines.append(
+            f"{'>' if row == chosen else ' '} {row['tables']:>4}x{row['bits']:<2}  {row['bytes_per_image']:>5}"
+            f"  {row['sharing_a_term']:>10.4f}  {row['postings']:>8.3f}  {row['postings_expected']:>8.3f}"
+            + "".join(f"  {within['recall']:>7.4f}" for within in row["within"])
+            + f"  {predicted:>9}  {at['overlap_recall']:>8.4f}  {at['sample_recall']:>9.4f}"
+        )
+    return "\n".join([*lines, "", *_next_steps(answer)])
+
+
+def _next_steps(answer: dict[str, Any]) -> tuple[str, str, str]:
+    chosen, at, out = answer["chosen"], answer["candidates"], answer["out"]
+    judged = (
+        f"Recall among {answer['images']:,} images, of the {answer['pairs_within']:,} pairs out of {answer['pairs']:,} "
+        f"that exhaustive search finds there; the last three columns are for K={at['k']:,}."
+    )
+    written = (
+        f"Chosen: {chosen['tables']}x{chosen['bits']}, {chosen['bytes_per_image']} bytes per image, recall "
+        f"{at['recall']:.4f} within K={at['k']:,}. {answer['version']} with {answer['cells']:,} cells is in {out}."
+    )
+    following = (
+        f'Next: set terms.space = "{out}" and terms.max_candidates = {at["k"]}; a new term space needs a new '
+        "NEARDUP_HOME or a rebuilt index."
+    )
+    return judged, written, following
 
 
 def _describe(figures: dict[str, Any]) -> str:

@@ -2,9 +2,8 @@
 
     python -m neardup_platform.quality.fit_term_space PICTURES OUT.npz
 
-128 tables of 10 bits find 98% of the true pairs of the labelled pictures with at least one equal term, and read
-0.13 postings per indexed image; docs/accuracy.md has the alternatives. The built-in embedder whitens, so nothing
-is left to whiten here.
+255 tables of 8 bits are the best of the grid that `neardup tune` measures (docs/accuracy.md). The built-in embedder
+whitens, so nothing is left to whiten here.
 """
 
 import sys

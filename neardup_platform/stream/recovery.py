@@ -47,10 +47,9 @@ def rebuild_corpus(
         )
     begun = perf_counter()
     index = open_index(state.store_id)
-    if len(index) > state.images:
-        # The store lost what a power cut kept from the disk; the index must not know more than it.
-        log.warning("the term index holds %d images, the store %d: it is rebuilt", len(index), state.images)
-        index.clear()
+    ahead = index.rewind(state.images)
+    if ahead:
+        log.warning("%d segments of the term index were ahead of the store; they are made anew", ahead)
     corpus = Corpus(space, models[Kind.PAIR].dim, index)
     corpus.extend(stored_images(store))
     if len(corpus) != state.images:

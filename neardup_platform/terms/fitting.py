@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.terms.hyperplanes import MAX_BITS, MAX_CELLS, MAX_TABLES, WORD_BITS, TermSpace, Vectors
-from neardup_platform.terms.kernels import HEAD_WORDS
+from neardup_platform.terms.parts import HEAD_WORDS
 
 # K-means finds no useful cells with fewer images each; measured on 8,489 pictures: 1,024 cells of 8 images let
 # 99% of the true pairs be found in 5% of the corpus (docs/accuracy.md).

@@ -1,88 +1,31 @@
 """The term index: the images nearest to a query, out of the whole corpus, while it grows.
 
-A search is a cascade (docs/adr/0007):
-
-1. *scan*: the newest images, and of the older ones the cells nearest to the query until they hold `scan` images;
-   a corpus of no more is searched whole
-2. *shortlist*: of those the `shortlist` nearest by the first 256 bits of the signature, or by unequal terms
-3. *compare*: of those the K nearest by the whole signature
-
-Every step is exact and breaks ties by age, so the answer depends on the images and their order alone, not on how
-they came to lie in segments. Images are numbered in order of arrival (ordinals). The newest lie in a window of
+Images are numbered in order of arrival (ordinals). The newest lie in a window of
 one to two blocks of BLOCK_IMAGES; a block that leaves it is sealed into a segment, without the images that were
 retired meanwhile.
 """
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.settings import TermSettings
 from neardup_platform.terms.candidates import Candidates
-from neardup_platform.terms.hyperplanes import WORD_BITS, Hashed, Signatures, TermSpace
-from neardup_platform.terms.kernels import (
-    DELETED,
-    EARLY,
-    HEAD_WORDS,
-    LATE,
-    LIVE,
-    RETIRED,
-    Found,
-    Part,
-    Query,
-    Visible,
-    best_of,
-    close_shortlists,
-    compare_part,
-    count_live,
-    plan_cells,
-    shortlist_part,
-)
+from neardup_platform.terms.cascade import BATCH_QUERIES, Cascade, Effort, View
+from neardup_platform.terms.hyperplanes import Hashed, Signatures, TermSpace
+from neardup_platform.terms.merging import count_live
 from neardup_platform.terms.mmap_segment import Segment, memory_segment
-from neardup_platform.terms.scratch import Scratch
+from neardup_platform.terms.parts import DELETED, LIVE, RETIRED, Found
 from neardup_platform.terms.segments import Segments
 from neardup_platform.terms.window import Window
 
 Ordinals = NDArray[np.int64]
-Ranking = Literal["hamming", "overlap"]
 
 # Images are retired from, and sealed in, whole blocks, so that what a query sees does not depend on batches.
 BLOCK_IMAGES = 4_096
-# Queries that share one pass over the segments.
-BATCH_QUERIES = 16
-# Images of the cells looked into first, as a multiple of the shortlist: enough for a cutoff that few others pass.
-EARLY_SHORTLISTS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Effort:
-    """How much a search looks at.
-
-    Attributes:
-        scan: images compared by the first step, at least.
-        shortlist: images compared on their whole signature.
-        ranking: what the shortlist is chosen by.
-    """
-
-    scan: int = 1_500_000
-    shortlist: int = 2_048
-    ranking: Ranking = "hamming"
-
-
-@dataclass(frozen=True, slots=True)
-class _View:
-    """What one search works on; adding and sealing make new ones."""
-
-    parts: tuple[Part, ...]
-    sizes: NDArray[np.int64]
-    states: NDArray[np.uint8]
-    recent: int
-    end: int
 
 
 class TermIndex:
@@ -108,7 +51,7 @@ class TermIndex:
         self,
         folder: Path | None,
         space: TermSpace,
-        effort: Effort = Effort(),
+        effort: Effort,
         *,
         threads: int = 1,
         source: str = "",
@@ -116,7 +59,7 @@ class TermIndex:
         known: "TermIndex | None" = None,
         block_images: int = BLOCK_IMAGES,
     ) -> None:
-        self._space, self._effort, self._block = space, effort, block_images
+        self._space, self._block = space, block_images
         self._lock = threading.Lock()
         self._states = np.zeros(block_images, np.uint8)
         self._segments = Segments(
@@ -134,8 +77,7 @@ class TermIndex:
         for segment in self.segments:
             count_live(segment.part, self._states, self._sizes)
         self._window = Window(2 * block_images, space.words)
-        distances = space.tables if effort.ranking == "overlap" else HEAD_WORDS * WORD_BITS
-        self._scratch = Scratch(BATCH_QUERIES, effort.shortlist, distances)
+        self._cascade = Cascade(space, effort)
         self._pool = ThreadPoolExecutor(threads, "term-search")
 
     def __len__(self) -> int:
@@ -280,24 +222,31 @@ class TermIndex:
 
         def answer(rows: slice) -> None:
             part = Found(found.ordinals[rows], found.distances[rows], found.overlaps[rows])
-            self._search(view, hashed[rows], limits[rows], min_overlap, part)
+            self._cascade.search(view, hashed[rows], limits[rows], min_overlap, part)
 
         for _ in self._pool.map(answer, batches) if len(batches) > 1 else map(answer, batches):
             pass
         return Candidates(found.ordinals, found.distances, found.overlaps)
 
-    def clear(self) -> None:
-        """Forget everything, as if the folder had been empty.
+    def rewind(self, images: int) -> int:
+        """Forget what an index of so many images would not have sealed yet; returns how many segments that were.
+
+        After a crash the store may know less than the index: images are sealed before they are committed, and a
+        power cut takes the last commits. Called before anything is added or restored.
 
         Raises:
-            SetupError: the disk is broken.
+            SetupError: the disk is full or broken.
         """
-        self._segments.clear()
-        with self._lock:
-            self._states[:] = LIVE
-            self._sizes = np.zeros_like(self._sizes)
-            self._window = Window(2 * self._block, self._space.words)
-            self._end = self._sealed_end = 0
+        dropped = self._segments.drop(_recent(images, self._block))
+        if dropped:
+            with self._lock:
+                self._sealed_end = self._end = max((segment.end for segment in self.segments), default=0)
+                self._states[:] = LIVE
+                self._states[self._segments.deleted] = DELETED
+                self._sizes = np.zeros_like(self._sizes)
+                for segment in self.segments:
+                    count_live(segment.part, self._states, self._sizes)
+        return dropped
 
     def flush(self) -> None:
         """Return when every sealed segment is written and no merge is left to do."""
@@ -308,33 +257,11 @@ class TermIndex:
         self._pool.shutdown()
         self._segments.close()
 
-    def _view(self) -> _View:
+    def _view(self) -> View:
         deleted = self._segments.deleted
         sealed = (segment.part._replace(hides=segment.count_of(deleted) > 0) for segment in self.segments)
-        parts = (*sealed, self._window.part())
-        return _View(parts, self._sizes, self._states, _recent(self._end, self._block), self._end)
-
-    def _search(self, view: _View, hashed: Hashed, before: Ordinals, min_overlap: int, found: Found) -> None:
-        query = Query(hashed.signatures, self._space.plane_words, self._effort.ranking == "overlap")
-        visible = Visible(view.states, view.recent, before)
-        lists = self._scratch.shortlists(len(hashed))
-        turns = self._turns(view, hashed)
-        window = len(view.parts) - 1
-        shortlist_part(window, view.parts[window], EARLY, np.ones((len(hashed), 1), np.uint8), query, visible, lists)
-        for turn in (EARLY, LATE):
-            for number, part in enumerate(view.parts[:window]):
-                shortlist_part(number, part, turn, turns, query, visible, lists)
-        close_shortlists(lists)
-        for number, part in enumerate(view.parts):
-            compare_part(number, part, query, self._space.tables, min_overlap, lists)
-        best_of(lists, found.ordinals.shape[1], found)
-
-    def _turns(self, view: _View, hashed: Hashed) -> NDArray[np.uint8]:
-        """When each query looks into which cells, uint8 [q, cells]."""
-        turns = np.zeros((len(hashed), len(view.sizes)), np.uint8)
-        nearest = np.argsort(-hashed.affinities, axis=1, kind="stable")
-        plan_cells(nearest, view.sizes, EARLY_SHORTLISTS * self._effort.shortlist, self._effort.scan, turns)
-        return turns
+        window = self._window.part()
+        return View(tuple(sealed), window, self._sizes, self._states, _recent(self._end, self._block), self._end)
 
     def _append(self, ordinals: Ordinals, signatures: Signatures, cells: NDArray[np.uint16], end: int) -> None:
         """Put images behind all others; seal those that leave the window."""

@@ -6,135 +6,34 @@ Where it counts they index with unsigned numbers and make no views: signed indic
 vector instructions, and a view inside a loop makes it count references atomically, which stalls memory reads.
 """
 
-from typing import Any, NamedTuple
-
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import njit
 from numpy.typing import NDArray
 
-U64 = NDArray[np.uint64]
+from neardup_platform.terms.intrinsics import popcount, prefetch
+from neardup_platform.terms.parts import (
+    DELETED,
+    EARLY,
+    GROUP,
+    LATE,
+    NOTHING,
+    RETIRED,
+    U64,
+    Found,
+    Part,
+    Query,
+    Shortlists,
+    Visible,
+)
 
-# Words of a signature that all images are compared by. With 256 bits a shortlist of 1,024 loses as many true
-# neighbours at ten million images as one of 16,000 with 128 bits does (docs/adr/0007).
-HEAD_WORDS = 4
-# Images whose distances are computed in one vectorised run before any is looked at.
-GROUP = 64
 # Images of which all queries of a batch are compared with the heads, 512 KiB, before going on.
 BLOCK_IMAGES = 16_384
 # Shortlisted images that are asked for before they are compared; memory answers many at once.
 AHEAD = 16
 # Words of a cache line.
 LINE_WORDS = 8
-LIVE, RETIRED, DELETED = 0, 1, 2
-EARLY, LATE = 1, 2
 _U = np.uint64
 LOW_32 = _U(0xFFFFFFFF)
-NONE = ~_U(0)
-
-
-class Part(NamedTuple):
-    """Images of the index, sorted by cell and within it by ordinal.
-
-    Attributes:
-        head: uint64 [HEAD_WORDS, n], the first words of the signatures.
-        signatures: uint64 [n, words], all of them.
-        ordinals: uint32 [n].
-        starts: int64 [cells + 1], where each cell begins.
-        hides: whether retired or deleted images are among them, so that states must be looked up.
-    """
-
-    head: U64
-    signatures: U64
-    ordinals: NDArray[np.uint32]
-    starts: NDArray[np.int64]
-    hides: bool
-
-
-class Query(NamedTuple):
-    """Queries, uint64 [q, words], and how they are ranked: by unequal terms, or by Hamming distance of the head."""
-
-    words: U64
-    plane_words: int
-    by_overlap: bool
-
-
-class Visible(NamedTuple):
-    """What a search may find.
-
-    Attributes:
-        states: uint8 [images], LIVE, RETIRED or DELETED.
-        recent: retired images from this ordinal on are still found.
-        before: int64 [q], only images of a smaller ordinal.
-    """
-
-    states: NDArray[np.uint8]
-    recent: int
-    before: NDArray[np.int64]
-
-
-class Shortlists(NamedTuple):
-    """The nearest images met so far.
-
-    Attributes:
-        size: images wanted, S.
-        keys: uint64 [q, capacity], distance · 2^32 + ordinal.
-        places: uint64 [q, capacity], part · 2^32 + position.
-        filled: int64 [q], entries.
-        cutoffs: int64 [q], the distance up to which images are taken.
-        within: int64 [q], entries ever taken at or below the cutoff.
-        bounds: uint64 [q], the largest key that can still be among the best.
-        histograms: int64 [q, distances], entries ever taken at each distance.
-        distances: uint64 [q, GROUP], working memory.
-    """
-
-    size: int
-    keys: U64
-    places: U64
-    filled: NDArray[np.int64]
-    cutoffs: NDArray[np.int64]
-    within: NDArray[np.int64]
-    bounds: U64
-    histograms: NDArray[np.int64]
-    distances: U64
-
-
-class Found(NamedTuple):
-    """Output of a search, [q, k] each, padded beforehand: int64 ordinals, uint16 distances, uint8 overlaps."""
-
-    ordinals: NDArray[np.int64]
-    distances: NDArray[np.uint16]
-    overlaps: NDArray[np.uint8]
-
-
-@intrinsic
-def _popcount(_context: Any, _word: Any) -> Any:
-    """Set bits of a 64-bit word: LLVM's ctpop, which becomes VPOPCNTQ where the processor has it."""
-
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.call(builder.module.declare_intrinsic("llvm.ctpop", [ir.IntType(64)]), [arguments[0]])
-
-    return types.uint64(types.uint64), generate
-
-
-@intrinsic
-def _prefetch(_context: Any, rows: Any, _row: Any, _column: Any) -> Any:
-    """Ask for a word of a matrix before it is needed: survivors lie far apart, and memory answers in parallel."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind = signature.args[0]
-        array = context.make_array(kind)(context, builder, arguments[0])
-        word = cgutils.get_item_pointer(context, builder, kind, array, arguments[1:], wraparound=False)
-        address = builder.bitcast(word, ir.IntType(8).as_pointer())
-        number = ir.IntType(32)
-        form = ir.FunctionType(ir.VoidType(), [address.type, number, number, number])
-        fetch = builder.module.declare_intrinsic("llvm.prefetch", [address.type], form)
-        builder.call(fetch, [address, *(ir.Constant(number, value) for value in (0, 3, 1))])
-        return context.get_dummy_value()
-
-    return types.void(rows, types.uint64, types.uint64), generate
 
 
 @njit(nogil=True, cache=True)
@@ -168,15 +67,15 @@ def _unequal_terms(signatures: U64, place: np.uint64, words: U64, plane_words: n
         differ = _U(0)
         for word in range(column, _U(words.shape[0]), plane_words):
             differ |= signatures[place, word] ^ words[word]
-        unequal += _popcount(differ)
+        unequal += popcount(differ)
     return unequal
 
 
 @njit(nogil=True, cache=True, inline="always")
 def _head_distance(head: U64, place: np.uint64, words: U64) -> np.uint64:
-    first = _popcount(head[_U(0), place] ^ words[_U(0)]) + _popcount(head[_U(1), place] ^ words[_U(1)])
+    first = popcount(head[_U(0), place] ^ words[_U(0)]) + popcount(head[_U(1), place] ^ words[_U(1)])
     distance: np.uint64 = (
-        first + _popcount(head[_U(2), place] ^ words[_U(2)]) + _popcount(head[_U(3), place] ^ words[_U(3)])
+        first + popcount(head[_U(2), place] ^ words[_U(2)]) + popcount(head[_U(3), place] ^ words[_U(3)])
     )
     return distance
 
@@ -323,16 +222,16 @@ def compare_part(number: int, part: Part, query: Query, tables: int, min_overlap
             ahead = i + _U(AHEAD)
             if ahead < count and places[ahead] >> _U(32) == here:
                 for word in range(_U(0), _U(words.shape[0]), _U(LINE_WORDS)):
-                    _prefetch(signatures, places[ahead] & LOW_32, word)
+                    prefetch(signatures, places[ahead] & LOW_32, word)
             if places[i] >> _U(32) != here:
                 continue
             place = places[i] & LOW_32
             distance = _U(0)
             for word in range(_U(words.shape[0])):
-                distance += _popcount(signatures[place, word] ^ words[word])
+                distance += popcount(signatures[place, word] ^ words[word])
             overlap = _U(tables) - _unequal_terms(signatures, place, words, _U(query.plane_words))
             ordinal = keys[i] & LOW_32
-            keys[i] = ((distance << _U(40)) | (ordinal << _U(8)) | overlap) if overlap >= _U(min_overlap) else NONE
+            keys[i] = ((distance << _U(40)) | (ordinal << _U(8)) | overlap) if overlap >= _U(min_overlap) else NOTHING
 
 
 @njit(nogil=True, cache=True)
@@ -342,39 +241,8 @@ def best_of(lists: Shortlists, k: int, found: Found) -> None:
         keys = lists.keys[row, : lists.filled[row]]
         best = np.sort(np.partition(keys, k)[:k]) if len(keys) > k else np.sort(keys)
         for rank in range(len(best)):
-            if best[rank] == NONE:
+            if best[rank] == NOTHING:
                 break
             found.distances[row, rank] = best[rank] >> _U(40)
             found.ordinals[row, rank] = (best[rank] >> _U(8)) & LOW_32
             found.overlaps[row, rank] = best[rank] & _U(0xFF)
-
-
-@njit(nogil=True, cache=True)
-def append_cells(part: Part, states: NDArray[np.uint8], to: Part, ends: NDArray[np.int64]) -> None:
-    """Append the live images of each cell of a part to the same cell of a part being written.
-
-    Args:
-        states: uint8 [images]; RETIRED and DELETED ones are left out.
-        to: the part being written.
-        ends: int64 [cells], where each of its cells goes on; moved on.
-    """
-    for cell in range(len(ends)):
-        end = _U(ends[cell])
-        for place in range(_U(part.starts[cell]), _U(part.starts[cell + 1])):
-            if states[part.ordinals[place]] != LIVE:
-                continue
-            for word in range(_U(HEAD_WORDS)):
-                to.head[word, end] = part.head[word, place]
-            for word in range(_U(part.signatures.shape[1])):
-                to.signatures[end, word] = part.signatures[place, word]
-            to.ordinals[end] = part.ordinals[place]
-            end += _U(1)
-        ends[cell] = np.int64(end)
-
-
-@njit(nogil=True, cache=True)
-def count_live(part: Part, states: NDArray[np.uint8], sizes: NDArray[np.int64]) -> None:
-    """Add the number of live images in each cell of a part to `sizes`, int64 [cells]."""
-    for cell in range(len(sizes)):
-        for place in range(_U(part.starts[cell]), _U(part.starts[cell + 1])):
-            sizes[cell] += states[part.ordinals[place]] == LIVE

@@ -29,7 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.errors import BadArtefact
-from neardup_platform.terms.kernels import HEAD_WORDS, Part, append_cells, count_live
+from neardup_platform.terms.merging import append_cells, count_live
+from neardup_platform.terms.parts import HEAD_WORDS, Part
 
 MAGIC = b"NDTERMS1"
 PAGE = 4_096

@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 
-from neardup_platform.terms.kernels import GROUP, NONE, Shortlists
+from neardup_platform.terms.parts import GROUP, NOTHING, Shortlists
 
 # Entries a shortlist may hold before it is cut back, as a multiple of its size: each cut costs a pass over it.
 _SPARE = 4
@@ -30,7 +30,7 @@ class Scratch:
         lists: Shortlists = self._own.lists
         lists.filled[:] = lists.within[:] = lists.histograms[:] = 0
         lists.cutoffs[:] = self._distances
-        lists.bounds[:] = NONE
+        lists.bounds[:] = NOTHING
         return Shortlists(
             lists.size,
             lists.keys[:queries],

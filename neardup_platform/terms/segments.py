@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from neardup_platform.errors import BadArtefact, SetupError
 from neardup_platform.terms.json_manifest import Manifest, read_manifest, write_manifest
-from neardup_platform.terms.kernels import DELETED
 from neardup_platform.terms.mmap_segment import Segment, merge_in_memory, open_segment, write_segment
+from neardup_platform.terms.parts import DELETED
 
 log = logging.getLogger(__name__)
 
@@ -114,18 +114,22 @@ class Segments:
             self._start()
         self._publish_or_explain(f"noting {len(ordinals)} deleted images")
 
-    def clear(self) -> None:
-        """Drop all segments.
+    def drop(self, after: int) -> int:
+        """Drop the segments that hold ordinals from `after` on; returns how many.
 
         Raises:
             SetupError: the manifest cannot be written.
         """
         self.wait()
         with self._changed:
-            dropped, self._segments = self._segments, ()
-            self._deleted = np.zeros(0, np.int64)
-        self._publish_or_explain("forgetting all segments")
-        _remove(dropped)
+            dropped = [segment for segment in self._segments if segment.end > after]
+            self._segments = tuple(segment for segment in self._segments if segment.end <= after)
+            end = max((segment.end for segment in self._segments), default=0)
+            self._deleted = self._deleted[self._deleted < end]
+        if dropped:
+            self._publish_or_explain(f"dropping {len(dropped)} segments")
+            _remove(dropped)
+        return len(dropped)
 
     def is_stale(self) -> bool:
         """Whether the folder's manifest is not the one these segments were opened by or published last."""

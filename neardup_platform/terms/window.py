@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.terms.hyperplanes import Signatures
-from neardup_platform.terms.kernels import HEAD_WORDS, Part
+from neardup_platform.terms.parts import HEAD_WORDS, Part
 
 Ordinals = NDArray[np.int64]
 Cells = NDArray[np.uint16]

@@ -19,7 +19,7 @@ from neardup_platform.errors import SetupError
 from neardup_platform.images.alterations import alter
 from neardup_platform.images.decode import Pixels
 from neardup_platform.settings import ImageSettings
-from neardup_platform.terms.index import Effort
+from neardup_platform.terms.cascade import Effort
 from tests.bench.planting import planted, small_space
 
 FIELDS = {
@@ -67,7 +67,7 @@ def manifest_of_samples(folder: Path, pictures: int) -> Path:
 def test_every_engine_gets_a_row_per_setting_with_what_the_contract_names() -> None:
     said: list[str] = []
     few = planted(groups=30, copies=2, distractors=10, dim=32)
-    rows = measure_at(3_000, few, small_space(), Asked(100, 0, Effort(), 32), said.append, with_all=True)
+    rows = measure_at(3_000, few, small_space(), Asked(100, 0, Effort(10_000, 512), 32), said.append, with_all=True)
     engines = {row["engine"] for row in rows}
     assert engines == {
         *("neardup", "tantivy", "faiss.IndexBinaryFlat", "faiss.IndexBinaryIVF"),

@@ -10,8 +10,8 @@ from neardup_platform.bench.faiss_peers import FlatPeer, HnswPeer, IvfPeer, Mult
 from neardup_platform.bench.search_engine import Engine, KeptImages
 from neardup_platform.bench.tantivy_peer import TantivyPeer
 from neardup_platform.bench.term_index_engine import TermIndexEngine
+from neardup_platform.terms.cascade import Effort
 from neardup_platform.terms.hyperplanes import WORD_BITS, hamming
-from neardup_platform.terms.index import Effort
 from tests.bench.planting import planted, small_space
 
 SPACE = small_space()
@@ -22,7 +22,7 @@ NEWCOMERS = SPACE.hash(planted(groups=50, copies=0, distractors=0, dim=32, seed=
 _BITS = WORD_BITS * SPACE.words
 
 MAKERS: dict[str, Callable[[Path], Engine]] = {
-    "neardup": lambda folder: TermIndexEngine(SPACE, folder / "index", len(IMAGES), Effort(), min_overlap=0),
+    "neardup": lambda folder: TermIndexEngine(SPACE, folder / "index", len(IMAGES), Effort(10_000, 512), min_overlap=0),
     "flat": lambda folder: FlatPeer(_BITS, folder),
     "ivf": lambda folder: IvfPeer(_BITS, folder),
     "multihash": lambda folder: MultiHashPeer(_BITS, folder),

@@ -11,6 +11,7 @@ import pytest
 
 from neardup_platform.cli import cli
 from neardup_platform.settings import Settings
+from neardup_platform.supervision import Heartbeat, Phase, write_heartbeat
 
 ROOT = Path(__file__).parents[2]
 DOCS = "\n".join(path.read_text() for path in [ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/*.md")])
@@ -87,6 +88,13 @@ def test_status_answers_when_nothing_runs(tmp_path: Path) -> None:
     assert answer["ready"] is False
     assert answer["worker"]["alive"] is False
     assert set(answer) >= {"urls", "images", "clusters", "state_digest", "settings"}
+
+
+def test_status_says_that_the_index_cannot_be_written(tmp_path: Path) -> None:
+    for problem in (0.0, 1.0):
+        write_heartbeat(tmp_path, Heartbeat(1, 1, 1, Phase.RUNNING, {"index_problem": problem}))
+        said = run("status", home=tmp_path).stdout
+        assert ("free some disk" in said) == bool(problem)
 
 
 def test_secrets_are_masked(tmp_path: Path) -> None:

@@ -62,6 +62,14 @@ def test_metrics_count_by_route_and_never_by_id(client: httpx.Client, writer: Wr
     assert 0 <= age < 1
 
 
+def test_an_index_that_cannot_be_written_is_a_metric(client: httpx.Client, writer: Writer) -> None:
+    writer.beat(index_problem=0, index_segments=3)
+    assert "neardup_worker_index_problem 0.0" in client.get("/metrics").text
+    assert "neardup_worker_index_segments 3.0" in client.get("/metrics").text
+    writer.beat(index_problem=1)
+    assert "neardup_worker_index_problem 1.0" in client.get("/metrics").text
+
+
 def test_readiness_fails_when_refreshing_has_failed_for_a_second(settings: Settings, writer: Writer) -> None:
     follower = StoreFollower(settings.store_path, settings.home, settings.api.refresh_ms)
     watch = HealthWatch(settings, follower, SearchCorpus(follower, lambda: models(settings)))

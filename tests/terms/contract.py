@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.terms.candidates import CandidateIndex, Candidates
+from neardup_platform.terms.cascade import Effort, Ranking
 from neardup_platform.terms.faiss_index import FaissCosineIndex, FaissHammingIndex
 from neardup_platform.terms.fitting import fit_term_space
 from neardup_platform.terms.hyperplanes import WORD_BITS, Hashed, TermSpace
-from neardup_platform.terms.index import Effort, Ranking, TermIndex
+from neardup_platform.terms.index import TermIndex
 
 DIM, TABLES, BITS = 16, 32, 6
 FAMILIES, COPIES = 24, 8

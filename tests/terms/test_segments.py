@@ -152,9 +152,10 @@ def test_an_index_of_another_store_is_not_used(tmp_path: Path) -> None:
     other.close()
 
 
-def test_cleared_index_is_empty_after_a_restart_too(tmp_path: Path) -> None:
-    index = filled(tmp_path)
-    index.clear()
+def test_an_index_rewound_to_nothing_is_empty_after_a_restart_too(tmp_path: Path) -> None:
+    filled(tmp_path).close()
+    index = opened(tmp_path)
+    assert index.rewind(0) > 0
     assert len(index) == 0
     assert not (index.search(HASHED[:3], 5, 0).ordinals >= 0).any()
     index.close()

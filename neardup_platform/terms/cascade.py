@@ -1,0 +1,104 @@
+"""One search of the term index, in three steps that each look closer at fewer images (docs/adr/0007).
+
+1. *scan*: the newest images, and of the older ones the cells nearest to the query until they hold `scan` images;
+   a corpus of no more is searched whole
+2. *shortlist*: of those the `shortlist` nearest by the first 256 bits of the signature, or by unequal terms
+3. *compare*: of those the K nearest by the whole signature
+
+Every step is exact and breaks ties by age, so the answer depends on the images and their order alone, not on how
+they came to lie in segments.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neardup_platform.terms.hyperplanes import WORD_BITS, Hashed, TermSpace
+from neardup_platform.terms.kernels import best_of, close_shortlists, compare_part, plan_cells, shortlist_part
+from neardup_platform.terms.parts import EARLY, HEAD_WORDS, LATE, Found, Part, Query, Visible
+from neardup_platform.terms.scratch import Scratch
+
+Ranking = Literal["hamming", "overlap"]
+
+# Queries that share one pass over the segments.
+BATCH_QUERIES = 16
+# Images of the cells looked into first, as a multiple of the shortlist: enough for a cutoff that few others pass.
+EARLY_SHORTLISTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much a search looks at.
+
+    Attributes:
+        scan: images compared by the first step, at least.
+        shortlist: images compared on their whole signature.
+        ranking: what the shortlist is chosen by.
+    """
+
+    scan: int
+    shortlist: int
+    ranking: Ranking = "hamming"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one search works on; adding and sealing make new ones.
+
+    Attributes:
+        sealed: the segments.
+        window: the newest images, as one cell that every query looks into.
+        sizes: int64 [cells], images of each cell in the segments.
+        states: uint8 [images].
+        recent: the first ordinal of the window.
+        end: the next ordinal.
+    """
+
+    sealed: tuple[Part, ...]
+    window: Part
+    sizes: NDArray[np.int64]
+    states: NDArray[np.uint8]
+    recent: int
+    end: int
+
+
+class Cascade:
+    """Searches views; safe to use from several threads."""
+
+    def __init__(self, space: TermSpace, effort: Effort) -> None:
+        self._space, self._effort = space, effort
+        self._by_overlap = effort.ranking == "overlap"
+        farthest = space.tables if self._by_overlap else HEAD_WORDS * WORD_BITS
+        self._scratch = Scratch(BATCH_QUERIES, effort.shortlist, farthest)
+
+    def search(self, view: View, hashed: Hashed, before: NDArray[np.int64], min_overlap: int, found: Found) -> None:
+        """Answer at most BATCH_QUERIES queries.
+
+        Args:
+            hashed: the queries.
+            before: int64 [q], only images of a smaller ordinal.
+            min_overlap: equal terms needed.
+            found: receives the best.
+        """
+        query = Query(hashed.signatures, self._space.plane_words, self._by_overlap)
+        visible = Visible(view.states, view.recent, before)
+        lists = self._scratch.shortlists(len(hashed))
+        everywhere, turns = np.full((len(hashed), 1), EARLY, np.uint8), self._turns(view, hashed)
+        window = len(view.sealed)
+        shortlist_part(window, view.window, EARLY, everywhere, query, visible, lists)
+        for turn in (EARLY, LATE):
+            for number, part in enumerate(view.sealed):
+                shortlist_part(number, part, turn, turns, query, visible, lists)
+        close_shortlists(lists)
+        for number, part in enumerate((*view.sealed, view.window)):
+            compare_part(number, part, query, self._space.tables, min_overlap, lists)
+        best_of(lists, found.ordinals.shape[1], found)
+
+    def _turns(self, view: View, hashed: Hashed) -> NDArray[np.uint8]:
+        """When each query looks into which cells, uint8 [q, cells]."""
+        turns = np.zeros((len(hashed), len(view.sizes)), np.uint8)
+        nearest = np.argsort(-hashed.affinities, axis=1, kind="stable")
+        plan_cells(nearest, view.sizes, EARLY_SHORTLISTS * self._effort.shortlist, self._effort.scan, turns)
+        return turns

@@ -1,0 +1,36 @@
+"""Two processor instructions that numba has no name for."""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+
+@intrinsic
+def popcount(_context: Any, _word: Any) -> Any:
+    """Set bits of a 64-bit word: LLVM's ctpop, which becomes VPOPCNTQ where the processor has it."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.call(builder.module.declare_intrinsic("llvm.ctpop", [ir.IntType(64)]), [arguments[0]])
+
+    return types.uint64(types.uint64), generate
+
+
+@intrinsic
+def prefetch(_context: Any, rows: Any, _row: Any, _column: Any) -> Any:
+    """Ask for a word of a matrix before it is needed: survivors lie far apart, and memory answers in parallel."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = signature.args[0]
+        array = context.make_array(kind)(context, builder, arguments[0])
+        word = cgutils.get_item_pointer(context, builder, kind, array, arguments[1:], wraparound=False)
+        address = builder.bitcast(word, ir.IntType(8).as_pointer())
+        number = ir.IntType(32)
+        form = ir.FunctionType(ir.VoidType(), [address.type, number, number, number])
+        fetch = builder.module.declare_intrinsic("llvm.prefetch", [address.type], form)
+        builder.call(fetch, [address, *(ir.Constant(number, value) for value in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(rows, types.uint64, types.uint64), generate

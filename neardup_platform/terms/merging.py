@@ -1,0 +1,40 @@
+"""Compiled loops that copy the images of segments, cell by cell, into one that takes their place."""
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from neardup_platform.terms.parts import HEAD_WORDS, LIVE, Part
+
+_U = np.uint64
+
+
+@njit(nogil=True, cache=True)
+def append_cells(part: Part, states: NDArray[np.uint8], to: Part, ends: NDArray[np.int64]) -> None:
+    """Append the live images of each cell of a part to the same cell of a part being written.
+
+    Args:
+        states: uint8 [images]; RETIRED and DELETED ones are left out.
+        to: the part being written.
+        ends: int64 [cells], where each of its cells goes on; moved on.
+    """
+    for cell in range(len(ends)):
+        end = _U(ends[cell])
+        for place in range(_U(part.starts[cell]), _U(part.starts[cell + 1])):
+            if states[part.ordinals[place]] != LIVE:
+                continue
+            for word in range(_U(HEAD_WORDS)):
+                to.head[word, end] = part.head[word, place]
+            for word in range(_U(part.signatures.shape[1])):
+                to.signatures[end, word] = part.signatures[place, word]
+            to.ordinals[end] = part.ordinals[place]
+            end += _U(1)
+        ends[cell] = np.int64(end)
+
+
+@njit(nogil=True, cache=True)
+def count_live(part: Part, states: NDArray[np.uint8], sizes: NDArray[np.int64]) -> None:
+    """Add the number of live images in each cell of a part to `sizes`, int64 [cells]."""
+    for cell in range(len(sizes)):
+        for place in range(_U(part.starts[cell]), _U(part.starts[cell + 1])):
+            sizes[cell] += states[part.ordinals[place]] == LIVE

@@ -1,0 +1,140 @@
+"""Claims about the doctor's look at the term index: whole, growing, damaged, foreign, ahead of the store, or lost."""
+
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neardup_platform.cli import doctor
+from neardup_platform.cli.doctor import Check
+from neardup_platform.clusters.rocksdb_store import Store
+from neardup_platform.settings import Settings
+from neardup_platform.terms.hyperplanes import save_term_space
+from neardup_platform.terms.json_manifest import NAME
+from tests.small import SPACE, families, image
+from tests.small_worker import SmallWorker
+
+IMAGES, SEALED = 180, 128
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    save_term_space(SPACE, tmp_path / "space.npz")
+    return Settings(home=tmp_path / "home", terms={"space": tmp_path / "space.npz"})
+
+
+def filled(settings: Settings) -> SmallWorker:
+    worker = SmallWorker(settings.home)
+    worker.commit(families(IMAGES, 0))
+    worker.index.flush()
+    return worker
+
+
+@pytest.fixture
+def worker(settings: Settings) -> Iterator[SmallWorker]:
+    with closing(filled(settings)) as worker:
+        yield worker
+
+
+def index_check(settings: Settings) -> Check:
+    return doctor._run("index", doctor._index, settings)
+
+
+def damage(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-100] ^= 1
+    path.write_bytes(data)
+
+
+def test_index_of_a_running_worker_is_said_to_be_right(settings: Settings, worker: SmallWorker) -> None:
+    check = index_check(settings)
+    assert check.ok
+    segments = len(worker.index.segments)
+    assert check.detail == f"{SEALED} images in {segments} segments, checksums right"
+
+
+def test_nothing_is_wrong_before_a_worker_has_run_or_sealed(settings: Settings) -> None:
+    assert index_check(settings) == Check("index", True, "empty: no worker has run yet")
+    assert not settings.home.exists()
+    with closing(SmallWorker(settings.home)) as worker:
+        worker.commit(families(3, 0))
+        assert "no segments yet of the 3 images" in index_check(settings).detail
+
+
+def test_a_flipped_bit_is_found_and_the_file_named_and_a_restart_mends_it(settings: Settings) -> None:
+    filled(settings).close()
+    (path, *_) = sorted(settings.index_path.glob("*.segment"))
+    damage(path)
+    check = index_check(settings)
+    assert not check.ok
+    assert str(path) in check.detail
+    assert "worker mends it when it starts next" in check.detail
+    with closing(SmallWorker(settings.home)) as restarted:
+        restarted.index.flush()
+        check = index_check(settings)
+        assert check.ok
+        assert check.detail.startswith(f"{SEALED} images")
+
+
+def test_a_damaged_manifest_is_named(settings: Settings, worker: SmallWorker) -> None:
+    (settings.index_path / NAME).write_text('{"crc": 1, "content": "{}"}')
+    check = index_check(settings)
+    assert not check.ok
+    assert str(settings.index_path / NAME) in check.detail
+
+
+def test_a_lost_index_is_no_damage(settings: Settings, worker: SmallWorker) -> None:
+    shutil.rmtree(settings.index_path)
+    check = index_check(settings)
+    assert check.ok
+    assert f"no segments yet of the {IMAGES} images" in check.detail
+
+
+def test_an_index_of_another_store_or_terms_is_told_apart(
+    settings: Settings, worker: SmallWorker, tmp_path: Path
+) -> None:
+    home = tmp_path / "another"
+    other = settings.model_copy(update={"home": home})
+    shutil.copytree(settings.index_path, other.index_path)
+    Store(other.store_path).close()
+    assert "belongs to another store" in index_check(other).detail
+    shipped = settings.model_copy(update={"terms": settings.terms.model_copy(update={"space": None})})
+    check = index_check(shipped)
+    assert not check.ok
+    assert SPACE.version in check.detail
+
+
+def test_an_index_that_knows_more_than_the_store_is_found(settings: Settings, worker: SmallWorker) -> None:
+    """As after a power cut that took the last commits of the store."""
+    hashed = SPACE.hash(np.random.default_rng(1).standard_normal((2 * IMAGES, SPACE.dim)).astype(np.float32))
+    for at in range(0, len(hashed), 8):
+        worker.index.add(hashed[at : at + 8])
+    worker.index.flush()
+    check = index_check(settings)
+    assert not check.ok
+    assert f"the store has {IMAGES}" in check.detail
+
+
+def test_segments_merged_while_the_doctor_looks_are_no_damage(settings: Settings, worker: SmallWorker) -> None:
+    rng = np.random.default_rng(9)
+    images = [image(f"more/{n}", rng.standard_normal(SPACE.dim)) for n in range(600)]
+    checks: list[Check] = []
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            checks.append(index_check(settings))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    for at in range(0, len(images), 16):
+        worker.commit(images[at : at + 16])
+        worker.index.flush()
+    done.set()
+    thread.join()
+    assert len(checks) > 3
+    assert all(check.ok for check in checks), checks

@@ -1,0 +1,130 @@
+"""Claims about those who read the term index beside its writer: what is replaced meanwhile is no damage."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neardup_platform.terms import segments
+from neardup_platform.terms.index import TermIndex
+from neardup_platform.terms.mmap_segment import Segment, open_segment
+from tests.terms.sealing_process import BLOCK_IMAGES, IMAGES
+from tests.terms.test_segments import (
+    HASHED,
+    assert_answers_are_exact,
+    filled,
+    opened,
+    restore_missing,
+    segment_files,
+)
+
+
+def damage(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def add(writer: TermIndex, first: int, end: int) -> None:
+    for at in range(first, end, 8):
+        writer.add(HASHED[at : at + 8])
+    writer.flush()
+
+
+def test_a_file_that_the_writer_replaced_meanwhile_makes_the_follower_read_the_manifest_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = filled(tmp_path, 200)
+    named = segment_files(tmp_path)
+    asked: list[Path] = []
+
+    def open_late(path: Path, version: str, **options: bool) -> Segment:
+        """Between reading the manifest and opening the first file it names, the writer merges all of them away."""
+        if not asked:
+            add(writer, 200, IMAGES)
+        asked.append(path)
+        return open_segment(path, version, **options)
+
+    monkeypatch.setattr(segments, "open_segment", open_late)
+    follower = opened(tmp_path, writable=False)
+    assert asked[0] in named
+    assert not asked[0].exists()
+    assert follower.damaged == ()
+    assert not follower.is_stale()
+    assert not caplog.records
+    restore_missing(follower)
+    assert_answers_are_exact(follower)
+    for index in (follower, writer):
+        index.close()
+
+
+def test_followers_that_come_while_the_writer_seals_and_merges_never_see_damage(tmp_path: Path) -> None:
+    writer = filled(tmp_path, 2 * BLOCK_IMAGES + 8)
+    done = threading.Event()
+
+    def write() -> None:
+        for first in range(len(writer), IMAGES, 8):
+            writer.add(HASHED[first : first + 8])
+            writer.flush()
+        done.set()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    known, followed = None, 0
+    while not done.is_set():
+        follower = opened(tmp_path, writable=False, known=known)
+        assert follower.damaged == ()
+        assert follower.missing(len(follower)) == []
+        known, followed = follower if followed % 2 else None, followed + 1
+        follower.close()
+    thread.join()
+    assert followed > 3
+    writer.close()
+
+
+def test_a_damaged_file_is_named_and_left_to_the_writer(tmp_path: Path) -> None:
+    filled(tmp_path).close()
+    path = segment_files(tmp_path)[0]
+    damage(path)
+    follower = opened(tmp_path, writable=False)
+    (why,) = follower.damaged
+    assert str(path) in why
+    assert path.exists()
+    restore_missing(follower)
+    assert_answers_are_exact(follower)
+    follower.close()
+    writer = opened(tmp_path)
+    assert str(path) in writer.damaged[0]
+    restore_missing(writer)
+    writer.flush()
+    writer.close()
+    mended = opened(tmp_path, writable=False)
+    assert mended.damaged == ()
+    mended.close()
+
+
+def test_no_range_beyond_what_the_caller_has_is_asked_for(tmp_path: Path) -> None:
+    """A follower that has read half of the store is given the hole of a damaged segment up to there."""
+    writer = opened(tmp_path)
+    for first in range(0, 10 * BLOCK_IMAGES, BLOCK_IMAGES):
+        add(writer, first, first + BLOCK_IMAGES)
+    assert len(writer.segments) > 1
+    end = writer.segments[0].end
+    writer.close()
+    segment_files(tmp_path)[0].unlink()
+    index = opened(tmp_path, writable=False)
+    assert index.missing(len(index)) == [(0, end)]
+    assert index.missing(3) == [(0, 3)]
+    index.restore(0, 3, np.arange(3), HASHED[:3], np.zeros(3, np.bool_))
+    assert index.missing(3) == []
+    assert index.missing(5) == [(3, 5)]
+    index.close()
+
+
+def test_a_follower_writes_nothing_where_there_is_no_index(tmp_path: Path) -> None:
+    follower = opened(tmp_path / "index", writable=False)
+    assert len(follower) == 0
+    assert not follower.is_stale()
+    assert not (tmp_path / "index").exists()
+    follower.close()
