@@ -84,11 +84,16 @@ class Matching:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Candidates with their pair scores, nearest first, all [n, K]; ordinal −1 and score 0 pad a row."""
+    """Candidates with their pair scores, nearest first, all [n, K]; ordinal −1 and score 0 pad a row.
+
+    Attributes:
+        examined: int64 [n], images that the search compared with each at all.
+    """
 
     ordinals: Ordinals
     overlaps: NDArray[np.uint8]
     scores: NDArray[np.float32]
+    examined: NDArray[np.int64]
 
 
 @dataclass(slots=True)
@@ -183,7 +188,7 @@ class Pipeline:
             # To float32 before the rows are repeated for each candidate: the conversion is what costs.
             queries = lsh.astype(np.float32)[rows], pair.astype(np.float32)[rows]
             scores[rows, columns] = self._score(*queries, found.ordinals[rows, columns])
-        return Scored(found.ordinals, found.overlaps, scores)
+        return Scored(found.ordinals, found.overlaps, scores, found.examined)
 
     def _score(self, lsh: Rows, pair: Rows, ordinals: Ordinals) -> NDArray[np.float32]:
         if not len(ordinals):

@@ -71,7 +71,7 @@ class TermSettings(_Section):
     # Images compared by the first 256 bits of the signature; a corpus of no more is searched whole.
     scan_images: int = Field(1_500_000, ge=1)
     # Of those, the nearest so many are compared on the whole signature.
-    shortlist: int = Field(2_048, ge=1, le=1_000_000)
+    shortlist: int = Field(3_072, ge=1, le=1_000_000)
     # What the shortlist is chosen by: Hamming distance of 256 bits, or the number of equal terms as in the original.
     ranking: Literal["hamming", "overlap"] = "hamming"
     # Threads that share a micro-batch of queries.

@@ -80,7 +80,6 @@ class ExampleSearch:
         stage_ms["terms"] = 1_000 * (perf_counter() - begun)
         with self._corpus.searching() as pipeline:
             found = pipeline.match(example.lsh, example.pair, hashed, None, stage_ms)
-            images = len(pipeline.corpus)
             scores, ordinals = found.scores[0], found.ordinals[0]
             rows = [r for r in np.lexsort((ordinals, -scores)) if scores[r] >= models.matching.threshold]
             ids = [pipeline.corpus.id_of(int(ordinals[row])) for row in rows]
@@ -100,7 +99,7 @@ class ExampleSearch:
             score=verdict.score,
             head_score=0.0 if verdict.head is None else verdict.head_score,
             candidates_found=int((ordinals >= 0).sum()),
-            images_searched=images,
+            images_searched=int(found.examined[0]),
             matching=models.matching,
             stage_ms=stage_ms,
         )

@@ -4,8 +4,7 @@
 contract suite (`tests/terms/contract.py`) holds them all to what is said here.
 """
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +12,7 @@ from numpy.typing import NDArray
 from neardup_platform.terms.hyperplanes import Hashed
 
 
-@dataclass(frozen=True)
-class Candidates:
+class Candidates(NamedTuple):
     """Result of a search, a row per query, best first; older images (smaller ordinals) first among equals.
 
     Best is nearest by Hamming distance over the whole signature, unless the index says otherwise.
@@ -23,11 +21,25 @@ class Candidates:
         ordinals: int64 [q, K], −1 where there are fewer than K.
         distances: uint16 [q, K], Hamming distance of the signatures, bits; 0 where padded.
         overlaps: uint8 [q, K], equal terms; 0 where padded.
+        examined: int64 [q], images that were compared with the query at all.
     """
 
     ordinals: NDArray[np.int64]
     distances: NDArray[np.uint16]
     overlaps: NDArray[np.uint8]
+    examined: NDArray[np.int64]
+
+    def part(self, rows: slice) -> "Candidates":
+        """Some queries' answers; writing to them writes to these."""
+        return Candidates(self.ordinals[rows], self.distances[rows], self.overlaps[rows], self.examined[rows])
+
+
+def nothing_found(queries: int, k: int) -> Candidates:
+    """An answer of padding only, to be filled in."""
+    shape = (queries, k)
+    return Candidates(
+        np.full(shape, -1, np.int64), np.zeros(shape, np.uint16), np.zeros(shape, np.uint8), np.zeros(queries, np.int64)
+    )
 
 
 class CandidateIndex(Protocol):

@@ -15,9 +15,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from neardup_platform.terms.candidates import Candidates
 from neardup_platform.terms.hyperplanes import WORD_BITS, Hashed, TermSpace
 from neardup_platform.terms.kernels import best_of, close_shortlists, compare_part, plan_cells, shortlist_part
-from neardup_platform.terms.parts import EARLY, HEAD_WORDS, LATE, Found, Part, Query, Visible
+from neardup_platform.terms.parts import EARLY, HEAD_WORDS, LATE, Part, Query, Visible
 from neardup_platform.terms.scratch import Scratch
 
 Ranking = Literal["hamming", "overlap"]
@@ -73,7 +74,9 @@ class Cascade:
         farthest = space.tables if self._by_overlap else HEAD_WORDS * WORD_BITS
         self._scratch = Scratch(BATCH_QUERIES, effort.shortlist, farthest)
 
-    def search(self, view: View, hashed: Hashed, before: NDArray[np.int64], min_overlap: int, found: Found) -> None:
+    def search(
+        self, view: View, hashed: Hashed, before: NDArray[np.int64], min_overlap: int, found: Candidates
+    ) -> None:
         """Answer at most BATCH_QUERIES queries.
 
         Args:
@@ -85,7 +88,7 @@ class Cascade:
         query = Query(hashed.signatures, self._space.plane_words, self._by_overlap)
         visible = Visible(view.states, view.recent, before)
         lists = self._scratch.shortlists(len(hashed))
-        everywhere, turns = np.full((len(hashed), 1), EARLY, np.uint8), self._turns(view, hashed)
+        everywhere, turns = np.full((len(hashed), 1), EARLY, np.uint8), self._turns(view, hashed, found)
         window = len(view.sealed)
         shortlist_part(window, view.window, EARLY, everywhere, query, visible, lists)
         for turn in (EARLY, LATE):
@@ -96,9 +99,11 @@ class Cascade:
             compare_part(number, part, query, self._space.tables, min_overlap, lists)
         best_of(lists, found.ordinals.shape[1], found)
 
-    def _turns(self, view: View, hashed: Hashed) -> NDArray[np.uint8]:
-        """When each query looks into which cells, uint8 [q, cells]."""
+    def _turns(self, view: View, hashed: Hashed, found: Candidates) -> NDArray[np.uint8]:
+        """When each query looks into which cells, uint8 [q, cells]; notes how many images it examines."""
+        found.examined[:] = view.window.starts[-1]
         turns = np.zeros((len(hashed), len(view.sizes)), np.uint8)
         nearest = np.argsort(-hashed.affinities, axis=1, kind="stable")
-        plan_cells(nearest, view.sizes, EARLY_SHORTLISTS * self._effort.shortlist, self._effort.scan, turns)
+        early = EARLY_SHORTLISTS * self._effort.shortlist
+        plan_cells(nearest, view.sizes, early, self._effort.scan, turns, found.examined)
         return turns

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neardup_platform.terms.candidates import Candidates
+from neardup_platform.terms.candidates import Candidates, nothing_found
 from neardup_platform.terms.faiss_flat import FaissFlat, stored_rows
 from neardup_platform.terms.hyperplanes import Hashed, Signatures, TermSpace, hamming
 
@@ -78,10 +78,9 @@ class FaissExhaustive(ABC):
         queries = len(hashed)
         if before is not None and before.shape != (queries,):
             raise ValueError(f"before has shape {before.shape}: give one limit for each of {queries} queries")
-        found = Candidates(
-            np.full((queries, k), -1, np.int64), np.zeros((queries, k), np.uint16), np.zeros((queries, k), np.uint8)
-        )
+        found = nothing_found(queries, k)
         with self._turn:
+            found.examined[:] = self._images
             limits = np.full(queries, self._images, np.int64) if before is None else before
             pending, fetch = np.arange(queries), _FETCH_FACTOR * k
             while len(pending) and self._images:

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.settings import TermSettings
-from neardup_platform.terms.candidates import Candidates
+from neardup_platform.terms.candidates import Candidates, nothing_found
 from neardup_platform.terms.cascade import BATCH_QUERIES, Cascade, Effort, View
 from neardup_platform.terms.hyperplanes import Hashed, Signatures, TermSpace
 from neardup_platform.terms.merging import count_live
 from neardup_platform.terms.mmap_segment import Segment, memory_segment
-from neardup_platform.terms.parts import DELETED, LIVE, RETIRED, Found
+from neardup_platform.terms.parts import DELETED, LIVE, RETIRED
 from neardup_platform.terms.segments import Segments
 from neardup_platform.terms.window import Window
 
@@ -213,20 +213,18 @@ class TermIndex:
             raise ValueError(f"k is {k}, at least 1 is needed")
         if before is not None and len(before) != len(hashed):
             raise ValueError(f"{len(before)} limits for {len(hashed)} queries")
-        q = len(hashed)
-        found = Found(np.full((q, k), -1, np.int64), np.zeros((q, k), np.uint16), np.zeros((q, k), np.uint8))
+        found = nothing_found(len(hashed), k)
         with self._lock:
             view = self._view()
-        limits = np.full(q, view.end, np.int64) if before is None else before.astype(np.int64)
-        batches = [slice(at, at + BATCH_QUERIES) for at in range(0, q, BATCH_QUERIES)]
+        limits = np.full(len(hashed), view.end, np.int64) if before is None else before.astype(np.int64)
+        batches = [slice(at, at + BATCH_QUERIES) for at in range(0, len(hashed), BATCH_QUERIES)]
 
         def answer(rows: slice) -> None:
-            part = Found(found.ordinals[rows], found.distances[rows], found.overlaps[rows])
-            self._cascade.search(view, hashed[rows], limits[rows], min_overlap, part)
+            self._cascade.search(view, hashed[rows], limits[rows], min_overlap, found.part(rows))
 
         for _ in self._pool.map(answer, batches) if len(batches) > 1 else map(answer, batches):
             pass
-        return Candidates(found.ordinals, found.distances, found.overlaps)
+        return found
 
     def rewind(self, images: int) -> int:
         """Forget what an index of so many images would not have sealed yet; returns how many segments that were.

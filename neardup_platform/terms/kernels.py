@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from neardup_platform.terms.candidates import Candidates
 from neardup_platform.terms.intrinsics import popcount, prefetch
 from neardup_platform.terms.parts import (
     DELETED,
@@ -19,7 +20,6 @@ from neardup_platform.terms.parts import (
     NOTHING,
     RETIRED,
     U64,
-    Found,
     Part,
     Query,
     Shortlists,
@@ -38,7 +38,12 @@ LOW_32 = _U(0xFFFFFFFF)
 
 @njit(nogil=True, cache=True)
 def plan_cells(
-    nearest: NDArray[np.int64], sizes: NDArray[np.int64], early: int, scan: int, turns: NDArray[np.uint8]
+    nearest: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    early: int,
+    scan: int,
+    turns: NDArray[np.uint8],
+    covered: NDArray[np.int64],
 ) -> None:
     """Choose the nearest cells that together hold `scan` images.
 
@@ -48,15 +53,17 @@ def plan_cells(
         early: images of the cells looked into first.
         scan: images of all cells looked into.
         turns: uint8 [q, cells], receives EARLY, LATE or 0 for cells that are left out.
+        covered: int64 [q], to which the images of the chosen cells are added.
     """
     for query in range(nearest.shape[0]):
-        covered = 0
+        chosen = 0
         for rank in range(nearest.shape[1]):
-            if covered >= scan:
+            if chosen >= scan:
                 break
             cell = nearest[query, rank]
-            turns[query, cell] = EARLY if covered < early else LATE
-            covered += sizes[cell]
+            turns[query, cell] = EARLY if chosen < early else LATE
+            chosen += sizes[cell]
+        covered[query] += chosen
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -235,7 +242,7 @@ def compare_part(number: int, part: Part, query: Query, tables: int, min_overlap
 
 
 @njit(nogil=True, cache=True)
-def best_of(lists: Shortlists, k: int, found: Found) -> None:
+def best_of(lists: Shortlists, k: int, found: Candidates) -> None:
     """Unpack the K smallest keys of each query, best first."""
     for row in range(lists.filled.shape[0]):
         keys = lists.keys[row, : lists.filled[row]]

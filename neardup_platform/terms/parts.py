@@ -84,11 +84,3 @@ class Shortlists(NamedTuple):
     bounds: U64
     histograms: NDArray[np.int64]
     distances: U64
-
-
-class Found(NamedTuple):
-    """Output of a search, [q, k] each, padded beforehand: int64 ordinals, uint16 distances, uint8 overlaps."""
-
-    ordinals: NDArray[np.int64]
-    distances: NDArray[np.uint16]
-    overlaps: NDArray[np.uint8]
