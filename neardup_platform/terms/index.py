@@ -70,12 +70,10 @@ class TermIndex:
             states=lambda: self._states,
             known=known.segments if known else (),
         )
-        self._sizes = np.zeros(space.cells, np.int64)
         self._sealed_end = self._end = max((segment.end for segment in self.segments), default=0)
         self._grow_states(self._end)
         self._states[self._segments.deleted] = DELETED
-        for segment in self.segments:
-            count_live(segment.part, self._states, self._sizes)
+        self._sizes = self._count_cells()
         self._window = Window(2 * block_images, space.words)
         self._cascade = Cascade(space, effort)
         self._pool = ThreadPoolExecutor(threads, "term-search")
@@ -191,13 +189,9 @@ class TermIndex:
             known = np.unique(ordinals[(ordinals >= 0) & (ordinals < self._end)])
             fresh = known[self._states[known] != DELETED]
             self._states[fresh] = DELETED
-            sealed = fresh[fresh < self._sealed_end]
-            if len(sealed):
-                # Counted anew: forgetting is rare, and a second copy of the sizes could disagree.
-                self._sizes = np.zeros_like(self._sizes)
-                for segment in self.segments:
-                    count_live(segment.part, self._states, self._sizes)
+        sealed = fresh[fresh < self._sealed_end]
         if len(sealed):
+            self._sizes = self._count_cells()
             self._segments.delete(sealed)
 
     def search(self, hashed: Hashed, k: int, min_overlap: int = 1, before: Ordinals | None = None) -> Candidates:
@@ -241,9 +235,7 @@ class TermIndex:
                 self._sealed_end = self._end = max((segment.end for segment in self.segments), default=0)
                 self._states[:] = LIVE
                 self._states[self._segments.deleted] = DELETED
-                self._sizes = np.zeros_like(self._sizes)
-                for segment in self.segments:
-                    count_live(segment.part, self._states, self._sizes)
+                self._sizes = self._count_cells()
         return dropped
 
     def flush(self) -> None:
@@ -285,6 +277,13 @@ class TermIndex:
         count_live(segment.part, self._states, sizes)
         self._segments.add(segment)
         self._sizes = sizes
+
+    def _count_cells(self) -> NDArray[np.int64]:
+        """Live images of each cell in the segments, int64 [cells]; counted anew, because forgetting is rare."""
+        sizes = np.zeros(self._space.cells, np.int64)
+        for segment in self.segments:
+            count_live(segment.part, self._states, sizes)
+        return sizes
 
     def _grow_states(self, images: int) -> None:
         if images > len(self._states):

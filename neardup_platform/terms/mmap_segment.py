@@ -38,7 +38,7 @@ CHUNK = 1 << 24
 _PREFIX = struct.Struct("<8sII")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Segment:
     """Images of consecutive ordinals, without those that were retired or deleted.
 

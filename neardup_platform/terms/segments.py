@@ -8,7 +8,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,8 +159,8 @@ class Segments:
             opened, damaged = self._open_segments(folder, manifest, {**known, **opened})
         for reason in damaged:
             log.error("%s", reason)
-        if manifest is not None:
-            self.generation = manifest.generation
+        # Without a manifest a number that no earlier index of this folder had: followers know segments by name.
+        self.generation = manifest.generation if manifest is not None else int(time())
         self._segments, self.damaged = tuple(opened.values()), tuple(damaged)
         end = max((segment.end for segment in self._segments), default=0)
         deleted = np.array(manifest.deleted if manifest else (), np.int64)
@@ -217,6 +217,7 @@ class Segments:
                 with self._changed:
                     job = self._job()
                     if job is None:
+                        self._end_work()
                         return
                     merged = self._segments[job]
                 # A copy: an image deleted between counting and copying would leave a hole.
@@ -238,10 +239,13 @@ class Segments:
             self.problem = f"writing the term index to {self._folder} failed: {error}; free some disk and it goes on"
             self._retry_at = monotonic() + RETRY_S
             log.error("%s", self.problem)
-        finally:
             with self._changed:
-                self._thread = None
-                self._changed.notify_all()
+                self._end_work()
+
+    def _end_work(self) -> None:
+        """In the same moment as the decision to end: what is added afterwards starts a thread of its own."""
+        self._thread = None
+        self._changed.notify_all()
 
     def _merge(self, segments: Sequence[Segment], states: States) -> Segment:
         if self._folder is None:
