@@ -64,9 +64,12 @@ def _draw_panel(panel: Any, rows: Sequence[Row]) -> None:
             panel.annotate(
                 _short(row["setting"]),
                 (row["recall"], row["qps_2"]),
-                xytext=(-5, 5),
+                xytext=(4, 7) if ours else (-4, -4),
                 textcoords="offset points",
-                horizontalalignment="right",
+                horizontalalignment="left" if ours else "right",
+                verticalalignment="bottom" if ours else "top",
+                # Ours lie close together; slanted, their labels do not meet.
+                rotation=35 if ours else 0,
                 fontsize=7,
                 color=look["color"],
             )
