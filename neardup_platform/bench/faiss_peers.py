@@ -3,6 +3,7 @@
 faiss does not support adding to an index while it is searched, so none of them grows.
 """
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ TRAINING_PER_LIST = 39
 _TRAINING_ROUNDS = 8
 
 
-class FaissPeer:
+class FaissPeer(ABC):
     """What the peers share: bytes in, a file on disk, threads by OpenMP."""
 
     name: str
@@ -68,10 +69,11 @@ class FaissPeer:
         self._file.unlink(missing_ok=True)
         faiss.omp_set_num_threads(self._all_threads)
 
+    @abstractmethod
     def _empty(self, sample: NDArray[np.uint8], docs: int) -> Any:
-        raise NotImplementedError
+        """An index without images, trained on the sample where it needs that."""
 
-    def _tune(self, value: int) -> None:
+    def _tune(self, value: int) -> None:  # noqa: B027 -- a peer of one setting has nothing to apply
         """Apply the number of a setting."""
 
 

@@ -65,13 +65,15 @@ def test_the_dearest_setting_finds_near_copies(engine: Engine) -> None:
     assert np.isin(copies, found).mean() > 0.9
 
 
-def test_what_is_added_to_an_engine_that_grows_is_found_next(engine: Engine) -> None:
-    if not engine.grows:
-        pytest.skip("cannot grow while it is searched")
+@pytest.mark.parametrize("name", ["neardup", "tantivy"])
+def test_what_is_added_to_an_engine_that_grows_is_found_next(name: str, tmp_path: Path) -> None:
+    engine = built(name, tmp_path)
+    assert engine.grows
     engine.use(engine.settings[-1], 1)
     engine.add(NEWCOMERS)
     found = engine.search(NEWCOMERS, 3)
     assert (found[:, 0] == len(IMAGES) + np.arange(len(NEWCOMERS))).all()
+    engine.close()
 
 
 def test_our_index_is_whole_again_at_another_setting(tmp_path: Path) -> None:
