@@ -55,10 +55,10 @@ def _copies(image: Hashed, count: int, rng: np.random.Generator) -> Hashed:
 def _add_members(engine: TermIndexEngine, image: Hashed, representatives: int, rng: np.random.Generator) -> None:
     index = engine.index
     copies = _copies(image, 4 * BATCH_QUERIES, rng)
-    kept = 0
-    for _ in range(0, MEMBERS, len(copies)):
-        images = copies[: index.room]
-        ordinals = index.add(images)
+    added = kept = 0
+    while added < MEMBERS:
+        ordinals = index.add(copies[: min(index.room, MEMBERS - added)])
+        added += len(ordinals)
         stay = min(len(ordinals), representatives - kept)
         kept += stay
         index.retire(ordinals[stay:])

@@ -1,1 +1,1 @@
-"""Candidate search: embeddings become LSH terms, and images are ranked by the number of equal terms."""
+"""Candidate search: embeddings become LSH terms, and the images nearest by them are found."""
