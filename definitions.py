@@ -2,19 +2,27 @@
 
 import dagster as dg
 
+from assets.classifier_evaluation import classifier_evaluation, not_worse_than_in_use
 from assets.decisions_log import decisions_log, offsets_are_continuous
+from assets.pair_classifier import pair_classifier
+from assets.promoted_classifier import promoted_classifier
 from assets.stream_worker import stream_worker_asset
 from assets.term_space import term_space
+from assets.training_pairs import training_pairs
 from jobs.decisions_log_hourly import decisions_log_hourly, decisions_log_schedule
 from jobs.pause_stream_worker import pause_stream_worker, resume_stream_worker
 from jobs.stream_worker import stream_worker
+from jobs.train_classifier import train_classifier
 from resources.platform import PlatformResource
 from sensors.stream_worker_sensor import stream_worker_sensor
 
 defs = dg.Definitions(
-    assets=[stream_worker_asset, decisions_log, term_space],
-    asset_checks=[offsets_are_continuous],
-    jobs=[stream_worker, pause_stream_worker, resume_stream_worker, decisions_log_hourly],
+    assets=[
+        *(stream_worker_asset, decisions_log, term_space),
+        *(training_pairs, pair_classifier, classifier_evaluation, promoted_classifier),
+    ],
+    asset_checks=[offsets_are_continuous, not_worse_than_in_use],
+    jobs=[stream_worker, pause_stream_worker, resume_stream_worker, decisions_log_hourly, train_classifier],
     schedules=[decisions_log_schedule],
     sensors=[stream_worker_sensor],
     resources={"platform": PlatformResource()},

@@ -1,7 +1,7 @@
 """Everything known of the decided images by ordinal: what a new image is compared with.
 
-Derived from the store: vectors and heads are read into memory when a worker starts, grow as it decides, and are
-followed by the API; the term index lies in files of its own, and is given what it misses.
+Derived from the store: ids and heads are read into memory when a worker starts, grow as it decides, and are followed
+by the API; vectors and the term index lie in files of their own, and are given what they miss.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,8 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from neardup_platform.scoring.vector_table import VectorTable
+from neardup_platform.scoring.features import widened
+from neardup_platform.scoring.vectors import ImageVectors, VectorTable
 from neardup_platform.terms.hyperplanes import Hashed, TermSpace
 from neardup_platform.terms.index import TermIndex
 
@@ -30,24 +31,28 @@ class StoredImage:
     retired: bool
 
 
+def stored_vectors(part: Sequence[tuple[bytes, bytes]]) -> ImageVectors:
+    """Vectors from the store's bytes, `lsh` and `pair` of each image, at least one."""
+    lsh, pair = (np.frombuffer(b"".join(kind), "<f2").reshape(len(part), -1) for kind in zip(*part, strict=True))
+    return ImageVectors(lsh, pair)
+
+
 class Corpus:
     """Ids, vectors, terms and heads by ordinal.
 
     Attributes:
         index: the term index.
-        lsh: the `lsh` vectors, float16.
-        pair: the `pair` vectors, float16.
+        vectors: of all images.
 
     Args:
         space: hashes the `lsh` embedding.
-        pair_dim: dimension of the `pair` embedding.
         index: the term index; what it misses of the images is given to it by `fill_index`.
+        vectors: of no image yet, or of those that `restore` will name.
     """
 
-    def __init__(self, space: TermSpace, pair_dim: int, index: TermIndex) -> None:
+    def __init__(self, space: TermSpace, index: TermIndex, vectors: VectorTable) -> None:
         self.index = index
-        self.lsh = VectorTable(space.dim)
-        self.pair = VectorTable(pair_dim)
+        self.vectors = vectors
         self._space = space
         self._ids: list[str] = []
         self._heads = np.full(_CHUNK, -1, np.int64)
@@ -57,22 +62,31 @@ class Corpus:
     def __len__(self) -> int:
         return len(self._ids)
 
-    def add(self, ids: Sequence[str], lsh: NDArray[np.float16], pair: NDArray[np.float16], hashed: Hashed) -> Ordinals:
+    def add(self, ids: Sequence[str], vectors: ImageVectors, hashed: Hashed) -> Ordinals:
         """Add images, searchable at once and as yet without a head; returns their ordinals, int64 [n]."""
-        self._append(ids, lsh, pair, np.zeros(len(ids), np.bool_))
+        self.vectors.append(vectors)
+        self._append(ids, np.zeros(len(ids), np.bool_))
         return self.index.add(hashed)
 
     def extend(self, stored: Iterable[StoredImage]) -> None:
         """Add images read from the store, in order of ordinal; searchable once `fill_index` was called."""
         images = iter(stored)
         while part := list(islice(images, _CHUNK)):
-            n = len(part)
-            self._append(
-                [image.image_id for image in part],
-                np.frombuffer(b"".join(image.lsh for image in part), "<f2").reshape(n, -1),
-                np.frombuffer(b"".join(image.pair for image in part), "<f2").reshape(n, -1),
-                np.array([image.retired for image in part], np.bool_),
-            )
+            self.vectors.append(stored_vectors([(image.lsh, image.pair) for image in part]))
+            self._append([image.image_id for image in part], np.array([image.retired for image in part], np.bool_))
+
+    def restore(self, ids: Sequence[str], heads: Ordinals, retired: NDArray[np.bool_]) -> None:
+        """Name the images, before any is added, whose vectors are there; searchable once `fill_index` was called.
+
+        Args:
+            ids: by ordinal.
+            heads: int64 [n], ordinals of the heads of their clusters.
+            retired: bool [n], images that the term index need not hold.
+        """
+        self._append(ids, retired)
+        n = len(ids)
+        self._heads[:n] = heads
+        self._representatives[:n] = np.bincount(heads[~retired], minlength=n)
 
     def fill_index(self) -> int:
         """Give the index the images it misses; returns how many."""
@@ -80,7 +94,7 @@ class Corpus:
         for first, end in self.index.missing(len(self)):
             for at in range(first, end, _CHUNK):
                 ordinals = np.arange(at, min(at + _CHUNK, end))
-                hashed = self._space.hash(self.lsh.gather(ordinals))
+                hashed = self._space.hash(widened(self.vectors.rows.lsh, ordinals))
                 self.index.restore(at, at + len(ordinals), ordinals, hashed, self._retired[ordinals])
                 filled += len(ordinals)
         return filled
@@ -107,12 +121,6 @@ class Corpus:
         self._representatives[head] += represents
         self._retired[ordinal] = not represents
 
-    def set_heads(self, heads: Ordinals) -> None:
-        """Set the heads of all images at once, int64 [len(self)]."""
-        n = len(self)
-        self._heads[:n] = heads
-        self._representatives[:n] = np.bincount(heads[~self._retired[:n]], minlength=n)
-
     def representatives_of(self, head: int) -> int:
         """Members of a head's cluster that the index holds."""
         return int(self._representatives[head])
@@ -121,9 +129,12 @@ class Corpus:
         """Which of these images the index need not hold, bool [n]."""
         return self._retired[ordinals]
 
-    def _append(
-        self, ids: Sequence[str], lsh: NDArray[np.float16], pair: NDArray[np.float16], retired: NDArray[np.bool_]
-    ) -> None:
+    def close(self) -> None:
+        """Stop the threads of the term index and release the files of the vectors."""
+        self.index.close()
+        self.vectors.close()
+
+    def _append(self, ids: Sequence[str], retired: NDArray[np.bool_]) -> None:
         first, end = len(self._ids), len(self._ids) + len(ids)
         if end > len(self._heads):
             more = max(end, 2 * len(self._heads)) - len(self._heads)
@@ -131,6 +142,4 @@ class Corpus:
             self._retired = np.concatenate([self._retired, np.zeros(more, np.bool_)])
             self._representatives = np.concatenate([self._representatives, np.zeros(more, np.int32)])
         self._ids.extend(ids)
-        self.lsh.append(lsh)
-        self.pair.append(pair)
         self._retired[first:end] = retired

@@ -16,15 +16,13 @@ from neardup_platform.clusters.decision import choose_cluster
 from neardup_platform.clusters.representatives import is_representative
 from neardup_platform.corpus import Corpus, Ordinals
 from neardup_platform.records import Candidate, Decision, JoinedImage
+from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.settings import Settings, TermSettings
 from neardup_platform.terms.hyperplanes import Hashed, TermSpace
 
 # A decision records its candidates down to this score, so that any threshold above it can be applied later.
 RECORDED_SCORE_FLOOR = 0.01
 RECORDED_CANDIDATES = 64
-
-
-Rows = NDArray[np.float16] | NDArray[np.float32]
 
 
 class PairScorer(Protocol):
@@ -42,14 +40,8 @@ class PairScorer(Protocol):
     def head_threshold(self) -> float:
         """Pair score needed against the head, unless the settings say otherwise."""
 
-    def score(
-        self,
-        lsh_a: Rows,
-        lsh_b: Rows,
-        pair_a: Rows,
-        pair_b: Rows,
-    ) -> NDArray[np.float32]:
-        """Calibrated probabilities, float32 [n], for row-aligned vectors [n, dim]."""
+    def score(self, a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> NDArray[np.float32]:
+        """Calibrated probabilities, float32 [n], for pairs of a row of `a` and a row of `b`, int64 [n] each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +98,7 @@ class Decided:
 
     images: Sequence[JoinedImage]
     ordinals: Ordinals
-    lsh: NDArray[np.float16]
-    pair: NDArray[np.float16]
+    vectors: ImageVectors
     scored: Scored
     retired: NDArray[np.bool_]
     decisions: list[Decision] = field(default_factory=list)
@@ -149,11 +140,12 @@ class Pipeline:
         stage_ms: dict[str, float] = {}
         lsh = np.stack([image.lsh.vector for image in images]).astype(np.float16)
         pair = np.stack([image.pair.vector for image in images]).astype(np.float16)
+        vectors = ImageVectors(lsh, pair)
         with _timed(stage_ms, "terms"):
             hashed = self.space.hash(lsh.astype(np.float32))
-        ordinals = self.corpus.add([image.image_id for image in images], lsh, pair, hashed)
-        scored = self.match(lsh, pair, hashed, ordinals, stage_ms)
-        batch = Decided(images, ordinals, lsh, pair, scored, np.zeros(len(images), np.bool_), stage_ms=stage_ms)
+        ordinals = self.corpus.add([image.image_id for image in images], vectors, hashed)
+        scored = self.match(vectors, hashed, ordinals, stage_ms)
+        batch = Decided(images, ordinals, vectors, scored, np.zeros(len(images), np.bool_), stage_ms=stage_ms)
         with _timed(stage_ms, "decide"):
             head_scores = self._head_scores(batch)
             for row in range(len(images)):
@@ -164,19 +156,13 @@ class Pipeline:
         return batch
 
     def match(
-        self,
-        lsh: NDArray[np.float16],
-        pair: NDArray[np.float16],
-        hashed: Hashed,
-        before: Ordinals | None,
-        stage_ms: dict[str, float],
+        self, vectors: ImageVectors, hashed: Hashed, before: Ordinals | None, stage_ms: dict[str, float]
     ) -> Scored:
         """Search and score, changing nothing.
 
         Args:
-            lsh: float16 [n, dim].
-            pair: float16 [n, dim].
-            hashed: of `lsh`.
+            vectors: of n images.
+            hashed: their `lsh` vectors.
             before: only images of a smaller ordinal; None for all.
             stage_ms: receives the time of each stage.
         """
@@ -185,15 +171,11 @@ class Pipeline:
         with _timed(stage_ms, "score"):
             rows, columns = np.nonzero(found.ordinals >= 0)
             scores = np.zeros(found.ordinals.shape, np.float32)
-            # To float32 before the rows are repeated for each candidate: the conversion is what costs.
-            queries = lsh.astype(np.float32)[rows], pair.astype(np.float32)[rows]
-            scores[rows, columns] = self._score(*queries, found.ordinals[rows, columns])
+            scores[rows, columns] = self._score(vectors, rows, found.ordinals[rows, columns])
         return Scored(found.ordinals, found.overlaps, scores, found.examined)
 
-    def _score(self, lsh: Rows, pair: Rows, ordinals: Ordinals) -> NDArray[np.float32]:
-        if not len(ordinals):
-            return np.zeros(0, np.float32)
-        return self.scorer.score(lsh, self.corpus.lsh.gather(ordinals), pair, self.corpus.pair.gather(ordinals))
+    def _score(self, vectors: ImageVectors, rows: Ordinals, ordinals: Ordinals) -> NDArray[np.float32]:
+        return self.scorer.score(vectors, rows, self.corpus.vectors.rows, ordinals)
 
     def _head_scores(self, batch: Decided) -> dict[tuple[int, int], float]:
         """Pair scores of every image against the heads of its matches, for heads known before the batch."""
@@ -203,8 +185,8 @@ class Pipeline:
         keys = sorted({(int(row), int(head)) for row, head in zip(rows, heads, strict=True) if head >= 0})
         if not keys:
             return {}
-        which = np.array([row for row, _ in keys])
-        scores = self._score(batch.lsh[which], batch.pair[which], np.array([head for _, head in keys]))
+        pairs = np.array(keys, np.int64)
+        scores = self._score(batch.vectors, pairs[:, 0], pairs[:, 1])
         return dict(zip(keys, scores.tolist(), strict=True))
 
     def _decide_one(
@@ -221,8 +203,7 @@ class Pipeline:
         def head_score(head: int) -> float:
             known = head_scores.get((row, head))
             if known is None:  # the head was founded in this very batch
-                one = slice(row, row + 1)
-                known = float(self._score(batch.lsh[one], batch.pair[one], np.array([head]))[0])
+                known = float(self._score(batch.vectors, np.array([row]), np.array([head]))[0])
             return known
 
         matches = [

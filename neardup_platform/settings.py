@@ -99,6 +99,8 @@ class ScoringSettings(_Section):
     threshold: float | None = Field(None, gt=0, lt=1)
     # Lower probability that the image must also reach against the head, so that clusters do not chain.
     head_threshold: float | None = Field(None, gt=0, lt=1)
+    # Threads that share a micro-batch of pairs; fewer than 4,096 pairs are not shared.
+    threads: int = Field(2, ge=1, le=64)
 
 
 class WorkerSettings(_Section):
@@ -205,6 +207,11 @@ class Settings(BaseSettings):
         """The term index's folder; made from the store, so it may be deleted while no worker runs."""
         return self.home / "index"
 
+    @property
+    def vectors_path(self) -> Path:
+        """The folder of the vector files; made from the store, so it may be deleted while no worker runs."""
+        return self.home / "vectors"
+
     def masked(self) -> dict[str, Any]:
         """The effective settings as JSON-ready values, secrets replaced by asterisks."""
         return self.model_dump(mode="json")
@@ -214,4 +221,5 @@ class Settings(BaseSettings):
         shaping = {name: self.masked()[name] for name in ("join", "terms", "scoring", "images")}
         for pace in ("max_queries_per_s", "max_waiting_queries"):
             del shaping["terms"][pace]
+        del shaping["scoring"]["threads"]
         return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:12]

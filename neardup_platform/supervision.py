@@ -30,6 +30,7 @@ class Heartbeat:
         at_ms: Unix milliseconds of this heartbeat.
         figures: counts and gauges: images, clusters, lag, waiting, outbox, images_per_s, p50_ms, p99_ms,
             rss_mb and the counters of the store.
+        classifier_version: of the classifier that decides; empty before it is loaded.
     """
 
     pid: int
@@ -37,6 +38,7 @@ class Heartbeat:
     at_ms: int
     phase: Phase
     figures: dict[str, float] = field(default_factory=dict)
+    classifier_version: str = ""
 
     def age_s(self, now_ms: int) -> float:
         """Seconds since this sign of life."""
@@ -58,7 +60,8 @@ def read_heartbeat(home: Path) -> Heartbeat | None:
         raw = json.loads((home / "worker.json").read_text())
     except FileNotFoundError:
         return None
-    return Heartbeat(raw["pid"], raw["started_ms"], raw["at_ms"], Phase(raw["phase"]), raw["figures"])
+    phase, version = Phase(raw["phase"]), raw.get("classifier_version", "")
+    return Heartbeat(raw["pid"], raw["started_ms"], raw["at_ms"], phase, raw["figures"], version)
 
 
 def pause(home: Path, by: str) -> None:

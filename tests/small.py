@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from neardup_platform.corpus import Corpus
 from neardup_platform.pipeline import Matching, Pipeline
 from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
+from neardup_platform.scoring.vectors import ImageVectors, MemoryVectors
 from neardup_platform.settings import TermSettings
 from neardup_platform.terms.fitting import fit_term_space
 from neardup_platform.terms.hyperplanes import TermSpace
@@ -25,15 +26,11 @@ class CosineScorer:
     head_threshold = 0.8
 
     def score(
-        self,
-        lsh_a: NDArray[np.float16],
-        lsh_b: NDArray[np.float16],
-        pair_a: NDArray[np.float16],
-        pair_b: NDArray[np.float16],
+        self, a: ImageVectors, rows_a: NDArray[np.int64], b: ImageVectors, rows_b: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        a, b = lsh_a.astype(np.float32), lsh_b.astype(np.float32)
-        norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-        return np.clip((a * b).sum(axis=1) / norms, 0, 1).astype(np.float32)
+        x, y = a.lsh[rows_a].astype(np.float32), b.lsh[rows_b].astype(np.float32)
+        norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+        return np.clip((x * y).sum(axis=1) / norms, 0, 1).astype(np.float32)
 
 
 def memory_index(source: str = "") -> TermIndex:
@@ -41,7 +38,7 @@ def memory_index(source: str = "") -> TermIndex:
 
 
 def small_pipeline() -> Pipeline:
-    corpus = Corpus(SPACE, PAIR_DIM, memory_index())
+    corpus = Corpus(SPACE, memory_index(), MemoryVectors(LSH_DIM, PAIR_DIM))
     return Pipeline(SPACE, CosineScorer(), corpus, Matching(50, 1, 0.9, 0.8))
 
 

@@ -7,10 +7,11 @@ from neardup_platform.corpus import Corpus
 from neardup_platform.messages.codec import decode_decision
 from neardup_platform.pipeline import Decided, Matching, Pipeline
 from neardup_platform.records import Decision, JoinedImage
+from neardup_platform.scoring.vectors import MemoryVectors
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.stream.recovery import rebuild_corpus
 from neardup_platform.terms.index import TermIndex
-from tests.small import MODELS, PAIR_DIM, SPACE, CosineScorer
+from tests.small import LSH_DIM, MODELS, PAIR_DIM, SPACE, CosineScorer
 from tests.terms.sealing_process import EXACT
 
 BLOCK_IMAGES = 32
@@ -23,7 +24,7 @@ def term_index(folder: Path | None = None, source: str = "") -> TermIndex:
 
 def hot_pipeline(corpus: Corpus | None = None, most: int = MOST, candidates: int = 1_000) -> Pipeline:
     """A pipeline that finds all there is to find, over clusters of few representatives."""
-    corpus = Corpus(SPACE, PAIR_DIM, term_index()) if corpus is None else corpus
+    corpus = Corpus(SPACE, term_index(), MemoryVectors(LSH_DIM, PAIR_DIM)) if corpus is None else corpus
     return Pipeline(SPACE, CosineScorer(), corpus, Matching(candidates, 0, 0.9, 0.8, most))
 
 
@@ -32,8 +33,10 @@ class SmallWorker:
 
     def __init__(self, home: Path) -> None:
         self.store = Store(home / "store")
-        corpus = rebuild_corpus(self.store, SPACE, MODELS, lambda source: term_index(home / "index", source))
-        self.index = corpus.index
+        corpus = rebuild_corpus(
+            self.store, SPACE, MODELS, lambda source: term_index(home / "index", source), home / "vectors"
+        )
+        self.corpus, self.index = corpus, corpus.index
         self._pipeline = hot_pipeline(corpus)
 
     def commit(self, images: list[JoinedImage], size: int = 7) -> None:
@@ -48,5 +51,5 @@ class SmallWorker:
         return [decode_decision(self.store.decision(record.image_id)) for record in self.store.vectors()]
 
     def close(self) -> None:
-        self.index.close()
+        self.corpus.close()
         self.store.close()

@@ -14,8 +14,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
+from neardup_platform.artefacts.s3_client import ensure_bucket, open_s3
 from neardup_platform.batch.picture_sources import find_pictures
-from neardup_platform.batch.s3_client import ensure_bucket, open_s3
 from neardup_platform.errors import BadArtefact, ServerUnavailable
 from neardup_platform.images.embedder import Embedder
 from neardup_platform.images.embedding import EmbeddedPicture, Refused, embed_pictures, preview_key

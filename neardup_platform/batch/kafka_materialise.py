@@ -13,10 +13,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from neardup_platform.artefacts.s3_client import ensure_bucket
 from neardup_platform.batch.decision_rows import SCHEMA, LogRecord, decision_table
 from neardup_platform.batch.duckdb_decisions import DecisionCounts, count_decisions, first_decisions
 from neardup_platform.batch.kafka_window import OffsetRange, offset_ranges, open_consumer, read_range
-from neardup_platform.batch.s3_client import ensure_bucket
 from neardup_platform.batch.s3_decisions_log import hour_prefix, object_key, put_object, stored_ranges
 from neardup_platform.errors import NotFound
 from neardup_platform.messages.kafka_topics import DECISIONS

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from neardup_platform.batch.s3_client import open_s3, read_bounded, split_uri
+from neardup_platform.artefacts.s3_client import open_s3, read_bounded, split_uri
 from neardup_platform.errors import NotFound
 from neardup_platform.images.embedding import PictureSource
 from neardup_platform.settings import Settings

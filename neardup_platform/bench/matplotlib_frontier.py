@@ -30,12 +30,10 @@ def draw_frontier(rows: Sequence[Row], path: Path) -> None:
     """Draw the rows, one panel for each size of corpus, as a PNG readable at the width of a README.
 
     Raises:
-        SetupError: matplotlib is not installed, or the file cannot be written.
+        SetupError: the file cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise SetupError("matplotlib is not installed: install neardup-platform[bench]") from error
+    from matplotlib.figure import Figure
+
     rows = [row for row in rows if "cluster_members" not in row]
     sizes = sorted({row["docs"] for row in rows}, reverse=True)
     figure = Figure(figsize=(_WIDTH_IN, _HEIGHT_IN * len(sizes)), layout="constrained")

@@ -8,6 +8,7 @@ from neardup_platform.clusters.rocksdb_store import Store
 from neardup_platform.pipeline import Decided, Scored
 from neardup_platform.records import Decision, Embedding, FloatVector, JoinedImage, Kind, ModelSpec
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
+from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.settings import Settings
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.terms.hyperplanes import TermSpace, load_term_space
@@ -39,7 +40,8 @@ def _decided(numbers: NDArray[np.int64], space: TermSpace, models: dict[Kind, Mo
         np.zeros(len(numbers), np.int64),
     )
     retired = np.zeros(len(numbers), np.bool_)
-    batch = Decided([], numbers, lsh.astype(np.float16), pair.astype(np.float16), none, retired)
+    stored = ImageVectors(lsh.astype(np.float16), pair.astype(np.float16))
+    batch = Decided([], numbers, stored, none, retired)
     batch.images = [_joined(int(n), models, lsh[0]) for n in numbers]
     batch.decisions = [_decision(int(n), space.version) for n in numbers]
     return batch

@@ -33,6 +33,16 @@ def vectors(numbers: NDArray[np.int64], kind: Kind, dim: int) -> NDArray[np.floa
     return out
 
 
+def many_vectors(rng: np.random.Generator, count: int, dim: int) -> NDArray[np.float32]:
+    """As `vectors`, float32 [count, dim], from one generator: for a process that needs many and no particular ones."""
+    spectrum = (1 / np.sqrt(np.arange(1, dim + 1))).astype(np.float32)
+    centres = rng.standard_normal((-(-count // FAMILY_IMAGES), dim), np.float32)
+    out = np.repeat(centres, FAMILY_IMAGES, axis=0)[:count] + _NOISE * rng.standard_normal((count, dim), np.float32)
+    out *= spectrum
+    out /= np.linalg.norm(out, axis=1, keepdims=True)
+    return out
+
+
 def embeddings(number: int, models: dict[Kind, ModelSpec], event_time_ms: int) -> list[Embedding]:
     """Both embeddings of one image."""
     one = np.array([number])

@@ -86,5 +86,25 @@ def search(docs: int, peer_docs: int, manifest: Path | None, k: int | None, plot
     click.echo(json.dumps(answer) if as_json else _table(answer["rows"]))
 
 
+@bench.command(epilog="Example:  neardup bench score --rows 200000 --json")
+@click.option(
+    "--rows", type=click.IntRange(1_000), default=200_000, show_default=True, help="Images whose vectors are mapped."
+)
+@click.option(
+    "--rounds", type=click.IntRange(3), default=15, show_default=True, help="Times that all engines take their turn."
+)
+@json_option
+def score(rows: int, rounds: int, as_json: bool) -> None:
+    """Pairs scored a second by size of batch and threads, beside onnxruntime and NumPy.
+
+    From float16 vectors in a mapped file to probabilities, as in the worker. Needs no servers.
+    """
+    load_tensorflow()
+    from neardup_platform.bench.score import bench_score
+
+    answer = bench_score(rows, rounds, Settings(), lambda line: click.echo(line, err=True))
+    click.echo(json.dumps(answer) if as_json else _table(answer["rows"]))
+
+
 def _table(rows: list[dict[str, Any]]) -> str:
     return "\n".join("  ".join(f"{name}={value}" for name, value in row.items()) for row in rows)

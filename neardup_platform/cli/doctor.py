@@ -12,13 +12,14 @@ from typing import Any
 
 from kafka.errors import KafkaError
 
-from neardup_platform.batch.s3_client import ensure_bucket, open_s3
+from neardup_platform.artefacts.s3_client import ensure_bucket, open_s3
 from neardup_platform.clusters.rocksdb_store import StoreReader
 from neardup_platform.embedded.endpoints import needs_kafka, resolve
 from neardup_platform.embedded.kafka_jars import find_java
 from neardup_platform.errors import BadArtefact, InvariantBroken, NeardupError
 from neardup_platform.messages.kafka_topics import ensure_topics
-from neardup_platform.scoring.keras_classifier import load_classifier
+from neardup_platform.scoring.json_vector_manifest import read_manifest as read_vector_manifest
+from neardup_platform.scoring.keras_in_force import load_in_force
 from neardup_platform.settings import Settings
 from neardup_platform.terms.hyperplanes import load_term_space
 from neardup_platform.terms.index import open_index
@@ -91,8 +92,17 @@ def _s3(settings: Settings) -> str:
 
 
 def _models(settings: Settings) -> str:
-    space, classifier = load_term_space(settings.terms.space), load_classifier(settings.scoring.model)
-    return f"terms {space.version}, classifier {classifier.version}"
+    promoted = ""
+    if Path(settings.store_path).exists():
+        with _reading(settings) as reader:
+            promoted = reader.state().classifier_version
+    space, classifier = load_term_space(settings.terms.space), load_in_force(_with_s3(settings, promoted), promoted)
+    return f"terms {space.version}, classifier {classifier.version}{' as promoted' if promoted else ''}"
+
+
+def _with_s3(settings: Settings, promoted: str) -> Settings:
+    """With the address of S3, where a promoted classifier may have to be fetched from it."""
+    return resolve(settings) if promoted else settings
 
 
 def _store(settings: Settings) -> str:
@@ -128,6 +138,35 @@ def _index(settings: Settings) -> str:
                 )
             figures = index.figures()
     return f"{figures['index_images']} images in {figures['index_segments']} segments, checksums right"
+
+
+def _vectors(settings: Settings) -> str:
+    """A sample of the vector files is compared with the store; a worker may append meanwhile."""
+    folder = settings.vectors_path
+    if not Path(settings.store_path).exists():
+        return "empty: no worker has run yet"
+    manifest = read_vector_manifest(folder)
+    # The store is read after the files: what is synced by then was written before.
+    with _reading(settings) as reader:
+        state = reader.state()
+        if manifest is None:
+            return f"no files yet for the {state.images} images of the store: the worker makes them"
+        if manifest.store_id != state.store_id:
+            raise BadArtefact(f"vectors {folder} belong to another store; {_REBUILT}")
+        rows = min(manifest.rows, state.images)
+        ordinals = range(0, rows, max(1, rows // SAMPLE_IMAGES))
+        lsh, pair = manifest.paths(folder)
+        with lsh.open("rb") as lsh_file, pair.open("rb") as pair_file:
+            for ordinal in ordinals:
+                record = reader.vector(ordinal)
+                for file, stored in ((lsh_file, record.lsh), (pair_file, record.pair)):
+                    file.seek(ordinal * len(stored))
+                    if file.read(len(stored)) != stored:
+                        raise BadArtefact(
+                            f"{file.name} has another vector for image {ordinal} than the store: `neardup pause`, "
+                            f"delete {folder}, then `neardup resume` makes it anew; look after the disk"
+                        )
+    return f"{rows} images synced, {len(ordinals)} compared with the store"
 
 
 @contextmanager
@@ -168,4 +207,5 @@ _CHECKS: dict[str, Callable[[Settings], str]] = {
     "models": _models,
     "store": _store,
     "index": _index,
+    "vectors": _vectors,
 }

@@ -8,9 +8,11 @@ from pydantic import ValidationError
 
 from neardup_platform import __version__
 from neardup_platform.cli.bench_commands import bench
+from neardup_platform.cli.classifier_commands import classifier
+from neardup_platform.cli.evaluate_command import evaluate
 from neardup_platform.cli.ingest_commands import ingest
 from neardup_platform.cli.platform_commands import doctor, down, pause, resume, status, up, worker
-from neardup_platform.cli.quality_commands import evaluate, train, tune
+from neardup_platform.cli.quality_commands import train, tune
 from neardup_platform.cli.question_commands import explain, history, lookup, members, search
 from neardup_platform.errors import NeardupError
 
@@ -27,7 +29,7 @@ def cli() -> None:
 for _command in (
     *(up, down, status, doctor, worker, pause, resume),
     *(ingest, lookup, members, search, explain, history),
-    *(evaluate, train, tune, bench),
+    *(evaluate, train, classifier, tune, bench),
 ):
     cli.add_command(_command)
 

@@ -117,6 +117,7 @@ def collect_status(settings: Settings) -> dict[str, Any]:
             "figures": figures,
         },
         "urls": platform["urls"],
+        "classifier_version": store.get("classifier_version") or (heartbeat.classifier_version if heartbeat else ""),
         "images": store.get("images", int(figures.get("images", 0))),
         "clusters": store.get("clusters", int(figures.get("clusters", 0))),
         "state_digest": store.get("state_digest"),
@@ -144,6 +145,7 @@ def _describe_status(answer: dict[str, Any]) -> str:
         f"   worker  {state}, {worker['lag'] or 0:.0f} messages behind",
         f"   images  {answer['images']} in {answer['clusters']} clusters",
         f"   digest  {answer['state_digest'] or 'unknown'}",
+        f"   scorer  classifier {answer['classifier_version'] or 'unknown'}",
     ]
     if worker["figures"].get("index_problem"):
         lines.append("    index  cannot be written, the worker's log says why: free some disk and it goes on")

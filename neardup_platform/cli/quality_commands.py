@@ -1,44 +1,14 @@
-"""`neardup evaluate`, `train` and `tune`: how well it works, and a classifier and term space of one's own."""
+"""`neardup train` and `tune`: a classifier and a term space of one's own."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
-from neardup_platform.cli.output import emit, json_option, load_tensorflow, progress_bar
-from neardup_platform.records import Kind
+from neardup_platform.cli.classifier_commands import publish_folder
+from neardup_platform.cli.output import emit, json_option, load_tensorflow
+from neardup_platform.embedded.endpoints import resolve
 from neardup_platform.settings import Settings
-
-
-@click.command(epilog="Example:  neardup evaluate labelled/manifest.csv --json")
-@click.argument("manifest", type=click.Path(dir_okay=False, path_type=Path))
-@json_option
-def evaluate(manifest: Path, as_json: bool) -> None:
-    """Run the whole pipeline over labelled pictures and measure it.
-
-    MANIFEST is a CSV with the columns file (relative to it) and group: the same non-empty group marks
-    near-duplicates of one another, an empty one a distractor. Needs no servers.
-    """
-    from neardup_platform.corpus import Corpus
-    from neardup_platform.images.embedders import load_embedders, model_specs
-    from neardup_platform.pipeline import Matching, Pipeline
-    from neardup_platform.quality.evaluation import evaluate as run_evaluation
-    from neardup_platform.quality.evaluation import read_manifest
-    from neardup_platform.scoring.keras_classifier import load_classifier
-    from neardup_platform.terms.hyperplanes import load_term_space
-    from neardup_platform.terms.index import open_index
-
-    settings = Settings()
-    rows = read_manifest(manifest)
-    load_tensorflow()
-    space, scorer = load_term_space(settings.terms.space), load_classifier(settings.scoring.model)
-    embedders = load_embedders(settings.images)
-    scorer.card.check_embedders(model_specs(embedders))
-    corpus = Corpus(space, scorer.expects[Kind.PAIR].dim, open_index(None, space, settings.terms))
-    pipeline = Pipeline(space, scorer, corpus, Matching.of(settings, scorer))
-    with progress_bar("evaluating", len(rows)) as progress:
-        figures = run_evaluation(rows, embedders, pipeline, settings.images, progress)
-    emit(figures, as_json, _describe)
 
 
 @click.command(epilog="Example:  neardup train labelled/manifest.csv --out classifier/")
@@ -48,20 +18,32 @@ def evaluate(manifest: Path, as_json: bool) -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="CSV with the column file: pictures no two of which are alike, to make altered copies of.",
 )
+@click.option(
+    "--also",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    multiple=True,
+    help="More labelled pictures, a CSV like LABELLED; a group named in both is one group. May be given several times.",
+)
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write.")
+@click.option("--publish", is_flag=True, help="Put it into the registry too, as `neardup classifier publish` does.")
 @json_option
-def train(labelled: Path, diverse: Path | None, out: Path, as_json: bool) -> None:
+def train(
+    labelled: Path, diverse: Path | None, also: tuple[Path, ...], out: Path, publish: bool, as_json: bool
+) -> None:
     """Train and calibrate a pair classifier for the embedders in force.
 
-    LABELLED is a CSV with the columns file and group, as for `evaluate`. Set scoring.model to the folder to use it.
+    LABELLED is a CSV with the columns file and group, as for `evaluate`. Set scoring.model to the folder to use it, or
+    publish and promote it (`neardup classifier promote`) while the stream runs.
     The figures printed were measured on groups held out of training.
     """
     from neardup_platform.quality.train_classifier import train_on_pictures
 
     load_tensorflow()
-    card = train_on_pictures(labelled, diverse, out, Settings().images)
+    card = train_on_pictures(labelled, diverse, out, Settings().images, also=also)
     figures = {name: value for name, value in card.metrics.items() if isinstance(value, float)}
     answer = {"version": card.version, "out": str(out), "threshold": card.threshold, **figures}
+    if publish:
+        answer["uri"] = publish_folder(out, resolve(Settings()))["uri"]
     emit(answer, as_json, _describe)
 
 

@@ -13,6 +13,9 @@
 | VECTORS | 8 | u64 ordinal | VectorRecord |
 | OUTBOX | 9 | u64 number | OutboxEntry |
 | COMMIT | 10 | u64 number of the last commit | (empty) |
+| COMMANDS | 11 | command id | CommandRecord |
+| COMMAND_ORDER | 12 | u64 number | command id |
+| PROMOTIONS | 13 | u64 number of its command | Promotion |
 
 Integers are big-endian, so that byte order is numeric order: members are listed oldest first, recent clusters
 newest first. The length before an id keeps one id from being the prefix of another's range. Tables are prefixes
@@ -43,6 +46,9 @@ class Table(Enum):
     VECTORS = b"\x08"
     OUTBOX = b"\x09"
     COMMIT = b"\x0a"
+    COMMANDS = b"\x0b"
+    COMMAND_ORDER = b"\x0c"
+    PROMOTIONS = b"\x0d"
 
 
 _U64_MAX = (1 << 64) - 1

@@ -49,6 +49,16 @@ class StoreView:
         found = self._get_many(Table.IMAGES, [image_id.encode() for image_id in image_ids])
         return [pb.ImageRecord.FromString(data) if data is not None else None for data in found]
 
+    def all_images(self) -> Iterator[tuple[str, pb.ImageRecord]]:
+        """Every image id with its record, in order of id."""
+        for key, value in self._scan(Table.IMAGES, b"", b""):
+            yield key.decode(), pb.ImageRecord.FromString(value)
+
+    def all_clusters(self) -> Iterator[tuple[str, pb.ClusterRecord]]:
+        """Every head with the record of its cluster, in order of head."""
+        for key, value in self._scan(Table.CLUSTERS, b"", b""):
+            yield key.decode(), pb.ClusterRecord.FromString(value)
+
     def cluster(self, head: str) -> pb.ClusterRecord:
         """The record of a cluster.
 
@@ -133,6 +143,20 @@ class StoreView:
         """Messages to be published, by number."""
         for key, value in self._scan(Table.OUTBOX, b"", b""):
             yield layout.number_of(key), pb.OutboxEntry.FromString(value)
+
+    def command(self, command_id: str) -> pb.CommandRecord | None:
+        """What became of a command, or None where it was not handled, or too many others since."""
+        data = self._get(Table.COMMANDS, command_id.encode())
+        return pb.CommandRecord.FromString(data) if data is not None else None
+
+    def command_id(self, number: int) -> str | None:
+        """The id of the command handled as this one; None where it is forgotten."""
+        data = self._get(Table.COMMAND_ORDER, layout.number_key(number))
+        return data.decode() if data is not None else None
+
+    def promotions(self) -> list[pb.Promotion]:
+        """Every change of the classifier, oldest first."""
+        return [pb.Promotion.FromString(value) for _, value in self._scan(Table.PROMOTIONS, b"", b"")]
 
     def close(self) -> None:
         """Release the files; what was committed is in RocksDB's log, so a failure here costs nothing."""

@@ -16,6 +16,7 @@ Alteration = Callable[[Image.Image, np.random.Generator], Image.Image]
 
 _WORDS = ("SALE", "sample", "@photo", "NEW!", "Summer 2019", "copyright", "best recipe", "www.example.org")
 _SMALLEST_SIDE_PX = 24
+_QUARTER_TURNS = (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)
 
 
 def alter(pixels: Pixels, rng: np.random.Generator, *, most: int = 3) -> tuple[Pixels, tuple[str, ...]]:
@@ -37,9 +38,9 @@ def alter(pixels: Pixels, rng: np.random.Generator, *, most: int = 3) -> tuple[P
 
 
 def crop(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Keeps 60 to 95% of each side, anywhere in the picture."""
+    """Keeps 45 to 95% of each side, anywhere in the picture."""
     width, height = image.size
-    kept_width, kept_height = (max(1, int(side * rng.uniform(0.6, 0.95))) for side in (width, height))
+    kept_width, kept_height = (max(1, int(side * rng.uniform(0.45, 0.95))) for side in (width, height))
     left, top = int(rng.integers(0, width - kept_width + 1)), int(rng.integers(0, height - kept_height + 1))
     return image.crop((left, top, left + kept_width, top + kept_height))
 
@@ -117,6 +118,47 @@ def border(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return ImageOps.expand(image, border=width, fill=colour)
 
 
+def flip(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Mirrors the picture: left to right, and one time in five upside down instead."""
+    return ImageOps.flip(image) if rng.random() < 0.2 else ImageOps.mirror(image)
+
+
+def rotate(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Turns the picture by quarter turns, or by up to 20 degrees with the corners filled."""
+    if rng.random() < 0.4:
+        return image.transpose(_QUARTER_TURNS[int(rng.integers(0, len(_QUARTER_TURNS)))])
+    grey = int(rng.choice([0, 255]))
+    return image.rotate(float(rng.uniform(-20, 20)), Image.Resampling.BILINEAR, expand=True, fillcolor=(grey,) * 3)
+
+
+def shrink(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Scales the shorter side to 28 to 64 pixels, as icons and thumbnails of thumbnails are."""
+    scale = float(rng.uniform(28, 64)) / min(image.size)
+    sides = [max(1, round(side * min(1.0, scale))) for side in image.size]
+    return image.resize((sides[0], sides[1]), Image.Resampling.BOX)
+
+
+def screenshot(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Shows the picture on a page of one colour with bars and lines of text, filling 40 to 80% of its height."""
+    page_grey = int(rng.choice([255, 245, 30, 0]))
+    height = int(image.height / rng.uniform(0.4, 0.8))
+    width = int(image.width / rng.uniform(0.75, 1.0))
+    page = Image.new("RGB", (width, height), (page_grey,) * 3)
+    draw = ImageDraw.Draw(page)
+    bar = tuple(int(c) for c in rng.integers(0, 256, 3))
+    draw.rectangle((0, 0, width, max(1, height // 14)), fill=bar)
+    top, left = (
+        int(rng.integers(height // 14, max(height // 14 + 1, height - image.height + 1))),
+        (width - image.width) // 2,
+    )
+    size = max(6, height // 28)
+    for line in range(2):
+        place = (width // 20, top + image.height + size // 2 + line * (size + 4))
+        draw.text(place, str(rng.choice(_WORDS)), fill=(128,) * 3, font_size=size)
+    page.paste(image, (left, top))
+    return page
+
+
 ALTERATIONS: dict[str, Alteration] = {
     "crop": crop,
     "centre_crop": centre_crop,
@@ -128,4 +170,8 @@ ALTERATIONS: dict[str, Alteration] = {
     "overlay": overlay,
     "text": text,
     "border": border,
+    "flip": flip,
+    "rotate": rotate,
+    "shrink": shrink,
+    "screenshot": screenshot,
 }

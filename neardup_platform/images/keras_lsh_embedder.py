@@ -1,7 +1,7 @@
-"""The built-in `lsh` embedder: EfficientNet-Lite0 features, whitened to 256 dimensions of unit norm.
+"""The built-in `lsh` embedder: EfficientNet-Lite0 tuned for copy detection, 256 dimensions of unit norm.
 
-Pixels → **lsh vector** → topic `neardup.embeddings.lsh` → terms and pair classifier. The projection lies
-beside the network's weights as `lsh-projection.npz` and is made by `fit_lsh_projection.py`.
+Pixels → **lsh vector** → topic `neardup.embeddings.lsh` → terms and pair classifier. The tuned late blocks and
+the projection lie beside the published weights as `copy-detection.npz` and are made by `fine_tune.py`.
 """
 
 import hashlib
@@ -16,12 +16,18 @@ from PIL import Image
 
 from neardup_platform.errors import BadArtefact
 from neardup_platform.images.decode import Pixels
-from neardup_platform.images.keras_efficientnet_lite0 import FEATURES, INPUT_PX, build_feature_maps, pool
-from neardup_platform.images.lsh_projection import project
+from neardup_platform.images.keras_efficientnet_lite0 import (
+    INPUT_PX,
+    Weights,
+    build_early,
+    build_late,
+    pool,
+    set_tuned,
+)
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 NETWORK_FILE = "efficientnet-lite0.npz"
-PROJECTION_FILE = "lsh-projection.npz"
+TUNED_FILE = "copy-detection.npz"
 # Larger batches gain nothing on a processor and hold 20 MB of feature maps per picture.
 _BATCH = 32
 
@@ -38,11 +44,15 @@ class LshEmbedder:
     enough_px = INPUT_PX
 
     def __init__(self, folder: Path = WEIGHTS_FOLDER) -> None:
-        network, projection = load_weights(folder / NETWORK_FILE), load_weights(folder / PROJECTION_FILE)
-        self._features = compile_features(network)
-        self._mean, self._matrix = (projection[name].astype(np.float32) for name in ("mean", "matrix"))
-        self.dim = int(self._matrix.shape[1])
-        self.model_version = f"lite0-{self.dim}-{_content_hash(network, projection)}"
+        network, tuned = load_weights(folder / NETWORK_FILE), load_weights(folder / TUNED_FILE)
+        try:
+            self._vectors = _compile(network, tuned)
+        except (KeyError, ValueError) as error:
+            raise BadArtefact(
+                f"weights {folder / TUNED_FILE} do not fit the network ({error}): restore them"
+            ) from error
+        self.dim = int(tuned["projection"].shape[1])
+        self.model_version = f"lite0-copies-{self.dim}-{_content_hash(network, tuned)}"
 
     def embed(self, pictures: Sequence[Pixels]) -> NDArray[np.float32]:
         """Embeds pictures, squeezed to 224×224.
@@ -53,25 +63,32 @@ class LshEmbedder:
         Returns:
             float32 [n, 256], unit norm.
         """
-        return project(embed_features(self._features, pictures), self._mean, self._matrix)
+        rows = [np.zeros((0, self.dim), np.float32)]
+        for start in range(0, len(pictures), _BATCH):
+            batch = np.stack([squeeze(pixels, INPUT_PX) for pixels in pictures[start : start + _BATCH]])
+            rows.append(self._vectors(batch).numpy())
+        return np.concatenate(rows)
 
 
-def compile_features(network: Mapping[str, NDArray[Any]]) -> Any:
-    """Traces the network once for any batch: uint8 tensor [n, 224, 224, 3] → float32 [n, 2688]."""
+def _compile(network: Weights, tuned: Weights) -> Any:
+    """Traces the network once for any batch: uint8 tensor [n, 224, 224, 3] → float32 [n, dim]."""
     import tensorflow as tf
 
-    model = build_feature_maps(network)
-    signature = [tf.TensorSpec([None, INPUT_PX, INPUT_PX, 3], tf.uint8)]
-    return tf.function(lambda pixels: pool(model(tf.cast(pixels, tf.float32))), input_signature=signature)
+    early, late = build_early(network), build_late(network)
+    set_tuned(late, tuned)
+    matrix, bias = (tf.constant(tuned[name].astype(np.float32)) for name in ("projection", "bias"))
+
+    def vectors(pixels: Any) -> Any:
+        return project(pool(late(early(tf.cast(pixels, tf.float32)))), matrix, bias)
+
+    return tf.function(vectors, input_signature=[tf.TensorSpec([None, INPUT_PX, INPUT_PX, 3], tf.uint8)])
 
 
-def embed_features(features: Any, pictures: Sequence[Pixels]) -> NDArray[np.float32]:
-    """Runs the traced network over pictures of any size, in batches of 32: float32 [n, 2688]."""
-    rows = [np.zeros((0, FEATURES), np.float32)]
-    for start in range(0, len(pictures), _BATCH):
-        batch = np.stack([_squeeze(pixels) for pixels in pictures[start : start + _BATCH]])
-        rows.append(features(batch).numpy())
-    return np.concatenate(rows)
+def project(features: Any, matrix: Any, bias: Any) -> Any:
+    """Features to unit vectors: float32 tensors [n, features], [features, dim], [dim] → [n, dim]."""
+    import tensorflow as tf
+
+    return tf.math.l2_normalize(tf.matmul(features, matrix) + bias, axis=1)
 
 
 def load_weights(path: Path) -> dict[str, NDArray[Any]]:
@@ -87,8 +104,9 @@ def load_weights(path: Path) -> dict[str, NDArray[Any]]:
         raise BadArtefact(f"weights {path} cannot be read ({error}): install the package again") from error
 
 
-def _squeeze(pixels: Pixels) -> Pixels:
-    return np.asarray(Image.fromarray(pixels).resize((INPUT_PX, INPUT_PX), Image.Resampling.BILINEAR))
+def squeeze(pixels: Pixels, side_px: int) -> Pixels:
+    """Scales a picture to a square, whatever its shape: uint8 [side_px, side_px, 3]."""
+    return np.asarray(Image.fromarray(pixels).resize((side_px, side_px), Image.Resampling.BILINEAR))
 
 
 def _content_hash(*weights: Mapping[str, NDArray[Any]]) -> str:

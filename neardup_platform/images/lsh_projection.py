@@ -1,8 +1,8 @@
 """Whitening of network features: what makes a cosine, and a random hyperplane, tell pictures apart.
 
-Features → **projection** → lsh vector. Networks put most of their variance into few directions shared by all
-pictures; giving the leading principal components equal variance (Jégou & Chum, *Negative Evidences and
-Co-occurrences in Image Retrieval*, 2012) lets the rest speak and spreads hyperplane bits evenly.
+Features → **projection** → lsh vector: where fine-tuning starts. Networks put most of their variance into few
+directions shared by all pictures; giving the leading principal components equal variance (Jégou & Chum, *Negative
+Evidences and Co-occurrences in Image Retrieval*, 2012) lets the rest speak and spreads hyperplane bits evenly.
 """
 
 import numpy as np
@@ -30,12 +30,3 @@ def fit_projection(features: NDArray[np.float32], dim: int = DIM) -> tuple[NDArr
     # The sign of an eigenvector is arbitrary: make its largest entry positive, so that every machine agrees.
     matrix *= np.sign(matrix[np.abs(matrix).argmax(axis=0), np.arange(dim)])
     return mean.astype(np.float16), (matrix / np.abs(matrix).max()).astype(np.float16)
-
-
-def project(
-    features: NDArray[np.float32], mean: NDArray[np.float32], matrix: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Centres, whitens and normalises: float32 [n, n_features] → float32 [n, dim] of unit norm."""
-    whitened = (features - mean) @ matrix
-    norms = np.linalg.norm(whitened, axis=1, keepdims=True)
-    return np.asarray(whitened / np.maximum(norms, 1e-12), dtype=np.float32)

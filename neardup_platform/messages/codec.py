@@ -16,11 +16,12 @@ from neardup_platform.records import Candidate, Decision, Embedding, FloatVector
 
 MAX_ID_BYTES = 512
 MAX_URI_BYTES = 2_048
+MAX_COMMAND_ID_BYTES = 128
 # Vectors are stored as float16, whose largest finite value is 65,504.
 MAX_COMPONENT = 6e4
 
 REASONS = {
-    "garbage": "the bytes are no EmbeddingReady message",
+    "garbage": "the bytes are no message of their topic",
     "unknown-kind": "the kind is unset, unknown, or not the kind of the topic",
     "bad-id": "the image id is empty, too long, has control characters, or differs from the key",
     "other-version": "the embedding was made by another model than the classifier fits",
@@ -32,6 +33,7 @@ REASONS = {
     "bad-time": "the event time is not a positive number of milliseconds, or a day ahead of the clock",
     "expired": "the other embedding of the image did not arrive within the allowed lateness",
     "evicted": "more halves were waiting than join.max_waiting allows, and this was the oldest",
+    "bad-command": "the control command has no usable id under which its result could be told",
 }
 
 _KINDS = {pb.KIND_LSH: Kind.LSH, pb.KIND_PAIR: Kind.PAIR}
@@ -173,6 +175,24 @@ def decode_decision(data: bytes) -> Decision:
         event_time_ms=raw.event_time_ms,
         decided_ms=raw.decided_ms,
     )
+
+
+def decode_command(message: Message) -> pb.Command:
+    """Decode one message of the control topic; of its content only the id is validated.
+
+    Raises:
+        BadMessage: garbage, or an id under which no result could be told.
+    """
+    try:
+        command = pb.Command.FromString(message.value)
+    except DecodeError as error:
+        raise BadMessage("garbage", f"{len(message.value)} bytes: {error}") from error
+    encoded = command.command_id.encode()
+    if not 0 < len(encoded) <= MAX_COMMAND_ID_BYTES or not command.command_id.isprintable():
+        raise BadMessage(
+            "bad-command", f"id {command.command_id[:40]!r}, 1 to {MAX_COMMAND_ID_BYTES} printable bytes allowed"
+        )
+    return command
 
 
 def encode_dead_letter(message: Message, error: BadMessage, at_ms: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Reads the two embedding topics from positions that the store holds, not Kafka.
+"""Reads the two embedding topics and the control topic from positions that the store holds, not Kafka.
 
 The store's offsets change in the same atomic write as the decisions made from them, so they are the truth;
 a consumer group's would only ever be a second opinion.
@@ -13,14 +13,14 @@ from kafka.errors import KafkaError
 
 from neardup_platform.errors import ServerUnavailable, SetupError
 from neardup_platform.messages.codec import Message
-from neardup_platform.messages.kafka_topics import EMBEDDINGS, connection
+from neardup_platform.messages.kafka_topics import CONTROL, EMBEDDINGS, connection
 from neardup_platform.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 
 
 class KafkaSource:
-    """All partitions of both embedding topics, in one reader that never commits to Kafka.
+    """All partitions of both embedding topics and of the control topic, in one reader that never commits to Kafka.
 
     Args:
         positions: next offset by (topic, partition); a partition not in it is read from its beginning.
@@ -44,29 +44,33 @@ class KafkaSource:
                 reconnect_backoff_max_ms=2_000,
                 metrics_enabled=False,
             )
-            self._partitions = self._assign()
-            self._heard_at = dict.fromkeys(self._partitions, time.monotonic())
+            self._all = self._assign()
+            self._partitions = [partition for partition in self._all if partition.topic != CONTROL]
+            self._control = [partition for partition in self._all if partition.topic == CONTROL]
+            self._control_held = False
+            self._heard_at = dict.fromkeys(self._all, time.monotonic())
             self.messages_lost = self._seek(positions)
         except KafkaError as error:
             raise ServerUnavailable(f"reading from Kafka at {settings.bootstrap} failed: {error}") from error
 
     def _assign(self) -> list[TopicPartition]:
+        topics = (*EMBEDDINGS.values(), CONTROL)
         partitions = [
             TopicPartition(topic, number)
-            for topic in EMBEDDINGS.values()
+            for topic in topics
             for number in sorted(self._consumer.partitions_for_topic(topic) or ())
         ]
-        if len({p.topic for p in partitions}) < len(EMBEDDINGS):
-            raise ServerUnavailable(f"topics {sorted(EMBEDDINGS.values())} are not all there: run `neardup up`")
+        if len({p.topic for p in partitions}) < len(topics):
+            raise ServerUnavailable(f"topics {sorted(topics)} are not all there: run `neardup up`")
         self._consumer.assign(partitions)
         return partitions
 
     def _seek(self, positions: Mapping[tuple[str, int], int]) -> int:
         """Go to the stored positions and return how many messages retention deleted before they were read."""
-        begins = self._consumer.beginning_offsets(self._partitions)
-        ends = self._consumer.end_offsets(self._partitions)
+        begins = self._consumer.beginning_offsets(self._all)
+        ends = self._consumer.end_offsets(self._all)
         lost = 0
-        for partition in self._partitions:
+        for partition in self._all:
             begin, end = begins[partition], ends[partition]
             position = positions.get((partition.topic, partition.partition), begin)
             if position > end:
@@ -102,9 +106,15 @@ class KafkaSource:
             for r in records
         ]
 
+    def hold_control(self, held: bool) -> None:
+        """Read no more of the control topic for now, or go on; what was not handed out is fetched again."""
+        if held != self._control_held:
+            (self._consumer.pause if held else self._consumer.resume)(*self._control)
+            self._control_held = held
+
     @property
     def partitions(self) -> list[tuple[str, int]]:
-        """Every input partition."""
+        """Every partition that embeddings come from."""
         return [(p.topic, p.partition) for p in self._partitions]
 
     def idle(self, idle_s: float) -> list[tuple[str, int]]:
@@ -117,7 +127,7 @@ class KafkaSource:
         ]
 
     def lag(self) -> int:
-        """Messages in the log that have not been polled yet, as of the last fetch."""
+        """Embeddings in the log that have not been polled yet, as of the last fetch."""
         return sum(self._behind(partition) or 0 for partition in self._partitions)
 
     def _behind(self, partition: TopicPartition) -> int | None:

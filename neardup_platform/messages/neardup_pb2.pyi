@@ -256,8 +256,34 @@ class Position(_message.Message):
     next_offset: int
     def __init__(self, next_offset: _Optional[int] = ...) -> None: ...
 
+class CommandRecord(_message.Message):
+    __slots__ = ("number", "result")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    result: CommandResult
+    def __init__(self, number: _Optional[int] = ..., result: _Optional[_Union[CommandResult, _Mapping]] = ...) -> None: ...
+
+class Promotion(_message.Message):
+    __slots__ = ("version", "replaced", "command_id", "issued_by", "at_ms", "sequence", "forced")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    REPLACED_FIELD_NUMBER: _ClassVar[int]
+    COMMAND_ID_FIELD_NUMBER: _ClassVar[int]
+    ISSUED_BY_FIELD_NUMBER: _ClassVar[int]
+    AT_MS_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    FORCED_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    replaced: str
+    command_id: str
+    issued_by: str
+    at_ms: int
+    sequence: int
+    forced: bool
+    def __init__(self, version: _Optional[str] = ..., replaced: _Optional[str] = ..., command_id: _Optional[str] = ..., issued_by: _Optional[str] = ..., at_ms: _Optional[int] = ..., sequence: _Optional[int] = ..., forced: _Optional[bool] = ...) -> None: ...
+
 class StoreState(_message.Message):
-    __slots__ = ("format", "terms_version", "images", "clusters", "sequence", "outbox_number", "digest", "commit", "store_id", "counters")
+    __slots__ = ("format", "terms_version", "images", "clusters", "sequence", "outbox_number", "digest", "commit", "store_id", "counters", "classifier_version", "commands")
     class CountersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -275,6 +301,8 @@ class StoreState(_message.Message):
     COMMIT_FIELD_NUMBER: _ClassVar[int]
     STORE_ID_FIELD_NUMBER: _ClassVar[int]
     COUNTERS_FIELD_NUMBER: _ClassVar[int]
+    CLASSIFIER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    COMMANDS_FIELD_NUMBER: _ClassVar[int]
     format: int
     terms_version: str
     images: int
@@ -285,4 +313,6 @@ class StoreState(_message.Message):
     commit: int
     store_id: str
     counters: _containers.ScalarMap[str, int]
-    def __init__(self, format: _Optional[int] = ..., terms_version: _Optional[str] = ..., images: _Optional[int] = ..., clusters: _Optional[int] = ..., sequence: _Optional[int] = ..., outbox_number: _Optional[int] = ..., digest: _Optional[bytes] = ..., commit: _Optional[int] = ..., store_id: _Optional[str] = ..., counters: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    classifier_version: str
+    commands: int
+    def __init__(self, format: _Optional[int] = ..., terms_version: _Optional[str] = ..., images: _Optional[int] = ..., clusters: _Optional[int] = ..., sequence: _Optional[int] = ..., outbox_number: _Optional[int] = ..., digest: _Optional[bytes] = ..., commit: _Optional[int] = ..., store_id: _Optional[str] = ..., counters: _Optional[_Mapping[str, int]] = ..., classifier_version: _Optional[str] = ..., commands: _Optional[int] = ...) -> None: ...

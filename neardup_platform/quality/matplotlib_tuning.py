@@ -2,22 +2,15 @@
 
 import io
 
-from neardup_platform.errors import SetupError
+from matplotlib.figure import Figure
+
 from neardup_platform.quality.tune_terms import Tuned
 
 _WIDTH_IN, _HEIGHT_IN, _DPI = 7.0, 4.2, 80
 
 
 def draw_tuning(tuned: Tuned) -> bytes:
-    """Draw the grid as a PNG: each line the best recall for so many bytes, the choice marked.
-
-    Raises:
-        SetupError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise SetupError("matplotlib is not installed: install neardup-platform[bench]") from error
+    """Draw the grid as a PNG: each line the best recall for so many bytes, the choice marked."""
     figure = Figure(figsize=(_WIDTH_IN, _HEIGHT_IN), layout="constrained")
     panel = figure.subplots()
     for number, within in enumerate(tuned.rows[0].within):

@@ -1,13 +1,18 @@
-"""The measures of clustering and of pair scores. Pure."""
+"""The measures of clustering and of pair scores. Pure.
+
+Clusters, groups and scored pairs of an evaluation → **figures**.
+"""
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.scoring.calibration import (
+    PrecisionRecall,
     average_precision,
     best_f1,
     expected_calibration_error,
@@ -17,6 +22,8 @@ from neardup_platform.scoring.calibration import (
 
 TARGET_PRECISION = 0.99
 CALIBRATION_BINS = 15
+# Two groups may be one that nobody noticed; three in one cluster are a cluster gone wrong.
+MIXED_GROUPS = 3
 
 
 def pairs_within(labels: Sequence[Hashable]) -> int:
@@ -24,7 +31,70 @@ def pairs_within(labels: Sequence[Hashable]) -> int:
     return sum(n * (n - 1) // 2 for n in Counter(labels).values())
 
 
-def pair_measures(clusters: Sequence[str], groups: Sequence[str]) -> dict[str, float]:
+def pairs_touching(labels: Sequence[Hashable], marks: Sequence[str]) -> Counter[str]:
+    """Unordered pairs with equal labels of which at least one bears a mark, by mark.
+
+    Args:
+        labels: of each image.
+        marks: of each image, one; a pair of two marks counts for both.
+    """
+    sizes, touching = Counter(labels), Counter[str]()
+    for (label, mark), inside in Counter(zip(labels, marks, strict=True)).items():
+        size, outside = sizes[label], sizes[label] - inside
+        touching[mark] += size * (size - 1) // 2 - outside * (outside - 1) // 2
+    return touching
+
+
+def marked_measures(
+    clusters: Sequence[int], groups: Sequence[int], marks: Sequence[str]
+) -> dict[str, dict[str, int | float | None]]:
+    """Figures of the pairs that touch each mark: where recall is lost, and what is wrongly put together.
+
+    Args:
+        clusters, groups: of each image; every distractor has a group of its own.
+        marks: of each image, a subset or a transformation.
+
+    Returns:
+        By mark, ascending: `images`, `pairs_true`, `precision`, `recall`, `f1`. Precision is None where no pair was
+        put together, recall and F1 where there was none to find.
+    """
+    true, together = pairs_touching(groups, marks), pairs_touching(clusters, marks)
+    right = pairs_touching(list(zip(clusters, groups, strict=True)), marks)
+    return {
+        mark: {
+            "images": images,
+            "pairs_true": true[mark],
+            "precision": right[mark] / together[mark] if together[mark] else None,
+            "recall": right[mark] / true[mark] if true[mark] else None,
+            # 2PR / (P + R) with the counts put in.
+            "f1": 2 * right[mark] / (together[mark] + true[mark]) if true[mark] else None,
+        }
+        for mark, images in sorted(Counter(marks).items())
+    }
+
+
+def cluster_measures(clusters: Sequence[int], groups: Sequence[int]) -> dict[str, Any]:
+    """How large clusters are, and how many hold what does not belong together.
+
+    Args:
+        clusters, groups: of each image; every distractor has a group of its own.
+
+    Returns:
+        `clusters`; `largest_cluster`; `cluster_sizes`, the number of clusters by size; `mixed_clusters`, those that
+        hold MIXED_GROUPS or more true groups; `most_groups_in_a_cluster`.
+    """
+    sizes = Counter(clusters)
+    held = Counter(cluster for cluster, _ in set(zip(clusters, groups, strict=True)))
+    return {
+        "clusters": len(sizes),
+        "largest_cluster": max(sizes.values(), default=0),
+        "cluster_sizes": {str(size): count for size, count in sorted(Counter(sizes.values()).items())},
+        "mixed_clusters": sum(count >= MIXED_GROUPS for count in held.values()),
+        "most_groups_in_a_cluster": max(held.values(), default=0),
+    }
+
+
+def pair_measures(clusters: Sequence[Hashable], groups: Sequence[Hashable]) -> dict[str, float]:
     """Precision, recall and F1 over pairs put into the same cluster.
 
     Args:
@@ -43,7 +113,7 @@ def pair_measures(clusters: Sequence[str], groups: Sequence[str]) -> dict[str, f
     return {"precision": precision, "recall": recall, "f1": f1}
 
 
-def bcubed_measures(clusters: Sequence[str], groups: Sequence[str]) -> dict[str, float]:
+def bcubed_measures(clusters: Sequence[Hashable], groups: Sequence[Hashable]) -> dict[str, float]:
     """B-cubed precision and recall (Bagga and Baldwin 1998): averaged over images, not pairs."""
     of_cluster, of_group = Counter(clusters), Counter(groups)
     of_both = Counter(zip(clusters, groups, strict=True))
@@ -52,6 +122,20 @@ def bcubed_measures(clusters: Sequence[str], groups: Sequence[str]) -> dict[str,
         "bcubed_precision": sum(m * m / of_cluster[c] for (c, _), m in of_both.items()) / n,
         "bcubed_recall": sum(m * m / of_group[g] for (_, g), m in of_both.items()) / n,
     }
+
+
+def pair_curve(scores: NDArray[np.float32], true: NDArray[np.bool_], missed: int) -> PrecisionRecall | None:
+    """Precision and recall at every distinct score; None where no true pair was scored.
+
+    Args:
+        scores, true: of the pairs that were scored.
+        missed: true pairs that were never scored; they count against recall at every threshold.
+    """
+    found = int(true.sum())
+    if not found:
+        return None
+    curve = precision_recall(scores.astype(np.float64), true)
+    return replace(curve, recall=curve.recall * (found / (found + missed)))
 
 
 def score_measures(scores: NDArray[np.float32], true: NDArray[np.bool_], missed: int) -> dict[str, float | None]:
@@ -66,12 +150,10 @@ def score_measures(scores: NDArray[np.float32], true: NDArray[np.bool_], missed:
         `pair_best_f1`, `pair_recall_at_p99`, `pair_average_precision`, and `calibration_error`, the expected
         calibration error over 15 bins of equal width (Naeini et al. 2015). None where no true pair was scored.
     """
-    found = int(true.sum())
-    if not found:
+    reachable = pair_curve(scores, true, missed)
+    if reachable is None:
         names = ("pair_best_f1", "pair_recall_at_p99", "pair_average_precision", "calibration_error")
         return dict.fromkeys(names)
-    curve, share = precision_recall(scores.astype(np.float64), true), found / (found + missed)
-    reachable = replace(curve, recall=curve.recall * share)
     return {
         "pair_best_f1": best_f1(reachable),
         "pair_recall_at_p99": recall_at_precision(reachable, TARGET_PRECISION),

@@ -7,40 +7,57 @@ are alike, of which altered copies are made.
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from neardup_platform.images.embedders import load_embedders
-from neardup_platform.images.labelled_pictures import embed_altered, embed_manifest
+from neardup_platform.quality.training_pictures import record_training_pictures
+from neardup_platform.quality.training_set import TrainingSet, embed_copies, embed_labelled, join, recipe_for
 from neardup_platform.scoring.card import Card
-from neardup_platform.scoring.features import Block
 from neardup_platform.scoring.training import Recipe, train
 from neardup_platform.settings import ImageSettings
 
-ALTERED_PICTURES, COPIES, SEED = 2_000, 2, 1
 
-
-def train_on_pictures(labelled: Path, diverse: Path | None, out: Path, settings: ImageSettings) -> Card:
-    """Embeds the pictures of one or two CSV files, trains on them and writes the classifier.
+def train_on_pictures(
+    labelled: Path, diverse: Path | None, out: Path, settings: ImageSettings, *, also: Sequence[Path] = ()
+) -> Card:
+    """Embeds the pictures of CSV files, trains on them and writes the classifier.
 
     Args:
         labelled: CSV with the columns `file` (relative to it) and `group`.
         diverse: CSV with the column `file`, pictures no two of which are alike; None: no altered copies.
         out: folder of the classifier.
         settings: which embedders, and limits of decoding.
+        also: more CSV files like `labelled`; a group named in two of them is one group.
 
     Raises:
         SetupError: a CSV cannot be used, or has too few groups.
         BadPicture: a picture is refused.
+        BadArtefact: a picture has different groups in two files.
     """
-    lsh, pair = load_embedders(settings)
-    altered = None
-    if diverse is not None:
-        altered = embed_altered(
-            diverse, (lsh, pair), settings, most_pictures=ALTERED_PICTURES, copies=COPIES, seed=SEED
-        )
-    blocks = tuple(Block(*block) for block in pair.blocks)
-    recipe = Recipe(lsh.model_version, pair.model_version, blocks)
-    return train(embed_manifest(labelled, (lsh, pair), settings), out, recipe, altered=altered)
+    embedders = load_embedders(settings)
+    altered = None if diverse is None else embed_copies(diverse, embedders, settings)
+    pictures = join(embed_labelled([labelled, *also], embedders, settings))
+    return train_on_sets(pictures, altered, out, recipe_for(embedders))
+
+
+def train_on_sets(pictures: TrainingSet, altered: TrainingSet | None, out: Path, recipe: Recipe) -> Card:
+    """Trains, and records beside the classifier which pictures it was trained on.
+
+    Args:
+        pictures: labelled.
+        altered: pictures with altered copies of them.
+        out: folder of the classifier.
+        recipe: of training.
+
+    Raises:
+        SetupError: there are too few groups.
+    """
+    card = train(pictures.pictures, out, recipe, altered=None if altered is None else altered.pictures)
+    seen = pictures.fingerprints if altered is None else np.append(pictures.fingerprints, altered.fingerprints)
+    return record_training_pictures(card, out, seen)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ as they occur in operation: the candidates of each image.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,19 +62,25 @@ def average_precision(curve: PrecisionRecall) -> float:
 
 
 def threshold_for_precision(curve: PrecisionRecall, precision: float) -> float:
-    """Lowest threshold at which precision is reached; the highest score where it never is."""
-    reached = np.flatnonzero(curve.precision >= precision)
+    """Lowest threshold at which precision is reached with confidence; the highest score where it never is.
+
+    Confidence means that the lower end of the 95% interval reaches `precision`, so few examples give a high threshold.
+    """
+    lower, _ = wilson_interval(curve.precision * curve.matches, curve.matches)
+    reached = np.flatnonzero(lower >= precision)
     return float(curve.thresholds[reached[-1]] if len(reached) else curve.thresholds[0])
 
 
-def wilson_interval(hits: int, trials: int, z: float = 1.96) -> tuple[float, float]:
-    """Confidence interval of a share (Wilson, 1927); `z` 1.96 is 95%."""
-    if trials == 0:
-        return 0.0, 1.0
-    share, spread = hits / trials, z * z / trials
+def wilson_interval(
+    hits: NDArray[Any] | int, trials: NDArray[np.int64] | int, z: float = 1.96
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Confidence interval of shares (Wilson, 1927); `z` 1.96 is 95%; 0…1 where nothing was tried."""
+    tried = np.maximum(trials, 1)
+    share, spread = np.asarray(hits / tried, np.float64), z * z / tried
     centre = (share + spread / 2) / (1 + spread)
-    half = z / (1 + spread) * np.sqrt(share * (1 - share) / trials + spread / (4 * trials))
-    return float(max(0.0, centre - half)), float(min(1.0, centre + half))
+    half = z / (1 + spread) * np.sqrt(share * (1 - share) / tried + spread / (4 * tried))
+    known = np.asarray(trials) > 0
+    return np.where(known, np.maximum(0.0, centre - half), 0.0), np.where(known, np.minimum(1.0, centre + half), 1.0)
 
 
 def fit_platt(logits: Scores, labels: Labels, iterations: int = 50) -> tuple[float, float]:

@@ -16,6 +16,8 @@ from neardup_platform.scoring.features import Block, feature_names
 
 CARD_FILE = "card.json"
 NETWORK_FILE = "model.keras"
+# Fingerprints of the pictures trained on, where training recorded them; not needed for scoring.
+PICTURES_FILE = "training_pictures.bin"
 SHIPPED_FOLDER = Path(__file__).parent / "classifier"
 FORMAT = 1
 
@@ -88,27 +90,44 @@ def read_card(folder: Path) -> Card:
     Raises:
         BadArtefact: a file is missing, changed since it was written, or of another format.
     """
-    path = folder / CARD_FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        data = (folder / CARD_FILE).read_bytes()
         network = hashlib.sha256((folder / NETWORK_FILE).read_bytes()).hexdigest()
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise BadArtefact(f"classifier {folder} cannot be read ({error}): train it again or restore it") from error
+    card = parse_card(data, str(folder / CARD_FILE))
+    if network != card.network_sha256:
+        raise BadArtefact(
+            f"{folder / NETWORK_FILE} is damaged: SHA-256 {network[:12]}…, its card says "
+            f"{card.network_sha256[:12]}…; restore it or train again"
+        )
+    return card
+
+
+def parse_card(data: bytes, path: str) -> Card:
+    """Reads a card and verifies its own checksum, not the network's.
+
+    Args:
+        data: content of a `card.json`.
+        path: where it lies, for messages.
+
+    Raises:
+        BadArtefact: it was changed since it was written, or is of another format.
+    """
+    try:
+        content = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise BadArtefact(f"{path} cannot be read ({error}): train the classifier again or restore it") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise BadArtefact(f"{path} has format {found}, expected {FORMAT}: train the classifier again")
     sealed = content.pop("card_sha256", None)
     if sealed != _seal(content):
         raise BadArtefact(f"{path} was changed after training (checksum {sealed} does not match): restore it")
-    if network != content["network_sha256"]:
-        raise BadArtefact(
-            f"{folder / NETWORK_FILE} is damaged: SHA-256 {network[:12]}…, its card says "
-            f"{content['network_sha256'][:12]}…; restore it or train again"
-        )
     return _parse(content, path)
 
 
-def _parse(content: dict[str, Any], path: Path) -> Card:
+def _parse(content: dict[str, Any], path: str) -> Card:
     del content["format"]
     try:
         content["blocks"] = tuple(Block(*block) for block in content["blocks"])

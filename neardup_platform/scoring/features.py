@@ -1,6 +1,6 @@
 """What two images' vectors say about each other: the classifier's input, and why a score is what it is.
 
-Rows of two embeddings each → **features** → classifier. Every feature is symmetric: exchanging the two images
+Rows of two tables → **features** → classifier. Every feature is symmetric: exchanging the two images
 changes nothing. Which features there are follows from the blocks of the pair vector, a list of parts with the
 way each is compared:
 
@@ -8,7 +8,9 @@ way each is compared:
     dihedral    parts that are unit DCT spectra ordered [2, 2, s, s] by parity (4·s² entries): likeness upright,
                 of the coarse half, and best of the seven turned or mirrored positions; for each two such parts
                 of one length also the best likeness across (a whole picture against a crop of it)
+    apart       as dihedral, but not across: parts of one length that mean different things
     difference  absolute difference, entry by entry
+    level       absolute difference and the smaller of the two, entry by entry: says how much the rest can be trusted
 
 Mirroring a picture negates the frequencies that are odd along that axis and a diagonal flip transposes the
 spectrum, so all eight positions follow from eight partial sums (a property of the DCT-II).
@@ -17,20 +19,25 @@ Of every likeness x the last features hold its gap √(1 − x): near-duplicates
 root spreads them (recall at 99% precision on held-out groups: 0.942 with gaps, 0.912 without).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-Rows = NDArray[np.float32] | NDArray[np.float16]
-Floats = NDArray[np.float32]
+from neardup_platform.scoring.kernels import COSINE, DIFFERENCE, DIHEDRAL, LEVEL, Bits, Plan, compare_pairs, widen_rows
+from neardup_platform.scoring.vectors import Half, ImageVectors
 
-# Signs of the partial sums (even-even, even-odd, odd-even, odd-odd) when one picture is mirrored.
-_MIRRORED = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]], np.float32)
-# Rows computed at once: the working set of a slice stays in the processor's cache.
-_SLICE = 1024
+_COMPARISONS = {
+    "cosine": COSINE,
+    "dihedral": DIHEDRAL,
+    "apart": DIHEDRAL,
+    "difference": DIFFERENCE,
+    "level": LEVEL,
+}
+_LIKENESSES = ("_cosine", "_upright", "_coarse", "_turned", "_across")
 
 
 class Block(NamedTuple):
@@ -46,58 +53,69 @@ def feature_names(blocks: Sequence[Block]) -> tuple[str, ...]:
     """Names of the features of `pair_features`, in their order.
 
     Raises:
-        ValueError: a block names no known comparison.
+        ValueError: a block names no known comparison, or is no spectrum and compared as one.
     """
-    names = ["lsh_cosine"]
-    for block in blocks:
-        if block.comparison == "cosine":
-            names += [f"{block.name}_cosine", f"{block.name}_distance"]
-        elif block.comparison == "dihedral":
-            names += [f"{block.name}_upright", f"{block.name}_coarse", f"{block.name}_turned"]
-        elif block.comparison == "difference":
-            names += [f"{block.name}_{entry}" for entry in range(block.stop - block.start)]
-        else:
-            raise ValueError(f"block {block.name!r}: no comparison {block.comparison!r}")
+    names = ["lsh_cosine", *(name for block in blocks for name in _names_of(block))]
     names += [f"{a.name}_{b.name}_across" for a, b in _comparable(blocks)]
-    return (*names, *(f"{name}_gap" for name in names if _is_likeness(name)))
+    return (*names, *(f"{name}_gap" for name in names if name.endswith(_LIKENESSES)))
 
 
-def pair_features(lsh_a: Rows, lsh_b: Rows, pair_a: Rows, pair_b: Rows, blocks: Sequence[Block]) -> NDArray[np.float32]:
-    """Compares row-aligned vectors, symmetrically.
+def pair_features(
+    a: ImageVectors, rows_a: NDArray[np.int64], b: ImageVectors, rows_b: NDArray[np.int64], blocks: Sequence[Block]
+) -> NDArray[np.float32]:
+    """Compares images by row number, symmetrically; releases the GIL.
 
     Args:
-        lsh_a, lsh_b: float16 or float32 [n, lsh_dim].
-        pair_a, pair_b: float16 or float32 [n, pair_dim].
+        a: vectors of finite values.
+        rows_a: int64 [n], each pair's row in `a`; fastest where equal rows follow one another.
+        b: vectors, as mapped from a file or not.
+        rows_b: int64 [n], each pair's row in `b`.
         blocks: parts of the pair vector; together with the order of the features fixed by the model's card.
 
     Returns:
         float32 [n, len(feature_names(blocks))]; cosines in −1…1, differences from 0.
+
+    Raises:
+        IndexError: a row that is not there.
+        ValueError: the two sides' dimensions differ, or a block is not within them.
     """
-    names = feature_names(blocks)
-    likenesses = [column for column, name in enumerate(names) if _is_likeness(name)]
-    out = np.empty((len(lsh_a), len(names)), np.float32)
-    for start in range(0, len(lsh_a), _SLICE):
-        part = slice(start, start + _SLICE)
-        rows = out[part]
-        columns = _compare_rows(lsh_a[part], lsh_b[part], pair_a[part], pair_b[part], blocks)
-        np.stack(columns, axis=1, out=rows[:, : len(columns)])
-        np.sqrt(np.maximum(0.0, 1.0 - rows[:, likenesses]), out=rows[:, len(columns) :])
+    plan = _plan_of(tuple(blocks), a.pair.shape[1])
+    shapes = [(side.lsh.shape, side.pair.shape) for side in (a, b)]
+    for (rows, lsh_dim), (pair_rows, pair_dim) in shapes:
+        if rows != pair_rows or (lsh_dim, pair_dim) != (a.lsh.shape[1], a.pair.shape[1]):
+            raise ValueError(f"vectors of shapes {shapes} cannot be compared: (lsh, pair) of each side")
+    rows_a, rows_b = (_checked_rows(len(side.pair), rows, len(rows_a)) for side, rows in ((a, rows_a), (b, rows_b)))
+    out = np.empty((len(rows_a), len(feature_names(blocks))), np.float32)
+    compare_pairs(_bits(a.lsh), _bits(a.pair), rows_a, _bits(b.lsh), _bits(b.pair), rows_b, plan, out)
     return out
 
 
-def _is_likeness(name: str) -> bool:
-    return name.endswith(("_cosine", "_upright", "_coarse", "_turned", "_across"))
+def widened(rows: Half, which: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Rows of finite float16 by number, as float32 [n, dim].
+
+    Raises:
+        IndexError: a row that is not there.
+    """
+    out = np.empty((len(which), rows.shape[1]), np.float32)
+    widen_rows(_bits(rows), _checked_rows(len(rows), which, len(which)), out)
+    return out
 
 
-def _compare_rows(lsh_a: Rows, lsh_b: Rows, pair_a: Rows, pair_b: Rows, blocks: Sequence[Block]) -> list[Floats]:
-    a, b = (rows.astype(np.float32, copy=False) for rows in (pair_a, pair_b))
-    columns = [_cosine(*(rows.astype(np.float32, copy=False) for rows in (lsh_a, lsh_b)))]
-    for block in blocks:
-        columns += _compare(a[:, block.start : block.stop], b[:, block.start : block.stop], block.comparison)
-    for p, q in _comparable(blocks):
-        one_way = _dot(a[:, p.start : p.stop], b[:, q.start : q.stop])
-        columns.append(np.maximum(one_way, _dot(a[:, q.start : q.stop], b[:, p.start : p.stop])))
-    return columns
+def _names_of(block: Block) -> Iterator[str]:
+    entries = block.stop - block.start
+    if block.comparison == "cosine":
+        suffixes: Sequence[object] = ("cosine", "distance")
+    elif _COMPARISONS.get(block.comparison) == DIHEDRAL:
+        suffixes = ("upright", "coarse", "turned")
+        if _side(block) ** 2 * 4 != entries:
+            raise ValueError(f"block {block.name!r}: {entries} entries are no spectrum of 4·s²")
+    elif block.comparison == "difference":
+        suffixes = range(entries)
+    elif block.comparison == "level":
+        suffixes = [f"{entry}_{which}" for entry in range(entries) for which in ("difference", "smaller")]
+    else:
+        raise ValueError(f"block {block.name!r}: no comparison {block.comparison!r}")
+    return (f"{block.name}_{suffix}" for suffix in suffixes)
 
 
 def _comparable(blocks: Sequence[Block]) -> list[tuple[Block, Block]]:
@@ -105,31 +123,51 @@ def _comparable(blocks: Sequence[Block]) -> list[tuple[Block, Block]]:
     return [(a, b) for a, b in combinations(dihedral, 2) if a.stop - a.start == b.stop - b.start]
 
 
-def _compare(a: Floats, b: Floats, comparison: str) -> list[Floats]:
-    if comparison == "cosine":
-        return [_cosine(a, b), np.abs(a - b).mean(axis=1)]
-    if comparison == "dihedral":
-        return _dihedral(a, b)
-    return list(np.abs(a - b).T)
+def _side(block: Block) -> int:
+    return int(np.sqrt((block.stop - block.start) // 4))
 
 
-def _dihedral(a: Floats, b: Floats) -> list[Floats]:
-    n, side = len(a), int(np.sqrt(a.shape[1] // 4))
-    spectra = [rows.reshape(n, 4, side, side) for rows in (a, b)]
-    products = spectra[0] * spectra[1]
-    upright = products.sum(axis=(2, 3)) @ _MIRRORED.T
-    transposed = b.reshape(n, 2, 2, side, side).transpose(0, 2, 1, 4, 3).reshape(n, 4, side * side)
-    turned = np.einsum("npk,npk->np", a.reshape(n, 4, -1), transposed) @ _MIRRORED.T
-    half = side // 2
-    coarse = [rows[:, :, :half, :half].reshape(n, -1) for rows in spectra]
-    best_turned = np.maximum(upright[:, 1:].max(axis=1), turned.max(axis=1))
-    return [upright[:, 0], _cosine(coarse[0], coarse[1]), best_turned]
+@lru_cache
+def _plan_of(blocks: tuple[Block, ...], pair_dim: int) -> Plan:
+    """What the compiled loops need to know of the blocks."""
+    names = feature_names(blocks)
+    mirrored, coarse = np.arange(pair_dim), np.zeros(pair_dim, np.float32)
+    rows, feature = [], 1
+    for block in blocks:
+        if not 0 <= block.start < block.stop <= pair_dim:
+            raise ValueError(f"block {block.name!r}: entries {block.start}…{block.stop} of {pair_dim}")
+        rows.append((_COMPARISONS[block.comparison], block.start, block.stop - block.start, feature))
+        feature += sum(1 for _ in _names_of(block))
+        if _COMPARISONS[block.comparison] == DIHEDRAL:
+            side, part = _side(block), slice(block.start, block.stop)
+            mirrored[part] = mirrored[part].reshape(2, 2, side, side).transpose(1, 0, 3, 2).ravel()
+            coarse[part].reshape(4, side, side)[:, : side // 2, : side // 2] = 1
+    across = [
+        (a.start, b.start, a.stop - a.start, feature + number) for number, (a, b) in enumerate(_comparable(blocks))
+    ]
+    likenesses = [number for number, name in enumerate(names) if name.endswith(_LIKENESSES)]
+    return Plan(
+        np.array(rows, np.int64).reshape(-1, 4),
+        np.array(across, np.int64).reshape(-1, 4),
+        np.array(likenesses, np.int64),
+        mirrored,
+        coarse,
+    )
 
 
-def _dot(a: Floats, b: Floats) -> Floats:
-    return np.asarray(np.einsum("nd,nd->n", a, b), dtype=np.float32)
+def _checked_rows(held: int, rows: NDArray[np.int64], expected: int) -> NDArray[np.int64]:
+    """The compiled loops read where they are told to: what is not there must not reach them."""
+    if rows.shape != (expected,) or rows.dtype != np.int64:
+        raise ValueError(f"rows are {rows.dtype} {list(rows.shape)}, expected int64 [{expected}]")
+    if expected and not 0 <= rows.min() <= rows.max() < held:
+        raise IndexError(f"rows {rows.min()}…{rows.max()} of a table of {held} images")
+    return np.ascontiguousarray(rows)
 
 
-def _cosine(a: Floats, b: Floats) -> Floats:
-    norms: Any = np.sqrt(_dot(a, a) * _dot(b, b))
-    return np.asarray(_dot(a, b) / np.maximum(norms, 1e-12), dtype=np.float32)
+def _bits(rows: Half) -> Bits:
+    """Always of one type, so that the loops are compiled once whether rows are mapped read-only or not."""
+    if rows.dtype != np.float16:
+        raise ValueError(f"vectors are {rows.dtype}, expected float16")
+    bits = np.ascontiguousarray(rows).view(np.uint16)
+    bits.flags.writeable = False
+    return bits

@@ -155,6 +155,7 @@ class WorkerStatus(_Answer):
     started_ms: int
     heartbeat_age_s: float
     figures: dict[str, float]
+    classifier_version: str
 
 
 class Status(_Answer):
@@ -166,9 +167,28 @@ class Status(_Answer):
     sequence: int
     state_digest: str
     terms_version: str
+    classifier_version: str = Field(description="of the classifier in force; empty while no worker has told")
     counters: dict[str, int]
     refresh_age_ms: int
     worker: WorkerStatus | None
+
+
+class Promotion(_Answer):
+    """One change of the classifier in force."""
+
+    version: str
+    replaced: str = Field(description="the version before")
+    at_ms: int
+    issued_by: str
+    command_id: str
+    sequence: int = Field(description="of the last decision that the version before has made")
+    forced: bool = Field(description="although its figures were worse")
+
+
+class Promotions(_Answer):
+    """Every change of the classifier in force, the newest first."""
+
+    promotions: list[Promotion]
 
 
 class Check(_Answer):
@@ -283,3 +303,16 @@ def summary(decision: Decision) -> str:
             f"scores {decision.threshold:.3f} or more."
         )
     return "Founded a cluster: no image shares a term with it."
+
+
+def promotion_of(stored: pb.Promotion) -> Promotion:
+    """A stored promotion as the API tells it."""
+    return Promotion(
+        version=stored.version,
+        replaced=stored.replaced,
+        at_ms=stored.at_ms,
+        issued_by=stored.issued_by,
+        command_id=stored.command_id,
+        sequence=stored.sequence,
+        forced=stored.forced,
+    )

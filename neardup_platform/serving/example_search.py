@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neardup_platform.clusters.decision import choose_cluster
 from neardup_platform.clusters.rocksdb_store import StoreView
+from neardup_platform.corpus import stored_vectors
 from neardup_platform.errors import BadMessage, InvariantBroken
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.codec import MAX_COMPONENT
 from neardup_platform.pipeline import Matching, PairScorer
 from neardup_platform.records import Candidate, Kind
+from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.serving.search_corpus import SearchCorpus, Vectors
 
@@ -72,24 +73,26 @@ class ExampleSearch:
 
     def _search(self, lsh: Vectors, pair: Vectors, stage_ms: dict[str, float]) -> Found:
         models = self._corpus.models
-        example = _Example(lsh[None].astype(np.float16), pair[None].astype(np.float16))
+        example = ImageVectors(lsh[None].astype(np.float16), pair[None].astype(np.float16))
         if not example.lsh.any():
             raise BadMessage("zero-vector", "the `lsh` vector has no direction")
         begun = perf_counter()
         hashed = models.space.hash(example.lsh.astype(np.float32))
         stage_ms["terms"] = 1_000 * (perf_counter() - begun)
         with self._corpus.searching() as pipeline:
-            found = pipeline.match(example.lsh, example.pair, hashed, None, stage_ms)
+            found = pipeline.match(example, hashed, None, stage_ms)
             scores, ordinals = found.scores[0], found.ordinals[0]
-            rows = [r for r in np.lexsort((ordinals, -scores)) if scores[r] >= models.matching.threshold]
+            # Together with the scores: another classifier may take its place as soon as the block ends.
+            scorer, matching = pipeline.scorer, pipeline.matching
+            rows = [r for r in np.lexsort((ordinals, -scores)) if scores[r] >= matching.threshold]
             ids = [pipeline.corpus.id_of(int(ordinals[row])) for row in rows]
         heads, vectors = self._follower.read(lambda store: _heads_and_vectors(store, ids))
-        head_scores = _score_heads(models.scorer, example, vectors)
+        head_scores = _score_heads(scorer, example, vectors)
         number = {head: n for n, head in enumerate(vectors)}
         matched = [
             (float(scores[row]), int(ordinals[row]), number[head]) for row, head in zip(rows, heads, strict=True)
         ]
-        verdict = choose_cluster(matched, lambda head: head_scores[head], models.matching.head_threshold)
+        verdict = choose_cluster(matched, lambda head: head_scores[head], matching.head_threshold)
         return Found(
             matches=tuple(
                 Candidate(image_id, int(found.overlaps[0, row]), float(scores[row]), head)
@@ -100,15 +103,9 @@ class ExampleSearch:
             head_score=0.0 if verdict.head is None else verdict.head_score,
             candidates_found=int((ordinals >= 0).sum()),
             images_searched=int(found.examined[0]),
-            matching=models.matching,
+            matching=matching,
             stage_ms=stage_ms,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Example:
-    lsh: NDArray[np.float16]
-    pair: NDArray[np.float16]
 
 
 def _checked(kind: Kind, values: Sequence[float], dim: int) -> Vectors:
@@ -137,14 +134,9 @@ def _known(image_id: str, record: pb.ImageRecord | None) -> pb.ImageRecord:
     return record
 
 
-def _score_heads(scorer: PairScorer, example: _Example, heads: dict[str, pb.VectorRecord]) -> list[float]:
+def _score_heads(scorer: PairScorer, example: ImageVectors, heads: dict[str, pb.VectorRecord]) -> list[float]:
     if not heads:
         return []
-    n = len(heads)
-    scores = scorer.score(
-        np.repeat(example.lsh, n, axis=0),
-        np.stack([np.frombuffer(record.lsh, "<f2") for record in heads.values()]),
-        np.repeat(example.pair, n, axis=0),
-        np.stack([np.frombuffer(record.pair, "<f2") for record in heads.values()]),
-    )
+    vectors = stored_vectors([(record.lsh, record.pair) for record in heads.values()])
+    scores = scorer.score(example, np.zeros(len(heads), np.int64), vectors, np.arange(len(heads)))
     return [float(score) for score in scores]

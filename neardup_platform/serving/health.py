@@ -2,7 +2,7 @@
 
 import time
 
-from neardup_platform.serving.answers import Check, Readiness, Status, WorkerStatus
+from neardup_platform.serving.answers import Check, Promotions, Readiness, Status, WorkerStatus, promotion_of
 from neardup_platform.serving.rocksdb_follower import MAX_AGE_S, StoreFollower
 from neardup_platform.serving.search_corpus import SearchCorpus
 from neardup_platform.settings import Settings
@@ -27,6 +27,7 @@ class HealthWatch:
         with self._follower.reading() as store:
             state = store.state()
             age_s = self._follower.age_s
+        worker = self.worker()
         return Status(
             ready=self.readiness().ready,
             images=state.images,
@@ -34,9 +35,10 @@ class HealthWatch:
             sequence=state.sequence,
             state_digest=state.digest.hex(),
             terms_version=state.terms_version,
+            classifier_version=state.classifier_version or (worker.classifier_version if worker else ""),
             counters=dict(state.counters),
             refresh_age_ms=round(1_000 * age_s),
-            worker=self.worker(),
+            worker=worker,
         )
 
     def readiness(self) -> Readiness:
@@ -66,7 +68,17 @@ class HealthWatch:
             started_ms=heartbeat.started_ms,
             heartbeat_age_s=round(heartbeat.age_s(now_ms), 3),
             figures=heartbeat.figures,
+            classifier_version=heartbeat.classifier_version,
         )
+
+    def promotions(self) -> Promotions:
+        """Every change of the classifier.
+
+        Raises:
+            ServerUnavailable: there is no store yet.
+        """
+        stored = self._follower.read(lambda store: store.promotions())
+        return Promotions(promotions=[promotion_of(promotion) for promotion in reversed(stored)])
 
     @property
     def refresh_age_s(self) -> float:

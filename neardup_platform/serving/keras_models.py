@@ -1,7 +1,7 @@
 """The models of search by example, as the settings name them; importing TensorFlow takes seconds."""
 
 from neardup_platform.errors import ServerUnavailable
-from neardup_platform.pipeline import Matching
+from neardup_platform.pipeline import Matching, PairScorer
 from neardup_platform.serving.search_corpus import Models, Vectors
 from neardup_platform.settings import Settings
 
@@ -17,12 +17,15 @@ def load_models(settings: Settings) -> Models:
     from neardup_platform.images.decode import decode
     from neardup_platform.images.embedders import load_embedders, model_specs
     from neardup_platform.scoring.keras_classifier import limit_tensorflow_threads, load_classifier
+    from neardup_platform.scoring.keras_in_force import load_in_force
+    from neardup_platform.scoring.mmap_vectors import FollowedVectors
+    from neardup_platform.scoring.vectors import VectorTable
     from neardup_platform.terms.hyperplanes import load_term_space
     from neardup_platform.terms.index import TermIndex, open_index
 
-    limit_tensorflow_threads(1)
+    limit_tensorflow_threads(settings.scoring.threads)
     space = load_term_space(settings.terms.space)
-    scorer = load_classifier(settings.scoring.model)
+    scorer = load_classifier(settings.scoring.model, settings.scoring.threads)
     lsh, pair = load_embedders(settings.images)
     enough_px = max(lsh.enough_px, pair.enough_px)
 
@@ -39,6 +42,13 @@ def load_models(settings: Settings) -> Models:
     def follow_index(source: str, known: TermIndex | None) -> TermIndex:
         return open_index(settings.index_path, space, settings.terms, source, writable=False, known=known)
 
+    def follow_vectors(source: str) -> VectorTable:
+        return FollowedVectors(settings.vectors_path, source, scorer.expects)
+
+    def promoted(version: str) -> tuple[PairScorer, Matching]:
+        classifier = load_in_force(settings, version)
+        return classifier, Matching.of(settings, classifier)
+
     grey = [np.full((enough_px, enough_px, 3), 128, np.uint8)]
     for embedder in (lsh, pair):
         embedder.embed(grey)
@@ -49,4 +59,6 @@ def load_models(settings: Settings) -> Models:
         matching=Matching.of(settings, scorer),
         embed=embed,
         open_index=follow_index,
+        open_vectors=follow_vectors,
+        promoted=promoted,
     )

@@ -24,6 +24,7 @@ class PlatformRoutes:
             503: {"model": answers.Readiness, "description": "Not ready, and why"}
         }
         router.add_api_route("/v1/status", self.status, summary="Totals and freshness")
+        router.add_api_route("/v1/promotions", self.promotions, summary="Changes of the classifier")
         router.add_api_route("/healthz", self.healthz, summary="Alive")
         router.add_api_route("/readyz", self.readyz, summary="Ready to answer", responses=not_ready)
         router.add_api_route("/metrics", self.metrics, summary="Prometheus metrics", response_class=Response)
@@ -32,6 +33,10 @@ class PlatformRoutes:
     def status(self) -> answers.Status:
         """Images, clusters, state digest, freshness, and the worker's own figures."""
         return self._watch.status()
+
+    def promotions(self) -> answers.Promotions:
+        """Which classifier took the place of which, when and by whom; the newest first."""
+        return self._watch.promotions()
 
     async def healthz(self) -> answers.Health:
         """Always 200 while the process runs; needs no thread, so it answers under any load."""

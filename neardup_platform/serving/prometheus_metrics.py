@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -83,7 +83,7 @@ class _Gauges(Collector):
     def __init__(self, watch: HealthWatch) -> None:
         self._watch = watch
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[GaugeMetricFamily | InfoMetricFamily]:
         """Totals, freshness and worker figures; what is not known now is left out."""
         yield _gauge("neardup_ready", "1 when /readyz answers 200.", self._watch.readiness().ready)
         yield _gauge("neardup_api_refresh_age_seconds", "Age of what readers see.", self._watch.refresh_age_s)
@@ -93,6 +93,8 @@ class _Gauges(Collector):
             return
         yield _gauge("neardup_images", "Images decided.", status.images)
         yield _gauge("neardup_clusters", "Clusters.", status.clusters)
+        if status.classifier_version:
+            yield _info("neardup_classifier", "The classifier in force.", version=status.classifier_version)
         if status.worker is None:
             return
         age_s = status.worker.heartbeat_age_s
@@ -122,6 +124,10 @@ class _SearchCounters(Collector):
 
 def _counter(name: str, text: str, value: float) -> CounterMetricFamily:
     return CounterMetricFamily(name, text, value=float(value))
+
+
+def _info(name: str, text: str, **labels: str) -> InfoMetricFamily:
+    return InfoMetricFamily(name, text, value=labels)
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.corpus import Corpus, StoredImage
-from neardup_platform.errors import NeardupError, ServerUnavailable, SetupError
+from neardup_platform.errors import NeardupError, RetryableError, ServerUnavailable, SetupError
 from neardup_platform.pipeline import Matching, PairScorer, Pipeline
 from neardup_platform.records import Kind, ModelSpec
+from neardup_platform.scoring.vectors import ImageVectors, VectorTable
 from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.terms.hyperplanes import TermSpace
 from neardup_platform.terms.index import TermIndex
@@ -41,7 +42,10 @@ class Models:
     """What a search needs besides the corpus.
 
     Attributes:
+        scorer, matching: the classifier of the settings, until another was promoted.
+        promoted: loads the classifier of this version, and what its thresholds make of the settings.
         open_index: maps the worker's term index of the store with this id, which an index opened before shares.
+        open_vectors: maps the worker's vectors of the store with this id.
     """
 
     space: TermSpace
@@ -50,6 +54,8 @@ class Models:
     matching: Matching
     embed: PictureEmbedder
     open_index: Callable[[str, TermIndex | None], TermIndex]
+    open_vectors: Callable[[str], VectorTable]
+    promoted: Callable[[str], tuple[PairScorer, Matching]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,7 @@ class SearchCorpus:
         self._load = load
         self._loaded: _Loaded | None = None
         self._problem = "search by example is warming up: its models are being loaded"
+        self._missing = self._unwritten = ""
         self._using = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="search-corpus", daemon=True)
@@ -121,6 +128,7 @@ class SearchCorpus:
         try:
             loaded = self._prepare()
             while not self._stop.wait(_FOLLOW_S):
+                self._follow_classifier(loaded)
                 self._catch_up(loaded)
         except NeardupError as error:
             self._turn_off(str(error))
@@ -141,16 +149,42 @@ class SearchCorpus:
         while not self._follower.is_open and not self._stop.wait(_FOLLOW_S):
             pass
         source = self._follower.read(lambda store: store.state().store_id)
-        corpus = Corpus(space, models.expects[Kind.PAIR].dim, models.open_index(source, None))
+        corpus = Corpus(space, models.open_index(source, None), models.open_vectors(source))
         loaded = _Loaded(models, Pipeline(space, models.scorer, corpus, models.matching), source)
-        self._catch_up(loaded)
+        while not self._follow_classifier(loaded) and not self._stop.wait(_FOLLOW_S):
+            self._problem = f"search by example is warming up: {self._missing}"
+        while not self._catch_up(loaded) and not self._stop.wait(_FOLLOW_S):
+            self._problem = f"search by example is warming up: {self._unwritten}"
         _exercise(loaded)
         self._loaded = loaded
         log.info("search by example is ready over %d images after %.1f s", len(corpus), perf_counter() - begun)
         return loaded
 
-    def _catch_up(self, loaded: _Loaded) -> None:
-        """Add to the corpus what the store has more, and share what the worker has sealed of it."""
+    def _follow_classifier(self, loaded: _Loaded) -> bool:
+        """Use the classifier that the store names; returns whether it can be had now."""
+        pipeline = loaded.pipeline
+        promoted = self._follower.read(lambda store: store.state().classifier_version)
+        if promoted in ("", pipeline.scorer.version):
+            return True
+        try:
+            scorer, matching = loaded.models.promoted(promoted)
+        except RetryableError as error:
+            if not self._missing:
+                log.warning("classifier %s is not here, trying again: %s", promoted, error)
+            self._missing = str(error)
+            return False
+        self._missing = ""
+        with self._using:
+            pipeline.scorer, pipeline.matching = scorer, matching
+        log.info("search by example uses classifier %s", promoted)
+        return True
+
+    def _catch_up(self, loaded: _Loaded) -> bool:
+        """Add to the corpus what the store has more, and share what the worker has written and sealed of it.
+
+        Returns:
+            Whether the corpus holds now what the store holds.
+        """
         corpus, version = loaded.pipeline.corpus, loaded.models.space.version
         if corpus.index.is_stale():
             fresh = loaded.models.open_index(loaded.source, corpus.index)
@@ -163,15 +197,23 @@ class SearchCorpus:
                 stored = store.state().terms_version
                 part = list(islice(store.vectors(len(corpus)), _CHUNK_IMAGES))
             if not part:
-                return
+                return True
             if stored != version:
                 raise SetupError(
                     f"the store holds terms of {stored}, settings give {version}: "
                     "start the API with the settings of the worker"
                 )
-            with self._using:
-                corpus.extend(StoredImage(r.image_id, r.lsh, r.pair, r.retired) for r in part)
-                corpus.fill_index()
+            try:
+                with self._using:
+                    corpus.extend(StoredImage(r.image_id, r.lsh, r.pair, r.retired) for r in part)
+                    corpus.fill_index()
+            except ServerUnavailable as error:
+                if not self._unwritten:
+                    log.warning("%s", error)
+                self._unwritten = str(error)
+                return False
+            self._unwritten = ""
+        return True
 
 
 def _exercise(loaded: _Loaded) -> None:
@@ -179,4 +221,4 @@ def _exercise(loaded: _Loaded) -> None:
     models = loaded.models
     lsh = np.linspace(-1, 1, models.space.dim, dtype=np.float32)[None]
     pair = np.zeros((1, models.expects[Kind.PAIR].dim), np.float16)
-    loaded.pipeline.match(lsh.astype(np.float16), pair, models.space.hash(lsh), None, {})
+    loaded.pipeline.match(ImageVectors(lsh.astype(np.float16), pair), models.space.hash(lsh), None, {})

@@ -3,9 +3,10 @@
 Order of a step, which is what makes the worker effectively once:
 
 1. read messages from the positions in the store
-2. join them, decide the joined images
-3. one RocksDB write: decisions and history, images, clusters and members, vectors, the waiting room, dead
-   letters and decisions in the outbox, the new positions, the totals and the state digest
+2. join them, decide the joined images; or finish a control command (control.py), in a step of its own
+3. one RocksDB write: decisions and history, images, clusters and members, vectors, the waiting room, what a command
+   changed and its result, dead letters, decisions and results in the outbox, the new positions, the totals and the
+   state digest
 4. publish from the outbox
 5. what the broker acknowledged leaves the outbox with the next write
 
@@ -32,6 +33,8 @@ from neardup_platform.messages.codec import (
 from neardup_platform.messages.kafka_publisher import Outgoing
 from neardup_platform.messages.kafka_topics import DEAD_LETTER, DEBUG, DECISIONS
 from neardup_platform.pipeline import Decided
+from neardup_platform.stream.command import Handled
+from neardup_platform.stream.control_commit import answers, put_handled
 
 WaitingHalf = Half[Message]
 
@@ -45,7 +48,8 @@ class Step:
         left: halves that left the waiting room, by pairing, replacement or expiry.
         entered: halves that entered it.
         dead: messages that end here, each with its reason.
-        counts: messages of this step by fate: received, repeated, expired, evicted, dead_lettered.
+        counts: messages of this step by fate: received, repeated, expired, evicted, dead_lettered, commands_….
+        handled: a control command; then nothing else is in the step.
     """
 
     positions: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -53,6 +57,14 @@ class Step:
     entered: list[WaitingHalf] = field(default_factory=list)
     dead: list[tuple[Message, BadMessage]] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
+    handled: Handled | None = None
+
+    @classmethod
+    def of_command(cls, handled: Handled) -> "Step":
+        """The step of a control command."""
+        message = handled.message
+        positions = {(message.topic, message.partition): message.offset + 1}
+        return cls(positions, counts={handled.fate: 1}, handled=handled)
 
     def count(self, fate: str) -> None:
         """Count one message by its fate."""
@@ -87,6 +99,8 @@ def commit(
     for images in decided:
         _put_decided(batch, new, images)
     _put_clusters(store, batch, decided)
+    if step.handled is not None:
+        put_handled(batch, new, step.handled, store.command_id)
     outgoing = _put_outbox(batch, new, _messages(step, decided))
     for fate, messages in step.counts.items():
         new.counters[fate] += messages
@@ -181,8 +195,8 @@ def _vector_record(decided: Decided, row: int) -> pb.VectorRecord:
         image_id=image.image_id,
         lsh_version=image.lsh.model_version,
         pair_version=image.pair.model_version,
-        lsh=decided.lsh[row].astype("<f2").tobytes(),
-        pair=decided.pair[row].astype("<f2").tobytes(),
+        lsh=decided.vectors.lsh[row].astype("<f2").tobytes(),
+        pair=decided.vectors.pair[row].astype("<f2").tobytes(),
         retired=bool(decided.retired[row]),
     )
 
@@ -192,6 +206,8 @@ def _messages(step: Step, decided: Sequence[Decided]) -> Iterable[tuple[str, byt
     now_ms = time.time_ns() // 1_000_000
     for message, error in step.dead:
         yield DEAD_LETTER, message.key, encode_dead_letter(message, error, now_ms)
+    if step.handled is not None:
+        yield from answers(step.handled, now_ms)
     for images in decided:
         for row, decision in enumerate(images.decisions):
             key = decision.image_id.encode()

@@ -15,10 +15,14 @@ from neardup_platform.clusters.rocksdb_store import Store
 from neardup_platform.messages.kafka_outage import OutageNotice, watch_outages
 from neardup_platform.messages.kafka_publisher import KafkaPublisher, Outgoing
 from neardup_platform.messages.kafka_source import KafkaSource, wait_for_source
+from neardup_platform.messages.kafka_topics import CONTROL
 from neardup_platform.pipeline import Matching, Pipeline
-from neardup_platform.scoring.keras_classifier import limit_tensorflow_threads, load_classifier
+from neardup_platform.scoring.keras_classifier import PairClassifier, limit_tensorflow_threads
+from neardup_platform.scoring.keras_in_force import load_in_force
 from neardup_platform.settings import Settings
-from neardup_platform.stream.commit import commit
+from neardup_platform.stream import control_load_model
+from neardup_platform.stream.commit import Step, commit
+from neardup_platform.stream.control import Control
 from neardup_platform.stream.figures import Figures
 from neardup_platform.stream.intake import Intake
 from neardup_platform.stream.recovery import rebuild_corpus
@@ -48,11 +52,15 @@ class Worker:
         publisher: KafkaPublisher,
         outages: OutageNotice,
     ) -> None:
-        limit_tensorflow_threads(1)
+        limit_tensorflow_threads(settings.scoring.threads)
         space = load_term_space(settings.terms.space)
-        scorer = load_classifier(settings.scoring.model)
+        scorer = load_in_force(settings, store.state().classifier_version)
         corpus = rebuild_corpus(
-            store, space, scorer.expects, lambda source: open_index(settings.index_path, space, settings.terms, source)
+            store,
+            space,
+            scorer.expects,
+            lambda source: open_index(settings.index_path, space, settings.terms, source),
+            settings.vectors_path,
         )
         self._settings = settings
         self._store = store
@@ -68,6 +76,10 @@ class Worker:
             store.waiting(),
             lambda image_id: store.image(image_id) is not None,
         )
+        # What the worker can be told to do: a line for each command.
+        self._control = Control(
+            {control_load_model.NAME: control_load_model.LoadModel(settings, scorer, self._swap)}, store.command
+        )
         self._figures = Figures()
         self._gate = SearchGate(settings.terms.max_queries_per_s, settings.terms.max_waiting_queries)
         left_over = [Outgoing(n, entry.topic, entry.key, entry.value) for n, entry in store.outbox()]
@@ -76,7 +88,8 @@ class Worker:
         publisher.send(left_over)
 
     def step(self) -> None:
-        """Read, join, decide, commit, publish."""
+        """Read, join, decide, commit, publish; before that, what commands ask for."""
+        self._obey()
         worker = self._settings.worker
         acknowledged = self._publisher.acknowledged()
         room = self._publisher.unacknowledged < MAX_UNACKNOWLEDGED
@@ -86,7 +99,8 @@ class Worker:
         idle = self._source.idle(self._settings.join.idle_s)
         if messages or acknowledged is not None:
             self._outages.answered()
-        step, joined = self._intake.take(messages, idle, now_ms)
+        self._control.take(message for message in messages if message.topic == CONTROL)
+        step, joined = self._intake.take([m for m in messages if m.topic != CONTROL], idle, now_ms)
         if step.empty and acknowledged is None:
             return
         self._gate.wait_for(len(joined))
@@ -96,9 +110,27 @@ class Worker:
             committed_ms = _now_ms()
             self._figures.decided(time.monotonic(), (committed_ms - image.event_time_ms for image in joined))
 
+    def _obey(self) -> None:
+        """Commit the commands that are done with, each in a write of its own, and do what they say."""
+        while (handled := self._control.finished(_now_ms())) is not None:
+            self._publisher.send(commit(self._store, self._state, Step.of_command(handled), (), None))
+            handled.outcome.apply()
+        self._source.hold_control(self._control.busy)
+
+    def _swap(self, scorer: PairClassifier) -> None:
+        log.info("classifier %s in place of %s", scorer.version, self._pipeline.scorer.version)
+        self._pipeline.scorer = scorer
+        self._pipeline.matching = Matching.of(self._settings, scorer)
+
+    @property
+    def classifier_version(self) -> str:
+        """Of the classifier that decides."""
+        return self._pipeline.scorer.version
+
     def close(self) -> None:
-        """Stop the threads of the term index."""
-        self._pipeline.corpus.index.close()
+        """Stop the threads of the corpus and of a command under way."""
+        self._control.close(CLOSE_S)
+        self._pipeline.corpus.close()
 
     def figures(self) -> dict[str, float]:
         """Gauges and counters for the heartbeat."""
@@ -138,9 +170,9 @@ def run_worker(settings: Settings, stop: threading.Event, report: Report) -> Non
         stack.callback(publisher.close, CLOSE_S)
         worker = stack.enter_context(closing(Worker(settings, store, source, publisher, outages)))
         log.info("worker ready: %s", worker.figures())
-        while not stop.is_set() and not beat.due(worker.figures, report):
+        while not stop.is_set() and not beat.due(worker, report):
             worker.step()
-        beat.alive(Phase.STOPPED, worker.figures())
+        beat.alive(Phase.STOPPED, worker.figures(), worker.classifier_version)
 
 
 class _Heart:
@@ -151,19 +183,19 @@ class _Heart:
         self._started_ms = _now_ms()
         self._beat_at = self._report_at = 0.0
 
-    def alive(self, phase: Phase, figures: dict[str, float]) -> None:
+    def alive(self, phase: Phase, figures: dict[str, float], classifier: str = "") -> None:
         """Write a heartbeat now."""
-        heartbeat = Heartbeat(os.getpid(), self._started_ms, _now_ms(), phase, figures)
+        heartbeat = Heartbeat(os.getpid(), self._started_ms, _now_ms(), phase, figures, classifier)
         write_heartbeat(self._settings.home, heartbeat)
 
-    def due(self, figures: Callable[[], dict[str, float]], report: Report) -> bool:
+    def due(self, worker: Worker, report: Report) -> bool:
         """Beat and report when it is time; returns whether an operator has paused the worker."""
         now = time.monotonic()
         if now < self._beat_at:
             return False
         self._beat_at = now + self._settings.worker.heartbeat_s
-        current = figures()
-        self.alive(Phase.RUNNING, current)
+        current = worker.figures()
+        self.alive(Phase.RUNNING, current, worker.classifier_version)
         if now >= self._report_at:
             self._report_at = now + self._settings.worker.report_s
             report(current)

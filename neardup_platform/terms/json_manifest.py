@@ -1,17 +1,11 @@
-"""The manifest of a term index: which segments are in force and which of their images are deleted.
+"""The manifest of a term index: which segments are in force and which of their images are deleted."""
 
-Replaced as a whole by writing, syncing and renaming, so readers and a restart after a crash see one moment.
-"""
-
-import json
-import os
-import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from neardup_platform.durable_files import read_sealed, write_sealed
 from neardup_platform.errors import BadArtefact
-from neardup_platform.terms.mmap_segment import sync_folder
 
 NAME = "manifest.json"
 
@@ -41,14 +35,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     Raises:
         OSError: the disk is full or broken; the former manifest stays in force.
     """
-    content = json.dumps(asdict(manifest))
-    temporary = folder / f"{NAME}.tmp"
-    with temporary.open("w") as file:
-        file.write(json.dumps({"crc": zlib.crc32(content.encode()), "content": content}))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(folder / NAME)
-    sync_folder(folder)
+    write_sealed(folder / NAME, asdict(manifest))
 
 
 def read_manifest(folder: Path) -> Manifest | None:
@@ -59,12 +46,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     """
     path = folder / NAME
     try:
-        outer = json.loads(path.read_text())
-        content = str(outer["content"])
-        if zlib.crc32(content.encode()) != outer["crc"]:
-            raise ValueError("wrong checksum")
-        return Manifest(**json.loads(content))
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError) as error:
+        content = read_sealed(path)
+        return None if content is None else Manifest(**content)
+    except (ValueError, TypeError) as error:
         raise BadArtefact(f"manifest {path}: {error}; the index is rebuilt from the store") from error

@@ -10,8 +10,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from neardup_platform.intrinsics import popcount, prefetch
 from neardup_platform.terms.candidates import Candidates
-from neardup_platform.terms.intrinsics import popcount, prefetch
 from neardup_platform.terms.parts import (
     DELETED,
     EARLY,

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neardup_platform.durable_files import sync_folder
 from neardup_platform.errors import BadArtefact
 from neardup_platform.terms.merging import append_cells, count_live
 from neardup_platform.terms.parts import HEAD_WORDS, Part
@@ -166,15 +167,6 @@ def open_segment(path: Path, version: str, *, verify: bool = True) -> Segment:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadArtefact(f"segment {path}: {error}; it is rebuilt from the store") from error
     return Segment(header["first"], header["end"], _map_part(memory, sections), path)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in a folder survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ import duckdb
 import pytest
 from botocore.exceptions import ClientError
 
+from neardup_platform.artefacts.s3_client import open_s3
 from neardup_platform.batch.kafka_materialise import materialise_decisions
 from neardup_platform.batch.offset_continuity import find_breaks
-from neardup_platform.batch.s3_client import open_s3
 from neardup_platform.batch.s3_decisions_log import object_key, put_object, stored_ranges
 from neardup_platform.errors import NotFound
 from neardup_platform.messages.codec import encode_decision

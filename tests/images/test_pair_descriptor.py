@@ -25,7 +25,7 @@ def test_blocks_cover_the_vector_without_gap_or_overlap() -> None:
 
 def test_spectra_and_histogram_have_unit_norm() -> None:
     vectors = PairDescriptor().embed([picture(seed=s) for s in range(4)])
-    for name in ("full_dct", "square_dct", "colour_histogram"):
+    for name in ("full_dct", "square_dct", "trimmed_dct", "soft_dct", "blue_dct", "red_dct", "colour_histogram"):
         assert np.allclose(np.linalg.norm(block(vectors, name), axis=1), 1, atol=1e-5)
 
 
@@ -36,6 +36,19 @@ def test_a_square_thumbnail_has_the_square_spectrum_of_its_picture() -> None:
     other = block(PairDescriptor().embed([picture(seed=9)]), "square_dct")[0]
     assert a @ b > 0.99
     assert abs(a @ other) < 0.6
+
+
+def test_a_framed_copy_has_the_trimmed_spectrum_of_its_picture() -> None:
+    framed = np.pad(picture(), ((20, 20), (20, 20), (0, 0)), constant_values=255)
+    a, b = PairDescriptor().embed([picture(), framed])
+    assert block(a[None], "trimmed_dct")[0] @ block(b[None], "trimmed_dct")[0] > 0.98
+    assert block(a[None], "full_dct")[0] @ block(b[None], "full_dct")[0] < 0.9
+
+
+def test_the_shorter_side_counts_up_to_what_decoding_keeps() -> None:
+    shapes = {(32, 40): 5, (200, 64): 6, (128, 300): 7, (900, 700): 7}
+    vectors = PairDescriptor().embed([np.zeros((*shape, 3), np.uint8) for shape in shapes])
+    assert vectors[:, BLOCKS[-1][2] - 1].tolist() == list(shapes.values())
 
 
 def test_mirroring_negates_odd_horizontal_frequencies_only() -> None:

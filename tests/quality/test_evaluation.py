@@ -1,6 +1,5 @@
 """Claims about `neardup evaluate`, on sample pictures and real models."""
 
-import csv
 import json
 import shutil
 from pathlib import Path
@@ -10,24 +9,13 @@ from click.testing import CliRunner
 from PIL import Image
 
 from neardup_platform.cli import cli
-from neardup_platform.errors import BadArtefact, SetupError
-from neardup_platform.quality.evaluation import read_manifest
+from tests.quality.labelled_samples import PICTURES, labelled_samples, write_rows
 
-PICTURES = sorted((Path(__file__).parents[2] / "samples" / "pictures").glob("*.jpg"))
 FIGURES = {
     *("images", "pairs_true", "precision", "recall", "f1", "bcubed_precision", "bcubed_recall"),
     *("candidate_recall", "coverage", "images_per_s"),
     *("pair_best_f1", "pair_recall_at_p99", "pair_average_precision", "calibration_error"),
 }
-
-
-def write_manifest(folder: Path, rows: list[tuple[str, str]]) -> Path:
-    manifest = folder / "manifest.csv"
-    with manifest.open("w", newline="") as opened:
-        writer = csv.writer(opened)
-        writer.writerow(("file", "group"))
-        writer.writerows(rows)
-    return manifest
 
 
 def test_copies_are_found_and_a_broken_picture_costs_coverage_only(tmp_path: Path) -> None:
@@ -38,7 +26,9 @@ def test_copies_are_found_and_a_broken_picture_costs_coverage_only(tmp_path: Pat
             image.resize((image.width // 2, image.height // 2)).save(tmp_path / f"half-{picture.name}")
         rows += [(picture.name, f"g{number}"), (f"half-{picture.name}", f"g{number}")]
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
-    answer = CliRunner().invoke(cli, ["evaluate", str(write_manifest(tmp_path, [*rows, ("broken.jpg", "")])), "--json"])
+    answer = CliRunner().invoke(
+        cli, ["evaluate", str(write_rows(tmp_path / "m.csv", [*rows, ("broken.jpg", "")])), "--json"]
+    )
     figures = json.loads(answer.stdout)
     assert set(figures) >= FIGURES
     assert (figures["images"], figures["pairs_true"]) == (13, 6)
@@ -46,15 +36,43 @@ def test_copies_are_found_and_a_broken_picture_costs_coverage_only(tmp_path: Pat
     assert figures["precision"] == 1.0
     assert figures["recall"] >= 5 / 6
     assert figures["candidate_recall"] == 1.0
+    assert figures["pictures_refused"] == 1
+    assert figures["mixed_clusters"] == 0
+    assert figures["pair_recall_at_p99_low"] <= figures["pair_recall_at_p99"] <= figures["pair_recall_at_p99_high"]
 
 
-def test_manifest_without_its_columns_is_refused_by_name(tmp_path: Path) -> None:
-    manifest = tmp_path / "m.csv"
-    manifest.write_text("picture,label\na.jpg,1\n")
-    with pytest.raises(SetupError, match=r"m\.csv.*file, group"):
-        read_manifest(manifest)
+def test_figures_by_subset_are_printed_in_words_too(tmp_path: Path) -> None:
+    manifest = labelled_samples(tmp_path, 3, 2)
+    answer = CliRunner().invoke(cli, ["evaluate", str(manifest)])
+    assert answer.exit_code == 0, answer.output
+    assert "mixed_clusters  0" in answer.stdout
+    assert "copies  images 9, pairs_true 9" in answer.stdout
 
 
-def test_manifest_that_lists_a_file_twice_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadArtefact, match="1 files more than once"):
-        read_manifest(write_manifest(tmp_path, [("a.jpg", ""), ("a.jpg", "g")]))
+@pytest.mark.parametrize(
+    ("options", "status", "says"),
+    [
+        (["--folds", "9"], 1, "--folds 3"),
+        (["--folds", "1"], 2, "--folds"),
+        (["--also", "other.csv"], 2, "--folds"),
+        (["--details", "nowhere.csv"], 1, "nowhere.csv"),
+        (["--report", "/proc/report"], 1, "/proc/report"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused_before_any_picture_is_read(
+    tmp_path: Path, options: list[str], status: int, says: str
+) -> None:
+    manifest = labelled_samples(tmp_path, 3, 0)
+    for picture in tmp_path.glob("*.png"):
+        picture.unlink()
+    answer = CliRunner().invoke(cli, ["evaluate", str(manifest), *options])
+    assert answer.stdout == ""
+    told = f"{answer.exception} {answer.stderr}"
+    assert says in told
+    assert (answer.exit_code == 2) == (status == 2)
+
+
+def test_a_manifest_of_which_no_picture_can_be_read_is_refused(tmp_path: Path) -> None:
+    manifest = write_rows(tmp_path / "m.csv", [("a.jpg", "g"), ("b.jpg", "g")])
+    answer = CliRunner().invoke(cli, ["evaluate", str(manifest)])
+    assert "none of the 2 pictures can be read" in str(answer.exception)

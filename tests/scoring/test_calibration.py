@@ -25,11 +25,18 @@ def test_precision_and_recall_agree_with_scikit_learn() -> None:
 
 def test_the_threshold_reaches_the_precision_asked_for() -> None:
     scores, labels = scored()
-    threshold = cal.threshold_for_precision(cal.precision_recall(scores, labels), 0.95)
+    threshold = cal.threshold_for_precision(cal.precision_recall(scores, labels), 0.85)
     matches = scores >= threshold
-    assert labels[matches].mean() >= 0.95
+    assert cal.wilson_interval(int(labels[matches].sum()), int(matches.sum()))[0] >= 0.85
     looser = scores >= np.sort(scores[scores < threshold])[-1]
-    assert labels[looser].mean() < 0.95
+    assert cal.wilson_interval(int(labels[looser].sum()), int(looser.sum()))[0] < 0.85
+
+
+def test_few_examples_give_a_higher_threshold_than_many_alike() -> None:
+    scores, labels = scored()
+    few = cal.threshold_for_precision(cal.precision_recall(scores, labels), 0.85)
+    many = cal.threshold_for_precision(cal.precision_recall(np.tile(scores, 50), np.tile(labels, 50)), 0.85)
+    assert few > many
 
 
 def test_an_unreachable_precision_gives_the_highest_score() -> None:
@@ -58,7 +65,9 @@ def test_platt_survives_separable_and_reversed_scores() -> None:
 
 def test_wilson_matches_the_published_example() -> None:
     low, high = cal.wilson_interval(95, 100)  # Newcombe 1998 gives 0.888 to 0.978
-    assert (round(low, 3), round(high, 3)) == (0.888, 0.978)
+    assert (round(float(low), 3), round(float(high), 3)) == (0.888, 0.978)
+    lows, highs = cal.wilson_interval(np.array([0, 95]), np.array([0, 100]))
+    assert (lows.tolist(), highs.tolist()) == ([0.0, low], [1.0, high])
     assert cal.wilson_interval(0, 0) == (0.0, 1.0)
 
 

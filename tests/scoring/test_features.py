@@ -2,55 +2,120 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.fft import dctn
 
-from neardup_platform.scoring.features import Block, feature_names, pair_features
+from neardup_platform.bench.numpy_features import numpy_features
+from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
+from neardup_platform.scoring.features import Block, feature_names, pair_features, widened
+from neardup_platform.scoring.vectors import ImageVectors
 from tests.scoring.labelled import BLOCKS, labelled
 
 NAMES = feature_names(BLOCKS)
+DATA = labelled()
+VECTORS = ImageVectors(DATA.lsh, DATA.pair)
 
 
-def rows(n: int, seed: int = 0) -> tuple[np.ndarray, ...]:
-    data = labelled(seed=seed)
-    order = np.random.default_rng(seed).integers(0, len(data.groups), (2, n))
-    return data.lsh[order[0]], data.lsh[order[1]], data.pair[order[0]], data.pair[order[1]]
+def some_pairs(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    a, b = np.random.default_rng(seed).integers(0, len(DATA.groups), (2, n))
+    return a, b
+
+
+def features_of(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return pair_features(VECTORS, a, VECTORS, b, BLOCKS)
 
 
 def column(features: np.ndarray, name: str) -> np.ndarray:
     return features[:, NAMES.index(name)]
 
 
+def assert_as_numpy(a: ImageVectors, rows_a: np.ndarray, b: ImageVectors, rows_b: np.ndarray, blocks: list) -> None:
+    found = pair_features(a, rows_a, b, rows_b, blocks)
+    expected = numpy_features(a.lsh[rows_a], b.lsh[rows_b], a.pair[rows_a], b.pair[rows_b], blocks)
+    # The root of a gap makes much of a likeness that is rounded where it is nearly 1.
+    gap = np.array([name.endswith("_gap") for name in feature_names(blocks)])
+    scale = np.maximum(1, np.abs(expected[:, ~gap]).max(axis=0, initial=1))
+    assert np.allclose(found[:, ~gap] / scale, expected[:, ~gap] / scale, atol=2e-6)
+    assert np.allclose(found[:, gap] ** 2, expected[:, gap] ** 2, rtol=1e-5, atol=1e-5)
+
+
+@st.composite
+def any_blocks(draw: st.DrawFn) -> list[Block]:
+    blocks, start = [], draw(st.integers(0, 3))
+    for number in range(draw(st.integers(0, 5))):
+        comparison = draw(st.sampled_from(["cosine", "dihedral", "apart", "difference", "level"]))
+        entries = 4 * draw(st.integers(1, 7)) ** 2 if comparison in ("dihedral", "apart") else draw(st.integers(1, 70))
+        blocks.append(Block(f"b{number}", start, start + entries, comparison))
+        start += entries + draw(st.integers(0, 3))
+    return blocks
+
+
+@settings(deadline=None, max_examples=40)
+@given(any_blocks(), st.integers(1, 90), st.integers(1, 60), st.integers(0, 1_000))
+def test_any_blocks_are_compared_as_numpy_does(blocks: list[Block], lsh_dim: int, pairs: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    pair_dim = max((block.stop for block in blocks), default=1) + seed % 3
+    a, b = (
+        ImageVectors(*(rng.normal(scale=0.3, size=(rows, dim)).astype(np.float16) for dim in (lsh_dim, pair_dim)))
+        for rows in (7, 40)
+    )
+    assert_as_numpy(a, rng.integers(0, 7, pairs), b, rng.integers(0, 40, pairs), blocks)
+
+
+def test_the_shipped_features_are_as_numpy_has_them_for_near_duplicates_and_strangers() -> None:
+    card, rng = read_card(SHIPPED_FOLDER), np.random.default_rng(3)
+    lsh, pair = rng.normal(size=(60, card.lsh_dim)), rng.normal(size=(60, card.pair_dim))
+    for block in card.blocks:
+        if block.comparison in ("dihedral", "apart"):
+            part = pair[:, block.start : block.stop]
+            part /= np.linalg.norm(part, axis=1, keepdims=True)
+    near = [rows + 0.02 * rng.normal(size=rows.shape) * rows.std(axis=0) for rows in (lsh, pair)]
+    vectors = ImageVectors(
+        np.concatenate([lsh, near[0]]).astype(np.float16), np.concatenate([pair, near[1]]).astype(np.float16)
+    )
+    a = np.repeat(np.arange(60), 2)
+    b = np.stack([np.arange(60) + 60, rng.permutation(60)], axis=1).ravel()
+    assert_as_numpy(vectors, a, vectors, b, list(card.blocks))
+
+
 def test_exchanging_the_two_images_changes_nothing() -> None:
-    a, b, c, d = rows(300)
-    assert np.allclose(pair_features(a, b, c, d, BLOCKS), pair_features(b, a, d, c, BLOCKS), atol=1e-5)
+    a, b = some_pairs(300)
+    assert np.allclose(features_of(a, b), features_of(b, a), atol=1e-5)
 
 
 def test_an_image_is_as_like_itself_as_can_be() -> None:
-    a, _, c, _ = rows(50)
-    features = pair_features(a, a, c, c, BLOCKS)
+    rows = np.arange(50)
+    features = features_of(rows, rows)
     for name in ("lsh_cosine", "shape_upright", "shape_coarse", "colour_cosine"):
         assert np.allclose(column(features, name), 1, atol=2e-3), name
     for name in ("colour_distance", "statistics_0", "statistics_1"):
         assert np.allclose(column(features, name), 0), name
 
 
-def test_rows_do_not_influence_one_another() -> None:
-    vectors = rows(3000)
-    together = pair_features(*vectors, BLOCKS)
-    for row in (0, 1023, 1024, 2999):
-        alone = pair_features(*(v[row : row + 1] for v in vectors), BLOCKS)
-        assert np.allclose(together[row], alone[0], atol=1e-6)
+def test_a_pair_has_the_same_features_whatever_stands_beside_it() -> None:
+    a, b = some_pairs(3_000)
+    together = features_of(a, b)
+    assert np.array_equal(
+        features_of(np.sort(a), b[np.argsort(a, kind="stable")]), together[np.argsort(a, kind="stable")]
+    )
+    for row in (0, 1, 1023, 2999):
+        assert np.array_equal(together[row], features_of(a[row : row + 1], b[row : row + 1])[0])
 
 
-def test_float16_and_float32_rows_of_equal_value_give_equal_features() -> None:
-    vectors = rows(100)
-    wide = pair_features(*(v.astype(np.float32) for v in vectors), BLOCKS)
-    assert np.array_equal(pair_features(*vectors, BLOCKS), wide)
+def test_read_only_and_strided_rows_are_compared_alike() -> None:
+    a, b = some_pairs(50)
+    frozen = ImageVectors(DATA.lsh.copy(), np.asfortranarray(DATA.pair))
+    frozen.lsh.flags.writeable = False
+    both = np.stack([a, b], axis=1)
+    assert np.array_equal(pair_features(frozen, both[:, 0], VECTORS, both[:, 1], BLOCKS), features_of(a, b))
 
 
 def test_cosines_equal_their_definition() -> None:
-    a, b, c, d = (v.astype(np.float64) for v in rows(200))
-    features = pair_features(*rows(200), BLOCKS)
+    rows_a, rows_b = some_pairs(200)
+    features = features_of(rows_a, rows_b)
+    a, b = DATA.lsh[rows_a].astype(np.float64), DATA.lsh[rows_b].astype(np.float64)
+    c, d = DATA.pair[rows_a].astype(np.float64), DATA.pair[rows_b].astype(np.float64)
 
     def cosine(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return (x * y).sum(1) / np.linalg.norm(x, axis=1) / np.linalg.norm(y, axis=1)
@@ -82,21 +147,76 @@ def test_a_turned_or_mirrored_picture_is_recognised_by_its_spectrum(turn: object
         low = dctn(picture, norm="ortho")[:12, :12]
         low[0, 0] = 0
         parity = low.reshape(6, 2, 6, 2).transpose(1, 3, 0, 2).ravel()
-        return (parity / np.linalg.norm(parity))[None].astype(np.float32)
+        return (parity / np.linalg.norm(parity)).astype(np.float16)
 
     picture = np.random.default_rng(2).normal(size=(8, 8)).repeat(8, 0).repeat(8, 1)
-    a, b = spectrum(picture), spectrum(np.asarray(turn(picture)))
-    ones = np.ones((1, 4), np.float32)
-    values = dict(zip(feature_names(block), pair_features(ones, ones, a, b, block)[0], strict=True))
+    both = ImageVectors(np.ones((2, 4), np.float16), np.stack([spectrum(picture), spectrum(np.asarray(turn(picture)))]))
+    first, second = np.array([0]), np.array([1])
+    values = dict(zip(feature_names(block), pair_features(both, first, both, second, block)[0], strict=True))
     assert values["shape_turned"] > 0.999
     assert values["shape_upright"] < 0.7
 
 
+def test_parts_compared_apart_are_not_compared_with_one_another() -> None:
+    alone = (Block("blue", 0, 16, "apart"), Block("red", 16, 32, "apart"))
+    assert [name for name in feature_names(alone) if "across" in name] == []
+    together = feature_names([block._replace(comparison="dihedral") for block in alone])
+    assert "blue_red_across" in together
+
+
+def test_levels_say_how_far_apart_and_how_low_the_two_are() -> None:
+    rows = ImageVectors(np.ones((2, 4), np.float16), np.array([[7, 2], [5, 3]], np.float16))
+    features = pair_features(rows, np.array([0]), rows, np.array([1]), [Block("levels", 0, 2, "level")])[0]
+    names = feature_names([Block("levels", 0, 2, "level")])
+    values = dict(zip(names, features.tolist(), strict=True))
+    assert [values[f"levels_{name}"] for name in ("0_difference", "0_smaller", "1_difference", "1_smaller")] == [
+        2,
+        5,
+        1,
+        2,
+    ]
+
+
 def test_zero_vectors_give_finite_features() -> None:
-    zeros = np.zeros((2, 32), np.float16), np.zeros((2, 46), np.float16)
-    assert np.isfinite(pair_features(zeros[0], zeros[0], zeros[1], zeros[1], BLOCKS)).all()
+    zeros = ImageVectors(np.zeros((2, 32), np.float16), np.zeros((2, 46), np.float16))
+    assert np.isfinite(pair_features(zeros, np.arange(2), zeros, np.arange(2), BLOCKS)).all()
+
+
+def test_every_finite_float16_is_widened_exactly() -> None:
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    finite = every[np.isfinite(every)].reshape(-1, 8)
+    order = np.random.default_rng(0).permutation(len(finite))
+    found = widened(finite, order)
+    assert found.dtype == np.float32
+    assert (found.view(np.uint32) == finite[order].astype(np.float32).view(np.uint32)).all()
 
 
 def test_an_unknown_comparison_is_named() -> None:
     with pytest.raises(ValueError, match="'x': no comparison 'guess'"):
         feature_names([Block("x", 0, 4, "guess")])
+
+
+def test_a_block_that_is_no_spectrum_is_named() -> None:
+    with pytest.raises(ValueError, match="'x': 20 entries"):
+        feature_names([Block("x", 0, 20, "dihedral")])
+
+
+@pytest.mark.parametrize("rows", [[0, len(DATA.groups)], [-1, 0]])
+def test_rows_that_are_not_there_are_refused_before_anything_is_read(rows: list[int]) -> None:
+    with pytest.raises(IndexError, match=f"of a table of {len(DATA.groups)}"):
+        features_of(np.array([0, 1]), np.array(rows))
+    with pytest.raises(IndexError, match=f"of a table of {len(DATA.groups)}"):
+        widened(DATA.lsh, np.array(rows))
+
+
+def test_what_does_not_fit_is_refused_with_the_numbers() -> None:
+    one = np.array([0])
+    narrow = ImageVectors(DATA.lsh, DATA.pair[:, :-1])
+    with pytest.raises(ValueError, match="45"):
+        pair_features(VECTORS, one, narrow, one, BLOCKS)
+    with pytest.raises(ValueError, match="'statistics': entries 44…46 of 45"):
+        pair_features(narrow, one, narrow, one, BLOCKS)
+    with pytest.raises(ValueError, match="float32"):
+        widened(DATA.lsh.astype(np.float32), one)
+    with pytest.raises(ValueError, match="int32"):
+        features_of(one, one.astype(np.int32))

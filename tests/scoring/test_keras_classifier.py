@@ -2,15 +2,19 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from neardup_platform.errors import BadArtefact, SetupError
 from neardup_platform.scoring.card import CARD_FILE, NETWORK_FILE, SHIPPED_FOLDER, read_card
-from neardup_platform.scoring.keras_classifier import PairClassifier
+from neardup_platform.scoring.features import pair_features
+from neardup_platform.scoring.keras_classifier import MIN_PART_PAIRS, PART_PAIRS, PairClassifier, cut
 from neardup_platform.scoring.training import train
+from neardup_platform.scoring.vectors import ImageVectors
 from tests.scoring.labelled import RECIPE, Labelled, labelled
 
 
@@ -31,43 +35,65 @@ def copy(folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(folder, tmp_path / "copy"))
 
 
-def pairs_of(data: Labelled, a: list[int], b: list[int]) -> tuple[np.ndarray, ...]:
-    return data.lsh[a], data.lsh[b], data.pair[a], data.pair[b]
+def score(classifier: PairClassifier, data: Labelled, a: Sequence[int], b: Sequence[int]) -> np.ndarray:
+    vectors = ImageVectors(data.lsh, data.pair)
+    return classifier.score(vectors, np.array(a, np.int64), vectors, np.array(b, np.int64))
 
 
 def test_unseen_pairs_are_told_apart(classifier: PairClassifier) -> None:
     unseen = labelled(seed=77)
-    same = classifier.score(*pairs_of(unseen, list(range(0, 120, 3)), list(range(1, 120, 3))))
-    apart = classifier.score(*pairs_of(unseen, list(range(0, 117, 3)), list(range(3, 120, 3))))
+    same = score(classifier, unseen, range(0, 120, 3), range(1, 120, 3))
+    apart = score(classifier, unseen, range(0, 117, 3), range(3, 120, 3))
     assert (same >= classifier.threshold).mean() > 0.8
     assert (apart >= classifier.threshold).mean() < 0.05
 
 
 def test_scores_are_probabilities_and_symmetric(classifier: PairClassifier) -> None:
-    a, b, c, d = pairs_of(labelled(), list(range(100)), list(range(100, 200)))
-    scores = classifier.score(a, b, c, d)
+    scores = score(classifier, labelled(), range(100), range(100, 200))
     assert scores.dtype == np.float32
     assert ((scores >= 0) & (scores <= 1)).all()
-    assert np.allclose(scores, classifier.score(b, a, d, c), atol=1e-5)
+    assert np.allclose(scores, score(classifier, labelled(), range(100, 200), range(100)), atol=1e-5)
 
 
 def test_no_batch_size_traces_the_network_again(classifier: PairClassifier) -> None:
-    data, count = labelled(), classifier._probability.experimental_get_tracing_count()
-    alone = classifier.score(*pairs_of(data, [0], [1]))
+    alone = score(classifier, labelled(), [0], [1])
     for n in (2, 7, 150):
-        together = classifier.score(*pairs_of(data, [0] * n, [1] * n))
-        assert np.allclose(together, alone, atol=1e-6)
-    assert count == classifier._probability.experimental_get_tracing_count() == 1
+        assert np.allclose(score(classifier, labelled(), [0] * n, [1] * n), alone, atol=1e-6)
+    # A concrete function takes no other shape than it was traced for: any number of rows.
+    assert classifier.network.structured_input_signature[0][0].shape.as_list() == [None, len(classifier.card.features)]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_scores_do_not_depend_on_threads_and_parts(folder: Path, threads: int) -> None:
+    data, rng = labelled(), np.random.default_rng(1)
+    vectors = ImageVectors(data.lsh, data.pair)
+    rows_a, rows_b = rng.integers(0, len(data.groups), (2, 2 * PART_PAIRS + 77))
+    shared = PairClassifier(folder, threads)
+    scores = shared.score(vectors, rows_a, vectors, rows_b)
+    expected = shared.network(tf.constant(pair_features(vectors, rows_a, vectors, rows_b, shared.card.blocks)))
+    assert np.allclose(scores, expected.numpy()[:, 0], atol=1e-6)
+    assert len(np.unique(scores)) > 1_000
+
+
+@pytest.mark.parametrize("pairs", [0, 1, MIN_PART_PAIRS, 2 * MIN_PART_PAIRS, PART_PAIRS + 1, 10 * PART_PAIRS - 3])
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_parts_cover_all_pairs_once_and_none_is_too_large(pairs: int, threads: int) -> None:
+    parts = cut(pairs, threads)
+    assert [n for part in parts for n in range(part.start, part.stop)] == list(range(pairs))
+    assert all(0 < part.stop - part.start <= PART_PAIRS for part in parts)
+    assert len(parts) >= min(threads, pairs // MIN_PART_PAIRS)
 
 
 def test_no_pairs_give_no_scores(classifier: PairClassifier) -> None:
-    assert classifier.score(*pairs_of(labelled(), [], [])).shape == (0,)
+    assert score(classifier, labelled(), [], []).shape == (0,)
 
 
 def test_vectors_of_another_dimension_are_refused_with_the_numbers(classifier: PairClassifier) -> None:
-    a, b, c, d = pairs_of(labelled(), [0], [1])
-    with pytest.raises(BadArtefact, match=r"scores pair vectors \[1, 46\], got \[1, 45\]"):
-        classifier.score(a, b, c, d[:, :-1])
+    data, one = labelled(), np.zeros(1, np.int64)
+    right, narrow = ImageVectors(data.lsh, data.pair), ImageVectors(data.lsh, data.pair[:, :-1])
+    for a, b in ((right, narrow), (narrow, right)):
+        with pytest.raises(BadArtefact, match=r"scores vectors of 32 and 46 .*, got 32 and 45"):
+            classifier.score(a, one, b, one)
 
 
 def test_the_same_data_and_seed_give_the_same_classifier(folder: Path, tmp_path: Path) -> None:

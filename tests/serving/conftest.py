@@ -14,13 +14,21 @@ import uvicorn
 from numpy.typing import NDArray
 from starlette.types import ASGIApp
 
-from neardup_platform.clusters.rocksdb_store import Store
+from neardup_platform.clusters import layout
+from neardup_platform.clusters.layout import Table
+from neardup_platform.clusters.rocksdb_store import Batch, Store
 from neardup_platform.corpus import Corpus
+from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.messages.codec import Message
+from neardup_platform.messages.kafka_topics import CONTROL
 from neardup_platform.pipeline import Matching, Pipeline
 from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
+from neardup_platform.scoring.mmap_vectors import FollowedVectors
+from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.serving.app import build_app
 from neardup_platform.serving.search_corpus import Models
 from neardup_platform.settings import Settings
+from neardup_platform.stream.command import Handled, Outcome
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.stream.recovery import rebuild_corpus
 from neardup_platform.supervision import Heartbeat, Phase, write_heartbeat
@@ -31,24 +39,24 @@ from neardup_platform.terms.index import TermIndex, open_index
 LSH_DIM, PAIR_DIM = 32, 8
 EXPECTS = {Kind.LSH: ModelSpec("test-lsh", LSH_DIM), Kind.PAIR: ModelSpec("test-pair", PAIR_DIM)}
 MATCHING = Matching(max_candidates=100, min_overlap=1, threshold=0.9, head_threshold=0.8)
+PROMOTED_THRESHOLD = 0.97
 
 
 class CosineScorer:
     """Scores by the cosine of both vectors, the smaller of the two."""
 
-    version = "cosine-1"
-    threshold = MATCHING.threshold
     head_threshold = MATCHING.head_threshold
     expects = EXPECTS
 
+    def __init__(self, version: str = "cosine-1") -> None:
+        self.version = version
+        self.threshold = MATCHING.threshold if version == "cosine-1" else PROMOTED_THRESHOLD
+
     def score(
-        self,
-        lsh_a: NDArray[np.float16],
-        lsh_b: NDArray[np.float16],
-        pair_a: NDArray[np.float16],
-        pair_b: NDArray[np.float16],
+        self, a: ImageVectors, rows_a: NDArray[np.int64], b: ImageVectors, rows_b: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        return np.minimum(_cosine(lsh_a, lsh_b), _cosine(pair_a, pair_b)).clip(0, 1).astype(np.float32)
+        lsh, pair = _cosine(a.lsh[rows_a], b.lsh[rows_b]), _cosine(a.pair[rows_a], b.pair[rows_b])
+        return np.minimum(lsh, pair).clip(0, 1).astype(np.float32)
 
 
 def _cosine(a: NDArray[np.float16], b: NDArray[np.float16]) -> NDArray[np.float32]:
@@ -70,7 +78,14 @@ def models(settings: Settings) -> Models:
     def embed(data: bytes) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         return vectors_of(data.decode("latin-1"))
 
-    return Models(space, CosineScorer(), EXPECTS, MATCHING, embed, follow_index)
+    def promoted(version: str) -> tuple[CosineScorer, Matching]:
+        scorer = CosineScorer(version)
+        return scorer, replace(MATCHING, threshold=scorer.threshold)
+
+    def follow_vectors(source: str) -> FollowedVectors:
+        return FollowedVectors(settings.vectors_path, source, EXPECTS)
+
+    return Models(space, CosineScorer(), EXPECTS, MATCHING, embed, follow_index, follow_vectors, promoted)
 
 
 def vectors_of(image_id: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -92,7 +107,11 @@ class Writer:
         self.store = Store(settings.store_path)
         space = term_space()
         corpus: Corpus = rebuild_corpus(
-            self.store, space, EXPECTS, lambda source: open_index(settings.index_path, space, settings.terms, source)
+            self.store,
+            space,
+            EXPECTS,
+            lambda source: open_index(settings.index_path, space, settings.terms, source),
+            settings.vectors_path,
         )
         self._pipeline = Pipeline(space, CosineScorer(), corpus, MATCHING)
         self._state = self.store.state()
@@ -113,12 +132,24 @@ class Writer:
         decided = self._pipeline.decide(images, self._state.sequence + 1, now_ms)
         commit(self.store, self._state, Step(), decided, None)
 
+    def promote(self, version: str) -> None:
+        """What a worker commits when it is told to load this classifier."""
+        result = pb.CommandResult(command_id=f"promote {version}", accepted=True)
+
+        def write(batch: Batch, state: pb.StoreState) -> None:
+            state.classifier_version = version
+            promotion = pb.Promotion(version=version, replaced="cosine-1", issued_by="a test", at_ms=7)
+            batch.put(Table.PROMOTIONS, layout.number_key(state.commands), promotion.SerializeToString())
+
+        handled = Handled(Message(CONTROL, 0, 0, b"", b""), result, Outcome({}, write))
+        commit(self.store, self._state, Step.of_command(handled), (), None)
+
     def limit_representatives(self, most: int) -> None:
         self._pipeline.matching = replace(self._pipeline.matching, max_representatives=most)
 
     def beat(self, phase: Phase = Phase.RUNNING, age_s: float = 0.0, **figures: float) -> None:
         now_ms = time.time_ns() // 1_000_000 - round(1_000 * age_s)
-        write_heartbeat(self._home, Heartbeat(1, now_ms, now_ms, phase, {"lag": 3.0, **figures}))
+        write_heartbeat(self._home, Heartbeat(1, now_ms, now_ms, phase, {"lag": 3.0, **figures}, "cosine-1"))
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from neardup_platform.images.embedders import load_embedders
 from neardup_platform.pipeline import Matching, Pipeline
 from neardup_platform.records import Embedding, JoinedImage, Kind
 from neardup_platform.scoring.keras_classifier import load_classifier
+from neardup_platform.scoring.mmap_vectors import WrittenVectors
 from neardup_platform.settings import Settings
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.terms.hyperplanes import load_term_space
@@ -79,10 +80,11 @@ def decide_pictures(settings: Settings, names: list[str]) -> None:
         )
         for name, lsh_vector, pair_vector in zip(names, lsh.embed(pixels), pair.embed(pixels), strict=True)
     ]
-    corpus = Corpus(space, scorer.expects[Kind.PAIR].dim, open_index(None, space, settings.terms))
-    decided = Pipeline(space, scorer, corpus, Matching.of(settings, scorer)).decide(images, 1, 2_000)
     with closing(Store(settings.store_path)) as store:
-        commit(store, store.state(), Step(), decided, None)
+        vectors = WrittenVectors(settings.vectors_path, store.state().store_id, scorer.expects, 0)
+        with closing(Corpus(space, open_index(None, space, settings.terms), vectors)) as corpus:
+            decided = Pipeline(space, scorer, corpus, Matching.of(settings, scorer)).decide(images, 1, 2_000)
+            commit(store, store.state(), Step(), decided, None)
 
 
 @pytest.mark.slow

@@ -103,7 +103,7 @@ def test_rebuilt_corpus_decides_as_the_one_before_the_restart(tmp_path: Path) ->
     one, two = Store(tmp_path / "one"), Store(tmp_path / "two")
     run(one, images)
     run(two, images[:20])
-    corpus: Corpus = rebuild_corpus(two, SPACE, MODELS, memory_index)
+    corpus: Corpus = rebuild_corpus(two, SPACE, MODELS, memory_index, tmp_path / "vectors")
     restarted = small_pipeline()
     restarted.corpus = corpus
     run(two, images[20:], restarted, batch=3)
@@ -115,11 +115,11 @@ def test_rebuilt_corpus_decides_as_the_one_before_the_restart(tmp_path: Path) ->
     two.close()
 
 
-def test_store_of_another_term_space_is_refused(store: Store) -> None:
+def test_store_of_another_term_space_is_refused(store: Store, tmp_path: Path) -> None:
     run(store, families(1, 1))
     other = replace(SPACE, mean=SPACE.mean + 1)
     with pytest.raises(SetupError, match="terms"):
-        rebuild_corpus(store, other, MODELS, memory_index)
+        rebuild_corpus(store, other, MODELS, memory_index, tmp_path / "vectors")
 
 
 def half(image_id: str, offset: int) -> Half[Message]:
@@ -170,7 +170,7 @@ def test_reader_sees_a_commit_whole_after_refresh(store: Store, tmp_path: Path) 
     run(store, images[:3])
     reader = StoreReader(tmp_path / "store", tmp_path / "scratch")
     pipeline = small_pipeline()
-    pipeline.corpus = rebuild_corpus(store, SPACE, MODELS, memory_index)
+    pipeline.corpus = rebuild_corpus(store, SPACE, MODELS, memory_index, tmp_path / "vectors")
     run(store, images[3:], pipeline)
     assert reader.state().images == 3
     reader.refresh()

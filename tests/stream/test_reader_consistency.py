@@ -20,7 +20,7 @@ def write(path: Path, seconds: float) -> None:
     images, at, deadline = families(300, 15), 0, time.monotonic() + seconds
     while time.monotonic() < deadline and at < len(images):
         store, pipeline = Store(path), small_pipeline()
-        pipeline.corpus = rebuild_corpus(store, SPACE, MODELS, memory_index)
+        pipeline.corpus = rebuild_corpus(store, SPACE, MODELS, memory_index, path.parent / "vectors")
         for batch in range(20):
             size = 1 + batch % 5
             state = store.state()

@@ -1,4 +1,4 @@
-"""S3 as batch work uses it: one client for AWS, the embedded server or any other, and bounded reads."""
+"""S3 as batch work, worker and API use it: one client for AWS, the embedded server or any other; bounded reads."""
 
 from typing import Any
 
@@ -52,12 +52,14 @@ def read_bounded(s3: Any, bucket: str, key: str, max_bytes: int) -> bytes:
 
     Raises:
         NotFound: no such object.
-        ServerUnavailable: S3 does not answer.
+        ServerUnavailable: S3 does not answer, or not as it should.
     """
     try:
         body = s3.get_object(Bucket=bucket, Key=key)["Body"]
         data: bytes = body.read(max_bytes + 1)
     except ClientError as error:
+        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
+            raise ServerUnavailable(f"s3://{bucket}/{key}: {error}") from error
         raise NotFound(f"s3://{bucket}/{key}: {error}") from error
     except BotoCoreError as error:
         raise ServerUnavailable(f"s3://{bucket}/{key}: {error}") from error

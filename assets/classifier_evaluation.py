@@ -1,0 +1,143 @@
+"""The asset `classifier_evaluation`: what a new classifier does with the pictures held out; the check that gates it.
+
+training_pairs, pair_classifier → **classifier_evaluation** → check → promoted_classifier. The evaluation runs the whole
+pipeline; the check scores the very same pairs by the new classifier and by the one in use.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from assets.markdown_pictures import picture
+from assets.training_pairs import GROUP
+from resources.platform import PlatformResource
+
+if TYPE_CHECKING:
+    from neardup_platform.quality.outcome import Evaluation
+    from neardup_platform.scoring.promotion import Figure
+    from neardup_platform.settings import ImageSettings
+
+_SHOWN = (
+    *("images", "pairs_true", "precision", "recall", "f1", "bcubed_precision", "bcubed_recall", "candidate_recall"),
+    *("pair_best_f1", "pair_recall_at_p99", "pair_recall_at_p99_low", "pair_recall_at_p99_high"),
+    *("pair_average_precision", "calibration_error", "pairs_scored", "most_groups_in_a_cluster"),
+)
+_WORST = 12
+
+
+@dg.asset(
+    group_name=GROUP,
+    kinds={"tensorflow", "matplotlib"},
+    description="The whole pipeline with the new classifier over the pictures held out: figures, precision against "
+    "recall, reliability, scores of true and other pairs, and the worst errors as pictures.",
+)
+def classifier_evaluation(
+    training_pairs: str, pair_classifier: str, platform: PlatformResource
+) -> dg.MaterializeResult[str]:
+    """Judge; the value is the version judged."""
+    from neardup_platform.artefacts.s3_client import open_s3
+    from neardup_platform.quality.judge_held_out import evaluate_held_out
+    from neardup_platform.quality.s3_training_data import get_training_data
+    from neardup_platform.scoring.keras_in_force import classifier_folder
+
+    settings = platform.settings()
+    data = get_training_data(open_s3(settings.s3), settings.s3, training_pairs)
+    evaluation = evaluate_held_out(classifier_folder(settings, pair_classifier), data, settings)
+    return dg.MaterializeResult(
+        value=pair_classifier,
+        metadata={
+            "version": dg.MetadataValue.text(pair_classifier),
+            "training_pairs": dg.MetadataValue.text(training_pairs),
+            **metadata(evaluation, settings.images),
+        },
+    )
+
+
+@dg.asset_check(
+    asset=classifier_evaluation,
+    additional_ins={"training_pairs": dg.AssetIn("training_pairs"), "pair_classifier": dg.AssetIn("pair_classifier")},
+    blocking=True,
+    description="On the same held-out pairs the new classifier is no worse than the one the worker uses: precision "
+    "and recall at their thresholds, recall at 99% precision, calibration. If it fails nothing is promoted and the "
+    "worker goes on as it is; look at the worst errors, give more pictures, or promote by hand with --force.",
+)
+def not_worse_than_in_use(training_pairs: str, pair_classifier: str, platform: PlatformResource) -> dg.AssetCheckResult:
+    """Compare with the classifier in use."""
+    from neardup_platform.artefacts.s3_client import open_s3
+    from neardup_platform.batch.http_in_force import version_in_force
+    from neardup_platform.errors import BadArtefact
+    from neardup_platform.quality.judge_held_out import measure_held_out
+    from neardup_platform.quality.s3_training_data import get_training_data
+    from neardup_platform.scoring.keras_classifier import load_classifier
+    from neardup_platform.scoring.keras_in_force import classifier_folder, folder_in_force
+    from neardup_platform.scoring.promotion import check_as_good, check_fits, compare
+
+    settings = platform.settings()
+    data = get_training_data(open_s3(settings.s3), settings.s3, training_pairs)
+    new = load_classifier(classifier_folder(settings, pair_classifier))
+    in_use = load_classifier(folder_in_force(settings, version_in_force(settings) or ""))
+    told: dict[str, Any] = {
+        "version": new.version,
+        "in_use": in_use.version,
+        "pairs": len(data.held_out_pairs.a),
+        "pairs_true": int(data.held_out_pairs.same.sum()),
+    }
+    try:
+        check_fits(new.card, in_use.card)
+        (measured, further), (measured_in_use, further_in_use) = (measure_held_out(c, data) for c in (new, in_use))
+        figures = compare(measured, measured_in_use)
+        told |= comparison(figures, further, further_in_use)
+        check_as_good(figures, new.card, in_use.card)
+    except BadArtefact as error:
+        return dg.AssetCheckResult(passed=False, description=str(error), metadata=told)
+    return dg.AssetCheckResult(passed=True, description=f"no worse than {in_use.version} in use", metadata=told)
+
+
+def comparison(figures: "list[Figure]", further: dict[str, float], further_in_use: dict[str, float]) -> dict[str, Any]:
+    """What Dagster shows of two classifiers on the same pairs: a table, and each number by its name, to be plotted."""
+    rows = [
+        {"figure": f.name, "new": f.value, "in use": f.value_in_use, "decides": True, "worse": f.worse} for f in figures
+    ]
+    rows += [
+        {"figure": name, "new": value, "in use": further_in_use[name], "decides": False, "worse": False}
+        for name, value in further.items()
+    ]
+    return {
+        **{str(row["figure"]): dg.MetadataValue.float(float(row["new"])) for row in rows},
+        **{f"{row['figure']}_in_use": dg.MetadataValue.float(float(row["in use"])) for row in rows},
+        "comparison": dg.MetadataValue.table([dg.TableRecord(row) for row in rows]),
+    }
+
+
+def metadata(evaluation: "Evaluation", limits: "ImageSettings") -> dict[str, Any]:
+    """What Dagster shows and plots of an evaluation."""
+    from neardup_platform.quality.figures import figures
+    from neardup_platform.quality.measures import pair_curve, pairs_within
+    from neardup_platform.quality.outcome import outcome
+    from neardup_platform.quality.picture_sheet import draw_pairs
+    from neardup_platform.quality.worst_pairs import worst_false_positives, worst_misses
+
+    found, whole = figures(evaluation), outcome(evaluation)
+    shown: dict[str, Any] = {name: found[name] for name in _SHOWN if found.get(name) is not None}
+    sheets = {"worst_false_positives": worst_false_positives, "worst_misses": worst_misses}
+    for name, worst in sheets.items():
+        pairs = worst(evaluation, _WORST)
+        shown[name] = picture(name.replace("_", " "), lambda pairs=pairs: draw_pairs(pairs, evaluation.rows, limits))
+    if len(whole.scores):
+        threshold = evaluation.runs[0].matching.threshold
+        shown["reliability"] = picture("reliability", lambda: _plots().draw_reliability(whole.scores, whole.true))
+        shown["scores"] = picture(
+            "scores of pairs",
+            lambda: _plots().draw_score_histograms(whole.scores, whole.true, threshold=threshold),
+        )
+    curve = pair_curve(whole.scores, whole.true, pairs_within(whole.groups.tolist()) - int(whole.true.sum()))
+    if curve is not None:
+        shown["precision_recall"] = picture("precision and recall", lambda: _plots().draw_precision_recall(curve))
+    return shown
+
+
+def _plots() -> Any:
+    """Imported as late as they are drawn, because matplotlib is an extra."""
+    from neardup_platform.quality import matplotlib_scores
+
+    return matplotlib_scores

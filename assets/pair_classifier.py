@@ -1,0 +1,65 @@
+"""The asset `pair_classifier`: trained and calibrated on `training_pairs`, published to the registry on S3.
+
+training_pairs → **pair_classifier** → classifier_evaluation → promoted_classifier. Publishing changes nothing in the
+stream: the worker goes on with the classifier it has.
+"""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from assets.training_pairs import GROUP
+from resources.platform import PlatformResource
+
+if TYPE_CHECKING:
+    from neardup_platform.scoring.card import Card
+
+
+@dg.asset(
+    group_name=GROUP,
+    kinds={"tensorflow", "s3"},
+    description="A classifier trained and calibrated on what training_pairs does not hold out, under "
+    "s3://<bucket>/classifiers/<version>/ with its card. Trained to a version that is there already, that one is kept.",
+)
+def pair_classifier(
+    context: dg.AssetExecutionContext, training_pairs: str, platform: PlatformResource
+) -> dg.MaterializeResult[str]:
+    """Train and publish; the value is the version."""
+    from neardup_platform.artefacts.s3_client import open_s3
+    from neardup_platform.quality.s3_training_data import get_training_data
+    from neardup_platform.quality.train_classifier import train_on_sets
+    from neardup_platform.scoring.s3_registry import PREFIX, is_published, publish
+
+    settings = platform.settings()
+    s3, bucket = open_s3(settings.s3), settings.s3.bucket
+    data = get_training_data(s3, settings.s3, training_pairs)
+    with TemporaryDirectory(prefix="neardup-train-") as folder:
+        card = train_on_sets(data.train, data.altered, Path(folder), data.recipe)
+        if is_published(s3, bucket, card.version):
+            context.log.info("classifier %s is in the registry already", card.version)
+        else:
+            publish(s3, settings.s3, Path(folder))
+    uri = f"s3://{bucket}/{PREFIX}/{card.version}/"
+    return dg.MaterializeResult(
+        value=card.version,
+        metadata={**metadata(card, uri), "training_pairs": dg.MetadataValue.text(training_pairs)},
+        data_version=dg.DataVersion(card.version),
+    )
+
+
+def metadata(card: "Card", uri: str) -> dict[str, Any]:
+    """What Dagster shows of a classifier: its card, whose figures were cross-validated by group."""
+    at = card.metrics["at_threshold"]
+    return {
+        "version": dg.MetadataValue.text(card.version),
+        "uri": dg.MetadataValue.text(uri),
+        "threshold": dg.MetadataValue.float(card.threshold),
+        "head_threshold": dg.MetadataValue.float(card.head_threshold),
+        "precision_at_threshold": dg.MetadataValue.float(at["precision"]),
+        "precision_95_low": dg.MetadataValue.float(at["precision_95_low"]),
+        "recall_at_threshold": dg.MetadataValue.float(at["recall"]),
+        "recall_at_p99": dg.MetadataValue.float(card.metrics["pair_recall_at_p99"]),
+        "card": dg.MetadataValue.json({"training": dict(card.training), "metrics": dict(card.metrics)}),
+    }

@@ -1,0 +1,79 @@
+"""The asset `training_pairs`: labelled pictures cut by group into those to train on and those to judge by, with pairs.
+
+First of the way to another classifier: **training_pairs** → pair_classifier → classifier_evaluation →
+promoted_classifier. TensorFlow and Arrow are imported when it is materialised.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from pydantic import Field
+
+from resources.platform import PlatformResource
+
+if TYPE_CHECKING:
+    from neardup_platform.quality.training_data import TrainingData
+
+GROUP = "classifier"
+
+
+class TrainingPairsConfig(dg.Config):
+    """Which pictures to train on and to judge by."""
+
+    manifests: list[str] = Field(
+        min_length=1, description="CSV files with the columns file and group, as for `neardup train`."
+    )
+    diverse: str | None = Field(None, description="CSV with the column file: pictures to make altered copies of.")
+
+
+@dg.asset(
+    group_name=GROUP,
+    kinds={"tensorflow", "parquet", "s3"},
+    description="Pictures of the manifests as vectors, one group in five held out by its name, and of each side the "
+    "pairs that a search would find, with all true ones: Parquet under s3://<bucket>/training/<version>/.",
+)
+def training_pairs(
+    context: dg.AssetExecutionContext, config: TrainingPairsConfig, platform: PlatformResource
+) -> dg.MaterializeResult[str]:
+    """Embed, cut, mine and store; the value is the version."""
+    from neardup_platform.artefacts.s3_client import open_s3
+    from neardup_platform.images.embedders import load_embedders
+    from neardup_platform.quality.s3_training_data import PREFIX, put_training_data
+    from neardup_platform.quality.training_data import gather
+
+    settings = platform.settings()
+    manifests, diverse = [Path(each) for each in config.manifests], Path(config.diverse) if config.diverse else None
+    context.log.info("embedding the pictures of %s", [str(each) for each in manifests])
+    data = gather(manifests, diverse, load_embedders(settings.images), settings.images)
+    version = put_training_data(open_s3(settings.s3), settings.s3, data)
+    uri = f"s3://{settings.s3.bucket}/{PREFIX}/{version}/"
+    return dg.MaterializeResult(value=version, metadata=metadata(data, uri), data_version=dg.DataVersion(version))
+
+
+def metadata(data: "TrainingData", uri: str) -> dict[str, Any]:
+    """What Dagster shows of training data."""
+    sides = {"train": (data.train, data.train_pairs), "held out": (data.held_out, data.held_out_pairs)}
+    counts = [
+        dg.TableRecord(
+            {
+                "part": part,
+                "pictures": len(pictures.fingerprints),
+                "groups": len({group for group in pictures.pictures.groups if group}),
+                "distractors": sum(not group for group in pictures.pictures.groups),
+                "pairs": len(pairs.a),
+                "true pairs": int(pairs.same.sum()),
+            }
+        )
+        for part, (pictures, pairs) in sides.items()
+    ]
+    return {
+        "uri": dg.MetadataValue.text(uri),
+        "pairs": dg.MetadataValue.int(len(data.train_pairs.a)),
+        "pairs_true": dg.MetadataValue.int(int(data.train_pairs.same.sum())),
+        "held_out_pairs": dg.MetadataValue.int(len(data.held_out_pairs.a)),
+        "held_out_pairs_true": dg.MetadataValue.int(int(data.held_out_pairs.same.sum())),
+        "altered_pictures": dg.MetadataValue.int(0 if data.altered is None else len(data.altered.fingerprints)),
+        "embeddings": dg.MetadataValue.text(f"{data.recipe.lsh_version}, {data.recipe.pair_version}"),
+        "counts": dg.MetadataValue.table(counts),
+    }

@@ -1,0 +1,158 @@
+"""`neardup bench score`: pairs scored a second, from mapped float16 vectors to probabilities, beside its peers.
+
+The table is the worker's own, on disk and larger than the processor's caches, and candidates lie in it at random, which
+is the worst case. Engines take turns within a round, in changing order, so what else the machine does meets all of them
+alike; pairs/s are medians over rounds, ratios are medians of the ratios within a round.
+"""
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neardup_platform.bench.machine import result
+from neardup_platform.bench.score_engines import Engine, engines
+from neardup_platform.bench.score_shares import shares
+from neardup_platform.bench.synthetic import FAMILY_IMAGES, many_vectors
+from neardup_platform.errors import InvariantBroken
+from neardup_platform.scoring.card import Card
+from neardup_platform.scoring.keras_classifier import cut, limit_tensorflow_threads, load_classifier
+from neardup_platform.scoring.mmap_vectors import WrittenVectors
+from neardup_platform.scoring.vectors import ImageVectors
+from neardup_platform.settings import Settings
+
+Say = Callable[[str], None]
+Row = dict[str, Any]
+Ordinals = NDArray[np.int64]
+
+# Images and candidates of each: one image, one with the original's limit of candidates, the worker's largest batch by
+# default, and batches of a bulk load.
+BATCHES = ((1, 200), (1, 2_500), (64, 200), (256, 200), (1_024, 200))
+THREADS = (1, 2)
+# Pairs of a turn at least: calls are repeated, so that a turn is long enough to be timed.
+_TURN_PAIRS = 12_800
+_MOST_DIFFERENT = 1e-4
+_SEED = 4
+_CHUNK = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Images with as many candidates each, row by row as the pipeline lists them."""
+
+    images: ImageVectors
+    rows: Ordinals
+    ordinals: Ordinals
+
+
+def bench_score(rows: int, rounds: int, settings: Settings, say: Say) -> dict[str, Any]:
+    """Run the benchmark in a temporary folder.
+
+    Args:
+        rows: images in the table.
+        rounds: turns of every engine at each size of batch.
+        settings: which classifier.
+        say: told what is being done.
+
+    Raises:
+        SetupError: onnxruntime is not installed, or the disk is full.
+        InvariantBroken: engines do not agree on the probabilities.
+    """
+    limit_tensorflow_threads(max(THREADS))
+    classifiers = {threads: load_classifier(settings.scoring.model, threads) for threads in THREADS}
+    card, rng = classifiers[1].card, np.random.default_rng(_SEED)
+    measured: list[Row] = []
+    with TemporaryDirectory(prefix="neardup-bench-") as folder:
+        say(f"writing the vectors of {rows:,} images")
+        with closing(_table(Path(folder), rows, card, rng)) as table:
+            for images, candidates in BATCHES:
+                for threads, classifier in classifiers.items():
+                    made = engines(classifier, threads)
+                    batch = _batch(table.rows, images, candidates, rng)
+                    found = _measure(made, table.rows, images, candidates, rounds, rng)
+                    part = batch.rows[cut(len(batch.rows), threads)[0]]
+                    found["neardup"] |= shares(classifier, batch.images, part, table.rows, rng)
+                    shape = {"threads": threads, "batch": len(batch.rows), "images": images}
+                    measured += [{"engine": name, **shape, **figures} for name, figures in found.items()]
+                    say(f"{images} images, {threads} threads: {found['neardup']['pairs_per_s']:,} pairs/s")
+    described = {
+        "rows": rows,
+        "rounds": rounds,
+        "classifier": card.version,
+        "features": len(card.features),
+        "bytes_per_image": 2 * (card.lsh_dim + card.pair_dim),
+        "corpus": "synthetic vectors in families, candidates at random, five of each image's family among them",
+        "seed": _SEED,
+    }
+    return result("score", described, measured)
+
+
+def _table(folder: Path, rows: int, card: Card, rng: np.random.Generator) -> WrittenVectors:
+    table = WrittenVectors(folder, "bench", card.expects, 0)
+    for first in range(0, rows, _CHUNK):
+        count = min(_CHUNK, rows - first)
+        pair = many_vectors(rng, count, card.pair_dim)
+        for block in card.blocks:
+            if block.comparison in ("dihedral", "apart"):
+                part = pair[:, block.start : block.stop]
+                part /= np.linalg.norm(part, axis=1, keepdims=True)
+        lsh = many_vectors(rng, count, card.lsh_dim)
+        table.append(ImageVectors(lsh.astype(np.float16), pair.astype(np.float16)))
+    return table
+
+
+def _batch(table: ImageVectors, images: int, candidates: int, rng: np.random.Generator) -> Batch:
+    """Some images of the table, with their families and others as candidates."""
+    chosen = rng.integers(0, len(table.lsh), images)
+    ordinals = rng.integers(0, len(table.lsh), (images, candidates))
+    family = chosen[:, None] // FAMILY_IMAGES * FAMILY_IMAGES + np.arange(FAMILY_IMAGES - 1)
+    ordinals[:, : FAMILY_IMAGES - 1] = np.minimum(family, len(table.lsh) - 1)
+    vectors = ImageVectors(table.lsh[chosen], table.pair[chosen])
+    return Batch(vectors, np.repeat(np.arange(images), candidates), ordinals.ravel())
+
+
+def _measure(
+    made: dict[str, Engine], table: ImageVectors, images: int, candidates: int, rounds: int, rng: np.random.Generator
+) -> dict[str, Row]:
+    """Pairs a second of every engine, and how many times as long as ours each takes."""
+    different = _agree(made, table, _batch(table, images, candidates, rng))
+    calls = max(1, _TURN_PAIRS // (images * candidates))
+    seconds = np.zeros((rounds, len(made)))
+    for turn in range(rounds):
+        batches = [_batch(table, images, candidates, rng) for _ in range(calls)]
+        # Another engine is first each time: it meets rows that none has fetched.
+        for column in np.roll(np.arange(len(made)), turn):
+            engine = list(made.values())[column]
+            begun = perf_counter()
+            for batch in batches:
+                engine.score(batch.images, batch.rows, table, batch.ordinals)
+            seconds[turn, column] = perf_counter() - begun
+    rate = calls * images * candidates / np.median(seconds, axis=0)
+    ratio = np.median(seconds / seconds[:, :1], axis=0)
+    return {
+        name: {
+            "pairs_per_s": round(float(rate[column])),
+            "time_ratio": round(float(ratio[column]), 2),
+            "max_difference": different[name],
+        }
+        for column, name in enumerate(made)
+    }
+
+
+def _agree(made: dict[str, Engine], table: ImageVectors, batch: Batch) -> dict[str, float]:
+    """Largest difference of each engine's probabilities from ours."""
+    scores = {name: e.score(batch.images, batch.rows, table, batch.ordinals) for name, e in made.items()}
+    different = {name: float(np.abs(found - scores["neardup"]).max()) for name, found in scores.items()}
+    for name, difference in different.items():
+        if not difference <= _MOST_DIFFERENT:
+            raise InvariantBroken(
+                f"{name} and neardup differ by {difference:.2g} in a probability, at most {_MOST_DIFFERENT:g} is "
+                "rounding: a speed of different results says nothing"
+            )
+    return {name: float(f"{difference:.1e}") for name, difference in different.items()}

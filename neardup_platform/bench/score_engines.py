@@ -1,0 +1,96 @@
+"""The pair classifier and its peers: the same vectors to the same probabilities, by other means.
+
+| engine | features | network |
+|---|---|---|
+| neardup | compiled loops | TensorFlow |
+| onnxruntime | compiled loops | onnxruntime |
+| numpy+tensorflow | NumPy on gathered rows | TensorFlow; what the worker did before the compiled loops |
+| numpy | NumPy on gathered rows | NumPy |
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neardup_platform.bench.frozen_network import freeze, numpy_probability, onnx_bytes
+from neardup_platform.bench.numpy_features import numpy_features
+from neardup_platform.errors import SetupError
+from neardup_platform.scoring.features import pair_features
+from neardup_platform.scoring.keras_classifier import PairClassifier, cut
+from neardup_platform.scoring.vectors import ImageVectors
+
+Floats = NDArray[np.float32]
+Ordinals = NDArray[np.int64]
+Features = Callable[[ImageVectors, Ordinals, ImageVectors, Ordinals], Floats]
+Probability = Callable[[Floats], Floats]
+
+
+class Engine(Protocol):
+    """What is measured."""
+
+    def score(self, a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> Floats:
+        """As `PairClassifier.score`."""
+
+
+class Peer:
+    """Features and a network of some make, many pairs cut into parts for threads as in the pair classifier."""
+
+    def __init__(self, features: Features, probability: Probability, threads: int) -> None:
+        self._features, self._probability, self._threads = features, probability, threads
+        self._pool = ThreadPoolExecutor(threads, "bench-score")
+
+    def score(self, a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> Floats:
+        """As `PairClassifier.score`."""
+
+        def score_part(part: slice) -> Floats:
+            return self._probability(self._features(a, rows_a[part], b, rows_b[part]))
+
+        parts = cut(len(rows_a), self._threads)
+        return np.concatenate(list(self._pool.map(score_part, parts) if len(parts) > 1 else map(score_part, parts)))
+
+
+def engines(classifier: PairClassifier, threads: int) -> dict[str, Engine]:
+    """Every engine by name, ours first.
+
+    Args:
+        classifier: of so many threads.
+        threads: that share a batch; NumPy's matrix products take what they like besides.
+
+    Raises:
+        SetupError: onnxruntime is not installed.
+        BadArtefact: the network has an operation that the peers do not know.
+    """
+    import tensorflow as tf
+
+    blocks, frozen = classifier.card.blocks, freeze(classifier.network)
+
+    def compiled(a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> Floats:
+        return pair_features(a, rows_a, b, rows_b, blocks)
+
+    def gathered(a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> Floats:
+        return numpy_features(a.lsh[rows_a], b.lsh[rows_b], a.pair[rows_a], b.pair[rows_b], blocks)
+
+    def tensorflow(features: Floats) -> Floats:
+        return np.asarray(classifier.network(tf.constant(features)).numpy()[:, 0])
+
+    return {
+        "neardup": classifier,
+        "onnxruntime": Peer(compiled, _onnx_probability(onnx_bytes(frozen)), threads),
+        "numpy+tensorflow": Peer(gathered, tensorflow, threads),
+        "numpy": Peer(gathered, lambda features: numpy_probability(frozen, features), threads),
+    }
+
+
+def _onnx_probability(model: bytes) -> Probability:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise SetupError("onnxruntime is a peer of this benchmark: pip install 'neardup-platform[bench]'") from error
+    options = onnxruntime.SessionOptions()
+    # One thread for an operation, as TensorFlow has it: parts run side by side.
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session: Any = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return lambda features: np.asarray(session.run(None, {"x": features})[0][:, 0])

@@ -1,0 +1,181 @@
+"""`neardup classifier`: which there are, which decides, and how another takes its place."""
+
+import getpass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import requests
+
+from neardup_platform.cli.output import Api, emit, json_option
+from neardup_platform.embedded.endpoints import resolve
+from neardup_platform.errors import BadArtefact, NeardupError, NotFound
+from neardup_platform.settings import Settings
+
+if TYPE_CHECKING:
+    from neardup_platform.scoring.s3_registry import Published
+
+_wait_option = click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the worker's answer.")
+_timeout_option = click.option(
+    "--timeout", "timeout_s", type=float, default=120.0, show_default=True, help="Of --wait, seconds."
+)
+
+
+@click.group()
+def classifier() -> None:
+    """Publish pair classifiers, list them, and change the one in force while the stream runs."""
+
+
+@classifier.command(epilog="Example:  neardup classifier publish trained/")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@json_option
+def publish(folder: Path, as_json: bool) -> None:
+    """Put a classifier made by `neardup train` into the registry on S3. A published version never changes."""
+    emit(publish_folder(folder, resolve(Settings())), as_json, _describe_published)
+
+
+@classifier.command("list", epilog="Example:  neardup classifier list --json")
+@json_option
+def list_(as_json: bool) -> None:
+    """List the registry, newest first, with the figures of each, and which one decides."""
+    from neardup_platform.artefacts.s3_client import open_s3
+    from neardup_platform.batch.http_in_force import version_in_force
+    from neardup_platform.scoring.s3_registry import list_published
+
+    settings = resolve(Settings())
+    in_force = version_in_force(settings)
+    listed = list_published(open_s3(settings.s3), settings.s3.bucket)
+    answer = {
+        "in_force": in_force,
+        "classifiers": [_entry(entry, in_force) for entry in listed],
+        "promotions": _promotions(settings),
+    }
+    emit(answer, as_json, _describe_list)
+
+
+@classifier.command(epilog="Example:  neardup classifier promote 0123456789ab")
+@click.argument("version")
+@click.option("--force", is_flag=True, help="Although its figures are worse than those of the one in force.")
+@_wait_option
+@_timeout_option
+@json_option
+def promote(version: str, force: bool, wait: bool, timeout_s: float, as_json: bool) -> int:
+    """Let another classifier decide from now on; exit status 1 if the worker refuses, with the reason."""
+    return _promote(resolve(Settings()), version, force, timeout_s if wait else None, as_json)
+
+
+@classifier.command(epilog="Example:  neardup classifier rollback")
+@_wait_option
+@_timeout_option
+@json_option
+def rollback(wait: bool, timeout_s: float, as_json: bool) -> int:
+    """Go back to the classifier that the last promotion replaced, whatever its figures."""
+    settings = resolve(Settings())
+    promotions = Api(settings).get("/v1/promotions")["promotions"]
+    if not promotions:
+        raise NotFound("no classifier was ever promoted here, so there is none to go back to")
+    return _promote(settings, promotions[0]["replaced"], True, timeout_s if wait else None, as_json)
+
+
+def publish_folder(folder: Path, settings: Settings) -> dict[str, Any]:
+    """Publish a folder; returns what there is to tell."""
+    from neardup_platform.artefacts.s3_client import open_s3
+    from neardup_platform.scoring.s3_registry import PREFIX
+    from neardup_platform.scoring.s3_registry import publish as put
+
+    card, new = put(open_s3(settings.s3), settings.s3, folder)
+    return {"version": card.version, "uri": f"s3://{settings.s3.bucket}/{PREFIX}/{card.version}/", "new": new}
+
+
+def _promote(settings: Settings, version: str, force: bool, timeout_s: float | None, as_json: bool) -> int:
+    from neardup_platform.batch.kafka_control import new_command, run_command, send_command
+    from neardup_platform.scoring.s3_registry import check_version
+
+    try:
+        check_version(version)
+    except BadArtefact as error:
+        raise click.BadParameter(str(error), param_hint="VERSION") from error
+    command = new_command("load-model", {"version": version, "force": str(force).lower()}, getpass.getuser())
+    if timeout_s is None:
+        send_command(settings.kafka, command)
+        emit({"command_id": command.command_id}, as_json, lambda a: f"sent as command {a['command_id']}")
+        return 0
+    result = run_command(settings.kafka, command, timeout_s)
+    answer = {"command_id": result.command_id, "accepted": result.accepted, "reason": result.reason}
+    if not result.accepted and not as_json:
+        raise NeardupError(result.reason)
+    emit({**answer, **result.values}, as_json, _describe_promotion)
+    return 0 if result.accepted else 1
+
+
+def _promotions(settings: Settings) -> list[dict[str, Any]] | None:
+    """None where nobody can tell now."""
+    try:
+        found: list[dict[str, Any]] = Api(settings).get("/v1/promotions")["promotions"]
+    except (NeardupError, requests.RequestException):
+        return None
+    return found
+
+
+def _entry(entry: "Published", in_force: str | None) -> dict[str, Any]:
+    base = {
+        "version": entry.version,
+        "published_ms": entry.published_ms,
+        "in_force": entry.version == in_force,
+        "problem": entry.problem,
+    }
+    if entry.card is None:
+        return base
+    card = entry.card
+    return {
+        **base,
+        "threshold": card.threshold,
+        "head_threshold": card.head_threshold,
+        "target_precision": card.training.get("target_precision"),
+        "metrics": dict(card.metrics),
+        "fits": {kind: f"{spec.version} [{spec.dim}]" for kind, spec in card.expects.items()},
+    }
+
+
+def _describe_published(answer: dict[str, Any]) -> str:
+    return f"{answer['uri']} {'published' if answer['new'] else 'was published before, with the same bytes'}"
+
+
+def _describe_list(answer: dict[str, Any]) -> str:
+    head = f"in force: {answer['in_force'] or 'unknown, no worker has told'}"
+    if not answer["classifiers"]:
+        return f"{head}\nthe registry is empty: `neardup train … --publish` fills it"
+    entries = [
+        f"{'>' if entry['in_force'] else ' '} {entry['version']}  {_when(entry['published_ms'])}  {_of(entry)}"
+        for entry in answer["classifiers"]
+    ]
+    return "\n".join([head, *entries, *map(_change, answer["promotions"] or ())])
+
+
+def _change(promotion: dict[str, Any]) -> str:
+    change = f"{promotion['replaced']} → {promotion['version']} by {promotion['issued_by']}"
+    return f"{_when(promotion['at_ms'])}  {change}{', forced' if promotion['forced'] else ''}"
+
+
+def _of(entry: dict[str, Any]) -> str:
+    if entry["problem"]:
+        return str(entry["problem"])
+    at = entry["metrics"].get("at_threshold", {})
+    return (
+        f"threshold {entry['threshold']:.3f}: precision {at.get('precision', 0):.4f} (target "
+        f"{entry['target_precision']}), recall {at.get('recall', 0):.4f}; recall at 99% precision "
+        f"{entry['metrics'].get('pair_recall_at_p99', 0):.4f}"
+    )
+
+
+def _when(at_ms: int) -> str:
+    return f"{datetime.fromtimestamp(at_ms / 1_000, UTC):%Y-%m-%d %H:%M:%SZ}"
+
+
+def _describe_promotion(answer: dict[str, Any]) -> str:
+    if answer["version"] == answer["replaced"]:
+        return f"classifier {answer['version']} was in force already"
+    told = ("command_id", "accepted", "reason", "version", "replaced")
+    figures = [f"{name:>24}  {value}" for name, value in answer.items() if name not in told]
+    return "\n".join([f"classifier {answer['version']} in force, in place of {answer['replaced']}", *figures])

@@ -1,0 +1,131 @@
+"""`neardup evaluate`: how well the whole pipeline works on labelled pictures."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from neardup_platform.cli.output import emit, json_option, load_tensorflow, progress_bar
+from neardup_platform.settings import Settings
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_TABLES = ("subsets", "transformations")
+_NOT_SHOWN = (*_TABLES, "turned", "pair_curve", "cluster_sizes", "parts", "classifiers")
+
+
+@click.command(epilog="Example:  neardup evaluate labelled/manifest.csv --folds 5 --report report/ --json")
+@click.argument("manifest", type=_FILE)
+@click.option(
+    "--details",
+    type=_FILE,
+    multiple=True,
+    help="CSV with the column file (relative to it) and subset, transformation or geom_flip_rotate of the pictures, "
+    "where MANIFEST lacks them. May be given several times.",
+)
+@click.option(
+    "--folds",
+    type=click.IntRange(2),
+    help="Cut the pictures by group into so many parts and judge each by a classifier trained on the others.",
+)
+@click.option(
+    "--also",
+    type=_FILE,
+    multiple=True,
+    help="With --folds: CSV with the columns file and group to train on too, never judged. May be given several times.",
+)
+@click.option(
+    "--diverse",
+    type=_FILE,
+    help="With --folds: CSV with the column file: pictures no two of which are alike, to train on altered copies of.",
+)
+@click.option("--report", type=click.Path(path_type=Path), help="Folder for report.html.")
+@json_option
+def evaluate(
+    manifest: Path,
+    details: tuple[Path, ...],
+    folds: int | None,
+    also: tuple[Path, ...],
+    diverse: Path | None,
+    report: Path | None,
+    as_json: bool,
+) -> None:
+    """Run the whole pipeline over labelled pictures and measure it.
+
+    MANIFEST is a CSV with the columns file (relative to it) and group: the same non-empty group marks
+    near-duplicates of one another, an empty one a distractor. Needs no servers.
+    """
+    if folds is None and (also or diverse):
+        raise click.UsageError("--also and --diverse name pictures to train on, which only --folds does")
+    from neardup_platform.quality.manifest import read_manifest
+
+    settings = Settings()
+    rows = read_manifest(manifest, details)
+    if report is not None:
+        from neardup_platform.quality.html_report import prepare_folder
+
+        prepare_folder(report)
+    load_tensorflow()
+    from neardup_platform.images.embedders import load_embedders
+    from neardup_platform.quality.cross_validation import cross_validate
+    from neardup_platform.quality.evaluation import evaluate as run_evaluation
+    from neardup_platform.quality.figures import figures
+
+    embedders = load_embedders(settings.images)
+    with progress_bar("evaluating", len(rows)) as progress:
+        if folds is None:
+            evaluation = run_evaluation(rows, settings, progress, embedders=embedders)
+        else:
+            evaluation = cross_validate(
+                rows, folds, settings, progress, _say, also=also, diverse=diverse, embedders=embedders
+            )
+    measured = figures(evaluation)
+    _warn(measured)
+    if report is not None:
+        from neardup_platform.quality.html_report import write_report
+        from neardup_platform.scoring.features import Block
+
+        blocks = [Block(*block) for block in embedders[1].blocks]
+        path = write_report(evaluation, measured, report, title=manifest.name, blocks=blocks, limits=settings.images)
+        measured["report"] = str(path)
+    emit(measured, as_json, _describe)
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _warn(measured: dict[str, Any]) -> None:
+    share = measured["trained_on_share"]
+    if share:
+        _say(
+            f"warning: classifier {measured['classifiers'][0]} was trained on {share:.1%} of these pictures, so every "
+            "figure but candidate recall flatters; judge with --folds"
+        )
+
+
+def _describe(measured: dict[str, Any]) -> str:
+    shown = {name: value for name, value in measured.items() if name not in _NOT_SHOWN}
+    lines = [f"{name:>28}  {_text(value)}" for name, value in shown.items()]
+    if measured["turned"]:
+        lines.append(f"{'turned':>28}  {_row(measured['turned'])}")
+    for table in _TABLES:
+        if measured[table]:
+            lines += ["", f"{table:>28}", *(f"{name:>28}  {_row(row)}" for name, row in measured[table].items())]
+    if measured["parts"]:
+        lines += ["", f"{'parts':>28}"]
+        kept = ("images", "pairs_true", "precision", "recall", "f1", "pair_recall_at_p99", "mixed_clusters")
+        lines += [
+            f"{number:>28}  {_row({name: part[name] for name in kept})}"
+            for number, part in enumerate(measured["parts"], 1)
+        ]
+    return "\n".join(lines)
+
+
+def _row(row: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {_text(value)}" for name, value in row.items())
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "unknown"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,96 @@
+"""The manifest of the vector files: whose vectors they hold, and how many rows are known to have reached the disk."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from neardup_platform.durable_files import read_sealed, write_sealed
+from neardup_platform.errors import BadArtefact
+from neardup_platform.records import Kind, ModelSpec
+
+log = logging.getLogger(__name__)
+
+NAME = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What the files hold.
+
+    Attributes:
+        store_id: of the store that the vectors come from.
+        lsh_version, pair_version: models that made them.
+        lsh_dim, pair_dim: their dimensions.
+        generation: G in the names of the files; counts up whenever they are made anew.
+        rows: known to have reached the disk.
+    """
+
+    store_id: str
+    lsh_version: str
+    pair_version: str
+    lsh_dim: int
+    pair_dim: int
+    generation: int = 0
+    rows: int = 0
+
+    @classmethod
+    def of(cls, store_id: str, models: Mapping[Kind, ModelSpec]) -> "Manifest":
+        """Of no rows yet."""
+        lsh, pair = models[Kind.LSH], models[Kind.PAIR]
+        return cls(store_id, lsh.version, pair.version, lsh.dim, pair.dim)
+
+    def suits(self, other: "Manifest") -> bool:
+        """Whether both are about vectors of the same store and models."""
+        return replace(self, generation=0, rows=0) == replace(other, generation=0, rows=0)
+
+    @property
+    def dims(self) -> tuple[int, int]:
+        """Columns of the two files."""
+        return self.lsh_dim, self.pair_dim
+
+    def paths(self, folder: Path) -> list[Path]:
+        """The two files."""
+        return [folder / f"{kind}-{self.generation}.f16" for kind in (Kind.LSH, Kind.PAIR)]
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Replace the manifest.
+
+    Raises:
+        OSError: the disk is full or broken; the former manifest stays in force.
+    """
+    write_sealed(folder / NAME, asdict(manifest))
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest in force, or None where there are no files yet.
+
+    Raises:
+        BadArtefact: it is damaged, or the files are shorter than it says.
+    """
+    try:
+        content = read_sealed(folder / NAME)
+        if content is None:
+            return None
+        manifest = Manifest(**content)
+        for path, dim in zip(manifest.paths(folder), manifest.dims, strict=True):
+            size = path.stat().st_size
+            if size < manifest.rows * dim * 2:
+                raise ValueError(f"{path.name} has {size} bytes, {manifest.rows * dim * 2} expected")
+    except (OSError, ValueError, TypeError) as error:
+        raise BadArtefact(f"vectors {folder}: {error}; they are read from the store again") from error
+    return manifest
+
+
+def usable_manifest(folder: Path, wanted: Manifest) -> Manifest | None:
+    """The manifest in force, where its files can be used for what is wanted; why not is logged."""
+    try:
+        found = read_manifest(folder)
+    except BadArtefact as error:
+        log.error("%s", error)
+        return None
+    if found is not None and not found.suits(wanted):
+        log.warning("vectors %s are of another store or other models; they are read from this store again", folder)
+        return None
+    return found

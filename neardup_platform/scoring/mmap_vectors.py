@@ -1,0 +1,239 @@
+"""The vectors of every decided image on disk, mapped by the worker that appends them and by those who follow it.
+
+Store → **files, by ordinal** → features, in every process from the same pages of memory. RocksDB is the truth and these
+files are derived: what they may lack after a crash is read from the store again, and the folder may be deleted while no
+worker runs.
+
+| file | content |
+|---|---|
+| `lsh-G.f16` | float16 [·, lsh_dim], little-endian, row = ordinal; beyond the rows written a hole that takes no disk |
+| `pair-G.f16` | float16 [·, pair_dim], likewise |
+| `manifest.json` | sealed: G, whose vectors they are, and how many rows are known to have reached the disk |
+
+Rows are written before the commit that makes their images known. So after the death of the process the files hold at
+least the rows of the store, but after a power cut maybe only those of the manifest: the rest is written again at the
+start, and rows beyond the store's images are written over. Files never shrink and are never replaced under a
+follower: files that cannot be used are left alone until others, with a higher G, are in the manifest.
+"""
+
+import logging
+import mmap
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from io import FileIO
+from pathlib import Path
+from time import time_ns
+
+import numpy as np
+
+from neardup_platform.errors import ServerUnavailable, SetupError
+from neardup_platform.records import Kind, ModelSpec
+from neardup_platform.scoring.json_vector_manifest import Manifest, usable_manifest, write_manifest
+from neardup_platform.scoring.vectors import CAPACITY, Half, ImageVectors, check_dims
+
+log = logging.getLogger(__name__)
+
+# Rows that a file has room for at first; it doubles whenever it is full, which costs address space, not disk.
+FIRST_ROWS = 256
+# Rows after which what was written is synced, and so the most that a restart reads from the store again: 10 MB.
+SYNC_ROWS = 8_192
+
+
+class WrittenVectors:
+    """The one writer's table; see `VectorTable`.
+
+    Args:
+        folder: made if it is missing.
+        store_id: of the store the images come from; vectors of another one are not used.
+        models: versions and dimensions of the embeddings; vectors of others are not used.
+        images: of the store; of the rows after them nothing is kept.
+
+    Raises:
+        SetupError: the disk is full or broken.
+    """
+
+    def __init__(self, folder: Path, store_id: str, models: Mapping[Kind, ModelSpec], images: int) -> None:
+        self._folder = folder
+        wanted = Manifest.of(store_id, models)
+        with _explained(folder, "opening"):
+            folder.mkdir(parents=True, exist_ok=True)
+            found = usable_manifest(folder, wanted) or replace(wanted, generation=_unused_generation(folder))
+            self._manifest = replace(found, rows=min(found.rows, images))
+            self._files = [_open(path) for path in self._manifest.paths(folder)]
+            # Before anything is written over: what it says is synced must be what the store has.
+            write_manifest(folder, self._manifest)
+            _remove_others(folder, self._manifest)
+            self._mapped = _map(self._files, wanted.dims)
+        self._count = self._manifest.rows
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def rows(self) -> ImageVectors:
+        """See `VectorTable`."""
+        return ImageVectors(*(kind[: self._count] for kind in self._mapped))
+
+    def append(self, vectors: ImageVectors) -> None:
+        """Add images; other processes see them as soon as this returns.
+
+        Raises:
+            SetupError: the disk is full or broken, or the file has all the rows it may have.
+        """
+        check_dims(vectors, self._manifest.dims)
+        end = self._count + len(vectors.lsh)
+        if end > CAPACITY:
+            raise SetupError(f"{self._folder} holds the vectors of at most {CAPACITY} images, {end} needed")
+        with _explained(self._folder, "appending"):
+            if end > len(self._mapped.lsh):
+                self._make_room(end)
+            for file, rows in zip(self._files, vectors, strict=True):
+                _write(file, rows, self._count * rows.shape[1] * 2)
+        self._count = end
+        if end - self._manifest.rows >= SYNC_ROWS:
+            self.sync()
+
+    def sync(self) -> None:
+        """Return when all rows have reached the disk, and note it in the manifest.
+
+        Raises:
+            SetupError: the disk is full or broken.
+        """
+        if self._count == self._manifest.rows:
+            return
+        with _explained(self._folder, "syncing"):
+            for file in self._files:
+                os.fsync(file.fileno())
+            self._manifest = replace(self._manifest, rows=self._count)
+            write_manifest(self._folder, self._manifest)
+
+    def close(self) -> None:
+        """Sync and release the files; what a broken disk keeps from being synced is read from the store next time."""
+        try:
+            self.sync()
+        except SetupError as error:
+            log.warning("%s", error)
+        for file in self._files:
+            file.close()
+
+    def _make_room(self, rows: int) -> None:
+        room = max(FIRST_ROWS, len(self._mapped.lsh))
+        while room < rows:
+            room *= 2
+        for file, dim in zip(self._files, self._manifest.dims, strict=True):
+            # One may be larger already, if a crash came between the two.
+            os.ftruncate(file.fileno(), max(room * dim * 2, os.fstat(file.fileno()).st_size))
+        self._mapped = _map(self._files, self._manifest.dims)
+
+
+class FollowedVectors:
+    """The table of a process that follows the writer and its store; see `VectorTable`.
+
+    It takes over rows that the writer wrote: `append` is told what the store holds, and compares. So it never uses a
+    row that is not the store's, whatever became of the files.
+
+    Args:
+        folder: of the writer.
+        store_id, models: as of `WrittenVectors`.
+    """
+
+    def __init__(self, folder: Path, store_id: str, models: Mapping[Kind, ModelSpec]) -> None:
+        self._folder, self._wanted = folder, Manifest.of(store_id, models)
+        self._generation = 0
+        self._mapped = ImageVectors(*(np.zeros((0, dim), np.float16) for dim in self._wanted.dims))
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def rows(self) -> ImageVectors:
+        """See `VectorTable`."""
+        return ImageVectors(*(kind[: self._count] for kind in self._mapped))
+
+    def append(self, vectors: ImageVectors) -> None:
+        """Take over rows.
+
+        Args:
+            vectors: what the store holds of them.
+
+        Raises:
+            ServerUnavailable: the writer has not written them, or is making its files anew.
+        """
+        end = self._count + len(vectors.lsh)
+        if not self._holds(vectors, end):
+            self._follow()
+            if not self._holds(vectors, end):
+                raise ServerUnavailable(
+                    f"the vectors of images {self._count} to {end - 1} are not in {self._folder} yet: the worker "
+                    "writes them when it starts"
+                )
+        self._count = end
+
+    def close(self) -> None:
+        """Nothing to do: mapped memory goes with the last array that refers to it."""
+
+    def _holds(self, vectors: ImageVectors, end: int) -> bool:
+        return len(self._mapped.lsh) >= end and all(
+            np.array_equal(mine[self._count : end].view(np.uint16), theirs.view(np.uint16))
+            for mine, theirs in zip(self._mapped, vectors, strict=True)
+        )
+
+    def _follow(self) -> None:
+        """Map the files as they are now; others than before only if they hold what is in use already."""
+        found = usable_manifest(self._folder, self._wanted)
+        if found is None or (found.generation != self._generation and found.rows < self._count):
+            return
+        lsh, pair = found.paths(self._folder)
+        # The writer may have removed them meanwhile: then there are others the next time.
+        with suppress(FileNotFoundError), lsh.open("rb", 0) as lsh_file, pair.open("rb", 0) as pair_file:
+            self._mapped, self._generation = _map((lsh_file, pair_file), found.dims), found.generation
+
+
+@contextmanager
+def _explained(folder: Path, doing: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SetupError(
+            f"{doing} the vectors in {folder} failed: {error}; free some disk under NEARDUP_HOME and it goes on"
+        ) from error
+
+
+def _unused_generation(folder: Path) -> int:
+    """A number that no earlier files of this folder had, even if they were deleted: followers go by it."""
+    numbers = [path.stem.rpartition("-")[2] for path in folder.glob("*.f16")]
+    return max([time_ns(), *(int(number) + 1 for number in numbers if number.isdecimal())])
+
+
+def _remove_others(folder: Path, manifest: Manifest) -> None:
+    """Delete files that are not in force; those who have them mapped may go on."""
+    for path in folder.glob("*.f16"):
+        if path not in manifest.paths(folder):
+            path.unlink()
+
+
+def _open(path: Path) -> FileIO:
+    return FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+")
+
+
+def _write(file: FileIO, rows: Half, at: int) -> None:
+    """By the system's write, not through the map: there a full disk would kill the process."""
+    data = memoryview(np.ascontiguousarray(rows, "<f2").tobytes())
+    while data:
+        done = os.pwrite(file.fileno(), data, at)
+        data, at = data[done:], at + done
+
+
+def _map(files: Sequence[FileIO], dims: tuple[int, int]) -> ImageVectors:
+    """Read-only, shared: what the writer writes is seen at once."""
+    sizes = [os.fstat(file.fileno()).st_size for file in files]
+    rows = min(size // (dim * 2) for size, dim in zip(sizes, dims, strict=True))
+    if not rows:
+        return ImageVectors(*(np.zeros((0, dim), np.float16) for dim in dims))
+    maps = [mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ, flags=mmap.MAP_SHARED) for file in files]
+    return ImageVectors(
+        *(np.frombuffer(m, "<f2", rows * dim).reshape(rows, dim) for m, dim in zip(maps, dims, strict=True))
+    )

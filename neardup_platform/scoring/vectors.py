@@ -1,0 +1,104 @@
+"""Both vectors of images, row by row: what the pair classifier compares.
+
+Embeddings of decided images → **table, by ordinal** → features. A table is append-only. `MemoryVectors` lives as long
+as its process, for evaluation and tests; `mmap_vectors.py` has the one on disk.
+"""
+
+import mmap
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neardup_platform.errors import SetupError
+
+Half = NDArray[np.float16]
+# Address space, not memory: 16.8 million images.
+CAPACITY = 1 << 24
+
+
+class ImageVectors(NamedTuple):
+    """Vectors of n images; row i of both belongs to image i.
+
+    Attributes:
+        lsh: float16 [n, lsh_dim].
+        pair: float16 [n, pair_dim].
+    """
+
+    lsh: Half
+    pair: Half
+
+
+class VectorTable(Protocol):
+    """Vectors of every decided image, by ordinal."""
+
+    def __len__(self) -> int:
+        """Images held."""
+
+    @property
+    def rows(self) -> ImageVectors:
+        """All of them, without copying; unchanged by what is appended later."""
+
+    def append(self, vectors: ImageVectors) -> None:
+        """Add images."""
+
+    def close(self) -> None:
+        """Release what the table holds; rows handed out stay readable."""
+
+
+class MemoryVectors:
+    """A table in memory, reserved at once and taken from the system page by page, so that growing never copies.
+
+    Args:
+        lsh_dim, pair_dim: columns.
+        capacity: the most images it will ever hold.
+    """
+
+    def __init__(self, lsh_dim: int, pair_dim: int, capacity: int = CAPACITY) -> None:
+        self._reserved = ImageVectors(_reserve(capacity, lsh_dim), _reserve(capacity, pair_dim))
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def rows(self) -> ImageVectors:
+        """See `VectorTable`."""
+        return ImageVectors(*(kind[: self._count] for kind in self._reserved))
+
+    def append(self, vectors: ImageVectors) -> None:
+        """Add images.
+
+        Raises:
+            SetupError: the table is full.
+        """
+        check_dims(vectors, (self._reserved.lsh.shape[1], self._reserved.pair.shape[1]))
+        end = self._count + len(vectors.lsh)
+        if end > len(self._reserved.lsh):
+            raise SetupError(f"a table in memory holds the vectors of {len(self._reserved.lsh)} images, {end} needed")
+        for kind, new in zip(self._reserved, vectors, strict=True):
+            kind[self._count : end] = new
+        self._count = end
+
+    def close(self) -> None:
+        """Nothing to do: memory goes with the last array that refers to it."""
+
+
+def check_dims(vectors: ImageVectors, dims: tuple[int, int]) -> None:
+    """Refuse vectors that do not belong into a table.
+
+    Raises:
+        SetupError: they have other dimensions.
+    """
+    found = vectors.lsh.shape[1], vectors.pair.shape[1]
+    if found != dims:
+        raise SetupError(
+            f"vectors of {found[0]} and {found[1]} dimensions (lsh, pair) where {dims[0]} and {dims[1]} are compared: "
+            "use the models that this NEARDUP_HOME was filled with, or another NEARDUP_HOME"
+        )
+
+
+def _reserve(rows: int, dim: int) -> Half:
+    # MAP_NORESERVE is Linux's; elsewhere untouched anonymous pages cost nothing anyway.
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
+    return np.frombuffer(mmap.mmap(-1, max(1, rows * dim * 2), flags=flags), np.float16, rows * dim).reshape(rows, dim)

@@ -1,0 +1,78 @@
+"""Claims about the doctor's look at the vector files: right, growing, damaged, foreign, or lost."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from neardup_platform.cli import doctor
+from neardup_platform.cli.doctor import Check
+from neardup_platform.clusters.rocksdb_store import Store
+from neardup_platform.scoring.json_vector_manifest import NAME
+from neardup_platform.settings import Settings
+from tests.small import PAIR_DIM, families
+from tests.small_worker import SmallWorker
+
+IMAGES = 60
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path / "home")
+
+
+@pytest.fixture
+def worker(settings: Settings) -> Iterator[SmallWorker]:
+    with closing(SmallWorker(settings.home)) as worker:
+        worker.commit(families(IMAGES, 0))
+        worker.corpus.vectors.sync()  # type: ignore[attr-defined]
+        yield worker
+
+
+def check(settings: Settings) -> Check:
+    return doctor._run("vectors", doctor._vectors, settings)
+
+
+def test_files_of_a_running_worker_are_compared_with_the_store(settings: Settings, worker: SmallWorker) -> None:
+    assert check(settings) == Check("vectors", True, f"{IMAGES} images synced, {IMAGES} compared with the store")
+    worker.commit(families(5, 0, seed=9))
+    assert check(settings).detail == f"{IMAGES} images synced, {IMAGES} compared with the store"
+
+
+def test_before_a_worker_has_run_nothing_is_wrong(settings: Settings) -> None:
+    assert check(settings) == Check("vectors", True, "empty: no worker has run yet")
+    assert not settings.home.exists()
+
+
+def test_lost_files_are_no_damage(settings: Settings, worker: SmallWorker) -> None:
+    shutil.rmtree(settings.vectors_path)
+    assert check(settings) == Check(
+        "vectors", True, f"no files yet for the {IMAGES} images of the store: the worker makes them"
+    )
+
+
+def test_a_flipped_bit_is_named_with_file_and_image(settings: Settings, worker: SmallWorker) -> None:
+    (path,) = settings.vectors_path.glob("pair-*")
+    with path.open("r+b") as file:
+        file.seek(7 * PAIR_DIM * 2 + 3)
+        byte = file.read(1)[0]
+        file.seek(7 * PAIR_DIM * 2 + 3)
+        file.write(bytes([byte ^ 1]))
+    found = check(settings)
+    assert not found.ok
+    assert f"{path} has another vector for image 7" in found.detail
+
+
+def test_a_damaged_manifest_and_foreign_files_are_told_apart(
+    settings: Settings, worker: SmallWorker, tmp_path: Path
+) -> None:
+    other = settings.model_copy(update={"home": tmp_path / "other"})
+    shutil.copytree(settings.vectors_path, other.vectors_path)
+    Store(other.store_path).close()
+    assert "belong to another store" in check(other).detail
+    (settings.vectors_path / NAME).write_text("{")
+    found = check(settings)
+    assert not found.ok
+    assert "read from the store again" in found.detail

@@ -1,0 +1,318 @@
+"""Claims about tables of vectors, on disk and in memory, and about what becomes of the files when things break."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neardup_platform.durable_files import write_sealed
+from neardup_platform.errors import BadArtefact, ServerUnavailable, SetupError
+from neardup_platform.records import Kind, ModelSpec
+from neardup_platform.scoring.json_vector_manifest import NAME, read_manifest
+from neardup_platform.scoring.mmap_vectors import FIRST_ROWS, SYNC_ROWS, FollowedVectors, WrittenVectors
+from neardup_platform.scoring.vectors import ImageVectors, MemoryVectors, VectorTable
+from tests.terms.test_segments import full_disk
+
+DIMS = 6, 10
+MODELS = {Kind.LSH: ModelSpec("l", DIMS[0]), Kind.PAIR: ModelSpec("p", DIMS[1])}
+
+
+def vectors_of(first: int, end: int) -> ImageVectors:
+    """Of images by ordinal, always the same."""
+    ordinals = np.arange(first, end, dtype=np.float32)[:, None]
+    return ImageVectors(*(np.sin(ordinals * 7 + np.arange(dim)).astype(np.float16) for dim in DIMS))
+
+
+def writer(folder: Path, images: int = 1 << 20, store_id: str = "s") -> WrittenVectors:
+    return WrittenVectors(folder, store_id, MODELS, images)
+
+
+def follower(folder: Path) -> FollowedVectors:
+    return FollowedVectors(folder, "s", MODELS)
+
+
+def assert_holds(table: VectorTable, images: int) -> None:
+    assert len(table) == images
+    for found, expected in zip(table.rows, vectors_of(0, images), strict=True):
+        assert np.array_equal(found, expected)
+
+
+def filled(folder: Path, images: int) -> None:
+    with closing(writer(folder)) as table:
+        table.append(vectors_of(0, images))
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.f16"))
+
+
+@pytest.mark.parametrize("make", [lambda _: MemoryVectors(*DIMS), lambda folder: writer(folder / "v")])
+def test_rows_are_kept_in_order_and_those_handed_out_stay(tmp_path: Path, make: Callable[[Path], VectorTable]) -> None:
+    with closing(make(tmp_path)) as table:
+        assert_holds(table, 0)
+        table.append(vectors_of(0, 3))
+        early, at = table.rows, 3
+        for size in (1, 0, FIRST_ROWS, 5, 3 * FIRST_ROWS):
+            table.append(vectors_of(at, at + size))
+            at += size
+            assert_holds(table, at)
+        assert np.array_equal(early.pair, vectors_of(0, 3).pair)
+        with pytest.raises(SetupError, match=r"6 and 9 dimensions .* 6 and 10"):
+            table.append(ImageVectors(vectors_of(0, 1).lsh, vectors_of(0, 1).pair[:, 1:]))
+        assert_holds(table, at)
+
+
+def test_a_full_table_in_memory_says_how_much_it_holds() -> None:
+    with pytest.raises(SetupError, match="vectors of 1 images, 2 needed"):
+        MemoryVectors(*DIMS, capacity=1).append(vectors_of(0, 2))
+
+
+def test_closed_files_are_used_as_they_are(tmp_path: Path) -> None:
+    filled(tmp_path, 1_000)
+    before = files(tmp_path)
+    with closing(writer(tmp_path)) as table:
+        assert_holds(table, 1_000)
+    assert files(tmp_path) == before
+
+
+def test_rows_beyond_the_images_of_the_store_are_written_over(tmp_path: Path) -> None:
+    filled(tmp_path, 1_000)
+    with closing(writer(tmp_path, images=700)) as table:
+        assert_holds(table, 700)
+        # Known before anything is written over, in case the power goes.
+        assert read_manifest(tmp_path).rows == 700  # type: ignore[union-attr]
+        table.append(ImageVectors(*(rows + np.float16(1) for rows in vectors_of(700, 710))))
+        assert (table.rows.lsh[700:] == vectors_of(700, 710).lsh + np.float16(1)).all()
+
+
+def test_only_what_was_synced_is_trusted_after_a_crash(tmp_path: Path) -> None:
+    table = writer(tmp_path)
+    table.append(vectors_of(0, SYNC_ROWS + 5))
+    table.append(vectors_of(SYNC_ROWS + 5, SYNC_ROWS + 9))
+    # Nothing is closed: the process is gone.
+    with closing(writer(tmp_path)) as again:
+        assert_holds(again, SYNC_ROWS + 5)
+
+
+FOREIGN = [
+    {"store_id": "another"},
+    {"lsh_version": "another"},
+    {"pair_version": "another"},
+    {"lsh_dim": 5, "pair_dim": 5},
+]
+
+
+@pytest.mark.parametrize("change", FOREIGN)
+def test_vectors_of_another_store_or_model_are_not_used(tmp_path: Path, change: dict[str, object]) -> None:
+    filled(tmp_path, 300)
+    manifest = read_manifest(tmp_path)
+    assert manifest is not None
+    other = replace(manifest, **change)  # type: ignore[arg-type]
+    models = {
+        Kind.LSH: ModelSpec(other.lsh_version, other.lsh_dim),
+        Kind.PAIR: ModelSpec(other.pair_version, other.pair_dim),
+    }
+    with closing(WrittenVectors(tmp_path, other.store_id, models, 300)) as table:
+        assert len(table) == 0
+        assert len(files(tmp_path)) == 2
+        assert table.rows.lsh.shape == (0, other.lsh_dim)
+
+
+def truncate_file(folder: Path) -> None:
+    os.truncate(files(folder)[1], 299 * DIMS[1] * 2)
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "empty": lambda folder: (folder / NAME).write_bytes(b""),
+    "cut": lambda folder: (folder / NAME).write_bytes((folder / NAME).read_bytes()[:-9]),
+    "changed": lambda folder: (folder / NAME).write_text((folder / NAME).read_text().replace("300", "301")),
+    "no text": lambda folder: (folder / NAME).write_bytes(b"\xff\xfe\x00"),
+    "no object": lambda folder: (folder / NAME).write_text("[]"),
+    "other fields": lambda folder: write_sealed(folder / NAME, {"rows": 300}),
+    "missing": lambda folder: (folder / NAME).unlink(),
+    "file truncated": truncate_file,
+    "file missing": lambda folder: files(folder)[0].unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+def test_what_is_damaged_is_made_anew_and_those_who_follow_go_on(
+    tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
+    filled(tmp_path, 300)
+    reader = follower(tmp_path)
+    if damage is not truncate_file:  # no writer of ours ever makes a file shorter
+        reader.append(vectors_of(0, 300))
+    damage(tmp_path)
+    with closing(writer(tmp_path)) as table:
+        assert len(table) == 0
+        table.append(vectors_of(0, 200))
+        table.sync()
+        if len(reader):
+            with pytest.raises(ServerUnavailable, match="300 to 309 are not in"):
+                reader.append(vectors_of(300, 310))
+            assert_holds(reader, 300)
+        table.append(vectors_of(200, 310))
+        table.sync()
+        reader.append(vectors_of(len(reader), 310))
+        assert_holds(reader, 310)
+    with closing(writer(tmp_path)) as table:
+        assert_holds(table, 310)
+
+
+@pytest.mark.parametrize(
+    "name", ["cut", "changed", "no text", "no object", "other fields", "file truncated", "file missing"]
+)
+def test_damage_is_named_with_the_place_and_what_happens_next(tmp_path: Path, name: str) -> None:
+    filled(tmp_path, 300)
+    DAMAGE[name](tmp_path)
+    with pytest.raises(BadArtefact, match=f"vectors {tmp_path}: .*; they are read from the store again"):
+        read_manifest(tmp_path)
+
+
+def test_a_follower_sees_rows_at_once_and_only_those_of_the_store(tmp_path: Path) -> None:
+    reader = follower(tmp_path)
+    with pytest.raises(ServerUnavailable, match="0 to 4 are not in"):
+        reader.append(vectors_of(0, 5))
+    with closing(writer(tmp_path)) as table:
+        at = 0
+        for size in (5, 1, FIRST_ROWS, 3_000):
+            table.append(vectors_of(at, at + size))
+            reader.append(vectors_of(at, at + size))
+            at += size
+            assert_holds(reader, at)
+        with pytest.raises(ServerUnavailable):
+            reader.append(vectors_of(at, at + 1))
+        # A row of another timeline, as after a power cut that took commits of the store.
+        table.append(vectors_of(at + 50, at + 51))
+        with pytest.raises(ServerUnavailable):
+            reader.append(vectors_of(at, at + 1))
+    assert_holds(reader, at)
+
+
+def test_a_follower_survives_that_the_folder_is_deleted_and_made_again(tmp_path: Path) -> None:
+    filled(tmp_path / "v", 300)
+    reader = follower(tmp_path / "v")
+    reader.append(vectors_of(0, 300))
+    for path in (tmp_path / "v").iterdir():
+        path.unlink()
+    with closing(writer(tmp_path / "v", images=0)) as table:
+        with pytest.raises(ServerUnavailable):
+            reader.append(vectors_of(300, 301))
+        assert_holds(reader, 300)
+        table.append(vectors_of(0, 301))
+        table.sync()
+        reader.append(vectors_of(300, 301))
+    assert_holds(reader, 301)
+
+
+def test_a_full_disk_is_said_in_one_line_and_costs_no_row(tmp_path: Path) -> None:
+    filled(tmp_path, FIRST_ROWS)
+    table = writer(tmp_path)
+    with full_disk(FIRST_ROWS * DIMS[1] * 2), pytest.raises(SetupError, match="free some disk under NEARDUP_HOME"):
+        table.append(vectors_of(FIRST_ROWS, FIRST_ROWS + 1))
+    assert_holds(table, FIRST_ROWS)
+    table.append(vectors_of(FIRST_ROWS, FIRST_ROWS + 1))
+    table.close()
+    with closing(writer(tmp_path)) as again:
+        assert_holds(again, FIRST_ROWS + 1)
+
+
+def test_a_folder_that_cannot_be_made_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SetupError, match=r"opening the vectors in .*file/v failed"):
+        writer(tmp_path / "file" / "v")
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.tuples(st.integers(0, 400), st.booleans(), st.integers(0, 50)), max_size=8))
+def test_any_course_of_appending_crashing_and_losing_commits_ends_with_the_rows_of_the_store(
+    course: list[tuple[int, bool, int]],
+) -> None:
+    with fresh_folder() as folder:
+        images, opened = 0, []
+        for added, closes, lost in course:
+            table = writer(folder, images)
+            table.append(vectors_of(len(table), images + added))
+            images += added
+            assert_holds(table, images)
+            if closes:
+                table.close()
+            images = max(0, images - lost)
+            opened.append(table)
+        with closing(writer(folder, images)) as table:
+            assert len(table) <= images
+            table.append(vectors_of(len(table), images))
+            assert_holds(table, images)
+
+
+@contextmanager
+def fresh_folder() -> Iterator[Path]:
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory(prefix="neardup-vectors-") as folder:
+        yield Path(folder)
+
+
+APPENDER = """
+import os, sys
+from pathlib import Path
+from tests.scoring.test_vectors import vectors_of, writer
+folder, commits = Path(sys.argv[1]), open(sys.argv[2], "a", buffering=1)
+at = int(sys.argv[3])
+table = writer(folder, images=at)
+table.append(vectors_of(len(table), at))
+while True:
+    table.append(vectors_of(at, at + 7))
+    at += 7
+    commits.write(f"{at}\\n")
+    if at % 70 == 0:
+        table.sync()
+"""
+
+
+def test_kill_at_any_moment_loses_no_row_of_the_store(tmp_path: Path) -> None:
+    """The store of this test is a file of how many images were committed; a row is written before its commit."""
+    commits = tmp_path / "commits"
+    commits.write_text("0\n")
+    delays = np.random.default_rng(0).uniform(0.02, 0.3, 5)
+    for delay in delays:
+        committed = int(commits.read_text().split()[-1])
+        argv = [sys.executable, "-c", APPENDER, str(tmp_path / "v"), str(commits), str(committed)]
+        process = subprocess.Popen(argv)
+        try:
+            wait_for_growth(commits, process, delay)
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        whole = [line for line in commits.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        commits.write_text("".join(whole))
+        images = int(whole[-1])
+        assert images > committed
+        reader = follower(tmp_path / "v")
+        # Those who follow have every committed row though nothing was synced or closed.
+        reader.append(vectors_of(0, images))
+        assert_holds(reader, images)
+        with closing(writer(tmp_path / "v", images)) as table:
+            assert 0 <= images - len(table) <= SYNC_ROWS
+            assert_holds(table, len(table))
+
+
+def wait_for_growth(commits: Path, process: subprocess.Popen[bytes], delay: float) -> None:
+    import time
+
+    size, deadline = commits.stat().st_size, time.monotonic() + 120
+    while commits.stat().st_size == size:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    time.sleep(delay)

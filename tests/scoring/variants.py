@@ -1,0 +1,23 @@
+"""Classifiers that differ from the shipped one in what their cards say, sealed as training seals them."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from neardup_platform.scoring.card import NETWORK_FILE, PICTURES_FILE, SHIPPED_FOLDER, Card, read_card, write_card
+
+
+def variant(folder: Path, version: str, *, recall: float | None = None, **changes: Any) -> Card:
+    """Write one to a folder; `recall` at its threshold and at 99% precision in place of what was measured."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (NETWORK_FILE, PICTURES_FILE):
+        if (SHIPPED_FOLDER / name).exists():
+            shutil.copy(SHIPPED_FOLDER / name, folder / name)
+    card = read_card(SHIPPED_FOLDER)
+    if recall is not None:
+        at = {**card.metrics["at_threshold"], "recall": recall}
+        changes["metrics"] = {**card.metrics, "at_threshold": at, "pair_recall_at_p99": recall}
+    card = replace(card, version=version, **changes)
+    write_card(card, folder)
+    return card

@@ -1,0 +1,136 @@
+"""Claims about a worker's start over what an earlier one left."""
+
+import logging
+import shutil
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neardup_platform.clusters import layout
+from neardup_platform.clusters.layout import Table
+from neardup_platform.clusters.rocksdb_store import Batch, Store
+from neardup_platform.errors import InvariantBroken, SetupError
+from neardup_platform.records import Kind, ModelSpec
+from neardup_platform.scoring.mmap_vectors import WrittenVectors
+from neardup_platform.stream.recovery import fill_vectors, rebuild_corpus
+from tests.small import LSH_DIM, MODELS, PAIR_DIM, SPACE, families, memory_index
+from tests.small_worker import SmallWorker
+
+IMAGES = families(12, 9, noise=0.2)
+
+
+def filled(home: Path, images: int = len(IMAGES)) -> None:
+    with closing(SmallWorker(home)) as worker:
+        worker.commit(IMAGES[:images])
+
+
+def read_from_the_store(home: Path, caplog: pytest.LogCaptureFixture) -> int:
+    """How many images' vectors a start has read from the store."""
+    caplog.clear()
+    with caplog.at_level(logging.INFO), closing(SmallWorker(home)) as worker:
+        for record, lsh, pair in zip(worker.store.vectors(), *worker.corpus.vectors.rows, strict=True):
+            assert (record.lsh, record.pair) == (lsh.tobytes(), pair.tobytes())
+    (line,) = [r for r in caplog.records if r.name == "neardup_platform.stream.recovery"]
+    return int(line.args[2])  # type: ignore[arg-type, index]
+
+
+def test_a_start_over_good_files_reads_no_vectors_from_the_store(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    filled(tmp_path)
+    assert read_from_the_store(tmp_path, caplog) == 0
+
+
+def test_a_start_after_a_crash_reads_what_was_not_synced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    filled(tmp_path, 40)
+    crashed = SmallWorker(tmp_path)
+    crashed.commit(IMAGES[40:])
+    crashed.index.close()
+    crashed.store.close()
+    assert read_from_the_store(tmp_path, caplog) == len(IMAGES) - 40
+
+
+@pytest.mark.parametrize("other", [True, False], ids=["of another store", "lost"])
+def test_files_that_cannot_be_used_are_made_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture, other: bool) -> None:
+    filled(tmp_path / "home")
+    shutil.rmtree(tmp_path / "home" / "vectors")
+    if other:
+        filled(tmp_path / "other", 60)
+        shutil.copytree(tmp_path / "other" / "vectors", tmp_path / "home" / "vectors")
+    assert read_from_the_store(tmp_path / "home", caplog) == len(IMAGES)
+    assert read_from_the_store(tmp_path / "home", caplog) == 0
+
+
+def test_ids_heads_and_representatives_are_those_before_the_restart(tmp_path: Path) -> None:
+    with closing(SmallWorker(tmp_path)) as worker:
+        worker.commit(IMAGES)
+        before, everything = worker.corpus, np.arange(len(IMAGES))
+    with closing(SmallWorker(tmp_path)) as restarted:
+        after = restarted.corpus
+        assert after.ids() == before.ids()
+        assert (after.heads_of(everything) == before.heads_of(everything)).all()
+        assert (after.retired(everything) == before.retired(everything)).all()
+        assert before.retired(everything).any()
+        heads = np.unique(before.heads_of(everything)).tolist()
+        assert [after.representatives_of(h) for h in heads] == [before.representatives_of(h) for h in heads]
+
+
+def test_a_crash_between_writing_vectors_and_committing_costs_nothing(tmp_path: Path) -> None:
+    filled(tmp_path / "one")
+    filled(tmp_path / "two", 50)
+    crashed = SmallWorker(tmp_path / "two")
+    crashed.decide(IMAGES[90:])
+    crashed.corpus.close()
+    crashed.store.close()
+    with closing(SmallWorker(tmp_path / "one")) as one, closing(SmallWorker(tmp_path / "two")) as two:
+        two.commit(IMAGES[50:])
+        assert two.store.state().digest == one.store.state().digest
+        for found, expected in zip(two.corpus.vectors.rows, one.corpus.vectors.rows, strict=True):
+            assert np.array_equal(found, expected)
+
+
+def test_a_store_that_lacks_vectors_is_refused(tmp_path: Path) -> None:
+    filled(tmp_path)
+    with closing(Store(tmp_path / "store")) as store:
+        batch = Batch()
+        batch.delete(Table.VECTORS, layout.number_key(len(IMAGES) - 1))
+        store.write(batch)
+        with (
+            closing(WrittenVectors(tmp_path / "new", "any", MODELS, 0)) as vectors,
+            pytest.raises(InvariantBroken, match=f"counts {len(IMAGES)} images but holds vectors of {len(IMAGES) - 1}"),
+        ):
+            fill_vectors(store, vectors, len(IMAGES))
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "match"),
+    [
+        (Table.IMAGES, IMAGES[3].image_id.encode(), "none has ordinal 3"),
+        (Table.IMAGES, b"nobody", r"another.s, or not below 120"),
+    ],
+)
+def test_a_store_whose_images_contradict_its_count_is_refused(
+    tmp_path: Path, table: Table, key: bytes, match: str
+) -> None:
+    filled(tmp_path)
+    with closing(Store(tmp_path / "store")) as store:
+        batch = Batch()
+        if key == b"nobody":
+            batch.put(table, key, b"")
+        else:
+            batch.delete(table, key)
+        store.write(batch)
+        with pytest.raises(InvariantBroken, match=match):
+            rebuild_corpus(store, SPACE, MODELS, memory_index, tmp_path / "vectors")
+
+
+def test_vectors_of_other_dimensions_than_the_models_are_refused_in_one_line(tmp_path: Path) -> None:
+    filled(tmp_path)
+    wider = {Kind.LSH: MODELS[Kind.LSH], Kind.PAIR: ModelSpec("wider", PAIR_DIM + 1)}
+    with (
+        closing(Store(tmp_path / "store")) as store,
+        pytest.raises(SetupError, match=f"{LSH_DIM} and {PAIR_DIM} dimensions .* {LSH_DIM} and {PAIR_DIM + 1}"),
+    ):
+        rebuild_corpus(store, SPACE, wider, memory_index, tmp_path / "vectors")
