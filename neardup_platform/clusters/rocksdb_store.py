@@ -250,6 +250,10 @@ class Store(StoreView):
             ) from error
 
 
+# A flush takes longer than an opening, so a second one in a row is rare.
+_OPENINGS = 10
+
+
 class StoreReader(StoreView):
     """A secondary: sees what the writer had committed at the last `refresh`.
 
@@ -264,6 +268,7 @@ class StoreReader(StoreView):
         self._path, self._scratch = path, scratch
         super().__init__(self._open())
         self._moment = threading.RLock()
+        self._settle()
 
     def _open(self) -> Rdict:
         access = AccessType.secondary(str(self._scratch))
@@ -279,15 +284,27 @@ class StoreReader(StoreView):
     def refresh(self) -> None:
         """Catch up with the writer.
 
-        A commit that the writer flushed before it could be read from the log leaves older values in the
-        secondary's own memtable, in front of the newer ones in the files. Then the secondary is opened anew.
+        Raises:
+            ServerUnavailable: the writer flushed so often that no single moment could be read; the next call may.
         """
         with self._moment:
             self._db.try_catch_up_with_primary()
-            if not self._is_one_moment():
-                fresh = self._open()
-                self._db.close()
-                self._db = fresh
+            self._settle()
+
+    def _settle(self) -> None:
+        """Open anew until everything read is of one moment.
+
+        RocksDB reads the list of files, then the log. Where the writer flushes between the two, what was flushed is in
+        neither as this reader has them; and commits flushed before they could be read from the log leave older values
+        in its memtable, in front of the newer ones in the files. An opening can meet a flush as well as a refresh.
+        """
+        for _ in range(_OPENINGS):
+            if self._is_one_moment():
+                return
+            fresh = self._open()
+            self._db.close()
+            self._db = fresh
+        raise ServerUnavailable(f"the store at {self._path} changed {_OPENINGS} times while it was opened; try again")
 
     def _is_one_moment(self) -> bool:
         """Whether the totals, part of every commit, are those of the newest commit (docs/adr/0006)."""

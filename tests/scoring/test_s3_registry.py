@@ -110,7 +110,7 @@ def test_an_artefact_under_a_version_not_its_own_is_refused(
     s3: Any, settings: S3Settings, folder: Path, tmp_path: Path
 ) -> None:
     publish(s3, settings, folder)
-    for name in (CARD_FILE, NETWORK_FILE):
+    for name in (CARD_FILE, NETWORK_FILE, PICTURES_FILE):
         other = f"classifiers/ba9876543210/{name}"
         s3.put_object(Bucket=settings.bucket, Key=other, Body=(folder / name).read_bytes())
     with pytest.raises(BadArtefact, match=f"holds classifier {VERSION}"):
@@ -156,8 +156,8 @@ def test_the_list_of_pictures_trained_on_travels_along_and_is_verified(
     s3: Any, settings: S3Settings, folder: Path, tmp_path: Path
 ) -> None:
     pictures = bytes(range(32))
-    (folder / PICTURES_FILE).unlink(missing_ok=True)
     variant(folder, VERSION, training={**TRAINING, "pictures_sha256": hashlib.sha256(pictures).hexdigest()})
+    (folder / PICTURES_FILE).unlink()
     with pytest.raises(BadArtefact, match="lacks training_pictures"):
         publish(s3, settings, folder)
     (folder / PICTURES_FILE).write_bytes(pictures)
