@@ -85,17 +85,17 @@ class PairDescriptor:
         trimmed = np.stack([_grid(without_margins(image)) for image in images])
         sides = np.array([image.size for image in images], np.float32)
         luma, chroma = _luma_chroma(whole)
-        blue, red = (255 * (chroma[..., c] - 0.5) for c in range(2))
-        layout = np.concatenate([_spectrum(blue, *_COARSE), _spectrum(red, *_COARSE)], axis=1)
+        shape = _dct(luma)
+        blue, red = (_spectrum(_dct(255 * (chroma[..., c] - 0.5)), *_COARSE) for c in range(2))
         return np.concatenate(
             [
-                _unit(_spectrum(luma, *_FINE)),
-                _unit(_spectrum(squares @ _LUMA, *_FINE)),
-                _unit(_spectrum(trimmed @ _LUMA, *_FINE)),
-                _unit(_spectrum(luma, *_SOFT)),
-                _unit(_spectrum(blue, *_COARSE)),
-                _unit(_spectrum(red, *_COARSE)),
-                layout / (255 * _GRID_PX),
+                _unit(_spectrum(shape, *_FINE)),
+                _unit(_spectrum(_dct(squares @ _LUMA), *_FINE)),
+                _unit(_spectrum(_dct(trimmed @ _LUMA), *_FINE)),
+                _unit(_spectrum(shape, *_SOFT)),
+                _unit(blue),
+                _unit(red),
+                np.concatenate([blue, red], axis=1) / (255 * _GRID_PX),
                 np.sqrt(_histogram(luma, chroma)),
                 _statistics(sides, luma, chroma),
             ],
@@ -122,13 +122,17 @@ def _luma_chroma(grids: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArr
     return luma, np.stack([blue, red], axis=-1)
 
 
-def _spectrum(grids: NDArray[np.float32], frequencies: int, exponent: float) -> NDArray[np.float32]:
+def _dct(grids: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(dctn(grids, axes=(1, 2), norm="ortho"), dtype=np.float32)
+
+
+def _spectrum(dct: NDArray[np.float32], frequencies: int, exponent: float) -> NDArray[np.float32]:
     """Low frequencies of [n, 64, 64], weighted by frequency^exponent, in parity order: [n, frequencies²]."""
     half, axis = frequencies // 2, np.arange(frequencies, dtype=np.float32)
     weights = np.hypot(*np.meshgrid(axis, axis)) ** exponent
-    spectrum = dctn(grids, axes=(1, 2), norm="ortho")[:, :frequencies, :frequencies] * weights
+    spectrum = dct[:, :frequencies, :frequencies] * weights
     parity = spectrum.reshape(-1, half, 2, half, 2).transpose(0, 2, 4, 1, 3)
-    return np.asarray(parity.reshape(len(grids), -1), dtype=np.float32)
+    return np.asarray(parity.reshape(len(dct), -1), dtype=np.float32)
 
 
 def _unit(spectrum: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from neardup_platform.quality.embedded_rows import EmbeddedRows
 from neardup_platform.quality.evaluation import trained_on
 from neardup_platform.quality.manifest import Row
+from neardup_platform.quality.measures import TARGET_PRECISION
 from neardup_platform.quality.outcome import Evaluation
 from neardup_platform.quality.pipeline_run import empty_pipeline, run_pipeline
 from neardup_platform.quality.training_data import TrainingData
@@ -29,8 +30,6 @@ from neardup_platform.scoring.promotion import Measured
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.settings import Settings
 from neardup_platform.terms.hyperplanes import load_term_space
-
-TARGET_PRECISION = 0.99
 
 
 def score_held_out(classifier: PairClassifier, data: TrainingData) -> NDArray[np.float32]:

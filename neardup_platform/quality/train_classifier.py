@@ -1,12 +1,9 @@
-"""Trains the pair classifier for the built-in embedders: how the one that is shipped was made.
+"""Trains the pair classifier for the embedders in force, from CSV files of pictures.
 
-    python -m neardup_platform.quality.train_classifier LABELLED.csv DIVERSE.csv OUT
-
-LABELLED.csv has the columns file and group; DIVERSE.csv has the column file and lists pictures no two of which
-are alike, of which altered copies are made.
+CSV files → vectors → training → **folder of the classifier**, with the pictures it was trained on recorded beside it.
+The one that is shipped was made so of the pictures that docs/accuracy.md names.
 """
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -58,9 +55,3 @@ def train_on_sets(pictures: TrainingSet, altered: TrainingSet | None, out: Path,
     card = train(pictures.pictures, out, recipe, altered=None if altered is None else altered.pictures)
     seen = pictures.fingerprints if altered is None else np.append(pictures.fingerprints, altered.fingerprints)
     return record_training_pictures(card, out, seen)
-
-
-if __name__ == "__main__":
-    _labelled, _diverse, _out = map(Path, sys.argv[1:4])
-    _card = train_on_pictures(_labelled, _diverse, _out, ImageSettings())
-    sys.stdout.write(f"classifier {_card.version} written to {_out}: {_card.metrics}\n")
