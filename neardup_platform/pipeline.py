@@ -89,6 +89,17 @@ class Scored:
 
 
 @dataclass(slots=True)
+class Added:
+    """Images that are in the corpus and searchable, but not decided; row i belongs to image i."""
+
+    images: Sequence[JoinedImage]
+    ordinals: Ordinals
+    vectors: ImageVectors
+    hashed: Hashed
+    stage_ms: dict[str, float]
+
+
+@dataclass(slots=True)
 class Decided:
     """Images decided together, and everything the commit writes of them; row i belongs to image i.
 
@@ -119,7 +130,7 @@ class Pipeline:
         self.matching = matching
 
     def decide(self, images: Sequence[JoinedImage], first_sequence: int, decided_ms: int) -> list[Decided]:
-        """Decide images in the order given.
+        """Decide images in the order given: `add`, `compare` and `settle` in turn.
 
         Args:
             images: none decided before.
@@ -130,13 +141,21 @@ class Pipeline:
             The images in micro-batches, which end where a block of the index does.
         """
         batches = []
-        while images:
-            batch, images = images[: self.corpus.index.room], images[self.corpus.index.room :]
-            batches.append(self._decide_batch(batch, first_sequence, decided_ms))
-            first_sequence += len(batch)
+        for part in self.cut(images):
+            added = self.add(part)
+            batches.append(self.settle(added, self.compare(added), first_sequence, decided_ms))
+            first_sequence += len(part)
         return batches
 
-    def _decide_batch(self, images: Sequence[JoinedImage], first_sequence: int, decided_ms: int) -> Decided:
+    def cut(self, images: Sequence[JoinedImage]) -> Iterator[Sequence[JoinedImage]]:
+        """The images in parts that may be added and compared as one, to be added one after the other."""
+        while images:
+            room = self.corpus.index.room
+            yield images[:room]
+            images = images[room:]
+
+    def add(self, images: Sequence[JoinedImage]) -> Added:
+        """Put images into the corpus, where later ones find them at once."""
         stage_ms: dict[str, float] = {}
         lsh = np.stack([image.lsh.vector for image in images]).astype(np.float16)
         pair = np.stack([image.pair.vector for image in images]).astype(np.float16)
@@ -144,9 +163,21 @@ class Pipeline:
         with _timed(stage_ms, "terms"):
             hashed = self.space.hash(lsh.astype(np.float32))
         ordinals = self.corpus.add([image.image_id for image in images], vectors, hashed)
-        scored = self.match(vectors, hashed, ordinals, stage_ms)
-        batch = Decided(images, ordinals, vectors, scored, np.zeros(len(images), np.bool_), stage_ms=stage_ms)
-        with _timed(stage_ms, "decide"):
+        return Added(images, ordinals, vectors, hashed, stage_ms)
+
+    def compare(self, added: Added) -> Scored:
+        """Compare images with all before them.
+
+        Looks at nothing that deciding changes, so it may run in a thread of its own while those before are settled.
+        """
+        return self.match(added.vectors, added.hashed, added.ordinals, added.stage_ms)
+
+    def settle(self, added: Added, scored: Scored, first_sequence: int, decided_ms: int) -> Decided:
+        """Decide images, in the order of adding."""
+        images, ordinals = added.images, added.ordinals
+        retired = np.zeros(len(images), np.bool_)
+        batch = Decided(images, ordinals, added.vectors, scored, retired, stage_ms=added.stage_ms)
+        with _timed(batch.stage_ms, "decide"):
             head_scores = self._head_scores(batch)
             for row in range(len(images)):
                 decision = self._decide_one(batch, row, head_scores, first_sequence + row, decided_ms)

@@ -106,8 +106,9 @@ class ScoringSettings(_Section):
 class WorkerSettings(_Section):
     """The stream worker's loop."""
 
-    # Images decided and committed at once. 64 at 200 images/s is a third of a second of input.
-    max_batch_images: int = Field(64, ge=1, le=4096)
+    # Images decided and committed at once. 64 at 200 images/s is a third of a second of input. Two batches are under
+    # way at a time, and all of their images must lie in the last two blocks of the term index, 4,096 each.
+    max_batch_images: int = Field(64, ge=1, le=1024)
     # How long one poll waits for input, an upper bound on added latency when idle.
     poll_ms: int = Field(50, ge=1, le=5_000)
     heartbeat_s: float = Field(1.0, gt=0)

@@ -5,7 +5,7 @@ to load) and must not touch the worker's state. It returns the second, which run
 steps and says what is to be written and then done. Whatever either raises refuses the command.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from neardup_platform.clusters.rocksdb_store import Batch
@@ -32,11 +32,13 @@ class Outcome:
 
     Attributes:
         values: told to whoever sent it.
+        messages: topic, key and value of what is to be published of it, beside the result.
         write: puts its changes into the commit that also has its result; `state.commands` is its number.
         apply: does in memory what was written, once that has succeeded. It must not fail.
     """
 
     values: Mapping[str, str]
+    messages: Sequence[tuple[str, bytes, bytes]] = ()
     write: Callable[[Batch, pb.StoreState], None] = _write_nothing
     apply: Callable[[], None] = _do_nothing
 

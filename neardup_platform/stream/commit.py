@@ -1,17 +1,20 @@
 """The commit: everything one step of the worker changes, in one atomic write.
 
-Order of a step, which is what makes the worker effectively once:
+Order of a step, which is what makes the worker effectively once; in brackets the crash points (crash_points.py) that
+tests kill it at:
 
-1. read messages from the positions in the store
-2. join them, decide the joined images; or finish a control command (control.py), in a step of its own
+1. read messages from where the step before left off, at start from the positions in the store [read]
+2. join them [joined], put the complete images into the vector files and the term index [added], compare and decide
+   them [decided]; or finish a control command (control.py), in a step of its own [prepared]
 3. one RocksDB write: decisions and history, images, clusters and members, vectors, the waiting room, what a command
    changed and its result, dead letters, decisions and results in the outbox, the new positions, the totals and the
-   state digest
-4. publish from the outbox
-5. what the broker acknowledged leaves the outbox with the next write
+   state digest [committed, of a command: obeyed]
+4. publish from the outbox [published]
+5. what the broker acknowledged [acknowledged] leaves the outbox with the next write
 
-A crash before 3 repeats the step from the same positions; a crash after 3 publishes from the outbox again,
-under the same event ids.
+A crash before 3 repeats the step from the positions in the store, and what vector files and term index hold too much
+is overwritten or dropped at the start [restored]; a crash after 3 publishes from the outbox again [republished], under
+the same event ids. Steps are committed in the order of reading; the next one is read and compared meanwhile.
 """
 
 import time

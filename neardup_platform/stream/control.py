@@ -49,6 +49,11 @@ class Control:
         """Whether there are commands that are not done with; then no more need be read."""
         return bool(self._waiting)
 
+    @property
+    def ready(self) -> bool:
+        """Whether `finished` may have something to do; what is being decided must be committed before."""
+        return bool(self._waiting) and (self._preparing is None or self._preparing.done)
+
     def finished(self, now_ms: int) -> Handled | None:
         """The next command that is done with, to be committed before this is called again.
 

@@ -39,5 +39,7 @@ def answers(handled: Handled, now_ms: int) -> Iterable[tuple[str, bytes, bytes]]
     """Topic, key and value of what is to be said about a command."""
     if handled.dead is not None:
         yield DEAD_LETTER, handled.message.key, encode_dead_letter(handled.message, handled.dead, now_ms)
+    if not handled.repeated:
+        yield from handled.outcome.messages
     if handled.result is not None:
         yield CONTROL_RESULTS, handled.result.command_id.encode(), handled.result.SerializeToString(deterministic=True)

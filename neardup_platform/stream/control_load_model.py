@@ -91,7 +91,7 @@ class LoadModel:
             "forced": str(forced).lower(),
             **{figure.name: f"{figure.value:.4f}, in use {figure.value_in_use:.4f}" for figure in figures},
         }
-        return Outcome(values, write, apply)
+        return Outcome(values, write=write, apply=apply)
 
 
 def _flag(value: str) -> bool:

@@ -23,7 +23,7 @@ class Intake:
         models: what embeddings of each kind must be.
         partitions: every input partition.
         waiting: halves restored from the store.
-        known: whether an image has been decided.
+        known: whether the store knows an image.
     """
 
     def __init__(
@@ -36,6 +36,7 @@ class Intake:
     ) -> None:
         self._models = models
         self._known = known
+        self._under_way: set[str] = set()
         self._lateness_s = settings.lateness_s
         restored = (self._restore(half) for half in waiting)
         self._pairing: Pairing[Message] = Pairing(
@@ -56,10 +57,11 @@ class Intake:
             now_ms: the wall clock, Unix milliseconds.
 
         Returns:
-            What the commit has to write of it, and the images that are complete now, by event time.
+            What the commit has to write of it, and the images that are complete now, by event time; call
+            `committed` once the store knows them.
         """
         step = Step()
-        joined: dict[str, JoinedImage] = {}
+        joined: list[JoinedImage] = []
         for message in messages:
             step.positions[message.topic, message.partition] = message.offset + 1
             step.count("received")
@@ -71,19 +73,24 @@ class Intake:
         for partition in idle:
             self._pairing.advance(partition, now_ms)
         self._give_up(step)
-        return step, sorted(joined.values(), key=lambda image: (image.event_time_ms, image.image_id))
+        return step, sorted(joined, key=lambda image: (image.event_time_ms, image.image_id))
 
-    def _take_one(self, message: Message, step: Step, joined: dict[str, JoinedImage], now_ms: int) -> None:
+    def committed(self, image_ids: Iterable[str]) -> None:
+        """Note that images which `take` returned are known to the store now."""
+        self._under_way.difference_update(image_ids)
+
+    def _take_one(self, message: Message, step: Step, joined: list[JoinedImage], now_ms: int) -> None:
         kind = KIND_OF_TOPIC[message.topic]
         embedding = decode_embedding(message, kind, self._models[kind], now_ms)
         # A clock that runs ahead must not make others late.
         self._pairing.advance((message.topic, message.partition), min(embedding.event_time_ms, now_ms))
-        if embedding.image_id in joined or self._known(embedding.image_id):
+        if embedding.image_id in self._under_way or self._known(embedding.image_id):
             step.count("repeated")
             return
         offer = self._pairing.offer(embedding, message)
         if offer.image and offer.partner:
-            joined[embedding.image_id] = offer.image
+            joined.append(offer.image)
+            self._under_way.add(embedding.image_id)
             step.left.append(offer.partner)
         if offer.entered:
             step.entered.append(offer.entered)

@@ -1,28 +1,34 @@
 """The stream worker: one loop that reads, decides, commits and publishes, until told to stop.
 
-One step is `Worker.step`; what it changes and in which order is `commit.py`. State in memory (corpus, waiting
-room) is derived from the store, so any error in a step ends the process and a new one starts from the store.
+A turn of the loop is `Worker.turn`; what a step changes and in which order is `commit.py`. While one step's images are
+compared in a thread, those of the step before are settled and committed: comparing looks at nothing that settling
+changes. State in memory (corpus, waiting room) is derived from the store, so any error ends the process and a new one
+starts from the store.
 """
 
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 
 from neardup_platform.clusters.rocksdb_store import Store
 from neardup_platform.messages.kafka_outage import OutageNotice, watch_outages
 from neardup_platform.messages.kafka_publisher import KafkaPublisher, Outgoing
 from neardup_platform.messages.kafka_source import KafkaSource, wait_for_source
 from neardup_platform.messages.kafka_topics import CONTROL
-from neardup_platform.pipeline import Matching, Pipeline
+from neardup_platform.pipeline import Added, Decided, Matching, Pipeline, Scored
+from neardup_platform.records import JoinedImage
 from neardup_platform.scoring.keras_classifier import PairClassifier, limit_tensorflow_threads
 from neardup_platform.scoring.keras_in_force import load_in_force
 from neardup_platform.settings import Settings
 from neardup_platform.stream import control_load_model
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.stream.control import Control
+from neardup_platform.stream.crash_points import CrashPoint, CrashPoints
 from neardup_platform.stream.figures import Figures
 from neardup_platform.stream.intake import Intake
 from neardup_platform.stream.recovery import rebuild_corpus
@@ -39,6 +45,15 @@ CLOSE_S = 5.0
 MAX_UNACKNOWLEDGED = 20_000
 
 Report = Callable[[dict[str, float]], None]
+Comparing = tuple[Added, "Future[Scored]"]
+
+
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    """A step whose images are being compared."""
+
+    step: Step
+    comparing: Sequence[Comparing]
 
 
 class Worker:
@@ -52,6 +67,7 @@ class Worker:
         publisher: KafkaPublisher,
         outages: OutageNotice,
     ) -> None:
+        self._crash = CrashPoints.of_environment()
         limit_tensorflow_threads(settings.scoring.threads)
         space = load_term_space(settings.terms.space)
         scorer = load_in_force(settings, store.state().classifier_version)
@@ -62,6 +78,7 @@ class Worker:
             lambda source: open_index(settings.index_path, space, settings.terms, source),
             settings.vectors_path,
         )
+        self._crash.passing(CrashPoint.RESTORED)
         self._settings = settings
         self._store = store
         self._source = source
@@ -86,34 +103,81 @@ class Worker:
         if left_over:
             log.info("publishing %d messages left in the outbox", len(left_over))
         publisher.send(left_over)
+        self._crash.passing(CrashPoint.REPUBLISHED)
+        self._comparing = ThreadPoolExecutor(1, "compare")
+        self._under_way: _UnderWay | None = None
 
-    def step(self) -> None:
-        """Read, join, decide, commit, publish; before that, what commands ask for."""
+    def turn(self) -> None:
+        """Obey commands, read and join; settle, commit and publish what was being compared."""
         self._obey()
-        worker = self._settings.worker
         acknowledged = self._publisher.acknowledged()
+        if acknowledged is not None:
+            self._crash.passing(CrashPoint.ACKNOWLEDGED)
+        begun = self._begin()
+        self._finish(acknowledged)
+        self._under_way = begun
+
+    def _begin(self) -> "_UnderWay | None":
+        """Read, join and begin to compare."""
+        worker = self._settings.worker
         room = self._publisher.unacknowledged < MAX_UNACKNOWLEDGED
         most = 2 * self._gate.batch(worker.max_batch_images)
-        messages = self._source.poll(most if room else 0, worker.poll_ms)
-        now_ms = _now_ms()
-        idle = self._source.idle(self._settings.join.idle_s)
-        if messages or acknowledged is not None:
+        messages = self._source.poll(most if room else 0, 0 if self._under_way else worker.poll_ms)
+        if messages:
             self._outages.answered()
+            self._crash.passing(CrashPoint.READ)
         self._control.take(message for message in messages if message.topic == CONTROL)
-        step, joined = self._intake.take([m for m in messages if m.topic != CONTROL], idle, now_ms)
-        if step.empty and acknowledged is None:
-            return
+        embeddings = [message for message in messages if message.topic != CONTROL]
+        step, joined = self._intake.take(embeddings, self._source.idle(self._settings.join.idle_s), _now_ms())
+        if step.empty:
+            return None
+        self._crash.passing(CrashPoint.JOINED)
         self._gate.wait_for(len(joined))
-        decided = self._pipeline.decide(joined, self._state.sequence + 1, now_ms)
-        self._publisher.send(commit(self._store, self._state, step, decided, acknowledged))
-        if joined:
-            committed_ms = _now_ms()
-            self._figures.decided(time.monotonic(), (committed_ms - image.event_time_ms for image in joined))
+        return _UnderWay(step, [self._compare(part) for part in self._pipeline.cut(joined)])
+
+    def _compare(self, images: Sequence[JoinedImage]) -> Comparing:
+        added = self._pipeline.add(images)
+        self._crash.passing(CrashPoint.ADDED)
+        return added, self._comparing.submit(self._pipeline.compare, added)
+
+    def _finish(self, acknowledged: int | None) -> None:
+        """Settle, commit and publish the step under way, if there is one."""
+        under_way, self._under_way = self._under_way, None
+        if under_way is None and acknowledged is None:
+            return
+        step = under_way.step if under_way else Step()
+        decided = self._settle(under_way.comparing if under_way else ())
+        self._publisher.send(self._commit(step, decided, acknowledged))
+        self._crash.passing(CrashPoint.PUBLISHED)
+        committed_ms = _now_ms()
+        for batch in decided:
+            self._figures.decided(time.monotonic(), (committed_ms - image.event_time_ms for image in batch.images))
+
+    def _settle(self, comparing: Sequence[Comparing]) -> list[Decided]:
+        decided: list[Decided] = []
+        sequence = self._state.sequence + 1
+        for added, scored in comparing:
+            decided.append(self._pipeline.settle(added, scored.result(), sequence, _now_ms()))
+            sequence += len(added.images)
+        if decided:
+            self._crash.passing(CrashPoint.DECIDED)
+        return decided
+
+    def _commit(self, step: Step, decided: Sequence[Decided], acknowledged: int | None) -> list[Outgoing]:
+        outgoing = commit(self._store, self._state, step, decided, acknowledged)
+        self._intake.committed(image.image_id for batch in decided for image in batch.images)
+        self._crash.passing(CrashPoint.COMMITTED)
+        return outgoing
 
     def _obey(self) -> None:
         """Commit the commands that are done with, each in a write of its own, and do what they say."""
+        if self._control.ready:
+            self._finish(None)
         while (handled := self._control.finished(_now_ms())) is not None:
-            self._publisher.send(commit(self._store, self._state, Step.of_command(handled), (), None))
+            self._crash.passing(CrashPoint.PREPARED)
+            outgoing = commit(self._store, self._state, Step.of_command(handled), (), None)
+            self._crash.passing(CrashPoint.OBEYED)
+            self._publisher.send(outgoing)
             handled.outcome.apply()
         self._source.hold_control(self._control.busy)
 
@@ -130,6 +194,7 @@ class Worker:
     def close(self) -> None:
         """Stop the threads of the corpus and of a command under way."""
         self._control.close(CLOSE_S)
+        self._comparing.shutdown(cancel_futures=True)
         self._pipeline.corpus.close()
 
     def figures(self) -> dict[str, float]:
@@ -171,7 +236,7 @@ def run_worker(settings: Settings, stop: threading.Event, report: Report) -> Non
         worker = stack.enter_context(closing(Worker(settings, store, source, publisher, outages)))
         log.info("worker ready: %s", worker.figures())
         while not stop.is_set() and not beat.due(worker, report):
-            worker.step()
+            worker.turn()
         beat.alive(Phase.STOPPED, worker.figures(), worker.classifier_version)
 
 

@@ -141,7 +141,7 @@ class Writer:
             promotion = pb.Promotion(version=version, replaced="cosine-1", issued_by="a test", at_ms=7)
             batch.put(Table.PROMOTIONS, layout.number_key(state.commands), promotion.SerializeToString())
 
-        handled = Handled(Message(CONTROL, 0, 0, b"", b""), result, Outcome({}, write))
+        handled = Handled(Message(CONTROL, 0, 0, b"", b""), result, Outcome({}, write=write))
         commit(self.store, self._state, Step.of_command(handled), (), None)
 
     def limit_representatives(self, most: int) -> None:

@@ -1,0 +1,60 @@
+"""The places of a worker's life between which a crash makes a difference, named so that tests can kill it there.
+
+The order is that of `commit.py`. `NEARDUP_CRASH_AT=committed:3` kills the process, as `kill -9` does, when it passes
+the point for the third time; unset, passing costs one comparison.
+"""
+
+import os
+import signal
+from collections import Counter
+from enum import StrEnum
+
+from neardup_platform.errors import SetupError
+
+_VARIABLE = "NEARDUP_CRASH_AT"
+
+
+class CrashPoint(StrEnum):
+    """What has happened when a point is passed, and what has not."""
+
+    RESTORED = "restored"  # the corpus is read from the store; nothing is published or read from Kafka
+    REPUBLISHED = "republished"  # what the outbox held is handed to Kafka; nothing is read
+    READ = "read"  # messages are read; nothing is joined
+    JOINED = "joined"  # joined in memory; nothing is in the vector files or the term index
+    ADDED = "added"  # images are in the vector files and the term index; nothing is decided
+    DECIDED = "decided"  # decided in memory; nothing is written to the store
+    COMMITTED = "committed"  # written; nothing is published
+    PUBLISHED = "published"  # handed to Kafka; whether it was acknowledged is not known
+    ACKNOWLEDGED = "acknowledged"  # acknowledged; still in the outbox
+    PREPARED = "prepared"  # the first half of a command is done; nothing of it is written
+    OBEYED = "obeyed"  # a command's effect and result are written; nothing is done in memory
+
+
+class CrashPoints:
+    """Counts the passing of points; kills the process at the one that was asked for.
+
+    Args:
+        asked: as in the environment, `point:times`; empty for never.
+
+    Raises:
+        SetupError: no such point.
+    """
+
+    def __init__(self, asked: str) -> None:
+        name, _, times = asked.partition(":")
+        if asked and (name not in set(CrashPoint) or not times.isdigit()):
+            raise SetupError(f"{_VARIABLE}={asked!r}: `point:times` is expected, a point of {[*CrashPoint]}")
+        self._asked, self._times = name, int(times or 0)
+        self._passed: Counter[str] = Counter()
+
+    @classmethod
+    def of_environment(cls) -> "CrashPoints":
+        """What the environment asks for."""
+        return cls(os.environ.get(_VARIABLE, ""))
+
+    def passing(self, point: CrashPoint) -> None:
+        """Note that the worker is here; may not return."""
+        if point == self._asked:
+            self._passed[point] += 1
+            if self._passed[point] >= self._times:
+                os.kill(os.getpid(), signal.SIGKILL)
