@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test lint proto smoke lock clean
+.PHONY: help setup demo down test soak lint proto smoke lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -30,6 +30,9 @@ test: setup ## everything that CI runs: lint, types, layers, tests, the demo
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/pytest
 	@$(MAKE) --no-print-directory smoke
+
+soak: setup ## the worker under load, killed again and again; MINUTES=30 KILLS=100 RATE=200 BROKER_KILLS=3
+	@$(BIN)/python -m tests.faults.soak
 
 lint: setup ## format, lint, types, layers, generated code
 	$(BIN)/ruff format --check

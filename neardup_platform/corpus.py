@@ -11,6 +11,8 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from neardup_platform.clusters.corpus_steps import Added, CorpusStep, Died, Left, Placed, Renamed
+from neardup_platform.errors import InvariantBroken
 from neardup_platform.scoring.features import widened
 from neardup_platform.scoring.vectors import ImageVectors, VectorTable
 from neardup_platform.terms.hyperplanes import Hashed, TermSpace
@@ -25,6 +27,7 @@ _CHUNK = 65_536
 class StoredImage:
     """One image as the store holds it: float16 vectors, little-endian; `retired` from the term index or not."""
 
+    ordinal: int
     image_id: str
     lsh: bytes
     pair: bytes
@@ -37,8 +40,26 @@ def stored_vectors(part: Sequence[tuple[bytes, bytes]]) -> ImageVectors:
     return ImageVectors(lsh, pair)
 
 
+def spread_rows(first: int, end: int, ordinals: Sequence[int], vectors: ImageVectors) -> ImageVectors:
+    """Rows for the ordinals from `first` to before `end`: those named have vectors, the others zeros.
+
+    Args:
+        ordinals: ascending, of the rows of `vectors`.
+    """
+    if len(ordinals) == end - first:
+        return vectors
+    rows = np.asarray(ordinals, np.int64) - first
+    wide = ImageVectors(*(np.zeros((end - first, kind.shape[1]), np.float16) for kind in vectors))
+    for kind, given in zip(wide, vectors, strict=True):
+        kind[rows] = given
+    return wide
+
+
 class Corpus:
     """Ids, vectors, terms and heads by ordinal.
+
+    An ordinal whose image was forgotten or was given another one is dead: no id, no head, vectors of zeros, and the
+    term index does not hold it. It is not given again.
 
     Attributes:
         index: the term index.
@@ -57,6 +78,7 @@ class Corpus:
         self._ids: list[str] = []
         self._heads = np.full(_CHUNK, -1, np.int64)
         self._retired = np.zeros(_CHUNK, np.bool_)
+        self._dead = np.zeros(_CHUNK, np.bool_)
         self._representatives = np.zeros(_CHUNK, np.int32)
 
     def __len__(self) -> int:
@@ -68,47 +90,86 @@ class Corpus:
         self._append(ids, np.zeros(len(ids), np.bool_))
         return self.index.add(hashed)
 
-    def extend(self, stored: Iterable[StoredImage]) -> None:
-        """Add images read from the store, in order of ordinal; searchable once `fill_index` was called."""
+    def extend(self, stored: Iterable[StoredImage], end: int) -> None:
+        """Add images read from the store, in order of ordinal; searchable once `fill_index` was called.
+
+        Args:
+            stored: ordinals that are passed over are dead.
+            end: ordinals below it that come after the last image are dead, too.
+        """
         images = iter(stored)
         while part := list(islice(images, _CHUNK)):
-            self.vectors.append(stored_vectors([(image.lsh, image.pair) for image in part]))
-            self._append([image.image_id for image in part], np.array([image.retired for image in part], np.bool_))
+            vectors = stored_vectors([(image.lsh, image.pair) for image in part])
+            self._extend(part, vectors, part[-1].ordinal + 1)
+        none = ImageVectors(*(kind[:0] for kind in self.vectors.rows))
+        while (first := len(self)) < end:
+            self._extend((), none, min(end, first + _CHUNK))
+
+    def _extend(self, part: Sequence[StoredImage], vectors: ImageVectors, end: int) -> None:
+        first, ordinals = len(self), [image.ordinal for image in part]
+        self.vectors.append(spread_rows(first, end, ordinals, vectors))
+        ids, retired = [""] * (end - first), np.ones(end - first, np.bool_)
+        for image in part:
+            ids[image.ordinal - first], retired[image.ordinal - first] = image.image_id, image.retired
+        self._append(ids, retired)
 
     def restore(self, ids: Sequence[str], heads: Ordinals, retired: NDArray[np.bool_]) -> None:
         """Name the images, before any is added, whose vectors are there; searchable once `fill_index` was called.
 
         Args:
-            ids: by ordinal.
-            heads: int64 [n], ordinals of the heads of their clusters.
-            retired: bool [n], images that the term index need not hold.
+            ids: by ordinal; empty where it is dead.
+            heads: int64 [n], ordinals of the heads of their clusters, −1 where dead.
+            retired: bool [n], images that the term index need not hold, and dead ordinals.
         """
         self._append(ids, retired)
         n = len(ids)
         self._heads[:n] = heads
         self._representatives[:n] = np.bincount(heads[~retired], minlength=n)
 
+    def drop(self, ordinals: Ordinals) -> None:
+        """Let these ordinals die: nothing finds or names them any more, and their vectors are overwritten."""
+        for ordinal in ordinals.tolist():
+            self.leave(ordinal)
+            self._ids[ordinal] = ""
+        self._retired[ordinals] = self._dead[ordinals] = True
+        self.index.delete(ordinals)
+        self.vectors.erase(ordinals)
+
+    def leave(self, ordinal: int) -> None:
+        """Take an image out of its cluster, if it is in one; it may head it, `rename` then names the next head."""
+        head = int(self._heads[ordinal])
+        if head >= 0:
+            self._representatives[head] -= not self._retired[ordinal]
+            self._heads[ordinal] = -1
+
+    def rename(self, old: int, new: int) -> None:
+        """Let all members of the cluster of one head be members of another's, by ordinals of the heads."""
+        self._heads[: len(self)][self._heads[: len(self)] == old] = new
+        self._representatives[new] += self._representatives[old]
+        self._representatives[old] = 0
+
     def fill_index(self) -> int:
         """Give the index the images it misses; returns how many."""
         filled = 0
         for first, end in self.index.missing(len(self)):
             for at in range(first, end, _CHUNK):
-                ordinals = np.arange(at, min(at + _CHUNK, end))
+                upto = min(at + _CHUNK, end)
+                ordinals = np.arange(at, upto)[~self._dead[at:upto]]
                 hashed = self._space.hash(widened(self.vectors.rows.lsh, ordinals))
-                self.index.restore(at, at + len(ordinals), ordinals, hashed, self._retired[ordinals])
+                self.index.restore(at, upto, ordinals, hashed, self._retired[ordinals])
                 filled += len(ordinals)
         return filled
 
     def id_of(self, ordinal: int) -> str:
-        """The image id of an ordinal."""
+        """The image id of an ordinal; empty for a dead one."""
         return self._ids[ordinal]
 
     def ids(self) -> Sequence[str]:
-        """All image ids, by ordinal."""
+        """All image ids, by ordinal; empty for dead ones."""
         return self._ids
 
     def head_of(self, ordinal: int) -> int:
-        """Ordinal of the head of an image's cluster; −1 while it is being decided."""
+        """Ordinal of the head of an image's cluster; −1 while it is being decided, and for a dead one."""
         return int(self._heads[ordinal])
 
     def heads_of(self, ordinals: Ordinals) -> Ordinals:
@@ -125,6 +186,27 @@ class Corpus:
         """Members of a head's cluster that the index holds."""
         return int(self._representatives[head])
 
+    def follow(self, steps: Iterable[CorpusStep]) -> None:
+        """Do what a rearrangement of the store did."""
+        for step in steps:
+            match step:
+                case Left(ordinal):
+                    self.leave(ordinal)
+                case Died(ordinal):
+                    self.drop(np.array([ordinal]))
+                case Added(ordinal, image_id, lsh, pair):
+                    self._add_stored(ordinal, image_id, stored_vectors([(lsh, pair)]))
+                case Renamed(old, new):
+                    self.rename(old, new)
+                case Placed(ordinal, head, represents):
+                    self.leave(ordinal)
+                    self.set_head(ordinal, head, represents=represents)
+
+    def _add_stored(self, ordinal: int, image_id: str, vectors: ImageVectors) -> None:
+        given = self.add([image_id], vectors, self._space.hash(vectors.lsh.astype(np.float32)))
+        if given.tolist() != [ordinal]:
+            raise InvariantBroken(f"image {image_id!r} is to have ordinal {ordinal}, the corpus gives {given.tolist()}")
+
     def retired(self, ordinals: Ordinals) -> NDArray[np.bool_]:
         """Which of these images the index need not hold, bool [n]."""
         return self._retired[ordinals]
@@ -140,6 +222,8 @@ class Corpus:
             more = max(end, 2 * len(self._heads)) - len(self._heads)
             self._heads = np.concatenate([self._heads, np.full(more, -1, np.int64)])
             self._retired = np.concatenate([self._retired, np.zeros(more, np.bool_)])
+            self._dead = np.concatenate([self._dead, np.zeros(more, np.bool_)])
             self._representatives = np.concatenate([self._representatives, np.zeros(more, np.int32)])
         self._ids.extend(ids)
         self._retired[first:end] = retired
+        self._dead[first:end] = [not image_id for image_id in ids]

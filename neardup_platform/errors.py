@@ -5,6 +5,7 @@ NeardupError
 │   ├── BadMessage            a Kafka message that cannot be decoded or validated
 │   ├── BadPicture            bytes that are no picture we accept
 │   ├── BadArtefact           a model or index file that is damaged or does not fit
+│   ├── Conflict              an order that contradicts one in force
 │   └── NotFound              an image or a cluster nobody has stored
 ├── RetryableError            trying again later may work
 │   ├── ServerUnavailable     Kafka, S3 or the API does not answer
@@ -41,6 +42,10 @@ class BadPicture(PermanentError):
 
 class BadArtefact(PermanentError):
     """A model, term space or index file that is damaged or does not fit the data."""
+
+
+class Conflict(PermanentError):
+    """An order that contradicts itself or one that is in force; the text names that one."""
 
 
 class NotFound(PermanentError):

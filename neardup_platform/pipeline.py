@@ -3,7 +3,7 @@
 terms → search → score → decide. Adapters are handed in: no Kafka, RocksDB or TensorFlow is imported here.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -12,17 +12,26 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from neardup_platform.clusters.decision import choose_cluster
+from neardup_platform.clusters.decision import FREE, Constraint, choose_cluster
 from neardup_platform.clusters.representatives import is_representative
 from neardup_platform.corpus import Corpus, Ordinals
 from neardup_platform.records import Candidate, Decision, JoinedImage
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.settings import Settings, TermSettings
+from neardup_platform.terms.cascade import View
 from neardup_platform.terms.hyperplanes import Hashed, TermSpace
 
 # A decision records its candidates down to this score, so that any threshold above it can be applied later.
 RECORDED_SCORE_FLOOR = 0.01
 RECORDED_CANDIDATES = 64
+
+
+Constrain = Callable[[str], Constraint]
+
+
+def unconstrained(_image_id: str) -> Constraint:
+    """What the stream goes by: overrides name images that were decided before."""
+    return FREE
 
 
 class PairScorer(Protocol):
@@ -90,12 +99,17 @@ class Scored:
 
 @dataclass(slots=True)
 class Added:
-    """Images that are in the corpus and searchable, but not decided; row i belongs to image i."""
+    """Images that are in the corpus and searchable, but not decided; row i belongs to image i.
+
+    Attributes:
+        view: what they are compared with, however late that is done.
+    """
 
     images: Sequence[JoinedImage]
     ordinals: Ordinals
     vectors: ImageVectors
     hashed: Hashed
+    view: View
     stage_ms: dict[str, float]
 
 
@@ -163,31 +177,44 @@ class Pipeline:
         with _timed(stage_ms, "terms"):
             hashed = self.space.hash(lsh.astype(np.float32))
         ordinals = self.corpus.add([image.image_id for image in images], vectors, hashed)
-        return Added(images, ordinals, vectors, hashed, stage_ms)
+        return Added(images, ordinals, vectors, hashed, self.corpus.index.view(), stage_ms)
 
     def compare(self, added: Added) -> Scored:
         """Compare images with all before them.
 
         Looks at nothing that deciding changes, so it may run in a thread of its own while those before are settled.
         """
-        return self.match(added.vectors, added.hashed, added.ordinals, added.stage_ms)
+        return self.match(added.vectors, added.hashed, added.ordinals, added.stage_ms, added.view)
 
-    def settle(self, added: Added, scored: Scored, first_sequence: int, decided_ms: int) -> Decided:
-        """Decide images, in the order of adding."""
+    def settle(
+        self,
+        added: Added,
+        scored: Scored,
+        first_sequence: int,
+        decided_ms: int,
+        constrain: Constrain = unconstrained,
+    ) -> Decided:
+        """Decide images, in the order of adding; `constrain` says by id what overrides demand of them."""
         images, ordinals = added.images, added.ordinals
         retired = np.zeros(len(images), np.bool_)
         batch = Decided(images, ordinals, added.vectors, scored, retired, stage_ms=added.stage_ms)
         with _timed(batch.stage_ms, "decide"):
             head_scores = self._head_scores(batch)
             for row in range(len(images)):
-                decision = self._decide_one(batch, row, head_scores, first_sequence + row, decided_ms)
+                constraint = constrain(images[row].image_id)
+                decision = self._decide_one(batch, row, head_scores, first_sequence + row, decided_ms, constraint)
                 batch.decisions.append(decision)
             batch.retired = self.corpus.retired(ordinals)
             self.corpus.index.retire(ordinals[batch.retired])
         return batch
 
     def match(
-        self, vectors: ImageVectors, hashed: Hashed, before: Ordinals | None, stage_ms: dict[str, float]
+        self,
+        vectors: ImageVectors,
+        hashed: Hashed,
+        before: Ordinals | None,
+        stage_ms: dict[str, float],
+        view: View | None = None,
     ) -> Scored:
         """Search and score, changing nothing.
 
@@ -196,14 +223,21 @@ class Pipeline:
             hashed: their `lsh` vectors.
             before: only images of a smaller ordinal; None for all.
             stage_ms: receives the time of each stage.
+            view: of the term index; None: as it is now.
         """
         with _timed(stage_ms, "search"):
-            found = self.corpus.index.search(hashed, self.matching.max_candidates, self.matching.min_overlap, before)
+            found = self.corpus.index.search(
+                hashed, self.matching.max_candidates, self.matching.min_overlap, before, view
+            )
         with _timed(stage_ms, "score"):
             rows, columns = np.nonzero(found.ordinals >= 0)
             scores = np.zeros(found.ordinals.shape, np.float32)
             scores[rows, columns] = self._score(vectors, rows, found.ordinals[rows, columns])
         return Scored(found.ordinals, found.overlaps, scores, found.examined)
+
+    def pair_score(self, one: int, other: int) -> float:
+        """Pair score of two images of the corpus, by ordinal."""
+        return float(self._score(self.corpus.vectors.rows, np.array([one]), np.array([other]))[0])
 
     def _score(self, vectors: ImageVectors, rows: Ordinals, ordinals: Ordinals) -> NDArray[np.float32]:
         return self.scorer.score(vectors, rows, self.corpus.vectors.rows, ordinals)
@@ -227,6 +261,7 @@ class Pipeline:
         head_scores: dict[tuple[int, int], float],
         sequence: int,
         decided_ms: int,
+        constraint: Constraint,
     ) -> Decision:
         image, ordinal = batch.images[row], int(batch.ordinals[row])
         scores, ordinals = batch.scored.scores[row], batch.scored.ordinals[row]
@@ -241,11 +276,11 @@ class Pipeline:
             (float(scores[c]), int(ordinals[c]), self.corpus.head_of(int(ordinals[c])))
             for c in np.nonzero(scores >= self.matching.threshold)[0]
         ]
-        verdict = choose_cluster(matches, head_score, self.matching.head_threshold)
+        verdict = choose_cluster(matches, head_score, self.matching.head_threshold, constraint)
         recorded = self._record(batch.scored, row)
         head = ordinal if verdict.head is None else verdict.head
         represents = is_representative(
-            verdict.head is None,
+            head == ordinal,
             self.corpus.representatives_of(head),
             self.matching.max_representatives,
             self._nearest_overlap(batch.scored, row, head),
@@ -267,6 +302,7 @@ class Pipeline:
             classifier_version=self.scorer.version,
             event_time_ms=image.event_time_ms,
             decided_ms=decided_ms,
+            override_id=verdict.override_id,
         )
 
     def _nearest_overlap(self, scored: Scored, row: int, head: int) -> int:

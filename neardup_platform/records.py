@@ -86,6 +86,16 @@ class Candidate:
     head: str
 
 
+class Cause(StrEnum):
+    """What made a decision necessary that the stream did not ask for."""
+
+    OVERRIDE = "override"
+    HANDOVER = "handover"
+    RE_EMBEDDED = "re-embedded"
+    FORGET = "forget"
+    REPROCESS = "reprocess"
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """Why an image went where it went; enough to explain it and to decide again without rescoring.
@@ -98,6 +108,9 @@ class Decision:
         candidates: best first; scores below `RECORDED_SCORE_FLOOR` and what exceeds the cap are counted only.
         candidates_found: candidates searched and scored, before floor and cap.
         bridges: heads of other clusters that held a match too; for re-clustering, not acted upon.
+        cause: empty for the stream's; `Cause` otherwise.
+        override_id: the override that acted; of a hand-over: the command that made it necessary.
+        replaced_head: of a hand-over: what the cluster was called before.
     """
 
     sequence: int
@@ -114,6 +127,9 @@ class Decision:
     classifier_version: str
     event_time_ms: int
     decided_ms: int
+    cause: str = ""
+    override_id: str = ""
+    replaced_head: str = ""
 
     @property
     def founded(self) -> bool:

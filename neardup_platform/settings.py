@@ -39,7 +39,7 @@ class KafkaSettings(_Section):
     replication: int = Field(1, ge=1, le=9)
     retention_h: int = Field(168, ge=1)
     # The largest message taken: two 16k-dimensional float32 vectors would still fit.
-    max_message_bytes: int = Field(1_048_576, ge=4_096)
+    max_message_bytes: int = Field(1_048_576, ge=65_536)
 
 
 class S3Settings(_Section):
@@ -59,8 +59,14 @@ class JoinSettings(_Section):
     lateness_s: float = Field(600.0, gt=0)
     # With no new message for this long, the watermark moves on with the wall clock.
     idle_s: float = Field(5.0, gt=0)
-    # Waiting halves held in memory; at 2 KB each 200k halves are about 0.4 GB.
+    # Waiting halves, in memory and in the store; beyond either bound the oldest is given up and reported.
     max_waiting: int = Field(200_000, ge=1)
+    # Memory that they may take. Of the built-in embedders a half takes 3 to 5 KB.
+    max_waiting_mb: int = Field(1_024, ge=1)
+    # Model versions, oldest first, whose vectors may be compared with those of the version that the classifier was
+    # trained on. An embedding of a later version than the stored one has its image decided again.
+    newer_lsh: tuple[str, ...] = ()
+    newer_pair: tuple[str, ...] = ()
 
 
 class TermSettings(_Section):
@@ -68,9 +74,10 @@ class TermSettings(_Section):
 
     # The term space (centring, whitening, hyperplanes); None: the one shipped for the built-in embedder.
     space: Path | None = None
-    # Images compared by the first 256 bits of the signature; a corpus of no more is searched whole.
+    # Images compared by the first 256 bits of the signature, in a corpus of ten million; fewer in a smaller one
+    # (terms/effort.py), which up to 100,000 is searched whole.
     scan_images: int = Field(1_500_000, ge=1)
-    # Of those, the nearest so many are compared on the whole signature.
+    # Of those, the nearest so many are compared on the whole signature; fewer in a smaller corpus too.
     shortlist: int = Field(3_072, ge=1, le=1_000_000)
     # What the shortlist is chosen by: Hamming distance of 256 bits, or the number of equal terms as in the original.
     ranking: Literal["hamming", "overlap"] = "hamming"
@@ -78,8 +85,9 @@ class TermSettings(_Section):
     threads: int = Field(2, ge=1, le=64)
     # Members of one cluster that are searched, so that a query costs the same however large a cluster grows.
     max_representatives: int = Field(32, ge=1)
-    # Candidates per image, nearest first. The original scanned up to 2,500.
-    max_candidates: int = Field(200, ge=1, le=10_000)
+    # Candidates per image, nearest first. The original scanned up to 2,500; beyond 150 none of the true neighbours of
+    # a planted million is found that is not found before.
+    max_candidates: int = Field(150, ge=1, le=10_000)
     # Equal terms a candidate needs. At 1 already, 1% of the true near neighbours are lost at 100k images.
     min_overlap: int = Field(0, ge=0)
     # Queries a second, in the worker and in the API each, with one second's burst; None: no limit. Over it the
@@ -106,9 +114,10 @@ class ScoringSettings(_Section):
 class WorkerSettings(_Section):
     """The stream worker's loop."""
 
-    # Images decided and committed at once. 64 at 200 images/s is a third of a second of input. Two batches are under
-    # way at a time, and all of their images must lie in the last two blocks of the term index, 4,096 each.
-    max_batch_images: int = Field(64, ge=1, le=1024)
+    # Images decided and committed at once, at most: a batch is what is at hand. 256 of a backlog take about a tenth of
+    # a second. Two batches are under way at a time, and all of their images must lie in the last two blocks of the
+    # term index, 4,096 each.
+    max_batch_images: int = Field(256, ge=1, le=1024)
     # How long one poll waits for input, an upper bound on added latency when idle.
     poll_ms: int = Field(50, ge=1, le=5_000)
     heartbeat_s: float = Field(1.0, gt=0)

@@ -1,14 +1,23 @@
 """What lies between a worker's start and its end, without Kafka: a store, a term index of small blocks, a pipeline."""
 
+import time
 from pathlib import Path
+from uuid import uuid4
 
+from neardup_platform.clusters.overrides import Overrides
 from neardup_platform.clusters.rocksdb_store import Store
 from neardup_platform.corpus import Corpus
-from neardup_platform.messages.codec import decode_decision
+from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.messages.codec import Message, decode_decision
+from neardup_platform.messages.kafka_topics import CONTROL
 from neardup_platform.pipeline import Decided, Matching, Pipeline
-from neardup_platform.records import Decision, JoinedImage
+from neardup_platform.records import Decision, Embedding, JoinedImage
 from neardup_platform.scoring.vectors import MemoryVectors
+from neardup_platform.stream import control_forget, control_override
+from neardup_platform.stream.command import Handled
 from neardup_platform.stream.commit import Step, commit
+from neardup_platform.stream.deciding_again import DecidingAgain
+from neardup_platform.stream.re_embedding import decide_newer
 from neardup_platform.stream.recovery import rebuild_corpus
 from neardup_platform.terms.index import TermIndex
 from tests.small import LSH_DIM, MODELS, PAIR_DIM, SPACE, CosineScorer
@@ -38,14 +47,45 @@ class SmallWorker:
         )
         self.corpus, self.index = corpus, corpus.index
         self._pipeline = hot_pipeline(corpus)
+        self.again = DecidingAgain(self.store, self._pipeline, Overrides(self.store.overrides()))
+        self._handlers = {
+            control_override.NAME: control_override.Override(self.again),
+            control_forget.NAME: control_forget.Forget(self.store, self.again, lambda _: None),
+        }
 
     def commit(self, images: list[JoinedImage], size: int = 7) -> None:
         for at in range(0, len(images), size):
             state = self.store.state()
-            commit(self.store, state, Step(), self.decide(images[at : at + size]), None)
+            commit(self.store, state, Step(), self.decide(images[at : at + size]))
 
     def decide(self, images: list[JoinedImage]) -> list[Decided]:
         return self._pipeline.decide(images, self.store.state().sequence + 1, 7)
+
+    def obey(self, name: str, *, command_id: str = "", apply: bool = True, **arguments: str) -> pb.CommandResult:
+        """Carry out a command as the worker does; without `apply`, as one that is killed after the commit."""
+        issued_ms = time.time_ns() // 1_000_000
+        command = pb.Command(
+            command_id=command_id or uuid4().hex,
+            name=name,
+            arguments=arguments,
+            issued_by="a test",
+            issued_ms=issued_ms,
+        )
+        outcome = self._handlers[name](command)()
+        result = pb.CommandResult(command_id=command.command_id, accepted=True, values=outcome.values)
+        self._commit(Step.of_command(Handled(Message(CONTROL, 0, 0, b"", b""), result, outcome)))
+        if apply:
+            outcome.apply()
+        return result
+
+    def re_embed(self, newer: Embedding) -> None:
+        """Decide a known image again as the worker does for a newer embedding."""
+        outcome = decide_newer(self.again, newer, 8)
+        self._commit(Step(outcome=outcome))
+        outcome.apply()
+
+    def _commit(self, step: Step) -> None:
+        commit(self.store, self.store.state(), step, ())
 
     def decisions(self) -> list[Decision]:
         return [decode_decision(self.store.decision(record.image_id)) for record in self.store.vectors()]

@@ -20,7 +20,7 @@ class DecisionCounts:
         decisions: distinct event ids, which is the number of decisions.
         images: distinct image ids.
         clusters_founded: decisions by which an image became the head of a new cluster.
-        joined: decisions by which an image joined a cluster.
+        joined: decisions by which an image joined a cluster; those by which it was forgotten name none.
         undecodable: records that are no decision.
     """
 
@@ -37,7 +37,7 @@ def count_decisions(files: Sequence[Path]) -> DecisionCounts:
     query = """
         select count(*), count(distinct event_id), count(distinct image_id),
             count(distinct event_id) filter (head = image_id),
-            count(distinct event_id) filter (head <> image_id),
+            count(distinct event_id) filter (head not in (image_id, '')),
             count(*) filter (event_id is null)
         from read_parquet(?)
     """

@@ -8,7 +8,7 @@ and so do we once more, so that there is a comparison at equal size.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,8 +26,9 @@ from neardup_platform.bench.tantivy_peer import TantivyPeer
 from neardup_platform.bench.term_index_engine import TermIndexEngine, compile_search
 from neardup_platform.images.embedders import load_embedders
 from neardup_platform.settings import Settings
-from neardup_platform.terms.cascade import Effort
+from neardup_platform.terms.effort import Effort
 from neardup_platform.terms.hyperplanes import WORD_BITS, TermSpace, load_term_space
+from neardup_platform.terms.index import effort_of
 
 Say = Callable[[str], None]
 Row = dict[str, Any]
@@ -89,7 +90,7 @@ def bench_search(task: Task, settings: Settings, say: Say) -> dict[str, Any]:
     lsh, _ = load_embedders(settings.images)
     what, planted = plant(task.manifest, lsh, space, settings.images, say)
     terms = settings.terms
-    effort = Effort(terms.scan_images, terms.shortlist, terms.ranking)
+    effort = effort_of(terms)
     asked = Asked(task.k, terms.min_overlap, effort, terms.max_representatives)
     rows = []
     for docs, with_all in task.sizes.items():
@@ -122,6 +123,7 @@ def measure_at(docs: int, planted: Planted, space: TermSpace, asked: Asked, say:
         say: told what is being done.
         with_all: measure also the engines that cannot be built at any size.
     """
+    asked = replace(asked, effort=asked.effort.within(docs, asked.k))
     corpus = make_corpus(planted, docs, space, say)
     compile_search(space, corpus.queries, asked.effort)
     rows: list[Row] = []

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from neardup_platform.terms.cascade import Effort, Ranking
+from neardup_platform.terms.effort import Effort, Ranking
 from neardup_platform.terms.hyperplanes import Hashed, TermSpace
 from neardup_platform.terms.index import BLOCK_IMAGES, TermIndex
 

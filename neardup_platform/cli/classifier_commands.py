@@ -89,7 +89,7 @@ def publish_folder(folder: Path, settings: Settings) -> dict[str, Any]:
 
 
 def _promote(settings: Settings, version: str, force: bool, timeout_s: float | None, as_json: bool) -> int:
-    from neardup_platform.batch.kafka_control import new_command, run_command, send_command
+    from neardup_platform.messages.kafka_control import new_command, run_command, send_command
     from neardup_platform.scoring.s3_registry import check_version
 
     try:

@@ -13,10 +13,11 @@ from typing import Any
 from kafka.errors import KafkaError
 
 from neardup_platform.artefacts.s3_client import ensure_bucket, open_s3
-from neardup_platform.clusters.rocksdb_store import StoreReader
+from neardup_platform.clusters.rocksdb_store import StoreReader, listed_under
 from neardup_platform.embedded.endpoints import needs_kafka, resolve
 from neardup_platform.embedded.kafka_jars import find_java
 from neardup_platform.errors import BadArtefact, InvariantBroken, NeardupError
+from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.kafka_topics import ensure_topics
 from neardup_platform.scoring.json_vector_manifest import read_manifest as read_vector_manifest
 from neardup_platform.scoring.keras_in_force import load_in_force
@@ -131,10 +132,10 @@ def _index(settings: Settings) -> str:
                 raise BadArtefact(f"{'; '.join(index.damaged)}: {_REBUILT}")
             # The store is read last: what is sealed by then was committed before.
             reader.refresh()
-            held, stored = len(index), reader.state().images
+            held, stored = len(index), reader.state().ordinals
             if held > stored:
                 raise BadArtefact(
-                    f"index {settings.index_path} covers {held} images, the store has {stored}; {_REBUILT}"
+                    f"index {settings.index_path} covers {held} ordinals, the store has {stored}; {_REBUILT}"
                 )
             figures = index.figures()
     return f"{figures['index_images']} images in {figures['index_segments']} segments, checksums right"
@@ -153,15 +154,16 @@ def _vectors(settings: Settings) -> str:
             return f"no files yet for the {state.images} images of the store: the worker makes them"
         if manifest.store_id != state.store_id:
             raise BadArtefact(f"vectors {folder} belong to another store; {_REBUILT}")
-        rows = min(manifest.rows, state.images)
+        rows = min(manifest.rows, state.ordinals)
         ordinals = range(0, rows, max(1, rows // SAMPLE_IMAGES))
         lsh, pair = manifest.paths(folder)
         with lsh.open("rb") as lsh_file, pair.open("rb") as pair_file:
             for ordinal in ordinals:
-                record = reader.vector(ordinal)
-                for file, stored in ((lsh_file, record.lsh), (pair_file, record.pair)):
-                    file.seek(ordinal * len(stored))
-                    if file.read(len(stored)) != stored:
+                record = reader.find_vector(ordinal) or pb.VectorRecord()
+                halves = zip((lsh_file, pair_file), (record.lsh, record.pair), manifest.dims, strict=True)
+                for file, stored, dim in halves:
+                    file.seek(ordinal * dim * 2)
+                    if file.read(dim * 2) != (stored or bytes(dim * 2)):
                         raise BadArtefact(
                             f"{file.name} has another vector for image {ordinal} than the store: `neardup pause`, "
                             f"delete {folder}, then `neardup resume` makes it anew; look after the disk"
@@ -179,20 +181,23 @@ def _reading(settings: Settings) -> Iterator[StoreReader]:
 
 
 def _consistent_sample(reader: StoreReader) -> Iterator[str]:
-    """Images whose tables agree, spread over the store.
+    """Images whose tables agree, spread over the store; ordinals that have none any more are passed over.
 
     Raises:
         InvariantBroken: two tables contradict each other.
     """
-    images = reader.state().images
-    for ordinal in range(0, images, max(1, images // SAMPLE_IMAGES)):
-        image_id = reader.vector(ordinal).image_id
+    ordinals = reader.state().ordinals
+    for ordinal in range(0, ordinals, max(1, ordinals // SAMPLE_IMAGES)):
+        stored = reader.find_vector(ordinal)
+        if stored is None:
+            continue
+        image_id = stored.image_id
         record = reader.image(image_id)
         if record is None or record.ordinal != ordinal:
             raise InvariantBroken(f"vectors {ordinal} belong to {image_id!r}, whose record says otherwise")
         reader.cluster(record.head)
         reader.decision(image_id)
-        before = record.sequence - 1
+        before = listed_under(record) - 1
         if reader.members(record.head, 1, before).image_ids != (image_id,):
             raise InvariantBroken(f"{image_id!r} is not among the members of its head {record.head!r}")
         yield image_id

@@ -8,12 +8,20 @@ from pydantic import ValidationError
 
 from neardup_platform import __version__
 from neardup_platform.cli.bench_commands import bench
+from neardup_platform.cli.cancel_command import cancel
 from neardup_platform.cli.classifier_commands import classifier
+from neardup_platform.cli.dead_letter_commands import dead_letter
 from neardup_platform.cli.evaluate_command import evaluate
 from neardup_platform.cli.ingest_commands import ingest
+from neardup_platform.cli.override_commands import forget, override
 from neardup_platform.cli.platform_commands import doctor, down, pause, resume, status, up, worker
 from neardup_platform.cli.quality_commands import train, tune
 from neardup_platform.cli.question_commands import explain, history, lookup, members, search
+from neardup_platform.cli.reprocess_command import reprocess
+from neardup_platform.cli.rollback_command import rollback
+from neardup_platform.cli.segment_command import ingest_segment
+from neardup_platform.cli.snapshot_commands import snapshot
+from neardup_platform.cli.trace_command import trace
 from neardup_platform.errors import NeardupError
 
 
@@ -28,7 +36,9 @@ def cli() -> None:
 
 for _command in (
     *(up, down, status, doctor, worker, pause, resume),
-    *(ingest, lookup, members, search, explain, history),
+    dead_letter,
+    *(ingest, lookup, members, search, explain, history, trace),
+    *(override, forget, ingest_segment, snapshot, rollback, reprocess, cancel),
     *(evaluate, train, classifier, tune, bench),
 ):
     cli.add_command(_command)

@@ -11,6 +11,7 @@ import click
 import requests
 
 from neardup_platform.cli.output import Api, emit, json_option, load_tensorflow
+from neardup_platform.cli.worker_commands import tell_worker
 from neardup_platform.embedded.detached import platform_status, start_detached, stop
 from neardup_platform.embedded.endpoints import resolve
 from neardup_platform.embedded.platform import run_platform
@@ -79,22 +80,30 @@ def worker(verbose: bool) -> None:
     run_worker(resolve(Settings()), stopping, report)
 
 
-@click.command(epilog="Example:  neardup pause")
+@click.command(epilog="Example:  neardup pause --stream")
+@click.option("--stream", is_flag=True, help="The worker stays and obeys commands, but reads no embeddings.")
 @json_option
-def pause(as_json: bool) -> None:
+def pause(stream: bool, as_json: bool) -> int | None:
     """Stop the stream worker until `resume`; what arrives meanwhile waits in Kafka."""
     settings = Settings()
+    if stream:
+        return tell_worker(resolve(settings), "pause", {}, as_json, lambda a: f"embeddings wait, paused by {a['by']}")
     ask_pause(settings.home, getpass.getuser())
     emit({"paused_by": paused_by(settings.home)}, as_json, lambda a: f"paused by {a['paused_by']}")
+    return None
 
 
 @click.command(epilog="Example:  neardup resume")
+@click.option("--stream", is_flag=True, help="Take back `pause --stream`.")
 @json_option
-def resume(as_json: bool) -> None:
+def resume(stream: bool, as_json: bool) -> int | None:
     """Take a pause back: the sensor starts the worker again within seconds."""
     settings = Settings()
+    if stream:
+        return tell_worker(resolve(settings), "resume", {}, as_json, lambda _: "embeddings are read")
     take_pause_back(settings.home)
     emit({"paused_by": paused_by(settings.home)}, as_json, lambda _: "resumed")
+    return None
 
 
 def collect_status(settings: Settings) -> dict[str, Any]:
@@ -114,6 +123,8 @@ def collect_status(settings: Settings) -> dict[str, Any]:
             "phase": heartbeat.phase if heartbeat else None,
             "heartbeat_age_s": heartbeat.age_s(now_ms) if heartbeat else None,
             "paused_by": paused_by(settings.home),
+            "stream_paused_by": store.get("paused_by"),
+            "stream_paused_ms": store.get("paused_ms"),
             "figures": figures,
         },
         "urls": platform["urls"],
@@ -147,6 +158,9 @@ def _describe_status(answer: dict[str, Any]) -> str:
         f"   digest  {answer['state_digest'] or 'unknown'}",
         f"   scorer  classifier {answer['classifier_version'] or 'unknown'}",
     ]
+    if worker["figures"].get("paused"):
+        by = worker["stream_paused_by"] or "an operator"
+        lines.append(f"   stream  paused by {by}: `neardup resume --stream` lets it go on")
     if worker["figures"].get("index_problem"):
         lines.append("    index  cannot be written, the worker's log says why: free some disk and it goes on")
     lines += [

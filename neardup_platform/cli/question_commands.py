@@ -62,7 +62,8 @@ def _describe_image(answer: dict[str, Any]) -> str:
 
 
 def _describe_members(answer: dict[str, Any]) -> str:
-    lines = [f"{answer['head']}: {answer['size']} members"]
+    before = f" (asked for by {answer['redirected_from']})" if answer["redirected_from"] else ""
+    lines = [f"{answer['head']}: {answer['size']} members{before}"]
     lines += [f"  {m['image_id']}  {m['score']:.3f}" for m in answer["members"]]
     if answer["next_cursor"]:
         lines.append(f"  more: --cursor {answer['next_cursor']}")

@@ -16,11 +16,18 @@
 | COMMANDS | 11 | command id | CommandRecord |
 | COMMAND_ORDER | 12 | u64 number | command id |
 | PROMOTIONS | 13 | u64 number of its command | Promotion |
+| OVERRIDES | 14 | its id | Override |
+| REDIRECTS | 15 | hash of a head that was | Redirect |
+| FORGOTTEN | 16 | hash of an image id | Forgotten |
+| PURGES | 17 | u64 number of the command | (empty) |
+| PROGRESS | 22 | command id | CommandProgress |
+| CHANGED | 23 | image id | Decision; only in a store that is being reprocessed |
 
 Integers are big-endian, so that byte order is numeric order: members are listed oldest first, recent clusters
-newest first. The length before an id keeps one id from being the prefix of another's range. Tables are prefixes
-of one key space rather than column families, because a secondary reader sees column families at different
-moments (docs/adr/0006).
+newest first. Ordinals are given once: one whose image was forgotten or got another has no vectors any more. A purge
+stands for bytes that were deleted and may still lie in the files. The length before an id keeps one id from being the
+prefix of another's range. Tables are prefixes of one key space rather than column families, because a secondary reader
+sees column families at different moments (docs/adr/0006).
 """
 
 import hashlib
@@ -29,7 +36,7 @@ from enum import Enum
 
 from neardup_platform.records import Kind
 
-FORMAT = 2
+FORMAT = 3
 
 
 class Table(Enum):
@@ -49,6 +56,12 @@ class Table(Enum):
     COMMANDS = b"\x0b"
     COMMAND_ORDER = b"\x0c"
     PROMOTIONS = b"\x0d"
+    OVERRIDES = b"\x0e"
+    REDIRECTS = b"\x0f"
+    FORGOTTEN = b"\x10"
+    PURGES = b"\x11"
+    PROGRESS = b"\x16"
+    CHANGED = b"\x17"
 
 
 _U64_MAX = (1 << 64) - 1
@@ -90,6 +103,11 @@ def id_prefix(image_id: str) -> bytes:
 def sequence_key(image_id: str, sequence: int) -> bytes:
     """Key of a member (by its head) or of a decision (by its image)."""
     return id_prefix(image_id) + number_key(sequence)
+
+
+def hash_key(image_id: str) -> bytes:
+    """Key that does not tell the id: BLAKE2b-128 of it."""
+    return hashlib.blake2b(image_id.encode(), digest_size=16).digest()
 
 
 def recent_key(sequence: int) -> bytes:

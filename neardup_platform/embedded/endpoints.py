@@ -3,6 +3,7 @@
 Everything else in the platform takes resolved settings and treats embedded and external servers alike.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,8 @@ def environment(settings: Settings) -> dict[str, str]:
         for name, item in values.items():
             if item is not None:
                 plain = item.get_secret_value() if isinstance(item, SecretStr) else item
-                variables["_".join(filter(None, ("NEARDUP", section, name))).upper()] = str(plain)
+                text = json.dumps(plain) if isinstance(plain, tuple) else str(plain)
+                variables["_".join(filter(None, ("NEARDUP", section, name))).upper()] = text
     return variables
 
 

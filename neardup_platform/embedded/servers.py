@@ -75,10 +75,12 @@ def supervised(
 ) -> Iterator[Supervisor]:
     """A supervisor for a home that is claimed; its services are stopped at the end of the with block."""
     identity = {"pid": os.getpid(), "created": created_at(os.getpid())}
+    been_ready: set[str] = set()
 
     def write_state(report: list[dict[str, Any]]) -> None:
-        # A server that is being restarted keeps its address.
-        servers_ready = all(entry["ready"] or entry["restarts"] for entry in report if entry["name"] in ("kafka", "s3"))
+        # A server that crashed keeps its address, also before it is started again.
+        been_ready.update(entry["name"] for entry in report if entry["ready"])
+        servers_ready = all(entry["name"] in been_ready for entry in report if entry["name"] in ("kafka", "s3"))
         write_json(state_file(home), {**identity, "servers_ready": servers_ready, "services": report})
 
     supervisor = Supervisor(home, mark_of(home), services, say, write_state)

@@ -1,14 +1,18 @@
 """The join as a pure state machine: halves in; pairs, expiries and changes of the waiting room out.
 
 An image's two embeddings arrive on two topics in any order. The first waits; the second completes the pair.
-Each input partition has its own clock, the newest event time it has shown; the watermark is the slowest of
-them, so a partition that is being caught up on holds back expiry for all. A half waits from its event time,
-or from the watermark at its arrival where that is later (old images replayed), and expires when the
-watermark has moved on from there by more than the allowed lateness.
+Each input partition has its own clock: the newest event time it has shown, or a moment up to which it is known to have
+been read. The watermark is the slowest of them, so a partition that is being caught up on holds back expiry for all. A
+half waits from its event time, but never from before the watermark at its arrival (old images replayed) nor from after
+the wall clock (a producer whose clock runs ahead), and expires when the watermark has moved on from there by more than
+the allowed lateness.
+
+What is joined and expired follows from the halves, the clocks and the order of arrival, so a process that restores both
+goes on as if it had never stopped.
 """
 
 import heapq
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -16,6 +20,10 @@ from neardup_platform.records import Embedding, JoinedImage, Kind
 
 Origin = TypeVar("Origin")
 WaitingKey = tuple[Kind, str]
+
+# What a waiting half takes beside its vector and the bytes it came as, measured: objects, dict and heap entries.
+HALF_OVERHEAD_BYTES = 1_100
+_MIN_SWEPT = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,27 +33,34 @@ class Half(Generic[Origin]):
     Attributes:
         origin: where it came from, for the report of an expiry; the join does not look into it.
         waits_from_ms: event time from which its allowed lateness counts.
+        origin_bytes: memory that the origin takes.
     """
 
     embedding: Embedding
     origin: Origin
     waits_from_ms: int
+    origin_bytes: int = 0
 
     @property
     def key(self) -> WaitingKey:
         """Kind and image id."""
         return self.embedding.kind, self.embedding.image_id
 
+    @property
+    def size(self) -> int:
+        """Bytes of memory it takes."""
+        return HALF_OVERHEAD_BYTES + self.embedding.vector.nbytes + self.origin_bytes
+
 
 @dataclass(frozen=True, slots=True)
 class Offer(Generic[Origin]):
-    """What came of one embedding: either it completed an image, or it entered the waiting room.
+    """What came of one embedding: it completed an image, or entered the waiting room, or was older than one there.
 
     Attributes:
         image: the completed image.
         partner: the half that left the waiting room to complete it.
         entered: the half that now waits.
-        replaced: an older half of the same kind and id whose place it took.
+        replaced: of two halves of the same kind and id the one made earlier, which is forgotten.
     """
 
     image: JoinedImage | None = None
@@ -58,10 +73,12 @@ class Pairing(Generic[Origin]):
     """The waiting room.
 
     Args:
-        partitions: every input partition; until each has been heard of or reported idle, nothing expires.
+        partitions: every input partition; until each has a clock, nothing expires.
         lateness_ms: how far the watermark may move on before a half expires.
         max_waiting: bound of the waiting room; above it the oldest half is evicted.
+        max_bytes: the same in bytes of memory.
         waiting: halves restored from the store.
+        clocks_ms: clocks restored from the store.
     """
 
     def __init__(
@@ -69,13 +86,16 @@ class Pairing(Generic[Origin]):
         partitions: Iterable[Hashable],
         lateness_ms: int,
         max_waiting: int,
+        max_bytes: int,
         waiting: Iterable[Half[Origin]] = (),
+        clocks_ms: Mapping[Hashable, int] | None = None,
     ) -> None:
-        self._clocks_ms = dict.fromkeys(partitions, 0)
+        self._clocks_ms: dict[Hashable, int] = dict.fromkeys(partitions, 0) | dict(clocks_ms or {})
         self._lateness_ms = lateness_ms
-        self._max_waiting = max_waiting
+        self._max_waiting, self._max_bytes = max_waiting, max_bytes
         self._waiting: dict[WaitingKey, Half[Origin]] = {}
-        # (waits_from_ms, kind, image id); entries of halves that have left stay until they surface.
+        self._bytes = 0
+        # (waits_from_ms, kind, image id); entries of halves that have left stay until they surface or are swept.
         self._by_time: list[tuple[int, Kind, str]] = []
         for half in waiting:
             self._admit(half)
@@ -84,25 +104,45 @@ class Pairing(Generic[Origin]):
         return len(self._waiting)
 
     @property
+    def bytes(self) -> int:
+        """Bytes of memory that the waiting halves take."""
+        return self._bytes
+
+    @property
     def watermark_ms(self) -> int:
-        """Event time up to which every partition has been read."""
-        return min(self._clocks_ms.values())
+        """Event time up to which every partition has been read; 0 while one of them has no clock."""
+        return min(self._clocks_ms.values(), default=0)
 
-    def advance(self, partition: Hashable, time_ms: int) -> None:
-        """Move one partition's clock on: to an event time it showed, or to now when it is idle."""
-        self._clocks_ms[partition] = max(self._clocks_ms[partition], time_ms)
+    def clock_ms(self, partition: Hashable) -> int:
+        """One partition's clock; of a partition that is new the watermark, which it must not set back."""
+        clock_ms = self._clocks_ms.get(partition)
+        return self.watermark_ms if clock_ms is None else clock_ms
 
-    def offer(self, embedding: Embedding, origin: Origin) -> Offer[Origin]:
-        """Take one embedding."""
-        partner = self._waiting.pop((embedding.kind.other, embedding.image_id), None)
+    def advance(self, partition: Hashable, time_ms: int) -> bool:
+        """Move one partition's clock on to an event time; returns whether it had not shown it before."""
+        before_ms = self.clock_ms(partition)
+        self._clocks_ms[partition] = max(before_ms, time_ms)
+        return time_ms > before_ms
+
+    def offer(self, embedding: Embedding, origin: Origin, now_ms: int, origin_bytes: int = 0) -> Offer[Origin]:
+        """Take one embedding.
+
+        Args:
+            now_ms: the wall clock, Unix milliseconds.
+            origin_bytes: memory that the origin takes.
+        """
+        partner = self._take((embedding.kind.other, embedding.image_id))
         if partner is not None:
             other = partner.embedding
             pair = (embedding, other) if embedding.kind is Kind.LSH else (other, embedding)
             return Offer(image=JoinedImage(*pair), partner=partner)
-        half = Half(embedding, origin, max(embedding.event_time_ms, self.watermark_ms))
-        replaced = self._waiting.get(half.key)
+        waits_from_ms = max(min(embedding.event_time_ms, now_ms), self.watermark_ms)
+        half = Half(embedding, origin, waits_from_ms, origin_bytes)
+        waiting = self._waiting.get(half.key)
+        if waiting is not None and waiting.embedding.event_time_ms > embedding.event_time_ms:
+            return Offer(replaced=half)
         self._admit(half)
-        return Offer(entered=half, replaced=replaced)
+        return Offer(entered=half, replaced=waiting)
 
     def expire(self) -> list[Half[Origin]]:
         """Remove and return the halves whose partner did not come in time, oldest first."""
@@ -110,12 +150,28 @@ class Pairing(Generic[Origin]):
         return self._pop_while(lambda waits_from_ms: waits_from_ms < limit_ms)
 
     def evict(self) -> list[Half[Origin]]:
-        """Remove and return the oldest halves above `max_waiting`."""
-        return self._pop_while(lambda _: len(self._waiting) > self._max_waiting)
+        """Remove and return the oldest halves above `max_waiting` and `max_bytes`."""
+        return self._pop_while(lambda _: len(self._waiting) > self._max_waiting or self._bytes > self._max_bytes)
+
+    def remove(self, image_id: str) -> None:
+        """Forget the waiting halves of an image."""
+        for kind in Kind:
+            self._take((kind, image_id))
 
     def _admit(self, half: Half[Origin]) -> None:
+        self._take(half.key)
         self._waiting[half.key] = half
+        self._bytes += half.size
         heapq.heappush(self._by_time, (half.waits_from_ms, *half.key))
+        if len(self._by_time) > 2 * len(self._waiting) + _MIN_SWEPT:
+            self._by_time = [(half.waits_from_ms, *key) for key, half in self._waiting.items()]
+            heapq.heapify(self._by_time)
+
+    def _take(self, key: WaitingKey) -> Half[Origin] | None:
+        half = self._waiting.pop(key, None)
+        if half is not None:
+            self._bytes -= half.size
+        return half
 
     def _pop_while(self, condition: Callable[[int], bool]) -> list[Half[Origin]]:
         left = []
@@ -123,5 +179,6 @@ class Pairing(Generic[Origin]):
             waits_from_ms, kind, image_id = heapq.heappop(self._by_time)
             half = self._waiting.get((kind, image_id))
             if half is not None and half.waits_from_ms == waits_from_ms:
-                left.append(self._waiting.pop((kind, image_id)))
+                self._take(half.key)
+                left.append(half)
         return left

@@ -5,6 +5,7 @@ and what fails is a `BadMessage` whose reason is one of `REASONS`.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +33,8 @@ REASONS = {
     "zero-vector": "the `lsh` vector has no direction",
     "bad-time": "the event time is not a positive number of milliseconds, or a day ahead of the clock",
     "expired": "the other embedding of the image did not arrive within the allowed lateness",
-    "evicted": "more halves were waiting than join.max_waiting allows, and this was the oldest",
+    "evicted": "more was waiting than join.max_waiting or join.max_waiting_mb allows, and this was the oldest",
+    "unreadable": "the broker's copy fails its checksum or cannot be decompressed; only its place is known",
     "bad-command": "the control command has no usable id under which its result could be told",
 }
 
@@ -44,13 +46,27 @@ _DAY_MS = 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One record as it lies in the log."""
+    """One record as it lies in the log.
+
+    Attributes:
+        key: empty for a record without a key.
+        value: empty for a record without a value (a tombstone).
+        replays: how often it was published again from the dead letters.
+        damage: why it could not be read; empty for a sound one. Of a damaged one only the place is known.
+    """
 
     topic: str
     partition: int
     offset: int
     key: bytes
     value: bytes
+    replays: int = 0
+    damage: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes of key and value."""
+        return len(self.key) + len(self.value)
 
     @property
     def place(self) -> str:
@@ -58,7 +74,9 @@ class Message:
         return f"{self.topic}[{self.partition}]@{self.offset}"
 
 
-def decode_embedding(message: Message, kind: Kind, expected: ModelSpec, now_ms: int) -> Embedding:
+def decode_embedding(
+    message: Message, kind: Kind, expected: ModelSpec, now_ms: int, newer: Sequence[str] = ()
+) -> Embedding:
     """Decode and validate one message of an embedding topic.
 
     Args:
@@ -67,6 +85,7 @@ def decode_embedding(message: Message, kind: Kind, expected: ModelSpec, now_ms: 
         expected: what the classifier in force was trained on; anything else would be scored wrongly.
         now_ms: the clock, Unix milliseconds; event times more than a day ahead of it are refused because
             they would push the watermark past every honest image.
+        newer: other model versions whose vectors may be compared with those of `expected`.
 
     Raises:
         BadMessage: with a reason of `REASONS`.
@@ -78,7 +97,7 @@ def decode_embedding(message: Message, kind: Kind, expected: ModelSpec, now_ms: 
     if _KINDS.get(raw.kind) is not kind:
         raise BadMessage("unknown-kind", f"kind {raw.kind} on the topic of {kind.value!r}")
     _check_id(raw.image_id, message.key)
-    if raw.model_version != expected.version:
+    if raw.model_version != expected.version and raw.model_version not in newer:
         raise BadMessage("other-version", f"{raw.model_version[:80]!r}, the classifier fits {expected.version!r}")
     if len(raw.source_uri) > MAX_URI_BYTES:
         raise BadMessage("bad-uri", f"{len(raw.source_uri)} characters, at most {MAX_URI_BYTES}")
@@ -153,6 +172,9 @@ def encode_decision(decision: Decision) -> bytes:
         classifier_version=decision.classifier_version,
         event_time_ms=decision.event_time_ms,
         decided_ms=decision.decided_ms,
+        cause=decision.cause,
+        override_id=decision.override_id,
+        replaced_head=decision.replaced_head,
     ).SerializeToString()
 
 
@@ -174,6 +196,9 @@ def decode_decision(data: bytes) -> Decision:
         classifier_version=raw.classifier_version,
         event_time_ms=raw.event_time_ms,
         decided_ms=raw.decided_ms,
+        cause=raw.cause,
+        override_id=raw.override_id,
+        replaced_head=raw.replaced_head,
     )
 
 
@@ -193,18 +218,3 @@ def decode_command(message: Message) -> pb.Command:
             "bad-command", f"id {command.command_id[:40]!r}, 1 to {MAX_COMMAND_ID_BYTES} printable bytes allowed"
         )
     return command
-
-
-def encode_dead_letter(message: Message, error: BadMessage, at_ms: int) -> bytes:
-    """The dead letter for a message: the reason, the place, and the original bytes to mend and replay."""
-    return pb.DeadLetter(
-        event_id=hashlib.blake2b(f"{message.place}/{error.reason}".encode(), digest_size=16).hexdigest(),
-        reason=error.reason,
-        detail=error.detail,
-        topic=message.topic,
-        partition=message.partition,
-        offset=message.offset,
-        key=message.key,
-        value=message.value,
-        at_ms=at_ms,
-    ).SerializeToString()

@@ -14,6 +14,8 @@ class OutageNotice(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Say the first error of an outage."""
+        if "fenced" in record.getMessage():
+            return  # another process took our place in the consumer group, of which kafka_member.py tells
         if not self._away:
             self._away = True
             log.warning("Kafka is away, trying again with back-off: %s", record.getMessage())

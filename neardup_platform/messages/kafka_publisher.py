@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, KafkaTimeoutError
 from kafka.producer.future import FutureRecordMetadata
 
 from neardup_platform.errors import ServerUnavailable
-from neardup_platform.messages.kafka_topics import connection
+from neardup_platform.messages.kafka_topics import PUBLISHED, connection
 from neardup_platform.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,11 @@ class Outgoing:
     key: bytes
     value: bytes
 
+    @property
+    def size(self) -> int:
+        """Bytes of key and value."""
+        return len(self.key) + len(self.value)
+
 
 class KafkaPublisher:
     """An idempotent producer that remembers what the broker has not acknowledged yet."""
@@ -32,9 +37,18 @@ class KafkaPublisher:
     def __init__(self, settings: KafkaSettings) -> None:
         try:
             self._producer = make_producer(settings)
+            # Of a topic never heard of, the first message would wait up to a minute for a broker that is away.
+            for topic in PUBLISHED:
+                self._producer.partitions_for(topic)
+        except KafkaTimeoutError as error:
+            raise ServerUnavailable(
+                f"Kafka at {settings.bootstrap} does not tell of all topics ({error}): `neardup up` and "
+                "`neardup doctor` create those that are missing"
+            ) from error
         except KafkaError as error:
             raise ServerUnavailable(f"no Kafka broker at {settings.bootstrap}: {error}") from error
         self._in_flight: deque[tuple[Outgoing, FutureRecordMetadata]] = deque()
+        self._bytes = 0
         self._said = False
 
     def send(self, messages: Iterable[Outgoing]) -> None:
@@ -42,26 +56,34 @@ class KafkaPublisher:
         for message in messages:
             future = self._producer.send(message.topic, key=message.key, value=message.value)
             self._in_flight.append((message, future))
+            self._bytes += message.size
 
     @property
     def unacknowledged(self) -> int:
         """Messages handed over and not yet acknowledged."""
         return len(self._in_flight)
 
-    def acknowledged(self) -> int | None:
-        """The highest number up to which every message is in the log, once; None if nothing new.
+    @property
+    def unacknowledged_bytes(self) -> int:
+        """Their keys and values."""
+        return self._bytes
+
+    def acknowledged(self) -> list[int]:
+        """Numbers of messages that are in the log now, each once and in order.
 
         A message that the producer gave up on (its `delivery_timeout_ms` over) is handed over again, and so
         is all that followed it: consumers drop the repeats by event id.
         """
-        done: int | None = None
+        done: list[int] = []
         while self._in_flight and self._in_flight[0][1].is_done:
             message, future = self._in_flight[0]
             if not future.succeeded():
                 self._resend(future.exception)
                 break
-            done, self._said = message.number, False
+            done.append(message.number)
+            self._said = False
             self._in_flight.popleft()
+            self._bytes -= message.size
         return done
 
     def _resend(self, error: BaseException | None) -> None:
@@ -70,6 +92,7 @@ class KafkaPublisher:
             self._said = True
         waiting = [message for message, _ in self._in_flight]
         self._in_flight.clear()
+        self._bytes = 0
         self.send(waiting)
 
     def close(self, timeout_s: float) -> None:

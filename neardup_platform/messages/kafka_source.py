@@ -1,28 +1,49 @@
 """Reads the two embedding topics and the control topic from positions that the store holds, not Kafka.
 
-The store's offsets change in the same atomic write as the decisions made from them, so they are the truth;
-a consumer group's would only ever be a second opinion.
+Kafka → **reader thread → read ahead** → worker's loop, which therefore never waits for a broker. The reader is a
+static member of the consumer group `neardup-<store id>`: a restart within the session timeout moves no partition, and
+a second process for the same store takes the place of the first, which ends. The store's positions change in the same
+atomic write as the decisions made from them, so they are the truth. Offsets are committed to Kafka for usual lag tools
+only and are never read.
 """
 
 import logging
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
-
-from neardup_platform.errors import ServerUnavailable, SetupError
+from neardup_platform.errors import InvariantBroken, NeardupError, ServerUnavailable
 from neardup_platform.messages.codec import Message
-from neardup_platform.messages.kafka_topics import CONTROL, EMBEDDINGS, connection
+from neardup_platform.messages.kafka_member import Member
+from neardup_platform.messages.kafka_topics import CONTROL
+from neardup_platform.messages.read_ahead import Partition, ReadAhead
 from neardup_platform.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 
+# Read ahead of the worker: a second's worth at the sustained rate. The client itself holds one fetch more.
+_MOST_MESSAGES = 4_000
+_MOST_BYTES = 32 << 20
+# Handed out at once: more would make one commit of a flood of large messages too large.
+_LOT_BYTES = 8 << 20
+# Between two polls that brought something, so that a trickle is not read message by message; see docs/speed.md.
+_LINGER_S = 0.002
+_POLL_MS = 100
+# What one poll may bring. Compressed, a fetch of a few megabytes can be gigabytes of messages.
+_MOST_POLLED = 500
+_FIRST_POLLED = 16
+_POLLED_BYTES = 4 << 20
+# How often the ends of the partitions are asked for, and offsets told to Kafka.
+_ENDS_EVERY_S = 1.0
+_TELL_EVERY_S = 3.0
+_CLOSE_S = 3.0
+
 
 class KafkaSource:
-    """All partitions of both embedding topics and of the control topic, in one reader that never commits to Kafka.
+    """All partitions of both embedding topics and of the control topic.
 
     Args:
+        store_id: of the store whose positions these are; names the consumer group.
         positions: next offset by (topic, partition); a partition not in it is read from its beginning.
 
     Raises:
@@ -31,125 +52,120 @@ class KafkaSource:
             was made from.
     """
 
-    def __init__(self, settings: KafkaSettings, positions: Mapping[tuple[str, int], int]) -> None:
-        try:
-            self._consumer = KafkaConsumer(
-                **connection(settings),
-                client_id="neardup-worker",
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",
-                # Many small fetches cost this Python client more than a few milliseconds of waiting.
-                fetch_min_bytes=1,
-                fetch_max_wait_ms=100,
-                reconnect_backoff_max_ms=2_000,
-                metrics_enabled=False,
-            )
-            self._all = self._assign()
-            self._partitions = [partition for partition in self._all if partition.topic != CONTROL]
-            self._control = [partition for partition in self._all if partition.topic == CONTROL]
-            self._control_held = False
-            self._heard_at = dict.fromkeys(self._all, time.monotonic())
-            self.messages_lost = self._seek(positions)
-        except KafkaError as error:
-            raise ServerUnavailable(f"reading from Kafka at {settings.bootstrap} failed: {error}") from error
-
-    def _assign(self) -> list[TopicPartition]:
-        topics = (*EMBEDDINGS.values(), CONTROL)
-        partitions = [
-            TopicPartition(topic, number)
-            for topic in topics
-            for number in sorted(self._consumer.partitions_for_topic(topic) or ())
-        ]
-        if len({p.topic for p in partitions}) < len(topics):
-            raise ServerUnavailable(f"topics {sorted(topics)} are not all there: run `neardup up`")
-        self._consumer.assign(partitions)
-        return partitions
-
-    def _seek(self, positions: Mapping[tuple[str, int], int]) -> int:
-        """Go to the stored positions and return how many messages retention deleted before they were read."""
-        begins = self._consumer.beginning_offsets(self._all)
-        ends = self._consumer.end_offsets(self._all)
-        lost = 0
-        for partition in self._all:
-            begin, end = begins[partition], ends[partition]
-            position = positions.get((partition.topic, partition.partition), begin)
-            if position > end:
-                raise SetupError(
-                    f"{partition.topic}[{partition.partition}] ends at {end}, the store has read up to {position}: "
-                    "this is another log; point NEARDUP_HOME or NEARDUP_KAFKA_BOOTSTRAP at the matching pair"
-                )
-            if position < begin:
-                lost += begin - position
-                log.error(
-                    "%s[%d]: %d messages were deleted by retention before they were read, from offset %d on",
-                    partition.topic,
-                    partition.partition,
-                    begin - position,
-                    position,
-                )
-            self._consumer.seek(partition, max(position, begin))
-        return lost
+    def __init__(self, settings: KafkaSettings, store_id: str, positions: Mapping[Partition, int]) -> None:
+        self._ahead = ReadAhead(positions, _MOST_MESSAGES, _MOST_BYTES)
+        self._member = Member(settings, store_id, self._ahead)
+        self._committed = dict(positions)
+        self._stop = threading.Event()
+        self._reader = threading.Thread(target=self._read, name="kafka-reader", daemon=True)
+        self._reader.start()
 
     def poll(self, max_messages: int, wait_ms: int) -> list[Message]:
         """What has arrived, in offset order within a partition; empty when nothing has within `wait_ms`.
 
-        Asked for no messages at all, it only waits.
+        Asked for no messages at all, it only waits. Never waits for the broker.
+
+        Raises:
+            HomeInUse: another process has joined for the same store.
+            SetupError: the broker refuses us, or the log was replaced.
         """
-        if not max_messages:
-            time.sleep(wait_ms / 1_000)
-            return []
-        polled = self._consumer.poll(timeout_ms=wait_ms, max_records=max_messages)
-        self._heard_at |= dict.fromkeys(polled, time.monotonic())
-        return [
-            Message(r.topic, r.partition, r.offset, r.key or b"", r.value or b"")
-            for records in polled.values()
-            for r in records
-        ]
+        return self._ahead.take(max_messages, _LOT_BYTES, wait_ms / 1_000)
 
     def hold_control(self, held: bool) -> None:
-        """Read no more of the control topic for now, or go on; what was not handed out is fetched again."""
-        if held != self._control_held:
-            (self._consumer.pause if held else self._consumer.resume)(*self._control)
-            self._control_held = held
+        """Hand out no more of the control topic for now, or go on."""
+        self._ahead.hold_commands = held
+
+    def hold_embeddings(self, held: bool) -> None:
+        """Hand out no more embeddings for now, or go on; the partitions are paused, and the membership stays."""
+        self._ahead.hold_embeddings = held
+
+    def committed(self, positions: Mapping[Partition, int]) -> None:
+        """Note positions that the store holds now; Kafka is told of them within seconds, for its lag tools."""
+        self._committed = {**self._committed, **positions}
 
     @property
-    def partitions(self) -> list[tuple[str, int]]:
-        """Every partition that embeddings come from."""
-        return [(p.topic, p.partition) for p in self._partitions]
+    def partitions(self) -> list[Partition]:
+        """Every partition that embeddings come from, as of the start."""
+        return [(p.topic, p.partition) for p in self._member.found if p.topic != CONTROL]
 
-    def idle(self, idle_s: float) -> list[tuple[str, int]]:
-        """The partitions read to their end and silent for `idle_s`."""
-        silent_since = time.monotonic() - idle_s
-        return [
-            (p.topic, p.partition)
-            for p in self._partitions
-            if self._heard_at[p] < silent_since and self._behind(p) == 0
-        ]
+    def read_until(self) -> dict[Partition, int]:
+        """Partitions of which everything that was there at a moment has been handed out, with that moment.
+
+        Each is returned once per asking for the ends, about every second. While the broker is away nobody knows the
+        ends, and nothing is returned.
+
+        Returns:
+            Unix milliseconds by partition.
+        """
+        return self._member.ends.reached(self._ahead.next_to_hand_out)
 
     def lag(self) -> int:
-        """Embeddings in the log that have not been polled yet, as of the last fetch."""
-        return sum(self._behind(partition) or 0 for partition in self._partitions)
+        """Embeddings in the log that have not been handed out yet, as of the last fetch."""
+        return self._member.ends.behind(self._ahead.next_to_hand_out)
 
-    def _behind(self, partition: TopicPartition) -> int | None:
-        """Messages not yet polled of one partition; None before its first fetch."""
-        end = self._consumer.highwater(partition)
-        return None if end is None else max(0, end - self._consumer.position(partition))
+    @property
+    def messages_lost(self) -> int:
+        """Messages that retention deleted before they were read."""
+        return self._member.messages_lost
 
     def close(self) -> None:
-        """Leave; nothing is committed."""
-        self._consumer.close()
+        """Leave without a word, so that the next process of this store takes the place."""
+        self._stop.set()
+        self._reader.join(_CLOSE_S)
+        self._member.close()
+
+    def _read(self) -> None:
+        try:
+            self._read_on()
+        except NeardupError as error:
+            self._ahead.fail(error)
+        except Exception as error:
+            log.exception("reading from Kafka failed")
+            self._ahead.fail(InvariantBroken(f"reading from Kafka failed: {type(error).__name__}: {error}"))
+
+    def _read_on(self) -> None:
+        most = _FIRST_POLLED
+        ends_at = tell_at = time.monotonic()
+        while not self._stop.is_set():
+            messages = self._member.poll(_POLL_MS, most)
+            if messages:
+                self._ahead.put(messages)
+                most = _most_next(most, max(message.size for message in messages))
+            now = time.monotonic()
+            if now >= ends_at:
+                ends_at = now + _ENDS_EVERY_S * (1 if self._member.ask_for_ends() else 5)
+            if now >= tell_at:
+                tell_at = now + _TELL_EVERY_S
+                self._member.tell(self._committed)
+            if messages:
+                self._stop.wait(_LINGER_S)
 
 
-def wait_for_source(settings: KafkaSettings, positions: Mapping[tuple[str, int], int], timeout_s: float) -> KafkaSource:
+def _most_next(most: int, largest: int) -> int:
+    """Messages to poll for next, so many that they would not be too large if all were as large as the largest now."""
+    return max(1, min(_MOST_POLLED, 4 * most, _POLLED_BYTES // max(1, largest)))
+
+
+def wait_for_source(
+    settings: KafkaSettings,
+    store_id: str,
+    positions: Mapping[Partition, int],
+    timeout_s: float,
+    waiting: Callable[[], None],
+) -> KafkaSource:
     """A `KafkaSource`, retried with back-off while the broker is away, which is said once.
+
+    Args:
+        waiting: called before each attempt, every few seconds.
 
     Raises:
         ServerUnavailable: still away after `timeout_s`.
     """
     deadline, pause_s, said = time.monotonic() + timeout_s, 0.25, False
     while True:
+        waiting()
         try:
-            return KafkaSource(settings, positions)
+            return KafkaSource(settings, store_id, positions)
         except ServerUnavailable as error:
             if time.monotonic() > deadline:
                 raise
@@ -157,4 +173,4 @@ def wait_for_source(settings: KafkaSettings, positions: Mapping[tuple[str, int],
                 log.warning("%s; trying again for %.0f s", error, timeout_s)
                 said = True
             time.sleep(pause_s)
-            pause_s = min(2 * pause_s, 5.0)
+            pause_s = min(2 * pause_s, 2.0)

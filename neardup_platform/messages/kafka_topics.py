@@ -18,10 +18,14 @@ DEBUG = "neardup.debug"
 CONTROL = "neardup.control"
 CONTROL_RESULTS = "neardup.control-results"
 DEAD_LETTER = "neardup.dead-letter"
+JOIN_REPORT = "neardup.join-report"
+
+# What the worker publishes to.
+PUBLISHED = (DECISIONS, DEBUG, CONTROL_RESULTS, DEAD_LETTER, JOIN_REPORT)
 
 # Control is one partition, because the order of commands matters.
 _PARTITIONED = (*EMBEDDINGS.values(), DECISIONS, DEBUG)
-_SINGLE = (CONTROL, CONTROL_RESULTS, DEAD_LETTER)
+_SINGLE = (CONTROL, CONTROL_RESULTS, DEAD_LETTER, JOIN_REPORT)
 
 
 def connection(settings: KafkaSettings) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class Candidate(_message.Message):
     def __init__(self, image_id: _Optional[str] = ..., overlap: _Optional[int] = ..., score: _Optional[float] = ..., head: _Optional[str] = ...) -> None: ...
 
 class Decision(_message.Message):
-    __slots__ = ("event_id", "sequence", "image_id", "head", "score", "head_score", "candidates", "candidates_found", "bridges", "threshold", "head_threshold", "terms_version", "classifier_version", "event_time_ms", "decided_ms")
+    __slots__ = ("event_id", "sequence", "image_id", "head", "score", "head_score", "candidates", "candidates_found", "bridges", "threshold", "head_threshold", "terms_version", "classifier_version", "event_time_ms", "decided_ms", "cause", "override_id", "replaced_head")
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     IMAGE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -72,6 +72,9 @@ class Decision(_message.Message):
     CLASSIFIER_VERSION_FIELD_NUMBER: _ClassVar[int]
     EVENT_TIME_MS_FIELD_NUMBER: _ClassVar[int]
     DECIDED_MS_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    OVERRIDE_ID_FIELD_NUMBER: _ClassVar[int]
+    REPLACED_HEAD_FIELD_NUMBER: _ClassVar[int]
     event_id: str
     sequence: int
     image_id: str
@@ -87,10 +90,13 @@ class Decision(_message.Message):
     classifier_version: str
     event_time_ms: int
     decided_ms: int
-    def __init__(self, event_id: _Optional[str] = ..., sequence: _Optional[int] = ..., image_id: _Optional[str] = ..., head: _Optional[str] = ..., score: _Optional[float] = ..., head_score: _Optional[float] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., candidates_found: _Optional[int] = ..., bridges: _Optional[_Iterable[str]] = ..., threshold: _Optional[float] = ..., head_threshold: _Optional[float] = ..., terms_version: _Optional[str] = ..., classifier_version: _Optional[str] = ..., event_time_ms: _Optional[int] = ..., decided_ms: _Optional[int] = ...) -> None: ...
+    cause: str
+    override_id: str
+    replaced_head: str
+    def __init__(self, event_id: _Optional[str] = ..., sequence: _Optional[int] = ..., image_id: _Optional[str] = ..., head: _Optional[str] = ..., score: _Optional[float] = ..., head_score: _Optional[float] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., candidates_found: _Optional[int] = ..., bridges: _Optional[_Iterable[str]] = ..., threshold: _Optional[float] = ..., head_threshold: _Optional[float] = ..., terms_version: _Optional[str] = ..., classifier_version: _Optional[str] = ..., event_time_ms: _Optional[int] = ..., decided_ms: _Optional[int] = ..., cause: _Optional[str] = ..., override_id: _Optional[str] = ..., replaced_head: _Optional[str] = ...) -> None: ...
 
 class DebugDetail(_message.Message):
-    __slots__ = ("event_id", "image_id", "source_uri", "lsh_version", "pair_version", "batch_images", "stage_ms")
+    __slots__ = ("event_id", "image_id", "lsh_version", "pair_version", "batch_images", "stage_ms", "first_sequence", "last_sequence")
     class StageMsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -100,19 +106,21 @@ class DebugDetail(_message.Message):
         def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     IMAGE_ID_FIELD_NUMBER: _ClassVar[int]
-    SOURCE_URI_FIELD_NUMBER: _ClassVar[int]
     LSH_VERSION_FIELD_NUMBER: _ClassVar[int]
     PAIR_VERSION_FIELD_NUMBER: _ClassVar[int]
     BATCH_IMAGES_FIELD_NUMBER: _ClassVar[int]
     STAGE_MS_FIELD_NUMBER: _ClassVar[int]
+    FIRST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    LAST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     event_id: str
     image_id: str
-    source_uri: str
     lsh_version: str
     pair_version: str
     batch_images: int
     stage_ms: _containers.ScalarMap[str, float]
-    def __init__(self, event_id: _Optional[str] = ..., image_id: _Optional[str] = ..., source_uri: _Optional[str] = ..., lsh_version: _Optional[str] = ..., pair_version: _Optional[str] = ..., batch_images: _Optional[int] = ..., stage_ms: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    first_sequence: int
+    last_sequence: int
+    def __init__(self, event_id: _Optional[str] = ..., image_id: _Optional[str] = ..., lsh_version: _Optional[str] = ..., pair_version: _Optional[str] = ..., batch_images: _Optional[int] = ..., stage_ms: _Optional[_Mapping[str, float]] = ..., first_sequence: _Optional[int] = ..., last_sequence: _Optional[int] = ...) -> None: ...
 
 class Command(_message.Message):
     __slots__ = ("command_id", "name", "arguments", "issued_by", "issued_ms")
@@ -136,7 +144,7 @@ class Command(_message.Message):
     def __init__(self, command_id: _Optional[str] = ..., name: _Optional[str] = ..., arguments: _Optional[_Mapping[str, str]] = ..., issued_by: _Optional[str] = ..., issued_ms: _Optional[int] = ...) -> None: ...
 
 class CommandResult(_message.Message):
-    __slots__ = ("command_id", "accepted", "reason", "values", "finished_ms")
+    __slots__ = ("command_id", "accepted", "reason", "values", "finished_ms", "sequence")
     class ValuesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -149,15 +157,17 @@ class CommandResult(_message.Message):
     REASON_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
     FINISHED_MS_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     command_id: str
     accepted: bool
     reason: str
     values: _containers.ScalarMap[str, str]
     finished_ms: int
-    def __init__(self, command_id: _Optional[str] = ..., accepted: _Optional[bool] = ..., reason: _Optional[str] = ..., values: _Optional[_Mapping[str, str]] = ..., finished_ms: _Optional[int] = ...) -> None: ...
+    sequence: int
+    def __init__(self, command_id: _Optional[str] = ..., accepted: _Optional[bool] = ..., reason: _Optional[str] = ..., values: _Optional[_Mapping[str, str]] = ..., finished_ms: _Optional[int] = ..., sequence: _Optional[int] = ...) -> None: ...
 
 class DeadLetter(_message.Message):
-    __slots__ = ("event_id", "reason", "detail", "topic", "partition", "offset", "key", "value", "at_ms")
+    __slots__ = ("event_id", "reason", "detail", "topic", "partition", "offset", "key", "value", "at_ms", "replays", "part", "parts")
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
@@ -167,6 +177,9 @@ class DeadLetter(_message.Message):
     KEY_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
     AT_MS_FIELD_NUMBER: _ClassVar[int]
+    REPLAYS_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
     event_id: str
     reason: str
     detail: str
@@ -176,10 +189,61 @@ class DeadLetter(_message.Message):
     key: bytes
     value: bytes
     at_ms: int
-    def __init__(self, event_id: _Optional[str] = ..., reason: _Optional[str] = ..., detail: _Optional[str] = ..., topic: _Optional[str] = ..., partition: _Optional[int] = ..., offset: _Optional[int] = ..., key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., at_ms: _Optional[int] = ...) -> None: ...
+    replays: int
+    part: int
+    parts: int
+    def __init__(self, event_id: _Optional[str] = ..., reason: _Optional[str] = ..., detail: _Optional[str] = ..., topic: _Optional[str] = ..., partition: _Optional[int] = ..., offset: _Optional[int] = ..., key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., at_ms: _Optional[int] = ..., replays: _Optional[int] = ..., part: _Optional[int] = ..., parts: _Optional[int] = ...) -> None: ...
+
+class ExpiryReport(_message.Message):
+    __slots__ = ("event_id", "at_ms", "watermark_ms", "lateness_ms", "counts", "oldest_event_ms", "newest_event_ms", "halves")
+    EVENT_ID_FIELD_NUMBER: _ClassVar[int]
+    AT_MS_FIELD_NUMBER: _ClassVar[int]
+    WATERMARK_MS_FIELD_NUMBER: _ClassVar[int]
+    LATENESS_MS_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    OLDEST_EVENT_MS_FIELD_NUMBER: _ClassVar[int]
+    NEWEST_EVENT_MS_FIELD_NUMBER: _ClassVar[int]
+    HALVES_FIELD_NUMBER: _ClassVar[int]
+    event_id: str
+    at_ms: int
+    watermark_ms: int
+    lateness_ms: int
+    counts: _containers.RepeatedCompositeFieldContainer[ExpiryCount]
+    oldest_event_ms: int
+    newest_event_ms: int
+    halves: _containers.RepeatedCompositeFieldContainer[ExpiredHalf]
+    def __init__(self, event_id: _Optional[str] = ..., at_ms: _Optional[int] = ..., watermark_ms: _Optional[int] = ..., lateness_ms: _Optional[int] = ..., counts: _Optional[_Iterable[_Union[ExpiryCount, _Mapping]]] = ..., oldest_event_ms: _Optional[int] = ..., newest_event_ms: _Optional[int] = ..., halves: _Optional[_Iterable[_Union[ExpiredHalf, _Mapping]]] = ...) -> None: ...
+
+class ExpiryCount(_message.Message):
+    __slots__ = ("kind", "reason", "halves")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    HALVES_FIELD_NUMBER: _ClassVar[int]
+    kind: Kind
+    reason: str
+    halves: int
+    def __init__(self, kind: _Optional[_Union[Kind, str]] = ..., reason: _Optional[str] = ..., halves: _Optional[int] = ...) -> None: ...
+
+class ExpiredHalf(_message.Message):
+    __slots__ = ("image_id", "kind", "reason", "topic", "partition", "offset", "event_time_ms")
+    IMAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    EVENT_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    image_id: str
+    kind: Kind
+    reason: str
+    topic: str
+    partition: int
+    offset: int
+    event_time_ms: int
+    def __init__(self, image_id: _Optional[str] = ..., kind: _Optional[_Union[Kind, str]] = ..., reason: _Optional[str] = ..., topic: _Optional[str] = ..., partition: _Optional[int] = ..., offset: _Optional[int] = ..., event_time_ms: _Optional[int] = ...) -> None: ...
 
 class ImageRecord(_message.Message):
-    __slots__ = ("ordinal", "head", "sequence", "score", "event_time_ms", "decided_ms", "source_uri")
+    __slots__ = ("ordinal", "head", "sequence", "score", "event_time_ms", "decided_ms", "source_uri", "member_sequence", "earlier_ordinals")
     ORDINAL_FIELD_NUMBER: _ClassVar[int]
     HEAD_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
@@ -187,6 +251,8 @@ class ImageRecord(_message.Message):
     EVENT_TIME_MS_FIELD_NUMBER: _ClassVar[int]
     DECIDED_MS_FIELD_NUMBER: _ClassVar[int]
     SOURCE_URI_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    EARLIER_ORDINALS_FIELD_NUMBER: _ClassVar[int]
     ordinal: int
     head: str
     sequence: int
@@ -194,7 +260,9 @@ class ImageRecord(_message.Message):
     event_time_ms: int
     decided_ms: int
     source_uri: str
-    def __init__(self, ordinal: _Optional[int] = ..., head: _Optional[str] = ..., sequence: _Optional[int] = ..., score: _Optional[float] = ..., event_time_ms: _Optional[int] = ..., decided_ms: _Optional[int] = ..., source_uri: _Optional[str] = ...) -> None: ...
+    member_sequence: int
+    earlier_ordinals: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, ordinal: _Optional[int] = ..., head: _Optional[str] = ..., sequence: _Optional[int] = ..., score: _Optional[float] = ..., event_time_ms: _Optional[int] = ..., decided_ms: _Optional[int] = ..., source_uri: _Optional[str] = ..., member_sequence: _Optional[int] = ..., earlier_ordinals: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ClusterRecord(_message.Message):
     __slots__ = ("size", "created_ms", "updated_ms", "updated_sequence", "representatives")
@@ -237,24 +305,30 @@ class OutboxEntry(_message.Message):
     def __init__(self, topic: _Optional[str] = ..., key: _Optional[bytes] = ..., value: _Optional[bytes] = ...) -> None: ...
 
 class WaitingHalf(_message.Message):
-    __slots__ = ("value", "topic", "partition", "offset", "waits_from_ms")
+    __slots__ = ("value", "topic", "partition", "offset", "waits_from_ms", "replays")
     VALUE_FIELD_NUMBER: _ClassVar[int]
     TOPIC_FIELD_NUMBER: _ClassVar[int]
     PARTITION_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     WAITS_FROM_MS_FIELD_NUMBER: _ClassVar[int]
+    REPLAYS_FIELD_NUMBER: _ClassVar[int]
     value: bytes
     topic: str
     partition: int
     offset: int
     waits_from_ms: int
-    def __init__(self, value: _Optional[bytes] = ..., topic: _Optional[str] = ..., partition: _Optional[int] = ..., offset: _Optional[int] = ..., waits_from_ms: _Optional[int] = ...) -> None: ...
+    replays: int
+    def __init__(self, value: _Optional[bytes] = ..., topic: _Optional[str] = ..., partition: _Optional[int] = ..., offset: _Optional[int] = ..., waits_from_ms: _Optional[int] = ..., replays: _Optional[int] = ...) -> None: ...
 
 class Position(_message.Message):
-    __slots__ = ("next_offset",)
+    __slots__ = ("next_offset", "clock_ms", "unread")
     NEXT_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_MS_FIELD_NUMBER: _ClassVar[int]
+    UNREAD_FIELD_NUMBER: _ClassVar[int]
     next_offset: int
-    def __init__(self, next_offset: _Optional[int] = ...) -> None: ...
+    clock_ms: int
+    unread: bool
+    def __init__(self, next_offset: _Optional[int] = ..., clock_ms: _Optional[int] = ..., unread: _Optional[bool] = ...) -> None: ...
 
 class CommandRecord(_message.Message):
     __slots__ = ("number", "result")
@@ -263,6 +337,79 @@ class CommandRecord(_message.Message):
     number: int
     result: CommandResult
     def __init__(self, number: _Optional[int] = ..., result: _Optional[_Union[CommandResult, _Mapping]] = ...) -> None: ...
+
+class CommandProgress(_message.Message):
+    __slots__ = ("done", "counts", "of")
+    class CountsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    OF_FIELD_NUMBER: _ClassVar[int]
+    done: int
+    counts: _containers.ScalarMap[str, int]
+    of: bytes
+    def __init__(self, done: _Optional[int] = ..., counts: _Optional[_Mapping[str, int]] = ..., of: _Optional[bytes] = ...) -> None: ...
+
+class Pause(_message.Message):
+    __slots__ = ("by", "at_ms", "command_id")
+    BY_FIELD_NUMBER: _ClassVar[int]
+    AT_MS_FIELD_NUMBER: _ClassVar[int]
+    COMMAND_ID_FIELD_NUMBER: _ClassVar[int]
+    by: str
+    at_ms: int
+    command_id: str
+    def __init__(self, by: _Optional[str] = ..., at_ms: _Optional[int] = ..., command_id: _Optional[str] = ...) -> None: ...
+
+class Override(_message.Message):
+    __slots__ = ("override_id", "action", "image_id", "other_id", "reason", "issued_by", "at_ms", "sequence")
+    OVERRIDE_ID_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    OTHER_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ISSUED_BY_FIELD_NUMBER: _ClassVar[int]
+    AT_MS_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    override_id: str
+    action: str
+    image_id: str
+    other_id: str
+    reason: str
+    issued_by: str
+    at_ms: int
+    sequence: int
+    def __init__(self, override_id: _Optional[str] = ..., action: _Optional[str] = ..., image_id: _Optional[str] = ..., other_id: _Optional[str] = ..., reason: _Optional[str] = ..., issued_by: _Optional[str] = ..., at_ms: _Optional[int] = ..., sequence: _Optional[int] = ...) -> None: ...
+
+class Redirect(_message.Message):
+    __slots__ = ("head", "sequence", "at_ms", "cause", "command_id")
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    AT_MS_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    COMMAND_ID_FIELD_NUMBER: _ClassVar[int]
+    head: str
+    sequence: int
+    at_ms: int
+    cause: str
+    command_id: str
+    def __init__(self, head: _Optional[str] = ..., sequence: _Optional[int] = ..., at_ms: _Optional[int] = ..., cause: _Optional[str] = ..., command_id: _Optional[str] = ...) -> None: ...
+
+class Forgotten(_message.Message):
+    __slots__ = ("upto_ms", "at_ms", "issued_by", "command_id")
+    UPTO_MS_FIELD_NUMBER: _ClassVar[int]
+    AT_MS_FIELD_NUMBER: _ClassVar[int]
+    ISSUED_BY_FIELD_NUMBER: _ClassVar[int]
+    COMMAND_ID_FIELD_NUMBER: _ClassVar[int]
+    upto_ms: int
+    at_ms: int
+    issued_by: str
+    command_id: str
+    def __init__(self, upto_ms: _Optional[int] = ..., at_ms: _Optional[int] = ..., issued_by: _Optional[str] = ..., command_id: _Optional[str] = ...) -> None: ...
 
 class Promotion(_message.Message):
     __slots__ = ("version", "replaced", "command_id", "issued_by", "at_ms", "sequence", "forced")
@@ -283,7 +430,7 @@ class Promotion(_message.Message):
     def __init__(self, version: _Optional[str] = ..., replaced: _Optional[str] = ..., command_id: _Optional[str] = ..., issued_by: _Optional[str] = ..., at_ms: _Optional[int] = ..., sequence: _Optional[int] = ..., forced: _Optional[bool] = ...) -> None: ...
 
 class StoreState(_message.Message):
-    __slots__ = ("format", "terms_version", "images", "clusters", "sequence", "outbox_number", "digest", "commit", "store_id", "counters", "classifier_version", "commands")
+    __slots__ = ("format", "terms_version", "images", "clusters", "sequence", "outbox_number", "digest", "commit", "store_id", "counters", "classifier_version", "commands", "ordinals", "forgotten", "redirects", "paused")
     class CountersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -303,6 +450,10 @@ class StoreState(_message.Message):
     COUNTERS_FIELD_NUMBER: _ClassVar[int]
     CLASSIFIER_VERSION_FIELD_NUMBER: _ClassVar[int]
     COMMANDS_FIELD_NUMBER: _ClassVar[int]
+    ORDINALS_FIELD_NUMBER: _ClassVar[int]
+    FORGOTTEN_FIELD_NUMBER: _ClassVar[int]
+    REDIRECTS_FIELD_NUMBER: _ClassVar[int]
+    PAUSED_FIELD_NUMBER: _ClassVar[int]
     format: int
     terms_version: str
     images: int
@@ -315,4 +466,8 @@ class StoreState(_message.Message):
     counters: _containers.ScalarMap[str, int]
     classifier_version: str
     commands: int
-    def __init__(self, format: _Optional[int] = ..., terms_version: _Optional[str] = ..., images: _Optional[int] = ..., clusters: _Optional[int] = ..., sequence: _Optional[int] = ..., outbox_number: _Optional[int] = ..., digest: _Optional[bytes] = ..., commit: _Optional[int] = ..., store_id: _Optional[str] = ..., counters: _Optional[_Mapping[str, int]] = ..., classifier_version: _Optional[str] = ..., commands: _Optional[int] = ...) -> None: ...
+    ordinals: int
+    forgotten: int
+    redirects: int
+    paused: Pause
+    def __init__(self, format: _Optional[int] = ..., terms_version: _Optional[str] = ..., images: _Optional[int] = ..., clusters: _Optional[int] = ..., sequence: _Optional[int] = ..., outbox_number: _Optional[int] = ..., digest: _Optional[bytes] = ..., commit: _Optional[int] = ..., store_id: _Optional[str] = ..., counters: _Optional[_Mapping[str, int]] = ..., classifier_version: _Optional[str] = ..., commands: _Optional[int] = ..., ordinals: _Optional[int] = ..., forgotten: _Optional[int] = ..., redirects: _Optional[int] = ..., paused: _Optional[_Union[Pause, _Mapping]] = ...) -> None: ...

@@ -27,6 +27,7 @@ from pathlib import Path
 from time import time_ns
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neardup_platform.errors import ServerUnavailable, SetupError
 from neardup_platform.records import Kind, ModelSpec
@@ -94,6 +95,20 @@ class WrittenVectors:
         self._count = end
         if end - self._manifest.rows >= SYNC_ROWS:
             self.sync()
+
+    def erase(self, ordinals: NDArray[np.int64]) -> None:
+        """Overwrite rows with zeros, on the disk when this returns.
+
+        Raises:
+            SetupError: the disk is broken.
+        """
+        if not len(ordinals):
+            return
+        with _explained(self._folder, "erasing"):
+            for file, dim in zip(self._files, self._manifest.dims, strict=True):
+                for ordinal in ordinals.tolist():
+                    _write(file, np.zeros((1, dim), np.float16), ordinal * dim * 2)
+                os.fsync(file.fileno())
 
     def sync(self) -> None:
         """Return when all rows have reached the disk, and note it in the manifest.
@@ -171,6 +186,9 @@ class FollowedVectors:
                     "writes them when it starts"
                 )
         self._count = end
+
+    def erase(self, ordinals: NDArray[np.int64]) -> None:
+        """Nothing to do: the writer erases them for all who have them mapped."""
 
     def close(self) -> None:
         """Nothing to do: mapped memory goes with the last array that refers to it."""

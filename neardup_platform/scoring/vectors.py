@@ -1,7 +1,8 @@
 """Both vectors of images, row by row: what the pair classifier compares.
 
-Embeddings of decided images → **table, by ordinal** → features. A table is append-only. `MemoryVectors` lives as long
-as its process, for evaluation and tests; `mmap_vectors.py` has the one on disk.
+Embeddings of decided images → **table, by ordinal** → features. A table grows at its end; of its rows only
+those of images that are no more are changed. `MemoryVectors` lives as long as its process, for evaluation and tests;
+`mmap_vectors.py` has the one on disk.
 """
 
 import mmap
@@ -42,6 +43,9 @@ class VectorTable(Protocol):
     def append(self, vectors: ImageVectors) -> None:
         """Add images."""
 
+    def erase(self, ordinals: NDArray[np.int64]) -> None:
+        """Overwrite rows with zeros, for whoever has them; all of them are held."""
+
     def close(self) -> None:
         """Release what the table holds; rows handed out stay readable."""
 
@@ -79,6 +83,11 @@ class MemoryVectors:
         for kind, new in zip(self._reserved, vectors, strict=True):
             kind[self._count : end] = new
         self._count = end
+
+    def erase(self, ordinals: NDArray[np.int64]) -> None:
+        """See `VectorTable`."""
+        for kind in self._reserved:
+            kind[ordinals] = 0
 
     def close(self) -> None:
         """Nothing to do: memory goes with the last array that refers to it."""

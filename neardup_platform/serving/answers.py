@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.codec import decision_event_id
-from neardup_platform.records import Decision
+from neardup_platform.records import Cause, Decision
 
 
 class _Answer(BaseModel):
@@ -39,6 +39,7 @@ class Cluster(_ClusterTotals):
     """A cluster; its id is the id of its head."""
 
     representatives: list[str] = Field(description="members that searches look at, oldest first, the head among them")
+    redirected_from: str | None = Field(description="the head that was asked for, where the cluster has another now")
 
 
 class Member(_Answer):
@@ -57,6 +58,7 @@ class Members(_Answer):
     size: int
     members: list[Member]
     next_cursor: str | None = Field(description="pass it as `cursor` for the next page; null at the end")
+    redirected_from: str | None = Field(description="as of the cluster")
 
 
 class RecentCluster(_ClusterTotals):
@@ -103,6 +105,9 @@ class Explanation(_Answer):
     event_time_ms: int
     decided_ms: int
     latency_ms: int = Field(description="from the event to the decision")
+    cause: str = Field(description="empty for the stream's own; override, handover or re-embedded")
+    override_id: str = Field(description="the override that acted; of a hand-over: the command that led to it")
+    replaced_head: str = Field(description="of a hand-over: what the cluster was called before")
 
 
 class History(_Answer):
@@ -168,6 +173,8 @@ class Status(_Answer):
     state_digest: str
     terms_version: str
     classifier_version: str = Field(description="of the classifier in force; empty while no worker has told")
+    paused_by: str = Field(description="who told the worker to read no embeddings for now; empty: it reads them")
+    paused_ms: int = Field(description="since when; 0: it reads them")
     counters: dict[str, int]
     refresh_age_ms: int
     worker: WorkerStatus | None
@@ -189,6 +196,34 @@ class Promotions(_Answer):
     """Every change of the classifier in force, the newest first."""
 
     promotions: list[Promotion]
+
+
+class Override(_Answer):
+    """What an operator has laid down about images."""
+
+    override_id: str
+    action: Literal["move", "alone", "forbid"]
+    image_id: str
+    other_id: str = Field(description="move: the image it belongs with; forbid: the one it is kept apart from")
+    reason: str
+    issued_by: str
+    at_ms: int
+    sequence: int = Field(description="of the last decision made before it")
+
+
+class Overrides(_Answer):
+    """A page of the overrides in force, oldest first."""
+
+    total: int
+    overrides: list[Override]
+
+
+class Ordered(BaseModel):
+    """What the worker has done, and what else it says of it."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    command_id: str = Field(description="of a new override: its id")
 
 
 class Check(_Answer):
@@ -281,11 +316,29 @@ def explanation(decision: Decision, pictures: Sequence[str | None]) -> Explanati
         event_time_ms=decision.event_time_ms,
         decided_ms=decision.decided_ms,
         latency_ms=max(0, decision.decided_ms - decision.event_time_ms),
+        cause=decision.cause,
+        override_id=decision.override_id,
+        replaced_head=decision.replaced_head,
     )
 
 
 def summary(decision: Decision) -> str:
-    """The decision in one sentence."""
+    """The decision in a sentence or two."""
+    if decision.cause == Cause.HANDOVER:
+        return f"Heads the cluster of {decision.replaced_head}, which left it by command {decision.override_id}."
+    if decision.cause == Cause.RE_EMBEDDED:
+        return f"Decided again for a newer embedding. {_whereto(decision)}"
+    return _whereto(decision)
+
+
+def _whereto(decision: Decision) -> str:
+    if decision.override_id and not decision.founded:
+        return (
+            f"Put into the cluster of {decision.head} by override {decision.override_id}; against the head it scores "
+            f"{decision.head_score:.3f}."
+        )
+    if decision.override_id:
+        return f"Founded a cluster because override {decision.override_id} keeps it from joining another."
     if not decision.founded:
         return (
             f"Joined the cluster of {decision.head}: its best match there scores {decision.score:.3f}, at or "
@@ -303,6 +356,23 @@ def summary(decision: Decision) -> str:
             f"scores {decision.threshold:.3f} or more."
         )
     return "Founded a cluster: no image shares a term with it."
+
+
+_ACTIONS: dict[str, Literal["move", "alone", "forbid"]] = {"link": "move", "alone": "alone", "forbid": "forbid"}
+
+
+def override_of(stored: pb.Override) -> Override:
+    """A stored override as the API tells it."""
+    return Override(
+        override_id=stored.override_id,
+        action=_ACTIONS[stored.action],
+        image_id=stored.image_id,
+        other_id=stored.other_id,
+        reason=stored.reason,
+        issued_by=stored.issued_by,
+        at_ms=stored.at_ms,
+        sequence=stored.sequence,
+    )
 
 
 def promotion_of(stored: pb.Promotion) -> Promotion:

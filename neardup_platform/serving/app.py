@@ -10,9 +10,12 @@ from starlette.types import ASGIApp
 import neardup_platform
 from neardup_platform.serving import problems
 from neardup_platform.serving.answers import Problem
+from neardup_platform.serving.bearer import Bearer
+from neardup_platform.serving.changing_routes import ChangingRoutes
 from neardup_platform.serving.example_search import ExampleSearch
 from neardup_platform.serving.guard import Guard
 from neardup_platform.serving.health import HealthWatch
+from neardup_platform.serving.kafka_orders import Orders
 from neardup_platform.serving.pages import Pages
 from neardup_platform.serving.picture_routes import PictureRoutes
 from neardup_platform.serving.platform_routes import PlatformRoutes
@@ -67,6 +70,7 @@ def build_app(settings: Settings, load_models: Callable[[], Models]) -> ASGIApp:
     problems.install(app)
     app.include_router(PictureRoutes(follower, pictures).router())
     app.include_router(ReadingRoutes(follower, pictures).router())
+    app.include_router(ChangingRoutes(Orders(settings.kafka, follower), follower, Bearer(settings.api.token)).router())
     app.include_router(SearchRoutes(search, gate, follower, pictures, settings.api.max_upload_bytes).router())
     app.include_router(PlatformRoutes(watch, metrics).router())
     app.include_router(Pages().router())

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 
@@ -85,8 +86,11 @@ class ExampleSearch:
             # Together with the scores: another classifier may take its place as soon as the block ends.
             scorer, matching = pipeline.scorer, pipeline.matching
             rows = [r for r in np.lexsort((ordinals, -scores)) if scores[r] >= matching.threshold]
-            ids = [pipeline.corpus.id_of(int(ordinals[row])) for row in rows]
-        heads, vectors = self._follower.read(lambda store: _heads_and_vectors(store, ids))
+            names = {int(ordinals[row]): pipeline.corpus.id_of(int(ordinals[row])) for row in rows}
+            held = len(pipeline.corpus)
+        present = self._follower.read(lambda store: _present(store, names, held))
+        rows = [row for row in rows if int(ordinals[row]) in present.heads]
+        heads, vectors = [present.heads[int(ordinals[row])] for row in rows], present.vectors
         head_scores = _score_heads(scorer, example, vectors)
         number = {head: n for n, head in enumerate(vectors)}
         matched = [
@@ -95,8 +99,8 @@ class ExampleSearch:
         verdict = choose_cluster(matched, lambda head: head_scores[head], matching.head_threshold)
         return Found(
             matches=tuple(
-                Candidate(image_id, int(found.overlaps[0, row]), float(scores[row]), head)
-                for image_id, row, head in zip(ids, rows, heads, strict=True)
+                Candidate(names[int(ordinals[row])], int(found.overlaps[0, row]), float(scores[row]), head)
+                for row, head in zip(rows, heads, strict=True)
             ),
             cluster=None if verdict.head is None else list(vectors)[verdict.head],
             score=verdict.score,
@@ -117,20 +121,37 @@ def _checked(kind: Kind, values: Sequence[float], dim: int) -> Vectors:
     return vector.astype(np.float32)
 
 
-def _heads_and_vectors(store: StoreView, image_ids: list[str]) -> tuple[list[str], dict[str, pb.VectorRecord]]:
-    """The present heads of images, and the vectors of the distinct heads, in order of first mention."""
-    if not image_ids:
-        return [], {}
-    heads = [_known(image_id, record).head for image_id, record in zip(image_ids, store.images(image_ids), strict=True)]
-    distinct = list(dict.fromkeys(heads))
-    records = store.images(distinct)
+class _Present(NamedTuple):
+    """Heads of images by the images' ordinals, and the vectors of the distinct heads, in order of first mention."""
+
+    heads: dict[int, str]
+    vectors: dict[str, pb.VectorRecord]
+
+
+def _present(store: StoreView, names: dict[int, str], held: int) -> _Present:
+    """Where images are now; those that were forgotten are left out, and ordinals in whose place the corpus has another.
+
+    Args:
+        names: image ids by ordinal, as the corpus had them.
+        held: ordinals that the corpus had.
+    """
+    if not names:
+        return _Present({}, {})
+    records = store.images(list(names.values()))
+    heads = {
+        ordinal: record.head
+        for ordinal, record in zip(names, records, strict=True)
+        if record is not None and (record.ordinal == ordinal or record.ordinal >= held)
+    }
+    distinct = list(dict.fromkeys(heads.values()))
+    records = store.images(distinct) if distinct else []
     vectors = {head: store.vector(_known(head, record).ordinal) for head, record in zip(distinct, records, strict=True)}
-    return heads, vectors
+    return _Present(heads, vectors)
 
 
-def _known(image_id: str, record: pb.ImageRecord | None) -> pb.ImageRecord:
+def _known(head: str, record: pb.ImageRecord | None) -> pb.ImageRecord:
     if record is None:
-        raise InvariantBroken(f"image {image_id!r} has vectors but no cluster in the store")
+        raise InvariantBroken(f"{head!r} heads a cluster and is not known to the store")
     return record
 
 

@@ -36,6 +36,8 @@ class HealthWatch:
             state_digest=state.digest.hex(),
             terms_version=state.terms_version,
             classifier_version=state.classifier_version or (worker.classifier_version if worker else ""),
+            paused_by=state.paused.by,
+            paused_ms=state.paused.at_ms,
             counters=dict(state.counters),
             refresh_age_ms=round(1_000 * age_s),
             worker=worker,

@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from neardup_platform.errors import InvariantBroken, NeardupError, NotFound, PermanentError, RateExceeded
+from neardup_platform.errors import Conflict, InvariantBroken, NeardupError, NotFound, PermanentError, RateExceeded
 from neardup_platform.serving.answers import InvalidPart, Problem
 
 log = logging.getLogger(__name__)
@@ -53,6 +53,8 @@ def status_of(error: NeardupError) -> int:
     """The status that an error of ours is answered with."""
     if isinstance(error, NotFound):
         return HTTPStatus.NOT_FOUND
+    if isinstance(error, Conflict):
+        return HTTPStatus.CONFLICT
     if isinstance(error, RateExceeded):
         return HTTPStatus.TOO_MANY_REQUESTS
     if isinstance(error, PermanentError):

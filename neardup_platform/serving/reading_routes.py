@@ -1,12 +1,13 @@
 """The calls that read: image → head, head → members, and why."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 from urllib.parse import unquote
 
 from fastapi import APIRouter, Path, Query
 from pydantic import AfterValidator
 
-from neardup_platform.clusters.rocksdb_store import StoreView
+from neardup_platform.clusters.rocksdb_store import StoreView, listed_under
 from neardup_platform.errors import InvariantBroken, NotFound
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.codec import MAX_ID_BYTES, decode_decision
@@ -66,10 +67,16 @@ class ReadingRoutes:
         return answers.image_answer(image_id, record, self._pictures.path(image_id, record))
 
     def cluster(self, head: Id) -> answers.Cluster:
-        """Size and times of one cluster, and the members it is found by."""
-        record = self._follower.read(lambda store: _cluster(store, head))
+        """Size and times of one cluster, and the members it is found by; by a head of before as well."""
+
+        def found(store: StoreView) -> tuple[str, pb.ClusterRecord]:
+            now = store.redirected(head)
+            return now, _cluster(store, now)
+
+        now, record = self._follower.read(found)
         return answers.Cluster(
-            head=head,
+            head=now,
+            redirected_from=None if now == head else head,
             size=record.size,
             created_ms=record.created_ms,
             updated_ms=record.updated_ms,
@@ -96,7 +103,15 @@ class ReadingRoutes:
 
     def explanation(self, image_id: Id) -> answers.Explanation:
         """The decision in force and everything it rests on."""
-        return self._follower.read(lambda store: self._explain(store, store.decision(image_id)))
+
+        def in_force(store: StoreView) -> answers.Explanation:
+            record = known_image(store, image_id)
+            told = self._explain(store, store.decision(image_id))
+            if record.head == told.head:
+                return told
+            return told.model_copy(update={"summary": f"{told.summary} {record.head} heads that cluster now."})
+
+        return self._follower.read(in_force)
 
     def history(self, image_id: Id) -> answers.History:
         """Every decision made about an image, oldest first."""
@@ -109,20 +124,21 @@ class ReadingRoutes:
 
     def _image(self, store: StoreView, image_id: str) -> pb.ImageRecord:
         """The record of an image that its cluster knows of, too."""
-        record = store.image(image_id)
-        if record is None:
-            raise NotFound(f"image {image_id!r} has not been decided: it is unknown, or waits for its other half")
-        if store.members(record.head, 1, record.sequence - 1).image_ids != (image_id,):
+        record = known_image(store, image_id)
+        if store.members(record.head, 1, listed_under(record) - 1).image_ids != (image_id,):
             raise InvariantBroken(f"image {image_id!r} is not among the members of its head {record.head!r}")
         return record
 
-    def _page(self, store: StoreView, head: str, limit: int, after: int | None) -> answers.Members:
+    def _page(self, store: StoreView, asked: str, limit: int, after: int | None) -> answers.Members:
+        """Members keep their places when a cluster is handed over, and with them cursors their meaning."""
+        head = store.redirected(asked)
         page = store.members(head, limit, after)
         return answers.Members(
             head=head,
+            redirected_from=None if head == asked else asked,
             size=_cluster(store, head).size,
             members=self._members(store, head, list(page.image_ids)),
-            next_cursor=None if page.cursor is None else encode_cursor(head, page.cursor),
+            next_cursor=None if page.cursor is None else encode_cursor(asked, page.cursor),
         )
 
     def _recent(self, store: StoreView, head: str) -> answers.RecentCluster:
@@ -154,6 +170,26 @@ class ReadingRoutes:
         decision = decode_decision(data)
         ids = [candidate.image_id for candidate in decision.candidates]
         return answers.explanation(decision, self._pictures.paths(store, ids))
+
+
+def known_image(store: StoreView, image_id: str) -> pb.ImageRecord:
+    """The record of an image.
+
+    Raises:
+        NotFound: it was not decided, or was forgotten; then by whom, and where a cluster that it headed went.
+    """
+    record = store.image(image_id)
+    if record is not None:
+        return record
+    forgotten = store.forgotten(image_id)
+    if forgotten is None:
+        raise NotFound(f"image {image_id!r} has not been decided: it is unknown, or waits for its other half")
+    when = datetime.fromtimestamp(forgotten.at_ms / 1_000, UTC)
+    head = store.redirected(image_id)
+    raise NotFound(
+        f"image {image_id!r} was forgotten at {when:%Y-%m-%d %H:%M:%SZ} by {forgotten.issued_by} "
+        f"(command {forgotten.command_id}){f'; its cluster is that of {head!r} now' if head != image_id else ''}"
+    )
 
 
 def _cluster(store: StoreView, head: str) -> pb.ClusterRecord:

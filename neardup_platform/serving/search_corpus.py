@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from time import perf_counter
@@ -65,6 +65,10 @@ class _Loaded:
     source: str
 
 
+class _StoreReplaced(Exception):
+    """A store was restored: ordinals are of other images now."""
+
+
 class SearchCorpus:
     """Models and corpus, once they are there.
 
@@ -114,9 +118,10 @@ class SearchCorpus:
         Raises:
             ServerUnavailable: as `models`.
         """
-        pipeline = self._warm().pipeline
+        self._warm()
         with self._using:
-            yield pipeline
+            # Again, because another store may have come into force while waiting.
+            yield self._warm().pipeline
 
     def _warm(self) -> _Loaded:
         loaded = self._loaded
@@ -126,14 +131,26 @@ class SearchCorpus:
 
     def _run(self) -> None:
         try:
-            loaded = self._prepare()
-            while not self._stop.wait(_FOLLOW_S):
-                self._follow_classifier(loaded)
-                self._catch_up(loaded)
+            while not self._stop.is_set():
+                with suppress(_StoreReplaced):
+                    self._follow()
         except NeardupError as error:
             self._turn_off(str(error))
         except Exception as error:
             self._turn_off(f"{type(error).__name__}: {error}")
+            raise
+
+    def _follow(self) -> None:
+        loaded = self._prepare()
+        try:
+            while not self._stop.wait(_FOLLOW_S):
+                self._follow_classifier(loaded)
+                self._catch_up(loaded)
+        except _StoreReplaced:
+            log.info("another store is in force: the corpus of the search is made anew")
+            self._loaded = None
+            with self._using:
+                loaded.pipeline.corpus.close()
             raise
 
     def _turn_off(self, why: str) -> None:
@@ -184,6 +201,9 @@ class SearchCorpus:
 
         Returns:
             Whether the corpus holds now what the store holds.
+
+        Raises:
+            _StoreReplaced: it is another store.
         """
         corpus, version = loaded.pipeline.corpus, loaded.models.space.version
         if corpus.index.is_stale():
@@ -194,10 +214,15 @@ class SearchCorpus:
                 corpus.fill_index()
         while not self._stop.is_set():
             with self._follower.reading() as store:
-                stored = store.state().terms_version
-                part = list(islice(store.vectors(len(corpus)), _CHUNK_IMAGES))
-            if not part:
+                state = store.state()
+                if state.store_id != loaded.source:
+                    raise _StoreReplaced
+                part = list(islice(store.numbered_vectors(len(corpus)), _CHUNK_IMAGES))
+            if len(corpus) >= state.ordinals:
                 return True
+            # What comes after the last of them is read next, unless there is nothing more.
+            end = part[-1][0] + 1 if len(part) == _CHUNK_IMAGES else state.ordinals
+            stored = state.terms_version
             if stored != version:
                 raise SetupError(
                     f"the store holds terms of {stored}, settings give {version}: "
@@ -205,7 +230,7 @@ class SearchCorpus:
                 )
             try:
                 with self._using:
-                    corpus.extend(StoredImage(r.image_id, r.lsh, r.pair, r.retired) for r in part)
+                    corpus.extend((StoredImage(n, r.image_id, r.lsh, r.pair, r.retired) for n, r in part), end)
                     corpus.fill_index()
             except ServerUnavailable as error:
                 if not self._unwritten:

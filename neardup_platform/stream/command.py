@@ -3,15 +3,21 @@
 A handler works in two halves. The first runs in a thread of its own, may take as long as it likes (a download, a model
 to load) and must not touch the worker's state. It returns the second, which runs in the worker's loop between two
 steps and says what is to be written and then done. Whatever either raises refuses the command.
+
+A command of many parts repeats this: the outcome of a part names the first half of the next one. Each part is a commit
+of its own, with steps of the stream in between; the last one has the result and the position of the control topic. So
+a worker that is killed begins such a command anew, and finds in the store how far it had come (`put_progress`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from neardup_platform.clusters.rocksdb_store import Batch
+from neardup_platform.clusters.layout import Table
+from neardup_platform.clusters.rocksdb_store import Batch, Store
 from neardup_platform.errors import BadMessage, PermanentError
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.codec import Message
+from neardup_platform.pipeline import Decided
 
 
 class BadCommand(PermanentError):
@@ -35,12 +41,24 @@ class Outcome:
         messages: topic, key and value of what is to be published of it, beside the result.
         write: puts its changes into the commit that also has its result; `state.commands` is its number.
         apply: does in memory what was written, once that has succeeded. It must not fail.
+        decided: images decided by it, for the commit.
+        counts: by how much counters of the store grow.
+        more: the first half of what follows; then this is a part, and has no result.
+        into: the store to commit to, with its totals, instead of the one in force.
+        hold: of a part: no embeddings are read until the next one.
+        abandon: of a part: cleans up where the command ends before its next one.
     """
 
     values: Mapping[str, str]
     messages: Sequence[tuple[str, bytes, bytes]] = ()
     write: Callable[[Batch, pb.StoreState], None] = _write_nothing
     apply: Callable[[], None] = _do_nothing
+    decided: Sequence[Decided] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
+    more: "Callable[[], Finish] | None" = None
+    into: tuple[Store, pb.StoreState] | None = None
+    hold: bool = False
+    abandon: Callable[[], None] = _do_nothing
 
 
 Finish = Callable[[], Outcome]
@@ -49,10 +67,10 @@ Handler = Callable[[pb.Command], Finish]
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """A message of the control topic that is done with.
+    """A message of the control topic that is done with, or a part of a command.
 
     Attributes:
-        result: None for a message that was no command.
+        result: None for a part, and for a message that was no command.
         outcome: of an accepted command.
         repeated: the command was handled before; `result` is what came of it then.
         dead: why it was no command.
@@ -65,14 +83,46 @@ class Handled:
     dead: BadMessage | None = None
 
     @property
-    def fate(self) -> str:
-        """The counter it belongs to."""
+    def is_part(self) -> bool:
+        """Whether more of the command follows."""
+        return self.outcome.more is not None
+
+    @property
+    def positions(self) -> dict[tuple[str, int], int]:
+        """What the commit writes as the next position of the control topic; nothing of a part."""
+        message = self.message
+        return {} if self.is_part else {(message.topic, message.partition): message.offset + 1}
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """By how much counters of the store grow."""
+        return dict(self.outcome.counts) if self.is_part else {**self.outcome.counts, self._fate: 1}
+
+    @property
+    def _fate(self) -> str:
         if self.result is None:
             return "commands_garbage"
         return "commands_repeated" if self.repeated else _FATES[self.result.accepted]
 
 
 _FATES = {True: "commands_accepted", False: "commands_refused"}
+
+
+def put_progress(batch: Batch, command_id: str, progress: pb.CommandProgress) -> None:
+    """Note how far a command of many parts has come; forgotten with its result."""
+    batch.put(Table.PROGRESS, command_id.encode(), progress.SerializeToString())
+
+
+def flag(arguments: Mapping[str, str], name: str) -> bool:
+    """An argument that is `true` or `false`, which is what it is where it is missing.
+
+    Raises:
+        BadCommand: it is something else.
+    """
+    value = arguments.get(name, "false")
+    if value not in ("true", "false"):
+        raise BadCommand(f"{name} is {value[:40]!r}, `true` or `false` is expected")
+    return value == "true"
 
 
 def check_arguments(command: pb.Command, needed: set[str], allowed: set[str]) -> Mapping[str, str]:

@@ -5,7 +5,8 @@ tests kill it at:
 
 1. read messages from where the step before left off, at start from the positions in the store [read]
 2. join them [joined], put the complete images into the vector files and the term index [added], compare and decide
-   them [decided]; or finish a control command (control.py), in a step of its own [prepared]
+   them [decided]; or, in a step of its own, finish a control command (control.py) [prepared] or decide a known image
+   again for a newer embedding (re_embedding.py)
 3. one RocksDB write: decisions and history, images, clusters and members, vectors, the waiting room, what a command
    changed and its result, dead letters, decisions and results in the outbox, the new positions, the totals and the
    state digest [committed, of a command: obeyed]
@@ -18,7 +19,7 @@ the same event ids. Steps are committed in the order of reading; the next one is
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from neardup_platform.clusters import layout
@@ -27,16 +28,12 @@ from neardup_platform.clusters.rocksdb_store import Batch, Store
 from neardup_platform.errors import BadMessage
 from neardup_platform.join.pairing import Half
 from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.codec import (
-    Message,
-    decision_event_id,
-    encode_dead_letter,
-    encode_decision,
-)
+from neardup_platform.messages.codec import Message, decision_event_id, encode_decision
+from neardup_platform.messages.dead_letters import dead_letters
 from neardup_platform.messages.kafka_publisher import Outgoing
-from neardup_platform.messages.kafka_topics import DEAD_LETTER, DEBUG, DECISIONS
+from neardup_platform.messages.kafka_topics import DEAD_LETTER, DEBUG, DECISIONS, JOIN_REPORT
 from neardup_platform.pipeline import Decided
-from neardup_platform.stream.command import Handled
+from neardup_platform.stream.command import Handled, Outcome
 from neardup_platform.stream.control_commit import answers, put_handled
 
 WaitingHalf = Half[Message]
@@ -51,23 +48,27 @@ class Step:
         left: halves that left the waiting room, by pairing, replacement or expiry.
         entered: halves that entered it.
         dead: messages that end here, each with its reason.
+        clocks: event-time clocks of partitions, Unix milliseconds, where they moved.
+        report: of the halves that expired or were evicted, where there are any.
         counts: messages of this step by fate: received, repeated, expired, evicted, dead_lettered, commands_….
         handled: a control command; then nothing else is in the step.
+        outcome: a known image decided again for a newer embedding; then nothing else is in the step.
     """
 
     positions: dict[tuple[str, int], int] = field(default_factory=dict)
     left: list[WaitingHalf] = field(default_factory=list)
     entered: list[WaitingHalf] = field(default_factory=list)
     dead: list[tuple[Message, BadMessage]] = field(default_factory=list)
+    clocks: dict[tuple[str, int], int] = field(default_factory=dict)
+    report: pb.ExpiryReport | None = None
     counts: dict[str, int] = field(default_factory=dict)
     handled: Handled | None = None
+    outcome: Outcome | None = None
 
     @classmethod
     def of_command(cls, handled: Handled) -> "Step":
         """The step of a control command."""
-        message = handled.message
-        positions = {(message.topic, message.partition): message.offset + 1}
-        return cls(positions, counts={handled.fate: 1}, handled=handled)
+        return cls(handled.positions, counts=handled.counts, handled=handled)
 
     def count(self, fate: str) -> None:
         """Count one message by its fate."""
@@ -75,8 +76,8 @@ class Step:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing was read and nothing expired."""
-        return not (self.positions or self.left)
+        """Whether nothing was read, nothing expired and no clock has to be written."""
+        return not (self.positions or self.left or self.clocks)
 
 
 def commit(
@@ -84,27 +85,34 @@ def commit(
     state: pb.StoreState,
     step: Step,
     decided: Sequence[Decided],
-    acknowledged: int | None,
+    acknowledged: Iterable[int] = (),
+    *,
+    publish: bool = True,
 ) -> list[Outgoing]:
     """Write one step; returns what it put into the outbox, to be published.
 
     Args:
         state: totals as of the last commit; brought up to date only once the write has succeeded.
-        acknowledged: outbox number up to which everything is in the log, if that is news.
+        acknowledged: numbers of messages that leave the outbox, because they are in the log. They are deleted one by
+            one: every range deleted since the last flush is looked through by every later read.
+        publish: False for a store in the making, of which nobody is told.
     """
     new = pb.StoreState()
     new.CopyFrom(state)
     batch = Batch()
-    if acknowledged is not None:
-        batch.delete_below(Table.OUTBOX, layout.number_key(acknowledged + 1))
-    _put_positions(batch, step.positions)
+    for number in acknowledged:
+        batch.delete(Table.OUTBOX, layout.number_key(number))
+    _put_positions(store, batch, step)
     _put_waiting(batch, step)
-    for images in decided:
-        _put_decided(batch, new, images)
+    histories = [_put_decided(batch, new, images) for images in decided]
     _put_clusters(store, batch, decided)
+    if state.redirects:
+        _end_redirects(batch, decided)
+    if step.outcome is not None:
+        step.outcome.write(batch, new)
     if step.handled is not None:
         put_handled(batch, new, step.handled, store.command_id)
-    outgoing = _put_outbox(batch, new, _messages(step, decided))
+    outgoing = _put_outbox(batch, new, _messages(step, decided, histories) if publish else ())
     for fate, messages in step.counts.items():
         new.counters[fate] += messages
     new.commit += 1
@@ -116,10 +124,15 @@ def commit(
     return outgoing
 
 
-def _put_positions(batch: Batch, positions: Mapping[tuple[str, int], int]) -> None:
-    for (topic, partition), next_offset in positions.items():
-        value = pb.Position(next_offset=next_offset).SerializeToString()
-        batch.put(Table.POSITIONS, layout.position_key(topic, partition), value)
+def _put_positions(store: Store, batch: Batch, step: Step) -> None:
+    """A partition that was read brings its clock along; of one whose clock alone moved the position stays."""
+    for partition in step.positions.keys() | step.clocks.keys():
+        if partition in step.positions:
+            position = pb.Position(next_offset=step.positions[partition])
+        else:
+            position = store.position(partition) or pb.Position(unread=True)
+        position.clock_ms = step.clocks.get(partition, 0)
+        batch.put(Table.POSITIONS, layout.position_key(*partition), position.SerializeToString())
 
 
 def _put_waiting(batch: Batch, step: Step) -> None:
@@ -131,31 +144,31 @@ def _put_waiting(batch: Batch, step: Step) -> None:
             partition=half.origin.partition,
             offset=half.origin.offset,
             waits_from_ms=half.waits_from_ms,
+            replays=half.origin.replays,
         )
         batch.put(Table.WAITING, layout.waiting_key(*half.key), value.SerializeToString())
     for half in step.left:
         batch.delete(Table.WAITING, layout.waiting_key(*half.key))
 
 
-def _put_decided(batch: Batch, state: pb.StoreState, decided: Decided) -> None:
-    digest = 0
+def _put_decided(batch: Batch, state: pb.StoreState, decided: Decided) -> list[bytes]:
+    """Write what was decided; returns the decisions as encoded."""
+    digest, encoded = 0, [encode_decision(decision) for decision in decided.decisions]
     for row, decision in enumerate(decided.decisions):
         image_key = decision.image_id.encode()
         batch.put(Table.IMAGES, image_key, _image_record(decided, row).SerializeToString())
-        batch.put(Table.MEMBERS, layout.sequence_key(decision.head, decision.sequence), decision.image_id.encode())
-        batch.put(
-            Table.HISTORY,
-            layout.sequence_key(decision.image_id, decision.sequence),
-            encode_decision(decision),
-        )
+        batch.put(Table.MEMBERS, layout.sequence_key(decision.head, decision.sequence), image_key)
+        batch.put(Table.HISTORY, layout.sequence_key(decision.image_id, decision.sequence), encoded[row])
         vectors = _vector_record(decided, row).SerializeToString()
         batch.put(Table.VECTORS, layout.number_key(int(decided.ordinals[row])), vectors)
         digest += layout.assignment_digest(decision.image_id, decision.head)
     state.terms_version = decided.decisions[-1].terms_version
     state.images += len(decided.decisions)
+    state.ordinals += len(decided.decisions)
     state.clusters += sum(decision.founded for decision in decided.decisions)
     state.sequence = decided.decisions[-1].sequence
     state.digest = layout.digest_after(state.digest, digest)
+    return encoded
 
 
 def _put_clusters(store: Store, batch: Batch, decided: Sequence[Decided]) -> None:
@@ -177,6 +190,14 @@ def _put_clusters(store: Store, batch: Batch, decided: Sequence[Decided]) -> Non
         changed[decision.head] = record
     for head, record in changed.items():
         batch.put(Table.CLUSTERS, head.encode(), record.SerializeToString())
+
+
+def _end_redirects(batch: Batch, decided: Sequence[Decided]) -> None:
+    """An id that heads a cluster leads to no other (clusters/rearrangement.py)."""
+    for images in decided:
+        for decision in images.decisions:
+            if decision.founded:
+                batch.delete(Table.REDIRECTS, layout.hash_key(decision.image_id))
 
 
 def _image_record(decided: Decided, row: int) -> pb.ImageRecord:
@@ -204,30 +225,37 @@ def _vector_record(decided: Decided, row: int) -> pb.VectorRecord:
     )
 
 
-def _messages(step: Step, decided: Sequence[Decided]) -> Iterable[tuple[str, bytes, bytes]]:
-    """Topic, key and value of everything this step has to say."""
+def _messages(
+    step: Step, decided: Sequence[Decided], histories: Sequence[Sequence[bytes]]
+) -> Iterable[tuple[str, bytes, bytes]]:
+    """Topic, key and value of everything this step has to say; `histories` are the decisions as encoded."""
     now_ms = time.time_ns() // 1_000_000
     for message, error in step.dead:
-        yield DEAD_LETTER, message.key, encode_dead_letter(message, error, now_ms)
+        for key, letter in dead_letters(message, error, now_ms):
+            yield DEAD_LETTER, key, letter
+    if step.report is not None:
+        yield JOIN_REPORT, step.report.event_id.encode(), step.report.SerializeToString()
     if step.handled is not None:
         yield from answers(step.handled, now_ms)
-    for images in decided:
-        for row, decision in enumerate(images.decisions):
-            key = decision.image_id.encode()
-            yield DECISIONS, key, encode_decision(decision)
-            yield DEBUG, key, _debug_detail(images, row).SerializeToString()
+    if step.outcome is not None:
+        yield from step.outcome.messages
+    for images, encoded in zip(decided, histories, strict=True):
+        for decision, value in zip(images.decisions, encoded, strict=True):
+            yield DECISIONS, decision.image_id.encode(), value
+        yield DEBUG, images.decisions[0].image_id.encode(), _debug_detail(images).SerializeToString()
 
 
-def _debug_detail(decided: Decided, row: int) -> pb.DebugDetail:
-    image, decision = decided.images[row], decided.decisions[row]
+def _debug_detail(decided: Decided) -> pb.DebugDetail:
+    image, first = decided.images[0], decided.decisions[0]
     return pb.DebugDetail(
-        event_id=decision_event_id(decision.image_id, decision.sequence),
+        event_id=decision_event_id(first.image_id, first.sequence),
         image_id=image.image_id,
-        source_uri=image.source_uri,
         lsh_version=image.lsh.model_version,
         pair_version=image.pair.model_version,
         batch_images=len(decided.images),
         stage_ms=decided.stage_ms,
+        first_sequence=first.sequence,
+        last_sequence=decided.decisions[-1].sequence,
     )
 
 

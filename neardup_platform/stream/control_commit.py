@@ -6,7 +6,7 @@ from neardup_platform.clusters import layout
 from neardup_platform.clusters.layout import Table
 from neardup_platform.clusters.rocksdb_store import Batch
 from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.codec import encode_dead_letter
+from neardup_platform.messages.dead_letters import dead_letters
 from neardup_platform.messages.kafka_topics import CONTROL_RESULTS, DEAD_LETTER
 from neardup_platform.stream.command import Handled
 
@@ -15,19 +15,23 @@ REMEMBERED = 10_000
 
 
 def put_handled(batch: Batch, state: pb.StoreState, handled: Handled, id_of: Callable[[int], str | None]) -> None:
-    """Write a command's effect and its result, and forget the oldest.
+    """Write a command's effect and its result, and forget the oldest; or what a part of one changed.
 
     Args:
         state: counts the command.
         id_of: the id of the command with a number.
     """
+    if handled.is_part:
+        handled.outcome.write(batch, state)
     if handled.result is None or handled.repeated:
         return
     state.commands += 1
+    handled.result.sequence = state.sequence
     record = pb.CommandRecord(number=state.commands, result=handled.result)
     command_id = handled.result.command_id.encode()
     batch.put(Table.COMMANDS, command_id, record.SerializeToString())
     batch.put(Table.COMMAND_ORDER, layout.number_key(state.commands), command_id)
+    batch.delete(Table.PROGRESS, command_id)
     forgotten = id_of(state.commands - REMEMBERED) if state.commands > REMEMBERED else None
     if forgotten is not None:
         batch.delete(Table.COMMANDS, forgotten.encode())
@@ -38,7 +42,8 @@ def put_handled(batch: Batch, state: pb.StoreState, handled: Handled, id_of: Cal
 def answers(handled: Handled, now_ms: int) -> Iterable[tuple[str, bytes, bytes]]:
     """Topic, key and value of what is to be said about a command."""
     if handled.dead is not None:
-        yield DEAD_LETTER, handled.message.key, encode_dead_letter(handled.message, handled.dead, now_ms)
+        for key, letter in dead_letters(handled.message, handled.dead, now_ms):
+            yield DEAD_LETTER, key, letter
     if not handled.repeated:
         yield from handled.outcome.messages
     if handled.result is not None:

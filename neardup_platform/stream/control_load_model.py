@@ -18,12 +18,12 @@ from neardup_platform.clusters import layout
 from neardup_platform.clusters.layout import Table
 from neardup_platform.clusters.rocksdb_store import Batch
 from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.scoring.card import read_card
+from neardup_platform.scoring.card import Card, read_card
 from neardup_platform.scoring.keras_classifier import PairClassifier, load_classifier
 from neardup_platform.scoring.keras_in_force import classifier_folder
 from neardup_platform.scoring.promotion import Figure, check_as_good, check_fits, check_usable, compare, measured
 from neardup_platform.settings import Settings
-from neardup_platform.stream.command import BadCommand, Finish, Outcome, check_arguments
+from neardup_platform.stream.command import Finish, Outcome, check_arguments, flag
 
 NAME = "load-model"
 
@@ -49,7 +49,7 @@ class LoadModel:
             NeardupError: it is refused; the text says why.
         """
         arguments = check_arguments(command, {"version"}, {"force"})
-        version, force = arguments["version"], _flag(arguments.get("force", "false"))
+        version, force = arguments["version"], flag(arguments, "force")
         in_use = self.in_force.card
         if version == in_use.version:
             return partial(Outcome, {"version": version, "replaced": version})
@@ -94,7 +94,10 @@ class LoadModel:
         return Outcome(values, write=write, apply=apply)
 
 
-def _flag(value: str) -> bool:
-    if value not in ("true", "false"):
-        raise BadCommand(f"force is {value[:40]!r}, `true` or `false` is expected")
-    return value == "true"
+def check_loadable(settings: Settings, in_use: Card, version: str) -> None:
+    """See that a version lies on this machine, fetched if need be, and fits the embeddings.
+
+    Raises:
+        NeardupError: it lies nowhere, cannot be fetched, or was trained on other embeddings.
+    """
+    check_fits(read_card(classifier_folder(settings, version)), in_use)

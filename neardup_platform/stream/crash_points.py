@@ -27,6 +27,7 @@ class CrashPoint(StrEnum):
     PUBLISHED = "published"  # handed to Kafka; whether it was acknowledged is not known
     ACKNOWLEDGED = "acknowledged"  # acknowledged; still in the outbox
     PREPARED = "prepared"  # the first half of a command is done; nothing of it is written
+    PART = "part"  # a part of a command is written; nothing of it is done in memory, and the next is not begun
     OBEYED = "obeyed"  # a command's effect and result are written; nothing is done in memory
 
 

@@ -7,13 +7,26 @@ from neardup_platform.join.pairing import Half, Pairing
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.codec import Message, decode_embedding
 from neardup_platform.messages.kafka_topics import KIND_OF_TOPIC
-from neardup_platform.records import JoinedImage, Kind, ModelSpec
+from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
 from neardup_platform.settings import JoinSettings
 from neardup_platform.stream.commit import Step
+from neardup_platform.stream.expiry_report import expiry_report
 
 Partition = tuple[str, int]
 
 _END_OF_TIME_MS = 1 << 62
+
+
+def _no_version(_image_id: str, _kind: Kind) -> str:
+    return ""
+
+
+def _never(_image_id: str) -> int:
+    return 0
+
+
+class _NewerOfKnown(Exception):
+    """An embedding for which its image is to be decided again, in a step of its own."""
 
 
 class Intake:
@@ -24,6 +37,9 @@ class Intake:
         partitions: every input partition.
         waiting: halves restored from the store.
         known: whether the store knows an image.
+        clocks_ms: clocks of the partitions, restored from the store.
+        stored_version: model version of the embedding of a kind that the store has of an image it knows.
+        forgotten_ms: event time up to which embeddings of an image are dropped, because it was forgotten; 0: none.
     """
 
     def __init__(
@@ -33,27 +49,44 @@ class Intake:
         partitions: Iterable[Partition],
         waiting: Iterable[pb.WaitingHalf],
         known: Callable[[str], bool],
+        clocks_ms: Mapping[Partition, int] | None = None,
+        stored_version: Callable[[str, Kind], str] = _no_version,
+        forgotten_ms: Callable[[str], int] = _never,
     ) -> None:
         self._models = models
+        self._newer = {Kind.LSH: settings.newer_lsh, Kind.PAIR: settings.newer_pair}
         self._known = known
+        self._stored_version = stored_version
+        self._forgotten_ms = forgotten_ms
+        self._held: list[Message] = []
         self._under_way: set[str] = set()
-        self._lateness_s = settings.lateness_s
+        self._lateness_ms = round(settings.lateness_s * 1_000)
+        self._idle_ms = round(settings.idle_s * 1_000)
         restored = (self._restore(half) for half in waiting)
         self._pairing: Pairing[Message] = Pairing(
-            partitions, round(settings.lateness_s * 1_000), settings.max_waiting, restored
+            partitions,
+            self._lateness_ms,
+            settings.max_waiting,
+            settings.max_waiting_mb << 20,
+            restored,
+            dict(clocks_ms or {}),
         )
+        # Partitions whose clocks moved since a step last took them to the store, and the watermark it took.
+        self._moved: set[Partition] = set()
+        self._saved_ms = self._pairing.watermark_ms
 
     def __len__(self) -> int:
         return len(self._pairing)
 
     def take(
-        self, messages: Sequence[Message], idle: Iterable[Partition], now_ms: int
+        self, messages: Sequence[Message], read_until: Mapping[Partition, int], now_ms: int
     ) -> tuple[Step, list[JoinedImage]]:
         """Take what was read.
 
         Args:
             messages: in offset order within each partition.
-            idle: partitions that have nothing more to read; their clock is the wall clock.
+            read_until: partitions of which all that was there at a moment has been read, with that moment in Unix
+                milliseconds; their clocks are at most `join.idle_s` behind it, whatever their event times say.
             now_ms: the wall clock, Unix milliseconds.
 
         Returns:
@@ -62,32 +95,91 @@ class Intake:
         """
         step = Step()
         joined: list[JoinedImage] = []
-        for message in messages:
-            step.positions[message.topic, message.partition] = message.offset + 1
-            step.count("received")
+        pending, self._held = [*self._held, *messages], []
+        for number, message in enumerate(pending):
             try:
                 self._take_one(message, step, joined, now_ms)
             except BadMessage as error:
                 step.dead.append((message, error))
                 step.count("dead_lettered")
-        for partition in idle:
-            self._pairing.advance(partition, now_ms)
-        self._give_up(step)
+            except _NewerOfKnown:
+                self._held = pending[number:]
+                break
+            step.positions[message.topic, message.partition] = message.offset + 1
+            step.count("received")
+        for partition, until_ms in () if self._held else read_until.items():
+            self._advance(partition, min(until_ms, now_ms) - self._idle_ms)
+        self._give_up(step, now_ms)
+        self._save_clocks(step)
         return step, sorted(joined, key=lambda image: (image.event_time_ms, image.image_id))
+
+    @property
+    def holds_newer(self) -> bool:
+        """Whether an embedding is held back that may have a known image decided again, and all after it."""
+        return bool(self._held)
+
+    def take_newer(self, now_ms: int) -> tuple[Step, Embedding] | None:
+        """Take the embedding that is held back, while nothing is under way.
+
+        Returns:
+            What the commit has to write beside the new decision, and the embedding; None where the image needs no new
+            decision: then `take` goes on with it.
+        """
+        message = self._held[0] if self._held else None
+        embedding = self._decode(message, now_ms) if message is not None else None
+        if message is None or embedding is None or not self._is_newer(embedding):
+            return None
+        del self._held[0]
+        step = Step(positions={(message.topic, message.partition): message.offset + 1})
+        step.count("received")
+        step.count("re_embedded")
+        self._save_clocks(step)
+        return step, embedding
+
+    def forget(self, image_id: str) -> None:
+        """Drop the waiting halves of an image; the store no longer has them."""
+        self._pairing.remove(image_id)
 
     def committed(self, image_ids: Iterable[str]) -> None:
         """Note that images which `take` returned are known to the store now."""
         self._under_way.difference_update(image_ids)
 
+    def figures(self, now_ms: int) -> dict[str, float]:
+        """Gauges of the waiting room, and the watermark once there is one: Unix milliseconds, and behind the clock."""
+        room = {"waiting": len(self._pairing), "waiting_mb": round(self._pairing.bytes / 2**20, 1)}
+        watermark_ms = self._pairing.watermark_ms
+        if not watermark_ms:
+            return room
+        return {**room, "watermark_ms": watermark_ms, "watermark_delay_ms": max(0, now_ms - watermark_ms)}
+
+    def _advance(self, partition: Partition, time_ms: int) -> None:
+        if self._pairing.advance(partition, time_ms):
+            self._moved.add(partition)
+
+    def _save_clocks(self, step: Step) -> None:
+        """Give the step the clocks that moved. A quiet stream need not write for them more than now and then."""
+        overdue = self._pairing.watermark_ms - self._saved_ms > self._lateness_ms // 10
+        if step.empty and not overdue:
+            return
+        step.clocks = {p: self._pairing.clock_ms(p) for p in self._moved | set(step.positions)}
+        self._moved.clear()
+        self._saved_ms = self._pairing.watermark_ms
+
     def _take_one(self, message: Message, step: Step, joined: list[JoinedImage], now_ms: int) -> None:
-        kind = KIND_OF_TOPIC[message.topic]
-        embedding = decode_embedding(message, kind, self._models[kind], now_ms)
+        if message.damage:
+            raise BadMessage("unreadable", message.damage)
+        embedding = self._decode(message, now_ms)
         # A clock that runs ahead must not make others late.
-        self._pairing.advance((message.topic, message.partition), min(embedding.event_time_ms, now_ms))
+        self._advance((message.topic, message.partition), min(embedding.event_time_ms, now_ms))
         if embedding.image_id in self._under_way or self._known(embedding.image_id):
+            if self._is_newer(embedding):
+                raise _NewerOfKnown
             step.count("repeated")
             return
-        offer = self._pairing.offer(embedding, message)
+        if embedding.event_time_ms <= self._forgotten_ms(embedding.image_id):
+            step.count("forgotten")
+            return
+        offer = self._pairing.offer(embedding, message, now_ms, message.size)
         if offer.image and offer.partner:
             joined.append(offer.image)
             self._under_way.add(embedding.image_id)
@@ -97,24 +189,41 @@ class Intake:
         if offer.replaced:
             step.count("repeated")
 
-    def _give_up(self, step: Step) -> None:
-        lateness = f"no partner within {self._lateness_s:g} s of event time"
+    def _decode(self, message: Message, now_ms: int) -> Embedding:
+        kind = KIND_OF_TOPIC[message.topic]
+        return decode_embedding(message, kind, self._models[kind], now_ms, self._newer[kind])
+
+    def _is_newer(self, embedding: Embedding) -> bool:
+        """Whether an embedding of a known image is by a later model than the stored one; of one under way: may be."""
+        if embedding.model_version not in self._newer[embedding.kind]:
+            return False
+        if embedding.image_id in self._under_way:
+            return True
+        order = (self._models[embedding.kind].version, *self._newer[embedding.kind])
+        stored = self._stored_version(embedding.image_id, embedding.kind)
+        return stored not in order or order.index(embedding.model_version) > order.index(stored)
+
+    def _give_up(self, step: Step, now_ms: int) -> None:
+        lateness = f"no partner within {self._lateness_ms / 1_000:g} s of event time"
+        given_up = []
         for reason, detail, halves in (
             ("expired", lateness, self._pairing.expire()),
-            ("evicted", "the waiting room was full (join.max_waiting)", self._pairing.evict()),
+            ("evicted", "the waiting room was full (join.max_waiting, join.max_waiting_mb)", self._pairing.evict()),
         ):
             for half in halves:
+                given_up.append((half, reason))
                 step.left.append(half)
                 step.dead.append((half.origin, BadMessage(reason, detail)))
                 step.count(reason)
+        if given_up:
+            step.report = expiry_report(given_up, self._pairing.watermark_ms, self._lateness_ms, now_ms)
 
     def _restore(self, raw: pb.WaitingHalf) -> Half[Message]:
         key = pb.EmbeddingReady.FromString(raw.value).image_id.encode()
-        message = Message(raw.topic, raw.partition, raw.offset, key, raw.value)
-        kind = KIND_OF_TOPIC[raw.topic]
+        message = Message(raw.topic, raw.partition, raw.offset, key, raw.value, raw.replays)
         try:
             # It was admitted once by a clock that may since have been set back.
-            embedding = decode_embedding(message, kind, self._models[kind], now_ms=_END_OF_TIME_MS)
+            embedding = self._decode(message, now_ms=_END_OF_TIME_MS)
         except BadMessage as error:
             raise InvariantBroken(f"waiting half of {message.place} in the store is damaged: {error}") from error
-        return Half(embedding, message, raw.waits_from_ms)
+        return Half(embedding, message, raw.waits_from_ms, message.size)

@@ -5,15 +5,18 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neardup_platform.clusters.rocksdb_store import StoreView
-from neardup_platform.corpus import Corpus, stored_vectors
+from neardup_platform.corpus import Corpus, spread_rows, stored_vectors
 from neardup_platform.errors import InvariantBroken, SetupError
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.scoring.mmap_vectors import WrittenVectors
+from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.terms.hyperplanes import TermSpace
 from neardup_platform.terms.index import TermIndex
 
@@ -42,18 +45,20 @@ def rebuild_corpus(
     state = store.state()
     _check_fit(state, space, models)
     begun = perf_counter()
-    vectors = WrittenVectors(vectors_path, state.store_id, models, state.images)
-    read = fill_vectors(store, vectors, state.images)
+    images = _read_images(store, state.ordinals)
+    vectors = WrittenVectors(vectors_path, state.store_id, models, state.ordinals)
+    read = fill_vectors(store, vectors, images.alive)
     index = open_index(state.store_id)
-    ahead = index.rewind(state.images)
+    ahead = index.rewind(state.ordinals)
     if ahead:
         log.warning("%d segments of the term index were ahead of the store; they are made anew", ahead)
+    _bury(np.nonzero(~images.alive)[0], vectors, index)
     corpus = Corpus(space, index, vectors)
-    _restore_images(store, corpus, state.images)
+    corpus.restore(images.ids, images.heads, images.retired)
     filled = corpus.fill_index()
     log.info(
         "%d images in %.1f s: vectors of %d read from the store, %d hashed anew",
-        len(corpus),
+        state.images,
         perf_counter() - begun,
         read,
         filled,
@@ -61,20 +66,46 @@ def rebuild_corpus(
     return corpus
 
 
-def fill_vectors(store: StoreView, vectors: WrittenVectors, images: int) -> int:
-    """Give the vector files what they miss of the store; returns of how many images.
+def fill_vectors(store: StoreView, vectors: WrittenVectors, alive: NDArray[np.bool_]) -> int:
+    """Give the vector files what they miss of the store; returns of how many ordinals.
+
+    Args:
+        alive: bool [ordinals], those that an image has.
 
     Raises:
         SetupError: the disk is full, or the store holds vectors of other models.
-        InvariantBroken: the store lacks vectors of an image that it counts.
+        InvariantBroken: the store lacks vectors of an image.
     """
-    first, records = len(vectors), store.vectors(len(vectors))
-    while part := [(record.lsh, record.pair) for record in islice(records, _CHUNK)]:
-        vectors.append(stored_vectors(part))
-    if len(vectors) != images:
-        raise InvariantBroken(f"the store counts {images} images but holds vectors of {len(vectors)}")
+    first, records = len(vectors), store.numbered_vectors(len(vectors))
+    while part := list(islice(records, _CHUNK)):
+        ordinals = [ordinal for ordinal, _ in part]
+        found = stored_vectors([(record.lsh, record.pair) for _, record in part])
+        _append(vectors, ordinals, found, ordinals[-1] + 1, alive)
+    none = ImageVectors(*(kind[:0] for kind in vectors.rows))
+    while len(vectors) < len(alive):
+        _append(vectors, [], none, min(len(alive), len(vectors) + _CHUNK), alive)
     vectors.sync()
-    return images - first
+    return len(alive) - first
+
+
+def _append(
+    vectors: WrittenVectors, ordinals: list[int], found: ImageVectors, end: int, alive: NDArray[np.bool_]
+) -> None:
+    first = len(vectors)
+    expected = first + np.nonzero(alive[first:end])[0]
+    if expected.tolist() != ordinals:
+        raise InvariantBroken(
+            f"from ordinal {first} to {end - 1} the store has {len(expected)} images and vectors of {len(ordinals)}, "
+            "or of others"
+        )
+    vectors.append(spread_rows(first, end, ordinals, found))
+
+
+def _bury(dead: NDArray[np.int64], vectors: WrittenVectors, index: TermIndex) -> None:
+    """Do what a crash between a commit and its effect in memory has left undone."""
+    rows = vectors.rows
+    vectors.erase(dead[rows.lsh[dead].any(axis=1) | rows.pair[dead].any(axis=1)])
+    index.delete(index.sealed(dead))
 
 
 def _check_fit(state: pb.StoreState, space: TermSpace, models: Mapping[Kind, ModelSpec]) -> None:
@@ -90,21 +121,31 @@ def _check_fit(state: pb.StoreState, space: TermSpace, models: Mapping[Kind, Mod
         )
 
 
-def _restore_images(store: StoreView, corpus: Corpus, images: int) -> None:
+class _Images(NamedTuple):
+    """By ordinal; a dead one has no id, no head, and is retired."""
+
+    ids: list[str]
+    heads: NDArray[np.int64]
+    retired: NDArray[np.bool_]
+    alive: NDArray[np.bool_]
+
+
+def _read_images(store: StoreView, count: int) -> _Images:
     """Ids and heads from the images' records, and from their clusters' which of them the index holds."""
-    ids, head_ids = [""] * images, [""] * images
+    ids, head_ids = [""] * count, [""] * count
+    alive = np.zeros(count, np.bool_)
     for image_id, record in store.all_images():
-        if record.ordinal >= images or ids[record.ordinal]:
-            raise InvariantBroken(f"image {image_id!r} has ordinal {record.ordinal}: another's, or not below {images}")
-        ids[record.ordinal], head_ids[record.ordinal] = image_id, record.head
-    ordinals = {image_id: ordinal for ordinal, image_id in enumerate(ids)}
-    if "" in ordinals:
-        raise InvariantBroken(f"the store counts {images} images, and none has ordinal {ordinals['']}")
-    retired = np.ones(images, np.bool_)
+        if record.ordinal >= count or ids[record.ordinal]:
+            raise InvariantBroken(f"image {image_id!r} has ordinal {record.ordinal}: another's, or not below {count}")
+        ids[record.ordinal], head_ids[record.ordinal], alive[record.ordinal] = image_id, record.head, True
+    ordinals = {image_id: ordinal for ordinal, image_id in enumerate(ids) if image_id}
+    if len(ordinals) != store.state().images:
+        raise InvariantBroken(f"the store counts {store.state().images} images and has records of {len(ordinals)}")
+    heads, retired = np.full(count, -1, np.int64), np.ones(count, np.bool_)
     try:
-        heads = np.array([ordinals[head] for head in head_ids], np.int64)
+        heads[alive] = [ordinals[head] for head in head_ids if head]
         for _, cluster in store.all_clusters():
             retired[[ordinals[image_id] for image_id in cluster.representatives]] = False
     except KeyError as error:
         raise InvariantBroken(f"{error} is the head or a representative of a cluster, but no image") from error
-    corpus.restore(ids, heads, retired)
+    return _Images(ids, heads, retired, alive)

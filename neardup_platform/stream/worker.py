@@ -1,11 +1,12 @@
 """The stream worker: one loop that reads, decides, commits and publishes, until told to stop.
 
-A turn of the loop is `Worker.turn`; what a step changes and in which order is `commit.py`. While one step's images are
-compared in a thread, those of the step before are settled and committed: comparing looks at nothing that settling
+A turn of the loop is `Worker.turn`; what a step changes and in which order is `commit.py`. While a large step's images
+are compared in a thread, those of the step before are settled and committed: comparing looks at nothing that settling
 changes. State in memory (corpus, waiting room) is derived from the store, so any error ends the process and a new one
 starts from the store.
 """
 
+import gc
 import logging
 import os
 import threading
@@ -14,24 +15,42 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 
-from neardup_platform.clusters.rocksdb_store import Store
+from neardup_platform.clusters.overrides import Overrides
+from neardup_platform.clusters.rocksdb_store import Store, forgotten_upto_ms, stored_version
 from neardup_platform.messages.kafka_outage import OutageNotice, watch_outages
 from neardup_platform.messages.kafka_publisher import KafkaPublisher, Outgoing
+from neardup_platform.messages.kafka_retention import deleted_since
 from neardup_platform.messages.kafka_source import KafkaSource, wait_for_source
 from neardup_platform.messages.kafka_topics import CONTROL
 from neardup_platform.pipeline import Added, Decided, Matching, Pipeline, Scored
 from neardup_platform.records import JoinedImage
+from neardup_platform.scoring.card import read_card
 from neardup_platform.scoring.keras_classifier import PairClassifier, limit_tensorflow_threads
-from neardup_platform.scoring.keras_in_force import load_in_force
+from neardup_platform.scoring.keras_in_force import folder_in_force, load_in_force
 from neardup_platform.settings import Settings
-from neardup_platform.stream import control_load_model
+from neardup_platform.stream import (
+    control_forget,
+    control_ingest,
+    control_load_model,
+    control_override,
+    control_pause,
+    control_reprocess,
+    control_restore,
+    control_snapshot,
+    control_trace,
+)
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.stream.control import Control
 from neardup_platform.stream.crash_points import CrashPoint, CrashPoints
+from neardup_platform.stream.deciding_again import DecidingAgain
 from neardup_platform.stream.figures import Figures
 from neardup_platform.stream.intake import Intake
+from neardup_platform.stream.re_embedding import decide_newer
 from neardup_platform.stream.recovery import rebuild_corpus
+from neardup_platform.stream.reprocess_process import RemoteReprocessing
+from neardup_platform.stream.store_swap import StoreReplaced, complete_swap
 from neardup_platform.supervision import Heartbeat, Phase, paused_by, write_heartbeat
 from neardup_platform.terms.gate import SearchGate
 from neardup_platform.terms.hyperplanes import load_term_space
@@ -43,6 +62,14 @@ BROKER_PATIENCE_S = 3_600.0
 CLOSE_S = 5.0
 # Above this many messages not yet acknowledged by the broker the worker reads no more.
 MAX_UNACKNOWLEDGED = 20_000
+# The same in bytes: dead letters hold the originals, which may be large.
+MAX_UNACKNOWLEDGED_BYTES = 128 << 20
+
+# Steps of fewer images are finished in the turn that reads them: to hand them to a thread and wait for it takes longer
+# than what it would hide.
+APART_IMAGES = 16
+# What the broker acknowledged is written with the next step, or after so long alone.
+ACKNOWLEDGED_ALONE_S = 1.0
 
 Report = Callable[[dict[str, float]], None]
 Comparing = tuple[Added, "Future[Scored]"]
@@ -54,6 +81,11 @@ class _UnderWay:
 
     step: Step
     comparing: Sequence[Comparing]
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it is to be finished at once."""
+        return sum(len(added.images) for added, _ in self.comparing) < APART_IMAGES
 
 
 class Worker:
@@ -92,10 +124,43 @@ class Worker:
             source.partitions,
             store.waiting(),
             lambda image_id: store.image(image_id) is not None,
+            store.clocks_ms(),
+            lambda image_id, kind: stored_version(store, image_id, kind),
+            lambda image_id: forgotten_upto_ms(store, image_id) if self._state.forgotten else 0,
         )
+        self._again = DecidingAgain(store, self._pipeline, Overrides(store.overrides()))
         # What the worker can be told to do: a line for each command.
         self._control = Control(
-            {control_load_model.NAME: control_load_model.LoadModel(settings, scorer, self._swap)}, store.command
+            {
+                control_load_model.NAME: control_load_model.LoadModel(settings, scorer, self._swap),
+                control_ingest.NAME: control_ingest.IngestSegment(
+                    settings,
+                    store,
+                    lambda: self._pipeline,
+                    scorer.expects,
+                    lambda: publisher.unacknowledged < MAX_UNACKNOWLEDGED,
+                ),
+                control_pause.PAUSE: control_pause.Pause(store.state),
+                control_pause.RESUME: control_pause.Resume(store.state),
+                control_snapshot.NAME: control_snapshot.Snapshot(settings, store, lambda: self.classifier_version),
+                control_reprocess.NAME: control_reprocess.Reprocess(
+                    settings, store, lambda: self._pipeline, partial(RemoteReprocessing, settings)
+                ),
+                control_restore.NAME: control_restore.Restore(
+                    settings,
+                    store,
+                    space.version,
+                    lambda: self.classifier_version,
+                    read_card(folder_in_force(settings, "")).version,
+                    partial(control_load_model.check_loadable, settings, scorer.card),
+                    partial(deleted_since, settings.kafka),
+                ),
+                control_override.NAME: control_override.Override(self._again),
+                control_forget.NAME: control_forget.Forget(store, self._again, self._intake.forget),
+                control_trace.NAME: control_trace.Trace(store, lambda: self._pipeline),
+            },
+            store.command,
+            store.progress,
         )
         self._figures = Figures()
         self._gate = SearchGate(settings.terms.max_queries_per_s, settings.terms.max_waiting_queries)
@@ -106,21 +171,30 @@ class Worker:
         self._crash.passing(CrashPoint.REPUBLISHED)
         self._comparing = ThreadPoolExecutor(1, "compare")
         self._under_way: _UnderWay | None = None
+        self._acknowledged: list[int] = []
+        self._committed_at = time.monotonic()
 
     def turn(self) -> None:
-        """Obey commands, read and join; settle, commit and publish what was being compared."""
+        """Obey commands, read and join; settle, commit and publish what was being compared, or is few."""
         self._obey()
-        acknowledged = self._publisher.acknowledged()
-        if acknowledged is not None:
+        self._decide_newer()
+        if acknowledged := self._publisher.acknowledged():
+            self._acknowledged += acknowledged
             self._crash.passing(CrashPoint.ACKNOWLEDGED)
         begun = self._begin()
-        self._finish(acknowledged)
+        self._finish()
         self._under_way = begun
+        if begun is not None and begun.is_small:
+            self._finish()
 
     def _begin(self) -> "_UnderWay | None":
         """Read, join and begin to compare."""
         worker = self._settings.worker
-        room = self._publisher.unacknowledged < MAX_UNACKNOWLEDGED
+        room = (
+            self._publisher.unacknowledged < MAX_UNACKNOWLEDGED
+            and self._publisher.unacknowledged_bytes < MAX_UNACKNOWLEDGED_BYTES
+            and not self._intake.holds_newer
+        )
         most = 2 * self._gate.batch(worker.max_batch_images)
         messages = self._source.poll(most if room else 0, 0 if self._under_way else worker.poll_ms)
         if messages:
@@ -128,7 +202,7 @@ class Worker:
             self._crash.passing(CrashPoint.READ)
         self._control.take(message for message in messages if message.topic == CONTROL)
         embeddings = [message for message in messages if message.topic != CONTROL]
-        step, joined = self._intake.take(embeddings, self._source.idle(self._settings.join.idle_s), _now_ms())
+        step, joined = self._intake.take(embeddings, self._source.read_until(), _now_ms())
         if step.empty:
             return None
         self._crash.passing(CrashPoint.JOINED)
@@ -138,16 +212,22 @@ class Worker:
     def _compare(self, images: Sequence[JoinedImage]) -> Comparing:
         added = self._pipeline.add(images)
         self._crash.passing(CrashPoint.ADDED)
-        return added, self._comparing.submit(self._pipeline.compare, added)
+        if len(images) >= APART_IMAGES:
+            return added, self._comparing.submit(self._pipeline.compare, added)
+        scored: Future[Scored] = Future()
+        scored.set_result(self._pipeline.compare(added))
+        return added, scored
 
-    def _finish(self, acknowledged: int | None) -> None:
-        """Settle, commit and publish the step under way, if there is one."""
+    def _finish(self) -> None:
+        """Settle, commit and publish the step under way, if there is one; with it, what was acknowledged."""
         under_way, self._under_way = self._under_way, None
-        if under_way is None and acknowledged is None:
-            return
-        step = under_way.step if under_way else Step()
-        decided = self._settle(under_way.comparing if under_way else ())
-        self._publisher.send(self._commit(step, decided, acknowledged))
+        if under_way is None:
+            alone_s = time.monotonic() - self._committed_at
+            if not self._acknowledged or alone_s < ACKNOWLEDGED_ALONE_S:
+                return
+            under_way = _UnderWay(Step(), ())
+        decided = self._settle(under_way.comparing)
+        self._publisher.send(self._commit(under_way.step, decided))
         self._crash.passing(CrashPoint.PUBLISHED)
         committed_ms = _now_ms()
         for batch in decided:
@@ -156,30 +236,50 @@ class Worker:
     def _settle(self, comparing: Sequence[Comparing]) -> list[Decided]:
         decided: list[Decided] = []
         sequence = self._state.sequence + 1
+        constrain = self._again.constrain(added for added, _ in comparing)
         for added, scored in comparing:
-            decided.append(self._pipeline.settle(added, scored.result(), sequence, _now_ms()))
+            decided.append(self._pipeline.settle(added, scored.result(), sequence, _now_ms(), constrain))
             sequence += len(added.images)
         if decided:
             self._crash.passing(CrashPoint.DECIDED)
         return decided
 
-    def _commit(self, step: Step, decided: Sequence[Decided], acknowledged: int | None) -> list[Outgoing]:
-        outgoing = commit(self._store, self._state, step, decided, acknowledged)
+    def _commit(self, step: Step, decided: Sequence[Decided]) -> list[Outgoing]:
+        outgoing = commit(self._store, self._state, step, decided, self._acknowledged)
+        self._acknowledged, self._committed_at = [], time.monotonic()
         self._intake.committed(image.image_id for batch in decided for image in batch.images)
+        self._source.committed(step.positions)
         self._crash.passing(CrashPoint.COMMITTED)
         return outgoing
 
     def _obey(self) -> None:
         """Commit the commands that are done with, each in a write of its own, and do what they say."""
         if self._control.ready:
-            self._finish(None)
+            self._finish()
         while (handled := self._control.finished(_now_ms())) is not None:
             self._crash.passing(CrashPoint.PREPARED)
-            outgoing = commit(self._store, self._state, Step.of_command(handled), (), None)
-            self._crash.passing(CrashPoint.OBEYED)
+            outcome = handled.outcome
+            store, state = outcome.into or (self._store, self._state)
+            outgoing = commit(store, state, Step.of_command(handled), outcome.decided)
+            self._crash.passing(CrashPoint.PART if handled.is_part else CrashPoint.OBEYED)
+            outcome.apply()
             self._publisher.send(outgoing)
-            handled.outcome.apply()
-        self._source.hold_control(self._control.busy)
+            if handled.is_part:
+                break
+        self._source.hold_control(self._control.full)
+        self._source.hold_embeddings(self._state.HasField("paused") or self._control.holds)
+
+    def _decide_newer(self) -> None:
+        """Decide known images again that have newer embeddings, each in a step of its own."""
+        if not self._intake.holds_newer:
+            return
+        self._finish()
+        while (taken := self._intake.take_newer(_now_ms())) is not None:
+            step, newer = taken
+            step.outcome = decide_newer(self._again, newer, _now_ms())
+            outgoing = self._commit(step, ())
+            step.outcome.apply()
+            self._publisher.send(outgoing)
 
     def _swap(self, scorer: PairClassifier) -> None:
         log.info("classifier %s in place of %s", scorer.version, self._pipeline.scorer.version)
@@ -202,7 +302,9 @@ class Worker:
         return {
             "images": self._state.images,
             "clusters": self._state.clusters,
-            "waiting": len(self._intake),
+            **self._intake.figures(_now_ms()),
+            "paused": int(self._state.HasField("paused")),
+            "overrides": len(self._again.overrides),
             "outbox": self._publisher.unacknowledged,
             "lag": self._source.lag(),
             "messages_lost": self._source.messages_lost,
@@ -224,16 +326,34 @@ def run_worker(settings: Settings, stop: threading.Event, report: Report) -> Non
     Raises:
         NeardupError: the process cannot go on; a new one starts from the store.
     """
+    while True:
+        try:
+            return _run_over_one_store(settings, stop, report)
+        except StoreReplaced as replaced:
+            log.info("%s", replaced)
+
+
+def _run_over_one_store(settings: Settings, stop: threading.Event, report: Report) -> None:
     beat = _Heart(settings)
     beat.alive(Phase.STARTING, {})
     outages = watch_outages()
     with ExitStack() as stack:
+        complete_swap(settings.store_path)
         store = stack.enter_context(closing(Store(settings.store_path)))
-        source = wait_for_source(settings.kafka, store.positions(), BROKER_PATIENCE_S)
+        source = wait_for_source(
+            settings.kafka,
+            store.state().store_id,
+            store.positions(),
+            BROKER_PATIENCE_S,
+            lambda: beat.alive(Phase.STARTING, {}),
+        )
         stack.callback(source.close)
         publisher = KafkaPublisher(settings.kafka)
         stack.callback(publisher.close, CLOSE_S)
         worker = stack.enter_context(closing(Worker(settings, store, source, publisher, outages)))
+        # What was read at the start stays; searching it for garbage would stop the stream for tens of milliseconds.
+        gc.collect()
+        gc.freeze()
         log.info("worker ready: %s", worker.figures())
         while not stop.is_set() and not beat.due(worker, report):
             worker.turn()

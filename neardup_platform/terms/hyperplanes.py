@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from neardup_platform.errors import BadArtefact
 from neardup_platform.records import FloatVector
+from neardup_platform.terms.projection import project
 
 Signatures = NDArray[np.uint64]
 Vectors = NDArray[np.float32]
@@ -105,18 +106,18 @@ class TermSpace:
         return f"{self.tables}x{self.bits}-{hashlib.sha256(content + self.model_version.encode()).hexdigest()[:12]}"
 
     def hash(self, vectors: Vectors) -> Hashed:
-        """Hash embeddings.
+        """Hash embeddings; each as if it were alone, to the last bit.
 
         Args:
             vectors: float32 [n, dim], any length but zero; only directions matter.
         """
         centred = vectors / np.linalg.norm(vectors, axis=1, keepdims=True) - self.mean
         unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-        signs = (unit @ self.directions > 0).reshape(len(unit), self.bits, self.tables)
+        signs = (_product(unit, self.directions) > 0).reshape(len(unit), self.bits, self.tables)
         padded = np.zeros((len(unit), self.bits, self.plane_words * WORD_BITS), np.bool_)
         padded[:, :, : self.tables] = signs
         packed = np.packbits(padded, axis=2, bitorder="little")
-        return Hashed(unit, packed.view("<u8").reshape(len(unit), self.words), unit @ self.centroids)
+        return Hashed(unit, packed.view("<u8").reshape(len(unit), self.words), _product(unit, self.centroids))
 
     def overlap(self, a: Signatures, b: Signatures) -> NDArray[np.int64]:
         """Number of equal terms of row-aligned (or broadcastable) signatures, 0…tables."""
@@ -124,6 +125,12 @@ class TermSpace:
         differ = np.bitwise_or.reduce(planes.reshape(*planes.shape[:-1], self.bits, self.plane_words), axis=-2)
         unequal: NDArray[np.int64] = np.bitwise_count(differ).sum(axis=-1, dtype=np.int64)
         return self.tables - unequal
+
+
+def _product(vectors: Vectors, matrix: Vectors) -> Vectors:
+    out = np.empty((len(vectors), matrix.shape[1]), np.float32)
+    project(np.ascontiguousarray(vectors, np.float32), np.ascontiguousarray(matrix, np.float32), out)
+    return out
 
 
 def hamming(a: Signatures, b: Signatures) -> NDArray[np.int64]:

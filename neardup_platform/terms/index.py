@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from neardup_platform.settings import TermSettings
 from neardup_platform.terms.candidates import Candidates, nothing_found
-from neardup_platform.terms.cascade import BATCH_QUERIES, Cascade, Effort, View
+from neardup_platform.terms.cascade import BATCH_QUERIES, Cascade, View
+from neardup_platform.terms.effort import Effort
 from neardup_platform.terms.hyperplanes import Hashed, Signatures, TermSpace
 from neardup_platform.terms.merging import count_live
 from neardup_platform.terms.mmap_segment import Segment, memory_segment
@@ -26,6 +27,8 @@ Ordinals = NDArray[np.int64]
 
 # Images are retired from, and sealed in, whole blocks, so that what a query sees does not depend on batches.
 BLOCK_IMAGES = 4_096
+# Fewer queries are not worth handing to another thread.
+LEAST_QUERIES = 4
 
 
 class TermIndex:
@@ -76,6 +79,7 @@ class TermIndex:
         self._sizes = self._count_cells()
         self._window = Window(2 * block_images, space.words)
         self._cascade = Cascade(space, effort)
+        self._threads = threads
         self._pool = ThreadPoolExecutor(threads, "term-search")
 
     def __len__(self) -> int:
@@ -194,10 +198,27 @@ class TermIndex:
             self._sizes = self._count_cells()
             self._segments.delete(sealed)
 
-    def search(self, hashed: Hashed, k: int, min_overlap: int = 1, before: Ordinals | None = None) -> Candidates:
+    def sealed(self, ordinals: Ordinals) -> Ordinals:
+        """Those of these images, int64 ascending, that a segment holds and that are not deleted."""
+        held = np.zeros(len(ordinals), np.bool_)
+        for segment in self.segments if len(ordinals) else ():
+            held |= np.isin(ordinals, segment.part.ordinals)
+        return ordinals[held & ~np.isin(ordinals, self._segments.deleted)]
+
+    def search(
+        self,
+        hashed: Hashed,
+        k: int,
+        min_overlap: int = 1,
+        before: Ordinals | None = None,
+        view: View | None = None,
+    ) -> Candidates:
         """The K nearest images to each query, as `CandidateIndex.search` says; a cascade (module docstring).
 
         Queries given `before` must lie in the present block: see `room`.
+
+        Args:
+            view: of the moment at which those queries were added, for a search that comes later; None: of now.
 
         Raises:
             ValueError: k below 1, signatures of another width, or a wrong number of limits.
@@ -208,10 +229,10 @@ class TermIndex:
         if before is not None and len(before) != len(hashed):
             raise ValueError(f"{len(before)} limits for {len(hashed)} queries")
         found = nothing_found(len(hashed), k)
-        with self._lock:
-            view = self._view()
+        view = self.view() if view is None else view
         limits = np.full(len(hashed), view.end, np.int64) if before is None else before.astype(np.int64)
-        batches = [slice(at, at + BATCH_QUERIES) for at in range(0, len(hashed), BATCH_QUERIES)]
+        share = max(LEAST_QUERIES, min(BATCH_QUERIES, -(-len(hashed) // self._threads)))
+        batches = [slice(at, at + share) for at in range(0, len(hashed), share)]
 
         def answer(rows: slice) -> None:
             self._cascade.search(view, hashed[rows], limits[rows], min_overlap, found.part(rows))
@@ -247,11 +268,15 @@ class TermIndex:
         self._pool.shutdown()
         self._segments.close()
 
-    def _view(self) -> View:
-        deleted = self._segments.deleted
-        sealed = (segment.part._replace(hides=segment.count_of(deleted) > 0) for segment in self.segments)
-        window = self._window.part()
-        return View(tuple(sealed), window, self._sizes, self._states, _recent(self._end, self._block), self._end)
+    def view(self) -> View:
+        """What a search of this moment works on: later ones may find less, as blocks leave the window."""
+        with self._lock:
+            deleted = self._segments.deleted
+            sealed = (segment.part._replace(hides=segment.count_of(deleted) > 0) for segment in self.segments)
+            window = self._window.part()
+            recent = _recent(self._end, self._block)
+            before = max(0, (self._end - 1) // self._block * self._block)
+            return View(tuple(sealed), window, self._sizes, self._states, recent, before, self._end)
 
     def _append(self, ordinals: Ordinals, signatures: Signatures, cells: NDArray[np.uint16], end: int) -> None:
         """Put images behind all others; seal those that leave the window."""
@@ -297,6 +322,11 @@ class TermIndex:
             raise ValueError(f"signatures are {found.dtype} {found.shape}, expected uint64 [n, {expected}]")
 
 
+def effort_of(settings: TermSettings) -> Effort:
+    """The effort that the settings ask for."""
+    return Effort(settings.scan_images, settings.shortlist, settings.ranking, follows=True)
+
+
 def open_index(
     folder: Path | None,
     space: TermSpace,
@@ -307,7 +337,7 @@ def open_index(
     known: TermIndex | None = None,
 ) -> TermIndex:
     """A term index as the settings want it; arguments as of `TermIndex`."""
-    effort = Effort(settings.scan_images, settings.shortlist, settings.ranking)
+    effort = effort_of(settings)
     return TermIndex(folder, space, effort, threads=settings.threads, source=source, writable=writable, known=known)
 
 

@@ -67,28 +67,19 @@ def plan_cells(
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _unequal_terms(signatures: U64, place: np.uint64, words: U64, plane_words: np.uint64) -> np.uint64:
+def _unequal_terms(signatures: U64, place: np.uint64, words: U64, row: np.uint64, plane_words: np.uint64) -> np.uint64:
     """Terms that differ: set bits of the OR of all planes' differences."""
     unequal = _U(0)
     for column in range(plane_words):
         differ = _U(0)
-        for word in range(column, _U(words.shape[0]), plane_words):
-            differ |= signatures[place, word] ^ words[word]
+        for word in range(column, _U(words.shape[1]), plane_words):
+            differ |= signatures[place, word] ^ words[row, word]
         unequal += popcount(differ)
     return unequal
 
 
-@njit(nogil=True, cache=True, inline="always")
-def _head_distance(head: U64, place: np.uint64, words: U64) -> np.uint64:
-    first = popcount(head[_U(0), place] ^ words[_U(0)]) + popcount(head[_U(1), place] ^ words[_U(1)])
-    distance: np.uint64 = (
-        first + popcount(head[_U(2), place] ^ words[_U(2)]) + popcount(head[_U(3), place] ^ words[_U(3)])
-    )
-    return distance
-
-
 @njit(nogil=True, cache=True)
-def shortlist_part(
+def shortlist_part(  # noqa: C901, PLR0912, PLR0915 -- one loop nest, which the compiler must see whole
     number: int,
     part: Part,
     turn: int,
@@ -108,79 +99,83 @@ def shortlist_part(
         turn: EARLY or LATE.
         turns: uint8 [q, cells], when each query looks into a cell; 0: never.
     """
-    starts = part.starts
+    head, signatures, ordinals, starts, hides = part.head, part.signatures, part.ordinals, part.starts, part.hides
+    words, plane_words, by_overlap = query.words, _U(query.plane_words), query.by_overlap
+    states, recent, limits = visible.states, visible.recent, visible.before
+    keys, places, histograms, wanted = lists.keys, lists.places, lists.histograms, lists.size
+    room = keys.shape[1] - GROUP
+    tag, images = _U(number) << _U(32), _U(ordinals.shape[0])
+    distances = np.empty(GROUP, np.uint64)
     cells = starts.shape[0] - 1
     first = 0
     while first < cells:
         # Cells are taken in blocks that fit the cache, so that all queries of a batch share what is read.
-        end = first + 1
-        while end < cells and starts[end] - starts[first] < BLOCK_IMAGES:
-            end += 1
-        for row in range(turns.shape[0]):
-            cell = first
-            while cell < end:
-                if turns[row, cell] != turn:
-                    cell += 1
-                    continue
-                last = cell + 1
-                while last < end and turns[row, last] == turn:
-                    last += 1
-                if starts[cell] < starts[last]:
-                    _shortlist_run(number, part, starts[cell], starts[last], query, row, visible, lists)
+        stop = first + 1
+        while stop < cells and starts[stop] - starts[first] < BLOCK_IMAGES:
+            stop += 1
+        for row in range(_U(turns.shape[0])):
+            word0, word1, word2, word3 = words[row, 0], words[row, 1], words[row, 2], words[row, 3]
+            n, cutoff, within = lists.filled[row], lists.cutoffs[row], lists.within[row]
+            bound, before = lists.bounds[row], limits[row]
+            last = first
+            while last < stop:
                 cell = last
-        first = end
-
-
-@njit(nogil=True, cache=True)
-def _shortlist_run(  # noqa: C901, PLR0912 -- one loop, which the compiler must see whole
-    number: int, part: Part, begin: int, end: int, query: Query, row: int, visible: Visible, lists: Shortlists
-) -> None:
-    """Positions begin…end of one part for one query."""
-    head, signatures, ordinals, states = part.head, part.signatures, part.ordinals, visible.states
-    words, histogram, keys, places = query.words[row], lists.histograms[row], lists.keys[row], lists.places[row]
-    recent, before, plane_words = visible.recent, visible.before[row], _U(query.plane_words)
-    n, cutoff, within, bound = lists.filled[row], lists.cutoffs[row], lists.within[row], lists.bounds[row]
-    tag = _U(number) << _U(32)
-    distances = lists.distances[row]
-    for group in range(_U(begin), _U(end), _U(GROUP)):
-        size = min(_U(GROUP), _U(end) - group)
-        near = _U(0)
-        if query.by_overlap:
-            for i in range(size):
-                distances[i] = _unequal_terms(signatures, group + i, words, plane_words)
-                near += _U(distances[i] <= _U(cutoff))
-        elif size == _U(GROUP):
-            # A fixed count, which becomes straight vector code.
-            for i in range(_U(GROUP)):
-                distances[i] = _head_distance(head, group + i, words)
-                near += _U(distances[i] <= _U(cutoff))
-        else:
-            for i in range(size):
-                distances[i] = _head_distance(head, group + i, words)
-                near += _U(distances[i] <= _U(cutoff))
-        if near == _U(0):
-            continue
-        for i in range(size):
-            if distances[i] > _U(cutoff):
-                continue
-            ordinal = _U(ordinals[group + i])
-            key = (distances[i] << _U(32)) | ordinal
-            if key > bound or np.int64(ordinal) >= before:
-                continue
-            if part.hides:
-                state = states[ordinal]
-                if state == DELETED or (state == RETIRED and np.int64(ordinal) < recent):
+                last += 1
+                if turns[row, cell] != turn:
                     continue
-            keys[n], places[n] = key, tag | (group + i)
-            n += 1
-            within += 1
-            histogram[distances[i]] += 1
-        while within - histogram[cutoff] >= lists.size:
-            within -= histogram[cutoff]
-            cutoff -= 1
-        if n > keys.shape[0] - GROUP:
-            n, bound = _compact(keys, places, n, cutoff, lists.size, bound)
-    lists.filled[row], lists.cutoffs[row], lists.within[row], lists.bounds[row] = n, cutoff, within, bound
+                while last < stop and turns[row, last] == turn:
+                    last += 1
+                end = _U(starts[last])
+                for group in range(_U(starts[cell]), end, _U(GROUP)):
+                    size, nearest = min(_U(GROUP), end - group), NOTHING
+                    if by_overlap:
+                        for i in range(size):
+                            distances[i] = _unequal_terms(signatures, group + i, words, row, plane_words)
+                            nearest = min(nearest, distances[i])
+                    elif group + _U(GROUP) <= images:
+                        # A fixed count, which becomes straight vector code; images behind the end are passed over.
+                        for i in range(_U(GROUP)):
+                            place = group + i
+                            one = popcount(head[_U(0), place] ^ word0) + popcount(head[_U(1), place] ^ word1)
+                            two = popcount(head[_U(2), place] ^ word2) + popcount(head[_U(3), place] ^ word3)
+                            distances[i] = one + two
+                            nearest = min(nearest, one + two)
+                    else:
+                        for i in range(size):
+                            place = group + i
+                            one = popcount(head[_U(0), place] ^ word0) + popcount(head[_U(1), place] ^ word1)
+                            two = popcount(head[_U(2), place] ^ word2) + popcount(head[_U(3), place] ^ word3)
+                            distances[i] = one + two
+                            nearest = min(nearest, one + two)
+                    if nearest > _U(cutoff):
+                        continue
+                    # A bit for each image within the cutoff: few are, and nobody could predict which.
+                    near = _U(0)
+                    for i in range(size):
+                        near |= _U(distances[i] <= _U(cutoff)) << i
+                    while near:
+                        i = popcount(~near & (near - _U(1)))
+                        near &= near - _U(1)
+                        distance = distances[i]
+                        ordinal = _U(ordinals[group + i])
+                        key = (distance << _U(32)) | ordinal
+                        if key > bound or np.int64(ordinal) >= before:
+                            continue
+                        if hides:
+                            state = states[ordinal]
+                            if state == DELETED or (state == RETIRED and np.int64(ordinal) < recent):
+                                continue
+                        keys[row, _U(n)], places[row, _U(n)] = key, tag | (group + i)
+                        n += 1
+                        within += 1
+                        histograms[row, distance] += 1
+                    while within - histograms[row, _U(cutoff)] >= wanted:
+                        within -= histograms[row, _U(cutoff)]
+                        cutoff -= 1
+                    if n > room:
+                        n, bound = _compact(keys[row], places[row], n, cutoff, wanted, bound)
+            lists.filled[row], lists.cutoffs[row], lists.within[row], lists.bounds[row] = n, cutoff, within, bound
+        first = stop
 
 
 @njit(nogil=True, cache=True)
@@ -222,21 +217,21 @@ def compare_part(number: int, part: Part, query: Query, tables: int, min_overlap
 
     Each key becomes Hamming distance · 2^40 + ordinal · 2^8 + overlap, or all ones where the overlap is too small.
     """
-    signatures, here = part.signatures, _U(number)
-    for row in range(lists.filled.shape[0]):
-        words, keys, places, count = query.words[row], lists.keys[row], lists.places[row], _U(lists.filled[row])
+    signatures, here, words, plane_words = part.signatures, _U(number), query.words, _U(query.plane_words)
+    for row in range(_U(lists.filled.shape[0])):
+        keys, places, count = lists.keys[row], lists.places[row], _U(lists.filled[row])
         for i in range(count):
             ahead = i + _U(AHEAD)
             if ahead < count and places[ahead] >> _U(32) == here:
-                for word in range(_U(0), _U(words.shape[0]), _U(LINE_WORDS)):
+                for word in range(_U(0), _U(words.shape[1]), _U(LINE_WORDS)):
                     prefetch(signatures, places[ahead] & LOW_32, word)
             if places[i] >> _U(32) != here:
                 continue
             place = places[i] & LOW_32
             distance = _U(0)
-            for word in range(_U(words.shape[0])):
-                distance += popcount(signatures[place, word] ^ words[word])
-            overlap = _U(tables) - _unequal_terms(signatures, place, words, _U(query.plane_words))
+            for word in range(_U(words.shape[1])):
+                distance += popcount(signatures[place, word] ^ words[row, word])
+            overlap = _U(tables) - _unequal_terms(signatures, place, words, row, plane_words)
             ordinal = keys[i] & LOW_32
             keys[i] = ((distance << _U(40)) | (ordinal << _U(8)) | overlap) if overlap >= _U(min_overlap) else NOTHING
 

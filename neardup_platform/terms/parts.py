@@ -72,7 +72,6 @@ class Shortlists(NamedTuple):
         within: int64 [q], entries ever taken at or below the cutoff.
         bounds: uint64 [q], the largest key that can still be among the best.
         histograms: int64 [q, distances], entries ever taken at each distance.
-        distances: uint64 [q, GROUP], working memory.
     """
 
     size: int
@@ -83,4 +82,3 @@ class Shortlists(NamedTuple):
     within: NDArray[np.int64]
     bounds: U64
     histograms: NDArray[np.int64]
-    distances: U64

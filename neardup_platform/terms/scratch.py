@@ -15,24 +15,24 @@ class Scratch:
 
     Args:
         queries: of one pass, at most.
-        size: of a shortlist.
         distances: the largest distance there is.
     """
 
-    def __init__(self, queries: int, size: int, distances: int) -> None:
-        self._queries, self._size, self._distances = queries, size, distances
+    def __init__(self, queries: int, distances: int) -> None:
+        self._queries, self._distances = queries, distances
         self._own = threading.local()
 
-    def shortlists(self, queries: int) -> Shortlists:
-        """Empty shortlists for so many queries, valid until the same thread asks again."""
-        if not hasattr(self._own, "lists"):
-            self._own.lists = self._allocate()
-        lists: Shortlists = self._own.lists
+    def shortlists(self, queries: int, size: int) -> Shortlists:
+        """Empty shortlists of a size for so many queries, valid until the same thread asks again."""
+        lists: Shortlists | None = getattr(self._own, "lists", None)
+        if lists is None or lists.size < size:
+            # Some more than asked for, because a corpus that grows soon asks for more.
+            self._own.lists = lists = self._allocate(size + size // 4)
         lists.filled[:] = lists.within[:] = lists.histograms[:] = 0
         lists.cutoffs[:] = self._distances
         lists.bounds[:] = NOTHING
         return Shortlists(
-            lists.size,
+            size,
             lists.keys[:queries],
             lists.places[:queries],
             lists.filled[:queries],
@@ -40,13 +40,12 @@ class Scratch:
             lists.within[:queries],
             lists.bounds[:queries],
             lists.histograms[:queries],
-            lists.distances[:queries],
         )
 
-    def _allocate(self) -> Shortlists:
-        n, capacity = self._queries, _SPARE * self._size + 2 * GROUP
+    def _allocate(self, size: int) -> Shortlists:
+        n, capacity = self._queries, _SPARE * size + 2 * GROUP
         return Shortlists(
-            self._size,
+            size,
             keys=np.empty((n, capacity), np.uint64),
             places=np.empty((n, capacity), np.uint64),
             filled=np.empty(n, np.int64),
@@ -54,5 +53,4 @@ class Scratch:
             within=np.empty(n, np.int64),
             bounds=np.empty(n, np.uint64),
             histograms=np.empty((n, self._distances + 1), np.int64),
-            distances=np.empty((n, GROUP), np.uint64),
         )

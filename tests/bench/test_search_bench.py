@@ -19,7 +19,7 @@ from neardup_platform.errors import SetupError
 from neardup_platform.images.alterations import alter
 from neardup_platform.images.decode import Pixels
 from neardup_platform.settings import ImageSettings
-from neardup_platform.terms.cascade import Effort
+from neardup_platform.terms.effort import Effort
 from tests.bench.planting import planted, small_space
 
 FIELDS = {

@@ -10,7 +10,7 @@ from neardup_platform.bench.faiss_peers import FlatPeer, HnswPeer, IvfPeer, Mult
 from neardup_platform.bench.search_engine import Engine, KeptImages
 from neardup_platform.bench.tantivy_peer import TantivyPeer
 from neardup_platform.bench.term_index_engine import TermIndexEngine
-from neardup_platform.terms.cascade import Effort
+from neardup_platform.terms.effort import Effort
 from neardup_platform.terms.hyperplanes import WORD_BITS, hamming
 from tests.bench.planting import planted, small_space
 

@@ -12,7 +12,7 @@ from neardup_platform.records import Kind
 
 FIELDS = {
     *("engine", "corpus", "rate_per_s", "candidates", "images", "p50_ms", "p99_ms", "max_ms"),
-    *("sustained_images_per_s", "rss_mb"),
+    *("sustained_images_per_s", "recovery_s", "rss_mb"),
 }
 
 
@@ -41,4 +41,5 @@ def test_bench_stream_measures_what_the_contract_names(monkeypatch: pytest.Monke
     assert (row["engine"], row["corpus"], row["candidates"]) == ("neardup", 300, 20)
     assert 0 < row["p50_ms"] <= row["p99_ms"] <= row["max_ms"]
     assert row["sustained_images_per_s"] > 0
+    assert row["recovery_s"] > 0
     assert said

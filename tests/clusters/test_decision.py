@@ -1,6 +1,6 @@
 """Claims about the decision rule."""
 
-from neardup_platform.clusters.decision import choose_cluster
+from neardup_platform.clusters.decision import Constraint, Verdict, choose_cluster
 
 
 def refuse_to_ask(head: int) -> float:
@@ -38,3 +38,26 @@ def test_each_head_is_asked_once() -> None:
     asked: list[int] = []
     choose_cluster([(0.9, 1, 10), (0.8, 2, 10)], lambda head: asked.append(head) or 0.0, 0.5)
     assert asked == [10]
+
+
+def choose_under(constraint: Constraint) -> Verdict:
+    """Matches in the clusters 1 and 2, the better in 1; both heads agree."""
+    return choose_cluster([(0.99, 5, 1), (0.95, 6, 2)], {1: 0.97, 2: 0.9, 7: 0.1}.__getitem__, 0.8, constraint)
+
+
+def test_a_forced_cluster_is_joined_whatever_the_scores() -> None:
+    assert choose_under(Constraint(7, override_id="x")) == Verdict(7, 0.0, 0.1, (1, 2), "x")
+    assert choose_under(Constraint(2, override_id="x")) == Verdict(2, 0.95, 0.9, (1,), "x")
+
+
+def test_an_image_that_is_to_be_alone_founds_a_cluster_and_all_matches_are_bridges() -> None:
+    assert choose_under(Constraint(alone=True, override_id="x")) == Verdict(None, 0.0, 1.0, (1, 2), "x")
+
+
+def test_a_barred_cluster_is_passed_over_and_its_override_recorded() -> None:
+    assert choose_under(Constraint(barred={1: "x"})) == Verdict(2, 0.95, 0.9, (1,), "x")
+    assert choose_under(Constraint(barred={1: "x", 2: "y"})) == Verdict(None, 0.0, 1.0, (1, 2), "x")
+
+
+def test_an_override_that_changes_nothing_is_not_recorded() -> None:
+    assert choose_under(Constraint(barred={2: "y", 9: "z"})) == Verdict(1, 0.99, 0.97, (2,))

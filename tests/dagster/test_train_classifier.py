@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from definitions import defs
-from neardup_platform.batch.kafka_control import new_command, run_command
 from neardup_platform.embedded.endpoints import environment
+from neardup_platform.messages.kafka_control import new_command, run_command
 from neardup_platform.quality.training_data import held_out
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.settings import Settings

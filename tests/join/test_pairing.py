@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neardup_platform.join.pairing import Half, Pairing
+from neardup_platform.join.pairing import HALF_OVERHEAD_BYTES, Half, Pairing
 from neardup_platform.records import Embedding, Kind
 
 
@@ -12,15 +12,19 @@ def half(image_id: str, kind: Kind, time_ms: int = 1_000, version: str = "v1") -
     return Embedding(image_id, kind, version, np.ones(2, np.float32), time_ms)
 
 
+NOW_MS = 1_000_000_000
+MB = 1 << 20
+
+
 def room(**changes: int) -> Pairing[str]:
-    return Pairing(["p"], **{"lateness_ms": 100, "max_waiting": 10} | changes)
+    return Pairing(["p"], **{"lateness_ms": 100, "max_waiting": 10, "max_bytes": MB} | changes)
 
 
 def test_second_half_completes_the_image_whichever_comes_first() -> None:
     for first in Kind:
         waiting = room()
-        assert waiting.offer(half("a", first), "x").image is None
-        offer = waiting.offer(half("a", first.other), "y")
+        assert waiting.offer(half("a", first), "x", NOW_MS).image is None
+        offer = waiting.offer(half("a", first.other), "y", NOW_MS)
         assert offer.image is not None
         assert (offer.image.lsh.kind, offer.image.pair.kind) == (Kind.LSH, Kind.PAIR)
         assert offer.partner is not None
@@ -30,28 +34,28 @@ def test_second_half_completes_the_image_whichever_comes_first() -> None:
 
 def test_newer_half_of_the_same_kind_replaces_the_waiting_one() -> None:
     waiting = room()
-    waiting.offer(half("a", Kind.LSH, version="old"), "x")
-    offer = waiting.offer(half("a", Kind.LSH, version="new"), "y")
+    waiting.offer(half("a", Kind.LSH, version="old"), "x", NOW_MS)
+    offer = waiting.offer(half("a", Kind.LSH, version="new"), "y", NOW_MS)
     assert offer.replaced is not None
     assert offer.replaced.origin == "x"
-    image = waiting.offer(half("a", Kind.PAIR), "z").image
+    image = waiting.offer(half("a", Kind.PAIR), "z", NOW_MS).image
     assert image is not None
     assert image.lsh.model_version == "new"
 
 
 def test_half_expires_once_the_watermark_has_moved_on_by_more_than_the_lateness() -> None:
     waiting = room()
-    waiting.offer(half("a", Kind.LSH, 1_000), "x")
+    waiting.offer(half("a", Kind.LSH, 1_000), "x", NOW_MS)
     waiting.advance("p", 1_100)
     assert waiting.expire() == []
     waiting.advance("p", 1_101)
     assert [h.origin for h in waiting.expire()] == ["x"]
-    assert waiting.offer(half("a", Kind.PAIR), "y").image is None
+    assert waiting.offer(half("a", Kind.PAIR), "y", NOW_MS).image is None
 
 
 def test_slowest_partition_holds_back_expiry() -> None:
-    waiting: Pairing[str] = Pairing(["fast", "slow"], 100, 10)
-    waiting.offer(half("a", Kind.LSH, 1_000), "x")
+    waiting: Pairing[str] = Pairing(["fast", "slow"], 100, 10, MB)
+    waiting.offer(half("a", Kind.LSH, 1_000), "x", NOW_MS)
     waiting.advance("fast", 1_000_000)
     assert waiting.expire() == []
     waiting.advance("slow", 2_000)
@@ -61,7 +65,7 @@ def test_slowest_partition_holds_back_expiry() -> None:
 def test_half_older_than_the_watermark_still_gets_its_full_lateness() -> None:
     waiting = room()
     waiting.advance("p", 1_000_000)
-    waiting.offer(half("old", Kind.LSH, 5), "x")
+    waiting.offer(half("old", Kind.LSH, 5), "x", NOW_MS)
     assert waiting.expire() == []
     waiting.advance("p", 1_000_101)
     assert len(waiting.expire()) == 1
@@ -70,28 +74,110 @@ def test_half_older_than_the_watermark_still_gets_its_full_lateness() -> None:
 def test_oldest_half_is_evicted_when_the_room_is_full() -> None:
     waiting = room(max_waiting=2)
     for time_ms, name in ((3, "c"), (1, "a"), (2, "b")):
-        waiting.offer(half(name, Kind.LSH, time_ms), name)
+        waiting.offer(half(name, Kind.LSH, time_ms), name, NOW_MS)
     assert [h.origin for h in waiting.evict()] == ["a"]
     assert len(waiting) == 2
 
 
 def test_restored_halves_wait_on() -> None:
     restored = Half(half("a", Kind.LSH), "x", 1_000)
-    waiting = Pairing(["p"], 100, 10, [restored])
-    assert waiting.offer(half("a", Kind.PAIR), "y").image is not None
+    waiting = Pairing(["p"], 100, 10, MB, [restored])
+    assert waiting.offer(half("a", Kind.PAIR), "y", NOW_MS).image is not None
 
 
-@given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(list(Kind)), st.integers(1, 500)), max_size=60))
-def test_every_half_is_joined_replaced_expired_evicted_or_waiting(
-    arrivals: list[tuple[str, Kind, int]],
-) -> None:
-    waiting = room(max_waiting=3)
+def test_half_made_earlier_does_not_replace_the_waiting_one() -> None:
+    waiting = room()
+    waiting.offer(half("a", Kind.LSH, 2_000, "newer"), "x", NOW_MS)
+    offer = waiting.offer(half("a", Kind.LSH, 1_000, "older"), "y", NOW_MS)
+    assert (offer.entered, offer.replaced and offer.replaced.origin) == (None, "y")
+    image = waiting.offer(half("a", Kind.PAIR), "z", NOW_MS).image
+    assert image is not None
+    assert image.lsh.model_version == "newer"
+
+
+def test_half_of_a_clock_ahead_waits_no_longer_than_others() -> None:
+    waiting = room(max_waiting=1)
+    waiting.offer(half("ahead", Kind.LSH, 90_000_000), "x", 1_000)
+    waiting.offer(half("honest", Kind.LSH, 2_000), "y", 2_000)
+    assert [h.origin for h in waiting.evict()] == ["x"]
+
+
+def test_room_is_bounded_by_bytes() -> None:
+    waiting = room(max_bytes=3 * (HALF_OVERHEAD_BYTES + 8 + 500))
+    for time_ms in range(1, 6):
+        waiting.offer(half(f"i{time_ms}", Kind.LSH, time_ms), f"{time_ms}", NOW_MS, 500)
+    assert [h.origin for h in waiting.evict()] == ["1", "2"]
+    assert waiting.bytes == 3 * (HALF_OVERHEAD_BYTES + 8 + 500)
+
+
+def test_halves_that_left_take_no_memory_though_time_stands_still() -> None:
+    waiting = room()
+    for number in range(5_000):
+        for kind in Kind:
+            waiting.offer(half(f"i{number}", kind), "x", NOW_MS)
+    assert len(waiting) == waiting.bytes == 0
+    assert len(waiting._by_time) <= 1_001
+
+
+def test_partition_that_appears_later_does_not_set_the_watermark_back() -> None:
+    waiting = room()
+    waiting.advance("p", 5_000)
+    waiting.advance("new", 10)
+    assert waiting.watermark_ms == 5_000
+
+
+Arrival = tuple[str, Kind, int]
+ARRIVALS = st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from(list(Kind)), st.integers(1, 500)), max_size=60)
+
+
+@given(ARRIVALS)
+def test_every_half_is_joined_replaced_expired_evicted_or_waiting(arrivals: list[Arrival]) -> None:
+    waiting = room(max_waiting=3, max_bytes=4 * HALF_OVERHEAD_BYTES)
     joined = replaced = given_up = 0
     for image_id, kind, time_ms in arrivals:
         waiting.advance("p", time_ms)
-        offer = waiting.offer(half(image_id, kind, time_ms), "x")
+        offer = waiting.offer(half(image_id, kind, time_ms), "x", NOW_MS)
         joined += 2 * (offer.image is not None)
         replaced += offer.replaced is not None
         given_up += len(waiting.expire()) + len(waiting.evict())
         assert len(waiting) <= 3
+        assert waiting.bytes <= 4 * HALF_OVERHEAD_BYTES
     assert joined + replaced + given_up + len(waiting) == len(arrivals)
+
+
+@given(st.data(), st.sets(st.sampled_from("abcdefgh")), st.sets(st.sampled_from("abcdefgh")))
+def test_order_and_repeats_do_not_change_what_is_joined(data: st.DataObject, lsh: set[str], pair: set[str]) -> None:
+    """As long as no half is later than allowed: every order of arrival, any half any number of times."""
+    once = [(i, Kind.LSH) for i in lsh] + [(i, Kind.PAIR) for i in pair]
+    repeats = data.draw(st.lists(st.sampled_from(once), max_size=20)) if once else []
+    times = {each: data.draw(st.integers(1_000, 1_100)) for each in once}
+    waiting = room(max_waiting=100)
+    joined: set[str] = set()
+    for image_id, kind in data.draw(st.permutations(once + repeats)):
+        waiting.advance("p", times[image_id, kind])
+        if image_id in joined:
+            continue  # what was joined is known to the store and never offered again
+        offer = waiting.offer(half(image_id, kind, times[image_id, kind]), "x", NOW_MS)
+        joined |= {offer.image.image_id} if offer.image else set()
+        assert waiting.expire() == []
+    assert joined == lsh & pair
+    assert {half_id for _, half_id in waiting._waiting} == lsh ^ pair
+
+
+@given(ARRIVALS, st.sets(st.integers(0, 59)), st.integers(2, 8))
+def test_restart_at_any_point_changes_nothing(arrivals: list[Arrival], restarts: set[int], most: int) -> None:
+    def run(restarts: set[int]) -> list[tuple[object, ...]]:
+        waiting: Pairing[str] = Pairing(["p", "q"], 100, most, MB)
+        told: list[tuple[object, ...]] = []
+        for number, (image_id, kind, time_ms) in enumerate(arrivals):
+            if number in restarts:
+                restored = sorted(waiting._waiting.values(), key=lambda h: h.key)
+                clocks = {p: waiting.clock_ms(p) for p in ("p", "q")}
+                waiting = Pairing(["p", "q"], 100, most, MB, restored, clocks)
+            waiting.advance("pq"[number % 2], time_ms)
+            image = waiting.offer(half(image_id, kind, time_ms), str(number), NOW_MS).image
+            gone = [h.origin for h in waiting.expire()], [h.origin for h in waiting.evict()]
+            told.append((image and (image.lsh.event_time_ms, image.pair.event_time_ms), *gone, waiting.watermark_ms))
+        return told
+
+    assert run(restarts) == run(set())

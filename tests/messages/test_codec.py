@@ -15,7 +15,6 @@ from neardup_platform.messages.codec import (
     decision_event_id,
     decode_decision,
     decode_embedding,
-    encode_dead_letter,
     encode_decision,
     encode_embedding,
 )
@@ -123,9 +122,3 @@ def test_decision_survives_the_wire() -> None:
 def test_event_ids_differ_by_image_and_sequence() -> None:
     ids = {decision_event_id(image, sequence) for image in ("a", "1/a", "b") for sequence in (1, 11)}
     assert len(ids) == 6
-
-
-def test_dead_letter_keeps_place_reason_and_original_bytes() -> None:
-    letter = pb.DeadLetter.FromString(encode_dead_letter(message(b"\xff"), BadMessage("garbage", "why"), 9))
-    assert (letter.topic, letter.partition, letter.offset) == ("neardup.embeddings.lsh", 2, 77)
-    assert (letter.value, letter.key, letter.reason, letter.detail) == (b"\xff", b"cat 1", "garbage", "why")

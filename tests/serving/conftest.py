@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from neardup_platform.clusters import layout
 from neardup_platform.clusters.layout import Table
+from neardup_platform.clusters.overrides import Overrides
 from neardup_platform.clusters.rocksdb_store import Batch, Store
 from neardup_platform.corpus import Corpus
 from neardup_platform.messages import neardup_pb2 as pb
@@ -30,6 +31,9 @@ from neardup_platform.serving.search_corpus import Models
 from neardup_platform.settings import Settings
 from neardup_platform.stream.command import Handled, Outcome
 from neardup_platform.stream.commit import Step, commit
+from neardup_platform.stream.control_forget import Forget
+from neardup_platform.stream.control_override import Override
+from neardup_platform.stream.deciding_again import DecidingAgain
 from neardup_platform.stream.recovery import rebuild_corpus
 from neardup_platform.supervision import Heartbeat, Phase, write_heartbeat
 from neardup_platform.terms.fitting import fit_term_space
@@ -114,6 +118,8 @@ class Writer:
             settings.vectors_path,
         )
         self._pipeline = Pipeline(space, CosineScorer(), corpus, MATCHING)
+        again = DecidingAgain(self.store, self._pipeline, Overrides(self.store.overrides()))
+        self._handlers = {"override": Override(again), "forget": Forget(self.store, again, lambda _: None)}
         self._state = self.store.state()
         self.beat()
 
@@ -130,7 +136,7 @@ class Writer:
                 )
             )
         decided = self._pipeline.decide(images, self._state.sequence + 1, now_ms)
-        commit(self.store, self._state, Step(), decided, None)
+        commit(self.store, self._state, Step(), decided)
 
     def promote(self, version: str) -> None:
         """What a worker commits when it is told to load this classifier."""
@@ -142,7 +148,20 @@ class Writer:
             batch.put(Table.PROMOTIONS, layout.number_key(state.commands), promotion.SerializeToString())
 
         handled = Handled(Message(CONTROL, 0, 0, b"", b""), result, Outcome({}, write=write))
-        commit(self.store, self._state, Step.of_command(handled), (), None)
+        commit(self.store, self._state, Step.of_command(handled), ())
+
+    def obey(self, name: str, command_id: str, *, apply: bool = True, **arguments: str) -> None:
+        """What a worker does that is told to override or to forget."""
+        now_ms = time.time_ns() // 1_000_000
+        command = pb.Command(
+            command_id=command_id, name=name, arguments=arguments, issued_by="a test", issued_ms=now_ms
+        )
+        outcome = self._handlers[name](command)()
+        result = pb.CommandResult(command_id=command_id, accepted=True, values=outcome.values)
+        handled = Handled(Message(CONTROL, 0, 0, b"", b""), result, outcome)
+        commit(self.store, self._state, Step.of_command(handled), ())
+        if apply:
+            outcome.apply()
 
     def limit_representatives(self, most: int) -> None:
         self._pipeline.matching = replace(self._pipeline.matching, max_representatives=most)

@@ -103,6 +103,8 @@ def test_openapi_describes_every_call_and_its_problems(client: httpx.Client) -> 
         "/v1/clusters/{head}",
         "/v1/clusters/{head}/members",
         "/v1/recent-clusters",
+        "/v1/overrides",
+        "/v1/overrides/{override_id}",
         "/v1/promotions",
         "/v1/search",
         "/v1/status",

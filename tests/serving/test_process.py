@@ -84,7 +84,7 @@ def decide_pictures(settings: Settings, names: list[str]) -> None:
         vectors = WrittenVectors(settings.vectors_path, store.state().store_id, scorer.expects, 0)
         with closing(Corpus(space, open_index(None, space, settings.terms), vectors)) as corpus:
             decided = Pipeline(space, scorer, corpus, Matching.of(settings, scorer)).decide(images, 1, 2_000)
-            commit(store, store.state(), Step(), decided, None)
+            commit(store, store.state(), Step(), decided)
 
 
 @pytest.mark.slow

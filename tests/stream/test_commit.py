@@ -34,7 +34,7 @@ def run(store: Store, images: list[JoinedImage], pipeline: Pipeline | None = Non
     pipeline = pipeline or small_pipeline()
     for at in range(0, len(images), batch):
         state = store.state()
-        commit(store, state, Step(), pipeline.decide(images[at : at + batch], state.sequence + 1, 50 + at), None)
+        commit(store, state, Step(), pipeline.decide(images[at : at + batch], state.sequence + 1, 50 + at))
     return pipeline
 
 
@@ -132,10 +132,10 @@ def test_waiting_positions_and_dead_letters_change_together(store: Store) -> Non
     step = Step(positions={("t", 0): 5}, entered=[half("a", 1), half("b", 2)])
     step.dead.append((Message("t", 0, 4, b"k", b"raw"), BadMessage("garbage", "why")))
     step.count("dead_lettered")
-    (letter,) = commit(store, state, step, [], None)
+    (letter,) = commit(store, state, step, [])
     assert letter.topic == DEAD_LETTER
     assert pb.DeadLetter.FromString(letter.value).value == b"raw"
-    commit(store, state, Step(positions={("t", 0): 6}, left=[half("a", 1)]), [], None)
+    commit(store, state, Step(positions={("t", 0): 6}, left=[half("a", 1)]), [])
     assert store.positions() == {("t", 0): 6}
     assert [w.offset for w in store.waiting()] == [2]
     assert store.state().counters == {"dead_lettered": 1}
@@ -143,11 +143,11 @@ def test_waiting_positions_and_dead_letters_change_together(store: Store) -> Non
 
 def test_outbox_holds_decisions_until_acknowledged(store: Store) -> None:
     state, pipeline = store.state(), small_pipeline()
-    outgoing = commit(store, state, Step(), pipeline.decide(families(1, 1), 1, 0), None)
-    assert [o.topic for o in outgoing] == [DECISIONS, DEBUG] * 2
-    assert [number for number, _ in store.outbox()] == [1, 2, 3, 4]
-    commit(store, state, Step(), [], acknowledged=3)
-    assert [number for number, _ in store.outbox()] == [4]
+    outgoing = commit(store, state, Step(), pipeline.decide(families(1, 1), 1, 0))
+    assert [o.topic for o in outgoing] == [DECISIONS, DECISIONS, DEBUG]
+    assert [number for number, _ in store.outbox()] == [1, 2, 3]
+    commit(store, state, Step(), [], acknowledged=[1, 2])
+    assert [number for number, _ in store.outbox()] == [3]
 
 
 def test_second_writer_is_refused_and_told_what_to_do(store: Store, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ class Machine:
         """As the worker's loop does it."""
         handled = self.control.finished(NOW_MS)
         if handled is not None:
-            commit(self.store, self.state, Step.of_command(handled), (), None)
+            commit(self.store, self.state, Step.of_command(handled), ())
             handled.outcome.apply()
         return handled
 
@@ -91,6 +91,15 @@ def command(name: str, command_id: str = "c1", issued_ms: int = NOW_MS, **argume
     return pb.Command(
         command_id=command_id, name=name, arguments=arguments, issued_by="a test", issued_ms=issued_ms
     ).SerializeToString()
+
+
+def test_command_with_endless_arguments_is_refused_unlogged(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    machine.send(command("note", **{f"a{n}": "" for n in range(80_000)}))
+    (handled,) = machine.run(1)
+    assert handled.result is not None
+    assert (handled.result.accepted, "80000 arguments" in handled.result.reason) == (False, True)
+    assert len(caplog.text) < 2_000
 
 
 def test_the_effect_the_result_and_the_position_are_one_write(machine: Machine) -> None:

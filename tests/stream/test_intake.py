@@ -25,7 +25,7 @@ def intake(decided: set[str] = frozenset(), waiting: list[pb.WaitingHalf] = [], 
 
 
 def test_both_halves_in_one_read_make_an_image_and_leave_no_one_waiting() -> None:
-    step, joined = intake().take([message("a", Kind.LSH, 4), message("a", Kind.PAIR, 9)], [], NOW_MS)
+    step, joined = intake().take([message("a", Kind.LSH, 4), message("a", Kind.PAIR, 9)], {}, NOW_MS)
     assert [image.image_id for image in joined] == ["a"]
     assert step.positions == {(EMBEDDINGS[Kind.LSH], 0): 5, (EMBEDDINGS[Kind.PAIR], 0): 10}
     assert {h.key for h in step.entered} == {h.key for h in step.left}
@@ -34,22 +34,22 @@ def test_both_halves_in_one_read_make_an_image_and_leave_no_one_waiting() -> Non
 def test_images_of_one_read_come_by_event_time() -> None:
     messages = [message(i, Kind.LSH, n, NOW_MS - t) for n, (i, t) in enumerate([("a", 1), ("b", 3), ("c", 2)])]
     messages += [message(i, Kind.PAIR, n, NOW_MS - 5) for n, i in enumerate("cab")]
-    _, joined = intake().take(messages, [], NOW_MS)
+    _, joined = intake().take(messages, {}, NOW_MS)
     assert [image.image_id for image in joined] == ["b", "c", "a"]
 
 
 def test_repeats_are_counted_and_decided_once() -> None:
     twice = [message("a", kind, n) for n, kind in enumerate([*Kind, *Kind])]
-    step, joined = intake().take([*twice, message("old", Kind.LSH, 5)], [], NOW_MS)
+    step, joined = intake().take([*twice, message("old", Kind.LSH, 5)], {}, NOW_MS)
     assert len(joined) == 1
     assert step.counts["repeated"] == 2
-    step, joined = intake({"old"}).take([message("old", Kind.LSH, 5)], [], NOW_MS)
+    step, joined = intake({"old"}).take([message("old", Kind.LSH, 5)], {}, NOW_MS)
     assert (joined, step.counts["repeated"]) == ([], 1)
 
 
 def test_bad_message_is_set_aside_and_the_rest_goes_on() -> None:
     bad = Message(EMBEDDINGS[Kind.LSH], 0, 1, b"x", b"\xff\xff")
-    step, joined = intake().take([bad, message("a", Kind.LSH, 2), message("a", Kind.PAIR, 0)], [], NOW_MS)
+    step, joined = intake().take([bad, message("a", Kind.LSH, 2), message("a", Kind.PAIR, 0)], {}, NOW_MS)
     assert len(joined) == 1
     assert [(m.offset, e.reason) for m, e in step.dead] == [(1, "garbage")]
     assert step.counts == {"received": 3, "dead_lettered": 1}
@@ -58,8 +58,8 @@ def test_bad_message_is_set_aside_and_the_rest_goes_on() -> None:
 
 def test_half_without_partner_is_reported_once_time_has_passed() -> None:
     take = intake().take
-    take([message("a", Kind.LSH, 0)], [], NOW_MS)
-    step, _ = take([], PARTITIONS, NOW_MS + 10_001)
+    take([message("a", Kind.LSH, 0)], {}, NOW_MS)
+    step, _ = take([], dict.fromkeys(PARTITIONS, NOW_MS + 15_001), NOW_MS + 15_001)
     assert [(m.offset, e.reason) for m, e in step.dead] == [(0, "expired")]
     assert step.counts == {"expired": 1}
     assert not step.empty
@@ -67,20 +67,78 @@ def test_half_without_partner_is_reported_once_time_has_passed() -> None:
 
 def test_clock_ahead_of_ours_makes_no_one_late() -> None:
     take = intake().take
-    take([message("a", Kind.LSH, 0)], [], NOW_MS)
+    take([message("a", Kind.LSH, 0)], {}, NOW_MS)
     ahead = NOW_MS + 3_600_000
-    step, _ = take([message("x", kind, 1, ahead) for kind in Kind], [], NOW_MS)
+    step, _ = take([message("x", kind, 1, ahead) for kind in Kind], {}, NOW_MS)
     assert step.dead == []
 
 
 def test_fullest_room_evicts_the_oldest_and_says_so() -> None:
     messages = [message(i, Kind.LSH, n, NOW_MS + n) for n, i in enumerate("abc")]
-    step, _ = intake(max_waiting=2).take(messages, [], NOW_MS)
+    step, _ = intake(max_waiting=2).take(messages, {}, NOW_MS)
     assert [(m.offset, e.reason) for m, e in step.dead] == [(0, "evicted")]
 
 
 def test_restored_half_meets_its_partner() -> None:
     first = message("a", Kind.LSH, 0)
     restored = pb.WaitingHalf(value=first.value, topic=first.topic, partition=0, offset=0, waits_from_ms=NOW_MS)
-    _, joined = intake(waiting=[restored]).take([message("a", Kind.PAIR, 0)], [], NOW_MS)
+    _, joined = intake(waiting=[restored]).take([message("a", Kind.PAIR, 0)], {}, NOW_MS)
     assert [image.image_id for image in joined] == ["a"]
+
+
+def test_report_counts_what_was_given_up_and_names_it() -> None:
+    taking = intake(lateness_s=10, max_waiting=3)
+    taking.take([message("a", Kind.LSH, 7, NOW_MS - 5), message("b", Kind.PAIR, 8)], {}, NOW_MS)
+    later = NOW_MS + 15_001
+    step, _ = taking.take([], dict.fromkeys(PARTITIONS, later), later)
+    report = step.report
+    assert report is not None
+    assert {(c.kind, c.reason, c.halves) for c in report.counts} == {
+        (pb.KIND_LSH, "expired", 1),
+        (pb.KIND_PAIR, "expired", 1),
+    }
+    assert [(h.image_id, h.topic, h.offset) for h in report.halves] == [
+        ("a", EMBEDDINGS[Kind.LSH], 7),
+        ("b", EMBEDDINGS[Kind.PAIR], 8),
+    ]
+    assert (report.oldest_event_ms, report.newest_event_ms) == (NOW_MS - 5, NOW_MS)
+    assert (report.watermark_ms, report.lateness_ms) == (later - 5_000, 10_000)
+    evicted, _ = taking.take([message(i, Kind.LSH, n) for n, i in enumerate("cdefg")], {}, later)
+    assert evicted.report is not None
+    assert [(c.reason, c.halves) for c in evicted.report.counts] == [("evicted", 2)]
+    assert evicted.report.event_id != report.event_id
+
+
+def test_report_names_a_thousand_and_counts_all() -> None:
+    taking = intake(lateness_s=10)
+    taking.take([message(f"i{n}", Kind.LSH, n, NOW_MS - n) for n in range(1_200)], {}, NOW_MS)
+    step, _ = taking.take([], dict.fromkeys(PARTITIONS, NOW_MS + 15_001), NOW_MS + 15_001)
+    assert step.report is not None
+    assert step.report.counts[0].halves == len(step.dead) == 1_200
+    assert len(step.report.halves) == 1_000
+    assert step.report.halves[0].image_id == "i1199"
+
+
+def test_step_takes_the_clocks_that_restore_the_watermark() -> None:
+    taking = intake()
+    step, _ = taking.take([message("a", Kind.LSH, 0, NOW_MS - 50)], {PARTITIONS[1]: NOW_MS}, NOW_MS)
+    assert step.clocks == {PARTITIONS[0]: NOW_MS - 50, PARTITIONS[1]: NOW_MS - 5_000}
+    restored = Intake(JoinSettings(), MODELS, PARTITIONS, [], lambda _: False, step.clocks)
+    assert restored.figures(NOW_MS)["watermark_ms"] == taking.figures(NOW_MS)["watermark_ms"] == NOW_MS - 5_000
+
+
+def test_quiet_stream_writes_its_clocks_only_now_and_then() -> None:
+    """Ten per cent of the lateness is what a half could lose by a restart; a write every second would be too many."""
+    taking = intake(lateness_s=100)
+    taking.take([message("a", Kind.LSH, 0), message("a", Kind.PAIR, 0)], {}, NOW_MS)
+    steps = [taking.take([], dict.fromkeys(PARTITIONS, at), at)[0] for at in range(NOW_MS, NOW_MS + 60_000, 1_000)]
+    written = [step for step in steps if not step.empty]
+    assert 3 <= len(written) <= 6
+    assert all(step.clocks and not step.positions for step in written)
+
+
+def test_unreadable_message_is_reported_by_its_place() -> None:
+    damaged = Message(EMBEDDINGS[Kind.LSH], 0, 4, b"", b"", damage="failed crc check")
+    step, _ = intake().take([damaged], {}, NOW_MS)
+    assert [(m.offset, e.reason, e.detail) for m, e in step.dead] == [(4, "unreadable", "failed crc check")]
+    assert step.positions[EMBEDDINGS[Kind.LSH], 0] == 5

@@ -25,7 +25,7 @@ def write(path: Path, seconds: float) -> None:
             size = 1 + batch % 5
             state = store.state()
             decided = pipeline.decide(images[at : at + size], state.sequence + 1, 1)
-            commit(store, state, Step(), decided, None)
+            commit(store, state, Step(), decided)
             at += size
             if batch % 3 == 0:
                 store._db.flush(True)

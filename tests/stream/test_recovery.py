@@ -99,15 +99,15 @@ def test_a_store_that_lacks_vectors_is_refused(tmp_path: Path) -> None:
         store.write(batch)
         with (
             closing(WrittenVectors(tmp_path / "new", "any", MODELS, 0)) as vectors,
-            pytest.raises(InvariantBroken, match=f"counts {len(IMAGES)} images but holds vectors of {len(IMAGES) - 1}"),
+            pytest.raises(InvariantBroken, match=f"to {len(IMAGES) - 1} the store has 1 images and vectors of 0"),
         ):
-            fill_vectors(store, vectors, len(IMAGES))
+            fill_vectors(store, vectors, np.ones(len(IMAGES), np.bool_))
 
 
 @pytest.mark.parametrize(
     ("table", "key", "match"),
     [
-        (Table.IMAGES, IMAGES[3].image_id.encode(), "none has ordinal 3"),
+        (Table.IMAGES, IMAGES[3].image_id.encode(), "counts 120 images and has records of 119"),
         (Table.IMAGES, b"nobody", r"another.s, or not below 120"),
     ],
 )

@@ -69,7 +69,8 @@ def test_images_become_readable_and_each_decision_is_published(empty_log: Settin
         publish(empty_log, range(60))
         eventually(lambda: images(reader) == 60)
         assert_accounted_for(reader, empty_log)
-        assert len(read_topic(empty_log, DEBUG)) == 60
+        details = [pb.DebugDetail.FromString(value) for value in read_topic(empty_log, DEBUG)]
+        assert sorted(n for d in details for n in range(d.first_sequence, d.last_sequence + 1)) == [*range(1, 61)]
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(30) == 0
         heartbeat = read_heartbeat(empty_log.home)

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,14 +24,24 @@ from neardup_platform.settings import Settings
 PATIENCE_S = 120.0
 
 
-def start(settings: Settings, max_file_kb: int = 0) -> subprocess.Popen[bytes]:
-    """Start a worker; with `max_file_kb` its writes fail beyond that size, as on a full disk."""
+def start(
+    settings: Settings,
+    max_file_kb: int = 0,
+    module: str = "neardup_platform.cli",
+    more: Mapping[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a worker; with `max_file_kb` its writes fail beyond that size, as on a full disk.
+
+    Args:
+        more: variables of its environment.
+    """
     settings.home.mkdir(parents=True, exist_ok=True)
-    argv = [sys.executable, "-m", "neardup_platform.cli", "worker"]
+    argv = [sys.executable, "-m", module, "worker"]
     if max_file_kb:
         argv = ["bash", "-c", f'ulimit -f {max_file_kb}; exec "$@"', "bash", *argv]
     with (settings.home / "worker.log").open("ab") as log:
-        return subprocess.Popen(argv, env={**os.environ, **environment(settings)}, stdout=log, stderr=log)
+        env = {**os.environ, **environment(settings), **(more or {})}
+        return subprocess.Popen(argv, env=env, stdout=log, stderr=log)
 
 
 @contextmanager

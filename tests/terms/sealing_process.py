@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from neardup_platform.terms import mmap_segment
-from neardup_platform.terms.cascade import Effort
+from neardup_platform.terms.effort import Effort
 from neardup_platform.terms.hyperplanes import Hashed
 from neardup_platform.terms.index import TermIndex
 from tests.small import SPACE

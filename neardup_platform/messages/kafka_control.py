@@ -1,4 +1,4 @@
-"""Sends commands to the worker and hears what came of them; the command line and Dagster alike.
+"""Sends commands to the worker and hears what came of them; the command line, the API and Dagster alike.
 
 Command → control topic → worker → result topic → **whoever asked**. The worker may be on another machine, or not
 running yet: then the command waits in the topic.

@@ -1,0 +1,152 @@
+"""`neardup dead-letter`: what ended on the dead-letter topic and why, and trying it again once that is mended."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from neardup_platform.cli.output import emit, json_option, progress_bar
+from neardup_platform.embedded.endpoints import resolve
+from neardup_platform.settings import Settings
+
+if TYPE_CHECKING:
+    from neardup_platform.batch.kafka_dead_letters import Listing, Replayed
+    from neardup_platform.messages import neardup_pb2 as pb
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+class _Moment(click.ParamType[int]):
+    """A time, as Unix milliseconds: ISO 8601, taken as UTC where it does not say, or so long ago: 90m, 2h, 3d."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        ago = re.fullmatch(r"(\d{1,6})([smhd])", value)
+        try:
+            moment = (
+                datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])}) if ago else datetime.fromisoformat(value)
+            )
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is no time: 2026-01-31T12:00, or 90m, 2h, 3d ago", param, ctx)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return int(moment.timestamp() * 1_000)
+
+
+_reason_option = click.option("--reason", help="Only those with this reason, such as `expired`.")
+_since_option = click.option("--since", "since_ms", type=_Moment(), default=0, help="Published since: a time, or 2h.")
+
+
+@click.group("dead-letter")
+def dead_letter() -> None:
+    """See what the worker could not use, and publish it again once the cause is mended."""
+
+
+@dead_letter.command("list", epilog="Example:  neardup dead-letter list --reason expired --since 2h")
+@_reason_option
+@_since_option
+@click.option("--limit", type=click.IntRange(0, 100_000), default=20, show_default=True, help="Letters shown.")
+@json_option
+def list_(reason: str | None, since_ms: int, limit: int, as_json: bool) -> None:
+    """Count dead letters by reason and show the newest: where the original lay and why it ended, never its bytes."""
+    from neardup_platform.batch.kafka_dead_letters import Wanted, list_letters
+
+    _check_reason(reason)
+    listing = list_letters(resolve(Settings()).kafka, Wanted(reason, (), since_ms), limit)
+    emit(_listing(listing), as_json, _describe_listing)
+
+
+@dead_letter.command(epilog="Example:  neardup dead-letter replay --reason other-version --dry-run")
+@_reason_option
+@_since_option
+@click.option("--ids", multiple=True, metavar="EVENT_ID", help="Only this letter; may be repeated.")
+@click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
+@click.option("--force", is_flag=True, help="Also what was replayed three times already.")
+@json_option
+def replay(reason: str | None, since_ms: int, ids: tuple[str, ...], dry_run: bool, force: bool, as_json: bool) -> None:
+    """Publish originals again, to their topic under their key. Safe to repeat: decided images are not decided again."""
+    from neardup_platform.batch.kafka_dead_letters import Wanted
+    from neardup_platform.batch.kafka_dead_letters import replay as replay_letters
+
+    _check_reason(reason)
+    kafka = resolve(Settings()).kafka
+    with progress_bar("replaying", None) as sent:
+        done = replay_letters(kafka, Wanted(reason, frozenset(ids), since_ms), force=force, dry_run=dry_run, sent=sent)
+    emit(_replayed(done, dry_run), as_json, _describe_replayed)
+
+
+def _check_reason(reason: str | None) -> None:
+    from neardup_platform.messages.codec import REASONS
+
+    if reason is not None and reason not in REASONS:
+        raise click.BadParameter(f"{reason!r}, one of {', '.join(REASONS)} is expected", param_hint="--reason")
+
+
+def _listing(listing: "Listing") -> dict[str, Any]:
+    return {"counts": listing.counts, "letters": [_letter(*each) for each in listing.letters]}
+
+
+def _letter(letter: "pb.DeadLetter", value_bytes: int) -> dict[str, Any]:
+    return {
+        "event_id": letter.event_id,
+        "reason": letter.reason,
+        "detail": letter.detail,
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "image_id": _image_id(letter.key),
+        "value_bytes": value_bytes,
+        "replays": letter.replays,
+        "at_ms": letter.at_ms,
+    }
+
+
+def _image_id(key: bytes) -> str | None:
+    """The key where it may be an image id."""
+    try:
+        text = key.decode()
+    except UnicodeDecodeError:
+        return None
+    return text if 0 < len(key) <= 512 and text.isprintable() else None
+
+
+def _describe_listing(answer: dict[str, Any]) -> str:
+    if not answer["counts"]:
+        return "no dead letters"
+    counts = [f"{count:>9}  {reason}" for reason, count in answer["counts"].items()]
+    return "\n".join([*counts, *map(_describe_letter, answer["letters"])])
+
+
+def _describe_letter(letter: dict[str, Any]) -> str:
+    when = f"{datetime.fromtimestamp(letter['at_ms'] / 1_000, UTC):%Y-%m-%d %H:%M:%SZ}"
+    place = f"{letter['topic']}[{letter['partition']}]@{letter['offset']}"
+    replays = f", replayed {letter['replays']} times" if letter["replays"] else ""
+    return f"{when}  {letter['event_id']}  {place}{replays}  {letter['reason']}: {letter['detail']}"
+
+
+def _replayed(done: "Replayed", dry_run: bool) -> dict[str, Any]:
+    return {
+        "dry_run": dry_run,
+        "letters": done.letters,
+        "sent": sum(done.sent.values()),
+        "topics": dict(done.sent),
+        "reasons": dict(done.reasons),
+        "refused": {"too_often": done.too_often, "unreadable": done.unreadable, "elsewhere": done.elsewhere},
+    }
+
+
+def _describe_replayed(answer: dict[str, Any]) -> str:
+    verb = "would be sent" if answer["dry_run"] else "sent"
+    lines = [f"{answer['sent']} originals of {answer['letters']} letters {verb}"]
+    lines += [f"{count:>9}  to {topic}" for topic, count in answer["topics"].items()]
+    lines += [f"{count:>9}  {reason}" for reason, count in answer["reasons"].items()]
+    told = {
+        "too_often": "replayed three times already: --force sends them",
+        "unreadable": "the broker's copy was damaged: produce them again",
+        "elsewhere": "of a topic that the worker does not read",
+    }
+    lines += [f"{count:>9}  not sent, {told[why]}" for why, count in answer["refused"].items() if count]
+    return "\n".join(lines)

@@ -1,0 +1,69 @@
+"""`neardup trace`: an image that is known once more through the running pipeline, every intermediate result told."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from neardup_platform.cli.output import json_option
+from neardup_platform.cli.worker_commands import SHORT_S, tell_worker
+from neardup_platform.embedded.endpoints import resolve
+from neardup_platform.settings import Settings
+
+
+@click.command(epilog="Example:  neardup trace bridge--crop.jpg")
+@click.argument("image_id")
+@click.option("--timeout", "timeout_s", type=float, default=SHORT_S, show_default=True, help="Seconds to wait.")
+@json_option
+def trace(image_id: str, timeout_s: float, as_json: bool) -> int:
+    """Run a decided image through the running pipeline again and tell every step; changes nothing."""
+    settings = resolve(Settings())
+    return tell_worker(settings, "trace", {"image_id": image_id}, as_json, describe, timeout_s, read)
+
+
+def read(values: Mapping[str, str]) -> dict[str, Any]:
+    """The values of a result: nothing of a refused one."""
+    told: dict[str, Any] = json.loads(values.get("trace", "{}"))
+    return told
+
+
+def describe(told: dict[str, Any]) -> str:
+    """A trace in words, in the order of the pipeline."""
+    terms, verdict, limits, force = (told[name] for name in ("terms", "verdict", "thresholds", "in_force"))
+    classifier = told["versions"]["classifier"]
+    cells, found = ", ".join(map(str, terms["cells"])), told["candidates_found"]
+    agrees = "as in force" if verdict["as_in_force"] else "other than in force"
+    lines = {
+        "image": f"{told['image_id']}, after decision {told['sequence']}",
+        "in force": f"{_where(force, 'founded')}; decision {force['sequence']} by classifier "
+        f"{force['classifier_version']}",
+        "terms": f"{terms['tables']} of {terms['bits']} bits, {terms['bits_set']} bits set, nearest cells {cells}",
+        "search": f"{terms['examined']} of {terms['corpus_images']} images compared, {found} candidates",
+        "score": f"{verdict['matches']} matches at {limits['match']:.4f} by classifier {classifier}"
+        + "".join(_candidates(told)),
+        "decide": f"{_where(verdict, 'founds')} (needs {limits['head']:.4f}): {agrees}",
+        "bridges": ", ".join(verdict["bridges"]) or "none",
+        "took": ", ".join(f"{stage} {took:.2f} ms" for stage, took in told["stage_ms"].items()),
+        **{f"features of the pair with {other}": _features(values) for other, values in told["features"].items()},
+    }
+    return "\n".join(f"{name:<9} {line}" for name, line in lines.items())
+
+
+def _where(found: dict[str, Any], founds: str) -> str:
+    place = "a cluster of its own" if found[founds] else f"cluster {found['head']}"
+    return f"{place}, score {found['score']:.4f}, against the head {found['head_score']:.4f}"
+
+
+def _candidates(told: dict[str, Any]) -> list[str]:
+    left_out = told["candidates_found"] - len(told["candidates"])
+    lines = [
+        f"\n  {c['score']:.4f}{'*' if c['match'] else ' '} distance {c['distance']:>4}, {c['overlap']:>3} equal terms  "
+        f"{c['image_id']} in {c['head']}"
+        for c in told["candidates"]
+    ]
+    return [*lines, f"\n  and {left_out} more of lower score"] if left_out else lines
+
+
+def _features(features: Mapping[str, float]) -> str:
+    return "".join(f"\n  {name:>32} {value:g}" for name, value in features.items())

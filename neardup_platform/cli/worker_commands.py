@@ -1,0 +1,64 @@
+"""Commands that the worker carries out, wherever it runs: sent to the control topic, answered on the result topic."""
+
+import getpass
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from neardup_platform.cli.output import emit
+from neardup_platform.errors import NeardupError
+from neardup_platform.settings import Settings
+
+wait_option = click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the worker's answer.")
+timeout_option = click.option(
+    "--timeout", "timeout_s", type=float, default=600.0, show_default=True, help="Of --wait, seconds."
+)
+
+SHORT_S = 60.0
+
+
+def tell_worker(
+    settings: Settings,
+    name: str,
+    arguments: Mapping[str, str],
+    as_json: bool,
+    human: Callable[[dict[str, Any]], str],
+    timeout_s: float | None = SHORT_S,
+    read: Callable[[Mapping[str, str]], Mapping[str, Any]] = dict,
+) -> int:
+    """Send a command and print what came of it.
+
+    Args:
+        settings: resolved.
+        name, arguments: see docs/operating.md.
+        human: the answer in words: `command_id`, `sequence` and the values of the result.
+        timeout_s: how long to wait for the result; None: not at all.
+        read: what the values of a result mean, for the answer.
+
+    Returns:
+        The exit status: 1 where the worker refused.
+
+    Raises:
+        NeardupError: it refused, and the answer is not wanted as JSON; or nobody answers.
+    """
+    # kafka-python takes a while to import, and most commands do without.
+    from neardup_platform.messages.kafka_control import new_command, run_command, send_command
+
+    command = new_command(name, arguments, getpass.getuser())
+    if timeout_s is None:
+        send_command(settings.kafka, command)
+        emit({"command_id": command.command_id}, as_json, lambda a: f"sent as command {a['command_id']}")
+        return 0
+    result = run_command(settings.kafka, command, timeout_s)
+    if not result.accepted and not as_json:
+        raise NeardupError(result.reason)
+    answer = {
+        "command_id": result.command_id,
+        "accepted": result.accepted,
+        "reason": result.reason,
+        "sequence": result.sequence,
+        **read(result.values),
+    }
+    emit(answer, as_json, human)
+    return 0 if result.accepted else 1

@@ -1,0 +1,345 @@
+"""Changes of clusters that no new image brings about: an image leaves, moves, is forgotten or gets other vectors.
+
+Store → **rearrangement, in memory** → one write, and steps by which the corpus follows. Nothing is changed before
+`write`; reading sees what is planned.
+
+A cluster whose head leaves is handed to another: its oldest remaining representative, else its oldest member, which
+then gets a new ordinal, because only new ordinals enter the term index. All members get the new head in the same write,
+and keep their places in the order of joining; a redirect leads from the old head to the new one. An id that heads a
+cluster has no redirect, and a redirect is only ever made to such an id, so redirects form no circle.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
+
+from google.protobuf.message import Message
+
+from neardup_platform.clusters import layout
+from neardup_platform.clusters.corpus_steps import Added, CorpusStep, Died, Left, Placed, Renamed
+from neardup_platform.clusters.layout import Table
+from neardup_platform.clusters.rocksdb_purge import Span
+from neardup_platform.clusters.rocksdb_store import Batch, StoreView, listed_under
+from neardup_platform.errors import InvariantBroken
+from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.messages.codec import decode_decision, encode_decision
+from neardup_platform.records import Cause, Decision, Kind
+
+# Records of members read at once when a cluster is handed over.
+_CHUNK = 4_096
+
+
+class Rearrangement:
+    """What is to be changed; an image departs before it is placed.
+
+    Args:
+        store: standing still.
+        now_ms: the clock, Unix milliseconds.
+        command_id: of the command that asks for it, or empty.
+
+    Attributes:
+        decisions: made by it, in order of sequence; all are to be published.
+        steps: by which the corpus follows, in order.
+        purge: spans of keys that held what was forgotten.
+    """
+
+    def __init__(self, store: StoreView, now_ms: int, command_id: str = "") -> None:
+        self._store = store
+        self._now_ms = now_ms
+        self._command_id = command_id
+        self._before = store.state()
+        self._state = store.state()
+        self._images: dict[str, pb.ImageRecord | None] = {}
+        self._clusters: dict[str, pb.ClusterRecord | None] = {}
+        self._edges: dict[bytes, str | None] = {}
+        self._recent: dict[int, str | None] = {}
+        self._vectors: dict[int, pb.VectorRecord | None] = {}
+        self._history: list[bytes] = []
+        self._redirects: dict[str, pb.Redirect | None] = {}
+        self._forgotten: dict[str, pb.Forgotten] = {}
+        self._searched: set[str] = set()
+        self._digest = 0
+        self.decisions: list[Decision] = []
+        self.steps: list[CorpusStep] = []
+        self.purge: list[Span] = []
+
+    @property
+    def next_sequence(self) -> int:
+        """Of the next decision."""
+        return self._state.sequence + 1
+
+    def image(self, image_id: str) -> pb.ImageRecord:
+        """The record of an image as it will be.
+
+        Raises:
+            InvariantBroken: it is not known.
+        """
+        if image_id not in self._images:
+            self._images[image_id] = self._store.image(image_id)
+        found = self._images[image_id]
+        if found is None:
+            raise InvariantBroken(f"image {image_id!r} is to be rearranged and has no record")
+        return found
+
+    def depart(self, head: str, leaving: Collection[str]) -> None:
+        """Take members out of a cluster, to be placed or forgotten; what is left has a head again."""
+        cluster = self._cluster(head)
+        for image_id in leaving:
+            record = self.image(image_id)
+            self._unlist(head, listed_under(record), image_id)
+            self.steps.append(Left(record.ordinal))
+            if image_id in cluster.representatives:
+                cluster.representatives.remove(image_id)
+                self._searched.add(image_id)
+        cluster.size -= len(leaving)
+        cluster.updated_ms = self._now_ms
+        if cluster.size <= 1:
+            self._recent[cluster.updated_sequence] = None
+        if not cluster.size:
+            self._clusters[head] = None
+            self._state.clusters -= 1
+        elif head in leaving:
+            self._hand_over(head, cluster)
+
+    def place(self, decision: Decision) -> None:
+        """Put a departed image into the cluster its decision names, its own where it founds one."""
+        record = self.image(decision.image_id)
+        was = record.head
+        if decision.founded:
+            self._clusters[decision.head] = pb.ClusterRecord(created_ms=decision.decided_ms)
+            self._state.clusters += 1
+            self._redirects[decision.head] = None
+            if decision.image_id not in self._searched:
+                self._renew(decision.image_id)
+        cluster = self._cluster(decision.head)
+        self._restate(record, decision)
+        record.member_sequence = 0
+        self._list(decision.head, decision.sequence, decision.image_id)
+        cluster.size += 1
+        represents = decision.image_id in self._searched
+        if represents:
+            cluster.representatives.append(decision.image_id)
+        self._touch(decision.head, cluster)
+        self.steps.append(Placed(record.ordinal, self.image(decision.head).ordinal, represents))
+        if self._clusters[was] is None and was not in self._redirects:
+            self._redirect(was, decision)
+
+    def restate(self, decision: Decision) -> None:
+        """Give an image that stays in its cluster another decision; it keeps its place among the members."""
+        record = self.image(decision.image_id)
+        listed = listed_under(record)
+        self._restate(record, decision)
+        record.member_sequence = listed
+        self._touch(decision.head, self._cluster(decision.head))
+
+    def replace_vectors(self, vectors: pb.VectorRecord) -> int:
+        """Give an image other vectors and the next ordinal, which is returned; `represent` says if it is searched."""
+        record = self.image(vectors.image_id)
+        record.earlier_ordinals.append(record.ordinal)
+        self._vectors[record.ordinal] = None
+        self.steps.append(Died(record.ordinal))
+        record.ordinal = self._state.ordinals
+        self._state.ordinals += 1
+        self._vectors[record.ordinal] = vectors
+        return record.ordinal
+
+    def represent(self, image_id: str, *, represents: bool) -> None:
+        """Let an image that has other vectors be one of those by which its cluster is found, or not."""
+        cluster = self._cluster(self.image(image_id).head)
+        if represents and image_id not in cluster.representatives:
+            cluster.representatives.append(image_id)
+        elif not represents and image_id in cluster.representatives:
+            cluster.representatives.remove(image_id)
+
+    def mark_searched(self, image_id: str, *, searched: bool) -> None:
+        """Note of a departed image with other vectors whether the term index holds it."""
+        (self._searched.add if searched else self._searched.discard)(image_id)
+
+    def forget(self, image_id: str) -> None:
+        """Remove a departed image, and publish that it is gone. Of its history nothing is kept."""
+        record = self.image(image_id)
+        self._images[image_id] = None
+        self._vectors[record.ordinal] = None
+        self.steps.append(Died(record.ordinal))
+        self._history += [layout.sequence_key(image_id, sequence) for sequence in self._store.sequences(image_id)]
+        self._state.images -= 1
+        self._state.sequence += 1
+        self.decisions.append(_farewell(self._state.sequence, image_id, self._now_ms, self._command_id))
+        self.purge += spans_of(image_id, [record.ordinal, *record.earlier_ordinals])
+        self.purge += [_span(Table.MEMBERS, layout.sequence_key(record.head, listed_under(record)))]
+
+    def bar(self, image_id: str, forgotten: pb.Forgotten) -> None:
+        """Note of an image that it was forgotten, so that its embeddings made before are dropped."""
+        self._forgotten[image_id] = forgotten
+        self._state.forgotten += 1
+
+    def write(self, batch: Batch, state: pb.StoreState) -> None:
+        """Put everything into a write."""
+        for key, member in self._edges.items():
+            _put_or_delete(batch, Table.MEMBERS, key, None if member is None else member.encode())
+        for sequence, head in self._recent.items():
+            _put_or_delete(batch, Table.RECENT, layout.recent_key(sequence), None if head is None else head.encode())
+        tables: list[tuple[Table, Mapping[bytes, Message | None]]] = [
+            (Table.IMAGES, {image_id.encode(): record for image_id, record in self._images.items()}),
+            (Table.CLUSTERS, {head.encode(): record for head, record in self._clusters.items()}),
+            (Table.VECTORS, {layout.number_key(ordinal): record for ordinal, record in self._vectors.items()}),
+            (Table.REDIRECTS, {layout.hash_key(head): record for head, record in self._redirects.items()}),
+            (Table.FORGOTTEN, {layout.hash_key(image_id): record for image_id, record in self._forgotten.items()}),
+        ]
+        for table, records in tables:
+            for key, record in records.items():
+                _put_or_delete(batch, table, key, None if record is None else record.SerializeToString())
+        for key in self._history:
+            batch.delete(Table.HISTORY, key)
+        for decision in self.decisions:
+            if decision.cause != Cause.FORGET:
+                key = layout.sequence_key(decision.image_id, decision.sequence)
+                batch.put(Table.HISTORY, key, encode_decision(decision))
+        for name in ("images", "clusters", "sequence", "ordinals", "forgotten", "redirects"):
+            change = getattr(self._state, name) - getattr(self._before, name)
+            setattr(state, name, getattr(state, name) + change)
+        state.digest = layout.digest_after(state.digest, self._digest)
+
+    def _hand_over(self, old: str, cluster: pb.ClusterRecord) -> None:
+        remaining = [
+            (sequence, member) for sequence, member in self._store.all_members(old) if self._stays(old, sequence)
+        ]
+        if cluster.representatives:
+            new = cluster.representatives[0]
+        else:
+            new = remaining[0][1]
+            self._renew(new)
+            cluster.representatives.append(new)
+        for image_id, sequence in self._records_of(remaining):
+            self._unlist(old, sequence, image_id)
+            self.image(image_id).head = new
+            self._list(new, sequence, image_id)
+        self._clusters[old], self._clusters[new] = None, cluster
+        self._redirects[new] = None
+        record = self.image(new)
+        recorded = decode_decision(self._store.decision(new))
+        decision = replace(
+            recorded,
+            sequence=self.next_sequence,
+            head=new,
+            score=0.0,
+            head_score=1.0,
+            bridges=(),
+            decided_ms=self._now_ms,
+            cause=Cause.HANDOVER,
+            override_id=self._command_id,
+            replaced_head=old,
+        )
+        listed = listed_under(record)
+        self._restate(record, decision)
+        record.member_sequence = listed
+        self._touch(new, cluster)
+        old_ordinal = self.image(old).ordinal
+        self.steps += [Renamed(old_ordinal, record.ordinal), Placed(record.ordinal, record.ordinal, represents=True)]
+        self._redirect(old, decision)
+
+    def _records_of(self, members: list[tuple[int, str]]) -> Iterator[tuple[str, int]]:
+        """Every member with its sequence, its record read beforehand with those of many others."""
+        rest = iter(members)
+        while part := list(islice(rest, _CHUNK)):
+            unread = [image_id for _, image_id in part if image_id not in self._images]
+            self._images |= dict(zip(unread, self._store.images(unread) if unread else [], strict=True))
+            for sequence, image_id in part:
+                yield image_id, sequence
+
+    def _renew(self, image_id: str) -> None:
+        """Give an image that the term index does not hold an ordinal at the end, so that it is searched."""
+        vectors = self._store.vector(self.image(image_id).ordinal)
+        vectors.retired = False
+        ordinal = self.replace_vectors(vectors)
+        self.steps.append(Added(ordinal, image_id, vectors.lsh, vectors.pair))
+        self._searched.add(image_id)
+
+    def _cluster(self, head: str) -> pb.ClusterRecord:
+        if head not in self._clusters:
+            self._clusters[head] = self._store.cluster(head)
+        found = self._clusters[head]
+        if found is None:
+            raise InvariantBroken(f"{head!r} is to be rearranged and heads no cluster")
+        return found
+
+    def _restate(self, record: pb.ImageRecord, decision: Decision) -> None:
+        record.head, record.sequence, record.score = decision.head, decision.sequence, decision.score
+        record.event_time_ms, record.decided_ms = decision.event_time_ms, decision.decided_ms
+        self._state.sequence += 1
+        self.decisions.append(decision)
+
+    def _touch(self, head: str, cluster: pb.ClusterRecord) -> None:
+        """Note that the latest decision changed this cluster."""
+        self._recent[cluster.updated_sequence] = None
+        cluster.updated_sequence, cluster.updated_ms = self._state.sequence, self._now_ms
+        if cluster.size > 1:
+            self._recent[cluster.updated_sequence] = head
+
+    def _list(self, head: str, sequence: int, image_id: str) -> None:
+        self._edges[layout.sequence_key(head, sequence)] = image_id
+        self._digest += layout.assignment_digest(image_id, head)
+
+    def _unlist(self, head: str, sequence: int, image_id: str) -> None:
+        self._edges[layout.sequence_key(head, sequence)] = None
+        self._digest -= layout.assignment_digest(image_id, head)
+
+    def _stays(self, head: str, sequence: int) -> bool:
+        return layout.sequence_key(head, sequence) not in self._edges
+
+    def _redirect(self, old: str, decision: Decision) -> None:
+        self._state.redirects += 1
+        self._redirects[old] = pb.Redirect(
+            head=decision.head,
+            sequence=decision.sequence,
+            at_ms=self._now_ms,
+            cause=decision.cause,
+            command_id=self._command_id,
+        )
+
+
+def _put_or_delete(batch: Batch, table: Table, key: bytes, value: bytes | None) -> None:
+    if value is None:
+        batch.delete(table, key)
+    else:
+        batch.put(table, key, value)
+
+
+def _farewell(sequence: int, image_id: str, at_ms: int, command_id: str) -> Decision:
+    """What is published of a forgotten image, so that whoever mirrors the clusters forgets it too."""
+    return Decision(
+        sequence=sequence,
+        image_id=image_id,
+        head="",
+        score=0.0,
+        head_score=0.0,
+        candidates=(),
+        candidates_found=0,
+        bridges=(),
+        threshold=0.0,
+        head_threshold=0.0,
+        terms_version="",
+        classifier_version="",
+        event_time_ms=at_ms,
+        decided_ms=at_ms,
+        cause=Cause.FORGET,
+        override_id=command_id,
+    )
+
+
+def spans_of(image_id: str, ordinals: Collection[int]) -> list[Span]:
+    """Where the bytes of an image may lie: all but its place among the members of another's cluster."""
+    key, prefix = image_id.encode(), layout.id_prefix(image_id)
+    single = [(Table.IMAGES, key), (Table.CLUSTERS, key)]
+    single += [(Table.WAITING, layout.waiting_key(kind, image_id)) for kind in Kind]
+    single += [(Table.VECTORS, layout.number_key(ordinal)) for ordinal in ordinals]
+    ranges = [(Table.HISTORY, prefix), (Table.MEMBERS, prefix), (Table.OUTBOX, b"")]
+    return [_span(table, key) for table, key in single] + [_span(table, key, _ANY_NUMBER) for table, key in ranges]
+
+
+# Sorts after every number.
+_ANY_NUMBER = b"\xff" * 8
+
+
+def _span(table: Table, key: bytes, more: bytes = b"") -> Span:
+    return table.value + key, table.value + key + more + b"\x00"

@@ -1,0 +1,74 @@
+"""The Kafka client that reads for a store: its settings, and what must be known of it to use it.
+
+A thin layer under kafka_member.py, which has the behaviour.
+"""
+
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+
+from neardup_platform.errors import ServerUnavailable
+from neardup_platform.messages.kafka_topics import CONTROL, EMBEDDINGS, connection
+from neardup_platform.settings import KafkaSettings
+
+TOPICS = (*EMBEDDINGS.values(), CONTROL)
+GROUP_PREFIX = "neardup-"
+# The only member there is: whoever joins under this name takes the place of whoever had it.
+INSTANCE = "worker"
+ASK_MS = 5_000
+_FETCH_BYTES = 8 << 20
+
+
+def open_client(settings: KafkaSettings, group: str) -> Any:
+    """A static member of a consumer group that commits nothing by itself.
+
+    Raises:
+        KafkaError: no broker answers.
+    """
+    return KafkaConsumer(
+        **connection(settings),
+        client_id="neardup-worker",
+        group_id=group,
+        group_instance_id=INSTANCE,
+        enable_auto_commit=False,
+        # What retention deleted unread is counted and said, never skipped in silence.
+        auto_offset_reset="none",
+        bootstrap_timeout_ms=ASK_MS,
+        # A broker that hangs rather than refuses is given up on after this long, not after five minutes.
+        request_timeout_ms=30_000,
+        fetch_min_bytes=1,
+        fetch_max_wait_ms=100,
+        fetch_max_bytes=_FETCH_BYTES,
+        max_partition_fetch_bytes=max(1 << 20, settings.max_message_bytes),
+        # New partitions of a topic are found this soon.
+        metadata_max_age_ms=30_000,
+        reconnect_backoff_max_ms=2_000,
+        metrics_enabled=False,
+    )
+
+
+def find_partitions(consumer: Any) -> list[TopicPartition]:
+    """Every partition of every topic that the worker reads.
+
+    Raises:
+        ServerUnavailable: a topic is missing.
+    """
+    found = [
+        TopicPartition(topic, number)
+        for topic in TOPICS
+        for number in sorted(consumer.partitions_for_topic(topic) or ())
+    ]
+    if len({p.topic for p in found}) < len(TOPICS):
+        raise ServerUnavailable(f"topics {sorted(TOPICS)} are not all there: run `neardup up`")
+    return found
+
+
+def give_back_parked(consumer: Any) -> None:
+    """Make kafka-python 3.0 hand out what it fetched of a partition before it was paused.
+
+    It does so only while its place for the batch being read is None; once another partition was read meanwhile, an
+    empty batch is left there, and the partition that was resumed would never be read again.
+    """
+    fetcher = consumer._fetcher  # noqa: SLF001
+    if not fetcher._next_partition_records:  # noqa: SLF001
+        fetcher._next_partition_records = None  # noqa: SLF001

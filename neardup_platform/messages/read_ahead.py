@@ -1,0 +1,160 @@
+"""Messages between the thread that reads Kafka and the worker's loop; bounded, and never waiting for the broker.
+
+Kafka → reader thread → **read ahead** → worker's loop. What lies here has not been handed out: where reading goes on
+after a partition came back is told apart from where the worker is. Pure of IO; safe between two threads.
+"""
+
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from neardup_platform.errors import NeardupError
+from neardup_platform.messages.codec import Message
+from neardup_platform.messages.kafka_topics import CONTROL
+
+Partition = tuple[str, int]
+
+
+class ReadAhead:
+    """Two queues, embeddings and commands, in the order of reading.
+
+    Args:
+        positions: next offset to be handed out, by partition.
+        most_messages: from so many embeddings on it is full; a reader may overshoot by what one poll gives it.
+        most_bytes: the same in bytes of keys and values; twice that with commands.
+    """
+
+    def __init__(self, positions: Mapping[Partition, int], most_messages: int, most_bytes: int) -> None:
+        self._most_messages, self._most_bytes = most_messages, most_bytes
+        self._embeddings = _Queue()
+        self._commands = _Queue()
+        self._handed_out = dict(positions)
+        self._read = dict(positions)
+        self._lying: Counter[Partition] = Counter()
+        self._failure: NeardupError | None = None
+        self._arrived = threading.Condition()
+        self.hold_commands = self.hold_embeddings = False
+
+    def put(self, messages: Sequence[Message]) -> None:
+        """Add what was read, in offset order within each partition."""
+        with self._arrived:
+            for message in messages:
+                (self._commands if message.topic == CONTROL else self._embeddings).append(message)
+                partition = message.topic, message.partition
+                # In this order, for `next_to_hand_out` looks without the lock.
+                self._lying[partition] += 1
+                self._read[partition] = message.offset + 1
+            self._arrived.notify()
+
+    def fail(self, error: NeardupError) -> None:
+        """Reading has ended; every `take` from now on raises this."""
+        with self._arrived:
+            self._failure = error
+            self._arrived.notify()
+
+    def take(self, most: int, most_bytes: int, wait_s: float) -> list[Message]:
+        """Hand out messages: commands, then at most `most` embeddings of `most_bytes` in all, unless they are held.
+
+        The first is handed out whatever its size. Where there is nothing it waits up to `wait_s`; asked for
+        nothing it waits for all of that.
+
+        Raises:
+            NeardupError: what reading failed with.
+        """
+        with self._arrived:
+            if most <= 0:
+                self._arrived.wait_for(lambda: self._failure is not None, wait_s)
+                self._raise()
+                return []
+            if not self._ready():
+                self._arrived.wait_for(self._ready, wait_s)
+            self._raise()
+            taken = [] if self.hold_commands else self._commands.take(most, most_bytes)
+            taken += [] if self.hold_embeddings else self._embeddings.take(most, most_bytes)
+            for message in taken:
+                partition = message.topic, message.partition
+                self._handed_out[partition] = message.offset + 1
+                self._lying[partition] -= 1
+            return taken
+
+    def lost(self, partitions: Iterable[Partition]) -> None:
+        """Partitions went to someone else: forget what was not handed out of them; it is read again if they return."""
+        gone = set(partitions)
+        with self._arrived:
+            for queue in (self._embeddings, self._commands):
+                queue.drop(lambda message: (message.topic, message.partition) in gone)
+            for partition in gone & set(self._read):
+                del self._lying[partition], self._read[partition]
+                if partition in self._handed_out:
+                    self._read[partition] = self._handed_out[partition]
+
+    def begin_at(self, partition: Partition, offset: int) -> None:
+        """Reading of a partition begins, or goes on, at an offset: there is nothing to hand out before it."""
+        with self._arrived:
+            if not self._lying[partition]:
+                self._handed_out[partition] = offset
+            self._read[partition] = offset
+
+    def next_to_read(self, partition: Partition) -> int | None:
+        """Offset at which reading goes on; None for a partition never read."""
+        with self._arrived:
+            return self._read.get(partition)
+
+    def next_to_hand_out(self, partition: Partition) -> int | None:
+        """Offset that the worker gets next; None for a partition never read."""
+        # With nothing lying here, also what no one is ever handed is done with: markers, and what was deleted.
+        return (self._handed_out if self._lying[partition] else self._read).get(partition)
+
+    @property
+    def full(self) -> bool:
+        """Whether reading embeddings had better stop."""
+        return self.hold_embeddings or self._embeddings.beyond(self._most_messages, self._most_bytes)
+
+    @property
+    def half_full(self) -> bool:
+        """Whether reading had better not begin again."""
+        return self.hold_embeddings or self._embeddings.beyond(self._most_messages // 2, self._most_bytes // 2)
+
+    @property
+    def commands_full(self) -> bool:
+        """Whether reading commands had better stop."""
+        return self._commands.beyond(self._most_messages, self._most_bytes)
+
+    def _ready(self) -> bool:
+        embeddings = self._embeddings and not self.hold_embeddings
+        return bool(self._failure or embeddings or (self._commands and not self.hold_commands))
+
+    def _raise(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+
+class _Queue:
+    def __init__(self) -> None:
+        self._messages: deque[Message] = deque()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def append(self, message: Message) -> None:
+        self._messages.append(message)
+        self._bytes += message.size
+
+    def take(self, most: int, most_bytes: int) -> list[Message]:
+        taken: list[Message] = []
+        size = 0
+        while self._messages and len(taken) < most:
+            size += self._messages[0].size
+            if taken and size > most_bytes:
+                break
+            taken.append(self._messages.popleft())
+            self._bytes -= taken[-1].size
+        return taken
+
+    def drop(self, condition: Callable[[Message], bool]) -> None:
+        kept = [message for message in self._messages if not condition(message)]
+        self._messages, self._bytes = deque(kept), sum(message.size for message in kept)
+
+    def beyond(self, most: int, most_bytes: int) -> bool:
+        return len(self._messages) >= most or self._bytes >= most_bytes

@@ -1,0 +1,130 @@
+"""The calls that change something: overrides laid down and removed, images forgotten. The worker does it."""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Literal
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Depends, Header, Query
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+from neardup_platform.clusters.rocksdb_store import StoreView
+from neardup_platform.errors import NotFound
+from neardup_platform.messages.codec import MAX_ID_BYTES
+from neardup_platform.records import Kind
+from neardup_platform.serving import answers
+from neardup_platform.serving.bearer import Bearer
+from neardup_platform.serving.kafka_orders import Orders
+from neardup_platform.serving.reading_routes import Id, known_image
+from neardup_platform.serving.rocksdb_follower import StoreFollower
+
+# Each waits for the worker with a connection to Kafka of its own.
+_AT_ONCE = 4
+_MAX_NAME = 200
+_MAX_REASON = 500
+
+IssuedBy = Annotated[str, Query(min_length=1, max_length=_MAX_NAME, description="who answers for it; is kept")]
+Key = Annotated[
+    str, Header(alias="Idempotency-Key", max_length=128, description="sent again, nothing is done a second time")
+]
+
+
+class NewOverride(BaseModel):
+    """What an operator lays down about images."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    action: Literal["move", "alone", "forbid"]
+    image_id: str = Field(min_length=1, max_length=MAX_ID_BYTES)
+    other_id: str = Field("", max_length=MAX_ID_BYTES, description="move: it belongs with; forbid: is kept apart from")
+    reason: str = Field("", max_length=_MAX_REASON)
+    issued_by: str = Field("api", min_length=1, max_length=_MAX_NAME, description="who answers for it; is kept")
+
+
+class ChangingRoutes:
+    """Asks the worker, a few at a time."""
+
+    def __init__(self, orders: Orders, follower: StoreFollower, bearer: Bearer) -> None:
+        self._orders = orders
+        self._follower = follower
+        self._may_change = [Depends(bearer)]
+        self._at_once = CapacityLimiter(_AT_ONCE)
+
+    def router(self) -> APIRouter:
+        """The routes."""
+        router = APIRouter(prefix="/v1", tags=["change"])
+        add, guarded = router.add_api_route, self._may_change
+        add("/overrides", self.overrides, summary="Overrides in force")
+        json_only = [*guarded, Depends(_json_only)]
+        add("/overrides", self.lay_down, methods=["POST"], dependencies=json_only, summary="Correct a cluster")
+        add(
+            "/overrides/{override_id}",
+            self.remove,
+            methods=["DELETE"],
+            dependencies=guarded,
+            summary="Remove an override; changes no cluster by itself",
+        )
+        add("/images/{image_id:path}", self.forget, methods=["DELETE"], dependencies=guarded, summary="Forget an image")
+        return router
+
+    def overrides(
+        self,
+        image_id: Annotated[str | None, Query(description="only those that name this image")] = None,
+        after: Annotated[str | None, Query(description="`override_id` of the last one of the page before")] = None,
+        limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+    ) -> answers.Overrides:
+        """A page of the overrides in force, oldest first."""
+        stored = self._follower.read(lambda store: store.overrides())
+        named = [o for o in stored if image_id is None or image_id in (o.image_id, o.other_id)]
+        first = next((n + 1 for n, override in enumerate(named) if override.override_id == after), 0)
+        page = named[first : first + limit]
+        return answers.Overrides(total=len(named), overrides=[answers.override_of(override) for override in page])
+
+    async def lay_down(self, new: NewOverride, key: Key = "") -> answers.Ordered:
+        """Move an image to another's cluster, let it be alone, or keep two apart; holds for all later decisions."""
+        arguments = {"action": new.action, "image_id": new.image_id}
+        arguments |= {name: text for name, text in (("other_id", new.other_id), ("reason", new.reason)) if text}
+        return await self._carry_out("override", arguments, new.issued_by, key, lambda store: _check_known(store, new))
+
+    async def remove(self, override_id: Id, issued_by: IssuedBy = "api", key: Key = "") -> answers.Ordered:
+        """Let an override hold no longer. Images stay where they are until something else moves them."""
+        arguments = {"action": "remove", "override_id": override_id}
+        return await self._carry_out(
+            "override", arguments, issued_by, key, lambda store: _check_override(store, override_id)
+        )
+
+    async def forget(self, image_id: Id, issued_by: IssuedBy = "api", key: Key = "") -> answers.Ordered:
+        """Remove an image, its vectors and its history; a cluster that it headed gets another head."""
+        arguments = {"image_id": image_id}
+        return await self._carry_out("forget", arguments, issued_by, key, lambda store: _check_there(store, image_id))
+
+    async def _carry_out(
+        self, name: str, arguments: Mapping[str, str], issued_by: str, key: str, check: Callable[[StoreView], None]
+    ) -> answers.Ordered:
+        def order() -> answers.Ordered:
+            with self._follower.reading() as store:
+                if not key or store.command(key) is None:
+                    check(store)
+            return answers.Ordered.model_validate(self._orders.carry_out(name, arguments, issued_by, key))
+
+        return await to_thread.run_sync(order, limiter=self._at_once)
+
+
+def _check_known(store: StoreView, new: NewOverride) -> None:
+    for image_id in filter(None, (new.image_id, new.other_id)):
+        known_image(store, image_id)
+
+
+def _check_there(store: StoreView, image_id: str) -> None:
+    if not any(store.waiting_half(kind, image_id) for kind in Kind):
+        known_image(store, image_id)
+
+
+def _check_override(store: StoreView, override_id: str) -> None:
+    if not any(override.override_id == override_id for override in store.overrides()):
+        raise NotFound(f"there is no override {override_id[:128]!r}: GET /v1/overrides lists them")
+
+
+def _json_only(content_type: Annotated[str, Header(include_in_schema=False)] = "") -> None:
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise HTTPException(415, "send application/json")

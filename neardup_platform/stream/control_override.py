@@ -1,0 +1,140 @@
+"""`override`: what an operator lays down about images, acting at once and whenever they are decided again.
+
+| argument | |
+|---|---|
+| `action` | `move`, `alone`, `forbid`, `remove` |
+| `image_id` | of all but `remove` |
+| `other_id` | `move`: the image it belongs with; `forbid`: the one it is kept apart from |
+| `override_id` | of `remove` |
+| `reason` | why, in the operator's words; optional |
+
+The id of an override is that of its command. Removing one changes no cluster by itself.
+"""
+
+import time
+from collections.abc import Mapping
+from functools import partial
+
+from neardup_platform.clusters.decision import Constraint
+from neardup_platform.clusters.layout import Table
+from neardup_platform.clusters.overrides import Action
+from neardup_platform.clusters.rearrangement import Rearrangement
+from neardup_platform.clusters.rocksdb_store import Batch, listed_under
+from neardup_platform.errors import NotFound
+from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.stream.command import BadCommand, Finish, Outcome, check_arguments
+from neardup_platform.stream.deciding_again import DecidingAgain, published
+
+NAME = "override"
+MAX_REASON = 500
+
+_ARGUMENTS = {
+    "move": {"image_id", "other_id"},
+    "alone": {"image_id"},
+    "forbid": {"image_id", "other_id"},
+    "remove": {"override_id"},
+}
+_ACTIONS = {"move": Action.LINK, "alone": Action.ALONE, "forbid": Action.FORBID}
+
+
+class Override:
+    """The handler."""
+
+    def __init__(self, again: DecidingAgain) -> None:
+        self._again = again
+        self._overrides = again.overrides
+
+    def __call__(self, command: pb.Command) -> Finish:
+        """The first half.
+
+        Raises:
+            BadCommand: the arguments will not do.
+        """
+        asked = command.arguments.get("action", "")
+        if asked not in _ARGUMENTS:
+            raise BadCommand(f"action is {asked[:40]!r}, one of {sorted(_ARGUMENTS)} is expected")
+        arguments = check_arguments(command, {"action"} | _ARGUMENTS[asked], {"reason"})
+        if len(arguments.get("reason", "")) > MAX_REASON:
+            raise BadCommand(f"the reason has {len(arguments['reason'])} characters, at most {MAX_REASON} are kept")
+        if asked == "remove":
+            return partial(self._remove, arguments["override_id"])
+        return partial(self._lay_down, command, arguments)
+
+    def _lay_down(self, command: pb.Command, arguments: Mapping[str, str]) -> Outcome:
+        now_ms = time.time_ns() // 1_000_000
+        new = pb.Override(
+            override_id=command.command_id,
+            action=_ACTIONS[arguments["action"]],
+            image_id=arguments["image_id"],
+            other_id=arguments.get("other_id", ""),
+            reason=arguments.get("reason", ""),
+            issued_by=command.issued_by,
+            at_ms=now_ms,
+        )
+        for image_id in filter(None, (new.image_id, new.other_id)):
+            self._again.known(image_id)
+        self._overrides.check(new, lambda image_id: self._again.known(image_id).head)
+        plan = Rearrangement(self._again.store, now_ms, command.command_id)
+        self._act(plan, new)
+
+        def write(batch: Batch, state: pb.StoreState) -> None:
+            new.sequence = state.sequence
+            batch.put(Table.OVERRIDES, new.override_id.encode(), new.SerializeToString())
+            plan.write(batch, state)
+
+        def apply() -> None:
+            self._overrides.put(new)
+            self._again.pipeline.corpus.follow(plan.steps)
+
+        values = {
+            "override_id": new.override_id,
+            "action": arguments["action"],
+            "image_id": new.image_id,
+            "head": plan.image(new.image_id).head,
+            "decisions": str(len(plan.decisions)),
+        }
+        return Outcome(values, published(plan), write, apply)
+
+    def _act(self, plan: Rearrangement, new: pb.Override) -> None:
+        match new.action:
+            case Action.LINK:
+                self._link(plan, new)
+            case Action.ALONE:
+                self._alone(plan, new)
+            case _:
+                self._forbid(plan, new)
+
+    def _link(self, plan: Rearrangement, new: pb.Override) -> None:
+        target = self._again.known(new.other_id).head
+        if self._again.known(new.image_id).head != target:
+            constraint = Constraint(self._again.known(target).ordinal, override_id=new.override_id)
+            self._again.move(plan, new.image_id, constraint, new.at_ms)
+
+    def _alone(self, plan: Rearrangement, new: pb.Override) -> None:
+        head = self._again.known(new.image_id).head
+        others = self._again.store.cluster(head).size - len(self._overrides.group(new.image_id))
+        if head != new.image_id or others:
+            self._again.move(plan, new.image_id, Constraint(alone=True, override_id=new.override_id), new.at_ms)
+
+    def _forbid(self, plan: Rearrangement, new: pb.Override) -> None:
+        one, other = self._again.known(new.image_id), self._again.known(new.other_id)
+        if one.head != other.head:
+            return
+        goes = new.image_id if listed_under(one) > listed_under(other) else new.other_id
+        if one.head in self._overrides.group(goes):
+            goes = new.other_id if goes == new.image_id else new.image_id
+        leader = self._overrides.leader(goes)
+        barred = self._overrides.barred(leader, self._again.head_of)
+        barred[self._again.known(one.head).ordinal] = new.override_id
+        self._again.move(plan, leader, Constraint(barred=barred), new.at_ms)
+
+    def _remove(self, override_id: str) -> Outcome:
+        found = self._overrides.get(override_id)
+        if found is None:
+            raise NotFound(f"there is no override {override_id[:128]!r}: `neardup override list` shows them")
+
+        def write(batch: Batch, _state: pb.StoreState) -> None:
+            batch.delete(Table.OVERRIDES, override_id.encode())
+
+        values = {"override_id": override_id, "action": "remove", "image_id": found.image_id}
+        return Outcome(values, write=write, apply=partial(self._overrides.remove, override_id))

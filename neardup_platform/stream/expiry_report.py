@@ -1,0 +1,58 @@
+"""The report of halves that left the waiting room unpaired: one message for each step in which some did. Pure.
+
+The dead letter of each half has its bytes; the report says how many there were, of which kind, and how late it is.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+
+from neardup_platform.join.pairing import Half
+from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.messages.codec import Message
+from neardup_platform.records import Kind
+
+NAMED_HALVES = 1_000
+
+_KIND_NUMBERS = {Kind.LSH: pb.KIND_LSH, Kind.PAIR: pb.KIND_PAIR}
+
+
+def expiry_report(
+    given_up: Sequence[tuple[Half[Message], str]], watermark_ms: int, lateness_ms: int, at_ms: int
+) -> pb.ExpiryReport:
+    """The report of one step.
+
+    Args:
+        given_up: at least one half, each with its reason, `expired` or `evicted`.
+        watermark_ms: event time up to which every partition had been read, Unix milliseconds.
+        at_ms: the clock, Unix milliseconds.
+    """
+    counts = Counter((half.embedding.kind, reason) for half, reason in given_up)
+    times = [half.embedding.event_time_ms for half, _ in given_up]
+    places = "/".join(f"{half.origin.place}:{reason}" for half, reason in given_up)
+    by_age = sorted(given_up, key=lambda each: (each[0].embedding.event_time_ms, each[0].key))
+    return pb.ExpiryReport(
+        event_id=hashlib.blake2b(places.encode(), digest_size=16).hexdigest(),
+        at_ms=at_ms,
+        watermark_ms=watermark_ms,
+        lateness_ms=lateness_ms,
+        counts=[
+            pb.ExpiryCount(kind=_KIND_NUMBERS[kind], reason=reason, halves=halves)
+            for (kind, reason), halves in sorted(counts.items())
+        ],
+        oldest_event_ms=min(times),
+        newest_event_ms=max(times),
+        halves=[_named(half, reason) for half, reason in by_age[:NAMED_HALVES]],
+    )
+
+
+def _named(half: Half[Message], reason: str) -> pb.ExpiredHalf:
+    return pb.ExpiredHalf(
+        image_id=half.embedding.image_id,
+        kind=_KIND_NUMBERS[half.embedding.kind],
+        reason=reason,
+        topic=half.origin.topic,
+        partition=half.origin.partition,
+        offset=half.origin.offset,
+        event_time_ms=half.embedding.event_time_ms,
+    )

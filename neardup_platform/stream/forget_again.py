@@ -1,0 +1,83 @@
+"""Images that a restored store has and that were forgotten since: they are forgotten again before it is in force."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from neardup_platform.clusters import layout
+from neardup_platform.clusters.layout import Table
+from neardup_platform.clusters.rearrangement import Rearrangement
+from neardup_platform.clusters.rocksdb_store import Batch, Store, StoreView
+from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.messages.kafka_topics import KIND_OF_TOPIC
+from neardup_platform.stream.deciding_again import published
+
+# Messages that an image was made of.
+_HALVES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What must not come back.
+
+    Attributes:
+        images: ids of decided images.
+        halves: keys of halves in the waiting room.
+    """
+
+    images: Sequence[str] = ()
+    halves: Sequence[bytes] = ()
+
+
+def forgotten_since(present: StoreView, restored: StoreView) -> Forgotten:
+    """Look through a restored store for images that were forgotten after it was taken.
+
+    Args:
+        present: the store in force, which knows what was forgotten.
+    """
+    if next(present.scan(Table.FORGOTTEN), None) is None:
+        return Forgotten()
+
+    def is_forgotten(image_id: str, event_time_ms: int) -> bool:
+        found = present.forgotten(image_id)
+        return found is not None and event_time_ms <= found.upto_ms
+
+    images = [image_id for image_id, record in restored.all_images() if is_forgotten(image_id, record.event_time_ms)]
+    halves = []
+    for half in restored.waiting():
+        embedding = pb.EmbeddingReady.FromString(half.value)
+        if is_forgotten(embedding.image_id, embedding.event_time_ms):
+            halves.append(layout.waiting_key(KIND_OF_TOPIC[half.topic], embedding.image_id))
+    return Forgotten(images, halves)
+
+
+def forget_again(restored: Store, forgotten: Forgotten, command_id: str, now_ms: int) -> list[tuple[str, bytes, bytes]]:
+    """Remove them from a restored store; their bytes leave its files when it is opened next.
+
+    Returns:
+        Topic, key and value of what is to be published of it.
+    """
+    messages = []
+    for image_id in forgotten.images:
+        plan = Rearrangement(restored, now_ms, command_id)
+        record = plan.image(image_id)
+        plan.depart(record.head, [image_id])
+        plan.forget(image_id)
+        messages += published(plan)
+        _write(restored, plan)
+    state, batch = restored.state(), Batch()
+    for key in forgotten.halves:
+        batch.delete(Table.WAITING, key)
+    if forgotten.images or forgotten.halves:
+        batch.put(Table.PURGES, layout.number_key(state.commands + 1), b"")
+        state.counters["forgotten"] += _HALVES * len(forgotten.images) + len(forgotten.halves)
+    batch.put_state(state)
+    restored.write(batch)
+    return messages
+
+
+def _write(restored: Store, plan: Rearrangement) -> None:
+    """Each in a write of its own: the next one plans on what this one left."""
+    state, batch = restored.state(), Batch()
+    plan.write(batch, state)
+    batch.put_state(state)
+    restored.write(batch)

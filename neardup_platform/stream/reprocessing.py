@@ -1,0 +1,265 @@
+"""All images decided again, into a store of its own, in rounds with what the stream decides meanwhile.
+
+Checkpoints of the store in force → **images in order of deciding → pipeline → commit** → the store to come.
+
+The store to come begins as a copy of the first checkpoint without its images, so it has the history of before. A round
+decides the images that a checkpoint has more than those before; the last one, of a store that stands still, is followed
+by `finalise`, which takes over everything else. Sequence numbers are reserved in the store in force, so none is given
+twice. An image that changed its cluster is published; a head that heads no cluster any more is redirected.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+from uuid import uuid4
+
+from neardup_platform.clusters import layout
+from neardup_platform.clusters.layout import Table
+from neardup_platform.clusters.overrides import Overrides
+from neardup_platform.clusters.rocksdb_store import Batch, Store, StoreView
+from neardup_platform.errors import InvariantBroken, PermanentError
+from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.messages.codec import encode_decision
+from neardup_platform.messages.kafka_topics import DECISIONS
+from neardup_platform.pipeline import Decided, Pipeline
+from neardup_platform.records import Cause, Decision
+from neardup_platform.stream.command import Outcome
+from neardup_platform.stream.commit import Step, commit
+from neardup_platform.stream.deciding import decide
+from neardup_platform.stream.replay import joined_image
+from neardup_platform.stream.store_swap import copy_store
+
+BATCH_IMAGES = 64
+# Rows copied in one write.
+_CHUNK = 1_000
+_OWN = b"reprocess"
+_REPLACED = (Table.IMAGES, Table.CLUSTERS, Table.MEMBERS, Table.RECENT, Table.VECTORS, Table.OUTBOX, Table.PROGRESS)
+_TAKEN_OVER = (
+    Table.POSITIONS,
+    Table.WAITING,
+    Table.COMMANDS,
+    Table.COMMAND_ORDER,
+    Table.PROMOTIONS,
+    Table.OVERRIDES,
+    Table.FORGOTTEN,
+    Table.PURGES,
+    Table.OUTBOX,
+)
+
+Item = TypeVar("Item")
+Row = tuple[int, pb.VectorRecord, pb.ImageRecord]
+
+
+class DecidedAnew(PermanentError):
+    """An image got other vectors or another ordinal while all were decided again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reprocessed:
+    """How far it has come.
+
+    Attributes:
+        images: decided again so far.
+        changed: of them, those in another cluster than before.
+        next_ordinal: in the store in force, of the first image not decided again.
+    """
+
+    images: int
+    changed: int
+    next_ordinal: int
+
+
+def prepare(checkpoint: Path, target: Path, rules: str) -> None:
+    """Make the store to come from the first checkpoint, unless an interrupted attempt has begun it by the same rules.
+
+    Args:
+        rules: names what decides: command, classifier, thresholds, settings.
+
+    Raises:
+        HomeInUse: that attempt has not quite ended.
+        SetupError: the disk is full or broken.
+    """
+    if target.exists():
+        with closing(Store(target)) as begun:
+            progress = begun.progress(_OWN.decode())
+        if progress is not None and progress.of == rules.encode():
+            return
+        shutil.rmtree(target)
+    fresh = target.with_name(f"{target.name}.fresh")
+    copy_store(checkpoint, fresh)
+    with closing(Store(fresh)) as store:
+        _empty(store, rules)
+    fresh.rename(target)
+
+
+def _empty(store: Store, rules: str) -> None:
+    """Leave the history of before."""
+    state, batch = store.state(), Batch()
+    for table in _REPLACED:
+        batch.clear(table)
+    progress = pb.CommandProgress(of=rules.encode(), counts={"base": state.ordinals})
+    batch.put(Table.PROGRESS, _OWN, progress.SerializeToString())
+    state.images = state.clusters = state.ordinals = 0
+    state.digest, state.store_id = bytes(16), uuid4().hex
+    batch.put_state(state)
+    store.write(batch)
+
+
+class Reprocessing:
+    """Fills the store to come.
+
+    Args:
+        target: made by `prepare`.
+        pipeline: over a corpus of the same images; with the rules that are to hold.
+        command_id: of the command that asks for it.
+        going_on: called before each batch; raises to end it.
+    """
+
+    def __init__(
+        self, target: Store, pipeline: Pipeline, command_id: str, going_on: Callable[[], None] = lambda: None
+    ) -> None:
+        if len(pipeline.corpus) != target.state().ordinals:
+            raise InvariantBroken("the corpus is not that of the store being reprocessed: send the command again")
+        self._target = target
+        self._pipeline = pipeline
+        self._command_id = command_id
+        self._going_on = going_on
+
+    def round(self, source: StoreView, first_sequence: int) -> Reprocessed:
+        """Decide what a checkpoint has more.
+
+        Args:
+            first_sequence: of numbers that nobody else gives, one for each of these images.
+
+        Raises:
+            DecidedAnew: an image that was decided here already has other vectors now.
+        """
+        state = self._target.state()
+        state.sequence = first_sequence - 1
+        overrides = Overrides(source.overrides())
+        progress = self._progress()
+        for part in _parts(self._rows(source, progress.done)):
+            self._going_on()
+            images = [joined_image(stored, record) for _, stored, record in part]
+            decided_ms = time.time_ns() // 1_000_000
+            decided = decide(self._pipeline, self._target, images, state.sequence + 1, decided_ms, overrides)
+            for batch in decided:
+                batch.decisions[:] = [replace(decision, cause=Cause.REPROCESS) for decision in batch.decisions]
+            progress.done = part[-1][0] + 1
+            write = self._writer(source, part, decided, progress)
+            commit(self._target, state, Step(outcome=Outcome({}, write=write)), decided, publish=False)
+        return self.so_far()
+
+    def finalise(self, source: StoreView) -> Reprocessed:
+        """Take over everything but the clusters, and put what changed into the outbox.
+
+        Args:
+            source: the last checkpoint; nothing was decided in the store in force since.
+
+        Raises:
+            DecidedAnew: an image is missing here, or there.
+        """
+        mine, state, progress = self._target.state(), source.state(), self._progress()
+        if mine.images != state.images:
+            raise DecidedAnew(f"{state.images} images were to be decided again, {mine.images} were: send it again")
+        for table in _TAKEN_OVER:
+            self._copy(table, source.scan(table))
+        for name in ("images", "clusters", "ordinals", "digest", "store_id", "redirects", "commit"):
+            setattr(state, name, getattr(mine, name))
+        state.sequence = max(mine.sequence, state.sequence)
+        changed = self._publish_changed(state)
+        done = Batch()
+        done.clear(Table.CHANGED)
+        done.clear(Table.PROGRESS)
+        done.put_state(state)
+        self._target.write(done)
+        self._target.flush()
+        return Reprocessed(mine.images, changed, progress.done)
+
+    def so_far(self) -> Reprocessed:
+        """How far it is."""
+        progress = self._progress()
+        return Reprocessed(self._target.state().images, progress.counts["changed"], progress.done)
+
+    def _rows(self, source: StoreView, start: int) -> Iterator[Row]:
+        for ordinal, stored in source.numbered_vectors(start):
+            record = source.image(stored.image_id)
+            if record is None:
+                raise InvariantBroken(f"image {stored.image_id!r} has vectors in the store but no record")
+            if self._target.image(stored.image_id) is not None:
+                raise DecidedAnew(
+                    f"image {stored.image_id!r} got other vectors or another ordinal while all images were decided "
+                    "again: send the command again"
+                )
+            yield ordinal, stored, record
+
+    def _writer(
+        self, source: StoreView, part: list[Row], decided: list[Decided], progress: pb.CommandProgress
+    ) -> Callable[[Batch, pb.StoreState], None]:
+        decisions = [decision for batch in decided for decision in batch.decisions]
+
+        def write(batch: Batch, state: pb.StoreState) -> None:
+            for (ordinal, _, record), decision in zip(part, decisions, strict=True):
+                if ordinal >= progress.counts["base"]:
+                    _put_history(batch, source, decision.image_id)
+                if decision.head == record.head:
+                    continue
+                progress.counts["changed"] += 1
+                batch.put(Table.CHANGED, decision.image_id.encode(), encode_decision(decision))
+                if record.head == decision.image_id:
+                    state.redirects += 1
+                    redirect = self._redirect(decision)
+                    batch.put(Table.REDIRECTS, layout.hash_key(decision.image_id), redirect.SerializeToString())
+            batch.put(Table.PROGRESS, _OWN, progress.SerializeToString())
+
+        return write
+
+    def _redirect(self, decision: Decision) -> pb.Redirect:
+        return pb.Redirect(
+            head=decision.head,
+            sequence=decision.sequence,
+            at_ms=decision.decided_ms,
+            cause=decision.cause,
+            command_id=self._command_id,
+        )
+
+    def _progress(self) -> pb.CommandProgress:
+        return self._target.progress(_OWN.decode()) or pb.CommandProgress()
+
+    def _copy(self, table: Table, rows: Iterator[tuple[bytes, bytes]]) -> None:
+        batch = Batch()
+        batch.clear(table)
+        self._target.write(batch)
+        for part in _parts(rows, _CHUNK):
+            batch = Batch()
+            for key, value in part:
+                batch.put(table, key, value)
+            self._target.write(batch)
+
+    def _publish_changed(self, state: pb.StoreState) -> int:
+        """Put the decisions that changed something behind what the outbox has; returns how many."""
+        changed = 0
+        for part in _parts(self._target.scan(Table.CHANGED), _CHUNK):
+            batch = Batch()
+            for key, value in part:
+                state.outbox_number += 1
+                changed += 1
+                entry = pb.OutboxEntry(topic=DECISIONS, key=key, value=value)
+                batch.put(Table.OUTBOX, layout.number_key(state.outbox_number), entry.SerializeToString())
+            self._target.write(batch)
+        return changed
+
+
+def _put_history(batch: Batch, source: StoreView, image_id: str) -> None:
+    for sequence, decision in zip(source.sequences(image_id), source.history(image_id), strict=True):
+        batch.put(Table.HISTORY, layout.sequence_key(image_id, sequence), decision)
+
+
+def _parts(items: Iterator[Item], size: int = BATCH_IMAGES) -> Iterator[list[Item]]:
+    while part := list(islice(items, size)):
+        yield part

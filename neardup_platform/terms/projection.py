@@ -1,0 +1,46 @@
+"""The matrix product that hashes an embedding, the same to the last bit for every image, batch and processor.
+
+Embedding → **projection** → signs → signature.
+"""
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+# Columns of the matrix that stay in the second cache while all rows pass over them.
+_COLUMNS = 256
+
+
+@njit(nogil=True, cache=True)
+def project(vectors: NDArray[np.float32], matrix: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+    """Multiply, each sum in the order of its terms and rounded after each: `out[i] = vectors[i] @ matrix`.
+
+    A general matrix product rounds a row differently in different company (its last rows go through other loops, a
+    single row through another routine), and differently on other processors, so that now and then a sign flips with
+    the size of a batch. This takes 30 µs an image and 2,040 columns of 256 terms, OpenBLAS on one thread 11 µs.
+
+    Args:
+        vectors: float32 [n, dim], contiguous.
+        matrix: float32 [dim, columns], contiguous.
+        out: float32 [n, columns], receives the products.
+    """
+    rows, dim = vectors.shape
+    columns = matrix.shape[1]
+    fours = dim - dim % 4
+    for left in range(0, columns, _COLUMNS):
+        right = min(left + _COLUMNS, columns)
+        for row in range(rows):
+            terms, sums = vectors[row], out[row, left:right]
+            sums[:] = 0
+            # Four terms a pass: their sum is still formed one after the other, but kept in a register meanwhile.
+            for t in range(0, fours, 4):
+                a, b = matrix[t, left:right], matrix[t + 1, left:right]
+                c, d = matrix[t + 2, left:right], matrix[t + 3, left:right]
+                for j in range(right - left):
+                    sums[j] = (((sums[j] + terms[t] * a[j]) + terms[t + 1] * b[j]) + terms[t + 2] * c[j]) + terms[
+                        t + 3
+                    ] * d[j]
+            for t in range(fours, dim):
+                line = matrix[t, left:right]
+                for j in range(right - left):
+                    sums[j] += terms[t] * line[j]

@@ -1,0 +1,80 @@
+"""The stream worker with pair scores from the cosine alone: `python -m tests.faults.light_worker`.
+
+Everything else is real: Kafka, the store, the term index, control commands, kill -9. It leaves out TensorFlow, so it
+starts in two seconds instead of ten, and a test can afford dozens of crashes. Its clock is off by the milliseconds in
+the file that `NEARDUP_TEST_CLOCK` names, where there is one.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neardup_platform.cli import main
+from neardup_platform.pipeline import Matching
+from neardup_platform.records import Kind, ModelSpec
+from neardup_platform.scoring.card import SHIPPED_FOLDER, Card, read_card
+from neardup_platform.scoring.keras_in_force import folder_in_force
+from neardup_platform.scoring.vectors import ImageVectors
+from neardup_platform.settings import Settings
+from neardup_platform.stream import control_load_model, worker
+
+CLOCK = "NEARDUP_TEST_CLOCK"
+THRESHOLD, HEAD_THRESHOLD = 0.8, 0.7
+
+
+class LightScorer:
+    """Pair score = cosine of the `lsh` vectors, clipped to 0…1; in all else the classifier of a card."""
+
+    threshold = THRESHOLD
+    head_threshold = HEAD_THRESHOLD
+
+    def __init__(self, folder: Path | None = None, threads: int = 1) -> None:
+        self.card: Card = read_card(folder or SHIPPED_FOLDER)
+
+    @property
+    def version(self) -> str:
+        return self.card.version
+
+    @property
+    def expects(self) -> dict[Kind, ModelSpec]:
+        return self.card.expects
+
+    def score(
+        self, a: ImageVectors, rows_a: NDArray[np.int64], b: ImageVectors, rows_b: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        x, y = a.lsh[rows_a].astype(np.float32), b.lsh[rows_b].astype(np.float32)
+        norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+        return np.clip((x * y).sum(axis=1) / norms, 0, 1).astype(np.float32)
+
+
+def matching() -> Matching:
+    """What the light worker decides by, with otherwise default settings."""
+    return Matching.of(Settings(), LightScorer())
+
+
+def _in_force(settings: Settings, promoted: str) -> LightScorer:
+    return LightScorer(folder_in_force(settings, promoted))
+
+
+def _skewed(clock: Path) -> Callable[[], int]:
+    true = time.time_ns
+
+    def skewed() -> int:
+        return true() + 1_000_000 * int(clock.read_text() or 0)
+
+    return skewed
+
+
+if __name__ == "__main__":
+    worker.limit_tensorflow_threads = lambda _calls: None  # type: ignore[assignment]
+    worker.load_in_force = _in_force  # type: ignore[assignment]
+    control_load_model.load_classifier = LightScorer  # type: ignore[assignment]
+    if CLOCK in os.environ:
+        time.time_ns = _skewed(Path(os.environ[CLOCK]))
+    sys.argv = ["neardup", "worker"]
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""A small worker that obeys: store, corpus and control topic without Kafka, killed and started at will."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from neardup_platform.clusters.rocksdb_store import Store
+from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.messages.codec import Message
+from neardup_platform.messages.kafka_topics import CONTROL, CONTROL_RESULTS
+from neardup_platform.pipeline import Pipeline
+from neardup_platform.records import JoinedImage
+from neardup_platform.stream.command import Handled, Handler
+from neardup_platform.stream.commit import Step, commit
+from neardup_platform.stream.control import Control
+from neardup_platform.stream.store_swap import complete_swap
+from tests.small_worker import SmallWorker
+
+NOW_MS = 1_700_000_000_000
+_PATIENCE_S = 20.0
+
+
+class Killed(BaseException):
+    """Stands for `kill -9`: nothing in memory is of use any more."""
+
+
+class ControlMachine:
+    """The worker's loop, step by step; over one home, one after the other, as processes.
+
+    Args:
+        log: the control topic, which outlives the worker.
+        handlers: made for this worker.
+        kill_at: raises `Killed` at this crash point, the first time it is passed: prepared, part:2, obeyed.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        log: list[bytes],
+        handlers: Callable[["ControlMachine"], Mapping[str, Handler]],
+        kill_at: str = "",
+    ) -> None:
+        complete_swap(home / "store")
+        self.worker = SmallWorker(home)
+        self.log = log
+        self.control = Control(handlers(self), self.store.command, self.store.progress)
+        self._next = self.store.positions().get((CONTROL, 0), 0)
+        self._point, _, times = kill_at.partition(":")
+        self._times = int(times or 1)
+
+    @property
+    def store(self) -> Store:
+        return self.worker.store
+
+    @property
+    def pipeline(self) -> Pipeline:
+        return self.worker._pipeline
+
+    def decide(self, images: list[JoinedImage]) -> None:
+        """A step of the stream."""
+        self.worker.commit(images)
+
+    def turn(self) -> list[Handled]:
+        """What the worker's loop does with commands in one turn."""
+        self.control.take(Message(CONTROL, 0, n, b"key", self.log[n]) for n in range(self._next, len(self.log)))
+        self._next = len(self.log)
+        done = []
+        while (handled := self.control.finished(NOW_MS)) is not None:
+            self._passing("prepared")
+            outcome = handled.outcome
+            store, state = outcome.into or (self.store, self.store.state())
+            commit(store, state, Step.of_command(handled), outcome.decided)
+            self._passing("part" if handled.is_part else "obeyed")
+            outcome.apply()
+            done.append(handled)
+            if handled.is_part:
+                break
+        return done
+
+    def run(self, between: Callable[[], None] = lambda: None) -> list[pb.CommandResult]:
+        """Turn until no command is left; `between` is what the stream does after each part."""
+        results = []
+        deadline = time.monotonic() + _PATIENCE_S
+        while self.control.busy or self._next < len(self.log):
+            assert time.monotonic() < deadline
+            for handled in self.turn():
+                if handled.is_part:
+                    between()
+                elif handled.result is not None:
+                    results.append(handled.result)
+            time.sleep(0.001)
+        return results
+
+    def _passing(self, point: str) -> None:
+        if point == self._point:
+            self._times -= 1
+            if self._times == 0:
+                raise Killed
+
+    def published(self) -> list[pb.CommandResult]:
+        """Results in the outbox, which nobody empties here."""
+        return [pb.CommandResult.FromString(e.value) for _, e in self.store.outbox() if e.topic == CONTROL_RESULTS]
+
+    def close(self) -> None:
+        self.control.close(5)
+        self.worker.close()
+
+
+def command(name: str, command_id: str = "c1", /, issued_ms: int = NOW_MS, **arguments: str) -> bytes:
+    return pb.Command(
+        command_id=command_id, name=name, arguments=arguments, issued_by="a test", issued_ms=issued_ms
+    ).SerializeToString()

@@ -1,0 +1,99 @@
+"""What must hold of a small worker's store and corpus after anything."""
+
+from pathlib import Path
+
+import numpy as np
+
+from neardup_platform.clusters import layout
+from neardup_platform.clusters.layout import Table
+from neardup_platform.clusters.overrides import Action
+from neardup_platform.clusters.rocksdb_store import Store, listed_under
+from neardup_platform.corpus import Corpus
+from neardup_platform.messages.codec import decode_decision
+from neardup_platform.stream.recovery import rebuild_corpus
+from tests.small import MODELS, SPACE
+from tests.small_worker import SmallWorker, term_index
+
+
+def heads(store: Store) -> dict[str, str]:
+    return {image_id: record.head for image_id, record in store.all_images()}
+
+
+def assert_sound(worker: SmallWorker, scratch: Path) -> None:
+    assert_store_agrees(worker.store)
+    assert_overrides_are_met(worker)
+    rebuilt = rebuild_corpus(
+        worker.store, SPACE, MODELS, lambda source: term_index(scratch / "index", source), scratch / "vectors"
+    )
+    assert_same_corpus(worker.corpus, rebuilt)
+    rebuilt.close()
+
+
+def assert_store_agrees(store: Store) -> None:
+    """Every image is in one cluster, heads head themselves, and sizes, edges, lists, digest and totals follow."""
+    records, state = dict(store.all_images()), store.state()
+    clusters = dict(store.all_clusters())
+    assert (state.images, state.clusters) == (len(records), len(clusters))
+    assert {record.head for record in records.values()} == set(clusters)
+    edges = {member: head for head in clusters for _, member in store.all_members(head)}
+    assert edges == {image_id: record.head for image_id, record in records.items()}
+    assert sum(1 for _ in store.scan(Table.MEMBERS)) == len(records)
+    digest = bytes(16)
+    for image_id, record in records.items():
+        assert records[record.head].head == record.head
+        assert store.members(record.head, 1, listed_under(record) - 1).image_ids == (image_id,)
+        assert decode_decision(store.decision(image_id)).sequence == record.sequence
+        digest = layout.digest_after(digest, layout.assignment_digest(image_id, record.head))
+    assert state.digest == digest
+    for head, cluster in clusters.items():
+        members = [member for _, member in store.all_members(head)]
+        assert cluster.size == len(members)
+        assert head in cluster.representatives
+        assert len(set(cluster.representatives)) == len(cluster.representatives)
+        assert set(cluster.representatives) <= set(members)
+    assert set(store.recent_clusters(10_000)) == {head for head, cluster in clusters.items() if cluster.size > 1}
+    assert len(store.recent_clusters(10_000)) == len(set(store.recent_clusters(10_000)))
+    redirected = {key for key, _ in store.scan(Table.REDIRECTS)}
+    assert not redirected & {layout.hash_key(head) for head in clusters}
+    vectors = {record.image_id: ordinal for ordinal, record in store.numbered_vectors()}
+    assert vectors == {image_id: record.ordinal for image_id, record in records.items()}
+    represent = {member for cluster in clusters.values() for member in cluster.representatives}
+    assert represent == {record.image_id for record in store.vectors() if not record.retired}
+
+
+def assert_overrides_are_met(worker: SmallWorker) -> None:
+    now = heads(worker.store)
+    stored = {override.override_id for override in worker.store.overrides()}
+    assert stored == {override.override_id for override in worker.again.overrides}
+    for override in worker.again.overrides:
+        head, other = now[override.image_id], now.get(override.other_id)
+        if override.action == Action.ALONE:
+            assert head == override.image_id
+        else:
+            assert (head == other) == (override.action == Action.LINK)
+
+
+def assert_same_corpus(found: Corpus, expected: Corpus) -> None:
+    everything = np.arange(len(expected))
+    assert list(found.ids()) == list(expected.ids())
+    assert found.heads_of(everything).tolist() == expected.heads_of(everything).tolist()
+    assert found.retired(everything).tolist() == expected.retired(everything).tolist()
+    live = np.unique(expected.heads_of(everything))
+    for head in live[live >= 0].tolist():
+        assert found.representatives_of(head) == expected.representatives_of(head)
+    for mine, theirs in zip(found.vectors.rows, expected.vectors.rows, strict=True):
+        assert np.array_equal(mine, theirs)
+
+
+def assert_gone(store: Store, image_id: str) -> None:
+    """No table has anything of an image but that it was forgotten."""
+    prefix, key = layout.id_prefix(image_id), image_id.encode()
+    for table in (Table.IMAGES, Table.CLUSTERS):
+        assert key not in {found for found, _ in store.scan(table)}
+    assert not [found for found, _ in store.scan(Table.HISTORY) if found.startswith(prefix)]
+    assert not [found for found, _ in store.scan(Table.MEMBERS) if found.startswith(prefix)]
+    assert key not in {member for _, member in store.scan(Table.MEMBERS)}
+    assert key not in {head for _, head in store.scan(Table.RECENT)}
+    assert image_id not in {record.image_id for record in store.vectors()}
+    assert image_id not in {name for o in store.overrides() for name in (o.image_id, o.other_id)}
+    assert store.forgotten(image_id) is not None

@@ -1,0 +1,147 @@
+"""Claims about commands of many parts: the stream goes on, a kill costs nothing, and they can be cancelled."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from neardup_platform.clusters.rocksdb_store import Batch
+from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.stream.command import BadCommand, Finish, Handler, Outcome, put_progress
+from tests.small import families
+from tests.stream.control_machine import NOW_MS, ControlMachine, Killed, command
+
+PARTS = 5
+
+
+class Count:
+    """Counts to PARTS, a part each, and notes in the store how far it is."""
+
+    def __init__(self, machine: ControlMachine) -> None:
+        self._machine = machine
+
+    def __call__(self, command: pb.Command) -> Finish:
+        progress = self._machine.store.progress(command.command_id) or pb.CommandProgress()
+        return partial(self._part, command, progress)
+
+    def _part(self, command: pb.Command, progress: pb.CommandProgress) -> Outcome:
+        if command.arguments.get("fails_at") == str(progress.done):
+            raise BadCommand("the world has changed meanwhile")
+        if progress.done == PARTS:
+            return Outcome({"counted": str(progress.done)})
+        after = pb.CommandProgress(done=progress.done + 1)
+
+        def write(batch: Batch, _state: pb.StoreState) -> None:
+            put_progress(batch, command.command_id, after)
+
+        def more() -> Finish:
+            return partial(self._part, command, after)
+
+        return Outcome({}, write=write, counts={"counted": 1}, more=more)
+
+
+def handlers(machine: ControlMachine) -> Mapping[str, Handler]:
+    return {"count": Count(machine)}
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Callable[..., ControlMachine]]:
+    made: list[ControlMachine] = []
+
+    def make(log: list[bytes], kill_at: str = "") -> ControlMachine:
+        for earlier in made:
+            with suppress(Exception):
+                earlier.close()
+        made.append(ControlMachine(tmp_path, log, handlers, kill_at))
+        return made[-1]
+
+    yield make
+    made[-1].close()
+
+
+def test_the_stream_decides_between_the_parts_and_the_result_comes_last(
+    machine: Callable[..., ControlMachine],
+) -> None:
+    images = iter(families(PARTS, 1))
+    one = machine([command("count")])
+    (result,) = one.run(between=lambda: one.decide([next(images)]))
+    assert (result.accepted, dict(result.values)) == (True, {"counted": str(PARTS)})
+    assert one.store.state().images == PARTS
+    assert result.sequence == PARTS
+    assert one.store.progress("c1") is None
+
+
+def test_the_position_of_the_topic_is_written_with_the_last_part_only(machine: Callable[..., ControlMachine]) -> None:
+    one = machine([command("count")])
+    positions = []
+    one.run(between=lambda: positions.append(one.store.positions()))
+    assert positions == [{}] * PARTS
+    assert list(one.store.positions().values()) == [1]
+
+
+@pytest.mark.parametrize("kill_at", ["prepared:1", "prepared:3", "part:1", "part:4", "obeyed"])
+def test_a_kill_anywhere_repeats_and_loses_no_part(machine: Callable[..., ControlMachine], kill_at: str) -> None:
+    log = [command("count")]
+    with pytest.raises(Killed):
+        machine(log, kill_at).run()
+    again = machine(log)
+    again.run()
+    assert again.store.state().counters["counted"] == PARTS
+    (result,) = again.published()
+    assert dict(result.values) == {"counted": str(PARTS)}
+
+
+def test_a_command_under_way_is_not_too_old_to_go_on(machine: Callable[..., ControlMachine]) -> None:
+    log = [command("count", issued_ms=NOW_MS)]
+    with pytest.raises(Killed):
+        machine(log, "part:2").run()
+    log[0] = command("count", issued_ms=NOW_MS - 25 * 3_600_000)
+    (result,) = machine(log).run()
+    assert result.accepted
+
+
+def test_what_fails_in_a_later_part_is_refused_and_forgotten(machine: Callable[..., ControlMachine]) -> None:
+    one = machine([command("count", fails_at="3"), command("count", "c2")])
+    refused, after = one.run()
+    assert (refused.accepted, refused.reason) == (False, "the world has changed meanwhile")
+    assert after.accepted
+    assert one.store.progress("c1") is None
+    assert one.store.state().counters["commands_refused"] == 1
+
+
+def test_cancel_ends_a_command_between_two_parts(machine: Callable[..., ControlMachine]) -> None:
+    one = machine([command("count")])
+    parts: list[int] = []
+
+    def cancel_after_two() -> None:
+        parts.append(1)
+        if len(parts) == 2:
+            one.log.append(command("cancel", "c2", command_id="c1"))
+
+    counted, cancel = one.run(between=cancel_after_two)
+    assert (counted.accepted, counted.reason) == (False, "cancelled by command c2")
+    assert (cancel.accepted, dict(cancel.values)) == (True, {"cancelled": "c1"})
+    assert len(parts) < PARTS
+    assert one.store.progress("c1") is None
+
+
+def test_cancel_takes_back_a_command_that_waits_and_no_other(machine: Callable[..., ControlMachine]) -> None:
+    log = [command("count"), command("count", "c2"), command("cancel", "c3", command_id="c2"), command("count", "c4")]
+    results = machine(log).run()
+    assert [(r.command_id, r.accepted) for r in results] == [("c1", True), ("c2", False), ("c3", True), ("c4", True)]
+
+
+@pytest.mark.parametrize(("cancelled", "reason"), [("c1", "was done with before"), ("c9", "is not waiting")])
+def test_cancel_of_what_cannot_be_cancelled_is_refused(
+    machine: Callable[..., ControlMachine], cancelled: str, reason: str
+) -> None:
+    one = machine([command("count")])
+    one.run()
+    one.log.append(command("cancel", "c2", command_id=cancelled))
+    (result,) = one.run()
+    assert not result.accepted
+    assert reason in result.reason
+    one.log.append(command("count", "c9"))
+    assert one.run()[0].accepted

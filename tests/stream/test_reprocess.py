@@ -1,0 +1,231 @@
+"""Claims about reprocess, with a small pipeline in place of the process: other rules, the stream going on, kills."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from neardup_platform.clusters.rocksdb_store import Store, open_checkpoint
+from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.messages.kafka_topics import DECISIONS
+from neardup_platform.pipeline import Matching
+from neardup_platform.settings import Settings
+from neardup_platform.stream import control_reprocess
+from neardup_platform.stream.command import Handler
+from neardup_platform.stream.control_reprocess import Reprocess
+from neardup_platform.stream.recovery import rebuild_corpus
+from neardup_platform.stream.reprocessing import Reprocessed, Reprocessing, prepare
+from neardup_platform.stream.store_swap import StoreReplaced
+from tests.small import MODELS, SPACE, families
+from tests.small_worker import MOST, SmallWorker, hot_pipeline, term_index
+from tests.stream.control_machine import ControlMachine, Killed, command
+
+IMAGES = families(20, 4)
+STRICT = Matching(1_000, 0, 0.985, 0.985, MOST)
+SAME = Matching(1_000, 0, 0.9, 0.8, MOST)
+Make = Callable[..., ControlMachine]
+
+
+class SmallRounds:
+    """The process's part, in this process."""
+
+    def __init__(self, matching: Matching) -> None:
+        self._matching = matching
+        self._reprocessing: Reprocessing | None = None
+
+    def open(
+        self, checkpoint: Path, target: Path, scratch: Path, command_id: str, rules: str, classifier: str
+    ) -> Reprocessed:
+        prepare(checkpoint, target, rules)
+        self._store = Store(target)
+        state = scratch / "vectors"
+        self._corpus = rebuild_corpus(
+            self._store, SPACE, MODELS, lambda source: term_index(scratch / "index", source), state
+        )
+        pipeline = hot_pipeline(self._corpus)
+        pipeline.matching = self._matching
+        self._reprocessing = Reprocessing(self._store, pipeline, command_id)
+        return self._reprocessing.so_far()
+
+    def round(self, checkpoint: Path, first_sequence: int) -> Reprocessed:
+        assert self._reprocessing is not None
+        with closing(open_checkpoint(checkpoint)) as source:
+            return self._reprocessing.round(source, first_sequence)
+
+    def finalise(self, checkpoint: Path) -> Reprocessed:
+        assert self._reprocessing is not None
+        with closing(open_checkpoint(checkpoint)) as source:
+            found = self._reprocessing.finalise(source)
+        self.close()
+        return found
+
+    def close(self) -> None:
+        if self._reprocessing is not None:
+            self._corpus.close()
+            self._store.close()
+            self._reprocessing = None
+
+
+@pytest.fixture(autouse=True)
+def few_last_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control_reprocess, "LAST_IMAGES", 5)
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """Workers over one home, one after the other; `matching` are the rules of the reprocessing."""
+    settings = Settings(home=tmp_path / "home")
+    made: list[ControlMachine] = []
+    log: list[bytes] = []
+
+    def end() -> None:
+        for earlier in made:
+            unfinished = earlier.control._handlers["reprocess"]
+            assert isinstance(unfinished, Reprocess)
+            unfinished._give_up()  # a kill leaves nothing open
+            with suppress(Exception):
+                earlier.close()
+        made.clear()
+
+    def start(*commands: bytes, matching: Matching = STRICT, kill_at: str = "") -> ControlMachine:
+        def handlers(machine: ControlMachine) -> Mapping[str, Handler]:
+            return {
+                "reprocess": Reprocess(
+                    settings, machine.store, lambda: machine.pipeline, lambda _: SmallRounds(matching)
+                )
+            }
+
+        end()
+        log.extend(commands)
+        made.append(ControlMachine(settings.home, log, handlers, kill_at))
+        return made[-1]
+
+    yield start
+    end()
+
+
+def fresh(home: Path, matching: Matching) -> pb.StoreState:
+    """The totals of a store in which all images were decided by these rules from the start."""
+    with closing(SmallWorker(home)) as worker:
+        worker._pipeline.matching = matching
+        worker.commit(IMAGES)
+        return worker.store.state()
+
+
+def assert_agrees(store: Store) -> None:
+    heads = {image_id: record.head for image_id, record in store.all_images()}
+    members = {m: head for head, _ in store.all_clusters() for _, m in store.all_members(head)}
+    assert members == heads
+    assert sum(cluster.size for _, cluster in store.all_clusters()) == store.state().images == len(heads)
+
+
+def test_the_state_is_that_of_a_store_decided_by_these_rules_from_the_start(make: Make, tmp_path: Path) -> None:
+    one = make(command("reprocess"))
+    one.decide(IMAGES)
+    before = one.store.state()
+    with pytest.raises(StoreReplaced):
+        one.run()
+    two = make()
+    state, expected = two.store.state(), fresh(tmp_path / "fresh", STRICT)
+    assert (state.digest, state.clusters, state.images) == (expected.digest, expected.clusters, expected.images)
+    assert state.digest != before.digest
+    assert_agrees(two.store)
+    assert two.run() == []
+    (result,) = two.published()
+    assert (result.accepted, result.values["digest_before"]) == (True, before.digest.hex())
+    assert int(result.values["changed"]) > 0
+
+
+def test_the_stream_goes_on_meanwhile_but_for_the_last_images(make: Make, tmp_path: Path) -> None:
+    one = make(command("reprocess"))
+    one.decide(IMAGES[:50])
+    later, held = [IMAGES[50:80], IMAGES[80:98], IMAGES[98:]], []
+
+    def stream() -> None:
+        held.append(one.control.holds)
+        if not one.control.holds and later:
+            one.decide(later.pop(0))
+
+    with pytest.raises(StoreReplaced):
+        one.run(between=stream)
+    assert held[-1]
+    assert not any(held[:-1])
+    assert not later
+    two = make()
+    assert two.store.state().digest == fresh(tmp_path / "fresh", STRICT).digest
+    assert_agrees(two.store)
+    assert not two.control.holds
+
+
+def test_what_did_not_change_is_not_published_and_history_is_kept(make: Make) -> None:
+    one = make(command("reprocess"))
+    one.decide(IMAGES[:50])
+    later = [IMAGES[50:]]
+    heads = {}
+
+    def stream() -> None:
+        if later:
+            one.decide(later.pop())
+            heads.update({i: r.head for i, r in one.store.all_images()})
+
+    with pytest.raises(StoreReplaced):
+        one.run(between=stream)
+    two = make()
+    said = [pb.Decision.FromString(e.value) for _, e in two.store.outbox() if e.topic == DECISIONS]
+    again = [d for d in said if d.cause == "reprocess"]
+    now = {i: r.head for i, r in two.store.all_images()}
+    assert {d.image_id: d.head for d in again} == {i: now[i] for i in now if now[i] != heads[i]}
+    for image in IMAGES:
+        first, second = map(pb.Decision.FromString, two.store.history(image.image_id))
+        assert (first.cause, second.cause) == ("", "reprocess")
+        assert second.sequence == two.store.image(image.image_id).sequence  # type: ignore[union-attr]
+    sequences = [s for image in IMAGES for s in two.store.sequences(image.image_id)]
+    assert len(set(sequences)) == 2 * len(IMAGES)
+    assert max(sequences) <= two.store.state().sequence
+
+
+def test_heads_that_are_members_now_are_redirected(make: Make) -> None:
+    one = make(command("reprocess"), matching=SAME)
+    one.pipeline.matching = STRICT
+    one.decide(IMAGES)
+    heads = [head for head, _ in one.store.all_clusters()]
+    with pytest.raises(StoreReplaced):
+        one.run()
+    two = make()
+    gone = [head for head in heads if not two.store.has_cluster(head)]
+    assert gone
+    for head in gone:
+        assert two.store.redirected(head) == two.store.image(head).head  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("kill_at", ["prepared:1", "part:1", "part:2", "prepared:3", "prepared:4", "obeyed"])
+def test_a_kill_anywhere_ends_in_the_same_state(make: Make, tmp_path: Path, kill_at: str) -> None:
+    one = make(command("reprocess"), kill_at=kill_at)
+    one.decide(IMAGES)
+    with pytest.raises(Killed):
+        one.run()
+    again = make()
+    assert again.store.state().images == len(IMAGES)
+    with pytest.raises(StoreReplaced):
+        again.run()
+    two = make()
+    assert two.store.state().digest == fresh(tmp_path / "fresh", STRICT).digest
+    assert_agrees(two.store)
+    assert [r.command_id for r in two.published()] == ["c1"]
+
+
+def test_a_cancelled_one_leaves_nothing_behind_and_the_stream_is_not_held(make: Make, tmp_path: Path) -> None:
+    one = make(command("reprocess"))
+    one.decide(IMAGES[:4])
+    digest = one.store.state().digest
+
+    def cancel() -> None:
+        if one.control.holds:
+            one.log.append(command("cancel", "c2", command_id="c1"))
+
+    refused, cancelled = one.run(between=cancel)
+    assert (refused.accepted, cancelled.accepted) == (False, True)
+    assert not one.control.holds
+    assert one.store.state().digest == digest
+    assert {path.name for path in (tmp_path / "home").iterdir()} <= {"store", "index", "vectors"}

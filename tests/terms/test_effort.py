@@ -1,0 +1,67 @@
+"""Claims about how much a search looks at as the corpus grows."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from neardup_platform.settings import TermSettings
+from neardup_platform.terms.effort import LEAST_SCAN, REFERENCE_IMAGES, Effort
+from neardup_platform.terms.index import TermIndex, effort_of
+from tests.terms.contract import SPACE, pooled
+
+EFFORT = effort_of(TermSettings())
+sizes = st.integers(0, 10 * REFERENCE_IMAGES)
+
+
+def test_at_ten_million_images_it_is_what_the_settings_say() -> None:
+    settings, effort = TermSettings(), EFFORT.within(REFERENCE_IMAGES, 150)
+    assert (effort.scan, effort.shortlist) == (settings.scan_images, settings.shortlist)
+
+
+@given(sizes, sizes, st.integers(1, 10_000))
+def test_it_grows_with_the_corpus_but_slower(one: int, other: int, k: int) -> None:
+    less, more = (EFFORT.within(images, k) for images in sorted((one, other)))
+    assert less.scan <= more.scan
+    assert less.shortlist <= more.shortlist
+    grown = max(1, one, other) / max(1, min(one, other))
+    assert more.scan <= np.ceil(less.scan * grown)
+
+
+@given(sizes, st.integers(1, 10_000))
+def test_a_small_corpus_is_searched_whole_and_every_candidate_asked_for_has_a_place(images: int, k: int) -> None:
+    effort = EFFORT.within(images, k)
+    assert effort.scan >= min(images, LEAST_SCAN)
+    assert effort.shortlist > k
+
+
+@given(sizes)
+def test_an_effort_that_does_not_follow_is_the_same_for_all(images: int) -> None:
+    fixed = Effort(500, 20)
+    assert fixed.within(images, 9) is fixed
+
+
+@pytest.mark.parametrize("size", [2, 7, 16])
+def test_what_is_found_does_not_depend_on_batches_although_the_effort_grows(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("neardup_platform.terms.effort.LEAST_SCAN", 4)
+    monkeypatch.setattr("neardup_platform.terms.effort.REFERENCE_IMAGES", 64)
+    images = pooled(np.random.default_rng(0).integers(0, 192, 96).tolist())
+    found = []
+    for batch in (1, size):
+        index = TermIndex(None, SPACE, Effort(16, 12, follows=True), block_images=16)
+        rows = []
+        for first, end in _within_blocks(96, batch, 16):
+            ordinals = index.add(images[first:end])
+            rows.append(index.search(images[first:end], 5, 0, ordinals).ordinals)
+        index.close()
+        found.append(np.concatenate(rows))
+    assert np.array_equal(*found)
+
+
+def _within_blocks(images: int, batch: int, block: int) -> list[tuple[int, int]]:
+    cuts = sorted({*range(0, images, batch), *range(0, images, block), images})
+    return list(pairwise(cuts))
