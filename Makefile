@@ -28,7 +28,7 @@ down: setup ## stop what `make demo DETACH=1` or `neardup up --detach` started
 
 test: setup ## everything that CI runs: lint, types, layers, tests, the demo
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 2 --dist loadfile
 	@$(MAKE) --no-print-directory smoke
 
 soak: setup ## the worker under load, killed again and again; MINUTES=30 KILLS=100 RATE=200 BROKER_KILLS=3

@@ -96,6 +96,11 @@ class Scored:
     scores: NDArray[np.float32]
     examined: NDArray[np.int64]
 
+    def score_of(self, row: int, ordinal: int) -> float | None:
+        """Pair score of an image with a candidate; None where it was not one."""
+        columns = np.flatnonzero(self.ordinals[row] == ordinal)
+        return float(self.scores[row, columns[0]]) if len(columns) else None
+
 
 @dataclass(slots=True)
 class Added:
@@ -243,11 +248,12 @@ class Pipeline:
         return self.scorer.score(vectors, rows, self.corpus.vectors.rows, ordinals)
 
     def _head_scores(self, batch: Decided) -> dict[tuple[int, int], float]:
-        """Pair scores of every image against the heads of its matches, for heads known before the batch."""
+        """Pair scores of every image against the heads of its matches that are no candidates and not of the batch."""
         scored = batch.scored
         rows, columns = np.nonzero(scored.scores >= self.matching.threshold)
         heads = self.corpus.heads_of(scored.ordinals[rows, columns])
-        keys = sorted({(int(row), int(head)) for row, head in zip(rows, heads, strict=True) if head >= 0})
+        wanted = {(int(row), int(head)) for row, head in zip(rows, heads, strict=True) if head >= 0}
+        keys = sorted(key for key in wanted if scored.score_of(*key) is None)
         if not keys:
             return {}
         pairs = np.array(keys, np.int64)
@@ -267,7 +273,9 @@ class Pipeline:
         scores, ordinals = batch.scored.scores[row], batch.scored.ordinals[row]
 
         def head_score(head: int) -> float:
-            known = head_scores.get((row, head))
+            known = batch.scored.score_of(row, head)
+            if known is None:
+                known = head_scores.get((row, head))
             if known is None:  # the head was founded in this very batch
                 known = float(self._score(batch.vectors, np.array([row]), np.array([head]))[0])
             return known

@@ -55,6 +55,11 @@ def feature_names(blocks: Sequence[Block]) -> tuple[str, ...]:
     Raises:
         ValueError: a block names no known comparison, or is no spectrum and compared as one.
     """
+    return _names(tuple(blocks))
+
+
+@lru_cache
+def _names(blocks: tuple[Block, ...]) -> tuple[str, ...]:
     names = ["lsh_cosine", *(name for block in blocks for name in _names_of(block))]
     names += [f"{a.name}_{b.name}_across" for a, b in _comparable(blocks)]
     return (*names, *(f"{name}_gap" for name in names if name.endswith(_LIKENESSES)))

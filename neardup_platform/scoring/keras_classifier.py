@@ -97,8 +97,8 @@ class PairClassifier:
 
         def score_part(part: slice) -> None:
             pairs = part.stop - part.start
-            rows = (np.pad(side[part], (0, -pairs % PART_MULTIPLE), mode="edge") for side in (rows_a, rows_b))
-            features = pair_features(a, next(rows), b, next(rows), self.card.blocks)
+            filled = np.minimum(np.arange(part.start, part.stop + -pairs % PART_MULTIPLE), part.stop - 1)
+            features = pair_features(a, rows_a[filled], b, rows_b[filled], self.card.blocks)
             scores[part] = self.network(tf.constant(features)).numpy()[:pairs, 0]
 
         parts = cut(len(rows_a), self._threads)

@@ -109,4 +109,4 @@ class ControlMachine:
 def command(name: str, command_id: str = "c1", /, issued_ms: int = NOW_MS, **arguments: str) -> bytes:
     return pb.Command(
         command_id=command_id, name=name, arguments=arguments, issued_by="a test", issued_ms=issued_ms
-    ).SerializeToString()
+    ).SerializeToString(deterministic=True)

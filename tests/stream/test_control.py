@@ -90,7 +90,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 def command(name: str, command_id: str = "c1", issued_ms: int = NOW_MS, **arguments: str) -> bytes:
     return pb.Command(
         command_id=command_id, name=name, arguments=arguments, issued_by="a test", issued_ms=issued_ms
-    ).SerializeToString()
+    ).SerializeToString(deterministic=True)
 
 
 def test_command_with_endless_arguments_is_refused_unlogged(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
