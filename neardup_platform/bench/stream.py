@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from neardup_platform.bench.machine import result
 from neardup_platform.bench.seed_store import seed_store
-from neardup_platform.clusters.rocksdb_store import StoreReader
+from neardup_platform.clusters.rocksdb_reader import StoreReader
 from neardup_platform.embedded.endpoints import environment
 from neardup_platform.embedded.servers import running_servers
 from neardup_platform.errors import ServerUnavailable

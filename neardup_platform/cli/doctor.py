@@ -13,7 +13,8 @@ from typing import Any
 from kafka.errors import KafkaError
 
 from neardup_platform.artefacts.s3_client import ensure_bucket, open_s3
-from neardup_platform.clusters.rocksdb_store import StoreReader, listed_under
+from neardup_platform.clusters.rocksdb_reader import StoreReader
+from neardup_platform.clusters.rocksdb_view import listed_under
 from neardup_platform.embedded.endpoints import needs_kafka, resolve
 from neardup_platform.embedded.kafka_jars import find_java
 from neardup_platform.errors import BadArtefact, InvariantBroken, NeardupError

@@ -19,7 +19,8 @@ from neardup_platform.clusters import layout
 from neardup_platform.clusters.corpus_steps import Added, CorpusStep, Died, Left, Placed, Renamed
 from neardup_platform.clusters.layout import Table
 from neardup_platform.clusters.rocksdb_purge import Span
-from neardup_platform.clusters.rocksdb_store import Batch, StoreView, listed_under
+from neardup_platform.clusters.rocksdb_store import Batch
+from neardup_platform.clusters.rocksdb_view import StoreView, listed_under
 from neardup_platform.errors import InvariantBroken
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.codec import decode_decision, encode_decision

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Header, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from neardup_platform.clusters.rocksdb_store import StoreView
+from neardup_platform.clusters.rocksdb_view import StoreView
 from neardup_platform.errors import NotFound
 from neardup_platform.messages.codec import MAX_ID_BYTES
 from neardup_platform.records import Kind

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from neardup_platform.clusters.decision import choose_cluster
-from neardup_platform.clusters.rocksdb_store import StoreView
+from neardup_platform.clusters.rocksdb_view import StoreView
 from neardup_platform.corpus import stored_vectors
 from neardup_platform.errors import BadMessage, InvariantBroken
 from neardup_platform.messages import neardup_pb2 as pb

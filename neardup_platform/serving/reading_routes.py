@@ -7,7 +7,7 @@ from urllib.parse import unquote
 from fastapi import APIRouter, Path, Query
 from pydantic import AfterValidator
 
-from neardup_platform.clusters.rocksdb_store import StoreView, listed_under
+from neardup_platform.clusters.rocksdb_view import StoreView, listed_under
 from neardup_platform.errors import InvariantBroken, NotFound
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.codec import MAX_ID_BYTES, decode_decision

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from neardup_platform.clusters.rocksdb_store import StoreReader
+from neardup_platform.clusters.rocksdb_reader import StoreReader
 from neardup_platform.errors import ServerUnavailable
 
 Answer = TypeVar("Answer")

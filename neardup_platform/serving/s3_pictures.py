@@ -8,7 +8,7 @@ import threading
 from typing import Any
 from urllib.parse import quote
 
-from neardup_platform.clusters.rocksdb_store import StoreView
+from neardup_platform.clusters.rocksdb_view import StoreView
 from neardup_platform.errors import NotFound, ServerUnavailable
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.settings import S3Settings

@@ -18,7 +18,8 @@ from functools import partial
 from pathlib import Path
 
 from neardup_platform.clusters.overrides import Overrides
-from neardup_platform.clusters.rocksdb_store import Batch, StoreView
+from neardup_platform.clusters.rocksdb_store import Batch
+from neardup_platform.clusters.rocksdb_view import StoreView
 from neardup_platform.errors import BadArtefact
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.pipeline import Pipeline

@@ -19,7 +19,8 @@ from neardup_platform.clusters.decision import Constraint
 from neardup_platform.clusters.layout import Table
 from neardup_platform.clusters.overrides import Action
 from neardup_platform.clusters.rearrangement import Rearrangement
-from neardup_platform.clusters.rocksdb_store import Batch, listed_under
+from neardup_platform.clusters.rocksdb_store import Batch
+from neardup_platform.clusters.rocksdb_view import listed_under
 from neardup_platform.errors import NotFound
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.stream.command import BadCommand, Finish, Outcome, check_arguments

@@ -8,7 +8,7 @@
 import json
 from collections.abc import Callable
 
-from neardup_platform.clusters.rocksdb_store import StoreView
+from neardup_platform.clusters.rocksdb_view import StoreView
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.codec import decode_decision
 from neardup_platform.pipeline import Pipeline

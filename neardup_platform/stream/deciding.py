@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from neardup_platform.clusters.overrides import Overrides
-from neardup_platform.clusters.rocksdb_store import StoreView
+from neardup_platform.clusters.rocksdb_view import StoreView
 from neardup_platform.pipeline import Constrain, Decided, Pipeline, unconstrained
 from neardup_platform.records import JoinedImage
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from neardup_platform.clusters.decision import Constraint, choose_cluster
 from neardup_platform.clusters.overrides import Overrides
 from neardup_platform.clusters.rearrangement import Rearrangement
-from neardup_platform.clusters.rocksdb_store import StoreView
+from neardup_platform.clusters.rocksdb_view import StoreView
 from neardup_platform.errors import NotFound
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.codec import decode_decision, encode_decision

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from neardup_platform.clusters import layout
 from neardup_platform.clusters.layout import Table
 from neardup_platform.clusters.rearrangement import Rearrangement
-from neardup_platform.clusters.rocksdb_store import Batch, Store, StoreView
+from neardup_platform.clusters.rocksdb_store import Batch, Store
+from neardup_platform.clusters.rocksdb_view import StoreView
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.kafka_topics import KIND_OF_TOPIC
 from neardup_platform.stream.deciding_again import published

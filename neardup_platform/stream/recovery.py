@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from neardup_platform.clusters.rocksdb_store import StoreView
+from neardup_platform.clusters.rocksdb_view import StoreView
 from neardup_platform.corpus import Corpus, spread_rows, stored_vectors
 from neardup_platform.errors import InvariantBroken, SetupError
 from neardup_platform.messages import neardup_pb2 as pb

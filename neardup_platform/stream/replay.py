@@ -11,7 +11,8 @@ from itertools import islice
 import numpy as np
 
 from neardup_platform.clusters.overrides import Overrides
-from neardup_platform.clusters.rocksdb_store import Store, StoreView
+from neardup_platform.clusters.rocksdb_store import Store
+from neardup_platform.clusters.rocksdb_view import StoreView
 from neardup_platform.errors import InvariantBroken
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.pipeline import Pipeline

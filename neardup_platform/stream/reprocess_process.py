@@ -14,7 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from neardup_platform.clusters.rocksdb_store import Store, open_checkpoint
+from neardup_platform.clusters.rocksdb_store import Store
+from neardup_platform.clusters.rocksdb_view import open_checkpoint
 from neardup_platform.errors import HomeInUse, NeardupError, PermanentError, RetryableError, SetupError
 from neardup_platform.settings import Settings
 from neardup_platform.stream.reprocessing import Reprocessed, Reprocessing, prepare

@@ -21,7 +21,8 @@ from uuid import uuid4
 from neardup_platform.clusters import layout
 from neardup_platform.clusters.layout import Table
 from neardup_platform.clusters.overrides import Overrides
-from neardup_platform.clusters.rocksdb_store import Batch, Store, StoreView
+from neardup_platform.clusters.rocksdb_store import Batch, Store
+from neardup_platform.clusters.rocksdb_view import StoreView
 from neardup_platform.errors import InvariantBroken, PermanentError
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.codec import encode_decision

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from neardup_platform.clusters.overrides import Overrides
-from neardup_platform.clusters.rocksdb_store import Store, forgotten_upto_ms, stored_version
+from neardup_platform.clusters.rocksdb_store import Store
+from neardup_platform.clusters.rocksdb_view import forgotten_upto_ms, stored_version
 from neardup_platform.messages.kafka_outage import OutageNotice, watch_outages
 from neardup_platform.messages.kafka_publisher import KafkaPublisher, Outgoing
 from neardup_platform.messages.kafka_retention import deleted_since

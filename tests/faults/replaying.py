@@ -5,7 +5,8 @@ from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
-from neardup_platform.clusters.rocksdb_store import Store, StoreView
+from neardup_platform.clusters.rocksdb_store import Store
+from neardup_platform.clusters.rocksdb_view import StoreView
 from neardup_platform.corpus import Corpus
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.pipeline import Matching, PairScorer, Pipeline

@@ -11,6 +11,7 @@ otherwise than a replay in the recorded order does.
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -256,7 +257,9 @@ def main() -> int:
     samples = report.pop("samples")
     print("\n".join(json.dumps(sample) for sample in samples))  # noqa: T201
     print(json.dumps(report))  # noqa: T201
-    print(f"{'passed' if report['passed'] else 'FAILED'}; everything is in {home}")  # noqa: T201
+    if report["passed"]:
+        shutil.rmtree(home)
+    print("passed" if report["passed"] else f"FAILED; everything is in {home}")  # noqa: T201
     return 0 if report["passed"] else 1
 
 

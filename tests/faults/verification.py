@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from neardup_platform.clusters import layout
-from neardup_platform.clusters.rocksdb_store import StoreView
+from neardup_platform.clusters.rocksdb_view import StoreView
 from neardup_platform.messages import neardup_pb2 as pb
 from tests.faults.traffic import Sent
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 from kafka import KafkaConsumer, TopicPartition
 
-from neardup_platform.clusters.rocksdb_store import StoreReader, StoreView
+from neardup_platform.clusters.rocksdb_reader import StoreReader
+from neardup_platform.clusters.rocksdb_view import StoreView
 from neardup_platform.messages.kafka_topics import CONTROL, DEAD_LETTER, DECISIONS, EMBEDDINGS, connection
 from neardup_platform.settings import Settings
 from tests.faults.traffic import Sent

@@ -7,7 +7,8 @@ import numpy as np
 from neardup_platform.clusters import layout
 from neardup_platform.clusters.layout import Table
 from neardup_platform.clusters.overrides import Action
-from neardup_platform.clusters.rocksdb_store import Store, listed_under
+from neardup_platform.clusters.rocksdb_store import Store
+from neardup_platform.clusters.rocksdb_view import listed_under
 from neardup_platform.corpus import Corpus
 from neardup_platform.messages.codec import decode_decision
 from neardup_platform.stream.recovery import rebuild_corpus

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from neardup_platform.clusters import layout
-from neardup_platform.clusters.rocksdb_store import Batch, Store, StoreReader
+from neardup_platform.clusters.rocksdb_reader import StoreReader
+from neardup_platform.clusters.rocksdb_store import Batch, Store
 from neardup_platform.corpus import Corpus
 from neardup_platform.errors import BadMessage, HomeInUse, NotFound, SetupError
 from neardup_platform.join.pairing import Half

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from neardup_platform.bench.synthetic import embeddings, image_id
-from neardup_platform.clusters.rocksdb_store import StoreReader
+from neardup_platform.clusters.rocksdb_reader import StoreReader
 from neardup_platform.errors import ServerUnavailable
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.codec import decode_decision, encode_embedding

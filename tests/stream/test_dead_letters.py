@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from neardup_platform.batch.kafka_dead_letters import MAX_REPLAYS, Wanted, list_letters, replay
 from neardup_platform.batch.kafka_letters import Letters
 from neardup_platform.cli import cli
-from neardup_platform.clusters.rocksdb_store import StoreReader
+from neardup_platform.clusters.rocksdb_reader import StoreReader
 from neardup_platform.embedded.servers import running_servers
 from neardup_platform.errors import NotFound
 from neardup_platform.messages import neardup_pb2 as pb

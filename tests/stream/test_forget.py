@@ -9,7 +9,9 @@ import pytest
 
 from neardup_platform.clusters import layout
 from neardup_platform.clusters.layout import Table
-from neardup_platform.clusters.rocksdb_store import Batch, Store, StoreReader, forgotten_upto_ms
+from neardup_platform.clusters.rocksdb_reader import StoreReader
+from neardup_platform.clusters.rocksdb_store import Batch, Store
+from neardup_platform.clusters.rocksdb_view import forgotten_upto_ms
 from neardup_platform.errors import NotFound
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.codec import decode_decision, encode_embedding

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from neardup_platform.artefacts.s3_client import open_s3
-from neardup_platform.clusters.rocksdb_store import StoreReader
+from neardup_platform.clusters.rocksdb_reader import StoreReader
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.kafka_control import new_command, run_command, send_command
 from neardup_platform.messages.kafka_publisher import make_producer

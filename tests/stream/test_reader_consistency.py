@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from neardup_platform.clusters.rocksdb_store import Store, StoreReader
+from neardup_platform.clusters.rocksdb_reader import StoreReader
+from neardup_platform.clusters.rocksdb_store import Store
 from neardup_platform.messages.codec import decode_decision
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.stream.recovery import rebuild_corpus

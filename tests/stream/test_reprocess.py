@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from neardup_platform.clusters.rocksdb_store import Store, open_checkpoint
+from neardup_platform.clusters.rocksdb_store import Store
+from neardup_platform.clusters.rocksdb_view import open_checkpoint
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.kafka_topics import DECISIONS
 from neardup_platform.pipeline import Matching

@@ -11,7 +11,8 @@ import pytest
 from neardup_platform.artefacts.s3_client import open_s3
 from neardup_platform.clusters import layout
 from neardup_platform.clusters.layout import Table
-from neardup_platform.clusters.rocksdb_store import Batch, StoreReader
+from neardup_platform.clusters.rocksdb_reader import StoreReader
+from neardup_platform.clusters.rocksdb_store import Batch
 from neardup_platform.embedded.servers import running_servers
 from neardup_platform.errors import BadArtefact, HomeInUse, InvariantBroken, NotFound
 from neardup_platform.messages import neardup_pb2 as pb

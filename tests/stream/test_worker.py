@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from neardup_platform.clusters import layout
-from neardup_platform.clusters.rocksdb_store import StoreReader
+from neardup_platform.clusters.rocksdb_reader import StoreReader
 from neardup_platform.embedded.servers import running_servers
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.codec import encode_embedding

@@ -11,7 +11,7 @@ import pytest
 
 from neardup_platform.artefacts.s3_client import ensure_bucket, open_s3
 from neardup_platform.bench.synthetic import embeddings
-from neardup_platform.clusters.rocksdb_store import StoreReader
+from neardup_platform.clusters.rocksdb_reader import StoreReader
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.kafka_control import new_command, run_command, send_command
 from neardup_platform.messages.kafka_topics import CONTROL_RESULTS

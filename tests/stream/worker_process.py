@@ -11,7 +11,7 @@ from pathlib import Path
 from kafka import KafkaConsumer, TopicPartition
 
 from neardup_platform.bench.synthetic import embeddings
-from neardup_platform.clusters.rocksdb_store import StoreReader
+from neardup_platform.clusters.rocksdb_reader import StoreReader
 from neardup_platform.embedded.endpoints import environment
 from neardup_platform.errors import ServerUnavailable
 from neardup_platform.messages.codec import encode_embedding
