@@ -30,7 +30,7 @@ def main() -> int:
 
     from neardup_platform.errors import NeardupError, PermanentError, SetupError
     from neardup_platform.settings import Settings
-    from neardup_platform.stream.worker import run_worker
+    from neardup_platform.stream.running import run_worker
 
     with open_dagster_pipes() as pipes:
         try:

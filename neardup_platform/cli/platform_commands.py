@@ -70,7 +70,7 @@ def doctor(as_json: bool) -> int:
 @click.option("--verbose", is_flag=True, help="Log every report.")
 def worker(verbose: bool) -> None:
     """Run the stream worker alone, in the foreground, until Ctrl-C. Dagster starts the same thing."""
-    from neardup_platform.stream.worker import run_worker
+    from neardup_platform.stream.running import run_worker
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     stopping = threading.Event()

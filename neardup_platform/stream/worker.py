@@ -6,24 +6,20 @@ changes. State in memory (corpus, waiting room) is derived from the store, so an
 starts from the store.
 """
 
-import gc
 import logging
-import os
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 
 from neardup_platform.clusters.overrides import Overrides
 from neardup_platform.clusters.rocksdb_store import Store
 from neardup_platform.clusters.rocksdb_view import forgotten_upto_ms, stored_version
-from neardup_platform.messages.kafka_outage import OutageNotice, watch_outages
+from neardup_platform.messages.kafka_outage import OutageNotice
 from neardup_platform.messages.kafka_publisher import KafkaPublisher, Outgoing
 from neardup_platform.messages.kafka_retention import deleted_since
-from neardup_platform.messages.kafka_source import KafkaSource, wait_for_source
+from neardup_platform.messages.kafka_source import KafkaSource
 from neardup_platform.messages.kafka_topics import CONTROL
 from neardup_platform.pipeline import Added, Decided, Matching, Pipeline, Scored
 from neardup_platform.records import JoinedImage
@@ -51,15 +47,12 @@ from neardup_platform.stream.intake import Intake
 from neardup_platform.stream.re_embedding import decide_newer
 from neardup_platform.stream.recovery import rebuild_corpus
 from neardup_platform.stream.reprocess_process import RemoteReprocessing
-from neardup_platform.stream.store_swap import StoreReplaced, complete_swap
-from neardup_platform.supervision import Heartbeat, Phase, paused_by, write_heartbeat
 from neardup_platform.terms.gate import SearchGate
 from neardup_platform.terms.hyperplanes import load_term_space
 from neardup_platform.terms.index import open_index
 
 log = logging.getLogger(__name__)
 
-BROKER_PATIENCE_S = 3_600.0
 CLOSE_S = 5.0
 # Above this many messages not yet acknowledged by the broker the worker reads no more.
 MAX_UNACKNOWLEDGED = 20_000
@@ -72,7 +65,6 @@ APART_IMAGES = 16
 # What the broker acknowledged is written with the next step, or after so long alone.
 ACKNOWLEDGED_ALONE_S = 1.0
 
-Report = Callable[[dict[str, float]], None]
 Comparing = tuple[Added, "Future[Scored]"]
 
 
@@ -314,81 +306,6 @@ class Worker:
             **self._pipeline.corpus.index.figures(),
             **{fate: float(count) for fate, count in sorted(self._state.counters.items())},
         }
-
-
-def run_worker(settings: Settings, stop: threading.Event, report: Report) -> None:
-    """Run until `stop` is set or an operator pauses the worker.
-
-    Args:
-        settings: with the addresses of Kafka filled in.
-        stop: set from a signal handler or another thread; the step under way is finished first.
-        report: called with the figures every `worker.report_s` seconds.
-
-    Raises:
-        NeardupError: the process cannot go on; a new one starts from the store.
-    """
-    while True:
-        try:
-            return _run_over_one_store(settings, stop, report)
-        except StoreReplaced as replaced:
-            log.info("%s", replaced)
-
-
-def _run_over_one_store(settings: Settings, stop: threading.Event, report: Report) -> None:
-    beat = _Heart(settings)
-    beat.alive(Phase.STARTING, {})
-    outages = watch_outages()
-    with ExitStack() as stack:
-        complete_swap(settings.store_path)
-        store = stack.enter_context(closing(Store(settings.store_path)))
-        source = wait_for_source(
-            settings.kafka,
-            store.state().store_id,
-            store.positions(),
-            BROKER_PATIENCE_S,
-            lambda: beat.alive(Phase.STARTING, {}),
-        )
-        stack.callback(source.close)
-        publisher = KafkaPublisher(settings.kafka)
-        stack.callback(publisher.close, CLOSE_S)
-        worker = stack.enter_context(closing(Worker(settings, store, source, publisher, outages)))
-        # What was read at the start stays; searching it for garbage would stop the stream for tens of milliseconds.
-        gc.collect()
-        gc.freeze()
-        log.info("worker ready: %s", worker.figures())
-        while not stop.is_set() and not beat.due(worker, report):
-            worker.turn()
-        beat.alive(Phase.STOPPED, worker.figures(), worker.classifier_version)
-
-
-class _Heart:
-    """Writes the heartbeat every `heartbeat_s` and calls the report every `report_s`."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._started_ms = _now_ms()
-        self._beat_at = self._report_at = 0.0
-
-    def alive(self, phase: Phase, figures: dict[str, float], classifier: str = "") -> None:
-        """Write a heartbeat now."""
-        heartbeat = Heartbeat(os.getpid(), self._started_ms, _now_ms(), phase, figures, classifier)
-        write_heartbeat(self._settings.home, heartbeat)
-
-    def due(self, worker: Worker, report: Report) -> bool:
-        """Beat and report when it is time; returns whether an operator has paused the worker."""
-        now = time.monotonic()
-        if now < self._beat_at:
-            return False
-        self._beat_at = now + self._settings.worker.heartbeat_s
-        current = worker.figures()
-        self.alive(Phase.RUNNING, current, worker.classifier_version)
-        if now >= self._report_at:
-            self._report_at = now + self._settings.worker.report_s
-            report(current)
-        by = paused_by(self._settings.home)
-        if by is not None:
-            log.info("paused by %s", by)
-        return by is not None
 
 
 def _now_ms() -> int:
