@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from neardup_platform.bench.machine import result
 from neardup_platform.bench.seed_store import seed_store
+from neardup_platform.bench.synthetic import image_id
 from neardup_platform.clusters.rocksdb_reader import StoreReader
 from neardup_platform.embedded.endpoints import environment
 from neardup_platform.embedded.servers import running_servers
@@ -36,6 +38,8 @@ from neardup_platform.supervision import Phase, read_heartbeat
 REFRESH_S = 0.005
 # First images, decided while code is compiled and caches are cold, are not counted.
 WARMUP_S = 3.0
+# Images looked for at a time, those sent first before others.
+LOOKED_FOR = 64
 # Between two looks at a backlog: a reader that catches up more often takes processor time from what it measures.
 DRAIN_LOOK_S = 0.1
 PATIENCE_S = 180.0
@@ -80,7 +84,7 @@ def _measure(load: Load, settings: Settings, say: Say) -> dict[str, Any]:
         reader = StoreReader(settings.store_path, settings.home / "bench-reader")
         say(f"{images} images at {load.rate_per_s:g} a second")
         with _producer(load.corpus, images, load.rate_per_s, settings):
-            latencies_ms = _follow(reader, images)
+            latencies_ms = _follow(reader, load.corpus, images)
         lag_end = read_heartbeat(settings.home).figures["lag"]  # type: ignore[union-attr]
         rss_mb = psutil.Process(worker.pid).memory_info().rss / 1e6
         worker.kill()
@@ -147,25 +151,23 @@ def _environment(settings: Settings) -> dict[str, str]:
     return {**os.environ, **environment(settings)}
 
 
-def _follow(reader: StoreReader, images: int) -> NDArray[np.int64]:
-    """Latency in ms of each new image, in the order of becoming visible."""
-    reader.refresh()
-    seen = first = reader.state().ordinals
+def _follow(reader: StoreReader, first: int, images: int) -> NDArray[np.int64]:
+    """Latency in ms of the images with these numbers, in the order of becoming readable."""
+    coming = deque(image_id(number) for number in range(first, first + images))
     latencies_ms: list[int] = []
     deadline = time.monotonic() + PATIENCE_S
-    while seen < first + images:
+    while coming:
         reader.refresh()
         now_ms = time.time_ns() // 1_000_000
-        total = reader.state().ordinals
-        new_ids = [reader.vector(ordinal).image_id for ordinal in range(seen, total)]
-        for record in reader.images(new_ids) if new_ids else ():
-            if record is None:
-                raise ServerUnavailable("the reader saw an image's vectors without its record")
-            latencies_ms.append(now_ms - record.event_time_ms)
-        if total > seen:
-            seen, deadline = total, time.monotonic() + PATIENCE_S
+        looked_for = [coming.popleft() for _ in range(min(LOOKED_FOR, len(coming)))]
+        records = dict(zip(looked_for, reader.images(looked_for), strict=True))
+        found = [record.event_time_ms for record in records.values() if record is not None]
+        coming.extendleft(reversed([name for name, record in records.items() if record is None]))
+        latencies_ms += [now_ms - event_time_ms for event_time_ms in found]
+        if found:
+            deadline = time.monotonic() + PATIENCE_S
         elif time.monotonic() > deadline:
-            raise ServerUnavailable(f"no image became readable for {PATIENCE_S:.0f} s, {seen - first} of {images} did")
+            raise ServerUnavailable(f"no image became readable for {PATIENCE_S:.0f} s, {len(coming)} are missing")
         time.sleep(REFRESH_S)
     return np.array(latencies_ms)
 

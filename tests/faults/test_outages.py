@@ -62,12 +62,12 @@ def test_broker_frozen_and_killed_while_images_come_in(own_log: Settings, tmp_pa
 def test_s3_frozen_while_a_model_is_loaded_holds_up_the_command_and_not_the_stream(
     servers: Settings, empty_log: Settings, tmp_path: Path
 ) -> None:
-    variant(tmp_path / "made", "bbbbbbbbbbb1")
+    variant(tmp_path / "made", "cafecafecaf1")
     publish_classifier(open_s3(servers.s3), servers.s3, tmp_path / "made")
     settings = empty_log
     with traffic(settings) as sender, supervised(settings), reading(settings) as reader:
         with frozen(listener(settings.s3.endpoint or "")):
-            send_command(settings.kafka, new_command("load-model", {"version": "bbbbbbbbbbb1"}, "a test"))
+            send_command(settings.kafka, new_command("load-model", {"version": "cafecafecaf1"}, "a test"))
             sender.images(range(100))
             eventually(lambda: images(reader) == 100)
             assert read_topic(settings, CONTROL_RESULTS) == []
