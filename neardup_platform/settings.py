@@ -115,9 +115,9 @@ class WorkerSettings(_Section):
     """The stream worker's loop."""
 
     # Images decided and committed at once, at most: a batch is what is at hand. 256 of a backlog take about a tenth of
-    # a second. Two batches are under way at a time, and all of their images must lie in the last two blocks of the
-    # term index, 4,096 each.
-    max_batch_images: int = Field(256, ge=1, le=1024)
+    # a second. Up to four reads of twice as many images each are under way at a time, and all of these must lie in the
+    # last two blocks of the term index, 4,096 each.
+    max_batch_images: int = Field(256, ge=1, le=512)
     # How long one poll waits for input, an upper bound on added latency when idle.
     poll_ms: int = Field(50, ge=1, le=5_000)
     heartbeat_s: float = Field(1.0, gt=0)

@@ -10,6 +10,9 @@ from neardup_platform.embedded.servers import running_servers
 from neardup_platform.messages.kafka_topics import connection, ensure_topics
 from neardup_platform.settings import Settings
 
+# Helpers whose assertions should show what they compare.
+pytest.register_assert_rewrite("tests.faults.world", "tests.stream.worker_process")
+
 
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:

@@ -3,9 +3,9 @@
 An image's two embeddings arrive on two topics in any order. The first waits; the second completes the pair.
 Each input partition has its own clock: the newest event time it has shown, or a moment up to which it is known to have
 been read. The watermark is the slowest of them, so a partition that is being caught up on holds back expiry for all. A
-half waits from its event time, but never from before the watermark at its arrival (old images replayed) nor from after
-the wall clock (a producer whose clock runs ahead), and expires when the watermark has moved on from there by more than
-the allowed lateness.
+half waits from what its partition's clock says at its arrival, and expires when the watermark has moved on from there
+by more than the allowed lateness: an image that comes late in one topic (replayed, or of a producer whose clock runs
+behind) comes as late in the other, and how far that one has been read must not matter.
 
 What is joined and expired follows from the halves, the clocks and the order of arrival, so a process that restores both
 goes on as if it had never stopped.
@@ -32,7 +32,7 @@ class Half(Generic[Origin]):
 
     Attributes:
         origin: where it came from, for the report of an expiry; the join does not look into it.
-        waits_from_ms: event time from which its allowed lateness counts.
+        waits_from_ms: clock of its partition at its arrival, from which its allowed lateness counts.
         origin_bytes: memory that the origin takes.
     """
 
@@ -124,11 +124,11 @@ class Pairing(Generic[Origin]):
         self._clocks_ms[partition] = max(before_ms, time_ms)
         return time_ms > before_ms
 
-    def offer(self, embedding: Embedding, origin: Origin, now_ms: int, origin_bytes: int = 0) -> Offer[Origin]:
+    def offer(self, embedding: Embedding, origin: Origin, partition: Hashable, origin_bytes: int = 0) -> Offer[Origin]:
         """Take one embedding.
 
         Args:
-            now_ms: the wall clock, Unix milliseconds.
+            partition: where it came from, its clock advanced already.
             origin_bytes: memory that the origin takes.
         """
         partner = self._take((embedding.kind.other, embedding.image_id))
@@ -136,8 +136,7 @@ class Pairing(Generic[Origin]):
             other = partner.embedding
             pair = (embedding, other) if embedding.kind is Kind.LSH else (other, embedding)
             return Offer(image=JoinedImage(*pair), partner=partner)
-        waits_from_ms = max(min(embedding.event_time_ms, now_ms), self.watermark_ms)
-        half = Half(embedding, origin, waits_from_ms, origin_bytes)
+        half = Half(embedding, origin, self.clock_ms(partition), origin_bytes)
         waiting = self._waiting.get(half.key)
         if waiting is not None and waiting.embedding.event_time_ms > embedding.event_time_ms:
             return Offer(replaced=half)

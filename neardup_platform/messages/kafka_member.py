@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 _CLOSE_MS = 2_000
 # In a row, for a reason that is no damaged batch; then the process ends and its supervisor waits and starts another.
 _MOST_FAILURES = 5
+# So long nothing may come although something lies there and the broker answers; a rebalance takes less.
+_STALLED_S = 20.0
 
 
 class Member(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -59,6 +61,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         self._owned: set[TopicPartition] = set()
         self._begins: dict[TopicPartition, int] = {}
         self._failed = 0
+        self._read_at = time.monotonic()
         self.messages_lost = 0
         self.ends = PartitionEnds()
         try:
@@ -137,6 +140,8 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
             # Whatever a damaged batch makes the client fail with.
             return self._step_over(error)
         self._failed = 0
+        if polled:
+            self._read_at = time.monotonic()
         for partition in polled:
             self.ends.seen(partition, self._consumer.highwater(partition) or 0)
         return [
@@ -153,6 +158,11 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
             raise ServerUnavailable(f"reading from Kafka at {self._settings.bootstrap} fails: {error}") from error
         positions = {p: self._ahead.next_to_read(p) or 0 for p in self._owned}
         damaged = unreadable(self._settings, positions)
+        self._open_anew()
+        return damaged
+
+    def _open_anew(self) -> None:
+        """Go on with a client that knows nothing of what befell this one."""
         self.close()
         try:
             self._consumer = open_client(self._settings, self._group)
@@ -160,7 +170,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
             raise ServerUnavailable(f"no Kafka broker at {self._settings.bootstrap}: {away}") from away
         self._owned, self._paused = set(), None
         self._consumer.subscribe(topics=TOPICS, listener=self)
-        return damaged
+        self._read_at = time.monotonic()
 
     def _pause(self) -> None:
         """Stop fetching what there is no room for, and go on once there is."""
@@ -197,17 +207,35 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def ask_for_ends(self) -> bool:
         """Ask how far the partitions go; returns whether the broker answered."""
-        mine = [p for p in self._owned if p.topic != CONTROL]
         asked_ms = _now_ms()
         try:
-            ends = self._consumer.end_offsets(mine, timeout_ms=ASK_MS) if mine else {}
+            ends = self._consumer.end_offsets(list(self._owned), timeout_ms=ASK_MS) if self._owned else {}
         except KafkaError:
             return False
-        for partition in mine:
+        for partition in ends:
             self._skip_markers(partition)
-        if ends:
-            self.ends.told(ends, asked_ms)
+        embeddings = {p: end for p, end in ends.items() if p.topic != CONTROL}
+        if embeddings:
+            self.ends.told(embeddings, asked_ms)
+        self._watch(ends)
         return True
+
+    def _watch(self, ends: Mapping[TopicPartition, int]) -> None:
+        """Replace a client that hands out nothing of what lies there; kafka-python 3.0 was seen to."""
+        paused = dict(zip((False, True), self._paused or (True, True), strict=True))
+        unread = [
+            p for p, end in ends.items() if not paused[p.topic == CONTROL] and (self._ahead.next_to_read(p) or 0) < end
+        ]
+        if not unread:
+            self._read_at = time.monotonic()
+        elif time.monotonic() - self._read_at > _STALLED_S:
+            log.warning(
+                "nothing was read for %.0f s of %s: opening the connection anew; the client knew of %s",
+                _STALLED_S,
+                ", ".join(map(_name, unread)),
+                {_name(p): self._consumer.position(p, timeout_ms=0) for p in self._consumer.assignment()},
+            )
+            self._open_anew()
 
     def _skip_markers(self, partition: TopicPartition) -> None:
         """A transaction leaves markers in the log that no one is ever handed."""

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from neardup_platform.errors import NeardupError
 from neardup_platform.messages.codec import Message
-from neardup_platform.messages.kafka_topics import CONTROL
+from neardup_platform.messages.kafka_topics import EMBEDDINGS
 
 Partition = tuple[str, int]
 
 
 class ReadAhead:
-    """Two queues, embeddings and commands, in the order of reading.
+    """A queue for each kind of embedding and one for commands, in the order of reading.
 
     Args:
         positions: next offset to be handed out, by partition.
@@ -26,7 +26,7 @@ class ReadAhead:
 
     def __init__(self, positions: Mapping[Partition, int], most_messages: int, most_bytes: int) -> None:
         self._most_messages, self._most_bytes = most_messages, most_bytes
-        self._embeddings = _Queue()
+        self._embeddings = {topic: _Queue() for topic in EMBEDDINGS.values()}
         self._commands = _Queue()
         self._handed_out = dict(positions)
         self._read = dict(positions)
@@ -39,7 +39,7 @@ class ReadAhead:
         """Add what was read, in offset order within each partition."""
         with self._arrived:
             for message in messages:
-                (self._commands if message.topic == CONTROL else self._embeddings).append(message)
+                self._embeddings.get(message.topic, self._commands).append(message)
                 partition = message.topic, message.partition
                 # In this order, for `next_to_hand_out` looks without the lock.
                 self._lying[partition] += 1
@@ -55,8 +55,9 @@ class ReadAhead:
     def take(self, most: int, most_bytes: int, wait_s: float) -> list[Message]:
         """Hand out messages: commands, then at most `most` embeddings of `most_bytes` in all, unless they are held.
 
-        The first is handed out whatever its size. Where there is nothing it waits up to `wait_s`; asked for
-        nothing it waits for all of that.
+        Of both kinds alike while there are, so that of a backlog, which comes partition by partition, few halves have
+        to wait for the other. The first of each is handed out whatever its size. Where there is nothing it waits up to
+        `wait_s`; asked for nothing it waits for all of that.
 
         Raises:
             NeardupError: what reading failed with.
@@ -70,7 +71,7 @@ class ReadAhead:
                 self._arrived.wait_for(self._ready, wait_s)
             self._raise()
             taken = [] if self.hold_commands else self._commands.take(most, most_bytes)
-            taken += [] if self.hold_embeddings else self._embeddings.take(most, most_bytes)
+            taken += [] if self.hold_embeddings else self._take_embeddings(most, most_bytes)
             for message in taken:
                 partition = message.topic, message.partition
                 self._handed_out[partition] = message.offset + 1
@@ -81,7 +82,7 @@ class ReadAhead:
         """Partitions went to someone else: forget what was not handed out of them; it is read again if they return."""
         gone = set(partitions)
         with self._arrived:
-            for queue in (self._embeddings, self._commands):
+            for queue in (*self._embeddings.values(), self._commands):
                 queue.drop(lambda message: (message.topic, message.partition) in gone)
             for partition in gone & set(self._read):
                 del self._lying[partition], self._read[partition]
@@ -108,12 +109,12 @@ class ReadAhead:
     @property
     def full(self) -> bool:
         """Whether reading embeddings had better stop."""
-        return self.hold_embeddings or self._embeddings.beyond(self._most_messages, self._most_bytes)
+        return self.hold_embeddings or self._beyond(self._most_messages, self._most_bytes)
 
     @property
     def half_full(self) -> bool:
         """Whether reading had better not begin again."""
-        return self.hold_embeddings or self._embeddings.beyond(self._most_messages // 2, self._most_bytes // 2)
+        return self.hold_embeddings or self._beyond(self._most_messages // 2, self._most_bytes // 2)
 
     @property
     def commands_full(self) -> bool:
@@ -121,8 +122,20 @@ class ReadAhead:
         return self._commands.beyond(self._most_messages, self._most_bytes)
 
     def _ready(self) -> bool:
-        embeddings = self._embeddings and not self.hold_embeddings
+        embeddings = any(self._embeddings.values()) and not self.hold_embeddings
         return bool(self._failure or embeddings or (self._commands and not self.hold_commands))
+
+    def _take_embeddings(self, most: int, most_bytes: int) -> list[Message]:
+        queues = sorted(self._embeddings.values(), key=len)
+        taken: list[Message] = []
+        for left, queue in zip(range(len(queues), 0, -1), queues, strict=True):
+            size = sum(message.size for message in taken)
+            taken += queue.take((most - len(taken)) // left, (most_bytes - size) // left)
+        return taken
+
+    def _beyond(self, most: int, most_bytes: int) -> bool:
+        queues = self._embeddings.values()
+        return sum(map(len, queues)) >= most or sum(queue.size for queue in queues) >= most_bytes
 
     def _raise(self) -> None:
         if self._failure is not None:
@@ -130,16 +143,18 @@ class ReadAhead:
 
 
 class _Queue:
+    """Messages in order; `size` are the bytes of their keys and values."""
+
     def __init__(self) -> None:
         self._messages: deque[Message] = deque()
-        self._bytes = 0
+        self.size = 0
 
     def __len__(self) -> int:
         return len(self._messages)
 
     def append(self, message: Message) -> None:
         self._messages.append(message)
-        self._bytes += message.size
+        self.size += message.size
 
     def take(self, most: int, most_bytes: int) -> list[Message]:
         taken: list[Message] = []
@@ -149,12 +164,12 @@ class _Queue:
             if taken and size > most_bytes:
                 break
             taken.append(self._messages.popleft())
-            self._bytes -= taken[-1].size
+            self.size -= taken[-1].size
         return taken
 
     def drop(self, condition: Callable[[Message], bool]) -> None:
         kept = [message for message in self._messages if not condition(message)]
-        self._messages, self._bytes = deque(kept), sum(message.size for message in kept)
+        self._messages, self.size = deque(kept), sum(message.size for message in kept)
 
     def beyond(self, most: int, most_bytes: int) -> bool:
-        return len(self._messages) >= most or self._bytes >= most_bytes
+        return len(self._messages) >= most or self.size >= most_bytes

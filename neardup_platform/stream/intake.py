@@ -169,8 +169,9 @@ class Intake:
         if message.damage:
             raise BadMessage("unreadable", message.damage)
         embedding = self._decode(message, now_ms)
+        partition = message.topic, message.partition
         # A clock that runs ahead must not make others late.
-        self._advance((message.topic, message.partition), min(embedding.event_time_ms, now_ms))
+        self._advance(partition, min(embedding.event_time_ms, now_ms))
         if embedding.image_id in self._under_way or self._known(embedding.image_id):
             if self._is_newer(embedding):
                 raise _NewerOfKnown
@@ -179,7 +180,7 @@ class Intake:
         if embedding.event_time_ms <= self._forgotten_ms(embedding.image_id):
             step.count("forgotten")
             return
-        offer = self._pairing.offer(embedding, message, now_ms, message.size)
+        offer = self._pairing.offer(embedding, message, partition, message.size)
         if offer.image and offer.partner:
             joined.append(offer.image)
             self._under_way.add(embedding.image_id)

@@ -1,13 +1,14 @@
 """The stream worker: one loop that reads, decides, commits and publishes, until told to stop.
 
 A turn of the loop is `Worker.turn`; what a step changes and in which order is `commit.py`. While a large step's images
-are compared in a thread, those of the step before are settled and committed: comparing looks at nothing that settling
-changes. State in memory (corpus, waiting room) is derived from the store, so any error ends the process and a new one
-starts from the store.
+are compared in a thread, more is read and those of the steps before are settled and committed: comparing looks at
+nothing that settling changes. State in memory (corpus, waiting room) is derived from the store, so any error ends the
+process and a new one starts from the store.
 """
 
 import logging
 import time
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -59,9 +60,11 @@ MAX_UNACKNOWLEDGED = 20_000
 # The same in bytes: dead letters hold the originals, which may be large.
 MAX_UNACKNOWLEDGED_BYTES = 128 << 20
 
-# Steps of fewer images are finished in the turn that reads them: to hand them to a thread and wait for it takes longer
+# Steps of fewer images are compared in the turn that reads them: to hand them to a thread and wait for it takes longer
 # than what it would hide.
 APART_IMAGES = 16
+# Steps that may be compared, or wait for it, while more is read; see worker.max_batch_images.
+STEPS_UNDER_WAY = 3
 # What the broker acknowledged is written with the next step, or after so long alone.
 ACKNOWLEDGED_ALONE_S = 1.0
 
@@ -76,9 +79,9 @@ class _UnderWay:
     comparing: Sequence[Comparing]
 
     @property
-    def is_small(self) -> bool:
-        """Whether it is to be finished at once."""
-        return sum(len(added.images) for added, _ in self.comparing) < APART_IMAGES
+    def is_compared(self) -> bool:
+        """Whether nothing has to be waited for to finish it."""
+        return all(scored.done() for _, scored in self.comparing)
 
 
 class Worker:
@@ -163,22 +166,26 @@ class Worker:
         publisher.send(left_over)
         self._crash.passing(CrashPoint.REPUBLISHED)
         self._comparing = ThreadPoolExecutor(1, "compare")
-        self._under_way: _UnderWay | None = None
+        self._under_way: deque[_UnderWay] = deque()
         self._acknowledged: list[int] = []
         self._committed_at = time.monotonic()
 
     def turn(self) -> None:
-        """Obey commands, read and join; settle, commit and publish what was being compared, or is few."""
+        """Obey commands, read, join and begin to compare; finish, in the order of reading, what is compared."""
         self._obey()
         self._decide_newer()
         if acknowledged := self._publisher.acknowledged():
             self._acknowledged += acknowledged
             self._crash.passing(CrashPoint.ACKNOWLEDGED)
         begun = self._begin()
-        self._finish()
-        self._under_way = begun
-        if begun is not None and begun.is_small:
-            self._finish()
+        if begun is not None:
+            self._under_way.append(begun)
+        while self._under_way and (
+            begun is None or len(self._under_way) > STEPS_UNDER_WAY or self._under_way[0].is_compared
+        ):
+            self._finish_one()
+        if self._acknowledged and time.monotonic() - self._committed_at > ACKNOWLEDGED_ALONE_S:
+            self._commit(Step(), ())
 
     def _begin(self) -> "_UnderWay | None":
         """Read, join and begin to compare."""
@@ -212,15 +219,15 @@ class Worker:
         return added, scored
 
     def _finish(self) -> None:
-        """Settle, commit and publish the step under way, if there is one; with it, what was acknowledged."""
-        under_way, self._under_way = self._under_way, None
-        if under_way is None:
-            alone_s = time.monotonic() - self._committed_at
-            if not self._acknowledged or alone_s < ACKNOWLEDGED_ALONE_S:
-                return
-            under_way = _UnderWay(Step(), ())
-        decided = self._settle(under_way.comparing)
-        self._publisher.send(self._commit(under_way.step, decided))
+        """Finish all steps under way."""
+        while self._under_way:
+            self._finish_one()
+
+    def _finish_one(self) -> None:
+        """Settle, commit and publish the oldest step under way; with it, what was acknowledged."""
+        step = self._under_way.popleft()
+        decided = self._settle(step.comparing)
+        self._publisher.send(self._commit(step.step, decided))
         self._crash.passing(CrashPoint.PUBLISHED)
         committed_ms = _now_ms()
         for batch in decided:

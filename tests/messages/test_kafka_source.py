@@ -14,6 +14,7 @@ from kafka.admin import NewPartitions
 
 from neardup_platform.embedded.servers import running_servers
 from neardup_platform.errors import HomeInUse, SetupError
+from neardup_platform.messages import kafka_member
 from neardup_platform.messages.codec import Message
 from neardup_platform.messages.kafka_group_client import GROUP_PREFIX
 from neardup_platform.messages.kafka_publisher import make_producer
@@ -200,7 +201,7 @@ def test_reading_ahead_is_bounded_and_nothing_is_dropped(empty_log: Settings) ->
         for _ in range(20):
             assert source.poll(0, 20) == []
         # Full at 32 MB; one poll more of at most a fetch of each partition may have come on top.
-        assert source._ahead._embeddings._bytes < 2 * (32 << 20)
+        assert sum(queue.size for queue in source._ahead._embeddings.values()) < 2 * (32 << 20)
         sizes, numbers = [], []
         while len(numbers) < 120:
             lot = source.poll(1_000, 1_000)
@@ -220,6 +221,28 @@ def test_flood_on_one_topic_does_not_keep_the_other_waiting(empty_log: Settings)
             pairs += sum(m.topic == PAIR for m in lot)
             before += sum(m.topic == LSH for m in lot)
     assert before < 20_000
+
+
+def test_client_that_hands_out_nothing_is_replaced(
+    empty_log: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(kafka_member, "_STALLED_S", 2.0)
+    with reading(empty_log) as source:
+        publish(empty_log, range(10))
+        numbers: list[int] = []
+        eventually(lambda: numbers.extend(numbers_of(source)) or len(numbers) == 10)
+        eventually(lambda: source._member._paused == (False, False))
+        # Behind the member's back: it believes that these are being read.
+        source._member._consumer.pause(*source._member._owned)
+        publish(empty_log, range(10, 20))
+        publish(empty_log, range(20, 30), CONTROL)
+        eventually(lambda: numbers.extend(numbers_of(source)) or len(numbers) == 30)
+    assert sorted(numbers) == list(range(30))
+    assert "opening the connection anew" in caplog.text
+
+
+def numbers_of(source: KafkaSource) -> list[int]:
+    return [int(message.key) for message in source.poll(1_000, 100)]
 
 
 def test_held_commands_wait_and_embeddings_go_on(empty_log: Settings) -> None:

@@ -8,12 +8,15 @@ from hypothesis import strategies as st
 
 from neardup_platform.errors import ServerUnavailable
 from neardup_platform.messages.codec import Message
-from neardup_platform.messages.kafka_topics import CONTROL
+from neardup_platform.messages.kafka_topics import CONTROL, EMBEDDINGS
 from neardup_platform.messages.partition_ends import PartitionEnds
 from neardup_platform.messages.read_ahead import ReadAhead
+from neardup_platform.records import Kind
+
+TOPIC = EMBEDDINGS[Kind.LSH]
 
 
-def message(partition: int, offset: int, topic: str = "t", size: int = 1) -> Message:
+def message(partition: int, offset: int, topic: str = TOPIC, size: int = 1) -> Message:
     return Message(topic, partition, offset, b"", b"x" * size)
 
 
@@ -25,7 +28,7 @@ ACTIONS = st.lists(
 @given(ACTIONS)
 def test_rebalances_make_no_message_go_twice_or_missing(actions: list[tuple[str, int, int]]) -> None:
     """A log of three partitions, and a reader that goes on where it is told after every rebalance."""
-    ahead = ReadAhead({("t", n): 0 for n in range(3)}, 100, 1_000)
+    ahead = ReadAhead({(TOPIC, n): 0 for n in range(3)}, 100, 1_000)
     reading = dict.fromkeys(range(3), 0)
     handed_out: list[Message] = []
     for action, partition, number in actions:
@@ -36,8 +39,8 @@ def test_rebalances_make_no_message_go_twice_or_missing(actions: list[tuple[str,
             handed_out += ahead.take(number, 1_000, 0)
         else:
             if action == "lose":
-                ahead.lost([("t", partition)])
-            reading = {n: ahead.next_to_read(("t", n)) or 0 for n in range(3)}
+                ahead.lost([(TOPIC, partition)])
+            reading = {n: ahead.next_to_read((TOPIC, n)) or 0 for n in range(3)}
     handed_out += ahead.take(1_000, 1_000, 0)
     for partition in range(3):
         offsets = [m.offset for m in handed_out if m.partition == partition]
@@ -68,7 +71,7 @@ def test_held_commands_are_handed_out_once_let_go() -> None:
     ahead = ReadAhead({}, 10, 1_000)
     ahead.hold_commands = True
     ahead.put([message(0, 0, CONTROL), message(0, 0)])
-    assert [m.topic for m in ahead.take(10, 1_000, 0)] == ["t"]
+    assert [m.topic for m in ahead.take(10, 1_000, 0)] == [TOPIC]
     ahead.hold_commands = False
     assert [m.topic for m in ahead.take(10, 1_000, 0)] == [CONTROL]
 
@@ -82,23 +85,23 @@ def test_failure_of_the_reader_wakes_the_loop() -> None:
 
 
 def test_gap_in_the_log_counts_as_handed_out_once_what_lay_before_it_is() -> None:
-    ahead = ReadAhead({("t", 0): 0}, 10, 1_000)
-    ahead.begin_at(("t", 0), 7)
-    assert ahead.next_to_hand_out(("t", 0)) == 7
+    ahead = ReadAhead({(TOPIC, 0): 0}, 10, 1_000)
+    ahead.begin_at((TOPIC, 0), 7)
+    assert ahead.next_to_hand_out((TOPIC, 0)) == 7
     ahead.put([message(0, 7)])
-    ahead.begin_at(("t", 0), 20)
-    assert ahead.next_to_hand_out(("t", 0)) == 7
+    ahead.begin_at((TOPIC, 0), 20)
+    assert ahead.next_to_hand_out((TOPIC, 0)) == 7
     ahead.take(10, 1_000, 0)
-    assert ahead.next_to_hand_out(("t", 0)) == ahead.next_to_read(("t", 0)) == 20
+    assert ahead.next_to_hand_out((TOPIC, 0)) == ahead.next_to_read((TOPIC, 0)) == 20
 
 
 def test_end_is_reached_once_all_before_it_is_handed_out_and_told_once() -> None:
-    ends, handed_out = PartitionEnds(), {("t", 0): 3, ("t", 1): 9}
-    ends.told({("t", 0): 5, ("t", 1): 9}, 1_000)
-    assert ends.reached(handed_out.get) == {("t", 1): 1_000}
+    ends, handed_out = PartitionEnds(), {(TOPIC, 0): 3, (TOPIC, 1): 9}
+    ends.told({(TOPIC, 0): 5, (TOPIC, 1): 9}, 1_000)
+    assert ends.reached(handed_out.get) == {(TOPIC, 1): 1_000}
     assert ends.behind(handed_out.get) == 2
-    ends.seen(("t", 1), 12)
+    ends.seen((TOPIC, 1), 12)
     assert ends.behind(handed_out.get) == 5
-    handed_out["t", 0] = 5
-    assert ends.reached(handed_out.get) == {("t", 0): 1_000}
+    handed_out[TOPIC, 0] = 5
+    assert ends.reached(handed_out.get) == {(TOPIC, 0): 1_000}
     assert ends.reached(handed_out.get) == {}
