@@ -39,7 +39,7 @@ REFRESH_S = 0.005
 # First images, decided while code is compiled and caches are cold, are not counted.
 WARMUP_S = 3.0
 # Images looked for at a time, those sent first before others.
-LOOKED_FOR = 64
+LOOKED_FOR = 16
 # Between two looks at a backlog: a reader that catches up more often takes processor time from what it measures.
 DRAIN_LOOK_S = 0.1
 PATIENCE_S = 180.0

@@ -26,8 +26,9 @@ _MOST_MESSAGES = 4_000
 _MOST_BYTES = 32 << 20
 # Handed out at once: more would make one commit of a flood of large messages too large.
 _LOT_BYTES = 8 << 20
-# Between two polls that brought something, so that a trickle is not read message by message; see docs/speed.md.
-_LINGER_S = 0.002
+# Between two polls that brought something, so that a trickle is not read message by message: the client takes as long
+# for a fetch of one message as for one of many, and what it takes the worker waits for; see docs/speed.md.
+_LINGER_S = 0.01
 _POLL_MS = 100
 # What one poll may bring. Compressed, a fetch of a few megabytes can be gigabytes of messages.
 _MOST_POLLED = 500

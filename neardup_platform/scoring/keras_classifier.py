@@ -117,8 +117,10 @@ class PairClassifier:
 
 
 def cut(pairs: int, threads: int) -> list[slice]:
-    """Parts of so many pairs, equal but for one: at least one for each thread where there is enough for each to do."""
+    """Parts of so many pairs, equal but for one, and as many for each thread, or one where they are few."""
     count = max(min(threads, pairs // MIN_PART_PAIRS), -(-pairs // PART_PAIRS), min(1, pairs))
+    if count > 1:
+        count += -count % threads
     return [slice(pairs * n // count, pairs * (n + 1) // count) for n in range(count)]
 
 

@@ -6,7 +6,6 @@ A store that a command has replaced is opened by the same process, which so need
 import gc
 import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -24,7 +23,6 @@ from neardup_platform.supervision import Heartbeat, Phase, paused_by, write_hear
 log = logging.getLogger(__name__)
 
 BROKER_PATIENCE_S = 3_600.0
-SWITCH_S = 0.0003
 
 Report = Callable[[dict[str, float]], None]
 
@@ -65,9 +63,6 @@ def _run_over_one_store(settings: Settings, stop: threading.Event, report: Repor
         publisher = KafkaPublisher(settings.kafka)
         stack.callback(publisher.close, CLOSE_S)
         worker = stack.enter_context(closing(Worker(settings, store, source, publisher, outages)))
-        # The kernels' threads ask for Python's lock between any two calls; Python's own five milliseconds would have
-        # them wait longer for it than they compute.
-        sys.setswitchinterval(SWITCH_S)
         # What was read at the start stays; searching it for garbage would stop the stream for tens of milliseconds.
         gc.collect()
         gc.freeze()

@@ -65,6 +65,8 @@ MAX_UNACKNOWLEDGED_BYTES = 128 << 20
 APART_IMAGES = 16
 # Steps that may be compared, or wait for it, while more is read; see worker.max_batch_images.
 STEPS_UNDER_WAY = 3
+# Of these so many are compared at once: while one waits for the slower of the threads that share it, the other goes on.
+COMPARED_AT_ONCE = 2
 # What the broker acknowledged is written with the next step, or after so long alone.
 ACKNOWLEDGED_ALONE_S = 1.0
 
@@ -165,7 +167,7 @@ class Worker:
             log.info("publishing %d messages left in the outbox", len(left_over))
         publisher.send(left_over)
         self._crash.passing(CrashPoint.REPUBLISHED)
-        self._comparing = ThreadPoolExecutor(1, "compare")
+        self._comparing = ThreadPoolExecutor(COMPARED_AT_ONCE, "compare")
         self._under_way: deque[_UnderWay] = deque()
         self._acknowledged: list[int] = []
         self._committed_at = time.monotonic()

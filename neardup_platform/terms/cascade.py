@@ -76,12 +76,11 @@ class Cascade:
         effort = self._effort.within(view.images, found.ordinals.shape[1])
         lists = self._scratch.shortlists(len(hashed), effort.shortlist)
         everywhere, turns = np.full((len(hashed), 1), EARLY, np.uint8), _turns(view, hashed, effort, found)
-        # The nearest cells first: of the window, which lies anywhere, little is then near enough to be noted.
-        for number, part in enumerate(view.sealed):
-            shortlist_part(number, part, EARLY, turns, query, visible, lists)
-        shortlist_part(len(view.sealed), view.window, EARLY, everywhere, query, visible, lists)
-        for number, part in enumerate(view.sealed):
-            shortlist_part(number, part, LATE, turns, query, visible, lists)
+        window = len(view.sealed)
+        shortlist_part(window, view.window, EARLY, everywhere, query, visible, lists)
+        for turn in (EARLY, LATE):
+            for number, part in enumerate(view.sealed):
+                shortlist_part(number, part, turn, turns, query, visible, lists)
         close_shortlists(lists)
         for number, part in enumerate((*view.sealed, view.window)):
             compare_part(number, part, query, self._space.tables, min_overlap, lists)

@@ -82,6 +82,7 @@ def test_parts_cover_all_pairs_once_and_none_is_too_large(pairs: int, threads: i
     assert [n for part in parts for n in range(part.start, part.stop)] == list(range(pairs))
     assert all(0 < part.stop - part.start <= PART_PAIRS for part in parts)
     assert len(parts) >= min(threads, pairs // MIN_PART_PAIRS)
+    assert len(parts) <= 1 or len(parts) % threads == 0
 
 
 def test_no_pairs_give_no_scores(classifier: PairClassifier) -> None:
