@@ -43,6 +43,8 @@ LOOKED_FOR = 16
 # Between two looks at a backlog: a reader that catches up more often takes processor time from what it measures.
 DRAIN_LOOK_S = 0.1
 PATIENCE_S = 180.0
+# Of a core, what an idle worker takes less than.
+QUIET_PERCENT = 15.0
 
 Say = Callable[[str], None]
 
@@ -81,6 +83,7 @@ def _measure(load: Load, settings: Settings, say: Say) -> dict[str, Any]:
         seed_store(settings, load.corpus)
     images = round(load.rate_per_s * load.seconds)
     with _worker(settings) as worker:
+        _until_quiet(worker)
         reader = StoreReader(settings.store_path, settings.home / "bench-reader")
         say(f"{images} images at {load.rate_per_s:g} a second")
         with _producer(load.corpus, images, load.rate_per_s, settings):
@@ -111,6 +114,13 @@ def _measure(load: Load, settings: Settings, say: Say) -> dict[str, Any]:
         "recovery_s": round(recovery_s, 1),
         "rss_mb": round(rss_mb, 1),
     }
+
+
+def _until_quiet(worker: subprocess.Popen[bytes]) -> None:
+    """Wait until what was seeded is compacted: a store that grows at the rate never has so much of it to do."""
+    deadline = time.monotonic() + PATIENCE_S
+    while psutil.Process(worker.pid).cpu_percent(1.0) > QUIET_PERCENT and time.monotonic() < deadline:
+        pass
 
 
 @contextmanager
