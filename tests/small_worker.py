@@ -13,8 +13,8 @@ from neardup_platform.messages.kafka_topics import CONTROL
 from neardup_platform.pipeline import Decided, Matching, Pipeline
 from neardup_platform.records import Decision, Embedding, JoinedImage
 from neardup_platform.scoring.vectors import MemoryVectors
-from neardup_platform.stream import control_forget, control_override
 from neardup_platform.stream.command import Handled
+from neardup_platform.stream.commands import forget, override
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.stream.deciding_again import DecidingAgain
 from neardup_platform.stream.re_embedding import decide_newer
@@ -49,8 +49,8 @@ class SmallWorker:
         self._pipeline = hot_pipeline(corpus)
         self.again = DecidingAgain(self.store, self._pipeline, Overrides(self.store.overrides()))
         self._handlers = {
-            control_override.NAME: control_override.Override(self.again),
-            control_forget.NAME: control_forget.Forget(self.store, self.again, lambda _: None),
+            override.NAME: override.Override(self.again),
+            forget.NAME: forget.Forget(self.store, self.again, lambda _: None),
         }
 
     def commit(self, images: list[JoinedImage], size: int = 7) -> None:

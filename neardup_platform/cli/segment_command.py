@@ -28,7 +28,7 @@ def ingest_segment(segment: str, skip_bad: bool, wait: bool, timeout_s: float, a
 def _uploaded(settings: Settings, file: Path) -> str:
     """Put a file under a key that its content gives; returns the key."""
     from neardup_platform.artefacts.s3_client import ensure_bucket, open_s3
-    from neardup_platform.stream.s3_segments import put_segment
+    from neardup_platform.stream.commands.s3_segments import put_segment
 
     s3 = open_s3(settings.s3)
     ensure_bucket(s3, settings.s3)

@@ -28,7 +28,7 @@ def snapshot(context: click.Context, wait: bool, timeout_s: float, as_json: bool
 def list_(as_json: bool) -> None:
     """List the snapshots on S3, newest first."""
     from neardup_platform.artefacts.s3_client import open_s3
-    from neardup_platform.stream.s3_snapshots import list_snapshots
+    from neardup_platform.stream.commands.s3_snapshots import list_snapshots
 
     settings = resolve(Settings())
     found = list_snapshots(open_s3(settings.s3), settings.s3.bucket)

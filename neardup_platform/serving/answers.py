@@ -105,7 +105,7 @@ class Explanation(_Answer):
     event_time_ms: int
     decided_ms: int
     latency_ms: int = Field(description="from the event to the decision")
-    cause: str = Field(description="empty for the stream's own; override, handover or re-embedded")
+    cause: str = Field(description="empty for the stream's own; override, handover, re-embedded or reprocess")
     override_id: str = Field(description="the override that acted; of a hand-over: the command that led to it")
     replaced_head: str = Field(description="of a hand-over: what the cluster was called before")
 

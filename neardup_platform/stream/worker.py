@@ -28,17 +28,18 @@ from neardup_platform.scoring.card import read_card
 from neardup_platform.scoring.keras_classifier import PairClassifier, limit_tensorflow_threads
 from neardup_platform.scoring.keras_in_force import folder_in_force, load_in_force
 from neardup_platform.settings import Settings
-from neardup_platform.stream import (
-    control_forget,
-    control_ingest,
-    control_load_model,
-    control_override,
-    control_pause,
-    control_reprocess,
-    control_restore,
-    control_snapshot,
-    control_trace,
+from neardup_platform.stream.commands import (
+    forget,
+    ingest_segment,
+    load_model,
+    override,
+    pause,
+    reprocess,
+    restore,
+    snapshot,
+    trace,
 )
+from neardup_platform.stream.commands.reprocess_process import RemoteReprocessing
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.stream.control import Control
 from neardup_platform.stream.crash_points import CrashPoint, CrashPoints
@@ -47,7 +48,6 @@ from neardup_platform.stream.figures import Figures
 from neardup_platform.stream.intake import Intake
 from neardup_platform.stream.re_embedding import decide_newer
 from neardup_platform.stream.recovery import rebuild_corpus
-from neardup_platform.stream.reprocess_process import RemoteReprocessing
 from neardup_platform.terms.gate import SearchGate
 from neardup_platform.terms.hyperplanes import load_term_space
 from neardup_platform.terms.index import open_index
@@ -130,32 +130,32 @@ class Worker:
         # What the worker can be told to do: a line for each command.
         self._control = Control(
             {
-                control_load_model.NAME: control_load_model.LoadModel(settings, scorer, self._swap),
-                control_ingest.NAME: control_ingest.IngestSegment(
+                load_model.NAME: load_model.LoadModel(settings, scorer, self._swap),
+                ingest_segment.NAME: ingest_segment.IngestSegment(
                     settings,
                     store,
                     lambda: self._pipeline,
                     scorer.expects,
                     lambda: publisher.unacknowledged < MAX_UNACKNOWLEDGED,
                 ),
-                control_pause.PAUSE: control_pause.Pause(store.state),
-                control_pause.RESUME: control_pause.Resume(store.state),
-                control_snapshot.NAME: control_snapshot.Snapshot(settings, store, lambda: self.classifier_version),
-                control_reprocess.NAME: control_reprocess.Reprocess(
+                pause.PAUSE: pause.Pause(store.state),
+                pause.RESUME: pause.Resume(store.state),
+                snapshot.NAME: snapshot.Snapshot(settings, store, lambda: self.classifier_version),
+                reprocess.NAME: reprocess.Reprocess(
                     settings, store, lambda: self._pipeline, partial(RemoteReprocessing, settings)
                 ),
-                control_restore.NAME: control_restore.Restore(
+                restore.NAME: restore.Restore(
                     settings,
                     store,
                     space.version,
                     lambda: self.classifier_version,
                     read_card(folder_in_force(settings, "")).version,
-                    partial(control_load_model.check_loadable, settings, scorer.card),
+                    partial(load_model.check_loadable, settings, scorer.card),
                     partial(deleted_since, settings.kafka),
                 ),
-                control_override.NAME: control_override.Override(self._again),
-                control_forget.NAME: control_forget.Forget(store, self._again, self._intake.forget),
-                control_trace.NAME: control_trace.Trace(store, lambda: self._pipeline),
+                override.NAME: override.Override(self._again),
+                forget.NAME: forget.Forget(store, self._again, self._intake.forget),
+                trace.NAME: trace.Trace(store, lambda: self._pipeline),
             },
             store.command,
             store.progress,

@@ -21,7 +21,8 @@ from neardup_platform.scoring.card import SHIPPED_FOLDER, Card, read_card
 from neardup_platform.scoring.keras_in_force import folder_in_force
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.settings import Settings
-from neardup_platform.stream import control_load_model, worker
+from neardup_platform.stream import worker
+from neardup_platform.stream.commands import load_model
 
 CLOCK = "NEARDUP_TEST_CLOCK"
 THRESHOLD, HEAD_THRESHOLD = 0.8, 0.7
@@ -73,7 +74,7 @@ def _skewed(clock: Path) -> Callable[[], int]:
 if __name__ == "__main__":
     worker.limit_tensorflow_threads = lambda _calls: None  # type: ignore[assignment]
     worker.load_in_force = _in_force  # type: ignore[assignment]
-    control_load_model.load_classifier = LightScorer  # type: ignore[assignment]
+    load_model.load_classifier = LightScorer  # type: ignore[assignment]
     if CLOCK in os.environ:
         time.time_ns = _skewed(Path(os.environ[CLOCK]))
     sys.argv = ["neardup", "worker"]

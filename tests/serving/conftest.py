@@ -30,9 +30,9 @@ from neardup_platform.serving.app import build_app
 from neardup_platform.serving.search_corpus import Models
 from neardup_platform.settings import Settings
 from neardup_platform.stream.command import Handled, Outcome
+from neardup_platform.stream.commands.forget import Forget
+from neardup_platform.stream.commands.override import Override
 from neardup_platform.stream.commit import Step, commit
-from neardup_platform.stream.control_forget import Forget
-from neardup_platform.stream.control_override import Override
 from neardup_platform.stream.deciding_again import DecidingAgain
 from neardup_platform.stream.recovery import rebuild_corpus
 from neardup_platform.supervision import Heartbeat, Phase, write_heartbeat

@@ -7,7 +7,7 @@ import httpx
 
 from neardup_platform.clusters.rocksdb_store import Store
 from neardup_platform.settings import Settings
-from neardup_platform.stream.carry_over import carry_over
+from neardup_platform.stream.commands.carry_over import carry_over
 from neardup_platform.stream.store_swap import complete_swap, copy_store, decide_swap, next_path
 from tests.serving.conftest import Writer, seen, serving, vectors_of, wait_for
 

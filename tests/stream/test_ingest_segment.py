@@ -21,9 +21,9 @@ from neardup_platform.messages.kafka_topics import DECISIONS
 from neardup_platform.records import JoinedImage
 from neardup_platform.settings import Settings
 from neardup_platform.stream.command import Handler
-from neardup_platform.stream.control_ingest import IngestSegment
-from neardup_platform.stream.parquet_segment import Segment
-from neardup_platform.stream.s3_segments import put_segment
+from neardup_platform.stream.commands.ingest_segment import IngestSegment
+from neardup_platform.stream.commands.parquet_segment import Segment
+from neardup_platform.stream.commands.s3_segments import put_segment
 from tests.small import LSH_DIM, MODELS, PAIR_DIM, families
 from tests.small_worker import SmallWorker
 from tests.stream.control_machine import NOW_MS, ControlMachine, Killed, command

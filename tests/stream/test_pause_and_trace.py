@@ -12,10 +12,10 @@ from neardup_platform.messages.codec import Message
 from neardup_platform.messages.kafka_topics import CONTROL, EMBEDDINGS
 from neardup_platform.messages.read_ahead import ReadAhead
 from neardup_platform.records import Kind
-from neardup_platform.stream import tracing
 from neardup_platform.stream.command import Handler
-from neardup_platform.stream.control_pause import Pause, Resume
-from neardup_platform.stream.control_trace import Trace
+from neardup_platform.stream.commands import tracing
+from neardup_platform.stream.commands.pause import Pause, Resume
+from neardup_platform.stream.commands.trace import Trace
 from tests.small import families
 from tests.stream.control_machine import ControlMachine, command
 

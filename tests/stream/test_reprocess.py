@@ -12,11 +12,11 @@ from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.kafka_topics import DECISIONS
 from neardup_platform.pipeline import Matching
 from neardup_platform.settings import Settings
-from neardup_platform.stream import control_reprocess
 from neardup_platform.stream.command import Handler
-from neardup_platform.stream.control_reprocess import Reprocess
+from neardup_platform.stream.commands import reprocess
+from neardup_platform.stream.commands.reprocess import Reprocess
+from neardup_platform.stream.commands.reprocessing import Reprocessed, Reprocessing, prepare
 from neardup_platform.stream.recovery import rebuild_corpus
-from neardup_platform.stream.reprocessing import Reprocessed, Reprocessing, prepare
 from neardup_platform.stream.store_swap import StoreReplaced
 from tests.small import MODELS, SPACE, families
 from tests.small_worker import MOST, SmallWorker, hot_pipeline, term_index
@@ -70,7 +70,7 @@ class SmallRounds:
 
 @pytest.fixture(autouse=True)
 def few_last_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control_reprocess, "LAST_IMAGES", 5)
+    monkeypatch.setattr(reprocess, "LAST_IMAGES", 5)
 
 
 @pytest.fixture

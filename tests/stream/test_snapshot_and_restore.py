@@ -20,11 +20,11 @@ from neardup_platform.messages.kafka_topics import DECISIONS
 from neardup_platform.settings import Settings
 from neardup_platform.stream import store_swap
 from neardup_platform.stream.command import Handler
-from neardup_platform.stream.control_pause import Pause
-from neardup_platform.stream.control_restore import Restore
-from neardup_platform.stream.control_snapshot import Snapshot
-from neardup_platform.stream.s3_snapshots import list_snapshots, read_manifest
-from neardup_platform.stream.snapshot_manifest import BadSnapshotId, Manifest, encode_manifest, manifest_key
+from neardup_platform.stream.commands.pause import Pause
+from neardup_platform.stream.commands.restore import Restore
+from neardup_platform.stream.commands.s3_snapshots import list_snapshots, read_manifest
+from neardup_platform.stream.commands.snapshot import Snapshot
+from neardup_platform.stream.commands.snapshot_manifest import BadSnapshotId, Manifest, encode_manifest, manifest_key
 from neardup_platform.stream.store_swap import StoreReplaced, before_path, complete_swap, decide_swap, next_path
 from tests.small import SPACE, families
 from tests.stream.control_machine import ControlMachine, Killed, command

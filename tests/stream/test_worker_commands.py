@@ -18,7 +18,7 @@ from neardup_platform.messages.kafka_topics import CONTROL_RESULTS
 from neardup_platform.records import Kind
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.settings import Settings
-from neardup_platform.stream.s3_segments import put_segment
+from neardup_platform.stream.commands.s3_segments import put_segment
 from neardup_platform.supervision import read_heartbeat
 from tests.stream.worker_process import eventually, images, log_tail, publish, read_topic, reading, running, start
 

@@ -13,7 +13,7 @@ from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.codec import decode_decision
 from neardup_platform.pipeline import Pipeline
 from neardup_platform.stream.command import BadCommand, Finish, Outcome, check_arguments
-from neardup_platform.stream.tracing import trace
+from neardup_platform.stream.commands.tracing import trace
 
 NAME = "trace"
 

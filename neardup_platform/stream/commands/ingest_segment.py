@@ -78,7 +78,7 @@ class IngestSegment:
             NeardupError: it is refused; the text says why.
         """
         # pyarrow and boto3 take a while to import, and most starts do without.
-        from neardup_platform.stream.parquet_segment import Segment
+        from neardup_platform.stream.commands.parquet_segment import Segment
 
         arguments = check_arguments(command, {"key"}, {"skip_bad"})
         skip_bad = flag(arguments, "skip_bad")
@@ -104,7 +104,7 @@ class IngestSegment:
 
     def _fetch(self, key: str, path: Path) -> bytes:
         from neardup_platform.artefacts.s3_client import open_s3
-        from neardup_platform.stream.s3_segments import fetch_segment
+        from neardup_platform.stream.commands.s3_segments import fetch_segment
 
         return fetch_segment(open_s3(self._settings.s3), self._settings.s3.bucket, key, path)
 

@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from neardup_platform.artefacts.s3_client import read_bounded
 from neardup_platform.errors import BadArtefact, NotFound, ServerUnavailable, SetupError
-from neardup_platform.stream.snapshot_manifest import (
+from neardup_platform.stream.commands.snapshot_manifest import (
     PREFIX,
     Manifest,
     StoredFile,

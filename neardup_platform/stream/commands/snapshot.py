@@ -16,7 +16,7 @@ from neardup_platform.clusters.rocksdb_store import Store
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.settings import Settings
 from neardup_platform.stream.command import Finish, Outcome, check_arguments
-from neardup_platform.stream.snapshot_manifest import Manifest, snapshot_id
+from neardup_platform.stream.commands.snapshot_manifest import Manifest, snapshot_id
 
 NAME = "snapshot"
 # Of a checkpoint that is being uploaded, under NEARDUP_HOME.
@@ -80,7 +80,7 @@ class Snapshot:
 
     def _upload(self, folder: Path, manifest: Manifest, pause_ms: float) -> Finish:
         from neardup_platform.artefacts.s3_client import open_s3
-        from neardup_platform.stream.s3_snapshots import describe_files, put_manifest, upload_files
+        from neardup_platform.stream.commands.s3_snapshots import describe_files, put_manifest, upload_files
 
         s3, bucket = open_s3(self._settings.s3), self._settings.s3.bucket
         try:

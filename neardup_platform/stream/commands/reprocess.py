@@ -19,7 +19,7 @@ from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.pipeline import Matching, Pipeline
 from neardup_platform.settings import Settings
 from neardup_platform.stream.command import BadCommand, Finish, Outcome, check_arguments, put_progress
-from neardup_platform.stream.reprocessing import Reprocessed
+from neardup_platform.stream.commands.reprocessing import Reprocessed
 from neardup_platform.stream.store_swap import StoreReplaced, decide_swap, next_path, remove_next
 
 NAME = "reprocess"

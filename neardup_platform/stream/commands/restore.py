@@ -23,10 +23,10 @@ from neardup_platform.clusters.rocksdb_store import Store
 from neardup_platform.errors import SetupError
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.settings import Settings
-from neardup_platform.stream.carry_over import carry_over
 from neardup_platform.stream.command import BadCommand, Finish, Outcome, check_arguments, flag
-from neardup_platform.stream.forget_again import Forgotten, forget_again, forgotten_since
-from neardup_platform.stream.snapshot_manifest import Manifest, check_id
+from neardup_platform.stream.commands.carry_over import carry_over
+from neardup_platform.stream.commands.forget_again import Forgotten, forget_again, forgotten_since
+from neardup_platform.stream.commands.snapshot_manifest import Manifest, check_id
 from neardup_platform.stream.store_swap import (
     StoreReplaced,
     before_path,
@@ -117,7 +117,7 @@ class Restore:
         """Download a snapshot; returns which classifier decided then."""
         # boto3 takes a third of a second to import, and most starts do without.
         from neardup_platform.artefacts.s3_client import open_s3
-        from neardup_platform.stream.s3_snapshots import download_files, read_manifest
+        from neardup_platform.stream.commands.s3_snapshots import download_files, read_manifest
 
         s3, bucket = open_s3(self._settings.s3), self._settings.s3.bucket
         manifest = read_manifest(s3, bucket, check_id(snapshot))

@@ -18,7 +18,7 @@ from neardup_platform.clusters.rocksdb_store import Store
 from neardup_platform.clusters.rocksdb_view import open_checkpoint
 from neardup_platform.errors import HomeInUse, NeardupError, PermanentError, RetryableError, SetupError
 from neardup_platform.settings import Settings
-from neardup_platform.stream.reprocessing import Reprocessed, Reprocessing, prepare
+from neardup_platform.stream.commands.reprocessing import Reprocessed, Reprocessing, prepare
 
 # Below everything else on the machine.
 _NICENESS = 19
@@ -38,7 +38,7 @@ class RemoteReprocessing:
     def __init__(self, settings: Settings, log: Path) -> None:
         with log.open("ab") as out:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "neardup_platform.stream.reprocess_process"],
+                [sys.executable, "-m", "neardup_platform.stream.commands.reprocess_process"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=out,
