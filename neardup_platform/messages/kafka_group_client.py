@@ -63,6 +63,18 @@ def find_partitions(consumer: Any) -> list[TopicPartition]:
     return found
 
 
+def finish_joining(consumer: Any) -> None:
+    """Make kafka-python 3.0 finish a join that it has begun.
+
+    When partitions seem to have changed it marks all as about to be revoked, fetches nothing of them, and joins anew.
+    If the reason is gone with the next metadata, before the broker has answered, it forgets that it was joining, and
+    nothing is ever fetched again.
+    """
+    coordinator = consumer._coordinator  # noqa: SLF001
+    if coordinator.rejoining and not coordinator.rejoin_needed:
+        coordinator.request_rejoin()
+
+
 def give_back_parked(consumer: Any) -> None:
     """Make kafka-python 3.0 hand out what it fetched of a partition before it was paused.
 

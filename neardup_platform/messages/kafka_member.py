@@ -27,6 +27,7 @@ from neardup_platform.messages.kafka_group_client import (
     GROUP_PREFIX,
     TOPICS,
     find_partitions,
+    finish_joining,
     give_back_parked,
     open_client,
 )
@@ -114,6 +115,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
             ServerUnavailable: the client gave up on the broker.
         """
         self._pause()
+        finish_joining(self._consumer)
         give_back_parked(self._consumer)
         try:
             polled = self._consumer.poll(timeout_ms=wait_ms, max_records=most)
@@ -221,7 +223,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         return True
 
     def _watch(self, ends: Mapping[TopicPartition, int]) -> None:
-        """Replace a client that hands out nothing of what lies there; kafka-python 3.0 was seen to."""
+        """Replace a client that hands out nothing of what lies there, for whatever reason."""
         paused = dict(zip((False, True), self._paused or (True, True), strict=True))
         unread = [
             p for p, end in ends.items() if not paused[p.topic == CONTROL] and (self._ahead.next_to_read(p) or 0) < end

@@ -241,6 +241,21 @@ def test_client_that_hands_out_nothing_is_replaced(
     assert "opening the connection anew" in caplog.text
 
 
+def test_join_that_the_client_forgot_is_finished(empty_log: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    """As kafka-python leaves it when the reason to join anew vanishes while it waits for the broker's answer."""
+    with reading(empty_log) as source:
+        publish(empty_log, range(10))
+        numbers: list[int] = []
+        eventually(lambda: numbers.extend(numbers_of(source)) or len(numbers) == 10)
+        consumer = source._member._consumer
+        consumer._subscription.mark_pending_revocation(source._member._owned)
+        consumer._coordinator.rejoining = True
+        publish(empty_log, range(10, 20))
+        eventually(lambda: numbers.extend(numbers_of(source)) or len(numbers) == 20)
+    assert sorted(numbers) == list(range(20))
+    assert "opening the connection anew" not in caplog.text
+
+
 def numbers_of(source: KafkaSource) -> list[int]:
     return [int(message.key) for message in source.poll(1_000, 100)]
 
