@@ -174,6 +174,8 @@ def test_what_a_killed_supervisor_left_is_stopped_by_the_next(tmp_path: Path) ->
         "    s.start(threading.Event()); os.kill(os.getpid(), 9)\n"
     )
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == -9
+    # For a moment between fork and exec a process has no environment to be known by.
+    wait_for(lambda: len(marked(mark_of(tmp_path))) == 1)
     (left,) = marked(mark_of(tmp_path))
     assert left.environ()[MARK] == mark_of(tmp_path)
     assert not is_running(tmp_path)
