@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from neardup_platform.clusters.rocksdb_store import Store
@@ -19,9 +20,38 @@ from tests.small_worker import SmallWorker
 NOW_MS = 1_700_000_000_000
 _PATIENCE_S = 20.0
 
+Handlers = Callable[["ControlMachine"], Mapping[str, Handler]]
+
 
 class Killed(BaseException):
     """Stands for `kill -9`: nothing in memory is of use any more."""
+
+
+class Machines:
+    """Workers over one home, one after the other, that share a control topic.
+
+    Args:
+        give_up: closes what a handler of an earlier worker left open; a kill leaves nothing open.
+    """
+
+    def __init__(self, home: Path, give_up: Callable[["ControlMachine"], None] = lambda _: None) -> None:
+        self._home, self._give_up = home, give_up
+        self._made: list[ControlMachine] = []
+        self._log: list[bytes] = []
+
+    def start(self, handlers: "Handlers", *commands: bytes, kill_at: str = "") -> "ControlMachine":
+        """The next worker, with more commands in the topic."""
+        self.end()
+        self._log.extend(commands)
+        self._made.append(ControlMachine(self._home, self._log, handlers, kill_at))
+        return self._made[-1]
+
+    def end(self) -> None:
+        for earlier in self._made:
+            self._give_up(earlier)
+            with suppress(Exception):
+                earlier.close()
+        self._made.clear()
 
 
 class ControlMachine:
@@ -37,7 +67,7 @@ class ControlMachine:
         self,
         home: Path,
         log: list[bytes],
-        handlers: Callable[["ControlMachine"], Mapping[str, Handler]],
+        handlers: "Handlers",
         kill_at: str = "",
     ) -> None:
         complete_swap(home / "store")

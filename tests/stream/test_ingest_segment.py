@@ -1,7 +1,7 @@
 """Claims about segments: every good row is decided once, in order, between steps of the stream, whatever is killed."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from neardup_platform.stream.commands.parquet_segment import Segment
 from neardup_platform.stream.commands.s3_segments import put_segment
 from tests.small import LSH_DIM, MODELS, PAIR_DIM, families
 from tests.small_worker import SmallWorker
-from tests.stream.control_machine import NOW_MS, ControlMachine, Killed, command
+from tests.stream.control_machine import NOW_MS, ControlMachine, Killed, Machines, command
 
 IMAGES = families(20, 4)
 Make = Callable[..., ControlMachine]
@@ -66,26 +66,14 @@ def settings(s3_server: Settings, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def make(settings: Settings) -> Iterator[Make]:
-    made: list[ControlMachine] = []
-    log: list[bytes] = []
+    machines = Machines(settings.home)
 
     def handlers(machine: ControlMachine) -> Mapping[str, Handler]:
         room = lambda: True  # noqa: E731
         return {"ingest-segment": IngestSegment(settings, machine.store, lambda: machine.pipeline, MODELS, room)}
 
-    def end() -> None:
-        for earlier in made:
-            with suppress(Exception):
-                earlier.close()
-
-    def start(*commands: bytes, kill_at: str = "") -> ControlMachine:
-        end()
-        log.extend(commands)
-        made.append(ControlMachine(settings.home, log, handlers, kill_at))
-        return made[-1]
-
-    yield start
-    end()
+    yield partial(machines.start, handlers)
+    machines.end()
 
 
 def put(settings: Settings, path: Path) -> str:

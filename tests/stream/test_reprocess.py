@@ -1,7 +1,7 @@
 """Claims about reprocess, with a small pipeline in place of the process: other rules, the stream going on, kills."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from neardup_platform.stream.recovery import rebuild_corpus
 from neardup_platform.stream.store_swap import StoreReplaced
 from tests.small import MODELS, SPACE, families
 from tests.small_worker import MOST, SmallWorker, hot_pipeline, term_index
-from tests.stream.control_machine import ControlMachine, Killed, command
+from tests.stream.control_machine import ControlMachine, Killed, Machines, command
 
 IMAGES = families(20, 4)
 STRICT = Matching(1_000, 0, 0.985, 0.985, MOST)
@@ -77,17 +77,13 @@ def few_last_images(monkeypatch: pytest.MonkeyPatch) -> None:
 def make(tmp_path: Path) -> Iterator[Make]:
     """Workers over one home, one after the other; `matching` are the rules of the reprocessing."""
     settings = Settings(home=tmp_path / "home")
-    made: list[ControlMachine] = []
-    log: list[bytes] = []
 
-    def end() -> None:
-        for earlier in made:
-            unfinished = earlier.control._handlers["reprocess"]
-            assert isinstance(unfinished, Reprocess)
-            unfinished._give_up()  # a kill leaves nothing open
-            with suppress(Exception):
-                earlier.close()
-        made.clear()
+    def give_up(machine: ControlMachine) -> None:
+        unfinished = machine.control._handlers["reprocess"]
+        assert isinstance(unfinished, Reprocess)
+        unfinished._give_up()
+
+    machines = Machines(settings.home, give_up)
 
     def start(*commands: bytes, matching: Matching = STRICT, kill_at: str = "") -> ControlMachine:
         def handlers(machine: ControlMachine) -> Mapping[str, Handler]:
@@ -97,13 +93,10 @@ def make(tmp_path: Path) -> Iterator[Make]:
                 )
             }
 
-        end()
-        log.extend(commands)
-        made.append(ControlMachine(settings.home, log, handlers, kill_at))
-        return made[-1]
+        return machines.start(handlers, *commands, kill_at=kill_at)
 
     yield start
-    end()
+    machines.end()
 
 
 def fresh(home: Path, matching: Matching) -> pb.StoreState:

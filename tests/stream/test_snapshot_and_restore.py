@@ -1,7 +1,6 @@
 """Claims about snapshot and restore: a real S3 server, a small worker, killed where it matters."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +26,7 @@ from neardup_platform.stream.commands.snapshot import Snapshot
 from neardup_platform.stream.commands.snapshot_manifest import BadSnapshotId, Manifest, encode_manifest, manifest_key
 from neardup_platform.stream.store_swap import StoreReplaced, before_path, complete_swap, decide_swap, next_path
 from tests.small import SPACE, families
-from tests.stream.control_machine import ControlMachine, Killed, command
+from tests.stream.control_machine import ControlMachine, Killed, Machines, command
 
 IMAGES = families(20, 4)
 Make = Callable[..., ControlMachine]
@@ -59,8 +58,6 @@ class Log:
 @pytest.fixture
 def make(settings: Settings) -> Iterator[Make]:
     """Workers over one home, one after the other."""
-    made: list[ControlMachine] = []
-    log: list[bytes] = []
 
     def handlers(machine: ControlMachine) -> Mapping[str, Handler]:
         return {
@@ -71,23 +68,14 @@ def make(settings: Settings) -> Iterator[Make]:
             "pause": Pause(machine.store.state),
         }
 
-    def end() -> None:
-        for earlier in made:
-            unfinished = earlier.control._handlers["restore"]
-            assert isinstance(unfinished, Restore)
-            unfinished.close()  # a kill leaves nothing open
-            with suppress(Exception):
-                earlier.close()
-        made.clear()
+    def give_up(machine: ControlMachine) -> None:
+        unfinished = machine.control._handlers["restore"]
+        assert isinstance(unfinished, Restore)
+        unfinished.close()
 
-    def start(*commands: bytes, kill_at: str = "") -> ControlMachine:
-        end()
-        log.extend(commands)
-        made.append(ControlMachine(settings.home, log, handlers, kill_at))
-        return made[-1]
-
-    yield start
-    end()
+    machines = Machines(settings.home, give_up)
+    yield partial(machines.start, handlers)
+    machines.end()
 
 
 def taken(machine: ControlMachine, command_id: str = "s1") -> str:
