@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test soak lint proto smoke lock clean
+.PHONY: help setup demo down test soak fuzz lint proto smoke lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -33,6 +33,9 @@ test: setup ## everything that CI runs: lint, types, layers, tests, the demo
 
 soak: setup ## the worker under load, killed again and again; MINUTES=30 KILLS=100 RATE=200 BROKER_KILLS=3
 	@$(BIN)/python -m tests.faults.soak
+
+fuzz: setup ## random ids, messages, Parquet files, pictures, request bodies and corrections, for hours
+	@$(BIN)/pytest -n 2 --hypothesis-profile=long tests/fuzz
 
 lint: setup ## format, lint, types, layers, generated code
 	$(BIN)/ruff format --check
