@@ -70,7 +70,9 @@ class WorkerProcess:
         for line in self._process.stdout:
             text = line.decode(errors="replace")
             self._lines.append(text.rstrip("\n"))
-            sys.stderr.write(text)
+            # Read on whatever happens to the log: a worker whose output nobody reads hangs when the pipe is full.
+            with contextlib.suppress(OSError, ValueError):
+                sys.stderr.write(text)
 
 
 def end_left_over(worker: ProcessId | None, timeout_s: float = STOP_TIMEOUT_S) -> bool:

@@ -20,13 +20,18 @@ Span = tuple[bytes, bytes]
 
 
 class Purger:
-    """Compacts what the writer deleted, one purge after the other."""
+    """Compacts what the writer deleted, one purge after the other.
+
+    Attributes:
+        problem: why the last purge failed; empty when it did not.
+    """
 
     def __init__(self, db: Rdict) -> None:
         self._db = db
         self._thread = ThreadPoolExecutor(1, "purge")
         self._last: Future[None] | None = None
         self._closing = False
+        self.problem = ""
 
     def resume(self, notes: Sequence[bytes]) -> None:
         """Compact everything, if purges were noted by a process that did not come to do them."""
@@ -57,7 +62,9 @@ class Purger:
                 self._db.compact_range(first, end)
             for note in notes:
                 self._db.delete(Table.PURGES.value + note)
+            self.problem = ""
         except Exception as error:  # noqa: BLE001 -- rocksdict raises bare Exception with RocksDB's text
+            self.problem = f"{type(error).__name__}: {error}"
             log.warning("purging deleted bytes failed, the next start tries again: %s", error)
 
 

@@ -80,6 +80,11 @@ class Store(StoreView):
         """
         self._purger.purge(layout.number_key(number), spans)
 
+    @property
+    def purge_problem(self) -> str:
+        """Why deleted bytes are still on the disk; empty when the last purge succeeded."""
+        return self._purger.problem
+
     def purged(self) -> None:
         """Return when every purge so far is done."""
         self._purger.wait()

@@ -41,6 +41,7 @@ class _Running:
     restarts: int = 0
     crashes_in_a_row: int = 0
     restart_at: float | None = None
+    problem: str = ""
 
 
 class Supervisor:
@@ -88,7 +89,10 @@ class Supervisor:
         """Restart what crashes, with back-off, until `stop` is set."""
         while not stop.wait(_TICK_S):
             for item in self._running.values():
-                self._tend(item)
+                try:
+                    self._tend(item)
+                except Exception as error:  # noqa: BLE001 -- no process to be had, a full disk: it goes on with the others
+                    self._note(item, f"{type(error).__name__}: {error}")
 
     def stop(self, order: Iterable[str] = ()) -> None:
         """Stop the services named in `order` one after another, then all others at once."""
@@ -172,13 +176,20 @@ class Supervisor:
             self._say(f"{self._exit_of(item)}, restarting it in {delay:g} s{self._why(item)}")
         self._report_change()
 
+    def _note(self, item: _Running, problem: str) -> None:
+        """Say once that tending a service failed; what is left of it counts as a crash and is tried again later."""
+        if problem != item.problem:
+            item.problem = problem
+            self._say(f"looking after {item.service.name} failed, trying again: {problem}")
+
     def _restart(self, item: _Running) -> None:
+        # Before anything that can fail: then the dead process is found again, and waited for a little longer.
+        item.restart_at = None
         if item.process is not None:
             # What the crashed process left of its group would hold its ports and files. Nobody is left to
             # stop it in order: a Dagster run would only start another worker in place of one that stops.
             stop_group(item.process, timeout_s=0)
         item.service.before_restart()
-        item.restart_at = None
         item.restarts += 1
         self._spawn(item)
 
@@ -198,7 +209,7 @@ class Supervisor:
         self._report_change()
 
     def _mark_ready(self, item: _Running) -> None:
-        item.ready = True
+        item.ready, item.problem = True, ""
         self._report_change()
 
     def _report_change(self) -> None:

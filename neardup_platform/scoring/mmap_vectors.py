@@ -30,9 +30,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.errors import ServerUnavailable, SetupError
+from neardup_platform.id_space import MAX_ORDINALS, check_ordinals
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.scoring.json_vector_manifest import Manifest, usable_manifest, write_manifest
-from neardup_platform.scoring.vectors import CAPACITY, Half, ImageVectors, check_dims
+from neardup_platform.scoring.vectors import Half, ImageVectors, check_dims
 
 log = logging.getLogger(__name__)
 
@@ -81,12 +82,11 @@ class WrittenVectors:
         """Add images; other processes see them as soon as this returns.
 
         Raises:
-            SetupError: the disk is full or broken, or the file has all the rows it may have.
+            SetupError: the disk is full or broken, or more images than there are ordinals.
         """
         check_dims(vectors, self._manifest.dims)
         end = self._count + len(vectors.lsh)
-        if end > CAPACITY:
-            raise SetupError(f"{self._folder} holds the vectors of at most {CAPACITY} images, {end} needed")
+        check_ordinals(end)
         with _explained(self._folder, "appending"):
             if end > len(self._mapped.lsh):
                 self._make_room(end)
@@ -136,7 +136,7 @@ class WrittenVectors:
     def _make_room(self, rows: int) -> None:
         room = max(FIRST_ROWS, len(self._mapped.lsh))
         while room < rows:
-            room *= 2
+            room = min(2 * room, MAX_ORDINALS)
         for file, dim in zip(self._files, self._manifest.dims, strict=True):
             # One may be larger already, if a crash came between the two.
             os.ftruncate(file.fileno(), max(room * dim * 2, os.fstat(file.fileno()).st_size))

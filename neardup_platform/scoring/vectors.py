@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.errors import SetupError
+from neardup_platform.id_space import check_ordinals
 
 Half = NDArray[np.float16]
-# Address space, not memory: 16.8 million images.
-CAPACITY = 1 << 24
+# Address space, not memory: room for 16.8 million images before a table in memory has to be copied.
+FIRST_CAPACITY = 1 << 24
 
 
 class ImageVectors(NamedTuple):
@@ -51,14 +52,14 @@ class VectorTable(Protocol):
 
 
 class MemoryVectors:
-    """A table in memory, reserved at once and taken from the system page by page, so that growing never copies.
+    """A table in memory, reserved at once and taken from the system page by page, so that growing seldom copies.
 
     Args:
         lsh_dim, pair_dim: columns.
-        capacity: the most images it will ever hold.
+        capacity: images it holds before it is copied into one of twice the size.
     """
 
-    def __init__(self, lsh_dim: int, pair_dim: int, capacity: int = CAPACITY) -> None:
+    def __init__(self, lsh_dim: int, pair_dim: int, capacity: int = FIRST_CAPACITY) -> None:
         self._reserved = ImageVectors(_reserve(capacity, lsh_dim), _reserve(capacity, pair_dim))
         self._count = 0
 
@@ -74,15 +75,24 @@ class MemoryVectors:
         """Add images.
 
         Raises:
-            SetupError: the table is full.
+            SetupError: more images than there are ordinals.
         """
         check_dims(vectors, (self._reserved.lsh.shape[1], self._reserved.pair.shape[1]))
         end = self._count + len(vectors.lsh)
+        check_ordinals(end)
         if end > len(self._reserved.lsh):
-            raise SetupError(f"a table in memory holds the vectors of {len(self._reserved.lsh)} images, {end} needed")
+            self._grow(end)
         for kind, new in zip(self._reserved, vectors, strict=True):
             kind[self._count : end] = new
         self._count = end
+
+    def _grow(self, rows: int) -> None:
+        """Rows handed out stay those of the smaller table."""
+        capacity = max(rows, 2 * len(self._reserved.lsh))
+        larger = ImageVectors(*(_reserve(capacity, kind.shape[1]) for kind in self._reserved))
+        for new, old in zip(larger, self.rows, strict=True):
+            new[: self._count] = old
+        self._reserved = larger
 
     def erase(self, ordinals: NDArray[np.int64]) -> None:
         """See `VectorTable`."""

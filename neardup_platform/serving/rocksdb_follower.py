@@ -114,6 +114,9 @@ class StoreFollower:
         except ServerUnavailable as error:
             self._note(str(error))
             return
+        except Exception as error:  # noqa: BLE001 -- a full disk, a damaged file: this thread tries again, or nobody does
+            self._note(f"opening {self._store_path} failed: {type(error).__name__}: {error}")
+            return
         self._fresh_at = begun
         self._note("")
         log.info("reading the store at %s", self._store_path)

@@ -17,6 +17,7 @@ from functools import partial
 from neardup_platform.clusters.overrides import Overrides
 from neardup_platform.clusters.rocksdb_store import Store
 from neardup_platform.clusters.rocksdb_view import forgotten_upto_ms, stored_version
+from neardup_platform.id_space import id_space
 from neardup_platform.messages.kafka_outage import OutageNotice
 from neardup_platform.messages.kafka_publisher import KafkaPublisher, Outgoing
 from neardup_platform.messages.kafka_retention import deleted_since
@@ -304,8 +305,15 @@ class Worker:
         return {
             "images": self._state.images,
             "clusters": self._state.clusters,
+            **id_space(
+                ordinals=self._state.ordinals,
+                sequence=self._state.sequence,
+                outbox_number=self._state.outbox_number,
+                commands=self._state.commands,
+            ),
             **self._intake.figures(_now_ms()),
             "paused": int(self._state.HasField("paused")),
+            "purge_problem": int(bool(self._store.purge_problem)),
             "overrides": len(self._again.overrides),
             "outbox": self._publisher.unacknowledged,
             "lag": self._source.lag(),

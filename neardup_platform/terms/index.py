@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from neardup_platform.id_space import MAX_ORDINALS, check_ordinals
 from neardup_platform.settings import TermSettings
 from neardup_platform.terms.candidates import Candidates, nothing_found
 from neardup_platform.terms.cascade import BATCH_QUERIES, Cascade, View
@@ -135,6 +136,7 @@ class TermIndex:
 
         Raises:
             ValueError: signatures of another width.
+            SetupError: more images than there are ordinals.
         """
         self._check(hashed)
         ordinals = np.arange(self._end, self._end + len(hashed))
@@ -254,7 +256,7 @@ class TermIndex:
         if dropped:
             with self._lock:
                 self._sealed_end = self._end = max((segment.end for segment in self.segments), default=0)
-                self._states[:] = LIVE
+                self._states = np.zeros_like(self._states)
                 self._states[self._segments.deleted] = DELETED
                 self._sizes = self._count_cells()
         return dropped
@@ -280,6 +282,7 @@ class TermIndex:
 
     def _append(self, ordinals: Ordinals, signatures: Signatures, cells: NDArray[np.uint16], end: int) -> None:
         """Put images behind all others; seal those that leave the window."""
+        check_ordinals(end)
         with self._lock:
             self._grow_states(end)
             recent = _recent(end, self._block)
@@ -299,7 +302,7 @@ class TermIndex:
 
     def _take(self, segment: Segment) -> None:
         sizes = self._sizes.copy()
-        count_live(segment.part, self._states, sizes)
+        count_live(segment.part, self._states, 0, sizes)
         self._segments.add(segment)
         self._sizes = sizes
 
@@ -307,12 +310,14 @@ class TermIndex:
         """Live images of each cell in the segments, int64 [cells]; counted anew, because forgetting is rare."""
         sizes = np.zeros(self._space.cells, np.int64)
         for segment in self.segments:
-            count_live(segment.part, self._states, sizes)
+            count_live(segment.part, self._states, 0, sizes)
         return sizes
 
     def _grow_states(self, images: int) -> None:
         if images > len(self._states):
-            grown = np.zeros(max(images, 2 * len(self._states)), np.uint8)
+            # With room to spare, which takes no memory until it is written, so that it is seldom copied.
+            room = max(images + images // 2, 2 * len(self._states))
+            grown = np.zeros(min(room, MAX_ORDINALS), np.uint8)
             grown[: len(self._states)] = self._states
             self._states = grown
 

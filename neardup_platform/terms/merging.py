@@ -10,18 +10,18 @@ _U = np.uint64
 
 
 @njit(nogil=True, cache=True)
-def append_cells(part: Part, states: NDArray[np.uint8], to: Part, ends: NDArray[np.int64]) -> None:
+def append_cells(part: Part, states: NDArray[np.uint8], first: int, to: Part, ends: NDArray[np.int64]) -> None:
     """Append the live images of each cell of a part to the same cell of a part being written.
 
     Args:
-        states: uint8 [images]; RETIRED and DELETED ones are left out.
+        states: uint8 [·], of the images from ordinal `first` on; RETIRED and DELETED ones are left out.
         to: the part being written.
         ends: int64 [cells], where each of its cells goes on; moved on.
     """
     for cell in range(len(ends)):
         end = _U(ends[cell])
         for place in range(_U(part.starts[cell]), _U(part.starts[cell + 1])):
-            if states[part.ordinals[place]] != LIVE:
+            if states[_U(part.ordinals[place]) - _U(first)] != LIVE:
                 continue
             for word in range(_U(HEAD_WORDS)):
                 to.head[word, end] = part.head[word, place]
@@ -33,8 +33,8 @@ def append_cells(part: Part, states: NDArray[np.uint8], to: Part, ends: NDArray[
 
 
 @njit(nogil=True, cache=True)
-def count_live(part: Part, states: NDArray[np.uint8], sizes: NDArray[np.int64]) -> None:
-    """Add the number of live images in each cell of a part to `sizes`, int64 [cells]."""
+def count_live(part: Part, states: NDArray[np.uint8], first: int, sizes: NDArray[np.int64]) -> None:
+    """Add the number of live images in each cell of a part to `sizes`, int64 [cells]; `states` as above."""
     for cell in range(len(sizes)):
         for place in range(_U(part.starts[cell]), _U(part.starts[cell + 1])):
-            sizes[cell] += states[part.ordinals[place]] == LIVE
+            sizes[cell] += states[_U(part.ordinals[place]) - _U(first)] == LIVE

@@ -88,7 +88,7 @@ def memory_segment(
 
 
 def merge_in_memory(segments: Sequence[Segment], states: NDArray[np.uint8]) -> Segment:
-    """Neighbouring segments as one, in memory, without retired and deleted images."""
+    """Neighbouring segments as one, in memory, without retired and deleted images; `states` as of `write_segment`."""
     starts = _merged_starts(segments, states)
     images, words = int(starts[-1]), segments[0].part.signatures.shape[1]
     head, signatures = np.empty((HEAD_WORDS, images), np.uint64), np.empty((images, words), np.uint64)
@@ -105,7 +105,7 @@ def write_segment(
     Args:
         folder: of the index.
         name: of the file.
-        states: uint8 [images].
+        states: uint8 [·], of the ordinals from the first one of these segments on.
         version: of the term space, noted in the header.
 
     Raises:
@@ -244,11 +244,11 @@ def _checksums(memory: mmap.mmap, body: int) -> NDArray[np.uint32]:
 def _merged_starts(segments: Sequence[Segment], states: NDArray[np.uint8]) -> NDArray[np.int64]:
     sizes = np.zeros(len(segments[0].part.starts) - 1, np.int64)
     for segment in segments:
-        count_live(segment.part, states, sizes)
+        count_live(segment.part, states, segments[0].first, sizes)
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
 
 
 def _fill(part: Part, segments: Sequence[Segment], states: NDArray[np.uint8]) -> None:
     ends = part.starts[:-1].copy()
     for segment in segments:
-        append_cells(segment.part, states, part, ends)
+        append_cells(segment.part, states, segments[0].first, part, ends)

@@ -76,6 +76,9 @@ class Segments:
         self._thread: threading.Thread | None = None
         self._closing = False
         self._retry_at = 0.0
+        # Whether `_segments` has files that the manifest does not name, and the segments that these replaced.
+        self._unpublished = False
+        self._replaced: list[Segment] = []
         if folder is not None:
             self._open(folder, {segment.path: segment for segment in known})
 
@@ -202,9 +205,21 @@ class Segments:
         return sum(segment.images for segment in self._segments if segment.path is None) if self._folder else 0
 
     def _start(self) -> None:
-        if self._writable and self._thread is None and monotonic() >= self._retry_at and self._job() is not None:
-            self._thread = threading.Thread(target=self._work, name="term-index", daemon=True)
-            self._thread.start()
+        """Start the background thread if there is work for it; the caller holds `_changed`."""
+        if not self._writable or self._thread is not None or monotonic() < self._retry_at or not self._has_work():
+            return
+        thread = threading.Thread(target=self._work, name="term-index", daemon=True)
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError) as error:
+            # The system has no thread to give; what is sealed stays in memory until it has.
+            self._note_failure(error)
+            return
+        # The thread waits for `_changed` first, so it cannot end before it is noted here.
+        self._thread = thread
+
+    def _has_work(self) -> bool:
+        return self._job() is not None or (self._unpublished and not self._closing)
 
     def _job(self) -> slice | None:
         if self._closing:
@@ -212,35 +227,61 @@ class Segments:
         return next_merge(self._segments, self.deleted, durable=self._folder is not None)
 
     def _work(self) -> None:
+        """Write and merge until nothing is left to do. Whatever goes wrong is reported and tried again later.
+
+        Nothing may leave this function with `_thread` set: `wait`, `wait_for_room` and `close` wait for it.
+        """
         try:
-            while True:
-                with self._changed:
-                    job = self._job()
-                    if job is None:
-                        self._end_work()
-                        return
-                    merged = self._segments[job]
-                # A copy: an image deleted between counting and copying would leave a hole.
-                states = self._states()[: merged[-1].end].copy()
-                segment = self._merge(merged, states)
-                with self._changed:
-                    # Only this thread replaces segments, but others may have been added before these.
-                    others = [s for s in self._segments if s not in merged]
-                    self._segments = tuple(sorted((*others, segment), key=lambda s: s.first))
-                    gone = np.nonzero(states[segment.first :] == DELETED)[0] + segment.first
-                    self._deleted = np.setdiff1d(self._deleted, gone)
-                    self._changed.notify_all()
+            while (merged := self._next_merged()) is not None:
+                if merged:
+                    self._replace(merged)
                 self._publish()
-                _remove(merged)
+                _remove(self._replaced)
+                self._replaced = []
                 if self.problem:
                     log.warning("the term index is written to %s again", self._folder)
                 self.problem = ""
-        except OSError as error:
-            self.problem = f"writing the term index to {self._folder} failed: {error}; free some disk and it goes on"
-            self._retry_at = monotonic() + RETRY_S
-            log.error("%s", self.problem)
+        except BaseException as error:  # noqa: BLE001 -- not one kind of error may wedge the index
             with self._changed:
+                self._note_failure(error)
                 self._end_work()
+
+    def _next_merged(self) -> Sequence[Segment] | None:
+        """Segments to merge next; empty if only the manifest has to be written; None when the thread's work is done."""
+        with self._changed:
+            if not self._has_work():
+                self._end_work()
+                return None
+            job = self._job()
+            return () if job is None else self._segments[job]
+
+    def _replace(self, merged: Sequence[Segment]) -> None:
+        """Write segments as one and put it in their place."""
+        # A copy: an image deleted between counting and copying would leave a hole.
+        states = self._states()[merged[0].first : merged[-1].end].copy()
+        segment = self._merge(merged, states)
+        with self._changed:
+            # Only this thread replaces segments, but others may have been added before these.
+            others = [s for s in self._segments if s not in merged]
+            self._segments = tuple(sorted((*others, segment), key=lambda s: s.first))
+            gone = np.nonzero(states == DELETED)[0] + segment.first
+            self._deleted = np.setdiff1d(self._deleted, gone)
+            self._replaced += merged
+            self._unpublished = self._folder is not None
+            self._changed.notify_all()
+
+    def _note_failure(self, error: BaseException) -> None:
+        self._retry_at = monotonic() + RETRY_S
+        if isinstance(error, OSError):
+            self.problem = f"writing the term index to {self._folder} failed: {error}; free some disk and it goes on"
+            log.error("%s", self.problem)
+            return
+        what = f"{type(error).__name__}: {error}"
+        self.problem = (
+            f"writing the term index to {self._folder} failed: {what}; answers stay right, it is tried again after "
+            f"{RETRY_S:.0f} s with the next images; restart the worker if it stays so"
+        )
+        log.error("%s", self.problem, exc_info=error)
 
     def _end_work(self) -> None:
         """In the same moment as the decision to end: what is added afterwards starts a thread of its own."""
@@ -268,7 +309,12 @@ class Segments:
                 self.generation += 1
                 written = [segment.path.name for segment in self._segments if segment.path is not None]
                 deleted = self._deleted.tolist()
-            write_manifest(self._folder, Manifest(self._version, self._source, self.generation, written, deleted))
+                self._unpublished = False
+            try:
+                write_manifest(self._folder, Manifest(self._version, self._source, self.generation, written, deleted))
+            except BaseException:
+                self._unpublished = True
+                raise
 
 
 def next_merge(segments: Sequence[Segment], deleted: NDArray[np.int64], *, durable: bool) -> slice | None:
@@ -309,4 +355,4 @@ def _remove(segments: Sequence[Segment]) -> None:
     """Delete the files of segments that the manifest no longer names; those who have them mapped may go on."""
     for segment in segments:
         if segment.path is not None:
-            segment.path.unlink()
+            segment.path.unlink(missing_ok=True)

@@ -108,6 +108,26 @@ def test_a_crashed_service_is_restarted_and_said_once(tmp_path: Path) -> None:
     assert "restarting it in 0.5 s" in crashes[0]
 
 
+def test_a_restart_that_fails_is_tried_again_and_the_other_services_are_still_looked_after(tmp_path: Path) -> None:
+    refused: list[int] = []
+
+    def twice_refused() -> None:
+        if len(refused) < 2:
+            refused.append(1)
+            raise OSError("no more processes")
+
+    say = Operator()
+    services = [Service("one", SLEEP, ready, before_restart=twice_refused), Service("two", SLEEP, ready)]
+    with watched(tmp_path, services, say) as supervisor:
+        for name in ("one", "two"):
+            os.kill(entry(supervisor, name)["pid"], signal.SIGKILL)
+        wait_for(lambda: entry(supervisor, "two")["restarts"] == 1 and entry(supervisor, "two")["ready"])
+        wait_for(lambda: entry(supervisor, "one")["restarts"] == 1 and entry(supervisor, "one")["ready"])
+    assert len(refused) == 2
+    (line,) = [line for line in say.lines if "no more processes" in line]
+    assert "looking after one failed" in line
+
+
 def test_what_a_crashed_service_left_is_stopped_before_the_restart(tmp_path: Path) -> None:
     service = Service("one", ("sh", "-c", "sleep 600 & sleep 601"), ready)
     with watched(tmp_path, [service], Operator()) as supervisor:

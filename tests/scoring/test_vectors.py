@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from neardup_platform.durable_files import write_sealed
 from neardup_platform.errors import BadArtefact, ServerUnavailable, SetupError
+from neardup_platform.id_space import MAX_ORDINALS
 from neardup_platform.records import Kind, ModelSpec
-from neardup_platform.scoring.json_vector_manifest import NAME, read_manifest
+from neardup_platform.scoring.json_vector_manifest import NAME, Manifest, read_manifest, write_manifest
 from neardup_platform.scoring.mmap_vectors import FIRST_ROWS, SYNC_ROWS, FollowedVectors, WrittenVectors
 from neardup_platform.scoring.vectors import ImageVectors, MemoryVectors, VectorTable
 from tests.terms.test_segments import full_disk
@@ -71,9 +72,42 @@ def test_rows_are_kept_in_order_and_those_handed_out_stay(tmp_path: Path, make: 
         assert_holds(table, at)
 
 
-def test_a_full_table_in_memory_says_how_much_it_holds() -> None:
-    with pytest.raises(SetupError, match="vectors of 1 images, 2 needed"):
-        MemoryVectors(*DIMS, capacity=1).append(vectors_of(0, 2))
+def test_a_table_in_memory_grows_beyond_what_it_has_reserved() -> None:
+    table, at = MemoryVectors(*DIMS, capacity=2), 0
+    for size in (1, 4, 0, 100):
+        early = table.rows
+        table.append(vectors_of(at, at + size))
+        assert np.array_equal(early.lsh, vectors_of(0, at).lsh)
+        at += size
+        assert_holds(table, at)
+
+
+@pytest.mark.parametrize("first", [(1 << 24) - 3, (1 << 31) - 3, MAX_ORDINALS - 10])
+def test_rows_are_written_and_found_up_to_the_last_ordinal_that_there_is(tmp_path: Path, first: int) -> None:
+    """Over files with a hole of this many rows, which takes no disk."""
+    models = {kind: ModelSpec(kind, 2) for kind in Kind}
+    manifest = replace(Manifest.of("s", models), generation=1, rows=first)
+    for path in manifest.paths(tmp_path):
+        path.touch()
+        os.truncate(path, first * 2 * 2)
+    write_manifest(tmp_path, manifest)
+    rows = np.arange(20, dtype=np.float16).reshape(10, 2)
+    with closing(WrittenVectors(tmp_path, "s", models, first)) as table:
+        assert len(table) == first
+        table.append(ImageVectors(rows, rows + np.float16(100)))
+        assert np.array_equal(table.rows.lsh[first:], rows)
+        table.erase(np.array([first + 8]))
+        too_many = np.broadcast_to(np.float16(0), (MAX_ORDINALS - len(table) + 1, 2))
+        with pytest.raises(SetupError, match=rf"at most {MAX_ORDINALS} .* `neardup reprocess`"):
+            table.append(ImageVectors(too_many, too_many))
+    reader = FollowedVectors(tmp_path, "s", models)
+    reader._count = first
+    left = rows.copy()
+    left[8] = 0
+    seen = (rows + np.float16(100)).copy()
+    seen[8] = 0
+    reader.append(ImageVectors(left, seen))
+    assert np.array_equal(reader.rows.pair[first + 9], seen[9])
 
 
 def test_closed_files_are_used_as_they_are(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import resource
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -211,6 +212,89 @@ def test_full_disk_is_reported_and_answers_stay_right_and_it_goes_on_when_there_
     index = opened(tmp_path)
     assert index.missing(IMAGES) == [(IMAGES - 2 * BLOCK_IMAGES, IMAGES)]
     index.close()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), ValueError("a bug"), SystemExit(3), OSError("torn cable")])
+@pytest.mark.parametrize("folder", [False, True])
+def test_whatever_ends_the_merging_thread_shows_and_the_index_goes_on_and_closes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, folder: bool
+) -> None:
+    monkeypatch.setattr("neardup_platform.terms.segments.RETRY_S", 0.0)
+    index = filled(tmp_path if folder else None, 160)
+
+    def broken(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patched:
+        for writing in ("write_segment", "merge_in_memory"):
+            patched.setattr(f"neardup_platform.terms.segments.{writing}", broken)
+        for first in range(160, 320, 8):
+            index.add(HASHED[first : first + 8])
+        flushed = threading.Thread(target=index.flush, daemon=True)
+        flushed.start()
+        flushed.join(30)
+        assert not flushed.is_alive(), "flush() waits for a thread that is no more"
+        assert type(error).__name__ in index.problem or str(error) in index.problem
+        assert index.figures()["index_problem"] == 1
+        assert_answers_are_exact(index, upto=320)
+    for first in range(320, IMAGES, 8):
+        index.add(HASHED[first : first + 8])
+    index.flush()
+    assert index.problem == ""
+    assert_answers_are_exact(index)
+    closed = threading.Thread(target=index.close, daemon=True)
+    closed.start()
+    closed.join(30)
+    assert not closed.is_alive()
+
+
+def test_a_system_without_another_thread_is_a_problem_and_no_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("neardup_platform.terms.segments.RETRY_S", 0.0)
+    index = opened(tmp_path)
+
+    def none_left(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", none_left)
+        for first in range(0, 160, 8):
+            index.add(HASHED[first : first + 8])
+        index.flush()
+        assert "can't start new thread" in index.problem
+    for first in range(160, IMAGES, 8):
+        index.add(HASHED[first : first + 8])
+    index.flush()
+    assert index.problem == ""
+    index.close()
+    index = opened(tmp_path)
+    assert index.missing(IMAGES) == [(IMAGES - 2 * BLOCK_IMAGES, IMAGES)]
+    index.close()
+
+
+def test_a_manifest_that_could_not_be_written_is_written_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("neardup_platform.terms.segments.RETRY_S", 0.0)
+    index = filled(tmp_path, 160)
+
+    def broken(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("neardup_platform.terms.segments.write_manifest", broken)
+        index.add(HASHED[160:168])
+        index.add(HASHED[168:200])
+        index.flush()
+        assert index.problem
+    index.add(HASHED[200:201])
+    index.add(HASHED[201:240])
+    index.flush()
+    assert index.problem == ""
+    index.close()
+    again = opened(tmp_path)
+    assert again.missing(240)[0][0] > 160
+    assert len(segment_files(tmp_path)) == len(again.segments)
+    again.close()
 
 
 @pytest.mark.slow
