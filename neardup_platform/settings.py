@@ -8,11 +8,21 @@ working directory, then overridden by the environment: `NEARDUP_HOME`, `NEARDUP_
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -21,8 +31,73 @@ from pydantic_settings import (
 CONFIG_FILE = Path("neardup.toml")
 
 
+# Of a token or key that somebody chose; those that are made here have 43 characters.
+MIN_TOKEN_CHARACTERS = 16
+MAX_TOKEN_CHARACTERS = 512
+
+
+def _not_blank(value: Any) -> Any:
+    """Any setting but an empty one, which is neither unset nor a value.
+
+    `NEARDUP_API_TOKEN=$TOKEN` with no TOKEN must not open a door, nor `NEARDUP_HOME=` mean the working directory.
+    """
+    plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if isinstance(plain, str) and not plain.strip():
+        raise ValueError("it is set and empty: give it a value, or leave it out")
+    return value
+
+
+def _checked_token(token: SecretStr | None) -> SecretStr | None:
+    text = token.get_secret_value() if token is not None else None
+    if text is not None and not (
+        MIN_TOKEN_CHARACTERS <= len(text) <= MAX_TOKEN_CHARACTERS and all("!" <= letter <= "~" for letter in text)
+    ):
+        raise ValueError(
+            f"a token has {MIN_TOKEN_CHARACTERS} to {MAX_TOKEN_CHARACTERS} characters, visible ones of ASCII without "
+            f"spaces, this one has {len(text)}: make one with `openssl rand -hex 32`"
+        )
+    return token
+
+
+def _list_of(value: Any) -> Any:
+    """A list from a variable: `["a", "b"]` as in JSON, or `a, b`."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            raise ValueError(f"it is no list in JSON ({error}): give `a, b`") from error
+    return [part.strip() for part in value.split(",")]
+
+
+# Read here and not by pydantic, whose errors would name the section only.
+Texts = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], NoDecode, BeforeValidator(_list_of)]
+# A secret that callers send.
+TokenText = Annotated[SecretStr | None, AfterValidator(_checked_token)]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _set(cls, value: Any) -> Any:
+        return _not_blank(value)
+
+
+def is_secret(place: tuple[int | str, ...]) -> bool:
+    """Whether an error at this place of the settings is about a value that must not be shown."""
+    section = Settings.model_fields.get(str(place[0])) if place else None
+    fields = getattr(section.annotation, "model_fields", {}) if section is not None else {}
+    found = fields.get(str(place[1])) if len(place) > 1 else None
+    return found is not None and "SecretStr" in str(found.annotation)
+
+
+def setting_error(place: tuple[int | str, ...], message: str, value: object) -> str:
+    """One error of the validation of `Settings` in words: the setting, what is wrong and what was found."""
+    shown = f" (found {value!r})" if isinstance(value, str | int | float) and not is_secret(place) else ""
+    return f"setting {'.'.join(map(str, place)) or 'combination'}: {message.removeprefix('Value error, ')}{shown}"
 
 
 class KafkaSettings(_Section):
@@ -41,6 +116,25 @@ class KafkaSettings(_Section):
     # The largest message taken: two 16k-dimensional float32 vectors would still fit.
     max_message_bytes: int = Field(1_048_576, ge=65_536)
 
+    @model_validator(mode="after")
+    def _sasl_whole(self) -> Self:
+        sasl = {name: getattr(self, name) for name in ("sasl_mechanism", "sasl_username", "sasl_password")}
+        given = [name for name, value in sasl.items() if value is not None]
+        if not self.security_protocol.startswith("SASL"):
+            if given:
+                raise ValueError(
+                    f"kafka.{given[0]} is set, but kafka.security_protocol = {self.security_protocol!r} logs nobody "
+                    "in: set SASL_SSL or SASL_PLAINTEXT, or leave it out"
+                )
+            return self
+        mechanism = self.sasl_mechanism
+        if mechanism is None:
+            raise ValueError("kafka.security_protocol asks for a login: set kafka.sasl_mechanism")
+        missing = [name for name, value in sasl.items() if value is None]
+        if missing and (mechanism == "PLAIN" or mechanism.startswith("SCRAM-")):
+            raise ValueError(f"kafka.sasl_mechanism = {mechanism!r} needs kafka.{missing[0]}")
+        return self
+
 
 class S3Settings(_Section):
     """Where artefacts and pictures are. `endpoint`: None is the embedded SeaweedFS, "aws" is AWS itself."""
@@ -50,6 +144,13 @@ class S3Settings(_Section):
     region: str = "us-east-1"
     access_key: SecretStr | None = None
     secret_key: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def _keys_whole(self) -> Self:
+        if (self.access_key is None) != (self.secret_key is None):
+            missing = "s3.secret_key" if self.secret_key is None else "s3.access_key"
+            raise ValueError(f"one half of the S3 credentials is set: set {missing} as well, or neither")
+        return self
 
 
 class JoinSettings(_Section):
@@ -65,8 +166,8 @@ class JoinSettings(_Section):
     max_waiting_mb: int = Field(1_024, ge=1)
     # Model versions, oldest first, whose vectors may be compared with those of the version that the classifier was
     # trained on. An embedding of a later version than the stored one has its image decided again.
-    newer_lsh: tuple[str, ...] = ()
-    newer_pair: tuple[str, ...] = ()
+    newer_lsh: Texts = ()
+    newer_pair: Texts = ()
 
 
 class TermSettings(_Section):
@@ -131,18 +232,25 @@ class ApiSettings(_Section):
 
     host: str = "127.0.0.1"
     port: int = Field(0, ge=0, le=65535)
-    token: SecretStr | None = None
+    # A token of scope admin, for containers; `neardup token create` makes others. Beyond loopback one is needed.
+    token: TokenText = None
+    # What the command line and Dagster's jobs send to an API that asks for a token; None: `token`.
+    client_token: TokenText = None
+    # Beyond loopback, answer questions (not searches) of anyone without a token.
+    public_read: bool = False
+    # Further names of this API, as a proxy passes them on as Host or a browser knows them; what is behind a proxy
+    # counts as beyond loopback.
+    names: Texts = ()
+    # Addresses of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed; those of anyone else are not read.
+    proxies: Texts = ()
     # Catch-up interval of the RocksDB secondary; readers are never more than a second behind.
     refresh_ms: int = Field(100, ge=10, le=1_000)
     max_upload_bytes: int = Field(20_971_520, ge=1_024)
 
-    @model_validator(mode="after")
-    def _token_beyond_loopback(self) -> "ApiSettings":
-        if self.host not in ("127.0.0.1", "::1", "localhost") and self.token is None:
-            raise ValueError(
-                f"api.host = {self.host!r} listens beyond loopback: set api.token (NEARDUP_API_TOKEN) first"
-            )
-        return self
+    @property
+    def sent_token(self) -> SecretStr | None:
+        """What a client on this machine sends."""
+        return self.client_token or self.token
 
 
 class ImageSettings(_Section):
@@ -173,6 +281,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         frozen=True,
         extra="forbid",
+        # Tracebacks of others, Dagster's among them, print the inputs, and those may be secrets.
+        hide_input_in_errors=True,
         env_prefix="NEARDUP_",
         env_nested_delimiter="_",
         env_nested_max_split=1,
@@ -189,6 +299,11 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     images: ImageSettings = ImageSettings()
     dagster: DagsterSettings = DagsterSettings()
+
+    @field_validator("home", mode="before")
+    @classmethod
+    def _set(cls, home: Any) -> Any:
+        return _not_blank(home)
 
     @field_validator("home")
     @classmethod

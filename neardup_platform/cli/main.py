@@ -2,9 +2,11 @@
 
 import os
 import sys
+import tomllib
 
 import click
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from neardup_platform import __version__
 from neardup_platform.cli.bench_commands import bench
@@ -23,6 +25,7 @@ from neardup_platform.cli.segment_command import ingest_segment
 from neardup_platform.cli.snapshot_commands import snapshot
 from neardup_platform.cli.trace_command import trace
 from neardup_platform.errors import NeardupError
+from neardup_platform.settings import setting_error
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -58,15 +61,12 @@ def main() -> int:
     except NeardupError as error:
         return _fail(str(error))
     except ValidationError as error:
-        return _fail("; ".join(_setting_error(e["loc"], e["msg"], e.get("input")) for e in error.errors()))
+        return _fail("; ".join(setting_error(e["loc"], e["msg"], e.get("input")) for e in error.errors()))
+    except (SettingsError, tomllib.TOMLDecodeError) as error:
+        return _fail(f"settings: {error}")
     return result if isinstance(result, int) else 0
 
 
 def _fail(text: str) -> int:
     sys.stderr.write(f"neardup: {' '.join(text.split())}\n")
     return 1
-
-
-def _setting_error(place: tuple[int | str, ...], message: str, value: object) -> str:
-    shown = f" (found {value!r})" if isinstance(value, str | int | float) else ""
-    return f"setting {'.'.join(map(str, place)) or 'combination'}: {message}{shown}"

@@ -2,13 +2,16 @@
 
 import logging
 import sys
+import tomllib
 
 import uvicorn
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
+from neardup_platform.errors import NeardupError
 from neardup_platform.serving.app import build_app
 from neardup_platform.serving.keras_models import load_models
-from neardup_platform.settings import Settings
+from neardup_platform.settings import Settings, setting_error
 
 
 def main() -> int:
@@ -19,11 +22,19 @@ def main() -> int:
     try:
         settings = Settings()
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors())
-        print(f"neardup: settings: {wrong}", file=sys.stderr)  # noqa: T201 -- the answer to whoever started it
+        wrong = "; ".join(setting_error(part["loc"], part["msg"], part.get("input")) for part in error.errors())
+        print(f"neardup: {wrong}", file=sys.stderr)  # noqa: T201 -- the answer to whoever started it
+        return 1
+    except (SettingsError, tomllib.TOMLDecodeError) as error:
+        print(f"neardup: settings: {error}", file=sys.stderr)  # noqa: T201 -- the answer to whoever started it
+        return 1
+    try:
+        app = build_app(settings, lambda: load_models(settings))
+    except NeardupError as error:
+        print(f"neardup: {error}", file=sys.stderr)  # noqa: T201 -- the answer to whoever started it
         return 1
     uvicorn.run(
-        build_app(settings, lambda: load_models(settings)),
+        app,
         host=settings.api.host,
         port=settings.api.port,
         access_log=False,

@@ -9,11 +9,11 @@ from starlette.types import ASGIApp
 
 import neardup_platform
 from neardup_platform.serving import problems
+from neardup_platform.serving.access import Access, check_opened, is_exposed, open_scopes
 from neardup_platform.serving.answers import Problem
-from neardup_platform.serving.bearer import Bearer
 from neardup_platform.serving.changing_routes import ChangingRoutes
 from neardup_platform.serving.example_search import ExampleSearch
-from neardup_platform.serving.guard import Guard
+from neardup_platform.serving.guard import Guard, Rules
 from neardup_platform.serving.health import HealthWatch
 from neardup_platform.serving.kafka_orders import Orders
 from neardup_platform.serving.pages import Pages
@@ -21,12 +21,14 @@ from neardup_platform.serving.picture_routes import PictureRoutes
 from neardup_platform.serving.platform_routes import PlatformRoutes
 from neardup_platform.serving.prometheus_metrics import Meter, Metrics
 from neardup_platform.serving.reading_routes import ReadingRoutes
+from neardup_platform.serving.required_scopes import media_types, required_scope
 from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.serving.s3_pictures import PictureStore
 from neardup_platform.serving.search_corpus import Models, SearchCorpus
 from neardup_platform.serving.search_routes import SearchRoutes
 from neardup_platform.settings import Settings
 from neardup_platform.terms.gate import SearchGate
+from neardup_platform.tokens import Tokens, setting_token
 
 
 def build_app(settings: Settings, load_models: Callable[[], Models]) -> ASGIApp:
@@ -70,12 +72,31 @@ def build_app(settings: Settings, load_models: Callable[[], Models]) -> ASGIApp:
     problems.install(app)
     app.include_router(PictureRoutes(follower, pictures).router())
     app.include_router(ReadingRoutes(follower, pictures).router())
-    app.include_router(ChangingRoutes(Orders(settings.kafka, follower), follower, Bearer(settings.api.token)).router())
+    app.include_router(ChangingRoutes(Orders(settings.kafka, follower), follower).router())
     app.include_router(SearchRoutes(search, gate, follower, pictures, settings.api.max_upload_bytes).router())
     app.include_router(PlatformRoutes(watch, metrics).router())
     app.include_router(Pages().router())
     app.openapi = _documented(app)  # type: ignore[method-assign]
-    return Guard(Meter(app, metrics), settings.api.host)
+    return Guard(Meter(app, metrics), _rules(settings))
+
+
+def _rules(settings: Settings) -> Rules:
+    """Who may ask what of this API.
+
+    Raises:
+        SetupError: others than this machine could ask, and nobody needs a token.
+    """
+    api = settings.api
+    tokens = Tokens(settings.home, setting_token("api.token", api.token))
+    exposed = is_exposed(api.host, api.names, api.proxies)
+    check_opened(tokens, exposed=exposed, setting="api", host=api.host)
+    access = Access(
+        tokens,
+        lambda request: required_scope(request.method, request.path),
+        lambda: open_scopes(tokens, exposed=exposed, public_read=api.public_read),
+    )
+    # Links of other sites may lead to the pages, and to what GET answers: it changes nothing.
+    return Rules(api.host, api.names, access, lambda _: True, media_types)
 
 
 def _documented(app: FastAPI) -> Callable[[], dict[str, Any]]:

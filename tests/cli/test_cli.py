@@ -73,7 +73,7 @@ def test_wrong_usage_has_status_2(tmp_path: Path) -> None:
     ("variable", "value", "says"),
     [
         ("NEARDUP_TERMS_MAX_CANDIDATES", "0", "terms.max_candidates"),
-        ("NEARDUP_API_HOST", "0.0.0.0", "api.token"),  # noqa: S104 -- refused, which is the claim
+        ("NEARDUP_API_REFRESH_MS", "5", "api.refresh_ms"),
         ("NEARDUP_SCORING_THRESHOLD", "2", "scoring.threshold"),
     ],
 )
@@ -100,7 +100,14 @@ def test_status_says_that_the_index_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_secrets_are_masked(tmp_path: Path) -> None:
-    done = run("status", "--json", home=tmp_path, NEARDUP_S3_SECRET_KEY="hush-hush", NEARDUP_API_TOKEN="whisper")
+    done = run(
+        "status",
+        "--json",
+        home=tmp_path,
+        NEARDUP_S3_ACCESS_KEY="name",
+        NEARDUP_S3_SECRET_KEY="hush-hush",
+        NEARDUP_API_TOKEN="whisper-whisper-whisper",
+    )
     assert "hush-hush" not in done.stdout
     assert "whisper" not in done.stdout
 

@@ -1,0 +1,194 @@
+"""Access tokens of the HTTP doors: who may do what, kept as digests in `NEARDUP_HOME/tokens.json`.
+
+A token is made here from 32 random bytes, so a plain SHA-256 is the right thing to keep of it. Slow, salted hashes
+protect passwords, which people choose from a space small enough to try; nobody tries 2**256 values, at any speed, and
+equal tokens, which a salt would hide, do not occur. A slow hash would only hand every stranger a way to burn this
+server's processor. `api.token` is chosen by an operator, so it has a least length; it is hashed when it is read.
+"""
+
+import hashlib
+import hmac
+import ipaddress
+import json
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from neardup_platform.errors import Conflict, NotFound, PermanentError, SetupError
+
+FILE_NAME = "tokens.json"
+PREFIX = "neardup_"
+MAX_NAME = 64
+# So that a scripting error cannot make every request compare with a million digests.
+MAX_TOKENS = 1_000
+
+
+class Scope(StrEnum):
+    """What a token allows; `admin` includes the others, which include nothing but themselves."""
+
+    READ = "read"
+    SEARCH = "search"
+    CORRECT = "correct"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What is kept of a token.
+
+    Attributes:
+        digest: SHA-256 of its text, hexadecimal.
+    """
+
+    name: str
+    scopes: tuple[Scope, ...]
+    digest: str
+    created_ms: int = 0
+
+    def allows(self, scope: Scope) -> bool:
+        """Whether its holder may do what asks for `scope`."""
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
+
+def digest_of(text: str) -> str:
+    """What is kept of a token's text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def setting_token(name: str, secret: SecretStr | None) -> tuple[Token, ...]:
+    """The admin token that a setting names, if it is set."""
+    return () if secret is None else (Token(name, (Scope.ADMIN,), digest_of(secret.get_secret_value())),)
+
+
+def holder(tokens: Iterable[Token], text: str) -> Token | None:
+    """The token with this text; every one is compared, so the time taken tells nothing."""
+    digest, found = digest_of(text), None
+    for token in tokens:
+        if hmac.compare_digest(token.digest, digest):
+            found = token
+    return found
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or address means this machine and can be reached from nowhere else."""
+    if host.lower().removesuffix(".") == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
+
+
+class TokenFile:
+    """The named tokens of a home, in a file that only its owner can read (0600)."""
+
+    def __init__(self, home: Path) -> None:
+        self.path = home / FILE_NAME
+
+    def read(self) -> tuple[Token, ...]:
+        """All tokens, in the order of their making.
+
+        Raises:
+            SetupError: the file is damaged.
+        """
+        try:
+            stored = json.loads(self.path.read_text())
+            return tuple(
+                Token(
+                    str(t["name"]), tuple(map(Scope, t["scopes"])), _checked_digest(t["digest"]), int(t["created_ms"])
+                )
+                for t in stored["tokens"]
+            )
+        except FileNotFoundError:
+            return ()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise SetupError(
+                f"{self.path} cannot be used ({error}): restore it, or delete it and make the tokens again"
+            ) from error
+
+    def create(self, name: str, scopes: Iterable[Scope], now_ms: int | None = None) -> str:
+        """Make a token; returns its text, which is kept nowhere.
+
+        Raises:
+            Conflict: there is one of that name.
+            PermanentError: the name or the scopes will not do, or there are too many tokens.
+        """
+        wanted = tuple(scope for scope in Scope if scope in set(scopes))
+        if not (0 < len(name) <= MAX_NAME and name.isprintable() and name == name.strip()):
+            raise PermanentError(f"token name {name[:80]!r}: 1 to {MAX_NAME} printable characters are expected")
+        if not wanted:
+            raise PermanentError(f"a token needs at least one scope of {', '.join(Scope)}")
+        known = self.read()
+        if any(token.name == name for token in known):
+            raise Conflict(f"there is a token {name!r}: `neardup token revoke {name}` first, or take another name")
+        if len(known) >= MAX_TOKENS:
+            raise PermanentError(f"{self.path} has {len(known)} tokens, at most {MAX_TOKENS}: revoke some")
+        text = PREFIX + secrets.token_urlsafe(32)
+        created_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
+        self._write((*known, Token(name, wanted, digest_of(text), created_ms)))
+        return text
+
+    def revoke(self, name: str) -> Token:
+        """Make a token worthless; running servers refuse it within a second.
+
+        Raises:
+            NotFound: there is none of that name.
+        """
+        known = self.read()
+        revoked = next((token for token in known if token.name == name), None)
+        if revoked is None:
+            raise NotFound(f"there is no token {name[:80]!r}: `neardup token list` names them")
+        self._write(tuple(token for token in known if token is not revoked))
+        return revoked
+
+    def _write(self, tokens: tuple[Token, ...]) -> None:
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # A temporary file is private from the start.
+        with tempfile.NamedTemporaryFile("w", dir=self.path.parent, prefix=f".{FILE_NAME}.", delete=False) as file:
+            json.dump({"tokens": [asdict(token) for token in tokens]}, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(file.name).replace(self.path)
+
+
+class Tokens:
+    """The tokens that a server accepts: those of the file as it is now, and one from a setting."""
+
+    def __init__(self, home: Path, fixed: tuple[Token, ...] = ()) -> None:
+        self._file = TokenFile(home)
+        self._fixed = fixed
+        self._stamp: tuple[int, ...] | None = None
+        self._named: tuple[Token, ...] = ()
+
+    def all(self) -> tuple[Token, ...]:
+        """Every token; the file is read again when it has changed.
+
+        Raises:
+            SetupError: the file is damaged.
+        """
+        stamp = self._stamp_now()
+        if stamp != self._stamp:
+            self._named, self._stamp = (self._file.read() if stamp else ()), stamp
+        return self._fixed + self._named
+
+    def _stamp_now(self) -> tuple[int, ...]:
+        try:
+            status = self._file.path.stat()
+        except OSError:
+            return ()
+        return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _checked_digest(digest: object) -> str:
+    if not isinstance(digest, str) or len(bytes.fromhex(digest)) != 32:
+        raise ValueError("a digest is not the SHA-256 of a token")
+    return digest

@@ -1,0 +1,72 @@
+"""Settings that decide who gets in: set and empty is refused, half of a login is refused, secrets stay secret."""
+
+import traceback
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from neardup_platform.settings import Settings, setting_error
+
+
+def _texts() -> list[tuple[str, str]]:
+    """Every setting that can be given as a text, by its variable."""
+    found = []
+    for section, field in Settings.model_fields.items():
+        model: Any = field.annotation
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            found += [(f"NEARDUP_{section}_{name}".upper(), f"{section}.{name}") for name in model.model_fields]
+        else:
+            found.append((f"NEARDUP_{section}".upper(), section))
+    return found
+
+
+@pytest.mark.parametrize("blank", ["", "   "])
+@pytest.mark.parametrize(("variable", "name"), _texts())
+def test_a_setting_that_is_set_and_empty_is_refused_by_name(
+    variable: str, name: str, blank: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(variable, blank)
+    with pytest.raises(Exception, match=name.partition(".")[2] or name) as refused:
+        Settings()
+    if isinstance(refused.value, ValidationError):
+        assert [".".join(map(str, error["loc"])) for error in refused.value.errors()] == [name]
+
+
+@pytest.mark.parametrize("token", ["x", "fifteen-letters", "sixteen letters!", "sixteen-lettërs!", "x" * 513])
+@pytest.mark.parametrize("name", ["token", "client_token"])
+def test_a_short_or_unsendable_token_is_refused_without_being_shown(name: str, token: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Settings(api={name: token})
+    said = [setting_error(error["loc"], error["msg"], error.get("input")) for error in refused.value.errors()]
+    assert said[0].startswith(f"setting api.{name}: a token has 16 to 512 characters")
+    for text in (*said, str(refused.value), "".join(traceback.format_exception(refused.value))):
+        assert repr(token) not in text
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "says"),
+    [
+        ("s3", {"access_key": "a"}, "s3.secret_key"),
+        ("s3", {"secret_key": "a"}, "s3.access_key"),
+        ("kafka", {"security_protocol": "SASL_SSL"}, "kafka.sasl_mechanism"),
+        ("kafka", {"security_protocol": "SASL_SSL", "sasl_mechanism": "PLAIN"}, "kafka.sasl_username"),
+        (
+            "kafka",
+            {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "SCRAM-SHA-512", "sasl_username": "u"},
+            "kafka.sasl_password",
+        ),
+        ("kafka", {"sasl_password": "p"}, "logs nobody in"),
+        ("kafka", {"security_protocol": "SSL", "sasl_username": "u"}, "logs nobody in"),
+    ],
+)
+def test_half_of_a_login_is_refused(section: str, values: dict[str, str], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        Settings(**{section: values})
+
+
+def test_a_whole_login_is_taken() -> None:
+    sasl = {"sasl_mechanism": "SCRAM-SHA-512", "sasl_username": "u", "sasl_password": "p"}
+    Settings(kafka={"security_protocol": "SASL_SSL", **sasl}, s3={"access_key": "a", "secret_key": "b"})
