@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, OffsetOutOfRangeError, UnsupportedCodecError
 
 from neardup_platform.batch.decision_rows import LogRecord
 from neardup_platform.errors import NotFound, ServerUnavailable
-from neardup_platform.messages.kafka_topics import connection
+from neardup_platform.messages.kafka_codecs import missing_codec
+from neardup_platform.messages.kafka_topics import reading
 from neardup_platform.settings import KafkaSettings
 
 # A broker that delivers nothing for this long, though records are there, counts as away.
@@ -46,9 +47,7 @@ def open_consumer(settings: KafkaSettings) -> KafkaConsumer:
         SetupError: there is no bootstrap address.
     """
     try:
-        return KafkaConsumer(
-            **connection(settings), client_id="neardup-batch", enable_auto_commit=False, metrics_enabled=False
-        )
+        return KafkaConsumer(**reading(settings), client_id="neardup-batch")
     except KafkaError as error:
         raise ServerUnavailable(f"no Kafka broker at {settings.bootstrap}: {error}") from error
 
@@ -96,14 +95,15 @@ def read_range(consumer: Any, topic: str, wanted: OffsetRange) -> Iterator[list[
     """The records of a range in offset order, a few thousand at a time.
 
     Raises:
-        ServerUnavailable: the broker stopped delivering.
+        ServerUnavailable: the broker stopped delivering, or no longer holds all of the range.
+        SetupError: a batch is compressed with a codec that is not installed here.
     """
     partition = TopicPartition(topic, wanted.partition)
     consumer.assign([partition])
     consumer.seek(partition, wanted.first)
     heard_at = time.monotonic()
     while consumer.position(partition) < wanted.next:
-        records = consumer.poll(timeout_ms=_POLL_MS, max_records=_POLL_RECORDS).get(partition, [])
+        records = _poll(consumer, partition)
         if records:
             heard_at = time.monotonic()
             inside = [r for r in records if r.offset < wanted.next]
@@ -113,3 +113,18 @@ def read_range(consumer: Any, topic: str, wanted: OffsetRange) -> Iterator[list[
                 f"{topic}[{wanted.partition}]@{consumer.position(partition)}: nothing delivered for "
                 f"{_PATIENCE_S:.0f} s, though the log goes up to {wanted.next}"
             )
+
+
+def _poll(consumer: Any, partition: TopicPartition) -> list[Any]:
+    place = f"{partition.topic}[{partition.partition}]"
+    try:
+        return list(consumer.poll(timeout_ms=_POLL_MS, max_records=_POLL_RECORDS).get(partition, []))
+    except OffsetOutOfRangeError as error:
+        raise ServerUnavailable(
+            f"{place}@{consumer.position(partition)} is no longer in the log: retention deleted it while it was being "
+            "read, or the topic was made again; repeat this"
+        ) from error
+    except UnsupportedCodecError as error:
+        raise missing_codec(place, error) from error
+    except KafkaError as error:
+        raise ServerUnavailable(f"reading {place}@{consumer.position(partition)} failed: {error}") from error

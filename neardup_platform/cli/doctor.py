@@ -19,6 +19,7 @@ from neardup_platform.embedded.endpoints import needs_kafka, resolve
 from neardup_platform.embedded.kafka_jars import find_java
 from neardup_platform.errors import BadArtefact, InvariantBroken, NeardupError
 from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.messages.kafka_codecs import check_codecs
 from neardup_platform.messages.kafka_topics import ensure_topics
 from neardup_platform.scoring.json_vector_manifest import read_manifest as read_vector_manifest
 from neardup_platform.scoring.keras_in_force import load_in_force
@@ -85,6 +86,10 @@ def _kafka(settings: Settings) -> str:
     resolved = resolve(settings)
     ensure_topics(resolved.kafka, timeout_s=5)
     return f"{resolved.kafka.bootstrap} answers, all topics are there"
+
+
+def _codecs(_: Settings) -> str:
+    return check_codecs()
 
 
 def _s3(settings: Settings) -> str:
@@ -209,6 +214,7 @@ _CHECKS: dict[str, Callable[[Settings], str]] = {
     "java": _java,
     "disk": _disk,
     "kafka": _kafka,
+    "codecs": _codecs,
     "s3": _s3,
     "models": _models,
     "store": _store,

@@ -16,7 +16,7 @@ from kafka.errors import KafkaError
 from neardup_platform.errors import ServerUnavailable
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.kafka_publisher import make_producer
-from neardup_platform.messages.kafka_topics import CONTROL, CONTROL_RESULTS, connection
+from neardup_platform.messages.kafka_topics import CONTROL, CONTROL_RESULTS, reading
 from neardup_platform.settings import KafkaSettings
 
 ACKNOWLEDGE_S = 30.0
@@ -64,7 +64,7 @@ def run_command(settings: KafkaSettings, command: pb.Command, timeout_s: float) 
         ServerUnavailable: Kafka does not answer, or there is no result in time; the command stays in the topic.
     """
     try:
-        consumer = KafkaConsumer(**connection(settings), enable_auto_commit=False, metrics_enabled=False)
+        consumer = KafkaConsumer(**reading(settings))
         try:
             partitions = _seek_to_end(consumer)
             send_command(settings, command)

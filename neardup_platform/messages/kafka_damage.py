@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import CorruptRecordError, KafkaError, RetriableError
+from kafka.errors import CorruptRecordError, KafkaError, RetriableError, UnsupportedCodecError
 
 from neardup_platform.errors import ServerUnavailable
 from neardup_platform.messages.codec import Message
-from neardup_platform.messages.kafka_topics import connection
+from neardup_platform.messages.kafka_codecs import missing_codec
+from neardup_platform.messages.kafka_topics import reading
 from neardup_platform.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ def unreadable(settings: KafkaSettings, positions: Mapping[TopicPartition, int])
 
     Raises:
         ServerUnavailable: the broker does not answer.
+        SetupError: a batch is compressed with a codec that is not installed here.
     """
     found: list[Message] = []
     for partition, position in positions.items():
@@ -41,11 +43,9 @@ def unreadable(settings: KafkaSettings, positions: Mapping[TopicPartition, int])
 
 def _probe(settings: KafkaSettings, partition: TopicPartition, position: int) -> list[Message]:
     consumer = KafkaConsumer(
-        **connection(settings),
+        **reading(settings),
         client_id="neardup-probe",
-        enable_auto_commit=False,
         max_partition_fetch_bytes=max(1 << 20, settings.max_message_bytes),
-        metrics_enabled=False,
     )
     try:
         consumer.assign([partition])
@@ -70,6 +70,8 @@ def _problem(consumer: Any, partition: TopicPartition, offset: int) -> str | Non
         consumer.poll(timeout_ms=_PROBE_MS, max_records=1)
     except RetriableError:
         raise
+    except UnsupportedCodecError as error:
+        raise missing_codec(f"{partition.topic}[{partition.partition}]", error) from error
     except CorruptRecordError as error:
         return str(error)
     except Exception as error:  # noqa: BLE001 -- the decompressors have no error in common

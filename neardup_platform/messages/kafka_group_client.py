@@ -6,9 +6,10 @@ A thin layer under kafka_member.py, which has the behaviour.
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
+from kafka.consumer.fetcher import Fetcher
 
 from neardup_platform.errors import ServerUnavailable
-from neardup_platform.messages.kafka_topics import CONTROL, EMBEDDINGS, connection
+from neardup_platform.messages.kafka_topics import CONTROL, EMBEDDINGS, reading
 from neardup_platform.settings import KafkaSettings
 
 TOPICS = (*EMBEDDINGS.values(), CONTROL)
@@ -26,13 +27,11 @@ def open_client(settings: KafkaSettings, group: str) -> Any:
         KafkaError: no broker answers.
     """
     return KafkaConsumer(
-        **connection(settings),
+        # What retention deleted unread is counted and said, never skipped in silence.
+        **reading(settings),
         client_id="neardup-worker",
         group_id=group,
         group_instance_id=INSTANCE,
-        enable_auto_commit=False,
-        # What retention deleted unread is counted and said, never skipped in silence.
-        auto_offset_reset="none",
         bootstrap_timeout_ms=ASK_MS,
         # A broker that hangs rather than refuses is given up on after this long, not after five minutes.
         request_timeout_ms=30_000,
@@ -43,7 +42,6 @@ def open_client(settings: KafkaSettings, group: str) -> Any:
         # New partitions of a topic are found this soon.
         metadata_max_age_ms=30_000,
         reconnect_backoff_max_ms=2_000,
-        metrics_enabled=False,
     )
 
 
@@ -61,6 +59,20 @@ def find_partitions(consumer: Any) -> list[TopicPartition]:
     if len({p.topic for p in found}) < len(TOPICS):
         raise ServerUnavailable(f"topics {sorted(TOPICS)} are not all there: run `neardup up`")
     return found
+
+
+def high_watermarks(consumer: Any, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+    """Where the partitions end, transactions that are still open included; `end_offsets` stops before those.
+
+    Raises:
+        KafkaError: the broker does not answer.
+    """
+    fetcher = Fetcher(
+        consumer._client,  # noqa: SLF001
+        consumer._subscription,  # noqa: SLF001
+        isolation_level="read_uncommitted",
+    )
+    return dict(fetcher.end_offsets(partitions, timeout_ms=ASK_MS))
 
 
 def finish_joining(consumer: Any) -> None:

@@ -16,11 +16,13 @@ from kafka.errors import (
     OffsetOutOfRangeError,
     RetriableError,
     TopicAuthorizationFailedError,
+    UnsupportedCodecError,
 )
 from kafka.structs import OffsetAndMetadata
 
 from neardup_platform.errors import HomeInUse, NeardupError, ServerUnavailable, SetupError
 from neardup_platform.messages.codec import Message
+from neardup_platform.messages.kafka_codecs import missing_codec
 from neardup_platform.messages.kafka_damage import unreadable
 from neardup_platform.messages.kafka_group_client import (
     ASK_MS,
@@ -29,6 +31,7 @@ from neardup_platform.messages.kafka_group_client import (
     find_partitions,
     finish_joining,
     give_back_parked,
+    high_watermarks,
     open_client,
 )
 from neardup_platform.messages.kafka_topics import CONTROL
@@ -64,6 +67,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         self._failed = 0
         self._read_at = time.monotonic()
         self.messages_lost = 0
+        self.transactions_open = 0
         self.ends = PartitionEnds()
         try:
             self._consumer = open_client(self._settings, self._group)
@@ -86,7 +90,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         asked_ms = _now_ms()
         begins = self._consumer.beginning_offsets(wanted, timeout_ms=ASK_MS)
         self._begins |= begins
-        ends = self._consumer.end_offsets(wanted, timeout_ms=ASK_MS)
+        ends = high_watermarks(self._consumer, wanted)
         for partition in wanted:
             begin, end = begins[partition], ends[partition]
             position = self._ahead.next_to_read(partition)
@@ -111,7 +115,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
 
         Raises:
             HomeInUse: another process has joined under our name.
-            SetupError: the broker refuses us, or the log was replaced.
+            SetupError: the broker refuses us, or a batch has a codec that is not installed here.
             ServerUnavailable: the client gave up on the broker.
         """
         self._pause()
@@ -134,6 +138,8 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
                 f"Kafka at {self._settings.bootstrap} refuses {error}: allow this user to read {', '.join(TOPICS)} "
                 f"and the consumer group {self._group}"
             ) from error
+        except UnsupportedCodecError as error:
+            raise missing_codec(f"one of {', '.join(TOPICS)}", error) from error
         except RetriableError as error:
             log.warning("reading from Kafka failed, trying again: %s", error)
             time.sleep(wait_ms / 1_000)
@@ -211,19 +217,26 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         """Ask how far the partitions go; returns whether the broker answered."""
         asked_ms = _now_ms()
         try:
-            ends = self._consumer.end_offsets(list(self._owned), timeout_ms=ASK_MS) if self._owned else {}
+            ends = high_watermarks(self._consumer, list(self._owned)) if self._owned else {}
+            for partition in ends:
+                self._skip_markers(partition)
+            short = [p for p, end in ends.items() if (self._ahead.next_to_read(p) or 0) < end]
+            committed = self._consumer.end_offsets(short, timeout_ms=ASK_MS) if short else {}
         except KafkaError:
             return False
-        for partition in ends:
-            self._skip_markers(partition)
         embeddings = {p: end for p, end in ends.items() if p.topic != CONTROL}
         if embeddings:
             self.ends.told(embeddings, asked_ms)
-        self._watch(ends)
+        self.transactions_open = sum(end < ends[p] for p, end in committed.items())
+        self._watch(committed)
         return True
 
     def _watch(self, ends: Mapping[TopicPartition, int]) -> None:
-        """Replace a client that hands out nothing of what lies there, for whatever reason."""
+        """Replace a client that hands out nothing of what lies there, for whatever reason.
+
+        Args:
+            ends: up to where the partitions can be read, which is where the oldest open transaction begins.
+        """
         paused = dict(zip((False, True), self._paused or (True, True), strict=True))
         unread = [
             p for p, end in ends.items() if not paused[p.topic == CONTROL] and (self._ahead.next_to_read(p) or 0) < end

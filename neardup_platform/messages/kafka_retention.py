@@ -6,7 +6,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from neardup_platform.errors import ServerUnavailable, SetupError
-from neardup_platform.messages.kafka_topics import EMBEDDINGS, connection
+from neardup_platform.messages.kafka_topics import EMBEDDINGS, reading
 from neardup_platform.settings import KafkaSettings
 
 
@@ -21,7 +21,7 @@ def deleted_since(settings: KafkaSettings, positions: Mapping[tuple[str, int], i
         SetupError: a position lies beyond the end of its partition, so this is another log.
     """
     try:
-        consumer = KafkaConsumer(**connection(settings), enable_auto_commit=False, metrics_enabled=False)
+        consumer = KafkaConsumer(**reading(settings))
         try:
             partitions = [
                 TopicPartition(topic, number)

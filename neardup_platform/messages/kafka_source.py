@@ -101,13 +101,18 @@ class KafkaSource:
         return self._member.ends.reached(self._ahead.next_to_hand_out)
 
     def lag(self) -> int:
-        """Embeddings in the log that have not been handed out yet, as of the last fetch."""
+        """Embeddings in the log, in open transactions too, that have not been handed out yet, as of the last fetch."""
         return self._member.ends.behind(self._ahead.next_to_hand_out)
 
     @property
     def messages_lost(self) -> int:
         """Messages that retention deleted before they were read."""
         return self._member.messages_lost
+
+    @property
+    def transactions_open(self) -> int:
+        """Partitions that hold messages of a transaction which is neither committed nor aborted yet."""
+        return self._member.transactions_open
 
     def close(self) -> None:
         """Leave without a word, so that the next process of this store takes the place."""

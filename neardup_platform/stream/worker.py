@@ -318,6 +318,7 @@ class Worker:
             "outbox": self._publisher.unacknowledged,
             "lag": self._source.lag(),
             "messages_lost": self._source.messages_lost,
+            "transactions_open": self._source.transactions_open,
             **self._figures.snapshot(time.monotonic()),
             **self._gate.figures(),
             **self._pipeline.corpus.index.figures(),
