@@ -42,7 +42,7 @@ def small_pipeline() -> Pipeline:
     return Pipeline(SPACE, CosineScorer(), corpus, Matching(50, 1, 0.9, 0.8))
 
 
-def image(image_id: str, lsh: NDArray[np.float32], time_ms: int = 1_000) -> JoinedImage:
+def image(image_id: str, lsh: NDArray[np.float32], time_ms: int = 1_600_000_000_000) -> JoinedImage:
     pair = np.ones(PAIR_DIM, np.float32)
     return JoinedImage(
         Embedding(image_id, Kind.LSH, "test", lsh.astype(np.float32), time_ms, f"s3://pictures/{image_id}"),

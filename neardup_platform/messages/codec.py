@@ -1,7 +1,7 @@
 """Between bytes on the wire and the records of `records.py`; every incoming byte is validated here.
 
-Pure: no IO. `neardup.proto` is the format; what it cannot express (ids, ranges, dimensions) is checked here,
-and what fails is a `BadMessage` whose reason is one of `REASONS`.
+Pure: no IO. `neardup.proto` is the format; what it cannot express (ids, ranges, dimensions) is checked by
+`validation.py`, and what fails is a `BadMessage` whose reason is one of `REASONS`.
 """
 
 import hashlib
@@ -13,25 +13,24 @@ from google.protobuf.message import DecodeError
 
 from neardup_platform.errors import BadMessage
 from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.messages.validation import checked_embedding
 from neardup_platform.records import Candidate, Decision, Embedding, FloatVector, Kind, ModelSpec
 
-MAX_ID_BYTES = 512
-MAX_URI_BYTES = 2_048
 MAX_COMMAND_ID_BYTES = 128
-# Vectors are stored as float16, whose largest finite value is 65,504.
-MAX_COMPONENT = 6e4
 
 REASONS = {
     "garbage": "the bytes are no message of their topic",
+    "tombstone": "the value is null or empty; `neardup forget` removes an image, a tombstone does not",
     "unknown-kind": "the kind is unset, unknown, or not the kind of the topic",
-    "bad-id": "the image id is empty, too long, has control characters, or differs from the key",
+    "bad-id": "the image id is empty, too long, `.`, `..`, has control characters, or differs from the key",
     "other-version": "the embedding was made by another model than the classifier fits",
     "bad-uri": "the source uri is too long",
     "bad-dtype": "the dtype is unset or unknown",
     "bad-dimension": "the vector has not the dimension that this worker was set up for",
     "not-finite": "the vector holds NaN, infinity, or a value beyond ±60,000",
-    "zero-vector": "the `lsh` vector has no direction",
-    "bad-time": "the event time is not a positive number of milliseconds, or a day ahead of the clock",
+    "zero-vector": "the `lsh` vector has no direction in float16, as which it is stored",
+    "bad-length": "the vector is so short that float16, as which it is stored, keeps too little of it",
+    "bad-time": "the event time lies before the year 2000 (seconds?), or is more than a day ahead of the clock",
     "expired": "the other embedding of the image did not arrive within the allowed lateness",
     "evicted": "more was waiting than join.max_waiting or join.max_waiting_mb allows, and this was the oldest",
     "unreadable": "the broker's copy fails its checksum or cannot be decompressed; only its place is known",
@@ -41,7 +40,6 @@ REASONS = {
 _KINDS = {pb.KIND_LSH: Kind.LSH, pb.KIND_PAIR: Kind.PAIR}
 _KIND_NUMBERS = {kind: number for number, kind in _KINDS.items()}
 _DTYPES = {pb.DTYPE_FLOAT32: np.dtype("<f4"), pb.DTYPE_FLOAT16: np.dtype("<f2")}
-_DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,47 +88,28 @@ def decode_embedding(
     Raises:
         BadMessage: with a reason of `REASONS`.
     """
+    if not message.value:
+        raise BadMessage("tombstone", "the value is null or empty: `neardup forget ID` removes an image")
     try:
         raw = pb.EmbeddingReady.FromString(message.value)
     except DecodeError as error:
         raise BadMessage("garbage", f"{len(message.value)} bytes: {error}") from error
     if _KINDS.get(raw.kind) is not kind:
         raise BadMessage("unknown-kind", f"kind {raw.kind} on the topic of {kind.value!r}")
-    _check_id(raw.image_id, message.key)
-    if raw.model_version != expected.version and raw.model_version not in newer:
-        raise BadMessage("other-version", f"{raw.model_version[:80]!r}, the classifier fits {expected.version!r}")
-    if len(raw.source_uri) > MAX_URI_BYTES:
-        raise BadMessage("bad-uri", f"{len(raw.source_uri)} characters, at most {MAX_URI_BYTES}")
-    if not 0 < raw.event_time_ms <= now_ms + _DAY_MS:
-        raise BadMessage("bad-time", f"event_time_ms {raw.event_time_ms}, the clock says {now_ms}")
-    vector = _decode_vector(raw.vector, raw.dtype, expected.dim)
-    if kind is Kind.LSH and not vector.any():
-        raise BadMessage("zero-vector", f"all {expected.dim} components are 0")
-    return Embedding(raw.image_id, kind, raw.model_version, vector, raw.event_time_ms, raw.source_uri)
+    if message.key != raw.image_id.encode():
+        raise BadMessage("bad-id", f"key {message.key[:40]!r} is not the image id {raw.image_id[:40]!r}")
+    vector = _decode_vector(raw.vector, raw.dtype)
+    embedding = Embedding(raw.image_id, kind, raw.model_version, vector, raw.event_time_ms, raw.source_uri)
+    return checked_embedding(embedding, expected, now_ms, newer)
 
 
-def _check_id(image_id: str, key: bytes) -> None:
-    encoded = image_id.encode()
-    if not 0 < len(encoded) <= MAX_ID_BYTES:
-        raise BadMessage("bad-id", f"{image_id[:40]!r}: {len(encoded)} bytes, 1 to {MAX_ID_BYTES} allowed")
-    if not image_id.isprintable():
-        raise BadMessage("bad-id", f"{image_id[:40]!r} has control characters")
-    if key != encoded:
-        raise BadMessage("bad-id", f"key {key[:40]!r} is not the image id {image_id[:40]!r}")
-
-
-def _decode_vector(data: bytes, dtype: int, dim: int) -> FloatVector:
+def _decode_vector(data: bytes, dtype: int) -> FloatVector:
     numpy_dtype = _DTYPES.get(dtype)  # type: ignore[call-overload]
     if numpy_dtype is None:
         raise BadMessage("bad-dtype", f"dtype {dtype}, one of {sorted(_DTYPES)} expected")
-    if len(data) != dim * numpy_dtype.itemsize:
-        found = len(data) / numpy_dtype.itemsize
-        raise BadMessage("bad-dimension", f"{found:g} values of {numpy_dtype.name}, {dim} expected")
-    vector = np.frombuffer(data, numpy_dtype).astype(np.float32)
-    peak = np.abs(vector).max()
-    if not peak <= MAX_COMPONENT:
-        raise BadMessage("not-finite", f"component {int(np.abs(vector).argmax())} is {peak}")
-    return vector
+    if len(data) % numpy_dtype.itemsize:
+        raise BadMessage("bad-dimension", f"{len(data)} bytes are no whole number of {numpy_dtype.name} values")
+    return np.frombuffer(data, numpy_dtype).astype(np.float32)
 
 
 def encode_embedding(embedding: Embedding) -> bytes:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from neardup_platform.clusters.rocksdb_view import StoreView
 from neardup_platform.errors import NotFound
-from neardup_platform.messages.codec import MAX_ID_BYTES
+from neardup_platform.messages.validation import MAX_ID_BYTES
 from neardup_platform.records import Kind
 from neardup_platform.serving import answers
 from neardup_platform.serving.kafka_orders import Orders

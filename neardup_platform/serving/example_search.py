@@ -10,9 +10,9 @@ import numpy as np
 from neardup_platform.clusters.decision import choose_cluster
 from neardup_platform.clusters.rocksdb_view import StoreView
 from neardup_platform.corpus import stored_vectors
-from neardup_platform.errors import BadMessage, InvariantBroken
+from neardup_platform.errors import InvariantBroken
 from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.codec import MAX_COMPONENT
+from neardup_platform.messages.validation import check_vector
 from neardup_platform.pipeline import Matching, PairScorer
 from neardup_platform.records import Candidate, Kind
 from neardup_platform.scoring.vectors import ImageVectors
@@ -53,11 +53,14 @@ class ExampleSearch:
 
         Raises:
             BadPicture: the bytes are no picture that is accepted.
+            BadMessage: the embedder makes a vector of it that no message may have.
             ServerUnavailable: not warmed up yet.
         """
         embed = self._corpus.models.embed
         begun = perf_counter()
         lsh, pair = embed(data)
+        for kind, vector in ((Kind.LSH, lsh), (Kind.PAIR, pair)):
+            check_vector(vector, kind, self._corpus.models.expects[kind].dim)
         return self._search(lsh, pair, {"embed": 1_000 * (perf_counter() - begun)})
 
     def by_vectors(self, lsh: Sequence[float], pair: Sequence[float]) -> Found:
@@ -75,8 +78,6 @@ class ExampleSearch:
     def _search(self, lsh: Vectors, pair: Vectors, stage_ms: dict[str, float]) -> Found:
         models = self._corpus.models
         example = ImageVectors(lsh[None].astype(np.float16), pair[None].astype(np.float16))
-        if not example.lsh.any():
-            raise BadMessage("zero-vector", "the `lsh` vector has no direction")
         begun = perf_counter()
         hashed = models.space.hash(example.lsh.astype(np.float32))
         stage_ms["terms"] = 1_000 * (perf_counter() - begun)
@@ -114,10 +115,7 @@ class ExampleSearch:
 
 def _checked(kind: Kind, values: Sequence[float], dim: int) -> Vectors:
     vector = np.asarray(values, np.float64)
-    if len(vector) != dim:
-        raise BadMessage("bad-dimension", f"{len(vector)} values in `{kind}`, {dim} expected")
-    if not np.abs(vector).max() <= MAX_COMPONENT:
-        raise BadMessage("not-finite", f"component {int(np.abs(vector).argmax())} of `{kind}` is out of range")
+    check_vector(vector, kind, dim)
     return vector.astype(np.float32)
 
 

@@ -96,11 +96,11 @@ GOOD = {"lsh": [1.0] * LSH_DIM, "pair": [1.0] * PAIR_DIM}
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ({**GOOD, "lsh": [1.0] * (LSH_DIM - 1)}, "31 values in `lsh`, 32 expected"),
-        ({**GOOD, "pair": [1.0] * 9}, "9 values in `pair`, 8 expected"),
+        ({**GOOD, "lsh": [1.0] * (LSH_DIM - 1)}, "lsh vector of 31 values, 32 expected"),
+        ({**GOOD, "pair": [1.0] * 9}, "pair vector of 9 values, 8 expected"),
         ({**GOOD, "lsh": [0.0] * LSH_DIM}, "no direction"),
         ({**GOOD, "lsh": [1e-30] * LSH_DIM}, "no direction"),
-        ({**GOOD, "lsh": [1e9] * LSH_DIM}, "out of range"),
+        ({**GOOD, "lsh": [1e9] * LSH_DIM}, "±60,000 allowed"),
         ({**GOOD, "lsh": []}, "lsh"),
         ({**GOOD, "lsh": ["x"]}, "lsh.0"),
         ({"lsh": [1.0]}, "pair"),

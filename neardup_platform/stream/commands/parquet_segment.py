@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from neardup_platform.errors import BadArtefact
-from neardup_platform.messages.codec import MAX_COMPONENT, MAX_ID_BYTES, MAX_URI_BYTES
+from neardup_platform.messages.validation import MAX_COMPONENT, MAX_ID_BYTES, MAX_URI_BYTES
 from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
 
 MAX_ROWS = 5_000_000
