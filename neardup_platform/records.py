@@ -37,6 +37,7 @@ class Embedding:
         vector: float32 [dim].
         event_time_ms: Unix milliseconds at which the producer made the embedding.
         source_uri: where the picture is, or empty.
+        replaces: whether it takes the place of a stored one of the same image and model version.
     """
 
     image_id: str
@@ -45,6 +46,7 @@ class Embedding:
     vector: FloatVector
     event_time_ms: int
     source_uri: str = ""
+    replaces: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,10 @@ class JoinedImage:
     def image_id(self) -> str:
         """The id shared by both halves."""
         return self.lsh.image_id
+
+    def half(self, kind: Kind) -> Embedding:
+        """The embedding of one kind."""
+        return self.lsh if kind is Kind.LSH else self.pair
 
     @property
     def event_time_ms(self) -> int:
@@ -92,6 +98,7 @@ class Cause(StrEnum):
     OVERRIDE = "override"
     HANDOVER = "handover"
     RE_EMBEDDED = "re-embedded"
+    REPLACED = "replaced"
     FORGET = "forget"
     REPROCESS = "reprocess"
 

@@ -17,7 +17,7 @@ from neardup_platform.stream.command import Handled
 from neardup_platform.stream.commands import forget, override
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.stream.deciding_again import DecidingAgain
-from neardup_platform.stream.re_embedding import decide_newer
+from neardup_platform.stream.re_embedding import decide_newer, vacate
 from neardup_platform.stream.recovery import rebuild_corpus
 from neardup_platform.terms.index import TermIndex
 from tests.small import LSH_DIM, MODELS, PAIR_DIM, SPACE, CosineScorer
@@ -83,6 +83,14 @@ class SmallWorker:
         outcome = decide_newer(self.again, newer, 8)
         self._commit(Step(outcome=outcome))
         outcome.apply()
+
+    def replace(self, image: JoinedImage) -> None:
+        """Decide a known image again as the worker does for two embeddings that replace the stored ones."""
+        outcomes = [lambda: vacate(self.again, image.image_id, 8), lambda: decide_newer(self.again, image, 8)]
+        for decide in outcomes:
+            if (outcome := decide()) is not None:
+                self._commit(Step(outcome=outcome))
+                outcome.apply()
 
     def _commit(self, step: Step) -> None:
         commit(self.store, self.store.state(), step, ())

@@ -254,15 +254,6 @@ def listed_under(image: pb.ImageRecord) -> int:
     return image.member_sequence or image.sequence
 
 
-def stored_version(store: StoreView, image_id: str, kind: Kind) -> str:
-    """The model version of a known image's embedding."""
-    image = store.image(image_id)
-    found = store.find_vector(image.ordinal) if image is not None else None
-    if found is None:
-        raise InvariantBroken(f"image {image_id!r} is said to be known and has no vectors")
-    return found.lsh_version if kind is Kind.LSH else found.pair_version
-
-
 def forgotten_upto_ms(store: StoreView, image_id: str) -> int:
     """Event time up to which embeddings of an image are dropped, Unix milliseconds; 0 where it was never forgotten."""
     found = store.forgotten(image_id)

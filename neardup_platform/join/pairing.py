@@ -60,7 +60,8 @@ class Offer(Generic[Origin]):
         image: the completed image.
         partner: the half that left the waiting room to complete it.
         entered: the half that now waits.
-        replaced: of two halves of the same kind and id the one made earlier, which is forgotten.
+        replaced: a half that is forgotten: of two of the same kind and id the one made earlier; where one of them
+            replaces what is stored, the other.
     """
 
     image: JoinedImage | None = None
@@ -131,17 +132,28 @@ class Pairing(Generic[Origin]):
             partition: where it came from, its clock advanced already.
             origin_bytes: memory that the origin takes.
         """
-        partner = self._take((embedding.kind.other, embedding.image_id))
+        partner = self.partner(embedding)
         if partner is not None:
+            self._take(partner.key)
             other = partner.embedding
             pair = (embedding, other) if embedding.kind is Kind.LSH else (other, embedding)
-            return Offer(image=JoinedImage(*pair), partner=partner)
+            left_over = self._take((embedding.kind, embedding.image_id)) if embedding.replaces else None
+            return Offer(image=JoinedImage(*pair), partner=partner, replaced=left_over)
         half = Half(embedding, origin, self.clock_ms(partition), origin_bytes)
         waiting = self._waiting.get(half.key)
-        if waiting is not None and waiting.embedding.event_time_ms > embedding.event_time_ms:
+        if waiting is not None and _precedence(waiting.embedding) > _precedence(embedding):
             return Offer(replaced=half)
         self._admit(half)
         return Offer(entered=half, replaced=waiting)
+
+    def partner(self, embedding: Embedding) -> Half[Origin] | None:
+        """The waiting half that an embedding completes. Those that replace and those that do not are never mixed."""
+        found = self._waiting.get((embedding.kind.other, embedding.image_id))
+        return found if found is not None and found.embedding.replaces == embedding.replaces else None
+
+    def waiting(self, kind: Kind, image_id: str) -> Half[Origin] | None:
+        """The half of an image that waits for its partner."""
+        return self._waiting.get((kind, image_id))
 
     def expire(self) -> list[Half[Origin]]:
         """Remove and return the halves whose partner did not come in time, oldest first."""
@@ -181,3 +193,8 @@ class Pairing(Generic[Origin]):
                 self._take(half.key)
                 left.append(half)
         return left
+
+
+def _precedence(embedding: Embedding) -> tuple[bool, int]:
+    """Of two waiting halves of one kind and image the greater one stays."""
+    return embedding.replaces, embedding.event_time_ms

@@ -31,6 +31,7 @@ REASONS = {
     "zero-vector": "the `lsh` vector has no direction in float16, as which it is stored",
     "bad-length": "the vector is so short that float16, as which it is stored, keeps too little of it",
     "bad-time": "the event time lies before the year 2000 (seconds?), or is more than a day ahead of the clock",
+    "conflicting": "the image has another embedding of this kind and model version; `replace` was not set",
     "expired": "the other embedding of the image did not arrive within the allowed lateness",
     "evicted": "more was waiting than join.max_waiting or join.max_waiting_mb allows, and this was the oldest",
     "unreadable": "the broker's copy fails its checksum or cannot be decompressed; only its place is known",
@@ -99,7 +100,7 @@ def decode_embedding(
     if message.key != raw.image_id.encode():
         raise BadMessage("bad-id", f"key {message.key[:40]!r} is not the image id {raw.image_id[:40]!r}")
     vector = _decode_vector(raw.vector, raw.dtype)
-    embedding = Embedding(raw.image_id, kind, raw.model_version, vector, raw.event_time_ms, raw.source_uri)
+    embedding = Embedding(raw.image_id, kind, raw.model_version, vector, raw.event_time_ms, raw.source_uri, raw.replace)
     return checked_embedding(embedding, expected, now_ms, newer)
 
 
@@ -122,6 +123,7 @@ def encode_embedding(embedding: Embedding) -> bytes:
         dtype=pb.DTYPE_FLOAT16,
         event_time_ms=embedding.event_time_ms,
         source_uri=embedding.source_uri,
+        replace=embedding.replaces,
     ).SerializeToString()
 
 

@@ -26,7 +26,7 @@ DTYPE_FLOAT32: Dtype
 DTYPE_FLOAT16: Dtype
 
 class EmbeddingReady(_message.Message):
-    __slots__ = ("image_id", "kind", "model_version", "vector", "dtype", "event_time_ms", "source_uri")
+    __slots__ = ("image_id", "kind", "model_version", "vector", "dtype", "event_time_ms", "source_uri", "replace")
     IMAGE_ID_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -34,6 +34,7 @@ class EmbeddingReady(_message.Message):
     DTYPE_FIELD_NUMBER: _ClassVar[int]
     EVENT_TIME_MS_FIELD_NUMBER: _ClassVar[int]
     SOURCE_URI_FIELD_NUMBER: _ClassVar[int]
+    REPLACE_FIELD_NUMBER: _ClassVar[int]
     image_id: str
     kind: Kind
     model_version: str
@@ -41,7 +42,8 @@ class EmbeddingReady(_message.Message):
     dtype: Dtype
     event_time_ms: int
     source_uri: str
-    def __init__(self, image_id: _Optional[str] = ..., kind: _Optional[_Union[Kind, str]] = ..., model_version: _Optional[str] = ..., vector: _Optional[bytes] = ..., dtype: _Optional[_Union[Dtype, str]] = ..., event_time_ms: _Optional[int] = ..., source_uri: _Optional[str] = ...) -> None: ...
+    replace: bool
+    def __init__(self, image_id: _Optional[str] = ..., kind: _Optional[_Union[Kind, str]] = ..., model_version: _Optional[str] = ..., vector: _Optional[bytes] = ..., dtype: _Optional[_Union[Dtype, str]] = ..., event_time_ms: _Optional[int] = ..., source_uri: _Optional[str] = ..., replace: _Optional[bool] = ...) -> None: ...
 
 class Candidate(_message.Message):
     __slots__ = ("image_id", "overlap", "score", "head")

@@ -149,8 +149,8 @@ def check_vector(vector: NDArray[np.floating], kind: Kind, dim: int) -> None:
     given, stored = vector.astype(np.float32), stored_precision(vector)
     length, kept = float(np.linalg.norm(given)), float(np.linalg.norm(stored))
     if kind is Kind.LSH and kept == 0:
-        what = "are 0" if length == 0 else f"are 0 in float16, its length is {length:.3g}"
-        raise BadMessage("zero-vector", f"all {dim} components of the lsh vector {what}: scale it to length 1")
+        why = "" if length == 0 else f" in float16, as its length is {length:.3g}: scale it to length 1"
+        raise BadMessage("zero-vector", f"the lsh vector has no direction: all {dim} components are 0{why}")
     if float(np.linalg.norm(given - stored)) > _MAX_LOSS * length or (kind is Kind.LSH and kept < MIN_LENGTH):
         least = f"at least {MIN_LENGTH:g} is needed" if kind is Kind.LSH else "float16 keeps too little of it"
         raise BadMessage("bad-length", f"the {kind} vector has length {length:.3g}, {least}: scale it to length 1")

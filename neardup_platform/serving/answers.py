@@ -105,7 +105,7 @@ class Explanation(_Answer):
     event_time_ms: int
     decided_ms: int
     latency_ms: int = Field(description="from the event to the decision")
-    cause: str = Field(description="empty for the stream's own; override, handover, re-embedded or reprocess")
+    cause: str = Field(description="empty for the stream's own; override, handover, re-embedded, replaced or reprocess")
     override_id: str = Field(description="the override that acted; of a hand-over: the command that led to it")
     replaced_head: str = Field(description="of a hand-over: what the cluster was called before")
 
@@ -328,6 +328,8 @@ def summary(decision: Decision) -> str:
         return f"Heads the cluster of {decision.replaced_head}, which left it by command {decision.override_id}."
     if decision.cause == Cause.RE_EMBEDDED:
         return f"Decided again for a newer embedding. {_whereto(decision)}"
+    if decision.cause == Cause.REPLACED:
+        return f"Decided again because its embeddings were replaced. {_whereto(decision)}"
     return _whereto(decision)
 
 

@@ -2,11 +2,15 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import numpy as np
+from google.protobuf.message import DecodeError
+
 from neardup_platform.errors import BadMessage, InvariantBroken
 from neardup_platform.join.pairing import Half, Pairing
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.codec import Message, decode_embedding
 from neardup_platform.messages.kafka_topics import KIND_OF_TOPIC
+from neardup_platform.messages.validation import same_vector
 from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
 from neardup_platform.settings import JoinSettings
 from neardup_platform.stream.commit import Step
@@ -17,15 +21,15 @@ Partition = tuple[str, int]
 _END_OF_TIME_MS = 1 << 62
 
 
-def _no_version(_image_id: str, _kind: Kind) -> str:
-    return ""
+def _nothing(_image_id: str) -> None:
+    return None
 
 
 def _never(_image_id: str) -> int:
     return 0
 
 
-class _NewerOfKnown(Exception):
+class _DecidesAgain(Exception):
     """An embedding for which its image is to be decided again, in a step of its own."""
 
 
@@ -38,7 +42,7 @@ class Intake:
         waiting: halves restored from the store.
         known: whether the store knows an image.
         clocks_ms: clocks of the partitions, restored from the store.
-        stored_version: model version of the embedding of a kind that the store has of an image it knows.
+        stored: the embeddings that the store has of an image it knows.
         forgotten_ms: event time up to which embeddings of an image are dropped, because it was forgotten; 0: none.
     """
 
@@ -50,19 +54,21 @@ class Intake:
         waiting: Iterable[pb.WaitingHalf],
         known: Callable[[str], bool],
         clocks_ms: Mapping[Partition, int] | None = None,
-        stored_version: Callable[[str, Kind], str] = _no_version,
+        stored: Callable[[str], JoinedImage | None] = _nothing,
         forgotten_ms: Callable[[str], int] = _never,
     ) -> None:
         self._models = models
         self._newer = {Kind.LSH: settings.newer_lsh, Kind.PAIR: settings.newer_pair}
         self._known = known
-        self._stored_version = stored_version
+        self._stored = stored
         self._forgotten_ms = forgotten_ms
         self._held: list[Message] = []
-        self._under_way: set[str] = set()
+        self._under_way: dict[str, JoinedImage] = {}
         self._lateness_ms = round(settings.lateness_s * 1_000)
         self._idle_ms = round(settings.idle_s * 1_000)
-        restored = (self._restore(half) for half in waiting)
+        # Waiting halves that the rules of today refuse: admitted by an earlier release, or under other settings.
+        self._unfit: list[tuple[Half[Message], BadMessage]] = []
+        restored = (half for raw in waiting if (half := self._restore(raw)) is not None)
         self._pairing: Pairing[Message] = Pairing(
             partitions,
             self._lateness_ms,
@@ -94,6 +100,11 @@ class Intake:
             `committed` once the store knows them.
         """
         step = Step()
+        for half, error in self._unfit:
+            step.left.append(half)
+            step.dead.append((half.origin, error))
+            step.count("dead_lettered")
+        self._unfit.clear()
         joined: list[JoinedImage] = []
         pending, self._held = [*self._held, *messages], []
         for number, message in enumerate(pending):
@@ -102,7 +113,7 @@ class Intake:
             except BadMessage as error:
                 step.dead.append((message, error))
                 step.count("dead_lettered")
-            except _NewerOfKnown:
+            except _DecidesAgain:
                 self._held = pending[number:]
                 break
             step.positions[message.topic, message.partition] = message.offset + 1
@@ -115,26 +126,33 @@ class Intake:
 
     @property
     def holds_newer(self) -> bool:
-        """Whether an embedding is held back that may have a known image decided again, and all after it."""
+        """Whether an embedding is held back that may have a known image decided again, and everything after it."""
         return bool(self._held)
 
-    def take_newer(self, now_ms: int) -> tuple[Step, Embedding] | None:
-        """Take the embedding that is held back, while nothing is under way.
+    def take_newer(self, now_ms: int) -> tuple[Step, Embedding | JoinedImage] | None:
+        """Take the embedding that is held back, while no step is in flight.
 
         Returns:
-            What the commit has to write beside the new decision, and the embedding; None where the image needs no new
-            decision: then `take` goes on with it.
+            What the commit has to write beside the new decision, and the newer embedding, or both where they replace
+            the stored ones; None where the image needs no new decision: then `take` goes on with it.
         """
         message = self._held[0] if self._held else None
         embedding = self._decode(message, now_ms) if message is not None else None
-        if message is None or embedding is None or not self._is_newer(embedding):
+        if message is None or embedding is None or not self._decides_again(embedding):
             return None
         del self._held[0]
-        step = Step(positions={(message.topic, message.partition): message.offset + 1})
+        partition = message.topic, message.partition
+        step = Step(positions={partition: message.offset + 1})
         step.count("received")
         step.count("re_embedded")
+        newer: Embedding | JoinedImage = embedding
+        if embedding.replaces:
+            joined: list[JoinedImage] = []
+            self._offer(embedding, message, step, joined)
+            (newer,) = joined
+            step.count("re_embedded")
         self._save_clocks(step)
-        return step, embedding
+        return step, newer
 
     def forget(self, image_id: str) -> None:
         """Drop the waiting halves of an image; the store no longer has them."""
@@ -142,7 +160,8 @@ class Intake:
 
     def committed(self, image_ids: Iterable[str]) -> None:
         """Note that images which `take` returned are known to the store now."""
-        self._under_way.difference_update(image_ids)
+        for image_id in image_ids:
+            self._under_way.pop(image_id, None)
 
     def figures(self, now_ms: int) -> dict[str, float]:
         """Gauges of the waiting room, and the watermark once there is one: Unix milliseconds, and behind the clock."""
@@ -169,22 +188,31 @@ class Intake:
         if message.damage:
             raise BadMessage("unreadable", message.damage)
         embedding = self._decode(message, now_ms)
-        partition = message.topic, message.partition
         # A clock that runs ahead must not make others late.
-        self._advance(partition, min(embedding.event_time_ms, now_ms))
-        if embedding.image_id in self._under_way or self._known(embedding.image_id):
-            if self._is_newer(embedding):
-                raise _NewerOfKnown
-            step.count("repeated")
-            return
-        if embedding.event_time_ms <= self._forgotten_ms(embedding.image_id):
+        self._advance((message.topic, message.partition), min(embedding.event_time_ms, now_ms))
+        if self._is_known(embedding.image_id):
+            if self._decides_again(embedding):
+                raise _DecidesAgain
+            if not self._replaces_stored(embedding):
+                _check_same(embedding, self._present(embedding.image_id))
+                step.count("repeated")
+                return
+        elif embedding.event_time_ms <= self._forgotten_ms(embedding.image_id):
             step.count("forgotten")
             return
-        offer = self._pairing.offer(embedding, message, partition, message.size)
+        before = len(joined)
+        self._offer(embedding, message, step, joined)
+        self._under_way |= {image.image_id: image for image in joined[before:]}
+
+    def _offer(self, embedding: Embedding, message: Message, step: Step, joined: list[JoinedImage]) -> None:
+        """Give an embedding to the waiting room."""
+        waiting = self._pairing.waiting(embedding.kind, embedding.image_id)
+        if waiting is not None and not (embedding.replaces or waiting.embedding.replaces):
+            _check_same(embedding, waiting.embedding)
+        offer = self._pairing.offer(embedding, message, (message.topic, message.partition), message.size)
         if offer.image and offer.partner:
             joined.append(offer.image)
-            self._under_way.add(embedding.image_id)
-            step.left.append(offer.partner)
+            step.left += [offer.partner, *([offer.replaced] if offer.replaced else [])]
         if offer.entered:
             step.entered.append(offer.entered)
         if offer.replaced:
@@ -194,14 +222,40 @@ class Intake:
         kind = KIND_OF_TOPIC[message.topic]
         return decode_embedding(message, kind, self._models[kind], now_ms, self._newer[kind])
 
+    def _is_known(self, image_id: str) -> bool:
+        return image_id in self._under_way or self._known(image_id)
+
+    def _present(self, image_id: str) -> JoinedImage | None:
+        """The embeddings of a known image, from a step in flight or from the store."""
+        return self._under_way.get(image_id) or self._stored(image_id)
+
+    def _decides_again(self, embedding: Embedding) -> bool:
+        """Whether the image is known and is to be decided again as soon as no step is in flight."""
+        if not self._is_known(embedding.image_id):
+            return False
+        if embedding.replaces:
+            return self._replaces_stored(embedding) and self._pairing.partner(embedding) is not None
+        return self._is_newer(embedding)
+
+    def _replaces_stored(self, embedding: Embedding) -> bool:
+        """Whether an embedding of a known image takes the place of the stored one, which was made before.
+
+        One that was not made later is delivered again, or was overtaken by another replacement.
+        """
+        if not embedding.replaces:
+            return False
+        present = self._present(embedding.image_id)
+        return present is None or embedding.event_time_ms > present.event_time_ms
+
     def _is_newer(self, embedding: Embedding) -> bool:
-        """Whether an embedding of a known image is by a later model than the stored one; of one under way: may be."""
+        """Whether an embedding of a known image is by a later model than the stored one; of one in flight: may be."""
         if embedding.model_version not in self._newer[embedding.kind]:
             return False
         if embedding.image_id in self._under_way:
             return True
         order = (self._models[embedding.kind].version, *self._newer[embedding.kind])
-        stored = self._stored_version(embedding.image_id, embedding.kind)
+        present = self._stored(embedding.image_id)
+        stored = present.half(embedding.kind).model_version if present is not None else ""
         return stored not in order or order.index(embedding.model_version) > order.index(stored)
 
     def _give_up(self, step: Step, now_ms: int) -> None:
@@ -219,12 +273,38 @@ class Intake:
         if given_up:
             step.report = expiry_report(given_up, self._pairing.watermark_ms, self._lateness_ms, now_ms)
 
-    def _restore(self, raw: pb.WaitingHalf) -> Half[Message]:
-        key = pb.EmbeddingReady.FromString(raw.value).image_id.encode()
-        message = Message(raw.topic, raw.partition, raw.offset, key, raw.value, raw.replays)
+    def _restore(self, raw: pb.WaitingHalf) -> Half[Message] | None:
+        """A half from the store; None for one that is refused, which the next step sets aside."""
+        try:
+            sent = pb.EmbeddingReady.FromString(raw.value)
+        except DecodeError as error:
+            raise InvariantBroken(f"a waiting half in the store is damaged: {error}: `neardup doctor`") from error
+        message = Message(raw.topic, raw.partition, raw.offset, sent.image_id.encode(), raw.value, raw.replays)
         try:
             # It was admitted once by a clock that may since have been set back.
             embedding = self._decode(message, now_ms=_END_OF_TIME_MS)
         except BadMessage as error:
-            raise InvariantBroken(f"waiting half of {message.place} in the store is damaged: {error}") from error
+            kind = KIND_OF_TOPIC[raw.topic]
+            refused = Embedding(sent.image_id, kind, sent.model_version, np.zeros(0, np.float32), sent.event_time_ms)
+            self._unfit.append((Half(refused, message, raw.waits_from_ms, message.size), error))
+            return None
         return Half(embedding, message, raw.waits_from_ms, message.size)
+
+
+def _check_same(embedding: Embedding, present: JoinedImage | Embedding | None) -> None:
+    """Refuse an embedding that differs from the one of its kind and model version that is there already.
+
+    Raises:
+        BadMessage: `conflicting`.
+    """
+    there = present.half(embedding.kind) if isinstance(present, JoinedImage) else present
+    if there is None or there.model_version != embedding.model_version:
+        return
+    if not same_vector(embedding.vector, there.vector):
+        older = ", which was made later than this one" if embedding.replaces else ""
+        raise BadMessage(
+            "conflicting",
+            f"image {embedding.image_id[:80]!r} has another {embedding.kind} vector of version "
+            f"{embedding.model_version[:80]!r}{older}; to replace it: `neardup ingest --replace`, or `replace` in both "
+            "of its messages with a later event time",
+        )

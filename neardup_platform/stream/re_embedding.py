@@ -1,8 +1,9 @@
-"""Decides a known image again, for an embedding that a newer model made of it.
+"""Decides a known image again: for an embedding that a newer model made of it, or for two that replace the stored ones.
 
-Newer half + stored half of the other kind → new ordinal → search, score, decide → **rearrangement**. In a step of its
-own, so that the result does not depend on how the stream was cut. A head of other members stays their head, since a
-cluster keeps its id, and linked images stay together; any other image may move.
+Newer embedding + stored one of the other kind, or both new → new ordinal → search, score, decide → **rearrangement**.
+In a step of its own, so that the result does not depend on how the stream was cut. Linked images stay together; any
+other image may move. A head of other members that has a newer embedding stays their head, since it shows the same
+picture and a cluster keeps its id. One whose embeddings are replaced shows another: it leaves them first (`vacate`).
 """
 
 from dataclasses import replace
@@ -13,6 +14,7 @@ from neardup_platform.clusters.decision import Constraint
 from neardup_platform.clusters.rearrangement import Rearrangement
 from neardup_platform.errors import InvariantBroken
 from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.messages.codec import decode_decision
 from neardup_platform.pipeline import Added, Scored
 from neardup_platform.records import Cause, Decision, Embedding, JoinedImage, Kind
 from neardup_platform.stream.command import Outcome
@@ -20,18 +22,19 @@ from neardup_platform.stream.deciding_again import DecidingAgain, published
 from neardup_platform.stream.replay import joined_image
 
 
-def decide_newer(again: DecidingAgain, newer: Embedding, now_ms: int) -> Outcome:
+def decide_newer(again: DecidingAgain, newer: Embedding | JoinedImage, now_ms: int) -> Outcome:
     """Decide an image again, in the corpus at once; `write` and `apply` do the rest.
 
     Args:
         again: of one moment with the corpus; nothing is under way.
-        newer: of a known image.
+        newer: of a known image; one embedding goes with the stored one of the other kind.
         now_ms: the clock, Unix milliseconds.
     """
     store, pipeline = again.store, again.pipeline
     record = again.known(newer.image_id)
     stored = store.vector(record.ordinal)
-    image = _joined(newer, joined_image(stored, record))
+    replaced = isinstance(newer, JoinedImage)
+    image = newer if isinstance(newer, JoinedImage) else _joined(newer, joined_image(stored, record))
     plan = Rearrangement(store, now_ms)
     added = pipeline.add([image])
     ordinal = int(added.ordinals[0])
@@ -43,11 +46,38 @@ def decide_newer(again: DecidingAgain, newer: Embedding, now_ms: int) -> Outcome
     constraint = _constraint(again, record, newer.image_id, ordinal)
     scored = _without(pipeline.compare(added), record.ordinal)
     settled = pipeline.settle(added, scored, plan.next_sequence, now_ms, lambda _: constraint)
-    decision = replace(settled.decisions[0], cause=Cause.RE_EMBEDDED)
+    decision = replace(settled.decisions[0], cause=Cause.REPLACED if replaced else Cause.RE_EMBEDDED)
     vectors.retired = bool(settled.retired[0])
     plan.image(newer.image_id).source_uri = image.source_uri
     _put(plan, record.head, decision, searched=not vectors.retired)
     return Outcome({}, published(plan), plan.write, lambda: pipeline.corpus.follow(plan.steps))
+
+
+def vacate(again: DecidingAgain, image_id: str, now_ms: int) -> Outcome | None:
+    """Take an image that is to be replaced out of the cluster it heads, which gets another head.
+
+    Returns:
+        A change to be committed and applied before the image is decided again; None where it heads no others, or
+        overrides link it with them.
+    """
+    record, store = again.known(image_id), again.store
+    if record.head != image_id or store.cluster(image_id).size == 1 or len(again.overrides.group(image_id)) > 1:
+        return None
+    plan = Rearrangement(store, now_ms)
+    plan.depart(image_id, [image_id])
+    alone = replace(
+        decode_decision(store.decision(image_id)),
+        sequence=plan.next_sequence,
+        score=0.0,
+        head_score=1.0,
+        bridges=(),
+        decided_ms=now_ms,
+        cause=Cause.REPLACED,
+        override_id="",
+        replaced_head="",
+    )
+    plan.place(alone)
+    return Outcome({}, published(plan), plan.write, lambda: again.pipeline.corpus.follow(plan.steps))
 
 
 def _put(plan: Rearrangement, head: str, decision: Decision, *, searched: bool) -> None:

@@ -74,6 +74,12 @@ def joined_image(stored: pb.VectorRecord, record: pb.ImageRecord) -> JoinedImage
     )
 
 
+def stored_image(store: StoreView, image_id: str) -> JoinedImage | None:
+    """The embeddings that a store has of an image; None where it is not known."""
+    record = store.image(image_id)
+    return None if record is None else joined_image(store.vector(record.ordinal), record)
+
+
 def _next_ordinal(store: StoreView, target: StoreView, images: int) -> int:
     """Where the target ends in the order of the store."""
     if not images:

@@ -16,7 +16,7 @@ from functools import partial
 
 from neardup_platform.clusters.overrides import Overrides
 from neardup_platform.clusters.rocksdb_store import Store
-from neardup_platform.clusters.rocksdb_view import forgotten_upto_ms, stored_version
+from neardup_platform.clusters.rocksdb_view import forgotten_upto_ms
 from neardup_platform.id_space import id_space
 from neardup_platform.messages.kafka_outage import OutageNotice
 from neardup_platform.messages.kafka_publisher import KafkaPublisher, Outgoing
@@ -29,6 +29,7 @@ from neardup_platform.scoring.card import read_card
 from neardup_platform.scoring.keras_classifier import PairClassifier, limit_tensorflow_threads
 from neardup_platform.scoring.keras_in_force import folder_in_force, load_in_force
 from neardup_platform.settings import Settings
+from neardup_platform.stream.command import Outcome
 from neardup_platform.stream.commands import (
     forget,
     ingest_segment,
@@ -47,8 +48,9 @@ from neardup_platform.stream.crash_points import CrashPoint, CrashPoints
 from neardup_platform.stream.deciding_again import DecidingAgain
 from neardup_platform.stream.figures import Figures
 from neardup_platform.stream.intake import Intake
-from neardup_platform.stream.re_embedding import decide_newer
+from neardup_platform.stream.re_embedding import decide_newer, vacate
 from neardup_platform.stream.recovery import rebuild_corpus
+from neardup_platform.stream.replay import stored_image
 from neardup_platform.terms.gate import SearchGate
 from neardup_platform.terms.hyperplanes import load_term_space
 from neardup_platform.terms.index import open_index
@@ -124,7 +126,7 @@ class Worker:
             store.waiting(),
             lambda image_id: store.image(image_id) is not None,
             store.clocks_ms(),
-            lambda image_id, kind: stored_version(store, image_id, kind),
+            lambda image_id: stored_image(store, image_id),
             lambda image_id: forgotten_upto_ms(store, image_id) if self._state.forgotten else 0,
         )
         self._again = DecidingAgain(store, self._pipeline, Overrides(store.overrides()))
@@ -279,10 +281,16 @@ class Worker:
         self._finish()
         while (taken := self._intake.take_newer(_now_ms())) is not None:
             step, newer = taken
-            step.outcome = decide_newer(self._again, newer, _now_ms())
-            outgoing = self._commit(step, ())
-            step.outcome.apply()
-            self._publisher.send(outgoing)
+            vacated = vacate(self._again, newer.image_id, _now_ms()) if isinstance(newer, JoinedImage) else None
+            if vacated is not None:
+                self._commit_outcome(Step(outcome=vacated), vacated)
+            outcome = step.outcome = decide_newer(self._again, newer, _now_ms())
+            self._commit_outcome(step, outcome)
+
+    def _commit_outcome(self, step: Step, outcome: Outcome) -> None:
+        outgoing = self._commit(step, ())
+        outcome.apply()
+        self._publisher.send(outgoing)
 
     def _swap(self, scorer: PairClassifier) -> None:
         log.info("classifier %s in place of %s", scorer.version, self._pipeline.scorer.version)

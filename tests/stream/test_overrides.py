@@ -230,6 +230,41 @@ def test_a_re_embedded_head_of_others_stays_their_head(worker: SmallWorker) -> N
     assert heads(worker.store)["new"] in ("a", "b")
 
 
+def test_a_replaced_member_is_decided_again_by_its_new_picture_and_keeps_nothing_of_the_old(
+    worker: SmallWorker, tmp_path: Path
+) -> None:
+    other = near(1, "a1", 5)
+    worker.replace(other)
+    made = decision(worker, "a1")
+    assert (made.head, made.cause) == ("b", "replaced")
+    record = worker.store.image("a1")
+    assert record is not None
+    stored = worker.store.vector(record.ordinal)
+    assert stored.lsh == other.lsh.vector.astype("<f2").tobytes()
+    assert stored.pair == other.pair.vector.astype("<f2").tobytes()
+    assert record.source_uri == other.source_uri
+    assert worker.store.find_vector(1) is None
+    assert_sound(worker, tmp_path / "scratch")
+
+
+def test_a_replaced_head_leaves_its_members_to_another_and_goes_where_its_new_picture_belongs(
+    worker: SmallWorker, tmp_path: Path
+) -> None:
+    worker.replace(near(1, "a", 5))
+    assert heads(worker.store) | {"b1": "b"} == heads(worker.store)
+    assert (heads(worker.store)["a"], decision(worker, "a").cause) == ("b", "replaced")
+    assert heads(worker.store)["a1"] == heads(worker.store)["a2"] == "a1"
+    assert decision(worker, "a1").replaced_head == "a"
+    assert_sound(worker, tmp_path / "scratch")
+
+
+def test_a_replaced_image_stays_with_those_it_is_linked_with(worker: SmallWorker, tmp_path: Path) -> None:
+    lay_down(worker, "move", "lone", "a")
+    worker.replace(near(1, "a"))
+    assert members(worker, "a") == ["a", "a1", "a2", "lone"]
+    assert_sound(worker, tmp_path / "scratch")
+
+
 def test_a_re_embedded_image_goes_by_its_overrides(worker: SmallWorker) -> None:
     linked = lay_down(worker, "move", "lone", "a2")
     apart = lay_down(worker, "forbid", "a1", "b1")
