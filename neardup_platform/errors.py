@@ -4,6 +4,8 @@ NeardupError
 ├── PermanentError            the input is wrong and will stay wrong: dead-letter it or tell the user
 │   ├── BadMessage            a Kafka message that cannot be decoded or validated
 │   ├── BadPicture            bytes that are no picture we accept
+│   │   └── TooCostly         a picture that takes more memory, time or scans than is allowed
+│   ├── NotAPicture           a file of a folder that is passed over and counted
 │   ├── BadArtefact           a model or index file that is damaged or does not fit
 │   ├── Conflict              an order that contradicts one in force
 │   └── NotFound              an image or a cluster nobody has stored
@@ -38,6 +40,14 @@ class BadMessage(PermanentError):
 
 class BadPicture(PermanentError):
     """Bytes that are not a picture this platform accepts."""
+
+
+class TooCostly(BadPicture):
+    """A picture whose decoding exceeds a limit of memory, time or scans; the text names the limit."""
+
+
+class NotAPicture(PermanentError):
+    """A file of a folder or prefix that is no picture: passed over, and counted by its kind, which is the text."""
 
 
 class BadArtefact(PermanentError):

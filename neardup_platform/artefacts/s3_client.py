@@ -1,5 +1,7 @@
 """S3 as batch work, worker and API use it: one client for AWS, the embedded server or any other; bounded reads."""
 
+from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import boto3
@@ -8,6 +10,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from neardup_platform.errors import NotFound, ServerUnavailable, SetupError
 from neardup_platform.settings import S3Settings
+
+HEAD_BYTES = 256
 
 
 def open_s3(settings: S3Settings) -> Any:
@@ -47,23 +51,31 @@ def ensure_bucket(s3: Any, settings: S3Settings) -> None:
         raise ServerUnavailable(f"S3 at {settings.endpoint}, bucket {settings.bucket}: {error}") from error
 
 
-def read_bounded(s3: Any, bucket: str, key: str, max_bytes: int) -> bytes:
+def read_bounded(
+    s3: Any, bucket: str, key: str, max_bytes: int, check_head: Callable[[bytes], None] = lambda _: None
+) -> bytes:
     """At most `max_bytes` + 1 bytes of an object, so that the reader can tell that it is too large.
+
+    Args:
+        check_head: called with its first `HEAD_BYTES` before more is read; what it raises ends the reading.
 
     Raises:
         NotFound: no such object.
         ServerUnavailable: S3 does not answer, or not as it should.
     """
     try:
-        body = s3.get_object(Bucket=bucket, Key=key)["Body"]
-        data: bytes = body.read(max_bytes + 1)
+        with closing(s3.get_object(Bucket=bucket, Key=key)["Body"]) as body:
+            head: bytes = body.read(min(HEAD_BYTES, max_bytes + 1))
+            check_head(head)
+            # An empty read after the end would wait for what the connection sends next.
+            rest: bytes = body.read(max_bytes + 1 - len(head)) if len(head) == HEAD_BYTES else b""
     except ClientError as error:
         if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
             raise ServerUnavailable(f"s3://{bucket}/{key}: {error}") from error
         raise NotFound(f"s3://{bucket}/{key}: {error}") from error
     except BotoCoreError as error:
         raise ServerUnavailable(f"s3://{bucket}/{key}: {error}") from error
-    return data
+    return head + rest
 
 
 def split_uri(uri: str) -> tuple[str, str]:

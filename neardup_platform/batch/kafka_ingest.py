@@ -16,6 +16,7 @@ from kafka.errors import KafkaError
 
 from neardup_platform.artefacts.s3_client import ensure_bucket, open_s3
 from neardup_platform.batch.picture_sources import find_pictures
+from neardup_platform.batch.skipped import Skipped
 from neardup_platform.errors import BadArtefact, ServerUnavailable
 from neardup_platform.images.embedder import Embedder
 from neardup_platform.images.embedding import EmbeddedPicture, Refused, embed_pictures, preview_key
@@ -37,6 +38,7 @@ class Ingested:
 
     image_ids: list[str] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
+    skipped: Skipped = field(default_factory=Skipped)
 
 
 def ingest_pictures(
@@ -61,6 +63,7 @@ def ingest_pictures(
     with _Sender(settings) as sender, ThreadPoolExecutor(4, thread_name_prefix="preview") as pool:
         for batch in embed_pictures(find_pictures(paths, settings), embedders, settings.images):
             ingested.refused.extend(batch.refused)
+            ingested.skipped.count(batch.skipped)
             uris = list(pool.map(lambda p: _put_preview(s3, settings.s3.bucket, p), batch.pictures))
             for picture, uri in zip(batch.pictures, uris, strict=True):
                 # One millisecond apart at least, so that images are decided in the order they were given in.
@@ -68,7 +71,7 @@ def ingest_pictures(
                 for embedding in picture.embeddings(event_time_ms, uri):
                     sender.send(embedding)
                 ingested.image_ids.append(picture.image_id)
-            progress(len(batch.pictures) + len(batch.refused))
+            progress(batch.files)
     return ingested
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from neardup_platform.batch.skipped import in_words
 from neardup_platform.cli.output import Api, emit, image_path, json_option, load_tensorflow, progress_bar
 from neardup_platform.embedded.endpoints import resolve
 from neardup_platform.errors import NotFound, ServerUnavailable
@@ -86,10 +87,17 @@ def _answer(ingested: "Ingested", decided: int | None) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "published": len(ingested.image_ids),
         "refused": [{"place": r.place, "reason": r.reason} for r in ingested.refused],
+        "skipped": ingested.skipped.as_json(),
     }
     return answer if decided is None else {**answer, "decided": decided}
 
 
 def _describe(answer: dict[str, Any]) -> str:
     decided = f", {answer['decided']} decided" if "decided" in answer else ""
-    return f"{answer['published']} images published{decided}, {len(answer['refused'])} refused"
+    skipped = in_words(answer["skipped"])
+    return "\n".join(
+        [
+            f"{answer['published']} images published{decided}, {len(answer['refused'])} refused",
+            *([skipped] * bool(skipped)),
+        ]
+    )

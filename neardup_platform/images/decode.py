@@ -1,76 +1,105 @@
 """Bytes of a picture file to pixels, within bounds, so that no upload can hurt the process that reads it.
 
 First step for people who have pictures rather than embeddings: file bytes → **pixels** → embedders → topics.
-Only four formats are opened, dimensions are checked from the header before any pixel is decoded, and
-truncated files are refused rather than padded with grey.
+What a file is follows from its content; only the formats of `picture_kinds` are opened, each by the one decoder
+meant for it. Dimensions are checked from the header before any pixel is decoded, and truncated files are refused
+rather than padded with grey. Work and memory are bounded by the process that this runs in (`decoder_child.py`).
 """
 
 import io
 import struct
 import warnings
+from functools import cache
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+import pi_heif
+from PIL import AvifImagePlugin, Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
-from neardup_platform.errors import BadPicture
+from neardup_platform.errors import BadPicture, TooCostly
+from neardup_platform.images.jpeg_scans import count_scans
+from neardup_platform.images.picture_kinds import HEAD_BYTES, NAMES, kind_of
+from neardup_platform.images.rgb import Pixels, to_rgb
 
-Pixels = NDArray[np.uint8]
+__all__ = ["MOST_SCANS", "Pixels", "decode"]
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
-# Pillow's own limit is a global and warns at half its value; the limit here is checked per call instead.
-Image.MAX_IMAGE_PIXELS = None
+# Encoders write a dozen at most; each costs a pass over the whole picture.
+MOST_SCANS = 100
 
-_DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, struct.error)
+_DECODER_ERRORS: tuple[type[Exception], ...] = (
+    *(OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError),
+    *(struct.error, OverflowError, ZeroDivisionError, RuntimeError),
+)
+_ORIENTATION = 0x0112
+# Grey of fewer than eight bits is stretched to 0…255 when it is read; the transparent level is not.
+_STRETCHED = {"L;2": 85, "L;4": 17}
 
 
 def decode(data: bytes, *, max_pixels: int, max_bytes: int, enough_px: int | None = None) -> Pixels:
-    """Decodes one picture upright, on white, in RGB.
+    """Decodes one picture upright in RGB.
 
     Args:
-        data: a JPEG, PNG, WebP or GIF file; of an animation the first frame is taken.
+        data: a JPEG, PNG, WebP, GIF, HEIC, AVIF, TIFF or BMP file; the first picture of several is taken.
         max_pixels: largest width × height opened, checked before decoding.
         max_bytes: largest file opened.
         enough_px: where the shorter side needs no more than this, a JPEG is decoded at ½, ¼ or ⅛ of its
-            size (libjpeg's scaled transform, several times faster); other formats ignore it.
+            size (libjpeg's scaled transform, several times faster), and any other picture above
+            `REDUCED_ABOVE_PIXELS` is averaged down; None: as it is.
 
     Returns:
-        uint8 [height, width, 3], EXIF orientation applied, transparency laid over white.
+        uint8 [height, width, 3], EXIF orientation applied, transparency laid over white, or over black where the
+        picture would vanish on white.
 
     Raises:
-        BadPicture: empty, too large, not one of the four formats, truncated or damaged.
+        BadPicture: empty, too large, of another format, truncated or damaged.
+        TooCostly: a JPEG of more than `MOST_SCANS` scans, or memory does not suffice.
     """
     if not data:
-        raise BadPicture("empty file: expected a JPEG, PNG, WebP or GIF picture")
+        raise BadPicture(f"empty file: expected a {NAMES} picture")
     if len(data) > max_bytes:
         raise BadPicture(
             f"file of {len(data):,} bytes exceeds images.max_bytes = {max_bytes:,}: shrink it or raise the limit"
         )
+    kind = kind_of(data[:HEAD_BYTES])
+    if kind.format is None:
+        raise BadPicture(f"not a {NAMES} file{f' but {kind.name}' if kind.name else ''}")
+    if kind.format == "JPEG" and count_scans(data, MOST_SCANS) > MOST_SCANS:
+        raise TooCostly(f"JPEG of more than {MOST_SCANS} scans: save it again, as baseline or progressive")
+    _configure()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata; what matters raises
         try:
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-        except UnidentifiedImageError:
-            # Its own text names a memory address.
-            raise BadPicture("not a JPEG, PNG, WebP or GIF file") from None
+            image = Image.open(io.BytesIO(data), formats=[kind.format])
+        except MemoryError as error:
+            raise TooCostly(f"{kind.name} that does not fit in memory") from error
         except _DECODER_ERRORS as error:
-            raise BadPicture(f"not a readable JPEG, PNG, WebP or GIF file ({error})") from error
-        _check_dimensions(image, max_pixels)
+            # Pillow's own text of what it cannot identify names a memory address.
+            said = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
+            raise BadPicture(f"damaged {kind.name} file{said}") from None
+        _check_dimensions(image, kind.name, max_pixels)
         try:
             return _pixels(image, enough_px)
         except MemoryError as error:
-            raise BadPicture(f"{image.format} of {image.width}×{image.height} does not fit in memory") from error
+            raise TooCostly(f"{kind.name} of {image.width}×{image.height} does not fit in memory") from error
         except _DECODER_ERRORS as error:
-            raise BadPicture(f"truncated or damaged {image.format} file ({error})") from error
+            raise BadPicture(f"truncated or damaged {kind.name} file ({error})") from error
 
 
-def _check_dimensions(image: Image.Image, max_pixels: int) -> None:
+@cache
+def _configure() -> None:
+    """Set what Pillow has as globals: one thread a picture, and no limit of pixels but the one that is passed in."""
+    # Pillow's own limit warns at half its value.
+    Image.MAX_IMAGE_PIXELS = None
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    pi_heif.register_heif_opener(decode_threads=1, thumbnails=False, depth_images=False, aux_images=False)
+
+
+def _check_dimensions(image: Image.Image, name: str, max_pixels: int) -> None:
     width, height = image.size
     if width < 1 or height < 1:
-        raise BadPicture(f"{image.format} of {width}×{height} pixels has no area")
+        raise BadPicture(f"{name} of {width}×{height} pixels has no area")
     if width * height > max_pixels:
         raise BadPicture(
-            f"{image.format} of {width}×{height} = {width * height:,} pixels exceeds images.max_pixels = "
+            f"{name} of {width}×{height} = {width * height:,} pixels exceeds images.max_pixels = "
             f"{max_pixels:,}: shrink it or raise the limit"
         )
 
@@ -79,18 +108,25 @@ def _pixels(image: Image.Image, enough_px: int | None) -> Pixels:
     if image.format == "JPEG" and enough_px is not None:
         # Never below the wanted size on either side: draft picks the smallest scale that still covers it.
         image.draft("RGB", (enough_px, enough_px))
+    if isinstance(image, PngImagePlugin.PngImageFile):
+        _scale_transparent_colour(image)
     image.load()
-    upright = ImageOps.exif_transpose(image)
-    return np.asarray(_on_white(upright), dtype=np.uint8)
+    return to_rgb(image, _orientation(image), enough_px)
 
 
-def _on_white(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        # Sixteen-bit grey would be clipped, not scaled, by Pillow's conversion.
-        shifted = np.asarray(image.convert("I"), dtype=np.int32) >> 8
-        return Image.fromarray(shifted.astype(np.uint8)).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
+def _orientation(image: Image.Image) -> int:
+    """EXIF's, read after loading, when TIFF and HEIF files are upright already; 1 where the EXIF data is damaged."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except _DECODER_ERRORS:
+        return 1
+    return orientation if isinstance(orientation, int) else 1
+
+
+def _scale_transparent_colour(image: PngImagePlugin.PngImageFile) -> None:
+    """Bring the one transparent colour of a PNG to the depth that its pixels are read at."""
+    key, mode = image.info.get("transparency"), str(image.tile[0].args) if image.tile else ""
+    if isinstance(key, int) and mode in _STRETCHED:
+        image.info["transparency"] = key * _STRETCHED[mode]
+    elif isinstance(key, tuple) and mode == "RGB;16B":
+        image.info["transparency"] = tuple(value >> 8 for value in key)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from neardup_platform.errors import BadPicture
+from neardup_platform.errors import BadPicture, NotAPicture, NotFound
 from neardup_platform.images.decode import Pixels, decode
 from neardup_platform.images.embedder import Embedder
 from neardup_platform.records import Embedding, Kind
@@ -29,7 +29,8 @@ class PictureSource:
     Attributes:
         image_id: what it will be called.
         place: path or `s3://` uri, for messages.
-        read: its bytes; one more than `images.max_bytes` of them suffices to refuse it.
+        read: its bytes; one more than `images.max_bytes` of them suffices to refuse it. Raises `NotAPicture` for
+            a file of a folder that is passed over.
     """
 
     image_id: str
@@ -55,7 +56,7 @@ class EmbeddedPicture:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A picture that was not taken, where it is and why."""
+    """A picture that was not taken, where it is and why; or a file passed over, where it is and its kind."""
 
     place: str
     reason: str
@@ -67,6 +68,12 @@ class EmbeddedBatch:
 
     pictures: list[EmbeddedPicture] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
+    skipped: list[Refused] = field(default_factory=list)
+
+    @property
+    def files(self) -> int:
+        """Files dealt with."""
+        return len(self.pictures) + len(self.refused) + len(self.skipped)
 
 
 def preview_key(image_id: str) -> str:
@@ -85,7 +92,7 @@ def embed_pictures(
     """
     enough_px = max(embedder.enough_px for embedder in embedders)
 
-    def read(source: PictureSource) -> Pixels | Refused:
+    def read(source: PictureSource) -> Pixels | Refused | NotAPicture:
         try:
             return decode(
                 source.read(),
@@ -93,7 +100,9 @@ def embed_pictures(
                 max_bytes=settings.max_bytes,
                 enough_px=enough_px,
             )
-        except (BadPicture, OSError) as error:
+        except NotAPicture as error:
+            return error
+        except (BadPicture, NotFound, OSError) as error:
             return Refused(source.place, str(error))
 
     with ThreadPoolExecutor(max_workers=2, thread_name_prefix="decode") as pool:
@@ -103,6 +112,8 @@ def embed_pictures(
             for source, result in zip(part, pool.map(read, part), strict=True):
                 if isinstance(result, Refused):
                     batch.refused.append(result)
+                elif isinstance(result, NotAPicture):
+                    batch.skipped.append(Refused(source.place, str(result)))
                 else:
                     good.append((source, result))
             batch.pictures = _embed(good, embedders)

@@ -34,7 +34,7 @@ class PictureRoutes:
         return router
 
     async def picture(self, image_id: Id) -> Response:
-        """A JPEG, PNG, WebP or GIF, as it was stored."""
+        """A picture of a format that browsers show, as it was stored."""
         data, media_type = await to_thread.run_sync(self._fetch, image_id, limiter=self._at_once)
         return Response(data, headers={"Cache-Control": "private, max-age=300"}, media_type=media_type)
 

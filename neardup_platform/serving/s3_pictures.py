@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from neardup_platform.clusters.rocksdb_view import StoreView
 from neardup_platform.errors import NotFound, ServerUnavailable
+from neardup_platform.images.picture_kinds import HEAD_BYTES, media_type
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.settings import S3Settings
 
@@ -52,10 +53,10 @@ class PictureStore:
             place = f"s3://{self._settings.bucket}/{FOLDER}"
             raise NotFound(f"no picture to show: {uri[:200]!r} is not under {place}")
         data = self._read(key)
-        media_type = picture_type(data)
-        if media_type is None:
-            raise NotFound(f"{uri[:200]!r} is no JPEG, PNG, WebP or GIF picture")
-        return data, media_type
+        shown_as = media_type(data[:HEAD_BYTES])
+        if shown_as is None:
+            raise NotFound(f"{uri[:200]!r} is no picture that browsers show")
+        return data, shown_as
 
     def _read(self, key: str) -> bytes:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -109,16 +110,3 @@ def picture_key(uri: str, bucket: str) -> str | None:
     key = uri.removeprefix(prefix)
     segments = key.split("/")
     return None if any(segment in ("", ".", "..") for segment in segments) or "\\" in key else key
-
-
-def picture_type(data: bytes) -> str | None:
-    """The media type told by the first bytes of a file, of the four formats that are shown."""
-    if data.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg"
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png"
-    if data.startswith((b"GIF87a", b"GIF89a")):
-        return "image/gif"
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "image/webp"
-    return None

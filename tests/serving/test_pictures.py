@@ -13,7 +13,8 @@ from pydantic import SecretStr
 
 from neardup_platform.embedded import ports, s3_server
 from neardup_platform.embedded.process import spawn, stop_group
-from neardup_platform.serving.s3_pictures import MAX_PICTURE_BYTES, picture_key, picture_type
+from neardup_platform.images.picture_kinds import media_type
+from neardup_platform.serving.s3_pictures import MAX_PICTURE_BYTES, picture_key
 from neardup_platform.settings import S3Settings, Settings
 from tests.serving.conftest import Writer, seen, serving
 
@@ -116,7 +117,8 @@ def test_nothing_outside_the_folder_of_pictures_is_ever_served(stored: httpx.Cli
 
 
 @pytest.mark.parametrize(
-    ("key", "said"), [("page.jpg", "is no JPEG"), ("huge.jpg", "too large"), ("gone.jpg", "not there any more")]
+    ("key", "said"),
+    [("page.jpg", "no picture that browsers show"), ("huge.jpg", "too large"), ("gone.jpg", "not there any more")],
 )
 def test_what_is_no_picture_or_too_large_or_gone_is_not_served(
     stored: httpx.Client, writer: Writer, key: str, said: str
@@ -147,22 +149,24 @@ def test_keys_come_only_from_the_folder_of_pictures() -> None:
 
 
 @pytest.mark.parametrize(
-    ("start", "media_type"),
+    ("start", "expected"),
     [
         (b"GIF89a..", "image/gif"),
         (b"GIF87a..", "image/gif"),
         (b"RIFF\0\0\0\0WEBPVP8 ", "image/webp"),
         (b"RIFF\0\0\0\0WAVE", None),
+        (b"\0\0\0\x18ftypavif", "image/avif"),
+        (b"\0\0\0\x18ftypheic", None),
         (b"<svg xmlns=", None),
         (b"%PDF-1.7", None),
         (b"", None),
     ],
 )
-def test_types_are_told_by_content_alone(start: bytes, media_type: str | None) -> None:
-    assert picture_type(start) == media_type
+def test_types_are_told_by_content_alone(start: bytes, expected: str | None) -> None:
+    assert media_type(start) == expected
 
 
 def test_the_demonstration_pictures_are_of_known_type() -> None:
     pictures = list((Path(__file__).parents[2] / "samples" / "pictures").glob("*.jpg"))
     assert pictures
-    assert {picture_type(picture.read_bytes()) for picture in pictures} == {"image/jpeg"}
+    assert {media_type(picture.read_bytes()) for picture in pictures} == {"image/jpeg"}

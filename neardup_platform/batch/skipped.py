@@ -1,0 +1,45 @@
+"""Files that were passed over, counted by kind, however many kinds there are."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from neardup_platform.images.embedding import Refused
+
+# Kinds named; a folder of odd names can have as many suffixes as files.
+MOST_KINDS = 12
+_OTHER = "of other kinds"
+_EXAMPLE_CHARACTERS = 120
+
+
+@dataclass(slots=True)
+class Skipped:
+    """Counts by kind, in order of first mention, and the first place of each."""
+
+    kinds: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    def count(self, files: Iterable[Refused]) -> None:
+        """Add files, each with its kind as the reason."""
+        for file in files:
+            known = file.reason in self.kinds or len(self.kinds) < MOST_KINDS
+            kind = file.reason if known else _OTHER
+            self.kinds[kind] = self.kinds.get(kind, 0) + 1
+            self.examples.setdefault(kind, file.place)
+
+    def as_json(self) -> list[dict[str, str | int]]:
+        """One object a kind, most frequent first."""
+        order = sorted(self.kinds, key=lambda kind: -self.kinds[kind])
+        return [{"kind": kind, "files": self.kinds[kind], "example": self.examples[kind]} for kind in order]
+
+
+def in_words(skipped: list[dict[str, str | int]]) -> str:
+    """One line about `as_json`, control characters of names escaped; empty where nothing was passed over."""
+    if not skipped:
+        return ""
+    files = sum(int(each["files"]) for each in skipped)
+    kinds = ", ".join(f"{each['files']} {each['kind']} ({_shown(str(each['example']))})" for each in skipped)
+    return f"{files} {'files' if files > 1 else 'file'} passed over: {kinds}"
+
+
+def _shown(place: str) -> str:
+    return repr(place if len(place) <= _EXAMPLE_CHARACTERS else f"…{place[-_EXAMPLE_CHARACTERS:]}")
