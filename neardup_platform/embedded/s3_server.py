@@ -1,7 +1,7 @@
 """The embedded S3 server: SeaweedFS (`weed mini`) from its PyPI package, loopback only.
 
-Its S3 port asks for the credentials generated here. Its inner ports (master, volume, filer, admin) know no
-passwords: on a machine shared with people you do not trust, use an S3 service of your own.
+Its S3 port asks for the credentials generated here. Its inner ports (master, volume, filer, admin) answer only one
+another (`seaweed_security.py`).
 """
 
 import json
@@ -14,6 +14,7 @@ from typing import Any
 
 from neardup_platform.embedded.home import read_json, write_new
 from neardup_platform.embedded.ports import LOOPBACK, answers
+from neardup_platform.embedded.seaweed_security import NO_ORIGIN, write_security
 from neardup_platform.embedded.service import Service
 from neardup_platform.errors import SetupError
 from neardup_platform.settings import Settings
@@ -65,10 +66,15 @@ def s3_service(settings: Settings, ports: dict[str, int]) -> Service:
         ports=tuple(ports[name] for name in PORTS),
         url=endpoint(ports),
         cwd=folder,
-        prepare=lambda: (folder / "data").mkdir(mode=0o700, parents=True, exist_ok=True),
+        prepare=lambda: _prepare(folder),
         on_stopped=lambda: _remove_sockets(ports),
         stop_timeout_s=15.0,
     )
+
+
+def _prepare(folder: Path) -> None:
+    (folder / "data").mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_security(folder, LOOPBACK)
 
 
 def _weed() -> str:
@@ -94,6 +100,9 @@ def _flags(folder: Path, ports: dict[str, int]) -> list[str]:
         f"-s3.config={folder / 'credentials.json'}",
         "-webdav=false",
         "-admin.ui=false",
+        f"-s3.allowedOrigins={NO_ORIGIN}",
+        f"-filer.allowedOrigins={NO_ORIGIN}",
+        "-filer.exposeDirectoryData=false",
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
     ]
