@@ -38,5 +38,6 @@ def _uploaded(settings: Settings, file: Path) -> str:
 def _describe(answer: dict[str, Any]) -> str:
     return (
         f"{answer['rows']} rows: {answer['decided']} images decided, {answer['known']} known before, "
+        f"{answer['conflicting']} known with other vectors, "
         f"{answer['forgotten']} forgotten, {answer['bad']} bad"
     )

@@ -1,6 +1,7 @@
 """Claims about segments: every good row is decided once, in order, between steps of the stream, whatever is killed."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,21 @@ def test_bad_rows_refuse_the_segment_with_counts_or_are_skipped(make: Make, sett
     assert (taken.values["decided"], taken.values["bad"]) == (str(len(IMAGES) - len(BAD)), str(len(BAD)))
 
 
+def test_known_images_with_other_vectors_are_counted_and_keep_theirs(
+    make: Make, settings: Settings, tmp_path: Path
+) -> None:
+    others = [replace(image, pair=replace(image.pair, vector=-image.pair.vector)) for image in IMAGES[:3]]
+    key = put(settings, parquet(tmp_path, rows([*others, *IMAGES[3:20]])))
+    one = make(command("ingest-segment", key=key))
+    one.decide(IMAGES[:10])
+    (result,) = one.run()
+    counts = {name: result.values[name] for name in ("decided", "known", "conflicting")}
+    assert counts == {"decided": "10", "known": "7", "conflicting": "3"}
+    stored = one.store.image(IMAGES[0].image_id)
+    assert stored is not None
+    assert one.store.vector(stored.ordinal).pair == IMAGES[0].pair.vector.astype("<f2").tobytes()
+
+
 def test_forgotten_images_stay_forgotten(make: Make, settings: Settings, tmp_path: Path) -> None:
     key = put(settings, parquet(tmp_path, rows(IMAGES)))
     one = make(command("ingest-segment", key=key))
@@ -218,10 +234,11 @@ def test_vectors_may_be_lists_of_any_float(tmp_path: Path, kind: pa.DataType) ->
     assert np.allclose(images[3].lsh.vector, IMAGES[3].lsh.vector, rtol=1e-3)
 
 
-def test_a_column_of_another_type_makes_every_row_bad_and_a_truncated_file_is_refused(tmp_path: Path) -> None:
+def test_a_column_of_another_type_and_a_truncated_file_are_refused(tmp_path: Path) -> None:
     content = rows(IMAGES[:5])
-    path = parquet(tmp_path, {**content, "lsh": ["text"] * 5, "event_time_ms": ["soon"] * 5})
-    assert Segment(path, MODELS, NOW_MS).check().counts.total() == 5
+    path = parquet(tmp_path, {**content, "event_time_ms": ["soon"] * 5})
+    with pytest.raises(BadArtefact, match="'event_time_ms' has the type string"):
+        Segment(path, MODELS, NOW_MS)
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(BadArtefact, match="no readable Parquet"):
         Segment(path, MODELS, NOW_MS)

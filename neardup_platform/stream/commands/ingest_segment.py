@@ -2,16 +2,18 @@
 
 Fetched and validated in a thread; then decided in the order of its rows, by the pipeline of the stream, in parts of
 `worker.max_batch_images` between steps of the stream. Each part is one commit with how far it came. Images that are
-known are skipped and counted; so are those forgotten since their event time.
+known are skipped and counted, those that are known with another vector of the same model version apart
+(`conflicting`); so are those forgotten since their event time.
 
 | argument | |
 |---|---|
-| `key` | of the object in the bucket of the settings; parquet_segment.py says what must be in it |
+| `key` | of the object in the bucket of the settings; messages/parquet_embeddings.py has its columns |
 | `skip_bad` | `true`: bad rows are skipped and counted; otherwise one of them refuses the segment |
 """
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -22,15 +24,18 @@ from neardup_platform.clusters.rocksdb_store import Batch
 from neardup_platform.clusters.rocksdb_view import StoreView
 from neardup_platform.errors import BadArtefact
 from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.messages.validation import same_vector
 from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import JoinedImage, Kind, ModelSpec
 from neardup_platform.settings import Settings
 from neardup_platform.stream.command import BadCommand, Finish, Outcome, check_arguments, flag, put_progress
 from neardup_platform.stream.deciding import decide
+from neardup_platform.stream.replay import joined_image
 
 NAME = "ingest-segment"
 _FOLDER = "segment-"
 _WAIT_S = 0.02
+_COUNTS = ("decided", "known", "conflicting", "forgotten")
 
 Parts = Iterator[tuple[int, list[JoinedImage]]]
 
@@ -130,16 +135,16 @@ class IngestSegment:
     ) -> Outcome:
         if part is None:
             under_way.path.unlink(missing_ok=True)
-            counts = {name: str(progress.counts[name]) for name in ("decided", "known", "forgotten")}
+            counts = {name: str(progress.counts[name]) for name in _COUNTS}
             return Outcome({"rows": str(under_way.rows), "bad": str(under_way.bad), **counts})
         end, images = part
-        fresh, known, forgotten = self._fresh(images)
+        fresh, fates = self._fresh(images)
         state = self._store.state()
         now_ms, overrides = time.time_ns() // 1_000_000, Overrides(self._store.overrides())
         decided = decide(self._pipeline(), self._store, fresh, state.sequence + 1, now_ms, overrides)
         after = pb.CommandProgress(done=end, of=progress.of, counts=progress.counts)
-        for name, count in (("decided", len(fresh)), ("known", known), ("forgotten", forgotten)):
-            after.counts[name] += count
+        for name in _COUNTS:
+            after.counts[name] += fates[name]
 
         def write(batch: Batch, _state: pb.StoreState) -> None:
             put_progress(batch, under_way.command.command_id, after)
@@ -153,20 +158,32 @@ class IngestSegment:
             abandon=partial(under_way.path.unlink, missing_ok=True),
         )
 
-    def _fresh(self, images: list[JoinedImage]) -> tuple[list[JoinedImage], int, int]:
-        """The images to be decided, and how many are known or were forgotten; the first of an id counts."""
+    def _fresh(self, images: list[JoinedImage]) -> tuple[list[JoinedImage], Counter[str]]:
+        """The images to be decided, and how many become what; of one id the first row counts."""
         first: dict[str, JoinedImage] = {}
+        fates: Counter[str] = Counter()
+        fresh = []
         for image in images:
-            first.setdefault(image.image_id, image)
+            if image is not first.setdefault(image.image_id, image):
+                fates[_repeated(image, first[image.image_id])] += 1
         stored = self._store.images(list(first))
-        fresh, forgotten = [], 0
         for image, record in zip(first.values(), stored, strict=True):
             told = self._store.forgotten(image.image_id)
             if told is not None and image.event_time_ms <= told.upto_ms:
-                forgotten += 1
-            elif record is None:
+                fates["forgotten"] += 1
+            elif record is not None:
+                fates[_repeated(image, joined_image(self._store.vector(record.ordinal), record))] += 1
+            else:
                 fresh.append(image)
-        return fresh, len(images) - len(fresh) - forgotten, forgotten
+        fates["decided"] = len(fresh)
+        return fresh, fates
+
+
+def _repeated(image: JoinedImage, there: JoinedImage) -> str:
+    """Whether what is there already says the same, as `known`, or of one kind and model version something else."""
+    pairs = [(image.half(kind), there.half(kind)) for kind in Kind]
+    same = all(a.model_version != b.model_version or same_vector(a.vector, b.vector) for a, b in pairs)
+    return "known" if same else "conflicting"
 
 
 def remove_segments(home: Path) -> None:

@@ -1,0 +1,94 @@
+"""Columns of a Parquet file as values that can be validated: their types, and each value however odd it is."""
+
+from collections.abc import Sequence
+from itertools import repeat
+
+import numpy as np
+import pyarrow as pa
+
+from neardup_platform.errors import BadArtefact, BadMessage
+from neardup_platform.records import FloatVector, Kind
+
+
+def check_column(schema: pa.Schema, name: str) -> None:
+    """Refuse a column of a type that cannot hold what it should.
+
+    Raises:
+        BadArtefact: the text names the type.
+    """
+    if len(schema.get_all_field_indices(name)) > 1:
+        raise BadArtefact(f"it has several columns {name!r}: keep one")
+    found = schema.field(name).type
+    kind = found.value_type if pa.types.is_dictionary(found) else found
+    kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    if pa.types.is_null(kind):
+        return
+    if name in ("lsh", "pair"):
+        listed = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+        fits = (listed and pa.types.is_floating(kind.value_type)) or _is_binary(kind)
+        expected = "a list of floats, or binary"
+    elif name == "event_time_ms":
+        fits, expected = pa.types.is_integer(kind), "an integer, Unix milliseconds"
+    else:
+        fits = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+        expected = "a string"
+    if not fits:
+        raise BadArtefact(f"its column {name!r} has the type {str(found)[:80]}, {expected} is expected")
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
+
+
+def plain(column: pa.Array) -> pa.Array:
+    """A column without dictionary or extension type."""
+    column = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    return column.storage if isinstance(column, pa.ExtensionArray) else column
+
+
+def texts(batch: pa.RecordBatch, name: str, default: str | None = None) -> Sequence[bytes | None]:
+    """A string column as bytes, which may be no UTF-8: nobody has checked what the file says."""
+    if name not in batch.schema.names:
+        return list(repeat(default.encode() if default is not None else None, len(batch)))
+    values: list[bytes | None] = plain(batch.column(name)).cast(pa.large_binary()).to_pylist()
+    return values
+
+
+def text(value: bytes | None, reason: str) -> str | None:
+    """One value of `texts`.
+
+    Raises:
+        BadMessage: it is no UTF-8; with the reason given.
+    """
+    if value is None:
+        return None
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise BadMessage(reason, f"{value[:40]!r} is not valid UTF-8") from error
+
+
+def vector(value: pa.Scalar, kind: Kind, dim: int) -> FloatVector:
+    """One value of a `plain` column of vectors; a null within a list is NaN.
+
+    Raises:
+        BadMessage: `bad-dimension`: it is null, or bytes of another length.
+    """
+    if not value.is_valid:
+        raise BadMessage("bad-dimension", f"the {kind} vector is null, {dim} values expected")
+    values = getattr(value, "values", None)
+    if values is not None:
+        with np.errstate(over="ignore"):
+            listed: FloatVector = values.to_numpy(zero_copy_only=False).astype(np.float32)
+        return listed
+    data = value.as_py()
+    for dtype in (np.dtype("<f4"), np.dtype("<f2")):
+        if len(data) == dim * dtype.itemsize:
+            return np.frombuffer(data, dtype).astype(np.float32)
+    raise BadMessage("bad-dimension", f"the {kind} vector has {len(data)} bytes, {dim} float32 or float16 expected")
+
+
+def few(names: Sequence[str]) -> str:
+    """Names for a message, however many and long they are."""
+    shown = ", ".join(repr(name[:40]) for name in names[:12])
+    return f"[{shown}{', …' if len(names) > 12 else ''}]"
