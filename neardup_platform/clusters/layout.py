@@ -8,10 +8,10 @@
 | IMAGES | 3 | image id | ImageRecord |
 | CLUSTERS | 4 | head | ClusterRecord |
 | MEMBERS | 5 | u16 length of head, head, u64 sequence | image id |
-| RECENT | 6 | u64 2^64−1 − sequence that last changed it | head of a cluster of two or more |
+| RECENT | 6 | u64 2^64−1 − block, head of a cluster of two or more | u64 sequence that last changed it |
 | HISTORY | 7 | u16 length of image id, image id, u64 sequence | Decision |
 | VECTORS | 8 | u64 ordinal | VectorRecord |
-| OUTBOX | 9 | u64 number | OutboxEntry |
+| OUTBOX | 9 | u64 number, from `outbox_first` of the state on | OutboxEntry |
 | COMMIT | 10 | u64 number of the last commit | (empty) |
 | COMMANDS | 11 | command id | CommandRecord |
 | COMMAND_ORDER | 12 | u64 number | command id |
@@ -22,12 +22,18 @@
 | PURGES | 17 | u64 number of the command | (empty) |
 | PROGRESS | 22 | command id | CommandProgress |
 | CHANGED | 23 | image id | Decision; only in a store that is being reprocessed |
+| KEPT | 24 | u64 number | OutboxEntry that no topic takes, not even as a dead letter |
 
-Integers are big-endian, so that byte order is numeric order: members are listed oldest first, recent clusters
+Integers are big-endian, so that byte order is numeric order: members are listed oldest first, blocks of recent clusters
 newest first. Ordinals are given once: one whose image was forgotten or got another has no vectors any more. A purge
 stands for bytes that were deleted and may still lie in the files. The length before an id keeps one id from being the
 prefix of another's range. Tables are prefixes of one key space rather than column families, because a secondary reader
 sees column families at different moments (docs/adr/0006).
+
+A table whose keys are deleted in the order in which they came is read from a known first key on, never from its
+beginning: a deleted key stays in the way of every scan until it is compacted. So OUTBOX and COMMIT are read from the
+numbers in the state, and a cluster moves within RECENT only when a decision of another block of `RECENT_BLOCK` changes
+it (docs/adr/0014).
 """
 
 import hashlib
@@ -36,7 +42,10 @@ from enum import Enum
 
 from neardup_platform.records import Kind
 
-FORMAT = 3
+FORMAT = 4
+
+# Sequences that share a block of RECENT.
+RECENT_BLOCK = 1_024
 
 
 class Table(Enum):
@@ -62,6 +71,7 @@ class Table(Enum):
     PURGES = b"\x11"
     PROGRESS = b"\x16"
     CHANGED = b"\x17"
+    KEPT = b"\x18"
 
 
 _U64_MAX = (1 << 64) - 1
@@ -100,6 +110,12 @@ def id_prefix(image_id: str) -> bytes:
     return struct.pack(">H", len(encoded)) + encoded
 
 
+def after_prefix(prefix: bytes) -> bytes:
+    """The first key after all those that begin with a prefix, which has a byte below 255."""
+    kept = prefix.rstrip(b"\xff")
+    return kept[:-1] + bytes([kept[-1] + 1])
+
+
 def sequence_key(image_id: str, sequence: int) -> bytes:
     """Key of a member (by its head) or of a decision (by its image)."""
     return id_prefix(image_id) + number_key(sequence)
@@ -110,9 +126,19 @@ def hash_key(image_id: str) -> bytes:
     return hashlib.blake2b(image_id.encode(), digest_size=16).digest()
 
 
-def recent_key(sequence: int) -> bytes:
-    """Key of a cluster in the list of recently changed ones, newest first."""
-    return number_key(_U64_MAX - sequence)
+def recent_key(head: str, sequence: int) -> bytes:
+    """Key of a cluster in the list of recently changed ones, by the sequence that last changed it."""
+    return number_key(_U64_MAX - sequence // RECENT_BLOCK) + head.encode()
+
+
+def recent_block(key: bytes) -> bytes:
+    """The block of a key made by `recent_key`; sorts newest first."""
+    return key[:8]
+
+
+def recent_head(key: bytes) -> str:
+    """The head in a key made by `recent_key`."""
+    return key[8:].decode()
 
 
 def assignment_digest(image_id: str, head: str) -> int:

@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 from neardup_platform.clusters import layout
 from neardup_platform.clusters.corpus_steps import Added, CorpusStep, Died, Left, Placed, Renamed
 from neardup_platform.clusters.layout import Table
-from neardup_platform.clusters.rocksdb_purge import Span
+from neardup_platform.clusters.rocksdb_purge import Span, all_of
 from neardup_platform.clusters.rocksdb_store import Batch
 from neardup_platform.clusters.rocksdb_view import StoreView, listed_under
 from neardup_platform.errors import InvariantBroken
@@ -53,7 +53,7 @@ class Rearrangement:
         self._images: dict[str, pb.ImageRecord | None] = {}
         self._clusters: dict[str, pb.ClusterRecord | None] = {}
         self._edges: dict[bytes, str | None] = {}
-        self._recent: dict[int, str | None] = {}
+        self._recent: dict[bytes, int | None] = {}
         self._vectors: dict[int, pb.VectorRecord | None] = {}
         self._history: list[bytes] = []
         self._redirects: dict[str, pb.Redirect | None] = {}
@@ -95,7 +95,7 @@ class Rearrangement:
         cluster.size -= len(leaving)
         cluster.updated_ms = self._now_ms
         if cluster.size <= 1:
-            self._recent[cluster.updated_sequence] = None
+            self._unlist_recent(head, cluster)
         if not cluster.size:
             self._clusters[head] = None
             self._state.clusters -= 1
@@ -168,6 +168,8 @@ class Rearrangement:
         self.decisions.append(_farewell(self._state.sequence, image_id, self._now_ms, self._command_id))
         self.purge += spans_of(image_id, [record.ordinal, *record.earlier_ordinals])
         self.purge += [_span(Table.MEMBERS, layout.sequence_key(record.head, listed_under(record)))]
+        if record.head == image_id:
+            self.purge += [all_of(Table.RECENT)]
 
     def bar(self, image_id: str, forgotten: pb.Forgotten) -> None:
         """Note of an image that it was forgotten, so that its embeddings made before are dropped."""
@@ -178,8 +180,8 @@ class Rearrangement:
         """Put everything into a write."""
         for key, member in self._edges.items():
             _put_or_delete(batch, Table.MEMBERS, key, None if member is None else member.encode())
-        for sequence, head in self._recent.items():
-            _put_or_delete(batch, Table.RECENT, layout.recent_key(sequence), None if head is None else head.encode())
+        for key, sequence in self._recent.items():
+            _put_or_delete(batch, Table.RECENT, key, None if sequence is None else layout.number_key(sequence))
         tables: list[tuple[Table, Mapping[bytes, Message | None]]] = [
             (Table.IMAGES, {image_id.encode(): record for image_id, record in self._images.items()}),
             (Table.CLUSTERS, {head.encode(): record for head, record in self._clusters.items()}),
@@ -216,6 +218,7 @@ class Rearrangement:
             self.image(image_id).head = new
             self._list(new, sequence, image_id)
         self._clusters[old], self._clusters[new] = None, cluster
+        self._unlist_recent(old, cluster)
         self._redirects[new] = None
         record = self.image(new)
         recorded = decode_decision(self._store.decision(new))
@@ -272,10 +275,13 @@ class Rearrangement:
 
     def _touch(self, head: str, cluster: pb.ClusterRecord) -> None:
         """Note that the latest decision changed this cluster."""
-        self._recent[cluster.updated_sequence] = None
+        self._unlist_recent(head, cluster)
         cluster.updated_sequence, cluster.updated_ms = self._state.sequence, self._now_ms
         if cluster.size > 1:
-            self._recent[cluster.updated_sequence] = head
+            self._recent[layout.recent_key(head, cluster.updated_sequence)] = cluster.updated_sequence
+
+    def _unlist_recent(self, head: str, cluster: pb.ClusterRecord) -> None:
+        self._recent[layout.recent_key(head, cluster.updated_sequence)] = None
 
     def _list(self, head: str, sequence: int, image_id: str) -> None:
         self._edges[layout.sequence_key(head, sequence)] = image_id

@@ -37,7 +37,7 @@ class Purger:
         """Compact everything, if purges were noted by a process that did not come to do them."""
         if notes:
             log.info("%d purges were left undone: the whole store is compacted", len(notes))
-            self._last = self._thread.submit(self._purge, notes, [_all_of(table) for table in Table])
+            self._last = self._thread.submit(self._purge, notes, [all_of(table) for table in Table])
 
     def purge(self, note: bytes, spans: Sequence[Span]) -> None:
         """Rewrite the files without what was deleted between the first and before the last key of each span."""
@@ -68,5 +68,6 @@ class Purger:
             log.warning("purging deleted bytes failed, the next start tries again: %s", error)
 
 
-def _all_of(table: Table) -> Span:
+def all_of(table: Table) -> Span:
+    """Every key of a table."""
     return table.value, bytes([table.value[0] + 1])

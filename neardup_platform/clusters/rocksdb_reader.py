@@ -83,6 +83,10 @@ class StoreReader(StoreView):
         raise ServerUnavailable(f"the store at {self._path} changed {_OPENINGS} times while it was opened; try again")
 
     def _is_one_moment(self) -> bool:
-        """Whether the totals, part of every commit, are those of the newest commit (docs/adr/0006)."""
-        commits = [layout.number_of(key) for key, _ in self._scan(Table.COMMIT, b"", b"")]
-        return commits in ([], [self.state().commit])
+        """Whether the totals, part of every commit, are those of the newest commit (docs/adr/0006).
+
+        The keys of earlier commits are deleted and in the way until they are compacted, so none of them is looked at.
+        """
+        last = self.state().commit
+        commits = [layout.number_of(key) for key, _ in self._scan(Table.COMMIT, b"", layout.number_key(last))]
+        return commits == ([last] if last else [])

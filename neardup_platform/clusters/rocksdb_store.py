@@ -1,6 +1,7 @@
 """The store as its one writer, the stream worker, has it: changes in batches, each atomic."""
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from uuid import uuid4
 
@@ -8,10 +9,13 @@ from rocksdict import Checkpoint, Rdict, WriteBatch
 
 from neardup_platform.clusters import layout
 from neardup_platform.clusters.layout import Table
-from neardup_platform.clusters.rocksdb_purge import Purger, Span
+from neardup_platform.clusters.rocksdb_purge import Purger, Span, all_of
 from neardup_platform.clusters.rocksdb_view import StoreView, rocksdb_options
 from neardup_platform.errors import HomeInUse, SetupError
 from neardup_platform.messages import neardup_pb2 as pb
+
+_FORMAT_OF_OTHER_RECENT_KEYS = 3
+_MIGRATED_AT_ONCE = 10_000
 
 
 class Batch:
@@ -58,7 +62,7 @@ class Store(StoreView):
         super().__init__(db)
         if self._get(Table.STATE, b"") is None:
             batch = Batch()
-            batch.put_state(pb.StoreState(format=layout.FORMAT, digest=bytes(16), store_id=uuid4().hex))
+            batch.put_state(pb.StoreState(format=layout.FORMAT, digest=bytes(16), store_id=uuid4().hex, outbox_first=1))
             self.write(batch)
         self._migrate()
         found = self.state().format
@@ -97,10 +101,31 @@ class Store(StoreView):
     def _migrate(self) -> None:
         stored = pb.StoreState.FromString(self._get(Table.STATE, b"") or b"").format
         new = self.state()
-        if new.format != stored:
+        if new.format == stored:
+            return
+        if stored <= _FORMAT_OF_OTHER_RECENT_KEYS:
+            self._rewrite_recent()
+            first = next(self.outbox(), None)
+            new.outbox_first = new.outbox_number + 1 if first is None else first[0]
+        batch = Batch()
+        batch.put_state(new)
+        self.write(batch)
+
+    def _rewrite_recent(self) -> None:
+        """Lay out the table anew, in parts; repeated from the beginning where it is interrupted."""
+        begin, end = all_of(Table.RECENT)
+        batch = Batch()
+        batch.clear(Table.RECENT)
+        self.write(batch)
+        listed = ((head, record.updated_sequence) for head, record in self.all_clusters() if record.size > 1)
+        while part := list(islice(listed, _MIGRATED_AT_ONCE)):
             batch = Batch()
-            batch.put_state(new)
+            for head, sequence in part:
+                batch.put(Table.RECENT, layout.recent_key(head, sequence), layout.number_key(sequence))
             self.write(batch)
+        # A range deleted is looked through by every later read until it is compacted.
+        self.flush()
+        self._db.compact_range(begin, end)
 
     def write(self, batch: Batch) -> None:
         """Apply all changes atomically; they survive the death of this process from here on.

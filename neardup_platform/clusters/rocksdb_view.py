@@ -6,9 +6,10 @@ Raw mode throughout: keys and values are the bytes of `layout.py`, nothing is ev
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
-from rocksdict import AccessType, BlockBasedOptions, Options, Rdict
+from rocksdict import AccessType, BlockBasedOptions, Options, Rdict, ReadOptions
 
 from neardup_platform.clusters import layout
 from neardup_platform.clusters.layout import Table
@@ -129,11 +130,12 @@ class StoreView:
     def recent_clusters(self, limit: int) -> list[str]:
         """Heads of the clusters of two or more that changed last, newest first."""
         found: list[str] = []
-        for _, value in self._scan(Table.RECENT, b"", b""):
-            if len(found) == limit:
+        for _, block in groupby(self._scan(Table.RECENT, b"", b""), lambda row: layout.recent_block(row[0])):
+            by_sequence = sorted(block, key=lambda row: row[1], reverse=True)
+            found += [layout.recent_head(key) for key, _ in by_sequence]
+            if len(found) >= limit:
                 break
-            found.append(value.decode())
-        return found
+        return found[:limit]
 
     def numbered_vectors(self, start: int = 0) -> Iterator[tuple[int, pb.VectorRecord]]:
         """The images' vectors with their ordinals, ascending, from ordinal `start` on."""
@@ -182,9 +184,9 @@ class StoreView:
         for _, value in self._scan(Table.WAITING, b"", b""):
             yield pb.WaitingHalf.FromString(value)
 
-    def outbox(self) -> Iterator[tuple[int, pb.OutboxEntry]]:
-        """Messages to be published, by number."""
-        for key, value in self._scan(Table.OUTBOX, b"", b""):
+    def outbox(self, first: int = 0) -> Iterator[tuple[int, pb.OutboxEntry]]:
+        """Messages to be published, by number, from `first` or the first that was not acknowledged on."""
+        for key, value in self._scan(Table.OUTBOX, b"", layout.number_key(first or self.state().outbox_first)):
             yield layout.number_of(key), pb.OutboxEntry.FromString(value)
 
     def command(self, command_id: str) -> pb.CommandRecord | None:
@@ -240,12 +242,16 @@ class StoreView:
         return found
 
     def _scan(self, table: Table, prefix: bytes, start: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Keys of a table, without its prefix, from `start` on while they begin with `prefix`."""
-        whole = table.value + prefix
-        pairs: Iterator[tuple[bytes, bytes]] = self._db.items(from_key=table.value + start)  # type: ignore[assignment]
+        """Keys of a table, without its prefix, from `start` on while they begin with `prefix`.
+
+        RocksDB is told where to end: it would look for the next live key, past every deleted one of the next table.
+        """
+        bounds = ReadOptions()
+        bounds.set_iterate_upper_bound(layout.after_prefix(table.value + prefix))
+        pairs: Iterator[tuple[bytes, bytes]] = self._db.items(  # type: ignore[assignment]
+            from_key=table.value + start, read_opt=bounds
+        )
         for key, value in pairs:
-            if not key.startswith(whole):
-                return
             yield key[1:], value
 
 
@@ -263,10 +269,13 @@ def forgotten_upto_ms(store: StoreView, image_id: str) -> int:
 def migrated(state: pb.StoreState) -> pb.StoreState:
     """The totals of an older format as this version reads them.
 
-    Up to format 2 no image was ever forgotten, so the images were the next ordinal.
+    Up to format 2 no image was ever forgotten, so the images were the next ordinal. Up to format 3 the outbox had no
+    known first number, and RECENT other keys, which are rewritten when the store is opened for writing.
     """
     if state.format == 2:
         state.format, state.ordinals = 3, state.images
+    if state.format == 3:
+        state.format = 4
     return state
 
 

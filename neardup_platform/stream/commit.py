@@ -85,7 +85,7 @@ def commit(
     state: pb.StoreState,
     step: Step,
     decided: Sequence[Decided],
-    acknowledged: Iterable[int] = (),
+    acknowledged: Sequence[int] = (),
     *,
     publish: bool = True,
 ) -> list[Outgoing]:
@@ -93,8 +93,8 @@ def commit(
 
     Args:
         state: totals as of the last commit; brought up to date only once the write has succeeded.
-        acknowledged: numbers of messages that leave the outbox, because they are in the log. They are deleted one by
-            one: every range deleted since the last flush is looked through by every later read.
+        acknowledged: numbers of messages that leave the outbox, because they are in the log, ascending from its first.
+            They are deleted one by one: every range deleted since the last flush is looked through by every later read.
         publish: False for a store in the making, of which nobody is told.
     """
     new = pb.StoreState()
@@ -102,6 +102,7 @@ def commit(
     batch = Batch()
     for number in acknowledged:
         batch.delete(Table.OUTBOX, layout.number_key(number))
+        new.outbox_first = number + 1
     _put_positions(store, batch, step)
     _put_waiting(batch, step)
     histories = [_put_decided(batch, new, images) for images in decided]
@@ -180,8 +181,11 @@ def _put_clusters(store: Store, batch: Batch, decided: Sequence[Decided]) -> Non
             record = pb.ClusterRecord(created_ms=decision.decided_ms)
         else:
             record = changed.get(decision.head) or store.cluster(decision.head)
-            batch.delete(Table.RECENT, layout.recent_key(record.updated_sequence))
-            batch.put(Table.RECENT, layout.recent_key(decision.sequence), decision.head.encode())
+            before = layout.recent_key(decision.head, record.updated_sequence)
+            now = layout.recent_key(decision.head, decision.sequence)
+            if before != now:
+                batch.delete(Table.RECENT, before)
+            batch.put(Table.RECENT, now, layout.number_key(decision.sequence))
         record.size += 1
         record.updated_ms = decision.decided_ms
         record.updated_sequence = decision.sequence

@@ -22,8 +22,11 @@ def test_no_id_is_the_prefix_of_another_ids_range(a: str, b: str) -> None:
 
 
 @given(U64, U64)
-def test_recent_clusters_sort_newest_first(a: int, b: int) -> None:
-    assert (layout.recent_key(a) < layout.recent_key(b)) == (a > b)
+def test_blocks_of_recent_clusters_sort_newest_first(a: int, b: int) -> None:
+    keys = [layout.recent_key("head", sequence) for sequence in (a, b)]
+    blocks = [sequence // layout.RECENT_BLOCK for sequence in (a, b)]
+    assert (keys[0] < keys[1]) == (blocks[0] > blocks[1])
+    assert layout.recent_head(keys[0]) == "head"
 
 
 @given(IDS, st.integers(0, (1 << 32) - 1))
@@ -51,7 +54,7 @@ def test_digest_does_not_depend_on_order_and_forgets_what_left(pairs: list, rand
 def test_golden_bytes() -> None:
     assert layout.sequence_key("ab", 258).hex() == "000261620000000000000102"
     assert layout.position_key("t", 3).hex() == "740000000003"
-    assert layout.recent_key(1).hex() == "fffffffffffffffe"
+    assert layout.recent_key("ab", 1_025).hex() == "fffffffffffffffe6162"
     assert layout.waiting_key(Kind.PAIR, "é").hex() == "01c3a9"
     # printf 'a\\0b' | b2sum -l 128
     share = layout.assignment_digest("a", "b").to_bytes(16, "little").hex()

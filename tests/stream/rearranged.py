@@ -94,7 +94,7 @@ def assert_gone(store: Store, image_id: str) -> None:
     assert not [found for found, _ in store.scan(Table.HISTORY) if found.startswith(prefix)]
     assert not [found for found, _ in store.scan(Table.MEMBERS) if found.startswith(prefix)]
     assert key not in {member for _, member in store.scan(Table.MEMBERS)}
-    assert key not in {head for _, head in store.scan(Table.RECENT)}
+    assert image_id not in {layout.recent_head(listed) for listed, _ in store.scan(Table.RECENT)}
     assert image_id not in {record.image_id for record in store.vectors()}
     assert image_id not in {name for o in store.overrides() for name in (o.image_id, o.other_id)}
     assert store.forgotten(image_id) is not None

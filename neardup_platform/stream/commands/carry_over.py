@@ -80,6 +80,7 @@ def _take_totals(now: pb.StoreState, state: pb.StoreState) -> None:
     state.store_id = uuid4().hex
     state.sequence = max(state.sequence, now.sequence)
     state.outbox_number = max(state.outbox_number, now.outbox_number)
+    state.outbox_first = now.outbox_first
     state.commands, state.forgotten = now.commands, now.forgotten
     state.ClearField("paused")
     if now.HasField("paused"):
