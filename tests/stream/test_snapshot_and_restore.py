@@ -278,7 +278,7 @@ def test_images_forgotten_since_are_forgotten_again(make: Make) -> None:
     member = next(d.image_id for d in one.worker.decisions() if not d.founded and d.head != head)
     batch = Batch()
     for image_id in (head, member):
-        forgotten = pb.Forgotten(upto_ms=1 << 40)
+        forgotten = pb.Forgotten(upto_ms=1 << 42)
         batch.put(Table.FORGOTTEN, layout.hash_key(image_id), forgotten.SerializeToString())
     state = one.store.state()
     state.forgotten = 2
