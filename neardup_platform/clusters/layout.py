@@ -116,6 +116,11 @@ def after_prefix(prefix: bytes) -> bytes:
     return kept[:-1] + bytes([kept[-1] + 1])
 
 
+def id_of(key: bytes) -> str:
+    """The image id or head that a member or history key begins with."""
+    return key[2:-8].decode()
+
+
 def sequence_key(image_id: str, sequence: int) -> bytes:
     """Key of a member (by its head) or of a decision (by its image)."""
     return id_prefix(image_id) + number_key(sequence)

@@ -6,7 +6,12 @@
 | `alone` | X founds a cluster and joins none by itself; others may join it |
 | `forbid` | X is never in one cluster with Y |
 
-Images that are linked, however far, are a group: it moves as one, and what is forbidden to one is so to all of it.
+Images that are linked, however far, are a group: it moves as one, and what is forbidden to one is so to all of it, and
+from all that are linked with the other.
+
+Overrides may name images that are not known, and images may be elsewhere than they say: a rollback or a reprocessing
+brings back clusters from before them. Such an override is unmet. It is met again when its image is decided, or when a
+correction moves one of its group: those linked with it then come along from wherever they are.
 """
 
 from collections import deque
@@ -98,10 +103,11 @@ class Overrides:
     def forbidden(self, image_id: str) -> dict[str, str]:
         """The images that none of its group may be with, each with the override that says so."""
         return {
-            _other(override, member): override.override_id
+            linked: override.override_id
             for member in self.group(image_id)
             for override in self.naming(member)
             if override.action == Action.FORBID
+            for linked in self.group(_other(override, member))
         }
 
     def constraint(self, image_id: str, head_of: Callable[[str], int | None]) -> Constraint:
@@ -125,12 +131,12 @@ class Overrides:
         found = {head_of(other): override_id for other, override_id in self.forbidden(image_id).items()}
         return {head: override_id for head, override_id in found.items() if head is not None}
 
-    def check(self, new: pb.Override, head_of: Callable[[str], str]) -> None:
+    def check(self, new: pb.Override, head_of: Callable[[str], str | None]) -> None:
         """Refuse an override that contradicts itself or one in force.
 
         Args:
             new: of images that are known.
-            head_of: id of the head of an image's cluster.
+            head_of: id of the head of an image's cluster; None for an image that is not known.
 
         Raises:
             Conflict: it names the override it contradicts.
@@ -155,16 +161,16 @@ class Overrides:
         if new.other_id in self.group(new.image_id):
             raise Conflict(f"{_said(self._link_towards(new.image_id, new.other_id))}: remove it first")
 
-    def _check_link(self, new: pb.Override, head_of: Callable[[str], str]) -> None:
+    def _check_link(self, new: pb.Override, head_of: Callable[[str], str | None]) -> None:
         group = self.group(new.image_id)
         if new.other_id in group:
             raise Conflict(f"{_said(self._link_towards(new.image_id, new.other_id))}: they are linked already")
         target, together = head_of(new.other_id), set(self.group(new.other_id))
         for other, override_id in self.forbidden(new.image_id).items():
             if other in together or head_of(other) == target:
-                raise Conflict(
-                    f"{_said(self._all[override_id])}, which is in the cluster of {target!r}: remove it first"
-                )
+                by = self._all[override_id]
+                too = "" if other in _named(by) else f", nor with {other!r}, which is linked with it and"
+                raise Conflict(f"{_said(by)}{too or ', which'} is in the cluster of {target!r}: remove it first")
 
     def _link_towards(self, one: str, other: str) -> pb.Override:
         """A link by which two images of a group hang together; only one of a group has none."""

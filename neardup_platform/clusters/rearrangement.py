@@ -1,7 +1,8 @@
 """Changes of clusters that no new image brings about: an image leaves, moves, is forgotten or gets other vectors.
 
-Store → **rearrangement, in memory** → one write, and steps by which the corpus follows. Nothing is changed before
-`write`; reading sees what is planned.
+Store → **rearrangement, in memory** → checked → one write, and steps by which the corpus follows. Nothing is changed
+before `Change.write`; reading sees what is planned. Every image departs from the cluster that its record names and that
+lists it, wherever others that go with it are; the whole is checked (membership.py) before there is anything to write.
 
 A cluster whose head leaves is handed to another: its oldest remaining representative, else its oldest member, which
 then gets a new ordinal, because only new ordinals enter the term index. All members get the new head in the same write,
@@ -9,14 +10,13 @@ and keep their places in the order of joining; a redirect leads from the old hea
 cluster has no redirect, and a redirect is only ever made to such an id, so redirects form no circle.
 """
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 
-from google.protobuf.message import Message
-
-from neardup_platform.clusters import layout
+from neardup_platform.clusters import layout, membership
 from neardup_platform.clusters.corpus_steps import Added, CorpusStep, Died, Left, Placed, Renamed
+from neardup_platform.clusters.draft import Draft
 from neardup_platform.clusters.layout import Table
 from neardup_platform.clusters.rocksdb_purge import Span, all_of
 from neardup_platform.clusters.rocksdb_store import Batch
@@ -30,13 +30,9 @@ from neardup_platform.records import Cause, Decision, Kind
 _CHUNK = 4_096
 
 
-class Rearrangement:
-    """What is to be changed; an image departs before it is placed.
-
-    Args:
-        store: standing still.
-        now_ms: the clock, Unix milliseconds.
-        command_id: of the command that asks for it, or empty.
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A rearrangement that keeps the invariant, to be written once.
 
     Attributes:
         decisions: made by it, in order of sequence; all are to be published.
@@ -44,25 +40,44 @@ class Rearrangement:
         purge: spans of keys that held what was forgotten.
     """
 
+    decisions: Sequence[Decision]
+    steps: Sequence[CorpusStep]
+    purge: Sequence[Span]
+    _draft: Draft
+    _history: Sequence[bytes]
+
+    def write(self, batch: Batch, state: pb.StoreState) -> None:
+        """Put everything into a write."""
+        self._draft.write(batch, state)
+        for key in self._history:
+            batch.delete(Table.HISTORY, key)
+        for decision in self.decisions:
+            if decision.cause != Cause.FORGET:
+                key = layout.sequence_key(decision.image_id, decision.sequence)
+                batch.put(Table.HISTORY, key, encode_decision(decision))
+
+
+class Rearrangement:
+    """What is to be changed; an image departs before it is placed.
+
+    Args:
+        store: standing still.
+        now_ms: the clock, Unix milliseconds.
+        command_id: of the command that asks for it, or empty.
+    """
+
     def __init__(self, store: StoreView, now_ms: int, command_id: str = "") -> None:
         self._store = store
         self._now_ms = now_ms
         self._command_id = command_id
-        self._before = store.state()
-        self._state = store.state()
-        self._images: dict[str, pb.ImageRecord | None] = {}
-        self._clusters: dict[str, pb.ClusterRecord | None] = {}
-        self._edges: dict[bytes, str | None] = {}
-        self._recent: dict[bytes, int | None] = {}
-        self._vectors: dict[int, pb.VectorRecord | None] = {}
+        self._draft = Draft(store)
+        self._state = self._draft.state
         self._history: list[bytes] = []
-        self._redirects: dict[str, pb.Redirect | None] = {}
-        self._forgotten: dict[str, pb.Forgotten] = {}
         self._searched: set[str] = set()
-        self._digest = 0
-        self.decisions: list[Decision] = []
-        self.steps: list[CorpusStep] = []
-        self.purge: list[Span] = []
+        self._departed: set[str] = set()
+        self._decisions: list[Decision] = []
+        self._steps: list[CorpusStep] = []
+        self._purge: list[Span] = []
 
     @property
     def next_sequence(self) -> int:
@@ -75,20 +90,44 @@ class Rearrangement:
         Raises:
             InvariantBroken: it is not known.
         """
-        if image_id not in self._images:
-            self._images[image_id] = self._store.image(image_id)
-        found = self._images[image_id]
-        if found is None:
-            raise InvariantBroken(f"image {image_id!r} is to be rearranged and has no record")
-        return found
+        return self._draft.image(image_id)
 
-    def depart(self, head: str, leaving: Collection[str]) -> None:
-        """Take members out of a cluster, to be placed or forgotten; what is left has a head again."""
-        cluster = self._cluster(head)
+    def complete(self) -> Change:
+        """What there is to write.
+
+        Raises:
+            InvariantBroken: it would break what must hold of the clusters; the text names what.
+        """
+        if self._departed:
+            raise InvariantBroken(f"image {min(self._departed)!r} would be in no cluster: nothing was changed")
+        membership.check(self._draft)
+        return Change(self._decisions, self._steps, self._purge, self._draft, self._history)
+
+    def depart(self, leaving: Collection[str]) -> None:
+        """Take images out of the clusters they are in, to be placed or forgotten; what is left has a head again.
+
+        Raises:
+            InvariantBroken: one is not where its record says.
+        """
+        by_head: dict[str, list[str]] = {}
         for image_id in leaving:
-            record = self.image(image_id)
-            self._unlist(head, listed_under(record), image_id)
-            self.steps.append(Left(record.ordinal))
+            if image_id in self._departed:
+                raise InvariantBroken(f"image {image_id!r} is to leave its cluster and has left it")
+            by_head.setdefault(self.image(image_id).head, []).append(image_id)
+        for head, images in by_head.items():
+            self._depart(head, images)
+
+    def _depart(self, head: str, leaving: Sequence[str]) -> None:
+        cluster = self._draft.cluster(head)
+        if cluster.size < len(leaving):
+            raise InvariantBroken(
+                f"{len(leaving)} images are to leave the cluster of {head!r}, which says that it has {cluster.size}: "
+                "`neardup doctor` shows what is damaged"
+            )
+        for image_id in leaving:
+            self._draft.unlist_member(image_id)
+            self._departed.add(image_id)
+            self._steps.append(Left(self.image(image_id).ordinal))
             if image_id in cluster.representatives:
                 cluster.representatives.remove(image_id)
                 self._searched.add(image_id)
@@ -97,32 +136,37 @@ class Rearrangement:
         if cluster.size <= 1:
             self._unlist_recent(head, cluster)
         if not cluster.size:
-            self._clusters[head] = None
+            self._draft.clusters[head] = None
             self._state.clusters -= 1
         elif head in leaving:
             self._hand_over(head, cluster)
 
     def place(self, decision: Decision) -> None:
         """Put a departed image into the cluster its decision names, its own where it founds one."""
-        record = self.image(decision.image_id)
+        if decision.image_id not in self._departed:
+            raise InvariantBroken(f"image {decision.image_id!r} is to be placed and has not left its cluster")
+        self._departed.remove(decision.image_id)
+        draft, record = self._draft, self.image(decision.image_id)
         was = record.head
         if decision.founded:
-            self._clusters[decision.head] = pb.ClusterRecord(created_ms=decision.decided_ms)
+            if draft.find_cluster(decision.head) is not None:
+                raise InvariantBroken(f"image {decision.head!r} is to found a cluster and heads one")
+            draft.clusters[decision.head] = pb.ClusterRecord(created_ms=decision.decided_ms)
             self._state.clusters += 1
-            self._redirects[decision.head] = None
+            draft.redirects[decision.head] = None
             if decision.image_id not in self._searched:
                 self._renew(decision.image_id)
-        cluster = self._cluster(decision.head)
+        cluster = draft.cluster(decision.head)
         self._restate(record, decision)
         record.member_sequence = 0
-        self._list(decision.head, decision.sequence, decision.image_id)
+        draft.list_member(decision.head, decision.sequence, decision.image_id)
         cluster.size += 1
         represents = decision.image_id in self._searched
         if represents:
             cluster.representatives.append(decision.image_id)
         self._touch(decision.head, cluster)
-        self.steps.append(Placed(record.ordinal, self.image(decision.head).ordinal, represents))
-        if self._clusters[was] is None and was not in self._redirects:
+        self._steps.append(Placed(record.ordinal, self.image(decision.head).ordinal, represents))
+        if draft.find_cluster(was) is None and was not in draft.redirects:
             self._redirect(was, decision)
 
     def restate(self, decision: Decision) -> None:
@@ -131,22 +175,22 @@ class Rearrangement:
         listed = listed_under(record)
         self._restate(record, decision)
         record.member_sequence = listed
-        self._touch(decision.head, self._cluster(decision.head))
+        self._touch(decision.head, self._draft.cluster(decision.head))
 
     def replace_vectors(self, vectors: pb.VectorRecord) -> int:
         """Give an image other vectors and the next ordinal, which is returned; `represent` says if it is searched."""
         record = self.image(vectors.image_id)
         record.earlier_ordinals.append(record.ordinal)
-        self._vectors[record.ordinal] = None
-        self.steps.append(Died(record.ordinal))
+        self._draft.vectors[record.ordinal] = None
+        self._steps.append(Died(record.ordinal))
         record.ordinal = self._state.ordinals
         self._state.ordinals += 1
-        self._vectors[record.ordinal] = vectors
+        self._draft.vectors[record.ordinal] = vectors
         return record.ordinal
 
     def represent(self, image_id: str, *, represents: bool) -> None:
         """Let an image that has other vectors be one of those by which its cluster is found, or not."""
-        cluster = self._cluster(self.image(image_id).head)
+        cluster = self._draft.cluster(self.image(image_id).head)
         if represents and image_id not in cluster.representatives:
             cluster.representatives.append(image_id)
         elif not represents and image_id in cluster.representatives:
@@ -158,55 +202,33 @@ class Rearrangement:
 
     def forget(self, image_id: str) -> None:
         """Remove a departed image, and publish that it is gone. Of its history nothing is kept."""
+        self._departed.remove(image_id)
         record = self.image(image_id)
-        self._images[image_id] = None
-        self._vectors[record.ordinal] = None
-        self.steps.append(Died(record.ordinal))
+        self._draft.images[image_id] = None
+        self._draft.vectors[record.ordinal] = None
+        self._steps.append(Died(record.ordinal))
         self._history += [layout.sequence_key(image_id, sequence) for sequence in self._store.sequences(image_id)]
         self._state.images -= 1
         self._state.sequence += 1
-        self.decisions.append(_farewell(self._state.sequence, image_id, self._now_ms, self._command_id))
-        self.purge += spans_of(image_id, [record.ordinal, *record.earlier_ordinals])
-        self.purge += [_span(Table.MEMBERS, layout.sequence_key(record.head, listed_under(record)))]
+        self._decisions.append(_farewell(self._state.sequence, image_id, self._now_ms, self._command_id))
+        self._purge += spans_of(image_id, [record.ordinal, *record.earlier_ordinals])
+        self._purge += [_span(Table.MEMBERS, layout.sequence_key(record.head, listed_under(record)))]
         if record.head == image_id:
-            self.purge += [all_of(Table.RECENT)]
+            self._purge += [all_of(Table.RECENT)]
 
     def bar(self, image_id: str, forgotten: pb.Forgotten) -> None:
         """Note of an image that it was forgotten, so that its embeddings made before are dropped."""
-        self._forgotten[image_id] = forgotten
+        self._draft.forgotten[image_id] = forgotten
         self._state.forgotten += 1
 
-    def write(self, batch: Batch, state: pb.StoreState) -> None:
-        """Put everything into a write."""
-        for key, member in self._edges.items():
-            _put_or_delete(batch, Table.MEMBERS, key, None if member is None else member.encode())
-        for key, sequence in self._recent.items():
-            _put_or_delete(batch, Table.RECENT, key, None if sequence is None else layout.number_key(sequence))
-        tables: list[tuple[Table, Mapping[bytes, Message | None]]] = [
-            (Table.IMAGES, {image_id.encode(): record for image_id, record in self._images.items()}),
-            (Table.CLUSTERS, {head.encode(): record for head, record in self._clusters.items()}),
-            (Table.VECTORS, {layout.number_key(ordinal): record for ordinal, record in self._vectors.items()}),
-            (Table.REDIRECTS, {layout.hash_key(head): record for head, record in self._redirects.items()}),
-            (Table.FORGOTTEN, {layout.hash_key(image_id): record for image_id, record in self._forgotten.items()}),
-        ]
-        for table, records in tables:
-            for key, record in records.items():
-                _put_or_delete(batch, table, key, None if record is None else record.SerializeToString())
-        for key in self._history:
-            batch.delete(Table.HISTORY, key)
-        for decision in self.decisions:
-            if decision.cause != Cause.FORGET:
-                key = layout.sequence_key(decision.image_id, decision.sequence)
-                batch.put(Table.HISTORY, key, encode_decision(decision))
-        for name in ("images", "clusters", "sequence", "ordinals", "forgotten", "redirects"):
-            change = getattr(self._state, name) - getattr(self._before, name)
-            setattr(state, name, getattr(state, name) + change)
-        state.digest = layout.digest_after(state.digest, self._digest)
-
     def _hand_over(self, old: str, cluster: pb.ClusterRecord) -> None:
-        remaining = [
-            (sequence, member) for sequence, member in self._store.all_members(old) if self._stays(old, sequence)
-        ]
+        draft = self._draft
+        remaining = list(draft.members(old))
+        if len(remaining) != cluster.size:
+            raise InvariantBroken(
+                f"the cluster of {old!r} is to be handed over, says that {cluster.size} members are left and has "
+                f"{len(remaining)}: `neardup doctor` shows what is damaged"
+            )
         if cluster.representatives:
             new = cluster.representatives[0]
         else:
@@ -214,12 +236,23 @@ class Rearrangement:
             self._renew(new)
             cluster.representatives.append(new)
         for image_id, sequence in self._records_of(remaining):
-            self._unlist(old, sequence, image_id)
-            self.image(image_id).head = new
-            self._list(new, sequence, image_id)
-        self._clusters[old], self._clusters[new] = None, cluster
+            record = self.image(image_id)
+            if (record.head, listed_under(record)) != (old, sequence):
+                raise InvariantBroken(
+                    f"the cluster of {old!r} lists image {image_id!r}, whose record says that it is in that of "
+                    f"{record.head!r}: `neardup doctor` shows what is damaged"
+                )
+            key = layout.sequence_key(old, sequence)
+            if draft.listed.pop(key, None) is None:
+                draft.unlisted[key] = image_id
+            record.head = new
+            draft.list_member(new, sequence, image_id)
+        if draft.find_cluster(new) is not None:
+            raise InvariantBroken(f"the cluster of {old!r} is to be handed to {new!r}, which heads another")
+        draft.clusters[old], draft.clusters[new] = None, cluster
+        draft.counted[new] = len(remaining)
+        draft.redirects[new] = None
         self._unlist_recent(old, cluster)
-        self._redirects[new] = None
         record = self.image(new)
         recorded = decode_decision(self._store.decision(new))
         decision = replace(
@@ -239,15 +272,15 @@ class Rearrangement:
         record.member_sequence = listed
         self._touch(new, cluster)
         old_ordinal = self.image(old).ordinal
-        self.steps += [Renamed(old_ordinal, record.ordinal), Placed(record.ordinal, record.ordinal, represents=True)]
+        self._steps += [Renamed(old_ordinal, record.ordinal), Placed(record.ordinal, record.ordinal, represents=True)]
         self._redirect(old, decision)
 
     def _records_of(self, members: list[tuple[int, str]]) -> Iterator[tuple[str, int]]:
         """Every member with its sequence, its record read beforehand with those of many others."""
-        rest = iter(members)
+        images, rest = self._draft.images, iter(members)
         while part := list(islice(rest, _CHUNK)):
-            unread = [image_id for _, image_id in part if image_id not in self._images]
-            self._images |= dict(zip(unread, self._store.images(unread) if unread else [], strict=True))
+            unread = [image_id for _, image_id in part if image_id not in images]
+            images |= dict(zip(unread, self._store.images(unread) if unread else [], strict=True))
             for sequence, image_id in part:
                 yield image_id, sequence
 
@@ -256,60 +289,34 @@ class Rearrangement:
         vectors = self._store.vector(self.image(image_id).ordinal)
         vectors.retired = False
         ordinal = self.replace_vectors(vectors)
-        self.steps.append(Added(ordinal, image_id, vectors.lsh, vectors.pair))
+        self._steps.append(Added(ordinal, image_id, vectors.lsh, vectors.pair))
         self._searched.add(image_id)
-
-    def _cluster(self, head: str) -> pb.ClusterRecord:
-        if head not in self._clusters:
-            self._clusters[head] = self._store.cluster(head)
-        found = self._clusters[head]
-        if found is None:
-            raise InvariantBroken(f"{head!r} is to be rearranged and heads no cluster")
-        return found
 
     def _restate(self, record: pb.ImageRecord, decision: Decision) -> None:
         record.head, record.sequence, record.score = decision.head, decision.sequence, decision.score
         record.event_time_ms, record.decided_ms = decision.event_time_ms, decision.decided_ms
         self._state.sequence += 1
-        self.decisions.append(decision)
+        self._decisions.append(decision)
 
     def _touch(self, head: str, cluster: pb.ClusterRecord) -> None:
         """Note that the latest decision changed this cluster."""
         self._unlist_recent(head, cluster)
         cluster.updated_sequence, cluster.updated_ms = self._state.sequence, self._now_ms
         if cluster.size > 1:
-            self._recent[layout.recent_key(head, cluster.updated_sequence)] = cluster.updated_sequence
+            self._draft.recent[layout.recent_key(head, cluster.updated_sequence)] = cluster.updated_sequence
 
     def _unlist_recent(self, head: str, cluster: pb.ClusterRecord) -> None:
-        self._recent[layout.recent_key(head, cluster.updated_sequence)] = None
-
-    def _list(self, head: str, sequence: int, image_id: str) -> None:
-        self._edges[layout.sequence_key(head, sequence)] = image_id
-        self._digest += layout.assignment_digest(image_id, head)
-
-    def _unlist(self, head: str, sequence: int, image_id: str) -> None:
-        self._edges[layout.sequence_key(head, sequence)] = None
-        self._digest -= layout.assignment_digest(image_id, head)
-
-    def _stays(self, head: str, sequence: int) -> bool:
-        return layout.sequence_key(head, sequence) not in self._edges
+        self._draft.recent[layout.recent_key(head, cluster.updated_sequence)] = None
 
     def _redirect(self, old: str, decision: Decision) -> None:
         self._state.redirects += 1
-        self._redirects[old] = pb.Redirect(
+        self._draft.redirects[old] = pb.Redirect(
             head=decision.head,
             sequence=decision.sequence,
             at_ms=self._now_ms,
             cause=decision.cause,
             command_id=self._command_id,
         )
-
-
-def _put_or_delete(batch: Batch, table: Table, key: bytes, value: bytes | None) -> None:
-    if value is None:
-        batch.delete(table, key)
-    else:
-        batch.put(table, key, value)
 
 
 def _farewell(sequence: int, image_id: str, at_ms: int, command_id: str) -> Decision:

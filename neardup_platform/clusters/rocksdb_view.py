@@ -65,12 +65,17 @@ class StoreView:
         Raises:
             NotFound: `head` is not the head of a cluster.
         """
-        data = self._get(Table.CLUSTERS, head.encode())
-        if data is None:
+        found = self.find_cluster(head)
+        if found is None:
             image = self.image(head)
             hint = f"it is a member of {image.head!r}" if image else "no such image has been decided"
             raise NotFound(f"{head!r} heads no cluster: {hint}")
-        return pb.ClusterRecord.FromString(data)
+        return found
+
+    def find_cluster(self, head: str) -> pb.ClusterRecord | None:
+        """The record of a cluster; None where `head` heads none."""
+        data = self._get(Table.CLUSTERS, head.encode())
+        return pb.ClusterRecord.FromString(data) if data is not None else None
 
     def has_cluster(self, head: str) -> bool:
         """Whether this is the head of a cluster now."""
@@ -91,6 +96,16 @@ class StoreView:
         prefix = layout.id_prefix(head)
         for key, value in self._scan(Table.MEMBERS, prefix, prefix):
             yield layout.number_of(key), value.decode()
+
+    def member_at(self, key: bytes) -> str | None:
+        """The image that an edge lists, by its key in table MEMBERS; None where there is no such edge."""
+        data = self._get(Table.MEMBERS, key)
+        return None if data is None else data.decode()
+
+    def recent_at(self, key: bytes) -> int | None:
+        """The sequence that last changed a cluster of two or more, by its key in table RECENT."""
+        data = self._get(Table.RECENT, key)
+        return None if data is None else layout.number_of(data)
 
     def members(self, head: str, limit: int, cursor: int | None = None) -> Page:
         """A page of members in the order they joined; reads `limit` keys however large the cluster is."""

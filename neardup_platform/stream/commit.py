@@ -34,6 +34,7 @@ from neardup_platform.messages.kafka_publisher import Outgoing
 from neardup_platform.messages.kafka_topics import DEAD_LETTER, DEBUG, DECISIONS, JOIN_REPORT
 from neardup_platform.pipeline import Decided
 from neardup_platform.stream.command import Handled, Outcome
+from neardup_platform.stream.commit_checks import check_decided
 from neardup_platform.stream.control_commit import answers, put_handled
 
 WaitingHalf = Half[Message]
@@ -96,7 +97,11 @@ def commit(
         acknowledged: numbers of messages that leave the outbox, because they are in the log, ascending from its first.
             They are deleted one by one: every range deleted since the last flush is looked through by every later read.
         publish: False for a store in the making, of which nobody is told.
+
+    Raises:
+        InvariantBroken: what was decided does not fit the store (commit_checks.py); nothing is written.
     """
+    check_decided(store, state, decided)
     new = pb.StoreState()
     new.CopyFrom(state)
     batch = Batch()

@@ -4,12 +4,12 @@ Decision in force, present heads of its candidates → decision rule → **rearr
 but the heads, so an override acts at once and whatever it does can be explained by what was recorded.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from neardup_platform.clusters.decision import Constraint, choose_cluster
 from neardup_platform.clusters.overrides import Overrides
-from neardup_platform.clusters.rearrangement import Rearrangement
+from neardup_platform.clusters.rearrangement import Change, Rearrangement
 from neardup_platform.clusters.rocksdb_view import StoreView
 from neardup_platform.errors import NotFound
 from neardup_platform.messages import neardup_pb2 as pb
@@ -64,17 +64,56 @@ class DecidingAgain:
             },
         )
 
-    def move(self, plan: Rearrangement, leader: str, constraint: Constraint, now_ms: int) -> None:
-        """Decide an image that is linked to no other anew, and let those linked with it follow into its cluster."""
-        decision = self.decide(leader, constraint, now_ms)
-        group = self.overrides.group(leader)
+    def known_group(self, image_id: str) -> list[str]:
+        """A known image and those linked with it that are known: first the leader, or the known one nearest to it."""
+        group = self.overrides.group(self.overrides.leader(image_id))
+        records = self.store.images(group)
+        return [member for member, record in zip(group, records, strict=True) if record is not None]
+
+    def move(self, plan: Rearrangement, group: Sequence[str], constraint: Constraint, now_ms: int) -> None:
+        """Decide the first of a group anew, and let the others follow from wherever they are.
+
+        Args:
+            group: as `known_group` returns it.
+            constraint: keeps the first out of the cluster that it is in.
+        """
+        decision = self.decide(group[0], constraint, now_ms)
+        if not decision.founded:
+            self.bring(plan, self._links(group), decision.head, now_ms, decision)
+            return
         head_ordinal = self.known(decision.head).ordinal
-        plan.depart(self.known(leader).head, group)
+        plan.depart(group)
         plan.place(replace(decision, sequence=plan.next_sequence))
-        for image_id in group[1:]:
-            link = self.overrides.own(image_id)
-            follows = Constraint(head_ordinal, override_id=link.override_id if link else "")
-            decision = self.decide(image_id, follows, now_ms)
+        self._follow(plan, self._links(group[1:]), head_ordinal, now_ms)
+
+    def bring(
+        self, plan: Rearrangement, images: Mapping[str, str], head: str, now_ms: int, first: Decision | None = None
+    ) -> None:
+        """Move images into a cluster that is there already, each from where it is; those in it stay as they are.
+
+        Args:
+            images: with the override by which each goes.
+            first: the decision of the first of them, where it has been made.
+        """
+        apart = {image_id: by for image_id, by in images.items() if self.known(image_id).head != head}
+        head_ordinal = self.known(head).ordinal
+        plan.depart(list(apart))
+        if first is not None and apart.pop(first.image_id, None) is not None:
+            plan.place(replace(first, sequence=plan.next_sequence))
+        self._follow(plan, apart, head_ordinal, now_ms)
+
+    def bring_group(self, plan: Rearrangement, group: Sequence[str], now_ms: int) -> None:
+        """Bring a group together in the cluster of its first, which stays where it is."""
+        self.bring(plan, self._links(group[1:]), self.known(group[0]).head, now_ms)
+
+    def _links(self, images: Sequence[str]) -> dict[str, str]:
+        """Images with the overrides by which they go where others go."""
+        own = {image_id: self.overrides.own(image_id) for image_id in images}
+        return {image_id: link.override_id if link else "" for image_id, link in own.items()}
+
+    def _follow(self, plan: Rearrangement, images: Mapping[str, str], head_ordinal: int, now_ms: int) -> None:
+        for image_id, by in images.items():
+            decision = self.decide(image_id, Constraint(head_ordinal, override_id=by), now_ms)
             plan.place(replace(decision, sequence=plan.next_sequence))
 
     def decide(self, image_id: str, constraint: Constraint, now_ms: int) -> Decision:
@@ -108,6 +147,6 @@ class DecidingAgain:
         )
 
 
-def published(plan: Rearrangement) -> list[tuple[str, bytes, bytes]]:
+def published(change: Change) -> list[tuple[str, bytes, bytes]]:
     """Topic, key and value of what is to be said of a rearrangement."""
-    return [(DECISIONS, decision.image_id.encode(), encode_decision(decision)) for decision in plan.decisions]
+    return [(DECISIONS, decision.image_id.encode(), encode_decision(decision)) for decision in change.decisions]

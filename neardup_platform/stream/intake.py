@@ -134,11 +134,19 @@ class Intake:
 
         Returns:
             What the commit has to write beside the new decision, and the newer embedding, or both where they replace
-            the stored ones; None where the image needs no new decision: then `take` goes on with it.
+            the stored ones; None where the image needs no new decision: then `take` goes on with it, as with any
+            message. Its image may have been forgotten since it was held back, or decided again, and the clock set:
+            nothing that was found then is relied upon.
         """
-        message = self._held[0] if self._held else None
-        embedding = self._decode(message, now_ms) if message is not None else None
-        if message is None or embedding is None or not self._decides_again(embedding):
+        if not self._held:
+            return None
+        message = self._held[0]
+        try:
+            embedding = self._decode(message, now_ms)
+        except BadMessage:
+            return None
+        if not self._decides_again(embedding):
+            return None
             return None
         del self._held[0]
         partition = message.topic, message.partition

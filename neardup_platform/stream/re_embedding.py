@@ -29,6 +29,9 @@ def decide_newer(again: DecidingAgain, newer: Embedding | JoinedImage, now_ms: i
         again: of one moment with the corpus; nothing is under way.
         newer: of a known image; one embedding goes with the stored one of the other kind.
         now_ms: the clock, Unix milliseconds.
+
+    Raises:
+        InvariantBroken: the store contradicts itself where the image is, or would afterwards.
     """
     store, pipeline = again.store, again.pipeline
     record = again.known(newer.image_id)
@@ -50,7 +53,8 @@ def decide_newer(again: DecidingAgain, newer: Embedding | JoinedImage, now_ms: i
     vectors.retired = bool(settled.retired[0])
     plan.image(newer.image_id).source_uri = image.source_uri
     _put(plan, record.head, decision, searched=not vectors.retired)
-    return Outcome({}, published(plan), plan.write, lambda: pipeline.corpus.follow(plan.steps))
+    change = plan.complete()
+    return Outcome({}, published(change), change.write, lambda: pipeline.corpus.follow(change.steps))
 
 
 def vacate(again: DecidingAgain, image_id: str, now_ms: int) -> Outcome | None:
@@ -61,10 +65,13 @@ def vacate(again: DecidingAgain, image_id: str, now_ms: int) -> Outcome | None:
         overrides link it with them.
     """
     record, store = again.known(image_id), again.store
-    if record.head != image_id or store.cluster(image_id).size == 1 or len(again.overrides.group(image_id)) > 1:
+    if record.head != image_id or store.cluster(image_id).size == 1:
+        return None
+    linked = store.images(again.overrides.group(image_id))[1:]
+    if any(other is not None and other.head == image_id for other in linked):
         return None
     plan = Rearrangement(store, now_ms)
-    plan.depart(image_id, [image_id])
+    plan.depart([image_id])
     alone = replace(
         decode_decision(store.decision(image_id)),
         sequence=plan.next_sequence,
@@ -77,7 +84,8 @@ def vacate(again: DecidingAgain, image_id: str, now_ms: int) -> Outcome | None:
         replaced_head="",
     )
     plan.place(alone)
-    return Outcome({}, published(plan), plan.write, lambda: again.pipeline.corpus.follow(plan.steps))
+    change = plan.complete()
+    return Outcome({}, published(change), change.write, lambda: again.pipeline.corpus.follow(change.steps))
 
 
 def _put(plan: Rearrangement, head: str, decision: Decision, *, searched: bool) -> None:
@@ -86,7 +94,7 @@ def _put(plan: Rearrangement, head: str, decision: Decision, *, searched: bool) 
         plan.restate(decision)
         plan.represent(image_id, represents=searched)
     else:
-        plan.depart(head, [image_id])
+        plan.depart([image_id])
         plan.mark_searched(image_id, searched=searched)
         plan.place(decision)
 

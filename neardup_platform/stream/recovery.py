@@ -23,6 +23,7 @@ from neardup_platform.terms.index import TermIndex
 log = logging.getLogger(__name__)
 
 _CHUNK = 8_192
+_MEND = "with the worker stopped `neardup doctor` shows what is damaged, `neardup doctor --repair` mends it"
 
 
 def rebuild_corpus(
@@ -144,8 +145,18 @@ def _read_images(store: StoreView, count: int) -> _Images:
     heads, retired = np.full(count, -1, np.int64), np.ones(count, np.bool_)
     try:
         heads[alive] = [ordinals[head] for head in head_ids if head]
-        for _, cluster in store.all_clusters():
+        sizes = np.bincount(heads[alive], minlength=count)
+        for head, cluster in store.all_clusters():
+            _check_cluster(head, cluster.size, int(sizes[ordinals[head]]))
+            sizes[ordinals[head]] = 0
             retired[[ordinals[image_id] for image_id in cluster.representatives]] = False
     except KeyError as error:
-        raise InvariantBroken(f"{error} is the head or a representative of a cluster, but no image") from error
+        raise InvariantBroken(f"{error} is the head or a representative of a cluster, but no image: {_MEND}") from error
+    if sizes.any():
+        raise InvariantBroken(f"{ids[int(sizes.argmax())]!r} is the head of images and heads no cluster: {_MEND}")
     return _Images(ids, heads, retired, alive)
+
+
+def _check_cluster(head: str, said: int, found: int) -> None:
+    if said != found:
+        raise InvariantBroken(f"the cluster of {head!r} says that it has {said} members and has {found}: {_MEND}")

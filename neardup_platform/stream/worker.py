@@ -206,6 +206,8 @@ class Worker:
             self._outages.answered()
             self._crash.passing(CrashPoint.READ)
         self._control.take(message for message in messages if message.topic == CONTROL)
+        if self._intake.holds_newer and self._stands_still:
+            return None
         embeddings = [message for message in messages if message.topic != CONTROL]
         step, joined = self._intake.take(embeddings, self._source.read_until(), _now_ms())
         if step.empty:
@@ -272,11 +274,11 @@ class Worker:
             if handled.is_part:
                 break
         self._source.hold_control(self._control.full)
-        self._source.hold_embeddings(self._state.HasField("paused") or self._control.holds)
+        self._source.hold_embeddings(self._stands_still)
 
     def _decide_newer(self) -> None:
         """Decide known images again that have newer embeddings, each in a step of its own."""
-        if not self._intake.holds_newer:
+        if not self._intake.holds_newer or self._stands_still:
             return
         self._finish()
         while (taken := self._intake.take_newer(_now_ms())) is not None:
@@ -291,6 +293,11 @@ class Worker:
         outgoing = self._commit(step, ())
         outcome.apply()
         self._publisher.send(outgoing)
+
+    @property
+    def _stands_still(self) -> bool:
+        """Whether no embedding is to be decided now, be it read from Kafka or held back since."""
+        return self._state.HasField("paused") or self._control.holds
 
     def _swap(self, scorer: PairClassifier) -> None:
         log.info("classifier %s in place of %s", scorer.version, self._pipeline.scorer.version)

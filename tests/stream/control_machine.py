@@ -75,7 +75,11 @@ class ControlMachine:
         self.log = log
         self.control = Control(handlers(self), self.store.command, self.store.progress)
         self._next = self.store.positions().get((CONTROL, 0), 0)
-        self._point, _, times = kill_at.partition(":")
+        self.kill_at(kill_at)
+
+    def kill_at(self, point: str) -> None:
+        """Die when this crash point is passed next."""
+        self._point, _, times = point.partition(":")
         self._times = int(times or 1)
 
     @property

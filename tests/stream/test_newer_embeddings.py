@@ -106,6 +106,32 @@ def test_a_newer_embedding_of_an_image_under_way_waits_until_it_is_decided() -> 
     assert newer[1].model_version == "v2"
 
 
+def test_an_image_forgotten_while_its_newer_embedding_is_held_back_is_not_known_any_more() -> None:
+    stored, forgotten = {"old": "v1", "other": "v1"}, {"old": 0}
+    taken = intake(stored, lambda image_id: forgotten.get(image_id, 0))
+    later = message("old", Kind.LSH, 2, "v2", NOW_MS - 10)
+    taken.take([message("old", Kind.LSH, 1, "v2", NOW_MS - 30), later], {}, NOW_MS)
+    assert taken.holds_newer
+    del stored["old"]
+    forgotten["old"] = NOW_MS - 20
+    taken.forget("old")
+    assert taken.take_newer(NOW_MS) is None
+    step, joined = taken.take([], {}, NOW_MS)
+    assert (joined, step.counts) == ([], {"received": 2, "forgotten": 1})
+    assert [half.embedding.event_time_ms for half in step.entered] == [NOW_MS - 10]
+    assert (len(taken), taken.holds_newer) == (1, False)
+
+
+def test_a_clock_set_back_while_a_newer_embedding_is_held_back_makes_a_dead_letter_of_it() -> None:
+    taken = intake({"old": "v1"})
+    taken.take([message("old", Kind.LSH, 1, "v2")], {}, NOW_MS)
+    earlier_ms = NOW_MS - 3 * 24 * 3_600_000
+    assert taken.take_newer(earlier_ms) is None
+    step, _ = taken.take([], {}, earlier_ms)
+    assert [error.reason for _, error in step.dead] == ["bad-time"]
+    assert not taken.holds_newer
+
+
 def test_held_back_embeddings_keep_no_clock_from_moving_afterwards() -> None:
     taken = intake({"old": "v1"})
     taken.take([message("old", Kind.LSH, 1, "v2")], dict.fromkeys(PARTITIONS, NOW_MS), NOW_MS)

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from neardup_platform.clusters.rocksdb_store import Store
-from neardup_platform.clusters.rocksdb_view import open_checkpoint
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.kafka_topics import DECISIONS
 from neardup_platform.pipeline import Matching
@@ -15,57 +14,16 @@ from neardup_platform.settings import Settings
 from neardup_platform.stream.command import Handler
 from neardup_platform.stream.commands import reprocess
 from neardup_platform.stream.commands.reprocess import Reprocess
-from neardup_platform.stream.commands.reprocessing import Reprocessed, Reprocessing, prepare
-from neardup_platform.stream.recovery import rebuild_corpus
 from neardup_platform.stream.store_swap import StoreReplaced
-from tests.small import MODELS, SPACE, families
-from tests.small_worker import MOST, SmallWorker, hot_pipeline, term_index
+from tests.small import families
+from tests.small_worker import MOST, SmallWorker
 from tests.stream.control_machine import ControlMachine, Killed, Machines, command
+from tests.stream.small_rounds import SmallRounds
 
 IMAGES = families(20, 4)
 STRICT = Matching(1_000, 0, 0.985, 0.985, MOST)
 SAME = Matching(1_000, 0, 0.9, 0.8, MOST)
 Make = Callable[..., ControlMachine]
-
-
-class SmallRounds:
-    """The process's part, in this process."""
-
-    def __init__(self, matching: Matching) -> None:
-        self._matching = matching
-        self._reprocessing: Reprocessing | None = None
-
-    def open(
-        self, checkpoint: Path, target: Path, scratch: Path, command_id: str, rules: str, classifier: str
-    ) -> Reprocessed:
-        prepare(checkpoint, target, rules)
-        self._store = Store(target)
-        state = scratch / "vectors"
-        self._corpus = rebuild_corpus(
-            self._store, SPACE, MODELS, lambda source: term_index(scratch / "index", source), state
-        )
-        pipeline = hot_pipeline(self._corpus)
-        pipeline.matching = self._matching
-        self._reprocessing = Reprocessing(self._store, pipeline, command_id)
-        return self._reprocessing.so_far()
-
-    def round(self, checkpoint: Path, first_sequence: int) -> Reprocessed:
-        assert self._reprocessing is not None
-        with closing(open_checkpoint(checkpoint)) as source:
-            return self._reprocessing.round(source, first_sequence)
-
-    def finalise(self, checkpoint: Path) -> Reprocessed:
-        assert self._reprocessing is not None
-        with closing(open_checkpoint(checkpoint)) as source:
-            found = self._reprocessing.finalise(source)
-        self.close()
-        return found
-
-    def close(self) -> None:
-        if self._reprocessing is not None:
-            self._corpus.close()
-            self._store.close()
-            self._reprocessing = None
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from functools import partial
 
 from neardup_platform.clusters import layout
 from neardup_platform.clusters.layout import Table
-from neardup_platform.clusters.rearrangement import Rearrangement, spans_of
+from neardup_platform.clusters.rearrangement import Change, Rearrangement, spans_of
 from neardup_platform.clusters.rocksdb_store import Batch, Store
 from neardup_platform.errors import NotFound
 from neardup_platform.messages import neardup_pb2 as pb
@@ -57,7 +57,7 @@ class Forget:
         times_ms += [command.issued_ms, *([record.event_time_ms] if record else [])]
         plan = Rearrangement(self._store, now_ms, command.command_id)
         if record is not None:
-            plan.depart(record.head, [image_id])
+            plan.depart([image_id])
             plan.forget(image_id)
         plan.bar(
             image_id,
@@ -65,17 +65,18 @@ class Forget:
                 upto_ms=max(times_ms), at_ms=now_ms, issued_by=command.issued_by, command_id=command.command_id
             ),
         )
-        heir = next((d.image_id for d in plan.decisions if d.cause == Cause.HANDOVER), "")
+        change = plan.complete()
+        heir = next((d.image_id for d in change.decisions if d.cause == Cause.HANDOVER), "")
         values = {"forgotten": "image" if record else "halves", "new_head": heir}
         count = len(halves) + (_HALVES if record else 0)
-        return self._outcome(image_id, plan, values, {"forgotten": count})
+        return self._outcome(image_id, change, values, {"forgotten": count})
 
-    def _outcome(self, image_id: str, plan: Rearrangement, values: dict[str, str], counts: dict[str, int]) -> Outcome:
+    def _outcome(self, image_id: str, change: Change, values: dict[str, str], counts: dict[str, int]) -> Outcome:
         named = [override.override_id for override in self._again.overrides.naming(image_id)]
         numbers: list[int] = []
 
         def write(batch: Batch, state: pb.StoreState) -> None:
-            plan.write(batch, state)
+            change.write(batch, state)
             for kind in Kind:
                 batch.delete(Table.WAITING, layout.waiting_key(kind, image_id))
             for override_id in named:
@@ -87,7 +88,7 @@ class Forget:
             for override_id in named:
                 self._again.overrides.remove(override_id)
             self._drop_waiting(image_id)
-            self._again.pipeline.corpus.follow(plan.steps)
-            self._store.purge(numbers[0], plan.purge or spans_of(image_id, []))
+            self._again.pipeline.corpus.follow(change.steps)
+            self._store.purge(numbers[0], change.purge or spans_of(image_id, []))
 
-        return Outcome(values, published(plan), write, apply, counts=counts)
+        return Outcome(values, published(change), write, apply, counts=counts)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from neardup_platform.clusters import layout
 from neardup_platform.clusters.layout import Table
-from neardup_platform.clusters.rearrangement import Rearrangement
+from neardup_platform.clusters.rearrangement import Change, Rearrangement
 from neardup_platform.clusters.rocksdb_store import Batch, Store
 from neardup_platform.clusters.rocksdb_view import StoreView
 from neardup_platform.messages import neardup_pb2 as pb
@@ -60,11 +60,11 @@ def forget_again(restored: Store, forgotten: Forgotten, command_id: str, now_ms:
     messages = []
     for image_id in forgotten.images:
         plan = Rearrangement(restored, now_ms, command_id)
-        record = plan.image(image_id)
-        plan.depart(record.head, [image_id])
+        plan.depart([image_id])
         plan.forget(image_id)
-        messages += published(plan)
-        _write(restored, plan)
+        change = plan.complete()
+        messages += published(change)
+        _write(restored, change)
     state, batch = restored.state(), Batch()
     for key in forgotten.halves:
         batch.delete(Table.WAITING, key)
@@ -76,9 +76,9 @@ def forget_again(restored: Store, forgotten: Forgotten, command_id: str, now_ms:
     return messages
 
 
-def _write(restored: Store, plan: Rearrangement) -> None:
+def _write(restored: Store, change: Change) -> None:
     """Each in a write of its own: the next one plans on what this one left."""
     state, batch = restored.state(), Batch()
-    plan.write(batch, state)
+    change.write(batch, state)
     batch.put_state(state)
     restored.write(batch)

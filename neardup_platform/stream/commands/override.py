@@ -74,27 +74,32 @@ class Override:
         )
         for image_id in filter(None, (new.image_id, new.other_id)):
             self._again.known(image_id)
-        self._overrides.check(new, lambda image_id: self._again.known(image_id).head)
+        self._overrides.check(new, self._head_of)
         plan = Rearrangement(self._again.store, now_ms, command.command_id)
         self._act(plan, new)
+        change = plan.complete()
 
         def write(batch: Batch, state: pb.StoreState) -> None:
             new.sequence = state.sequence
             batch.put(Table.OVERRIDES, new.override_id.encode(), new.SerializeToString())
-            plan.write(batch, state)
+            change.write(batch, state)
 
         def apply() -> None:
             self._overrides.put(new)
-            self._again.pipeline.corpus.follow(plan.steps)
+            self._again.pipeline.corpus.follow(change.steps)
 
         values = {
             "override_id": new.override_id,
             "action": arguments["action"],
             "image_id": new.image_id,
             "head": plan.image(new.image_id).head,
-            "decisions": str(len(plan.decisions)),
+            "decisions": str(len(change.decisions)),
         }
-        return Outcome(values, published(plan), write, apply)
+        return Outcome(values, published(change), write, apply)
+
+    def _head_of(self, image_id: str) -> str | None:
+        record = self._again.store.image(image_id)
+        return None if record is None else record.head
 
     def _act(self, plan: Rearrangement, new: pb.Override) -> None:
         match new.action:
@@ -106,28 +111,41 @@ class Override:
                 self._forbid(plan, new)
 
     def _link(self, plan: Rearrangement, new: pb.Override) -> None:
+        """It leads its group, because it was linked to none; of the group those that are not there come, too."""
+        follow = {
+            member: own.override_id
+            for member in self._again.known_group(new.image_id)
+            if (own := self._overrides.own(member)) is not None
+        }
         target = self._again.known(new.other_id).head
-        if self._again.known(new.image_id).head != target:
-            constraint = Constraint(self._again.known(target).ordinal, override_id=new.override_id)
-            self._again.move(plan, new.image_id, constraint, new.at_ms)
+        self._again.bring(plan, {new.image_id: new.override_id, **follow}, target, new.at_ms)
 
     def _alone(self, plan: Rearrangement, new: pb.Override) -> None:
-        head = self._again.known(new.image_id).head
-        others = self._again.store.cluster(head).size - len(self._overrides.group(new.image_id))
-        if head != new.image_id or others:
-            self._again.move(plan, new.image_id, Constraint(alone=True, override_id=new.override_id), new.at_ms)
+        head, group = self._again.known(new.image_id).head, self._again.known_group(new.image_id)
+        there = sum(self._again.known(member).head == head for member in group)
+        if head == new.image_id and self._again.store.cluster(head).size == there:
+            self._again.bring_group(plan, group, new.at_ms)
+        else:
+            self._again.move(plan, group, Constraint(alone=True, override_id=new.override_id), new.at_ms)
 
     def _forbid(self, plan: Rearrangement, new: pb.Override) -> None:
+        """The later of the two goes with its group, but a head stays; a leader that is elsewhere has them come."""
         one, other = self._again.known(new.image_id), self._again.known(new.other_id)
         if one.head != other.head:
             return
-        goes = new.image_id if listed_under(one) > listed_under(other) else new.other_id
-        if one.head in self._overrides.group(goes):
-            goes = new.other_id if goes == new.image_id else new.image_id
-        leader = self._overrides.leader(goes)
-        barred = self._overrides.barred(leader, self._again.head_of)
-        barred[self._again.known(one.head).ordinal] = new.override_id
-        self._again.move(plan, leader, Constraint(barred=barred), new.at_ms)
+        goes, stays = new.image_id, new.other_id
+        if listed_under(one) < listed_under(other):
+            goes, stays = stays, goes
+        if one.head in self._again.known_group(goes):
+            goes, stays = stays, goes
+        group = self._again.known_group(goes)
+        barred = self._overrides.barred(goes, self._again.head_of)
+        apart = [self._again.head_of(member) for member in self._again.known_group(stays)]
+        barred |= dict.fromkeys((head for head in apart if head is not None), new.override_id)
+        if self._again.head_of(group[0]) in barred:
+            self._again.move(plan, group, Constraint(barred=barred), new.at_ms)
+        else:
+            self._again.bring_group(plan, group, new.at_ms)
 
     def _remove(self, override_id: str) -> Outcome:
         found = self._overrides.get(override_id)

@@ -1,0 +1,66 @@
+"""What a commit of new images takes for granted, looked at before it is written: a few keys for each image."""
+
+from collections.abc import Sequence
+
+from neardup_platform.clusters.rocksdb_view import StoreView
+from neardup_platform.errors import InvariantBroken
+from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.pipeline import Decided
+from neardup_platform.records import Decision
+
+
+def check_decided(store: StoreView, state: pb.StoreState, decided: Sequence[Decided]) -> None:
+    """Refuse new images that are not new, or that join what is no cluster.
+
+    Args:
+        state: totals before they are written.
+
+    Raises:
+        InvariantBroken: the text names the image.
+    """
+    decisions = [decision for batch in decided for decision in batch.decisions]
+    if not decisions:
+        return
+    ordinals = [ordinal for batch in decided for ordinal in batch.ordinals.tolist()]
+    if ordinals != list(range(state.ordinals, state.ordinals + len(ordinals))):
+        raise InvariantBroken(
+            f"image {decisions[0].image_id!r} is to have ordinal {ordinals[0]}, the store gives {state.ordinals} next: "
+            "what is in memory is not what is stored"
+        )
+    _check_new(store, decisions)
+    _check_heads(store, decisions)
+
+
+def _check_new(store: StoreView, decisions: Sequence[Decision]) -> None:
+    ids = [decision.image_id for decision in decisions]
+    seen: set[str] = set()
+    for image_id, record in zip(ids, store.images(ids), strict=True):
+        if record is not None or image_id in seen:
+            raise InvariantBroken(f"image {image_id!r} was decided as a new one and is known")
+        seen.add(image_id)
+
+
+def _check_heads(store: StoreView, decisions: Sequence[Decision]) -> None:
+    """A head is founded before it is joined, or is a stored image that heads itself and has a cluster."""
+    founded: set[str] = set()
+    joined: dict[str, str] = {}
+    for decision in decisions:
+        if decision.founded:
+            founded.add(decision.head)
+        elif decision.head not in founded:
+            joined.setdefault(decision.head, decision.image_id)
+    heads = list(joined)
+    records = store.images(heads) if heads else []
+    for head, record in zip(heads, records, strict=True):
+        if record is None or record.head != head or store.find_cluster(head) is None:
+            raise _no_cluster(joined[head], head)
+    for head in founded:
+        if store.find_cluster(head) is not None:
+            raise InvariantBroken(f"image {head!r} founded a cluster and heads one already: run `neardup doctor`")
+
+
+def _no_cluster(image_id: str, head: str) -> InvariantBroken:
+    return InvariantBroken(
+        f"image {image_id!r} joined the cluster of {head!r}, which heads none: stop the worker (`neardup pause`), then "
+        "`neardup doctor` shows what is damaged and `neardup doctor --repair` mends it"
+    )

@@ -1,0 +1,55 @@
+"""A worker that takes corrections, rollbacks and reprocessing, with snapshots in a folder instead of on S3."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from neardup_platform.clusters.rocksdb_store import Store
+from neardup_platform.pipeline import Matching
+from neardup_platform.settings import Settings
+from neardup_platform.stream.command import Handler
+from neardup_platform.stream.commands.forget import Forget
+from neardup_platform.stream.commands.override import Override
+from neardup_platform.stream.commands.reprocess import Reprocess
+from neardup_platform.stream.commands.restore import Restore
+from neardup_platform.stream.store_swap import copy_store, next_path
+from tests.small import SPACE, CosineScorer
+from tests.small_worker import MOST
+from tests.stream.control_machine import ControlMachine
+from tests.stream.small_rounds import SmallRounds
+
+SAME = Matching(1_000, 0, CosineScorer.threshold, CosineScorer.head_threshold, MOST)
+
+
+class FolderRestore(Restore):
+    """A restore from snapshots that lie in a folder."""
+
+    def _fetch(self, snapshot: str) -> str:
+        copy_store(self._settings.home / snapshot, next_path(self._settings.store_path))
+        return CosineScorer.version
+
+
+def snapshot(store: Store, folder: Path) -> None:
+    store.flush()
+    store.checkpoint(folder)
+
+
+def corrections(settings: Settings, machine: ControlMachine) -> Mapping[str, Handler]:
+    """The handlers of a machine."""
+    again, version = machine.worker.again, CosineScorer.version
+    return {
+        "override": Override(again),
+        "forget": Forget(machine.store, again, lambda _: None),
+        "restore": FolderRestore(
+            settings, machine.store, SPACE.version, lambda: version, version, lambda _: None, lambda _: {}
+        ),
+        "reprocess": Reprocess(settings, machine.store, lambda: machine.pipeline, lambda _: SmallRounds(SAME)),
+    }
+
+
+def give_up(machine: ControlMachine) -> None:
+    """Close what a command left open."""
+    for handler in machine.control._handlers.values():
+        if isinstance(handler, Restore):
+            handler.close()
+        elif isinstance(handler, Reprocess):
+            handler._give_up()

@@ -1,0 +1,52 @@
+"""Reprocessing by a small pipeline, in this process instead of one of its own."""
+
+from contextlib import closing
+from pathlib import Path
+
+from neardup_platform.clusters.rocksdb_store import Store
+from neardup_platform.clusters.rocksdb_view import open_checkpoint
+from neardup_platform.pipeline import Matching
+from neardup_platform.stream.commands.reprocessing import Reprocessed, Reprocessing, prepare
+from neardup_platform.stream.recovery import rebuild_corpus
+from tests.small import MODELS, SPACE
+from tests.small_worker import hot_pipeline, term_index
+
+
+class SmallRounds:
+    """The process's part, in this process."""
+
+    def __init__(self, matching: Matching) -> None:
+        self._matching = matching
+        self._reprocessing: Reprocessing | None = None
+
+    def open(
+        self, checkpoint: Path, target: Path, scratch: Path, command_id: str, rules: str, classifier: str
+    ) -> Reprocessed:
+        prepare(checkpoint, target, rules)
+        self._store = Store(target)
+        state = scratch / "vectors"
+        self._corpus = rebuild_corpus(
+            self._store, SPACE, MODELS, lambda source: term_index(scratch / "index", source), state
+        )
+        pipeline = hot_pipeline(self._corpus)
+        pipeline.matching = self._matching
+        self._reprocessing = Reprocessing(self._store, pipeline, command_id)
+        return self._reprocessing.so_far()
+
+    def round(self, checkpoint: Path, first_sequence: int) -> Reprocessed:
+        assert self._reprocessing is not None
+        with closing(open_checkpoint(checkpoint)) as source:
+            return self._reprocessing.round(source, first_sequence)
+
+    def finalise(self, checkpoint: Path) -> Reprocessed:
+        assert self._reprocessing is not None
+        with closing(open_checkpoint(checkpoint)) as source:
+            found = self._reprocessing.finalise(source)
+        self.close()
+        return found
+
+    def close(self) -> None:
+        if self._reprocessing is not None:
+            self._corpus.close()
+            self._store.close()
+            self._reprocessing = None
