@@ -246,6 +246,19 @@ class ApiSettings(_Section):
     # Catch-up interval of the RocksDB secondary; readers are never more than a second behind.
     refresh_ms: int = Field(100, ge=10, le=1_000)
     max_upload_bytes: int = Field(20_971_520, ge=1_024)
+    # Of the body of a correction: ids and reasons have no more.
+    max_json_bytes: int = Field(65_536, ge=1_024)
+    # Requests in flight, of one address (or /64 network) and of all; over them 429 and 503. Probes are always answered.
+    max_requests: int = Field(1_024, ge=8)
+    max_requests_per_client: int = Field(256, ge=4)
+    # Within which the head of a request must be there, and which a body may fall behind 16 KiB a second.
+    read_timeout_s: float = Field(10.0, gt=0)
+
+    @property
+    def url(self) -> str:
+        """Where clients on this machine find it; settings are resolved."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 -- asked, not listened on
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     @property
     def sent_token(self) -> SecretStr | None:

@@ -6,7 +6,6 @@ from neardup_platform.settings import Settings
 from neardup_platform.supervision import read_heartbeat
 
 _TIMEOUT_S = 10.0
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 -- asked, not listened on
 
 
 def version_in_force(settings: Settings) -> str | None:
@@ -15,9 +14,10 @@ def version_in_force(settings: Settings) -> str | None:
     Args:
         settings: resolved.
     """
-    host = _EVERYWHERE.get(settings.api.host, settings.api.host)
     try:
-        answer = requests.get(f"http://{host}:{settings.api.port}/v1/status", timeout=_TIMEOUT_S)
+        sent = settings.api.sent_token
+        headers = {"Authorization": f"Bearer {sent.get_secret_value()}"} if sent is not None else {}
+        answer = requests.get(f"{settings.api.url}/v1/status", headers=headers, timeout=_TIMEOUT_S)
         answer.raise_for_status()
         version = str(answer.json()["classifier_version"])
     except (requests.RequestException, ValueError, KeyError):

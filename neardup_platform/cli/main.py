@@ -23,6 +23,7 @@ from neardup_platform.cli.reprocess_command import reprocess
 from neardup_platform.cli.rollback_command import rollback
 from neardup_platform.cli.segment_command import ingest_segment
 from neardup_platform.cli.snapshot_commands import snapshot
+from neardup_platform.cli.token_commands import token
 from neardup_platform.cli.trace_command import trace
 from neardup_platform.errors import NeardupError
 from neardup_platform.settings import setting_error
@@ -40,6 +41,7 @@ def cli() -> None:
 for _command in (
     *(up, down, status, doctor, worker, pause, resume),
     dead_letter,
+    token,
     *(ingest, lookup, members, search, explain, history, trace),
     *(override, forget, ingest_segment, snapshot, rollback, reprocess, cancel),
     *(evaluate, train, classifier, tune, bench),

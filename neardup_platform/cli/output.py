@@ -60,9 +60,13 @@ class Api:
 
     def __init__(self, settings: Settings) -> None:
         resolved = resolve(settings)
-        host = "127.0.0.1" if resolved.api.host in ("0.0.0.0", "::") else resolved.api.host  # noqa: S104
-        self.url = f"http://{host}:{resolved.api.port}"
+        self.url = resolved.api.url
         self._session = requests.Session()
+        # Neither a proxy nor a .netrc of the user's has a say in a call to this platform.
+        self._session.trust_env = False
+        sent = resolved.api.sent_token
+        if sent is not None:
+            self._session.headers["Authorization"] = f"Bearer {sent.get_secret_value()}"
 
     def get(self, path: str, **query: Any) -> dict[str, Any]:
         """A GET that must succeed; see `call`."""
@@ -88,6 +92,8 @@ class Api:
             raise NotFound(detail)
         if answer.status_code == requests.codes.service_unavailable:
             raise ServerUnavailable(detail)
+        if answer.status_code in (requests.codes.unauthorized, requests.codes.forbidden):
+            raise NeardupError(f"{detail} (set NEARDUP_API_CLIENT_TOKEN, which commands send)")
         raise NeardupError(detail)
 
 

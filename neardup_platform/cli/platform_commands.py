@@ -15,7 +15,7 @@ from neardup_platform.cli.worker_commands import tell_worker
 from neardup_platform.embedded.detached import platform_status, start_detached, stop
 from neardup_platform.embedded.endpoints import resolve
 from neardup_platform.embedded.platform import run_platform
-from neardup_platform.errors import NeardupError
+from neardup_platform.errors import NeardupError, ServerUnavailable
 from neardup_platform.settings import Settings
 from neardup_platform.supervision import pause as ask_pause
 from neardup_platform.supervision import paused_by, read_heartbeat
@@ -27,11 +27,16 @@ from neardup_platform.supervision import resume as take_pause_back
 @json_option
 def up(detach: bool, as_json: bool) -> None:
     """Start Kafka, S3, Dagster with the stream worker, and the API."""
+    from neardup_platform.serving.access import api_tokens
+
+    settings = Settings()
+    # The API would refuse to start, but only after everything else has started.
+    api_tokens(settings)
     if detach:
-        start_detached(Settings())
-        emit(platform_status(Settings()), as_json, _describe_urls)
+        start_detached(settings)
+        emit(platform_status(settings), as_json, _describe_urls)
         return
-    run_platform(Settings(), click.echo, lambda s: emit(platform_status(s), as_json, _describe_urls))
+    run_platform(settings, click.echo, lambda s: emit(platform_status(s), as_json, _describe_urls))
 
 
 @click.command(epilog="Example:  neardup down")
@@ -132,6 +137,7 @@ def collect_status(settings: Settings) -> dict[str, Any]:
         "images": store.get("images", int(figures.get("images", 0))),
         "clusters": store.get("clusters", int(figures.get("clusters", 0))),
         "state_digest": store.get("state_digest"),
+        "api_problem": store.get("problem"),
         "services": platform["services"],
         "settings": {**settings.masked(), "fingerprint": settings.fingerprint()},
     }
@@ -140,8 +146,10 @@ def collect_status(settings: Settings) -> dict[str, Any]:
 def _ask_api(settings: Settings) -> dict[str, Any]:
     try:
         return Api(settings).get("/v1/status")
-    except (NeardupError, requests.RequestException):
+    except ServerUnavailable:
         return {}
+    except (NeardupError, requests.RequestException) as error:
+        return {"problem": str(error)}
 
 
 def _describe_urls(answer: dict[str, Any]) -> str:
@@ -161,6 +169,8 @@ def _describe_status(answer: dict[str, Any]) -> str:
     if worker["figures"].get("paused"):
         by = worker["stream_paused_by"] or "an operator"
         lines.append(f"   stream  paused by {by}: `neardup resume --stream` lets it go on")
+    if answer["api_problem"]:
+        lines.append(f"      api  {answer['api_problem']}")
     if worker["figures"].get("index_problem"):
         lines.append("    index  cannot be written, the worker's log says why: free some disk and it goes on")
     lines += [

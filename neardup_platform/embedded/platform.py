@@ -108,7 +108,7 @@ def _ensure_topics(settings: Settings) -> None:
 
 
 def _api_service(settings: Settings) -> Service:
-    url = f"http://{settings.api.host}:{settings.api.port}"
+    url = settings.api.url
     return Service(
         name="api",
         argv=(sys.executable, "-m", "neardup_platform.serving"),

@@ -10,6 +10,7 @@ from pydantic_settings import SettingsError
 
 from neardup_platform.errors import NeardupError
 from neardup_platform.serving.app import build_app
+from neardup_platform.serving.connections import BoundedConfig
 from neardup_platform.serving.keras_models import load_models
 from neardup_platform.settings import Settings, setting_error
 
@@ -33,17 +34,9 @@ def main() -> int:
     except NeardupError as error:
         print(f"neardup: {error}", file=sys.stderr)  # noqa: T201 -- the answer to whoever started it
         return 1
-    uvicorn.run(
-        app,
-        host=settings.api.host,
-        port=settings.api.port,
-        access_log=False,
-        log_config=None,
-        timeout_graceful_shutdown=3,
-        server_header=False,
-        proxy_headers=False,
-    )
-    return 0
+    server = uvicorn.Server(BoundedConfig(app, settings.api))
+    server.run()
+    return 0 if server.started else 1
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 
 from neardup_platform.errors import SetupError
 from neardup_platform.serving.guard import Refused, Request
-from neardup_platform.tokens import Scope, Tokens, holder, is_loopback
+from neardup_platform.settings import ApiSettings, Settings
+from neardup_platform.tokens import Scope, Tokens, holder, is_loopback, setting_token
 
 BEARER = 'Bearer realm="neardup"'
 BASIC = 'Basic realm="neardup: any name, and a token as password", charset="UTF-8"'
@@ -67,6 +68,22 @@ class Access:
 
     def _unknown(self, text: str) -> Refused:
         return Refused(401, f"{text} `Authorization: Bearer …`", {"WWW-Authenticate": self._challenge})
+
+
+def api_tokens(settings: Settings) -> Tokens:
+    """The tokens that the API accepts.
+
+    Raises:
+        SetupError: others than this machine could ask it, and there is no token.
+    """
+    tokens = Tokens(settings.home, setting_token("api.token", settings.api.token))
+    check_opened(tokens, exposed=api_is_exposed(settings.api), setting="api", host=settings.api.host)
+    return tokens
+
+
+def api_is_exposed(api: ApiSettings) -> bool:
+    """Whether others than the processes of this machine can ask the API."""
+    return is_exposed(api.host, api.names, api.proxies)
 
 
 def open_scopes(tokens: Tokens, *, exposed: bool, public_read: bool) -> frozenset[Scope]:

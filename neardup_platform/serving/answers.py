@@ -257,11 +257,11 @@ class InvalidPart(BaseModel):
 class Problem(BaseModel):
     """An error, as of RFC 9457."""
 
-    type: str = "about:blank"
+    type: str = Field(description="a reference to what it means, relative to this server")
     title: str
     status: int
     detail: str
-    instance: str
+    instance: str | None = None
     errors: list[InvalidPart] | None = None
 
 

@@ -32,7 +32,11 @@ STRICT_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-_WITHOUT_BODY = ("GET", "HEAD", "OPTIONS", "DELETE", "TRACE")
+_MAX_HEADERS = 100
+# The longest id, percent-encoded, with room for what is asked about it.
+_MAX_TARGET = 8_192
+_WITH_BODY = ("POST", "PUT", "PATCH")
+_MAX_HEADER_BYTES = 32_768
 # A refused request with a longer body is cut off; the rest of a shorter one is read past.
 _READ_PAST_BYTES = 65_536
 _ONCE = ("host", "origin", "authorization", "content-type", "content-length", "sec-fetch-site", "sec-fetch-mode")
@@ -60,6 +64,12 @@ class Request:
     method: str
     path: str
     headers: Headers
+    query: str = ""
+
+    @property
+    def media_type(self) -> str:
+        """Of the body, without parameters, in lower case; empty where none is given."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _anyone(_: Request) -> None:
@@ -125,9 +135,19 @@ class Guard:
         """Let a request pass.
 
         Raises:
-            Refused: 400, a header that decides is there twice; 421, the Host is another server's; 403, another site's
-                page asks; 415, the body is of no kind that is taken; or what `Rules.check` raises.
+            Refused: 431 or 414, there is too much of it; 400, a header that decides is there twice; 421, the Host is
+                another server's; 403, another site's page asks; 415, the body is of a kind that is not taken; or what
+                `Rules.check` raises.
         """
+        size = sum(len(name) + len(value) for name, value in request.headers.raw)
+        if len(request.headers) > _MAX_HEADERS or size > _MAX_HEADER_BYTES:
+            raise Refused(
+                431,
+                f"the request has {len(request.headers)} headers of {size:,} bytes: send at most {_MAX_HEADERS} "
+                f"of {_MAX_HEADER_BYTES:,}",
+            )
+        if len(request.path) + len(request.query) > _MAX_TARGET:
+            raise Refused(414, f"path and query are longer than {_MAX_TARGET:,} characters: ask for less at once")
         for name in _ONCE:
             if len(request.headers.getlist(name)) > 1:
                 raise Refused(400, f"the header {name} is there more than once: send it once")
@@ -164,12 +184,13 @@ class Guard:
             raise Refused(403, f"a page of another site asks ({site[:20]!r}): open {request.path[:100]!r} itself")
 
     def _media_type(self, request: Request) -> None:
-        if request.method in _WITHOUT_BODY or request.method == "WEBSOCKET":
+        if request.method not in _WITH_BODY:
             return
         taken = self._rules.media_types(request.method, request.path)
-        sent = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if sent not in taken:
-            raise Refused(415, f"Content-Type {sent[:100]!r} is not taken here: send {' or '.join(taken)}")
+        if request.media_type not in taken:
+            raise Refused(
+                415, f"Content-Type {request.media_type[:100]!r} is not taken here: send {' or '.join(taken)}"
+            )
 
     async def _refuse(self, refused: Refused, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -194,7 +215,7 @@ class Guard:
 def request_of(scope: Scope) -> Request:
     """The head of a request from its ASGI scope."""
     method = "WEBSOCKET" if scope["type"] == "websocket" else scope["method"].upper()
-    return Request(method, scope["path"], Headers(scope=scope))
+    return Request(method, scope["path"], Headers(scope=scope), scope.get("query_string", b"").decode("latin-1"))
 
 
 def closing(headers: Headers) -> dict[str, str]:

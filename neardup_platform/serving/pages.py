@@ -6,6 +6,8 @@ from fastapi import APIRouter
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from neardup_platform.serving.problem_types import problems_page
+
 _FOLDER = Path(__file__).parent / "static"
 _MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".html": "text/html"}
 
@@ -21,6 +23,7 @@ class Pages:
         router = APIRouter(include_in_schema=False)
         router.add_api_route("/", self.explorer)
         router.add_api_route("/docs", self.docs)
+        router.add_api_route("/docs/problems", self.problems)
         router.add_api_route("/static/{name}", self.static)
         return router
 
@@ -31,6 +34,10 @@ class Pages:
     async def docs(self) -> Response:
         """The page that shows /openapi.json."""
         return self._page("docs.html")
+
+    async def problems(self) -> Response:
+        """The page that the types of problem documents refer to."""
+        return Response(problems_page(), headers={"Cache-Control": "no-cache"}, media_type="text/html")
 
     async def static(self, name: str) -> Response:
         """A style sheet, script or icon of the pages."""

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from neardup_platform.errors import Conflict, InvariantBroken, NeardupError, NotFound, PermanentError, RateExceeded
 from neardup_platform.serving.answers import InvalidPart, Problem
+from neardup_platform.serving.problem_types import type_of
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +36,24 @@ def problem(
         errors: the parts of the request at fault.
         headers: sent along.
     """
-    body = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, instance=instance, errors=errors)
+    body = problem_document(status, detail, instance, errors)
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers = {"Retry-After": str(RETRY_AFTER_S), **(headers or {})}
-    return Response(body.model_dump_json(exclude_none=True), status, headers, MEDIA_TYPE)
+    return Response(body, status, headers, MEDIA_TYPE)
+
+
+def problem_document(
+    status: int, detail: str, instance: str | None = None, errors: list[InvalidPart] | None = None
+) -> str:
+    """The text of a problem document."""
+    return Problem(
+        type=type_of(status),
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        instance=instance,
+        errors=errors,
+    ).model_dump_json(exclude_none=True)
 
 
 def install(app: FastAPI) -> None:

@@ -68,12 +68,12 @@ class Meter:
                 status = message["status"]
             await send(message)
 
-        begun = time.perf_counter()
+        begun, asked = time.perf_counter(), scope["method"]
         try:
             await self._app(scope, receive, send_noting_status)
         finally:
             route = getattr(scope.get("route"), "path_format", "none")
-            method = scope["method"] if route != "none" else "any"
+            method = asked if route != "none" else "any"
             self._metrics.count(route, method, status, time.perf_counter() - begun)
 
 

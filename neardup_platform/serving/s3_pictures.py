@@ -18,6 +18,7 @@ FOLDER = "pictures/"
 # Previews are far smaller; originals published by hand may come near.
 MAX_PICTURE_BYTES = 8 * 1024 * 1024
 _TIMEOUT_S = 3
+_MAX_KEY_BYTES = 1_024
 
 
 class PictureStore:
@@ -102,11 +103,13 @@ class PictureStore:
 def picture_key(uri: str, bucket: str) -> str | None:
     """The key of a uri under the folder of pictures of `bucket`, or None for any other uri.
 
-    Dot segments are refused because file-backed S3 servers may resolve them.
+    Dot segments are refused because file-backed S3 servers may resolve them, control characters and long keys because
+    no S3 has them.
     """
     prefix = f"s3://{bucket}/"
     if not uri.startswith(prefix + FOLDER):
         return None
     key = uri.removeprefix(prefix)
-    segments = key.split("/")
-    return None if any(segment in ("", ".", "..") for segment in segments) or "\\" in key else key
+    odd = any(segment in ("", ".", "..") for segment in key.split("/")) or "\\" in key
+    controls = any(letter < " " or letter == "\x7f" for letter in key)
+    return None if odd or controls or len(key.encode(errors="replace")) > _MAX_KEY_BYTES else key

@@ -1,6 +1,6 @@
-"""Search by example over HTTP: a picture or two vectors in, bounded while they are read."""
+"""Search by example over HTTP: a picture or two vectors in; `limits.py` bounds what is read of them."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from typing import Any
 
 from anyio import CapacityLimiter, to_thread
@@ -12,14 +12,13 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from neardup_platform.serving import answers
+from neardup_platform.serving.calls import MULTIPART
 from neardup_platform.serving.example_search import ExampleSearch, Found
 from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.serving.s3_pictures import PictureStore
 from neardup_platform.terms.gate import SearchGate
 
 FIELD = "picture"
-# Room for the boundaries and headers of a multipart body around a picture of the largest size.
-_FRAME_BYTES = 4_096
 
 _BODY: dict[str, Any] = {
     "requestBody": {
@@ -51,13 +50,11 @@ class SearchRoutes:
         gate: SearchGate,
         follower: StoreFollower,
         pictures: PictureStore,
-        max_upload_bytes: int,
     ) -> None:
         self._search = search
         self._gate = gate
         self._follower = follower
         self._pictures = pictures
-        self._max_bytes = max_upload_bytes
         self._one = CapacityLimiter(1)
 
     def router(self) -> APIRouter:
@@ -69,10 +66,8 @@ class SearchRoutes:
     async def search(self, request: Request) -> answers.SearchAnswer:
         """Matches of a picture or of two vectors, and the cluster it would join; changes nothing."""
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media_type not in ("multipart/form-data", "application/json"):
-            raise HTTPException(415, f"send multipart/form-data with a field {FIELD!r}, or application/json vectors")
         with self._gate.queued() as begin:
-            if media_type == "application/json":
+            if media_type != MULTIPART:
                 vectors = await self._vectors(request)
                 return await self._in_turn(begin, lambda: self._search.by_vectors(vectors.lsh, vectors.pair))
             upload = await self._picture(request)
@@ -114,9 +109,8 @@ class SearchRoutes:
         )
 
     async def _picture(self, request: Request) -> UploadFile:
-        body = bounded(request, self._max_bytes + _FRAME_BYTES)
         try:
-            form = await MultiPartParser(request.headers, body, max_files=1, max_fields=1).parse()
+            form = await MultiPartParser(request.headers, request.stream(), max_files=1, max_fields=1).parse()
         except (MultiPartException, KeyError) as error:
             raise HTTPException(400, f"the multipart body is damaged: {error}") from error
         upload = form.get(FIELD)
@@ -126,31 +120,7 @@ class SearchRoutes:
         return upload
 
     async def _vectors(self, request: Request) -> answers.SearchVectors:
-        body = b"".join([chunk async for chunk in bounded(request, self._max_bytes)])
         try:
-            return answers.SearchVectors.model_validate_json(body)
+            return answers.SearchVectors.model_validate_json(await request.body())
         except ValidationError as error:
             raise RequestValidationError(error.errors(include_input=False, include_context=False)) from error
-
-
-async def bounded(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
-    """The body of a request in chunks, refused as soon as it is seen to exceed `max_bytes`.
-
-    Raises:
-        HTTPException: 413, the declared or the actual length is too large.
-    """
-    # Without closing, the server would go on reading what is still being sent.
-    refusal = HTTPException(
-        413,
-        f"the upload exceeds {max_bytes:,} bytes (api.max_upload_bytes): send less",
-        headers={"Connection": "close"},
-    )
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > max_bytes:
-        raise refusal
-    received = 0
-    async for chunk in request.stream():
-        received += len(chunk)
-        if received > max_bytes:
-            raise refusal
-        yield chunk

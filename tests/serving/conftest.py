@@ -27,8 +27,9 @@ from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
 from neardup_platform.scoring.mmap_vectors import FollowedVectors
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.serving.app import build_app
+from neardup_platform.serving.connections import BoundedConfig
 from neardup_platform.serving.search_corpus import Models
-from neardup_platform.settings import Settings
+from neardup_platform.settings import ApiSettings, Settings
 from neardup_platform.stream.command import Handled, Outcome
 from neardup_platform.stream.commands.forget import Forget
 from neardup_platform.stream.commands.override import Override
@@ -184,9 +185,9 @@ def writer(settings: Settings) -> Iterator[Writer]:
 
 
 @contextmanager
-def listening(app: ASGIApp) -> Iterator[httpx.Client]:
+def listening(app: ASGIApp, api: ApiSettings | None = None) -> Iterator[httpx.Client]:
     """A client of a real uvicorn on a free port."""
-    config = uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=1)
+    config = BoundedConfig(app, api or ApiSettings())
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -202,7 +203,7 @@ def listening(app: ASGIApp) -> Iterator[httpx.Client]:
 
 @contextmanager
 def serving(settings: Settings) -> Iterator[httpx.Client]:
-    with listening(build_app(settings, lambda: models(settings))) as client:
+    with listening(build_app(settings, lambda: models(settings)), settings.api) as client:
         yield client
 
 

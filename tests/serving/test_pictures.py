@@ -106,6 +106,9 @@ def test_a_picture_in_the_folder_of_pictures_is_shown(
         "s3://neardup/pictures/..\\secrets\\key.jpg",
         "s3://neardup/pictures/",
         "S3://neardup/pictures/a.jpg",
+        "s3://neardup/pictures/a\0.jpg",
+        "s3://neardup/pictures/a\r\nX: y.jpg",
+        "s3://neardup/pictures/" + "x" * 1_100,
         "s3://neardup@evil.example/pictures/a.jpg",
     ],
 )

@@ -5,6 +5,8 @@ import httpx
 import pytest
 
 from neardup_platform.errors import InvariantBroken
+from neardup_platform.serving.calls import required_scope
+from neardup_platform.serving.problem_types import TYPES, type_of
 from neardup_platform.serving.reading_routes import ReadingRoutes
 from neardup_platform.settings import Settings
 from tests.serving.conftest import Writer, serving, wait_for
@@ -17,7 +19,7 @@ def problem_of(answer, status: int) -> dict:
     assert problem["status"] == status
     assert problem["title"]
     assert problem["detail"]
-    assert problem["type"] == "about:blank"
+    assert problem["type"] == type_of(status) != "about:blank"
     return problem
 
 
@@ -61,6 +63,101 @@ def test_without_a_store_calls_say_503_and_when_to_come_back(settings: Settings)
         assert not ready.json()["checks"]["store"]["ok"]
         assert client.get("/healthz").json() == {"status": "ok"}
         assert client.get("/metrics").status_code == 200
+
+
+GET_ONLY, CHANGED_TOO = "GET, HEAD, OPTIONS", "GET, DELETE, HEAD, OPTIONS"
+ALLOWED = [
+    ("/", GET_ONLY),
+    ("/docs", GET_ONLY),
+    ("/docs/problems", GET_ONLY),
+    ("/openapi.json", GET_ONLY),
+    ("/static/explorer.js", GET_ONLY),
+    ("/healthz", GET_ONLY),
+    ("/readyz", GET_ONLY),
+    ("/metrics", GET_ONLY),
+    ("/v1/status", GET_ONLY),
+    ("/v1/promotions", GET_ONLY),
+    ("/v1/recent-clusters", GET_ONLY),
+    ("/v1/clusters/cat", GET_ONLY),
+    ("/v1/clusters/cat/members", GET_ONLY),
+    ("/v1/images/cat", CHANGED_TOO),
+    # An id may end like a call.
+    ("/v1/images/cat/history", CHANGED_TOO),
+    ("/v1/overrides", "GET, POST, HEAD, OPTIONS"),
+    ("/v1/overrides/x", "DELETE, OPTIONS"),
+    ("/v1/search", "POST, OPTIONS"),
+]
+
+
+@pytest.mark.parametrize(("path", "allowed"), ALLOWED)
+def test_head_options_and_allow_are_right_on_every_route(client: httpx.Client, path: str, allowed: str) -> None:
+    options = client.options(path)
+    assert (options.status_code, options.headers["allow"], options.content) == (204, allowed, b"")
+    wrong = client.request("PUT", path, json={})
+    problem_of(wrong, 405)
+    assert wrong.headers["allow"] == allowed
+    head = client.head(path)
+    assert head.content == b""
+    if "GET" in allowed:
+        got = client.get(path)
+        assert head.status_code == got.status_code
+        assert head.headers["content-type"] == got.headers["content-type"]
+    else:
+        assert (head.status_code, head.headers["allow"]) == (405, allowed)
+
+
+def test_every_path_of_the_description_is_in_that_list(client: httpx.Client) -> None:
+    described = set(client.get("/openapi.json").json()["paths"])
+    asked = {
+        path.replace("/cat", "/{head}" if "clusters/" in path else "/{image_id}").replace("/x", "/{override_id}")
+        for path, _ in ALLOWED
+    }
+    assert described - asked == {"/v1/images/{image_id}/explanation", "/v1/images/{image_id}/picture"}
+
+
+def test_an_unknown_path_has_no_methods(client: httpx.Client) -> None:
+    for method in ("OPTIONS", "HEAD", "PUT", "DELETE"):
+        answer = client.request(method, "/v1/nothing", headers={"Content-Type": "application/json"})
+        assert answer.status_code == 404
+        assert "allow" not in answer.headers
+
+
+def test_every_type_of_problem_is_an_anchor_that_is_there(client: httpx.Client) -> None:
+    page = client.get("/docs/problems")
+    assert page.headers["content-type"].startswith("text/html")
+    for status in TYPES:
+        path, _, anchor = type_of(status).partition("#")
+        assert path == "/docs/problems"
+        assert f'id="{anchor}"' in page.text
+    assert type_of(418) == "about:blank"
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/images/{}", "/v1/clusters/{}", "/v1/clusters/{}/members", "/v1/images/{}/picture"]
+)
+@pytest.mark.parametrize("raw", ["%00", "a%00b", "%0A", "%7F", "..", "%2e%2e", "%E2%80%AF", "x" * 1_024])
+def test_an_id_of_any_characters_is_not_found_and_never_a_503(client: httpx.Client, path: str, raw: str) -> None:
+    # httpx would resolve dot segments by itself.
+    request = client.build_request("GET", "/")
+    request.url = request.url.copy_with(raw_path=path.format(raw).encode())
+    assert client.send(request).status_code in (400, 404)
+
+
+@pytest.mark.parametrize("cursor", ["%00", "a%00", "AAAAAAAAAAAAAAAA", "%F0%9F%A6%86"])
+def test_a_cursor_of_any_characters_is_a_400_or_finds_nothing(client: httpx.Client, cursor: str) -> None:
+    assert client.get(f"/v1/clusters/cat/members?cursor={cursor}").status_code in (400, 404)
+    assert client.get(f"/v1/overrides?after={cursor}&image_id={cursor}").status_code == 200
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:1@evil.example", "evil.example@127.0.0.1", "127.0.0.1:1:1"])
+def test_a_host_that_is_none_is_a_400(client: httpx.Client, host: str) -> None:
+    problem_of(client.get("/v1/status", headers={"Host": host}), 400)
+
+
+def test_what_a_proxy_says_about_a_client_is_not_read_unless_it_is_known(client: httpx.Client) -> None:
+    forwarded = {"X-Forwarded-Host": "evil.example", "X-Forwarded-For": "192.0.2.7", "Forwarded": "host=evil.example"}
+    assert client.get("/v1/status", headers=forwarded).status_code == 200
+    problem_of(client.get("/v1/status", headers={"Host": "evil.example", "X-Forwarded-Host": "127.0.0.1"}), 421)
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "[::2]:80"])
@@ -117,3 +214,27 @@ def test_openapi_describes_every_call_and_its_problems(client: httpx.Client) -> 
     assert "Problem" in document["components"]["schemas"]
     page = wait_for(client, "/docs", lambda answer: answer.status_code == 200)
     assert "docs.js" in page.text
+
+
+def test_openapi_says_which_token_each_call_needs_and_how_it_is_refused(client: httpx.Client) -> None:
+    document = client.get("/openapi.json").json()
+    (scheme,) = document["components"]["securitySchemes"].values()
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+    needs = {}
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            scope = required_scope(method.upper(), path)
+            needs[method, path] = scope and scope.value
+            assert operation["security"] == ([] if scope is None else [{}, {"token": [scope.value]}])
+            responses = set(operation["responses"])
+            assert "default" in responses
+            if scope is not None:
+                assert {"401", "403", "429"} <= responses
+            if "requestBody" in operation:
+                assert {"408", "413", "415"} <= responses
+    assert needs["get", "/healthz"] is None
+    assert needs["get", "/metrics"] == needs["get", "/v1/images/{image_id}"] == "read"
+    assert needs["post", "/v1/search"] == "search"
+    assert needs["post", "/v1/overrides"] == needs["delete", "/v1/overrides/{override_id}"] == "correct"
+    assert needs["delete", "/v1/images/{image_id}"] == "admin"
+    assert required_scope("POST", "/v1/anything-new") == "admin"

@@ -1,0 +1,70 @@
+"""Tokens of the HTTP API: made, listed and revoked in the home of the server that accepts them."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from neardup_platform.cli.output import emit, json_option
+from neardup_platform.settings import Settings
+from neardup_platform.tokens import Scope, TokenFile
+
+
+@click.group()
+def token() -> None:
+    """Make, list and revoke tokens of the HTTP API."""
+
+
+@token.command(epilog="Example:  neardup token create dashboard --scope read --scope search")
+@click.argument("name")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    required=True,
+    type=click.Choice([scope.value for scope in Scope]),
+    help="What it allows; give it once for each. admin includes the others, and forgetting.",
+)
+@json_option
+def create(name: str, scopes: tuple[str, ...], as_json: bool) -> None:
+    """Make a token and print it, this once: only its digest is kept. Running servers accept it at once."""
+    wanted = [scope for scope in Scope if scope in scopes]
+    text = TokenFile(Settings().home).create(name, wanted)
+    emit({"name": name, "scopes": wanted, "token": text}, as_json, lambda answer: str(answer["token"]))
+
+
+@token.command("list", epilog="Example:  neardup token list --json")
+@json_option
+def list_tokens(as_json: bool) -> None:
+    """List names, scopes and times of making; the tokens themselves are not kept."""
+    tokens = [
+        {"name": known.name, "scopes": list(known.scopes), "created_ms": known.created_ms}
+        for known in TokenFile(Settings().home).read()
+    ]
+    emit({"tokens": tokens}, as_json, _describe)
+
+
+@token.command(epilog="Example:  neardup token revoke dashboard")
+@click.argument("name")
+@json_option
+def revoke(name: str, as_json: bool) -> None:
+    """Make a token worthless. Running servers refuse it at once."""
+    file = TokenFile(Settings().home)
+    file.revoke(name)
+    emit({"revoked": name, "left": len(file.read())}, as_json, _describe_revoked)
+
+
+def _describe(answer: dict[str, Any]) -> str:
+    if not answer["tokens"]:
+        return "no tokens: `neardup token create NAME --scope read` makes one"
+    return "\n".join(
+        f"{datetime.fromtimestamp(known['created_ms'] / 1_000, UTC):%Y-%m-%d %H:%M}Z  {known['name']}  "
+        f"{', '.join(known['scopes'])}"
+        for known in answer["tokens"]
+    )
+
+
+def _describe_revoked(answer: dict[str, Any]) -> str:
+    if answer["left"]:
+        return f"revoked {answer['revoked']}"
+    return f"revoked {answer['revoked']}, the last one: on loopback changes need none now, unless api.token is set"

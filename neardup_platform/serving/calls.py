@@ -1,0 +1,50 @@
+"""What each call of the API needs and takes: scope, kinds of body and their size. Pure.
+
+The guard, the limits and the OpenAPI description ask the same functions. A route that is not named here falls on the
+safe side: what is not GET or HEAD needs `admin`, and takes a short body of JSON.
+"""
+
+from neardup_platform.settings import ApiSettings
+from neardup_platform.tokens import Scope
+
+# A page must load before a person can enter a token, and probes have none.
+_OPEN = ("/", "/docs", "/docs/problems", "/openapi.json", "/healthz", "/readyz")
+_OPEN_FOLDER = "/static/"
+_PICTURES = ("/v1/search", "/v1/pairs")
+JSON, MULTIPART = "application/json", "multipart/form-data"
+# Room for the boundaries and headers of a multipart body around a picture of the largest size.
+_FRAME_BYTES = 4_096
+# Two vectors of 16,384 dimensions, 32 characters a number.
+_VECTORS_BYTES = 1 << 20
+_READING = ("GET", "HEAD", "OPTIONS")
+
+
+def required_scope(method: str, path: str) -> Scope | None:
+    """The scope that a call needs, or None where nobody needs a token.
+
+    Args:
+        path: percent-encoded as it was sent, or the pattern of a route.
+    """
+    if method in _READING:
+        return None if path in _OPEN or path.startswith(_OPEN_FOLDER) else Scope.READ
+    if path in _PICTURES:
+        return Scope.SEARCH
+    if path == "/v1/images:lookup":
+        return Scope.READ
+    if path == "/v1/overrides" or path.startswith("/v1/overrides/"):
+        return Scope.CORRECT
+    return Scope.ADMIN
+
+
+def media_types(_method: str, path: str) -> tuple[str, ...]:
+    """What kinds of body a call takes."""
+    return (JSON, MULTIPART) if path in _PICTURES else (JSON,)
+
+
+def max_body(path: str, media_type: str, api: ApiSettings) -> tuple[int, str]:
+    """Bytes that the body of a call may have, and the setting that says so."""
+    if path not in _PICTURES:
+        return api.max_json_bytes, "api.max_json_bytes"
+    if media_type == MULTIPART:
+        return api.max_upload_bytes + _FRAME_BYTES, "api.max_upload_bytes"
+    return max(_VECTORS_BYTES, api.max_json_bytes), "two vectors as JSON"

@@ -1,0 +1,200 @@
+"""Connections of the HTTP server: how many there may be, and how long one may wait for its own bytes.
+
+uvicorn waits for ever for the head of a request, and for a client that reads no answer. Here the head must be there
+`read_timeout_s` after the connection, or after the first byte of a further request; a client that takes nothing of its
+answer for as long is cut off. When all places are taken, the connection that has been idle longest is closed: 1,000
+clients that send nothing keep nobody out.
+"""
+
+import asyncio
+import resource
+import sys
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import h11
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from neardup_platform.serving.limits import client_of
+from neardup_platform.serving.problems import MEDIA_TYPE, problem_document
+from neardup_platform.settings import ApiSettings
+
+# Room for probes and for refusals when all requests that may be in flight are.
+_SPARE = 128
+_SPARE_PER_CLIENT = 32
+# Files of the store, the index and the vectors.
+_OWN_FILES = 256
+_WANTED_FILES = 65_536
+_MAX_HEAD_BYTES = 32_768
+
+
+@dataclass(frozen=True)
+class ConnectionBounds:
+    """How many connections there may be, and how long one may wait."""
+
+    most: int
+    most_per_client: int
+    read_timeout_s: float
+    # Their clients are many.
+    proxies: frozenset[str] = frozenset()
+
+
+class Connections:
+    """All connections of one server."""
+
+    def __init__(self, bounds: ConnectionBounds) -> None:
+        self.bounds = bounds
+        self._open: dict[BoundedProtocol, str] = {}
+
+    def admit(self, new: "BoundedProtocol", client: str) -> bool:
+        """Take a connection in, if need be in place of the one that has been idle longest; whether it may stay."""
+        of_client = [other for other, whose in self._open.items() if whose == client]
+        rivals = None
+        if client not in self.bounds.proxies and len(of_client) >= self.bounds.most_per_client:
+            rivals = of_client
+        elif len(self._open) >= self.bounds.most:
+            rivals = list(self._open)
+        if rivals is not None:
+            idle = [rival for rival in rivals if rival.idle_since is not None]
+            if not idle:
+                return False
+            min(idle, key=lambda rival: rival.idle_since or 0.0).cut_off()
+        self._open[new] = client
+        return True
+
+    def forget(self, gone: "BoundedProtocol") -> None:
+        """Free a place."""
+        self._open.pop(gone, None)
+
+
+class BoundedConfig(uvicorn.Config):
+    """uvicorn's configuration for an application of this platform."""
+
+    def __init__(self, app: ASGIApp, api: ApiSettings, *, host: str | None = None, port: int | None = None) -> None:
+        super().__init__(
+            app,
+            host=api.host if host is None else host,
+            port=api.port if port is None else port,
+            http=BoundedProtocol,
+            ws="none",
+            h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
+            timeout_keep_alive=5,
+            timeout_graceful_shutdown=3,
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=bool(api.proxies),
+            forwarded_allow_ips=list(api.proxies),
+        )
+        most = min(api.max_requests + _SPARE, _files_allowed() - _OWN_FILES)
+        per_client = min(api.max_requests_per_client + _SPARE_PER_CLIENT, most)
+        self.open_connections = Connections(
+            ConnectionBounds(most, per_client, api.read_timeout_s, frozenset(api.proxies))
+        )
+
+
+class BoundedProtocol(H11Protocol):
+    """uvicorn's HTTP/1.1, with a clock for each connection."""
+
+    config: BoundedConfig
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client has connected."""
+        super().connection_made(transport)
+        self._timer: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
+        self._bytes_of_head = False
+        self.idle_since: float | None = self.loop.time()
+        self._registry = self.config.open_connections
+        if not self._registry.admit(self, client_of({"client": self.client})):
+            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, "all connections are taken: try again later")
+            return
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is closed, by either side."""
+        self._registry.forget(self)
+        self._cancel_timers()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of a request have arrived."""
+        self._bytes_of_head = True
+        if self._timer is None and self.idle_since is not None:
+            self._await_head()
+        super().data_received(data)
+        self._note_request()
+
+    def on_response_complete(self) -> None:
+        """An answer has been written."""
+        super().on_response_complete()
+        self._bytes_of_head = False
+        self.idle_since = self.loop.time()
+        # A request that was sent behind this one may have begun already.
+        self._note_request()
+
+    def pause_writing(self) -> None:
+        """The client takes nothing of its answer."""
+        super().pause_writing()
+        self._stalled = self.loop.call_later(self._registry.bounds.read_timeout_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The client takes its answer again."""
+        super().resume_writing()
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
+    def cut_off(self) -> None:
+        """Close an idle connection for somebody else."""
+        self._registry.forget(self)
+        self.transport.abort()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, with the status that h11 has for it."""
+        error = sys.exc_info()[1]
+        status = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else HTTPStatus.BAD_REQUEST
+        self._answer(HTTPStatus(status), str(error or msg))
+
+    def _note_request(self) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.idle_since = None
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+    def _await_head(self) -> None:
+        self._timer = self.loop.call_later(self._registry.bounds.read_timeout_s, self._head_is_late)
+
+    def _head_is_late(self) -> None:
+        if self._bytes_of_head:
+            self._answer(HTTPStatus.REQUEST_TIMEOUT, "the head of the request did not arrive in time: send it at once")
+        else:
+            self.transport.abort()
+
+    def _answer(self, status: HTTPStatus, detail: str) -> None:
+        """A problem document outside any request; then the connection is closed."""
+        body = problem_document(status, detail).encode()
+        head = (
+            f"HTTP/1.1 {status} {status.phrase}\r\nContent-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n"
+            "X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
+
+    def _cancel_timers(self) -> None:
+        for timer in (self._timer, self._stalled):
+            if timer is not None:
+                timer.cancel()
+
+
+def _files_allowed() -> int:
+    """Open files that this process may have, raised as far as is allowed and useful."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    ceiling = _WANTED_FILES if hard == resource.RLIM_INFINITY else min(hard, _WANTED_FILES)
+    if soft != resource.RLIM_INFINITY and soft < ceiling:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (ceiling, hard))
+        soft = ceiling
+    return _WANTED_FILES if soft == resource.RLIM_INFINITY else soft

@@ -1,0 +1,57 @@
+"""The API's own description, with what FastAPI does not know of it: problem documents, tokens, refusals."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI
+
+from neardup_platform.serving.answers import Problem
+from neardup_platform.serving.calls import required_scope
+from neardup_platform.serving.problem_types import TYPES
+from neardup_platform.serving.problems import MEDIA_TYPE
+from neardup_platform.tokens import Scope
+
+SCHEME = "token"
+_CONTENT = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+# Of any call that is not open to everyone, and of those with a body besides.
+_GUARDED = (401, 403, 421, 429)
+_WITH_BODY = (408, 413, 415)
+_TOKEN = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": (
+        "Made by `neardup token create NAME --scope …`, or `api.token`, which has the scope admin. Beyond loopback "
+        "every call needs one (reading not, with `api.public_read`). On loopback none is needed until there is one, "
+        f"and then only for what changes something. Scopes: {', '.join(Scope)}; admin includes the others."
+    ),
+}
+
+
+def documented(app: FastAPI) -> Callable[[], dict[str, Any]]:
+    """OpenAPI with tokens, and our problem documents in place of FastAPI's own form of validation errors."""
+    make = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = make()
+        components = document["components"]
+        for name in ("HTTPValidationError", "ValidationError"):
+            components["schemas"].pop(name, None)
+        components["schemas"]["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        components["schemas"] |= components["schemas"]["Problem"].pop("$defs", {})
+        components["securitySchemes"] = {SCHEME: _TOKEN}
+        for path, operations in document["paths"].items():
+            for method, operation in operations.items():
+                _complete(operation, required_scope(method.upper(), path))
+        return document
+
+    return openapi
+
+
+def _complete(operation: dict[str, Any], scope: Scope | None) -> None:
+    operation["responses"].pop("422", None)
+    # The empty alternative: on loopback, or with `api.public_read`, a token may not be needed.
+    operation["security"] = [] if scope is None else [{}, {SCHEME: [scope.value]}]
+    statuses = (*(_GUARDED if scope else (421,)), *(_WITH_BODY if "requestBody" in operation else ()))
+    for status in statuses:
+        problem = {"description": TYPES[status].text.replace("`", ""), "content": _CONTENT}
+        operation["responses"].setdefault(str(status), problem)

@@ -1,0 +1,121 @@
+"""What each kind of problem means and what to do about it: the `type` of problem documents, and the page behind it."""
+
+from html import escape
+from http import HTTPStatus
+from typing import NamedTuple
+
+PATH = "/docs/problems"
+
+
+class ProblemType(NamedTuple):
+    """One kind of problem.
+
+    Attributes:
+        name: the anchor on the page.
+        text: when it occurs and what to do.
+    """
+
+    name: str
+    text: str
+
+
+TYPES: dict[int, ProblemType] = {
+    400: ProblemType(
+        "invalid-request",
+        "A parameter, id, cursor, body or header is wrong. `errors` names the parts at fault. The same request will "
+        "fail again.",
+    ),
+    401: ProblemType(
+        "token-needed",
+        "The call needs a token, or the one sent is not known. Send `Authorization: Bearer …`; `neardup token create` "
+        "makes one.",
+    ),
+    403: ProblemType(
+        "not-allowed",
+        "The token lacks the scope that the call needs, or a page of another site asks. `detail` says which.",
+    ),
+    404: ProblemType(
+        "not-found",
+        "There is no such image, cluster, override, picture or path. A member asked for as a head is named with its "
+        "head, a forgotten image with who forgot it and when.",
+    ),
+    405: ProblemType("method-not-allowed", "The path has other methods; the header `Allow` lists them."),
+    408: ProblemType(
+        "too-slow",
+        "The head of a request must arrive within `api.read_timeout_s`, and its body at 16 KiB a second or more. Under "
+        "load the slowest upload gives way. Send it again.",
+    ),
+    409: ProblemType(
+        "refused-by-the-worker",
+        "The change contradicts what is in force; `detail` says what, and which override stands against it.",
+    ),
+    413: ProblemType("too-large", "The body has more bytes than the call takes; `detail` names the setting."),
+    414: ProblemType("too-long-a-path", "Path and query have more than 8,192 characters."),
+    415: ProblemType(
+        "wrong-media-type", "The body is of another media type than the call takes; `detail` lists those."
+    ),
+    421: ProblemType(
+        "wrong-host",
+        "The header Host names another server. On loopback ask 127.0.0.1 or localhost; `api.names` has further ones.",
+    ),
+    429: ProblemType(
+        "too-many-requests",
+        "More searches a second than `terms.max_queries_per_s`, or more requests in flight of one client than "
+        "`api.max_requests_per_client`. `Retry-After` says when to try again.",
+    ),
+    431: ProblemType("too-many-headers", "More than 100 headers, or more than 32 KiB of them."),
+    500: ProblemType("internal-error", "An error of this server's own; its log has the details."),
+    503: ProblemType(
+        "not-now",
+        "The store, the models, the worker or S3 are not there yet, or too much is being done already. `Retry-After` "
+        "says when to try again. A change that the worker did not answer in time may yet be made: send it again with "
+        "the same `Idempotency-Key`.",
+    ),
+}
+
+
+def type_of(status: int) -> str:
+    """The `type` of problems with this status: a reference relative to this server, or `about:blank`."""
+    return f"{PATH}#{TYPES[status].name}" if status in TYPES else "about:blank"
+
+
+def problems_page() -> bytes:
+    """The page that types of problems refer to."""
+    kinds = "\n".join(
+        f'    <article class="card" id="{kind.name}"><h2>{status} {escape(HTTPStatus(status).phrase)}</h2>'
+        f"<p><code>{kind.name}</code></p><p>{_marked(kind.text)}</p></article>"
+        for status, kind in TYPES.items()
+    )
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+  <meta charset="utf-8">
+  <meta name="viewport" content="width=device-width, initial-scale=1">
+  <meta name="color-scheme" content="light dark">
+  <title>neardup API: problems</title>
+  <link rel="icon" href="/static/icon.svg">
+  <link rel="stylesheet" href="/static/explorer.css">
+</head>
+<body>
+  <header class="top">
+    <div class="bar">
+      <a class="brand" href="/"><img src="/static/icon.svg" alt="" width="26" height="26">neardup</a>
+      <span class="grow"></span>
+      <a class="quiet" href="/docs">API</a>
+    </div>
+  </header>
+  <main class="docs">
+    <h1>Problems</h1>
+    <p>Every error of the API is a problem document (RFC 9457). Its <code>type</code> is one of these.</p>
+{kinds}
+  </main>
+</body>
+</html>
+""".encode()
+
+
+def _marked(text: str) -> str:
+    """Text with `code` marked."""
+    return "".join(
+        f"<code>{escape(part)}</code>" if number % 2 else escape(part) for number, part in enumerate(text.split("`"))
+    )
