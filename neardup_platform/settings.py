@@ -109,7 +109,8 @@ class KafkaSettings(_Section):
     sasl_username: str | None = None
     sasl_password: SecretStr | None = None
     ssl_cafile: Path | None = None
-    # Both embedding topics need the same number, so that both halves of an image share a partition.
+    # Of topics that are created. Both embedding topics should have the same number: with both halves of an image in
+    # partitions that are read alike, few halves wait.
     partitions: int = Field(4, ge=1, le=1024)
     replication: int = Field(1, ge=1, le=9)
     retention_h: int = Field(168, ge=1)

@@ -17,7 +17,7 @@ from neardup_platform.artefacts.s3_client import ensure_bucket
 from neardup_platform.batch.decision_rows import SCHEMA, LogRecord, decision_table
 from neardup_platform.batch.duckdb_decisions import DecisionCounts, count_decisions, first_decisions
 from neardup_platform.batch.kafka_window import OffsetRange, offset_ranges, open_consumer, read_range
-from neardup_platform.batch.s3_decisions_log import hour_prefix, object_key, put_object, stored_ranges
+from neardup_platform.batch.s3_decisions_log import StoredPart, hour_prefix, object_key, put_object, stored_parts
 from neardup_platform.errors import NotFound
 from neardup_platform.messages.kafka_topics import DECISIONS
 from neardup_platform.settings import Settings
@@ -62,34 +62,54 @@ def materialise_decisions(settings: Settings, s3: Any, hour: datetime) -> Materi
     try:
         with tempfile.TemporaryDirectory(prefix="neardup-decisions-") as folder:
             ranges = offset_ranges(consumer, DECISIONS, _ms(hour), _ms(hour + timedelta(hours=1)))
-            refuse_loss(stored_ranges(s3, bucket, hour), ranges, f"s3://{bucket}/{hour_prefix(hour)}")
+            keys = choose_keys(stored_parts(s3, bucket, hour), ranges, bucket, hour)
             files = [Path(folder, f"part-{offsets.partition}.parquet") for offsets in ranges]
             for offsets, file in zip(ranges, files, strict=True):
                 write_parquet(read_range(consumer, DECISIONS, offsets), file)
             counts, preview = count_decisions(files), first_decisions(files, PREVIEW_ROWS)
             for offsets, file in zip(ranges, files, strict=True):
-                put_object(s3, bucket, object_key(hour, offsets.partition), file, offsets)
+                if key := keys[offsets.partition]:
+                    put_object(s3, bucket, key, file, offsets)
             size = sum(file.stat().st_size for file in files)
     finally:
         consumer.close()
     return MaterialisedHour(f"s3://{bucket}/{hour_prefix(hour)}", ranges, counts, size, preview)
 
 
-def refuse_loss(stored: dict[int, OffsetRange], found: Sequence[OffsetRange], uri: str) -> None:
-    """Keep objects from being overwritten by less than they hold.
+def choose_keys(
+    stored: Sequence[StoredPart], found: Sequence[OffsetRange], bucket: str, hour: datetime
+) -> dict[int, str]:
+    """Where to put what was found in the log, so that nothing is overwritten by less than it holds, or by another log.
+
+    Returns:
+        Keys by Kafka partition; empty for one that has nothing, and whose object is of another log.
 
     Raises:
         NotFound: a stored range is not within the one found in the log now.
     """
+    keys = {}
     for now in found:
-        before = stored.get(now.partition)
-        if before and before.count and (before.first < now.first or before.next > now.next):
-            raise NotFound(
-                f"{uri} holds offsets {before.first}…{before.next - 1} of {DECISIONS}[{now.partition}], "
-                f"the log only {now.first}…{now.next - 1} for that hour (its oldest is {now.begins}): "
-                "retention has deleted them or this is another log. The objects are kept; delete them to "
-                "materialise anew"
-            )
+        parts = [part for part in stored if part.offsets.partition == now.partition]
+        same = [part for part in parts if part.offsets.log == now.log or not (part.offsets.log and now.log)]
+        for part in same:
+            _refuse_loss(part, now, bucket)
+        if same:
+            keys[now.partition] = same[0].key
+        elif parts:
+            keys[now.partition] = object_key(hour, now.partition, now.log) if now.count else ""
+        else:
+            keys[now.partition] = object_key(hour, now.partition)
+    return keys
+
+
+def _refuse_loss(part: StoredPart, now: OffsetRange, bucket: str) -> None:
+    before = part.offsets
+    if before.count and (before.first < now.first or before.next > now.next):
+        raise NotFound(
+            f"s3://{bucket}/{part.key} holds offsets {before.first}…{before.next - 1} of {DECISIONS}[{now.partition}], "
+            f"the log only {now.first}…{now.next - 1} for that hour (its oldest is {now.begins}): retention has "
+            "deleted them or this is another log. The object is kept; delete it to materialise this hour again"
+        )
 
 
 def write_parquet(batches: Iterable[list[LogRecord]], file: Path) -> None:

@@ -11,6 +11,7 @@ from kafka.errors import KafkaError, OffsetOutOfRangeError, UnsupportedCodecErro
 from neardup_platform.batch.decision_rows import LogRecord
 from neardup_platform.errors import NotFound, ServerUnavailable
 from neardup_platform.messages.kafka_codecs import missing_codec
+from neardup_platform.messages.kafka_group_client import log_id
 from neardup_platform.messages.kafka_topics import reading
 from neardup_platform.settings import KafkaSettings
 
@@ -26,12 +27,14 @@ class OffsetRange:
 
     Attributes:
         begins: the oldest offset that the broker still holds.
+        log: Kafka's id of the topic; a topic that was deleted and made again has another. Empty: not known.
     """
 
     partition: int
     first: int
     next: int
     begins: int = 0
+    log: str = ""
 
     @property
     def count(self) -> int:
@@ -79,12 +82,15 @@ def offset_ranges(consumer: Any, topic: str, start_ms: int, end_ms: int) -> tupl
         nexts = consumer.offsets_for_times(dict.fromkeys(partitions, end_ms))
     except KafkaError as error:
         raise ServerUnavailable(f"asking for the offsets of {topic} failed: {error}") from error
-    return tuple(_range(p.partition, _offset(firsts[p]), _offset(nexts[p]), ends[p], begins[p]) for p in partitions)
+    log = log_id(consumer, topic)
+    return tuple(
+        _range(p.partition, _offset(firsts[p]), _offset(nexts[p]), ends[p], begins[p], log) for p in partitions
+    )
 
 
-def _range(partition: int, first: int | None, following: int | None, end: int, begins: int) -> OffsetRange:
+def _range(partition: int, first: int | None, following: int | None, end: int, begins: int, log: str) -> OffsetRange:
     upto = end if following is None else min(following, end)
-    return OffsetRange(partition, upto if first is None else min(first, upto), upto, begins)
+    return OffsetRange(partition, upto if first is None else min(first, upto), upto, begins, log)
 
 
 def _offset(found: Any) -> int | None:

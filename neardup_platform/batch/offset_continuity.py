@@ -11,7 +11,7 @@ from typing import Any
 
 from neardup_platform.batch.duckdb_decisions import offset_gaps, offset_span
 from neardup_platform.batch.kafka_window import OffsetRange
-from neardup_platform.batch.s3_decisions_log import fetch_object, hour_prefix, object_key, stored_ranges
+from neardup_platform.batch.s3_decisions_log import fetch_object, hour_prefix, stored_parts, stored_ranges
 
 # Findings named per partition; the rest are counted.
 _SHOWN_GAPS = 5
@@ -27,15 +27,15 @@ def find_breaks(s3: Any, bucket: str, hour: datetime) -> list[str]:
     Raises:
         ServerUnavailable: S3 does not answer.
     """
-    ranges = stored_ranges(s3, bucket, hour)
-    if not ranges:
+    parts, ranges = stored_parts(s3, bucket, hour), stored_ranges(s3, bucket, hour)
+    if not parts:
         return [f"s3://{bucket}/{hour_prefix(hour)} holds no objects: materialise this hour"]
     before = hour - timedelta(hours=1)
     found = seam_breaks(stored_ranges(s3, bucket, before), ranges, f"{before:%Y-%m-%dT%H}", f"{hour:%Y-%m-%dT%H}")
     with tempfile.TemporaryDirectory(prefix="neardup-check-") as folder:
-        for partition, offsets in sorted(ranges.items()):
-            file = Path(folder, f"part-{partition}.parquet")
-            fetch_object(s3, bucket, object_key(hour, partition), file)
+        for part in sorted(parts, key=lambda part: part.offsets.partition):
+            file, offsets = Path(folder, "part.parquet"), part.offsets
+            fetch_object(s3, bucket, part.key, file)
             found += content_breaks(offsets, offset_span(file), offset_gaps(file), f"{hour:%Y-%m-%dT%H}")
             file.unlink()
     return found
@@ -44,7 +44,7 @@ def find_breaks(s3: Any, bucket: str, hour: datetime) -> list[str]:
 def seam_breaks(
     before: Mapping[int, OffsetRange], now: Mapping[int, OffsetRange], earlier: str, later: str
 ) -> list[str]:
-    """Where an hour does not begin at the offset at which the hour before ended.
+    """Where an hour does not begin at the offset at which the hour before ended; another log may begin anywhere.
 
     Args:
         before, now: ranges by Kafka partition; an hour before that was never materialised is empty.
@@ -53,6 +53,8 @@ def seam_breaks(
     found = []
     for partition in sorted(before.keys() & now.keys()):
         end, begin = before[partition].next, now[partition].first
+        if before[partition].log != now[partition].log and before[partition].log and now[partition].log:
+            continue
         if begin > end:
             found.append(
                 f"partition {partition}: offsets {end}…{begin - 1} are in neither hour. They arrived after "

@@ -3,10 +3,12 @@
     s3://{bucket}/logs/decisions/hour=YYYY-MM-DDTHH/part-{partition}.parquet
 
 An object's user metadata says which offsets it stands for (`first-offset`, and `next-offset`, exclusive),
-so that an hour without decisions still tells where the next one must begin. An object is put whole or not at
-all.
+so that an hour without decisions still tells where the next one must begin, and of which log (`log`). Where the topic
+was deleted and made again within an hour, the decisions of the second log lie beside those of the first, as
+part-{partition}-{first 8 of the log's id}.parquet. An object is put whole or not at all.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,9 +26,17 @@ def hour_prefix(hour: datetime) -> str:
     return f"{_PREFIX}/hour={hour:%Y-%m-%dT%H}/"
 
 
-def object_key(hour: datetime, partition: int) -> str:
-    """The key of one Kafka partition's decisions of an hour."""
-    return f"{hour_prefix(hour)}part-{partition}.parquet"
+def object_key(hour: datetime, partition: int, log: str = "") -> str:
+    """The key of one Kafka partition's decisions of an hour; with a log, of those that came after another log's."""
+    return f"{hour_prefix(hour)}part-{partition}{f'-{log[:8]}' if log else ''}.parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPart:
+    """An object that is there, and what it stands for."""
+
+    key: str
+    offsets: OffsetRange
 
 
 def put_object(s3: Any, bucket: str, key: str, file: Path, offsets: OffsetRange) -> None:
@@ -35,30 +45,39 @@ def put_object(s3: Any, bucket: str, key: str, file: Path, offsets: OffsetRange)
     Raises:
         ServerUnavailable: S3 does not answer or refuses.
     """
-    metadata = {"first-offset": str(offsets.first), "next-offset": str(offsets.next)}
+    metadata = {"first-offset": str(offsets.first), "next-offset": str(offsets.next), "log": offsets.log}
     try:
         s3.upload_file(str(file), bucket, key, ExtraArgs={"Metadata": metadata})
     except (BotoCoreError, ClientError, OSError) as error:
         raise ServerUnavailable(f"writing s3://{bucket}/{key} failed: {error}") from error
 
 
-def stored_ranges(s3: Any, bucket: str, hour: datetime) -> dict[int, OffsetRange]:
-    """The offsets that the objects of an hour stand for, by Kafka partition; empty where there are none.
+def stored_parts(s3: Any, bucket: str, hour: datetime) -> list[StoredPart]:
+    """The objects of an hour, oldest first; empty where there are none.
 
     Raises:
         ServerUnavailable: S3 does not answer or refuses; a missing bucket holds no objects.
     """
     try:
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=hour_prefix(hour))
-        keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
-        ranges = [_stored_range(s3, bucket, key) for key in keys if key.endswith(".parquet")]
+        items = [item for page in pages for item in page.get("Contents", ()) if item["Key"].endswith(".parquet")]
+        ordered = sorted(items, key=lambda item: (item["LastModified"], len(item["Key"])))
+        return [_stored_part(s3, bucket, item["Key"]) for item in ordered]
     except ClientError as error:
         if error.response.get("Error", {}).get("Code") == "NoSuchBucket":
-            return {}
+            return []
         raise _unavailable(bucket, hour, error) from error
     except BotoCoreError as error:
         raise _unavailable(bucket, hour, error) from error
-    return {offsets.partition: offsets for offsets in ranges}
+
+
+def stored_ranges(s3: Any, bucket: str, hour: datetime) -> dict[int, OffsetRange]:
+    """The offsets that the objects of an hour stand for, by Kafka partition, of the log that was written last.
+
+    Raises:
+        ServerUnavailable: S3 does not answer or refuses.
+    """
+    return {part.offsets.partition: part.offsets for part in stored_parts(s3, bucket, hour)}
 
 
 def fetch_object(s3: Any, bucket: str, key: str, file: Path) -> None:
@@ -73,10 +92,13 @@ def fetch_object(s3: Any, bucket: str, key: str, file: Path) -> None:
         raise ServerUnavailable(f"reading s3://{bucket}/{key} failed: {error}") from error
 
 
-def _stored_range(s3: Any, bucket: str, key: str) -> OffsetRange:
+def _stored_part(s3: Any, bucket: str, key: str) -> StoredPart:
     metadata = s3.head_object(Bucket=bucket, Key=key)["Metadata"]
-    partition = int(key.rpartition("/part-")[2].removesuffix(".parquet"))
-    return OffsetRange(partition, int(metadata["first-offset"]), int(metadata["next-offset"]))
+    partition = int(key.rpartition("/part-")[2].removesuffix(".parquet").partition("-")[0])
+    offsets = OffsetRange(
+        partition, int(metadata["first-offset"]), int(metadata["next-offset"]), log=metadata.get("log", "")
+    )
+    return StoredPart(key, offsets)
 
 
 def _unavailable(bucket: str, hour: datetime, error: Exception) -> ServerUnavailable:

@@ -20,7 +20,7 @@ from neardup_platform.embedded.kafka_jars import find_java
 from neardup_platform.errors import BadArtefact, InvariantBroken, NeardupError
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.kafka_codecs import check_codecs
-from neardup_platform.messages.kafka_topics import ensure_topics
+from neardup_platform.messages.kafka_topics import check_even, ensure_topics
 from neardup_platform.scoring.json_vector_manifest import read_manifest as read_vector_manifest
 from neardup_platform.scoring.keras_in_force import load_in_force
 from neardup_platform.settings import Settings
@@ -85,6 +85,7 @@ def _disk(settings: Settings) -> str:
 def _kafka(settings: Settings) -> str:
     resolved = resolve(settings)
     ensure_topics(resolved.kafka, timeout_s=5)
+    check_even(resolved.kafka)
     return f"{resolved.kafka.bootstrap} answers, all topics are there"
 
 

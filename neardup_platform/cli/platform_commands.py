@@ -156,6 +156,16 @@ def _describe_urls(answer: dict[str, Any]) -> str:
     return "\n".join(f"{name:>9}  {url}" for name, url in answer["urls"].items())
 
 
+# Figures of reading that are 0 when all is well.
+_OF_READING = {
+    "partitions_unread": "partitions exist and are not read yet: look at the worker's log if that lasts a minute",
+    "transactions_open": "partitions are held back by a transaction that its producer has not ended",
+    "topics_recreated": "topics were deleted and made again: they are read from their beginning",
+    "messages_truncated": "messages were lost by their broker after they were read: look after its disk",
+    "messages_lost": "messages were deleted by retention before they were read",
+}
+
+
 def _describe_status(answer: dict[str, Any]) -> str:
     worker = answer["worker"]
     state = f"paused by {worker['paused_by']}" if worker["paused_by"] else "alive" if worker["alive"] else "down"
@@ -171,6 +181,9 @@ def _describe_status(answer: dict[str, Any]) -> str:
         lines.append(f"   stream  paused by {by}: `neardup resume --stream` lets it go on")
     if answer["api_problem"]:
         lines.append(f"      api  {answer['api_problem']}")
+    for figure, text in _OF_READING.items():
+        if count := worker["figures"].get(figure):
+            lines.append(f"    kafka  {count:.0f} {text}")
     if worker["figures"].get("index_problem"):
         lines.append("    index  cannot be written, the worker's log says why: free some disk and it goes on")
     lines += [

@@ -15,6 +15,7 @@ from neardup_platform.clusters import layout
 from neardup_platform.clusters.layout import Table
 from neardup_platform.errors import InvariantBroken, NotFound, SetupError
 from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.messages.codec import Log
 from neardup_platform.records import Kind
 
 log = logging.getLogger(__name__)
@@ -185,6 +186,14 @@ class StoreView:
         """What is known of one partition."""
         data = self._get(Table.POSITIONS, layout.position_key(*partition))
         return pb.Position.FromString(data) if data is not None else None
+
+    def logs(self) -> dict[tuple[str, int], Log]:
+        """Of which log each position is, by topic and partition."""
+        return {
+            partition: Log(found.log, found.epoch if found.HasField("epoch") else -1)
+            for partition, found in self._positions()
+            if not found.unread
+        }
 
     def clocks_ms(self) -> dict[tuple[str, int], int]:
         """Event-time clocks of the partitions that have one, Unix milliseconds."""

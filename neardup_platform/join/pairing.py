@@ -12,7 +12,7 @@ goes on as if it had never stopped.
 """
 
 import heapq
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -124,6 +124,19 @@ class Pairing(Generic[Origin]):
         before_ms = self.clock_ms(partition)
         self._clocks_ms[partition] = max(before_ms, time_ms)
         return time_ms > before_ms
+
+    @property
+    def partitions(self) -> Set[Hashable]:
+        """Partitions that have a clock, or are waited for."""
+        return self._clocks_ms.keys()
+
+    def add_partition(self, partition: Hashable) -> None:
+        """A partition has appeared: its clock is the watermark, which stands still until something is known of it."""
+        self._clocks_ms.setdefault(partition, self.watermark_ms)
+
+    def drop_partition(self, partition: Hashable) -> None:
+        """A partition is gone, and with it its clock; halves that came from it wait on."""
+        self._clocks_ms.pop(partition, None)
 
     def offer(self, embedding: Embedding, origin: Origin, partition: Hashable, origin_bytes: int = 0) -> Offer[Origin]:
         """Take one embedding.

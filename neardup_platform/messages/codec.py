@@ -7,6 +7,7 @@ Pure: no IO. `neardup.proto` is the format; what it cannot express (ids, ranges,
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -43,6 +44,21 @@ _KIND_NUMBERS = {kind: number for number, kind in _KINDS.items()}
 _DTYPES = {pb.DTYPE_FLOAT32: np.dtype("<f4"), pb.DTYPE_FLOAT16: np.dtype("<f2")}
 
 
+class Log(NamedTuple):
+    """Which log a message lies in: a topic may be deleted and made again, a broker may lose the end of one.
+
+    Attributes:
+        id: Kafka's id of the topic, a UUID as hex; empty where the broker gives none.
+        epoch: of the partition's leader that wrote the message; -1 where it is not known.
+    """
+
+    id: str = ""
+    epoch: int = -1
+
+
+UNKNOWN_LOG = Log()
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One record as it lies in the log.
@@ -52,6 +68,7 @@ class Message:
         value: empty for a record without a value (a tombstone).
         replays: how often it was published again from the dead letters.
         damage: why it could not be read; empty for a sound one. Of a damaged one only the place is known.
+        log: of which log its offset is.
     """
 
     topic: str
@@ -61,6 +78,7 @@ class Message:
     value: bytes
     replays: int = 0
     damage: str = ""
+    log: Log = UNKNOWN_LOG
 
     @property
     def size(self) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import Fetcher
+from kafka.structs import OffsetAndMetadata
 
 from neardup_platform.errors import ServerUnavailable
 from neardup_platform.messages.kafka_topics import CONTROL, EMBEDDINGS, reading
@@ -18,6 +19,8 @@ GROUP_PREFIX = "neardup-"
 INSTANCE = "worker"
 ASK_MS = 5_000
 _FETCH_BYTES = 8 << 20
+# New partitions of a topic, and a topic in place of another, are found this soon.
+METADATA_MAX_AGE_MS = 10_000
 
 
 def open_client(settings: KafkaSettings, group: str) -> Any:
@@ -39,8 +42,7 @@ def open_client(settings: KafkaSettings, group: str) -> Any:
         fetch_max_wait_ms=100,
         fetch_max_bytes=_FETCH_BYTES,
         max_partition_fetch_bytes=max(1 << 20, settings.max_message_bytes),
-        # New partitions of a topic are found this soon.
-        metadata_max_age_ms=30_000,
+        metadata_max_age_ms=METADATA_MAX_AGE_MS,
         reconnect_backoff_max_ms=2_000,
     )
 
@@ -59,6 +61,48 @@ def find_partitions(consumer: Any) -> list[TopicPartition]:
     if len({p.topic for p in found}) < len(TOPICS):
         raise ServerUnavailable(f"topics {sorted(TOPICS)} are not all there: run `neardup up`")
     return found
+
+
+def existing_partitions(consumer: Any, topic: str) -> list[TopicPartition]:
+    """Every partition of a topic, as of the newest metadata; empty where there is no such topic."""
+    numbers = consumer._cluster.partitions_for_topic(topic)  # noqa: SLF001
+    return [TopicPartition(topic, number) for number in sorted(numbers or ())]
+
+
+def log_id(consumer: Any, topic: str) -> str:
+    """Kafka's id of a topic, which another topic of the same name does not have; empty from brokers older than 2.8."""
+    found = consumer._cluster.topic_id(topic)  # noqa: SLF001
+    return found.hex if found else ""
+
+
+def refresh_metadata(consumer: Any) -> None:
+    """Ask which topics and partitions there are, and wait for the answer.
+
+    Raises:
+        KafkaError: the broker does not answer.
+    """
+    asked = consumer._cluster.request_update()  # noqa: SLF001
+    consumer._net.run(consumer._manager.wait_for, asked, ASK_MS)  # noqa: SLF001
+
+
+def position_of(consumer: Any, partition: TopicPartition) -> OffsetAndMetadata | None:
+    """Where the client reads on in a partition that it was given, with the epoch of what it read before."""
+    state = consumer._subscription.assignment.get(partition)  # noqa: SLF001
+    return state.position if state is not None else None
+
+
+def seek(consumer: Any, partition: TopicPartition, offset: int, epoch: int) -> None:
+    """Go on at an offset. With the epoch of what lies before it, the client finds out if the broker has lost that."""
+    consumer._subscription.seek(partition, OffsetAndMetadata(offset, "", epoch))  # noqa: SLF001
+
+
+def rejoin(consumer: Any) -> None:
+    """Have the partitions of the group assigned anew.
+
+    The member that assigned them does so by itself when their number changes. A static member that took the place of
+    the process before never did: the broker gave it the assignment of then, and kafka-python does not watch it.
+    """
+    consumer._coordinator.request_rejoin()  # noqa: SLF001
 
 
 def high_watermarks(consumer: Any, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:

@@ -6,13 +6,16 @@ listener from a thread of its own while `poll` waits for it.
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
 
 from kafka import ConsumerRebalanceListener, TopicPartition
 from kafka.errors import (
     FencedInstanceIdError,
     GroupAuthorizationFailedError,
     KafkaError,
+    LogTruncationError,
     OffsetOutOfRangeError,
     RetriableError,
     TopicAuthorizationFailedError,
@@ -21,19 +24,24 @@ from kafka.errors import (
 from kafka.structs import OffsetAndMetadata
 
 from neardup_platform.errors import HomeInUse, NeardupError, ServerUnavailable, SetupError
-from neardup_platform.messages.codec import Message
+from neardup_platform.messages.codec import Log, Message
 from neardup_platform.messages.kafka_codecs import missing_codec
 from neardup_platform.messages.kafka_damage import unreadable
 from neardup_platform.messages.kafka_group_client import (
     ASK_MS,
     GROUP_PREFIX,
     TOPICS,
+    existing_partitions,
     find_partitions,
     finish_joining,
     give_back_parked,
     high_watermarks,
     open_client,
+    position_of,
+    rejoin,
+    seek,
 )
+from neardup_platform.messages.kafka_log import LogWatch, name
 from neardup_platform.messages.kafka_topics import CONTROL
 from neardup_platform.messages.partition_ends import PartitionEnds
 from neardup_platform.messages.read_ahead import Partition, ReadAhead
@@ -47,35 +55,46 @@ _CLOSE_MS = 2_000
 _MOST_FAILURES = 5
 # So long nothing may come although something lies there and the broker answers; a rebalance takes less.
 _STALLED_S = 20.0
+# Between two attempts to be given the partitions that exist, the first and the longest: someone else may have joined.
+_REJOIN_S = 5.0
+_REJOIN_MOST_S = 60.0
 
 
 class Member(ConsumerRebalanceListener):  # type: ignore[misc]
     """Reads from where `ahead` says, and gives what it read as messages.
 
+    Args:
+        now_ms: the clock of the join.
+
+    Attributes:
+        transactions_open: partitions with messages that are neither committed nor aborted yet.
+
     Raises:
         ServerUnavailable: no broker answers, or topics are missing.
-        SetupError: a position lies beyond the end of its partition.
     """
 
-    def __init__(self, settings: KafkaSettings, store_id: str, ahead: ReadAhead) -> None:
+    def __init__(self, settings: KafkaSettings, store_id: str, ahead: ReadAhead, now_ms: Callable[[], int]) -> None:
         self._settings = settings
         self._group = GROUP_PREFIX + store_id
         self._ahead = ahead
+        self._now_ms = now_ms
         self._paused: tuple[bool, bool] | None = None
         self._owned: set[TopicPartition] = set()
-        self._begins: dict[TopicPartition, int] = {}
         self._failed = 0
         self._read_at = time.monotonic()
-        self.messages_lost = 0
+        self._rejoin_at, self._rejoin_s = self._read_at + _REJOIN_S, _REJOIN_S
         self.transactions_open = 0
+        self.watch = LogWatch(ahead)
         self.ends = PartitionEnds()
         try:
             self._consumer = open_client(self._settings, self._group)
         except KafkaError as error:
             raise ServerUnavailable(f"no Kafka broker at {settings.bootstrap}: {error}") from error
         try:
-            self.found = find_partitions(self._consumer)
-            self._check(self.found)
+            found = find_partitions(self._consumer)
+            self.watch.look(self._consumer)
+            asked_ms = now_ms()
+            self._told(self.watch.check(self._consumer, found), asked_ms)
             self._consumer.subscribe(topics=TOPICS, listener=self)
         except KafkaError as error:
             self.close()
@@ -84,31 +103,18 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
             self.close()
             raise
 
-    def _check(self, partitions: Iterable[TopicPartition]) -> None:
-        """Compare positions with the log, and begin at what is left where retention deleted some."""
-        wanted = list(partitions)
-        asked_ms = _now_ms()
-        begins = self._consumer.beginning_offsets(wanted, timeout_ms=ASK_MS)
-        self._begins |= begins
-        ends = high_watermarks(self._consumer, wanted)
-        for partition in wanted:
-            begin, end = begins[partition], ends[partition]
-            position = self._ahead.next_to_read(partition)
-            if position is not None and position > end:
-                raise SetupError(
-                    f"{_name(partition)} ends at {end}, the store has read up to {position}: "
-                    "this is another log; point NEARDUP_HOME or NEARDUP_KAFKA_BOOTSTRAP at the matching pair"
-                )
-            if position is not None and position < begin:
-                self.messages_lost += begin - position
-                log.error(
-                    "%s: %d messages were deleted by retention before they were read, from offset %d on",
-                    _name(partition),
-                    begin - position,
-                    position,
-                )
-            self._ahead.begin_at(partition, max(begin, position or 0))
-        self.ends.told({p: end for p, end in ends.items() if p.topic != CONTROL}, asked_ms)
+    def _told(self, ends: Mapping[TopicPartition, int], asked_ms: int) -> None:
+        if embeddings := {partition: end for partition, end in ends.items() if partition.topic != CONTROL}:
+            self.ends.told(embeddings, asked_ms)
+
+    def _go_on(self, partitions: Iterable[TopicPartition]) -> None:
+        """Have the client read on from where `ahead` says."""
+        for partition in self._owned.intersection(partitions):
+            offset = self._ahead.next_to_read(partition)
+            if offset is None:
+                self._consumer.seek_to_beginning(partition)
+            else:
+                seek(self._consumer, partition, offset, self._ahead.log_of(partition).epoch)
 
     def poll(self, wait_ms: int, most: int) -> list[Message]:
         """What has arrived within `wait_ms`, in offset order within a partition.
@@ -124,10 +130,9 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             polled = self._consumer.poll(timeout_ms=wait_ms, max_records=most)
         except OffsetOutOfRangeError as error:
-            self._check(error.args[0])
-            for partition in error.args[0]:
-                self._consumer.seek(partition, self._ahead.next_to_read(partition))
-            return []
+            return self._recover(error.args[0], self.watch.out_of_range)
+        except LogTruncationError as error:
+            return self._recover(error.divergent_offsets, self.watch.truncated)
         except FencedInstanceIdError as error:
             raise HomeInUse(
                 f"another worker has joined {self._group} for the same store, maybe from a copy of this NEARDUP_HOME: "
@@ -150,13 +155,33 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         self._failed = 0
         if polled:
             self._read_at = time.monotonic()
+        ids = {partition.topic: self._ahead.log_of(partition).id for partition in polled}
         for partition in polled:
             self.ends.seen(partition, self._consumer.highwater(partition) or 0)
         return [
-            Message(r.topic, r.partition, r.offset, r.key or b"", r.value or b"", replays_of(r.headers))
+            Message(
+                r.topic,
+                r.partition,
+                r.offset,
+                r.key or b"",
+                r.value or b"",
+                replays_of(r.headers),
+                log=Log(ids[r.topic], r.leader_epoch),
+            )
             for records in polled.values()
             for r in records
         ]
+
+    def _recover(self, positions: Mapping[TopicPartition, Any], find_out: Callable[[Any, Any], None]) -> list[Message]:
+        """Go on where there is something to be read again."""
+        try:
+            find_out(self._consumer, positions)
+        except KafkaError as error:
+            # The client still stands where it stood: the next poll fails the same way.
+            log.warning("asking Kafka for its offsets failed, trying again: %s", error)
+        else:
+            self._go_on(self._owned)
+        return []
 
     def _step_over(self, error: Exception) -> list[Message]:
         """Find the batch that cannot be read, and go on behind it with a client that knows nothing of it."""
@@ -167,7 +192,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         positions = {p: self._ahead.next_to_read(p) or 0 for p in self._owned}
         damaged = unreadable(self._settings, positions)
         self._open_anew()
-        return damaged
+        return [replace(m, log=self._ahead.log_of(TopicPartition(m.topic, m.partition))) for m in damaged]
 
     def _open_anew(self) -> None:
         """Go on with a client that knows nothing of what befell this one."""
@@ -177,6 +202,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         except KafkaError as away:
             raise ServerUnavailable(f"no Kafka broker at {self._settings.bootstrap}: {away}") from away
         self._owned, self._paused = set(), None
+        self._rejoin_at = time.monotonic() + _REJOIN_S
         self._consumer.subscribe(topics=TOPICS, listener=self)
         self._read_at = time.monotonic()
 
@@ -200,36 +226,53 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Go on where reading was; forget what was read and not handed out of a partition that went elsewhere."""
-        gone = self._owned - assigned
+        self.watch.look(self._consumer)
+        # What was read of a topic that is gone cannot be read again.
+        gone = {p for p in self._owned - assigned if p in existing_partitions(self._consumer, p.topic)}
         if gone:
-            log.warning("partitions went to another member of %s: %s", self._group, ", ".join(map(_name, gone)))
+            log.warning("partitions went to another member of %s: %s", self._group, ", ".join(map(name, gone)))
             self._ahead.lost(gone)
-        for partition in assigned:
-            offset = self._ahead.next_to_read(partition)
-            if offset is None:
-                log.info("%s is new, it is read from its beginning", _name(partition))
-                self._consumer.seek_to_beginning(partition)
-            else:
-                self._consumer.seek(partition, offset)
+        for partition in assigned - self._owned:
+            if self._ahead.next_to_read(partition) is None:
+                log.info("%s is new, it is read from its beginning", name(partition))
         self._owned, self._paused = set(assigned), None
+        self._go_on(assigned)
 
     def ask_for_ends(self) -> bool:
         """Ask how far the partitions go; returns whether the broker answered."""
-        asked_ms = _now_ms()
+        self._go_on(self.watch.look(self._consumer))
+        self._claim()
+        asked_ms = self._now_ms()
         try:
-            ends = high_watermarks(self._consumer, list(self._owned)) if self._owned else {}
-            for partition in ends:
+            self.watch.ask_begins(self._consumer)
+            there = list(self.watch.there)
+            ends = high_watermarks(self._consumer, there) if there else {}
+            for partition in self._owned & ends.keys():
                 self._skip_markers(partition)
-            short = [p for p, end in ends.items() if (self._ahead.next_to_read(p) or 0) < end]
+            short = [p for p in self._owned & ends.keys() if self.watch.next_offset(p) < ends[p]]
             committed = self._consumer.end_offsets(short, timeout_ms=ASK_MS) if short else {}
         except KafkaError:
             return False
-        embeddings = {p: end for p, end in ends.items() if p.topic != CONTROL}
-        if embeddings:
-            self.ends.told(embeddings, asked_ms)
+        self._told(ends, asked_ms)
         self.transactions_open = sum(end < ends[p] for p, end in committed.items())
         self._watch(committed)
         return True
+
+    @property
+    def unread(self) -> frozenset[TopicPartition]:
+        """Partitions that exist and are not read."""
+        return self.watch.partitions - self._owned
+
+    def _claim(self) -> None:
+        """Be given the partitions that exist, if the group has assigned others; the first time the client joins."""
+        now = time.monotonic()
+        if not self._owned or self._owned == self.watch.there:
+            self._rejoin_at, self._rejoin_s = now + _REJOIN_S, _REJOIN_S
+        elif now >= self._rejoin_at:
+            self._rejoin_s = min(2 * self._rejoin_s, _REJOIN_MOST_S)
+            self._rejoin_at = now + self._rejoin_s
+            log.info("joining %s anew: %s", self._group, ", ".join(map(name, sorted(self.unread))) or "partitions went")
+            rejoin(self._consumer)
 
     def _watch(self, ends: Mapping[TopicPartition, int]) -> None:
         """Replace a client that hands out nothing of what lies there, for whatever reason.
@@ -238,29 +281,27 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
             ends: up to where the partitions can be read, which is where the oldest open transaction begins.
         """
         paused = dict(zip((False, True), self._paused or (True, True), strict=True))
-        unread = [
-            p for p, end in ends.items() if not paused[p.topic == CONTROL] and (self._ahead.next_to_read(p) or 0) < end
-        ]
+        unread = [p for p, end in ends.items() if not paused[p.topic == CONTROL] and self.watch.next_offset(p) < end]
         if not unread:
             self._read_at = time.monotonic()
         elif time.monotonic() - self._read_at > _STALLED_S:
             log.warning(
                 "nothing was read for %.0f s of %s: opening the connection anew; the client knew of %s",
                 _STALLED_S,
-                ", ".join(map(_name, unread)),
-                {_name(p): self._consumer.position(p, timeout_ms=0) for p in self._consumer.assignment()},
+                ", ".join(map(name, unread)),
+                {name(p): self._consumer.position(p, timeout_ms=0) for p in self._consumer.assignment()},
             )
             self._open_anew()
 
     def _skip_markers(self, partition: TopicPartition) -> None:
         """A transaction leaves markers in the log that no one is ever handed."""
-        position = self._consumer.position(partition, timeout_ms=0)
-        if position is not None and position > (self._ahead.next_to_read(partition) or 0):
-            self._ahead.begin_at(partition, position)
+        position = position_of(self._consumer, partition)
+        if position is not None and position.offset > self.watch.next_offset(partition):
+            self._ahead.begin_at(partition, position.offset, position.leader_epoch)
 
     def tell(self, committed: Mapping[Partition, int]) -> None:
         """Tell Kafka what the store holds: for lag tools, and because this is how we hear of another in our place."""
-        offsets = {p: OffsetAndMetadata(committed.get(p, self._begins.get(p, 0)), "", -1) for p in self._owned}
+        offsets = {p: OffsetAndMetadata(committed.get(p, self.watch.begin_of(p)), "", -1) for p in self._owned}
         try:
             if offsets:
                 self._consumer.commit_async(offsets, callback=_ignore)
@@ -275,11 +316,3 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
 
 def _ignore(_offsets: object, _answer: object) -> None:
     """Telling Kafka is repeated anyway; a failure needs no line in the log."""
-
-
-def _name(partition: TopicPartition) -> str:
-    return f"{partition.topic}[{partition.partition}]"
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -112,5 +112,6 @@ def make_producer(settings: KafkaSettings, linger_ms: int = 5) -> KafkaProducer:
         batch_size=262_144,
         max_request_size=settings.max_message_bytes,
         reconnect_backoff_max_ms=2_000,
+        allow_auto_create_topics=False,
         metrics_enabled=False,
     )

@@ -12,8 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
+from kafka import TopicPartition
+
 from neardup_platform.errors import InvariantBroken, NeardupError, ServerUnavailable
-from neardup_platform.messages.codec import Message
+from neardup_platform.messages.codec import Log, Message
 from neardup_platform.messages.kafka_member import Member
 from neardup_platform.messages.kafka_topics import CONTROL
 from neardup_platform.messages.read_ahead import Partition, ReadAhead
@@ -40,23 +42,36 @@ _TELL_EVERY_S = 3.0
 _CLOSE_S = 3.0
 
 
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
 class KafkaSource:
     """All partitions of both embedding topics and of the control topic.
 
     Args:
         store_id: of the store whose positions these are; names the consumer group.
         positions: next offset by (topic, partition); a partition not in it is read from its beginning.
+        logs: of which log each position is; where it is not, the log is read from its beginning.
+        now_ms: the clock of the join, for `read_until`.
 
     Raises:
         ServerUnavailable: no broker answers.
-        SetupError: a position lies beyond the end of its partition, so this is not the log that the store
-            was made from.
     """
 
-    def __init__(self, settings: KafkaSettings, store_id: str, positions: Mapping[Partition, int]) -> None:
-        self._ahead = ReadAhead(positions, _MOST_MESSAGES, _MOST_BYTES)
-        self._member = Member(settings, store_id, self._ahead)
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        store_id: str,
+        positions: Mapping[Partition, int],
+        logs: Mapping[Partition, Log] | None = None,
+        now_ms: Callable[[], int] = _wall_ms,
+    ) -> None:
+        self._ahead = ReadAhead(positions, _MOST_MESSAGES, _MOST_BYTES, logs)
+        self._member = Member(settings, store_id, self._ahead, now_ms)
         self._committed = dict(positions)
+        self._seen: frozenset[TopicPartition] = frozenset()
+        self._partitions: frozenset[Partition] = frozenset()
         self._stop = threading.Event()
         self._reader = threading.Thread(target=self._read, name="kafka-reader", daemon=True)
         self._reader.start()
@@ -68,7 +83,7 @@ class KafkaSource:
 
         Raises:
             HomeInUse: another process has joined for the same store.
-            SetupError: the broker refuses us, or the log was replaced.
+            SetupError: the broker refuses us, or a codec is not installed.
         """
         return self._ahead.take(max_messages, _LOT_BYTES, wait_ms / 1_000)
 
@@ -85,9 +100,16 @@ class KafkaSource:
         self._committed = {**self._committed, **positions}
 
     @property
-    def partitions(self) -> list[Partition]:
-        """Every partition that embeddings come from, as of the start."""
-        return [(p.topic, p.partition) for p in self._member.found if p.topic != CONTROL]
+    def partitions(self) -> frozenset[Partition]:
+        """Every partition that embeddings come from, whether it is read or not."""
+        if self._seen is not self._member.watch.partitions:
+            self._seen = self._member.watch.partitions
+            self._partitions = frozenset((p.topic, p.partition) for p in self._seen if p.topic != CONTROL)
+        return self._partitions
+
+    def restarted(self) -> dict[Partition, Log]:
+        """Partitions that are read from their beginning again, for the store to know; each once."""
+        return self._ahead.restarted()
 
     def read_until(self) -> dict[Partition, int]:
         """Partitions of which everything that was there at a moment has been handed out, with that moment.
@@ -96,23 +118,37 @@ class KafkaSource:
         ends, and nothing is returned.
 
         Returns:
-            Unix milliseconds by partition.
+            Milliseconds of the join's clock by partition.
         """
-        return self._member.ends.reached(self._ahead.next_to_hand_out)
+        return self._member.ends.reached(self._next_to_hand_out)
 
     def lag(self) -> int:
-        """Embeddings in the log, in open transactions too, that have not been handed out yet, as of the last fetch."""
-        return self._member.ends.behind(self._ahead.next_to_hand_out)
+        """Embeddings in the log that have not been handed out yet, as of the last fetch.
+
+        Those in partitions that are not read, and in transactions that are open, are among them.
+        """
+        return self._member.ends.behind(self._next_to_hand_out)
+
+    def figures(self) -> dict[str, float]:
+        """Gauges and counters of reading, those of the process."""
+        member, watch = self._member, self._member.watch
+        return {
+            "lag": self.lag(),
+            "partitions_unread": len(member.unread),
+            "transactions_open": member.transactions_open,
+            "messages_lost": watch.messages_lost,
+            "messages_truncated": watch.messages_truncated,
+            "topics_recreated": watch.topics_recreated,
+        }
 
     @property
     def messages_lost(self) -> int:
         """Messages that retention deleted before they were read."""
-        return self._member.messages_lost
+        return self._member.watch.messages_lost
 
-    @property
-    def transactions_open(self) -> int:
-        """Partitions that hold messages of a transaction which is neither committed nor aborted yet."""
-        return self._member.transactions_open
+    def _next_to_hand_out(self, partition: Partition) -> int:
+        offset = self._ahead.next_to_hand_out(partition)
+        return self._member.watch.begin_of(partition) if offset is None else offset
 
     def close(self) -> None:
         """Leave without a word, so that the next process of this store takes the place."""
@@ -158,6 +194,8 @@ def wait_for_source(
     positions: Mapping[Partition, int],
     timeout_s: float,
     waiting: Callable[[], None],
+    logs: Mapping[Partition, Log] | None = None,
+    now_ms: Callable[[], int] = _wall_ms,
 ) -> KafkaSource:
     """A `KafkaSource`, retried with back-off while the broker is away, which is said once.
 
@@ -171,7 +209,7 @@ def wait_for_source(
     while True:
         waiting()
         try:
-            return KafkaSource(settings, store_id, positions)
+            return KafkaSource(settings, store_id, positions, logs, now_ms)
         except ServerUnavailable as error:
             if time.monotonic() > deadline:
                 raise

@@ -1,6 +1,7 @@
 """The topics, their settings in one place, and how every Kafka client of the platform connects."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from kafka import KafkaAdminClient
@@ -64,6 +65,8 @@ def reading(settings: KafkaSettings) -> dict[str, Any]:
         "isolation_level": "read_committed",
         "auto_offset_reset": "none",
         "enable_auto_commit": False,
+        # A topic that was deleted is not made again by whoever asks for it, with settings of the broker's.
+        "allow_auto_create_topics": False,
         "metrics_enabled": False,
     }
 
@@ -108,3 +111,31 @@ def _create_missing(admin: KafkaAdminClient, settings: KafkaSettings) -> None:
             admin.create_topics([topic])
         except TopicAlreadyExistsError:
             continue
+
+
+def check_even(settings: KafkaSettings) -> None:
+    """Whether the two embedding topics have equal numbers of partitions; images are joined all the same.
+
+    Raises:
+        SetupError: they have not.
+        KafkaError: the broker does not answer.
+    """
+    admin = KafkaAdminClient(**connection(settings), client_id="neardup-admin", bootstrap_timeout_ms=2_000)
+    try:
+        described = admin.describe_topics(list(EMBEDDINGS.values()))
+    finally:
+        admin.close()
+    if text := uneven({topic["name"]: len(topic["partitions"]) for topic in described}):
+        raise SetupError(text)
+
+
+def uneven(partitions: Mapping[str, int]) -> str:
+    """What to do about embedding topics of different numbers of partitions; empty where they are equal."""
+    few, many = sorted(EMBEDDINGS.values(), key=lambda topic: partitions[topic])
+    if partitions[few] == partitions[many]:
+        return ""
+    return (
+        f"{many} has {partitions[many]} partitions and {few} has {partitions[few]}: images are joined all the same, "
+        f"but more halves wait for longer; `kafka-topics.sh --alter --topic {few} --partitions {partitions[many]}` "
+        "makes them equal"
+    )

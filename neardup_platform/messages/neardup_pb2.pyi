@@ -323,14 +323,18 @@ class WaitingHalf(_message.Message):
     def __init__(self, value: _Optional[bytes] = ..., topic: _Optional[str] = ..., partition: _Optional[int] = ..., offset: _Optional[int] = ..., waits_from_ms: _Optional[int] = ..., replays: _Optional[int] = ...) -> None: ...
 
 class Position(_message.Message):
-    __slots__ = ("next_offset", "clock_ms", "unread")
+    __slots__ = ("next_offset", "clock_ms", "unread", "log", "epoch")
     NEXT_OFFSET_FIELD_NUMBER: _ClassVar[int]
     CLOCK_MS_FIELD_NUMBER: _ClassVar[int]
     UNREAD_FIELD_NUMBER: _ClassVar[int]
+    LOG_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
     next_offset: int
     clock_ms: int
     unread: bool
-    def __init__(self, next_offset: _Optional[int] = ..., clock_ms: _Optional[int] = ..., unread: _Optional[bool] = ...) -> None: ...
+    log: str
+    epoch: int
+    def __init__(self, next_offset: _Optional[int] = ..., clock_ms: _Optional[int] = ..., unread: _Optional[bool] = ..., log: _Optional[str] = ..., epoch: _Optional[int] = ...) -> None: ...
 
 class CommandRecord(_message.Message):
     __slots__ = ("number", "result")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 Partition = tuple[str, int]
-NextOffset = Callable[[Partition], int | None]
+NextOffset = Callable[[Partition], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +27,13 @@ class PartitionEnds:
         self._newest: dict[Partition, int] = {}
 
     def told(self, ends: Mapping[Partition, int], at_ms: int) -> None:
-        """The ends of all partitions that embeddings come from.
+        """The ends of all partitions that embeddings come from, those that nobody reads among them.
 
         Args:
             ends: next offset to be written, by partition.
             at_ms: the clock just before they were asked for, Unix milliseconds.
         """
-        self._newest = {partition: max(end, self._newest.get(partition, 0)) for partition, end in ends.items()}
+        self._newest = dict(ends)
         self._asked = _Asked(at_ms, dict(ends), set(ends))
 
     def seen(self, partition: Partition, end: int) -> None:
@@ -44,11 +44,11 @@ class PartitionEnds:
     def reached(self, handed_out: NextOffset) -> dict[Partition, int]:
         """Partitions handed out up to the end that was told last, with the moment of asking; each once."""
         asked = self._asked
-        found = [p for p in asked.not_reached if (handed_out(p) or 0) >= asked.ends[p]]
+        found = [p for p in asked.not_reached if handed_out(p) >= asked.ends[p]]
         asked.not_reached.difference_update(found)
         return dict.fromkeys(found, asked.at_ms)
 
     def behind(self, handed_out: NextOffset) -> int:
         """Messages known of that were not handed out yet."""
         newest = self._newest
-        return sum(max(0, end - (handed_out(partition) or 0)) for partition, end in newest.items())
+        return sum(max(0, end - handed_out(partition)) for partition, end in newest.items())

@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from neardup_platform.errors import NeardupError
-from neardup_platform.messages.codec import Message
+from neardup_platform.messages.codec import UNKNOWN_LOG, Log, Message
 from neardup_platform.messages.kafka_topics import EMBEDDINGS
 
 Partition = tuple[str, int]
@@ -22,15 +22,26 @@ class ReadAhead:
         positions: next offset to be handed out, by partition.
         most_messages: from so many embeddings on it is full; a reader may overshoot by what one poll gives it.
         most_bytes: the same in bytes of keys and values; twice that with commands.
+        logs: of which log each position is, as far as it is known.
     """
 
-    def __init__(self, positions: Mapping[Partition, int], most_messages: int, most_bytes: int) -> None:
+    def __init__(
+        self,
+        positions: Mapping[Partition, int],
+        most_messages: int,
+        most_bytes: int,
+        logs: Mapping[Partition, Log] | None = None,
+    ) -> None:
         self._most_messages, self._most_bytes = most_messages, most_bytes
         self._embeddings = {topic: _Queue() for topic in EMBEDDINGS.values()}
         self._commands = _Queue()
         self._handed_out = dict(positions)
         self._read = dict(positions)
+        self._logs = {partition: log for partition, log in (logs or {}).items() if partition in positions}
         self._lying: Counter[Partition] = Counter()
+        # Of those that lie here first: read before reading went back, so their offsets say nothing of where it is now.
+        self._of_before: Counter[Partition] = Counter()
+        self._restarted: dict[Partition, Log] = {}
         self._failure: NeardupError | None = None
         self._arrived = threading.Condition()
         self.hold_commands = self.hold_embeddings = False
@@ -44,6 +55,7 @@ class ReadAhead:
                 # In this order, for `next_to_hand_out` looks without the lock.
                 self._lying[partition] += 1
                 self._read[partition] = message.offset + 1
+                self._logs[partition] = message.log
             self._arrived.notify()
 
     def fail(self, error: NeardupError) -> None:
@@ -73,10 +85,15 @@ class ReadAhead:
             taken = [] if self.hold_commands else self._commands.take(most, most_bytes)
             taken += [] if self.hold_embeddings else self._take_embeddings(most, most_bytes)
             for message in taken:
-                partition = message.topic, message.partition
-                self._handed_out[partition] = message.offset + 1
-                self._lying[partition] -= 1
+                self._note_taken((message.topic, message.partition), message.offset)
             return taken
+
+    def _note_taken(self, partition: Partition, offset: int) -> None:
+        if self._of_before[partition]:
+            self._of_before[partition] -= 1
+            return
+        self._handed_out[partition] = offset + 1
+        self._lying[partition] -= 1
 
     def lost(self, partitions: Iterable[Partition]) -> None:
         """Partitions went to someone else: forget what was not handed out of them; it is read again if they return."""
@@ -85,21 +102,76 @@ class ReadAhead:
             for queue in (*self._embeddings.values(), self._commands):
                 queue.drop(lambda message: (message.topic, message.partition) in gone)
             for partition in gone & set(self._read):
-                del self._lying[partition], self._read[partition]
+                del self._lying[partition], self._read[partition], self._of_before[partition]
                 if partition in self._handed_out:
                     self._read[partition] = self._handed_out[partition]
 
-    def begin_at(self, partition: Partition, offset: int) -> None:
-        """Reading of a partition begins, or goes on, at an offset: there is nothing to hand out before it."""
+    def begin_at(self, partition: Partition, offset: int, epoch: int = -1) -> None:
+        """Reading of a partition begins, or goes on, at an offset: there is nothing to hand out before it.
+
+        Args:
+            epoch: leader epoch of what lies before the offset.
+        """
         with self._arrived:
             if not self._lying[partition]:
                 self._handed_out[partition] = offset
             self._read[partition] = offset
+            self._logs[partition] = Log(self._logs.get(partition, UNKNOWN_LOG).id, epoch)
+
+    def identify(self, partitions: Iterable[Partition], log_id: str) -> list[Partition]:
+        """Partitions turn out to be of a log; of those that were read from another one reading begins again.
+
+        What was read of the other log and lies here is still handed out.
+
+        Returns:
+            Those that were read from another log.
+        """
+        with self._arrived:
+            replaced = []
+            for partition in partitions:
+                before = self._logs.get(partition, UNKNOWN_LOG)
+                if before.id not in ("", log_id):
+                    replaced.append(partition)
+                    self._go_back(partition, None, Log(log_id))
+                    self._restarted[partition] = Log(log_id)
+                else:
+                    self._logs[partition] = Log(log_id, before.epoch)
+            return replaced
+
+    def go_back(self, partition: Partition, offset: int | None, epoch: int = -1) -> None:
+        """The end of a log is gone: reading goes on at an offset that was passed, or from the beginning (None)."""
+        with self._arrived:
+            log = Log(self._logs.get(partition, UNKNOWN_LOG).id, epoch)
+            self._go_back(partition, offset, log)
+            if offset is None:
+                self._restarted[partition] = log
+
+    def _go_back(self, partition: Partition, offset: int | None, log: Log) -> None:
+        self._of_before[partition] += self._lying.pop(partition, 0)
+        self._logs[partition] = log
+        for places in (self._read, self._handed_out):
+            if offset is None:
+                places.pop(partition, None)
+            else:
+                places[partition] = offset
+
+    def restarted(self) -> dict[Partition, Log]:
+        """Partitions that are read from their beginning again, once all of before is handed out; each once."""
+        with self._arrived:
+            found = {partition: log for partition, log in self._restarted.items() if not self._of_before[partition]}
+            for partition in found:
+                del self._restarted[partition]
+            return found
 
     def next_to_read(self, partition: Partition) -> int | None:
         """Offset at which reading goes on; None for a partition never read."""
         with self._arrived:
             return self._read.get(partition)
+
+    def log_of(self, partition: Partition) -> Log:
+        """The log that a partition was read from, and the epoch of what was read last."""
+        with self._arrived:
+            return self._logs.get(partition, UNKNOWN_LOG)
 
     def next_to_hand_out(self, partition: Partition) -> int | None:
         """Offset that the worker gets next; None for a partition never read."""

@@ -28,7 +28,7 @@ from neardup_platform.clusters.rocksdb_store import Batch, Store
 from neardup_platform.errors import BadMessage
 from neardup_platform.join.pairing import Half
 from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.codec import Message, decision_event_id, encode_decision
+from neardup_platform.messages.codec import UNKNOWN_LOG, Log, Message, decision_event_id, encode_decision
 from neardup_platform.messages.dead_letters import dead_letters
 from neardup_platform.messages.kafka_publisher import Outgoing
 from neardup_platform.messages.kafka_topics import DEAD_LETTER, DEBUG, DECISIONS, JOIN_REPORT
@@ -46,6 +46,8 @@ class Step:
 
     Attributes:
         positions: next offset by (topic, partition).
+        logs: of which log each position is.
+        gone: partitions that are no longer there; nothing of them stays in the store.
         left: halves that left the waiting room, by pairing, replacement or expiry.
         entered: halves that entered it.
         dead: messages that end here, each with its reason.
@@ -65,11 +67,21 @@ class Step:
     counts: dict[str, int] = field(default_factory=dict)
     handled: Handled | None = None
     outcome: Outcome | None = None
+    logs: dict[tuple[str, int], Log] = field(default_factory=dict)
+    gone: set[tuple[str, int]] = field(default_factory=set)
 
     @classmethod
     def of_command(cls, handled: Handled) -> "Step":
         """The step of a control command."""
-        return cls(handled.positions, counts=handled.counts, handled=handled)
+        message = handled.message
+        logs = dict.fromkeys(handled.positions, message.log)
+        return cls(handled.positions, counts=handled.counts, handled=handled, logs=logs)
+
+    def passed(self, message: Message) -> None:
+        """Note that a message is done with."""
+        partition = message.topic, message.partition
+        self.positions[partition] = message.offset + 1
+        self.logs[partition] = message.log
 
     def count(self, fate: str) -> None:
         """Count one message by its fate."""
@@ -77,8 +89,8 @@ class Step:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing was read, nothing expired and no clock has to be written."""
-        return not (self.positions or self.left or self.clocks)
+        """Whether nothing was read, nothing expired, no clock has to be written, and no partition is gone."""
+        return not (self.positions or self.left or self.clocks or self.gone)
 
 
 def commit(
@@ -134,11 +146,16 @@ def _put_positions(store: Store, batch: Batch, step: Step) -> None:
     """A partition that was read brings its clock along; of one whose clock alone moved the position stays."""
     for partition in step.positions.keys() | step.clocks.keys():
         if partition in step.positions:
-            position = pb.Position(next_offset=step.positions[partition])
+            log_id, epoch = step.logs.get(partition, UNKNOWN_LOG)
+            position = pb.Position(next_offset=step.positions[partition], log=log_id)
+            if epoch >= 0:
+                position.epoch = epoch
         else:
             position = store.position(partition) or pb.Position(unread=True)
         position.clock_ms = step.clocks.get(partition, 0)
         batch.put(Table.POSITIONS, layout.position_key(*partition), position.SerializeToString())
+    for partition in step.gone:
+        batch.delete(Table.POSITIONS, layout.position_key(*partition))
 
 
 def _put_waiting(batch: Batch, step: Step) -> None:

@@ -1,6 +1,7 @@
 """From messages to joined images: validate, drop repeats, pair, expire. The first half of a worker's step."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from typing import cast
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -8,7 +9,7 @@ from google.protobuf.message import DecodeError
 from neardup_platform.errors import BadMessage, InvariantBroken
 from neardup_platform.join.pairing import Half, Pairing
 from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.codec import Message, decode_embedding
+from neardup_platform.messages.codec import Log, Message, decode_embedding
 from neardup_platform.messages.kafka_topics import KIND_OF_TOPIC
 from neardup_platform.messages.validation import same_vector
 from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
@@ -77,6 +78,8 @@ class Intake:
             restored,
             dict(clocks_ms or {}),
         )
+        self._partitions = self._with_clocks()
+        self._restarted: dict[Partition, Log] = {}
         # Partitions whose clocks moved since a step last took them to the store, and the watermark it took.
         self._moved: set[Partition] = set()
         self._saved_ms = self._pairing.watermark_ms
@@ -84,8 +87,22 @@ class Intake:
     def __len__(self) -> int:
         return len(self._pairing)
 
+    def log_is(self, partitions: Set[Partition], restarted: Mapping[Partition, Log]) -> None:
+        """What the log is now.
+
+        Args:
+            partitions: every input partition. One that is new holds the watermark where it is until something is known
+                of it; of one that is gone nothing stays.
+            restarted: partitions that are read from their beginning again, as they are of another log than before.
+        """
+        if partitions is not self._partitions:
+            self._partitions = partitions
+            for partition in partitions - self._with_clocks():
+                self._pairing.add_partition(partition)
+        self._restarted.update(restarted)
+
     def take(
-        self, messages: Sequence[Message], read_until: Mapping[Partition, int], now_ms: int
+        self, messages: Sequence[Message], read_until: Mapping[Partition, int], now_ms: int, wall_ms: int = 0
     ) -> tuple[Step, list[JoinedImage]]:
         """Take what was read.
 
@@ -93,7 +110,8 @@ class Intake:
             messages: in offset order within each partition.
             read_until: partitions of which all that was there at a moment has been read, with that moment in Unix
                 milliseconds; their clocks are at most `join.idle_s` behind it, whatever their event times say.
-            now_ms: the wall clock, Unix milliseconds.
+            now_ms: the clock of the join, Unix milliseconds; no partition's clock goes beyond it.
+            wall_ms: the wall clock, by which an event time may be too far ahead; where it is earlier, `now_ms` is.
 
         Returns:
             What the commit has to write of it, and the images that are complete now, by event time; call
@@ -106,20 +124,22 @@ class Intake:
             step.count("dead_lettered")
         self._unfit.clear()
         joined: list[JoinedImage] = []
+        self._restart(step)
         pending, self._held = [*self._held, *messages], []
         for number, message in enumerate(pending):
             try:
-                self._take_one(message, step, joined, now_ms)
+                self._take_one(message, step, joined, now_ms, max(now_ms, wall_ms))
             except BadMessage as error:
                 step.dead.append((message, error))
                 step.count("dead_lettered")
             except _DecidesAgain:
                 self._held = pending[number:]
                 break
-            step.positions[message.topic, message.partition] = message.offset + 1
+            step.passed(message)
             step.count("received")
         for partition, until_ms in () if self._held else read_until.items():
             self._advance(partition, min(until_ms, now_ms) - self._idle_ms)
+        self._drop_gone(step)
         self._give_up(step, now_ms)
         self._save_clocks(step)
         return step, sorted(joined, key=lambda image: (image.event_time_ms, image.image_id))
@@ -149,8 +169,8 @@ class Intake:
             return None
             return None
         del self._held[0]
-        partition = message.topic, message.partition
-        step = Step(positions={partition: message.offset + 1})
+        step = Step()
+        step.passed(message)
         step.count("received")
         step.count("re_embedded")
         newer: Embedding | JoinedImage = embedding
@@ -172,12 +192,32 @@ class Intake:
             self._under_way.pop(image_id, None)
 
     def figures(self, now_ms: int) -> dict[str, float]:
-        """Gauges of the waiting room, and the watermark once there is one: Unix milliseconds, and behind the clock."""
+        """Gauges of the waiting room, and the watermark once there is one: Unix milliseconds, and behind the clock.
+
+        Args:
+            now_ms: the clock of the join, Unix milliseconds.
+        """
         room = {"waiting": len(self._pairing), "waiting_mb": round(self._pairing.bytes / 2**20, 1)}
         watermark_ms = self._pairing.watermark_ms
         if not watermark_ms:
             return room
         return {**room, "watermark_ms": watermark_ms, "watermark_delay_ms": max(0, now_ms - watermark_ms)}
+
+    def _restart(self, step: Step) -> None:
+        for partition, log in self._restarted.items():
+            step.positions[partition], step.logs[partition] = 0, log
+            step.count("partitions_restarted")
+        self._restarted.clear()
+
+    def _drop_gone(self, step: Step) -> None:
+        """Also of those whose last messages came after they were gone."""
+        for partition in self._with_clocks() - self._partitions:
+            self._pairing.drop_partition(partition)
+            self._moved.discard(partition)
+            step.gone.add(partition)
+
+    def _with_clocks(self) -> Set[Partition]:
+        return cast("Set[Partition]", self._pairing.partitions)
 
     def _advance(self, partition: Partition, time_ms: int) -> None:
         if self._pairing.advance(partition, time_ms):
@@ -188,14 +228,14 @@ class Intake:
         overdue = self._pairing.watermark_ms - self._saved_ms > self._lateness_ms // 10
         if step.empty and not overdue:
             return
-        step.clocks = {p: self._pairing.clock_ms(p) for p in self._moved | set(step.positions)}
+        step.clocks = {p: self._pairing.clock_ms(p) for p in (self._moved | set(step.positions)) - step.gone}
         self._moved.clear()
         self._saved_ms = self._pairing.watermark_ms
 
-    def _take_one(self, message: Message, step: Step, joined: list[JoinedImage], now_ms: int) -> None:
+    def _take_one(self, message: Message, step: Step, joined: list[JoinedImage], now_ms: int, latest_ms: int) -> None:
         if message.damage:
             raise BadMessage("unreadable", message.damage)
-        embedding = self._decode(message, now_ms)
+        embedding = self._decode(message, latest_ms)
         # A clock that runs ahead must not make others late.
         self._advance((message.topic, message.partition), min(embedding.event_time_ms, now_ms))
         if self._is_known(embedding.image_id):

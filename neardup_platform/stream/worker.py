@@ -18,6 +18,7 @@ from neardup_platform.clusters.overrides import Overrides
 from neardup_platform.clusters.rocksdb_store import Store
 from neardup_platform.clusters.rocksdb_view import forgotten_upto_ms
 from neardup_platform.id_space import id_space
+from neardup_platform.join.clock import JoinClock
 from neardup_platform.messages.kafka_outage import OutageNotice
 from neardup_platform.messages.kafka_publisher import KafkaPublisher, Outgoing
 from neardup_platform.messages.kafka_retention import deleted_since
@@ -99,6 +100,7 @@ class Worker:
         source: KafkaSource,
         publisher: KafkaPublisher,
         outages: OutageNotice,
+        clock: JoinClock,
     ) -> None:
         self._crash = CrashPoints.of_environment()
         limit_tensorflow_threads(settings.scoring.threads)
@@ -117,6 +119,7 @@ class Worker:
         self._source = source
         self._publisher = publisher
         self._outages = outages
+        self._clock = clock
         self._state = store.state()
         self._pipeline = Pipeline(space, scorer, corpus, Matching.of(settings, scorer))
         self._intake = Intake(
@@ -209,7 +212,8 @@ class Worker:
         if self._intake.holds_newer and self._stands_still:
             return None
         embeddings = [message for message in messages if message.topic != CONTROL]
-        step, joined = self._intake.take(embeddings, self._source.read_until(), _now_ms())
+        self._intake.log_is(self._source.partitions, self._source.restarted())
+        step, joined = self._intake.take(embeddings, self._source.read_until(), self._clock.now_ms(), _now_ms())
         if step.empty:
             return None
         self._crash.passing(CrashPoint.JOINED)
@@ -281,7 +285,7 @@ class Worker:
         if not self._intake.holds_newer or self._stands_still:
             return
         self._finish()
-        while (taken := self._intake.take_newer(_now_ms())) is not None:
+        while (taken := self._intake.take_newer(max(self._clock.now_ms(), _now_ms()))) is not None:
             step, newer = taken
             vacated = vacate(self._again, newer.image_id, _now_ms()) if isinstance(newer, JoinedImage) else None
             if vacated is not None:
@@ -326,14 +330,13 @@ class Worker:
                 outbox_number=self._state.outbox_number,
                 commands=self._state.commands,
             ),
-            **self._intake.figures(_now_ms()),
+            **self._intake.figures(self._clock.now_ms()),
+            "clock_behind_ms": self._clock.behind_ms(),
             "paused": int(self._state.HasField("paused")),
             "purge_problem": int(bool(self._store.purge_problem)),
             "overrides": len(self._again.overrides),
             "outbox": self._publisher.unacknowledged,
-            "lag": self._source.lag(),
-            "messages_lost": self._source.messages_lost,
-            "transactions_open": self._source.transactions_open,
+            **self._source.figures(),
             **self._figures.snapshot(time.monotonic()),
             **self._gate.figures(),
             **self._pipeline.corpus.index.figures(),

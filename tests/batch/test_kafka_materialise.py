@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,20 @@ from typing import Any
 import duckdb
 import pytest
 from botocore.exceptions import ClientError
+from kafka import KafkaAdminClient, TopicPartition
 
 from neardup_platform.artefacts.s3_client import open_s3
 from neardup_platform.batch.kafka_materialise import materialise_decisions
+from neardup_platform.batch.kafka_window import offset_ranges, open_consumer, read_range
 from neardup_platform.batch.offset_continuity import find_breaks
-from neardup_platform.batch.s3_decisions_log import object_key, put_object, stored_ranges
-from neardup_platform.errors import NotFound
+from neardup_platform.batch.s3_decisions_log import object_key, put_object, stored_parts, stored_ranges
+from neardup_platform.errors import NotFound, ServerUnavailable
 from neardup_platform.messages.codec import encode_decision
 from neardup_platform.messages.kafka_publisher import make_producer
-from neardup_platform.messages.kafka_topics import DECISIONS
+from neardup_platform.messages.kafka_topics import DECISIONS, connection
 from neardup_platform.records import Candidate, Decision
 from neardup_platform.settings import Settings
+from tests.messages.test_changing_logs import make_again
 
 pytestmark = pytest.mark.slow
 
@@ -176,10 +180,6 @@ def test_an_object_that_lost_rows_is_found(settings: Settings, s3: Any, tmp_path
 
 
 def test_objects_are_not_overwritten_once_retention_has_eaten_the_log(settings: Settings, s3: Any) -> None:
-    from kafka import KafkaAdminClient, TopicPartition
-
-    from neardup_platform.messages.kafka_topics import connection
-
     publish(settings, HOUR, decision(1), decision(2), decision(3))
     offsets = materialise_decisions(settings, s3, HOUR).ranges[0]
     before = etags(s3, settings, HOUR)
@@ -189,6 +189,45 @@ def test_objects_are_not_overwritten_once_retention_has_eaten_the_log(settings: 
     with pytest.raises(NotFound, match="retention has deleted them"):
         materialise_decisions(settings, s3, HOUR)
     assert etags(s3, settings, HOUR) == before
+
+
+def test_a_topic_made_again_within_an_hour_leaves_what_was_materialised_of_the_first(
+    settings: Settings, s3: Any, tmp_path: Path
+) -> None:
+    publish(settings, HOUR, decision(1), decision(2))
+    materialise_decisions(settings, s3, HOUR)
+    before = etags(s3, settings, HOUR)
+    make_again(settings, DECISIONS)
+    # Nothing of that hour is in the new log, and nothing is written.
+    materialise_decisions(settings, s3, HOUR)
+    assert etags(s3, settings, HOUR) == before
+    publish(settings, HOUR, decision(3), decision(4), decision(5))
+    for _ in range(2):
+        assert materialise_decisions(settings, s3, HOUR).counts.records == 3
+    parts = [part for part in stored_parts(s3, settings.s3.bucket, HOUR) if part.offsets.partition == 0]
+    assert [part.offsets.count for part in parts] == [2, 3]
+    found = [int(row["sequence"]) for part in parts for row in read_object(s3, settings, part.key, tmp_path)]
+    assert found == [1, 2, 3, 4, 5]
+    assert find_breaks(s3, settings.s3.bucket, HOUR) == []
+    materialise_decisions(settings, s3, NEXT)
+    assert find_breaks(s3, settings.s3.bucket, NEXT) == []
+
+
+def read_object(s3: Any, settings: Settings, key: str, folder: Path) -> list[dict[str, Any]]:
+    file = folder / key.rpartition("/")[2]
+    s3.download_file(settings.s3.bucket, key, str(file))
+    return list(duckdb.read_parquet(str(file)).order("kafka_offset").to_arrow_table().to_pylist())
+
+
+def test_offsets_deleted_while_an_hour_is_read_are_never_left_out_in_silence(settings: Settings) -> None:
+    publish(settings, HOUR, *(decision(n) for n in range(1, 10)))
+    consumer = open_consumer(settings.kafka)
+    wanted = offset_ranges(consumer, DECISIONS, int(HOUR.timestamp() * 1_000), int(NEXT.timestamp() * 1_000))[0]
+    admin = KafkaAdminClient(**connection(settings.kafka))
+    admin.delete_records({TopicPartition(DECISIONS, 0): wanted.first + 5})
+    admin.close()
+    with closing(consumer), pytest.raises(ServerUnavailable, match="no longer in the log"):
+        list(read_range(consumer, DECISIONS, wanted))
 
 
 def test_an_hour_never_materialised_says_so(settings: Settings, s3: Any) -> None:

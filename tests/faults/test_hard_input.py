@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from neardup_platform.messages.kafka_topics import EMBEDDINGS
 from neardup_platform.records import Kind
 from neardup_platform.settings import Settings
 from neardup_platform.supervision import read_heartbeat
@@ -13,6 +14,7 @@ from tests.faults.light_worker import CLOCK
 from tests.faults.replaying import assert_replay_gives_the_same
 from tests.faults.traffic import FAMILY, digest_of, traffic
 from tests.faults.world import check_settled, settle, supervised, wait_until_settled
+from tests.messages.test_changing_logs import make_again
 from tests.stream.worker_process import eventually, images, reading
 
 pytestmark = pytest.mark.slow
@@ -61,6 +63,51 @@ def test_the_workers_clock_may_jump_hours_either_way(empty_log: Settings, tmp_pa
             eventually(lambda: images(reader) == len(sender.sent.whole))
         wait_until_settled(empty_log, reader)
         check_settled(empty_log, sender.sent)
+
+
+def test_a_clock_hours_ahead_for_a_moment_expires_no_waiting_half(empty_log: Settings, tmp_path: Path) -> None:
+    """Nor does a start meanwhile, nor one after it is right again."""
+    clock = tmp_path / "clock"
+    clock.write_text("0")
+    with traffic(empty_log) as sender:
+        for turn, jump_ms in enumerate((0, HOUR_MS)):
+            clock.write_text(str(jump_ms))
+            with supervised(empty_log, **{CLOCK: str(clock)}), reading(empty_log) as reader:
+                first, second = tuple(Kind)
+                sender.alone(2 * turn, first)
+                sender.images([1_000 + turn])
+                eventually(lambda: images(reader) == len(sender.sent.whole))
+                clock.write_text(str(HOUR_MS - jump_ms))
+                sender.alone(2 * turn + 1, second)
+                # Every partition is asked for its end, and is read to it, several times.
+                time.sleep(3)
+                clock.write_text(str(jump_ms))
+        with supervised(empty_log), reading(empty_log) as reader:
+            for turn in range(2):
+                sender.completed(2 * turn, second)
+                sender.completed(2 * turn + 1, first)
+            wait_until_settled(empty_log, reader)
+            assert images(reader) == 6
+        check_settled(empty_log, sender.sent)
+
+
+def test_topics_made_again_with_fewer_partitions_lose_no_image_and_leave_no_clock(empty_log: Settings) -> None:
+    topics = tuple(EMBEDDINGS.values())
+    with supervised(empty_log), reading(empty_log) as reader:
+        with traffic(empty_log) as sender:
+            sender.images(range(20))
+            eventually(lambda: images(reader) == 20)
+        make_again(empty_log, *topics, partitions=2)
+        with traffic(empty_log) as sender:
+            sender.images(range(10, 40))
+            eventually(lambda: images(reader) == 40)
+        gone = {(topic, number) for topic in topics for number in (2, 3)}
+        eventually(lambda: images(reader) and not gone & (reader.clocks_ms().keys() | reader.positions().keys()))
+        eventually(lambda: images(reader) and reader.state().counters["received"] == 100)
+        fates = dict(reader.state().counters)
+        assert (fates["repeated"], fates.get("expired", 0)) == (20, 0)
+        assert fates["partitions_restarted"] == 4
+    make_again(empty_log, *topics)
 
 
 def test_a_flood_of_five_times_the_peak_is_taken_in_and_the_room_stays_bounded(empty_log: Settings) -> None:

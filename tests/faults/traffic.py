@@ -121,6 +121,13 @@ class Traffic:
         self.sent.alone += 1
         self._producer.flush()
 
+    def completed(self, number: int, kind: Kind) -> None:
+        """The other half of an image of which one was sent alone."""
+        self._half(number, kind)
+        self.sent.alone -= 1
+        self.sent.whole.add(image_id(number))
+        self._producer.flush()
+
     def garbage(self, count: int, seed: int) -> None:
         """Messages that cannot be decoded, or not taken."""
         rng = np.random.default_rng(seed)

@@ -192,3 +192,25 @@ def test_restart_at_any_point_changes_nothing(arrivals: list[Arrival], restarts:
         return told
 
     assert run(restarts) == run(set())
+
+
+def test_partition_that_is_gone_no_longer_holds_the_watermark() -> None:
+    pairing = Pairing[str](["p", "q"], 100, 10, MB)
+    pairing.advance("p", 5_000)
+    pairing.advance("q", 1_000)
+    pairing.offer(half("a", Kind.LSH), "x", "q")
+    assert pairing.watermark_ms == 1_000
+    pairing.drop_partition("q")
+    assert pairing.watermark_ms == 5_000
+    assert [waiting.key for waiting in pairing.expire()] == [(Kind.LSH, "a")]
+
+
+def test_partition_that_is_added_holds_the_watermark_where_it_is() -> None:
+    pairing = room()
+    pairing.advance("p", 5_000)
+    pairing.add_partition("q")
+    assert pairing.watermark_ms == 5_000
+    pairing.advance("p", 9_000)
+    assert pairing.watermark_ms == 5_000
+    pairing.advance("q", 8_000)
+    assert pairing.watermark_ms == 8_000

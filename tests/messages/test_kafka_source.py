@@ -10,10 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
-from kafka.admin import NewPartitions
 
 from neardup_platform.embedded.servers import running_servers
-from neardup_platform.errors import HomeInUse, SetupError
+from neardup_platform.errors import HomeInUse
 from neardup_platform.messages import kafka_member
 from neardup_platform.messages.codec import Message
 from neardup_platform.messages.kafka_group_client import GROUP_PREFIX
@@ -294,11 +293,6 @@ def test_replays_and_missing_keys_and_values_arrive(empty_log: Settings) -> None
     assert [(m.key, m.value, m.replays) for m in found] == [(b"", b"", 2), (b"k", b"v", 0), (b"tombstone", b"", 0)]
 
 
-def test_store_of_another_log_is_refused(empty_log: Settings) -> None:
-    with pytest.raises(SetupError, match="another log"):
-        KafkaSource(empty_log.kafka, store_id(), {(LSH, 0): 10**9})
-
-
 def test_messages_deleted_unread_are_counted_while_running(empty_log: Settings) -> None:
     flood(empty_log, 20_000)
     with reading(empty_log) as source:
@@ -318,20 +312,6 @@ def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     with running_servers(Settings(home=tmp_path_factory.mktemp("own")), s3=False) as settings:
         ensure_topics(settings.kafka)
         yield settings
-
-
-def test_new_partitions_are_picked_up(own_broker: Settings) -> None:
-    with reading(own_broker) as source:
-        read(source, 0)
-        admin = KafkaAdminClient(**connection(own_broker.kafka))
-        admin.create_partitions({topic: NewPartitions(6) for topic in EMBEDDINGS.values()})
-        admin.close()
-        source._member._consumer._cluster.request_update()  # which happens by itself within 30 s
-        producer = make_producer(own_broker.kafka)
-        producer.send(LSH, key=b"k", value=b"v", partition=5).get(timeout=30)
-        producer.close()
-        assert (LSH, 5) in {(m.topic, m.partition) for m in read(source, 1)}
-        eventually(lambda: (LSH, 5) in source.read_until())
 
 
 def test_damaged_batch_is_reported_offset_by_offset_and_stepped_over(own_broker: Settings) -> None:

@@ -15,7 +15,7 @@ from neardup_platform.corpus import Corpus
 from neardup_platform.errors import BadMessage, HomeInUse, NotFound, SetupError
 from neardup_platform.join.pairing import Half
 from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.codec import Message, decode_decision
+from neardup_platform.messages.codec import Log, Message, decode_decision
 from neardup_platform.messages.kafka_topics import DEAD_LETTER, DEBUG, DECISIONS
 from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import Embedding, JoinedImage, Kind
@@ -178,3 +178,14 @@ def test_reader_sees_a_commit_whole_after_refresh(store: Store, tmp_path: Path) 
     assert reader.state().images == 6
     assert all(reader.image(i.image_id) for i in images)
     reader.close()
+
+
+def test_position_keeps_which_log_it_is_of_and_nothing_stays_of_a_partition_that_is_gone(store: Store) -> None:
+    state = store.state()
+    step = Step(clocks={("t", 0): 7, ("t", 1): 8})
+    step.passed(Message("t", 0, 4, b"", b"", log=Log("f" * 32, 0)))
+    step.passed(Message("t", 1, 9, b"", b""))
+    commit(store, state, step, [])
+    assert store.logs() == {("t", 0): Log("f" * 32, 0), ("t", 1): Log("", -1)}
+    commit(store, state, Step(gone={("t", 0)}), [])
+    assert (store.positions(), store.clocks_ms()) == ({("t", 1): 10}, {("t", 1): 8})

@@ -3,7 +3,7 @@
 import numpy as np
 
 from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.codec import Message, encode_embedding
+from neardup_platform.messages.codec import Log, Message, encode_embedding
 from neardup_platform.messages.kafka_topics import EMBEDDINGS
 from neardup_platform.records import Embedding, Kind, ModelSpec
 from neardup_platform.settings import JoinSettings
@@ -142,3 +142,46 @@ def test_unreadable_message_is_reported_by_its_place() -> None:
     step, _ = intake().take([damaged], {}, NOW_MS)
     assert [(m.offset, e.reason, e.detail) for m, e in step.dead] == [(4, "unreadable", "failed crc check")]
     assert step.positions[EMBEDDINGS[Kind.LSH], 0] == 5
+
+
+def test_clock_of_the_join_bounds_event_times_and_the_wall_clock_what_is_too_far_ahead() -> None:
+    """After a long sleep the join's clock is behind; messages of now are good, and move no clock beyond it."""
+    taking, hours = intake(), 30 * 3_600_000
+    step, joined = taking.take([message("a", kind, 0, NOW_MS + hours) for kind in Kind], {}, NOW_MS, NOW_MS + hours)
+    assert ([image.image_id for image in joined], step.dead) == (["a"], [])
+    assert step.clocks == dict.fromkeys(PARTITIONS, NOW_MS)
+    step, _ = intake().take([message("a", Kind.LSH, 0, NOW_MS + hours)], {}, NOW_MS, NOW_MS)
+    assert [error.reason for _, error in step.dead] == ["bad-time"]
+    # A wall clock set back by days makes nothing bad that was good.
+    step, _ = intake().take([message("a", Kind.LSH, 0, NOW_MS)], {}, NOW_MS, NOW_MS - hours)
+    assert step.dead == []
+
+
+def test_partition_that_is_gone_leaves_the_watermark_and_the_store() -> None:
+    taking = intake()
+    there = [*PARTITIONS, (EMBEDDINGS[Kind.LSH], 1)]
+    taking.log_is(frozenset(there), {})
+    taking.take([], {PARTITIONS[0]: NOW_MS, PARTITIONS[1]: NOW_MS}, NOW_MS)
+    assert "watermark_ms" not in taking.figures(NOW_MS)
+    step, _ = taking.take([message("a", Kind.LSH, 0)], dict.fromkeys(there, NOW_MS - 60_000), NOW_MS)
+    assert taking.figures(NOW_MS)["watermark_ms"] == NOW_MS - 65_000
+    taking.log_is(frozenset(PARTITIONS), {})
+    step, _ = taking.take([], dict.fromkeys(PARTITIONS, NOW_MS), NOW_MS)
+    assert step.gone == {there[2]}
+    assert not step.empty
+    assert taking.figures(NOW_MS)["watermark_ms"] == NOW_MS - 5_000
+    late = Message(there[2][0], 1, 9, b"late", message("late", Kind.LSH, 9).value)
+    step, _ = taking.take([late], {}, NOW_MS)
+    assert step.gone == {there[2]}
+    assert there[2] not in step.clocks
+    assert taking.figures(NOW_MS)["watermark_ms"] == NOW_MS - 5_000
+
+
+def test_restart_of_a_log_is_written_with_its_identity() -> None:
+    taking, log = intake(), Log("new", 0)
+    taking.log_is(frozenset(PARTITIONS), {PARTITIONS[0]: log})
+    step, _ = taking.take([], {}, NOW_MS)
+    assert (step.positions, step.logs) == ({PARTITIONS[0]: 0}, {PARTITIONS[0]: log})
+    assert step.counts == {"partitions_restarted": 1}
+    step, _ = taking.take([], {}, NOW_MS)
+    assert step.empty

@@ -51,7 +51,7 @@ class Log:
 
     deleted: Mapping[str, int] = {}
 
-    def since(self, positions: Mapping[tuple[str, int], int]) -> Mapping[str, int]:
+    def since(self, positions: Mapping[tuple[str, int], int], _logs: object) -> Mapping[str, int]:
         return self.deleted
 
 

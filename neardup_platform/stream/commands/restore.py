@@ -22,6 +22,7 @@ from neardup_platform.clusters import layout
 from neardup_platform.clusters.rocksdb_store import Store
 from neardup_platform.errors import SetupError
 from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.messages.codec import Log
 from neardup_platform.settings import Settings
 from neardup_platform.stream.command import BadCommand, Finish, Outcome, check_arguments, flag
 from neardup_platform.stream.commands.carry_over import carry_over
@@ -41,6 +42,7 @@ NAME = "restore"
 _SPARE_BYTES = 256 << 20
 
 Positions = Mapping[tuple[str, int], int]
+Logs = Mapping[tuple[str, int], Log]
 
 
 class Restore:
@@ -53,7 +55,7 @@ class Restore:
         classifier: version of the classifier that decides.
         unpromoted: version of the one that decides where none was promoted.
         check_classifier: raises where a version cannot decide here.
-        deleted_since: how many embeddings after positions are no longer in the log, by partition.
+        deleted_since: how many embeddings after positions are no longer in the log, by partition; None: not known.
     """
 
     def __init__(
@@ -64,7 +66,7 @@ class Restore:
         classifier: Callable[[], str],
         unpromoted: str,
         check_classifier: Callable[[str], object],
-        deleted_since: Callable[[Positions], Mapping[str, int]],
+        deleted_since: Callable[[Positions, Logs], Mapping[str, int | None]],
     ) -> None:
         self._settings = settings
         self._store = store
@@ -152,14 +154,18 @@ class Restore:
                 f"it holds terms of {state.terms_version}, settings give {self._terms_version}: restart the worker "
                 "with the term space of then (terms.space), then restore"
             )
-        lost = self._deleted_since(restored.positions())
+        lost = self._deleted_since(restored.positions(), restored.logs())
+        counts = {place: count or 0 for place, count in lost.items()}
         if lost and not force:
-            raise BadCommand(
-                f"{sum(lost.values())} embeddings that came since are no longer in Kafka "
-                f"({', '.join(f'{count} of {place}' for place, count in sorted(lost.items()))}), and images decided "
-                "since would be lost: force = true restores all the same"
+            places = ", ".join(
+                f"{count} of {place}" if count is not None else f"some of {place}, whose topic was made again since"
+                for place, count in sorted(lost.items())
             )
-        return lost
+            raise BadCommand(
+                f"{sum(counts.values())} embeddings that came since are no longer in Kafka ({places}), and images "
+                "decided since would be lost: force = true restores all the same"
+            )
+        return counts
 
     def _finish(
         self, command: pb.Command, restored: Store, classifier: str, lost: Mapping[str, int], forgotten: Forgotten
