@@ -222,6 +222,10 @@ class WorkerSettings(_Section):
     max_batch_images: int = Field(256, ge=1, le=512)
     # How long one poll waits for input, an upper bound on added latency when idle.
     poll_ms: int = Field(50, ge=1, le=5_000)
+    # What a decision is sure to survive before it is published. "power-cut": the store's log is synced to the disk
+    # first, once for all commits meanwhile; a decision is published a few milliseconds later for it. "process": only
+    # the death of the worker; after a power cut, published decisions may contradict the store for good.
+    durability: Literal["power-cut", "process"] = "power-cut"
     heartbeat_s: float = Field(1.0, gt=0)
     report_s: float = Field(60.0, gt=0)
     # A run whose heartbeat is older than this is replaced by the sensor.

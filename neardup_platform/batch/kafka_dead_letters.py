@@ -148,7 +148,7 @@ def _originals(letters: Letters, wanted: Wanted, report: Replayed) -> dict[bytes
         matches = wanted.matches(letter)
         missing.discard(letter.event_id)
         report.letters += matches
-        if letter.topic not in (*EMBEDDINGS.values(), CONTROL):
+        if letter.topic not in (*EMBEDDINGS.values(), CONTROL) and letter.reason != "unpublishable":
             report.elsewhere += matches
             continue
         if letter.reason == "unreadable":

@@ -2,9 +2,10 @@
 
 Three processes beside the broker: a producer at a fixed rate, the stream worker, and this one, which reads
 the store as a consumer would (a RocksDB secondary) and notes when each image became visible in it. Latency is
-that moment minus the image's event time. Then the worker is killed, and the time from the start of a new one until an
-image sent meanwhile is readable gives the recovery. Afterwards it is stopped, a backlog is published, and the time in
-which a new worker drains it gives the sustained rate.
+that moment minus the image's event time; `published_…_ms` are those of the decisions being handed to Kafka, which waits
+for the disk unless `worker.durability` is `process`. Then the worker is killed, and the time from the start of a new
+one until an image sent meanwhile is readable gives the recovery. Afterwards it is stopped, a backlog is published, and
+the time in which a new worker drains it gives the sustained rate.
 """
 
 import os
@@ -21,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from kafka import KafkaConsumer, TopicPartition
 from numpy.typing import NDArray
 
 from neardup_platform.bench.machine import result
@@ -30,7 +32,8 @@ from neardup_platform.clusters.rocksdb_reader import StoreReader
 from neardup_platform.embedded.endpoints import environment
 from neardup_platform.embedded.servers import running_servers
 from neardup_platform.errors import ServerUnavailable
-from neardup_platform.messages.kafka_topics import ensure_topics
+from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.messages.kafka_topics import DECISIONS, connection, ensure_topics
 from neardup_platform.settings import Settings
 from neardup_platform.supervision import Phase, read_heartbeat
 
@@ -88,9 +91,10 @@ def _measure(load: Load, settings: Settings, say: Say) -> dict[str, Any]:
         say(f"{images} images at {load.rate_per_s:g} a second")
         with _producer(load.corpus, images, load.rate_per_s, settings):
             latencies_ms = _follow(reader, load.corpus, images)
-        lag_end = read_heartbeat(settings.home).figures["lag"]  # type: ignore[union-attr]
+        figures = read_heartbeat(settings.home).figures  # type: ignore[union-attr]
         rss_mb = psutil.Process(worker.pid).memory_info().rss / 1e6
         worker.kill()
+    published_ms = _published(settings)
     say("killing the worker")
     recovery_s = _recover(load.corpus + images, settings, reader)
     reader.close()
@@ -98,8 +102,10 @@ def _measure(load: Load, settings: Settings, say: Say) -> dict[str, Any]:
     with _producer(load.corpus + images + 1, load.backlog, 0, settings) as producer:
         producer.wait()
     sustained = _drain(settings, load.backlog)
-    counted = latencies_ms[round(min(WARMUP_S, load.seconds / 2) * load.rate_per_s) :]
+    warm = round(min(WARMUP_S, load.seconds / 2) * load.rate_per_s)
+    counted = latencies_ms[warm:]
     p50, p99 = np.percentile(counted, [50, 99])
+    published_p50, published_p99 = np.percentile(published_ms[warm:], [50, 99])
     return {
         "engine": "neardup",
         "corpus": load.corpus,
@@ -109,7 +115,12 @@ def _measure(load: Load, settings: Settings, say: Say) -> dict[str, Any]:
         "p50_ms": round(float(p50), 1),
         "p99_ms": round(float(p99), 1),
         "max_ms": round(float(np.max(counted)), 1),
-        "lag_end": lag_end,
+        "durability": settings.worker.durability,
+        "published_p50_ms": round(float(published_p50), 1),
+        "published_p99_ms": round(float(published_p99), 1),
+        "durable_p50_ms": figures.get("durable_p50_ms"),
+        "durable_p99_ms": figures.get("durable_p99_ms"),
+        "lag_end": figures["lag"],
         "sustained_images_per_s": round(sustained, 1),
         "recovery_s": round(recovery_s, 1),
         "rss_mb": round(rss_mb, 1),
@@ -180,6 +191,21 @@ def _follow(reader: StoreReader, first: int, images: int) -> NDArray[np.int64]:
             raise ServerUnavailable(f"no image became readable for {PATIENCE_S:.0f} s, {len(coming)} are missing")
         time.sleep(REFRESH_S)
     return np.array(latencies_ms)
+
+
+def _published(settings: Settings) -> NDArray[np.int64]:
+    """Time in ms from an image's event to its decision being handed to Kafka, by event time."""
+    consumer = KafkaConsumer(**connection(settings.kafka), enable_auto_commit=False, metrics_enabled=False)
+    partitions = [TopicPartition(DECISIONS, number) for number in consumer.partitions_for_topic(DECISIONS) or ()]
+    consumer.assign(partitions)
+    consumer.seek_to_beginning(*partitions)
+    ends = consumer.end_offsets(partitions)
+    times: list[tuple[int, int]] = []
+    while any(consumer.position(partition) < end for partition, end in ends.items()):
+        for records in consumer.poll(timeout_ms=500).values():
+            times += [(pb.Decision.FromString(record.value).event_time_ms, record.timestamp) for record in records]
+    consumer.close()
+    return np.array([published - event for event, published in sorted(times)])
 
 
 def _recover(number: int, settings: Settings, reader: StoreReader) -> float:

@@ -140,6 +140,17 @@ class Store(StoreView):
                 f"writing to the store failed: {error}; free some disk under NEARDUP_HOME and it goes on"
             ) from error
 
+    def sync(self) -> None:
+        """Return when everything written before survives a power cut; safe beside the writer.
+
+        Raises:
+            SetupError: the disk is full or broken.
+        """
+        try:
+            self._db.flush_wal(sync=True)
+        except Exception as error:  # rocksdict raises bare Exception with RocksDB's text
+            raise SetupError(f"syncing the store failed: {error}; look after the disk under NEARDUP_HOME") from error
+
     def flush(self) -> None:
         """Return when everything written lies in files that never change; safe beside the writer.
 

@@ -20,6 +20,8 @@ from neardup_platform.records import Kind
 
 log = logging.getLogger(__name__)
 
+_MOST_NAME = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -300,6 +302,9 @@ def migrated(state: pb.StoreState) -> pb.StoreState:
         state.format, state.ordinals = 3, state.images
     if state.format == 3:
         state.format = 4
+        if state.HasField("paused"):
+            # Of any size then, and part of every commit.
+            state.paused.by = state.paused.by[:_MOST_NAME]
     return state
 
 

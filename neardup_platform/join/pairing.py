@@ -24,6 +24,7 @@ WaitingKey = tuple[Kind, str]
 # What a waiting half takes beside its vector and the bytes it came as, measured: objects, dict and heap entries.
 HALF_OVERHEAD_BYTES = 1_100
 _MIN_SWEPT = 1_000
+_ANY = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,14 +169,23 @@ class Pairing(Generic[Origin]):
         """The half of an image that waits for its partner."""
         return self._waiting.get((kind, image_id))
 
-    def expire(self) -> list[Half[Origin]]:
-        """Remove and return the halves whose partner did not come in time, oldest first."""
-        limit_ms = self.watermark_ms - self._lateness_ms
-        return self._pop_while(lambda waits_from_ms: waits_from_ms < limit_ms)
+    @property
+    def overdue(self) -> bool:
+        """Whether `expire` or `evict` has something to give up."""
+        return self._is_due() or self._is_full()
 
-    def evict(self) -> list[Half[Origin]]:
-        """Remove and return the oldest halves above `max_waiting` and `max_bytes`."""
-        return self._pop_while(lambda _: len(self._waiting) > self._max_waiting or self._bytes > self._max_bytes)
+    def expire(self, most: int = _ANY, most_bytes: int = _ANY) -> list[Half[Origin]]:
+        """Remove and return halves whose partner did not come in time, oldest first.
+
+        Args:
+            most: of so many at most; the next call goes on.
+            most_bytes: of about so many bytes in all, and at least one.
+        """
+        return self._pop_while(self._is_due, most, most_bytes)
+
+    def evict(self, most: int = _ANY, most_bytes: int = _ANY) -> list[Half[Origin]]:
+        """Remove and return the oldest halves above `max_waiting` and `max_bytes`, once none is left to expire."""
+        return [] if self._is_due() else self._pop_while(self._is_full, most, most_bytes)
 
     def remove(self, image_id: str) -> None:
         """Forget the waiting halves of an image."""
@@ -197,14 +207,32 @@ class Pairing(Generic[Origin]):
             self._bytes -= half.size
         return half
 
-    def _pop_while(self, condition: Callable[[int], bool]) -> list[Half[Origin]]:
-        left = []
-        while self._by_time and condition(self._by_time[0][0]):
-            waits_from_ms, kind, image_id = heapq.heappop(self._by_time)
+    def _is_due(self) -> bool:
+        oldest = self._oldest()
+        return oldest is not None and oldest.waits_from_ms < self.watermark_ms - self._lateness_ms
+
+    def _is_full(self) -> bool:
+        return len(self._waiting) > self._max_waiting or self._bytes > self._max_bytes
+
+    def _oldest(self) -> Half[Origin] | None:
+        while self._by_time:
+            waits_from_ms, kind, image_id = self._by_time[0]
             half = self._waiting.get((kind, image_id))
             if half is not None and half.waits_from_ms == waits_from_ms:
-                self._take(half.key)
-                left.append(half)
+                return half
+            heapq.heappop(self._by_time)
+        return None
+
+    def _pop_while(self, condition: Callable[[], bool], most: int, most_bytes: int) -> list[Half[Origin]]:
+        left: list[Half[Origin]] = []
+        size = 0
+        while len(left) < most and size < most_bytes and condition():
+            half = self._oldest()
+            if half is None:
+                break
+            self._take(half.key)
+            left.append(half)
+            size += half.size
         return left
 
 

@@ -14,10 +14,9 @@ from google.protobuf.message import DecodeError
 
 from neardup_platform.errors import BadMessage
 from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.messages.command_bounds import MAX_COMMAND_ID_BYTES
 from neardup_platform.messages.validation import checked_embedding
 from neardup_platform.records import Candidate, Decision, Embedding, FloatVector, Kind, ModelSpec
-
-MAX_COMMAND_ID_BYTES = 128
 
 REASONS = {
     "garbage": "the bytes are no message of their topic",
@@ -36,6 +35,7 @@ REASONS = {
     "expired": "the other embedding of the image did not arrive within the allowed lateness",
     "evicted": "more was waiting than join.max_waiting or join.max_waiting_mb allows, and this was the oldest",
     "unreadable": "the broker's copy fails its checksum or cannot be decompressed; only its place is known",
+    "unpublishable": "Kafka refuses this message of the worker for good, mostly for its size",
     "bad-command": "the control command has no usable id under which its result could be told",
 }
 

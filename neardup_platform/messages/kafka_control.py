@@ -13,8 +13,9 @@ from google.protobuf.message import DecodeError
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from neardup_platform.errors import ServerUnavailable
+from neardup_platform.errors import PermanentError, ServerUnavailable
 from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.messages.command_bounds import oversized
 from neardup_platform.messages.kafka_publisher import make_producer
 from neardup_platform.messages.kafka_topics import CONTROL, CONTROL_RESULTS, reading
 from neardup_platform.settings import KafkaSettings
@@ -30,14 +31,20 @@ def new_command(name: str, arguments: Mapping[str, str], issued_by: str, command
         name: of those the worker knows (docs/operating.md).
         issued_by: who answers for it.
         command_id: the same id is carried out once, however often it is sent; empty: a new one.
+
+    Raises:
+        PermanentError: a field is too large; the text names it, its size and the bound.
     """
-    return pb.Command(
+    command = pb.Command(
         command_id=command_id or uuid4().hex,
         name=name,
         arguments=arguments,
         issued_by=issued_by,
         issued_ms=time.time_ns() // 1_000_000,
     )
+    if problem := oversized(command):
+        raise PermanentError(f"the command cannot be sent: {problem}")
+    return command
 
 
 def send_command(settings: KafkaSettings, command: pb.Command) -> None:

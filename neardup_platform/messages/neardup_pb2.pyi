@@ -58,7 +58,7 @@ class Candidate(_message.Message):
     def __init__(self, image_id: _Optional[str] = ..., overlap: _Optional[int] = ..., score: _Optional[float] = ..., head: _Optional[str] = ...) -> None: ...
 
 class Decision(_message.Message):
-    __slots__ = ("event_id", "sequence", "image_id", "head", "score", "head_score", "candidates", "candidates_found", "bridges", "threshold", "head_threshold", "terms_version", "classifier_version", "event_time_ms", "decided_ms", "cause", "override_id", "replaced_head")
+    __slots__ = ("event_id", "sequence", "image_id", "head", "score", "head_score", "candidates", "candidates_found", "bridges", "threshold", "head_threshold", "terms_version", "classifier_version", "event_time_ms", "decided_ms", "cause", "override_id", "replaced_head", "candidates_left_out", "bridges_left_out")
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     IMAGE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -77,6 +77,8 @@ class Decision(_message.Message):
     CAUSE_FIELD_NUMBER: _ClassVar[int]
     OVERRIDE_ID_FIELD_NUMBER: _ClassVar[int]
     REPLACED_HEAD_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATES_LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    BRIDGES_LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
     event_id: str
     sequence: int
     image_id: str
@@ -95,7 +97,9 @@ class Decision(_message.Message):
     cause: str
     override_id: str
     replaced_head: str
-    def __init__(self, event_id: _Optional[str] = ..., sequence: _Optional[int] = ..., image_id: _Optional[str] = ..., head: _Optional[str] = ..., score: _Optional[float] = ..., head_score: _Optional[float] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., candidates_found: _Optional[int] = ..., bridges: _Optional[_Iterable[str]] = ..., threshold: _Optional[float] = ..., head_threshold: _Optional[float] = ..., terms_version: _Optional[str] = ..., classifier_version: _Optional[str] = ..., event_time_ms: _Optional[int] = ..., decided_ms: _Optional[int] = ..., cause: _Optional[str] = ..., override_id: _Optional[str] = ..., replaced_head: _Optional[str] = ...) -> None: ...
+    candidates_left_out: int
+    bridges_left_out: int
+    def __init__(self, event_id: _Optional[str] = ..., sequence: _Optional[int] = ..., image_id: _Optional[str] = ..., head: _Optional[str] = ..., score: _Optional[float] = ..., head_score: _Optional[float] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., candidates_found: _Optional[int] = ..., bridges: _Optional[_Iterable[str]] = ..., threshold: _Optional[float] = ..., head_threshold: _Optional[float] = ..., terms_version: _Optional[str] = ..., classifier_version: _Optional[str] = ..., event_time_ms: _Optional[int] = ..., decided_ms: _Optional[int] = ..., cause: _Optional[str] = ..., override_id: _Optional[str] = ..., replaced_head: _Optional[str] = ..., candidates_left_out: _Optional[int] = ..., bridges_left_out: _Optional[int] = ...) -> None: ...
 
 class DebugDetail(_message.Message):
     __slots__ = ("event_id", "image_id", "lsh_version", "pair_version", "batch_images", "stage_ms", "first_sequence", "last_sequence")
@@ -146,7 +150,7 @@ class Command(_message.Message):
     def __init__(self, command_id: _Optional[str] = ..., name: _Optional[str] = ..., arguments: _Optional[_Mapping[str, str]] = ..., issued_by: _Optional[str] = ..., issued_ms: _Optional[int] = ...) -> None: ...
 
 class CommandResult(_message.Message):
-    __slots__ = ("command_id", "accepted", "reason", "values", "finished_ms", "sequence")
+    __slots__ = ("command_id", "accepted", "reason", "values", "finished_ms", "sequence", "values_left_out")
     class ValuesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -154,19 +158,28 @@ class CommandResult(_message.Message):
         key: str
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class ValuesLeftOutEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     COMMAND_ID_FIELD_NUMBER: _ClassVar[int]
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
     FINISHED_MS_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    VALUES_LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
     command_id: str
     accepted: bool
     reason: str
     values: _containers.ScalarMap[str, str]
     finished_ms: int
     sequence: int
-    def __init__(self, command_id: _Optional[str] = ..., accepted: _Optional[bool] = ..., reason: _Optional[str] = ..., values: _Optional[_Mapping[str, str]] = ..., finished_ms: _Optional[int] = ..., sequence: _Optional[int] = ...) -> None: ...
+    values_left_out: _containers.ScalarMap[str, int]
+    def __init__(self, command_id: _Optional[str] = ..., accepted: _Optional[bool] = ..., reason: _Optional[str] = ..., values: _Optional[_Mapping[str, str]] = ..., finished_ms: _Optional[int] = ..., sequence: _Optional[int] = ..., values_left_out: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class DeadLetter(_message.Message):
     __slots__ = ("event_id", "reason", "detail", "topic", "partition", "offset", "key", "value", "at_ms", "replays", "part", "parts")
@@ -197,7 +210,7 @@ class DeadLetter(_message.Message):
     def __init__(self, event_id: _Optional[str] = ..., reason: _Optional[str] = ..., detail: _Optional[str] = ..., topic: _Optional[str] = ..., partition: _Optional[int] = ..., offset: _Optional[int] = ..., key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., at_ms: _Optional[int] = ..., replays: _Optional[int] = ..., part: _Optional[int] = ..., parts: _Optional[int] = ...) -> None: ...
 
 class ExpiryReport(_message.Message):
-    __slots__ = ("event_id", "at_ms", "watermark_ms", "lateness_ms", "counts", "oldest_event_ms", "newest_event_ms", "halves")
+    __slots__ = ("event_id", "at_ms", "watermark_ms", "lateness_ms", "counts", "oldest_event_ms", "newest_event_ms", "halves", "halves_left_out")
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     AT_MS_FIELD_NUMBER: _ClassVar[int]
     WATERMARK_MS_FIELD_NUMBER: _ClassVar[int]
@@ -206,6 +219,7 @@ class ExpiryReport(_message.Message):
     OLDEST_EVENT_MS_FIELD_NUMBER: _ClassVar[int]
     NEWEST_EVENT_MS_FIELD_NUMBER: _ClassVar[int]
     HALVES_FIELD_NUMBER: _ClassVar[int]
+    HALVES_LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
     event_id: str
     at_ms: int
     watermark_ms: int
@@ -214,7 +228,8 @@ class ExpiryReport(_message.Message):
     oldest_event_ms: int
     newest_event_ms: int
     halves: _containers.RepeatedCompositeFieldContainer[ExpiredHalf]
-    def __init__(self, event_id: _Optional[str] = ..., at_ms: _Optional[int] = ..., watermark_ms: _Optional[int] = ..., lateness_ms: _Optional[int] = ..., counts: _Optional[_Iterable[_Union[ExpiryCount, _Mapping]]] = ..., oldest_event_ms: _Optional[int] = ..., newest_event_ms: _Optional[int] = ..., halves: _Optional[_Iterable[_Union[ExpiredHalf, _Mapping]]] = ...) -> None: ...
+    halves_left_out: int
+    def __init__(self, event_id: _Optional[str] = ..., at_ms: _Optional[int] = ..., watermark_ms: _Optional[int] = ..., lateness_ms: _Optional[int] = ..., counts: _Optional[_Iterable[_Union[ExpiryCount, _Mapping]]] = ..., oldest_event_ms: _Optional[int] = ..., newest_event_ms: _Optional[int] = ..., halves: _Optional[_Iterable[_Union[ExpiredHalf, _Mapping]]] = ..., halves_left_out: _Optional[int] = ...) -> None: ...
 
 class ExpiryCount(_message.Message):
     __slots__ = ("kind", "reason", "halves")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 
 from neardup_platform.errors import Conflict, PermanentError
-from neardup_platform.messages.codec import MAX_COMMAND_ID_BYTES
+from neardup_platform.messages.command_bounds import MAX_COMMAND_ID_BYTES
 from neardup_platform.messages.kafka_control import new_command, run_command
 from neardup_platform.serving.rocksdb_follower import MAX_AGE_S, StoreFollower
 from neardup_platform.settings import KafkaSettings

@@ -10,12 +10,14 @@ tests kill it at:
 3. one RocksDB write: decisions and history, images, clusters and members, vectors, the waiting room, what a command
    changed and its result, dead letters, decisions and results in the outbox, the new positions, the totals and the
    state digest [committed, of a command: obeyed]
-4. publish from the outbox [published]
-5. what the broker acknowledged [acknowledged] leaves the outbox with the next write
+4. sync RocksDB's log to the disk, once for all writes since the last time [synced]; from here on a thread (outbox.py)
+5. publish from the outbox what is synced [published]
+6. what the broker acknowledged [acknowledged] leaves the outbox with the next write
 
 A crash before 3 repeats the step from the positions in the store, and what vector files and term index hold too much
 is overwritten or dropped at the start [restored]; a crash after 3 publishes from the outbox again [republished], under
-the same event ids. Steps are committed in the order of reading; the next one is read and compared meanwhile.
+the same event ids. So does a power cut after 4; one before 4 may repeat steps that were committed, but none that anyone
+was told of. Steps are committed in the order of reading; the next one is read and compared meanwhile.
 """
 
 import time
@@ -30,12 +32,13 @@ from neardup_platform.join.pairing import Half
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.codec import UNKNOWN_LOG, Log, Message, decision_event_id, encode_decision
 from neardup_platform.messages.dead_letters import dead_letters
-from neardup_platform.messages.kafka_publisher import Outgoing
+from neardup_platform.messages.kafka_publisher import Outgoing, Settled
 from neardup_platform.messages.kafka_topics import DEAD_LETTER, DEBUG, DECISIONS, JOIN_REPORT
 from neardup_platform.pipeline import Decided
 from neardup_platform.stream.command import Handled, Outcome
 from neardup_platform.stream.commit_checks import check_decided
 from neardup_platform.stream.control_commit import answers, put_handled
+from neardup_platform.stream.outbox_entries import ToPublish, leave_outbox, put_outbox
 
 WaitingHalf = Half[Message]
 
@@ -98,7 +101,7 @@ def commit(
     state: pb.StoreState,
     step: Step,
     decided: Sequence[Decided],
-    acknowledged: Sequence[int] = (),
+    settled: Sequence[Settled] = (),
     *,
     publish: bool = True,
 ) -> list[Outgoing]:
@@ -106,8 +109,7 @@ def commit(
 
     Args:
         state: totals as of the last commit; brought up to date only once the write has succeeded.
-        acknowledged: numbers of messages that leave the outbox, because they are in the log, ascending from its first.
-            They are deleted one by one: every range deleted since the last flush is looked through by every later read.
+        settled: the first messages of the outbox, which leave it: they are in the log, or their dead letters come.
         publish: False for a store in the making, of which nobody is told.
 
     Raises:
@@ -117,9 +119,8 @@ def commit(
     new = pb.StoreState()
     new.CopyFrom(state)
     batch = Batch()
-    for number in acknowledged:
-        batch.delete(Table.OUTBOX, layout.number_key(number))
-        new.outbox_first = number + 1
+    now_ms = time.time_ns() // 1_000_000
+    refused = list(leave_outbox(batch, new, settled, now_ms))
     _put_positions(store, batch, step)
     _put_waiting(batch, step)
     histories = [_put_decided(batch, new, images) for images in decided]
@@ -130,9 +131,10 @@ def commit(
         step.outcome.write(batch, new)
     if step.handled is not None:
         put_handled(batch, new, step.handled, store.command_id)
-    outgoing = _put_outbox(batch, new, _messages(step, decided, histories) if publish else ())
-    for fate, messages in step.counts.items():
-        new.counters[fate] += messages
+    messages = _messages(step, decided, histories, now_ms) if publish else ()
+    outgoing = put_outbox(batch, new, [*refused, *messages])
+    for fate, count in step.counts.items():
+        new.counters[fate] += count
     new.commit += 1
     batch.delete(Table.COMMIT, layout.number_key(state.commit))
     batch.put(Table.COMMIT, layout.number_key(new.commit), b"")
@@ -252,10 +254,9 @@ def _vector_record(decided: Decided, row: int) -> pb.VectorRecord:
 
 
 def _messages(
-    step: Step, decided: Sequence[Decided], histories: Sequence[Sequence[bytes]]
-) -> Iterable[tuple[str, bytes, bytes]]:
+    step: Step, decided: Sequence[Decided], histories: Sequence[Sequence[bytes]], now_ms: int
+) -> Iterable[ToPublish]:
     """Topic, key and value of everything this step has to say; `histories` are the decisions as encoded."""
-    now_ms = time.time_ns() // 1_000_000
     for message, error in step.dead:
         for key, letter in dead_letters(message, error, now_ms):
             yield DEAD_LETTER, key, letter
@@ -283,13 +284,3 @@ def _debug_detail(decided: Decided) -> pb.DebugDetail:
         first_sequence=first.sequence,
         last_sequence=decided.decisions[-1].sequence,
     )
-
-
-def _put_outbox(batch: Batch, state: pb.StoreState, messages: Iterable[tuple[str, bytes, bytes]]) -> list[Outgoing]:
-    outgoing = []
-    for topic, key, value in messages:
-        state.outbox_number += 1
-        entry = pb.OutboxEntry(topic=topic, key=key, value=value)
-        batch.put(Table.OUTBOX, layout.number_key(state.outbox_number), entry.SerializeToString())
-        outgoing.append(Outgoing(state.outbox_number, topic, key, value))
-    return outgoing

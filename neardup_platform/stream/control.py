@@ -22,6 +22,7 @@ from functools import partial
 from neardup_platform.errors import BadMessage, NeardupError
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.codec import Message, decode_command
+from neardup_platform.messages.command_bounds import oversized
 from neardup_platform.stream.command import BadCommand, Finish, Handled, Handler, Outcome, check_arguments
 
 log = logging.getLogger(__name__)
@@ -30,8 +31,6 @@ log = logging.getLogger(__name__)
 MAX_AGE_MS = 24 * 3_600_000
 # How far the clock of a sender may run ahead.
 MAX_AHEAD_MS = 3_600_000
-# Arguments are written to the log; a megabyte of them is no command.
-MAX_ARGUMENTS = 100
 # Commands read and not done with, above which no more are read.
 MAX_WAITING = 1_000
 CANCEL = "cancel"
@@ -171,6 +170,8 @@ class Control:
         return partial(Outcome, {"cancelled": cancelled})
 
     def _handler(self, command: pb.Command, now_ms: int) -> Handler:
+        if problem := oversized(command):
+            raise BadCommand(problem)
         age_ms = now_ms - command.issued_ms
         if command.issued_ms <= 0 or age_ms < -MAX_AHEAD_MS:
             raise BadCommand(f"issued_ms is {command.issued_ms}, the worker's clock says {now_ms}")
@@ -180,8 +181,6 @@ class Control:
                 f"it was issued {age_ms / 3_600_000:.1f} hours ago, at most {MAX_AGE_MS // 3_600_000} are "
                 "allowed: send it again under a new id"
             )
-        if len(command.arguments) > MAX_ARGUMENTS:
-            raise BadCommand(f"it has {len(command.arguments)} arguments, at most {MAX_ARGUMENTS} are allowed")
         handler = self._handlers.get(command.name)
         if handler is None:
             raise BadCommand(f"{command.name[:80]!r} is no command, one of {sorted(self._handlers)} is expected")

@@ -18,12 +18,13 @@ class CrashPoint(StrEnum):
     """What has happened when a point is passed, and what has not."""
 
     RESTORED = "restored"  # the corpus is read from the store; nothing is published or read from Kafka
-    REPUBLISHED = "republished"  # what the outbox held is handed to Kafka; nothing is read
+    REPUBLISHED = "republished"  # the first of what the outbox held is handed to Kafka; nothing is read
     READ = "read"  # messages are read; nothing is joined
     JOINED = "joined"  # joined in memory; nothing is in the vector files or the term index
     ADDED = "added"  # images are in the vector files and the term index; nothing is decided
     DECIDED = "decided"  # decided in memory; nothing is written to the store
-    COMMITTED = "committed"  # written; nothing is published
+    COMMITTED = "committed"  # written; not synced to the disk, nothing of it is published
+    SYNCED = "synced"  # synced to the disk; nothing of it is published
     PUBLISHED = "published"  # handed to Kafka; whether it was acknowledged is not known
     ACKNOWLEDGED = "acknowledged"  # acknowledged; still in the outbox
     PREPARED = "prepared"  # the first half of a command is done; nothing of it is written
@@ -32,7 +33,7 @@ class CrashPoint(StrEnum):
 
 
 class CrashPoints:
-    """Counts the passing of points; kills the process at the one that was asked for.
+    """Counts the passing of points, in any thread; kills the process at the one that was asked for.
 
     Args:
         asked: as in the environment, `point:times`; empty for never.

@@ -1,6 +1,7 @@
 """The report of halves that left the waiting room unpaired: one message for each step in which some did. Pure.
 
 The dead letter of each half has its bytes; the report says how many there were, of which kind, and how late it is.
+Where the names do not fit into a message, it says how many it leaves out (messages/fitting.py).
 """
 
 import hashlib
@@ -43,6 +44,7 @@ def expiry_report(
         oldest_event_ms=min(times),
         newest_event_ms=max(times),
         halves=[_named(half, reason) for half, reason in by_age[:NAMED_HALVES]],
+        halves_left_out=max(0, len(by_age) - NAMED_HALVES),
     )
 
 

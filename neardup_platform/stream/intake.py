@@ -20,6 +20,9 @@ from neardup_platform.stream.expiry_report import expiry_report
 Partition = tuple[str, int]
 
 _END_OF_TIME_MS = 1 << 62
+# Given up in one step: each is a dead letter with its bytes. The rest follows in the next steps, before more is read.
+MOST_GIVEN_UP = 1_000
+MOST_GIVEN_UP_BYTES = 8 << 20
 
 
 def _nothing(_image_id: str) -> None:
@@ -118,31 +121,40 @@ class Intake:
             `committed` once the store knows them.
         """
         step = Step()
-        for half, error in self._unfit:
-            step.left.append(half)
-            step.dead.append((half.origin, error))
-            step.count("dead_lettered")
-        self._unfit.clear()
         joined: list[JoinedImage] = []
         self._restart(step)
         pending, self._held = [*self._held, *messages], []
+        if self.gives_up:
+            # What was due when the step before ended goes first, so a bound on steps changes no result.
+            self._held = pending
+        else:
+            self._take_all(pending, step, joined, now_ms, max(now_ms, wall_ms))
+            for partition, until_ms in () if self._held else read_until.items():
+                self._advance(partition, min(until_ms, now_ms) - self._idle_ms)
+            self._drop_gone(step)
+        self._give_up(step, now_ms)
+        self._save_clocks(step)
+        return step, sorted(joined, key=lambda image: (image.event_time_ms, image.image_id))
+
+    def _take_all(
+        self, pending: Sequence[Message], step: Step, joined: list[JoinedImage], now_ms: int, latest_ms: int
+    ) -> None:
         for number, message in enumerate(pending):
             try:
-                self._take_one(message, step, joined, now_ms, max(now_ms, wall_ms))
+                self._take_one(message, step, joined, now_ms, latest_ms)
             except BadMessage as error:
                 step.dead.append((message, error))
                 step.count("dead_lettered")
             except _DecidesAgain:
-                self._held = pending[number:]
+                self._held = [*pending[number:]]
                 break
             step.passed(message)
             step.count("received")
-        for partition, until_ms in () if self._held else read_until.items():
-            self._advance(partition, min(until_ms, now_ms) - self._idle_ms)
-        self._drop_gone(step)
-        self._give_up(step, now_ms)
-        self._save_clocks(step)
-        return step, sorted(joined, key=lambda image: (image.event_time_ms, image.image_id))
+
+    @property
+    def gives_up(self) -> bool:
+        """Whether more halves are to be given up than one step does; until they are, `take` does nothing else."""
+        return bool(self._unfit) or self._pairing.overdue
 
     @property
     def holds_newer(self) -> bool:
@@ -166,7 +178,6 @@ class Intake:
         except BadMessage:
             return None
         if not self._decides_again(embedding):
-            return None
             return None
         del self._held[0]
         step = Step()
@@ -307,11 +318,19 @@ class Intake:
         return stored not in order or order.index(embedding.model_version) > order.index(stored)
 
     def _give_up(self, step: Step, now_ms: int) -> None:
+        """Give up halves, as many as one step may; expiring goes before evicting, as if there were no bound."""
+        unfit, self._unfit = self._unfit[:MOST_GIVEN_UP], self._unfit[MOST_GIVEN_UP:]
+        for half, error in unfit:
+            step.left.append(half)
+            step.dead.append((half.origin, error))
+            step.count("dead_lettered")
         lateness = f"no partner within {self._lateness_ms / 1_000:g} s of event time"
+        expired = self._pairing.expire(MOST_GIVEN_UP - len(unfit), MOST_GIVEN_UP_BYTES)
+        evicted = self._pairing.evict(MOST_GIVEN_UP - len(unfit) - len(expired), MOST_GIVEN_UP_BYTES)
         given_up = []
         for reason, detail, halves in (
-            ("expired", lateness, self._pairing.expire()),
-            ("evicted", "the waiting room was full (join.max_waiting, join.max_waiting_mb)", self._pairing.evict()),
+            ("expired", lateness, expired),
+            ("evicted", "the waiting room was full (join.max_waiting, join.max_waiting_mb)", evicted),
         ):
             for half in halves:
                 given_up.append((half, reason))

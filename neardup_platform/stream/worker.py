@@ -18,9 +18,9 @@ from neardup_platform.clusters.overrides import Overrides
 from neardup_platform.clusters.rocksdb_store import Store
 from neardup_platform.clusters.rocksdb_view import forgotten_upto_ms
 from neardup_platform.id_space import id_space
-from neardup_platform.join.clock import JoinClocks
+from neardup_platform.join.clock import JoinClock
 from neardup_platform.messages.kafka_outage import OutageNotice
-from neardup_platform.messages.kafka_publisher import KafkaPublisher, Outgoing
+from neardup_platform.messages.kafka_publisher import KafkaPublisher, Settled
 from neardup_platform.messages.kafka_retention import deleted_since
 from neardup_platform.messages.kafka_source import KafkaSource
 from neardup_platform.messages.kafka_topics import CONTROL
@@ -49,6 +49,8 @@ from neardup_platform.stream.crash_points import CrashPoint, CrashPoints
 from neardup_platform.stream.deciding_again import DecidingAgain
 from neardup_platform.stream.figures import Figures
 from neardup_platform.stream.intake import Intake
+from neardup_platform.stream.outbox import Outbox
+from neardup_platform.stream.outbox_entries import requeue_kept
 from neardup_platform.stream.re_embedding import decide_newer, vacate
 from neardup_platform.stream.recovery import rebuild_corpus
 from neardup_platform.stream.replay import stored_image
@@ -59,11 +61,6 @@ from neardup_platform.terms.index import open_index
 log = logging.getLogger(__name__)
 
 CLOSE_S = 5.0
-# Above this many messages not yet acknowledged by the broker the worker reads no more.
-MAX_UNACKNOWLEDGED = 20_000
-# The same in bytes: dead letters hold the originals, which may be large.
-MAX_UNACKNOWLEDGED_BYTES = 128 << 20
-
 # Steps of fewer images are compared in the turn that reads them: to hand them to a thread and wait for it takes longer
 # than what it would hide.
 APART_IMAGES = 16
@@ -71,8 +68,9 @@ APART_IMAGES = 16
 STEPS_UNDER_WAY = 3
 # Of these so many are compared at once: while one waits for the slower of the threads that share it, the other goes on.
 COMPARED_AT_ONCE = 2
-# What the broker acknowledged is written with the next step, or after so long alone.
+# What the broker acknowledged is written with the next step; alone after so long, or from so many messages on.
 ACKNOWLEDGED_ALONE_S = 1.0
+ACKNOWLEDGED_ALONE = 5_000
 
 Comparing = tuple[Added, "Future[Scored]"]
 
@@ -100,7 +98,7 @@ class Worker:
         source: KafkaSource,
         publisher: KafkaPublisher,
         outages: OutageNotice,
-        clocks: JoinClocks,
+        clock: JoinClock,
     ) -> None:
         self._crash = CrashPoints.of_environment()
         limit_tensorflow_threads(settings.scoring.threads)
@@ -117,9 +115,8 @@ class Worker:
         self._settings = settings
         self._store = store
         self._source = source
-        self._publisher = publisher
         self._outages = outages
-        self._clocks = clocks
+        self._clock = clock
         self._state = store.state()
         self._pipeline = Pipeline(space, scorer, corpus, Matching.of(settings, scorer))
         self._intake = Intake(
@@ -142,7 +139,7 @@ class Worker:
                     store,
                     lambda: self._pipeline,
                     scorer.expects,
-                    lambda: publisher.unacknowledged < MAX_UNACKNOWLEDGED,
+                    lambda: not self._outbox.full,
                 ),
                 pause.PAUSE: pause.Pause(store.state),
                 pause.RESUME: pause.Resume(store.state),
@@ -168,22 +165,32 @@ class Worker:
         )
         self._figures = Figures()
         self._gate = SearchGate(settings.terms.max_queries_per_s, settings.terms.max_waiting_queries)
-        left_over = [Outgoing(n, entry.topic, entry.key, entry.value) for n, entry in store.outbox()]
-        if left_over:
-            log.info("publishing %d messages left in the outbox", len(left_over))
-        publisher.send(left_over)
+        self._outbox = self._open_outbox(publisher)
         self._crash.passing(CrashPoint.REPUBLISHED)
         self._comparing = ThreadPoolExecutor(COMPARED_AT_ONCE, "compare")
         self._under_way: deque[_UnderWay] = deque()
-        self._acknowledged: list[int] = []
+        self._settled: list[Settled] = []
         self._committed_at = time.monotonic()
+
+    def _open_outbox(self, publisher: KafkaPublisher) -> Outbox:
+        """Begin to publish what an earlier process has left in the outbox."""
+        kept = requeue_kept(self._store, self._state)
+        if kept:
+            log.info("%d dead letters that Kafka refused are tried again", kept)
+        first, last = max(1, self._state.outbox_first), self._state.outbox_number
+        if last >= first:
+            log.info("publishing %d messages left in the outbox", last - first + 1)
+        power_cut = self._settings.worker.durability == "power-cut"
+        outbox = Outbox(self._store, publisher, first, last, self._crash, sync=power_cut)
+        outbox.start()
+        return outbox
 
     def turn(self) -> None:
         """Obey commands, read, join and begin to compare; finish, in the order of reading, what is compared."""
         self._obey()
         self._decide_newer()
-        if acknowledged := self._publisher.acknowledged():
-            self._acknowledged += acknowledged
+        if settled := self._outbox.settled():
+            self._settled += settled
             self._crash.passing(CrashPoint.ACKNOWLEDGED)
         begun = self._begin()
         if begun is not None:
@@ -192,19 +199,17 @@ class Worker:
             begun is None or len(self._under_way) > STEPS_UNDER_WAY or self._under_way[0].is_compared
         ):
             self._finish_one()
-        if self._acknowledged and time.monotonic() - self._committed_at > ACKNOWLEDGED_ALONE_S:
+        overdue = time.monotonic() - self._committed_at > ACKNOWLEDGED_ALONE_S
+        if self._settled and (overdue or len(self._settled) >= ACKNOWLEDGED_ALONE):
             self._commit(Step(), ())
 
     def _begin(self) -> "_UnderWay | None":
         """Read, join and begin to compare."""
         worker = self._settings.worker
-        room = (
-            self._publisher.unacknowledged < MAX_UNACKNOWLEDGED
-            and self._publisher.unacknowledged_bytes < MAX_UNACKNOWLEDGED_BYTES
-            and not self._intake.holds_newer
-        )
+        gives_up = self._intake.gives_up
+        room = not (self._outbox.full or self._intake.holds_newer or gives_up)
         most = 2 * self._gate.batch(worker.max_batch_images)
-        messages = self._source.poll(most if room else 0, 0 if self._under_way else worker.poll_ms)
+        messages = self._source.poll(most if room else 0, 0 if self._under_way or gives_up else worker.poll_ms)
         if messages:
             self._outages.answered()
             self._crash.passing(CrashPoint.READ)
@@ -213,7 +218,7 @@ class Worker:
             return None
         embeddings = [message for message in messages if message.topic != CONTROL]
         self._intake.log_is(self._source.partitions, self._source.restarted())
-        step, joined = self._intake.take(embeddings, self._source.read_until(), self._clocks.now.now_ms(), _now_ms())
+        step, joined = self._intake.take(embeddings, self._source.read_until(), self._clock.now_ms(), _now_ms())
         if step.empty:
             return None
         self._crash.passing(CrashPoint.JOINED)
@@ -235,11 +240,10 @@ class Worker:
             self._finish_one()
 
     def _finish_one(self) -> None:
-        """Settle, commit and publish the oldest step under way; with it, what was acknowledged."""
+        """Settle and commit the oldest step under way; with it, what was acknowledged."""
         step = self._under_way.popleft()
         decided = self._settle(step.comparing)
-        self._publisher.send(self._commit(step.step, decided))
-        self._crash.passing(CrashPoint.PUBLISHED)
+        self._commit(step.step, decided)
         committed_ms = _now_ms()
         for batch in decided:
             self._figures.decided(time.monotonic(), (committed_ms - image.event_time_ms for image in batch.images))
@@ -255,13 +259,13 @@ class Worker:
             self._crash.passing(CrashPoint.DECIDED)
         return decided
 
-    def _commit(self, step: Step, decided: Sequence[Decided]) -> list[Outgoing]:
-        outgoing = commit(self._store, self._state, step, decided, self._acknowledged)
-        self._acknowledged, self._committed_at = [], time.monotonic()
+    def _commit(self, step: Step, decided: Sequence[Decided]) -> None:
+        outgoing = commit(self._store, self._state, step, decided, self._settled)
+        self._settled, self._committed_at = [], time.monotonic()
         self._intake.committed(image.image_id for batch in decided for image in batch.images)
         self._source.committed(step.positions)
         self._crash.passing(CrashPoint.COMMITTED)
-        return outgoing
+        self._outbox.committed(outgoing)
 
     def _obey(self) -> None:
         """Commit the commands that are done with, each in a write of its own, and do what they say."""
@@ -273,8 +277,10 @@ class Worker:
             store, state = outcome.into or (self._store, self._state)
             outgoing = commit(store, state, Step.of_command(handled), outcome.decided)
             self._crash.passing(CrashPoint.PART if handled.is_part else CrashPoint.OBEYED)
+            if outcome.into is not None:
+                store.sync()
             outcome.apply()
-            self._publisher.send(outgoing)
+            self._outbox.committed(outgoing)
             if handled.is_part:
                 break
         self._source.hold_control(self._control.full)
@@ -285,7 +291,7 @@ class Worker:
         if not self._intake.holds_newer or self._stands_still:
             return
         self._finish()
-        while (taken := self._intake.take_newer(max(self._clocks.now.now_ms(), _now_ms()))) is not None:
+        while (taken := self._intake.take_newer(max(self._clock.now_ms(), _now_ms()))) is not None:
             step, newer = taken
             vacated = vacate(self._again, newer.image_id, _now_ms()) if isinstance(newer, JoinedImage) else None
             if vacated is not None:
@@ -294,9 +300,8 @@ class Worker:
             self._commit_outcome(step, outcome)
 
     def _commit_outcome(self, step: Step, outcome: Outcome) -> None:
-        outgoing = self._commit(step, ())
+        self._commit(step, ())
         outcome.apply()
-        self._publisher.send(outgoing)
 
     @property
     def _stands_still(self) -> bool:
@@ -314,7 +319,8 @@ class Worker:
         return self._pipeline.scorer.version
 
     def close(self) -> None:
-        """Stop the threads of the corpus and of a command under way."""
+        """Stop the threads of the outbox, of the corpus and of a command under way."""
+        self._outbox.close()
         self._control.close(CLOSE_S)
         self._comparing.shutdown(cancel_futures=True)
         self._pipeline.corpus.close()
@@ -330,12 +336,12 @@ class Worker:
                 outbox_number=self._state.outbox_number,
                 commands=self._state.commands,
             ),
-            **self._intake.figures(self._clocks.now.now_ms()),
-            "idle_clock_behind_ms": self._clocks.behind_ms(),
+            **self._intake.figures(self._clock.now_ms()),
+            "clock_behind_ms": self._clock.behind_ms(),
             "paused": int(self._state.HasField("paused")),
             "purge_problem": int(bool(self._store.purge_problem)),
             "overrides": len(self._again.overrides),
-            "outbox": self._publisher.unacknowledged,
+            **self._outbox.figures(),
             **self._source.figures(),
             **self._figures.snapshot(time.monotonic()),
             **self._gate.figures(),

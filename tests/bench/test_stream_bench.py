@@ -13,6 +13,7 @@ from neardup_platform.records import Kind
 FIELDS = {
     *("engine", "corpus", "rate_per_s", "candidates", "images", "p50_ms", "p99_ms", "max_ms"),
     *("sustained_images_per_s", "recovery_s", "rss_mb"),
+    *("durability", "published_p50_ms", "published_p99_ms", "durable_p50_ms", "durable_p99_ms"),
 }
 
 
@@ -41,5 +42,7 @@ def test_bench_stream_measures_what_the_contract_names(monkeypatch: pytest.Monke
     assert (row["engine"], row["corpus"], row["candidates"]) == ("neardup", 300, 20)
     assert 0 < row["p50_ms"] <= row["p99_ms"] <= row["max_ms"]
     assert row["sustained_images_per_s"] > 0
+    assert (row["durability"], row["durable_p50_ms"] > 0) == ("power-cut", True)
+    assert 0 < row["published_p50_ms"] <= row["published_p99_ms"]
     assert row["recovery_s"] > 0
     assert said

@@ -16,6 +16,7 @@ from neardup_platform.clusters.rocksdb_store import Batch, Store
 from neardup_platform.errors import BadMessage
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.codec import Message
+from neardup_platform.messages.kafka_publisher import Settled
 from neardup_platform.stream.commit import Step, commit
 from tests.small import families, small_pipeline
 
@@ -43,11 +44,12 @@ def skipped(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
 
 def commit_many(store: Store, commits: int) -> None:
     """Commits of one published message each, the one before acknowledged."""
-    state, last = store.state(), 0
+    state = store.state()
+    settled: list[Settled] = []
     for number in range(commits):
         step = Step(dead=[(Message("t", 0, number, b"k", b"v"), BadMessage("garbage", "why"))])
-        (published,) = commit(store, state, step, (), [last] if last else ())
-        last = published.number
+        (published,) = commit(store, state, step, (), settled)
+        settled = [Settled(published.number, published.size)]
 
 
 def test_commits_and_acknowledged_messages_are_in_no_readers_way(tmp_path: Path, skipped: Callable[[], int]) -> None:
@@ -83,7 +85,7 @@ def test_a_store_of_format_3_is_migrated_by_the_writer_and_read_before(tmp_path:
     with closing(Store(tmp_path / "store")) as store:
         images, pipeline = families(6, 3), small_pipeline()
         outgoing = commit(store, store.state(), Step(), pipeline.decide(images, 1, 5))
-        commit(store, store.state(), Step(), (), [each.number for each in outgoing[:4]])
+        commit(store, store.state(), Step(), (), [Settled(each.number, each.size) for each in outgoing[:4]])
         recent, state = store.recent_clusters(100), store.state()
         old = Batch()
         for key, sequence in list(store.scan(Table.RECENT)):

@@ -2,7 +2,7 @@
 
 Everything else is real: Kafka, the store, the term index, control commands, kill -9. It leaves out TensorFlow, so it
 starts in two seconds instead of ten, and a test can afford dozens of crashes. Its clock is off by the milliseconds in
-the file that `NEARDUP_TEST_CLOCK` names, where there is one.
+the file that `NEARDUP_TEST_CLOCK` names, where there is one; what it syncs is noted in that of `NEARDUP_TEST_SYNCED`.
 """
 
 import os
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.cli import main
+from neardup_platform.clusters.rocksdb_store import Store
 from neardup_platform.pipeline import Matching
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.scoring.card import SHIPPED_FOLDER, Card, read_card
@@ -23,6 +24,7 @@ from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.settings import Settings
 from neardup_platform.stream import worker
 from neardup_platform.stream.commands import load_model
+from tests.faults.power_cut import NOTED, noting
 
 CLOCK = "NEARDUP_TEST_CLOCK"
 THRESHOLD, HEAD_THRESHOLD = 0.8, 0.7
@@ -75,6 +77,8 @@ if __name__ == "__main__":
     worker.limit_tensorflow_threads = lambda _calls: None  # type: ignore[assignment]
     worker.load_in_force = _in_force  # type: ignore[assignment]
     load_model.load_classifier = LightScorer  # type: ignore[assignment]
+    if NOTED in os.environ:
+        Store.sync = noting(Path(os.environ[NOTED]))  # type: ignore[method-assign]
     if CLOCK in os.environ:
         time.time_ns = _skewed(Path(os.environ[CLOCK]))
     sys.argv = ["neardup", "worker"]

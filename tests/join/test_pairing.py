@@ -175,6 +175,23 @@ def test_order_and_repeats_do_not_change_what_is_joined(data: st.DataObject, lsh
     assert {half_id for _, half_id in waiting._waiting} == lsh ^ pair
 
 
+@given(ARRIVALS, st.integers(1, 3), st.integers(2, 8))
+def test_giving_up_in_parts_gives_up_the_same_in_the_same_order(arrivals: list[Arrival], part: int, most: int) -> None:
+    def run(part: int) -> list[str]:
+        waiting: Pairing[str] = Pairing(["p", "q"], 100, most, MB)
+        for number, (image_id, kind, time_ms) in enumerate(arrivals):
+            waiting.advance("pq"[number % 2], time_ms)
+            waiting.offer(half(image_id, kind, time_ms), str(number), "pq"[number % 2])
+        gone = []
+        while waiting.overdue:
+            given_up = [*waiting.expire(part), *waiting.evict(part)]
+            assert 0 < len(given_up) <= 2 * part
+            gone += [each.origin for each in given_up]
+        return gone
+
+    assert run(part) == run(1_000)
+
+
 @given(ARRIVALS, st.sets(st.integers(0, 59)), st.integers(2, 8))
 def test_restart_at_any_point_changes_nothing(arrivals: list[Arrival], restarts: set[int], most: int) -> None:
     def run(restarts: set[int]) -> list[tuple[object, ...]]:

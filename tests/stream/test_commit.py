@@ -16,6 +16,7 @@ from neardup_platform.errors import BadMessage, HomeInUse, NotFound, SetupError
 from neardup_platform.join.pairing import Half
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.codec import Log, Message, decode_decision
+from neardup_platform.messages.kafka_publisher import Settled
 from neardup_platform.messages.kafka_topics import DEAD_LETTER, DEBUG, DECISIONS
 from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import Embedding, JoinedImage, Kind
@@ -147,7 +148,7 @@ def test_outbox_holds_decisions_until_acknowledged(store: Store) -> None:
     outgoing = commit(store, state, Step(), pipeline.decide(families(1, 1), 1, 0))
     assert [o.topic for o in outgoing] == [DECISIONS, DECISIONS, DEBUG]
     assert [number for number, _ in store.outbox()] == [1, 2, 3]
-    commit(store, state, Step(), [], acknowledged=[1, 2])
+    commit(store, state, Step(), [], [Settled(each.number, each.size) for each in outgoing[:2]])
     assert [number for number, _ in store.outbox()] == [3]
 
 

@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from neardup_platform.join.clock import JoinClocks
+from neardup_platform.join.pairing import Half
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.codec import Log, Message, encode_embedding
 from neardup_platform.messages.kafka_topics import EMBEDDINGS
 from neardup_platform.records import Embedding, Kind, ModelSpec
 from neardup_platform.settings import JoinSettings
+from neardup_platform.stream.expiry_report import expiry_report
 from neardup_platform.stream.intake import Intake
 
 NOW_MS = 1_700_000_000_000
@@ -111,13 +112,11 @@ def test_report_counts_what_was_given_up_and_names_it() -> None:
 
 
 def test_report_names_a_thousand_and_counts_all() -> None:
-    taking = intake(lateness_s=10)
-    taking.take([message(f"i{n}", Kind.LSH, n, NOW_MS - n) for n in range(1_200)], {}, NOW_MS)
-    step, _ = taking.take([], dict.fromkeys(PARTITIONS, NOW_MS + 15_001), NOW_MS + 15_001)
-    assert step.report is not None
-    assert step.report.counts[0].halves == len(step.dead) == 1_200
-    assert len(step.report.halves) == 1_000
-    assert step.report.halves[0].image_id == "i1199"
+    entered, _ = intake().take([message(f"i{n}", Kind.LSH, n, NOW_MS - n) for n in range(1_200)], {}, NOW_MS)
+    report = expiry_report([(half, "expired") for half in entered.entered], NOW_MS, 10_000, NOW_MS)
+    assert report.counts[0].halves == 1_200
+    assert (len(report.halves), report.halves_left_out) == (1_000, 200)
+    assert report.halves[0].image_id == "i1199"
 
 
 def test_step_takes_the_clocks_that_restore_the_watermark() -> None:
@@ -188,17 +187,73 @@ def test_restart_of_a_log_is_written_with_its_identity() -> None:
     assert step.empty
 
 
-def test_backlog_of_hours_read_one_topic_after_the_other_makes_no_half_late() -> None:
-    """After hours in which no worker ran, and minutes between a half and its partner."""
-    wall_ms, passed_ms, hours = float(NOW_MS), 0.0, 10
-    clocks = JoinClocks.begin(NOW_MS - hours * 3_600_000, lambda: wall_ms, lambda: passed_ms, lambda: passed_ms)
-    stored = dict.fromkeys(PARTITIONS, NOW_MS - hours * 3_600_000)
-    taking = Intake(JoinSettings(lateness_s=600), MODELS, PARTITIONS, [], lambda _: False, stored)
-    expired, joined = 0, 0
-    for kind in Kind:
-        for minute in range(60 * hours):
-            wall_ms, passed_ms = wall_ms + 5_000, passed_ms + 5_000
-            sent_ms = NOW_MS - hours * 3_600_000 + minute * 60_000
-            step, images = taking.take([message(f"i{minute}", kind, minute, sent_ms)], {}, clocks.now.now_ms())
-            expired, joined = expired + step.counts.get("expired", 0), joined + len(images)
-    assert (expired, joined) == (0, 60 * hours)
+def stored_half(half: Half[Message]) -> pb.WaitingHalf:
+    origin = half.origin
+    return pb.WaitingHalf(
+        value=origin.value, topic=origin.topic, offset=origin.offset, waits_from_ms=half.waits_from_ms
+    )
+
+
+def expired_in_steps(take: Intake, messages: list[Message], now_ms: int) -> list[list[int]]:
+    """Offsets given up by each step until no more are due; `messages` come with the second step."""
+    steps = []
+    while take.gives_up or not steps:
+        step, joined = take.take(messages if len(steps) == 1 else [], dict.fromkeys(PARTITIONS, now_ms), now_ms)
+        assert joined == []
+        assert step.report is None or len(step.report.halves) == len(step.dead)
+        steps.append([message.offset for message, error in step.dead if error.reason == "expired"])
+    return steps
+
+
+def test_a_step_gives_up_so_many_halves_at_most_and_the_rest_goes_before_anything_is_read() -> None:
+    late_ms = NOW_MS + 15_001
+    halves = [message(f"{n:05d}", Kind.LSH, n, NOW_MS - 3_000 + n) for n in range(2_500)]
+    whole = intake()
+    whole.take(halves, {}, NOW_MS)
+    partner = message("02400", Kind.PAIR, 0, late_ms)
+    steps = expired_in_steps(whole, [partner], late_ms)
+    assert [len(step) for step in steps] == [1_000, 1_000, 500]
+    assert [offset for step in steps for offset in step] == [*range(2_500)]
+    step, joined = whole.take([], {}, late_ms)
+    assert (joined, [half.key[1] for half in step.entered]) == ([], ["02400"])
+
+
+def test_what_is_left_to_give_up_is_the_same_after_a_restart() -> None:
+    late_ms = NOW_MS + 15_001
+    halves = [message(f"{n:05d}", Kind.LSH, n, NOW_MS - 3_000 + n) for n in range(1_500)]
+    first = intake()
+    entered, _ = first.take(halves, {}, NOW_MS)
+    step, _ = first.take([], dict.fromkeys(PARTITIONS, late_ms), late_ms)
+    gone = {half.key for half in step.left}
+    stored = [
+        pb.WaitingHalf(
+            value=half.origin.value,
+            topic=half.origin.topic,
+            offset=half.origin.offset,
+            waits_from_ms=half.waits_from_ms,
+        )
+        for half in entered.entered
+        if half.key not in gone
+    ]
+    settings = JoinSettings(lateness_s=10)
+    restarted = Intake(settings, MODELS, PARTITIONS, stored, frozenset().__contains__, step.clocks)
+    assert restarted.gives_up
+    assert expired_in_steps(restarted, [], NOW_MS) == expired_in_steps(first, [], NOW_MS) == [[*range(1_000, 1_500)]]
+
+
+def test_a_smaller_waiting_room_is_emptied_in_steps() -> None:
+    whole = intake()
+    entered, _ = whole.take([message(f"{n:05d}", Kind.LSH, n, NOW_MS + n) for n in range(1_500)], {}, NOW_MS)
+    stored = [
+        pb.WaitingHalf(
+            value=half.origin.value,
+            topic=half.origin.topic,
+            offset=half.origin.offset,
+            waits_from_ms=half.waits_from_ms,
+        )
+        for half in entered.entered
+    ]
+    smaller = intake(waiting=stored, max_waiting=100)
+    steps = [smaller.take([], {}, NOW_MS)[0].counts for _ in range(2)]
+    assert steps == [{"evicted": 1_000}, {"evicted": 400}]
+    assert not smaller.gives_up

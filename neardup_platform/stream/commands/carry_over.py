@@ -7,13 +7,14 @@ Store in force + store of a snapshot → **the snapshot's images and positions, 
 | images, clusters, members, history, vectors, redirects, waiting room, positions, counters | the snapshot's |
 | position of the control topic, commands and their results, promotions, counters of commands | the present's |
 | overrides, forgotten ids | the present's: they were laid down for good |
-| outbox | the present's: what was decided and not yet published was decided, and what comes is numbered above |
+| outbox, what Kafka refused | the present's: what was decided is published, and what comes is numbered above |
 | sequence | the present's: no event id is given twice, so no two decisions share one |
 | store id | a new one: term index and vector files are of another store, and are made anew |
 | whether the stream is paused | the present's |
 """
 
 from dataclasses import dataclass
+from itertools import islice
 from uuid import uuid4
 
 from neardup_platform.clusters import layout
@@ -31,7 +32,10 @@ _OF_THE_PRESENT = (
     Table.OVERRIDES,
     Table.FORGOTTEN,
     Table.PURGES,
+    Table.KEPT,
 )
+# Rows copied in one write.
+_CHUNK = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +60,9 @@ def carry_over(present: StoreView, restored: Store, classifier: pb.Promotion | N
         classifier: the change of the classifier that the restore brings with it; None where it stays the same.
     """
     now, state = present.state(), restored.state()
-    batch = Batch()
     for table in _OF_THE_PRESENT:
-        batch.clear(table)
-        for key, value in present.scan(table):
-            batch.put(table, key, value)
+        _copy(table, present, restored)
+    batch = Batch()
     batch.clear(Table.PROGRESS)
     for key, value in present.scan(Table.POSITIONS):
         if layout.position_of(key)[0] == CONTROL:
@@ -76,6 +78,19 @@ def carry_over(present: StoreView, restored: Store, classifier: pb.Promotion | N
     return Carried(len(overrides), sum(not _is_met(restored, override) for override in overrides))
 
 
+def _copy(table: Table, present: StoreView, restored: Store) -> None:
+    """Replace a table, a part at a time: nobody reads the restored store yet, and an outbox may be long."""
+    batch = Batch()
+    batch.clear(table)
+    restored.write(batch)
+    rows = present.scan(table)
+    while part := list(islice(rows, _CHUNK)):
+        batch = Batch()
+        for key, value in part:
+            batch.put(table, key, value)
+        restored.write(batch)
+
+
 def _take_totals(now: pb.StoreState, state: pb.StoreState) -> None:
     state.store_id = uuid4().hex
     state.sequence = max(state.sequence, now.sequence)
@@ -86,7 +101,7 @@ def _take_totals(now: pb.StoreState, state: pb.StoreState) -> None:
     if now.HasField("paused"):
         state.paused.CopyFrom(now.paused)
     for fate in {*state.counters, *now.counters}:
-        if fate.startswith("commands_"):
+        if fate.startswith(("commands_", "unpublishable")):
             state.counters[fate] = now.counters[fate]
 
 

@@ -11,6 +11,7 @@ from neardup_platform.clusters.rocksdb_view import StoreView
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.kafka_topics import KIND_OF_TOPIC
 from neardup_platform.stream.deciding_again import published
+from neardup_platform.stream.outbox_entries import put_outbox
 
 # Messages that an image was made of.
 _HALVES = 2
@@ -51,20 +52,16 @@ def forgotten_since(present: StoreView, restored: StoreView) -> Forgotten:
     return Forgotten(images, halves)
 
 
-def forget_again(restored: Store, forgotten: Forgotten, command_id: str, now_ms: int) -> list[tuple[str, bytes, bytes]]:
-    """Remove them from a restored store; their bytes leave its files when it is opened next.
+def forget_again(restored: Store, forgotten: Forgotten, command_id: str, now_ms: int) -> None:
+    """Remove them from a restored store, and put what is to be published of it into its outbox.
 
-    Returns:
-        Topic, key and value of what is to be published of it.
+    Their bytes leave its files when it is opened next.
     """
-    messages = []
     for image_id in forgotten.images:
         plan = Rearrangement(restored, now_ms, command_id)
         plan.depart([image_id])
         plan.forget(image_id)
-        change = plan.complete()
-        messages += published(change)
-        _write(restored, change)
+        _write(restored, plan.complete())
     state, batch = restored.state(), Batch()
     for key in forgotten.halves:
         batch.delete(Table.WAITING, key)
@@ -73,12 +70,12 @@ def forget_again(restored: Store, forgotten: Forgotten, command_id: str, now_ms:
         state.counters["forgotten"] += _HALVES * len(forgotten.images) + len(forgotten.halves)
     batch.put_state(state)
     restored.write(batch)
-    return messages
 
 
 def _write(restored: Store, change: Change) -> None:
     """Each in a write of its own: the next one plans on what this one left."""
     state, batch = restored.state(), Batch()
     change.write(batch, state)
+    put_outbox(batch, state, published(change))
     batch.put_state(state)
     restored.write(batch)

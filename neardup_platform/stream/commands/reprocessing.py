@@ -32,6 +32,7 @@ from neardup_platform.records import Cause, Decision
 from neardup_platform.stream.command import Outcome
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.stream.deciding import decide
+from neardup_platform.stream.outbox_entries import put_outbox
 from neardup_platform.stream.replay import joined_image
 from neardup_platform.stream.store_swap import copy_store
 
@@ -50,6 +51,7 @@ _TAKEN_OVER = (
     Table.FORGOTTEN,
     Table.PURGES,
     Table.OUTBOX,
+    Table.KEPT,
 )
 
 Item = TypeVar("Item")
@@ -247,11 +249,7 @@ class Reprocessing:
         changed = 0
         for part in _parts(self._target.scan(Table.CHANGED), _CHUNK):
             batch = Batch()
-            for key, value in part:
-                state.outbox_number += 1
-                changed += 1
-                entry = pb.OutboxEntry(topic=DECISIONS, key=key, value=value)
-                batch.put(Table.OUTBOX, layout.number_key(state.outbox_number), entry.SerializeToString())
+            changed += len(put_outbox(batch, state, ((DECISIONS, key, value) for key, value in part)))
             self._target.write(batch)
         return changed
 

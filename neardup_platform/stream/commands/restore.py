@@ -172,7 +172,7 @@ class Restore:
     ) -> Outcome:
         present, then = self._store.state(), restored.state()
         carried = carry_over(self._store, restored, self._promotion(command, classifier, present, then))
-        messages = forget_again(restored, forgotten, command.command_id, time.time_ns() // 1_000_000)
+        forget_again(restored, forgotten, command.command_id, time.time_ns() // 1_000_000)
         state = restored.state()
         values = {
             "replaced_images": present.images,
@@ -187,7 +187,7 @@ class Restore:
             "classifier": state.classifier_version or self._classifier(),
         }
         told = {name: str(value) for name, value in values.items()}
-        return Outcome(told, messages, into=(restored, state), apply=partial(self._swap, command))
+        return Outcome(told, into=(restored, state), apply=partial(self._swap, command))
 
     def _promotion(
         self, command: pb.Command, classifier: str, present: pb.StoreState, then: pb.StoreState

@@ -83,6 +83,8 @@ class Snapshot:
         from neardup_platform.stream.commands.s3_snapshots import describe_files, put_manifest, upload_files
 
         s3, bucket = open_s3(self._settings.s3), self._settings.s3.bucket
+        # Nothing that a power cut here could take leaves this machine.
+        self._store.sync()
         try:
             whole = replace(manifest, files=describe_files(folder))
             uploaded = upload_files(s3, bucket, folder, whole.files)

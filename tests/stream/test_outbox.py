@@ -1,0 +1,109 @@
+"""Claims about the outbox on a real broker: bounded whatever its length, in order, and nothing before it is durable."""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from neardup_platform.clusters.rocksdb_store import Batch, Store
+from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.messages.kafka_publisher import KafkaPublisher
+from neardup_platform.messages.kafka_topics import DEAD_LETTER
+from neardup_platform.settings import Settings
+from neardup_platform.stream.commit import Step, commit
+from neardup_platform.stream.crash_points import CrashPoints
+from neardup_platform.stream.outbox import MOST_BEHIND, MOST_IN_FLIGHT, Backlog, Outbox
+from neardup_platform.stream.outbox_entries import put_outbox
+from tests.stream.worker_process import eventually, read_topic
+
+MESSAGES = 3 * MOST_IN_FLIGHT
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with closing(Store(tmp_path / "store")) as opened:
+        yield opened
+
+
+def fill(store: Store, first: int, count: int) -> pb.StoreState:
+    """Messages in the outbox, as a command that changed many images leaves them."""
+    state, batch = store.state(), Batch()
+    put_outbox(batch, state, ((DEAD_LETTER, b"k", b"%d" % n) for n in range(first, first + count)))
+    batch.put_state(state)
+    store.write(batch)
+    return state
+
+
+def test_a_long_outbox_is_published_in_order_a_little_at_a_time(empty_log: Settings, store: Store) -> None:
+    state = fill(store, 0, MESSAGES)
+    with closing_publisher(empty_log) as publisher:
+        outbox = Outbox(store, publisher, 1, MESSAGES, CrashPoints(""), sync=True)
+        outbox.start()
+        most, left = 0, MESSAGES
+
+        def is_empty() -> bool:
+            nonlocal most, left
+            most = max(most, publisher.in_flight)
+            settled = outbox.settled()
+            left -= len(settled)
+            if settled:
+                commit(store, state, Step(), (), settled)
+            return left == 0
+
+        eventually(is_empty)
+        assert MOST_IN_FLIGHT // 2 < most <= MOST_IN_FLIGHT
+        assert not outbox.full
+        assert outbox.figures()["outbox"] == 0
+        outbox.close()
+    assert list(store.outbox()) == []
+    assert state.outbox_first == MESSAGES + 1
+    assert read_topic(empty_log, DEAD_LETTER) == [b"%d" % n for n in range(MESSAGES)]
+
+
+class _SlowDisk(Store):
+    """A disk whose syncs take as long as a test wants."""
+
+    held = True
+
+    def sync(self) -> None:
+        while self.held:
+            time.sleep(0.01)
+        super().sync()
+
+
+def test_nothing_is_published_before_it_is_synced(empty_log: Settings, tmp_path: Path) -> None:
+    with closing(_SlowDisk(tmp_path / "slow")) as store, closing_publisher(empty_log) as publisher:
+        outbox = Outbox(store, publisher, 1, 0, CrashPoints(""), sync=True)
+        outbox.start()
+        state, batch = store.state(), Batch()
+        outgoing = put_outbox(batch, state, [(DEAD_LETTER, b"k", b"only once it is durable")])
+        store.write(batch)
+        outbox.committed(outgoing)
+        time.sleep(1)
+        assert (publisher.in_flight, outbox.settled(), read_topic(empty_log, DEAD_LETTER)) == (0, [], [])
+        store.held = False
+        eventually(lambda: read_topic(empty_log, DEAD_LETTER))
+        outbox.close()
+
+
+def test_an_outbox_that_gets_shorter_holds_nobody_up() -> None:
+    backlog = Backlog(MOST_BEHIND)
+    backlog.add(-5 * MOST_BEHIND)
+    backlog.add(MOST_BEHIND - 1)
+    assert not backlog.full
+    backlog.add(1)
+    assert backlog.full
+    backlog.add(-1)
+    assert not backlog.full
+
+
+def closing_publisher(settings: Settings) -> closing[KafkaPublisher]:
+    """A publisher that is closed at the end."""
+
+    class _Closing(KafkaPublisher):
+        def close(self, timeout_s: float = 5.0) -> None:
+            super().close(timeout_s)
+
+    return closing(_Closing(settings.kafka))
