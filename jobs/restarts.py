@@ -11,8 +11,9 @@ HEALTHY_S = 60.0
 MAX_DELAY_S = 60.0
 # From the start of the process to its first heartbeat: TensorFlow is imported.
 IMPORTS_S = 120.0
-# A starting worker rebuilds its index or waits an hour for a broker, and then ends by itself.
-STARTING_S = 4_200.0
+# A starting worker writes a heartbeat whenever it gets on, however long the start takes. Between two of them there are
+# at most single steps: to open the store, to load TensorFlow's libraries or a classifier.
+STALLED_START_S = 1_800.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def delay_s(crashes: int, exit_code: int) -> float:
 
 
 def is_stalled(heartbeat: Heartbeat | None, spawned_ms: int, now_ms: int, stalled_s: float) -> bool:
-    """Whether a worker process has been silent for too long.
+    """Whether a worker process has been silent for too long; a start that gets on never has.
 
     Args:
         heartbeat: the last one of this very process; None before its first.
@@ -58,7 +59,7 @@ def is_stalled(heartbeat: Heartbeat | None, spawned_ms: int, now_ms: int, stalle
     """
     if heartbeat is None or heartbeat.at_ms < spawned_ms:
         return now_ms - spawned_ms > max(stalled_s, IMPORTS_S) * 1_000
-    allowed_s = max(stalled_s, STARTING_S) if heartbeat.phase is Phase.STARTING else stalled_s
+    allowed_s = max(stalled_s, STALLED_START_S) if heartbeat.phase is Phase.STARTING else stalled_s
     return heartbeat.age_s(now_ms) > allowed_s
 
 

@@ -4,6 +4,7 @@ It ends in order on SIGINT and SIGTERM, whatever it inherited for them, and when
 that is a pipe held by the run, so that the worker never outlives the run, however that ended.
 """
 
+import contextlib
 import logging
 import os
 import signal
@@ -43,9 +44,10 @@ def main() -> int:
 
 def end_with_the_run(stop: threading.Event) -> None:
     """Wait until standard input closes, then set `stop`, and end the process if that is not obeyed in time."""
-    # os.read, because a buffered reader's lock would be an error at interpreter shutdown.
-    while os.read(0, 1):
-        pass
+    # os.read, because a buffered reader's lock would be an error at interpreter shutdown; a pipe that fails is closed.
+    with contextlib.suppress(OSError):
+        while os.read(0, 1):
+            pass
     stop.set()
     time.sleep(ORPHAN_GRACE_S)
     os._exit(EXIT_FAILED)

@@ -15,6 +15,7 @@ from neardup_platform.clusters.corpus_steps import Added, CorpusStep, Died, Left
 from neardup_platform.errors import InvariantBroken
 from neardup_platform.scoring.features import widened
 from neardup_platform.scoring.vectors import ImageVectors, VectorTable
+from neardup_platform.supervision import Progress, no_progress
 from neardup_platform.terms.hyperplanes import Hashed, TermSpace
 from neardup_platform.terms.index import TermIndex
 
@@ -148,8 +149,8 @@ class Corpus:
         self._representatives[new] += self._representatives[old]
         self._representatives[old] = 0
 
-    def fill_index(self) -> int:
-        """Give the index the images it misses; returns how many."""
+    def fill_index(self, progress: Progress = no_progress) -> int:
+        """Give the index the images it misses; returns how many. `progress` is told how far that has come."""
         filled = 0
         for first, end in self.index.missing(len(self)):
             for at in range(first, end, _CHUNK):
@@ -158,6 +159,7 @@ class Corpus:
                 hashed = self._space.hash(widened(self.vectors.rows.lsh, ordinals))
                 self.index.restore(at, upto, ordinals, hashed, self._retired[ordinals])
                 filled += len(ordinals)
+                progress("hashing images", upto, len(self))
         return filled
 
     def id_of(self, ordinal: int) -> str:

@@ -154,6 +154,13 @@ class S3Settings(_Section):
         return self
 
 
+class SnapshotSettings(_Section):
+    """Copies of the store on S3."""
+
+    # After each snapshot all but the newest so many are deleted; None: none is, `neardup snapshot prune` does it.
+    keep: int | None = Field(None, ge=1)
+
+
 class JoinSettings(_Section):
     """Pairing of the two kinds of embedding by image id, in event time."""
 
@@ -310,6 +317,7 @@ class Settings(BaseSettings):
     home: Path = Path(".neardup")
     kafka: KafkaSettings = KafkaSettings()
     s3: S3Settings = S3Settings()
+    snapshots: SnapshotSettings = SnapshotSettings()
     join: JoinSettings = JoinSettings()
     terms: TermSettings = TermSettings()
     scoring: ScoringSettings = ScoringSettings()

@@ -7,9 +7,20 @@ that no worker run, obeyed by the worker, by the run that supervises it and by t
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
+
+from neardup_platform.durable_files import replace_durably
+
+# Tells how far a start has come: what is being done, how much of it is done, and how much there is; 0, 0 where that
+# cannot be said.
+Progress = Callable[[str, int, int], None]
+
+
+def no_progress(_doing: str, _done: int, _of: int) -> None:
+    """Tells nobody."""
 
 
 class Phase(StrEnum):
@@ -31,6 +42,7 @@ class Heartbeat:
         figures: counts and gauges: images, clusters, lag, waiting, outbox, images_per_s, p50_ms, p99_ms,
             rss_mb and the counters of the store.
         classifier_version: of the classifier that decides; empty before it is loaded.
+        progress: of a start: what is being done. A starting worker writes a heartbeat only where it gets on.
     """
 
     pid: int
@@ -39,6 +51,7 @@ class Heartbeat:
     phase: Phase
     figures: dict[str, float] = field(default_factory=dict)
     classifier_version: str = ""
+    progress: str = ""
 
     def age_s(self, now_ms: int) -> float:
         """Seconds since this sign of life."""
@@ -50,7 +63,7 @@ class Heartbeat:
 
 
 def write_heartbeat(home: Path, heartbeat: Heartbeat) -> None:
-    """Replace the heartbeat file atomically."""
+    """Replace the heartbeat file atomically; of no use after a power cut, so it is not synced."""
     _replace(home / "worker.json", asdict(heartbeat))
 
 
@@ -60,13 +73,24 @@ def read_heartbeat(home: Path) -> Heartbeat | None:
         raw = json.loads((home / "worker.json").read_text())
     except FileNotFoundError:
         return None
-    phase, version = Phase(raw["phase"]), raw.get("classifier_version", "")
-    return Heartbeat(raw["pid"], raw["started_ms"], raw["at_ms"], phase, raw["figures"], version)
+    return Heartbeat(
+        raw["pid"],
+        raw["started_ms"],
+        raw["at_ms"],
+        Phase(raw["phase"]),
+        raw["figures"],
+        raw.get("classifier_version", ""),
+        raw.get("progress", ""),
+    )
 
 
 def pause(home: Path, by: str) -> None:
     """Ask that no worker run until `resume`."""
-    _replace(home / "paused.json", {"by": by, "at_ms": time.time_ns() // 1_000_000})
+    path = home / "paused.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_suffix(f".{os.getpid()}.tmp")
+    staged.write_text(json.dumps({"by": by, "at_ms": time.time_ns() // 1_000_000}))
+    replace_durably(staged, path)
 
 
 def resume(home: Path) -> None:

@@ -126,6 +126,7 @@ def collect_status(settings: Settings) -> dict[str, Any]:
             "lag": figures.get("lag"),
             "pid": heartbeat.pid if heartbeat else None,
             "phase": heartbeat.phase if heartbeat else None,
+            "progress": heartbeat.progress if heartbeat else "",
             "heartbeat_age_s": heartbeat.age_s(now_ms) if heartbeat else None,
             "paused_by": paused_by(settings.home),
             "stream_paused_by": store.get("paused_by"),
@@ -169,6 +170,8 @@ _OF_READING = {
 def _describe_status(answer: dict[str, Any]) -> str:
     worker = answer["worker"]
     state = f"paused by {worker['paused_by']}" if worker["paused_by"] else "alive" if worker["alive"] else "down"
+    if worker["alive"] and worker["progress"]:
+        state = f"starting: {worker['progress']}"
     lines = [
         "ready" if answer["ready"] else "not ready",
         f"   worker  {state}, {worker['lag'] or 0:.0f} messages behind",

@@ -30,9 +30,9 @@ def rollback(snapshot: str | None, undo: bool, force: bool, wait: bool, timeout_
 def _describe(answer: dict[str, Any]) -> str:
     restored = f"{answer['images']} images in {answer['clusters']} clusters"
     lines = [f"{restored} in place of {answer['replaced_images']} images; embeddings since are decided again"]
-    if answer["overrides_kept"] != "0":
+    if answer["overrides_kept"]:
         unmet = answer["overrides_unmet"]
         lines.append(f"{answer['overrides_kept']} overrides hold on, {unmet} of them not met by images restored")
-    if answer["embeddings_lost"] != "0":
+    if answer["embeddings_lost"]:
         lines.append(f"{answer['embeddings_lost']} embeddings since are no longer in Kafka and lost")
     return "\n".join([*lines, "`neardup rollback --undo` takes it back"])

@@ -1,7 +1,10 @@
 """`neardup snapshot`: copies of the whole state on S3."""
 
+import re
+import time
+from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
@@ -9,6 +12,24 @@ from neardup_platform.cli.output import emit, json_option
 from neardup_platform.cli.worker_commands import tell_worker, timeout_option, wait_option
 from neardup_platform.embedded.endpoints import resolve
 from neardup_platform.settings import Settings
+
+
+class Span(click.ParamType[Any]):
+    """A span of time as text: `30d`, `12h`, `90m`, `10s`; its value are seconds."""
+
+    name = "span"
+    _UNITS: ClassVar = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """See `click.ParamType`."""
+        found = re.fullmatch("([0-9]+(?:[.][0-9]+)?)([smhd])", str(value))
+        if not found:
+            self.fail(f"{value!r} is no span of time: a number and s, m, h or d are expected, as in 30d", param, ctx)
+        return float(found[1]) * self._UNITS[found[2]]
+
+
+SPAN = Span()
+dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be deleted, and delete nothing.")
 
 
 @click.group(invoke_without_command=True, epilog="Example:  neardup snapshot && neardup snapshot list")
@@ -53,11 +74,63 @@ def list_(as_json: bool) -> None:
     emit({"snapshots": entries}, as_json, _describe_list)
 
 
+@snapshot.command(epilog="Example:  neardup snapshot delete 1700000000000-0123abcd")
+@click.argument("snapshots", nargs=-1, required=True, metavar="ID...")
+@dry_run_option
+@json_option
+def delete(snapshots: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
+    """Delete snapshots, damaged ones too, and the files that no other snapshot shares with them."""
+    from neardup_platform.artefacts.s3_client import open_s3
+    from neardup_platform.stream.commands.s3_snapshot_retention import delete_snapshots
+
+    settings = resolve(Settings())
+    s3, bucket = open_s3(settings.s3), settings.s3.bucket
+    removed = delete_snapshots(s3, bucket, snapshots, now_ms=_now_ms(), dry_run=dry_run)
+    emit({"dry_run": dry_run, **asdict(removed)}, as_json, _describe_removed)
+
+
+@snapshot.command(epilog="Example:  neardup snapshot prune --keep 7 --older-than 30d --dry-run")
+@click.option(
+    "--keep", type=click.IntRange(min=0), required=True, help="So many of the newest stay, whatever their age."
+)
+@click.option(
+    "--older-than", "older_than_s", type=SPAN, default="0s", help="Younger ones stay, too: 30d, 12h, 90m, 10s."
+)
+@dry_run_option
+@json_option
+def prune(keep: int, older_than_s: float, dry_run: bool, as_json: bool) -> None:
+    """Delete all snapshots but the newest, and the files that none of those names.
+
+    Images that were forgotten leave S3 with the last snapshot that holds them.
+    """
+    from neardup_platform.artefacts.s3_client import open_s3
+    from neardup_platform.stream.commands.s3_snapshot_retention import prune_snapshots
+
+    settings = resolve(Settings())
+    s3, bucket = open_s3(settings.s3), settings.s3.bucket
+    removed = prune_snapshots(s3, bucket, keep, older_than_s, now_ms=_now_ms(), dry_run=dry_run)
+    emit({"dry_run": dry_run, **asdict(removed)}, as_json, _describe_removed)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _describe_removed(answer: dict[str, Any]) -> str:
+    done = "would be deleted" if answer["dry_run"] else "deleted"
+    files = f"{answer['files']} files of {answer['bytes'] / 1e6:.1f} MB"
+    lines = [f"{len(answer['snapshots'])} snapshot(s) and {files} {done}, {len(answer['kept'])} kept"]
+    lines += [f"  {snapshot}" for snapshot in answer["snapshots"]]
+    if answer["problem"]:
+        lines.append(f"no file {done}: {answer['problem']}")
+    return "\n".join(lines)
+
+
 def _describe_taken(answer: dict[str, Any]) -> str:
     return (
         f"snapshot {answer['snapshot']}: {answer['images']} images in {answer['clusters']} clusters, "
-        f"{int(answer['bytes']) / 1e6:.1f} MB, of which {int(answer['uploaded_bytes']) / 1e6:.1f} were new to S3"
-    )
+        f"{answer['bytes'] / 1e6:.1f} MB, of which {answer['uploaded_bytes'] / 1e6:.1f} were new to S3"
+    ) + (f"; {answer['pruned']} older ones deleted" if answer.get("pruned") else "")
 
 
 def _describe_list(answer: dict[str, Any]) -> str:

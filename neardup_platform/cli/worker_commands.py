@@ -17,6 +17,35 @@ timeout_option = click.option(
 
 SHORT_S = 60.0
 
+# Which values of a result, which are all text on the topic, are numbers.
+_NUMBERS = {
+    "snapshot": ("images", "clusters", "files", "bytes", "uploaded_bytes", "pause_ms", "taken_after", "pruned"),
+    "restore": (
+        *("replaced_images", "images", "clusters", "embeddings_lost"),
+        *("forgotten_again", "overrides_kept", "overrides_unmet"),
+    ),
+    "reprocess": ("images", "changed", "clusters", "clusters_before"),
+    "ingest-segment": ("rows", "bad", "decided", "known", "forgotten"),
+    "override": ("decisions",),
+    "pause": ("at_ms",),
+    "resume": ("at_ms",),
+}
+
+
+def numbers_read(name: str, values: Mapping[str, str]) -> dict[str, Any]:
+    """The values of a command's result, numbers as numbers."""
+    return {key: _number(value) if key in _NUMBERS.get(name, ()) else value for key, value in values.items()}
+
+
+def _number(value: str) -> int | float | str:
+    """A worker of another version may say something else: then it stays text."""
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value
+
 
 def tell_worker(
     settings: Settings,
@@ -25,7 +54,7 @@ def tell_worker(
     as_json: bool,
     human: Callable[[dict[str, Any]], str],
     timeout_s: float | None = SHORT_S,
-    read: Callable[[Mapping[str, str]], Mapping[str, Any]] = dict,
+    read: Callable[[Mapping[str, str]], Mapping[str, Any]] | None = None,
 ) -> int:
     """Send a command and print what came of it.
 
@@ -34,7 +63,7 @@ def tell_worker(
         name, arguments: see docs/operating.md.
         human: the answer in words: `command_id`, `sequence` and the values of the result.
         timeout_s: how long to wait for the result; None: not at all.
-        read: what the values of a result mean, for the answer.
+        read: what the values of a result mean, for the answer; None: those that are numbers are.
 
     Returns:
         The exit status: 1 where the worker refused.
@@ -58,7 +87,7 @@ def tell_worker(
         "accepted": result.accepted,
         "reason": result.reason,
         "sequence": result.sequence,
-        **read(result.values),
+        **(read(result.values) if read else numbers_read(name, result.values)),
     }
     emit(answer, as_json, human)
     return 0 if result.accepted else 1

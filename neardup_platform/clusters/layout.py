@@ -21,6 +21,9 @@
 | FORGOTTEN | 16 | hash of an image id | Forgotten |
 | PURGES | 17 | u64 number of the command | (empty) |
 | PROGRESS | 22 | command id | CommandProgress |
+| | | 0x00, `read`, position key | CommandProgress: up to which offset commands were read in time |
+| | | 0x00, `ahead` | CommandProgress: since which number commands were handled ahead of the long one named |
+| | | 0x00, `meet`, override id | (empty): an override laid down ahead, to be met at the start |
 | CHANGED | 23 | image id | Decision; only in a store that is being reprocessed |
 | KEPT | 24 | u64 number | OutboxEntry that no topic takes, not even as a dead letter |
 
@@ -92,6 +95,15 @@ def number_of(key: bytes) -> int:
 def position_key(topic: str, partition: int) -> bytes:
     """Key of an input position."""
     return topic.encode() + b"\x00" + struct.pack(">I", partition)
+
+
+def commands_read_key(topic: str, partition: int) -> bytes:
+    """Key of up to where commands of a partition have been read; no id of a command begins with a zero byte."""
+    return b"\x00read" + position_key(topic, partition)
+
+
+AHEAD_KEY = b"\x00ahead"
+MEET_PREFIX = b"\x00meet"
 
 
 def position_of(key: bytes) -> tuple[str, int]:

@@ -135,6 +135,10 @@ class StoreView:
             raise InvariantBroken(f"decision {image.sequence} of {image_id!r} is missing from the history")
         return bytes(data)
 
+    def has_decision(self, image_id: str, sequence: int) -> bool:
+        """Whether the history of an image has the decision of this sequence."""
+        return self._get(Table.HISTORY, layout.sequence_key(image_id, sequence)) is not None
+
     def history(self, image_id: str) -> list[bytes]:
         """Every decision made about an image, oldest first, encoded."""
         prefix = layout.id_prefix(image_id)
@@ -248,6 +252,20 @@ class StoreView:
         """How far a command of many parts has come; None before its first part and once it has a result."""
         data = self._get(Table.PROGRESS, command_id.encode())
         return pb.CommandProgress.FromString(data) if data is not None else None
+
+    def commands_read(self, partition: tuple[str, int]) -> int:
+        """Up to which offset commands of a partition have been read, and judged by their age."""
+        data = self._get(Table.PROGRESS, layout.commands_read_key(*partition))
+        return pb.CommandProgress.FromString(data).done if data is not None else 0
+
+    def handled_ahead(self) -> pb.CommandProgress:
+        """The command that others were last handled ahead of (`of`), and the number of the last one before (`done`)."""
+        return pb.CommandProgress.FromString(self._get(Table.PROGRESS, layout.AHEAD_KEY) or b"")
+
+    def overrides_to_meet(self) -> list[str]:
+        """Ids of overrides that were laid down while this store was made, and have not been acted upon in it."""
+        prefix = layout.MEET_PREFIX
+        return [key[len(prefix) :].decode() for key, _ in self._scan(Table.PROGRESS, prefix, prefix)]
 
     def promotions(self) -> list[pb.Promotion]:
         """Every change of the classifier, oldest first."""

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from neardup_platform.durable_files import replace_durably, sync_folder
 from neardup_platform.errors import HomeInUse, SetupError
 
 MARK = "NEARDUP_MARK"
@@ -94,13 +95,14 @@ def write_new(path: Path, text: str) -> None:
     staged = _staged(path, text)
     try:
         os.link(staged, path)
+        sync_folder(path.parent)
     finally:
         staged.unlink()
 
 
 def write_json(path: Path, value: Any) -> None:
     """Replace a private (0600) JSON file; a reader sees the old or the new content, never half of one."""
-    _staged(path, json.dumps(value, indent=1)).replace(path)
+    replace_durably(_staged(path, json.dumps(value, indent=1)), path)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from xml.etree import ElementTree
 
+from neardup_platform.durable_files import publish_once
 from neardup_platform.embedded.home import read_json, write_json
 from neardup_platform.errors import SetupError
 
@@ -63,13 +64,7 @@ def ensure_jars(timeout_s: float = 600.0) -> Path:
     try:
         _copy_jars(maven, staged, timeout_s)
         write_json(staged / _LIST, {jar.name: jar.stat().st_size for jar in staged.glob("*.jar")})
-        shutil.rmtree(folder, ignore_errors=True)
-        try:
-            staged.rename(folder)
-        except OSError:
-            # Another process put the same jars there in the meantime.
-            if not _whole(folder):
-                raise
+        publish_once(staged, folder, _whole)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return folder

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neardup_platform.durable_files import replace_durably
 from neardup_platform.errors import PermanentError, SetupError
 from neardup_platform.images.embedders import load_embedders
 from neardup_platform.quality.term_sample import TermSample, embed_sample
@@ -178,7 +179,7 @@ def write_space(space: TermSpace, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_term_space(space, staged)
-        staged.replace(path)
+        replace_durably(staged, path)
     except OSError as error:
         raise SetupError(f"the term space cannot be written to {path} ({error}): name another file") from error
 

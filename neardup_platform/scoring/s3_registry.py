@@ -23,6 +23,7 @@ from uuid import uuid4
 from botocore.exceptions import BotoCoreError, ClientError
 
 from neardup_platform.artefacts.s3_client import ensure_bucket, open_s3, read_bounded
+from neardup_platform.durable_files import publish_once
 from neardup_platform.errors import BadArtefact, NotFound, ServerUnavailable
 from neardup_platform.scoring.card import CARD_FILE, NETWORK_FILE, PICTURES_FILE, Card, parse_card, read_card
 from neardup_platform.scoring.promotion import check_usable
@@ -146,12 +147,7 @@ def fetch(settings: S3Settings, version: str, home: Path) -> Path:
             raise BadArtefact(
                 f"s3://{settings.bucket}/{PREFIX}/{version} holds classifier {card.version}: publish it anew"
             )
-        shutil.rmtree(folder, ignore_errors=True)
-        try:
-            fresh.rename(folder)
-        except OSError:
-            if not is_whole(folder, version):
-                raise
+        publish_once(fresh, folder, lambda found: is_whole(found, version))
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return folder

@@ -161,6 +161,7 @@ class WorkerStatus(_Answer):
     heartbeat_age_s: float
     figures: dict[str, float]
     classifier_version: str
+    progress: str
 
 
 class Status(_Answer):

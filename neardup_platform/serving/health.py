@@ -71,6 +71,7 @@ class HealthWatch:
             heartbeat_age_s=round(heartbeat.age_s(now_ms), 3),
             figures=heartbeat.figures,
             classifier_version=heartbeat.classifier_version,
+            progress=heartbeat.progress,
         )
 
     def promotions(self) -> Promotions:
@@ -101,7 +102,8 @@ class HealthWatch:
         worker = self.worker()
         if worker is None:
             return Check(ok=False, detail="no heartbeat of a worker yet: `neardup status` says what runs")
-        detail = f"{worker.phase}, heartbeat {worker.heartbeat_age_s:.1f} s ago"
+        doing = f": {worker.progress}" if worker.progress else ""
+        detail = f"{worker.phase}{doing}, heartbeat {worker.heartbeat_age_s:.1f} s ago"
         if worker.phase != Phase.RUNNING:
             return Check(ok=False, detail=detail)
         if not worker.alive:

@@ -4,13 +4,15 @@ A handler works in two halves. The first runs in a thread of its own, may take a
 to load) and must not touch the worker's state. It returns the second, which runs in the worker's loop between two
 steps and says what is to be written and then done. Whatever either raises refuses the command.
 
-A command of many parts repeats this: the outcome of a part names the first half of the next one. Each part is a commit
-of its own, with steps of the stream in between; the last one has the result and the position of the control topic. So
-a worker that is killed begins such a command anew, and finds in the store how far it had come (`put_progress`).
+A command of many stages repeats this: the outcome of a stage names the first half of the next one. Each stage is a
+commit of its own, with steps of the stream and prompt commands in between; the last one has the result and lets the
+position of the control topic go on. So a worker that is killed begins such a command again, and finds in the store how
+far it had come (`put_progress`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 from neardup_platform.clusters.layout import Table
 from neardup_platform.clusters.rocksdb_store import Batch, Store
@@ -45,7 +47,7 @@ class Outcome:
         counts: by how much counters of the store grow.
         more: the first half of what follows; then this is a part, and has no result.
         into: the store to commit to, with its totals, instead of the one in force.
-        hold: of a part: no embeddings are read until the next one.
+        hold: of a part: no embeddings are read and no other command is handled until the next one.
         abandon: of a part: cleans up where the command ends before its next one.
     """
 
@@ -65,6 +67,14 @@ Finish = Callable[[], Outcome]
 Handler = Callable[[pb.Command], Finish]
 
 
+@runtime_checkable
+class Interruptible(Protocol):
+    """A handler whose first halves take long and can be told to end because the command is cancelled."""
+
+    def interrupt(self) -> None:
+        """Let the first half that is running raise soon. Returns at once; called from another thread."""
+
+
 @dataclass(frozen=True, slots=True)
 class Handled:
     """A message of the control topic that is done with, or a part of a command.
@@ -74,6 +84,9 @@ class Handled:
         outcome: of an accepted command.
         repeated: the command was handled before; `result` is what came of it then.
         dead: why it was no command.
+        position: what the commit writes as the next offset of the control topic; None: the one after this message.
+        read_to: by partition, up to which offset commands have been read, and judged by their age.
+        ahead_of: the id of the long command that this one, as the first, was handled ahead of.
     """
 
     message: Message
@@ -81,6 +94,9 @@ class Handled:
     outcome: Outcome = field(default_factory=lambda: Outcome({}))
     repeated: bool = False
     dead: BadMessage | None = None
+    position: int | None = None
+    read_to: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    ahead_of: str = ""
 
     @property
     def is_part(self) -> bool:
@@ -91,7 +107,8 @@ class Handled:
     def positions(self) -> dict[tuple[str, int], int]:
         """What the commit writes as the next position of the control topic; nothing of a part."""
         message = self.message
-        return {} if self.is_part else {(message.topic, message.partition): message.offset + 1}
+        position = message.offset + 1 if self.position is None else self.position
+        return {} if self.is_part else {(message.topic, message.partition): position}
 
     @property
     def counts(self) -> dict[str, int]:

@@ -21,6 +21,12 @@ def put_handled(batch: Batch, state: pb.StoreState, handled: Handled, id_of: Cal
         state: counts the command.
         id_of: the id of the command with a number.
     """
+    for partition, offset in handled.read_to.items():
+        read = pb.CommandProgress(done=offset)
+        batch.put(Table.PROGRESS, layout.commands_read_key(*partition), read.SerializeToString())
+    if handled.ahead_of:
+        ahead = pb.CommandProgress(done=state.commands, of=handled.ahead_of.encode())
+        batch.put(Table.PROGRESS, layout.AHEAD_KEY, ahead.SerializeToString())
     if handled.is_part:
         handled.outcome.write(batch, state)
     if handled.result is None or handled.repeated:

@@ -17,6 +17,7 @@ from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.scoring.mmap_vectors import WrittenVectors
 from neardup_platform.scoring.vectors import ImageVectors
+from neardup_platform.supervision import Progress, no_progress
 from neardup_platform.terms.hyperplanes import TermSpace
 from neardup_platform.terms.index import TermIndex
 
@@ -32,12 +33,14 @@ def rebuild_corpus(
     models: Mapping[Kind, ModelSpec],
     open_index: Callable[[str], TermIndex],
     vectors_path: Path,
+    progress: Progress = no_progress,
 ) -> Corpus:
     """Read every image's id and head into memory, and give vector files and term index what they miss.
 
     Args:
         open_index: opens the term index of the store with this id.
         vectors_path: folder of the vector files.
+        progress: is told how far it has come.
 
     Raises:
         SetupError: term space, classifier and stored terms are not made for one another; the disk is full.
@@ -46,9 +49,9 @@ def rebuild_corpus(
     state = store.state()
     _check_fit(state, space, models)
     begun = perf_counter()
-    images = _read_images(store, state.ordinals)
+    images = _read_images(store, state, progress)
     vectors = WrittenVectors(vectors_path, state.store_id, models, state.ordinals)
-    read = fill_vectors(store, vectors, images.alive)
+    read = fill_vectors(store, vectors, images.alive, progress)
     index = open_index(state.store_id)
     ahead = index.rewind(state.ordinals)
     if ahead:
@@ -56,7 +59,7 @@ def rebuild_corpus(
     _bury(np.nonzero(~images.alive)[0], vectors, index)
     corpus = Corpus(space, index, vectors)
     corpus.restore(images.ids, images.heads, images.retired)
-    filled = corpus.fill_index()
+    filled = corpus.fill_index(progress)
     log.info(
         "%d images in %.1f s: vectors of %d read from the store, %d hashed anew",
         state.images,
@@ -67,7 +70,9 @@ def rebuild_corpus(
     return corpus
 
 
-def fill_vectors(store: StoreView, vectors: WrittenVectors, alive: NDArray[np.bool_]) -> int:
+def fill_vectors(
+    store: StoreView, vectors: WrittenVectors, alive: NDArray[np.bool_], progress: Progress = no_progress
+) -> int:
     """Give the vector files what they miss of the store; returns of how many ordinals.
 
     Args:
@@ -82,9 +87,11 @@ def fill_vectors(store: StoreView, vectors: WrittenVectors, alive: NDArray[np.bo
         ordinals = [ordinal for ordinal, _ in part]
         found = stored_vectors([(record.lsh, record.pair) for _, record in part])
         _append(vectors, ordinals, found, ordinals[-1] + 1, alive)
+        progress("writing vectors", len(vectors), len(alive))
     none = ImageVectors(*(kind[:0] for kind in vectors.rows))
     while len(vectors) < len(alive):
         _append(vectors, [], none, min(len(alive), len(vectors) + _CHUNK), alive)
+        progress("writing vectors", len(vectors), len(alive))
     vectors.sync()
     return len(alive) - first
 
@@ -131,22 +138,27 @@ class _Images(NamedTuple):
     alive: NDArray[np.bool_]
 
 
-def _read_images(store: StoreView, count: int) -> _Images:
+def _read_images(store: StoreView, state: pb.StoreState, progress: Progress) -> _Images:
     """Ids and heads from the images' records, and from their clusters' which of them the index holds."""
+    count = state.ordinals
     ids, head_ids = [""] * count, [""] * count
     alive = np.zeros(count, np.bool_)
-    for image_id, record in store.all_images():
+    for number, (image_id, record) in enumerate(store.all_images()):
+        if not number % _CHUNK:
+            progress("reading images", number, state.images)
         if record.ordinal >= count or ids[record.ordinal]:
             raise InvariantBroken(f"image {image_id!r} has ordinal {record.ordinal}: another's, or not below {count}")
         ids[record.ordinal], head_ids[record.ordinal], alive[record.ordinal] = image_id, record.head, True
     ordinals = {image_id: ordinal for ordinal, image_id in enumerate(ids) if image_id}
-    if len(ordinals) != store.state().images:
-        raise InvariantBroken(f"the store counts {store.state().images} images and has records of {len(ordinals)}")
+    if len(ordinals) != state.images:
+        raise InvariantBroken(f"the store counts {state.images} images and has records of {len(ordinals)}")
     heads, retired = np.full(count, -1, np.int64), np.ones(count, np.bool_)
     try:
         heads[alive] = [ordinals[head] for head in head_ids if head]
         sizes = np.bincount(heads[alive], minlength=count)
-        for head, cluster in store.all_clusters():
+        for number, (head, cluster) in enumerate(store.all_clusters()):
+            if not number % _CHUNK:
+                progress("reading clusters", number, state.clusters)
             _check_cluster(head, cluster.size, int(sizes[ordinals[head]]))
             sizes[ordinals[head]] = 0
             retired[[ordinals[image_id] for image_id in cluster.representatives]] = False

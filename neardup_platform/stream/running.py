@@ -48,7 +48,7 @@ def run_worker(settings: Settings, stop: threading.Event, report: Report) -> Non
 
 def _run_over_one_store(settings: Settings, stop: threading.Event, report: Report) -> None:
     beat = _Heart(settings)
-    beat.alive(Phase.STARTING, {})
+    beat.starting("opening the store", 0, 0)
     outages = watch_outages()
     with ExitStack() as stack:
         complete_swap(settings.store_path)
@@ -59,18 +59,20 @@ def _run_over_one_store(settings: Settings, stop: threading.Event, report: Repor
             store.state().store_id,
             store.positions(),
             BROKER_PATIENCE_S,
-            lambda: beat.alive(Phase.STARTING, {}),
+            lambda: beat.starting("waiting for Kafka", 0, 0),
             store.logs(),
             clock.now_ms,
         )
         stack.callback(source.close)
         publisher = KafkaPublisher(settings.kafka)
         stack.callback(publisher.close, CLOSE_S)
-        worker = stack.enter_context(closing(Worker(settings, store, source, publisher, outages, clock)))
+        worker = Worker(settings, store, source, publisher, outages, clock, beat.starting)
+        stack.callback(worker.close)
         # What was read at the start stays; searching it for garbage would stop the stream for tens of milliseconds.
         gc.collect()
         gc.freeze()
         log.info("worker ready: %s", worker.figures())
+        beat.begin()
         while not stop.is_set() and not beat.due(worker, report):
             worker.turn()
         beat.alive(Phase.STOPPED, worker.figures(), worker.classifier_version)
@@ -83,11 +85,29 @@ class _Heart:
         self._settings = settings
         self._started_ms = _now_ms()
         self._beat_at = self._report_at = 0.0
+        self._doing = ""
+        self._telling = threading.Lock()
 
-    def alive(self, phase: Phase, figures: dict[str, float], classifier: str = "") -> None:
+    def starting(self, doing: str, done: int, of: int) -> None:
+        """Tell how far the start has come; see `Progress`. What has only just begun is told at once."""
+        now = time.monotonic()
+        # Several threads verify the term index at once.
+        with self._telling:
+            if doing == self._doing and now < self._beat_at:
+                return
+            if doing != self._doing:
+                log.info("starting: %s", doing)
+            self._doing, self._beat_at = doing, now + self._settings.worker.heartbeat_s
+            self.alive(Phase.STARTING, {}, progress=f"{doing}, {done:,} of {of:,}" if of else doing)
+
+    def alive(self, phase: Phase, figures: dict[str, float], classifier: str = "", progress: str = "") -> None:
         """Write a heartbeat now."""
-        heartbeat = Heartbeat(os.getpid(), self._started_ms, _now_ms(), phase, figures, classifier)
+        heartbeat = Heartbeat(os.getpid(), self._started_ms, _now_ms(), phase, figures, classifier, progress)
         write_heartbeat(self._settings.home, heartbeat)
+
+    def begin(self) -> None:
+        """The start is over: the next heartbeat is due at once."""
+        self._beat_at = 0.0
 
     def due(self, worker: Worker, report: Report) -> bool:
         """Beat and report when it is time; returns whether an operator has paused the worker."""

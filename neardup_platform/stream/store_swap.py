@@ -6,6 +6,7 @@
 | `store.next/` | the one to come, whole and synced once the marker is there; without a marker it is left over |
 | `store.before/` | the one that was in force before the last exchange; kept until the next, to go back to |
 | `store.swap.json` | the marker: the exchange is decided |
+| `store.swap.lock` | locked by the process that does it |
 
 Nobody may have a store open while it is renamed, because RocksDB goes by paths: so the worker writes the marker, ends
 its run, and the renames are done at the next start, before anything is opened.
@@ -15,9 +16,11 @@ import fcntl
 import logging
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from neardup_platform.durable_files import read_sealed, sync_folder, write_sealed
+from neardup_platform.durable_files import read_sealed, sync_folder, sync_tree, write_sealed
 from neardup_platform.errors import HomeInUse, InvariantBroken, NeardupError
 
 log = logging.getLogger(__name__)
@@ -47,7 +50,7 @@ def decide_swap(store: Path, why: str) -> None:
     Raises:
         OSError: the disk is full or broken; nothing is decided.
     """
-    sync_folder(next_path(store))
+    sync_tree(next_path(store))
     write_sealed(_marker(store), {"why": why})
 
 
@@ -65,9 +68,15 @@ def complete_swap(store: Path) -> bool:
     if marker is None:
         _remove(next_path(store))
         return False
+    with _closed(store):
+        _exchange(store)
+    log.info("another store is in force: %s; the one before is kept as %s", marker["why"], before_path(store).name)
+    return True
+
+
+def _exchange(store: Path) -> None:
     if next_path(store).exists():
         if store.exists():
-            _check_closed(store)
             _remove(before_path(store))
             store.rename(before_path(store))
         next_path(store).rename(store)
@@ -76,8 +85,6 @@ def complete_swap(store: Path) -> bool:
         raise InvariantBroken(f"neither {store} nor {next_path(store)} is there: restore a backup")
     _marker(store).unlink()
     sync_folder(store.parent)
-    log.info("another store is in force: %s; the one before is kept as %s", marker["why"], before_path(store).name)
-    return True
 
 
 def copy_store(source: Path, target: Path) -> None:
@@ -100,13 +107,27 @@ def _marker(store: Path) -> Path:
     return store.with_name(f"{store.name}.swap.json")
 
 
-def _check_closed(store: Path) -> None:
-    """RocksDB holds a lock of the process on a file as long as a store is open."""
-    try:
-        with (store / "LOCK").open("a") as file:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise HomeInUse(f"another worker still has {store} open: stop it (`neardup down`)") from error
+@contextmanager
+def _closed(store: Path) -> Iterator[None]:
+    """Keep others from opening a store, and from exchanging stores, until the block ends.
+
+    RocksDB holds a lock of the process on the file LOCK as long as a store is open; so do we.
+
+    Raises:
+        HomeInUse: another process has it open, or is exchanging stores.
+    """
+    with ExitStack() as stack:
+        try:
+            _lock(stack, store.with_name(f"{store.name}.swap.lock"))
+            if store.exists():
+                _lock(stack, store / "LOCK")
+        except OSError as error:
+            raise HomeInUse(f"another worker still has {store} open: stop it (`neardup down`)") from error
+        yield
+
+
+def _lock(stack: ExitStack, path: Path) -> None:
+    fcntl.lockf(stack.enter_context(path.open("a")), fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _remove(folder: Path) -> None:

@@ -54,6 +54,7 @@ from neardup_platform.stream.outbox_entries import requeue_kept
 from neardup_platform.stream.re_embedding import decide_newer, vacate
 from neardup_platform.stream.recovery import rebuild_corpus
 from neardup_platform.stream.replay import stored_image
+from neardup_platform.supervision import Progress, no_progress
 from neardup_platform.terms.gate import SearchGate
 from neardup_platform.terms.hyperplanes import load_term_space
 from neardup_platform.terms.index import open_index
@@ -71,6 +72,12 @@ COMPARED_AT_ONCE = 2
 # What the broker acknowledged is written with the next step; alone after so long, or from so many messages on.
 ACKNOWLEDGED_ALONE_S = 1.0
 ACKNOWLEDGED_ALONE = 5_000
+
+# Commands that are handled ahead of those that take long. What each does to a store under construction, and what the
+# long ones do about it, is in docs/adr/0016.
+PROMPT = frozenset({pause.PAUSE, pause.RESUME, override.NAME, forget.NAME, trace.NAME})
+# Commands handled in one turn.
+MOST_COMMANDS = 64
 
 Comparing = tuple[Added, "Future[Scored]"]
 
@@ -99,17 +106,20 @@ class Worker:
         publisher: KafkaPublisher,
         outages: OutageNotice,
         clock: JoinClock,
+        progress: Progress = no_progress,
     ) -> None:
         self._crash = CrashPoints.of_environment()
         limit_tensorflow_threads(settings.scoring.threads)
         space = load_term_space(settings.terms.space)
+        progress("loading the classifier", 0, 0)
         scorer = load_in_force(settings, store.state().classifier_version)
         corpus = rebuild_corpus(
             store,
             space,
             scorer.expects,
-            lambda source: open_index(settings.index_path, space, settings.terms, source),
+            lambda source: open_index(settings.index_path, space, settings.terms, source, progress=progress),
             settings.vectors_path,
+            progress,
         )
         self._crash.passing(CrashPoint.RESTORED)
         self._settings = settings
@@ -130,6 +140,16 @@ class Worker:
             lambda image_id: forgotten_upto_ms(store, image_id) if self._state.forgotten else 0,
         )
         self._again = DecidingAgain(store, self._pipeline, Overrides(store.overrides()))
+        restoring = restore.Restore(
+            settings,
+            store,
+            space.version,
+            lambda: self.classifier_version,
+            read_card(folder_in_force(settings, "")).version,
+            partial(load_model.check_loadable, settings, scorer.card),
+            partial(deleted_since, settings.kafka),
+        )
+        overriding = override.Override(self._again)
         # What the worker can be told to do: a line for each command.
         self._control = Control(
             {
@@ -147,21 +167,16 @@ class Worker:
                 reprocess.NAME: reprocess.Reprocess(
                     settings, store, lambda: self._pipeline, partial(RemoteReprocessing, settings)
                 ),
-                restore.NAME: restore.Restore(
-                    settings,
-                    store,
-                    space.version,
-                    lambda: self.classifier_version,
-                    read_card(folder_in_force(settings, "")).version,
-                    partial(load_model.check_loadable, settings, scorer.card),
-                    partial(deleted_since, settings.kafka),
-                ),
-                override.NAME: override.Override(self._again),
-                forget.NAME: forget.Forget(store, self._again, self._intake.forget),
+                restore.NAME: restoring,
+                override.NAME: overriding,
+                forget.NAME: forget.Forget(store, self._again, self._intake.forget, restoring.forgotten),
                 trace.NAME: trace.Trace(store, lambda: self._pipeline),
             },
             store.command,
             store.progress,
+            PROMPT,
+            store.commands_read,
+            store.handled_ahead().of.decode(),
         )
         self._figures = Figures()
         self._gate = SearchGate(settings.terms.max_queries_per_s, settings.terms.max_waiting_queries)
@@ -171,6 +186,15 @@ class Worker:
         self._under_way: deque[_UnderWay] = deque()
         self._settled: list[Settled] = []
         self._committed_at = time.monotonic()
+        self._meet_overrides(overriding, progress)
+
+    def _meet_overrides(self, overriding: override.Override, progress: Progress) -> None:
+        """Act upon overrides that were laid down while another store was in force."""
+        to_meet = self._store.overrides_to_meet()
+        for number, override_id in enumerate(to_meet):
+            progress("meeting overrides", number, len(to_meet))
+            outcome = overriding.meet(override_id)
+            self._commit_outcome(Step(outcome=outcome), outcome)
 
     def _open_outbox(self, publisher: KafkaPublisher) -> Outbox:
         """Begin to publish what an earlier process has left in the outbox."""
@@ -213,7 +237,7 @@ class Worker:
         if messages:
             self._outages.answered()
             self._crash.passing(CrashPoint.READ)
-        self._control.take(message for message in messages if message.topic == CONTROL)
+        self._control.take((message for message in messages if message.topic == CONTROL), _now_ms())
         if self._intake.holds_newer and self._stands_still:
             return None
         embeddings = [message for message in messages if message.topic != CONTROL]
@@ -268,10 +292,14 @@ class Worker:
         self._outbox.committed(outgoing)
 
     def _obey(self) -> None:
-        """Commit the commands that are done with, each in a write of its own, and do what they say."""
-        if self._control.ready:
+        """Commit the commands that are done with, each in a write of its own, and apply them."""
+        for _ in range(MOST_COMMANDS):
+            ready = self._control.take_ready()
+            if ready is None:
+                break
+            # Only now: what becomes ready later is taken the next time, when nothing is in flight either.
             self._finish()
-        while (handled := self._control.finished(_now_ms())) is not None:
+            handled = ready.finish()
             self._crash.passing(CrashPoint.PREPARED)
             outcome = handled.outcome
             store, state = outcome.into or (self._store, self._state)
@@ -341,6 +369,7 @@ class Worker:
             "paused": int(self._state.HasField("paused")),
             "purge_problem": int(bool(self._store.purge_problem)),
             "overrides": len(self._again.overrides),
+            "commands_waiting": self._control.waiting,
             **self._outbox.figures(),
             **self._source.figures(),
             **self._figures.snapshot(time.monotonic()),

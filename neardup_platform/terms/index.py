@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from neardup_platform.id_space import MAX_ORDINALS, check_ordinals
 from neardup_platform.settings import TermSettings
+from neardup_platform.supervision import Progress, no_progress
 from neardup_platform.terms.candidates import Candidates, nothing_found
 from neardup_platform.terms.cascade import BATCH_QUERIES, Cascade, View
 from neardup_platform.terms.effort import Effort
@@ -45,6 +46,7 @@ class TermIndex:
         source: names the store the images come from; an index of another one is not used.
         writable: False for processes that only follow what the writer publishes.
         known: an index of the same folder whose mapped segments are used again.
+        progress: is told how far opening has come.
         block_images: see BLOCK_IMAGES; tests make it small.
 
     Raises:
@@ -61,6 +63,7 @@ class TermIndex:
         source: str = "",
         writable: bool = True,
         known: "TermIndex | None" = None,
+        progress: Progress = no_progress,
         block_images: int = BLOCK_IMAGES,
     ) -> None:
         self._space, self._block = space, block_images
@@ -73,6 +76,7 @@ class TermIndex:
             writable=writable,
             states=lambda: self._states,
             known=known.segments if known else (),
+            progress=progress,
         )
         self._sealed_end = self._end = max((segment.end for segment in self.segments), default=0)
         self._grow_states(self._end)
@@ -340,10 +344,18 @@ def open_index(
     *,
     writable: bool = True,
     known: TermIndex | None = None,
+    progress: Progress = no_progress,
 ) -> TermIndex:
     """A term index as the settings want it; arguments as of `TermIndex`."""
     effort = effort_of(settings)
-    return TermIndex(folder, space, effort, threads=settings.threads, source=source, writable=writable, known=known)
+    return TermIndex(
+        *(folder, space, effort),
+        threads=settings.threads,
+        source=source,
+        writable=writable,
+        known=known,
+        progress=progress,
+    )
 
 
 def _recent(end: int, block: int) -> int:

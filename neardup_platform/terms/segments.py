@@ -7,6 +7,7 @@ like size, and only then are they replaced; a query works on the tuple of segmen
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from time import monotonic, time
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.errors import BadArtefact, SetupError
+from neardup_platform.supervision import Progress, no_progress
 from neardup_platform.terms.json_manifest import Manifest, read_manifest, write_manifest
 from neardup_platform.terms.mmap_segment import Segment, merge_in_memory, open_segment, write_segment
 from neardup_platform.terms.parts import DELETED
@@ -42,6 +44,7 @@ class Segments:
         writable: the one process that seals and merges; others read what it published.
         states: the present states of all images.
         known: segments already mapped, by file, which need not be opened again.
+        progress: is told how many segments have been opened.
 
     Attributes:
         all: the segments in force, in order of ordinal.
@@ -62,12 +65,13 @@ class Segments:
         writable: bool,
         states: Callable[[], States],
         known: Sequence[Segment] = (),
+        progress: Progress = no_progress,
     ) -> None:
         self.generation = 0
         self.problem = ""
         self.damaged: tuple[str, ...] = ()
         self._folder, self._version, self._source, self._writable = folder, version, source, writable
-        self._states = states
+        self._states, self._progress = states, progress
         self._segments: tuple[Segment, ...] = ()
         self._deleted = np.zeros(0, np.int64)
         # Held for moments only: searches wait for those who hold it. `_publishing` is held while the disk works.
@@ -177,10 +181,12 @@ class Segments:
         """The segments of a manifest by file, and what is wrong with those that cannot be opened."""
         opened: dict[Path | None, Segment] = {}
         damaged = []
-        for name in manifest.segments if manifest else ():
-            path = folder / name
+        names = manifest.segments if manifest else ()
+        for number, name in enumerate(names):
+            path, opening = folder / name, partial(self._progress, "opening the term index", number, len(names))
+            opening()
             try:
-                opened[path] = known.get(path) or open_segment(path, self._version)
+                opened[path] = known.get(path) or open_segment(path, self._version, verified=opening)
             except BadArtefact as error:
                 damaged.append(str(error))
         return opened, damaged

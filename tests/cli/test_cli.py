@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -97,6 +98,15 @@ def test_status_says_that_the_index_cannot_be_written(tmp_path: Path) -> None:
         write_heartbeat(tmp_path, Heartbeat(1, 1, 1, Phase.RUNNING, {"index_problem": problem}))
         said = run("status", home=tmp_path).stdout
         assert ("free some disk" in said) == bool(problem)
+
+
+def test_status_says_how_far_a_start_has_come(tmp_path: Path) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    beat = Heartbeat(1, now_ms, now_ms, Phase.STARTING, progress="hashing images, 120,000 of 1,000,000")
+    write_heartbeat(tmp_path, beat)
+    assert "starting: hashing images, 120,000 of 1,000,000" in run("status", home=tmp_path).stdout
+    write_heartbeat(tmp_path, Heartbeat(1, now_ms, now_ms, Phase.RUNNING))
+    assert "starting" not in run("status", home=tmp_path).stdout
 
 
 def test_secrets_are_masked(tmp_path: Path) -> None:

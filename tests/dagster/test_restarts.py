@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -5,7 +7,7 @@ from jobs.restarts import (
     HEALTHY_S,
     IMPORTS_S,
     MAX_DELAY_S,
-    STARTING_S,
+    STALLED_START_S,
     Ended,
     crashes_in_a_row,
     delay_s,
@@ -59,10 +61,25 @@ def test_a_running_worker_is_stalled_exactly_when_its_heartbeat_is_too_old(age: 
     assert is_stalled(beat(age, now_ms), SPAWNED_MS, now_ms, limit) == (beat(age, now_ms).age_s(now_ms) > limit)
 
 
-def test_a_starting_worker_may_take_its_time_but_not_for_ever() -> None:
-    now_ms = SPAWNED_MS + 20_000_000
-    assert not is_stalled(beat(STARTING_S - 1, now_ms, Phase.STARTING), SPAWNED_MS, now_ms, 60)
-    assert is_stalled(beat(STARTING_S + 1, now_ms, Phase.STARTING), SPAWNED_MS, now_ms, 60)
+def stalled_after_s(beats_s: Sequence[float], lasts_s: float) -> float | None:
+    """When the supervisor kills a starting worker that beats at these seconds; None where it never does."""
+    for second in range(0, int(lasts_s), 10):
+        heard = [at for at in beats_s if at <= second]
+        last = beat(second - heard[-1], SPAWNED_MS + second * 1_000, Phase.STARTING) if heard else None
+        if is_stalled(last, SPAWNED_MS, SPAWNED_MS + second * 1_000, 60):
+            return second
+    return None
+
+
+def test_a_start_that_gets_on_is_never_killed_however_long_it_takes() -> None:
+    ten_hours = range(5, 36_000, int(STALLED_START_S) - 60)
+    assert stalled_after_s(ten_hours, 36_000) is None
+
+
+def test_a_start_that_gets_on_no_more_is_killed() -> None:
+    killed_s = stalled_after_s([5, 60, 100], 36_000)
+    assert killed_s is not None
+    assert 100 + STALLED_START_S <= killed_s <= 120 + STALLED_START_S
 
 
 def test_the_heartbeat_of_an_earlier_process_with_the_same_number_counts_for_nothing() -> None:

@@ -15,6 +15,7 @@ from neardup_platform.stream.command import Handled, Handler
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.stream.control import Control
 from neardup_platform.stream.store_swap import complete_swap
+from neardup_platform.stream.worker import PROMPT
 from tests.small_worker import SmallWorker
 
 NOW_MS = 1_700_000_000_000
@@ -70,10 +71,18 @@ class ControlMachine:
         handlers: "Handlers",
         kill_at: str = "",
     ) -> None:
+        self.now_ms = NOW_MS
         complete_swap(home / "store")
         self.worker = SmallWorker(home)
         self.log = log
-        self.control = Control(handlers(self), self.store.command, self.store.progress)
+        self.control = Control(
+            handlers(self),
+            self.store.command,
+            self.store.progress,
+            PROMPT,
+            self.store.commands_read,
+            self.store.handled_ahead().of.decode(),
+        )
         self._next = self.store.positions().get((CONTROL, 0), 0)
         self.kill_at(kill_at)
 
@@ -96,10 +105,12 @@ class ControlMachine:
 
     def turn(self) -> list[Handled]:
         """What the worker's loop does with commands in one turn."""
-        self.control.take(Message(CONTROL, 0, n, b"key", self.log[n]) for n in range(self._next, len(self.log)))
+        read = [Message(CONTROL, 0, n, b"key", self.log[n]) for n in range(self._next, len(self.log))]
+        self.control.take(read, self.now_ms)
         self._next = len(self.log)
         done = []
-        while (handled := self.control.finished(NOW_MS)) is not None:
+        while (ready := self.control.take_ready()) is not None:
+            handled = ready.finish()
             self._passing("prepared")
             outcome = handled.outcome
             store, state = outcome.into or (self.store, self.store.state())

@@ -45,6 +45,9 @@ class SmallRounds:
         self.close()
         return found
 
+    def interrupt(self) -> None:
+        """Nothing here takes long."""
+
     def close(self) -> None:
         if self._reprocessing is not None:
             self._corpus.close()

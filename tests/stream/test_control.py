@@ -56,14 +56,16 @@ class Machine:
     def send(self, *values: bytes) -> None:
         messages = [Message(CONTROL, 0, self.offset + n, b"key", value) for n, value in enumerate(values)]
         self.offset += len(values)
-        self.control.take(messages)
+        self.control.take(messages, NOW_MS)
 
     def step(self) -> Handled | None:
         """As the worker's loop does it."""
-        handled = self.control.finished(NOW_MS)
-        if handled is not None:
-            commit(self.store, self.state, Step.of_command(handled), ())
-            handled.outcome.apply()
+        ready = self.control.take_ready()
+        if ready is None:
+            return None
+        handled = ready.finish()
+        commit(self.store, self.state, Step.of_command(handled), ())
+        handled.outcome.apply()
         return handled
 
     def run(self, handled: int) -> list[Handled]:

@@ -15,8 +15,10 @@ from neardup_platform.errors import InvariantBroken, SetupError
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.scoring.mmap_vectors import WrittenVectors
 from neardup_platform.stream.recovery import fill_vectors, rebuild_corpus
+from neardup_platform.terms.index import TermIndex
 from tests.small import LSH_DIM, MODELS, PAIR_DIM, SPACE, families, memory_index
-from tests.small_worker import SmallWorker
+from tests.small_worker import BLOCK_IMAGES, SmallWorker
+from tests.terms.sealing_process import EXACT
 
 IMAGES = families(12, 9, noise=0.2)
 
@@ -134,3 +136,40 @@ def test_vectors_of_other_dimensions_than_the_models_are_refused_in_one_line(tmp
         pytest.raises(SetupError, match=f"{LSH_DIM} and {PAIR_DIM} dimensions .* {LSH_DIM} and {PAIR_DIM + 1}"),
     ):
         rebuild_corpus(store, SPACE, wider, memory_index, tmp_path / "vectors")
+
+
+def test_a_start_tells_how_far_each_of_its_stages_has_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(tmp_path)
+    told: list[tuple[str, int, int]] = []
+
+    def start() -> list[str]:
+        told.clear()
+        with closing(Store(tmp_path / "store")) as store:
+            rebuild_corpus(
+                store,
+                SPACE,
+                MODELS,
+                lambda source: TermIndex(
+                    tmp_path / "index",
+                    SPACE,
+                    EXACT,
+                    source=source,
+                    block_images=BLOCK_IMAGES,
+                    progress=lambda *seen: told.append(seen),
+                ),
+                tmp_path / "vectors",
+                lambda *seen: told.append(seen),
+            ).close()
+        return list(dict.fromkeys(doing for doing, _, _ in told))
+
+    monkeypatch.setattr("neardup_platform.stream.recovery._CHUNK", 10)
+    monkeypatch.setattr("neardup_platform.corpus._CHUNK", 10)
+    assert start() == ["reading images", "reading clusters", "opening the term index", "hashing images"]
+    for folder in ("index", "vectors"):
+        shutil.rmtree(tmp_path / folder)
+    assert start() == ["reading images", "reading clusters", "writing vectors", "hashing images"]
+    for doing in ("reading images", "writing vectors", "hashing images"):
+        counts = [(done, of) for stage, done, of in told if stage == doing]
+        assert len(counts) > 5
+        assert counts == sorted(counts)
+        assert {of for _, of in counts} == {len(IMAGES)}

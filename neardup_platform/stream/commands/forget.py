@@ -31,13 +31,13 @@ class Forget:
     """The handler.
 
     Args:
-        drop_waiting: forgets the halves of an image in the waiting room.
+        forgotten: told of each image, to forget what else is known of it in memory.
     """
 
-    def __init__(self, store: Store, again: DecidingAgain, drop_waiting: Callable[[str], None]) -> None:
+    def __init__(self, store: Store, again: DecidingAgain, *forgotten: Callable[[str], None]) -> None:
         self._store = store
         self._again = again
-        self._drop_waiting = drop_waiting
+        self._forgotten = forgotten
 
     def __call__(self, command: pb.Command) -> Finish:
         """The first half.
@@ -87,7 +87,8 @@ class Forget:
         def apply() -> None:
             for override_id in named:
                 self._again.overrides.remove(override_id)
-            self._drop_waiting(image_id)
+            for forget in self._forgotten:
+                forget(image_id)
             self._again.pipeline.corpus.follow(change.steps)
             self._store.purge(numbers[0], change.purge or spans_of(image_id, []))
 

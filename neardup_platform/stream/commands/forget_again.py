@@ -1,6 +1,6 @@
 """Images that a restored store has and that were forgotten since: they are forgotten again before it is in force."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from neardup_platform.clusters import layout
@@ -10,6 +10,7 @@ from neardup_platform.clusters.rocksdb_store import Batch, Store
 from neardup_platform.clusters.rocksdb_view import StoreView
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.kafka_topics import KIND_OF_TOPIC
+from neardup_platform.records import Kind
 from neardup_platform.stream.deciding_again import published
 from neardup_platform.stream.outbox_entries import put_outbox
 
@@ -29,6 +30,12 @@ class Forgotten:
     images: Sequence[str] = ()
     halves: Sequence[bytes] = ()
 
+    def __or__(self, other: "Forgotten") -> "Forgotten":
+        """What is in either, each once."""
+        return Forgotten(
+            list(dict.fromkeys((*self.images, *other.images))), list(dict.fromkeys((*self.halves, *other.halves)))
+        )
+
 
 def forgotten_since(present: StoreView, restored: StoreView) -> Forgotten:
     """Look through a restored store for images that were forgotten after it was taken.
@@ -38,18 +45,35 @@ def forgotten_since(present: StoreView, restored: StoreView) -> Forgotten:
     """
     if next(present.scan(Table.FORGOTTEN), None) is None:
         return Forgotten()
+    images = [
+        image_id for image_id, record in restored.all_images() if _is_forgotten(present, image_id, record.event_time_ms)
+    ]
+    return Forgotten(images, _halves(present, restored.waiting()))
 
-    def is_forgotten(image_id: str, event_time_ms: int) -> bool:
-        found = present.forgotten(image_id)
-        return found is not None and event_time_ms <= found.upto_ms
 
-    images = [image_id for image_id, record in restored.all_images() if is_forgotten(image_id, record.event_time_ms)]
-    halves = []
-    for half in restored.waiting():
+def forgotten_of(present: StoreView, restored: StoreView, image_ids: Iterable[str]) -> Forgotten:
+    """As `forgotten_since`, looking only at these images."""
+    images, halves = [], []
+    for image_id in image_ids:
+        record = restored.image(image_id)
+        if record is not None and _is_forgotten(present, image_id, record.event_time_ms):
+            images.append(image_id)
+        halves += [half for kind in Kind if (half := restored.waiting_half(kind, image_id)) is not None]
+    return Forgotten(images, _halves(present, halves))
+
+
+def _halves(present: StoreView, waiting: Iterable[pb.WaitingHalf]) -> list[bytes]:
+    found = []
+    for half in waiting:
         embedding = pb.EmbeddingReady.FromString(half.value)
-        if is_forgotten(embedding.image_id, embedding.event_time_ms):
-            halves.append(layout.waiting_key(KIND_OF_TOPIC[half.topic], embedding.image_id))
-    return Forgotten(images, halves)
+        if _is_forgotten(present, embedding.image_id, embedding.event_time_ms):
+            found.append(layout.waiting_key(KIND_OF_TOPIC[half.topic], embedding.image_id))
+    return found
+
+
+def _is_forgotten(present: StoreView, image_id: str, event_time_ms: int) -> bool:
+    found = present.forgotten(image_id)
+    return found is not None and event_time_ms <= found.upto_ms
 
 
 def forget_again(restored: Store, forgotten: Forgotten, command_id: str, now_ms: int) -> None:

@@ -12,6 +12,7 @@ known are skipped and counted, those that are known with another vector of the s
 """
 
 import hashlib
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -75,6 +76,15 @@ class IngestSegment:
         self._pipeline = pipeline
         self._models = models
         self._room = room
+        self._interrupted = threading.Event()
+
+    def interrupt(self) -> None:
+        """See `Interruptible`."""
+        self._interrupted.set()
+
+    def _going_on(self) -> None:
+        if self._interrupted.is_set():
+            raise BadCommand("it was cancelled")
 
     def __call__(self, command: pb.Command) -> Finish:
         """The first half: fetch and validate.
@@ -87,13 +97,14 @@ class IngestSegment:
 
         arguments = check_arguments(command, {"key"}, {"skip_bad"})
         skip_bad = flag(arguments, "skip_bad")
+        self._interrupted.clear()
         remove_segments(self._settings.home)
         path = self._settings.home / f"{_FOLDER}{hashlib.sha256(command.command_id.encode()).hexdigest()[:16]}.parquet"
         try:
             checksum = self._fetch(arguments["key"], path)
             segment = Segment(path, self._models, time.time_ns() // 1_000_000)
             progress = self._progress(command, checksum)
-            bad = segment.check()
+            bad = segment.check(self._going_on)
             if bad.counts and not skip_bad:
                 raise BadCommand(
                     f"{bad.counts.total()} of {len(segment)} rows are bad: {bad}; skip_bad = true takes the others"
@@ -111,7 +122,7 @@ class IngestSegment:
         from neardup_platform.artefacts.s3_client import open_s3
         from neardup_platform.stream.commands.s3_segments import fetch_segment
 
-        return fetch_segment(open_s3(self._settings.s3), self._settings.s3.bucket, key, path)
+        return fetch_segment(open_s3(self._settings.s3), self._settings.s3.bucket, key, path, self._going_on)
 
     def _progress(self, command: pb.Command, checksum: bytes) -> pb.CommandProgress:
         found = self._store.progress(command.command_id)
@@ -127,6 +138,7 @@ class IngestSegment:
     def _next(self, under_way: _UnderWay, progress: pb.CommandProgress) -> Finish:
         """The first half of a part: read it, and wait until there is room for its decisions."""
         while not self._room():
+            self._going_on()
             time.sleep(_WAIT_S)
         return partial(self._decide, under_way, progress, next(under_way.parts, None))
 

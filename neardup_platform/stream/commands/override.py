@@ -24,6 +24,7 @@ from neardup_platform.clusters.rocksdb_view import listed_under
 from neardup_platform.errors import NotFound
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.stream.command import BadCommand, Finish, Outcome, check_arguments
+from neardup_platform.stream.commands.ahead import delete_to_meet
 from neardup_platform.stream.deciding_again import DecidingAgain, published
 
 NAME = "override"
@@ -100,6 +101,21 @@ class Override:
     def _head_of(self, image_id: str) -> str | None:
         record = self._again.store.image(image_id)
         return None if record is None else record.head
+
+    def meet(self, override_id: str) -> Outcome:
+        """Act again upon an override that was laid down in a store that another one has replaced (ahead.py)."""
+        override, now_ms = self._overrides.get(override_id), time.time_ns() // 1_000_000
+        plan = Rearrangement(self._again.store, now_ms, override_id)
+        named = () if override is None else filter(None, (override.image_id, override.other_id))
+        if override is not None and all(self._again.store.image(image_id) is not None for image_id in named):
+            self._act(plan, override)
+        change = plan.complete()
+
+        def write(batch: Batch, state: pb.StoreState) -> None:
+            change.write(batch, state)
+            delete_to_meet(batch, override_id)
+
+        return Outcome({}, published(change), write, partial(self._again.pipeline.corpus.follow, change.steps))
 
     def _act(self, plan: Rearrangement, new: pb.Override) -> None:
         match new.action:

@@ -4,7 +4,7 @@
 A row that the stream would send to the dead letters is bad for the same reason.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from neardup_platform.errors import BadArtefact
@@ -41,14 +41,18 @@ class Segment:
     def __len__(self) -> int:
         return len(self._file)
 
-    def check(self) -> BadRows:
+    def check(self, going_on: Callable[[], None] = lambda: None) -> BadRows:
         """Look at every row.
+
+        Args:
+            going_on: called for each part of the rows; raises to end it.
 
         Raises:
             BadArtefact: the file is damaged.
         """
         bad = BadRows()
         for part in self._file.parts(_CHECKED_ROWS):
+            going_on()
             bad.add(part.bad)
         return bad
 

@@ -9,6 +9,7 @@ what was decided since is then decided again.
 
 import hashlib
 import shutil
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,12 +20,15 @@ from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.pipeline import Matching, Pipeline
 from neardup_platform.settings import Settings
 from neardup_platform.stream.command import BadCommand, Finish, Outcome, check_arguments, put_progress
-from neardup_platform.stream.commands.reprocessing import Reprocessed
+from neardup_platform.stream.commands.ahead import overrides_ahead, put_to_meet
+from neardup_platform.stream.commands.reprocessing import DECISIONS_EACH, Reprocessed, corrections_of
 from neardup_platform.stream.store_swap import StoreReplaced, decide_swap, next_path, remove_next
 
 NAME = "reprocess"
 # With so many images left the stream waits for the last round: about a second.
 LAST_IMAGES = 500
+# So often the last round is put off because images were corrected meanwhile; then it has that work, too.
+MOST_PUT_OFF = 10
 _CHECKPOINT = "reprocess-checkpoint"
 _SCRATCH = "reprocess"
 
@@ -45,6 +49,9 @@ class Rounds(Protocol):
 
     def close(self) -> None:
         """Give up."""
+
+    def interrupt(self) -> None:
+        """Let the call in progress fail soon; from another thread."""
 
 
 class Reprocess:
@@ -69,6 +76,14 @@ class Reprocess:
         self._checkpoint = settings.home / _CHECKPOINT
         self._target = settings.store_path.with_name(f"{settings.store_path.name}.reprocessed")
         self._expected = pb.StoreState()
+        self._put_off = self._reserved = 0
+        self._interrupted = threading.Event()
+
+    def interrupt(self) -> None:
+        """See `Interruptible`."""
+        self._interrupted.set()
+        if self._rounds is not None:
+            self._rounds.interrupt()
 
     def __call__(self, command: pb.Command) -> Finish:
         """The first half.
@@ -77,6 +92,8 @@ class Reprocess:
             NeardupError: it is refused; the text says why.
         """
         check_arguments(command, set(), set())
+        self._interrupted.clear()
+        self._put_off = self._reserved = 0
         self._give_up()
         self._store.flush()
         return partial(self._begin, command)
@@ -90,20 +107,32 @@ class Reprocess:
     def _open(self, command: pb.Command, rules: str, classifier: str) -> Finish:
         """Start the process, which decides the images of the first checkpoint in the first round."""
         self._rounds = self._launch(self._settings.home / "reprocess.log")
+        if self._interrupted.is_set():
+            raise BadCommand("it was cancelled")
         scratch = self._settings.home / _SCRATCH
         done = self._rounds.open(self._checkpoint, self._target, scratch, command.command_id, rules, classifier)
         self._store.flush()
         return partial(self._next_round, command, done)
 
     def _next_round(self, command: pb.Command, done: Reprocessed) -> Outcome:
-        """Take a checkpoint, and reserve sequence numbers for what it has more; hold the stream if that is little."""
+        """Take a checkpoint, and reserve sequence numbers for what it has more; hold the stream if that is little.
+
+        The last round is one without corrections, which may need a pass over all images (reprocessing.py).
+        """
         shutil.rmtree(self._checkpoint, ignore_errors=True)
         self._store.checkpoint(self._checkpoint)
         state = self._store.state()
+        corrections = corrections_of(self._store)
+        quiet = corrections == done.corrections
         left = state.ordinals - done.next_ordinal
-        last = left <= LAST_IMAGES
+        last = left <= LAST_IMAGES and (quiet or self._put_off >= MOST_PUT_OFF)
+        self._put_off += left <= LAST_IMAGES and not quiet
         first_sequence = state.sequence + 1
+        if not quiet:
+            # As many decisions may have been made by corrections as were made at all since the round before.
+            left += DECISIONS_EACH * (state.sequence - self._reserved)
         state.sequence += left
+        self._reserved = state.sequence
         self._expected = state
         progress = pb.CommandProgress(done=done.images, counts={"changed": done.changed})
 
@@ -144,7 +173,12 @@ class Reprocess:
         }
         state.sequence = max(state.sequence, present.sequence)
         told = {name: str(value) for name, value in values.items()}
-        return Outcome(told, into=(reprocessed, state), apply=partial(self._swap, command))
+        to_meet = overrides_ahead(self._store, command.command_id)
+
+        def write(batch: Batch, _state: pb.StoreState) -> None:
+            put_to_meet(batch, to_meet)
+
+        return Outcome(told, write=write, into=(reprocessed, state), apply=partial(self._swap, command))
 
     def _swap(self, command: pb.Command) -> None:
         """Decide the exchange.

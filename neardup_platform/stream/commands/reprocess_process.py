@@ -92,6 +92,10 @@ class RemoteReprocessing:
             self._process.kill()
             self._process.wait()
 
+    def interrupt(self) -> None:
+        """See `Rounds.interrupt`."""
+        self._process.kill()
+
     def _ask(self, what: str, **details: object) -> Reprocessed:
         line = b""
         if self._process.stdin is not None and self._process.stdout is not None:

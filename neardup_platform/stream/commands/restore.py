@@ -13,20 +13,22 @@ decided again, under new sequence numbers.
 """
 
 import shutil
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import partial
 
 from neardup_platform.clusters import layout
-from neardup_platform.clusters.rocksdb_store import Store
+from neardup_platform.clusters.rocksdb_store import Batch, Store
 from neardup_platform.errors import SetupError
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.codec import Log
 from neardup_platform.settings import Settings
 from neardup_platform.stream.command import BadCommand, Finish, Outcome, check_arguments, flag
+from neardup_platform.stream.commands.ahead import overrides_ahead, put_to_meet
 from neardup_platform.stream.commands.carry_over import carry_over
-from neardup_platform.stream.commands.forget_again import Forgotten, forget_again, forgotten_since
+from neardup_platform.stream.commands.forget_again import Forgotten, forget_again, forgotten_of, forgotten_since
 from neardup_platform.stream.commands.snapshot_manifest import Manifest, check_id
 from neardup_platform.stream.store_swap import (
     StoreReplaced,
@@ -76,6 +78,8 @@ class Restore:
         self._check_classifier = check_classifier
         self._deleted_since = deleted_since
         self._next: Store | None = None
+        self._forgotten_ahead: list[str] = []
+        self._interrupted = threading.Event()
 
     def __call__(self, command: pb.Command) -> Finish:
         """The first half: everything that takes time or may be refused.
@@ -88,18 +92,31 @@ class Restore:
         if undo == ("snapshot" in arguments):
             raise BadCommand("restore takes either `snapshot`, an id, or `undo` = `true`")
         self.close()
+        self._forgotten_ahead.clear()
+        self._interrupted.clear()
         remove_next(self._settings.store_path)
         try:
             classifier = self._undo() if undo else self._fetch(arguments["snapshot"])
             self._next = Store(next_path(self._settings.store_path))
             lost = self._check(self._next, force)
-            # No image is forgotten before this command is done, because commands are handled one after the other.
             forgotten = forgotten_since(self._store, self._next)
         except Exception:
             self.close()
             remove_next(self._settings.store_path)
             raise
         return partial(self._finish, command, self._next, classifier, lost, forgotten)
+
+    def forgotten(self, image_id: str) -> None:
+        """An image is forgotten ahead of a restore: it is looked for in the restored store, too."""
+        self._forgotten_ahead.append(image_id)
+
+    def interrupt(self) -> None:
+        """See `Interruptible`."""
+        self._interrupted.set()
+
+    def _going_on(self) -> None:
+        if self._interrupted.is_set():
+            raise BadCommand("it was cancelled")
 
     def close(self) -> None:
         """Leave the store of an attempt that came to nothing."""
@@ -124,7 +141,7 @@ class Restore:
         s3, bucket = open_s3(self._settings.s3), self._settings.s3.bucket
         manifest = read_manifest(s3, bucket, check_id(snapshot))
         self._check_manifest(manifest)
-        download_files(s3, bucket, manifest.files, next_path(self._settings.store_path))
+        download_files(s3, bucket, manifest.files, next_path(self._settings.store_path), self._going_on)
         with closing(Store(next_path(self._settings.store_path))) as store:
             state = store.state()
         found = (state.digest.hex(), state.images, state.sequence, state.store_id)
@@ -171,6 +188,8 @@ class Restore:
         self, command: pb.Command, restored: Store, classifier: str, lost: Mapping[str, int], forgotten: Forgotten
     ) -> Outcome:
         present, then = self._store.state(), restored.state()
+        forgotten |= forgotten_of(self._store, restored, self._forgotten_ahead)
+        to_meet = overrides_ahead(self._store, command.command_id)
         carried = carry_over(self._store, restored, self._promotion(command, classifier, present, then))
         forget_again(restored, forgotten, command.command_id, time.time_ns() // 1_000_000)
         state = restored.state()
@@ -187,7 +206,11 @@ class Restore:
             "classifier": state.classifier_version or self._classifier(),
         }
         told = {name: str(value) for name, value in values.items()}
-        return Outcome(told, into=(restored, state), apply=partial(self._swap, command))
+
+        def write(batch: Batch, _state: pb.StoreState) -> None:
+            put_to_meet(batch, to_meet)
+
+        return Outcome(told, write=write, apply=partial(self._swap, command), into=(restored, state))
 
     def _promotion(
         self, command: pb.Command, classifier: str, present: pb.StoreState, then: pb.StoreState

@@ -1,6 +1,7 @@
 """Segments on S3: Parquet files of images, put by whoever has them and fetched by the worker once told to."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,11 @@ def put_segment(s3: Any, bucket: str, file: Path) -> str:
     return key
 
 
-def fetch_segment(s3: Any, bucket: str, key: str, path: Path) -> bytes:
+def fetch_segment(s3: Any, bucket: str, key: str, path: Path, going_on: Callable[[], None] = lambda: None) -> bytes:
     """Download a segment; returns its SHA-256.
+
+    Args:
+        going_on: called for each megabyte; raises to end it.
 
     Raises:
         BadArtefact: it is too large.
@@ -41,6 +45,7 @@ def fetch_segment(s3: Any, bucket: str, key: str, path: Path) -> bytes:
         body = s3.get_object(Bucket=bucket, Key=key)["Body"]
         with body, path.open("wb") as out:
             while part := body.read(1 << 20):
+                going_on()
                 digest.update(part)
                 out.write(part)
                 size += len(part)

@@ -5,8 +5,10 @@ there. Every byte is compared with its SHA-256 after the upload, and again when 
 """
 
 import hashlib
+import json
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,11 +21,14 @@ from neardup_platform.stream.commands.snapshot_manifest import (
     PREFIX,
     Manifest,
     StoredFile,
-    check_id,
     decode_manifest,
     encode_manifest,
+    is_id,
     manifest_key,
+    writing_key,
 )
+
+log = logging.getLogger(__name__)
 
 # A line of 150 bytes for each file; a store of ten terabytes has 150,000.
 MAX_MANIFEST_BYTES = 64 << 20
@@ -41,7 +46,51 @@ def describe_files(folder: Path) -> tuple[StoredFile, ...]:
     return tuple(found)
 
 
-def upload_files(s3: Any, bucket: str, folder: Path, files: tuple[StoredFile, ...]) -> int:
+def put_snapshot(
+    s3: Any, bucket: str, folder: Path, manifest: Manifest, going_on: Callable[[], None] = lambda: None
+) -> int:
+    """Upload what S3 does not have of a snapshot and make it exist; returns how many bytes that were.
+
+    Its files are listed before it is looked which are there, and looked for again once the manifest names them: what is
+    deleted beside it (s3_snapshot_retention.py) either sees the list, or is put again here.
+
+    Args:
+        folder: of its files; they stay until this returns.
+        going_on: called before each file; raises to end it.
+
+    Raises:
+        ServerUnavailable: S3 does not answer, refuses, or gives back other bytes.
+    """
+    _put(s3, bucket, writing_key(manifest.snapshot), json.dumps([file.sha256 for file in manifest.files]).encode())
+    uploaded = upload_files(s3, bucket, folder, manifest.files, going_on)
+    put_manifest(s3, bucket, manifest)
+    uploaded += upload_files(s3, bucket, folder, manifest.files, going_on)
+    try:
+        s3.delete_object(Bucket=bucket, Key=writing_key(manifest.snapshot))
+    except _S3Error as error:
+        log.warning("s3://%s/%s is left over: %s", bucket, writing_key(manifest.snapshot), error)
+    return uploaded
+
+
+def read_writing(s3: Any, bucket: str, snapshot: str) -> set[str]:
+    """SHA-256 of the files of a snapshot that is being written.
+
+    Raises:
+        NotFound: it is not being written any more.
+        BadArtefact: the list is damaged.
+        ServerUnavailable: S3 does not answer.
+    """
+    key = writing_key(snapshot)
+    try:
+        found = json.loads(read_bounded(s3, bucket, key, MAX_MANIFEST_BYTES))
+        return {str(sha256) for sha256 in found}
+    except (ValueError, TypeError) as error:
+        raise BadArtefact(f"s3://{bucket}/{key} cannot be read ({error})") from error
+
+
+def upload_files(
+    s3: Any, bucket: str, folder: Path, files: tuple[StoredFile, ...], going_on: Callable[[], None] = lambda: None
+) -> int:
     """Put files into the bucket that are not there yet, and compare what arrived; returns how many bytes that were.
 
     Raises:
@@ -49,6 +98,7 @@ def upload_files(s3: Any, bucket: str, folder: Path, files: tuple[StoredFile, ..
     """
     uploaded = 0
     for file in {file.sha256: file for file in files}.values():
+        going_on()
         if _size(s3, bucket, file.key) == file.bytes:
             continue
         try:
@@ -70,10 +120,7 @@ def put_manifest(s3: Any, bucket: str, manifest: Manifest) -> None:
         ServerUnavailable: S3 does not answer or refuses.
     """
     key = manifest_key(manifest.snapshot)
-    try:
-        s3.put_object(Bucket=bucket, Key=key, Body=encode_manifest(manifest))
-    except _S3Error as error:
-        raise ServerUnavailable(f"writing s3://{bucket}/{key} failed: {error}") from error
+    _put(s3, bucket, key, encode_manifest(manifest))
     if read_manifest(s3, bucket, manifest.snapshot) != manifest:
         raise ServerUnavailable(f"s3://{bucket}/{key} came back otherwise than it was written: take the snapshot again")
 
@@ -107,7 +154,7 @@ def list_snapshots(s3: Any, bucket: str) -> list[Manifest | str]:
         ServerUnavailable: S3 does not answer or refuses; a missing bucket holds none.
     """
     found: list[Manifest | str] = []
-    for snapshot in sorted(_ids(s3, bucket), reverse=True):
+    for snapshot in reversed(snapshot_ids(s3, bucket)):
         try:
             found.append(read_manifest(s3, bucket, snapshot))
         except NotFound:
@@ -117,8 +164,17 @@ def list_snapshots(s3: Any, bucket: str) -> list[Manifest | str]:
     return found
 
 
-def download_files(s3: Any, bucket: str, files: tuple[StoredFile, ...], folder: Path) -> None:
+def download_files(
+    s3: Any,
+    bucket: str,
+    files: tuple[StoredFile, ...],
+    folder: Path,
+    going_on: Callable[[], None] = lambda: None,
+) -> None:
     """Fetch the files of a snapshot into a folder, each compared with its checksum; those that are there are kept.
+
+    Args:
+        going_on: called before each file; raises to end it.
 
     Raises:
         NotFound, BadArtefact: one is missing or damaged.
@@ -127,6 +183,7 @@ def download_files(s3: Any, bucket: str, files: tuple[StoredFile, ...], folder: 
     """
     folder.mkdir(parents=True, exist_ok=True)
     for file in files:
+        going_on()
         path = folder / file.name
         if _is_whole(path, file):
             continue
@@ -166,19 +223,43 @@ def _is_whole(path: Path, file: StoredFile) -> bool:
         return _digest(opened) == file.sha256
 
 
-def _ids(s3: Any, bucket: str) -> Iterator[str]:
+def snapshot_ids(s3: Any, bucket: str) -> list[str]:
+    """Ids under which there is anything in the bucket, oldest first; what is not ours is passed over.
+
+    Raises:
+        ServerUnavailable: S3 does not answer or refuses; a missing bucket holds none.
+    """
+    pages = _pages(s3, Bucket=bucket, Prefix=f"{PREFIX}/", Delimiter="/")
+    names = (entry["Prefix"].split("/")[1] for page in pages for entry in page.get("CommonPrefixes", ()))
+    return sorted(name for name in names if is_id(name))
+
+
+def list_objects(s3: Any, bucket: str, prefix: str) -> Iterator[tuple[str, int, int]]:
+    """Key, bytes and time of the last change, Unix milliseconds, of every object with a prefix.
+
+    Raises:
+        ServerUnavailable: as of `snapshot_ids`.
+    """
+    for page in _pages(s3, Bucket=bucket, Prefix=prefix):
+        for entry in page.get("Contents", ()):
+            yield entry["Key"], int(entry["Size"]), int(1_000 * entry["LastModified"].timestamp())
+
+
+def _pages(s3: Any, **what: str) -> Iterator[Any]:
     try:
-        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{PREFIX}/", Delimiter="/")
-        names = [entry["Prefix"].split("/")[1] for page in pages for entry in page.get("CommonPrefixes", ())]
+        yield from s3.get_paginator("list_objects_v2").paginate(**what)
     except ClientError as error:
-        if error.response.get("Error", {}).get("Code") == "NoSuchBucket":
-            return
-        raise ServerUnavailable(f"listing s3://{bucket}/{PREFIX}/ failed: {error}") from error
+        if error.response.get("Error", {}).get("Code") != "NoSuchBucket":
+            raise ServerUnavailable(f"listing s3://{what['Bucket']}/{what['Prefix']} failed: {error}") from error
     except BotoCoreError as error:
-        raise ServerUnavailable(f"listing s3://{bucket}/{PREFIX}/ failed: {error}") from error
-    for name in names:
-        if name != "files":
-            yield check_id(name)
+        raise ServerUnavailable(f"listing s3://{what['Bucket']}/{what['Prefix']} failed: {error}") from error
+
+
+def _put(s3: Any, bucket: str, key: str, body: bytes) -> None:
+    try:
+        s3.put_object(Bucket=bucket, Key=key, Body=body)
+    except _S3Error as error:
+        raise ServerUnavailable(f"writing s3://{bucket}/{key} failed: {error}") from error
 
 
 def _size(s3: Any, bucket: str, key: str) -> int | None:

@@ -5,18 +5,24 @@ then, in a thread again, what S3 does not have of it is uploaded and verified, a
 argument. What follows from the store (term index, vector files) is not in it.
 """
 
+import logging
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from neardup_platform.clusters.rocksdb_store import Store
+from neardup_platform.errors import NeardupError
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.settings import Settings
-from neardup_platform.stream.command import Finish, Outcome, check_arguments
+from neardup_platform.stream.command import BadCommand, Finish, Outcome, check_arguments
 from neardup_platform.stream.commands.snapshot_manifest import Manifest, snapshot_id
+
+log = logging.getLogger(__name__)
 
 NAME = "snapshot"
 # Of a checkpoint that is being uploaded, under NEARDUP_HOME.
@@ -36,6 +42,7 @@ class Snapshot:
         self._settings = settings
         self._store = store
         self._classifier = classifier
+        self._interrupted = threading.Event()
 
     def __call__(self, command: pb.Command) -> Finish:
         """The first half: see that S3 is there, and have little left to flush.
@@ -47,6 +54,7 @@ class Snapshot:
         from neardup_platform.artefacts.s3_client import ensure_bucket, open_s3
 
         check_arguments(command, set(), set())
+        self._interrupted.clear()
         ensure_bucket(open_s3(self._settings.s3), self._settings.s3)
         remove_checkpoints(self._settings.home)
         self._store.flush()
@@ -80,17 +88,16 @@ class Snapshot:
 
     def _upload(self, folder: Path, manifest: Manifest, pause_ms: float) -> Finish:
         from neardup_platform.artefacts.s3_client import open_s3
-        from neardup_platform.stream.commands.s3_snapshots import describe_files, put_manifest, upload_files
+        from neardup_platform.stream.commands.s3_snapshots import describe_files, put_snapshot
 
         s3, bucket = open_s3(self._settings.s3), self._settings.s3.bucket
         # Nothing that a power cut here could take leaves this machine.
         self._store.sync()
         try:
             whole = replace(manifest, files=describe_files(folder))
-            uploaded = upload_files(s3, bucket, folder, whole.files)
+            uploaded = put_snapshot(s3, bucket, folder, whole, self._going_on)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        put_manifest(s3, bucket, whole)
         values = {
             "snapshot": whole.snapshot,
             "images": whole.images,
@@ -102,7 +109,32 @@ class Snapshot:
             "pause_ms": f"{pause_ms:.1f}",
             "taken_after": whole.sequence,
         }
-        return partial(Outcome, {name: str(value) for name, value in values.items()})
+        told = {name: str(value) for name, value in values.items()}
+        return partial(Outcome, told | self._prune(s3, bucket))
+
+    def _prune(self, s3: Any, bucket: str) -> dict[str, str]:
+        """Delete the oldest snapshots where the settings say how many are kept; a failure is reported, no refusal."""
+        from neardup_platform.stream.commands.s3_snapshot_retention import prune_snapshots
+
+        keep = self._settings.snapshots.keep
+        if keep is None:
+            return {}
+        try:
+            removed = prune_snapshots(s3, bucket, keep, now_ms=time.time_ns() // 1_000_000)
+        except NeardupError as error:
+            log.warning("older snapshots could not be deleted: %s", error)
+            return {"pruned": "0", "prune_problem": str(error)}
+        if removed.problem:
+            log.warning("files of deleted snapshots stay: %s", removed.problem)
+        return {"pruned": str(len(removed.snapshots)), "prune_problem": removed.problem}
+
+    def interrupt(self) -> None:
+        """See `Interruptible`."""
+        self._interrupted.set()
+
+    def _going_on(self) -> None:
+        if self._interrupted.is_set():
+            raise BadCommand("it was cancelled")
 
 
 def remove_checkpoints(home: Path) -> None:

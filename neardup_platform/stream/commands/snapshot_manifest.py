@@ -3,7 +3,9 @@
 | object | content |
 |---|---|
 | `snapshots/{id}/manifest.json` | this list, put last: a snapshot without one does not exist |
+| `snapshots/{id}/writing.json` | the SHA-256 of its files, put first, removed last: none of them is deleted meanwhile |
 | `snapshots/files/{sha256}` | the files of all snapshots; equal ones lie there once |
+| `snapshots/trash/{sha256}` | files that are being deleted, for moments |
 """
 
 import json
@@ -17,6 +19,8 @@ from neardup_platform.errors import BadArtefact, PermanentError
 from neardup_platform.messages import neardup_pb2 as pb
 
 PREFIX = "snapshots"
+FILES_PREFIX = f"{PREFIX}/files/"
+TRASH_PREFIX = f"{PREFIX}/trash/"
 FORMAT = 1
 _ID = re.compile("[0-9]{13}-[0-9a-f]{8}")
 # Names that RocksDB gives its files.
@@ -39,7 +43,7 @@ class StoredFile:
     @property
     def key(self) -> str:
         """Where it lies in the bucket."""
-        return f"{PREFIX}/files/{self.sha256}"
+        return f"{FILES_PREFIX}{self.sha256}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +102,29 @@ def check_id(snapshot: str) -> str:
     return snapshot
 
 
+def is_id(name: str) -> bool:
+    """Whether this may be the id of a snapshot."""
+    return _ID.fullmatch(name) is not None
+
+
+def is_file_name(name: str) -> bool:
+    """Whether this may be the name of a file in the bucket: a SHA-256."""
+    return _SHA256.fullmatch(name) is not None
+
+
+def snapshot_prefix(snapshot: str) -> str:
+    """Of all objects that are of one snapshot alone."""
+    return f"{PREFIX}/{check_id(snapshot)}/"
+
+
 def manifest_key(snapshot: str) -> str:
     """Where the manifest lies in the bucket."""
-    return f"{PREFIX}/{check_id(snapshot)}/manifest.json"
+    return f"{snapshot_prefix(snapshot)}manifest.json"
+
+
+def writing_key(snapshot: str) -> str:
+    """Where the files of a snapshot that is being written are listed."""
+    return f"{snapshot_prefix(snapshot)}writing.json"
 
 
 def encode_manifest(manifest: Manifest) -> bytes:

@@ -1,0 +1,255 @@
+"""Claims about commands that take long and those that do not: who waits for whom, and what a kill changes."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from neardup_platform.clusters.rocksdb_store import Store
+from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.messages.codec import Message
+from neardup_platform.messages.kafka_topics import CONTROL
+from neardup_platform.stream import control as control_module
+from neardup_platform.stream.command import BadCommand, Finish, Handler, Outcome
+from neardup_platform.stream.commands import forget, override, pause
+from neardup_platform.stream.control import MAX_AGE_MS, Control
+from neardup_platform.stream.crash_points import CrashPoints
+from neardup_platform.stream.worker import Worker
+from tests.small import families
+from tests.stream.control_machine import NOW_MS, ControlMachine, Killed, Machines, command
+from tests.stream.test_command_parts import PARTS, Count
+
+IMAGES = families(6, 3)
+DAY_MS = 24 * 3_600_000
+Make = Callable[..., ControlMachine]
+
+
+class Slow:
+    """A command whose first half takes as long as it is let; it can be interrupted."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.interrupted = threading.Event()
+        self.begun = 0
+
+    def __call__(self, command: pb.Command) -> Finish:
+        self.begun += 1
+        self.go.wait(60)
+        if self.interrupted.is_set():
+            raise BadCommand("interrupted")
+        return partial(Outcome, {"slow": "done"})
+
+    def interrupt(self) -> None:
+        self.interrupted.set()
+        self.go.set()
+
+
+class Holding:
+    """A command of two stages; the store must stand still between them."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+
+    def __call__(self, command: pb.Command) -> Finish:
+        return lambda: Outcome({}, more=self._second, hold=True)
+
+    def _second(self) -> Finish:
+        self.go.wait(60)
+        return partial(Outcome, {"held": "true"})
+
+
+SLOW, HOLDING = Slow(), Holding()
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    SLOW.__init__()  # type: ignore[misc]
+    HOLDING.__init__()  # type: ignore[misc]
+
+    def handlers(machine: ControlMachine) -> Mapping[str, Handler]:
+        worker = machine.worker
+        return {
+            "slow": SLOW,
+            "count": Count(machine),
+            "holding": HOLDING,
+            pause.PAUSE: pause.Pause(machine.store.state),
+            pause.RESUME: pause.Resume(machine.store.state),
+            override.NAME: worker._handlers[override.NAME],
+            forget.NAME: worker._handlers[forget.NAME],
+        }
+
+    machines = Machines(tmp_path / "home")
+    yield partial(machines.start, handlers)
+    SLOW.go.set()
+    HOLDING.go.set()
+    machines.end()
+
+
+def turns(machine: ControlMachine, count: int = 20) -> list[tuple[str, bool]]:
+    """What is handled in so many turns: ids, and whether they were accepted."""
+    done = []
+    for _ in range(count):
+        done += [(h.result.command_id, h.result.accepted) for h in machine.turn() if h.result is not None]
+    return done
+
+
+def test_what_is_short_does_not_wait_for_what_is_long(make: Make) -> None:
+    log = [
+        command("slow", "long"),
+        command("pause", "p"),
+        command("slow", "later"),
+        command("forget", "f", image_id=IMAGES[0].image_id),
+        command("override", "o", action="alone", image_id=IMAGES[5].image_id),
+        command("resume", "r"),
+    ]
+    one = make()
+    one.decide(IMAGES)
+    one.log.extend(log)
+    assert turns(one) == [("p", True), ("f", True), ("o", True), ("r", True)]
+    assert one.store.image(IMAGES[0].image_id) is None
+    assert one.store.positions()[CONTROL, 0] == 0
+    SLOW.go.set()
+    assert [r.command_id for r in one.run()] == ["long", "later"]
+    assert one.store.positions()[CONTROL, 0] == len(log)
+
+
+def test_the_position_is_behind_all_that_is_done_with_and_before_all_that_is_not(make: Make) -> None:
+    one = make(command("slow", "a"), command("pause", "b"), command("slow", "c"), command("resume", "d"))
+    assert turns(one) == [("b", True), ("d", True)]
+    SLOW.go.set()
+    positions = []
+    while one.control.busy:
+        positions += [handled.positions[CONTROL, 0] for handled in one.turn()]
+    assert positions == [2, 4]
+
+
+@pytest.mark.parametrize(
+    "kill_at", ["prepared:1", "obeyed:1", "part:2", "prepared:3", "obeyed:2", "part:4", "obeyed:3"]
+)
+def test_a_kill_anywhere_repeats_nothing_that_was_handled_ahead(make: Make, kill_at: str) -> None:
+    forgotten = IMAGES[0].image_id
+    log = [
+        command("count", "long"),
+        command("forget", "f", image_id=forgotten),
+        command("pause", "p"),
+        command("override", "o", action="alone", image_id=IMAGES[5].image_id),
+    ]
+    one = make(*log, kill_at=kill_at)
+    one.decide(IMAGES)
+    with pytest.raises(Killed):
+        one.run()
+    again = make()
+    again.run()
+    state = again.store.state()
+    assert state.counters["counted"] == PARTS
+    assert state.counters["commands_accepted"] == state.commands == len(log)
+    assert state.counters["commands_refused"] == 0
+    assert state.forgotten == 1
+    assert len(again.store.overrides()) == 1
+    assert again.store.positions()[CONTROL, 0] == len(log)
+    for command_id in ("long", "f", "p", "o"):
+        first, *repeats = [r for r in again.published() if r.command_id == command_id]
+        assert first.accepted
+        assert all(repeat == first for repeat in repeats)
+
+
+def test_nothing_is_handled_while_the_store_must_stand_still(make: Make) -> None:
+    one = make(command("holding", "long"), command("pause", "p"))
+    while not one.control.holds:
+        one.turn()
+    assert turns(one) == []
+    HOLDING.go.set()
+    assert [r.command_id for r in one.run()] == ["long", "p"]
+
+
+def test_what_waits_here_is_never_too_old(make: Make) -> None:
+    one = make(command("slow", "long"), command("count", "waits"))
+    assert turns(one) == []
+    one.now_ms = NOW_MS + MAX_AGE_MS + 3_600_000
+    SLOW.go.set()
+    assert [(r.command_id, r.accepted) for r in one.run()] == [("long", True), ("waits", True)]
+
+
+def test_what_waited_in_an_earlier_worker_is_not_too_old_and_what_came_since_is(make: Make) -> None:
+    one = make(command("slow", "long"), command("count", "waits"), command("pause", "p"))
+    assert turns(one) == [("p", True)]
+    two = make(command("count", "came late"))
+    two.now_ms = NOW_MS + MAX_AGE_MS + 3_600_000
+    # Of the long one nothing was written, so its age counts from when it was read first, too.
+    SLOW.go.set()
+    results = [(r.command_id, r.accepted) for r in two.run() if r.command_id != "p"]
+    assert results == [("long", True), ("waits", True), ("came late", False)]
+
+
+def test_cancel_is_done_at_once_with_what_waits_and_ends_what_is_being_prepared(make: Make) -> None:
+    one = make(command("slow", "runs"), command("count", "waits"), command("cancel", "c1", command_id="waits"))
+    assert turns(one) == [("waits", False), ("c1", True)]
+    assert not SLOW.interrupted.is_set()
+    one.log.append(command("cancel", "c2", command_id="runs"))
+    (runs, cancel) = one.run()
+    assert SLOW.interrupted.is_set()
+    assert (runs.command_id, runs.accepted, runs.reason) == ("runs", False, "cancelled by command c2")
+    assert (cancel.command_id, cancel.accepted) == ("c2", True)
+
+
+def test_no_more_is_handled_ahead_than_a_restart_remembers(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control_module, "MAX_BEHIND", 5)
+    one = make(command("slow", "long"), *(command("pause", f"p{n}") for n in range(3)))
+    turns(one)
+    assert not one.control.full
+    one.log.append(command("resume", "r"))
+    turns(one)
+    assert one.control.full
+    SLOW.go.set()
+    one.run()
+    assert not one.control.full
+
+
+class _FinishedInBetween:
+    """A preparation that ends between the first look at it and the second."""
+
+    def __init__(self, command: pb.Command, prepare: Callable[[], Finish], level: int = 0) -> None:
+        self.command, self.finish, self._looks = command, prepare(), 0
+
+    @property
+    def done(self) -> bool:
+        self._looks += 1
+        return self._looks > 1
+
+
+class _Nowhere:
+    """A source and a publisher that nothing comes from or goes to."""
+
+    def __getattr__(self, _: str) -> Callable[..., None]:
+        return lambda *_: None
+
+
+def test_a_command_that_is_ready_in_between_is_not_finished_with_steps_in_flight(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control_module, "_Preparation", _FinishedInBetween)
+    in_flight, seen = ["a step"], []
+
+    def handler(_: pb.Command) -> Finish:
+        def finish() -> Outcome:
+            seen.append(list(in_flight))
+            return Outcome({})
+
+        return finish
+
+    with closing(Store(tmp_path / "store")) as store:
+        loop: Any = object.__new__(Worker)
+        loop._control = Control({"swap": handler}, store.command)
+        loop._store, loop._state, loop._crash = store, store.state(), CrashPoints("")
+        loop._publisher = loop._source = _Nowhere()
+        loop._finish = in_flight.clear
+        loop._control.take([Message(CONTROL, 0, 0, b"k", command("swap", "s"))], NOW_MS)
+        for _ in range(4):
+            loop._obey()
+            assert seen in ([], [[]])
+            in_flight.append("the next step")
+        assert seen == [[]]

@@ -1,0 +1,254 @@
+"""Claims about corrections made while another store is under construction: they hold, and consumers hear what is so."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neardup_platform.clusters.layout import Table
+from neardup_platform.clusters.rocksdb_store import Store
+from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.messages.kafka_topics import CONTROL, DECISIONS
+from neardup_platform.pipeline import Matching
+from neardup_platform.settings import Settings
+from neardup_platform.stream.command import Finish, Handler
+from neardup_platform.stream.commands import forget, override, reprocess
+from neardup_platform.stream.commands.reprocess import Reprocess
+from neardup_platform.stream.commands.restore import Restore
+from neardup_platform.stream.commit import Step, commit
+from neardup_platform.stream.store_swap import StoreReplaced, before_path, copy_store
+from tests.small import LSH_DIM, SPACE, families, image
+from tests.small_worker import MOST
+from tests.stream.control_machine import ControlMachine, Killed, Machines, command
+from tests.stream.small_rounds import SmallRounds
+
+IMAGES = families(20, 4)
+LOOSE, STRICT = Matching(1_000, 0, 0.9, 0.8, MOST), Matching(1_000, 0, 0.985, 0.985, MOST)
+Make = Callable[..., ControlMachine]
+
+
+@pytest.fixture(autouse=True)
+def few_last_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reprocess, "LAST_IMAGES", 5)
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    settings = Settings(home=tmp_path / "home")
+
+    def give_up(machine: ControlMachine) -> None:
+        unfinished = machine.control._handlers["reprocess"]
+        assert isinstance(unfinished, Reprocess)
+        unfinished._give_up()
+
+    machines = Machines(settings.home, give_up)
+
+    def start(*commands: bytes, matching: Matching = STRICT, kill_at: str = "") -> ControlMachine:
+        def handlers(machine: ControlMachine) -> Mapping[str, Handler]:
+            return {
+                "reprocess": Reprocess(
+                    settings, machine.store, lambda: machine.pipeline, lambda _: SmallRounds(matching)
+                ),
+                override.NAME: machine.worker._handlers[override.NAME],
+                forget.NAME: machine.worker._handlers[forget.NAME],
+            }
+
+        return machines.start(handlers, *commands, kill_at=kill_at)
+
+    yield start
+    machines.end()
+
+
+def meet_overrides(machine: ControlMachine) -> int:
+    """What a worker does at its start."""
+    overriding = machine.worker._handlers[override.NAME]
+    assert isinstance(overriding, override.Override)
+    to_meet = machine.store.overrides_to_meet()
+    for override_id in to_meet:
+        outcome = overriding.meet(override_id)
+        commit(machine.store, machine.store.state(), Step(outcome=outcome), ())
+        outcome.apply()
+    return len(to_meet)
+
+
+def heard(store: Store) -> dict[str, str]:
+    """Where a consumer of all decisions thinks that images are."""
+    heads: dict[str, str] = {}
+    sequences: dict[str, int] = {}
+    for _, entry in store.outbox():
+        if entry.topic != DECISIONS:
+            continue
+        said = pb.Decision.FromString(entry.value)
+        if said.sequence <= sequences.get(said.image_id, 0):
+            continue
+        sequences[said.image_id] = said.sequence
+        if not said.head:
+            del heads[said.image_id]
+            continue
+        if said.replaced_head:
+            heads = {i: said.image_id if head == said.replaced_head else head for i, head in heads.items()}
+        heads[said.image_id] = said.head
+    return heads
+
+
+def heads_of(store: Store) -> dict[str, str]:
+    return {image_id: record.head for image_id, record in store.all_images()}
+
+
+def assert_sound(machine: ControlMachine) -> None:
+    store, heads = machine.store, heads_of(machine.store)
+    assert {m: head for head, _ in store.all_clusters() for _, m in store.all_members(head)} == heads
+    assert store.state().images == len(heads)
+    assert heard(store) == heads
+    sequences = [sequence for image_id in heads for sequence in store.sequences(image_id)]
+    assert len(set(sequences)) == len(sequences)
+    assert max(sequences) <= store.state().sequence
+
+
+def stages(machine: ControlMachine) -> int:
+    """Lets the command that is read go through one more stage; 0 at the end."""
+    while machine.control.busy or machine._next < len(machine.log):
+        handled = machine.turn()
+        if any(h.is_part for h in handled):
+            return 1
+    return 0
+
+
+def corrections(heads: Mapping[str, str]) -> list[bytes]:
+    """A head and a member forgotten, a member moved to where it does not belong, a head made alone."""
+    clusters: dict[str, list[str]] = {}
+    for image_id, head in sorted(heads.items()):
+        clusters.setdefault(head, []).append(image_id)
+    one, two, three, four = sorted(clusters, key=lambda head: (-len(clusters[head]), head))[:4]
+    member = next(m for m in clusters[two] if m != two)
+    mover = next(m for m in clusters[three] if m != three)
+    return [
+        command("forget", "f1", image_id=one),
+        command("forget", "f2", image_id=member),
+        command("override", "o1", action="move", image_id=mover, other_id=four),
+        command("override", "o2", action="alone", image_id=two),
+    ]
+
+
+@pytest.mark.parametrize("matching", [LOOSE, STRICT])
+@pytest.mark.parametrize("after_stages", [0, 1, 2])
+def test_what_is_corrected_while_all_is_decided_again_holds_afterwards(
+    make: Make, matching: Matching, after_stages: int
+) -> None:
+    one = make(command("reprocess", "r"), matching=matching)
+    one.pipeline.matching = STRICT if matching is LOOSE else LOOSE
+    one.decide(IMAGES[:80])
+    later = [IMAGES[80:]]
+    for _ in range(after_stages):
+        assert stages(one)
+    given = corrections(heads_of(one.store))
+    one.log.extend(given)
+    with pytest.raises(StoreReplaced):
+        one.run(between=lambda: one.decide(later.pop()) if later else None)
+    two = make()
+    assert [two.store.image(f"{pb.Command.FromString(c).arguments['image_id']}") for c in given[:2]] == [None, None]
+    assert meet_overrides(two) == 2
+    o1, o2 = (pb.Command.FromString(value).arguments for value in given[2:])
+    heads = heads_of(two.store)
+    assert heads[o1["image_id"]] == heads[o1["other_id"]]
+    assert heads[o2["image_id"]] == o2["image_id"]
+    assert_sound(two)
+    assert two.run() == []
+    assert two.store.overrides_to_meet() == []
+    assert {r.command_id: r.accepted for r in two.published()} == dict.fromkeys(("r", "f1", "f2", "o1", "o2"), True)
+    assert two.store.positions()[CONTROL, 0] == len(two.log)
+
+
+@pytest.mark.parametrize(
+    "kill_at", ["part:2", "obeyed:1", "obeyed:3", "obeyed:4", "part:3", "prepared:5", "prepared:8", "obeyed:5"]
+)
+def test_a_kill_anywhere_among_corrections_ends_in_a_store_that_has_them(make: Make, kill_at: str) -> None:
+    one = make(command("reprocess", "r"), kill_at=kill_at)
+    one.decide(IMAGES)
+    given = corrections(heads_of(one.store))
+    one.log.extend(given)
+    with pytest.raises(Killed):
+        one.run()
+    again = make()
+    with pytest.raises(StoreReplaced):
+        again.run()
+    two = make()
+    meet_overrides(two)
+    heads = heads_of(two.store)
+    o1, o2 = (pb.Command.FromString(value).arguments for value in given[2:])
+    assert heads[o1["image_id"]] == heads[o1["other_id"]]
+    assert heads[o2["image_id"]] == o2["image_id"]
+    assert len(heads) == len(IMAGES) - 2
+    assert_sound(two)
+    assert two.store.state().forgotten == 2
+
+
+class Held:
+    """A restore whose first half lasts until it is let go, although all of it is done."""
+
+    def __init__(self, machine: ControlMachine, settings: Settings) -> None:
+        self.go = threading.Event()
+        self.restore = Restore(
+            settings, machine.store, SPACE.version, lambda: "cosine", "cosine", lambda _: None, lambda *_: {}
+        )
+
+    def __call__(self, given: pb.Command) -> Finish:
+        finish = self.restore(given)
+        self.go.wait(60)
+        return finish
+
+
+def test_what_is_corrected_while_a_store_is_restored_holds_afterwards(tmp_path: Path) -> None:
+    settings, held = Settings(home=tmp_path / "home"), list[Held]()
+    machines = Machines(settings.home, lambda _: held[-1].restore.close())
+
+    def handlers(machine: ControlMachine) -> Mapping[str, Handler]:
+        held.append(Held(machine, settings))
+        forgetting = forget.Forget(machine.store, machine.worker.again, held[-1].restore.forgotten)
+        overriding = machine.worker._handlers[override.NAME]
+        return {"restore": held[-1], forget.NAME: forgetting, override.NAME: overriding}
+
+    one = machines.start(handlers)
+    one.decide(IMAGES)
+    before = heads_of(one.store)
+    machines.end()
+    copy_store(settings.store_path, before_path(settings.store_path))
+    one = machines.start(handlers, command("restore", "r", undo="true"))
+    given = corrections(before)
+    one.log.extend(given)
+    while not one.store.state().forgotten == len(one.store.overrides()) == 2:
+        one.turn()
+    held[-1].go.set()
+    with pytest.raises(StoreReplaced):
+        one.run()
+    two = machines.start(handlers)
+    held[-1].go.set()
+    assert meet_overrides(two) == 2
+    o1, o2 = (pb.Command.FromString(value).arguments for value in given[2:])
+    heads = heads_of(two.store)
+    assert heads[o1["image_id"]] == heads[o1["other_id"]]
+    assert heads[o2["image_id"]] == o2["image_id"]
+    assert len(heads) == len(IMAGES) - 2
+    assert two.run() == []
+    (result,) = [r for r in two.published() if r.command_id == "r"]
+    assert result.values["forgotten_again"] == "2"
+    machines.end()
+
+
+def test_nothing_of_an_image_forgotten_meanwhile_is_in_any_table(make: Make) -> None:
+    one = make(command("reprocess", "r"))
+    one.decide([*IMAGES[:50], image("the only one", np.random.default_rng(1).standard_normal(LSH_DIM))])
+    assert stages(one)
+    gone = "the only one"
+    one.log.append(command("forget", "f", image_id=gone))
+    with pytest.raises(StoreReplaced):
+        one.run()
+    two = make()
+    two.store.purged()
+    for table in Table:
+        for key, value in two.store.scan(table):
+            if table is Table.OUTBOX or (table is Table.HISTORY and gone.encode() not in key):
+                continue  # what was published, and candidates of other images' decisions
+            assert gone.encode() not in key + value, table
