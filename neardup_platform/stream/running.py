@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 
 from neardup_platform.clusters.rocksdb_store import Store
-from neardup_platform.join.clock import JoinClock
+from neardup_platform.join.clock import JoinClocks
 from neardup_platform.messages.kafka_outage import watch_outages
 from neardup_platform.messages.kafka_publisher import KafkaPublisher
 from neardup_platform.messages.kafka_source import wait_for_source
@@ -53,7 +53,7 @@ def _run_over_one_store(settings: Settings, stop: threading.Event, report: Repor
     with ExitStack() as stack:
         complete_swap(settings.store_path)
         store = stack.enter_context(closing(Store(settings.store_path)))
-        clock = JoinClock(max(store.clocks_ms().values(), default=0))
+        clocks = JoinClocks.begin(max(store.clocks_ms().values(), default=0))
         source = wait_for_source(
             settings.kafka,
             store.state().store_id,
@@ -61,12 +61,12 @@ def _run_over_one_store(settings: Settings, stop: threading.Event, report: Repor
             BROKER_PATIENCE_S,
             lambda: beat.starting("waiting for Kafka", 0, 0),
             store.logs(),
-            clock.now_ms,
+            clocks.idle.now_ms,
         )
         stack.callback(source.close)
         publisher = KafkaPublisher(settings.kafka)
         stack.callback(publisher.close, CLOSE_S)
-        worker = Worker(settings, store, source, publisher, outages, clock, beat.starting)
+        worker = Worker(settings, store, source, publisher, outages, clocks, beat.starting)
         stack.callback(worker.close)
         # What was read at the start stays; searching it for garbage would stop the stream for tens of milliseconds.
         gc.collect()

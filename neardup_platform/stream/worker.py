@@ -18,7 +18,7 @@ from neardup_platform.clusters.overrides import Overrides
 from neardup_platform.clusters.rocksdb_store import Store
 from neardup_platform.clusters.rocksdb_view import forgotten_upto_ms
 from neardup_platform.id_space import id_space
-from neardup_platform.join.clock import JoinClock
+from neardup_platform.join.clock import JoinClocks
 from neardup_platform.messages.kafka_outage import OutageNotice
 from neardup_platform.messages.kafka_publisher import KafkaPublisher, Settled
 from neardup_platform.messages.kafka_retention import deleted_since
@@ -105,7 +105,7 @@ class Worker:
         source: KafkaSource,
         publisher: KafkaPublisher,
         outages: OutageNotice,
-        clock: JoinClock,
+        clocks: JoinClocks,
         progress: Progress = no_progress,
     ) -> None:
         self._crash = CrashPoints.of_environment()
@@ -126,7 +126,7 @@ class Worker:
         self._store = store
         self._source = source
         self._outages = outages
-        self._clock = clock
+        self._clocks = clocks
         self._state = store.state()
         self._pipeline = Pipeline(space, scorer, corpus, Matching.of(settings, scorer))
         self._intake = Intake(
@@ -242,7 +242,7 @@ class Worker:
             return None
         embeddings = [message for message in messages if message.topic != CONTROL]
         self._intake.log_is(self._source.partitions, self._source.restarted())
-        step, joined = self._intake.take(embeddings, self._source.read_until(), self._clock.now_ms(), _now_ms())
+        step, joined = self._intake.take(embeddings, self._source.read_until(), self._clocks.now.now_ms(), _now_ms())
         if step.empty:
             return None
         self._crash.passing(CrashPoint.JOINED)
@@ -319,7 +319,7 @@ class Worker:
         if not self._intake.holds_newer or self._stands_still:
             return
         self._finish()
-        while (taken := self._intake.take_newer(max(self._clock.now_ms(), _now_ms()))) is not None:
+        while (taken := self._intake.take_newer(max(self._clocks.now.now_ms(), _now_ms()))) is not None:
             step, newer = taken
             vacated = vacate(self._again, newer.image_id, _now_ms()) if isinstance(newer, JoinedImage) else None
             if vacated is not None:
@@ -364,8 +364,8 @@ class Worker:
                 outbox_number=self._state.outbox_number,
                 commands=self._state.commands,
             ),
-            **self._intake.figures(self._clock.now_ms()),
-            "clock_behind_ms": self._clock.behind_ms(),
+            **self._intake.figures(self._clocks.now.now_ms()),
+            "idle_clock_behind_ms": self._clocks.behind_ms(),
             "paused": int(self._state.HasField("paused")),
             "purge_problem": int(bool(self._store.purge_problem)),
             "overrides": len(self._again.overrides),

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from neardup_platform.join.clock import JoinClocks
 from neardup_platform.join.pairing import Half
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.codec import Log, Message, encode_embedding
@@ -257,3 +258,19 @@ def test_a_smaller_waiting_room_is_emptied_in_steps() -> None:
     steps = [smaller.take([], {}, NOW_MS)[0].counts for _ in range(2)]
     assert steps == [{"evicted": 1_000}, {"evicted": 400}]
     assert not smaller.gives_up
+
+
+def test_backlog_of_hours_read_one_topic_after_the_other_makes_no_half_late() -> None:
+    """After hours in which no worker ran, and minutes between a half and its partner."""
+    wall_ms, passed_ms, hours = float(NOW_MS), 0.0, 10
+    clocks = JoinClocks.begin(NOW_MS - hours * 3_600_000, lambda: wall_ms, lambda: passed_ms, lambda: passed_ms)
+    stored = dict.fromkeys(PARTITIONS, NOW_MS - hours * 3_600_000)
+    taking = Intake(JoinSettings(lateness_s=600), MODELS, PARTITIONS, [], lambda _: False, stored)
+    expired, joined = 0, 0
+    for kind in Kind:
+        for minute in range(60 * hours):
+            wall_ms, passed_ms = wall_ms + 5_000, passed_ms + 5_000
+            sent_ms = NOW_MS - hours * 3_600_000 + minute * 60_000
+            step, images = taking.take([message(f"i{minute}", kind, minute, sent_ms)], {}, clocks.now.now_ms())
+            expired, joined = expired + step.counts.get("expired", 0), joined + len(images)
+    assert (expired, joined) == (0, 60 * hours)
