@@ -14,6 +14,7 @@ from jobs.pause_stream_worker import pause_stream_worker, resume_stream_worker
 from jobs.stream_worker import stream_worker
 from jobs.train_classifier import train_classifier
 from resources.platform import PlatformResource
+from resources.version_files import version_files
 from sensors.stream_worker_sensor import stream_worker_sensor
 
 defs = dg.Definitions(
@@ -25,7 +26,7 @@ defs = dg.Definitions(
     jobs=[stream_worker, pause_stream_worker, resume_stream_worker, decisions_log_hourly, train_classifier],
     schedules=[decisions_log_schedule],
     sensors=[stream_worker_sensor],
-    resources={"platform": PlatformResource()},
+    resources={"platform": PlatformResource(), "io_manager": version_files},
     # A process per step would cost more than the steps of this location do.
     executor=dg.in_process_executor,
 )

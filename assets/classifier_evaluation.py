@@ -11,6 +11,7 @@ import dagster as dg
 from assets.markdown_pictures import picture
 from assets.training_pairs import GROUP
 from resources.platform import PlatformResource
+from resources.version_files import VERSION, given
 
 if TYPE_CHECKING:
     from neardup_platform.quality.outcome import Evaluation
@@ -26,6 +27,8 @@ _WORST = 12
 
 
 @dg.asset(
+    ins=given("training_pairs", "pair_classifier"),
+    dagster_type=VERSION,
     group_name=GROUP,
     kinds={"tensorflow", "matplotlib"},
     description="The whole pipeline with the new classifier over the pictures held out: figures, precision against "
@@ -55,7 +58,7 @@ def classifier_evaluation(
 
 @dg.asset_check(
     asset=classifier_evaluation,
-    additional_ins={"training_pairs": dg.AssetIn("training_pairs"), "pair_classifier": dg.AssetIn("pair_classifier")},
+    additional_ins=given("training_pairs", "pair_classifier"),
     blocking=True,
     description="On the same held-out pairs the new classifier is no worse than the one the worker uses: precision "
     "and recall at their thresholds, recall at 99% precision, calibration. If it fails nothing is promoted and the "

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from assets.stream_worker import stream_worker_asset
-from resources.platform import PlatformResource, s3_resource
+from resources.platform import PlatformResource, logs_start, s3_resource
 
 if TYPE_CHECKING:
     from neardup_platform.batch.kafka_materialise import MaterialisedHour
 
 # end_offset: the hour under way can be materialised too, as often as one likes.
-hours = dg.HourlyPartitionsDefinition(start_date="2025-01-01-00:00", timezone="UTC", end_offset=1)
+hours = dg.HourlyPartitionsDefinition(start_date=logs_start(), timezone="UTC", end_offset=1)
 
 
 @dg.asset(
@@ -42,28 +42,32 @@ def decisions_log(context: dg.AssetExecutionContext, platform: PlatformResource)
 
 @dg.asset_check(
     asset=decisions_log,
+    partitions_def=hours,
     description="Within the hour each Kafka partition's offsets have no gaps, and they begin where those of "
-    "the hour before ended, if that one is materialised. Run by itself, it checks the newest hour there is.",
+    "the hour before ended, if that one is materialised. Each hour has a result of its own, so one that is broken stays "
+    "red until it is materialised again, whatever later hours say. The result names the offsets and the hours to "
+    "materialise; check an hour again once they are. A warning is mended by that; an error may mean lost messages.",
 )
 def offsets_are_continuous(context: dg.AssetCheckExecutionContext, platform: PlatformResource) -> dg.AssetCheckResult:
     """Check one hour's objects as they lie in S3."""
     from neardup_platform.batch.offset_continuity import find_breaks
 
-    key = context.partition_key if context.has_partition_key else _newest_hour(context.instance)
-    if key is None:
-        return dg.AssetCheckResult(passed=True, description="no hour is materialised yet")
     settings = platform.settings()
-    hour = datetime.strptime(f"{key}+0000", "%Y-%m-%d-%H:%M%z")
+    hour = datetime.strptime(f"{context.partition_key}+0000", "%Y-%m-%d-%H:%M%z")
     breaks = find_breaks(s3_resource(settings.s3).get_client(), settings.s3.bucket, hour)
+    lines = [*breaks.within, *breaks.seams]
     return dg.AssetCheckResult(
-        passed=not breaks,
-        description="\n".join(breaks) or f"no gaps in {key}",
-        metadata={"breaks": len(breaks), "hour": key},
+        passed=not lines,
+        severity=dg.AssetCheckSeverity.ERROR if breaks.within else dg.AssetCheckSeverity.WARN,
+        description=_report(lines, context.partition_key),
+        metadata={"breaks": len(lines), "hour": context.partition_key},
     )
 
 
-def _newest_hour(instance: dg.DagsterInstance) -> str | None:
-    return max(instance.get_materialized_partitions(decisions_log.key), default=None)
+def _report(breaks: list[str], hour: str) -> str:
+    if not breaks:
+        return f"no gaps in {hour}"
+    return "\n".join([*breaks, f"Then materialise {hour} again, or run this check for it: it turns green."])
 
 
 def metadata(written: "MaterialisedHour") -> dict[str, Any]:

@@ -12,16 +12,19 @@ import dagster as dg
 
 from assets.training_pairs import GROUP
 from resources.platform import PlatformResource
+from resources.version_files import VERSION, given
 
 if TYPE_CHECKING:
     from neardup_platform.scoring.card import Card
 
 
 @dg.asset(
+    ins=given("training_pairs"),
+    dagster_type=VERSION,
     group_name=GROUP,
     kinds={"tensorflow", "s3"},
     description="A classifier trained and calibrated on what training_pairs does not hold out, under "
-    "s3://<bucket>/classifiers/<version>/ with its card. Trained to a version that is there already, that one is kept.",
+    "`s3://<bucket>/classifiers/<version>/` with its card. Trained to a version that is there already, that one is kept.",
 )
 def pair_classifier(
     context: dg.AssetExecutionContext, training_pairs: str, platform: PlatformResource

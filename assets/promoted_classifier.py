@@ -9,6 +9,7 @@ from pydantic import Field
 from assets.classifier_evaluation import classifier_evaluation
 from assets.training_pairs import GROUP
 from resources.platform import PlatformResource
+from resources.version_files import given
 
 
 class PromotedClassifierConfig(dg.Config):
@@ -21,6 +22,7 @@ class PromotedClassifierConfig(dg.Config):
 
 
 @dg.asset(
+    ins=given("pair_classifier"),
     group_name=GROUP,
     kinds={"kafka"},
     deps=[classifier_evaluation],

@@ -31,7 +31,7 @@ class TermSpaceConfig(dg.Config):
     group_name="terms",
     kinds={"tensorflow", "numpy"},
     description="The cheapest term space that reaches a recall on labelled pictures, among tables × bits of a grid, "
-    "written to NEARDUP_HOME/term-spaces/<version>.npz. Set terms.space to that file to use it; a new term space "
+    "written to `NEARDUP_HOME/term-spaces/<version>.npz`. Set `terms.space` to that file to use it; a new term space "
     "needs a new NEARDUP_HOME or a rebuilt index.",
 )
 def term_space(

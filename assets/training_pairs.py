@@ -11,6 +11,7 @@ import dagster as dg
 from pydantic import Field
 
 from resources.platform import PlatformResource
+from resources.version_files import VERSION
 
 if TYPE_CHECKING:
     from neardup_platform.quality.training_data import TrainingData
@@ -28,10 +29,11 @@ class TrainingPairsConfig(dg.Config):
 
 
 @dg.asset(
+    dagster_type=VERSION,
     group_name=GROUP,
     kinds={"tensorflow", "parquet", "s3"},
     description="Pictures of the manifests as vectors, one group in five held out by its name, and of each side the "
-    "pairs that a search would find, with all true ones: Parquet under s3://<bucket>/training/<version>/.",
+    "pairs that a search would find, with all true ones: Parquet under `s3://<bucket>/training/<version>/`.",
 )
 def training_pairs(
     context: dg.AssetExecutionContext, config: TrainingPairsConfig, platform: PlatformResource

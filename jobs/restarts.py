@@ -65,10 +65,29 @@ def is_stalled(heartbeat: Heartbeat | None, spawned_ms: int, now_ms: int, stalle
 
 def describe(ended: Ended, delay: float) -> str:
     """One message per crash: what happened, what happens next, and the last lines."""
+    return f"{_how(ended)}; next start in {delay:.0f} s. {_last_lines(ended)}"
+
+
+def failing(ended: Ended) -> str:
+    """What was wrong with a worker that was down, waiting for its next start, when it was to stop."""
+    return f"{_how(ended)}. {_last_lines(ended)}"
+
+
+def stopped_badly(ended: Ended) -> str:
+    """What went wrong with a worker that was to stop: empty where it ended in order."""
+    if not ended.stalled and ended.exit_code in (0, -signal.SIGTERM):
+        return ""
+    return failing(ended)
+
+
+def _how(ended: Ended) -> str:
     how = "stalled and was killed" if ended.stalled else _exit(ended.exit_code)
+    return f"the worker process {how} after {ended.lived_s:.0f} s"
+
+
+def _last_lines(ended: Ended) -> str:
     lines = "\n".join(ended.last_lines) or "(it wrote nothing)"
-    when = f"after {ended.lived_s:.0f} s; next start in {delay:.0f} s"
-    return f"the worker process {how} {when}. Last lines:\n{lines}"
+    return f"Last lines:\n{lines}"
 
 
 def _exit(code: int) -> str:

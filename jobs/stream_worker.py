@@ -1,27 +1,30 @@
 """The job `stream_worker`: one endless run that supervises the worker process.
 
-A crashed or stalled worker is started again at once, with back-off when that keeps happening; a pause or a
-termination of the run stops it in order. The worker's figures are recorded once a minute as observations of
-the asset `stream/worker`, where Dagster plots them; nothing is recorded per image.
+A crashed or stalled worker is started again at once, with back-off when that keeps happening. A pause, and SIGTERM or
+SIGINT of the run (`neardup down`, a machine that shuts down), stop it in order: the run ends in Success, unless the
+worker was failing at the time. Terminated in Dagster, the run ends as Canceled. The worker's metrics are recorded once a
+minute as observations of the asset `stream/worker`, where Dagster plots them; nothing is recorded per image.
 """
 
+import contextlib
 import os
 import signal
-import sys
+import threading
 import time
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
+from types import FrameType
 
 import dagster as dg
-from pydantic import Field
 
 from assets.stream_worker import observation
-from jobs.restarts import Ended, crashes_in_a_row, delay_s, describe, is_stalled
+from jobs.restarts import Ended, crashes_in_a_row, delay_s, describe, failing, is_stalled, stopped_badly
 from jobs.worker_process import WorkerProcess, end_left_over
+from neardup_platform.errors import HomeInUse, ServerUnavailable
 from neardup_platform.settings import Settings
 from neardup_platform.supervision import Heartbeat, paused_by, read_heartbeat
 from resources.platform import PlatformResource
-from resources.run_record import ProcessId, RunRecord, renewed, sole_supervisor, write_record
+from resources.run_record import ProcessId, RunRecord, other_supervisor, renewed, sole_supervisor, write_record
 
 _ROOT = Path(__file__).resolve().parent.parent
 # How often the run renews its sign of life and looks at the worker's; an exit is noticed at once.
@@ -29,25 +32,27 @@ _LOOK_S = 1.0
 _ASK_DAGSTER_EVERY_S = 5.0
 
 
-class StreamWorkerConfig(dg.Config):
-    """How the worker process is started."""
-
-    worker_command: list[str] = Field(
-        default=[sys.executable, "-m", "jobs.stream_worker_process"],
-        description="Program and arguments; it must write heartbeats and end on SIGTERM.",
-    )
-
-
 @dg.op(description=__doc__)
 def supervise_stream_worker(
-    context: dg.OpExecutionContext, config: StreamWorkerConfig, platform: PlatformResource
+    context: dg.OpExecutionContext, platform: PlatformResource
 ) -> Iterator[dg.AssetObservation | dg.Output[None]]:
-    """Keep one worker process alive until the worker is paused or the run is terminated."""
-    settings = platform.settings()
-    with sole_supervisor(settings.home, context.run_id) as record:
+    """Keep one worker process alive until the worker is paused or the run is stopped."""
+    with contextlib.ExitStack() as held:
+        try:
+            settings = platform.settings()
+            record = held.enter_context(sole_supervisor(settings.home, context.run_id))
+        except ServerUnavailable as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        except HomeInUse as error:
+            other = other_supervisor(settings.home, time.time(), settings.worker.stalled_s)
+            if other is None:
+                raise dg.Failure(str(error), allow_retries=False) from error
+            context.log.info(f"run {other} supervises the stream worker of {settings.home}: nothing to do")
+            yield dg.Output(None)
+            return
         if end_left_over(record.worker):
             context.log.warning("ended a worker process (%s) that had outlived its run", record.worker)
-        yield from _Supervision(context, settings, record).run(config.worker_command)
+        yield from _Supervision(context, settings, record).run(platform.worker_command())
     yield dg.Output(None)
 
 
@@ -72,43 +77,59 @@ class _Supervision:
         self._record = record
         self._asked_at = 0.0
         self._heartbeat: Heartbeat | None = None
+        self._interrupted = False
 
     def run(self, command: list[str]) -> Iterator[dg.AssetObservation]:
-        """Start the worker, again and again, until it is paused."""
-        crashes = 0
+        """Start the worker, again and again, until it is paused or this run is to stop.
+
+        Raises:
+            DagsterExecutionInterruptedError: the run was terminated in Dagster, or is over already.
+            dagster.Failure: a stop in order, but of a worker that had failed or did not end in order itself.
+        """
+        crashes, last = 0, ""
+        self._note_signals()
         while not self._look(None):
             ended = yield from self._one_process(command)
-            if ended is None:
+            last = stopped_badly(ended) if self._stopping() else failing(ended)
+            if self._stopping():
                 break
             crashes = crashes_in_a_row(crashes, ended)
             delay = delay_s(crashes, ended.exit_code)
             self._context.log.error(describe(ended, delay))
             self._wait(delay)
-        self._context.log.info("the worker is paused by %s: this run ends", paused_by(self._settings.home))
+        if self._interrupted and self._terminated():
+            raise dg.DagsterExecutionInterruptedError
+        by = paused_by(self._settings.home)
+        why = f"the worker is paused by {by}" if by else "the platform stops, or this run was sent SIGTERM"
+        if last:
+            raise dg.Failure(f"{why}, and the worker was failing: {last}", allow_retries=False)
+        self._context.log.info(f"{why}: this run ends")
 
-    def _one_process(self, command: list[str]) -> Generator[dg.AssetObservation, None, Ended | None]:
-        """From start to end of one worker process; None where it was stopped for a pause."""
+    def _one_process(self, command: list[str]) -> Generator[dg.AssetObservation, None, Ended]:
+        """From start to end of one worker process, which may have been stopped for a pause or an interrupt."""
         messages = self._settings.home / "stream_worker_messages.jsonl"
-        told = 0
+        reported = 0
         with dg.open_pipes_session(
             self._context, dg.PipesEnvContextInjector(), dg.PipesFileMessageReader(str(messages))
         ) as session:
             worker = WorkerProcess(command, self._environment(session.get_bootstrap_env_vars()))
             self._context.log.info("started worker process %d", worker.pid)
-            paused, stalled = False, False
+            stopping, stalled = False, False
             try:
-                while not (worker.wait(_LOOK_S) or paused or stalled):
-                    paused = self._look(worker.identity)
+                while not (worker.wait(_LOOK_S) or stopping or stalled):
+                    stopping = self._look(worker.identity)
                     stalled = self._stalled(worker)
-                    for figures in session.get_custom_messages()[told:]:
-                        told += 1
-                        yield observation(figures)
+                    for metrics in session.get_custom_messages()[reported:]:
+                        reported += 1
+                        yield observation(metrics)
+                        self._note_signals()
             finally:
                 worker.stop(kill=stalled)
         # Closing the session has read what the worker said last.
-        for figures in session.get_custom_messages()[told:]:
-            yield observation(figures)
-        return None if paused or self._look(None) else worker.ended(stalled)
+        for metrics in session.get_custom_messages()[reported:]:
+            yield observation(metrics)
+            self._note_signals()
+        return worker.ended(stalled)
 
     def _environment(self, pipes: Mapping[str, str]) -> dict[str, str]:
         """Settings with every address resolved, the pipes, and where the package `jobs` is."""
@@ -119,16 +140,32 @@ class _Supervision:
         return {**environment(self._settings), **pipes, "PYTHONPATH": python_path}
 
     def _look(self, worker: ProcessId | None) -> bool:
-        """Give a sign of life, obey a termination from outside, and return whether the worker is paused."""
+        """Give a sign of life, and return whether the worker is to stop: paused, interrupted, or the run is over."""
         self._record = renewed(self._record, worker, time.time_ns() // 1_000_000)
         write_record(self._settings.home, self._record)
         if time.monotonic() - self._asked_at > _ASK_DAGSTER_EVERY_S:
             self._asked_at = time.monotonic()
-            run = self._context.instance.get_run_by_id(self._context.run_id)
-            if run is None or run.is_finished:
-                # Marked over by force or by the sensor: leave as if interrupted.
-                signal.raise_signal(signal.SIGINT)
-        return paused_by(self._settings.home) is not None
+            # Marked over by force or by the sensor: leave as if interrupted.
+            self._interrupted |= self._terminated()
+        return self._stopping()
+
+    def _stopping(self) -> bool:
+        return self._interrupted or paused_by(self._settings.home) is not None
+
+    def _terminated(self) -> bool:
+        """Whether somebody asked Dagster to end this run; a signal alone is a stop in order."""
+        run = self._context.instance.get_run_by_id(self._context.run_id)
+        return run is None or run.is_finished or run.status is dg.DagsterRunStatus.CANCELING
+
+    def _note_signals(self) -> None:
+        """Take note of SIGINT and SIGTERM; Dagster, which raises them, takes the handlers back at every event."""
+
+        def note(_number: int, _frame: FrameType | None) -> None:
+            self._interrupted = True
+
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, note)
 
     def _stalled(self, worker: WorkerProcess) -> bool:
         try:
@@ -141,7 +178,7 @@ class _Supervision:
         return is_stalled(mine, worker.spawned_ms, now_ms, self._settings.worker.stalled_s)
 
     def _wait(self, seconds: float) -> None:
-        """Wait before the next start, not longer than until a pause."""
+        """Wait before the next start, not longer than until a stop."""
         until = time.monotonic() + seconds
         while time.monotonic() < until and not self._look(None):
             time.sleep(min(_LOOK_S, max(0.0, until - time.monotonic())))

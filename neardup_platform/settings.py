@@ -290,10 +290,15 @@ class ImageSettings(_Section):
 
 
 class DagsterSettings(_Section):
-    """The Dagster webserver. `port` 0: a free one, chosen once and remembered in NEARDUP_HOME."""
+    """Dagster. `port` of its webserver 0: a free one, chosen once and remembered in NEARDUP_HOME."""
 
     host: str = "127.0.0.1"
     port: int = Field(0, ge=0, le=65535)
+    # DAGSTER_HOME, with the dagster.yaml of an instance; None: `dagster/` in NEARDUP_HOME.
+    home: Path | None = None
+    # First hour, in UTC, that logs/decisions has: the hour before this home was first started (`neardup up` knows it);
+    # of a Kafka of your own, kafka.retention_h before that. Hours materialised earlier need an earlier one.
+    logs_start: str | None = Field(None, pattern=r"^\d{4}-\d{2}-\d{2}-\d{2}:00$")
 
 
 class Settings(BaseSettings):
@@ -352,6 +357,11 @@ class Settings(BaseSettings):
     def store_path(self) -> Path:
         """The worker's RocksDB folder."""
         return self.home / "store"
+
+    @property
+    def dagster_home(self) -> Path:
+        """The folder of the Dagster instance."""
+        return (self.dagster.home or self.home / "dagster").expanduser().absolute()
 
     @property
     def index_path(self) -> Path:

@@ -4,6 +4,8 @@ Their libraries are imported then too: they would more than double the time to l
 Everything comes by `NEARDUP_…` environment variables and `neardup.toml`, as for the command line.
 """
 
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +17,37 @@ if TYPE_CHECKING:
     from dagster_aws.s3 import S3Resource
 
 
+def logs_start() -> str:
+    """The first hour of the logs; only this setting bears on what is defined, so it alone is read at import.
+
+    `neardup up` hands it on. To another launcher every hour is offered since before there was a platform.
+    """
+    return os.environ.get("NEARDUP_DAGSTER_LOGS_START", "2025-01-01-00:00")
+
+
 class PlatformResource(dg.ConfigurableResource):
-    """What every asset, job and sensor of this code location reaches the outside through."""
+    """What every asset, job and sensor of this code location reaches the outside through.
+
+    It has no fields, because whoever may launch a run could set them: no program, path or address is taken from there.
+    """
+
+    def worker_command(self) -> list[str]:
+        """The program of the stream worker and its arguments; it writes heartbeats and ends on SIGTERM."""
+        return [sys.executable, "-m", "jobs.stream_worker_process"]
+
+    def missing_server(self) -> str:
+        """Why no worker could work now, in one line with what to do; empty where Kafka answers."""
+        from neardup_platform.embedded.endpoints import resolve
+        from neardup_platform.embedded.ports import broker_answers
+        from neardup_platform.errors import ServerUnavailable
+
+        try:
+            bootstrap = resolve(Settings()).kafka.bootstrap or ""
+        except ServerUnavailable as error:
+            return str(error)
+        if broker_answers(bootstrap):
+            return ""
+        return f"no Kafka broker answers at {bootstrap}: start it, or correct kafka.bootstrap (NEARDUP_KAFKA_BOOTSTRAP)"
 
     def home(self) -> Path:
         """NEARDUP_HOME; unlike `settings` it asks for no running servers."""

@@ -63,6 +63,15 @@ def read_record(home: Path) -> RunRecord | None:
         raise ValueError(f"{home / 'stream_worker_run.json'} is damaged ({error!r}): delete it") from error
 
 
+def other_supervisor(home: Path, now_s: float, stalled_s: float) -> str | None:
+    """The run that supervises the worker of `home`, alive and heard of within `stalled_s`; None where none is."""
+    with contextlib.suppress(OSError, ValueError):
+        record = read_record(home)
+        if record and record.run.exists() and now_s - record.at_ms / 1_000 <= stalled_s:
+            return record.run_id
+    return None
+
+
 def write_record(home: Path, record: RunRecord) -> None:
     """Replace the record atomically."""
     staged = home / "stream_worker_run.tmp"

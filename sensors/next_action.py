@@ -5,7 +5,7 @@ The run watches the worker process and restarts it at once; the sensor watches t
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeGuard
 
 # A run that ends within this many seconds of being created has failed fast: the next one waits.
 FAST_FAILURE_S = 60.0
@@ -92,6 +92,8 @@ def next_action(
         return Action(dead, reason=_paused(paused, alive))
     if alive:
         return Action(dead, reason=f"run {alive[0]} is active")
+    if _supervised_elsewhere(sign, {run_id for run_id, _ in dead}, now_s, stalled_s):
+        return Action(dead, reason=f"run {sign.run_id} still supervises the worker of this home")
     failures = fast_failures(runs)
     wait_s = runs[0].since_s + delay_s(failures) - now_s if runs else 0.0
     if failures and wait_s > 0:
@@ -131,6 +133,15 @@ def _death(run: RunView, sign: SignOfLife | Unreadable | None, now_s: float, sta
         return "its process is gone"
     age_s = now_s - sign.at_s
     return f"stalled: last sign of life {age_s:.0f} s ago" if age_s > stalled_s else ""
+
+
+def _supervised_elsewhere(
+    sign: SignOfLife | Unreadable | None, dead: set[str], now_s: float, stalled_s: float
+) -> TypeGuard[SignOfLife]:
+    """Whether a process that is no active run here gives signs of life: one that is ending, or another Dagster's."""
+    if not isinstance(sign, SignOfLife) or sign.run_id in dead:
+        return False
+    return sign.process_exists and now_s - sign.at_s <= stalled_s
 
 
 def _paused(by: str, alive: list[str]) -> str:

@@ -31,7 +31,7 @@ _T = TypeVar("_T")
     minimum_interval_seconds=5,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Keeps exactly one stream_worker run alive, replaces a dead or stalled one, respects a "
-    "pause. To stop the worker, launch the job pause_stream_worker: a run that is only terminated "
+    "pause, and starts none while no Kafka broker answers. To stop the worker, launch the job pause_stream_worker: a run that is only terminated "
     "is replaced.",
 )
 def stream_worker_sensor(
@@ -48,7 +48,10 @@ def stream_worker_sensor(
         platform.stalled_s(),
     )
     _bury(context, action, record if isinstance(record, RunRecord) else None)
-    return dg.RunRequest(run_key=action.start) if action.start else dg.SkipReason(action.reason)
+    if action.start is None:
+        return dg.SkipReason(action.reason)
+    missing = platform.missing_server()
+    return dg.SkipReason(f"nothing started: {missing}") if missing else dg.RunRequest(run_key=action.start)
 
 
 def _runs(instance: dg.DagsterInstance) -> tuple[RunView, ...]:

@@ -5,6 +5,7 @@ Each finding says what is broken now and what the operator does about it.
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,20 @@ from neardup_platform.batch.s3_decisions_log import fetch_object, hour_prefix, s
 _SHOWN_GAPS = 5
 
 
-def find_breaks(s3: Any, bucket: str, hour: datetime) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Breaks:
+    """What is wrong with an hour, one line each.
+
+    Attributes:
+        within: its objects do not hold what they stand for; messages may be lost.
+        seams: it does not begin where the hour before ended; materialising again mends that.
+    """
+
+    within: tuple[str, ...] = ()
+    seams: tuple[str, ...] = ()
+
+
+def find_breaks(s3: Any, bucket: str, hour: datetime) -> Breaks:
     """What is wrong with the objects of an hour; empty where all is well.
 
     Args:
@@ -29,16 +43,17 @@ def find_breaks(s3: Any, bucket: str, hour: datetime) -> list[str]:
     """
     parts, ranges = stored_parts(s3, bucket, hour), stored_ranges(s3, bucket, hour)
     if not parts:
-        return [f"s3://{bucket}/{hour_prefix(hour)} holds no objects: materialise this hour"]
+        return Breaks(within=(f"s3://{bucket}/{hour_prefix(hour)} holds no objects: materialise this hour",))
     before = hour - timedelta(hours=1)
-    found = seam_breaks(stored_ranges(s3, bucket, before), ranges, f"{before:%Y-%m-%dT%H}", f"{hour:%Y-%m-%dT%H}")
+    seams = seam_breaks(stored_ranges(s3, bucket, before), ranges, f"{before:%Y-%m-%dT%H}", f"{hour:%Y-%m-%dT%H}")
+    within: list[str] = []
     with tempfile.TemporaryDirectory(prefix="neardup-check-") as folder:
         for part in sorted(parts, key=lambda part: part.offsets.partition):
             file, offsets = Path(folder, "part.parquet"), part.offsets
             fetch_object(s3, bucket, part.key, file)
-            found += content_breaks(offsets, offset_span(file), offset_gaps(file), f"{hour:%Y-%m-%dT%H}")
+            within += content_breaks(offsets, offset_span(file), offset_gaps(file), f"{hour:%Y-%m-%dT%H}")
             file.unlink()
-    return found
+    return Breaks(tuple(within), tuple(seams))
 
 
 def seam_breaks(

@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from neardup_platform.embedded.dagster_services import PORTS as DAGSTER_PORTS
-from neardup_platform.embedded.dagster_services import STOP_ORDER, dagster_services
+from neardup_platform.embedded.beginning import with_logs_start
+from neardup_platform.embedded.dagster_services import dagster_services, stop_order
 from neardup_platform.embedded.endpoints import API_PORT, DAGSTER_PORT, environment, needs_kafka, with_ports
 from neardup_platform.embedded.http_probe import answers_ok
 from neardup_platform.embedded.ports import check_wanted, choose
@@ -50,7 +50,7 @@ def run_platform(
         resolved, services = platform_services(settings)
         if not needs_kafka(settings):
             _ensure_topics(resolved)
-        with supervised(settings.home, services, say, STOP_ORDER) as supervisor:
+        with supervised(settings.home, services, say, stop_order(services)) as supervisor:
             supervisor.start(stop)
             if not stop.is_set():
                 on_ready(resolved)
@@ -68,14 +68,14 @@ def platform_services(settings: Settings) -> tuple[Settings, list[Service]]:
         if section.port:
             check_wanted(name, section.port, section.host)
     with_servers, servers = server_services(settings)
-    chosen = choose(settings.home, (*DAGSTER_PORTS, API_PORT))
-    resolved = with_ports(with_servers, {name: chosen[name] for name in (DAGSTER_PORT, API_PORT)})
+    chosen = choose(settings.home, (DAGSTER_PORT, API_PORT))
+    with_addresses = with_ports(with_servers, {name: chosen[name] for name in (DAGSTER_PORT, API_PORT)})
+    resolved = with_logs_start(with_addresses, needs_kafka(settings), datetime.now(UTC))
     servers = [
         replace(server, on_ready=lambda: _ensure_topics(resolved)) if server.name == "kafka" else server
         for server in servers
     ]
-    ports = {**chosen, DAGSTER_PORT: resolved.dagster.port}
-    dagster = dagster_services(resolved, ports, workspace_file(), lambda: stop_worker(settings.home))
+    dagster = dagster_services(resolved, workspace_file(), lambda: stop_worker(settings.home))
     return resolved, [*servers, *dagster, _api_service(resolved)]
 
 

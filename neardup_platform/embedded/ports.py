@@ -39,6 +39,25 @@ def answers(port: int, host: str = LOOPBACK, timeout_s: float = 0.5) -> bool:
     return True
 
 
+def socket_answers(path: Path) -> bool:
+    """Whether something accepts connections on a Unix socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
+def broker_answers(bootstrap: str, timeout_s: float = 2.0) -> bool:
+    """Whether something accepts connections at one of the addresses in `host:port,host:port`."""
+    for address in bootstrap.split(","):
+        host, _, port = address.strip().rpartition(":")
+        if port.isdecimal() and answers(int(port), host.strip("[]"), timeout_s):
+            return True
+    return False
+
+
 def remembered(home: Path) -> dict[str, int]:
     """The ports chosen so far, by name."""
     return {name: port for name, port in read_json(_file(home)).items() if isinstance(port, int)}

@@ -15,7 +15,7 @@ from kafka import KafkaAdminClient, TopicPartition
 from neardup_platform.artefacts.s3_client import open_s3
 from neardup_platform.batch.kafka_materialise import materialise_decisions
 from neardup_platform.batch.kafka_window import offset_ranges, open_consumer, read_range
-from neardup_platform.batch.offset_continuity import find_breaks
+from neardup_platform.batch.offset_continuity import Breaks, find_breaks
 from neardup_platform.batch.s3_decisions_log import object_key, put_object, stored_parts, stored_ranges
 from neardup_platform.errors import NotFound, ServerUnavailable
 from neardup_platform.messages.codec import encode_decision
@@ -137,7 +137,7 @@ def test_the_hour_under_way_can_be_materialised_as_it_fills(settings: Settings, 
     assert materialise_decisions(settings, s3, hour).counts.records == 1
     publish(settings, now, decision(2))
     assert materialise_decisions(settings, s3, hour).counts.records == 2
-    assert find_breaks(s3, settings.s3.bucket, hour) == []
+    assert find_breaks(s3, settings.s3.bucket, hour) == Breaks()
 
 
 def test_a_message_that_is_no_decision_is_counted_and_leaves_no_gap(settings: Settings, s3: Any) -> None:
@@ -152,7 +152,7 @@ def test_consecutive_hours_are_continuous_even_with_none_between(settings: Setti
     publish(settings, NEXT + timedelta(hours=1), decision(3))
     for hour in (HOUR, NEXT, NEXT + timedelta(hours=1)):
         materialise_decisions(settings, s3, hour)
-        assert find_breaks(s3, settings.s3.bucket, hour) == []
+        assert find_breaks(s3, settings.s3.bucket, hour) == Breaks()
 
 
 def test_decisions_that_came_after_their_hour_was_materialised_are_found(settings: Settings, s3: Any) -> None:

@@ -17,12 +17,17 @@ _DOUBLE = Path(__file__).with_name("worker_double.py")
 _EXECUTE = """
 import sys
 import dagster as dg
-from definitions import defs
-command = [sys.executable, sys.argv[1], sys.argv[2]]
-config = {"ops": {"supervise_stream_worker": {"config": {"worker_command": command}}}}
+from jobs.stream_worker import stream_worker
+from resources.platform import PlatformResource
+
+class WithDouble(PlatformResource):
+    def worker_command(self):
+        return [sys.executable, *sys.argv[1:]]
+
 with dg.DagsterInstance.get() as instance:
-    job = defs.resolve_job_def("stream_worker")
-    result = job.execute_in_process(run_config=config, instance=instance, raise_on_error=False)
+    result = stream_worker.execute_in_process(
+        resources={"platform": WithDouble()}, instance=instance, raise_on_error=False
+    )
 sys.exit(0 if result.success else 1)
 """
 
@@ -58,6 +63,17 @@ class SupervisedRun:
 
     def logged(self) -> str:
         return (self.home / "run.log").read_text()
+
+    def runs(self) -> list[dg.DagsterRunStatus]:
+        """How the runs stand, oldest first."""
+        with dg.DagsterInstance.from_config(str(self.dagster_home)) as instance:
+            return [record.dagster_run.status for record in reversed(instance.get_run_records())]
+
+    def cancel(self) -> None:
+        """As the webserver does before it signals the run's process."""
+        with dg.DagsterInstance.from_config(str(self.dagster_home)) as instance:
+            (record,) = instance.get_run_records()
+            instance.report_run_canceling(record.dagster_run)
 
     def observations(self) -> list[dg.AssetObservation]:
         with dg.DagsterInstance.from_config(str(self.dagster_home)) as instance:

@@ -1,8 +1,12 @@
 """The asset `logs/decisions` and its check, run by Dagster on a real Kafka and a real S3 server."""
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -10,10 +14,13 @@ import pytest
 from assets.decisions_log import decisions_log, hours, offsets_are_continuous
 from definitions import defs
 from jobs.decisions_log_hourly import decisions_log_hourly, decisions_log_schedule
+from neardup_platform.embedded.beginning import with_logs_start
 from neardup_platform.embedded.endpoints import environment
-from neardup_platform.settings import Settings
+from neardup_platform.embedded.home import mark_of, prepare_home
+from neardup_platform.settings import DagsterSettings, Settings
 from resources.platform import PlatformResource
 from tests.batch.test_kafka_materialise import HOUR, NEXT, decision, publish
+from tests.dagster.supervised import ROOT
 
 
 @pytest.fixture
@@ -62,7 +69,27 @@ def test_the_check_fails_on_a_gap_and_says_what_to_do(settings: Settings, instan
     publish(settings, NEXT, decision(3))
     (check,) = materialise(instance, NEXT).get_asset_check_evaluations()
     assert not check.passed
+    assert check.severity is dg.AssetCheckSeverity.WARN
     assert f"materialise {HOUR:%Y-%m-%dT%H} again" in (check.description or "")
+
+    later = NEXT + timedelta(hours=1)
+    publish(settings, later, decision(4))
+    (check,) = materialise(instance, later).get_asset_check_evaluations()
+    assert check.passed
+    assert by_hour(instance) == {NEXT: "FAILED", later: "SUCCEEDED"} | {HOUR: "SUCCEEDED"}
+
+    materialise(instance, HOUR)
+    materialise(instance, NEXT)
+    assert by_hour(instance) == dict.fromkeys((HOUR, NEXT, later), "SUCCEEDED")
+
+
+def by_hour(instance: dg.DagsterInstance) -> dict[datetime, str]:
+    """What the check says of each hour now, as the UI shows it."""
+    stored = instance.event_log_storage.get_asset_check_partition_info([offsets_are_continuous.check_key])
+    return {
+        datetime.strptime(f"{info.partition_key}+0000", "%Y-%m-%d-%H:%M%z"): info.latest_execution_status.name
+        for info in stored
+    }
 
 
 def test_the_schedule_requests_the_hour_that_has_ended_once() -> None:
@@ -80,3 +107,47 @@ def test_the_hour_under_way_is_a_partition() -> None:
 def test_the_scheduled_job_runs_the_check_too() -> None:
     checks = decisions_log_hourly.selection.resolve_checks(defs.resolve_asset_graph())
     assert checks == {offsets_are_continuous.check_key}
+
+
+def test_the_hours_begin_with_the_platform_and_those_of_before_stay_valid(tmp_path: Path) -> None:
+    prepare_home(tmp_path)
+    mark_of(tmp_path)
+    started = datetime(2026, 3, 1, 12, 40, tzinfo=UTC)
+    os.utime(tmp_path / "run" / "mark", (started.timestamp(), started.timestamp()))
+    now = started + timedelta(days=2)
+    settings = with_logs_start(Settings(home=tmp_path), embedded_kafka=True, now=now)
+    offered = hours_offered(settings, now)
+    assert offered[0] == "2026-03-01-11:00"
+    assert offered[-1] == "2026-03-03-12:00"
+    first = started.replace(minute=2) + timedelta(hours=1)
+    request = decisions_log_schedule(dg.build_schedule_context(scheduled_execution_time=first - timedelta(hours=1)))
+    assert isinstance(request, dg.RunRequest)
+    assert request.partition_key in offered
+
+    (tmp_path / "run" / "mark").touch()
+    assert hours_offered(with_logs_start(Settings(home=tmp_path), embedded_kafka=True, now=now), now) == offered
+
+
+def test_of_a_kafka_that_was_there_before_all_that_it_may_hold_is_offered(tmp_path: Path) -> None:
+    prepare_home(tmp_path)
+    now = datetime.now(UTC)
+    settings = with_logs_start(Settings(home=tmp_path), embedded_kafka=False, now=now)
+    assert len(hours_offered(settings, now)) in (170, 171)
+    wanted = Settings(home=tmp_path, dagster=DagsterSettings(logs_start="2026-01-01-00:00"))
+    assert with_logs_start(wanted, embedded_kafka=False, now=now) == wanted
+
+
+def hours_offered(settings: Settings, now: datetime) -> list[str]:
+    """The partitions that a code location has which was started with these settings."""
+    program = (
+        "import sys; from datetime import datetime; from assets.decisions_log import hours\n"
+        "print(*hours.get_partition_keys(current_time=datetime.fromisoformat(sys.argv[1])))"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program, now.isoformat()],
+        cwd=ROOT,
+        env={**os.environ, **environment(settings)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()

@@ -13,6 +13,7 @@ from jobs.restarts import (
     delay_s,
     describe,
     is_stalled,
+    stopped_badly,
 )
 from jobs.stream_worker_process import EXIT_SETUP
 from neardup_platform.supervision import Heartbeat, Phase
@@ -52,6 +53,13 @@ def test_a_crash_is_told_with_its_signal_or_status_and_the_last_lines() -> None:
     assert "status 3" in describe(ended(exit_code=3), 0)
     assert "stalled" in describe(ended(exit_code=-9, stalled=True), 0)
     assert describe(ended(), 0).endswith("first line\nlast line")
+
+
+def test_only_an_orderly_end_makes_a_planned_stop_clean() -> None:
+    assert stopped_badly(ended(exit_code=0)) == stopped_badly(ended(exit_code=-15)) == ""
+    assert "status 1" in stopped_badly(ended(exit_code=1))
+    assert "SIGKILL" in stopped_badly(ended(exit_code=-9))
+    assert "stalled" in stopped_badly(ended(exit_code=0, stalled=True))
 
 
 @given(st.floats(0.1, 10_000), st.floats(1, 600))

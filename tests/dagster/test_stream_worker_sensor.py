@@ -1,5 +1,6 @@
 """The sensor against a real, ephemeral Dagster instance and a real NEARDUP_HOME."""
 
+import socket
 import subprocess
 import sys
 import time
@@ -25,9 +26,13 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A NEARDUP_HOME, and something that accepts connections where its broker is said to be."""
     monkeypatch.setenv("NEARDUP_HOME", str(tmp_path))
-    return tmp_path
+    monkeypatch.setenv("NEARDUP_S3_ENDPOINT", "http://127.0.0.1:1")
+    with socket.create_server(("127.0.0.1", 0)) as broker:
+        monkeypatch.setenv("NEARDUP_KAFKA_BOOTSTRAP", f"localhost:1,127.0.0.1:{broker.getsockname()[1]}")
+        yield tmp_path
 
 
 @pytest.fixture
@@ -127,3 +132,30 @@ def test_damaged_files_start_and_end_nothing(instance: dg.DagsterInstance, home:
     run = instance.get_run_by_id(run_id)
     assert run
     assert run.status is dg.DagsterRunStatus.STARTED
+
+
+def test_where_no_broker_answers_nothing_is_started_and_the_address_is_named(
+    instance: dg.DagsterInstance, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEARDUP_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    skipped = tick(instance)
+    assert isinstance(skipped, dg.SkipReason)
+    assert "no Kafka broker answers at 127.0.0.1:1" in (skipped.skip_message or "")
+
+
+def test_where_the_embedded_servers_do_not_run_nothing_is_started(
+    instance: dg.DagsterInstance, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NEARDUP_KAFKA_BOOTSTRAP")
+    skipped = tick(instance)
+    assert isinstance(skipped, dg.SkipReason)
+    assert "run `neardup up`" in (skipped.skip_message or "")
+
+
+def test_while_another_dagster_supervises_this_home_nothing_is_started(
+    instance: dg.DagsterInstance, home: Path, run_process: subprocess.Popen[bytes]
+) -> None:
+    signed(home, "a-run-of-another-instance", run_process)
+    skipped = tick(instance)
+    assert isinstance(skipped, dg.SkipReason)
+    assert "a-run-of-another-instance still supervises" in (skipped.skip_message or "")

@@ -4,6 +4,7 @@ import itertools
 import os
 import signal
 
+import dagster as dg
 import pytest
 
 from neardup_platform.supervision import pause
@@ -67,16 +68,41 @@ def test_a_misconfigured_worker_is_tried_again_only_after_the_longest_wait(super
     assert "SetupError: no such broker" in supervised.logged()
     assert len(supervised.worker_starts()) == 1
     pause(supervised.home, by="the test")
-    assert run.wait(timeout=10) == 0, "a pause is not kept waiting by the back-off"
+    assert run.wait(timeout=30) == 1, "a pause is not kept waiting by the back-off, and a failure is never green"
+    assert supervised.runs() == [dg.DagsterRunStatus.FAILURE]
+    assert "paused by the test, and the worker was failing" in supervised.logged()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_terminating_the_run_takes_the_worker_down(supervised: SupervisedRun, number: signal.Signals) -> None:
+def test_a_planned_stop_takes_the_worker_down_and_ends_in_success(
+    supervised: SupervisedRun, number: signal.Signals
+) -> None:
     run = supervised.start("steady")
     (worker, _) = supervised.await_starts(1)[0]
     run.send_signal(number)
-    run.wait(timeout=20)
+    assert run.wait(timeout=30) == 0
     assert not alive(worker)
+    assert supervised.runs() == [dg.DagsterRunStatus.SUCCESS]
+
+
+def test_a_run_terminated_in_dagster_takes_the_worker_down_and_ends_as_canceled(supervised: SupervisedRun) -> None:
+    run = supervised.start("steady")
+    (worker, _) = supervised.await_starts(1)[0]
+    supervised.cancel()
+    run.send_signal(signal.SIGINT)
+    run.wait(timeout=30)
+    assert not alive(worker)
+    assert supervised.runs() == [dg.DagsterRunStatus.CANCELED]
+
+
+def test_a_planned_stop_that_the_worker_does_not_obey_is_a_failure(supervised: SupervisedRun) -> None:
+    run = supervised.start("deaf")
+    (worker, _) = supervised.await_starts(1)[0]
+    run.send_signal(signal.SIGTERM)
+    assert run.wait(timeout=60) == 1
+    assert not alive(worker)
+    assert supervised.runs() == [dg.DagsterRunStatus.FAILURE]
+    assert "was ended by SIGKILL" in supervised.logged()
 
 
 def test_a_killed_run_leaves_no_orphan(supervised: SupervisedRun) -> None:
@@ -100,11 +126,15 @@ def test_the_next_run_ends_a_worker_that_outlived_its_run(supervised: Supervised
     assert not alive(orphan)
 
 
-def test_a_second_run_for_the_same_home_fails_and_leaves_the_first_alone(supervised: SupervisedRun) -> None:
+def test_a_second_run_for_the_same_home_says_so_in_one_line_and_leaves_the_first_alone(
+    supervised: SupervisedRun,
+) -> None:
     first = supervised.start("steady")
     (worker, _) = supervised.await_starts(1)[0]
     second = supervised.start("steady")
-    assert second.wait(timeout=60) == 1
-    assert "another run supervises the stream worker" in supervised.logged()
+    assert second.wait(timeout=60) == 0
+    assert supervised.logged().count("supervises the stream worker of") == 1
+    assert "Traceback" not in supervised.logged()
     assert first.poll() is None
     assert alive(worker)
+    assert supervised.runs() == [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.SUCCESS]

@@ -1,74 +1,73 @@
-"""Dagster's services: the user's workspace file becomes one shared code server."""
+"""Dagster's services: a code server for each location, on Unix sockets, shared by webserver and daemon."""
 
 import signal
+import stat
 from pathlib import Path
 
 import pytest
 import yaml
 
-from neardup_platform.embedded.dagster_services import CODE_PORT, code_location, dagster_services
-from neardup_platform.embedded.endpoints import DAGSTER_PORT
+from neardup_platform.embedded.dagster_services import dagster_services, stop_order
+from neardup_platform.embedded.home import prepare_home
 from neardup_platform.embedded.process import spawn, stop_group
-from neardup_platform.errors import SetupError
-from neardup_platform.settings import KafkaSettings, Settings
-
-PORTS = {DAGSTER_PORT: 12_001, CODE_PORT: 12_002}
+from neardup_platform.embedded.service import Service
+from neardup_platform.settings import DagsterSettings, KafkaSettings, Settings
 
 
-def workspace(folder: Path, text: str) -> Path:
-    file = folder / "workspace.yaml"
-    file.write_text(text)
-    return file
+def services(home: Path, folder: Path, **dagster: object) -> list[Service]:
+    (folder / "defs.py").write_text("import dagster\ndefs = dagster.Definitions()\n")
+    (folder / "more.py").write_text("import dagster\ndefs = dagster.Definitions()\n")
+    (folder / "workspace.yaml").write_text("load_from: [{python_file: defs.py}, {python_file: more.py}]\n")
+    prepare_home(home)
+    settings = Settings(
+        home=home,
+        kafka=KafkaSettings(bootstrap="broker:9092"),
+        dagster=DagsterSettings(port=12_001, **dagster),  # type: ignore[arg-type]
+    )
+    return dagster_services(settings, folder / "workspace.yaml", lambda: None)
 
 
-@pytest.mark.parametrize(
-    ("entry", "name", "arguments"),
-    [
-        ("python_module: jobs.definitions", "neardup", ["--module-name", "jobs.definitions"]),
-        (
-            "python_module: {module_name: jobs, location_name: mine, attribute: defs}",
-            "mine",
-            ["--module-name", "jobs"],
-        ),
-        ("python_package: {package_name: jobs}", "neardup", ["--package-name", "jobs"]),
-    ],
-)
-def test_a_python_code_location_is_served(tmp_path: Path, entry: str, name: str, arguments: list[str]) -> None:
-    found, served = code_location(workspace(tmp_path, f"load_from:\n  - {entry}\n"))
-    assert found == name
-    assert served[:2] == arguments
-    assert served[2:4] == ["--working-directory", str(tmp_path)]
-    assert served[-2:] == ["--location-name", name]
-    assert ("--attribute" in served) == ("attribute" in entry)
+def test_every_location_has_a_code_server_that_others_cannot_reach(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    first, second, webserver, daemon = found = services(home, tmp_path)
+    assert [service.name for service in found] == [
+        "dagster-code",
+        "dagster-code-2-more-py",
+        "dagster-webserver",
+        "dagster-daemon",
+    ]
+    sockets = [Path(service.argv[service.argv.index("--socket") + 1]) for service in (first, second)]
+    assert {stat.S_IMODE(socket.parent.stat().st_mode) for socket in sockets} == {0o700}
+    assert not any("-p" in service.argv or service.ports for service in (first, second, daemon))
+    assert first.env["NEARDUP_KAFKA_BOOTSTRAP"] == "broker:9092"
+    assert {"dagster-code", "dagster-code-2-more-py", "dagster-webserver"} <= set(daemon.after)
+    assert webserver.url == "http://127.0.0.1:12001"
+    assert stop_order(found) == ("dagster-daemon", "dagster-code", "dagster-code-2-more-py")
+
+    first.prepare()
+    shared = yaml.safe_load((home / "run" / "dagster-workspace.yaml").read_text())["load_from"]
+    assert [entry["grpc_server"]["socket"] for entry in shared] == [str(socket) for socket in sockets]
+    assert (home / "dagster" / "dagster.yaml").exists()
 
 
-def test_a_python_file_is_taken_relative_to_the_workspace(tmp_path: Path) -> None:
-    _, served = code_location(workspace(tmp_path, "load_from:\n  - python_file: {relative_path: a/defs.py}\n"))
-    assert served[:2] == ["--python-file", str(tmp_path / "a/defs.py")]
+def test_a_home_whose_path_is_too_long_for_a_socket_gets_a_private_folder(tmp_path: Path) -> None:
+    first, *_ = services(tmp_path / ("long" * 20), tmp_path)
+    socket = Path(first.argv[first.argv.index("--socket") + 1])
+    assert len(bytes(socket)) <= 100
+    assert stat.S_IMODE(socket.parent.stat().st_mode) == 0o700
+    socket.parent.rmdir()
 
 
-@pytest.mark.parametrize("text", ["", "load_from: []", "load_from: [{grpc_server: {port: 1}}]"])
-def test_a_workspace_without_python_code_is_refused(tmp_path: Path, text: str) -> None:
-    with pytest.raises(SetupError, match="lists no python_file"):
-        code_location(workspace(tmp_path, text))
-
-
-def test_a_missing_workspace_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match="is missing"):
-        code_location(tmp_path / "workspace.yaml")
+def test_a_dagster_home_of_the_operators_own_is_used(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    first, *_ = services(tmp_path / "home", tmp_path, home=theirs)
+    assert first.env["DAGSTER_HOME"] == str(theirs)
 
 
 @pytest.mark.slow
-def test_the_code_server_serves_and_stops(tmp_path: Path) -> None:
-    (tmp_path / "defs.py").write_text("import dagster\ndefs = dagster.Definitions()\n")
-    file = workspace(tmp_path, "load_from:\n  - python_file: defs.py\n")
-    settings = Settings(home=tmp_path / "home", kafka=KafkaSettings(bootstrap="broker:9092"))
-    code, webserver, daemon = dagster_services(settings, PORTS, file, lambda: None)
+def test_the_code_server_serves_on_its_socket_and_stops(tmp_path: Path) -> None:
+    code, *_ = services(tmp_path / "home", tmp_path)
     code.prepare()
-    assert yaml.safe_load((tmp_path / "home/dagster/dagster.yaml").read_text())["telemetry"] == {"enabled": False}
-    assert code.env["NEARDUP_KAFKA_BOOTSTRAP"] == "broker:9092"
-    assert "dagster-webserver" in daemon.after
-    assert webserver.url == "http://127.0.0.1:12001"
     child = spawn(code.argv, code.env, tmp_path / "log")
     try:
         while code.probe() is not None:
