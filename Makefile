@@ -8,7 +8,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 MESSAGES := neardup_platform/messages
 PROTOC := $(BIN)/python -m grpc_tools.protoc -I $(MESSAGES)
-COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+# As scripts/setup.sh does, with the certificates that this machine trusts.
+UV := . scripts/system_certificates.sh && system_certificates && $(BIN)/uv
+COMPILE := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header pyproject.toml requirements/build.in
 
 help: ## this list
@@ -16,7 +18,7 @@ help: ## this list
 
 setup: .venv/.stamp ## the environment in .venv, from the lock file with hashes; Java and Maven for Kafka
 
-.venv/.stamp: requirements/default.txt requirements/uv.txt pyproject.toml scripts/setup.sh
+.venv/.stamp: requirements/default.txt requirements/uv.txt pyproject.toml scripts/setup.sh scripts/system_certificates.sh
 	@PYTHON="$(PYTHON)" bash scripts/setup.sh
 	@touch $@
 
@@ -55,7 +57,7 @@ lock: setup ## requirements/*.txt from pyproject.toml; pins that still fit are k
 	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra gpu --override requirements/gpu-overrides.txt \
 		--no-emit-package faiss-cpu --no-emit-package tensorflow-cpu -o requirements/gpu.txt
 	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra ray -o requirements/ray.txt
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-header $(if $(UPGRADE),--upgrade) requirements/uv.in -o requirements/uv.txt
 
 clean: ## remove .venv and caches, not the data in NEARDUP_HOME

@@ -44,7 +44,7 @@ def decisions_log(context: dg.AssetExecutionContext, platform: PlatformResource)
     asset=decisions_log,
     partitions_def=hours,
     description="Within the hour each Kafka partition's offsets have no gaps, and they begin where those of "
-    "the hour before ended, if that one is materialised. Each hour has a result of its own, so one that is broken stays "
+    "the hour before ended, if that one is materialised. Each hour has a result of its own: one that is broken stays "
     "red until it is materialised again, whatever later hours say. The result names the offsets and the hours to "
     "materialise; check an hour again once they are. A warning is mended by that; an error may mean lost messages.",
 )

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     group_name=GROUP,
     kinds={"tensorflow", "s3"},
     description="A classifier trained and calibrated on what training_pairs does not hold out, under "
-    "`s3://<bucket>/classifiers/<version>/` with its card. Trained to a version that is there already, that one is kept.",
+    "`s3://<bucket>/classifiers/<version>/` with its card. If it comes to a version that is there already, that one is "
+    "kept.",
 )
 def pair_classifier(
     context: dg.AssetExecutionContext, training_pairs: str, platform: PlatformResource

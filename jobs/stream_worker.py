@@ -2,8 +2,8 @@
 
 A crashed or stalled worker is started again at once, with back-off when that keeps happening. A pause, and SIGTERM or
 SIGINT of the run (`neardup down`, a machine that shuts down), stop it in order: the run ends in Success, unless the
-worker was failing at the time. Terminated in Dagster, the run ends as Canceled. The worker's metrics are recorded once a
-minute as observations of the asset `stream/worker`, where Dagster plots them; nothing is recorded per image.
+worker was failing at the time. Terminated in Dagster, the run ends as Canceled. The worker's metrics are recorded once
+a minute as observations of the asset `stream/worker`, where Dagster plots them; nothing is recorded per image.
 """
 
 import contextlib

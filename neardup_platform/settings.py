@@ -294,6 +294,16 @@ class DagsterSettings(_Section):
 
     host: str = "127.0.0.1"
     port: int = Field(0, ge=0, le=65535)
+    # As for the API: beyond loopback a token of scope admin is needed, this one or one of `neardup token create`. A
+    # browser asks for it as the password of any name.
+    token: TokenText = None
+    # Further names of the webserver, as a proxy passes them on as Host or a browser knows them; what is behind a proxy
+    # counts as beyond loopback.
+    names: Texts = ()
+    # Addresses of proxies, and the header by which they say who somebody is that they have let in; believed of no one
+    # else, and enough in place of a token.
+    proxies: Texts = ()
+    identity_header: str | None = Field(None, pattern=r"^[A-Za-z0-9-]+$")
     # DAGSTER_HOME, with the dagster.yaml of an instance; None: `dagster/` in NEARDUP_HOME.
     home: Path | None = None
     # First hour, in UTC, that logs/decisions has: the hour before this home was first started (`neardup up` knows it);

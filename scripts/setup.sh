@@ -3,6 +3,7 @@
 # Maven for the embedded Kafka. Called by `make setup`, which skips it while nothing has changed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/system_certificates.sh
 
 fail() {
     echo "make setup: $*" >&2
@@ -42,6 +43,7 @@ make_venv() {
         fi
         "$python" -m venv .venv
     fi
+    system_certificates
     # uv installs in seconds what takes pip minutes; pip only brings uv.
     .venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt
 }

@@ -4,8 +4,9 @@ The run watches the worker process and restarts it at once; the sensor watches t
 `Unreadable`, which is neither "nothing there" nor "all is well": nothing is started or ended on its strength.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeGuard
+from typing import Literal
 
 # A run that ends within this many seconds of being created has failed fast: the next one waits.
 FAST_FAILURE_S = 60.0
@@ -90,10 +91,9 @@ def next_action(
         return Action(dead, reason=f"nothing started, because the pause is unreadable: {paused.detail}")
     if paused is not None:
         return Action(dead, reason=_paused(paused, alive))
-    if alive:
-        return Action(dead, reason=f"run {alive[0]} is active")
-    if _supervised_elsewhere(sign, {run_id for run_id, _ in dead}, now_s, stalled_s):
-        return Action(dead, reason=f"run {sign.run_id} still supervises the worker of this home")
+    supervised = f"run {alive[0]} is active" if alive else _supervised_elsewhere(sign, dict(dead), now_s, stalled_s)
+    if supervised:
+        return Action(dead, reason=supervised)
     failures = fast_failures(runs)
     wait_s = runs[0].since_s + delay_s(failures) - now_s if runs else 0.0
     if failures and wait_s > 0:
@@ -136,12 +136,13 @@ def _death(run: RunView, sign: SignOfLife | Unreadable | None, now_s: float, sta
 
 
 def _supervised_elsewhere(
-    sign: SignOfLife | Unreadable | None, dead: set[str], now_s: float, stalled_s: float
-) -> TypeGuard[SignOfLife]:
-    """Whether a process that is no active run here gives signs of life: one that is ending, or another Dagster's."""
+    sign: SignOfLife | Unreadable | None, dead: Mapping[str, str], now_s: float, stalled_s: float
+) -> str:
+    """Who else gives signs of life, empty where nobody does: a run that is ending, or one of another Dagster."""
     if not isinstance(sign, SignOfLife) or sign.run_id in dead:
-        return False
-    return sign.process_exists and now_s - sign.at_s <= stalled_s
+        return ""
+    alive = sign.process_exists and now_s - sign.at_s <= stalled_s
+    return f"run {sign.run_id} still supervises the worker of this home" if alive else ""
 
 
 def _paused(by: str, alive: list[str]) -> str:

@@ -58,13 +58,15 @@ class Request:
 
     Attributes:
         method: in upper case; `WEBSOCKET` for the opening of a WebSocket.
-        path: as it was sent, percent-encoded.
+        path: as it was sent, percent-encoded; decoded where the guard does not route by raw paths.
+        client: the address that the connection comes from, which may be a proxy's; empty where it has none.
     """
 
     method: str
     path: str
     headers: Headers
     query: str = ""
+    client: str = ""
 
     @property
     def media_type(self) -> str:
@@ -215,7 +217,8 @@ class Guard:
 def request_of(scope: Scope) -> Request:
     """The head of a request from its ASGI scope."""
     method = "WEBSOCKET" if scope["type"] == "websocket" else scope["method"].upper()
-    return Request(method, scope["path"], Headers(scope=scope), scope.get("query_string", b"").decode("latin-1"))
+    query, client = scope.get("query_string", b"").decode("latin-1"), scope.get("client")
+    return Request(method, scope["path"], Headers(scope=scope), query, client[0] if client else "")
 
 
 def closing(headers: Headers) -> dict[str, str]:

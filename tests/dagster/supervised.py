@@ -57,7 +57,7 @@ class SupervisedRun:
         lines = file.read_text().splitlines() if file.exists() else []
         return [(int(line.split()[0]), float(line.split()[1])) for line in lines]
 
-    def await_starts(self, count: int, timeout_s: float = 40.0) -> list[tuple[int, float]]:
+    def await_starts(self, count: int, timeout_s: float = 180.0) -> list[tuple[int, float]]:
         eventually(lambda: len(self.worker_starts()) >= count, timeout_s, self)
         return self.worker_starts()
 
@@ -89,7 +89,7 @@ class SupervisedRun:
                 os.kill(pid, signal.SIGKILL)
 
 
-def eventually(true: Callable[[], bool], timeout_s: float = 20.0, run: SupervisedRun | None = None) -> None:
+def eventually(true: Callable[[], bool], timeout_s: float = 180.0, run: SupervisedRun | None = None) -> None:
     deadline = time.monotonic() + timeout_s
     while not true():
         said = run.logged()[-3000:] if run else ""

@@ -1,12 +1,18 @@
+import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
+import pytest
 import yaml
+from dagster._config import ConfigType, ConfigTypeKind, Field
 
 from definitions import defs
+from resources.version_files import VERSION, given, version_files
 from tests.dagster.supervised import ROOT
 
 
@@ -45,6 +51,110 @@ def test_every_job_explains_itself() -> None:
     jobs = [job for job in defs.resolve_all_job_defs() if not job.name.startswith("__")]
     assert {job.name for job in jobs} >= {"stream_worker", "pause_stream_worker", "resume_stream_worker"}
     assert [job.name for job in jobs if not job.description] == []
+
+
+def described() -> dict[str, str]:
+    """Every description that the UI shows, by what it describes."""
+    repository = defs.get_repository_def()
+    repository.load_all_definitions()
+    graph = defs.resolve_asset_graph()
+    found = {f"asset {key.to_user_string()}": graph.get(key).description for key in graph.get_all_asset_keys()}
+    for check in graph.asset_check_keys:
+        found[f"check {check.name}"] = graph.get_check_spec(check).description
+    for job in repository.get_all_jobs():
+        found[f"job {job.name}"] = job.description
+        for node in job.all_node_defs:
+            found[f"op {node.name}"] = node.description
+            found |= {f"output {node.name} {output.name}": output.description for output in node.output_defs}
+        for key, kind in config_fields(job.run_config_schema.config_type):
+            found[f"config {job.name} {key}"] = kind.description
+    found |= {f"sensor {sensor.name}": sensor.description for sensor in repository.sensor_defs}
+    found |= {f"schedule {schedule.name}": schedule.description for schedule in repository.schedule_defs}
+    found |= {
+        f"resource {name}": resource.description for name, resource in repository.get_top_level_resources().items()
+    }
+    return {name: text for name, text in found.items() if text}
+
+
+def config_fields(config_type: ConfigType, path: str = "") -> Iterator[tuple[str, Field]]:
+    """Every field of a configuration that a launch may set, however deep."""
+    if ConfigTypeKind.has_fields(config_type.kind):
+        for name, field in config_type.fields.items():  # type: ignore[attr-defined]
+            yield f"{path}/{name}", field
+            yield from config_fields(field.config_type, f"{path}/{name}")
+    inner = getattr(config_type, "inner_type", None)
+    if inner is not None:
+        yield from config_fields(inner, path)
+
+
+def test_no_placeholder_in_a_description_reads_as_html() -> None:
+    texts = described()
+    assert "asset pair_classifier" in texts
+    assert "check offsets_are_continuous" in texts
+    shown = {name: re.sub(r"`[^`]*`", "", text) for name, text in texts.items()}
+    assert {name: text for name, text in shown.items() if re.search(r"<[A-Za-z/!?]|&[a-z]+;", text)} == {}
+
+
+def test_what_a_launch_may_set_names_no_program_and_no_pickle() -> None:
+    """Labelled pictures are read from where a launch says; nothing is run, loaded or written from there."""
+    repository = defs.get_repository_def()
+    settable: set[str] = set()
+    for job in repository.get_all_jobs():
+        asset_keys = job.asset_layer.executable_asset_keys
+        parts = [repository.get_maybe_subset_job_def(job.name, asset_selection={key}) for key in asset_keys]
+        for part in (job, *parts):
+            settable |= {key for key, _ in config_fields(part.run_config_schema.config_type)}
+    steps = {key.split("/", 4)[4] for key in settable if re.match("/ops/[^/]+/config/", key)}
+    assert steps == {"manifests", "diverse", "manifest", "recall", "images", "force", "timeout_s"}
+    assert {key for key in settable if re.match("/ops/[^/]+/(inputs|outputs)", key)} == set()
+    resources = {f"/resources/{name}{config}" for name in ("platform", "io_manager") for config in ("", "/config")}
+    assert {key for key in settable if re.match("/resources/", key)} <= resources
+
+
+def test_versions_pass_from_asset_to_asset_as_text_and_nothing_else_does(tmp_path: Path) -> None:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        resources = {"io_manager": version_files}
+
+        @dg.asset(dagster_type=VERSION)
+        def first() -> str:
+            return "v1"
+
+        @dg.asset(ins=given("first"))
+        def second(first: str) -> None:
+            seen.append(first)
+
+        @dg.asset
+        def third() -> dict[str, int]:
+            return {}
+
+        seen: list[str] = []
+        assert dg.materialize([first], instance=instance, resources=resources).success
+        launch = {"resources": {"io_manager": {"config": {"base_dir": "/nowhere"}}}}
+        assert dg.materialize(
+            [first, second], selection=[second], instance=instance, resources=resources, run_config=launch
+        ).success
+        assert seen == ["v1"]
+        refused = dg.materialize([third], instance=instance, resources=resources, raise_on_error=False)
+        assert not refused.success
+        (stored,) = [path for path in tmp_path.rglob("versions/**/*") if path.is_file()]
+        assert stored.read_text() == "v1"
+
+
+@pytest.mark.slow
+def test_dg_checks_and_lists_the_definitions(tmp_path: Path) -> None:
+    environment = {**os.environ, "DAGSTER_HOME": str(tmp_path), "DAGSTER_DISABLE_TELEMETRY": "1"}
+    dg_command = Path(sys.executable).with_name("dg")
+
+    def dg_says(*arguments: str) -> str:
+        answer = subprocess.run(
+            [dg_command, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+        assert answer.returncode == 0, answer.stderr[-2_000:]
+        return answer.stdout
+
+    assert "All definitions loaded successfully" in dg_says("check", "defs") + dg_says("check", "toml")
+    listed = json.loads(dg_says("list", "defs", "--json"))
+    assert {asset["asset_key"] for asset in listed["assets"]} >= {"logs/decisions", "pair_classifier"}
 
 
 def test_the_workspace_loads_this_location_from_any_folder(tmp_path: Path) -> None:

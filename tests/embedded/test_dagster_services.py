@@ -14,7 +14,7 @@ from neardup_platform.embedded.service import Service
 from neardup_platform.settings import DagsterSettings, KafkaSettings, Settings
 
 
-def services(home: Path, folder: Path, **dagster: object) -> list[Service]:
+def services(home: Path, folder: Path, dagster_home: Path | None = None) -> list[Service]:
     (folder / "defs.py").write_text("import dagster\ndefs = dagster.Definitions()\n")
     (folder / "more.py").write_text("import dagster\ndefs = dagster.Definitions()\n")
     (folder / "workspace.yaml").write_text("load_from: [{python_file: defs.py}, {python_file: more.py}]\n")
@@ -22,7 +22,7 @@ def services(home: Path, folder: Path, **dagster: object) -> list[Service]:
     settings = Settings(
         home=home,
         kafka=KafkaSettings(bootstrap="broker:9092"),
-        dagster=DagsterSettings(port=12_001, **dagster),  # type: ignore[arg-type]
+        dagster=DagsterSettings(port=12_001, home=dagster_home),
     )
     return dagster_services(settings, folder / "workspace.yaml", lambda: None)
 
@@ -60,7 +60,7 @@ def test_a_home_whose_path_is_too_long_for_a_socket_gets_a_private_folder(tmp_pa
 
 def test_a_dagster_home_of_the_operators_own_is_used(tmp_path: Path) -> None:
     theirs = tmp_path / "theirs"
-    first, *_ = services(tmp_path / "home", tmp_path, home=theirs)
+    first, *_ = services(tmp_path / "home", tmp_path, theirs)
     assert first.env["DAGSTER_HOME"] == str(theirs)
 
 
