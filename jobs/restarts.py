@@ -73,11 +73,14 @@ def failing(ended: Ended) -> str:
     return f"{_how(ended)}. {_last_lines(ended)}"
 
 
-def stopped_badly(ended: Ended) -> str:
-    """What went wrong with a worker that was to stop: empty where it ended in order."""
-    if not ended.stalled and ended.exit_code in (0, -signal.SIGTERM):
-        return ""
-    return failing(ended)
+def stopped_badly(ended: Ended, running: bool) -> str:
+    """What went wrong with a worker that was to stop: empty where it ended in order.
+
+    Args:
+        running: whether it had begun to work. One that still loads its models hears of a stop late and may be killed.
+    """
+    in_order = (0, -signal.SIGTERM) if running else (0, -signal.SIGTERM, -signal.SIGKILL)
+    return "" if not ended.stalled and ended.exit_code in in_order else failing(ended)
 
 
 def _how(ended: Ended) -> str:

@@ -22,7 +22,7 @@ from jobs.restarts import Ended, crashes_in_a_row, delay_s, describe, failing, i
 from jobs.worker_process import WorkerProcess, end_left_over
 from neardup_platform.errors import HomeInUse, ServerUnavailable
 from neardup_platform.settings import Settings
-from neardup_platform.supervision import Heartbeat, paused_by, read_heartbeat
+from neardup_platform.supervision import Heartbeat, Phase, paused_by, read_heartbeat
 from resources.platform import PlatformResource
 from resources.run_record import ProcessId, RunRecord, other_supervisor, renewed, sole_supervisor, write_record
 
@@ -78,6 +78,8 @@ class _Supervision:
         self._asked_at = 0.0
         self._heartbeat: Heartbeat | None = None
         self._interrupted = False
+        # Whether the worker process of now, or the last one, has begun to work.
+        self._running = False
 
     def run(self, command: list[str]) -> Iterator[dg.AssetObservation]:
         """Start the worker, again and again, until it is paused or this run is to stop.
@@ -90,7 +92,7 @@ class _Supervision:
         self._note_signals()
         while not self._look(None):
             ended = yield from self._one_process(command)
-            last = stopped_badly(ended) if self._stopping() else failing(ended)
+            last = stopped_badly(ended, self._running) if self._stopping() else failing(ended)
             if self._stopping():
                 break
             crashes = crashes_in_a_row(crashes, ended)
@@ -114,7 +116,7 @@ class _Supervision:
         ) as session:
             worker = WorkerProcess(command, self._environment(session.get_bootstrap_env_vars()))
             self._context.log.info("started worker process %d", worker.pid)
-            stopping, stalled = False, False
+            stopping, stalled, self._running = False, False, False
             try:
                 while not (worker.wait(_LOOK_S) or stopping or stalled):
                     stopping = self._look(worker.identity)
@@ -175,6 +177,7 @@ class _Supervision:
             self._context.log.warning("the heartbeat is unreadable: %r", error)
         now_ms = time.time_ns() // 1_000_000
         mine = self._heartbeat if self._heartbeat and self._heartbeat.pid == worker.pid else None
+        self._running = mine is not None and mine.phase is Phase.RUNNING
         return is_stalled(mine, worker.spawned_ms, now_ms, self._settings.worker.stalled_s)
 
     def _wait(self, seconds: float) -> None:

@@ -56,10 +56,16 @@ def test_a_crash_is_told_with_its_signal_or_status_and_the_last_lines() -> None:
 
 
 def test_only_an_orderly_end_makes_a_planned_stop_clean() -> None:
-    assert stopped_badly(ended(exit_code=0)) == stopped_badly(ended(exit_code=-15)) == ""
-    assert "status 1" in stopped_badly(ended(exit_code=1))
-    assert "SIGKILL" in stopped_badly(ended(exit_code=-9))
-    assert "stalled" in stopped_badly(ended(exit_code=0, stalled=True))
+    for running in (True, False):
+        for code in (0, -15):
+            assert stopped_badly(ended(exit_code=code), running) == ""
+        assert "status 1" in stopped_badly(ended(exit_code=1), running)
+        assert "stalled" in stopped_badly(ended(exit_code=0, stalled=True), running)
+    assert "SIGKILL" in stopped_badly(ended(exit_code=-9), running=True)
+
+
+def test_a_worker_that_is_killed_while_it_starts_makes_a_planned_stop_no_failure() -> None:
+    assert stopped_badly(ended(exit_code=-9), running=False) == ""
 
 
 @given(st.floats(0.1, 10_000), st.floats(1, 600))

@@ -7,7 +7,7 @@ import signal
 import dagster as dg
 import pytest
 
-from neardup_platform.supervision import pause
+from neardup_platform.supervision import pause, read_heartbeat
 from tests.dagster.supervised import SupervisedRun, alive, eventually
 
 pytestmark = pytest.mark.slow
@@ -98,6 +98,7 @@ def test_a_run_terminated_in_dagster_takes_the_worker_down_and_ends_as_canceled(
 def test_a_planned_stop_that_the_worker_does_not_obey_is_a_failure(supervised: SupervisedRun) -> None:
     run = supervised.start("deaf")
     (worker, _) = supervised.await_starts(1)[0]
+    eventually(lambda: read_heartbeat(supervised.home) is not None)
     run.send_signal(signal.SIGTERM)
     assert run.wait(timeout=180) == 1
     assert not alive(worker)
