@@ -144,7 +144,7 @@ def test_a_message_that_is_no_decision_is_counted_and_leaves_no_gap(settings: Se
     publish_bytes(settings, HOUR, encode_decision(decision(1)), b"\xff\xff\xff", encode_decision(decision(2)))
     counts = materialise_decisions(settings, s3, HOUR).counts
     assert (counts.records, counts.decisions, counts.undecodable) == (3, 2, 1)
-    assert find_breaks(s3, settings.s3.bucket, HOUR) == []
+    assert find_breaks(s3, settings.s3.bucket, HOUR) == Breaks()
 
 
 def test_consecutive_hours_are_continuous_even_with_none_between(settings: Settings, s3: Any) -> None:
@@ -161,11 +161,11 @@ def test_decisions_that_came_after_their_hour_was_materialised_are_found(setting
     publish(settings, HOUR + timedelta(seconds=5), decision(2), decision(3))
     publish(settings, NEXT, decision(4))
     materialise_decisions(settings, s3, NEXT)
-    (found,) = find_breaks(s3, settings.s3.bucket, NEXT)
+    (found,) = find_breaks(s3, settings.s3.bucket, NEXT).seams
     assert "in neither hour" in found
     assert f"materialise {HOUR:%Y-%m-%dT%H} again" in found
     materialise_decisions(settings, s3, HOUR)
-    assert find_breaks(s3, settings.s3.bucket, NEXT) == []
+    assert find_breaks(s3, settings.s3.bucket, NEXT) == Breaks()
 
 
 def test_an_object_that_lost_rows_is_found(settings: Settings, s3: Any, tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_an_object_that_lost_rows_is_found(settings: Settings, s3: Any, tmp_path
     whole = duckdb.read_parquet(str(tmp_path / "whole"))
     whole.filter("kafka_offset % 4 <> 2").write_parquet(str(tmp_path / "holed"))
     put_object(s3, bucket, key, tmp_path / "holed", stored_ranges(s3, bucket, HOUR)[0])
-    assert any("missing" in found for found in find_breaks(s3, bucket, HOUR))
+    assert any("missing" in found for found in find_breaks(s3, bucket, HOUR).within)
 
 
 def test_objects_are_not_overwritten_once_retention_has_eaten_the_log(settings: Settings, s3: Any) -> None:
@@ -233,5 +233,5 @@ def test_offsets_deleted_while_an_hour_is_read_are_never_left_out_in_silence(set
 def test_an_hour_never_materialised_says_so(settings: Settings, s3: Any) -> None:
     with pytest.raises(ClientError):
         s3.head_bucket(Bucket=settings.s3.bucket)
-    (found,) = find_breaks(s3, settings.s3.bucket, HOUR)
+    (found,) = find_breaks(s3, settings.s3.bucket, HOUR).within
     assert "materialise this hour" in found
