@@ -239,6 +239,11 @@ class WorkerSettings(_Section):
     stalled_s: float = Field(60.0, gt=0)
 
 
+def _url(host: str, port: int) -> str:
+    asked = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 -- asked, not listened on
+    return f"http://[{asked}]:{port}" if ":" in asked else f"http://{asked}:{port}"
+
+
 class ApiSettings(_Section):
     """The HTTP API and explorer page. `port` 0: a free one, chosen once and remembered in NEARDUP_HOME."""
 
@@ -269,8 +274,7 @@ class ApiSettings(_Section):
     @property
     def url(self) -> str:
         """Where clients on this machine find it; settings are resolved."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 -- asked, not listened on
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        return _url(self.host, self.port)
 
     @property
     def sent_token(self) -> SecretStr | None:
@@ -309,6 +313,11 @@ class DagsterSettings(_Section):
     # First hour, in UTC, that logs/decisions has: the hour before this home was first started (`neardup up` knows it);
     # of a Kafka of your own, kafka.retention_h before that. Hours materialised earlier need an earlier one.
     logs_start: str | None = Field(None, pattern=r"^\d{4}-\d{2}-\d{2}-\d{2}:00$")
+
+    @property
+    def url(self) -> str:
+        """Where browsers on this machine find it; settings are resolved."""
+        return _url(self.host, self.port)
 
 
 class Settings(BaseSettings):

@@ -15,8 +15,9 @@ from dagster_webserver.app import create_app_from_workspace_process_context
 from dagster_webserver.version import __version__
 
 from neardup_platform.errors import NeardupError
-from neardup_platform.serving.dagster_rules import dagster_rules
+from neardup_platform.serving.dagster_rules import dagster_bounds, dagster_rules
 from neardup_platform.serving.guard import Guard
+from neardup_platform.serving.limits import Limits
 from neardup_platform.settings import Settings
 
 # As `dagster-webserver` has them.
@@ -33,7 +34,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     settings = Settings()
     try:
-        rules = dagster_rules(settings)
+        rules, bounds = dagster_rules(settings), dagster_bounds(settings)
     except NeardupError as error:
         sys.stderr.write(f"neardup: {error}\n")
         return 1
@@ -42,7 +43,7 @@ def main() -> int:
         target = WorkspaceFileTarget(paths=[workspace])
         with WorkspaceProcessContext(instance, version=__version__, workspace_load_target=target) as context:
             uvicorn.run(
-                Guard(create_app_from_workspace_process_context(context), rules, raw_paths=False),
+                Guard(Limits(create_app_from_workspace_process_context(context), bounds), rules, raw_paths=False),
                 host=settings.dagster.host,
                 port=settings.dagster.port,
                 log_level="warning",

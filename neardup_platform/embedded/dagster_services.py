@@ -5,6 +5,7 @@ docs/embedded-servers.md has the measurements. Code servers know no passwords an
 they listen on Unix sockets in a folder that is closed to others. The engine does not import Dagster: it only starts it.
 """
 
+import contextlib
 import re
 import sys
 import tempfile
@@ -26,6 +27,7 @@ from neardup_platform.settings import Settings
 _CODE, _DAEMON, _WEB = "dagster-code", "dagster-daemon", "dagster-webserver"
 # The address of a Unix socket has room for 107 bytes.
 _LONGEST_SOCKET = 100
+_TEMPORARY = "neardup-sockets-"
 # A run has this long to stop its worker (20 s) and to record how it ended.
 _STOP_S = 40.0
 
@@ -45,7 +47,6 @@ def dagster_services(settings: Settings, workspace: Path, stop_worker: Callable[
     names = _service_names(locations)
     sockets = _sockets(settings.home, names)
     env = {**environment(settings), "DAGSTER_HOME": str(home), "PYTHONPATH": str(workspace.parent)}
-    url = f"http://{settings.dagster.host}:{settings.dagster.port}"
     # The first start creates the SQLite databases: one process at a time.
     fresh = not (home / "history" / "runs.db").exists()
 
@@ -61,9 +62,9 @@ def dagster_services(settings: Settings, workspace: Path, stop_worker: Callable[
         name=_WEB,
         argv=(sys.executable, "-m", "resources.guarded_webserver", str(shared)),
         env=env,
-        probe=answers_ok(f"{url}/server_info"),
+        probe=answers_ok(f"{settings.dagster.url}/server_info"),
         ports=(settings.dagster.port,),
-        url=url,
+        url=settings.dagster.url,
         after=tuple(names),
     )
     daemon = Service(
@@ -96,8 +97,17 @@ def _code_server(
         probe=lambda: None if socket_answers(socket) else f"nothing answers on {socket}",
         prepare=prepare,
         before_restart=before_restart,
+        on_stopped=lambda: _leave(socket),
         stop_timeout_s=_STOP_S,
     )
+
+
+def _leave(socket: Path) -> None:
+    """Remove a socket, and the folder that was made for it alone."""
+    socket.unlink(missing_ok=True)
+    if socket.parent.name.startswith(_TEMPORARY):
+        with contextlib.suppress(OSError):
+            socket.parent.rmdir()
 
 
 def _service_names(locations: list[CodeLocation]) -> list[str]:
@@ -112,6 +122,6 @@ def _sockets(home: Path, names: list[str]) -> list[Path]:
     """Where the code servers listen: in the home, or where its path is too long in a private folder of the system's."""
     folder = home / "run"
     if any(len(bytes(folder / f"{name}.sock")) > _LONGEST_SOCKET for name in names):
-        folder = Path(tempfile.mkdtemp(prefix="neardup-"))
+        folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY))
         return [folder / f"{number}.sock" for number in range(len(names))]
     return [folder / f"{name}.sock" for name in names]

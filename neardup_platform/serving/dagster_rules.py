@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterable
 from neardup_platform.errors import SetupError
 from neardup_platform.serving.access import BASIC, Access, check_opened, is_exposed, open_scopes
 from neardup_platform.serving.guard import Refused, Request, Rules
+from neardup_platform.serving.limits import Bounds
 from neardup_platform.settings import Settings
 from neardup_platform.tokens import Scope, Tokens, setting_token
 
 # Says which versions run, which is how its supervisor knows that it is ready.
 _PROBE = "/server_info"
 _GRAPHQL = "/graphql"
+# A launch with its configuration has some kilobytes.
+_MAX_BODY = 4 << 20
 # Dagster's page brings a policy of its own for scripts.
 _HEADERS = {
     "Content-Security-Policy": "frame-ancestors 'none'",
@@ -47,6 +50,13 @@ def dagster_rules(settings: Settings) -> Rules:
     check = _checks(identified_by(dagster.identity_header, dagster.proxies), access)
     # A link may lead to any page but the one on which GraphQL is tried, which takes a query from its address.
     return Rules(dagster.host, dagster.names, check, lambda path: not is_graphql(path), headers=_HEADERS)
+
+
+def dagster_bounds(settings: Settings) -> Bounds:
+    """What the webserver's clients may take up: as of the API; a proxy is a client that stands for many."""
+    api = settings.api
+    per_client = api.max_requests if settings.dagster.proxies else api.max_requests_per_client
+    return Bounds(lambda _: (_MAX_BODY, "a launch has less"), api.max_requests, per_client, api.read_timeout_s)
 
 
 def _needs(request: Request) -> Scope | None:

@@ -146,6 +146,11 @@ def test_the_page_itself_asks_and_changes(webserver: Webserver) -> None:
     assert webserver.changed()
 
 
+def test_a_body_that_is_no_launch_is_not_read(webserver: Webserver) -> None:
+    answer = httpx.post(f"{webserver.url}/graphql", headers=JSON, content=b" " * (5 << 20))
+    assert answer.status_code == 413
+
+
 def test_a_web_socket_opens_for_our_own_page_only(webserver: Webserver) -> None:
     with connect(webserver.socket, origin=webserver.url, subprotocols=["graphql-ws"]) as socket:  # type: ignore[list-item]
         socket.send(json.dumps({"type": "connection_init", "payload": {}}))
