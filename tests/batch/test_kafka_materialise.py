@@ -208,9 +208,9 @@ def test_a_topic_made_again_within_an_hour_leaves_what_was_materialised_of_the_f
     assert [part.offsets.count for part in parts] == [2, 3]
     found = [int(row["sequence"]) for part in parts for row in read_object(s3, settings, part.key, tmp_path)]
     assert found == [1, 2, 3, 4, 5]
-    assert find_breaks(s3, settings.s3.bucket, HOUR) == []
+    assert find_breaks(s3, settings.s3.bucket, HOUR) == Breaks()
     materialise_decisions(settings, s3, NEXT)
-    assert find_breaks(s3, settings.s3.bucket, NEXT) == []
+    assert find_breaks(s3, settings.s3.bucket, NEXT) == Breaks()
 
 
 def read_object(s3: Any, settings: Settings, key: str, folder: Path) -> list[dict[str, Any]]:

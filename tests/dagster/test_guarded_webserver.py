@@ -1,5 +1,6 @@
 """Dagster's webserver as `neardup up` runs it: a real process, asked as browsers, pages of strangers and clients do."""
 
+import http.client
 import json
 import os
 import shutil
@@ -147,8 +148,13 @@ def test_the_page_itself_asks_and_changes(webserver: Webserver) -> None:
 
 
 def test_a_body_that_is_no_launch_is_not_read(webserver: Webserver) -> None:
-    answer = httpx.post(f"{webserver.url}/graphql", headers=JSON, content=b" " * (5 << 20))
-    assert answer.status_code == 413
+    connection = http.client.HTTPConnection(webserver.url.removeprefix("http://"))
+    connection.putrequest("POST", "/graphql")
+    for name, value in (JSON | {"Content-Length": str(5 << 20)}).items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    assert connection.getresponse().status == 413
+    connection.close()
 
 
 def test_a_web_socket_opens_for_our_own_page_only(webserver: Webserver) -> None:
