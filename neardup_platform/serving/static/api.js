@@ -1,5 +1,7 @@
 // Calls of the API; an error carries the problem document's own words.
 
+import { withToken } from "./token.js";
+
 export class Problem extends Error {
   constructor(status, detail) {
     super(detail);
@@ -17,11 +19,18 @@ async function answer(response) {
 async function ask(path, options) {
   let response;
   try {
-    response = await fetch(path, options);
+    response = await fetch(path, withToken(options));
   } catch {
     throw new Problem(0, "The API does not answer. Is the platform up? `neardup status` tells.");
   }
   return answer(response);
+}
+
+// An address for <img>, which cannot send a token: the path itself where none is needed.
+export async function pictureUrl(path) {
+  const response = await fetch(path, withToken());
+  if (!response.ok) throw new Problem(response.status, `the picture's call answered ${response.status}`);
+  return URL.createObjectURL(await response.blob());
 }
 
 const piece = encodeURIComponent;

@@ -21,19 +21,25 @@ function table(rows) {
     el("tr", {}, el("th", { scope: "row" }, key), el("td", {}, type), el("td", {}, text ?? "")))));
 }
 
+function needs(call) {
+  const scopes = (call.security ?? []).flatMap((way) => Object.values(way).flat());
+  return scopes.length ? `A token, where one is needed, has the scope ${scopes.join(" or ")}.` : "Needs no token.";
+}
+
 function operation(path, method, call) {
   const parameters = (call.parameters ?? []).map((p) => [p.name, el("span", {}, p.in, ", ", typeOf(p.schema)), p.description]);
   const bodies = Object.entries(call.requestBody?.content ?? {}).flatMap(([type, { schema }]) =>
     Object.entries(schema.properties ?? {}).map(([key, property]) => [key, el("span", {}, type, ", ", typeOf(property)), property.description]));
   const answers = Object.entries(call.responses).map(([status, response]) => {
     const [type, content] = Object.entries(response.content ?? {})[0] ?? [];
-    return [status === "default" ? "error" : status, typeOf(content?.schema) || type || "", response.description];
+    return [status === "default" ? "other" : status, typeOf(content?.schema) || type || "", response.description];
   });
   return el(
     "article",
     { class: "card" },
     el("h2", {}, el("code", { class: `method ${method}` }, method.toUpperCase()), " ", el("code", {}, path)),
     el("p", {}, call.description ?? call.summary),
+    el("p", { class: "quiet" }, needs(call)),
     table([...parameters, ...bodies]),
     el("h3", {}, "Answers"),
     table(answers),

@@ -1,5 +1,8 @@
 // Building blocks of the pages. Ids come from outside: they reach the page as text nodes and attributes only.
 
+import { pictureUrl } from "./api.js";
+import { token } from "./token.js";
+
 export function el(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -51,9 +54,20 @@ function placeholder(id) {
 
 export function picture(id, path, lazy = true) {
   if (!path) return placeholder(id);
-  const image = el("img", { src: path, alt: "", loading: lazy ? "lazy" : "eager", decoding: "async" });
+  const image = el("img", { src: token() ? null : path, alt: "", loading: lazy ? "lazy" : "eager", decoding: "async" });
   image.addEventListener("error", () => image.replaceWith(placeholder(id)));
+  if (token()) fill(image, path);
   return image;
+}
+
+async function fill(image, path) {
+  try {
+    const url = await pictureUrl(path);
+    image.addEventListener("load", () => URL.revokeObjectURL(url));
+    image.src = url;
+  } catch {
+    image.dispatchEvent(new Event("error"));
+  }
 }
 
 // A picture that leads to its image: what every list is made of.
@@ -86,6 +100,21 @@ export function facts(pairs) {
   return el("dl", { class: "facts" }, pairs.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
 }
 
-export function message(title, detail) {
-  return el("section", { class: "empty" }, el("h1", { tabindex: "-1" }, title), el("p", {}, detail));
+// Text with `code` in it.
+export const marked = (text) => text.split("`").map((part, n) => (n % 2 ? el("code", {}, part) : part));
+
+export function message(title, detail, ...more) {
+  return el("section", { class: "empty" }, el("h1", { tabindex: "-1" }, title), el("p", {}, marked(detail)), ...more.filter(Boolean));
+}
+
+export function tokenForm(keep) {
+  const input = el("input", {
+    type: "password", name: "token", placeholder: "Token", "aria-label": "Token", autocomplete: "off", spellcheck: "false",
+    required: true,
+  });
+  const enter = (event) => {
+    event.preventDefault();
+    keep(input.value.trim());
+  };
+  return el("form", { class: "token", onsubmit: enter }, input, el("button", { type: "submit" }, "Use it"));
 }

@@ -1,7 +1,8 @@
 // The explorer: routes by hash, keeps the header live, searches by id and by picture.
 
 import * as api from "./api.js";
-import { count, el, imageHash, message } from "./elements.js";
+import { count, el, imageHash, marked, message, tokenForm } from "./elements.js";
+import { keep, token } from "./token.js";
 import * as views from "./views.js";
 
 const FIGURES_MS = 2000;
@@ -32,7 +33,7 @@ async function show(view, { quietly = false } = {}) {
   } catch (problem) {
     if (!(problem instanceof api.Problem)) console.error(problem);
     if (quietly) return;
-    content = message(problem.status === 404 ? "Not found" : "That did not work", problem.message);
+    content = failure(problem);
   }
   if (turn !== shown) return;
   if (quietly && (sameContent(content) || main.contains(document.activeElement))) return;
@@ -42,6 +43,18 @@ async function show(view, { quietly = false } = {}) {
   document.title = `${title} – neardup`;
   said.textContent = title;
   window.scrollTo(0, 0);
+}
+
+function failure(problem) {
+  if (problem.status === 404) return message("Not found", problem.message);
+  if (![401, 403].includes(problem.status)) return message("That did not work", problem.message);
+  const title = problem.status === 403 ? "This token is not enough" : token() ? "The token is not known" : "This server asks for a token";
+  return message(
+    title,
+    "Whoever runs it makes one with `neardup token create NAME --scope read --scope search`. It stays in this browser tab.",
+    tokenForm(keep),
+    token() && el("p", { class: "quiet" }, marked(problem.message)),
+  );
 }
 
 // Times of day move on by themselves; only other changes are worth a repaint.
@@ -79,7 +92,7 @@ async function figures() {
       figure("fresh", `${count(status.refresh_age_ms)} ms`, status.refresh_age_ms <= 1000 ? "good" : "bad"),
     );
   } catch (problem) {
-    list.replaceChildren(figure("platform", problem.message, "bad"));
+    list.replaceChildren(figure("platform", [401, 403].includes(problem.status) ? "asks for a token" : problem.message, "bad"));
   }
 }
 
@@ -134,9 +147,18 @@ function every(ms, work) {
   setTimeout(again, ms);
 }
 
-figures();
+const forget = document.getElementById("forget");
+forget.addEventListener("click", () => keep(""));
+function tokenChanged() {
+  forget.hidden = !token();
+  figures();
+  if (location.hash === "#/search") history.replaceState(null, "", "#/");
+  show(route());
+}
+window.addEventListener("neardup:token", tokenChanged);
+
 every(FIGURES_MS, figures);
 every(NEWEST_MS, async () => {
   if (["", "#", "#/"].includes(location.hash)) await show(views.newest, { quietly: true });
 });
-show(route());
+tokenChanged();
