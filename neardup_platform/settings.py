@@ -6,7 +6,9 @@ working directory, then overridden by the environment: `NEARDUP_HOME`, `NEARDUP_
 """
 
 import hashlib
+import ipaddress
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -34,6 +36,7 @@ CONFIG_FILE = Path("neardup.toml")
 # Of a token or key that somebody chose; those that are made here have 43 characters.
 MIN_TOKEN_CHARACTERS = 16
 MAX_TOKEN_CHARACTERS = 512
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
 
 
 def _not_blank(value: Any) -> Any:
@@ -270,6 +273,24 @@ class ApiSettings(_Section):
     max_requests_per_client: int = Field(256, ge=4)
     # Within which the head of a request must be there, and which a body may fall behind 16 KiB a second.
     read_timeout_s: float = Field(10.0, gt=0)
+
+    @field_validator("names")
+    @classmethod
+    def _plain_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if not _HOST_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is not a host name: give it without scheme, port and path")
+        return names
+
+    @field_validator("proxies")
+    @classmethod
+    def _addresses(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for address in proxies:
+            try:
+                ipaddress.ip_network(address)
+            except ValueError as error:
+                raise ValueError(f"{address!r} is not an address or a network: {error}") from error
+        return proxies
 
     @property
     def url(self) -> str:

@@ -67,6 +67,48 @@ def test_half_of_a_login_is_refused(section: str, values: dict[str, str], says: 
         Settings(**{section: values})
 
 
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"names": ["https://neardup.example"]}, "without scheme"),
+        ({"names": ["neardup.example:80"]}, "without scheme"),
+        ({"names": ["*"]}, "without scheme"),
+        ({"proxies": ["*"]}, "not an address"),
+        ({"proxies": ["proxy.example"]}, "not an address"),
+        ({"proxies": ["10.0.0.1/8"]}, "not an address"),
+    ],
+)
+def test_names_and_proxies_are_what_they_say(values: dict[str, list[str]], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        Settings(api=values)
+
+
+def test_lists_are_read_from_variables_in_either_form(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for text in ("10.0.0.1, 192.0.2.0/24", '["10.0.0.1", "192.0.2.0/24"]'):
+        monkeypatch.setenv("NEARDUP_API_PROXIES", text)
+        assert Settings().api.proxies == ("10.0.0.1", "192.0.2.0/24")
+    for text in ("[", "a,,b", '["a", 1]'):
+        monkeypatch.setenv("NEARDUP_JOIN_NEWER_LSH", text)
+        monkeypatch.delenv("NEARDUP_API_PROXIES", raising=False)
+        with pytest.raises(ValidationError, match="newer_lsh"):
+            Settings()
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:80"),
+        ("0.0.0.0", "http://127.0.0.1:80"),  # noqa: S104 -- asked, not listened on
+        ("::", "http://[::1]:80"),
+        ("2001:db8::1", "http://[2001:db8::1]:80"),
+        ("neardup.example", "http://neardup.example:80"),
+    ],
+)
+def test_clients_of_this_machine_find_the_api_wherever_it_listens(host: str, url: str) -> None:
+    assert Settings(api={"host": host, "port": 80}).api.url == url
+
+
 def test_a_whole_login_is_taken() -> None:
     sasl = {"sasl_mechanism": "SCRAM-SHA-512", "sasl_username": "u", "sasl_password": "p"}
     Settings(kafka={"security_protocol": "SASL_SSL", **sasl}, s3={"access_key": "a", "secret_key": "b"})

@@ -17,7 +17,10 @@ def version_in_force(settings: Settings) -> str | None:
     try:
         sent = settings.api.sent_token
         headers = {"Authorization": f"Bearer {sent.get_secret_value()}"} if sent is not None else {}
-        answer = requests.get(f"{settings.api.url}/v1/status", headers=headers, timeout=_TIMEOUT_S)
+        with requests.Session() as session:
+            # A .netrc of the user's would replace the token, a proxy would be asked for this machine.
+            session.trust_env = False
+            answer = session.get(f"{settings.api.url}/v1/status", headers=headers, timeout=_TIMEOUT_S)
         answer.raise_for_status()
         version = str(answer.json()["classifier_version"])
     except (requests.RequestException, ValueError, KeyError):

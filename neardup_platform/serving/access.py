@@ -6,12 +6,15 @@ loopback goes on answering questions and asks for a token where something change
 
 import base64
 import binascii
+import logging
 from collections.abc import Callable, Iterable
 
 from neardup_platform.errors import SetupError
 from neardup_platform.serving.guard import Refused, Request
 from neardup_platform.settings import ApiSettings, Settings
 from neardup_platform.tokens import Scope, Tokens, holder, is_loopback, setting_token
+
+log = logging.getLogger(__name__)
 
 BEARER = 'Bearer realm="neardup"'
 BASIC = 'Basic realm="neardup: any name, and a token as password", charset="UTF-8"'
@@ -45,8 +48,16 @@ class Access:
         """Let a request pass.
 
         Raises:
-            Refused: 401, a token is needed and there is none, or an unknown one; 403, it lacks the scope.
+            Refused: 401, a token is needed and there is none, or an unknown one; 403, it lacks the scope; 503, the
+                file of tokens is damaged.
         """
+        try:
+            self._check(request)
+        except SetupError as error:
+            log.error("%s", error)
+            raise Refused(503, "the tokens cannot be read, so nobody is let in: the server's log says why") from None
+
+    def _check(self, request: Request) -> None:
         scope = self._needs(request)
         if scope is None:
             return

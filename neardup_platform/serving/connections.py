@@ -11,6 +11,7 @@ import resource
 import sys
 from dataclasses import dataclass
 from http import HTTPStatus
+from ipaddress import ip_address, ip_network
 
 import h11
 import uvicorn
@@ -37,8 +38,8 @@ class ConnectionBounds:
     most: int
     most_per_client: int
     read_timeout_s: float
-    # Their clients are many.
-    proxies: frozenset[str] = frozenset()
+    # Each of them speaks for many clients.
+    proxies: tuple[str, ...] = ()
 
 
 class Connections:
@@ -48,11 +49,12 @@ class Connections:
         self.bounds = bounds
         self._open: dict[BoundedProtocol, str] = {}
 
-    def admit(self, new: "BoundedProtocol", client: str) -> bool:
+    def admit(self, new: "BoundedProtocol", address: str) -> bool:
         """Take a connection in, if need be in place of the one that has been idle longest; whether it may stay."""
+        client = client_of({"client": (address, 0)})
         of_client = [other for other, whose in self._open.items() if whose == client]
         rivals = None
-        if client not in self.bounds.proxies and len(of_client) >= self.bounds.most_per_client:
+        if len(of_client) >= self.bounds.most_per_client and not self._is_proxy(address):
             rivals = of_client
         elif len(self._open) >= self.bounds.most:
             rivals = list(self._open)
@@ -64,6 +66,12 @@ class Connections:
         self._open[new] = client
         return True
 
+    def _is_proxy(self, address: str) -> bool:
+        try:
+            return any(ip_address(address) in ip_network(proxy) for proxy in self.bounds.proxies)
+        except ValueError:
+            return False
+
     def forget(self, gone: "BoundedProtocol") -> None:
         """Free a place."""
         self._open.pop(gone, None)
@@ -72,11 +80,11 @@ class Connections:
 class BoundedConfig(uvicorn.Config):
     """uvicorn's configuration for an application of this platform."""
 
-    def __init__(self, app: ASGIApp, api: ApiSettings, *, host: str | None = None, port: int | None = None) -> None:
+    def __init__(self, app: ASGIApp, api: ApiSettings) -> None:
         super().__init__(
             app,
-            host=api.host if host is None else host,
-            port=api.port if port is None else port,
+            host=api.host,
+            port=api.port,
             http=BoundedProtocol,
             ws="none",
             h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
@@ -90,9 +98,7 @@ class BoundedConfig(uvicorn.Config):
         )
         most = min(api.max_requests + _SPARE, _files_allowed() - _OWN_FILES)
         per_client = min(api.max_requests_per_client + _SPARE_PER_CLIENT, most)
-        self.open_connections = Connections(
-            ConnectionBounds(most, per_client, api.read_timeout_s, frozenset(api.proxies))
-        )
+        self.open_connections = Connections(ConnectionBounds(most, per_client, api.read_timeout_s, api.proxies))
 
 
 class BoundedProtocol(H11Protocol):
@@ -108,7 +114,7 @@ class BoundedProtocol(H11Protocol):
         self._bytes_of_head = False
         self.idle_since: float | None = self.loop.time()
         self._registry = self.config.open_connections
-        if not self._registry.admit(self, client_of({"client": self.client})):
+        if not self._registry.admit(self, self.client[0] if self.client else ""):
             self._answer(HTTPStatus.SERVICE_UNAVAILABLE, "all connections are taken: try again later")
             return
         self._await_head()

@@ -77,6 +77,9 @@ class Limits:
             with self._slot(request, client):
                 body = _Body(self, receive, client, max_bytes, setting)
                 try:
+                    if has_body(request.headers):
+                        # Before the application has spent anything on it.
+                        body.begin()
                     await self._app(scope, body.receive, send_noting_start)
                 finally:
                     self._reading.discard(body)
@@ -182,6 +185,16 @@ class _Body:
         self._waiting.reschedule(loop.time())
         return True
 
+    def begin(self) -> None:
+        """Take a place and start the clock, unless that has been done.
+
+        Raises:
+            HTTPException: 503, there is no place.
+        """
+        if self._begun is None:
+            self._limits.begin_reading(self)
+            self._begun = asyncio.get_running_loop().time()
+
     async def receive(self) -> Message:
         """The next message.
 
@@ -190,9 +203,7 @@ class _Body:
         """
         if self._ended:
             return await self._receive()
-        if self._begun is None:
-            self._begun = asyncio.get_running_loop().time()
-            self._limits.begin_reading(self)
+        self.begin()
         try:
             async with asyncio.timeout_at(self.deadline) as self._waiting:
                 message = await self._receive()
@@ -225,6 +236,11 @@ def too_large(length: int, max_bytes: int, setting: str) -> None:
         raise _Refusal(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body exceeds {max_bytes:,} bytes ({setting}): send less", _CLOSE
         )
+
+
+def has_body(headers: Headers) -> bool:
+    """Whether a body follows, by what the head says."""
+    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
 
 
 def declared_bytes(headers: Headers) -> int:

@@ -111,7 +111,8 @@ class SearchRoutes:
     async def _picture(self, request: Request) -> UploadFile:
         try:
             form = await MultiPartParser(request.headers, request.stream(), max_files=1, max_fields=1).parse()
-        except (MultiPartException, KeyError) as error:
+        except (MultiPartException, KeyError, ValueError) as error:
+            # A charset such as idna raises errors of its own; all of them are ValueErrors.
             raise HTTPException(400, f"the multipart body is damaged: {error}") from error
         upload = form.get(FIELD)
         if not isinstance(upload, UploadFile):

@@ -40,10 +40,12 @@ def read_answer(connection: socket.socket) -> Answer:
     return Answer(int(top.split(b" ", 2)[1]) if top else 0, _headers(top), body)
 
 
-def exchange(port: int, data: bytes, **options: str) -> Answer:
-    """One answer to these bytes."""
+def exchange(port: int, data: bytes, *, half_close: bool = False, **options: str) -> Answer:
+    """One answer to these bytes, after which the client may say that no more come."""
     with connect(port, **options) as connection:
         connection.sendall(data)
+        if half_close:
+            connection.shutdown(socket.SHUT_WR)
         return read_answer(connection)
 
 

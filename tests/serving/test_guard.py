@@ -238,6 +238,14 @@ def test_beyond_loopback_every_call_needs_a_token_unless_reading_is_public(tmp_p
         assert statuses(_door(tmp_path, exposed=True), wrong) == [401, 401, 401], wrong
 
 
+def test_with_a_damaged_file_of_tokens_nobody_is_let_in(tmp_path) -> None:
+    text = TokenFile(tmp_path).create("ops", [TokenScope.ADMIN])
+    rules = _door(tmp_path, exposed=False)
+    (tmp_path / "tokens.json").write_text("{")
+    for authorization in ((), (f"Bearer {text}",)):
+        assert statuses(rules, *authorization) == [503, 503, 503]
+
+
 def test_a_browser_is_asked_for_a_token_and_sends_it_as_password(tmp_path) -> None:
     text = TokenFile(tmp_path).create("ops", [TokenScope.ADMIN])
     rules = _door(tmp_path, exposed=True)
