@@ -5,7 +5,6 @@ that is a pipe held by the run, so that the worker never outlives the run, howev
 """
 
 import contextlib
-import logging
 import os
 import signal
 import sys
@@ -25,7 +24,10 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     threading.Thread(target=end_with_the_run, args=(stop,), daemon=True).start()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # Imported here, so that the signal handlers stand first.
+    from neardup_platform.terminal_text import log_to_stderr, one_line
+
+    log_to_stderr("%(asctime)s %(levelname)s %(name)s: %(message)s")
     # Imported here, so that the signal handlers stand before TensorFlow is loaded.
     from dagster_pipes import open_dagster_pipes
 
@@ -37,7 +39,7 @@ def main() -> int:
         try:
             run_worker(Settings(), stop, pipes.report_custom_message)
         except NeardupError as error:
-            sys.stderr.write(f"{type(error).__name__}: {error}\n")
+            sys.stderr.write(f"{type(error).__name__}: {one_line(str(error))}\n")
             return EXIT_SETUP if isinstance(error, SetupError | PermanentError) else EXIT_FAILED
     return 0
 

@@ -2,8 +2,9 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 
 from google.protobuf.message import DecodeError
 
@@ -20,13 +21,27 @@ _FOREVER_MS = 10 * 365 * 86_400_000
 
 
 class Letters:
-    """The letters published since a moment, as of now; each once and whole, however often it is read."""
+    """The letters published since a moment, as of now; each once and whole, however often it is read.
 
-    def __init__(self, settings: KafkaSettings, since_ms: int) -> None:
+    Args:
+        since_ms: Unix milliseconds.
+        behind: offsets by partition before which none is read; `ends` of an earlier moment.
+    """
+
+    def __init__(self, settings: KafkaSettings, since_ms: int, behind: Mapping[int, int] | None = None) -> None:
         self._settings = settings
         with closing(open_consumer(settings)) as consumer:
             end_ms = time.time_ns() // 1_000_000 + _FOREVER_MS
-            self._ranges: tuple[OffsetRange, ...] = offset_ranges(consumer, DEAD_LETTER, max(0, since_ms), end_ms)
+            found = offset_ranges(consumer, DEAD_LETTER, max(0, since_ms), end_ms)
+        first = behind or {}
+        self._ranges: tuple[OffsetRange, ...] = tuple(
+            replace(each, first=min(each.next, max(each.first, first.get(each.partition, 0)))) for each in found
+        )
+
+    @property
+    def ends(self) -> dict[int, int]:
+        """The offset behind the last letter, by partition."""
+        return {each.partition: each.next for each in self._ranges}
 
     def read(self) -> Iterator[pb.DeadLetter]:
         """In the order of the topic."""

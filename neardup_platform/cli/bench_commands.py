@@ -1,12 +1,11 @@
 """`neardup bench NAME`: each prints one JSON object with the machine, the settings and the rows measured."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from neardup_platform.cli.output import json_option, load_tensorflow
+from neardup_platform.cli.output import emit, json_option, load_tensorflow, report
 from neardup_platform.settings import Settings, TermSettings
 
 
@@ -38,10 +37,8 @@ def stream(rate_per_s: float, seconds: float, corpus: int, candidates: int, back
     """Latency from produce to readable at a fixed rate, and the rate that can be sustained."""
     from neardup_platform.bench.stream import Load, bench_stream
 
-    answer = bench_stream(
-        Load(rate_per_s, seconds, corpus, candidates, backlog), lambda line: click.echo(line, err=True)
-    )
-    click.echo(json.dumps(answer) if as_json else _table(answer["rows"]))
+    answer = bench_stream(Load(rate_per_s, seconds, corpus, candidates, backlog), report)
+    emit(answer, as_json, lambda a: _table(a["rows"]))
 
 
 @bench.command(epilog="Example:  neardup bench search --docs 1000000 --plot frontier.png --json")
@@ -80,10 +77,10 @@ def search(docs: int, peer_docs: int, manifest: Path | None, k: int | None, plot
 
     settings = Settings()
     task = Task(docs, min(docs, peer_docs), k or max(100, settings.terms.max_candidates), manifest)
-    answer = bench_search(task, settings, lambda line: click.echo(line, err=True))
+    answer = bench_search(task, settings, report)
     if plot:
         draw_frontier(answer["rows"], plot)
-    click.echo(json.dumps(answer) if as_json else _table(answer["rows"]))
+    emit(answer, as_json, lambda a: _table(a["rows"]))
 
 
 @bench.command(epilog="Example:  neardup bench score --rows 200000 --json")
@@ -102,8 +99,8 @@ def score(rows: int, rounds: int, as_json: bool) -> None:
     load_tensorflow()
     from neardup_platform.bench.score import bench_score
 
-    answer = bench_score(rows, rounds, Settings(), lambda line: click.echo(line, err=True))
-    click.echo(json.dumps(answer) if as_json else _table(answer["rows"]))
+    answer = bench_score(rows, rounds, Settings(), report)
+    emit(answer, as_json, lambda a: _table(a["rows"]))
 
 
 def _table(rows: list[dict[str, Any]]) -> str:

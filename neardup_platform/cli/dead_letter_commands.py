@@ -106,11 +106,13 @@ def _letter(letter: "pb.DeadLetter", value_bytes: int) -> dict[str, Any]:
 
 def _image_id(key: bytes) -> str | None:
     """The key where it may be an image id."""
+    from neardup_platform.errors import BadMessage
+    from neardup_platform.messages.validation import checked_id
+
     try:
-        text = key.decode()
-    except UnicodeDecodeError:
+        return checked_id(key.decode())
+    except (UnicodeDecodeError, BadMessage):
         return None
-    return text if 0 < len(key) <= 512 and text.isprintable() else None
 
 
 def _describe_listing(answer: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from neardup_platform.cli.output import emit, json_option, load_tensorflow, progress_bar
+from neardup_platform.cli.output import emit, json_option, load_tensorflow, progress_bar, report
 from neardup_platform.settings import Settings
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -91,7 +91,7 @@ def evaluate(
 
 
 def _say(line: str) -> None:
-    click.echo(line, err=True)
+    report(line)
 
 
 def _warn(measured: dict[str, Any]) -> None:

@@ -1,6 +1,5 @@
-"""`neardup ingest`: pictures or vectors in."""
+"""`neardup ingest`, `embed` and `embeddings`: pictures or vectors in, and what vectors must be."""
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,15 +7,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from neardup_platform.batch.skipped import in_words
-from neardup_platform.cli.output import Api, emit, image_path, json_option, load_tensorflow, progress_bar
+from neardup_platform.cli.output import Api, complain, emit, image_path, json_option, load_tensorflow, progress_bar
 from neardup_platform.embedded.endpoints import resolve
-from neardup_platform.errors import NotFound, ServerUnavailable
+from neardup_platform.errors import NeardupError, NotFound
+from neardup_platform.records import Kind
+from neardup_platform.scoring.active_models import ActiveModel, active_models
 from neardup_platform.settings import Settings
 
 if TYPE_CHECKING:
-    from neardup_platform.batch.kafka_ingest import Ingested
+    from neardup_platform.batch.kafka_fates import Fates, Follower
+    from neardup_platform.batch.kafka_ingest import Ingested, KnownImage
+    from neardup_platform.images.embedder import Embedder
 
-POLL_S = 0.05
+# Refused pictures and dead letters named in words; --json has all of them.
+_NAMED = 100
 
 
 @click.command(epilog="Example:  neardup ingest holiday/ s3://bucket/prefix --wait")
@@ -24,80 +28,200 @@ POLL_S = 0.05
 @click.option(
     "--embeddings",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Parquet with image_id, lsh, pair: publish vectors you already have.",
+    help="Parquet with image_id, lsh, pair, lsh_version, pair_version: publish vectors you already have.",
 )
-@click.option("--wait", is_flag=True, help="Return when every image has been decided.")
+@click.option("--replace", "replaces", is_flag=True, help="Replace images whose id has another picture or vector.")
+@click.option("--wait", is_flag=True, help="Return when every image has been decided, or refused by the worker.")
 @click.option("--timeout", "timeout_s", type=float, default=300.0, show_default=True, help="Of --wait, seconds.")
 @json_option
-def ingest(paths: tuple[str, ...], embeddings: Path | None, wait: bool, timeout_s: float, as_json: bool) -> int:
+def ingest(
+    paths: tuple[str, ...], embeddings: Path | None, replaces: bool, wait: bool, timeout_s: float, as_json: bool
+) -> int:
     """Decode, embed and publish pictures, folders and s3:// prefixes.
 
-    An image's id is its path relative to the folder or prefix given.
+    An image's id is its path relative to the folder or prefix given. The same picture again changes nothing; another
+    one under a known id is refused unless --replace is given. Exit status 1 if anything was refused.
     """
     if bool(paths) == bool(embeddings):
         raise click.UsageError("give either PATHS or --embeddings")
+    from neardup_platform.batch.kafka_fates import Follower
     from neardup_platform.batch.kafka_ingest import ingest_pictures, ingest_vectors
+
+    settings = resolve(Settings())
+    api = Api(settings)
+    models = _active(settings, api)[0]
+    follower = Follower(settings.kafka) if wait else None
+    with progress_bar("embedding and publishing", None) as progress:
+        if embeddings:
+            ingested = ingest_vectors(embeddings, settings, models, progress, replaces=replaces)
+        else:
+            embedders = _embedders(settings, models)
+            ingested = ingest_pictures(
+                paths, embedders, settings, models, progress, known=_Known(api), replaces=replaces
+            )
+    _name_refused(ingested)
+    fates = _follow(follower, ingested, api, timeout_s) if follower else None
+    emit(_answer(ingested, fates), as_json, _describe)
+    return 0 if _all_well(ingested, fates) else 1
+
+
+@click.command(epilog="Example:  neardup embed holiday/ --out holiday.parquet")
+@click.argument("paths", nargs=-1, required=True)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Parquet file to write.")
+@json_option
+def embed(paths: tuple[str, ...], out: Path, as_json: bool) -> int:
+    """Write the vectors of pictures to a file and publish nothing.
+
+    The file is what `ingest --embeddings` and `ingest-segment` take. Exit status 1 if a picture was refused.
+    """
+    from neardup_platform.batch.kafka_ingest import embed_to_file
+
+    settings = resolve(Settings())
+    with progress_bar("embedding", None) as progress:
+        ingested = embed_to_file(paths, _embedders(settings, active_models(settings)), settings, out, progress)
+    _name_refused(ingested)
+    counts = _answer(ingested, None)
+    answer = {"file": str(out), "written": counts.pop("published"), **counts}
+    emit(answer, as_json, _describe_embedded)
+    return 0 if _all_well(ingested, None) else 1
+
+
+@click.command(epilog="Example:  neardup embeddings")
+@json_option
+def embeddings(as_json: bool) -> None:
+    """Say what embeddings are accepted: model versions and dimensions of both kinds."""
+    settings = resolve(Settings())
+    models, source, classifier = _active(settings, Api(settings))
+    answer = {
+        "models": {
+            kind.value: {"version": model.version, "dim": model.dim, "newer": list(model.newer)}
+            for kind, model in models.items()
+        },
+        "classifier_version": classifier,
+        "source": source,
+    }
+    emit(answer, as_json, _describe_embeddings)
+
+
+def _active(settings: Settings, api: Api) -> tuple[dict[Kind, ActiveModel], str, str]:
+    """What is accepted, who says so, and the active classifier where that is known: the API, else the settings."""
+    try:
+        status = api.get("/v1/status")
+        told = status["models"]
+    except (NeardupError, KeyError):
+        told = {}
+    if not told:
+        return active_models(settings), "settings", ""
+    models = {
+        kind: ActiveModel(told[kind.value]["version"], told[kind.value]["dim"], tuple(told[kind.value]["newer"]))
+        for kind in (Kind.LSH, Kind.PAIR)
+    }
+    return models, "api", str(status.get("classifier_version", ""))
+
+
+def _embedders(settings: Settings, models: dict[Kind, ActiveModel]) -> "Sequence[Embedder]":
+    """The embedders that the settings name.
+
+    Raises:
+        BadArtefact: they make embeddings that the worker does not accept.
+    """
     from neardup_platform.images.embedders import load_embedders, model_specs
     from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 
-    settings = resolve(Settings())
-    with progress_bar("embedding and publishing", None) as progress:
-        if embeddings:
-            ingested = ingest_vectors(embeddings, settings, progress)
-        else:
-            load_tensorflow()
-            embedders = load_embedders(settings.images)
-            # What the worker would only dead-letter is refused here.
-            read_card(settings.scoring.model or SHIPPED_FOLDER).check_embedders(model_specs(embedders))
-            ingested = ingest_pictures(paths, embedders, settings, progress)
-    for refused in ingested.refused:
-        click.echo(f"neardup: refused {refused.place}: {refused.reason}", err=True)
-    decided = _wait(ingested.image_ids, Api(settings), timeout_s) if wait else None
-    emit(_answer(ingested, decided), as_json, _describe)
-    return 0 if ingested.image_ids else 1
+    load_tensorflow()
+    found = load_embedders(settings.images)
+    specs = model_specs(found)
+    if any(spec.version not in models[kind].newer for kind, spec in specs.items() if spec != models[kind].spec):
+        read_card(settings.scoring.model or SHIPPED_FOLDER).check_embedders(specs)
+    return found
 
 
-def _wait(image_ids: Sequence[str], api: Api, timeout_s: float) -> int:
-    """Wait until each image is readable; returns how many are."""
-    deadline = time.monotonic() + timeout_s
-    decided = 0
-    with progress_bar("deciding", len(image_ids)) as progress:
-        for image_id in image_ids:
-            while not _is_decided(api, image_id):
-                if time.monotonic() > deadline:
-                    raise ServerUnavailable(
-                        f"{decided} of {len(image_ids)} images decided after {timeout_s:.0f} s, {image_id!r} is not; "
-                        "the rest is in Kafka and not lost: see `neardup status`"
-                    )
-                time.sleep(POLL_S)
-            decided += 1
-            progress(1)
-    return decided
+class _Known:
+    """Asks the API about ids, for as long as it answers."""
+
+    def __init__(self, api: Api) -> None:
+        self._api: Api | None = api
+
+    def __call__(self, image_id: str) -> "KnownImage | None":
+        from neardup_platform.batch.kafka_ingest import KnownImage
+
+        if self._api is None:
+            return None
+        try:
+            found = self._api.get(image_path(image_id))
+        except NotFound:
+            return None
+        except NeardupError:
+            self._api = None
+            return None
+        return KnownImage(found["source_uri"], found["event_time_ms"])
 
 
-def _is_decided(api: Api, image_id: str) -> bool:
-    try:
-        api.get(image_path(image_id))
-    except NotFound:
-        return False
-    return True
+def _follow(follower: "Follower", ingested: "Ingested", api: Api, timeout_s: float) -> "Fates":
+    def event_time_ms(image_id: str) -> int | None:
+        try:
+            return int(api.get(image_path(image_id))["event_time_ms"])
+        except NotFound:
+            return None
+
+    with progress_bar("deciding", len(ingested.images)) as progress:
+        return follower.fates(
+            ingested.images, ingested.places, lambda: api.get("/v1/status"), event_time_ms, timeout_s, progress
+        )
 
 
-def _answer(ingested: "Ingested", decided: int | None) -> dict[str, Any]:
+def _name_refused(ingested: "Ingested") -> None:
+    for refused in ingested.refused[:_NAMED]:
+        complain(f"refused {refused.place}: {refused.reason}")
+    if len(ingested.refused) > _NAMED:
+        complain(f"{len(ingested.refused) - _NAMED} more were refused: --json names them")
+
+
+def _all_well(ingested: "Ingested", fates: "Fates | None") -> bool:
+    taken = bool(ingested.images or ingested.repeated)
+    return taken and not ingested.refused and not (fates and fates.dead)
+
+
+def _answer(ingested: "Ingested", fates: "Fates | None") -> dict[str, Any]:
     answer: dict[str, Any] = {
-        "published": len(ingested.image_ids),
+        "published": len(ingested.images),
+        "repeated": ingested.repeated,
         "refused": [{"place": r.place, "reason": r.reason} for r in ingested.refused],
         "skipped": ingested.skipped.as_json(),
     }
-    return answer if decided is None else {**answer, "decided": decided}
+    if fates is None:
+        return answer
+    dead = [
+        {"image_id": d.image_id, "reason": d.reason, "detail": d.detail, "place": d.place} for d in fates.dead.values()
+    ]
+    repeated = ingested.repeated + fates.repeated
+    return {**answer, "repeated": repeated, "decided": ingested.repeated + fates.decided, "dead_letters": dead}
 
 
 def _describe(answer: dict[str, Any]) -> str:
     decided = f", {answer['decided']} decided" if "decided" in answer else ""
-    skipped = in_words(answer["skipped"])
-    return "\n".join(
-        [
-            f"{answer['published']} images published{decided}, {len(answer['refused'])} refused",
-            *([skipped] * bool(skipped)),
-        ]
-    )
+    repeated = f", {answer['repeated']} known before" if answer["repeated"] else ""
+    lines = [f"{answer['published']} images published{decided}{repeated}, {len(answer['refused'])} refused"]
+    dead = answer.get("dead_letters", [])
+    if dead:
+        lines.append(f"{len(dead)} messages refused by the worker:")
+        lines += [f"  {d['image_id']}: {d['reason']}: {d['detail']} ({d['place']})" for d in dead[:_NAMED]]
+    if "decided" not in answer and answer["published"]:
+        lines.append("--wait says what becomes of them, `neardup dead-letter list` what the worker refuses")
+    return "\n".join([*lines, *filter(None, [in_words(answer["skipped"])])])
+
+
+def _describe_embedded(answer: dict[str, Any]) -> str:
+    repeated = f", {answer['repeated']} given twice" if answer["repeated"] else ""
+    line = f"{answer['written']} images written to {answer['file']}{repeated}, {len(answer['refused'])} refused"
+    return "\n".join([line, *filter(None, [in_words(answer["skipped"])])])
+
+
+def _describe_embeddings(answer: dict[str, Any]) -> str:
+    lines = []
+    for kind, model in answer["models"].items():
+        newer = f"; newer: {', '.join(model['newer'])}" if model["newer"] else ""
+        lines.append(f"{kind:>4}  version {model['version']}, {model['dim']} dimensions{newer}")
+    said = f"active classifier {answer['classifier_version'] or 'unknown'}"
+    lines.append(said if answer["source"] == "api" else "as of the settings here: the API does not answer")
+    return "\n".join(lines)

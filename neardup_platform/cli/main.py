@@ -1,5 +1,6 @@
 """The `neardup` command: its subcommands, and how every error becomes one line on stderr."""
 
+import io
 import os
 import sys
 import tomllib
@@ -14,7 +15,8 @@ from neardup_platform.cli.cancel_command import cancel
 from neardup_platform.cli.classifier_commands import classifier
 from neardup_platform.cli.dead_letter_commands import dead_letter
 from neardup_platform.cli.evaluate_command import evaluate
-from neardup_platform.cli.ingest_commands import ingest
+from neardup_platform.cli.ingest_commands import embed, embeddings, ingest
+from neardup_platform.cli.output import complain, say
 from neardup_platform.cli.override_commands import forget, override
 from neardup_platform.cli.platform_commands import doctor, down, pause, resume, status, up, worker
 from neardup_platform.cli.quality_commands import train, tune
@@ -42,7 +44,7 @@ for _command in (
     *(up, down, status, doctor, worker, pause, resume),
     dead_letter,
     token,
-    *(ingest, lookup, members, search, explain, history, trace),
+    *(ingest, embed, embeddings, lookup, members, search, explain, history, trace),
     *(override, forget, ingest_segment, snapshot, rollback, reprocess, cancel),
     *(evaluate, train, classifier, tune, bench),
 ):
@@ -53,10 +55,15 @@ def main() -> int:
     """Run a command; returns the exit status: 0, 1 for an error, 2 for wrong usage, 130 when interrupted."""
     # TensorFlow's notes on instruction sets are for its builders; they must be silenced before it is imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # What the terminal's encoding lacks is shown escaped.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         result = cli.main(prog_name="neardup", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        say(shown.getvalue().rstrip("\n"), err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
@@ -70,5 +77,5 @@ def main() -> int:
 
 
 def _fail(text: str) -> int:
-    sys.stderr.write(f"neardup: {' '.join(text.split())}\n")
+    complain(text)
     return 1

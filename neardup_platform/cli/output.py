@@ -1,7 +1,6 @@
 """What the commands share: the `--json` option, printing, progress, and calls of the HTTP API."""
 
 import importlib
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from neardup_platform.embedded.endpoints import resolve
 from neardup_platform.errors import NeardupError, NotFound, ServerUnavailable
 from neardup_platform.settings import Settings
+from neardup_platform.terminal_text import json_text, one_line, visible, visible_values
 
 API_TIMEOUT_S = 60.0
 
@@ -24,8 +24,40 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 
 def emit(answer: dict[str, Any], as_json: bool, human: Callable[[dict[str, Any]], str]) -> None:
-    """Print an answer as JSON or in words."""
-    click.echo(json.dumps(answer, ensure_ascii=False) if as_json else human(answer))
+    """Print an answer: exactly, as JSON, or in words in which no value can control the terminal or forge a line."""
+    if as_json:
+        click.echo(json_text(answer))
+    else:
+        say(human(visible_values(answer)))
+
+
+def say(text: str, err: bool = False) -> None:
+    """Print lines; every other control character is escaped."""
+    click.echo(visible(text, keep="\n\t"), err=err)
+
+
+def report(line: str) -> None:
+    """Print a line about work in progress on stderr."""
+    say(line, err=True)
+
+
+def complain(text: str) -> None:
+    """Print what is wrong as one line on stderr."""
+    click.echo(f"neardup: {one_line(text)}", err=True)
+
+
+def confirmed(question: str) -> bool:
+    """Ask on stderr; everything but `y` and `yes` is no.
+
+    Raises:
+        click.UsageError: standard input has no answer.
+    """
+    click.echo(f"{one_line(question)} [y/N]: ", nl=False, err=True)
+    answer = sys.stdin.readline()
+    if not answer:
+        click.echo(err=True)
+        raise click.UsageError("standard input ended without an answer: give --yes to go on without being asked")
+    return answer.strip().lower() in ("y", "yes")
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from neardup_platform.cli.output import Api, emit, json_option
+from neardup_platform.cli.output import Api, complain, confirmed, emit, json_option
 from neardup_platform.cli.worker_commands import tell_worker
 from neardup_platform.embedded.endpoints import resolve
 from neardup_platform.settings import Settings
@@ -74,8 +74,9 @@ def remove(override_id: str, as_json: bool) -> int:
 @json_option
 def forget(image_id: str, yes: bool, as_json: bool) -> int:
     """Remove an image, its vectors and its history for good; a cluster that it heads gets another head."""
-    if not (yes or as_json):
-        click.confirm(f"forget {image_id}? There is no way back", abort=True)
+    if not (yes or as_json or confirmed(f"forget {image_id}? There is no way back")):
+        complain(f"{image_id} is not forgotten")
+        return 1
     return tell_worker(resolve(Settings()), "forget", {"image_id": image_id}, as_json, _describe_forgotten)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 import requests
 
-from neardup_platform.cli.output import Api, emit, json_option, load_tensorflow
+from neardup_platform.cli.output import Api, emit, json_option, load_tensorflow, say
 from neardup_platform.cli.worker_commands import tell_worker
 from neardup_platform.embedded.detached import platform_status, start_detached, stop
 from neardup_platform.embedded.endpoints import resolve
@@ -20,6 +20,7 @@ from neardup_platform.settings import Settings
 from neardup_platform.supervision import pause as ask_pause
 from neardup_platform.supervision import paused_by, read_heartbeat
 from neardup_platform.supervision import resume as take_pause_back
+from neardup_platform.terminal_text import log_to_stderr
 
 
 @click.command(epilog="Example:  neardup up --detach && neardup status")
@@ -36,7 +37,7 @@ def up(detach: bool, as_json: bool) -> None:
         start_detached(settings)
         emit(platform_status(settings), as_json, _describe_urls)
         return
-    run_platform(settings, click.echo, lambda s: emit(platform_status(s), as_json, _describe_urls))
+    run_platform(settings, say, lambda s: emit(platform_status(s), as_json, _describe_urls))
 
 
 @click.command(epilog="Example:  neardup down")
@@ -77,7 +78,7 @@ def worker(verbose: bool) -> None:
     """Run the stream worker alone, in the foreground, until Ctrl-C. Dagster starts the same thing."""
     from neardup_platform.stream.running import run_worker
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    log_to_stderr("%(asctime)s %(levelname)s %(name)s %(message)s")
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from neardup_platform.cli.classifier_commands import publish_folder
-from neardup_platform.cli.output import emit, json_option, load_tensorflow
+from neardup_platform.cli.output import emit, json_option, load_tensorflow, report
 from neardup_platform.embedded.endpoints import resolve
 from neardup_platform.settings import Settings
 
@@ -84,7 +84,7 @@ def tune(manifest: Path, recall: float, images: int, diverse: Path | None, out: 
     settings = Settings()
     load_tensorflow()
     target = Target(recall, images, settings.terms.max_candidates)
-    tuned = tune_on_pictures(manifest, diverse, settings.images, target, lambda line: click.echo(line, err=True))
+    tuned = tune_on_pictures(manifest, diverse, settings.images, target, report)
     write_space(tuned.space, out)
     emit({**tuned.as_json(), "out": str(out)}, as_json, _describe_tuning)
 

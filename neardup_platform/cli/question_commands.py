@@ -71,7 +71,12 @@ def _describe_members(answer: dict[str, Any]) -> str:
 
 
 def _describe_search(answer: dict[str, Any]) -> str:
-    seen = f"seen before, in the cluster of {answer['cluster']}" if answer["seen_before"] else "not seen before"
+    if not answer["seen_before"]:
+        seen = "not seen before"
+    elif answer["cluster"] is None:
+        seen = f"seen before: like {len(answer['matches'])} image(s), but unlike the head of any cluster"
+    else:
+        seen = f"seen before, in the cluster of {answer['cluster']}"
     return "\n".join([f"{seen} (of {answer['images_searched']} images)", *_candidate_lines(answer["matches"])])
 
 

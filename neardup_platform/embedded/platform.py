@@ -27,6 +27,7 @@ from neardup_platform.embedded.service import Service
 from neardup_platform.embedded.worker_process import stop_worker
 from neardup_platform.errors import NeardupError
 from neardup_platform.settings import Settings
+from neardup_platform.terminal_text import visible
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -123,7 +124,7 @@ def _api_service(settings: Settings) -> Service:
 
 
 def _log(line: str) -> None:
-    sys.stdout.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {line}\n")
+    sys.stdout.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {visible(line)}\n")
     sys.stdout.flush()
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from neardup_platform.errors import BadPicture, NotAPicture, NotFound
 from neardup_platform.images.decode import Pixels, decode
 from neardup_platform.images.embedder import Embedder
-from neardup_platform.records import Embedding, Kind
+from neardup_platform.records import Embedding, JoinedImage, Kind
 from neardup_platform.settings import ImageSettings
 
 # Pictures embedded at once: large enough for the network's matrix work, small enough for a few 100 MB.
@@ -40,18 +40,35 @@ class PictureSource:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedPicture:
-    """A picture's two vectors, and a preview of it as JPEG for people."""
+    """A picture's two vectors, and a preview of it as JPEG for people.
+
+    Attributes:
+        place: where it was read.
+        content: SHA-256 of its bytes, hexadecimal.
+    """
 
     image_id: str
+    place: str
+    content: str
     vectors: dict[Kind, tuple[str, NDArray[np.float32]]]
     preview: bytes
 
-    def embeddings(self, event_time_ms: int, source_uri: str) -> list[Embedding]:
-        """The two messages to publish."""
-        return [
-            Embedding(self.image_id, kind, version, vector, event_time_ms, source_uri)
-            for kind, (version, vector) in self.vectors.items()
-        ]
+    def embeddings(self, event_time_ms: int, source_uri: str, *, replaces: bool = False) -> JoinedImage:
+        """Both embeddings, as they are published."""
+        lsh, pair = (
+            Embedding(self.image_id, kind, version, vector, event_time_ms, source_uri, replaces)
+            for kind, (version, vector) in ((kind, self.vectors[kind]) for kind in (Kind.LSH, Kind.PAIR))
+        )
+        return JoinedImage(lsh, pair)
+
+    @property
+    def preview_key(self) -> str:
+        """Where its preview lies in the bucket: one folder for an id, one key for a picture and the models used.
+
+        So another picture under the same id never takes the place of a preview that is shown.
+        """
+        models = _hash("/".join(version for version, _ in self.vectors.values()))
+        return f"{preview_folder(self.image_id)}{self.content[:32]}-{models[:8]}.jpg"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +93,13 @@ class EmbeddedBatch:
         return len(self.pictures) + len(self.refused) + len(self.skipped)
 
 
-def preview_key(image_id: str) -> str:
-    """Where an image's preview lies in the bucket, whatever characters the id has."""
-    return f"pictures/{hashlib.sha256(image_id.encode()).hexdigest()[:32]}.jpg"
+def preview_folder(image_id: str) -> str:
+    """Prefix of an image's previews in the bucket, whatever characters the id has."""
+    return f"pictures/{_hash(image_id)[:32]}/"
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def embed_pictures(
@@ -92,14 +113,16 @@ def embed_pictures(
     """
     enough_px = max(embedder.enough_px for embedder in embedders)
 
-    def read(source: PictureSource) -> Pixels | Refused | NotAPicture:
+    def read(source: PictureSource) -> tuple[str, Pixels] | Refused | NotAPicture:
         try:
-            return decode(
-                source.read(),
+            data = source.read()
+            pixels = decode(
+                data,
                 max_pixels=settings.max_pixels,
                 max_bytes=settings.max_bytes,
                 enough_px=enough_px,
             )
+            return hashlib.sha256(data).hexdigest(), pixels
         except NotAPicture as error:
             return error
         except (BadPicture, NotFound, OSError) as error:
@@ -108,30 +131,32 @@ def embed_pictures(
     with ThreadPoolExecutor(max_workers=2, thread_name_prefix="decode") as pool:
         while part := list(islice(sources, BATCH_PICTURES)):
             batch = EmbeddedBatch()
-            good: list[tuple[PictureSource, Pixels]] = []
+            good: list[tuple[PictureSource, str, Pixels]] = []
             for source, result in zip(part, pool.map(read, part), strict=True):
                 if isinstance(result, Refused):
                     batch.refused.append(result)
                 elif isinstance(result, NotAPicture):
                     batch.skipped.append(Refused(source.place, str(result)))
                 else:
-                    good.append((source, result))
+                    good.append((source, *result))
             batch.pictures = _embed(good, embedders)
             yield batch
 
 
-def _embed(pictures: list[tuple[PictureSource, Pixels]], embedders: Sequence[Embedder]) -> list[EmbeddedPicture]:
+def _embed(pictures: list[tuple[PictureSource, str, Pixels]], embedders: Sequence[Embedder]) -> list[EmbeddedPicture]:
     if not pictures:
         return []
-    pixels = [picture for _, picture in pictures]
+    pixels = [picture for _, _, picture in pictures]
     vectors = {Kind(embedder.kind): (embedder.model_version, embedder.embed(pixels)) for embedder in embedders}
     return [
         EmbeddedPicture(
             source.image_id,
+            source.place,
+            content,
             {kind: (version, matrix[row]) for kind, (version, matrix) in vectors.items()},
             preview(picture),
         )
-        for row, (source, picture) in enumerate(pictures)
+        for row, (source, content, picture) in enumerate(pictures)
     ]
 
 

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from neardup_platform.errors import SetupError
 from neardup_platform.images.embedder import Embedder
-from neardup_platform.images.embedding import EmbeddedPicture, PictureSource, embed_pictures
+from neardup_platform.images.embedding import PictureSource, embed_pictures
 from neardup_platform.images.labelled_pictures import EmbeddedPictures
 from neardup_platform.quality.manifest import Row
 from neardup_platform.quality.training_pictures import Fingerprints, fingerprint
-from neardup_platform.records import Embedding, JoinedImage, Kind
+from neardup_platform.records import Embedding, JoinedImage
 from neardup_platform.settings import ImageSettings
 
 
@@ -76,7 +76,7 @@ def embed_rows(
     images: dict[int, JoinedImage] = {}
     refused: dict[int, str] = {}
     for batch in embed_pictures(map(source, range(len(rows))), embedders, settings):
-        images.update((int(picture.image_id), _joined(picture)) for picture in batch.pictures)
+        images.update((int(picture.image_id), picture.embeddings(0, "")) for picture in batch.pictures)
         refused.update((int(each.place), each.reason) for each in batch.refused)
         progress(len(batch.pictures) + len(batch.refused))
     if not images:
@@ -85,11 +85,6 @@ def embed_rows(
             "the column file is relative to the CSV"
         )
     return EmbeddedRows(rows, images, refused, prints, perf_counter() - begun)
-
-
-def _joined(picture: EmbeddedPicture) -> JoinedImage:
-    by_kind = {embedding.kind: embedding for embedding in picture.embeddings(0, "")}
-    return JoinedImage(by_kind[Kind.LSH], by_kind[Kind.PAIR])
 
 
 def _stack(halves: Sequence[Embedding]) -> NDArray[np.float16]:

@@ -13,11 +13,12 @@ from neardup_platform.serving.app import build_app
 from neardup_platform.serving.connections import BoundedConfig
 from neardup_platform.serving.keras_models import load_models
 from neardup_platform.settings import Settings, setting_error
+from neardup_platform.terminal_text import log_to_stderr
 
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT; the exit status is uvicorn's."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_stderr("%(asctime)s %(levelname)s %(name)s: %(message)s")
     for noisy in ("botocore", "boto3", "urllib3", "absl", "tensorflow"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:

@@ -104,7 +104,9 @@ class Explanation(_Answer):
     classifier_version: str
     event_time_ms: int
     decided_ms: int
-    latency_ms: int = Field(description="from the event to the decision")
+    latency_ms: int | None = Field(
+        description="from the event to the decision; null where it was made later, by a command"
+    )
     cause: str = Field(description="empty for the stream's own; override, handover, re-embedded, replaced or reprocess")
     override_id: str = Field(description="the override that acted; of a hand-over: the command that led to it")
     replaced_head: str = Field(description="of a hand-over: what the cluster was called before")
@@ -164,6 +166,14 @@ class WorkerStatus(_Answer):
     progress: str
 
 
+class ActiveModel(_Answer):
+    """What embeddings of one kind must be."""
+
+    version: str
+    dim: int
+    newer: list[str] = Field(description="other versions that are accepted, oldest first (join.newer_lsh, newer_pair)")
+
+
 class Status(_Answer):
     """Totals, and how fresh they are."""
 
@@ -174,6 +184,8 @@ class Status(_Answer):
     state_digest: str
     terms_version: str
     classifier_version: str = Field(description="of the classifier in force; empty while no worker has told")
+    models: dict[Literal["lsh", "pair"], ActiveModel] = Field(description="what embeddings must be, by kind")
+    positions: dict[str, int] = Field(description="`topic[partition]` to the next offset to be read, as committed")
     paused_by: str = Field(description="who told the worker to read no embeddings for now; empty: it reads them")
     paused_ms: int = Field(description="since when; 0: it reads them")
     counters: dict[str, int]
@@ -316,11 +328,18 @@ def explanation(decision: Decision, pictures: Sequence[str | None]) -> Explanati
         classifier_version=decision.classifier_version,
         event_time_ms=decision.event_time_ms,
         decided_ms=decision.decided_ms,
-        latency_ms=max(0, decision.decided_ms - decision.event_time_ms),
+        latency_ms=_latency_ms(decision),
         cause=decision.cause,
         override_id=decision.override_id,
         replaced_head=decision.replaced_head,
     )
+
+
+def _latency_ms(decision: Decision) -> int | None:
+    """How long the image waited for the decision; None where a command decided it again."""
+    if decision.cause not in ("", Cause.RE_EMBEDDED, Cause.REPLACED):
+        return None
+    return max(0, decision.decided_ms - decision.event_time_ms)
 
 
 def summary(decision: Decision) -> str:

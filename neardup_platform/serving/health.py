@@ -1,8 +1,20 @@
 """How the platform is: totals, freshness and the worker's sign of life, for people, probes and metrics."""
 
 import time
+from typing import Literal
 
-from neardup_platform.serving.answers import Check, Promotions, Readiness, Status, WorkerStatus, promotion_of
+from neardup_platform.errors import BadArtefact
+from neardup_platform.records import Kind
+from neardup_platform.scoring.active_models import active_models
+from neardup_platform.serving.answers import (
+    ActiveModel,
+    Check,
+    Promotions,
+    Readiness,
+    Status,
+    WorkerStatus,
+    promotion_of,
+)
 from neardup_platform.serving.rocksdb_follower import MAX_AGE_S, StoreFollower
 from neardup_platform.serving.search_corpus import SearchCorpus
 from neardup_platform.settings import Settings
@@ -17,6 +29,7 @@ class HealthWatch:
         self._stalled_s = settings.worker.stalled_s
         self._follower = follower
         self._corpus = corpus
+        self._models = _models(settings)
 
     def status(self) -> Status:
         """Totals of the store and figures of the worker.
@@ -25,7 +38,7 @@ class HealthWatch:
             ServerUnavailable: there is no store yet.
         """
         with self._follower.reading() as store:
-            state = store.state()
+            state, positions = store.state(), store.positions()
             age_s = self._follower.age_s
         worker = self.worker()
         return Status(
@@ -36,6 +49,8 @@ class HealthWatch:
             state_digest=state.digest.hex(),
             terms_version=state.terms_version,
             classifier_version=state.classifier_version or (worker.classifier_version if worker else ""),
+            models=self._models,
+            positions={f"{topic}[{number}]": offset for (topic, number), offset in positions.items()},
             paused_by=state.paused.by,
             paused_ms=state.paused.at_ms,
             counters=dict(state.counters),
@@ -109,3 +124,16 @@ class HealthWatch:
         if not worker.alive:
             return Check(ok=False, detail=f"{detail}, at most {self._stalled_s:g} (worker.stalled_s)")
         return Check(ok=True, detail=detail)
+
+
+def _models(settings: Settings) -> dict[Literal["lsh", "pair"], ActiveModel]:
+    """Nothing where the classifier cannot be read: then the search says so, and the worker does not start."""
+    try:
+        found = active_models(settings)
+    except BadArtefact:
+        return {}
+    names: dict[Literal["lsh", "pair"], Kind] = {"lsh": Kind.LSH, "pair": Kind.PAIR}
+    return {
+        name: ActiveModel(version=found[kind].version, dim=found[kind].dim, newer=list(found[kind].newer))
+        for name, kind in names.items()
+    }

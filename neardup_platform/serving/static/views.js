@@ -98,7 +98,7 @@ export async function image(id) {
         facts([
           ["Cluster", clusterLink(record.head)],
           ["Decided", when(why.decided_ms)],
-          ["Event to decision", `${count(why.latency_ms)} ms`],
+          ...(why.latency_ms === null ? [] : [["Event to decision", `${count(why.latency_ms)} ms`]]),
           ["Decision", `no. ${count(why.sequence)}`],
           ["Classifier", why.classifier_version],
           ["Terms", why.terms_version],

@@ -1,0 +1,71 @@
+"""Claims about what commands print: one layer prints, and nothing of others controls the terminal."""
+
+import ast
+import io
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import neardup_platform.cli
+from neardup_platform.cli import cli
+from neardup_platform.cli.output import complain, emit
+from neardup_platform.cli.question_commands import _describe_search
+from tests.cli.test_cli import run
+
+FOLDER = Path(neardup_platform.cli.__file__).parent
+
+
+def test_only_one_module_prints() -> None:
+    for path in FOLDER.glob("*.py"):
+        calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        names = {ast.unparse(call) for call in calls}
+        printing = {"print", "click.echo", "click.secho", "click.confirm", "sys.stdout.write", "sys.stderr.write"}
+        assert path.name == "output.py" or not names & printing, path.name
+
+
+def test_words_are_escaped_and_json_is_exact(capsys: pytest.CaptureFixture[str]) -> None:
+    answer = {"reason": "\x1b[31mred\nforged", "image_id": "[red]a\u202fb"}
+    emit(answer, as_json=False, human=lambda a: f"{a['image_id']}: {a['reason']}\nend")
+    assert capsys.readouterr().out == "[red]a\u202fb: \\x1b[31mred\\x0aforged\nend\n"
+    emit(answer, as_json=True, human=lambda _: "")
+    assert capsys.readouterr().out == '{"reason": "\\u001b[31mred\\nforged", "image_id": "[red]a\u202fb"}\n'
+
+
+def test_an_error_is_one_line_and_names_spaces_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    complain("no such image:\n  'a\u202fb\x1b'")
+    assert capsys.readouterr().err == "neardup: no such image: 'a\u202fb\\x1b'\n"
+
+
+def test_an_argument_in_a_message_about_usage_is_escaped(tmp_path: Path) -> None:
+    done = run("members", "x", "--limit", "\x1b[2J", home=tmp_path)
+    assert done.returncode == 2
+    assert "\x1b" not in done.stderr
+
+
+def test_forget_without_an_answer_says_what_to_give(tmp_path: Path) -> None:
+    for stdin in ("", None):
+        done = CliRunner().invoke(cli, ["forget", "x"], input=stdin, standalone_mode=False)
+        assert isinstance(done.exception, click.UsageError)
+        assert "--yes" in done.exception.message
+    done = CliRunner().invoke(cli, ["forget", "a\x1b"], input="n\n", standalone_mode=False)
+    assert (done.return_value, "a\\x1b is not forgotten" in done.output) == (1, True)
+
+
+def test_a_picture_like_no_head_is_not_in_the_cluster_of_none() -> None:
+    found = {"seen_before": True, "cluster": None, "matches": [], "images_searched": 3}
+    assert _describe_search(found) == "seen before: like 0 image(s), but unlike the head of any cluster (of 3 images)"
+    assert "in the cluster of a" in _describe_search({**found, "cluster": "a"})
+
+
+def test_output_goes_to_a_terminal_of_any_encoding(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    done = run("embeddings", home=tmp_path, PYTHONIOENCODING="ascii")
+    assert done.returncode == 1
+    assert "neardup up" in done.stderr
+    shown = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", shown)
+    monkeypatch.setattr(sys, "argv", ["neardup", "--version"])
+    neardup_platform.cli.main()
+    assert shown.errors == "backslashreplace"
