@@ -46,7 +46,11 @@ def test_values_cannot_forge_a_line() -> None:
     }
 
 
-@given(st.recursive(ANY_TEXT | st.integers() | st.booleans(), lambda inner: st.dictionaries(ANY_TEXT, inner)))
+# As in names that are no UTF-8: JSON takes a high and a low surrogate side by side for one character.
+NAMES = st.text(st.characters(exclude_categories=["Cs"]) | st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF))
+
+
+@given(st.dictionaries(NAMES, NAMES | st.integers() | st.lists(NAMES)))
 def test_json_is_exact_and_still_controls_no_terminal(value: object) -> None:
     text = json_text(value)
     assert json.loads(text) == value

@@ -137,12 +137,17 @@ def encode_embedding(embedding: Embedding) -> bytes:
         image_id=embedding.image_id,
         kind=_KIND_NUMBERS[embedding.kind],
         model_version=embedding.model_version,
-        vector=embedding.vector.astype("<f2").tobytes(),
+        vector=_half_precision(embedding.vector),
         dtype=pb.DTYPE_FLOAT16,
         event_time_ms=embedding.event_time_ms,
         source_uri=embedding.source_uri,
         replace=embedding.replaces,
     ).SerializeToString()
+
+
+def _half_precision(vector: FloatVector) -> bytes:
+    with np.errstate(over="ignore"):
+        return vector.astype("<f2").tobytes()
 
 
 def decision_event_id(image_id: str, sequence: int) -> str:

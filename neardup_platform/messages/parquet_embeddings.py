@@ -27,6 +27,7 @@ from neardup_platform.errors import BadArtefact, BadMessage
 from neardup_platform.messages.parquet_columns import check_column, few, plain, text, texts, vector
 from neardup_platform.messages.validation import checked_embedding, checked_id
 from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
+from neardup_platform.terminal_text import one_line
 
 # What the rows read at once may take in memory, by the average of the file.
 _PART_BYTES = 256 << 20
@@ -120,7 +121,7 @@ class EmbeddingFile:
             self._file = pq.ParquetFile(path)
             schema = self._file.schema_arrow
         except (OSError, ValueError, pa.ArrowException) as error:
-            raise BadArtefact(f"it is no readable Parquet file: {error}") from error
+            raise BadArtefact(f"it is no readable Parquet file: {one_line(str(error))}") from error
         versions = [f"{kind}_version" for kind in Kind]
         required = [*_ALWAYS, *(versions if missing.version is None else [])]
         required += [] if missing.time_ms else ["event_time_ms"]
@@ -149,7 +150,7 @@ class EmbeddingFile:
                 first, end = end, end + len(batch)
                 yield self._part(batch, first)
         except (OSError, ValueError, pa.ArrowException) as error:
-            raise BadArtefact(f"its rows from {end} on cannot be read: {error}") from error
+            raise BadArtefact(f"its rows from {end} on cannot be read: {one_line(str(error))}") from error
 
     def _part(self, batch: pa.RecordBatch, first: int) -> Part:
         rows = len(batch)

@@ -35,7 +35,7 @@ def embeddings(draw: st.DrawFn) -> Embedding:
     """Mostly those that a producer might send, of few ids and pictures."""
     kind = draw(st.sampled_from(Kind))
     dims = st.just(MODELS[kind].dim) | st.integers(0, 4)
-    floats = st.sampled_from([0.5, 1.0, 2.0]) | st.floats(width=32)
+    floats = st.sampled_from([0.5, 1.0, 2.0]) | st.floats(width=16) | st.sampled_from([1e-9, 6.1e4, 1e30])
     return Embedding(
         draw(st.sampled_from(["a", "b", "é"]) | ANY_TEXT),
         kind,
@@ -99,8 +99,7 @@ def messages(draw: st.DrawFn) -> tuple[str, bytes, bytes]:
 
 def _encodable(embedding: Embedding) -> bool:
     try:
-        with np.errstate(over="ignore"):
-            sent(embedding)
+        sent(embedding)
     except (UnicodeEncodeError, ValueError):
         return False
     return True
