@@ -1,0 +1,39 @@
+"""Claims about how a decision is told."""
+
+from dataclasses import replace
+
+import pytest
+
+from neardup_platform.records import Cause, Decision
+from neardup_platform.serving.answers import explanation
+
+DECISION = Decision(
+    sequence=3,
+    image_id="b",
+    head="a",
+    score=0.9,
+    head_score=0.8,
+    candidates=(),
+    candidates_found=1,
+    bridges=(),
+    threshold=0.5,
+    head_threshold=0.25,
+    terms_version="t",
+    classifier_version="c",
+    event_time_ms=1_000,
+    decided_ms=1_801_000,
+)
+
+
+@pytest.mark.parametrize("cause", ["", Cause.RE_EMBEDDED, Cause.REPLACED])
+def test_a_decision_about_what_has_arrived_says_how_long_that_waited(cause: str) -> None:
+    assert explanation(replace(DECISION, cause=cause), []).latency_ms == 1_800_000
+
+
+@pytest.mark.parametrize("cause", [Cause.REPROCESS, Cause.OVERRIDE, Cause.HANDOVER])
+def test_a_decision_that_a_command_made_again_has_no_time_from_event_to_decision(cause: str) -> None:
+    assert explanation(replace(DECISION, cause=cause), []).latency_ms is None
+
+
+def test_a_replacement_is_told_in_the_summary() -> None:
+    assert "embeddings were replaced" in explanation(replace(DECISION, cause=Cause.REPLACED), []).summary
