@@ -9,7 +9,7 @@ import click
 from neardup_platform.batch.skipped import in_words
 from neardup_platform.cli.output import Api, complain, emit, image_path, json_option, load_tensorflow, progress_bar
 from neardup_platform.embedded.endpoints import resolve
-from neardup_platform.errors import NeardupError, NotFound
+from neardup_platform.errors import NeardupError, NotFound, ServerUnavailable
 from neardup_platform.records import Kind
 from neardup_platform.scoring.active_models import ActiveModel, active_models
 from neardup_platform.settings import Settings
@@ -76,7 +76,7 @@ def embed(paths: tuple[str, ...], out: Path, as_json: bool) -> int:
     """
     from neardup_platform.batch.kafka_ingest import embed_to_file
 
-    settings = resolve(Settings())
+    settings = resolve(Settings()) if any(path.startswith("s3://") for path in paths) else Settings()
     with progress_bar("embedding", None) as progress:
         ingested = embed_to_file(paths, _embedders(settings, active_models(settings)), settings, out, progress)
     _name_refused(ingested)
@@ -90,8 +90,11 @@ def embed(paths: tuple[str, ...], out: Path, as_json: bool) -> int:
 @json_option
 def embeddings(as_json: bool) -> None:
     """Say what embeddings are accepted: model versions and dimensions of both kinds."""
-    settings = resolve(Settings())
-    models, source, classifier = _active(settings, Api(settings))
+    try:
+        settings = resolve(Settings())
+        models, source, classifier = _active(settings, Api(settings))
+    except ServerUnavailable:
+        models, source, classifier = active_models(Settings()), "settings", ""
     answer = {
         "models": {
             kind.value: {"version": model.version, "dim": model.dim, "newer": list(model.newer)}

@@ -2,6 +2,7 @@
 
 import ast
 import io
+import json
 import sys
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import neardup_platform.cli
 from neardup_platform.cli import cli
 from neardup_platform.cli.output import complain, emit
 from neardup_platform.cli.question_commands import _describe_search
+from neardup_platform.scoring.active_models import active_models
+from neardup_platform.settings import Settings
 from tests.cli.test_cli import run
 
 FOLDER = Path(neardup_platform.cli.__file__).parent
@@ -60,12 +63,19 @@ def test_a_picture_like_no_head_is_not_in_the_cluster_of_none() -> None:
     assert "in the cluster of a" in _describe_search({**found, "cluster": "a"})
 
 
-def test_output_goes_to_a_terminal_of_any_encoding(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    done = run("embeddings", home=tmp_path, PYTHONIOENCODING="ascii")
-    assert done.returncode == 1
-    assert "neardup up" in done.stderr
+def test_output_goes_to_a_terminal_of_any_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", shown)
     monkeypatch.setattr(sys, "argv", ["neardup", "--version"])
     neardup_platform.cli.main()
     assert shown.errors == "backslashreplace"
+
+
+def test_embeddings_says_what_is_accepted_where_nothing_runs(tmp_path: Path) -> None:
+    answer = json.loads(run("embeddings", "--json", home=tmp_path).stdout)
+    for kind, model in active_models(Settings()).items():
+        assert answer["models"][kind] == {"version": model.version, "dim": model.dim, "newer": []}
+    assert answer["source"] == "settings"
+    said = run("embeddings", home=tmp_path, NEARDUP_JOIN_NEWER_LSH='["next"]').stdout
+    assert "newer: next" in said
+    assert "does not answer" in said
