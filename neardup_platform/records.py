@@ -101,6 +101,7 @@ class Cause(StrEnum):
     REPLACED = "replaced"
     FORGET = "forget"
     REPROCESS = "reprocess"
+    REPAIR = "repair"
 
 
 @dataclass(frozen=True, slots=True)

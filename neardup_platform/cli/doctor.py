@@ -13,17 +13,22 @@ from typing import Any
 from kafka.errors import KafkaError
 
 from neardup_platform.artefacts.s3_client import ensure_bucket, open_s3
+from neardup_platform.clusters import layout
+from neardup_platform.clusters.damage import Survey
 from neardup_platform.clusters.rocksdb_reader import StoreReader
+from neardup_platform.clusters.rocksdb_store import Store
 from neardup_platform.clusters.rocksdb_view import listed_under
 from neardup_platform.embedded.endpoints import needs_kafka, resolve
 from neardup_platform.embedded.kafka_jars import find_java
-from neardup_platform.errors import BadArtefact, InvariantBroken, NeardupError
+from neardup_platform.errors import BadArtefact, InvariantBroken, NeardupError, NotFound
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.kafka_codecs import check_codecs
 from neardup_platform.messages.kafka_topics import check_even, ensure_topics
 from neardup_platform.scoring.json_vector_manifest import read_manifest as read_vector_manifest
 from neardup_platform.scoring.keras_in_force import load_in_force
 from neardup_platform.settings import Settings
+from neardup_platform.stream.repair import Repaired, repair
+from neardup_platform.stream.store_swap import complete_swap
 from neardup_platform.terms.hyperplanes import load_term_space
 from neardup_platform.terms.index import open_index
 from neardup_platform.terms.json_manifest import read_manifest
@@ -32,6 +37,8 @@ from neardup_platform.terms.json_manifest import read_manifest
 MIN_FREE_BYTES = 2 << 30
 # Images whose record, cluster, membership, decision and vectors are compared with one another.
 SAMPLE_IMAGES = 1_000
+# Lines of damage that are printed.
+SHOWN = 20
 _REBUILT = "the worker mends it when it starts next: `neardup pause`, then `neardup resume`"
 
 
@@ -42,13 +49,24 @@ class Check:
     name: str
     ok: bool
     detail: str
+    damage: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
 
     def __str__(self) -> str:
-        return f"{'ok' if self.ok else 'FAILED':>6}  {self.name}: {self.detail}"
+        lines = [f"{'ok' if self.ok else 'FAILED':>6}  {self.name}: {self.detail}", *self.damage[:SHOWN]]
+        more = len(self.damage) - SHOWN
+        return "\n        ".join([*lines, *([f"and {more} more, which --json has"] if more > 0 else [])])
+
+
+class Damaged(InvariantBroken):
+    """Tables contradict one another; `damage` says line by line what is wrong and how it would be mended."""
+
+    def __init__(self, message: str, damage: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.damage = damage
 
 
 def examine(settings: Settings) -> list[Check]:
@@ -59,6 +77,8 @@ def examine(settings: Settings) -> list[Check]:
 def _run(name: str, check: Callable[[Settings], str], settings: Settings) -> Check:
     try:
         return Check(name, True, check(settings))
+    except Damaged as error:
+        return Check(name, False, str(error), error.damage)
     except (NeardupError, KafkaError, OSError) as error:
         return Check(name, False, " ".join(str(error).split()))
 
@@ -120,6 +140,40 @@ def _store(settings: Settings) -> str:
         checked = sum(1 for _ in _consistent_sample(reader))
         state = reader.state()
     return f"{state.images} images in {state.clusters} clusters, {checked} compared in every table"
+
+
+def _clusters(settings: Settings) -> str:
+    """Every record, edge and cluster is compared; of a worker that commits meanwhile nothing more is seen."""
+    if not Path(settings.store_path).exists():
+        return "empty: no worker has run yet"
+    with _reading(settings) as reader:
+        found = reader.stored_format()
+        if found != layout.FORMAT:
+            return f"not compared: the worker migrates the store from format {found} when it starts"
+        survey = Survey(reader)
+    damage = (*(finding.what for finding in survey.findings), *survey.beyond)
+    if damage:
+        raise Damaged(
+            f"{len(damage)} contradictions among {survey.images} images: stop the worker (`neardup pause`), mend them "
+            "(`neardup doctor --repair`), let it go on (`neardup resume`)",
+            damage,
+        )
+    return f"{survey.images} images in {survey.clusters} clusters agree in every table"
+
+
+def mend_clusters(settings: Settings) -> Repaired:
+    """Mend what `clusters` finds.
+
+    Raises:
+        HomeInUse: the worker runs.
+        NotFound: there is no store.
+    """
+    path = Path(settings.store_path)
+    complete_swap(path)
+    if not path.exists():
+        raise NotFound(f"there is no store at {path}: no worker has run yet")
+    with closing(Store(path)) as store:
+        return repair(store)
 
 
 def _index(settings: Settings) -> str:
@@ -219,6 +273,7 @@ _CHECKS: dict[str, Callable[[Settings], str]] = {
     "s3": _s3,
     "models": _models,
     "store": _store,
+    "clusters": _clusters,
     "index": _index,
     "vectors": _vectors,
 }

@@ -59,10 +59,16 @@ def status(as_json: bool) -> None:
 
 
 @click.command(epilog="Example:  neardup doctor")
+@click.option(
+    "--repair", is_flag=True, help="Mend the clusters, as `doctor` without it says; the worker must be stopped."
+)
 @json_option
-def doctor(as_json: bool) -> int:
+def doctor(repair: bool, as_json: bool) -> int:
     """Check versions, servers, topics, store and index integrity, disk; exit status 1 if any check fails."""
     from neardup_platform.cli.doctor import examine
+
+    if repair:
+        return _repair(as_json)
 
     load_tensorflow()
     checks = examine(Settings())
@@ -70,6 +76,28 @@ def doctor(as_json: bool) -> int:
     answer = {"healthy": healthy, "checks": [check.as_dict() for check in checks]}
     emit(answer, as_json, lambda _: "\n".join(str(check) for check in checks))
     return 0 if healthy else 1
+
+
+def _repair(as_json: bool) -> int:
+    """Exit status 1 where something is left that cannot be mended."""
+    from neardup_platform.cli.doctor import mend_clusters
+
+    done = mend_clusters(Settings())
+    answer = {
+        "healthy": not done.left,
+        "mended": [{"kind": finding.kind, "what": finding.what} for finding in done.mended],
+        "decisions": done.decisions,
+        "left": done.left,
+    }
+    emit(answer, as_json, _describe_repair)
+    return 1 if done.left else 0
+
+
+def _describe_repair(answer: dict[str, Any]) -> str:
+    lines = [f"mended  {finding['what']}" for finding in answer["mended"]] or ["nothing was wrong"]
+    if answer["decisions"]:
+        lines.append(f"{answer['decisions']} images have another head: the worker publishes it when it runs again")
+    return "\n".join([*lines, *(f"FAILED  {what}: restore a snapshot" for what in answer["left"])])
 
 
 @click.command(epilog="Example:  neardup worker --verbose")

@@ -99,7 +99,7 @@ class Store(StoreView):
         super().close()
 
     def _migrate(self) -> None:
-        stored = pb.StoreState.FromString(self._get(Table.STATE, b"") or b"").format
+        stored = self.stored_format()
         new = self.state()
         if new.format == stored:
             return

@@ -42,6 +42,10 @@ class StoreView:
         data = self._get(Table.STATE, b"")
         return migrated(pb.StoreState.FromString(data or b""))
 
+    def stored_format(self) -> int:
+        """The format in which the store was written last."""
+        return pb.StoreState.FromString(self._get(Table.STATE, b"") or b"").format
+
     def image(self, image_id: str) -> pb.ImageRecord | None:
         """The record of an image, or None when it has not been decided."""
         data = self._get(Table.IMAGES, image_id.encode())
@@ -88,11 +92,20 @@ class StoreView:
         """The present head of the cluster that was called `head`; `head` itself where nothing is known of another."""
         now = head
         while not self.has_cluster(now):
-            data = self._get(Table.REDIRECTS, layout.hash_key(now))
-            if data is None:
+            found = self.redirect(now)
+            if found is None:
                 return head
-            now = pb.Redirect.FromString(data).head
+            now = found.head
         return now
+
+    def redirect(self, head: str) -> pb.Redirect | None:
+        """Where the cluster went that was called `head`; None where nothing is known of another."""
+        return self.redirects_of([head])[0]
+
+    def redirects_of(self, heads: list[str]) -> list[pb.Redirect | None]:
+        """As `redirect`, for many."""
+        found = self._get_many(Table.REDIRECTS, [layout.hash_key(head) for head in heads])
+        return [pb.Redirect.FromString(data) if data is not None else None for data in found]
 
     def all_members(self, head: str) -> Iterator[tuple[int, str]]:
         """Every member of a cluster with the sequence it is listed under, in the order they joined."""
@@ -102,8 +115,11 @@ class StoreView:
 
     def member_at(self, key: bytes) -> str | None:
         """The image that an edge lists, by its key in table MEMBERS; None where there is no such edge."""
-        data = self._get(Table.MEMBERS, key)
-        return None if data is None else data.decode()
+        return self.members_at([key])[0]
+
+    def members_at(self, keys: list[bytes]) -> list[str | None]:
+        """As `member_at`, for many."""
+        return [None if data is None else data.decode() for data in self._get_many(Table.MEMBERS, keys)]
 
     def recent_at(self, key: bytes) -> int | None:
         """The sequence that last changed a cluster of two or more, by its key in table RECENT."""

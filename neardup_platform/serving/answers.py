@@ -107,7 +107,9 @@ class Explanation(_Answer):
     latency_ms: int | None = Field(
         description="from the event to the decision; null where it was made later, by a command"
     )
-    cause: str = Field(description="empty for the stream's own; override, handover, re-embedded, replaced or reprocess")
+    cause: str = Field(
+        description="empty for the stream's own; override, handover, re-embedded, replaced, reprocess, repair"
+    )
     override_id: str = Field(description="the override that acted; of a hand-over: the command that led to it")
     replaced_head: str = Field(description="of a hand-over: what the cluster was called before")
 

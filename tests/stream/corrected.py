@@ -40,7 +40,7 @@ def corrections(settings: Settings, machine: ControlMachine) -> Mapping[str, Han
         "override": Override(again),
         "forget": Forget(machine.store, again, lambda _: None),
         "restore": FolderRestore(
-            settings, machine.store, SPACE.version, lambda: version, version, lambda _: None, lambda _: {}
+            settings, machine.store, SPACE.version, lambda: version, version, lambda _: None, lambda *_: {}
         ),
         "reprocess": Reprocess(settings, machine.store, lambda: machine.pipeline, lambda _: SmallRounds(SAME)),
     }

@@ -1,9 +1,9 @@
 """`restore`: the state of a snapshot in place of the present one.
 
-Fetched, verified and opened beside the store in force, in a thread, while the stream goes on; between two steps what
-does not go back is carried over (carry_over.py), and the exchange is decided (store_swap.py). The worker then starts
-anew over the other store, whose positions have gone back with it: embeddings since are read again from Kafka and
-decided again, under new sequence numbers.
+Fetched, verified and opened beside the store in force, in a thread, while the stream goes on. Between two steps what
+does not go back is carried over (carry_over.py), contradictions among its clusters are mended (repair.py), and the
+exchange is decided (store_swap.py). The worker then starts anew over the other store, whose positions have gone back
+with it: embeddings since are read again from Kafka and decided again, under new sequence numbers.
 
 | argument | |
 |---|---|
@@ -20,6 +20,7 @@ from contextlib import closing
 from functools import partial
 
 from neardup_platform.clusters import layout
+from neardup_platform.clusters.damage import Survey
 from neardup_platform.clusters.rocksdb_store import Batch, Store
 from neardup_platform.errors import SetupError
 from neardup_platform.messages import neardup_pb2 as pb
@@ -30,6 +31,7 @@ from neardup_platform.stream.commands.ahead import overrides_ahead, put_to_meet
 from neardup_platform.stream.commands.carry_over import carry_over
 from neardup_platform.stream.commands.forget_again import Forgotten, forget_again, forgotten_of, forgotten_since
 from neardup_platform.stream.commands.snapshot_manifest import Manifest, check_id
+from neardup_platform.stream.repair import mend
 from neardup_platform.stream.store_swap import (
     StoreReplaced,
     before_path,
@@ -100,11 +102,12 @@ class Restore:
             self._next = Store(next_path(self._settings.store_path))
             lost = self._check(self._next, force)
             forgotten = forgotten_since(self._store, self._next)
+            survey = Survey(self._next)
         except Exception:
             self.close()
             remove_next(self._settings.store_path)
             raise
-        return partial(self._finish, command, self._next, classifier, lost, forgotten)
+        return partial(self._finish, command, self._next, classifier, lost, forgotten, survey)
 
     def forgotten(self, image_id: str) -> None:
         """An image is forgotten ahead of a restore: it is looked for in the restored store, too."""
@@ -185,12 +188,19 @@ class Restore:
         return counts
 
     def _finish(
-        self, command: pb.Command, restored: Store, classifier: str, lost: Mapping[str, int], forgotten: Forgotten
+        self,
+        command: pb.Command,
+        restored: Store,
+        classifier: str,
+        lost: Mapping[str, int],
+        forgotten: Forgotten,
+        survey: Survey,
     ) -> Outcome:
         present, then = self._store.state(), restored.state()
         forgotten |= forgotten_of(self._store, restored, self._forgotten_ahead)
         to_meet = overrides_ahead(self._store, command.command_id)
         carried = carry_over(self._store, restored, self._promotion(command, classifier, present, then))
+        mend(restored, survey)
         forget_again(restored, forgotten, command.command_id, time.time_ns() // 1_000_000)
         state = restored.state()
         values = {
@@ -201,6 +211,7 @@ class Restore:
             "digest": state.digest.hex(),
             "embeddings_lost": sum(lost.values()),
             "forgotten_again": len(forgotten.images),
+            "mended": len(survey.findings),
             "overrides_kept": carried.overrides,
             "overrides_unmet": carried.overrides_unmet,
             "classifier": state.classifier_version or self._classifier(),

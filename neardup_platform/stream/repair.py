@@ -1,0 +1,50 @@
+"""Puts the clusters of a store right: with the worker stopped, or those of a snapshot before it is in force."""
+
+import time
+from dataclasses import dataclass
+
+from neardup_platform.clusters.damage import Finding, Survey
+from neardup_platform.clusters.mending import Mending
+from neardup_platform.clusters.rocksdb_store import Store
+from neardup_platform.messages.codec import encode_decision
+from neardup_platform.messages.kafka_topics import DECISIONS
+from neardup_platform.stream.command import Outcome
+from neardup_platform.stream.commit import Step, commit
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """What came of it.
+
+    Attributes:
+        mended: what was wrong.
+        decisions: images that have another head now; they are published when the worker runs again.
+        left: what is wrong still.
+    """
+
+    mended: list[Finding]
+    decisions: int
+    left: list[str]
+
+
+def repair(store: Store) -> Repaired:
+    """Mend in one write, and look again."""
+    survey = Survey(store)
+    decisions = mend(store, survey)
+    after = Survey(store) if survey.findings else survey
+    return Repaired(survey.findings, decisions, [found.what for found in after.findings] + after.beyond)
+
+
+def mend(store: Store, survey: Survey) -> int:
+    """Mend what was found, in one write; returns how many images got another head.
+
+    Args:
+        survey: of this store, whose clusters were not changed since.
+    """
+    if not survey.findings:
+        return 0
+    mending = Mending(store, survey, time.time_ns() // 1_000_000)
+    said = [(DECISIONS, made.image_id.encode(), encode_decision(made)) for made in mending.decisions]
+    commit(store, store.state(), Step(outcome=Outcome({}, said, mending.write)), ())
+    store.flush()
+    return len(mending.decisions)
