@@ -222,7 +222,7 @@ class _FinishedInBetween:
 
 
 class _Nowhere:
-    """A source and a publisher that nothing comes from or goes to."""
+    """A source and an outbox that nothing comes from or goes to."""
 
     def __getattr__(self, _: str) -> Callable[..., None]:
         return lambda *_: None
@@ -245,7 +245,7 @@ def test_a_command_that_is_ready_in_between_is_not_finished_with_steps_in_flight
         loop: Any = object.__new__(Worker)
         loop._control = Control({"swap": handler}, store.command)
         loop._store, loop._state, loop._crash = store, store.state(), CrashPoints("")
-        loop._publisher = loop._source = _Nowhere()
+        loop._outbox = loop._source = _Nowhere()
         loop._finish = in_flight.clear
         loop._control.take([Message(CONTROL, 0, 0, b"k", command("swap", "s"))], NOW_MS)
         for _ in range(4):
