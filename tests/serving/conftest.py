@@ -151,8 +151,8 @@ class Writer:
         handled = Handled(Message(CONTROL, 0, 0, b"", b""), result, Outcome({}, write=write))
         commit(self.store, self._state, Step.of_command(handled), ())
 
-    def obey(self, name: str, command_id: str, *, apply: bool = True, **arguments: str) -> None:
-        """What a worker does that is told to override or to forget."""
+    def obey(self, name: str, command_id: str, *, apply: bool = True, **arguments: str) -> Callable[[], None]:
+        """What a worker does that is told to override or to forget; returns what follows in its memory."""
         now_ms = time.time_ns() // 1_000_000
         command = pb.Command(
             command_id=command_id, name=name, arguments=arguments, issued_by="a test", issued_ms=now_ms
@@ -163,6 +163,7 @@ class Writer:
         commit(self.store, self._state, Step.of_command(handled), ())
         if apply:
             outcome.apply()
+        return outcome.apply
 
     def limit_representatives(self, most: int) -> None:
         self._pipeline.matching = replace(self._pipeline.matching, max_representatives=most)

@@ -59,9 +59,10 @@ def test_search_shows_no_forgotten_image_though_its_corpus_still_has_it(filled: 
         return {match["image_id"] for match in answer.json()["matches"]} if answer.status_code == 200 else set()
 
     wait_for(filled, "/readyz", lambda _: found() == set(CATS))
-    writer.obey("forget", "c3", apply=False, image_id="cat~1")
+    follow = writer.obey("forget", "c3", apply=False, image_id="cat~1")
     wait_for(filled, "/v1/images/cat~1", lambda answer: answer.status_code == 404)
     assert found() == set(CATS[1:])
+    follow()
     writer.decide(["late~1"])
     seen(filled, "late~1")
     assert found() == set(CATS[1:])
