@@ -69,6 +69,8 @@ APART_IMAGES = 16
 STEPS_UNDER_WAY = 3
 # Of these so many are compared at once: while one waits for the slower of the threads that share it, the other goes on.
 COMPARED_AT_ONCE = 2
+# Known images decided again in one turn, each in a write of its own; those left wait for the next turn.
+MOST_DECIDED_AGAIN = 32
 # What the broker acknowledged is written with the next step; alone after so long, or from so many messages on.
 ACKNOWLEDGED_ALONE_S = 1.0
 ACKNOWLEDGED_ALONE = 5_000
@@ -319,7 +321,10 @@ class Worker:
         if not self._intake.holds_newer or self._stands_still:
             return
         self._finish()
-        while (taken := self._intake.take_newer(max(self._clocks.now.now_ms(), _now_ms()))) is not None:
+        for _ in range(MOST_DECIDED_AGAIN):
+            taken = self._intake.take_newer(max(self._clocks.now.now_ms(), _now_ms()))
+            if taken is None:
+                break
             step, newer = taken
             vacated = vacate(self._again, newer.image_id, _now_ms()) if isinstance(newer, JoinedImage) else None
             if vacated is not None:
