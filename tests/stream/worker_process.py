@@ -105,6 +105,7 @@ def log_tail(home: Path) -> str:
 def read_topic(settings: Settings, topic: str) -> list[bytes]:
     """Every value in a topic, in the order of partition and offset."""
     consumer = KafkaConsumer(**connection(settings.kafka), enable_auto_commit=False)
+    eventually(lambda: consumer.partitions_for_topic(topic))
     partitions = [TopicPartition(topic, n) for n in sorted(consumer.partitions_for_topic(topic))]
     consumer.assign(partitions)
     consumer.seek_to_beginning(*partitions)
