@@ -309,6 +309,14 @@ class ImageSettings(_Section):
     # Above these a file is refused unread or undecoded: a decompression bomb costs nothing.
     max_bytes: int = Field(52_428_800, ge=1_024)
     max_pixels: int = Field(100_000_000, ge=1_024)
+    # Pictures are decoded by so many processes of their own, each with one thread; the API has one more for those
+    # that take long.
+    decoders: int = Field(2, ge=1, le=64)
+    # Memory that one picture may take while it is decoded: a WebP takes 25 bytes a pixel, a PNG 14, so
+    # that the largest PNG fits.
+    decode_memory_mb: int = Field(1_536, ge=64, le=65_536)
+    # Processor time that one picture may take. Ordinary photographs take 0.05 to 0.5 s.
+    decode_cpu_s: float = Field(10.0, ge=0.1, le=3_600)
     # A user's own models: a Keras/SavedModel or ONNX file; None: the built-in embedders.
     lsh_model: Path | None = None
     pair_model: Path | None = None
@@ -423,4 +431,6 @@ class Settings(BaseSettings):
         for pace in ("max_queries_per_s", "max_waiting_queries"):
             del shaping["terms"][pace]
         del shaping["scoring"]["threads"]
+        for pace in ("decoders", "decode_memory_mb", "decode_cpu_s"):
+            del shaping["images"][pace]
         return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:12]

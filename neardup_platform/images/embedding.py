@@ -2,17 +2,19 @@
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from neardup_platform.errors import BadPicture, NotAPicture, NotFound
-from neardup_platform.images.decode import Pixels, decode
+from neardup_platform.images.decode import Pixels
+from neardup_platform.images.decoding.pool import DecoderPool
 from neardup_platform.images.embedder import Embedder
 from neardup_platform.records import Embedding, JoinedImage, Kind
 from neardup_platform.settings import ImageSettings
@@ -20,6 +22,10 @@ from neardup_platform.settings import ImageSettings
 # Pictures embedded at once: large enough for the network's matrix work, small enough for a few 100 MB.
 BATCH_PICTURES = 32
 PREVIEW_PX = 384
+# Pictures that are read ahead for each decoder, and pixels that wait to be embedded together: of large pictures,
+# each up to 150 MB, a batch would take gigabytes.
+_AHEAD = 4
+_MOST_PIXEL_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,18 @@ class EmbeddedBatch:
         return len(self.pictures) + len(self.refused) + len(self.skipped)
 
 
+@dataclass(frozen=True, slots=True)
+class _Good:
+    """A picture that can be embedded: where it comes from, the hash of its file, its pixels."""
+
+    source: PictureSource
+    content: str
+    pixels: Pixels
+
+
+_Read = _Good | Refused | NotAPicture
+
+
 def preview_folder(image_id: str) -> str:
     """Prefix of an image's previews in the bucket, whatever characters the id has."""
     return f"pictures/{_hash(image_id)[:32]}/"
@@ -113,50 +131,71 @@ def embed_pictures(
     """
     enough_px = max(embedder.enough_px for embedder in embedders)
 
-    def read(source: PictureSource) -> tuple[str, Pixels] | Refused | NotAPicture:
+    def read(source: PictureSource) -> _Read:
         try:
             data = source.read()
-            pixels = decode(
-                data,
-                max_pixels=settings.max_pixels,
-                max_bytes=settings.max_bytes,
-                enough_px=enough_px,
-            )
-            return hashlib.sha256(data).hexdigest(), pixels
+            return _Good(source, hashlib.sha256(data).hexdigest(), decoders.decode(data, enough_px))
         except NotAPicture as error:
             return error
         except (BadPicture, NotFound, OSError) as error:
             return Refused(source.place, str(error))
 
-    with ThreadPoolExecutor(max_workers=2, thread_name_prefix="decode") as pool:
-        while part := list(islice(sources, BATCH_PICTURES)):
-            batch = EmbeddedBatch()
-            good: list[tuple[PictureSource, str, Pixels]] = []
-            for source, result in zip(part, pool.map(read, part), strict=True):
-                if isinstance(result, Refused):
-                    batch.refused.append(result)
-                elif isinstance(result, NotAPicture):
-                    batch.skipped.append(Refused(source.place, str(result)))
-                else:
-                    good.append((source, *result))
-            batch.pictures = _embed(good, embedders)
-            yield batch
+    with (
+        DecoderPool(settings) as decoders,
+        ThreadPoolExecutor(max_workers=decoders.processes, thread_name_prefix="decode") as pool,
+    ):
+        read_ahead = _ahead(pool, read, sources, _AHEAD * decoders.processes)
+        while files := list(islice(read_ahead, 1)):
+            yield _batch(chain(files, islice(read_ahead, BATCH_PICTURES - 1)), embedders)
 
 
-def _embed(pictures: list[tuple[PictureSource, str, Pixels]], embedders: Sequence[Embedder]) -> list[EmbeddedPicture]:
+def _ahead(
+    pool: ThreadPoolExecutor, read: Callable[[PictureSource], _Read], sources: Iterator[PictureSource], most: int
+) -> Iterator[tuple[PictureSource, _Read]]:
+    """Sources with what was read of them, in order, with so many being read or waiting to be taken."""
+    reading: deque[tuple[PictureSource, Future[_Read]]] = deque()
+    for source in sources:
+        reading.append((source, pool.submit(read, source)))
+        if len(reading) >= most:
+            first, result = reading.popleft()
+            yield first, result.result()
+    for first, result in reading:
+        yield first, result.result()
+
+
+def _batch(files: Iterable[tuple[PictureSource, _Read]], embedders: Sequence[Embedder]) -> EmbeddedBatch:
+    """Embeds pictures together until they take `_MOST_PIXEL_BYTES`."""
+    batch, held_bytes = EmbeddedBatch(), 0
+    good: list[_Good] = []
+    for source, result in files:
+        if isinstance(result, Refused):
+            batch.refused.append(result)
+        elif isinstance(result, NotAPicture):
+            batch.skipped.append(Refused(source.place, str(result)))
+        else:
+            good.append(result)
+            held_bytes += result.pixels.nbytes
+        if held_bytes > _MOST_PIXEL_BYTES:
+            batch.pictures += _embed(good, embedders)
+            good, held_bytes = [], 0
+    batch.pictures += _embed(good, embedders)
+    return batch
+
+
+def _embed(pictures: Sequence[_Good], embedders: Sequence[Embedder]) -> list[EmbeddedPicture]:
     if not pictures:
         return []
-    pixels = [picture for _, _, picture in pictures]
+    pixels = [picture.pixels for picture in pictures]
     vectors = {Kind(embedder.kind): (embedder.model_version, embedder.embed(pixels)) for embedder in embedders}
     return [
         EmbeddedPicture(
-            source.image_id,
-            source.place,
-            content,
+            picture.source.image_id,
+            picture.source.place,
+            picture.content,
             {kind: (version, matrix[row]) for kind, (version, matrix) in vectors.items()},
-            preview(picture),
+            preview(picture.pixels),
         )
-        for row, (source, content, picture) in enumerate(pictures)
+        for row, picture in enumerate(pictures)
     ]
 
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from neardup_platform.errors import SetupError
 from neardup_platform.images.alterations import alter
-from neardup_platform.images.decode import Pixels, decode
+from neardup_platform.images.decode import Pixels
+from neardup_platform.images.decoding.pool import DecoderPool
 from neardup_platform.images.embedder import Embedder
 from neardup_platform.settings import ImageSettings
 
@@ -45,8 +46,8 @@ def embed_manifest(manifest: Path, embedders: tuple[Embedder, Embedder], limits:
         BadPicture: a picture is refused.
     """
     rows = read_manifest(manifest, ("file", "group"))
-    pictures = (_read(manifest.parent / row["file"], embedders, limits) for row in rows)
-    lsh, pair = _embed(pictures, embedders)
+    with DecoderPool(limits, processes=1) as decoders:
+        lsh, pair = _embed((_read(manifest.parent / row["file"], embedders, decoders) for row in rows), embedders)
     return EmbeddedPictures(tuple(r["file"] for r in rows), tuple(r["group"] for r in rows), lsh, pair)
 
 
@@ -77,14 +78,15 @@ def embed_altered(
     files = [row["file"] for row in read_manifest(manifest, ("file",))]
     chosen = [files[i] for i in rng.permutation(len(files))[:most_pictures]]
 
-    def pictures() -> Iterator[Pixels]:
+    def pictures(decoders: DecoderPool) -> Iterator[Pixels]:
         for file in chosen:
-            pixels = _read(manifest.parent / file, embedders, limits)
+            pixels = _read(manifest.parent / file, embedders, decoders)
             yield pixels
             for _ in range(copies):
                 yield alter(pixels, rng)[0]
 
-    lsh, pair = _embed(pictures(), embedders)
+    with DecoderPool(limits, processes=1) as decoders:
+        lsh, pair = _embed(pictures(decoders), embedders)
     ids = tuple(f"{file}#{n}" if n else file for file in chosen for n in range(copies + 1))
     return EmbeddedPictures(ids, tuple(i.split("#")[0] for i in ids), lsh, pair)
 
@@ -106,13 +108,8 @@ def read_manifest(manifest: Path, columns: Sequence[str]) -> list[dict[str, str]
     return rows
 
 
-def _read(path: Path, embedders: tuple[Embedder, Embedder], limits: ImageSettings) -> Pixels:
-    return decode(
-        path.read_bytes(),
-        max_pixels=limits.max_pixels,
-        max_bytes=limits.max_bytes,
-        enough_px=max(embedder.enough_px for embedder in embedders),
-    )
+def _read(path: Path, embedders: tuple[Embedder, Embedder], decoders: DecoderPool) -> Pixels:
+    return decoders.decode(path.read_bytes(), max(embedder.enough_px for embedder in embedders))
 
 
 def _embed(

@@ -10,7 +10,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image, ImageChops, ImageCms
 
 Pixels = NDArray[np.uint8]
 
@@ -52,7 +52,7 @@ def to_rgb(image: Image.Image, orientation: int, enough_px: int | None = None) -
     prepare = _eight_bits(image)
     if _is_transparent(image):
         pixels, visible, seen = _on(_WHITE, image, prepare, factor)
-        if visible and seen < _SEEN_SHARE * visible:
+        if seen < _SEEN_SHARE * visible:
             darker, visible, seen = _on(_BLACK, image, prepare, factor)
             if seen >= _SEEN_SHARE * visible:
                 pixels = darker
@@ -68,20 +68,28 @@ def _is_transparent(image: Image.Image) -> bool:
 def _on(ground: tuple[int, int, int], image: Image.Image, prepare: _Strip, factor: int) -> tuple[Pixels, int, int]:
     """The picture laid on a ground, its number of visible pixels, and of those that differ from the ground."""
     visible = seen = 0
+    # Once so many are seen, the share is reached whatever the rest is: most pictures are counted no further.
+    enough = _SEEN_SHARE * image.width * image.height
 
     def strips() -> Iterator[Pixels]:
         nonlocal visible, seen
         for strip in _strips(image, factor):
             rgba = _with_alpha(strip, prepare)
             laid = Image.alpha_composite(Image.new("RGBA", rgba.size, (*ground, 255)), rgba).convert("RGB")
-            pixels = np.asarray(laid)
-            visible += int(np.count_nonzero(np.asarray(rgba.getchannel("A"))))
-            low, high = pixels.min(axis=2), pixels.max(axis=2)
-            differs = low < 255 - _SEEN_LEVELS if ground == _WHITE else high > _SEEN_LEVELS
-            seen += int(np.count_nonzero(differs))
-            yield pixels
+            if seen <= enough:
+                visible += int(np.count_nonzero(np.asarray(rgba.getchannel("A"))))
+                seen += _differing(laid, ground)
+            yield np.asarray(laid)
 
     return _joined(image, factor, strips()), visible, seen
+
+
+def _differing(laid: Image.Image, ground: tuple[int, int, int]) -> int:
+    """The number of pixels of which a channel is `_SEEN_LEVELS` from the ground, white or black."""
+    extreme = ImageChops.darker if ground == _WHITE else ImageChops.lighter
+    red, green, blue = laid.split()
+    counts = extreme(extreme(red, green), blue).histogram()
+    return sum(counts[: 255 - _SEEN_LEVELS] if ground == _WHITE else counts[_SEEN_LEVELS + 1 :])
 
 
 def _with_alpha(strip: Image.Image, prepare: _Strip) -> Image.Image:

@@ -12,6 +12,8 @@ from neardup_platform.errors import NeardupError
 from neardup_platform.serving.app import build_app
 from neardup_platform.serving.connections import BoundedConfig
 from neardup_platform.serving.keras_models import load_models
+from neardup_platform.serving.picture_decoding import PictureDecoding
+from neardup_platform.serving.search_corpus import Models
 from neardup_platform.settings import Settings, setting_error
 from neardup_platform.terminal_text import log_to_stderr
 
@@ -30,8 +32,14 @@ def main() -> int:
     except (SettingsError, tomllib.TOMLDecodeError) as error:
         print(f"neardup: settings: {error}", file=sys.stderr)  # noqa: T201 -- the answer to whoever started it
         return 1
+    decoding = PictureDecoding(settings.images)
+
+    def load() -> Models:
+        decoding.start()
+        return load_models(settings)
+
     try:
-        app = build_app(settings, lambda: load_models(settings))
+        app = build_app(settings, load, decoding)
     except NeardupError as error:
         print(f"neardup: {error}", file=sys.stderr)  # noqa: T201 -- the answer to whoever started it
         return 1

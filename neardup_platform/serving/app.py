@@ -19,6 +19,7 @@ from neardup_platform.serving.limits import Bounds, Limits
 from neardup_platform.serving.methods import Methods
 from neardup_platform.serving.openapi import documented
 from neardup_platform.serving.pages import Pages
+from neardup_platform.serving.picture_decoding import PictureDecoding
 from neardup_platform.serving.picture_routes import PictureRoutes
 from neardup_platform.serving.platform_routes import PlatformRoutes
 from neardup_platform.serving.prometheus_metrics import Meter, Metrics
@@ -31,12 +32,15 @@ from neardup_platform.settings import Settings
 from neardup_platform.terms.gate import SearchGate
 
 
-def build_app(settings: Settings, load_models: Callable[[], Models]) -> ASGIApp:
+def build_app(
+    settings: Settings, load_models: Callable[[], Models], decoding: PictureDecoding | None = None
+) -> ASGIApp:
     """The application; its lifespan follows the store and warms up the search.
 
     Args:
         settings: with the address of S3 filled in, if pictures are to be shown.
         load_models: called in a background thread.
+        decoding: ended with the application; None: one by the settings.
     """
     follower = StoreFollower(settings.store_path, settings.home, settings.api.refresh_ms)
     corpus = SearchCorpus(follower, load_models)
@@ -44,13 +48,15 @@ def build_app(settings: Settings, load_models: Callable[[], Models]) -> ASGIApp:
     pictures = PictureStore(settings.s3)
     watch = HealthWatch(settings, follower, corpus)
     gate = SearchGate(settings.terms.max_queries_per_s, settings.terms.max_waiting_queries)
-    metrics = Metrics(watch, gate)
+    decoding = decoding or PictureDecoding(settings.images)
+    metrics = Metrics(watch, gate, decoding)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         follower.start()
         corpus.start()
         yield
+        decoding.close()
         corpus.close()
         follower.close()
 
@@ -73,7 +79,7 @@ def build_app(settings: Settings, load_models: Callable[[], Models]) -> ASGIApp:
     app.include_router(PictureRoutes(follower, pictures).router())
     app.include_router(ReadingRoutes(follower, pictures).router())
     app.include_router(ChangingRoutes(Orders(settings.kafka, follower), follower).router())
-    app.include_router(SearchRoutes(search, gate, follower, pictures).router())
+    app.include_router(SearchRoutes(search, gate, follower, pictures, decoding).router())
     app.include_router(PlatformRoutes(watch, metrics).router())
     app.include_router(Pages().router())
     app.openapi = documented(app)  # type: ignore[method-assign]

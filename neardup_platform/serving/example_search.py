@@ -11,6 +11,7 @@ from neardup_platform.clusters.decision import choose_cluster
 from neardup_platform.clusters.rocksdb_view import StoreView
 from neardup_platform.corpus import stored_vectors
 from neardup_platform.errors import InvariantBroken
+from neardup_platform.images.rgb import Pixels
 from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.messages.validation import check_vector
 from neardup_platform.pipeline import Matching, PairScorer
@@ -48,20 +49,26 @@ class ExampleSearch:
         self._corpus = corpus
         self._follower = follower
 
-    def by_picture(self, data: bytes) -> Found:
-        """Search for a picture.
+    @property
+    def enough_px(self) -> int:
+        """Shorter side that the embedders need of a picture.
 
         Raises:
-            BadPicture: the bytes are no picture that is accepted.
-            BadMessage: the embedder makes a vector of it that no message may have.
+            ServerUnavailable: not warmed up yet.
+        """
+        return self._corpus.models.enough_px
+
+    def by_picture(self, pixels: Pixels, decode_ms: float) -> Found:
+        """Search for a picture that has been decoded.
+
+        Raises:
             ServerUnavailable: not warmed up yet.
         """
         embed = self._corpus.models.embed
         begun = perf_counter()
-        lsh, pair = embed(data)
-        for kind, vector in ((Kind.LSH, lsh), (Kind.PAIR, pair)):
-            check_vector(vector, kind, self._corpus.models.expects[kind].dim)
-        return self._search(lsh, pair, {"embed": 1_000 * (perf_counter() - begun)})
+        lsh, pair = embed(pixels)
+        stage_ms = {"decode": decode_ms, "embed": 1_000 * (perf_counter() - begun)}
+        return self._search(lsh, pair, stage_ms)
 
     def by_vectors(self, lsh: Sequence[float], pair: Sequence[float]) -> Found:
         """Search for an image whose two vectors are known.

@@ -1,6 +1,7 @@
 """The models of search by example, as the settings name them; importing TensorFlow takes seconds."""
 
 from neardup_platform.errors import ServerUnavailable
+from neardup_platform.images.rgb import Pixels
 from neardup_platform.pipeline import Matching, PairScorer
 from neardup_platform.serving.search_corpus import Models, Vectors
 from neardup_platform.settings import Settings
@@ -14,7 +15,6 @@ def load_models(settings: Settings) -> Models:
     """
     import numpy as np
 
-    from neardup_platform.images.decode import decode
     from neardup_platform.images.embedders import load_embedders, model_specs
     from neardup_platform.scoring.keras_classifier import limit_tensorflow_threads, load_classifier
     from neardup_platform.scoring.keras_in_force import load_in_force
@@ -29,15 +29,13 @@ def load_models(settings: Settings) -> Models:
     lsh, pair = load_embedders(settings.images)
     enough_px = max(lsh.enough_px, pair.enough_px)
 
-    def embed(data: bytes) -> tuple[Vectors, Vectors]:
+    def embed(pixels: Pixels) -> tuple[Vectors, Vectors]:
         if model_specs((lsh, pair)) != scorer.expects:
             raise ServerUnavailable(
                 "search by picture is off: the embedders of this server are not those the classifier was trained "
                 "on; search by vectors instead, or set images.lsh_model and images.pair_model"
             )
-        limits = settings.images
-        pixels = [decode(data, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes, enough_px=enough_px)]
-        return lsh.embed(pixels)[0], pair.embed(pixels)[0]
+        return lsh.embed([pixels])[0], pair.embed([pixels])[0]
 
     def follow_index(source: str, known: TermIndex | None) -> TermIndex:
         return open_index(settings.index_path, space, settings.terms, source, writable=False, known=known)
@@ -58,6 +56,7 @@ def load_models(settings: Settings) -> Models:
         expects=scorer.expects,
         matching=Matching.of(settings, scorer),
         embed=embed,
+        enough_px=enough_px,
         open_index=follow_index,
         open_vectors=follow_vectors,
         promoted=promoted,

@@ -48,7 +48,9 @@ def documented(app: FastAPI) -> Callable[[], dict[str, Any]]:
 
 
 def _complete(operation: dict[str, Any], scope: Scope | None) -> None:
-    operation["responses"].pop("422", None)
+    # FastAPI's own; where a 422 is answered for another reason it is a problem document.
+    if "HTTPValidationError" in str(operation["responses"].get("422")):
+        del operation["responses"]["422"]
     # The empty alternative: on loopback, or with `api.public_read`, a token may not be needed.
     operation["security"] = [] if scope is None else [{}, {SCHEME: [scope.value]}]
     statuses = (*(_GUARDED if scope else (421,)), *(_WITH_BODY if "requestBody" in operation else ()))

@@ -54,6 +54,11 @@ TYPES: dict[int, ProblemType] = {
     415: ProblemType(
         "wrong-media-type", "The body is of another media type than the call takes; `detail` lists those."
     ),
+    422: ProblemType(
+        "too-costly",
+        "The picture takes more memory, processor time or scans than is allowed; `detail` names the limit. Save it "
+        "again in a simpler form, or raise the limit.",
+    ),
     421: ProblemType(
         "wrong-host",
         "The header Host names another server. On loopback ask 127.0.0.1 or localhost; `api.names` has further ones.",

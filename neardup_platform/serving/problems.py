@@ -10,7 +10,15 @@ from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from neardup_platform.errors import Conflict, InvariantBroken, NeardupError, NotFound, PermanentError, RateExceeded
+from neardup_platform.errors import (
+    Conflict,
+    InvariantBroken,
+    NeardupError,
+    NotFound,
+    PermanentError,
+    RateExceeded,
+    TooCostly,
+)
 from neardup_platform.serving.answers import InvalidPart, Problem
 from neardup_platform.serving.problem_types import type_of
 
@@ -64,19 +72,20 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
+# The first that fits; a TooCostly is a PermanentError too.
+_STATUS: tuple[tuple[type[NeardupError], int], ...] = (
+    (NotFound, HTTPStatus.NOT_FOUND),
+    (Conflict, HTTPStatus.CONFLICT),
+    (RateExceeded, HTTPStatus.TOO_MANY_REQUESTS),
+    (TooCostly, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (PermanentError, HTTPStatus.BAD_REQUEST),
+    (InvariantBroken, HTTPStatus.INTERNAL_SERVER_ERROR),
+)
+
+
 def status_of(error: NeardupError) -> int:
     """The status that an error of ours is answered with."""
-    if isinstance(error, NotFound):
-        return HTTPStatus.NOT_FOUND
-    if isinstance(error, Conflict):
-        return HTTPStatus.CONFLICT
-    if isinstance(error, RateExceeded):
-        return HTTPStatus.TOO_MANY_REQUESTS
-    if isinstance(error, PermanentError):
-        return HTTPStatus.BAD_REQUEST
-    if isinstance(error, InvariantBroken):
-        return HTTPStatus.INTERNAL_SERVER_ERROR
-    return HTTPStatus.SERVICE_UNAVAILABLE
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 def invalid_parts(errors: list[ErrorDetails]) -> list[InvalidPart]:

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from neardup_platform.errors import ServerUnavailable
 from neardup_platform.serving.health import HealthWatch
+from neardup_platform.serving.picture_decoding import PictureDecoding
 from neardup_platform.terms.gate import SearchGate
 
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -20,7 +21,7 @@ _FIGURE_NAME = re.compile("[a-z][a-z0-9_]*")
 class Metrics:
     """A registry of this application's own."""
 
-    def __init__(self, watch: HealthWatch, gate: SearchGate) -> None:
+    def __init__(self, watch: HealthWatch, gate: SearchGate, decoding: PictureDecoding) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "neardup_api_requests_total",
@@ -37,6 +38,7 @@ class Metrics:
         )
         self._registry.register(_Gauges(watch))
         self._registry.register(_SearchCounters(gate))
+        self._registry.register(_DecodeCounters(decoding))
 
     def text(self) -> bytes:
         """All metrics in Prometheus' text format."""
@@ -120,6 +122,26 @@ class _SearchCounters(Collector):
             "neardup_api_searches_waited_seconds", "Time from asking to a search's turn, upload included.", waited_s
         )
         yield _gauge("neardup_api_searches_waiting", "Searches waiting for their turn.", figures["search_waiting"])
+
+
+class _DecodeCounters(Collector):
+    """Uploads decoded in processes of their own, read at scraping time."""
+
+    def __init__(self, decoding: PictureDecoding) -> None:
+        self._decoding = decoding
+
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        """Decodes begun, killed by a limit, cancelled by a client that left, and what is in the slow lane."""
+        figures = self._decoding.figures()
+        yield _counter("neardup_api_decodes", "Pictures given to a decoder.", figures["decodes"])
+        yield _counter("neardup_api_decodes_killed", "Decoders ended by a limit or a fault.", figures["decodes_killed"])
+        yield _counter(
+            "neardup_api_decodes_cancelled", "Decoders ended because the client left.", figures["decodes_cancelled"]
+        )
+        yield _counter("neardup_api_decodes_slow", "Pictures moved to the slow lane.", figures["decodes_slow"])
+        yield _gauge(
+            "neardup_api_decodes_slow_waiting", "Pictures in the slow lane now.", figures["decodes_slow_waiting"]
+        )
 
 
 def _counter(name: str, text: str, value: float) -> CounterMetricFamily:

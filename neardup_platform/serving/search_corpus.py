@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from neardup_platform.corpus import Corpus, StoredImage
 from neardup_platform.errors import NeardupError, RetryableError, ServerUnavailable, SetupError
+from neardup_platform.images.rgb import Pixels
 from neardup_platform.pipeline import Matching, PairScorer, Pipeline
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.scoring.vectors import ImageVectors, VectorTable
@@ -31,10 +32,10 @@ Vectors = NDArray[np.float32]
 
 
 class PictureEmbedder(Protocol):
-    """Bytes of a picture file to its two vectors, each float32 [dim]; raises BadPicture."""
+    """Pixels of a picture to its two vectors, each float32 [dim]."""
 
-    def __call__(self, data: bytes) -> tuple[Vectors, Vectors]:
-        """Decode and embed."""
+    def __call__(self, pixels: Pixels) -> tuple[Vectors, Vectors]:
+        """Embed one picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Models:
 
     Attributes:
         scorer, matching: the classifier of the settings, until another was promoted.
+        enough_px: shorter side that the embedders need of a picture.
         promoted: loads the classifier of this version, and what its thresholds make of the settings.
         open_index: maps the worker's term index of the store with this id, which an index opened before shares.
         open_vectors: maps the worker's vectors of the store with this id.
@@ -53,6 +55,7 @@ class Models:
     expects: Mapping[Kind, ModelSpec]
     matching: Matching
     embed: PictureEmbedder
+    enough_px: int
     open_index: Callable[[str, TermIndex | None], TermIndex]
     open_vectors: Callable[[str], VectorTable]
     promoted: Callable[[str], tuple[PairScorer, Matching]]

@@ -1,7 +1,8 @@
 """Search by example over HTTP: a picture or two vectors in; `limits.py` bounds what is read of them."""
 
 from collections.abc import Callable
-from typing import Any
+from time import perf_counter
+from typing import Any, BinaryIO
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Request
@@ -10,10 +11,16 @@ from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.responses import Response
 
+from neardup_platform.images.decoding.cancellation import Cancellation
 from neardup_platform.serving import answers
 from neardup_platform.serving.calls import MULTIPART
+from neardup_platform.serving.connected import ClientLeft, while_connected
 from neardup_platform.serving.example_search import ExampleSearch, Found
+from neardup_platform.serving.picture_decoding import PictureDecoding
+from neardup_platform.serving.problem_types import TYPES
+from neardup_platform.serving.problems import MEDIA_TYPE
 from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.serving.s3_pictures import PictureStore
 from neardup_platform.terms.gate import SearchGate
@@ -37,6 +44,16 @@ _BODY: dict[str, Any] = {
 }
 
 
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    422: {
+        "description": TYPES[422].text.replace("`", ""),
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+}
+# As proxies log it; nobody reads it.
+_CLIENT_LEFT = 499
+
+
 class SearchRoutes:
     """One search at a time, so that any number of large pictures cannot exhaust memory or threads.
 
@@ -50,20 +67,30 @@ class SearchRoutes:
         gate: SearchGate,
         follower: StoreFollower,
         pictures: PictureStore,
+        decoding: PictureDecoding,
     ) -> None:
         self._search = search
         self._gate = gate
         self._follower = follower
         self._pictures = pictures
+        self._decoding = decoding
         self._one = CapacityLimiter(1)
 
     def router(self) -> APIRouter:
         """The route."""
         router = APIRouter(prefix="/v1", tags=["search"])
-        router.add_api_route("/search", self.search, methods=["POST"], summary="Search by example", openapi_extra=_BODY)
+        router.add_api_route(
+            "/search",
+            self.search,
+            methods=["POST"],
+            summary="Search by example",
+            response_model=answers.SearchAnswer,
+            responses=_RESPONSES,
+            openapi_extra=_BODY,
+        )
         return router
 
-    async def search(self, request: Request) -> answers.SearchAnswer:
+    async def search(self, request: Request) -> answers.SearchAnswer | Response:
         """Matches of a picture or of two vectors, and the cluster it would join; changes nothing."""
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         with self._gate.queued() as begin:
@@ -72,9 +99,17 @@ class SearchRoutes:
                 return await self._in_turn(begin, lambda: self._search.by_vectors(vectors.lsh, vectors.pair))
             upload = await self._picture(request)
             try:
-                return await self._in_turn(begin, lambda: self._search.by_picture(upload.file.read()))
+                return await while_connected(request, lambda left: self._by_picture(upload.file, begin, left))
+            except ClientLeft:
+                return Response(status_code=_CLIENT_LEFT)
             finally:
                 await upload.close()
+
+    async def _by_picture(self, file: BinaryIO, begin: Callable[[], None], left: Cancellation) -> answers.SearchAnswer:
+        begun = perf_counter()
+        async with self._decoding.decoded(file, self._search.enough_px, left) as pixels:
+            decode_ms = 1_000 * (perf_counter() - begun)
+            return await self._in_turn(begin, lambda: self._search.by_picture(pixels, decode_ms))
 
     async def _in_turn(self, begin: Callable[[], None], search: Callable[[], Found]) -> answers.SearchAnswer:
         def answer() -> answers.SearchAnswer:

@@ -1,5 +1,6 @@
 """A real store written through the real pipeline and commit; only the vectors and the scorer are simple."""
 
+import io
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import uvicorn
 from numpy.typing import NDArray
+from PIL import Image
 from starlette.types import ASGIApp
 
 from neardup_platform.clusters import layout
@@ -69,6 +71,13 @@ def _cosine(a: NDArray[np.float16], b: NDArray[np.float16]) -> NDArray[np.float3
     return (x * y).sum(1) / (np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1) + 1e-9)
 
 
+def picture_of(image_id: str) -> bytes:
+    """A PNG of which the embedder reads an image's id."""
+    content = io.BytesIO()
+    Image.fromarray(np.frombuffer(image_id.encode("latin-1"), np.uint8)[None]).save(content, "PNG")
+    return content.getvalue()
+
+
 def term_space() -> TermSpace:
     sample = np.random.default_rng(1).standard_normal((400, LSH_DIM)).astype(np.float32)
     return fit_term_space(sample, "test-lsh", tables=16, bits=8, whitening=0.0, seed=1)
@@ -80,8 +89,8 @@ def models(settings: Settings) -> Models:
     def follow_index(source: str, known: TermIndex | None) -> TermIndex:
         return open_index(settings.index_path, space, settings.terms, source, writable=False, known=known)
 
-    def embed(data: bytes) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        return vectors_of(data.decode("latin-1"))
+    def embed(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return vectors_of(bytes(pixels[0, :, 0]).decode("latin-1"))
 
     def promoted(version: str) -> tuple[CosineScorer, Matching]:
         scorer = CosineScorer(version)
@@ -90,7 +99,7 @@ def models(settings: Settings) -> Models:
     def follow_vectors(source: str) -> FollowedVectors:
         return FollowedVectors(settings.vectors_path, source, EXPECTS)
 
-    return Models(space, CosineScorer(), EXPECTS, MATCHING, embed, follow_index, follow_vectors, promoted)
+    return Models(space, CosineScorer(), EXPECTS, MATCHING, embed, 1, follow_index, follow_vectors, promoted)
 
 
 def vectors_of(image_id: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -11,7 +11,18 @@ from neardup_platform.clusters.rocksdb_store import Batch
 from neardup_platform.serving.app import build_app
 from neardup_platform.serving.search_corpus import Models
 from neardup_platform.settings import Settings
-from tests.serving.conftest import LSH_DIM, PAIR_DIM, Writer, listening, models, seen, serving, vectors_of, wait_for
+from tests.serving.conftest import (
+    LSH_DIM,
+    PAIR_DIM,
+    Writer,
+    listening,
+    models,
+    picture_of,
+    seen,
+    serving,
+    vectors_of,
+    wait_for,
+)
 
 
 @pytest.fixture
@@ -66,10 +77,10 @@ def test_a_search_finds_what_the_worker_would_decide(searchable: httpx.Client, w
 
 
 def test_a_picture_is_embedded_and_found(searchable: httpx.Client) -> None:
-    answer = searchable.post("/v1/search", files={"picture": ("x.jpg", b"cat~5")})
+    answer = searchable.post("/v1/search", files={"picture": ("x.jpg", picture_of("cat~5"))})
     assert answer.status_code == 200
     assert answer.json()["cluster"] == "cat~1"
-    assert set(answer.json()["stage_ms"]) == {"embed", "terms", "search", "score"}
+    assert set(answer.json()["stage_ms"]) == {"decode", "embed", "terms", "search", "score"}
 
 
 def test_a_search_changes_nothing(searchable: httpx.Client, writer: Writer) -> None:

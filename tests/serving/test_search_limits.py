@@ -4,12 +4,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import httpx
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from neardup_platform.serving.app import build_app
 from neardup_platform.serving.search_corpus import Models
 from neardup_platform.settings import Settings
-from tests.serving.conftest import LSH_DIM, PAIR_DIM, Writer, listening, models, wait_for
+from tests.serving.conftest import LSH_DIM, PAIR_DIM, Writer, listening, models, picture_of, wait_for
 
 VECTORS = {"lsh": [1.0] * LSH_DIM, "pair": [1.0] * PAIR_DIM}
 
@@ -25,9 +27,9 @@ def limited(
         if embed_waits_for is None:
             return loaded
 
-        def embed(data: bytes) -> object:
+        def embed(pixels: NDArray[np.uint8]) -> object:
             assert embed_waits_for.wait(20)
-            return loaded.embed(data)
+            return loaded.embed(pixels)
 
         return replace(loaded, embed=embed)
 
@@ -110,4 +112,4 @@ def test_a_search_refused_for_its_body_waits_no_longer(settings: Settings, write
 
 
 def _picture(client: httpx.Client) -> httpx.Response:
-    return client.post("/v1/search", files={"picture": ("x.jpg", b"cat~1")})
+    return client.post("/v1/search", files={"picture": ("x.jpg", picture_of("cat~1"))})

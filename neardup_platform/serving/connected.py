@@ -1,0 +1,50 @@
+"""Work for a client that may leave before it is done."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from anyio import create_task_group
+from fastapi import Request
+
+from neardup_platform.images.decoding.cancellation import Cancellation
+
+T = TypeVar("T")
+
+
+class ClientLeft(Exception):
+    """Nobody waits for the answer."""
+
+
+async def while_connected(request: Request, work: Callable[[Cancellation], Awaitable[T]]) -> T:
+    """The result of `work`, which is cancelled when the client closes its connection.
+
+    Args:
+        request: whose body has been read.
+        work: given what it is to register with, for what runs in threads.
+
+    Raises:
+        ClientLeft: the connection was closed first.
+    """
+    cancellation = Cancellation()
+    results: list[T] = []
+    failure: Exception | None = None
+
+    async with create_task_group() as tasks:
+
+        async def watch() -> None:
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
+            cancellation.cancel()
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(watch)
+        try:
+            results.append(await work(cancellation))
+        except Exception as error:  # noqa: BLE001 -- raised again outside of the group, which would wrap it
+            failure = error
+        tasks.cancel_scope.cancel()
+    if results:
+        return results[0]
+    if cancellation.cancelled or failure is None:
+        raise ClientLeft
+    raise failure

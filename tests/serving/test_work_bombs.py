@@ -1,0 +1,120 @@
+"""Uploads that are a lot of work, to the real server: others are answered, memory is bounded, leaving ends the work."""
+
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from neardup_platform.settings import Settings
+from tests.images.bombs import gif_of_one_pixel, jpeg_of_scans, webp_of_one_colour
+from tests.serving.test_process import PICTURES, decide_pictures, running
+
+LONG_S = 300.0
+
+
+def metric(client: httpx.Client, name: str) -> float:
+    return float(client.get("/metrics").text.partition(f"\n{name} ")[2].split()[0])
+
+
+def wait_until(true: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + LONG_S
+    while not true():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def upload_by_hand(client: httpx.Client, data: bytes) -> socket.socket:
+    """A connection on which a picture has been uploaded and no answer read."""
+    head = b'--x\r\nContent-Disposition: form-data; name="picture"; filename="x"\r\n\r\n'
+    body = head + data + b"\r\n--x--\r\n"
+    connection = socket.create_connection((client.base_url.host, client.base_url.port or 80))
+    connection.sendall(
+        f"POST /v1/search HTTP/1.1\r\nHost: 127.0.0.1:{client.base_url.port}\r\n"
+        f"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        + body
+    )
+    return connection
+
+
+def decoders(server: int) -> list[psutil.Process]:
+    return [child for child in psutil.Process(server).children() if "decoding" in command(child)]
+
+
+def command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def gone(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def resident_bytes(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:
+        return 0
+
+
+@pytest.mark.slow
+def test_bombs_hold_no_other_search_and_leaving_ends_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A JPEG of a hundred scans would take about ten seconds and here may take an hour: it is there all the while."""
+    monkeypatch.setenv("NEARDUP_IMAGES_DECODE_CPU_S", "3600")
+    bomb = jpeg_of_scans(100)
+    names = sorted(picture.name for picture in PICTURES.glob("*.jpg"))[:3]
+    decide_pictures(Settings(home=tmp_path), names)
+    with running(tmp_path) as (process, client):
+        wait_until(lambda: client.get("/readyz").json()["search"]["ok"], "the models do not load")
+
+        def search(data: bytes) -> httpx.Response:
+            return client.post("/v1/search", files={"picture": data}, timeout=LONG_S)
+
+        assert search((PICTURES / names[1]).read_bytes()).json()["matches"][0]["image_id"] == names[1]
+        largest: list[int] = []
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.wait(0.2):
+                largest.append(sum(map(resident_bytes, decoders(process.pid))))
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        waiting = [upload_by_hand(client, bomb) for _ in range(2)]
+        try:
+            wait_until(lambda: metric(client, "neardup_api_decodes_slow_waiting") >= 1, "no bomb is slow")
+            answers = [search((PICTURES / name).read_bytes()) for name in names]
+            assert [answer.json()["matches"][0]["image_id"] for answer in answers] == names
+            assert client.get("/healthz").status_code == 200
+            refused = search(webp_of_one_colour())
+            assert refused.status_code == 422
+            assert refused.headers["content-type"] == "application/problem+json"
+            assert "images.decode_memory_mb" in refused.json()["detail"]
+            assert metric(client, "neardup_api_decodes_cancelled_total") == 0
+        finally:
+            done.set()
+            watcher.join()
+            for connection in waiting:
+                connection.close()
+        wait_until(lambda: metric(client, "neardup_api_decodes_slow_waiting") == 0, "a bomb outlived its client")
+        wait_until(lambda: metric(client, "neardup_api_searches_waiting") == 0, "a search outlived its client")
+        assert metric(client, "neardup_api_decodes_cancelled_total") >= 1
+        assert metric(client, "neardup_api_decodes_killed_total") >= 1
+        # What was slow and has no client any more makes room.
+        assert search(gif_of_one_pixel()).status_code == 200
+        assert max(largest) < 3 << 30
+        assert re.search(r'neardup_api_requests_total\{.*status="499"\}', client.get("/metrics").text)
+        left = decoders(process.pid)
+        assert 1 <= len(left) <= 3
+        process.kill()
+        wait_until(lambda: all(gone(each) for each in left), "a decoder outlived the server that was killed")
