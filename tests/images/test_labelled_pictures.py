@@ -11,6 +11,8 @@ from neardup_platform.images.alterations import ALTERATIONS, alter
 from neardup_platform.images.embedder import Embedder
 from neardup_platform.images.embedders import load_embedders
 from neardup_platform.images.labelled_pictures import embed_altered, embed_manifest
+from neardup_platform.scoring.keras_classifier import load_classifier
+from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.settings import ImageSettings
 
 LIMITS = ImageSettings()
@@ -89,3 +91,19 @@ def test_a_seed_makes_the_same_copy() -> None:
     assert np.array_equal(one, two)
     assert names == same_names
     assert 1 <= len(names) <= 3
+
+
+def test_white_logos_on_transparent_ground_are_neither_each_other_nor_a_blank_page(
+    tmp_path: Path, embedders: tuple[Embedder, Embedder]
+) -> None:
+    names = ("whitelogo-alternativeto~0.png", "whitelogo-bookbub~0.png", "white.png", "black.png")
+    for name in names[:2]:
+        (tmp_path / name).write_bytes((Path(__file__).parent / "cases" / name).read_bytes())
+    for name in names[2:]:
+        Image.new("RGB", (400, 400), name.removesuffix(".png")).save(tmp_path / name)
+    (tmp_path / "m.csv").write_text("\n".join(["file,group", *(f"{name}," for name in names)]))
+    found = embed_manifest(tmp_path / "m.csv", embedders, LIMITS)
+    vectors, scorer = ImageVectors(found.lsh, found.pair), load_classifier(None, 1)
+    first, second = (np.array(rows) for rows in zip((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), strict=True))
+    # Both were blank: the logos had equal vectors and a score of 1.
+    assert scorer.score(vectors, first, vectors, second).max() < 0.01 < scorer.threshold
