@@ -25,7 +25,8 @@ from neardup_platform.images.decoding.wire import (
     Status,
 )
 
-_INPUT, _OUTPUT, _ERRORS = 0, 1, 2
+# No other descriptor is open, and the limit leaves room for none.
+_INPUT, _OUTPUT, _ERRORS, _LIFE_LINE = 0, 1, 2, 3
 
 
 def main(arguments: list[str]) -> None:
@@ -88,10 +89,13 @@ def _answer(request: Request, data: bytes, max_bytes: int, memory_bytes: int) ->
 
 def _end_with(life_line: int) -> None:
     """Have the kernel end this process when the other end of the pipe is closed, which a killed parent does too."""
+    if life_line != _LIFE_LINE:
+        os.dup2(life_line, _LIFE_LINE)
+        os.close(life_line)
     if sys.platform == "linux":
-        fcntl.fcntl(life_line, fcntl.F_SETOWN, os.getpid())
-        fcntl.fcntl(life_line, fcntl.F_SETFL, fcntl.fcntl(life_line, fcntl.F_GETFL) | os.O_ASYNC)
-    if select.select([life_line], [], [], 0)[0]:  # nothing is ever written: it was closed already
+        fcntl.fcntl(_LIFE_LINE, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(_LIFE_LINE, fcntl.F_SETFL, fcntl.fcntl(_LIFE_LINE, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([_LIFE_LINE], [], [], 0)[0]:  # nothing is ever written: it was closed already
         sys.exit(1)
 
 
@@ -101,12 +105,11 @@ def _renounce(memory_bytes: int) -> None:
     os.close(nothing)
     status = Path("/proc/self/statm")
     used = int(status.read_text().split()[0]) * resource.getpagesize() if status.exists() else 1 << 30
-    highest = max(int(name) for name in os.listdir("/dev/fd"))  # noqa: PTH208 -- one listing, by descriptor
     for limit, value in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_AS, used + memory_bytes),
-        (resource.RLIMIT_NOFILE, highest),
+        (resource.RLIMIT_NOFILE, _LIFE_LINE + 1),
     ):
         _, hard = resource.getrlimit(limit)
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)  # noqa: PLW2901
