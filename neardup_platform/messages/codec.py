@@ -90,6 +90,11 @@ class Message:
         """`topic[partition]@offset`."""
         return f"{self.topic}[{self.partition}]@{self.offset}"
 
+    @property
+    def identity(self) -> str:
+        """Its place, told apart from the same place in a topic that was made again."""
+        return f"{self.log.id}/{self.place}" if self.log.id else self.place
+
 
 def decode_embedding(
     message: Message, kind: Kind, expected: ModelSpec, now_ms: int, newer: Sequence[str] = ()

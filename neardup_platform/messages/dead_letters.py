@@ -24,7 +24,7 @@ def dead_letters(message: Message, error: BadMessage, at_ms: int) -> Iterator[tu
     Args:
         at_ms: the clock, Unix milliseconds.
     """
-    event_id = hashlib.blake2b(f"{message.place}/{error.reason}".encode(), digest_size=16).hexdigest()
+    event_id = hashlib.blake2b(f"{message.identity}/{error.reason}".encode(), digest_size=16).hexdigest()
     letter_key = message.key if len(message.key) <= _MAX_KEY_BYTES else event_id.encode()
     parts = list(_cut(message.key, message.value))
     for number, (key, value) in enumerate(parts):

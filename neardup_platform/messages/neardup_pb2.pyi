@@ -322,20 +322,22 @@ class OutboxEntry(_message.Message):
     def __init__(self, topic: _Optional[str] = ..., key: _Optional[bytes] = ..., value: _Optional[bytes] = ...) -> None: ...
 
 class WaitingHalf(_message.Message):
-    __slots__ = ("value", "topic", "partition", "offset", "waits_from_ms", "replays")
+    __slots__ = ("value", "topic", "partition", "offset", "waits_from_ms", "replays", "log")
     VALUE_FIELD_NUMBER: _ClassVar[int]
     TOPIC_FIELD_NUMBER: _ClassVar[int]
     PARTITION_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     WAITS_FROM_MS_FIELD_NUMBER: _ClassVar[int]
     REPLAYS_FIELD_NUMBER: _ClassVar[int]
+    LOG_FIELD_NUMBER: _ClassVar[int]
     value: bytes
     topic: str
     partition: int
     offset: int
     waits_from_ms: int
     replays: int
-    def __init__(self, value: _Optional[bytes] = ..., topic: _Optional[str] = ..., partition: _Optional[int] = ..., offset: _Optional[int] = ..., waits_from_ms: _Optional[int] = ..., replays: _Optional[int] = ...) -> None: ...
+    log: str
+    def __init__(self, value: _Optional[bytes] = ..., topic: _Optional[str] = ..., partition: _Optional[int] = ..., offset: _Optional[int] = ..., waits_from_ms: _Optional[int] = ..., replays: _Optional[int] = ..., log: _Optional[str] = ...) -> None: ...
 
 class Position(_message.Message):
     __slots__ = ("next_offset", "clock_ms", "unread", "log", "epoch")

@@ -170,6 +170,7 @@ def _put_waiting(batch: Batch, step: Step) -> None:
             offset=half.origin.offset,
             waits_from_ms=half.waits_from_ms,
             replays=half.origin.replays,
+            log=half.origin.log.id,
         )
         batch.put(Table.WAITING, layout.waiting_key(*half.key), value.SerializeToString())
     for half in step.left:

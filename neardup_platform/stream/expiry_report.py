@@ -30,7 +30,7 @@ def expiry_report(
     """
     counts = Counter((half.embedding.kind, reason) for half, reason in given_up)
     times = [half.embedding.event_time_ms for half, _ in given_up]
-    places = "/".join(f"{half.origin.place}:{reason}" for half, reason in given_up)
+    places = "/".join(f"{half.origin.identity}:{reason}" for half, reason in given_up)
     by_age = sorted(given_up, key=lambda each: (each[0].embedding.event_time_ms, each[0].key))
     return pb.ExpiryReport(
         event_id=hashlib.blake2b(places.encode(), digest_size=16).hexdigest(),

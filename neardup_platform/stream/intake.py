@@ -346,7 +346,8 @@ class Intake:
             sent = pb.EmbeddingReady.FromString(raw.value)
         except DecodeError as error:
             raise InvariantBroken(f"a waiting half in the store is damaged: {error}: `neardup doctor`") from error
-        message = Message(raw.topic, raw.partition, raw.offset, sent.image_id.encode(), raw.value, raw.replays)
+        key, log = sent.image_id.encode(), Log(raw.log)
+        message = Message(raw.topic, raw.partition, raw.offset, key, raw.value, raw.replays, log=log)
         try:
             # It was admitted once by a clock that may since have been set back.
             embedding = self._decode(message, now_ms=_END_OF_TIME_MS)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from neardup_platform.messages.kafka_topics import EMBEDDINGS
+from neardup_platform.messages.kafka_topics import DECISIONS, EMBEDDINGS
 from neardup_platform.records import Kind
 from neardup_platform.settings import Settings
 from neardup_platform.supervision import read_heartbeat
@@ -15,7 +15,7 @@ from tests.faults.replaying import assert_replay_gives_the_same
 from tests.faults.traffic import FAMILY, digest_of, traffic
 from tests.faults.world import check_settled, settle, supervised, wait_until_settled
 from tests.messages.test_changing_logs import make_again
-from tests.stream.worker_process import eventually, images, reading
+from tests.stream.worker_process import eventually, images, read_topic, reading
 
 pytestmark = pytest.mark.slow
 
@@ -98,6 +98,7 @@ def test_topics_made_again_with_fewer_partitions_lose_no_image_and_leave_no_cloc
             sender.images(range(20))
             eventually(lambda: images(reader) == 20)
         make_again(empty_log, *topics, partitions=2)
+        make_again(empty_log, DECISIONS)
         with traffic(empty_log) as sender:
             sender.images(range(10, 40))
             eventually(lambda: images(reader) == 40)
@@ -107,6 +108,7 @@ def test_topics_made_again_with_fewer_partitions_lose_no_image_and_leave_no_cloc
         fates = dict(reader.state().counters)
         assert (fates["repeated"], fates.get("expired", 0)) == (20, 0)
         assert fates["partitions_restarted"] == 4
+        eventually(lambda: len(read_topic(empty_log, DECISIONS)) == 20)
     make_again(empty_log, *topics)
 
 

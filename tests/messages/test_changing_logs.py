@@ -243,7 +243,9 @@ def cut_last_batch(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_partitions_added_one_topic_after_the_other_are_read_also_after_a_restart(empty_log: Settings) -> None:
+def test_partitions_added_one_topic_after_the_other_are_read_also_after_a_restart(
+    empty_log: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
     """A static member that takes the place of the process before is given its assignment and assigns nothing itself."""
     store = Store()
     numbered(empty_log, "a", 20)
@@ -261,6 +263,8 @@ def test_partitions_added_one_topic_after_the_other_are_read_also_after_a_restar
         reading.until(lambda: reading.source.figures()["partitions_unread"] == 0)
         assert len(reading.source.partitions) == 14
         reading.until(lambda: (PAIR, 6) in reading.source.read_until())
+    assert f"{LSH} has 7 partitions and {PAIR} has 4: images are joined all the same" in caplog.text
+    assert "equal numbers of partitions again" in caplog.text
     make_again(empty_log, LSH, PAIR)
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from neardup_platform.errors import BadMessage
 from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.codec import Message
+from neardup_platform.messages.codec import Log, Message
 from neardup_platform.messages.dead_letters import PART_BYTES, dead_letters, joined
 from neardup_platform.messages.replays import HEADER, replay_headers, replays_of
 from neardup_platform.settings import KafkaSettings
@@ -48,3 +48,12 @@ def test_header_of_someone_else_counts_as_no_replay(value: bytes | None) -> None
 def test_replays_are_counted_in_a_header() -> None:
     assert [replays_of(replay_headers(number)) for number in (1, 3, 12)] == [1, 3, 12]
     assert replays_of([]) == 0
+
+
+def test_letters_of_one_place_in_a_topic_made_again_are_told_apart() -> None:
+    error = BadMessage("garbage", "why")
+    messages = [Message("t", 0, 4, b"k", b"v", log=log) for log in (Log(), Log("a" * 32, 0), Log("b" * 32, 0))]
+    again = Message("t", 0, 4, b"k", b"v", log=Log("a" * 32, 3))
+    ids = [pb.DeadLetter.FromString(dict(dead_letters(m, error, 1))[b"k"]).event_id for m in (*messages, again)]
+    assert len(set(ids)) == 3
+    assert ids[1] == ids[3]

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import pytest
@@ -211,3 +211,45 @@ def test_transaction_open_at_the_start_is_read_when_it_is_committed(empty_log: S
             producer.commit_transaction(30)
             joining.until(lambda: joining.joined)
     assert joining.joined == ["early"]
+
+
+def test_of_interleaved_transactions_what_is_committed_is_read_once_and_in_order(empty_log: Settings) -> None:
+    rng = np.random.default_rng(5)
+    committed: set[str] = set()
+    sent: list[str] = []
+    with ExitStack() as stack:
+        producers = [stack.enter_context(producing(empty_log, transactional_id=f"r-{n}")) for n in range(3)]
+        plain = stack.enter_context(producing(empty_log))
+        source = stack.enter_context(reading(empty_log))
+        found: list[Message] = []
+        is_open: dict[int, list[str]] = {}
+        for producer in producers:
+            producer.init_transactions(30)
+        for number in range(90):
+            which, value = int(rng.integers(4)), f"{number}"
+            if which == 3:
+                plain.produce(LSH, value, partition=0)
+                plain.flush()
+                committed.add(value)
+            elif which in is_open and rng.random() < 0.4:
+                if rng.random() < 0.5:
+                    producers[which].abort_transaction(30)
+                else:
+                    producers[which].commit_transaction(30)
+                    committed.update(is_open[which])
+                del is_open[which]
+                continue
+            else:
+                if which not in is_open:
+                    producers[which].begin_transaction()
+                is_open.setdefault(which, []).append(value)
+                producers[which].produce(LSH, value, partition=0)
+                producers[which].flush()
+            sent.append(value)
+            found += source.poll(1_000, 0)
+        for which in is_open:
+            producers[which].abort_transaction(30)
+        wanted = [value for value in sent if value in committed]
+        eventually(lambda: found.extend(source.poll(1_000, 50)) or len(found) >= len(wanted))
+        eventually(lambda: source.lag() == 0)
+    assert [message.value.decode() for message in found] == wanted

@@ -1,0 +1,24 @@
+"""Claims about what `neardup status` says of reading."""
+
+from typing import Any
+
+from neardup_platform.cli.platform_commands import _describe_status
+
+
+def answer(**figures: float) -> dict[str, Any]:
+    worker = {"paused_by": None, "alive": True, "lag": 7.0, "stream_paused_by": None, "figures": figures}
+    nothing = {"state_digest": "", "classifier_version": "", "api_problem": "", "services": {}, "urls": {}}
+    return {"ready": True, "worker": worker, "images": 1, "clusters": 1, **nothing}
+
+
+def test_what_befell_the_log_is_said_and_nothing_where_all_is_well() -> None:
+    wrong = {"partitions_unread": 6.0, "topics_recreated": 1.0, "messages_truncated": 10.0, "transactions_open": 2.0}
+    text = _describe_status(answer(**wrong))
+    for line in (
+        "6 partitions exist and are not read",
+        "1 topics were deleted",
+        "10 messages were lost",
+        "2 partitions",
+    ):
+        assert line in text
+    assert "kafka" not in _describe_status(answer(**dict.fromkeys(wrong, 0.0)))
