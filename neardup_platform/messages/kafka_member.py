@@ -5,6 +5,7 @@ listener from a thread of its own while `poll` waits for it.
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -84,6 +85,8 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         self._read_at = time.monotonic()
         self._rejoin_at, self._rejoin_s = self._read_at + _REJOIN_S, _REJOIN_S
         self.transactions_open = 0
+        # Until the client stands at the beginning of a log that turned out to be another, its place says nothing.
+        self._placing = threading.Lock()
         self.watch = LogWatch(ahead)
         self.ends = PartitionEnds()
         try:
@@ -226,6 +229,10 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Go on where reading was; forget what was read and not handed out of a partition that went elsewhere."""
+        with self._placing:
+            self._place(assigned)
+
+    def _place(self, assigned: set[TopicPartition]) -> None:
         self.watch.look(self._consumer)
         # What was read of a topic that is gone cannot be read again.
         gone = {p for p in self._owned - assigned if p in existing_partitions(self._consumer, p.topic)}
@@ -240,15 +247,17 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def ask_for_ends(self) -> bool:
         """Ask how far the partitions go; returns whether the broker answered."""
-        self._go_on(self.watch.look(self._consumer))
+        with self._placing:
+            self._go_on(self.watch.look(self._consumer))
         self._claim()
         asked_ms = self._now_ms()
         try:
             self.watch.ask_begins(self._consumer)
             there = list(self.watch.there)
             ends = high_watermarks(self._consumer, there) if there else {}
-            for partition in self._owned & ends.keys():
-                self._skip_markers(partition)
+            with self._placing:
+                for partition in self._owned & ends.keys():
+                    self._skip_markers(partition)
             short = [p for p in self._owned & ends.keys() if self.watch.next_offset(p) < ends[p]]
             committed = self._consumer.end_offsets(short, timeout_ms=ASK_MS) if short else {}
         except KafkaError:
