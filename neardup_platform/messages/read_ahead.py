@@ -96,13 +96,25 @@ class ReadAhead:
         self._lying[partition] -= 1
 
     def lost(self, partitions: Iterable[Partition]) -> None:
-        """Partitions went to someone else: forget what was not handed out of them; it is read again if they return."""
+        """Partitions went to someone else: forget what was not handed out of them; it is read again if they return.
+
+        What was read before reading went back is kept: nobody can read that again.
+        """
         gone = set(partitions)
         with self._arrived:
+            kept = Counter(self._of_before)
+
+            def goes(message: Message) -> bool:
+                partition = message.topic, message.partition
+                if partition in gone and kept[partition]:
+                    kept[partition] -= 1
+                    return False
+                return partition in gone
+
             for queue in (*self._embeddings.values(), self._commands):
-                queue.drop(lambda message: (message.topic, message.partition) in gone)
+                queue.drop(goes)
             for partition in gone & set(self._read):
-                del self._lying[partition], self._read[partition], self._of_before[partition]
+                del self._lying[partition], self._read[partition]
                 if partition in self._handed_out:
                     self._read[partition] = self._handed_out[partition]
 

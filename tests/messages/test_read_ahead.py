@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neardup_platform.errors import ServerUnavailable
-from neardup_platform.messages.codec import Message
+from neardup_platform.messages.codec import Log, Message
 from neardup_platform.messages.kafka_topics import CONTROL, EMBEDDINGS
 from neardup_platform.messages.partition_ends import PartitionEnds
 from neardup_platform.messages.read_ahead import ReadAhead
@@ -105,3 +105,15 @@ def test_end_is_reached_once_all_before_it_is_handed_out_and_told_once() -> None
     handed_out[TOPIC, 0] = 5
     assert ends.reached(handed_out.get) == {(TOPIC, 0): 1_000}
     assert ends.reached(handed_out.get) == {}
+
+
+def test_what_was_read_of_a_log_that_is_gone_is_handed_out_whoever_gets_its_partition() -> None:
+    ahead, log = ReadAhead({(TOPIC, 0): 0}, 10, 1_000), Log("old")
+    ahead.put([Message(TOPIC, 0, offset, b"", b"x", log=log) for offset in range(3)])
+    assert ahead.identify([(TOPIC, 0)], "new") == [(TOPIC, 0)]
+    ahead.put([Message(TOPIC, 0, 0, b"", b"y", log=Log("new"))])
+    assert ahead.restarted() == {}
+    ahead.lost([(TOPIC, 0)])
+    assert [(m.offset, m.log.id) for m in ahead.take(10, 1_000, 0)] == [(0, "old"), (1, "old"), (2, "old")]
+    assert ahead.restarted() == {(TOPIC, 0): Log("new")}
+    assert ahead.next_to_read((TOPIC, 0)) is None
