@@ -3,7 +3,7 @@
 import dagster as dg
 
 from assets.classifier_evaluation import classifier_evaluation, not_worse_than_in_use
-from assets.decisions_log import decisions_log, offsets_are_continuous
+from assets.decisions_log import decisions_log, no_hour_is_broken, offsets_are_continuous
 from assets.pair_classifier import pair_classifier
 from assets.promoted_classifier import promoted_classifier
 from assets.stream_worker import stream_worker_asset
@@ -22,7 +22,7 @@ defs = dg.Definitions(
         *(stream_worker_asset, decisions_log, term_space),
         *(training_pairs, pair_classifier, classifier_evaluation, promoted_classifier),
     ],
-    asset_checks=[offsets_are_continuous, not_worse_than_in_use],
+    asset_checks=[offsets_are_continuous, no_hour_is_broken, not_worse_than_in_use],
     jobs=[stream_worker, pause_stream_worker, resume_stream_worker, decisions_log_hourly, train_classifier],
     schedules=[decisions_log_schedule],
     sensors=[stream_worker_sensor],

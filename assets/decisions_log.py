@@ -7,12 +7,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from assets.stream_worker import stream_worker_asset
 from resources.platform import PlatformResource, logs_start, s3_resource
 
 if TYPE_CHECKING:
     from neardup_platform.batch.kafka_materialise import MaterialisedHour
+    from neardup_platform.batch.offset_continuity import Breaks
 
 # end_offset: the hour under way can be materialised too, as often as one likes.
 hours = dg.HourlyPartitionsDefinition(start_date=logs_start(), timezone="UTC", end_offset=1)
@@ -50,18 +52,49 @@ def decisions_log(context: dg.AssetExecutionContext, platform: PlatformResource)
 )
 def offsets_are_continuous(context: dg.AssetCheckExecutionContext, platform: PlatformResource) -> dg.AssetCheckResult:
     """Check one hour's objects as they lie in S3."""
-    from neardup_platform.batch.offset_continuity import find_breaks
-
-    settings = platform.settings()
-    hour = datetime.strptime(f"{context.partition_key}+0000", "%Y-%m-%d-%H:%M%z")
-    breaks = find_breaks(s3_resource(settings.s3).get_client(), settings.s3.bucket, hour)
-    lines = [*breaks.within, *breaks.seams]
+    breaks = _breaks(platform, context.partition_key)
+    lines = breaks.lines
     return dg.AssetCheckResult(
         passed=not lines,
         severity=dg.AssetCheckSeverity.ERROR if breaks.within else dg.AssetCheckSeverity.WARN,
-        description=_report(lines, context.partition_key),
+        description=_report(list(lines), context.partition_key),
         metadata={"breaks": len(lines), "hour": context.partition_key},
     )
+
+
+@dg.asset_check(
+    asset=decisions_log,
+    description="Red while the latest result of `offsets_are_continuous` is red for any hour, which it names: the "
+    "asset shows the result of the hour checked last there, so a sound hour would hide a broken one before it.",
+)
+def no_hour_is_broken(context: dg.AssetCheckExecutionContext, platform: PlatformResource) -> dg.AssetCheckResult:
+    """Check the hour of this run again, and what is recorded of all others."""
+    recorded = context.instance.event_log_storage.get_asset_check_partition_info([offsets_are_continuous.check_key])
+    broken = {
+        info.partition_key
+        for info in recorded
+        if info.partition_key and info.latest_execution_status is AssetCheckExecutionRecordStatus.FAILED
+    }
+    if context.has_partition_key:
+        # The other check of this run may not have come to its result yet.
+        broken.discard(context.partition_key)
+        broken |= {context.partition_key} if _breaks(platform, context.partition_key).lines else set()
+    return dg.AssetCheckResult(
+        passed=not broken,
+        description=f"broken: {', '.join(sorted(broken))}. For each, do what offsets_are_continuous says of it; this "
+        "check turns green with the last of them"
+        if broken
+        else "no hour is broken",
+        metadata={"broken_hours": len(broken)},
+    )
+
+
+def _breaks(platform: PlatformResource, partition_key: str) -> "Breaks":
+    from neardup_platform.batch.offset_continuity import find_breaks
+
+    settings = platform.settings()
+    hour = datetime.strptime(f"{partition_key}+0000", "%Y-%m-%d-%H:%M%z")
+    return find_breaks(s3_resource(settings.s3).get_client(), settings.s3.bucket, hour)
 
 
 def _report(breaks: list[str], hour: str) -> str:

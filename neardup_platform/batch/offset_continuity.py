@@ -30,6 +30,11 @@ class Breaks:
     within: tuple[str, ...] = ()
     seams: tuple[str, ...] = ()
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """All of them."""
+        return (*self.within, *self.seams)
+
 
 def find_breaks(s3: Any, bucket: str, hour: datetime) -> Breaks:
     """What is wrong with the objects of an hour; empty where all is well.

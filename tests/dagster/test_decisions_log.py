@@ -11,7 +11,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.decisions_log import decisions_log, hours, offsets_are_continuous
+from assets.decisions_log import decisions_log, hours, no_hour_is_broken, offsets_are_continuous
 from definitions import defs
 from jobs.decisions_log_hourly import decisions_log_hourly, decisions_log_schedule
 from neardup_platform.embedded.beginning import with_logs_start
@@ -41,7 +41,7 @@ def settings(empty_log: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 def materialise(instance: dg.DagsterInstance, hour: datetime) -> dg.ExecuteInProcessResult:
     return dg.materialize(
-        [decisions_log, offsets_are_continuous],
+        [decisions_log, offsets_are_continuous, no_hour_is_broken],
         partition_key=f"{hour:%Y-%m-%d-%H:00}",
         resources={"platform": PlatformResource()},
         instance=instance,
@@ -57,8 +57,7 @@ def test_an_hour_is_materialised_with_its_counts_and_checked(settings: Settings,
     counts = ("records", "decisions", "images", "clusters_founded", "joined")
     assert [shown[name] for name in counts] == [3, 2, 2, 1, 1]
     assert shown["uri"] == f"s3://{settings.s3.bucket}/logs/decisions/hour={HOUR:%Y-%m-%dT%H}/"
-    (check,) = result.get_asset_check_evaluations()
-    assert check.passed
+    assert [evaluation.passed for evaluation in result.get_asset_check_evaluations()] == [True, True]
 
 
 @pytest.mark.slow
@@ -67,20 +66,29 @@ def test_the_check_fails_on_a_gap_and_says_what_to_do(settings: Settings, instan
     materialise(instance, HOUR)
     publish(settings, HOUR + timedelta(seconds=9), decision(2))
     publish(settings, NEXT, decision(3))
-    (check,) = materialise(instance, NEXT).get_asset_check_evaluations()
+    check, overall = evaluations(materialise(instance, NEXT))
     assert not check.passed
     assert check.severity is dg.AssetCheckSeverity.WARN
     assert f"materialise {HOUR:%Y-%m-%dT%H} again" in (check.description or "")
+    assert not overall.passed
 
     later = NEXT + timedelta(hours=1)
     publish(settings, later, decision(4))
-    (check,) = materialise(instance, later).get_asset_check_evaluations()
+    check, overall = evaluations(materialise(instance, later))
     assert check.passed
-    assert by_hour(instance) == {NEXT: "FAILED", later: "SUCCEEDED"} | {HOUR: "SUCCEEDED"}
+    assert by_hour(instance) == {HOUR: "SUCCEEDED", NEXT: "FAILED", later: "SUCCEEDED"}
+    assert not overall.passed, "a later hour turns the asset green"
+    assert f"broken: {NEXT:%Y-%m-%d-%H:00}." in (overall.description or "")
 
-    materialise(instance, HOUR)
-    materialise(instance, NEXT)
+    assert not evaluations(materialise(instance, HOUR))[1].passed
+    assert evaluations(materialise(instance, NEXT))[1].passed
     assert by_hour(instance) == dict.fromkeys((HOUR, NEXT, later), "SUCCEEDED")
+
+
+def evaluations(result: dg.ExecuteInProcessResult) -> tuple[dg.AssetCheckEvaluation, dg.AssetCheckEvaluation]:
+    """Of the hour, and of all hours."""
+    named = {evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()}
+    return named["offsets_are_continuous"], named["no_hour_is_broken"]
 
 
 def by_hour(instance: dg.DagsterInstance) -> dict[datetime, str]:
@@ -106,7 +114,7 @@ def test_the_hour_under_way_is_a_partition() -> None:
 
 def test_the_scheduled_job_runs_the_check_too() -> None:
     checks = decisions_log_hourly.selection.resolve_checks(defs.resolve_asset_graph())
-    assert checks == {offsets_are_continuous.check_key}
+    assert checks == {offsets_are_continuous.check_key, no_hour_is_broken.check_key}
 
 
 def test_the_hours_begin_with_the_platform_and_those_of_before_stay_valid(tmp_path: Path) -> None:
