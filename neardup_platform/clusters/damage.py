@@ -240,10 +240,11 @@ class Survey:
                     self._find("redirect", f"{head!r} heads a cluster and leads to another: it leads to none")
 
     def _go_through_recent(self) -> None:
+        empty = set(self.empty)
         for part in _parts(self._store.scan(Table.RECENT)):
             for key, value in part:
                 head, sequence = layout.recent_head(key), layout.number_of(value)
-                cluster = self._store.find_cluster(head)
+                cluster = None if head in empty else self._store.find_cluster(head)
                 listed = None if cluster is None or cluster.size < 2 else cluster.updated_sequence
                 if sequence != listed or key != layout.recent_key(head, sequence):
                     self.recent.append(key)

@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from neardup_platform.clusters import layout
@@ -130,6 +130,7 @@ class Spoiled:
 
 
 @given(damages)
+@example([("head", 8, 448)])
 def test_what_is_wrong_is_found_and_mended_and_every_image_keeps_a_head_that_is_one(
     sound: Path, tmp_path_factory: pytest.TempPathFactory, damages: list[tuple[str, int, int]]
 ) -> None:
