@@ -1,6 +1,6 @@
 """What one asset hands to the next: a version, kept as a text file in Dagster's own storage folder.
 
-Dagster's default pickles values in a folder that the configuration of a launch may choose, so whoever may launch a run
+Dagster's default pickles values in a folder that the configuration of a launch may choose, so anyone who can launch a run
 and leave a file on this machine could have it unpickled. Here nothing is pickled and nothing can be configured.
 """
 

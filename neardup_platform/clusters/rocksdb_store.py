@@ -112,7 +112,7 @@ class Store(StoreView):
         self.write(batch)
 
     def _rewrite_recent(self) -> None:
-        """Lay out the table anew, in parts; repeated from the beginning where it is interrupted."""
+        """Rewrite the table in its new layout, in several writes; an interrupted rewrite starts over."""
         begin, end = all_of(Table.RECENT)
         batch = Batch()
         batch.clear(Table.RECENT)

@@ -1,4 +1,4 @@
-"""How large the fields of a command may be: one place for whoever sends one and for the worker. Pure.
+"""Size limits on the fields of a command, shared by senders and the worker. Pure.
 
 A command is written to the log, kept with its result and echoed in part, so no field may be of any size. What is
 refused is named with its size and its bound, and never repeated.

@@ -97,10 +97,10 @@ def seek(consumer: Any, partition: TopicPartition, offset: int, epoch: int) -> N
 
 
 def rejoin(consumer: Any) -> None:
-    """Have the partitions of the group assigned anew.
+    """Have the group's partitions assigned again.
 
     The member that assigned them does so by itself when their number changes. A static member that took the place of
-    the process before never did: the broker gave it the assignment of then, and kafka-python does not watch it.
+    the process before never did: the broker gave it the earlier assignment, and kafka-python does not watch it.
     """
     consumer._coordinator.request_rejoin()  # noqa: SLF001
 

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class LogWatch:
-    """Tells `ahead` where reading goes on, and counts what befell the logs.
+    """Tells `ahead` where reading goes on, and counts what happened to the logs.
 
     Attributes:
         messages_lost: that retention deleted before they were read.

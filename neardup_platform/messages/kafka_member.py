@@ -280,7 +280,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         elif now >= self._rejoin_at:
             self._rejoin_s = min(2 * self._rejoin_s, _REJOIN_MOST_S)
             self._rejoin_at = now + self._rejoin_s
-            log.info("joining %s anew: %s", self._group, ", ".join(map(name, sorted(self.unread))) or "partitions went")
+            log.info("rejoining %s: %s", self._group, ", ".join(map(name, sorted(self.unread))) or "partitions went")
             rejoin(self._consumer)
 
     def _watch(self, ends: Mapping[TopicPartition, int]) -> None:

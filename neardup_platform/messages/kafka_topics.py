@@ -65,7 +65,7 @@ def reading(settings: KafkaSettings) -> dict[str, Any]:
         "isolation_level": "read_committed",
         "auto_offset_reset": "none",
         "enable_auto_commit": False,
-        # A topic that was deleted is not made again by whoever asks for it, with settings of the broker's.
+        # A deleted topic is not recreated, with the broker's default settings, because a client asks for it.
         "allow_auto_create_topics": False,
         "metrics_enabled": False,
     }

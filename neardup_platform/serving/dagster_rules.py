@@ -1,6 +1,6 @@
 """Who may ask what of Dagster's webserver: the rules of its guard.
 
-Whoever may launch a run makes this machine work, and Dagster's own webserver lets everyone: it takes GraphQL mutations
+Launching a run uses this machine's resources, and Dagster's own webserver lets anyone do it: it takes GraphQL mutations
 by GET and as plain text, from any page and under any Host. Nothing here imports Dagster.
 """
 

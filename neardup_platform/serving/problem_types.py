@@ -47,7 +47,7 @@ TYPES: dict[int, ProblemType] = {
     ),
     409: ProblemType(
         "refused-by-the-worker",
-        "The change contradicts what is in force; `detail` says what, and which override stands against it.",
+        "The change conflicts with the current state; `detail` says how, and names the override that forbids it.",
     ),
     413: ProblemType("too-large", "The body has more bytes than the call takes; `detail` names the setting."),
     414: ProblemType("too-long-a-path", "Path and query have more than 8,192 characters."),

@@ -71,7 +71,7 @@ class DecidingAgain:
         return [member for member, record in zip(group, records, strict=True) if record is not None]
 
     def move(self, plan: Rearrangement, group: Sequence[str], constraint: Constraint, now_ms: int) -> None:
-        """Decide the first of a group anew, and let the others follow from wherever they are.
+        """Decide the leader of a group again, and move the others to its cluster from wherever they are.
 
         Args:
             group: as `known_group` returns it.

@@ -60,7 +60,7 @@ class Backlog:
 
 
 class Outbox:
-    """The outbox of the store in force.
+    """The outbox of the active store.
 
     Args:
         publisher: used by this object's thread alone from now on.

@@ -1,4 +1,4 @@
-"""Puts the clusters of a store right: with the worker stopped, or those of a snapshot before it is in force."""
+"""Repairs the clusters of a store, with the worker stopped, or those of a snapshot before it becomes active."""
 
 import time
 from dataclasses import dataclass

@@ -70,7 +70,7 @@ def complete_swap(store: Path) -> bool:
         return False
     with _closed(store):
         _exchange(store)
-    log.info("another store is in force: %s; the one before is kept as %s", marker["why"], before_path(store).name)
+    log.info("another store is active: %s; the previous one is kept as %s", marker["why"], before_path(store).name)
     return True
 
 

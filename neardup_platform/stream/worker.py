@@ -191,7 +191,7 @@ class Worker:
         self._meet_overrides(overriding, progress)
 
     def _meet_overrides(self, overriding: override.Override, progress: Progress) -> None:
-        """Act upon overrides that were laid down while another store was in force."""
+        """Apply overrides that were added while another store was active."""
         to_meet = self._store.overrides_to_meet()
         for number, override_id in enumerate(to_meet):
             progress("meeting overrides", number, len(to_meet))
@@ -266,7 +266,7 @@ class Worker:
             self._finish_one()
 
     def _finish_one(self) -> None:
-        """Settle and commit the oldest step under way; with it, what was acknowledged."""
+        """Decide and commit the oldest step in flight, together with what was acknowledged."""
         step = self._under_way.popleft()
         decided = self._settle(step.comparing)
         self._commit(step.step, decided)
@@ -352,7 +352,7 @@ class Worker:
         return self._pipeline.scorer.version
 
     def close(self) -> None:
-        """Stop the threads of the outbox, of the corpus and of a command under way."""
+        """Stop the threads of the outbox, the corpus and a command in progress."""
         self._outbox.close()
         self._control.close(CLOSE_S)
         self._comparing.shutdown(cancel_futures=True)

@@ -351,7 +351,7 @@ class Clusters:
         return then
 
     def go_back(self, to: "Clusters", command: str) -> "Clusters":
-        """The tables after a rollback: those of then, with what does not go back; forgotten images stay so."""
+        """The tables after a rollback: the snapshot's, with what does not go back; forgotten images stay forgotten."""
         then = to.copy()
         then.begin()
         then.overrides, then.forgotten = dict(self.overrides), dict(self.forgotten)

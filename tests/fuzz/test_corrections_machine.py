@@ -33,7 +33,7 @@ from tests.stream.corrected import corrections, give_up, snapshot
 
 POOL = families(5, 5, noise=0.2)
 number = st.integers(0, 1_000)
-# A worker that starts anew takes as long as many other steps: so many of these lie between two starts.
+# Restarting a worker takes as long as many other steps, so at least this many lie between two starts.
 OFTEN, RARELY = 1, 5
 
 

@@ -13,7 +13,7 @@ from neardup_platform.clusters.rocksdb_view import StoreView
 
 
 def overrides_ahead(store: StoreView, command_id: str) -> list[str]:
-    """Ids of the overrides in force that were laid down ahead of a command, the oldest first.
+    """Ids of the active overrides that were added ahead of a command, the oldest first.
 
     Args:
         store: the one they were laid down in.

@@ -4,12 +4,12 @@ Checkpoints of the store in force → **images in order of deciding → pipeline
 
 The store to come begins as a copy of the first checkpoint without its images. A round decides the images that a
 checkpoint has more than those before; the last one, of a store that stands still, is followed by `finalise`, which
-takes over everything else. Sequence numbers are reserved in the store in force, so none is given twice. An image that
+takes over everything else. Sequence numbers are reserved in the active store, so none is given twice. An image that
 changed its cluster is published; a head that heads no cluster any more is redirected.
 
 Images may be corrected meanwhile: forgotten, or moved by an override. A round that sees from the checkpoint that some
 were goes through all images that it has: those forgotten are taken out, and what is to be published is found again by
-comparing clusters with those of the store in force. What overrides want is met when the store is in force (ahead.py).
+comparing clusters with those of the active store. Overrides are applied once the new store is active (ahead.py).
 """
 
 import shutil
@@ -90,7 +90,7 @@ class Reprocessed:
         images: decided again so far.
         changed: of them, those in another cluster than before.
         next_ordinal: in the store in force, of the first image not decided again.
-        corrections: of the store in force, as of the checkpoint that was followed last.
+        corrections: of the active store, as of the checkpoint followed last.
     """
 
     images: int
@@ -200,7 +200,7 @@ class Reprocessing:
         return self.so_far()
 
     def _reconcile(self, source: StoreView, state: pb.StoreState, progress: pb.CommandProgress) -> None:
-        """Follow what was corrected in the store in force since the checkpoint before.
+        """Apply what was corrected in the active store since the previous checkpoint.
 
         Args:
             state: totals of the target with the numbers that are reserved; kept up to date.

@@ -1,8 +1,8 @@
 """`restore`: the state of a snapshot in place of the present one.
 
-Fetched, verified and opened beside the store in force, in a thread, while the stream goes on. Between two steps what
+Fetched, verified and opened beside the active store, in a thread, while the stream goes on. Between two steps what
 does not go back is carried over (carry_over.py), contradictions among its clusters are mended (repair.py), and the
-exchange is decided (store_swap.py). The worker then starts anew over the other store, whose positions have gone back
+exchange is decided (store_swap.py). The worker then restarts over the other store, whose positions have gone back
 with it: embeddings since are read again from Kafka and decided again, under new sequence numbers.
 
 | argument | |
