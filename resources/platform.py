@@ -28,7 +28,8 @@ def logs_start() -> str:
 class PlatformResource(dg.ConfigurableResource):
     """What every asset, job and sensor of this code location reaches the outside through.
 
-    It has no fields, because anyone who can launch a run could set them: no program, path or address is taken from there.
+    It has no fields, because anyone who can launch a run could set them: a program, a path or an address never comes
+    from there.
     """
 
     def worker_command(self) -> list[str]:

@@ -1,7 +1,7 @@
 """What one asset hands to the next: a version, kept as a text file in Dagster's own storage folder.
 
-Dagster's default pickles values in a folder that the configuration of a launch may choose, so anyone who can launch a run
-and leave a file on this machine could have it unpickled. Here nothing is pickled and nothing can be configured.
+Dagster's default pickles values in a folder that the configuration of a launch may choose, so anyone who can launch a
+run and leave a file on this machine could have it unpickled. Here nothing is pickled and nothing can be configured.
 """
 
 from pathlib import Path

@@ -168,7 +168,7 @@ class ReadAhead:
                 places[partition] = offset
 
     def restarted(self) -> dict[Partition, Log]:
-        """Partitions that are read from their beginning again, once everything read earlier is handed out; each once."""
+        """Partitions read from their beginning again, once all that was read earlier is handed out; each once."""
         with self._arrived:
             found = {partition: log for partition, log in self._restarted.items() if not self._of_before[partition]}
             for partition in found:
