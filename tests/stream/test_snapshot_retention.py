@@ -1,4 +1,4 @@
-"""Claims about deleting snapshots, on a real S3 server: no file that a snapshot needs is deleted, even beside a writer."""
+"""Deleting snapshots on a real S3 server: no file that a snapshot needs is deleted, even beside a writer."""
 
 import json
 import time
