@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from neardup_platform.cli import doctor
@@ -12,7 +13,7 @@ from neardup_platform.cli.doctor import Check
 from neardup_platform.clusters.rocksdb_store import Store
 from neardup_platform.scoring.json_vector_manifest import NAME
 from neardup_platform.settings import Settings
-from tests.small import PAIR_DIM, families
+from tests.small import LSH_DIM, PAIR_DIM, families, image
 from tests.small_worker import SmallWorker
 
 IMAGES = 60
@@ -37,7 +38,8 @@ def check(settings: Settings) -> Check:
 
 def test_files_of_a_running_worker_are_compared_with_the_store(settings: Settings, worker: SmallWorker) -> None:
     assert check(settings) == Check("vectors", True, f"{IMAGES} images synced, {IMAGES} compared with the store")
-    worker.commit(families(5, 0, seed=9))
+    later = np.random.default_rng(9).standard_normal((5, LSH_DIM)).astype(np.float32)
+    worker.commit([image(f"later/{number}", vector) for number, vector in enumerate(later)])
     assert check(settings).detail == f"{IMAGES} images synced, {IMAGES} compared with the store"
 
 

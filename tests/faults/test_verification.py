@@ -11,6 +11,7 @@ from neardup_platform.clusters import layout
 from neardup_platform.clusters.layout import Table
 from neardup_platform.clusters.rocksdb_store import Batch, Store
 from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.messages.kafka_publisher import Settled
 from neardup_platform.stream.commit import Step, commit
 from tests.faults.traffic import Sent
 from tests.faults.verification import Log, wrong_at_any_moment, wrong_when_settled
@@ -26,7 +27,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     with closing(Store(tmp_path / "store")) as store:
         state, step = store.state(), Step(counts={"received": 2 * len(IMAGES)})
         outgoing = commit(store, state, step, small_pipeline().decide(IMAGES, 1, 5))
-        commit(store, state, Step(), (), [message.number for message in outgoing])
+        commit(store, state, Step(), (), [Settled(message.number, message.size) for message in outgoing])
         yield store
 
 

@@ -224,7 +224,7 @@ def client(settings: Settings, writer: Writer) -> Iterator[httpx.Client]:
         yield client
 
 
-def wait_for(client: httpx.Client, path: str, is_so, within_s: float = 10.0) -> httpx.Response:
+def wait_for(client: httpx.Client, path: str, is_so, within_s: float = 60.0) -> httpx.Response:
     deadline = time.monotonic() + within_s
     while True:
         answer = client.get(path)
@@ -234,7 +234,7 @@ def wait_for(client: httpx.Client, path: str, is_so, within_s: float = 10.0) -> 
         time.sleep(0.01)
 
 
-def until(is_so: Callable[[], bool], within_s: float = 10.0) -> None:
+def until(is_so: Callable[[], bool], within_s: float = 60.0) -> None:
     deadline = time.monotonic() + within_s
     while not is_so():
         assert time.monotonic() < deadline

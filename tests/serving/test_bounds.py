@@ -15,7 +15,7 @@ from neardup_platform.serving.app import build_app
 from neardup_platform.serving.limits import client_of
 from neardup_platform.serving.search_corpus import Models
 from neardup_platform.settings import ApiSettings, Settings
-from tests.serving.conftest import Writer, listening, models, until, wait_for
+from tests.serving.conftest import Writer, listening, models, picture_of, until, wait_for
 from tests.serving.raw_http import Answer, connect, exchange, head, is_closed, read_answer, stalled_uploads
 from tests.serving.test_problems import problem_of
 from tests.serving.test_search_limits import VECTORS
@@ -100,10 +100,10 @@ def test_stalled_uploads_keep_no_search_out(settings: Settings, writer: Writer) 
         stalled_uploads(stack, port, 150)
         assert client.get("/healthz").status_code == 200
         begun = time.monotonic()
-        answer = client.post("/v1/search", files={"picture": ("x.jpg", b"cat~1")})
+        answer = client.post("/v1/search", files={"picture": ("x.jpg", picture_of("cat~1"))})
         while answer.status_code == 503 and time.monotonic() - begun < 20:
             time.sleep(0.2)
-            answer = client.post("/v1/search", files={"picture": ("x.jpg", b"cat~1")})
+            answer = client.post("/v1/search", files={"picture": ("x.jpg", picture_of("cat~1"))})
         assert answer.status_code == 200
         assert client.post("/v1/search", json=VECTORS).status_code == 200
         assert client.get("/v1/status").status_code == 200
@@ -195,7 +195,8 @@ def test_one_client_has_its_share_of_requests_and_probes_are_always_answered(
 
         return replace(loaded, embed=embed)
 
-    upload = b'--x\r\nContent-Disposition: form-data; name="picture"; filename="a"\r\n\r\ncat~1\r\n--x--\r\n'
+    start = b'--x\r\nContent-Disposition: form-data; name="picture"; filename="a"\r\n\r\n'
+    upload = start + picture_of("cat~1") + b"\r\n--x--\r\n"
     request = (
         head("POST", "/v1/search", "Content-Type: multipart/form-data; boundary=x", f"Content-Length: {len(upload)}")
         + upload

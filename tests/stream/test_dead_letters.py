@@ -35,13 +35,15 @@ MODEL = read_card(SHIPPED_FOLDER).expects[Kind.LSH]
 
 
 def good(image_id: str) -> bytes:
-    return encode_embedding(Embedding(image_id, Kind.LSH, MODEL.version, np.ones(MODEL.dim, np.float32), 1))
+    return encode_embedding(
+        Embedding(image_id, Kind.LSH, MODEL.version, np.ones(MODEL.dim, np.float32), 1_700_000_000_000)
+    )
 
 
 POISON: list[tuple[str, bytes | None, bytes | None, str]] = [
-    (LSH, b"empty", b"", "unknown-kind"),
+    (LSH, b"empty", b"", "tombstone"),
     (LSH, None, good("x"), "bad-id"),
-    (LSH, b"tombstone", None, "unknown-kind"),
+    (LSH, b"tombstone", None, "tombstone"),
     (PAIR, b"giant", os.urandom(1_040_000), "garbage"),
     (LSH, b"zeros", bytes(1_040_000), "garbage"),
     (LSH, os.urandom(500_000), os.urandom(500_000), "garbage"),

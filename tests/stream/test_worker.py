@@ -31,6 +31,8 @@ from tests.stream.worker_process import (
 
 pytestmark = pytest.mark.slow
 
+SENT_MS = 1_700_000_000_000
+
 
 def assert_accounted_for(reader: StoreReader, settings: Settings) -> None:
     """Every message has exactly one fate, and image → head, members and totals agree."""
@@ -101,9 +103,9 @@ def test_worker_goes_on_past_garbage_and_reports_it(empty_log: Settings) -> None
     nan = np.full(model.dim, np.nan, np.float32)
     bad = {
         b"\x00garbage\xff": "garbage",
-        b"": "unknown-kind",
-        encode_embedding(Embedding("short", Kind.LSH, model.version, np.ones(3, np.float32), 1)): "bad-dimension",
-        encode_embedding(Embedding("nan", Kind.LSH, model.version, nan, 1)): "not-finite",
+        b"": "tombstone",
+        encode_embedding(Embedding("short", Kind.LSH, model.version, np.ones(3, np.float32), SENT_MS)): "bad-dimension",
+        encode_embedding(Embedding("nan", Kind.LSH, model.version, nan, SENT_MS)): "not-finite",
     }
     producer = make_producer(empty_log.kafka)
     for value, key in zip(bad, (b"k", b"", b"short", b"nan"), strict=True):
