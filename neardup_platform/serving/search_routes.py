@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from neardup_platform.images.decoding.cancellation import Cancellation
@@ -92,6 +93,12 @@ class SearchRoutes:
 
     async def search(self, request: Request) -> answers.SearchAnswer | Response:
         """Matches of a picture or of two vectors, and the cluster it would join; changes nothing."""
+        try:
+            return await self._found(request)
+        except (ClientDisconnect, ClientLeft):
+            return Response(status_code=_CLIENT_LEFT)
+
+    async def _found(self, request: Request) -> answers.SearchAnswer:
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         with self._gate.queued() as begin:
             if media_type != MULTIPART:
@@ -100,8 +107,6 @@ class SearchRoutes:
             upload = await self._picture(request)
             try:
                 return await while_connected(request, lambda left: self._by_picture(upload.file, begin, left))
-            except ClientLeft:
-                return Response(status_code=_CLIENT_LEFT)
             finally:
                 await upload.close()
 
