@@ -84,7 +84,7 @@ ensure_kafka() {
 python=$(find_python)
 make_venv "$python"
 follow_pip_configuration
-# Compiled now, not at the first start: importing TensorFlow from source takes 22 s instead of 4, and every process pays
+# Compiled now, not at the first start: importing TensorFlow from source takes 22 s instead of 8, and every process pays
 # for it where PYTHONDONTWRITEBYTECODE is set.
 .venv/bin/uv pip install -q --python .venv/bin/python --compile-bytecode --require-hashes -r requirements/default.txt
 .venv/bin/uv pip install -q --python .venv/bin/python --no-deps --no-build-isolation --editable .
