@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 BIN := .venv/bin
-MESSAGES := neardup_platform/messages
+MESSAGES := neardup_platform/wire
 PROTOC := $(BIN)/python -m grpc_tools.protoc -I $(MESSAGES)
 # As scripts/setup.sh does, with the certificates that this machine trusts.
 UV := . scripts/system_certificates.sh && system_certificates && $(BIN)/uv

@@ -14,8 +14,8 @@ from resources.platform import PlatformResource
 from resources.version_files import VERSION, given
 
 if TYPE_CHECKING:
-    from neardup_platform.quality.outcome import Evaluation
-    from neardup_platform.scoring.promotion import Figure
+    from neardup_platform.evaluation.outcome import Evaluation
+    from neardup_platform.learning.classifier.promotion import Figure
     from neardup_platform.settings import ImageSettings
 
 _SHOWN = (
@@ -38,10 +38,10 @@ def classifier_evaluation(
     training_pairs: str, pair_classifier: str, platform: PlatformResource
 ) -> dg.MaterializeResult[str]:
     """Judge; the value is the version judged."""
-    from neardup_platform.artefacts.s3_client import open_s3
-    from neardup_platform.quality.judge_held_out import evaluate_held_out
-    from neardup_platform.quality.s3_training_data import get_training_data
-    from neardup_platform.scoring.keras_in_force import classifier_folder
+    from neardup_platform.evaluation.judge_held_out import evaluate_held_out
+    from neardup_platform.learning.classifier.keras_active import classifier_folder
+    from neardup_platform.learning.classifier.s3_training_data import get_training_data
+    from neardup_platform.s3_client import open_s3
 
     settings = platform.settings()
     data = get_training_data(open_s3(settings.s3), settings.s3, training_pairs)
@@ -66,14 +66,14 @@ def classifier_evaluation(
 )
 def not_worse_than_in_use(training_pairs: str, pair_classifier: str, platform: PlatformResource) -> dg.AssetCheckResult:
     """Compare with the classifier in use."""
-    from neardup_platform.artefacts.s3_client import open_s3
-    from neardup_platform.batch.http_in_force import version_in_force
     from neardup_platform.errors import BadArtefact
-    from neardup_platform.quality.judge_held_out import measure_held_out
-    from neardup_platform.quality.s3_training_data import get_training_data
+    from neardup_platform.evaluation.judge_held_out import measure_held_out
+    from neardup_platform.learning.classifier.http_active import version_in_force
+    from neardup_platform.learning.classifier.keras_active import classifier_folder, folder_in_force
+    from neardup_platform.learning.classifier.promotion import check_as_good, check_fits, compare
+    from neardup_platform.learning.classifier.s3_training_data import get_training_data
+    from neardup_platform.s3_client import open_s3
     from neardup_platform.scoring.keras_classifier import load_classifier
-    from neardup_platform.scoring.keras_in_force import classifier_folder, folder_in_force
-    from neardup_platform.scoring.promotion import check_as_good, check_fits, compare
 
     settings = platform.settings()
     data = get_training_data(open_s3(settings.s3), settings.s3, training_pairs)
@@ -114,11 +114,11 @@ def comparison(figures: "list[Figure]", further: dict[str, float], further_in_us
 
 def metadata(evaluation: "Evaluation", limits: "ImageSettings") -> dict[str, Any]:
     """What Dagster shows and plots of an evaluation."""
-    from neardup_platform.quality.figures import figures
-    from neardup_platform.quality.measures import pair_curve, pairs_within
-    from neardup_platform.quality.outcome import outcome
-    from neardup_platform.quality.picture_sheet import draw_pairs
-    from neardup_platform.quality.worst_pairs import worst_false_positives, worst_misses
+    from neardup_platform.evaluation.measures import pair_curve, pairs_within
+    from neardup_platform.evaluation.metrics import figures
+    from neardup_platform.evaluation.outcome import outcome
+    from neardup_platform.evaluation.picture_sheet import draw_pairs
+    from neardup_platform.evaluation.worst_pairs import worst_false_positives, worst_misses
 
     found, whole = figures(evaluation), outcome(evaluation)
     shown: dict[str, Any] = {name: found[name] for name in _SHOWN if found.get(name) is not None}
@@ -141,6 +141,6 @@ def metadata(evaluation: "Evaluation", limits: "ImageSettings") -> dict[str, Any
 
 def _plots() -> Any:
     """Imported as late as they are drawn, because matplotlib is an extra."""
-    from neardup_platform.quality import matplotlib_scores
+    from neardup_platform.evaluation import matplotlib_scores
 
     return matplotlib_scores

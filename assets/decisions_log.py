@@ -13,8 +13,8 @@ from assets.stream_worker import stream_worker_asset
 from resources.platform import PlatformResource, logs_start, s3_resource
 
 if TYPE_CHECKING:
-    from neardup_platform.batch.kafka_materialise import MaterialisedHour
-    from neardup_platform.batch.offset_continuity import Breaks
+    from neardup_platform.decisions_log.kafka_materialise import MaterialisedHour
+    from neardup_platform.decisions_log.offset_continuity import Breaks
 
 # end_offset: the hour under way can be materialised too, as often as one likes.
 hours = dg.HourlyPartitionsDefinition(start_date=logs_start(), timezone="UTC", end_offset=1)
@@ -33,7 +33,7 @@ hours = dg.HourlyPartitionsDefinition(start_date=logs_start(), timezone="UTC", e
 )
 def decisions_log(context: dg.AssetExecutionContext, platform: PlatformResource) -> dg.MaterializeResult[None]:
     """Materialise one hour."""
-    from neardup_platform.batch.kafka_materialise import materialise_decisions
+    from neardup_platform.decisions_log.kafka_materialise import materialise_decisions
 
     settings = platform.settings()
     s3 = s3_resource(settings.s3).get_client()
@@ -90,7 +90,7 @@ def no_hour_is_broken(context: dg.AssetCheckExecutionContext, platform: Platform
 
 
 def _breaks(platform: PlatformResource, partition_key: str) -> "Breaks":
-    from neardup_platform.batch.offset_continuity import find_breaks
+    from neardup_platform.decisions_log.offset_continuity import find_breaks
 
     settings = platform.settings()
     hour = datetime.strptime(f"{partition_key}+0000", "%Y-%m-%d-%H:%M%z")

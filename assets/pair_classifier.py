@@ -31,10 +31,10 @@ def pair_classifier(
     context: dg.AssetExecutionContext, training_pairs: str, platform: PlatformResource
 ) -> dg.MaterializeResult[str]:
     """Train and publish; the value is the version."""
-    from neardup_platform.artefacts.s3_client import open_s3
-    from neardup_platform.quality.s3_training_data import get_training_data
-    from neardup_platform.quality.train_classifier import train_on_sets
-    from neardup_platform.scoring.s3_registry import PREFIX, is_published, publish
+    from neardup_platform.learning.classifier.s3_registry import PREFIX, is_published, publish
+    from neardup_platform.learning.classifier.s3_training_data import get_training_data
+    from neardup_platform.learning.classifier.train_classifier import train_on_sets
+    from neardup_platform.s3_client import open_s3
 
     settings = platform.settings()
     s3, bucket = open_s3(settings.s3), settings.s3.bucket

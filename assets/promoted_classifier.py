@@ -36,7 +36,7 @@ def promoted_classifier(
     platform: PlatformResource,
 ) -> dg.MaterializeResult[None]:
     """Send the command and wait. A retried step asks for the first answer again, because the run names the command."""
-    from neardup_platform.messages.kafka_control import new_command, run_command
+    from neardup_platform.kafka.control import new_command, run_command
 
     arguments = {"version": pair_classifier, "force": str(config.force).lower()}
     run = context.run.run_id

@@ -15,7 +15,7 @@ from neardup_platform.errors import SetupError
 from resources.platform import PlatformResource
 
 if TYPE_CHECKING:
-    from neardup_platform.quality.tune_terms import Tuned
+    from neardup_platform.learning.terms.tune_terms import Tuned
 
 
 class TermSpaceConfig(dg.Config):
@@ -38,7 +38,7 @@ def term_space(
     context: dg.AssetExecutionContext, config: TermSpaceConfig, platform: PlatformResource
 ) -> dg.MaterializeResult[None]:
     """Measure, choose and write."""
-    from neardup_platform.quality.tune_terms import Target, tune_on_pictures, write_space
+    from neardup_platform.learning.terms.tune_terms import Target, tune_on_pictures, write_space
 
     settings = platform.local_settings()
     target = Target(config.recall, config.images, settings.terms.max_candidates)
@@ -84,7 +84,7 @@ def _grid(tuned: "Tuned") -> list[dg.TableRecord]:
 
 
 def _plot(tuned: "Tuned") -> str:
-    from neardup_platform.quality.matplotlib_tuning import draw_tuning
+    from neardup_platform.learning.terms.matplotlib_tuning import draw_tuning
 
     try:
         content = base64.b64encode(draw_tuning(tuned)).decode()

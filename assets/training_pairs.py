@@ -14,7 +14,7 @@ from resources.platform import PlatformResource
 from resources.version_files import VERSION
 
 if TYPE_CHECKING:
-    from neardup_platform.quality.training_data import TrainingData
+    from neardup_platform.learning.classifier.training_data import TrainingData
 
 GROUP = "classifier"
 
@@ -39,10 +39,10 @@ def training_pairs(
     context: dg.AssetExecutionContext, config: TrainingPairsConfig, platform: PlatformResource
 ) -> dg.MaterializeResult[str]:
     """Embed, cut, mine and store; the value is the version."""
-    from neardup_platform.artefacts.s3_client import open_s3
     from neardup_platform.images.embedders import load_embedders
-    from neardup_platform.quality.s3_training_data import PREFIX, put_training_data
-    from neardup_platform.quality.training_data import gather
+    from neardup_platform.learning.classifier.s3_training_data import PREFIX, put_training_data
+    from neardup_platform.learning.classifier.training_data import gather
+    from neardup_platform.s3_client import open_s3
 
     settings = platform.settings()
     manifests, diverse = [Path(each) for each in config.manifests], Path(config.diverse) if config.diverse else None

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from neardup_platform.supervision import pause, paused_by, resume
+from neardup_platform.supervise.heartbeat import pause, paused_by, resume
 from resources.platform import PlatformResource
 
 

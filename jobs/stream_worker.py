@@ -18,13 +18,28 @@ from types import FrameType
 import dagster as dg
 
 from assets.stream_worker import observation
-from jobs.restarts import Ended, crashes_in_a_row, delay_s, describe, failing, is_stalled, stopped_badly
-from jobs.worker_process import WorkerProcess, end_left_over
 from neardup_platform.errors import HomeInUse, ServerUnavailable
 from neardup_platform.settings import Settings
-from neardup_platform.supervision import Heartbeat, Phase, paused_by, read_heartbeat
+from neardup_platform.supervise.heartbeat import Heartbeat, Phase, paused_by, read_heartbeat
+from neardup_platform.supervise.restarts import (
+    Ended,
+    crashes_in_a_row,
+    delay_s,
+    describe,
+    failing,
+    is_stalled,
+    stopped_badly,
+)
+from neardup_platform.supervise.run_record import (
+    ProcessId,
+    RunRecord,
+    other_supervisor,
+    renewed,
+    sole_supervisor,
+    write_record,
+)
+from neardup_platform.supervise.worker_process import WorkerProcess, end_left_over
 from resources.platform import PlatformResource
-from resources.run_record import ProcessId, RunRecord, other_supervisor, renewed, sole_supervisor, write_record
 
 _ROOT = Path(__file__).resolve().parent.parent
 # How often the run renews its sign of life and looks at the worker's; an exit is noticed at once.
@@ -136,7 +151,7 @@ class _Supervision:
     def _environment(self, pipes: Mapping[str, str]) -> dict[str, str]:
         """Settings with every address resolved, the pipes, and where the package `jobs` is."""
         # Imported here, for it brings the Kafka and S3 clients, which double the time to load this location.
-        from neardup_platform.embedded.endpoints import environment
+        from neardup_platform.servers.endpoints import environment
 
         python_path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
         return {**environment(self._settings), **pipes, "PYTHONPATH": python_path}

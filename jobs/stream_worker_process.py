@@ -11,8 +11,6 @@ import sys
 import threading
 import time
 
-# As in sysexits.h: something on this machine is missing, damaged or wrongly set.
-EXIT_SETUP = 78
 EXIT_FAILED = 1
 # A batch is decided and committed in well under this.
 ORPHAN_GRACE_S = 20.0
@@ -34,6 +32,7 @@ def main() -> int:
     from neardup_platform.errors import NeardupError, PermanentError, SetupError
     from neardup_platform.settings import Settings
     from neardup_platform.stream.running import run_worker
+    from neardup_platform.supervise.restarts import EXIT_SETUP
 
     with open_dagster_pipes() as pipes:
         try:

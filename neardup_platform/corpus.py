@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from neardup_platform.clusters.corpus_steps import Added, CorpusStep, Died, Left, Placed, Renamed
 from neardup_platform.errors import InvariantBroken
+from neardup_platform.progress import Progress, no_progress
 from neardup_platform.scoring.features import widened
 from neardup_platform.scoring.vectors import ImageVectors, VectorTable
-from neardup_platform.supervision import Progress, no_progress
 from neardup_platform.terms.hyperplanes import Hashed, TermSpace
 from neardup_platform.terms.index import TermIndex
 

@@ -38,9 +38,9 @@ class PlatformResource(dg.ConfigurableResource):
 
     def missing_server(self) -> str:
         """Why no worker could work now, in one line with what to do; empty where Kafka answers."""
-        from neardup_platform.embedded.endpoints import resolve
-        from neardup_platform.embedded.ports import broker_answers
         from neardup_platform.errors import ServerUnavailable
+        from neardup_platform.servers.endpoints import resolve
+        from neardup_platform.servers.ports import broker_answers
 
         try:
             bootstrap = resolve(Settings()).kafka.bootstrap or ""
@@ -68,7 +68,7 @@ class PlatformResource(dg.ConfigurableResource):
         Raises:
             ServerUnavailable: embedded servers are needed and none are running for this home.
         """
-        from neardup_platform.embedded.endpoints import resolve
+        from neardup_platform.servers.endpoints import resolve
 
         return resolve(Settings())
 

@@ -2,7 +2,7 @@
 # Fails unless the generated message code is what neardup.proto gives.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-messages=neardup_platform/messages
+messages=neardup_platform/wire
 fresh=$(mktemp -d)
 trap 'rm -rf "$fresh"' EXIT
 .venv/bin/python -m grpc_tools.protoc -I "$messages" --python_out="$fresh" --pyi_out="$fresh" neardup.proto

@@ -78,7 +78,7 @@ ensure_kafka() {
         apt_install "$java" maven
         java_fits || fail "java on PATH is older than 17: put a newer one first on PATH"
     fi
-    .venv/bin/python -m neardup_platform.embedded.kafka_jars || exit 1
+    .venv/bin/python -m neardup_platform.servers.kafka_jars || exit 1
 }
 
 python=$(find_python)

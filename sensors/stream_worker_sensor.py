@@ -8,10 +8,10 @@ from typing import TypeVar
 import dagster as dg
 import psutil
 
-from neardup_platform.supervision import paused_by
+from neardup_platform.supervise.heartbeat import paused_by
+from neardup_platform.supervise.next_action import Action, RunView, SignOfLife, Unreadable, next_action
+from neardup_platform.supervise.run_record import RunRecord, read_record
 from resources.platform import PlatformResource
-from resources.run_record import RunRecord, read_record
-from sensors.next_action import Action, RunView, SignOfLife, Unreadable, next_action
 
 JOB_NAME = "stream_worker"
 

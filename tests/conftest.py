@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
-from neardup_platform.embedded.servers import running_servers
-from neardup_platform.messages.kafka_topics import connection, ensure_topics
+from neardup_platform.kafka.topics import connection, ensure_topics
+from neardup_platform.servers.embedded_servers import running_servers
 from neardup_platform.settings import Settings
 
 # Helpers whose assertions should show what they compare.

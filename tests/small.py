@@ -4,11 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.corpus import Corpus
+from neardup_platform.learning.terms.fitting import fit_term_space
 from neardup_platform.pipeline import Matching, Pipeline
 from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
 from neardup_platform.scoring.vectors import ImageVectors, MemoryVectors
 from neardup_platform.settings import TermSettings
-from neardup_platform.terms.fitting import fit_term_space
 from neardup_platform.terms.hyperplanes import TermSpace
 from neardup_platform.terms.index import TermIndex, open_index
 

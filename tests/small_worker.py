@@ -5,21 +5,21 @@ from pathlib import Path
 from uuid import uuid4
 
 from neardup_platform.clusters.overrides import Overrides
-from neardup_platform.clusters.rocksdb_store import Store
 from neardup_platform.corpus import Corpus
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.codec import Message, decode_decision
-from neardup_platform.messages.kafka_topics import CONTROL
 from neardup_platform.pipeline import Decided, Matching, Pipeline
 from neardup_platform.records import Decision, Embedding, JoinedImage
 from neardup_platform.scoring.vectors import MemoryVectors
-from neardup_platform.stream.command import Handled
-from neardup_platform.stream.commands import forget, override
+from neardup_platform.store.writer import Store
 from neardup_platform.stream.commit import Step, commit
-from neardup_platform.stream.deciding_again import DecidingAgain
-from neardup_platform.stream.re_embedding import decide_newer, vacate
+from neardup_platform.stream.control.command import Handled
+from neardup_platform.stream.corrections import forget, override
+from neardup_platform.stream.corrections.deciding_again import DecidingAgain
+from neardup_platform.stream.corrections.re_embedding import decide_newer, vacate
 from neardup_platform.stream.recovery import rebuild_corpus
 from neardup_platform.terms.index import TermIndex
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.codec import Message, decode_decision
+from neardup_platform.wire.topics import CONTROL
 from tests.small import LSH_DIM, MODELS, PAIR_DIM, SPACE, CosineScorer
 from tests.terms.sealing_process import EXACT
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
-from neardup_platform.messages.codec import decode_decision, encode_decision
 from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import Decision, JoinedImage
+from neardup_platform.wire.codec import decode_decision, encode_decision
 from tests.small import LSH_DIM, families, image
 from tests.small_worker import BLOCK_IMAGES, MOST, SmallWorker, hot_pipeline
 

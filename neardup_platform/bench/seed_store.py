@@ -4,12 +4,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.bench.synthetic import FAMILY_IMAGES, image_id, vectors
-from neardup_platform.clusters.rocksdb_store import Store
 from neardup_platform.pipeline import Decided, Scored
 from neardup_platform.records import Decision, Embedding, FloatVector, JoinedImage, Kind, ModelSpec
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.settings import Settings
+from neardup_platform.store.writer import Store
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.terms.hyperplanes import TermSpace, load_term_space
 

@@ -28,14 +28,15 @@ from numpy.typing import NDArray
 from neardup_platform.bench.machine import result
 from neardup_platform.bench.seed_store import seed_store
 from neardup_platform.bench.synthetic import image_id
-from neardup_platform.clusters.rocksdb_reader import StoreReader
-from neardup_platform.embedded.endpoints import environment
-from neardup_platform.embedded.servers import running_servers
 from neardup_platform.errors import ServerUnavailable
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.kafka_topics import DECISIONS, connection, ensure_topics
+from neardup_platform.kafka.topics import connection, ensure_topics
+from neardup_platform.servers.embedded_servers import running_servers
+from neardup_platform.servers.endpoints import environment
 from neardup_platform.settings import Settings
-from neardup_platform.supervision import Phase, read_heartbeat
+from neardup_platform.store.reader import StoreReader
+from neardup_platform.supervise.heartbeat import Phase, read_heartbeat
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.topics import DECISIONS
 
 # The reader's catch-up interval: the resolution of the latencies.
 REFRESH_S = 0.005

@@ -9,12 +9,12 @@ import sys
 import time
 
 from neardup_platform.bench.synthetic import embeddings
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.codec import encode_embedding
-from neardup_platform.messages.kafka_publisher import make_producer
-from neardup_platform.messages.kafka_topics import EMBEDDINGS
+from neardup_platform.kafka.publisher import make_producer
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.settings import Settings
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.codec import encode_embedding
+from neardup_platform.wire.topics import EMBEDDINGS
 
 
 def produce(first: int, count: int, rate_per_s: float, settings: Settings) -> None:

@@ -9,12 +9,12 @@ import click
 import requests
 
 from neardup_platform.cli.output import Api, emit, json_option
-from neardup_platform.embedded.endpoints import resolve
 from neardup_platform.errors import BadArtefact, NeardupError, NotFound
+from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
 
 if TYPE_CHECKING:
-    from neardup_platform.scoring.s3_registry import Published
+    from neardup_platform.learning.classifier.s3_registry import Published
 
 _wait_option = click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the worker's answer.")
 _timeout_option = click.option(
@@ -39,9 +39,9 @@ def publish(folder: Path, as_json: bool) -> None:
 @json_option
 def list_(as_json: bool) -> None:
     """List the registry, newest first, with the figures of each, and which one decides."""
-    from neardup_platform.artefacts.s3_client import open_s3
-    from neardup_platform.batch.http_in_force import version_in_force
-    from neardup_platform.scoring.s3_registry import list_published
+    from neardup_platform.learning.classifier.http_active import version_in_force
+    from neardup_platform.learning.classifier.s3_registry import list_published
+    from neardup_platform.s3_client import open_s3
 
     settings = resolve(Settings())
     in_force = version_in_force(settings)
@@ -80,17 +80,17 @@ def rollback(wait: bool, timeout_s: float, as_json: bool) -> int:
 
 def publish_folder(folder: Path, settings: Settings) -> dict[str, Any]:
     """Publish a folder; returns what there is to tell."""
-    from neardup_platform.artefacts.s3_client import open_s3
-    from neardup_platform.scoring.s3_registry import PREFIX
-    from neardup_platform.scoring.s3_registry import publish as put
+    from neardup_platform.learning.classifier.s3_registry import PREFIX
+    from neardup_platform.learning.classifier.s3_registry import publish as put
+    from neardup_platform.s3_client import open_s3
 
     card, new = put(open_s3(settings.s3), settings.s3, folder)
     return {"version": card.version, "uri": f"s3://{settings.s3.bucket}/{PREFIX}/{card.version}/", "new": new}
 
 
 def _promote(settings: Settings, version: str, force: bool, timeout_s: float | None, as_json: bool) -> int:
-    from neardup_platform.messages.kafka_control import new_command, run_command, send_command
-    from neardup_platform.scoring.s3_registry import check_version
+    from neardup_platform.kafka.control import new_command, run_command, send_command
+    from neardup_platform.learning.classifier.s3_registry import check_version
 
     try:
         check_version(version)

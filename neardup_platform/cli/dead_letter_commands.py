@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from neardup_platform.cli.output import emit, json_option, progress_bar
-from neardup_platform.embedded.endpoints import resolve
+from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
 
 if TYPE_CHECKING:
-    from neardup_platform.batch.kafka_dead_letters import Listing, Replayed
-    from neardup_platform.messages import neardup_pb2 as pb
+    from neardup_platform.dead_letters.kafka_dead_letters import Listing, Replayed
+    from neardup_platform.wire import neardup_pb2 as pb
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -52,7 +52,7 @@ def dead_letter() -> None:
 @json_option
 def list_(reason: str | None, since_ms: int, limit: int, as_json: bool) -> None:
     """Count dead letters by reason and show the newest: where the original lay and why it ended, never its bytes."""
-    from neardup_platform.batch.kafka_dead_letters import Wanted, list_letters
+    from neardup_platform.dead_letters.kafka_dead_letters import Wanted, list_letters
 
     _check_reason(reason)
     listing = list_letters(resolve(Settings()).kafka, Wanted(reason, (), since_ms), limit)
@@ -68,8 +68,8 @@ def list_(reason: str | None, since_ms: int, limit: int, as_json: bool) -> None:
 @json_option
 def replay(reason: str | None, since_ms: int, ids: tuple[str, ...], dry_run: bool, force: bool, as_json: bool) -> None:
     """Publish originals again, to their topic under their key. Safe to repeat: decided images are not decided again."""
-    from neardup_platform.batch.kafka_dead_letters import Wanted
-    from neardup_platform.batch.kafka_dead_letters import replay as replay_letters
+    from neardup_platform.dead_letters.kafka_dead_letters import Wanted
+    from neardup_platform.dead_letters.kafka_dead_letters import replay as replay_letters
 
     _check_reason(reason)
     kafka = resolve(Settings()).kafka
@@ -79,7 +79,7 @@ def replay(reason: str | None, since_ms: int, ids: tuple[str, ...], dry_run: boo
 
 
 def _check_reason(reason: str | None) -> None:
-    from neardup_platform.messages.codec import REASONS
+    from neardup_platform.wire.codec import REASONS
 
     if reason is not None and reason not in REASONS:
         raise click.BadParameter(f"{reason!r}, one of {', '.join(REASONS)} is expected", param_hint="--reason")
@@ -107,7 +107,7 @@ def _letter(letter: "pb.DeadLetter", value_bytes: int) -> dict[str, Any]:
 def _image_id(key: bytes) -> str | None:
     """The key where it may be an image id."""
     from neardup_platform.errors import BadMessage
-    from neardup_platform.messages.validation import checked_id
+    from neardup_platform.wire.validation import checked_id
 
     try:
         return checked_id(key.decode())

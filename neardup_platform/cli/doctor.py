@@ -12,26 +12,26 @@ from typing import Any
 
 from kafka.errors import KafkaError
 
-from neardup_platform.artefacts.s3_client import ensure_bucket, open_s3
-from neardup_platform.clusters import layout
-from neardup_platform.clusters.damage import Survey
-from neardup_platform.clusters.rocksdb_reader import StoreReader
-from neardup_platform.clusters.rocksdb_store import Store
-from neardup_platform.clusters.rocksdb_view import listed_under
-from neardup_platform.embedded.endpoints import needs_kafka, resolve
-from neardup_platform.embedded.kafka_jars import find_java
 from neardup_platform.errors import BadArtefact, InvariantBroken, NeardupError, NotFound
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.kafka_codecs import check_codecs
-from neardup_platform.messages.kafka_topics import check_even, ensure_topics
+from neardup_platform.kafka.codecs import check_codecs
+from neardup_platform.kafka.topics import check_even, ensure_topics
+from neardup_platform.learning.classifier.keras_active import load_in_force
+from neardup_platform.s3_client import ensure_bucket, open_s3
 from neardup_platform.scoring.json_vector_manifest import read_manifest as read_vector_manifest
-from neardup_platform.scoring.keras_in_force import load_in_force
+from neardup_platform.servers.endpoints import needs_kafka, resolve
+from neardup_platform.servers.kafka_jars import find_java
 from neardup_platform.settings import Settings
+from neardup_platform.store import layout
+from neardup_platform.store.reader import StoreReader
+from neardup_platform.store.survey import Survey
+from neardup_platform.store.swap import complete_swap
+from neardup_platform.store.view import listed_under
+from neardup_platform.store.writer import Store
 from neardup_platform.stream.repair import Repaired, repair
-from neardup_platform.stream.store_swap import complete_swap
 from neardup_platform.terms.hyperplanes import load_term_space
 from neardup_platform.terms.index import open_index
 from neardup_platform.terms.json_manifest import read_manifest
+from neardup_platform.wire import neardup_pb2 as pb
 
 # Below this RocksDB and Kafka may soon fail to write.
 MIN_FREE_BYTES = 2 << 30

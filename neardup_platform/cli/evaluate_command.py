@@ -56,19 +56,19 @@ def evaluate(
     """
     if folds is None and (also or diverse):
         raise click.UsageError("--also and --diverse name pictures to train on, which only --folds does")
-    from neardup_platform.quality.manifest import read_manifest
+    from neardup_platform.evaluation.manifest import read_manifest
 
     settings = Settings()
     rows = read_manifest(manifest, details)
     if report is not None:
-        from neardup_platform.quality.html_report import prepare_folder
+        from neardup_platform.evaluation.html_report import prepare_folder
 
         prepare_folder(report)
     load_tensorflow()
+    from neardup_platform.evaluation.cross_validation import cross_validate
+    from neardup_platform.evaluation.evaluation import evaluate as run_evaluation
+    from neardup_platform.evaluation.metrics import figures
     from neardup_platform.images.embedders import load_embedders
-    from neardup_platform.quality.cross_validation import cross_validate
-    from neardup_platform.quality.evaluation import evaluate as run_evaluation
-    from neardup_platform.quality.figures import figures
 
     embedders = load_embedders(settings.images)
     with progress_bar("evaluating", len(rows)) as progress:
@@ -81,7 +81,7 @@ def evaluate(
     measured = figures(evaluation)
     _warn(measured)
     if report is not None:
-        from neardup_platform.quality.html_report import write_report
+        from neardup_platform.evaluation.html_report import write_report
         from neardup_platform.scoring.features import Block
 
         blocks = [Block(*block) for block in embedders[1].blocks]

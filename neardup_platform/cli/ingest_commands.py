@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from neardup_platform.batch.skipped import in_words
 from neardup_platform.cli.output import Api, complain, emit, image_path, json_option, load_tensorflow, progress_bar
-from neardup_platform.embedded.endpoints import resolve
 from neardup_platform.errors import NeardupError, NotFound, ServerUnavailable
+from neardup_platform.ingest.skipped import in_words
 from neardup_platform.records import Kind
 from neardup_platform.scoring.active_models import ActiveModel, active_models
+from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
 
 if TYPE_CHECKING:
-    from neardup_platform.batch.kafka_fates import Fates, Follower
-    from neardup_platform.batch.kafka_ingest import Ingested, KnownImage
     from neardup_platform.images.embedder import Embedder
+    from neardup_platform.ingest.kafka_fates import Fates, Follower
+    from neardup_platform.ingest.kafka_ingest import Ingested, KnownImage
 
 # Refused pictures and dead letters named in words; --json has all of them.
 _NAMED = 100
@@ -44,8 +44,8 @@ def ingest(
     """
     if bool(paths) == bool(embeddings):
         raise click.UsageError("give either PATHS or --embeddings")
-    from neardup_platform.batch.kafka_fates import Follower
-    from neardup_platform.batch.kafka_ingest import ingest_pictures, ingest_vectors
+    from neardup_platform.ingest.kafka_fates import Follower
+    from neardup_platform.ingest.kafka_ingest import ingest_pictures, ingest_vectors
 
     settings = resolve(Settings())
     api = Api(settings)
@@ -74,7 +74,7 @@ def embed(paths: tuple[str, ...], out: Path, as_json: bool) -> int:
 
     The file is what `ingest --embeddings` and `ingest-segment` take. Exit status 1 if a picture was refused.
     """
-    from neardup_platform.batch.kafka_ingest import embed_to_file
+    from neardup_platform.ingest.kafka_ingest import embed_to_file
 
     settings = resolve(Settings()) if any(path.startswith("s3://") for path in paths) else Settings()
     with progress_bar("embedding", None) as progress:
@@ -146,7 +146,7 @@ class _Known:
         self._api: Api | None = api
 
     def __call__(self, image_id: str) -> "KnownImage | None":
-        from neardup_platform.batch.kafka_ingest import KnownImage
+        from neardup_platform.ingest.kafka_ingest import KnownImage
 
         if self._api is None:
             return None

@@ -13,8 +13,8 @@ import click
 import requests
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from neardup_platform.embedded.endpoints import resolve
 from neardup_platform.errors import NeardupError, NotFound, ServerUnavailable
+from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
 from neardup_platform.terminal_text import json_text, one_line, visible, visible_values
 

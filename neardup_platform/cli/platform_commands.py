@@ -12,14 +12,14 @@ import requests
 
 from neardup_platform.cli.output import Api, emit, json_option, load_tensorflow, say
 from neardup_platform.cli.worker_commands import tell_worker
-from neardup_platform.embedded.detached import platform_status, start_detached, stop
-from neardup_platform.embedded.endpoints import resolve
-from neardup_platform.embedded.platform import run_platform
 from neardup_platform.errors import NeardupError, ServerUnavailable
+from neardup_platform.servers.detached import platform_status, start_detached, stop
+from neardup_platform.servers.endpoints import resolve
+from neardup_platform.servers.platform import run_platform
 from neardup_platform.settings import Settings
-from neardup_platform.supervision import pause as ask_pause
-from neardup_platform.supervision import paused_by, read_heartbeat
-from neardup_platform.supervision import resume as take_pause_back
+from neardup_platform.supervise.heartbeat import pause as ask_pause
+from neardup_platform.supervise.heartbeat import paused_by, read_heartbeat
+from neardup_platform.supervise.heartbeat import resume as take_pause_back
 from neardup_platform.terminal_text import log_to_stderr
 
 

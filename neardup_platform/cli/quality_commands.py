@@ -7,7 +7,7 @@ import click
 
 from neardup_platform.cli.classifier_commands import publish_folder
 from neardup_platform.cli.output import emit, json_option, load_tensorflow, report
-from neardup_platform.embedded.endpoints import resolve
+from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
 
 
@@ -36,7 +36,7 @@ def train(
     publish and promote it (`neardup classifier promote`) while the stream runs.
     The figures printed were measured on groups held out of training.
     """
-    from neardup_platform.quality.train_classifier import train_on_pictures
+    from neardup_platform.learning.classifier.train_classifier import train_on_pictures
 
     load_tensorflow()
     card = train_on_pictures(labelled, diverse, out, Settings().images, also=also)
@@ -79,7 +79,7 @@ def tune(manifest: Path, recall: float, images: int, diverse: Path | None, out: 
     """
     if out.suffix != ".npz":
         raise click.BadParameter(f"{out} does not end in .npz", param_hint="--out")
-    from neardup_platform.quality.tune_terms import Target, tune_on_pictures, write_space
+    from neardup_platform.learning.terms.tune_terms import Target, tune_on_pictures, write_space
 
     settings = Settings()
     load_tensorflow()

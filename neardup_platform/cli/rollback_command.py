@@ -6,7 +6,7 @@ import click
 
 from neardup_platform.cli.output import json_option
 from neardup_platform.cli.worker_commands import tell_worker, timeout_option, wait_option
-from neardup_platform.embedded.endpoints import resolve
+from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
 
 

@@ -7,7 +7,7 @@ import click
 
 from neardup_platform.cli.output import json_option
 from neardup_platform.cli.worker_commands import tell_worker, timeout_option, wait_option
-from neardup_platform.embedded.endpoints import resolve
+from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
 
 
@@ -27,8 +27,8 @@ def ingest_segment(segment: str, skip_bad: bool, wait: bool, timeout_s: float, a
 
 def _uploaded(settings: Settings, file: Path) -> str:
     """Put a file under a key that its content gives; returns the key."""
-    from neardup_platform.artefacts.s3_client import ensure_bucket, open_s3
-    from neardup_platform.stream.commands.s3_segments import put_segment
+    from neardup_platform.s3_client import ensure_bucket, open_s3
+    from neardup_platform.stream.segments.s3_segments import put_segment
 
     s3 = open_s3(settings.s3)
     ensure_bucket(s3, settings.s3)

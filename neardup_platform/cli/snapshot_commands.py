@@ -10,7 +10,7 @@ import click
 
 from neardup_platform.cli.output import emit, json_option
 from neardup_platform.cli.worker_commands import tell_worker, timeout_option, wait_option
-from neardup_platform.embedded.endpoints import resolve
+from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
 
 
@@ -48,8 +48,8 @@ def snapshot(context: click.Context, wait: bool, timeout_s: float, as_json: bool
 @json_option
 def list_(as_json: bool) -> None:
     """List the snapshots on S3, newest first."""
-    from neardup_platform.artefacts.s3_client import open_s3
-    from neardup_platform.stream.commands.s3_snapshots import list_snapshots
+    from neardup_platform.s3_client import open_s3
+    from neardup_platform.stream.snapshots.s3_snapshots import list_snapshots
 
     settings = resolve(Settings())
     found = list_snapshots(open_s3(settings.s3), settings.s3.bucket)
@@ -80,8 +80,8 @@ def list_(as_json: bool) -> None:
 @json_option
 def delete(snapshots: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
     """Delete snapshots, damaged ones too, and the files that no other snapshot shares with them."""
-    from neardup_platform.artefacts.s3_client import open_s3
-    from neardup_platform.stream.commands.s3_snapshot_retention import delete_snapshots
+    from neardup_platform.s3_client import open_s3
+    from neardup_platform.stream.snapshots.s3_snapshot_retention import delete_snapshots
 
     settings = resolve(Settings())
     s3, bucket = open_s3(settings.s3), settings.s3.bucket
@@ -103,8 +103,8 @@ def prune(keep: int, older_than_s: float, dry_run: bool, as_json: bool) -> None:
 
     Images that were forgotten leave S3 with the last snapshot that holds them.
     """
-    from neardup_platform.artefacts.s3_client import open_s3
-    from neardup_platform.stream.commands.s3_snapshot_retention import prune_snapshots
+    from neardup_platform.s3_client import open_s3
+    from neardup_platform.stream.snapshots.s3_snapshot_retention import prune_snapshots
 
     settings = resolve(Settings())
     s3, bucket = open_s3(settings.s3), settings.s3.bucket

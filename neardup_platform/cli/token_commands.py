@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from neardup_platform.cli.output import emit, json_option
+from neardup_platform.serving.tokens import Scope, TokenFile
 from neardup_platform.settings import Settings
-from neardup_platform.tokens import Scope, TokenFile
 
 
 @click.group()

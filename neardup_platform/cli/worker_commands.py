@@ -72,7 +72,7 @@ def tell_worker(
         NeardupError: it refused, and the answer is not wanted as JSON; or nobody answers.
     """
     # kafka-python takes a while to import, and most commands do without.
-    from neardup_platform.messages.kafka_control import new_command, run_command, send_command
+    from neardup_platform.kafka.control import new_command, run_command, send_command
 
     command = new_command(name, arguments, getpass.getuser())
     if timeout_s is None:

@@ -7,11 +7,11 @@ edges of a cluster are counted where all were read to hand it over, or where the
 
 from collections import Counter
 
-from neardup_platform.clusters import layout
-from neardup_platform.clusters.draft import Draft
-from neardup_platform.clusters.rocksdb_view import listed_under
 from neardup_platform.errors import InvariantBroken
-from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.store import layout
+from neardup_platform.store.draft import Draft
+from neardup_platform.store.view import listed_under
+from neardup_platform.wire import neardup_pb2 as pb
 
 # Clusters up to this size are counted edge by edge whenever they change.
 COUNTED = 1_000

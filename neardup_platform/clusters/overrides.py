@@ -20,7 +20,7 @@ from enum import StrEnum
 
 from neardup_platform.clusters.decision import FREE, Constraint
 from neardup_platform.errors import Conflict, InvariantBroken
-from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.wire import neardup_pb2 as pb
 
 # Held in memory, and looked through when an image is moved.
 MOST = 100_000

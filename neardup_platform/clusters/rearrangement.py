@@ -14,17 +14,18 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from neardup_platform.clusters import layout, membership
+from neardup_platform.clusters import membership
 from neardup_platform.clusters.corpus_steps import Added, CorpusStep, Died, Left, Placed, Renamed
-from neardup_platform.clusters.draft import Draft
-from neardup_platform.clusters.layout import Table
-from neardup_platform.clusters.rocksdb_purge import Span, all_of
-from neardup_platform.clusters.rocksdb_store import Batch
-from neardup_platform.clusters.rocksdb_view import StoreView, listed_under
 from neardup_platform.errors import InvariantBroken
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.codec import decode_decision, encode_decision
 from neardup_platform.records import Cause, Decision, Kind
+from neardup_platform.store import layout
+from neardup_platform.store.draft import Draft
+from neardup_platform.store.layout import Table
+from neardup_platform.store.purge import Span, all_of
+from neardup_platform.store.view import StoreView, listed_under
+from neardup_platform.store.writer import Batch
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.codec import decode_decision, encode_decision
 
 # Records of members read at once when a cluster is handed over.
 _CHUNK = 4_096

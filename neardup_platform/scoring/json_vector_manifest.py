@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from neardup_platform.durable_files import read_sealed, write_sealed
 from neardup_platform.errors import BadArtefact
+from neardup_platform.files import read_sealed, write_sealed
 from neardup_platform.records import Kind, ModelSpec
 
 log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 
 from neardup_platform.errors import SetupError
 from neardup_platform.serving.guard import Refused, Request
+from neardup_platform.serving.tokens import Scope, Tokens, holder, is_loopback, setting_token
 from neardup_platform.settings import ApiSettings, Settings
-from neardup_platform.tokens import Scope, Tokens, holder, is_loopback, setting_token
 
 log = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.codec import decision_event_id
 from neardup_platform.records import Cause, Decision
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.codec import decision_event_id
 
 
 class _Answer(BaseModel):

@@ -29,7 +29,7 @@ from neardup_platform.serving.s3_pictures import PictureStore
 from neardup_platform.serving.search_corpus import Models, SearchCorpus
 from neardup_platform.serving.search_routes import SearchRoutes
 from neardup_platform.settings import Settings
-from neardup_platform.terms.gate import SearchGate
+from neardup_platform.terms.rate_limiter import SearchGate
 
 
 def build_app(

@@ -4,8 +4,8 @@ The guard, the limits and the OpenAPI description ask the same functions. A rout
 safe side: what is not GET or HEAD needs `admin`, and takes a short body of JSON.
 """
 
+from neardup_platform.serving.tokens import Scope
 from neardup_platform.settings import ApiSettings
-from neardup_platform.tokens import Scope
 
 # A page must load before a person can enter a token, and probes have none.
 _OPEN = ("/", "/docs", "/docs/problems", "/openapi.json", "/healthz", "/readyz")

@@ -7,14 +7,14 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Header, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from neardup_platform.clusters.rocksdb_view import StoreView
 from neardup_platform.errors import NotFound
-from neardup_platform.messages.validation import MAX_ID_BYTES
 from neardup_platform.records import Kind
 from neardup_platform.serving import answers
 from neardup_platform.serving.kafka_orders import Orders
 from neardup_platform.serving.reading_routes import Id, known_image
 from neardup_platform.serving.rocksdb_follower import StoreFollower
+from neardup_platform.store.view import StoreView
+from neardup_platform.wire.validation import MAX_ID_BYTES
 
 # Each waits for the worker with a connection to Kafka of its own.
 _AT_ONCE = 4

@@ -10,8 +10,8 @@ from neardup_platform.errors import SetupError
 from neardup_platform.serving.access import BASIC, Access, check_opened, is_exposed, open_scopes
 from neardup_platform.serving.guard import Refused, Request, Rules
 from neardup_platform.serving.limits import Bounds
+from neardup_platform.serving.tokens import Scope, Tokens, setting_token
 from neardup_platform.settings import Settings
-from neardup_platform.tokens import Scope, Tokens, setting_token
 
 # Says which versions run, which is how its supervisor knows that it is ready.
 _PROBE = "/server_info"

@@ -8,17 +8,17 @@ from typing import NamedTuple
 import numpy as np
 
 from neardup_platform.clusters.decision import choose_cluster
-from neardup_platform.clusters.rocksdb_view import StoreView
 from neardup_platform.corpus import stored_vectors
 from neardup_platform.errors import InvariantBroken
 from neardup_platform.images.rgb import Pixels
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.validation import check_vector
 from neardup_platform.pipeline import Matching, PairScorer
 from neardup_platform.records import Candidate, Kind
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.serving.search_corpus import SearchCorpus, Vectors
+from neardup_platform.store.view import StoreView
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.validation import check_vector
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from neardup_platform.serving.authority import Authority, parse_authority, parse_origin, same_origin
 from neardup_platform.serving.problems import problem
-from neardup_platform.tokens import is_loopback
+from neardup_platform.serving.tokens import is_loopback
 
 # Nothing is ever loaded from, sent to or framed by another host.
 STRICT_HEADERS = {

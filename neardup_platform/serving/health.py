@@ -18,7 +18,7 @@ from neardup_platform.serving.answers import (
 from neardup_platform.serving.rocksdb_follower import MAX_AGE_S, StoreFollower
 from neardup_platform.serving.search_corpus import SearchCorpus
 from neardup_platform.settings import Settings
-from neardup_platform.supervision import Phase, read_heartbeat
+from neardup_platform.supervise.heartbeat import Phase, read_heartbeat
 
 
 class HealthWatch:

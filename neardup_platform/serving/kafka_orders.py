@@ -7,10 +7,10 @@ import time
 from collections.abc import Mapping
 
 from neardup_platform.errors import Conflict, PermanentError
-from neardup_platform.messages.command_bounds import MAX_COMMAND_ID_BYTES
-from neardup_platform.messages.kafka_control import new_command, run_command
+from neardup_platform.kafka.control import new_command, run_command
 from neardup_platform.serving.rocksdb_follower import MAX_AGE_S, StoreFollower
 from neardup_platform.settings import KafkaSettings
+from neardup_platform.wire.command_bounds import MAX_COMMAND_ID_BYTES
 
 # A worker obeys between two steps; one that catches up after a start may take longer, and then the order waits for it.
 PATIENCE_S = 30.0

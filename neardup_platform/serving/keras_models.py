@@ -16,8 +16,8 @@ def load_models(settings: Settings) -> Models:
     import numpy as np
 
     from neardup_platform.images.embedders import load_embedders, model_specs
+    from neardup_platform.learning.classifier.keras_active import load_in_force
     from neardup_platform.scoring.keras_classifier import limit_tensorflow_threads, load_classifier
-    from neardup_platform.scoring.keras_in_force import load_in_force
     from neardup_platform.scoring.mmap_vectors import FollowedVectors
     from neardup_platform.scoring.vectors import VectorTable
     from neardup_platform.terms.hyperplanes import load_term_space

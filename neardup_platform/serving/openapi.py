@@ -9,7 +9,7 @@ from neardup_platform.serving.answers import Problem
 from neardup_platform.serving.calls import required_scope
 from neardup_platform.serving.problem_types import TYPES
 from neardup_platform.serving.problems import MEDIA_TYPE
-from neardup_platform.tokens import Scope
+from neardup_platform.serving.tokens import Scope
 
 SCHEME = "token"
 _CONTENT = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from neardup_platform.errors import ServerUnavailable
 from neardup_platform.serving.health import HealthWatch
 from neardup_platform.serving.picture_decoding import PictureDecoding
-from neardup_platform.terms.gate import SearchGate
+from neardup_platform.terms.rate_limiter import SearchGate
 
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _FIGURE_NAME = re.compile("[a-z][a-z0-9_]*")

@@ -7,15 +7,15 @@ from urllib.parse import unquote
 from fastapi import APIRouter, Path, Query
 from pydantic import AfterValidator
 
-from neardup_platform.clusters.rocksdb_view import StoreView, listed_under
 from neardup_platform.errors import InvariantBroken, NotFound
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.codec import decode_decision
-from neardup_platform.messages.validation import MAX_ID_BYTES
 from neardup_platform.serving import answers
 from neardup_platform.serving.cursors import decode_cursor, encode_cursor
 from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.serving.s3_pictures import PictureStore
+from neardup_platform.store.view import StoreView, listed_under
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.codec import decode_decision
+from neardup_platform.wire.validation import MAX_ID_BYTES
 
 # Members shown of each recent cluster.
 SHOWN_MEMBERS = 8

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from neardup_platform.clusters.rocksdb_reader import StoreReader
 from neardup_platform.errors import ServerUnavailable
+from neardup_platform.store.reader import StoreReader
 
 Answer = TypeVar("Answer")
 

@@ -8,11 +8,11 @@ import threading
 from typing import Any
 from urllib.parse import quote
 
-from neardup_platform.clusters.rocksdb_view import StoreView
 from neardup_platform.errors import NotFound, ServerUnavailable
 from neardup_platform.images.picture_kinds import HEAD_BYTES, media_type
-from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.settings import S3Settings
+from neardup_platform.store.view import StoreView
+from neardup_platform.wire import neardup_pb2 as pb
 
 FOLDER = "pictures/"
 # Previews are far smaller; originals published by hand may come near.

@@ -24,7 +24,7 @@ from neardup_platform.serving.problem_types import TYPES
 from neardup_platform.serving.problems import MEDIA_TYPE
 from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.serving.s3_pictures import PictureStore
-from neardup_platform.terms.gate import SearchGate
+from neardup_platform.terms.rate_limiter import SearchGate
 
 FIELD = "picture"
 

@@ -24,21 +24,21 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from neardup_platform.clusters import layout
-from neardup_platform.clusters.layout import Table
-from neardup_platform.clusters.rocksdb_store import Batch, Store
 from neardup_platform.errors import BadMessage
 from neardup_platform.join.pairing import Half
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.codec import UNKNOWN_LOG, Log, Message, decision_event_id, encode_decision
-from neardup_platform.messages.dead_letters import dead_letters
-from neardup_platform.messages.kafka_publisher import Outgoing, Settled
-from neardup_platform.messages.kafka_topics import DEAD_LETTER, DEBUG, DECISIONS, JOIN_REPORT
+from neardup_platform.kafka.publisher import Outgoing, Settled
 from neardup_platform.pipeline import Decided
-from neardup_platform.stream.command import Handled, Outcome
+from neardup_platform.store import layout
+from neardup_platform.store.layout import Table
+from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.commit_checks import check_decided
-from neardup_platform.stream.control_commit import answers, put_handled
+from neardup_platform.stream.control.command import Handled, Outcome
+from neardup_platform.stream.control.commit import answers, put_handled
 from neardup_platform.stream.outbox_entries import ToPublish, leave_outbox, put_outbox
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.codec import UNKNOWN_LOG, Log, Message, decision_event_id, encode_decision
+from neardup_platform.wire.dead_letters import dead_letters
+from neardup_platform.wire.topics import DEAD_LETTER, DEBUG, DECISIONS, JOIN_REPORT
 
 WaitingHalf = Half[Message]
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from neardup_platform.clusters.rocksdb_view import StoreView
 from neardup_platform.errors import InvariantBroken
-from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.pipeline import Decided
 from neardup_platform.records import Decision
+from neardup_platform.store.view import StoreView
+from neardup_platform.wire import neardup_pb2 as pb
 
 
 def check_decided(store: StoreView, state: pb.StoreState, decided: Sequence[Decided]) -> None:

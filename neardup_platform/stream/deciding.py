@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from neardup_platform.clusters.overrides import Overrides
-from neardup_platform.clusters.rocksdb_view import StoreView
 from neardup_platform.pipeline import Constrain, Decided, Pipeline, unconstrained
 from neardup_platform.records import JoinedImage
+from neardup_platform.store.view import StoreView
 
 
 def decide(

@@ -1,7 +1,7 @@
 """The report of halves that left the waiting room unpaired: one message for each step in which some did. Pure.
 
 The dead letter of each half has its bytes; the report says how many there were, of which kind, and how late it is.
-Where the names do not fit into a message, it says how many it leaves out (messages/fitting.py).
+Where the names do not fit into a message, it says how many it leaves out (wire/fitting.py).
 """
 
 import hashlib
@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from neardup_platform.join.pairing import Half
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.codec import Message
 from neardup_platform.records import Kind
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.codec import Message
 
 NAMED_HALVES = 1_000
 

@@ -8,14 +8,14 @@ from google.protobuf.message import DecodeError
 
 from neardup_platform.errors import BadMessage, InvariantBroken
 from neardup_platform.join.pairing import Half, Pairing
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.codec import Log, Message, decode_embedding
-from neardup_platform.messages.kafka_topics import KIND_OF_TOPIC
-from neardup_platform.messages.validation import same_vector
 from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
 from neardup_platform.settings import JoinSettings
 from neardup_platform.stream.commit import Step
 from neardup_platform.stream.expiry_report import expiry_report
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.codec import Log, Message, decode_embedding
+from neardup_platform.wire.topics import KIND_OF_TOPIC
+from neardup_platform.wire.validation import same_vector
 
 Partition = tuple[str, int]
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neardup_platform.clusters.rocksdb_store import Store
 from neardup_platform.errors import NeardupError, RetryableError
-from neardup_platform.messages.kafka_publisher import KafkaPublisher, Outgoing, Settled
+from neardup_platform.kafka.publisher import KafkaPublisher, Outgoing, Settled
+from neardup_platform.store.writer import Store
 from neardup_platform.stream.crash_points import CrashPoint, CrashPoints
 
 # In memory at a time, handed to the producer and not acknowledged.

@@ -7,15 +7,15 @@ a dead letter is kept in table KEPT, and put back into the outbox when the worke
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from neardup_platform.clusters import layout
-from neardup_platform.clusters.layout import Table
-from neardup_platform.clusters.rocksdb_store import Batch, Store
 from neardup_platform.errors import BadMessage
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.codec import Message
-from neardup_platform.messages.dead_letters import dead_letters
-from neardup_platform.messages.kafka_publisher import Outgoing, Settled
-from neardup_platform.messages.kafka_topics import DEAD_LETTER
+from neardup_platform.kafka.publisher import Outgoing, Settled
+from neardup_platform.store import layout
+from neardup_platform.store.layout import Table
+from neardup_platform.store.writer import Batch, Store
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.codec import Message
+from neardup_platform.wire.dead_letters import dead_letters
+from neardup_platform.wire.topics import DEAD_LETTER
 
 # Topic, key and value.
 ToPublish = tuple[str, bytes, bytes]

@@ -10,16 +10,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from neardup_platform.clusters.rocksdb_view import StoreView
 from neardup_platform.corpus import Corpus, spread_rows, stored_vectors
 from neardup_platform.errors import InvariantBroken, SetupError
-from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.progress import Progress, no_progress
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.scoring.mmap_vectors import WrittenVectors
 from neardup_platform.scoring.vectors import ImageVectors
-from neardup_platform.supervision import Progress, no_progress
+from neardup_platform.store.view import StoreView
 from neardup_platform.terms.hyperplanes import TermSpace
 from neardup_platform.terms.index import TermIndex
+from neardup_platform.wire import neardup_pb2 as pb
 
 log = logging.getLogger(__name__)
 

@@ -3,13 +3,13 @@
 import time
 from dataclasses import dataclass
 
-from neardup_platform.clusters.damage import Finding, Survey
-from neardup_platform.clusters.mending import Mending
-from neardup_platform.clusters.rocksdb_store import Store
-from neardup_platform.messages.codec import encode_decision
-from neardup_platform.messages.kafka_topics import DECISIONS
-from neardup_platform.stream.command import Outcome
+from neardup_platform.store.mending import Mending
+from neardup_platform.store.survey import Finding, Survey
+from neardup_platform.store.writer import Store
 from neardup_platform.stream.commit import Step, commit
+from neardup_platform.stream.control.command import Outcome
+from neardup_platform.wire.codec import encode_decision
+from neardup_platform.wire.topics import DECISIONS
 
 
 @dataclass(frozen=True, slots=True)

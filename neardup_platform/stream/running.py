@@ -11,15 +11,15 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 
-from neardup_platform.clusters.rocksdb_store import Store
 from neardup_platform.join.clock import JoinClocks
-from neardup_platform.messages.kafka_outage import watch_outages
-from neardup_platform.messages.kafka_publisher import KafkaPublisher
-from neardup_platform.messages.kafka_source import wait_for_source
+from neardup_platform.kafka.outage import watch_outages
+from neardup_platform.kafka.publisher import KafkaPublisher
+from neardup_platform.kafka.source import wait_for_source
 from neardup_platform.settings import Settings
-from neardup_platform.stream.store_swap import StoreReplaced, complete_swap
+from neardup_platform.store.swap import StoreReplaced, complete_swap
+from neardup_platform.store.writer import Store
 from neardup_platform.stream.worker import CLOSE_S, Worker
-from neardup_platform.supervision import Heartbeat, Phase, paused_by, write_heartbeat
+from neardup_platform.supervise.heartbeat import Heartbeat, Phase, paused_by, write_heartbeat
 
 log = logging.getLogger(__name__)
 

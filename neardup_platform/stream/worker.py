@@ -15,49 +15,45 @@ from dataclasses import dataclass
 from functools import partial
 
 from neardup_platform.clusters.overrides import Overrides
-from neardup_platform.clusters.rocksdb_store import Store
-from neardup_platform.clusters.rocksdb_view import forgotten_upto_ms
 from neardup_platform.id_space import id_space
 from neardup_platform.join.clock import JoinClocks
-from neardup_platform.messages.kafka_outage import OutageNotice
-from neardup_platform.messages.kafka_publisher import KafkaPublisher, Settled
-from neardup_platform.messages.kafka_retention import deleted_since
-from neardup_platform.messages.kafka_source import KafkaSource
-from neardup_platform.messages.kafka_topics import CONTROL
+from neardup_platform.kafka.outage import OutageNotice
+from neardup_platform.kafka.publisher import KafkaPublisher, Settled
+from neardup_platform.kafka.retention import deleted_since
+from neardup_platform.kafka.source import KafkaSource
+from neardup_platform.learning.classifier.keras_active import folder_in_force, load_in_force
 from neardup_platform.pipeline import Added, Decided, Matching, Pipeline, Scored
+from neardup_platform.progress import Progress, no_progress
 from neardup_platform.records import JoinedImage
 from neardup_platform.scoring.card import read_card
 from neardup_platform.scoring.keras_classifier import PairClassifier, limit_tensorflow_threads
-from neardup_platform.scoring.keras_in_force import folder_in_force, load_in_force
 from neardup_platform.settings import Settings
-from neardup_platform.stream.command import Outcome
-from neardup_platform.stream.commands import (
-    forget,
-    ingest_segment,
-    load_model,
-    override,
-    pause,
-    reprocess,
-    restore,
-    snapshot,
-    trace,
-)
-from neardup_platform.stream.commands.reprocess_process import RemoteReprocessing
+from neardup_platform.store.view import forgotten_upto_ms
+from neardup_platform.store.writer import Store
 from neardup_platform.stream.commit import Step, commit
-from neardup_platform.stream.control import Control
+from neardup_platform.stream.control import pause
+from neardup_platform.stream.control.command import Outcome
+from neardup_platform.stream.control.control import Control
+from neardup_platform.stream.corrections import forget, override
+from neardup_platform.stream.corrections.deciding_again import DecidingAgain
+from neardup_platform.stream.corrections.re_embedding import decide_newer, vacate
 from neardup_platform.stream.crash_points import CrashPoint, CrashPoints
-from neardup_platform.stream.deciding_again import DecidingAgain
-from neardup_platform.stream.figures import Figures
 from neardup_platform.stream.intake import Intake
+from neardup_platform.stream.metrics import Figures
+from neardup_platform.stream.models import load_model
 from neardup_platform.stream.outbox import Outbox
 from neardup_platform.stream.outbox_entries import requeue_kept
-from neardup_platform.stream.re_embedding import decide_newer, vacate
 from neardup_platform.stream.recovery import rebuild_corpus
-from neardup_platform.stream.replay import stored_image
-from neardup_platform.supervision import Progress, no_progress
-from neardup_platform.terms.gate import SearchGate
+from neardup_platform.stream.reprocess import reprocess
+from neardup_platform.stream.reprocess.replay import stored_image
+from neardup_platform.stream.reprocess.reprocess_process import RemoteReprocessing
+from neardup_platform.stream.segments import ingest_segment
+from neardup_platform.stream.snapshots import restore, snapshot
+from neardup_platform.stream.trace import trace
 from neardup_platform.terms.hyperplanes import load_term_space
 from neardup_platform.terms.index import open_index
+from neardup_platform.terms.rate_limiter import SearchGate
+from neardup_platform.wire.topics import CONTROL
 
 log = logging.getLogger(__name__)
 

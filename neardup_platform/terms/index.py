@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.id_space import MAX_ORDINALS, check_ordinals
+from neardup_platform.progress import Progress, no_progress
 from neardup_platform.settings import TermSettings
-from neardup_platform.supervision import Progress, no_progress
 from neardup_platform.terms.candidates import Candidates, nothing_found
 from neardup_platform.terms.cascade import BATCH_QUERIES, Cascade, View
 from neardup_platform.terms.effort import Effort

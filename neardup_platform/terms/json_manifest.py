@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from neardup_platform.durable_files import read_sealed, write_sealed
 from neardup_platform.errors import BadArtefact
+from neardup_platform.files import read_sealed, write_sealed
 
 NAME = "manifest.json"
 

@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neardup_platform.durable_files import sync_folder
 from neardup_platform.errors import BadArtefact
+from neardup_platform.files import sync_folder
 from neardup_platform.terms.merging import append_cells, count_live
 from neardup_platform.terms.parts import HEAD_WORDS, Part
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.errors import BadArtefact, SetupError
-from neardup_platform.supervision import Progress, no_progress
+from neardup_platform.progress import Progress, no_progress
 from neardup_platform.terms.json_manifest import Manifest, read_manifest, write_manifest
 from neardup_platform.terms.mmap_segment import Segment, merge_in_memory, open_segment, write_segment
 from neardup_platform.terms.parts import DELETED

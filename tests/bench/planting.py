@@ -4,7 +4,7 @@ import numpy as np
 
 from neardup_platform.bench.image_tree import unit_rows
 from neardup_platform.bench.planted_corpus import Planted
-from neardup_platform.terms.fitting import fit_term_space
+from neardup_platform.learning.terms.fitting import fit_term_space
 from neardup_platform.terms.hyperplanes import TermSpace
 
 

@@ -16,8 +16,8 @@ from neardup_platform.bench.planted_pictures import COPIES, plant
 from neardup_platform.bench.search import Asked, Task, measure_at
 from neardup_platform.cli.main import cli
 from neardup_platform.errors import SetupError
-from neardup_platform.images.alterations import alter
 from neardup_platform.images.decode import Pixels
+from neardup_platform.learning.embedder.alterations import alter
 from neardup_platform.settings import ImageSettings
 from neardup_platform.terms.effort import Effort
 from tests.bench.planting import planted, small_space

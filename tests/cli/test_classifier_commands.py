@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from neardup_platform.embedded.endpoints import environment
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
+from neardup_platform.servers.endpoints import environment
 from neardup_platform.settings import Settings
 from tests.cli.test_cli import run
 from tests.scoring.variants import variant

@@ -12,7 +12,7 @@ import pytest
 
 from neardup_platform.cli import cli
 from neardup_platform.settings import Settings
-from neardup_platform.supervision import Heartbeat, Phase, write_heartbeat
+from neardup_platform.supervise.heartbeat import Heartbeat, Phase, write_heartbeat
 
 ROOT = Path(__file__).parents[2]
 DOCS = "\n".join(path.read_text() for path in [ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/*.md")])

@@ -11,8 +11,8 @@ import pytest
 
 from neardup_platform.cli import doctor
 from neardup_platform.cli.doctor import Check
-from neardup_platform.clusters.rocksdb_store import Store
 from neardup_platform.settings import Settings
+from neardup_platform.store.writer import Store
 from neardup_platform.terms.hyperplanes import save_term_space
 from neardup_platform.terms.json_manifest import NAME
 from tests.small import SPACE, families, image

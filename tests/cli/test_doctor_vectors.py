@@ -10,9 +10,9 @@ import pytest
 
 from neardup_platform.cli import doctor
 from neardup_platform.cli.doctor import Check
-from neardup_platform.clusters.rocksdb_store import Store
 from neardup_platform.scoring.json_vector_manifest import NAME
 from neardup_platform.settings import Settings
+from neardup_platform.store.writer import Store
 from tests.small import LSH_DIM, PAIR_DIM, families, image
 from tests.small_worker import SmallWorker
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from neardup_platform.tokens import TokenFile, holder
+from neardup_platform.serving.tokens import TokenFile, holder
 
 
 def run(*arguments: str, home: Path, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -8,7 +8,7 @@ from neardup_platform.clusters import overrides as module
 from neardup_platform.clusters.decision import FREE
 from neardup_platform.clusters.overrides import Action, Overrides
 from neardup_platform.errors import Conflict
-from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.wire import neardup_pb2 as pb
 
 HEADS = {"a": "a", "b": "a", "c": "c", "d": "d", "e": "d"}
 ORDINALS = {"a": 1, "c": 3, "d": 4}

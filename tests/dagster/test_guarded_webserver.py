@@ -16,7 +16,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from neardup_platform.embedded.ports import is_free
+from neardup_platform.servers.ports import is_free
 from tests.dagster.supervised import ROOT
 
 pytestmark = pytest.mark.slow

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from definitions import defs
-from neardup_platform.supervision import paused_by
+from neardup_platform.supervise.heartbeat import paused_by
 
 
 def test_the_jobs_pause_and_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,9 +13,9 @@ from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteJobOr
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from jobs.stream_worker import stream_worker
-from neardup_platform.supervision import pause, resume
+from neardup_platform.supervise.heartbeat import pause, resume
+from neardup_platform.supervise.run_record import RunRecord, process_id, write_record
 from resources.platform import PlatformResource
-from resources.run_record import RunRecord, process_id, write_record
 from sensors.stream_worker_sensor import stream_worker_sensor
 
 

@@ -7,7 +7,7 @@ import signal
 import dagster as dg
 import pytest
 
-from neardup_platform.supervision import pause, read_heartbeat
+from neardup_platform.supervise.heartbeat import pause, read_heartbeat
 from tests.dagster.supervised import SupervisedRun, alive, eventually
 
 pytestmark = pytest.mark.slow

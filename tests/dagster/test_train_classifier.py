@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from definitions import defs
-from neardup_platform.embedded.endpoints import environment
-from neardup_platform.messages.kafka_control import new_command, run_command
-from neardup_platform.quality.training_data import held_out
+from neardup_platform.kafka.control import new_command, run_command
+from neardup_platform.learning.classifier.training_data import held_out
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
+from neardup_platform.servers.endpoints import environment
 from neardup_platform.settings import Settings
-from neardup_platform.supervision import read_heartbeat
-from tests.quality.labelled_samples import labelled_samples
+from neardup_platform.supervise.heartbeat import read_heartbeat
+from tests.evaluation.labelled_samples import labelled_samples
 from tests.stream.worker_process import eventually, running
 
 pytestmark = pytest.mark.slow

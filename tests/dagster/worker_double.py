@@ -8,9 +8,10 @@ import time
 
 from dagster_pipes import open_dagster_pipes
 
-from jobs.stream_worker_process import EXIT_SETUP, end_with_the_run
+from jobs.stream_worker_process import end_with_the_run
 from neardup_platform.settings import Settings
-from neardup_platform.supervision import Heartbeat, Phase, write_heartbeat
+from neardup_platform.supervise.heartbeat import Heartbeat, Phase, write_heartbeat
+from neardup_platform.supervise.restarts import EXIT_SETUP
 
 
 def main(behaviour: str) -> int:

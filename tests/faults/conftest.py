@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from neardup_platform.embedded.servers import running_servers
-from neardup_platform.messages.kafka_topics import ensure_topics
+from neardup_platform.kafka.topics import ensure_topics
+from neardup_platform.servers.embedded_servers import running_servers
 from neardup_platform.settings import Settings
 from tests.faults.world import home_of, small_steps
 

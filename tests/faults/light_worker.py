@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.cli import main
-from neardup_platform.clusters.rocksdb_store import Store
+from neardup_platform.learning.classifier.keras_active import folder_in_force
 from neardup_platform.pipeline import Matching
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.scoring.card import SHIPPED_FOLDER, Card, read_card
-from neardup_platform.scoring.keras_in_force import folder_in_force
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.settings import Settings
+from neardup_platform.store.writer import Store
 from neardup_platform.stream import worker
-from neardup_platform.stream.commands import load_model
+from neardup_platform.stream.models import load_model
 from tests.faults.power_cut import NOTED, noting
 
 CLOCK = "NEARDUP_TEST_CLOCK"

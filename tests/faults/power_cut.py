@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from neardup_platform.clusters.rocksdb_store import Store
+from neardup_platform.store.writer import Store
 
 # Names the file in which a worker notes how long its logs were before each sync.
 NOTED = "NEARDUP_TEST_SYNCED"

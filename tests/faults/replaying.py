@@ -5,17 +5,17 @@ from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
-from neardup_platform.clusters.rocksdb_store import Store
-from neardup_platform.clusters.rocksdb_view import StoreView
 from neardup_platform.corpus import Corpus
-from neardup_platform.messages import neardup_pb2 as pb
 from neardup_platform.pipeline import Matching, PairScorer, Pipeline
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.scoring.vectors import MemoryVectors
 from neardup_platform.settings import Settings
-from neardup_platform.stream.replay import replay
+from neardup_platform.store.view import StoreView
+from neardup_platform.store.writer import Store
+from neardup_platform.stream.reprocess.replay import replay
 from neardup_platform.terms.hyperplanes import load_term_space
 from neardup_platform.terms.index import open_index
+from neardup_platform.wire import neardup_pb2 as pb
 from tests.faults.light_worker import LightScorer
 from tests.stream.worker_process import reading
 

@@ -26,12 +26,12 @@ from typing import Any
 import psutil
 
 from neardup_platform.bench.machine import machine
-from neardup_platform.embedded.servers import running_servers
-from neardup_platform.messages.kafka_topics import ensure_topics
+from neardup_platform.kafka.topics import ensure_topics
 from neardup_platform.scoring.keras_classifier import PairClassifier, limit_tensorflow_threads
+from neardup_platform.servers.embedded_servers import running_servers
 from neardup_platform.settings import Settings
 from neardup_platform.stream.crash_points import CrashPoint
-from neardup_platform.supervision import Phase, read_heartbeat
+from neardup_platform.supervise.heartbeat import Phase, read_heartbeat
 from tests.faults.replaying import differences_of_replay
 from tests.faults.traffic import Sent, Traffic, traffic
 from tests.faults.verification import wrong_when_settled

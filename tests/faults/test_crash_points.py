@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from neardup_platform.artefacts.s3_client import open_s3
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.kafka_control import new_command, send_command
-from neardup_platform.messages.kafka_topics import CONTROL_RESULTS
-from neardup_platform.scoring.s3_registry import publish as publish_classifier
+from neardup_platform.kafka.control import new_command, send_command
+from neardup_platform.learning.classifier.s3_registry import publish as publish_classifier
+from neardup_platform.s3_client import open_s3
 from neardup_platform.settings import Settings
 from neardup_platform.stream.crash_points import CrashPoint
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.topics import CONTROL_RESULTS
 from tests.faults.replaying import assert_replay_gives_the_same
 from tests.faults.traffic import Traffic, traffic
 from tests.faults.world import check_moment, check_settled, crash, settle

@@ -11,12 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from neardup_platform.artefacts.s3_client import open_s3
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.kafka_control import new_command, send_command
-from neardup_platform.messages.kafka_topics import CONTROL_RESULTS
-from neardup_platform.scoring.s3_registry import publish as publish_classifier
+from neardup_platform.kafka.control import new_command, send_command
+from neardup_platform.learning.classifier.s3_registry import publish as publish_classifier
+from neardup_platform.s3_client import open_s3
 from neardup_platform.settings import Settings
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.topics import CONTROL_RESULTS
 from tests.faults.traffic import traffic
 from tests.faults.world import (
     LIGHT,

@@ -8,20 +8,15 @@ import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from neardup_platform.batch.kafka_dead_letters import Wanted, replay
-from neardup_platform.clusters.rocksdb_store import Batch, Store
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.kafka_control import new_command
-from neardup_platform.messages.kafka_publisher import make_producer
-from neardup_platform.messages.kafka_topics import (
-    CONTROL,
-    CONTROL_RESULTS,
-    DEAD_LETTER,
-    DEBUG,
-    connection,
-)
+from neardup_platform.dead_letters.kafka_dead_letters import Wanted, replay
+from neardup_platform.kafka.control import new_command
+from neardup_platform.kafka.publisher import make_producer
+from neardup_platform.kafka.topics import connection
 from neardup_platform.settings import Settings
+from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.outbox_entries import put_outbox
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.topics import CONTROL, CONTROL_RESULTS, DEAD_LETTER, DEBUG
 from tests.faults.traffic import traffic
 from tests.faults.world import home_of, settle, supervised, wait_until_settled
 from tests.stream.worker_process import eventually, images, read_topic, reading

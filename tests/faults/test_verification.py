@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from neardup_platform.clusters import layout
-from neardup_platform.clusters.layout import Table
-from neardup_platform.clusters.rocksdb_store import Batch, Store
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.kafka_publisher import Settled
+from neardup_platform.kafka.publisher import Settled
+from neardup_platform.store import layout
+from neardup_platform.store.layout import Table
+from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.commit import Step, commit
+from neardup_platform.wire import neardup_pb2 as pb
 from tests.faults.traffic import Sent
 from tests.faults.verification import Log, wrong_at_any_moment, wrong_when_settled
 from tests.small import families, small_pipeline

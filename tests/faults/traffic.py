@@ -13,13 +13,13 @@ from functools import cache
 import numpy as np
 from kafka import KafkaProducer
 
-from neardup_platform.clusters import layout
-from neardup_platform.messages.codec import encode_embedding
-from neardup_platform.messages.kafka_publisher import make_producer
-from neardup_platform.messages.kafka_topics import EMBEDDINGS
+from neardup_platform.kafka.publisher import make_producer
 from neardup_platform.records import Embedding, Kind, ModelSpec
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.settings import Settings
+from neardup_platform.store import layout
+from neardup_platform.wire.codec import encode_embedding
+from neardup_platform.wire.topics import EMBEDDINGS
 
 FAMILY = 6
 _NOISE = 0.15

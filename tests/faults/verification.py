@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from neardup_platform.clusters import layout
-from neardup_platform.clusters.rocksdb_view import StoreView
-from neardup_platform.messages import neardup_pb2 as pb
+from neardup_platform.store import layout
+from neardup_platform.store.view import StoreView
+from neardup_platform.wire import neardup_pb2 as pb
 from tests.faults.traffic import Sent
 
 ENDS = ("repeated", "expired", "evicted", "dead_lettered", "forgotten")

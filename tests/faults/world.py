@@ -12,10 +12,11 @@ from pathlib import Path
 import psutil
 from kafka import KafkaConsumer, TopicPartition
 
-from neardup_platform.clusters.rocksdb_reader import StoreReader
-from neardup_platform.clusters.rocksdb_view import StoreView
-from neardup_platform.messages.kafka_topics import CONTROL, DEAD_LETTER, DECISIONS, EMBEDDINGS, connection
+from neardup_platform.kafka.topics import connection
 from neardup_platform.settings import Settings
+from neardup_platform.store.reader import StoreReader
+from neardup_platform.store.view import StoreView
+from neardup_platform.wire.topics import CONTROL, DEAD_LETTER, DECISIONS, EMBEDDINGS
 from tests.faults.traffic import Sent
 from tests.faults.verification import Log, wrong_at_any_moment, wrong_when_settled
 from tests.stream.worker_process import PATIENCE_S, eventually, log_tail, read_topic, reading, start

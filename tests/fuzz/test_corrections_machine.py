@@ -16,16 +16,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from numpy.typing import NDArray
 
-from neardup_platform.clusters import layout
-from neardup_platform.clusters.layout import Table
-from neardup_platform.clusters.rocksdb_view import listed_under
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.codec import decode_decision
 from neardup_platform.records import Decision, Embedding, JoinedImage, Kind
 from neardup_platform.settings import Settings
+from neardup_platform.store import layout
+from neardup_platform.store.layout import Table
+from neardup_platform.store.swap import StoreReplaced
+from neardup_platform.store.view import listed_under
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.stream.deciding import decide
-from neardup_platform.stream.store_swap import StoreReplaced
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.codec import decode_decision
 from tests.fuzz.cluster_model import Clusters, Made
 from tests.small import LSH_DIM, families, image
 from tests.stream.control_machine import NOW_MS, ControlMachine, Killed, Machines, command

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
 from neardup_platform.errors import BadArtefact, BadMessage
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.codec import REASONS, Message, decode_command, decode_embedding, encode_embedding
-from neardup_platform.messages.kafka_topics import CONTROL, EMBEDDINGS
-from neardup_platform.messages.parquet_embeddings import EmbeddingFile
-from neardup_platform.messages.validation import checked_embedding, checked_id, stored_precision
+from neardup_platform.ingest.parquet_embeddings import EmbeddingFile
 from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
 from neardup_platform.settings import JoinSettings
 from neardup_platform.stream.intake import Intake
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.codec import REASONS, Message, decode_command, decode_embedding, encode_embedding
+from neardup_platform.wire.topics import CONTROL, EMBEDDINGS
+from neardup_platform.wire.validation import checked_embedding, checked_id, stored_precision
 
 NOW_MS = 1_700_000_000_000
 MODELS = {Kind.LSH: ModelSpec("v", 3), Kind.PAIR: ModelSpec("v", 2)}

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from neardup_platform.clusters import layout
-from neardup_platform.clusters.damage import Survey
-from neardup_platform.clusters.layout import Table
-from neardup_platform.clusters.rocksdb_store import Batch, Store
-from neardup_platform.clusters.rocksdb_view import listed_under
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.codec import decode_decision
-from neardup_platform.messages.kafka_topics import DECISIONS
+from neardup_platform.store import layout
+from neardup_platform.store.layout import Table
+from neardup_platform.store.survey import Survey
+from neardup_platform.store.view import listed_under
+from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.repair import repair
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.codec import decode_decision
+from neardup_platform.wire.topics import DECISIONS
 from tests.small import families
 from tests.small_worker import SmallWorker
 from tests.stream.rearranged import assert_store_agrees, heads

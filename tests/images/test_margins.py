@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from neardup_platform.images.alterations import recompress
 from neardup_platform.images.margins import without_margins
+from neardup_platform.learning.embedder.alterations import recompress
 
 
 def picture(width: int = 240, height: int = 180) -> Image.Image:

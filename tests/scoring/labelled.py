@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from neardup_platform.learning.classifier.training import Recipe
 from neardup_platform.scoring.features import Block
-from neardup_platform.scoring.training import Recipe
 
 BLOCKS = (
     Block("shape", 0, 16, "dihedral"),

@@ -10,10 +10,10 @@ import pytest
 import tensorflow as tf
 
 from neardup_platform.errors import BadArtefact, SetupError
+from neardup_platform.learning.classifier.training import train
 from neardup_platform.scoring.card import CARD_FILE, NETWORK_FILE, SHIPPED_FOLDER, read_card
 from neardup_platform.scoring.features import pair_features
 from neardup_platform.scoring.keras_classifier import MIN_PART_PAIRS, PART_PAIRS, PairClassifier, cut
-from neardup_platform.scoring.training import train
 from neardup_platform.scoring.vectors import ImageVectors
 from tests.scoring.labelled import RECIPE, Labelled, labelled
 

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neardup_platform.durable_files import write_sealed
 from neardup_platform.errors import BadArtefact, ServerUnavailable, SetupError
+from neardup_platform.files import write_sealed
 from neardup_platform.id_space import MAX_ORDINALS
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.scoring.json_vector_manifest import NAME, Manifest, read_manifest, write_manifest

@@ -16,14 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from starlette.types import ASGIApp
 
-from neardup_platform.clusters import layout
-from neardup_platform.clusters.layout import Table
 from neardup_platform.clusters.overrides import Overrides
-from neardup_platform.clusters.rocksdb_store import Batch, Store
 from neardup_platform.corpus import Corpus
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.codec import Message
-from neardup_platform.messages.kafka_topics import CONTROL
+from neardup_platform.learning.terms.fitting import fit_term_space
 from neardup_platform.pipeline import Matching, Pipeline
 from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
 from neardup_platform.scoring.mmap_vectors import FollowedVectors
@@ -32,16 +27,21 @@ from neardup_platform.serving.app import build_app
 from neardup_platform.serving.connections import BoundedConfig
 from neardup_platform.serving.search_corpus import Models
 from neardup_platform.settings import ApiSettings, Settings
-from neardup_platform.stream.command import Handled, Outcome
-from neardup_platform.stream.commands.forget import Forget
-from neardup_platform.stream.commands.override import Override
+from neardup_platform.store import layout
+from neardup_platform.store.layout import Table
+from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.commit import Step, commit
-from neardup_platform.stream.deciding_again import DecidingAgain
+from neardup_platform.stream.control.command import Handled, Outcome
+from neardup_platform.stream.corrections.deciding_again import DecidingAgain
+from neardup_platform.stream.corrections.forget import Forget
+from neardup_platform.stream.corrections.override import Override
 from neardup_platform.stream.recovery import rebuild_corpus
-from neardup_platform.supervision import Heartbeat, Phase, write_heartbeat
-from neardup_platform.terms.fitting import fit_term_space
+from neardup_platform.supervise.heartbeat import Heartbeat, Phase, write_heartbeat
 from neardup_platform.terms.hyperplanes import TermSpace
 from neardup_platform.terms.index import TermIndex, open_index
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.codec import Message
+from neardup_platform.wire.topics import CONTROL
 
 LSH_DIM, PAIR_DIM = 32, 8
 EXPECTS = {Kind.LSH: ModelSpec("test-lsh", LSH_DIM), Kind.PAIR: ModelSpec("test-pair", PAIR_DIM)}

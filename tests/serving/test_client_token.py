@@ -2,8 +2,8 @@
 
 import subprocess
 
+from neardup_platform.serving.tokens import Scope, TokenFile
 from neardup_platform.settings import ApiSettings, Settings
-from neardup_platform.tokens import Scope, TokenFile
 from tests.cli.test_token_commands import run
 from tests.serving.conftest import Writer, serving, wait_for
 

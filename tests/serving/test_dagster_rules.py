@@ -10,8 +10,8 @@ from starlette.datastructures import Headers
 from neardup_platform.errors import SetupError
 from neardup_platform.serving.dagster_rules import dagster_rules
 from neardup_platform.serving.guard import Guard, Refused, Request
+from neardup_platform.serving.tokens import Scope, TokenFile
 from neardup_platform.settings import DagsterSettings, Settings
-from neardup_platform.tokens import Scope, TokenFile
 
 TOKEN = "of-good-length-" * 3
 EVERYWHERE = "0.0.0.0"  # noqa: S104 -- never bound: its rules are looked at

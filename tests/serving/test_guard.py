@@ -10,8 +10,8 @@ from starlette.types import Receive, Scope, Send
 from neardup_platform.serving.access import BASIC, Access, check_opened, is_exposed, open_scopes
 from neardup_platform.serving.authority import Authority, parse_authority, same_origin
 from neardup_platform.serving.guard import Guard, Request, Rules
-from neardup_platform.tokens import Scope as TokenScope
-from neardup_platform.tokens import TokenFile, Tokens
+from neardup_platform.serving.tokens import Scope as TokenScope
+from neardup_platform.serving.tokens import TokenFile, Tokens
 from tests.serving.test_problems import problem_of
 
 

@@ -9,7 +9,7 @@ from neardup_platform.serving.health import HealthWatch
 from neardup_platform.serving.rocksdb_follower import StoreFollower, remove_stale_scratch
 from neardup_platform.serving.search_corpus import SearchCorpus
 from neardup_platform.settings import Settings
-from neardup_platform.supervision import Phase
+from neardup_platform.supervise.heartbeat import Phase
 from tests.serving.conftest import Writer, models, seen, serving, until, wait_for
 
 

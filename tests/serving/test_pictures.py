@@ -11,11 +11,11 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from neardup_platform.embedded import ports, s3_server
-from neardup_platform.embedded.process import spawn, stop_group
 from neardup_platform.images.picture_kinds import media_type
+from neardup_platform.servers import ports, s3_server
 from neardup_platform.serving.s3_pictures import MAX_PICTURE_BYTES, picture_key
 from neardup_platform.settings import S3Settings, Settings
+from neardup_platform.supervise.process import spawn, stop_group
 from tests.serving.conftest import Writer, seen, serving
 
 JPEG = b"\xff\xd8\xff\xe0" + b"j" * 100

@@ -67,7 +67,7 @@ def running(home: Path) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
 
 
 def decide_pictures(settings: Settings, names: list[str]) -> None:
-    from neardup_platform.clusters.rocksdb_store import Store
+    from neardup_platform.store.writer import Store
 
     lsh, pair = load_embedders(settings.images)
     scorer, space = load_classifier(None), load_term_space(None)

@@ -5,10 +5,10 @@ from contextlib import closing
 
 import httpx
 
-from neardup_platform.clusters.rocksdb_store import Store
 from neardup_platform.settings import Settings
-from neardup_platform.stream.commands.carry_over import carry_over
-from neardup_platform.stream.store_swap import complete_swap, copy_store, decide_swap, next_path
+from neardup_platform.store.swap import complete_swap, copy_store, decide_swap, next_path
+from neardup_platform.store.writer import Store
+from neardup_platform.stream.corrections.carry_over import carry_over
 from tests.serving.conftest import Writer, seen, serving, vectors_of, wait_for
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from neardup_platform.clusters.rocksdb_store import Batch
 from neardup_platform.serving.app import build_app
 from neardup_platform.serving.search_corpus import Models
 from neardup_platform.settings import Settings
+from neardup_platform.store.writer import Batch
 from tests.serving.conftest import (
     LSH_DIM,
     PAIR_DIM,

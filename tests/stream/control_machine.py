@@ -5,17 +5,17 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from neardup_platform.clusters.rocksdb_store import Store
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.codec import Message
-from neardup_platform.messages.kafka_topics import CONTROL, CONTROL_RESULTS
 from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import JoinedImage
-from neardup_platform.stream.command import Handled, Handler
+from neardup_platform.store.swap import complete_swap
+from neardup_platform.store.writer import Store
 from neardup_platform.stream.commit import Step, commit
-from neardup_platform.stream.control import Control
-from neardup_platform.stream.store_swap import complete_swap
+from neardup_platform.stream.control.command import Handled, Handler
+from neardup_platform.stream.control.control import Control
 from neardup_platform.stream.worker import PROMPT
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.codec import Message
+from neardup_platform.wire.topics import CONTROL, CONTROL_RESULTS
 from tests.small_worker import SmallWorker
 
 NOW_MS = 1_700_000_000_000

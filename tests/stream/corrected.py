@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from neardup_platform.clusters.rocksdb_store import Store
 from neardup_platform.pipeline import Matching
 from neardup_platform.settings import Settings
-from neardup_platform.stream.command import Handler
-from neardup_platform.stream.commands.forget import Forget
-from neardup_platform.stream.commands.override import Override
-from neardup_platform.stream.commands.reprocess import Reprocess
-from neardup_platform.stream.commands.restore import Restore
-from neardup_platform.stream.store_swap import copy_store, next_path
+from neardup_platform.store.swap import copy_store, next_path
+from neardup_platform.store.writer import Store
+from neardup_platform.stream.control.command import Handler
+from neardup_platform.stream.corrections.forget import Forget
+from neardup_platform.stream.corrections.override import Override
+from neardup_platform.stream.reprocess.reprocess import Reprocess
+from neardup_platform.stream.snapshots.restore import Restore
 from tests.small import SPACE, CosineScorer
 from tests.small_worker import MOST
 from tests.stream.control_machine import ControlMachine

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import numpy as np
 
-from neardup_platform.clusters import layout
-from neardup_platform.clusters.layout import Table
 from neardup_platform.clusters.overrides import Action
-from neardup_platform.clusters.rocksdb_store import Store
-from neardup_platform.clusters.rocksdb_view import listed_under
 from neardup_platform.corpus import Corpus
-from neardup_platform.messages.codec import decode_decision
+from neardup_platform.store import layout
+from neardup_platform.store.layout import Table
+from neardup_platform.store.view import listed_under
+from neardup_platform.store.writer import Store
 from neardup_platform.stream.recovery import rebuild_corpus
+from neardup_platform.wire.codec import decode_decision
 from tests.small import MODELS, SPACE
 from tests.small_worker import SmallWorker, term_index
 

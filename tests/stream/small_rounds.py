@@ -3,11 +3,11 @@
 from contextlib import closing
 from pathlib import Path
 
-from neardup_platform.clusters.rocksdb_store import Store
-from neardup_platform.clusters.rocksdb_view import open_checkpoint
 from neardup_platform.pipeline import Matching
-from neardup_platform.stream.commands.reprocessing import Reprocessed, Reprocessing, prepare
+from neardup_platform.store.view import open_checkpoint
+from neardup_platform.store.writer import Store
 from neardup_platform.stream.recovery import rebuild_corpus
+from neardup_platform.stream.reprocess.reprocessing import Reprocessed, Reprocessing, prepare
 from tests.small import MODELS, SPACE
 from tests.small_worker import hot_pipeline, term_index
 

@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 
-from neardup_platform.clusters.rocksdb_store import Store
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.codec import Message
-from neardup_platform.messages.kafka_topics import CONTROL
-from neardup_platform.stream import control as control_module
-from neardup_platform.stream.command import BadCommand, Finish, Handler, Outcome
-from neardup_platform.stream.commands import forget, override, pause
-from neardup_platform.stream.control import MAX_AGE_MS, Control
+from neardup_platform.store.writer import Store
+from neardup_platform.stream.control import control as control_module
+from neardup_platform.stream.control import pause
+from neardup_platform.stream.control.command import BadCommand, Finish, Handler, Outcome
+from neardup_platform.stream.control.control import MAX_AGE_MS, Control
+from neardup_platform.stream.corrections import forget, override
 from neardup_platform.stream.crash_points import CrashPoints
 from neardup_platform.stream.worker import Worker
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.codec import Message
+from neardup_platform.wire.topics import CONTROL
 from tests.small import families
 from tests.stream.control_machine import NOW_MS, ControlMachine, Killed, Machines, command
 from tests.stream.test_command_parts import PARTS, Count

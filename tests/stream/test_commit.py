@@ -8,20 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neardup_platform.clusters import layout
-from neardup_platform.clusters.rocksdb_reader import StoreReader
-from neardup_platform.clusters.rocksdb_store import Batch, Store
 from neardup_platform.corpus import Corpus
 from neardup_platform.errors import BadMessage, HomeInUse, NotFound, SetupError
 from neardup_platform.join.pairing import Half
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.codec import Log, Message, decode_decision
-from neardup_platform.messages.kafka_publisher import Settled
-from neardup_platform.messages.kafka_topics import DEAD_LETTER, DEBUG, DECISIONS
+from neardup_platform.kafka.publisher import Settled
 from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import Embedding, JoinedImage, Kind
+from neardup_platform.store import layout
+from neardup_platform.store.reader import StoreReader
+from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.stream.recovery import rebuild_corpus
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.codec import Log, Message, decode_decision
+from neardup_platform.wire.topics import DEAD_LETTER, DEBUG, DECISIONS
 from tests.small import MODELS, SPACE, families, memory_index, small_pipeline
 
 

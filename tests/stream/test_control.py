@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from neardup_platform.clusters.rocksdb_store import Store
 from neardup_platform.errors import ServerUnavailable
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.codec import Message
-from neardup_platform.messages.kafka_topics import CONTROL, CONTROL_RESULTS, DEAD_LETTER
-from neardup_platform.stream import control_commit
-from neardup_platform.stream.command import BadCommand, Finish, Handled, Outcome, check_arguments
+from neardup_platform.store.writer import Store
 from neardup_platform.stream.commit import Step, commit
-from neardup_platform.stream.control import Control
+from neardup_platform.stream.control import commit as control_commit
+from neardup_platform.stream.control.command import BadCommand, Finish, Handled, Outcome, check_arguments
+from neardup_platform.stream.control.control import Control
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.codec import Message
+from neardup_platform.wire.topics import CONTROL, CONTROL_RESULTS, DEAD_LETTER
 
 NOW_MS = 1_700_000_000_000
 

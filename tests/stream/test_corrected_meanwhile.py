@@ -7,18 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neardup_platform.clusters.layout import Table
-from neardup_platform.clusters.rocksdb_store import Store
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.kafka_topics import CONTROL, DECISIONS
 from neardup_platform.pipeline import Matching
 from neardup_platform.settings import Settings
-from neardup_platform.stream.command import Finish, Handler
-from neardup_platform.stream.commands import forget, override, reprocess
-from neardup_platform.stream.commands.reprocess import Reprocess
-from neardup_platform.stream.commands.restore import Restore
+from neardup_platform.store.layout import Table
+from neardup_platform.store.swap import StoreReplaced, before_path, copy_store
+from neardup_platform.store.writer import Store
 from neardup_platform.stream.commit import Step, commit
-from neardup_platform.stream.store_swap import StoreReplaced, before_path, copy_store
+from neardup_platform.stream.control.command import Finish, Handler
+from neardup_platform.stream.corrections import forget, override
+from neardup_platform.stream.reprocess import reprocess
+from neardup_platform.stream.reprocess.reprocess import Reprocess
+from neardup_platform.stream.snapshots.restore import Restore
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.topics import CONTROL, DECISIONS
 from tests.small import LSH_DIM, SPACE, families, image
 from tests.small_worker import MOST
 from tests.stream.control_machine import ControlMachine, Killed, Machines, command

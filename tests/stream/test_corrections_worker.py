@@ -8,17 +8,17 @@ import httpx
 import pytest
 
 from neardup_platform.bench.synthetic import embeddings, image_id
-from neardup_platform.clusters.rocksdb_reader import StoreReader
 from neardup_platform.errors import ServerUnavailable
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.codec import decode_decision, encode_embedding
-from neardup_platform.messages.kafka_control import new_command, send_command
-from neardup_platform.messages.kafka_publisher import make_producer
-from neardup_platform.messages.kafka_topics import CONTROL_RESULTS, DECISIONS, EMBEDDINGS
+from neardup_platform.kafka.control import new_command, send_command
+from neardup_platform.kafka.publisher import make_producer
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.serving.app import build_app
 from neardup_platform.serving.search_corpus import Models
 from neardup_platform.settings import Settings
+from neardup_platform.store.reader import StoreReader
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.codec import decode_decision, encode_embedding
+from neardup_platform.wire.topics import CONTROL_RESULTS, DECISIONS, EMBEDDINGS
 from tests.serving.conftest import listening, wait_for
 from tests.stream.rearranged import assert_gone
 from tests.stream.worker_process import eventually, images, publish, read_topic, reading, running, start

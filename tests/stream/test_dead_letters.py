@@ -11,21 +11,22 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
-from neardup_platform.batch.kafka_dead_letters import MAX_REPLAYS, Wanted, list_letters, replay
-from neardup_platform.batch.kafka_letters import Letters
 from neardup_platform.cli import cli
-from neardup_platform.clusters.rocksdb_reader import StoreReader
-from neardup_platform.embedded.servers import running_servers
+from neardup_platform.dead_letters.kafka_dead_letters import MAX_REPLAYS, Wanted, list_letters, replay
+from neardup_platform.dead_letters.kafka_letters import Letters
 from neardup_platform.errors import NotFound
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.codec import encode_embedding
-from neardup_platform.messages.dead_letters import PART_BYTES
-from neardup_platform.messages.kafka_publisher import make_producer
-from neardup_platform.messages.kafka_topics import CONTROL, DEAD_LETTER, EMBEDDINGS, JOIN_REPORT, ensure_topics
+from neardup_platform.kafka.publisher import make_producer
+from neardup_platform.kafka.topics import ensure_topics
 from neardup_platform.records import Embedding, Kind
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
+from neardup_platform.servers.embedded_servers import running_servers
 from neardup_platform.settings import Settings
-from neardup_platform.supervision import Phase, read_heartbeat
+from neardup_platform.store.reader import StoreReader
+from neardup_platform.supervise.heartbeat import Phase, read_heartbeat
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.codec import encode_embedding
+from neardup_platform.wire.dead_letters import PART_BYTES
+from neardup_platform.wire.topics import CONTROL, DEAD_LETTER, EMBEDDINGS, JOIN_REPORT
 from tests.stream.worker_process import eventually, images, publish, read_topic, reading, running
 
 pytestmark = pytest.mark.slow

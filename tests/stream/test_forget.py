@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neardup_platform.clusters import layout
-from neardup_platform.clusters.layout import Table
-from neardup_platform.clusters.rocksdb_reader import StoreReader
-from neardup_platform.clusters.rocksdb_store import Batch, Store
-from neardup_platform.clusters.rocksdb_view import forgotten_upto_ms
 from neardup_platform.errors import NotFound
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.codec import decode_decision, encode_embedding
-from neardup_platform.messages.kafka_topics import DECISIONS
+from neardup_platform.store import layout
+from neardup_platform.store.layout import Table
+from neardup_platform.store.reader import StoreReader
+from neardup_platform.store.view import forgotten_upto_ms
+from neardup_platform.store.writer import Batch, Store
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.codec import decode_decision, encode_embedding
+from neardup_platform.wire.topics import DECISIONS
 from tests.small import LSH_DIM, families, image
 from tests.small_worker import SmallWorker
 from tests.stream.rearranged import assert_gone, assert_sound, heads

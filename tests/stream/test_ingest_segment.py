@@ -11,20 +11,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from neardup_platform.artefacts.s3_client import ensure_bucket, open_s3
-from neardup_platform.clusters import layout
-from neardup_platform.clusters.layout import Table
-from neardup_platform.clusters.rocksdb_store import Batch
-from neardup_platform.embedded.servers import running_servers
 from neardup_platform.errors import BadArtefact
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.kafka_topics import DECISIONS
 from neardup_platform.records import JoinedImage
+from neardup_platform.s3_client import ensure_bucket, open_s3
+from neardup_platform.servers.embedded_servers import running_servers
 from neardup_platform.settings import Settings
-from neardup_platform.stream.command import Handler
-from neardup_platform.stream.commands.ingest_segment import IngestSegment
-from neardup_platform.stream.commands.parquet_segment import Segment
-from neardup_platform.stream.commands.s3_segments import put_segment
+from neardup_platform.store import layout
+from neardup_platform.store.layout import Table
+from neardup_platform.store.writer import Batch
+from neardup_platform.stream.control.command import Handler
+from neardup_platform.stream.segments.ingest_segment import IngestSegment
+from neardup_platform.stream.segments.parquet_segment import Segment
+from neardup_platform.stream.segments.s3_segments import put_segment
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.topics import DECISIONS
 from tests.small import LSH_DIM, MODELS, PAIR_DIM, families
 from tests.small_worker import SmallWorker
 from tests.stream.control_machine import NOW_MS, ControlMachine, Killed, Machines, command

@@ -4,13 +4,13 @@ import numpy as np
 
 from neardup_platform.join.clock import JoinClocks
 from neardup_platform.join.pairing import Half
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.codec import Log, Message, encode_embedding
-from neardup_platform.messages.kafka_topics import EMBEDDINGS
 from neardup_platform.records import Embedding, Kind, ModelSpec
 from neardup_platform.settings import JoinSettings
 from neardup_platform.stream.expiry_report import expiry_report
 from neardup_platform.stream.intake import Intake
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.codec import Log, Message, encode_embedding
+from neardup_platform.wire.topics import EMBEDDINGS
 
 NOW_MS = 1_700_000_000_000
 PARTITIONS = [(topic, 0) for topic in EMBEDDINGS.values()]

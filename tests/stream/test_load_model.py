@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from neardup_platform.artefacts.s3_client import open_s3
-from neardup_platform.clusters.rocksdb_reader import StoreReader
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.kafka_control import new_command, run_command, send_command
-from neardup_platform.messages.kafka_publisher import make_producer
-from neardup_platform.messages.kafka_topics import CONTROL, CONTROL_RESULTS, DEAD_LETTER
+from neardup_platform.kafka.control import new_command, run_command, send_command
+from neardup_platform.kafka.publisher import make_producer
+from neardup_platform.learning.classifier.s3_registry import publish as publish_classifier
+from neardup_platform.s3_client import open_s3
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
-from neardup_platform.scoring.s3_registry import publish as publish_classifier
 from neardup_platform.settings import Settings
-from neardup_platform.supervision import read_heartbeat
+from neardup_platform.store.reader import StoreReader
+from neardup_platform.supervise.heartbeat import read_heartbeat
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.topics import CONTROL, CONTROL_RESULTS, DEAD_LETTER
 from tests.scoring.variants import variant
 from tests.stream.test_worker import assert_accounted_for
 from tests.stream.worker_process import eventually, images, publish, read_topic, reading, running, start

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.codec import Message, encode_embedding
-from neardup_platform.messages.kafka_topics import EMBEDDINGS
 from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
 from neardup_platform.settings import JoinSettings
 from neardup_platform.stream.commit import Step
 from neardup_platform.stream.intake import Intake
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.codec import Message, encode_embedding
+from neardup_platform.wire.topics import EMBEDDINGS
 
 NOW_MS = 1_700_000_000_000
 MODELS = {Kind.LSH: ModelSpec("v1", 3), Kind.PAIR: ModelSpec("v1", 2)}

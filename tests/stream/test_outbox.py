@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from neardup_platform.clusters.rocksdb_store import Batch, Store
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.kafka_publisher import KafkaPublisher
-from neardup_platform.messages.kafka_topics import DEAD_LETTER
+from neardup_platform.kafka.publisher import KafkaPublisher
 from neardup_platform.settings import Settings
+from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.stream.crash_points import CrashPoints
 from neardup_platform.stream.outbox import MOST_BEHIND, MOST_IN_FLIGHT, Backlog, Outbox
 from neardup_platform.stream.outbox_entries import put_outbox
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.topics import DEAD_LETTER
 from tests.stream.worker_process import eventually, read_topic
 
 MESSAGES = 3 * MOST_IN_FLIGHT

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from neardup_platform.errors import Conflict, NotFound
-from neardup_platform.messages.codec import decode_decision
-from neardup_platform.messages.kafka_topics import DECISIONS
 from neardup_platform.records import Decision, Embedding, JoinedImage, Kind
-from neardup_platform.stream.command import BadCommand
+from neardup_platform.stream.control.command import BadCommand
+from neardup_platform.wire.codec import decode_decision
+from neardup_platform.wire.topics import DECISIONS
 from tests.small import LSH_DIM, families, image
 from tests.small_worker import SmallWorker
 from tests.stream.rearranged import assert_sound, heads

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from neardup_platform.cli.trace_command import describe
-from neardup_platform.messages.codec import Message
-from neardup_platform.messages.kafka_topics import CONTROL, EMBEDDINGS
-from neardup_platform.messages.read_ahead import ReadAhead
+from neardup_platform.kafka.read_ahead import ReadAhead
 from neardup_platform.records import Kind
-from neardup_platform.stream.command import Handler
-from neardup_platform.stream.commands import tracing
-from neardup_platform.stream.commands.pause import Pause, Resume
-from neardup_platform.stream.commands.trace import Trace
+from neardup_platform.stream.control.command import Handler
+from neardup_platform.stream.control.pause import Pause, Resume
+from neardup_platform.stream.trace import tracing
+from neardup_platform.stream.trace.trace import Trace
+from neardup_platform.wire.codec import Message
+from neardup_platform.wire.topics import CONTROL, EMBEDDINGS
 from tests.small import families
 from tests.stream.control_machine import ControlMachine, command
 

@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neardup_platform.clusters.rocksdb_store import Store
-from neardup_platform.durable_files import publish_once, publish_tree, replace_durably, write_sealed
-from neardup_platform.embedded.home import write_json
+from neardup_platform.files import publish_once, publish_tree, replace_durably, write_sealed
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.scoring.mmap_vectors import WrittenVectors
 from neardup_platform.scoring.vectors import ImageVectors
-from neardup_platform.stream.store_swap import complete_swap, copy_store, decide_swap, next_path
-from neardup_platform.supervision import pause
+from neardup_platform.store.swap import complete_swap, copy_store, decide_swap, next_path
+from neardup_platform.store.writer import Store
+from neardup_platform.supervise.heartbeat import pause
+from neardup_platform.supervise.home import write_json
 from neardup_platform.terms.index import TermIndex
 from tests.small import SPACE, families
 from tests.small_worker import SmallWorker
@@ -31,7 +31,7 @@ from tests.terms.sealing_process import BLOCK_IMAGES, EXACT, vectors
 _OPENS = """
 import sys
 from pathlib import Path
-from neardup_platform.clusters.rocksdb_store import Store
+from neardup_platform.store.writer import Store
 Store(Path(sys.argv[1]))
 """
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from neardup_platform.clusters.rocksdb_reader import StoreReader
-from neardup_platform.clusters.rocksdb_store import Store
-from neardup_platform.messages.codec import decode_decision
+from neardup_platform.store.reader import StoreReader
+from neardup_platform.store.writer import Store
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.stream.recovery import rebuild_corpus
+from neardup_platform.wire.codec import decode_decision
 from tests.small import MODELS, SPACE, families, memory_index, small_pipeline
 
 WRITING_S = 8.0

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neardup_platform.clusters import layout
-from neardup_platform.clusters.layout import Table
-from neardup_platform.clusters.rocksdb_store import Batch, Store
 from neardup_platform.errors import InvariantBroken, SetupError
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.scoring.mmap_vectors import WrittenVectors
+from neardup_platform.store import layout
+from neardup_platform.store.layout import Table
+from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.recovery import fill_vectors, rebuild_corpus
 from neardup_platform.terms.index import TermIndex
 from tests.small import LSH_DIM, MODELS, PAIR_DIM, SPACE, families, memory_index

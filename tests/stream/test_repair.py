@@ -11,14 +11,14 @@ from click.testing import CliRunner
 
 from neardup_platform.cli import doctor
 from neardup_platform.cli.main import cli
-from neardup_platform.clusters import layout
-from neardup_platform.clusters.layout import Table
-from neardup_platform.clusters.rocksdb_store import Batch, Store
-from neardup_platform.clusters.rocksdb_view import listed_under
 from neardup_platform.errors import HomeInUse, InvariantBroken
-from neardup_platform.messages.codec import decode_decision, encode_decision
 from neardup_platform.settings import Settings
-from neardup_platform.stream.store_swap import StoreReplaced
+from neardup_platform.store import layout
+from neardup_platform.store.layout import Table
+from neardup_platform.store.swap import StoreReplaced
+from neardup_platform.store.view import listed_under
+from neardup_platform.store.writer import Batch, Store
+from neardup_platform.wire.codec import decode_decision, encode_decision
 from tests.small_worker import SmallWorker
 from tests.stream.control_machine import Machines, command
 from tests.stream.corrected import corrections, give_up, snapshot

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from neardup_platform.clusters.rocksdb_store import Store
 from neardup_platform.errors import InvariantBroken
 from neardup_platform.pipeline import Matching
-from neardup_platform.stream.replay import replay
+from neardup_platform.store.writer import Store
+from neardup_platform.stream.reprocess.replay import replay
 from tests.small import families
 from tests.small_worker import SmallWorker, hot_pipeline
 

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from neardup_platform.clusters.rocksdb_store import Store
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.kafka_topics import DECISIONS
 from neardup_platform.pipeline import Matching
 from neardup_platform.settings import Settings
-from neardup_platform.stream.command import Handler
-from neardup_platform.stream.commands import reprocess
-from neardup_platform.stream.commands.reprocess import Reprocess
-from neardup_platform.stream.store_swap import StoreReplaced
+from neardup_platform.store.swap import StoreReplaced
+from neardup_platform.store.writer import Store
+from neardup_platform.stream.control.command import Handler
+from neardup_platform.stream.reprocess import reprocess
+from neardup_platform.stream.reprocess.reprocess import Reprocess
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.topics import DECISIONS
 from tests.small import families
 from tests.small_worker import MOST, SmallWorker
 from tests.stream.control_machine import ControlMachine, Killed, Machines, command

@@ -7,24 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from neardup_platform.artefacts.s3_client import open_s3
-from neardup_platform.clusters import layout
-from neardup_platform.clusters.layout import Table
-from neardup_platform.clusters.rocksdb_reader import StoreReader
-from neardup_platform.clusters.rocksdb_store import Batch
-from neardup_platform.embedded.servers import running_servers
 from neardup_platform.errors import BadArtefact, HomeInUse, InvariantBroken, NotFound
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.kafka_topics import DECISIONS
+from neardup_platform.s3_client import open_s3
+from neardup_platform.servers.embedded_servers import running_servers
 from neardup_platform.settings import Settings
-from neardup_platform.stream import store_swap
-from neardup_platform.stream.command import Handler
-from neardup_platform.stream.commands.pause import Pause
-from neardup_platform.stream.commands.restore import Restore
-from neardup_platform.stream.commands.s3_snapshots import list_snapshots, read_manifest
-from neardup_platform.stream.commands.snapshot import Snapshot
-from neardup_platform.stream.commands.snapshot_manifest import BadSnapshotId, Manifest, encode_manifest, manifest_key
-from neardup_platform.stream.store_swap import StoreReplaced, before_path, complete_swap, decide_swap, next_path
+from neardup_platform.store import layout
+from neardup_platform.store import swap as store_swap
+from neardup_platform.store.layout import Table
+from neardup_platform.store.reader import StoreReader
+from neardup_platform.store.swap import StoreReplaced, before_path, complete_swap, decide_swap, next_path
+from neardup_platform.store.writer import Batch
+from neardup_platform.stream.control.command import Handler
+from neardup_platform.stream.control.pause import Pause
+from neardup_platform.stream.snapshots.restore import Restore
+from neardup_platform.stream.snapshots.s3_snapshots import list_snapshots, read_manifest
+from neardup_platform.stream.snapshots.snapshot import Snapshot
+from neardup_platform.stream.snapshots.snapshot_manifest import BadSnapshotId, Manifest, encode_manifest, manifest_key
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.topics import DECISIONS
 from tests.small import SPACE, families
 from tests.stream.control_machine import ControlMachine, Killed, Machines, command
 
@@ -374,7 +374,7 @@ def test_a_store_that_is_open_elsewhere_is_not_exchanged(tmp_path: Path) -> None
 
     store = tmp_path / "store"
     code = (
-        "import sys, pathlib; from neardup_platform.clusters.rocksdb_store import Store\n"
+        "import sys, pathlib; from neardup_platform.store.writer import Store\n"
         f"s = Store(pathlib.Path({str(store)!r})); print('open', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:

@@ -14,20 +14,15 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neardup_platform.artefacts.s3_client import ensure_bucket, open_s3
 from neardup_platform.cli.snapshot_commands import snapshot as snapshot_command
 from neardup_platform.cli.worker_commands import numbers_read
-from neardup_platform.embedded.servers import running_servers
 from neardup_platform.errors import NotFound
+from neardup_platform.s3_client import ensure_bucket, open_s3
+from neardup_platform.servers.embedded_servers import running_servers
 from neardup_platform.settings import Settings
-from neardup_platform.stream.commands import s3_snapshot_retention as retention
-from neardup_platform.stream.commands.s3_snapshot_retention import (
-    GRACE_S,
-    choose,
-    delete_snapshots,
-    prune_snapshots,
-)
-from neardup_platform.stream.commands.s3_snapshots import (
+from neardup_platform.stream.snapshots import s3_snapshot_retention as retention
+from neardup_platform.stream.snapshots.s3_snapshot_retention import GRACE_S, choose, delete_snapshots, prune_snapshots
+from neardup_platform.stream.snapshots.s3_snapshots import (
     describe_files,
     download_files,
     list_objects,
@@ -35,7 +30,7 @@ from neardup_platform.stream.commands.s3_snapshots import (
     put_snapshot,
     read_manifest,
 )
-from neardup_platform.stream.commands.snapshot_manifest import Manifest, manifest_key, writing_key
+from neardup_platform.stream.snapshots.snapshot_manifest import Manifest, manifest_key, writing_key
 
 HOUR_MS = 3_600_000
 TAKEN_MS = 1_700_000_000_000

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs.worker_process import WorkerProcess
-from neardup_platform.clusters.rocksdb_purge import Purger
-from neardup_platform.clusters.rocksdb_store import Store
 from neardup_platform.serving.rocksdb_follower import StoreFollower
+from neardup_platform.store.purge import Purger
+from neardup_platform.store.writer import Store
+from neardup_platform.supervise.worker_process import WorkerProcess
 
 _PATIENCE_S = 60.0
 

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from neardup_platform.clusters import layout
-from neardup_platform.clusters.layout import Table
-from neardup_platform.clusters.rocksdb_store import Batch, Store
-from neardup_platform.clusters.rocksdb_view import listed_under
 from neardup_platform.errors import InvariantBroken
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.codec import decode_decision
 from neardup_platform.settings import Settings
+from neardup_platform.store import layout
+from neardup_platform.store.layout import Table
+from neardup_platform.store.swap import StoreReplaced
+from neardup_platform.store.view import listed_under
+from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.recovery import rebuild_corpus
-from neardup_platform.stream.store_swap import StoreReplaced
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.codec import decode_decision
 from tests.small import MODELS, SPACE
 from tests.small_worker import SmallWorker, term_index
 from tests.stream.control_machine import ControlMachine, Machines, command

@@ -7,17 +7,18 @@ import numpy as np
 import psutil
 import pytest
 
-from neardup_platform.clusters import layout
-from neardup_platform.clusters.rocksdb_reader import StoreReader
-from neardup_platform.embedded.servers import running_servers
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.codec import encode_embedding
-from neardup_platform.messages.kafka_publisher import make_producer
-from neardup_platform.messages.kafka_topics import DEAD_LETTER, DEBUG, DECISIONS, EMBEDDINGS, ensure_topics
+from neardup_platform.kafka.publisher import make_producer
+from neardup_platform.kafka.topics import ensure_topics
 from neardup_platform.records import Embedding, Kind
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
+from neardup_platform.servers.embedded_servers import running_servers
 from neardup_platform.settings import Settings
-from neardup_platform.supervision import Phase, pause, read_heartbeat
+from neardup_platform.store import layout
+from neardup_platform.store.reader import StoreReader
+from neardup_platform.supervise.heartbeat import Phase, pause, read_heartbeat
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.codec import encode_embedding
+from neardup_platform.wire.topics import DEAD_LETTER, DEBUG, DECISIONS, EMBEDDINGS
 from tests.stream.worker_process import (
     eventually,
     images,

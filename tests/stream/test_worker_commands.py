@@ -9,17 +9,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from neardup_platform.artefacts.s3_client import ensure_bucket, open_s3
 from neardup_platform.bench.synthetic import embeddings
-from neardup_platform.clusters.rocksdb_reader import StoreReader
-from neardup_platform.messages import neardup_pb2 as pb
-from neardup_platform.messages.kafka_control import new_command, run_command, send_command
-from neardup_platform.messages.kafka_topics import CONTROL_RESULTS
+from neardup_platform.kafka.control import new_command, run_command, send_command
 from neardup_platform.records import Kind
+from neardup_platform.s3_client import ensure_bucket, open_s3
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.settings import Settings
-from neardup_platform.stream.commands.s3_segments import put_segment
-from neardup_platform.supervision import read_heartbeat
+from neardup_platform.store.reader import StoreReader
+from neardup_platform.stream.segments.s3_segments import put_segment
+from neardup_platform.supervise.heartbeat import read_heartbeat
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.topics import CONTROL_RESULTS
 from tests.stream.worker_process import eventually, images, log_tail, publish, read_topic, reading, running, start
 
 pytestmark = pytest.mark.slow

@@ -11,15 +11,16 @@ from pathlib import Path
 from kafka import KafkaConsumer, TopicPartition
 
 from neardup_platform.bench.synthetic import embeddings
-from neardup_platform.clusters.rocksdb_reader import StoreReader
-from neardup_platform.embedded.endpoints import environment
 from neardup_platform.errors import ServerUnavailable
-from neardup_platform.messages.codec import encode_embedding
-from neardup_platform.messages.kafka_publisher import make_producer
-from neardup_platform.messages.kafka_topics import EMBEDDINGS, connection
+from neardup_platform.kafka.publisher import make_producer
+from neardup_platform.kafka.topics import connection
 from neardup_platform.records import Kind
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
+from neardup_platform.servers.endpoints import environment
 from neardup_platform.settings import Settings
+from neardup_platform.store.reader import StoreReader
+from neardup_platform.wire.codec import encode_embedding
+from neardup_platform.wire.topics import EMBEDDINGS
 
 PATIENCE_S = 120.0
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neardup_platform.learning.terms.fitting import fit_term_space
 from neardup_platform.terms.candidates import CandidateIndex, Candidates
 from neardup_platform.terms.effort import Effort, Ranking
 from neardup_platform.terms.faiss_index import FaissCosineIndex, FaissHammingIndex
-from neardup_platform.terms.fitting import fit_term_space
 from neardup_platform.terms.hyperplanes import WORD_BITS, Hashed, TermSpace
 from neardup_platform.terms.index import TermIndex
 

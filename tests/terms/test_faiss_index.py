@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from neardup_platform.learning.terms.fitting import fit_term_space
 from neardup_platform.terms import faiss_flat
 from neardup_platform.terms.candidates import CandidateIndex
 from neardup_platform.terms.faiss_index import FaissCosineIndex, FaissHammingIndex
-from neardup_platform.terms.fitting import fit_term_space
 from neardup_platform.terms.hyperplanes import Hashed, TermSpace, hamming
 
 DIM = 300

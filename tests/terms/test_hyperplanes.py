@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from neardup_platform.errors import BadArtefact
+from neardup_platform.learning.terms.fitting import fit_term_space
 from neardup_platform.terms.error_maths import (
     agree_probability,
     expected_postings,
     share_probability,
     within_probability,
 )
-from neardup_platform.terms.fitting import fit_term_space
 from neardup_platform.terms.hyperplanes import TermSpace, hamming, load_term_space, save_term_space
 
 RNG = np.random.default_rng(7)

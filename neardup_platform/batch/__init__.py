@@ -1,1 +1,0 @@
-"""Work on many images or messages at once: ingesting, materialising."""

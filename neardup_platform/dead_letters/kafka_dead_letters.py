@@ -1,0 +1,212 @@
+"""The dead letters as an operator sees them: which there are, and publishing their originals again.
+
+Dead-letter topic → **listed, or replayed to the original topic** → the worker, which drops what it has decided
+meanwhile. Letters of one original belong together, however often it was replayed and came back, so that replaying twice
+does not send twice as many.
+"""
+
+import hashlib
+from collections import Counter, deque
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+from kafka.errors import KafkaError
+
+from neardup_platform.dead_letters.kafka_letters import Letters
+from neardup_platform.errors import NotFound, ServerUnavailable
+from neardup_platform.kafka.publisher import make_producer
+from neardup_platform.settings import KafkaSettings
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.replays import replay_headers
+from neardup_platform.wire.topics import CONTROL, EMBEDDINGS
+
+MAX_REPLAYS = 3
+
+# What an original may take uncompressed; in the log it was below the limit of its topic.
+_LARGEST_ORIGINAL_BYTES = 1 << 30
+_FLUSH_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which letters.
+
+    Attributes:
+        reason: a code of `REASONS`; None for all.
+        event_ids: of letters; empty for all.
+        since_ms: Unix milliseconds from which letters were published.
+    """
+
+    reason: str | None = None
+    event_ids: Collection[str] = ()
+    since_ms: int = 0
+
+    def matches(self, letter: pb.DeadLetter) -> bool:
+        """Whether a letter published since then is one of them."""
+        return self.reason in (None, letter.reason) and (not self.event_ids or letter.event_id in self.event_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Letters without the bytes of their originals.
+
+    Attributes:
+        counts: of all letters since then, by reason, most frequent first.
+        letters: those wanted, newest first, as many as asked for; each with the length of its `value`, which is empty.
+    """
+
+    counts: dict[str, int]
+    letters: list[tuple[pb.DeadLetter, int]]
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What a replay did, or would do.
+
+    Attributes:
+        letters: that were wanted.
+        sent: originals published again, by topic.
+        reasons: the same by the reason of their newest letter.
+        too_often: originals replayed `MAX_REPLAYS` times before.
+        unreadable: of which only the place is known.
+        elsewhere: letters that name a topic which the worker does not read.
+    """
+
+    letters: int = 0
+    sent: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    too_often: int = 0
+    unreadable: int = 0
+    elsewhere: int = 0
+
+
+def list_letters(settings: KafkaSettings, wanted: Wanted, limit: int) -> Listing:
+    """Count the letters by reason and show the newest.
+
+    Raises:
+        ServerUnavailable: Kafka does not answer.
+        NotFound: there is no such topic.
+    """
+    counts: Counter[str] = Counter()
+    newest: deque[tuple[pb.DeadLetter, int]] = deque(maxlen=limit)
+    for letter in Letters(settings, wanted.since_ms).read():
+        counts[letter.reason] += 1
+        if wanted.matches(letter):
+            value_bytes = len(letter.value)
+            letter.value = b""
+            newest.append((letter, value_bytes))
+    return Listing(dict(counts.most_common()), list(reversed(newest)))
+
+
+@dataclass(slots=True)
+class _Original:
+    """One original, by its newest letter."""
+
+    event_id: str
+    reason: str
+    replays: int
+    wanted: bool
+
+
+def replay(
+    settings: KafkaSettings,
+    wanted: Wanted,
+    *,
+    force: bool = False,
+    dry_run: bool = False,
+    sent: Callable[[int], None] = lambda _: None,
+) -> Replayed:
+    """Publish originals again: same topic, partition and key, with a header that counts the replays.
+
+    Args:
+        force: also those replayed too often.
+        dry_run: say what would be sent, send nothing.
+        sent: called with 1 for each message sent.
+
+    Raises:
+        NotFound: an event id that no letter has, or no such topic.
+        ServerUnavailable: Kafka does not answer, or did not take everything; repeating is safe.
+    """
+    letters = Letters(settings, wanted.since_ms)
+    report = Replayed()
+    originals = _originals(letters, wanted, report)
+    chosen = {original.event_id: original for original in originals.values() if _may_be_sent(original, force, report)}
+    report.reasons.update(original.reason for original in chosen.values())
+    if dry_run:
+        for letter in letters.read():
+            if chosen.pop(letter.event_id, None):
+                report.sent[letter.topic] += 1
+    else:
+        _send(settings, letters, chosen, report, sent)
+    return report
+
+
+def _originals(letters: Letters, wanted: Wanted, report: Replayed) -> dict[bytes, _Original]:
+    missing = set(wanted.event_ids)
+    found: dict[bytes, _Original] = {}
+    for letter in letters.read():
+        matches = wanted.matches(letter)
+        missing.discard(letter.event_id)
+        report.letters += matches
+        if letter.topic not in (*EMBEDDINGS.values(), CONTROL) and letter.reason != "unpublishable":
+            report.elsewhere += matches
+            continue
+        if letter.reason == "unreadable":
+            report.unreadable += matches
+            continue
+        before = found.get(identity := _identity(letter))
+        replays = max(letter.replays, before.replays if before else 0)
+        matches |= before.wanted if before else False
+        found[identity] = _Original(letter.event_id, letter.reason, replays, matches)
+    if missing:
+        raise NotFound(f"no dead letter has the event id {min(missing)!r}: `neardup dead-letter list` shows those here")
+    return found
+
+
+def _may_be_sent(original: _Original, force: bool, report: Replayed) -> bool:
+    if not original.wanted:
+        return False
+    if original.replays >= MAX_REPLAYS and not force:
+        report.too_often += 1
+        return False
+    return True
+
+
+def _identity(letter: pb.DeadLetter) -> bytes:
+    digest = hashlib.blake2b(letter.topic.encode(), digest_size=16)
+    digest.update(len(letter.key).to_bytes(8, "big") + letter.key + letter.value)
+    return digest.digest()
+
+
+def _send(
+    settings: KafkaSettings,
+    letters: Letters,
+    chosen: dict[str, _Original],
+    report: Replayed,
+    sent: Callable[[int], None],
+) -> None:
+    producer = make_producer(settings.model_copy(update={"max_message_bytes": _LARGEST_ORIGINAL_BYTES}))
+    futures = []
+    try:
+        for letter in letters.read():
+            original = chosen.pop(letter.event_id, None)
+            if original is None:
+                continue
+            there = letter.partition in (producer.partitions_for(letter.topic) or ())
+            future = producer.send(
+                letter.topic,
+                key=letter.key or None,
+                value=letter.value,
+                headers=replay_headers(original.replays + 1),
+                partition=letter.partition if there else None,
+            )
+            futures.append(future)
+            report.sent[letter.topic] += 1
+            sent(1)
+        producer.flush(timeout=_FLUSH_S)
+        for future in futures:
+            future.get(timeout=_FLUSH_S)
+    except KafkaError as error:
+        raise ServerUnavailable(f"Kafka did not take everything: {error}; replay again, repeats are dropped") from error
+    finally:
+        producer.close(timeout=_FLUSH_S)

@@ -1,0 +1,1 @@
+"""The decisions topic as hourly Parquet files on S3."""

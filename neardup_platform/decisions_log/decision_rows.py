@@ -1,0 +1,76 @@
+"""Messages of `neardup.decisions` as rows of an Arrow table; pure."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pyarrow as pa
+from google.protobuf.message import DecodeError
+
+from neardup_platform.kafka.window import LogRecord
+from neardup_platform.wire import neardup_pb2 as pb
+
+_CANDIDATE = pa.struct(
+    [("image_id", pa.string()), ("overlap", pa.uint32()), ("score", pa.float32()), ("head", pa.string())]
+)
+# The columns of the Decision message as they are named there, then where in the log the message lies.
+SCHEMA = pa.schema(
+    [
+        ("event_id", pa.string()),
+        ("sequence", pa.uint64()),
+        ("image_id", pa.string()),
+        ("head", pa.string()),
+        ("score", pa.float32()),
+        ("head_score", pa.float32()),
+        ("candidates", pa.list_(_CANDIDATE)),
+        ("candidates_found", pa.uint32()),
+        ("bridges", pa.list_(pa.string())),
+        ("threshold", pa.float32()),
+        ("head_threshold", pa.float32()),
+        ("terms_version", pa.string()),
+        ("classifier_version", pa.string()),
+        ("event_time_ms", pa.int64()),
+        ("decided_ms", pa.int64()),
+        ("cause", pa.string()),
+        ("override_id", pa.string()),
+        ("replaced_head", pa.string()),
+        ("kafka_partition", pa.int32()),
+        ("kafka_offset", pa.int64()),
+        ("kafka_timestamp", pa.timestamp("ms", tz="UTC")),
+    ]
+)
+_SCALARS = [name for name in SCHEMA.names if name not in ("candidates", "bridges") and not name.startswith("kafka_")]
+
+
+def decision_table(records: Iterable[LogRecord]) -> pa.Table:
+    """Rows of `SCHEMA`, in the order of `records`.
+
+    A message that is no decision keeps its place in the log, with null in every column of the message: it
+    must not hide a gap, nor stop the hour from being materialised.
+    """
+    return pa.Table.from_pylist([_row(record) for record in records], SCHEMA)
+
+
+def _row(record: LogRecord) -> dict[str, Any]:
+    return {
+        **_message_columns(record.value),
+        "kafka_partition": record.partition,
+        "kafka_offset": record.offset,
+        "kafka_timestamp": record.timestamp_ms,
+    }
+
+
+def _message_columns(value: bytes) -> dict[str, Any]:
+    try:
+        decision = pb.Decision.FromString(value)
+    except DecodeError:
+        return {}
+    if not decision.event_id:
+        return {}
+    return {
+        **{name: getattr(decision, name) for name in _SCALARS},
+        "candidates": [
+            {"image_id": c.image_id, "overlap": c.overlap, "score": c.score, "head": c.head}
+            for c in decision.candidates
+        ],
+        "bridges": list(decision.bridges),
+    }

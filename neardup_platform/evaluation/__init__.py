@@ -1,0 +1,1 @@
+"""Quality: the pipeline evaluated on labelled pictures."""

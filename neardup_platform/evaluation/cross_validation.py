@@ -1,0 +1,163 @@
+"""Judging a way of training: every picture is decided by a classifier that was trained without it.
+
+Manifest → vectors, once → parts by group → for each part: train on the others, **run the pipeline over this one**
+→ figures pooled over parts. What pictures of one part might be confused with in another is not tested, so
+precision is that of a corpus of one part's size.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neardup_platform.errors import SetupError
+from neardup_platform.evaluation.embedded_rows import EmbeddedRows, embed_rows
+from neardup_platform.evaluation.evaluation import trained_on
+from neardup_platform.evaluation.folds import parts_of
+from neardup_platform.evaluation.manifest import Row
+from neardup_platform.evaluation.outcome import Evaluation
+from neardup_platform.evaluation.pipeline_run import Run, empty_pipeline, run_pipeline
+from neardup_platform.images.embedder import Embedder
+from neardup_platform.images.embedders import load_embedders
+from neardup_platform.learning.classifier.train_classifier import train_on_sets
+from neardup_platform.learning.classifier.training import Recipe
+from neardup_platform.learning.classifier.training_pictures import read_training_pictures
+from neardup_platform.learning.classifier.training_set import (
+    TrainingSet,
+    embed_copies,
+    embed_labelled,
+    join,
+    recipe_for,
+)
+from neardup_platform.scoring.keras_classifier import load_classifier
+from neardup_platform.settings import ImageSettings, Settings
+from neardup_platform.terms.hyperplanes import TermSpace, load_term_space
+
+FOLD_SEED = 1
+# Part of a picture that is never judged, only trained on.
+_NEVER = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Trainable:
+    """Everything that may be trained on.
+
+    Attributes:
+        pictures: labelled.
+        part: int64 [n], for which part each may not be trained on; −1 where for none.
+        altered: pictures with altered copies, none of them judged.
+    """
+
+    pictures: TrainingSet
+    part: NDArray[np.int64]
+    altered: TrainingSet | None
+
+
+def cross_validate(
+    rows: Sequence[Row],
+    folds: int,
+    settings: Settings,
+    progress: Callable[[int], None],
+    say: Callable[[str], None],
+    *,
+    also: Sequence[Path] = (),
+    diverse: Path | None = None,
+    embedders: tuple[Embedder, Embedder] | None = None,
+) -> Evaluation:
+    """Cut the rows into parts by group and judge each by the pipeline with a classifier trained on the others.
+
+    Args:
+        rows: of a manifest.
+        folds: parts, from 2.
+        settings: which embedders and term space, thresholds and caps; its classifier is not used.
+        progress: called with the number of pictures embedded since the last call.
+        say: told what is being done.
+        also: more labelled CSV files to train on, never judged. Those of their pictures that share a group with a
+            picture judged are not trained on for its part.
+        diverse: CSV of pictures no two of which are alike, to train on altered copies of. Pictures of `rows` among
+            them are left out.
+        embedders: of kind `lsh` and `pair`, where they are loaded already.
+
+    Raises:
+        SetupError: there are too few groups, or a file cannot be read.
+        BadPicture: a picture of `also` or `diverse` is refused.
+        BadArtefact: a picture has another group in `also`.
+    """
+    loaded, space = embedders or load_embedders(settings.images), load_term_space(settings.terms.space)
+    _check_groups(rows, folds)
+    embedded = embed_rows(rows, loaded, settings.images, progress)
+    part = parts_of([row.group for row in rows], embedded.fingerprints, folds, FOLD_SEED)
+    taught = trainable(embedded, part, also, diverse, loaded, settings.images)
+    recipe = recipe_for(loaded)
+    runs, seen = [], 0
+    for fold in range(folds):
+        numbers = np.flatnonzero(part == fold)
+        say(f"part {fold + 1} of {folds}: training without its {len(numbers):,} pictures, then judging by them")
+        pictures = taught.pictures.take(taught.part != fold)
+        run, known = _judge(embedded, numbers, (pictures, taught.altered), recipe, space, settings)
+        runs.append(run)
+        seen += known
+    return Evaluation(embedded, runs, seen, folds)
+
+
+def trainable(
+    embedded: EmbeddedRows,
+    part: NDArray[np.int64],
+    also: Sequence[Path],
+    diverse: Path | None,
+    embedders: tuple[Embedder, Embedder],
+    limits: ImageSettings,
+) -> Trainable:
+    """The rows to judge and what further files hold, with the part for which each may not be trained on.
+
+    Args:
+        embedded: rows to judge.
+        part: int64 [len(embedded.rows)], of each row.
+        also: more labelled CSV files. A picture that is judged is left out; one whose group is judged has its part.
+        diverse: CSV of pictures to alter. One that is judged is left out.
+        embedders: of kind `lsh` and `pair`.
+        limits: of decoding.
+
+    Raises:
+        SetupError: a file cannot be read.
+        BadPicture: a picture of `also` or `diverse` is refused.
+        BadArtefact: a picture has another group in `also`.
+    """
+    numbers = sorted(embedded.images)
+    own = TrainingSet(embedded.vectors(numbers), embedded.fingerprints[numbers])
+    everything = join([own, *embed_labelled(also, embedders, limits)])
+    part_of_group = {row.group: int(part[number]) for number, row in enumerate(embedded.rows) if row.group}
+    more = [part_of_group.get(group, _NEVER) for group in everything.pictures.groups[len(numbers) :]]
+    altered = None
+    if diverse is not None:
+        copies = embed_copies(diverse, embedders, limits)
+        apart = ~np.isin(copies.fingerprints, embedded.fingerprints)
+        altered = copies.take(apart) if apart.any() else None
+    return Trainable(everything, np.concatenate([part[numbers], np.array(more, np.int64)]), altered)
+
+
+def _judge(
+    embedded: EmbeddedRows,
+    numbers: NDArray[np.int64],
+    taught: tuple[TrainingSet, TrainingSet | None],
+    recipe: Recipe,
+    space: TermSpace,
+    settings: Settings,
+) -> tuple[Run, int]:
+    """The run over one part, and how many of its pictures its classifier was trained on after all."""
+    with TemporaryDirectory(prefix="neardup-fold-") as folder:
+        card = train_on_sets(*taught, Path(folder), recipe)
+        scorer, seen = load_classifier(Path(folder)), read_training_pictures(card, Path(folder))
+    run = run_pipeline(embedded, numbers.tolist(), empty_pipeline(space, scorer, settings))
+    return run, 0 if seen is None else trained_on(embedded.fingerprints[numbers], seen)
+
+
+def _check_groups(rows: Sequence[Row], folds: int) -> None:
+    """Refuses before anything is embedded what cannot be cut."""
+    if folds < 2:
+        raise SetupError(f"{folds} folds: a part to judge by and one to train on make at least 2")
+    files_apart = np.arange(1, len(rows) + 1, dtype=np.uint64)
+    parts_of([row.group for row in rows], files_apart, folds, FOLD_SEED)

@@ -1,0 +1,206 @@
+"""The report of an evaluation as one HTML file: figures, plots and the pictures that were judged worst.
+
+Evaluation → **report.html**, which needs nothing else: styles, plots and thumbnails are inside. Names of files come
+from whoever collected the pictures, so everything is escaped.
+"""
+
+import base64
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from neardup_platform.errors import SetupError
+from neardup_platform.evaluation.feature_evidence import Evidence, evidence_of
+from neardup_platform.evaluation.matplotlib_scores import (
+    draw_cluster_sizes,
+    draw_precision_recall,
+    draw_reliability,
+    draw_score_histograms,
+)
+from neardup_platform.evaluation.measures import TARGET_PRECISION, pair_curve, pairs_within
+from neardup_platform.evaluation.outcome import Evaluation, Outcome, outcome
+from neardup_platform.evaluation.picture_sheet import caption, thumbnail_jpeg
+from neardup_platform.evaluation.worst_pairs import (
+    JudgedPair,
+    MixedCluster,
+    mixed_clusters,
+    worst_false_positives,
+    worst_misses,
+)
+from neardup_platform.scoring.features import Block
+from neardup_platform.settings import ImageSettings
+
+REPORT_FILE = "report.html"
+_TEMPLATE = "report.html.jinja"
+_MOST_CLUSTERS, _MOST_IN_CLUSTER, _MOST_REFUSED = 12, 24, 40
+_STRIP_PX = 104
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the folder of a report and try to write there, before hours are spent on what goes into it.
+
+    Raises:
+        SetupError: it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / REPORT_FILE).touch()
+    except OSError as error:
+        raise SetupError(f"{folder} cannot be written ({error}): name another folder with --report") from error
+
+
+def write_report(
+    evaluation: Evaluation,
+    measured: Mapping[str, Any],
+    folder: Path,
+    *,
+    title: str,
+    blocks: Sequence[Block],
+    limits: ImageSettings,
+) -> Path:
+    """Write `report.html`.
+
+    Args:
+        evaluation: judged.
+        measured: its `figures`.
+        folder: made if it is missing.
+        title: name of the manifest.
+        blocks: of the `pair` embedder.
+        limits: of decoding.
+
+    Returns:
+        The file.
+
+    Raises:
+        SetupError: the folder cannot be written.
+    """
+    prepare_folder(folder)
+    whole, shown = outcome(evaluation), _Pictures(evaluation, limits)
+    wrong, missed = worst_false_positives(evaluation), worst_misses(evaluation)
+    evidence = evidence_of(evaluation, [*wrong, *missed], blocks)
+    mixed = mixed_clusters(evaluation)
+    page = (
+        _environment()
+        .get_template(_TEMPLATE)
+        .render(
+            title=title,
+            f=measured,
+            plots=list(_plots(whole, evaluation, measured)),
+            false_positives=[shown.pair(*each) for each in zip(wrong, evidence[: len(wrong)], strict=True)],
+            misses=[shown.pair(*each) for each in zip(missed, evidence[len(wrong) :], strict=True)],
+            mixed=[shown.cluster(each) for each in mixed[:_MOST_CLUSTERS]],
+            thresholds=[
+                (run.classifier, run.matching.threshold, run.matching.head_threshold) for run in evaluation.runs
+            ],
+            refused=[(shown.name(n), why) for n, why in list(evaluation.embedded.refused.items())[:_MOST_REFUSED]],
+            distractors=sum(not row.group for row in evaluation.rows),
+            groups=len({row.group for row in evaluation.rows if row.group}),
+        )
+    )
+    path = folder / REPORT_FILE
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise SetupError(f"{path} cannot be written ({error}): name another folder with --report") from error
+    return path
+
+
+class _Pictures:
+    """Rows as the template shows them; a picture that is shown twice is read once."""
+
+    def __init__(self, evaluation: Evaluation, limits: ImageSettings) -> None:
+        self._rows, self._limits = evaluation.rows, limits
+        self._uris: dict[tuple[int, int], str | None] = {}
+        # Names are shown from the folder that holds them all.
+        self._shared = _shared_folder([row.file for row in evaluation.rows])
+
+    def name(self, number: int) -> str:
+        return str(self._rows[number].file.relative_to(self._shared))
+
+    def pair(self, pair: JudgedPair, evidence: Sequence[Evidence]) -> dict[str, Any]:
+        sides = zip((pair.earlier, pair.later), reversed(pair.heads), strict=True)
+        return {
+            "caption": caption(pair),
+            "matched": pair.matched,
+            "together": pair.together,
+            "sides": [{**self._side(number), "head": self.name(head)} for number, head in sides],
+            "evidence": evidence,
+        }
+
+    def cluster(self, cluster: MixedCluster) -> dict[str, Any]:
+        rows = [(number, group) for group, numbers in enumerate(cluster.groups) for number in numbers]
+        return {
+            "head": self.name(cluster.head),
+            "groups": len(cluster.groups),
+            "size": len(rows),
+            "pictures": [
+                {"uri": self._uri(number, _STRIP_PX), "name": self.name(number), "group": group}
+                for number, group in rows[:_MOST_IN_CLUSTER]
+            ],
+        }
+
+    def _side(self, number: int) -> dict[str, Any]:
+        row = self._rows[number]
+        return {"uri": self._uri(number), "name": self.name(number), "row": row}
+
+    def _uri(self, number: int, *side_px: int) -> str | None:
+        key = number, sum(side_px)
+        if key not in self._uris:
+            content = thumbnail_jpeg(self._rows[number].file, self._limits, *side_px)
+            self._uris[key] = None if content is None else _data_uri(content, "jpeg")
+        return self._uris[key]
+
+
+def _plots(whole: Outcome, evaluation: Evaluation, measured: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    sizes = {int(size): count for size, count in measured["cluster_sizes"].items()}
+    true_sizes = Counter(Counter(whole.groups.tolist()).values())
+    yield _plot("Cluster sizes", lambda dark: draw_cluster_sizes(sizes, groups=true_sizes, dark=dark))
+    if not len(whole.scores):
+        return
+    threshold = evaluation.runs[0].matching.threshold if len(evaluation.runs) == 1 else None
+    yield _plot(
+        "Scores of pairs",
+        lambda dark: draw_score_histograms(whole.scores, whole.true, threshold=threshold, dark=dark),
+    )
+    yield _plot("Reliability", lambda dark: draw_reliability(whole.scores, whole.true, dark=dark))
+    curve = pair_curve(whole.scores, whole.true, pairs_within(whole.groups.tolist()) - int(whole.true.sum()))
+    if curve is not None:
+        interval = measured["pair_recall_at_p99_low"], measured["pair_recall_at_p99_high"]
+        yield _plot(
+            "Precision and recall of pairs",
+            lambda dark: draw_precision_recall(curve, target=TARGET_PRECISION, interval=interval, dark=dark),
+        )
+
+
+def _plot(title: str, draw: Callable[[bool], bytes]) -> dict[str, str]:
+    return {"title": title, "light": _data_uri(draw(False), "png"), "dark": _data_uri(draw(True), "png")}
+
+
+def _data_uri(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _shared_folder(files: Sequence[Path]) -> Path:
+    shared = files[0].parent
+    while not all(file.is_relative_to(shared) for file in files):
+        shared = shared.parent
+    return shared
+
+
+def _environment() -> Environment:
+    # Not told by the ending of the template's name: always.
+    environment = Environment(
+        loader=PackageLoader("neardup_platform.evaluation", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["share"] = lambda value: "–" if value is None else f"{value:.3f}"
+    environment.filters["small"] = lambda value: "–" if value is None else f"{value:.4f}"
+    environment.filters["count"] = lambda value: f"{value:,}"
+    environment.filters["percent"] = lambda value: f"{value:.1%}"
+    return environment

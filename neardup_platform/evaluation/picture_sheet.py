@@ -1,0 +1,82 @@
+"""Judged pairs as pictures side by side: thumbnails, and one sheet of them as a PNG.
+
+Worst pairs → **thumbnails** → HTML report; → **sheet** → Dagster metadata.
+"""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from neardup_platform.errors import BadPicture
+from neardup_platform.evaluation.manifest import Row
+from neardup_platform.evaluation.worst_pairs import JudgedPair
+from neardup_platform.images.decode import decode
+from neardup_platform.settings import ImageSettings
+
+THUMBNAIL_PX = 176
+_GAP_PX, _CAPTION_PX, _FONT_PX, _COLUMNS = 8, 18, 13, 4
+_PAPER, _INK, _EMPTY = "#ffffff", "#1d2430", "#e4e7ec"
+
+
+def thumbnail(path: Path, limits: ImageSettings, side_px: int = THUMBNAIL_PX) -> Image.Image | None:
+    """The picture within a square of `side_px`; None where it cannot be read any more."""
+    try:
+        pixels = decode(path.read_bytes(), max_pixels=limits.max_pixels, max_bytes=limits.max_bytes, enough_px=side_px)
+    except (BadPicture, OSError):
+        return None
+    image = Image.fromarray(pixels)
+    if max(image.size) < side_px // 2:  # a picture of a few pixels is shown larger, its pixels kept apart
+        image = image.resize((image.width * side_px // max(image.size), image.height * side_px // max(image.size)), 0)
+    image.thumbnail((side_px, side_px))
+    return image
+
+
+def thumbnail_jpeg(path: Path, limits: ImageSettings, side_px: int = THUMBNAIL_PX) -> bytes | None:
+    """As `thumbnail`, as JPEG."""
+    image = thumbnail(path, limits, side_px)
+    if image is None:
+        return None
+    content = io.BytesIO()
+    image.save(content, "JPEG", quality=80, optimize=True)
+    return content.getvalue()
+
+
+def caption(pair: JudgedPair) -> str:
+    """Score of a pair and what became of it, in a few words."""
+    score = "no candidate" if pair.score is None else f"score {pair.score:.3f}"
+    return f"{score}, {'together' if pair.together else 'apart'}"
+
+
+def draw_pairs(pairs: Sequence[JudgedPair], rows: Sequence[Row], limits: ImageSettings) -> bytes:
+    """One PNG of all pairs, four in a line, each with its score beneath; an empty list gives a line that says so.
+
+    Args:
+        pairs: of `rows`.
+        rows: of the manifest.
+        limits: of decoding.
+    """
+    cell_width, cell_height = 2 * THUMBNAIL_PX + 3 * _GAP_PX, THUMBNAIL_PX + _CAPTION_PX + 2 * _GAP_PX
+    columns, lines = min(_COLUMNS, max(1, len(pairs))), max(1, -(-len(pairs) // _COLUMNS))
+    sheet = Image.new("RGB", (columns * cell_width, lines * cell_height), _PAPER)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(_FONT_PX)
+    if not pairs:
+        draw.text((_GAP_PX, _GAP_PX), "no such pair", fill=_INK, font=font)
+    for place, pair in enumerate(pairs):
+        left, top = place % _COLUMNS * cell_width + _GAP_PX, place // _COLUMNS * cell_height + _GAP_PX
+        for side, number in enumerate((pair.earlier, pair.later)):
+            corner = left + side * (THUMBNAIL_PX + _GAP_PX), top
+            _paste(sheet, thumbnail(rows[number].file, limits), corner)
+        draw.text((left, top + THUMBNAIL_PX + 2), caption(pair), fill=_INK, font=font)
+    content = io.BytesIO()
+    sheet.save(content, "PNG", optimize=True)
+    return content.getvalue()
+
+
+def _paste(sheet: Image.Image, image: Image.Image | None, corner: tuple[int, int]) -> None:
+    if image is None:
+        ImageDraw.Draw(sheet).rectangle((*corner, corner[0] + THUMBNAIL_PX, corner[1] + THUMBNAIL_PX), fill=_EMPTY)
+        return
+    spare = (THUMBNAIL_PX - image.width) // 2, (THUMBNAIL_PX - image.height) // 2
+    sheet.paste(image, (corner[0] + spare[0], corner[1] + spare[1]))

@@ -1,0 +1,91 @@
+"""The pipeline of the stream over embedded rows, in their order: what is judged is what would be decided.
+
+Vectors of rows → the pipeline, an empty corpus before it → **heads and scored pairs by row** → figures.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neardup_platform.corpus import Corpus
+from neardup_platform.evaluation.embedded_rows import EmbeddedRows
+from neardup_platform.pipeline import Matching, Pipeline
+from neardup_platform.records import Kind
+from neardup_platform.scoring.keras_classifier import PairClassifier
+from neardup_platform.scoring.vectors import MemoryVectors
+from neardup_platform.settings import Settings
+from neardup_platform.terms.hyperplanes import TermSpace
+from neardup_platform.terms.index import open_index
+
+_IMAGES_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What the pipeline did with some rows; every number is a row number of the manifest.
+
+    Attributes:
+        part: the rows it was to decide, int64, ascending, those that cannot be read included.
+        decided: int64 [n], those it decided, in order.
+        heads: int64 [n], the heads they joined.
+        later, earlier: int64 [m], pairs scored: an image and a candidate of it.
+        scores: float32 [m].
+        classifier: version of the classifier.
+        matching: thresholds and caps in force.
+        seconds: spent deciding.
+    """
+
+    part: NDArray[np.int64]
+    decided: NDArray[np.int64]
+    heads: NDArray[np.int64]
+    later: NDArray[np.int64]
+    earlier: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    classifier: str
+    matching: Matching
+    seconds: float
+
+
+def empty_pipeline(space: TermSpace, scorer: PairClassifier, settings: Settings) -> Pipeline:
+    """A pipeline as the settings have it, in memory, no image known to it."""
+    vectors = MemoryVectors(space.dim, scorer.expects[Kind.PAIR].dim)
+    corpus = Corpus(space, open_index(None, space, settings.terms), vectors)
+    return Pipeline(space, scorer, corpus, Matching.of(settings, scorer))
+
+
+def run_pipeline(embedded: EmbeddedRows, part: Sequence[int], pipeline: Pipeline) -> Run:
+    """Decides rows in ascending order.
+
+    Args:
+        embedded: of the manifest.
+        part: numbers of the rows to decide.
+        pipeline: knows no image yet.
+    """
+    begun = perf_counter()
+    numbers = [number for number in sorted(part) if number in embedded.images]
+    decided = np.array(numbers, np.int64)
+    heads, pairs, scores = [], [], []
+    for first in range(0, len(numbers), _IMAGES_AT_ONCE):
+        images = [embedded.images[number] for number in numbers[first : first + _IMAGES_AT_ONCE]]
+        for batch in pipeline.decide(images, first + 1, 0):
+            heads += [int(decision.head) for decision in batch.decisions]
+            found = batch.scored.ordinals
+            rows, columns = np.nonzero(found >= 0)
+            # Ordinals count the images decided, so they number the rows that could be read.
+            pairs.append(np.stack([decided[batch.ordinals[rows]], decided[found[rows, columns]]]))
+            scores.append(batch.scored.scores[rows, columns])
+    later, earlier = np.concatenate([np.zeros((2, 0), np.int64), *pairs], axis=1)
+    return Run(
+        part=np.array(sorted(part), np.int64),
+        decided=decided,
+        heads=np.array(heads, np.int64),
+        later=later,
+        earlier=earlier,
+        scores=np.concatenate([np.zeros(0, np.float32), *scores]),
+        classifier=pipeline.scorer.version,
+        matching=pipeline.matching,
+        seconds=perf_counter() - begun,
+    )

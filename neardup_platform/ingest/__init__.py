@@ -1,0 +1,1 @@
+"""Publishing pictures and embeddings to Kafka, and following them until they are decided."""

@@ -1,0 +1,80 @@
+"""Publishes embeddings and remembers where they lie, so that what becomes of them can be followed."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+
+from neardup_platform.errors import ServerUnavailable
+from neardup_platform.kafka.publisher import make_producer
+from neardup_platform.records import JoinedImage, Kind
+from neardup_platform.settings import Settings
+from neardup_platform.wire.codec import encode_embedding
+from neardup_platform.wire.topics import EMBEDDINGS
+
+ACKNOWLEDGE_S = 60.0
+# Sent messages whose place is not known yet; more wait for the broker.
+_MOST_OPEN = 20_000
+
+Partition = tuple[str, int]
+
+
+@dataclass(slots=True)
+class Places:
+    """The stretch of each partition in which what was sent lies: first offset, and the one behind the last."""
+
+    spans: dict[Partition, tuple[int, int]] = field(default_factory=dict)
+
+    def add(self, partition: Partition, offset: int) -> None:
+        """Note a message."""
+        first, end = self.spans.get(partition, (offset, offset))
+        self.spans[partition] = min(first, offset), max(end, offset + 1)
+
+    def has(self, partition: Partition, offset: int) -> bool:
+        """Whether a message may be one of those sent."""
+        first, end = self.spans.get(partition, (0, 0))
+        return first <= offset < end
+
+
+class Sender:
+    """Sends embeddings and, on leaving, makes sure that each was acknowledged.
+
+    Raises:
+        ServerUnavailable: Kafka does not answer or take what is sent.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        try:
+            self._producer: KafkaProducer = make_producer(settings.kafka)
+        except KafkaError as error:
+            raise ServerUnavailable(f"no Kafka broker at {settings.kafka.bootstrap}: {error}") from error
+        self._open: deque[Any] = deque()
+        self.places = Places()
+
+    def send(self, image: JoinedImage) -> None:
+        """Hand both embeddings of an image to the producer."""
+        for kind in Kind:
+            key, value = image.image_id.encode(), encode_embedding(image.half(kind))
+            self._open.append(self._producer.send(EMBEDDINGS[kind], key=key, value=value))
+        while len(self._open) > _MOST_OPEN:
+            self._settle()
+
+    def __enter__(self) -> "Sender":
+        return self
+
+    def __exit__(self, failed: object, *_: object) -> None:
+        try:
+            self._producer.flush(timeout=ACKNOWLEDGE_S)
+            while self._open:
+                self._settle()
+        except KafkaError as error:
+            if not failed:
+                raise ServerUnavailable(f"Kafka did not take every message: {error}; ingest again") from error
+        finally:
+            self._producer.close(timeout=ACKNOWLEDGE_S)
+
+    def _settle(self) -> None:
+        record = self._open.popleft().get(timeout=ACKNOWLEDGE_S)
+        self.places.add((record.topic, record.partition), record.offset)

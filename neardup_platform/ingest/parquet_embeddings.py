@@ -1,0 +1,188 @@
+"""Images with both embeddings in a Parquet file, each row checked as the worker checks its messages.
+
+What `neardup ingest --embeddings` and `neardup ingest-segment` read, and `neardup embed` writes:
+
+| column | type |
+|---|---|
+| `image_id` | string |
+| `lsh`, `pair` | list or fixed-size list of float16, float32 or float64; or binary, little-endian float32 or float16 |
+| `lsh_version`, `pair_version` | string: what `neardup embeddings` prints |
+| `event_time_ms` | integer, Unix milliseconds |
+| `source_uri` | string, may be null or missing |
+
+A column of another type refuses the file. A bad row is named by its number, counted from 0, with a reason of the dead
+letters; the others can be used.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from neardup_platform.errors import BadArtefact, BadMessage
+from neardup_platform.ingest.parquet_columns import check_column, few, plain, text, texts, vector
+from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
+from neardup_platform.terminal_text import one_line
+from neardup_platform.wire.validation import checked_embedding, checked_id
+
+# What the rows read at once may take in memory, by the average of the file.
+_PART_BYTES = 256 << 20
+_EXAMPLES = 5
+_DETAIL_CHARACTERS = 160
+_ALWAYS = ("image_id", "lsh", "pair")
+
+Models = Mapping[Kind, ModelSpec]
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that the worker would send to the dead letters.
+
+    Attributes:
+        row: its number, from 0 on.
+        reason: a code of the dead letters.
+    """
+
+    row: int
+    reason: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"row {self.row}: {self.reason}: {self.detail[:_DETAIL_CHARACTERS]}"
+
+
+@dataclass(slots=True)
+class BadRows:
+    """How many rows are bad by reason, and the first of them."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    examples: list[BadRow] = field(default_factory=list)
+
+    def add(self, rows: Sequence[BadRow]) -> None:
+        """Note rows."""
+        self.counts.update(row.reason for row in rows)
+        self.examples += rows[: max(0, _EXAMPLES - len(self.examples))]
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{count} {reason}" for reason, count in sorted(self.counts.items()))
+        return f"{counts} ({'; '.join(map(str, self.examples))})"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows read at once: those that are good, in their order, those that are not, and the row behind the last."""
+
+    end: int
+    images: list[JoinedImage]
+    bad: list[BadRow]
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What rows get where the file lacks a column; None: it must be there.
+
+    Attributes:
+        version: model version of both kinds.
+        time_ms: the event time, asked for once per part.
+    """
+
+    version: str | None = None
+    time_ms: Callable[[], int] | None = None
+
+
+class EmbeddingFile:
+    """A file of this kind.
+
+    Args:
+        path: on this machine.
+        models: what embeddings must be.
+        now_ms: the clock; event times a day ahead of it are refused.
+        newer: other model versions that are accepted, by kind.
+        missing: what stands in for columns that the file lacks.
+
+    Raises:
+        BadArtefact: it is no Parquet file with these columns.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        models: Models,
+        now_ms: int,
+        newer: Mapping[Kind, Sequence[str]] | None = None,
+        missing: Missing = Missing(),
+    ) -> None:
+        self._models, self._now_ms, self._newer, self._missing = models, now_ms, newer or {}, missing
+        try:
+            self._file = pq.ParquetFile(path)
+            schema = self._file.schema_arrow
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise BadArtefact(f"it is no readable Parquet file: {one_line(str(error))}") from error
+        versions = [f"{kind}_version" for kind in Kind]
+        required = [*_ALWAYS, *(versions if missing.version is None else [])]
+        required += [] if missing.time_ms else ["event_time_ms"]
+        if lacking := sorted(set(required) - set(schema.names)):
+            raise BadArtefact(f"it lacks the columns {lacking}; it has {few(sorted(set(schema.names)))}")
+        wanted = (*_ALWAYS, *versions, "event_time_ms", "source_uri")
+        self._columns = [name for name in wanted if name in schema.names]
+        for name in self._columns:
+            check_column(schema, name)
+        metadata = self._file.metadata
+        self.unpacked_bytes = sum(metadata.row_group(n).total_byte_size for n in range(metadata.num_row_groups))
+
+    def __len__(self) -> int:
+        return int(self._file.metadata.num_rows)
+
+    def parts(self, rows: int) -> Iterator[Part]:
+        """Every row, in order; `rows` of them at once, fewer where they are large.
+
+        Raises:
+            BadArtefact: the file is damaged.
+        """
+        most = max(1, min(rows, _PART_BYTES * max(1, len(self)) // max(1, self.unpacked_bytes)))
+        end = 0
+        try:
+            for batch in self._file.iter_batches(batch_size=most, columns=self._columns):
+                first, end = end, end + len(batch)
+                yield self._part(batch, first)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise BadArtefact(f"its rows from {end} on cannot be read: {one_line(str(error))}") from error
+
+    def _part(self, batch: pa.RecordBatch, first: int) -> Part:
+        rows = len(batch)
+        ids, uris = texts(batch, "image_id"), texts(batch, "source_uri", "")
+        versions = {kind: texts(batch, f"{kind}_version", self._missing.version) for kind in Kind}
+        vectors = {kind: plain(batch.column(kind.value)) for kind in Kind}
+        if "event_time_ms" in self._columns:
+            times_ms: Sequence[Any] = batch.column("event_time_ms").to_pylist()
+        else:
+            times_ms = [self._missing.time_ms() if self._missing.time_ms else 0] * rows
+        part = Part(first + rows, [], [])
+        for row in range(rows):
+            try:
+                image_id = checked_id(text(ids[row], "bad-id"))
+                lsh, pair = (
+                    checked_embedding(
+                        Embedding(
+                            image_id,
+                            kind,
+                            str(text(versions[kind][row], "other-version") or ""),
+                            vector(vectors[kind][row], kind, self._models[kind].dim),
+                            times_ms[row],
+                            str(text(uris[row], "bad-uri") or ""),
+                        ),
+                        self._models[kind],
+                        self._now_ms,
+                        self._newer.get(kind, ()),
+                    )
+                    for kind in (Kind.LSH, Kind.PAIR)
+                )
+            except BadMessage as error:
+                part.bad.append(BadRow(first + row, error.reason, error.detail))
+            else:
+                part.images.append(JoinedImage(lsh, pair))
+        return part

@@ -1,0 +1,53 @@
+"""Writes images with their embeddings as the Parquet file that `parquet_embeddings.py` reads."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from neardup_platform.errors import BadArtefact
+from neardup_platform.ingest.parquet_embeddings import Models
+from neardup_platform.records import JoinedImage, Kind
+
+
+def write_embeddings(path: Path, batches: Iterator[list[JoinedImage]], models: Models) -> int:
+    """Write images as such a file, beside its place first; returns how many.
+
+    Raises:
+        BadArtefact: the file cannot be written.
+    """
+    schema = pa.schema(
+        [
+            ("image_id", pa.string()),
+            *((kind.value, pa.list_(pa.float32(), models[kind].dim)) for kind in Kind),
+            *((f"{kind}_version", pa.string()) for kind in Kind),
+            ("event_time_ms", pa.int64()),
+            ("source_uri", pa.string()),
+        ]
+    )
+    partial, count = path.with_name(f".{path.name}.partial"), 0
+    try:
+        with pq.ParquetWriter(partial, schema) as writer:
+            for images in batches:
+                writer.write_batch(_record_batch(images, schema))
+                count += len(images)
+        partial.replace(path)
+    except (OSError, pa.ArrowException) as error:
+        raise BadArtefact(f"{path} cannot be written: {error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return count
+
+
+def _record_batch(images: list[JoinedImage], schema: pa.Schema) -> pa.RecordBatch:
+    columns: list[pa.Array] = [pa.array([image.image_id for image in images], pa.string())]
+    for kind in Kind:
+        listed = schema.field(kind.value).type
+        matrix = np.array([image.half(kind).vector for image in images], np.float32).reshape(-1)
+        columns.append(pa.FixedSizeListArray.from_arrays(pa.array(matrix), listed.list_size))
+    columns += [pa.array([image.half(kind).model_version for image in images], pa.string()) for kind in Kind]
+    columns.append(pa.array([image.event_time_ms for image in images], pa.int64()))
+    columns.append(pa.array([image.source_uri for image in images], pa.string()))
+    return pa.RecordBatch.from_arrays(columns, schema=schema)

@@ -1,0 +1,203 @@
+"""Hands messages to Kafka: at least once, in order, and not stopped by one that Kafka refuses for good.
+
+Outbox → fitting → producer → **what is in the log, and what never will be**. Everything but a refusal for good is
+tried again, with all that follows, until it works: a broker that is away, a topic that is missing, rights that are. The
+producer is not an idempotent one: kafka-python ends such a producer for ever with the first error that is not worth a
+retry. Order is kept by one request in flight at a time, and what is sent twice has one event id.
+"""
+
+import logging
+import time
+from collections import deque
+from dataclasses import dataclass
+
+from kafka import KafkaProducer
+from kafka.errors import (
+    InvalidRecordError,
+    InvalidTimestampError,
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+)
+from kafka.future import Future
+
+from neardup_platform.errors import ServerUnavailable
+from neardup_platform.kafka.topics import connection
+from neardup_platform.settings import KafkaSettings
+from neardup_platform.wire.fitting import fitting
+from neardup_platform.wire.topics import PUBLISHED
+
+log = logging.getLogger(__name__)
+
+# What a message has beside its key and value, with room to spare.
+_OVERHEAD_BYTES = 1_024
+_MOST_REASON = 500
+# After a failure, before everything from there on is sent again.
+_AGAIN_S = 1.0
+# The broker and the client say these of one message.
+_TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
+# These a broker may say of a whole batch for one message in it.
+_BAD_RECORD = (InvalidRecordError, InvalidTimestampError)
+# What the client itself refuses to serialise.
+_UNSENDABLE = (TypeError, ValueError, AssertionError)
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to be published; `number` is its place in the outbox, counting up."""
+
+    number: int
+    topic: str
+    key: bytes
+    value: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes of key and value."""
+        return len(self.key) + len(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A message that is done with: in the log, or refused by Kafka for good.
+
+    Attributes:
+        number: its place in the outbox.
+        size: bytes of its key and value.
+        refused: the message itself, where it was; `why` has Kafka's words.
+    """
+
+    number: int
+    size: int
+    refused: Outgoing | None = None
+    why: str = ""
+
+
+class KafkaPublisher:
+    """A producer that remembers what the broker has not answered yet; for one thread.
+
+    Raises:
+        ServerUnavailable: no broker answers.
+    """
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        try:
+            self._producer = make_producer(settings, idempotent=False)
+            # Of a topic never heard of, the first message would wait for a broker that is away.
+            for topic in PUBLISHED:
+                self._producer.partitions_for(topic)
+        except KafkaTimeoutError as error:
+            raise ServerUnavailable(
+                f"Kafka at {settings.bootstrap} does not list all topics ({error}): `neardup up` and "
+                "`neardup doctor` create those that are missing"
+            ) from error
+        except KafkaError as error:
+            raise ServerUnavailable(f"no Kafka broker at {settings.bootstrap}: {error}") from error
+        self._most_bytes = settings.max_message_bytes - _OVERHEAD_BYTES
+        self._in_flight: deque[tuple[Outgoing, Future]] = deque()
+        self._waiting: deque[Outgoing] = deque()
+        self._again_at = 0.0
+        self._blocked = False
+        self._one_by_one = False
+        self._bytes = 0
+        self._said = False
+
+    def send(self, message: Outgoing) -> None:
+        """Take a message with a higher number than all before."""
+        self._bytes += message.size
+        self._waiting.append(message)
+        self._send_waiting()
+
+    @property
+    def in_flight(self) -> int:
+        """Messages taken and not settled yet."""
+        return len(self._in_flight) + len(self._waiting)
+
+    @property
+    def in_flight_bytes(self) -> int:
+        """Their keys and values."""
+        return self._bytes
+
+    def settled(self) -> list[Settled]:
+        """Messages that are done with since the last call, in order of their number; sends again what failed."""
+        done: list[Settled] = []
+        while self._in_flight and self._in_flight[0][1].is_done:
+            message, future = self._in_flight[0]
+            error = None if future.succeeded() else future.exception
+            if error is not None and not self._is_refusal(error):
+                self._put_back(error)
+                break
+            self._in_flight.popleft()
+            self._bytes -= message.size
+            self._said = self._one_by_one = False
+            done.append(_settled(message, error))
+        self._send_waiting()
+        return done
+
+    def _hand_over(self, message: Outgoing) -> None:
+        try:
+            value = fitting(message.topic, message.value, self._most_bytes - len(message.key))
+            future = self._producer.send(message.topic, key=message.key, value=value)
+        except (KafkaError, *_UNSENDABLE) as error:
+            future = Future().failure(error)
+            # It may have waited a minute for this; so would the next one.
+            self._blocked = not self._is_refusal(error)
+        self._in_flight.append((message, future))
+
+    def _is_refusal(self, error: BaseException) -> bool:
+        """Whether this one message will never do; of a batch that is refused each is sent alone before it is said."""
+        return isinstance(error, (*_TOO_LARGE, *_UNSENDABLE)) or (isinstance(error, _BAD_RECORD) and self._one_by_one)
+
+    def _put_back(self, error: BaseException) -> None:
+        self._one_by_one = isinstance(error, _BAD_RECORD)
+        if not self._said and not self._one_by_one:
+            log.warning("publishing failed, trying again until it works: %s", error)
+            self._said = True
+        self._waiting.extendleft(message for message, _ in reversed(self._in_flight))
+        self._in_flight.clear()
+        self._blocked = False
+        self._again_at = time.monotonic() + (0.0 if self._one_by_one else _AGAIN_S)
+
+    def _send_waiting(self) -> None:
+        if time.monotonic() < self._again_at:
+            return
+        while self._waiting and not self._blocked and not (self._one_by_one and self._in_flight):
+            self._hand_over(self._waiting.popleft())
+
+    def close(self, timeout_s: float) -> None:
+        """Flush for at most `timeout_s`; what is not settled then is still in the outbox."""
+        self._producer.close(timeout=timeout_s)
+
+
+def make_producer(settings: KafkaSettings, linger_ms: int = 5, *, idempotent: bool = True) -> KafkaProducer:
+    """A compressing producer with the largest message size that the topics take.
+
+    Args:
+        idempotent: the broker drops what it gets twice; one refused message ends the producer.
+    """
+    kind = (
+        {"enable_idempotence": True}
+        if idempotent
+        else {"enable_idempotence": False, "max_in_flight_requests_per_connection": 1}
+    )
+    return KafkaProducer(
+        **connection(settings),
+        **kind,
+        client_id="neardup-producer",
+        acks="all",
+        compression_type="lz4",
+        linger_ms=linger_ms,
+        batch_size=262_144,
+        max_request_size=settings.max_message_bytes,
+        reconnect_backoff_max_ms=2_000,
+        allow_auto_create_topics=False,
+        metrics_enabled=False,
+    )
+
+
+def _settled(message: Outgoing, error: BaseException | None) -> Settled:
+    if error is None:
+        return Settled(message.number, message.size)
+    log.error("Kafka refuses message %d of the outbox, for %s: %s", message.number, message.topic, error)
+    return Settled(message.number, message.size, message, f"{type(error).__name__}: {error}"[:_MOST_REASON])

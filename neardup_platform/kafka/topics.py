@@ -1,0 +1,125 @@
+"""Creating the topics, and how every Kafka client of the platform connects."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from kafka import KafkaAdminClient
+from kafka.admin import NewTopic
+from kafka.errors import KafkaError, KafkaTimeoutError, TopicAlreadyExistsError
+
+from neardup_platform.errors import ServerUnavailable, SetupError
+from neardup_platform.settings import KafkaSettings
+from neardup_platform.wire.topics import EMBEDDINGS, PARTITIONED, SINGLE_PARTITION
+
+
+def connection(settings: KafkaSettings) -> dict[str, Any]:
+    """Keyword arguments that every kafka-python client takes.
+
+    Raises:
+        SetupError: there is no bootstrap address.
+    """
+    if settings.bootstrap is None:
+        raise SetupError("no Kafka address: run `neardup up`, or set NEARDUP_KAFKA_BOOTSTRAP=host:port")
+    arguments: dict[str, Any] = {
+        "bootstrap_servers": settings.bootstrap.split(","),
+        "security_protocol": settings.security_protocol,
+    }
+    if settings.sasl_mechanism:
+        arguments["sasl_mechanism"] = settings.sasl_mechanism
+        arguments["sasl_plain_username"] = settings.sasl_username
+        password = settings.sasl_password
+        arguments["sasl_plain_password"] = password.get_secret_value() if password else None
+    if settings.ssl_cafile:
+        arguments["ssl_cafile"] = str(settings.ssl_cafile)
+    return arguments
+
+
+def reading(settings: KafkaSettings) -> dict[str, Any]:
+    """Keyword arguments that every consumer takes: committed records only, and a position of its own.
+
+    Of a transaction nothing is read before it is committed, and nothing ever of one that is aborted. An offset that the
+    log does not hold is an error, never a reason to go on somewhere else.
+
+    Raises:
+        SetupError: there is no bootstrap address.
+    """
+    return {
+        **connection(settings),
+        "isolation_level": "read_committed",
+        "auto_offset_reset": "none",
+        "enable_auto_commit": False,
+        # A deleted topic is not recreated, with the broker's default settings, because a client asks for it.
+        "allow_auto_create_topics": False,
+        "metrics_enabled": False,
+    }
+
+
+def ensure_topics(settings: KafkaSettings, timeout_s: float = 30.0) -> None:
+    """Create the topics that are missing; those that exist are left as they are.
+
+    Raises:
+        ServerUnavailable: no broker answered within `timeout_s`.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            admin = KafkaAdminClient(**connection(settings), client_id="neardup-admin", bootstrap_timeout_ms=2_000)
+            break
+        except KafkaTimeoutError as error:
+            if time.monotonic() > deadline:
+                raise ServerUnavailable(
+                    f"no Kafka broker at {settings.bootstrap} after {timeout_s:.0f} s: is it running?"
+                ) from error
+            time.sleep(0.25)
+    try:
+        _create_missing(admin, settings)
+    except KafkaError as error:
+        raise ServerUnavailable(f"creating topics at {settings.bootstrap} failed: {error}") from error
+    finally:
+        admin.close()
+
+
+def _create_missing(admin: KafkaAdminClient, settings: KafkaSettings) -> None:
+    existing = set(admin.list_topics())
+    configs = {
+        "retention.ms": str(settings.retention_h * 3_600_000),
+        "max.message.bytes": str(settings.max_message_bytes),
+    }
+    for name in (*PARTITIONED, *SINGLE_PARTITION):
+        if name in existing:
+            continue
+        partitions = settings.partitions if name in PARTITIONED else 1
+        topic = NewTopic(name, partitions, settings.replication, topic_configs=configs)
+        try:
+            admin.create_topics([topic])
+        except TopicAlreadyExistsError:
+            continue
+
+
+def check_even(settings: KafkaSettings) -> None:
+    """Whether the two embedding topics have equal numbers of partitions; images are joined all the same.
+
+    Raises:
+        SetupError: they have not.
+        KafkaError: the broker does not answer.
+    """
+    admin = KafkaAdminClient(**connection(settings), client_id="neardup-admin", bootstrap_timeout_ms=2_000)
+    try:
+        described = admin.describe_topics(list(EMBEDDINGS.values()))
+    finally:
+        admin.close()
+    if text := uneven({topic["name"]: len(topic["partitions"]) for topic in described}):
+        raise SetupError(text)
+
+
+def uneven(partitions: Mapping[str, int]) -> str:
+    """What to do about embedding topics of different numbers of partitions; empty where they are equal."""
+    few, many = sorted(EMBEDDINGS.values(), key=lambda topic: partitions[topic])
+    if partitions[few] == partitions[many]:
+        return ""
+    return (
+        f"{many} has {partitions[many]} partitions and {few} has {partitions[few]}: images are joined all the same, "
+        f"but more halves wait for longer; `kafka-topics.sh --alter --topic {few} --partitions {partitions[many]}` "
+        "makes them equal"
+    )

@@ -1,0 +1,145 @@
+"""The records of one topic that fall into a window of time: which offsets they are, and reading them."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError, OffsetOutOfRangeError, UnsupportedCodecError
+
+from neardup_platform.errors import NotFound, ServerUnavailable
+from neardup_platform.kafka.codecs import missing_codec
+from neardup_platform.kafka.group_client import log_id
+from neardup_platform.kafka.topics import reading
+from neardup_platform.settings import KafkaSettings
+
+# A broker that delivers nothing for this long, though records are there, counts as away.
+_PATIENCE_S = 30.0
+_POLL_MS = 500
+_POLL_RECORDS = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecord:
+    """One record of the log; `timestamp_ms` is its Kafka timestamp, Unix milliseconds."""
+
+    partition: int
+    offset: int
+    timestamp_ms: int
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetRange:
+    """Offsets `first` up to, not including, `next` of one partition.
+
+    Attributes:
+        begins: the oldest offset that the broker still holds.
+        log: Kafka's id of the topic; a topic that was deleted and made again has another. Empty: not known.
+    """
+
+    partition: int
+    first: int
+    next: int
+    begins: int = 0
+    log: str = ""
+
+    @property
+    def count(self) -> int:
+        """How many offsets there are in the range."""
+        return self.next - self.first
+
+
+def open_consumer(settings: KafkaSettings) -> KafkaConsumer:
+    """A consumer without a group; it commits nothing.
+
+    Raises:
+        ServerUnavailable: no broker answers.
+        SetupError: there is no bootstrap address.
+    """
+    try:
+        return KafkaConsumer(**reading(settings), client_id="neardup-batch")
+    except KafkaError as error:
+        raise ServerUnavailable(f"no Kafka broker at {settings.bootstrap}: {error}") from error
+
+
+def offset_ranges(consumer: Any, topic: str, start_ms: int, end_ms: int) -> tuple[OffsetRange, ...]:
+    """Per partition, ascending, the offsets of a window of time.
+
+    A window begins at the first record with a timestamp of `start_ms` or later and ends where the next one
+    begins, so that consecutive windows leave out no record and share none. In a window that is still open it
+    ends with the log as it is now.
+
+    Args:
+        start_ms: Unix milliseconds, inclusive.
+        end_ms: Unix milliseconds, exclusive.
+
+    Raises:
+        NotFound: there is no such topic.
+        ServerUnavailable: the broker does not answer.
+    """
+    try:
+        numbers = sorted(consumer.partitions_for_topic(topic) or ())
+        partitions = [TopicPartition(topic, number) for number in numbers]
+        if not partitions:
+            raise NotFound(f"there is no topic {topic}: start the stream worker or run `neardup up` first")
+        # The end first: what arrives while the others are asked for belongs to the next materialisation.
+        ends = consumer.end_offsets(partitions)
+        begins = consumer.beginning_offsets(partitions)
+        firsts = consumer.offsets_for_times(dict.fromkeys(partitions, start_ms))
+        nexts = consumer.offsets_for_times(dict.fromkeys(partitions, end_ms))
+    except KafkaError as error:
+        raise ServerUnavailable(f"asking for the offsets of {topic} failed: {error}") from error
+    log = log_id(consumer, topic)
+    return tuple(
+        _range(p.partition, _offset(firsts[p]), _offset(nexts[p]), ends[p], begins[p], log) for p in partitions
+    )
+
+
+def _range(partition: int, first: int | None, following: int | None, end: int, begins: int, log: str) -> OffsetRange:
+    upto = end if following is None else min(following, end)
+    return OffsetRange(partition, upto if first is None else min(first, upto), upto, begins, log)
+
+
+def _offset(found: Any) -> int | None:
+    return None if found is None else int(found.offset)
+
+
+def read_range(consumer: Any, topic: str, wanted: OffsetRange) -> Iterator[list[LogRecord]]:
+    """The records of a range in offset order, a few thousand at a time.
+
+    Raises:
+        ServerUnavailable: the broker stopped delivering, or no longer holds all of the range.
+        SetupError: a batch is compressed with a codec that is not installed here.
+    """
+    partition = TopicPartition(topic, wanted.partition)
+    consumer.assign([partition])
+    consumer.seek(partition, wanted.first)
+    heard_at = time.monotonic()
+    while consumer.position(partition) < wanted.next:
+        records = _poll(consumer, partition)
+        if records:
+            heard_at = time.monotonic()
+            inside = [r for r in records if r.offset < wanted.next]
+            yield [LogRecord(r.partition, r.offset, r.timestamp, r.value or b"") for r in inside]
+        elif time.monotonic() - heard_at > _PATIENCE_S:
+            raise ServerUnavailable(
+                f"{topic}[{wanted.partition}]@{consumer.position(partition)}: nothing delivered for "
+                f"{_PATIENCE_S:.0f} s, though the log goes up to {wanted.next}"
+            )
+
+
+def _poll(consumer: Any, partition: TopicPartition) -> list[Any]:
+    place = f"{partition.topic}[{partition.partition}]"
+    try:
+        return list(consumer.poll(timeout_ms=_POLL_MS, max_records=_POLL_RECORDS).get(partition, []))
+    except OffsetOutOfRangeError as error:
+        raise ServerUnavailable(
+            f"{place}@{consumer.position(partition)} is no longer in the log: retention deleted it while it was being "
+            "read, or the topic was made again; repeat this"
+        ) from error
+    except UnsupportedCodecError as error:
+        raise missing_codec(place, error) from error
+    except KafkaError as error:
+        raise ServerUnavailable(f"reading {place}@{consumer.position(partition)} failed: {error}") from error

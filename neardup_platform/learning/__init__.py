@@ -1,0 +1,1 @@
+"""Training: the pair classifier, the term space and the embedder."""

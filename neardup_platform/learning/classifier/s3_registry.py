@@ -1,0 +1,238 @@
+"""The registry of classifiers on S3: published once, never changed, fetched whole or not at all.
+
+Training → folder → **s3://{bucket}/classifiers/{version}/** → NEARDUP_HOME/classifiers/{version} → worker and API.
+
+    card.json     identity, fit, thresholds, figures, checksum of itself and of the network
+    model.keras   the network
+    training_pictures.bin   fingerprints of the pictures trained on, where the card names their checksum
+
+The card is put last, each only where nothing lies yet: a version without a card is not published. Everything read is
+bounded, and verified before it gets its name on this machine.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from neardup_platform.errors import BadArtefact, NotFound, ServerUnavailable
+from neardup_platform.files import publish_once
+from neardup_platform.learning.classifier.promotion import check_usable
+from neardup_platform.s3_client import ensure_bucket, open_s3, read_bounded
+from neardup_platform.scoring.card import CARD_FILE, NETWORK_FILE, PICTURES_FILE, Card, parse_card, read_card
+from neardup_platform.settings import S3Settings
+
+PREFIX = "classifiers"
+# The shipped classifier has 5 KB and 100 KB, and 8 bytes for each picture trained on.
+MAX_BYTES = {CARD_FILE: 1 << 20, NETWORK_FILE: 64 << 20, PICTURES_FILE: 64 << 20}
+_VERSION = re.compile("[0-9a-f]{12}")
+# A download that was killed leaves its folder; none takes this long.
+_ABANDONED_S = 3_600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A version in the registry.
+
+    Attributes:
+        published_ms: Unix milliseconds.
+        card: None where it cannot be read; `problem` says why.
+    """
+
+    version: str
+    uri: str
+    published_ms: int
+    card: Card | None
+    problem: str = ""
+
+
+def check_version(version: str) -> str:
+    """The version itself, if it may name a folder.
+
+    Raises:
+        BadArtefact: it is not 12 hex digits.
+    """
+    if not _VERSION.fullmatch(version):
+        raise BadArtefact(f"{version[:40]!r} is no classifier version: 12 hex digits are expected")
+    return version
+
+
+def publish(s3: Any, settings: S3Settings, folder: Path) -> tuple[Card, bool]:
+    """Put a classifier into the registry.
+
+    Args:
+        s3: a boto3 client; the bucket is created when missing.
+        folder: written by `neardup train`.
+
+    Returns:
+        Its card, and whether it is new there; the same bytes may be published again.
+
+    Raises:
+        BadArtefact: it is damaged, unmeasured or too large, or the version is there with other bytes.
+        ServerUnavailable: S3 does not answer or refuses; then the version is not published.
+    """
+    card = read_card(folder)
+    check_usable(card)
+    ensure_bucket(s3, settings)
+    check_version(card.version)
+    files = [folder / name for name in (NETWORK_FILE, *_pictures(card), CARD_FILE)]
+    _check_pictures(card, folder)
+    new = [_put_once(s3, settings.bucket, card.version, file) for file in files]
+    return card, any(new)
+
+
+def is_published(s3: Any, bucket: str, version: str) -> bool:
+    """Whether the registry has this version.
+
+    Raises:
+        ServerUnavailable: S3 does not answer.
+    """
+    try:
+        read_bounded(s3, bucket, f"{PREFIX}/{check_version(version)}/{CARD_FILE}", 1)
+    except NotFound:
+        return False
+    return True
+
+
+def list_published(s3: Any, bucket: str) -> list[Published]:
+    """Every version in the registry, the newest first.
+
+    Raises:
+        ServerUnavailable: S3 does not answer or refuses; a missing bucket holds none.
+    """
+    try:
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{PREFIX}/")
+        items = [item for page in pages for item in page.get("Contents", ())]
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") == "NoSuchBucket":
+            return []
+        raise ServerUnavailable(f"listing s3://{bucket}/{PREFIX}/ failed: {error}") from error
+    except BotoCoreError as error:
+        raise ServerUnavailable(f"listing s3://{bucket}/{PREFIX}/ failed: {error}") from error
+    found = []
+    for item in items:
+        version, _, name = item["Key"].removeprefix(f"{PREFIX}/").partition("/")
+        if name == CARD_FILE and _VERSION.fullmatch(version):
+            found.append(_published(s3, bucket, version, round(item["LastModified"].timestamp() * 1_000)))
+    return sorted(found, key=lambda entry: (entry.published_ms, entry.version), reverse=True)
+
+
+def fetch(settings: S3Settings, version: str, home: Path) -> Path:
+    """The folder of a published classifier on this machine, downloaded where it is not there or damaged.
+
+    Safe to call from several processes at once: a folder gets its name when it is whole and verified.
+
+    Raises:
+        BadArtefact: the version is no version, or what is published under it is damaged.
+        NotFound: nothing is published under it.
+        ServerUnavailable: S3 does not answer.
+    """
+    folder = home / PREFIX / check_version(version)
+    if is_whole(folder, version):
+        return folder
+    _remove_abandoned(folder.parent)
+    fresh = folder.parent / f".{version}.{os.getpid()}.{uuid4().hex}"
+    fresh.mkdir(parents=True)
+    try:
+        _download(open_s3(settings), settings.bucket, version, fresh)
+        card = read_card(fresh)
+        if card.version != version:
+            raise BadArtefact(
+                f"s3://{settings.bucket}/{PREFIX}/{version} holds classifier {card.version}: publish it anew"
+            )
+        publish_once(fresh, folder, lambda found: is_whole(found, version))
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return folder
+
+
+def is_whole(folder: Path, version: str) -> bool:
+    """Whether a folder holds this version, undamaged."""
+    try:
+        return read_card(folder).version == version
+    except BadArtefact:
+        return False
+
+
+def _download(s3: Any, bucket: str, version: str, folder: Path) -> None:
+    for name in (CARD_FILE, NETWORK_FILE):
+        (folder / name).write_bytes(_read(s3, bucket, version, name))
+    card = read_card(folder)
+    for name in _pictures(card):
+        (folder / name).write_bytes(_read(s3, bucket, version, name))
+    _check_pictures(card, folder)
+
+
+def _read(s3: Any, bucket: str, version: str, name: str) -> bytes:
+    key, most = f"{PREFIX}/{version}/{name}", MAX_BYTES[name]
+    try:
+        data = read_bounded(s3, bucket, key, most)
+    except NotFound as error:
+        raise NotFound(
+            f"classifier {version} is not in the registry ({error}): `neardup classifier list` names those that are"
+        ) from error
+    if len(data) > most:
+        raise BadArtefact(f"s3://{bucket}/{key} is larger than {most >> 20} MiB: it is no classifier of ours")
+    return data
+
+
+def _pictures(card: Card) -> tuple[str, ...]:
+    return (PICTURES_FILE,) if "pictures_sha256" in card.training else ()
+
+
+def _check_pictures(card: Card, folder: Path) -> None:
+    for name in _pictures(card):
+        try:
+            found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        except OSError as error:
+            raise BadArtefact(f"classifier {folder} lacks {name}, which its card names: restore it") from error
+        if found != card.training["pictures_sha256"]:
+            raise BadArtefact(f"{folder / name} is damaged: its SHA-256 is not that of the card; restore it")
+
+
+def _put_once(s3: Any, bucket: str, version: str, file: Path) -> bool:
+    """Put an object where none lies; returns whether it is new.
+
+    Raises:
+        BadArtefact: another one lies there.
+    """
+    key, data, most = f"{PREFIX}/{version}/{file.name}", file.read_bytes(), MAX_BYTES[file.name]
+    if len(data) > most:
+        raise BadArtefact(f"{file} has {len(data)} bytes, at most {most} may be published")
+    try:
+        s3.put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") not in ("PreconditionFailed", "ConditionalRequestConflict"):
+            raise ServerUnavailable(f"writing s3://{bucket}/{key} failed: {error}") from error
+        if read_bounded(s3, bucket, key, most) != data:
+            raise BadArtefact(
+                f"s3://{bucket}/{key} is there with other bytes, and a published version never changes: use that one, "
+                "or train another"
+            ) from error
+        return False
+    except BotoCoreError as error:
+        raise ServerUnavailable(f"writing s3://{bucket}/{key} failed: {error}") from error
+    return True
+
+
+def _published(s3: Any, bucket: str, version: str, published_ms: int) -> Published:
+    key = f"{PREFIX}/{version}/{CARD_FILE}"
+    uri = f"s3://{bucket}/{key}"
+    try:
+        card = parse_card(read_bounded(s3, bucket, key, MAX_BYTES[CARD_FILE]), uri)
+    except (BadArtefact, NotFound) as error:
+        return Published(version, uri, published_ms, None, str(error))
+    return Published(version, uri, published_ms, card)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    for left in folder.glob(".*.*.*"):
+        if left.stat().st_mtime < time.time() - _ABANDONED_S:
+            shutil.rmtree(left, ignore_errors=True)

@@ -1,0 +1,63 @@
+"""Trains the pair classifier for the embedders in force, from CSV files of pictures.
+
+CSV files → vectors → training → **folder of the classifier**, with the pictures it was trained on recorded beside it.
+The one that is shipped was made so of the pictures that docs/accuracy.md names.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from neardup_platform.images.embedders import load_embedders
+from neardup_platform.learning.classifier.training import Recipe, train
+from neardup_platform.learning.classifier.training_pictures import record_training_pictures
+from neardup_platform.learning.classifier.training_set import (
+    TrainingSet,
+    embed_copies,
+    embed_labelled,
+    join,
+    recipe_for,
+)
+from neardup_platform.scoring.card import Card
+from neardup_platform.settings import ImageSettings
+
+
+def train_on_pictures(
+    labelled: Path, diverse: Path | None, out: Path, settings: ImageSettings, *, also: Sequence[Path] = ()
+) -> Card:
+    """Embeds the pictures of CSV files, trains on them and writes the classifier.
+
+    Args:
+        labelled: CSV with the columns `file` (relative to it) and `group`.
+        diverse: CSV with the column `file`, pictures no two of which are alike; None: no altered copies.
+        out: folder of the classifier.
+        settings: which embedders, and limits of decoding.
+        also: more CSV files like `labelled`; a group named in two of them is one group.
+
+    Raises:
+        SetupError: a CSV cannot be used, or has too few groups.
+        BadPicture: a picture is refused.
+        BadArtefact: a picture has different groups in two files.
+    """
+    embedders = load_embedders(settings)
+    altered = None if diverse is None else embed_copies(diverse, embedders, settings)
+    pictures = join(embed_labelled([labelled, *also], embedders, settings))
+    return train_on_sets(pictures, altered, out, recipe_for(embedders))
+
+
+def train_on_sets(pictures: TrainingSet, altered: TrainingSet | None, out: Path, recipe: Recipe) -> Card:
+    """Trains, and records beside the classifier which pictures it was trained on.
+
+    Args:
+        pictures: labelled.
+        altered: pictures with altered copies of them.
+        out: folder of the classifier.
+        recipe: of training.
+
+    Raises:
+        SetupError: there are too few groups.
+    """
+    card = train(pictures.pictures, out, recipe, altered=None if altered is None else altered.pictures)
+    seen = pictures.fingerprints if altered is None else np.append(pictures.fingerprints, altered.fingerprints)
+    return record_training_pictures(card, out, seen)

@@ -1,0 +1,1 @@
+"""The descriptor: fine-tuning on altered copies of unlabelled pictures."""

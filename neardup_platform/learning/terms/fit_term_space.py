@@ -1,0 +1,40 @@
+"""Fits the term space to a folder of diverse pictures: how the one that is shipped was made.
+
+    python -m neardup_platform.learning.terms.fit_term_space PICTURES OUT.npz
+
+255 tables of 8 bits are the best of the grid that `neardup tune` measures (docs/accuracy.md). The built-in embedder
+whitens, so nothing is left to whiten here.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from neardup_platform.images.embedders import load_embedders
+from neardup_platform.images.embedding import PictureSource, embed_pictures
+from neardup_platform.learning.terms.fitting import fit_term_space
+from neardup_platform.records import Kind
+from neardup_platform.settings import ImageSettings
+from neardup_platform.terms.hyperplanes import TermSpace, save_term_space
+
+TABLES, BITS, WHITENING, SEED = 255, 8, 0.0, 1
+
+
+def fit_to_pictures(folder: Path) -> TermSpace:
+    """Fit to every JPEG under a folder, embedded by the built-in `lsh` embedder."""
+    files = sorted(folder.rglob("*.jpg"))
+    lsh, _ = load_embedders(ImageSettings())
+    sources = (PictureSource(str(file), str(file), file.read_bytes) for file in files)
+    batches = embed_pictures(sources, [lsh], ImageSettings())
+    vectors = [picture.vectors[Kind.LSH][1] for batch in batches for picture in batch.pictures]
+    # Vectors are stored as float16, so that is what the terms are made of.
+    sample = np.stack(vectors).astype(np.float16).astype(np.float32)
+    return fit_term_space(sample, lsh.model_version, tables=TABLES, bits=BITS, whitening=WHITENING, seed=SEED)
+
+
+if __name__ == "__main__":
+    _folder, _out = map(Path, sys.argv[1:3])
+    _space = fit_to_pictures(_folder)
+    save_term_space(_space, _out)
+    sys.stdout.write(f"{_space.version} for {_space.model_version} written to {_out}\n")

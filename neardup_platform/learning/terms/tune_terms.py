@@ -1,0 +1,188 @@
+"""Chooses tables and bits for a stated recall: `neardup tune`, and the Dagster asset `term_space`.
+
+Beside the data's way: labelled pictures → a term space for each point of a grid → what each costs and finds →
+**the cheapest that reaches the target**. The hyperplanes are random, drawn by a fixed seed and fitted to nothing, so
+no groups need to be held out; centring and cells are fitted, to pictures apart from the pairs that are judged.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neardup_platform.errors import PermanentError, SetupError
+from neardup_platform.files import replace_durably
+from neardup_platform.images.embedders import load_embedders
+from neardup_platform.learning.terms.fitting import CELLS, fit_term_space
+from neardup_platform.learning.terms.term_sample import TermSample, embed_sample
+from neardup_platform.learning.terms.term_space_measures import CANDIDATES, Measured, Within, measure_space
+from neardup_platform.learning.terms.term_truth import find_truth
+from neardup_platform.settings import ImageSettings
+from neardup_platform.terms.hyperplanes import TermSpace, save_term_space
+
+# Whole planes of 64 tables, for a plane takes as many bytes however many tables fill it; 255 is the most there is.
+# Bits from four, the fewest that make a signature of 256 bits out of 64 tables, to the most there are.
+GRID = tuple(product((64, 128, 192, 255), (4, 6, 8, 10, 12, 16)))
+# No whitening: the built-in embedder whitens already, and the error maths holds for the vectors' own angles.
+WHITENING, SEED = 0.0, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a term space is to reach.
+
+    Attributes:
+        recall: 0…1, of the true pairs that exhaustive search by cosine puts within its first 100.
+        images: size of the corpus that it is to hold for.
+        most_candidates: largest K that may be chosen: each candidate is scored by the classifier.
+    """
+
+    recall: float
+    images: int
+    most_candidates: int
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The choice and what it was chosen from.
+
+    Attributes:
+        target: what was asked for.
+        pictures, fitted: in the sample; of them or besides, fitted to.
+        pairs, pairs_within: true pairs in both directions; of them those that exhaustive search finds.
+        queries: pictures searched for.
+        unrelated_pairs: compared.
+        rows: the grid, cheapest first.
+        chosen: the row chosen.
+        candidates: the K chosen.
+        space: fitted with cells.
+    """
+
+    target: Target
+    pictures: int
+    fitted: int
+    pairs: int
+    pairs_within: int
+    queries: int
+    unrelated_pairs: int
+    rows: tuple[Measured, ...]
+    chosen: Measured
+    candidates: Within
+    space: TermSpace
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON-ready values; the space by its version and number of cells."""
+        values = {name: value for name, value in vars(self).items() if isinstance(value, int | float)}
+        return {
+            **asdict(self.target),
+            **values,
+            "rows": [asdict(row) for row in self.rows],
+            "chosen": asdict(self.chosen),
+            "candidates": asdict(self.candidates),
+            "version": self.space.version,
+            "cells": self.space.cells,
+        }
+
+
+def tune_on_pictures(
+    manifest: Path, diverse: Path | None, limits: ImageSettings, target: Target, say: Callable[[str], None]
+) -> Tuned:
+    """Embed the pictures of one or two CSV files, measure the grid on them and choose.
+
+    Args:
+        manifest: as for `embed_sample`.
+        diverse: as for `embed_sample`.
+        limits: which embedders, and limits of decoding.
+        target: to reach.
+        say: told what is being done.
+
+    Raises:
+        SetupError: a CSV cannot be used, or there are too few pictures for so many images.
+        BadPicture: a picture is refused.
+        PermanentError: no term space reaches the target.
+    """
+    return tune(embed_sample(manifest, diverse, load_embedders(limits), limits, say), target, say)
+
+
+def tune(sample: TermSample, target: Target, say: Callable[[str], None]) -> Tuned:
+    """Measure the grid on a sample and choose; arguments and errors as for `tune_on_pictures`."""
+
+    def fit(tables: int, bits: int, cells: int) -> TermSpace:
+        return fit_term_space(
+            sample.fitted, sample.model_version, tables=tables, bits=bits, whitening=WHITENING, seed=SEED, cells=cells
+        )
+
+    truth = find_truth(_centred(fit(*GRID[0], 1), sample.vectors), sample.groups, target.images)
+    say(
+        f"measuring {len(GRID)} term spaces: {len(truth.queries):,} queries, {len(truth.rows):,} true pairs, "
+        f"{len(sample.vectors):,} pictures"
+    )
+    # Cells are not measured, and signatures do not depend on them: they are fitted for the one that is chosen.
+    ks = sorted({*CANDIDATES, target.most_candidates})
+    measured = [measure_space(fit(tables, bits, 1), sample.vectors, truth, ks) for tables, bits in GRID]
+    rows = tuple(sorted(measured, key=lambda row: (row.bytes_per_image, row.tables)))
+    chosen, candidates = choose(rows, target)
+    return Tuned(
+        target,
+        len(sample.vectors),
+        len(sample.fitted),
+        len(truth.rows),
+        int(truth.within.sum()),
+        len(truth.queries),
+        int(truth.unrelated.sum()),
+        rows,
+        chosen,
+        candidates,
+        fit(chosen.tables, chosen.bits, CELLS),
+    )
+
+
+def choose(rows: Sequence[Measured], target: Target) -> tuple[Measured, Within]:
+    """The cheapest row and K that reach the target: fewest bytes, then smallest K, then highest recall.
+
+    Args:
+        rows: at least one, with at least one K of at most `target.most_candidates`.
+        target: to reach.
+
+    Raises:
+        PermanentError: none does; names the best there is.
+    """
+    points = [(row, within) for row in rows for within in row.within if within.k <= target.most_candidates]
+    reaching = [(row, within) for row, within in points if within.recall >= target.recall]
+    if reaching:
+        return min(reaching, key=lambda p: (p[0].bytes_per_image, p[1].k, -p[1].recall))
+    row, within = min(points, key=lambda p: (-p[1].recall, p[0].bytes_per_image, p[1].k))
+    raise PermanentError(
+        f"no term space reaches recall {target.recall} among {target.images:,} images: the best, "
+        f"{row.tables}×{row.bits} ({row.bytes_per_image} bytes per image), reaches "
+        f"{np.floor(within.recall * 1e4) / 1e4:.4f} within {within.k:,} candidates; ask for less (--recall), for a "
+        "smaller corpus (--images), let more candidates be scored (terms.max_candidates), or use an lsh embedder "
+        "that sets near-duplicates further apart from the rest"
+    )
+
+
+def write_space(space: TermSpace, path: Path) -> None:
+    """Write the space, its folder too where that is absent; a reader sees the old file or the whole new one.
+
+    Args:
+        space: to be written.
+        path: ends in `.npz`.
+
+    Raises:
+        SetupError: it cannot be written.
+    """
+    staged = path.with_suffix(".tmp.npz")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_term_space(space, staged)
+        replace_durably(staged, path)
+    except OSError as error:
+        raise SetupError(f"the term space cannot be written to {path} ({error}): name another file") from error
+
+
+def _centred(space: TermSpace, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    return space.hash(vectors).unit

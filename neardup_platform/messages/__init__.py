@@ -1,1 +1,0 @@
-"""Wire format, topics, Kafka source and publisher: where images come in and decisions go out."""

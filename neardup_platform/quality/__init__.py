@@ -1,1 +1,0 @@
-"""How well it works: evaluation on labelled pictures."""

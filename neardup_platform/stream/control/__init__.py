@@ -1,0 +1,1 @@
+"""The control topic: commands in order, each prepared, committed and answered once."""

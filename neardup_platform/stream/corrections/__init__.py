@@ -1,0 +1,1 @@
+"""Corrections: overrides, forgetting, and deciding known images again."""

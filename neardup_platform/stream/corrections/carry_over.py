@@ -1,0 +1,115 @@
+"""What does not go back with a restored store: numbers, corrections, and what was said to whom.
+
+Store in force + store of a snapshot → **the snapshot's images and positions, the present's commands and corrections**.
+
+| table, total | of the restored store |
+|---|---|
+| images, clusters, members, history, vectors, redirects, waiting room, positions, counters | the snapshot's |
+| position of the control topic, commands and their results, promotions, counters of commands | the present's |
+| overrides, forgotten ids | the present's: they were laid down for good |
+| outbox, what Kafka refused | the present's: what was decided is published, and what comes is numbered above |
+| sequence | the present's: no event id is given twice, so no two decisions share one |
+| store id | a new one: term index and vector files are of another store, and are made anew |
+| whether the stream is paused | the present's |
+"""
+
+from dataclasses import dataclass
+from itertools import islice
+from uuid import uuid4
+
+from neardup_platform.store import layout
+from neardup_platform.store.layout import Table
+from neardup_platform.store.view import StoreView
+from neardup_platform.store.writer import Batch, Store
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.topics import CONTROL
+
+_OF_THE_PRESENT = (
+    Table.COMMANDS,
+    Table.COMMAND_ORDER,
+    Table.PROMOTIONS,
+    Table.OUTBOX,
+    Table.OVERRIDES,
+    Table.FORGOTTEN,
+    Table.PURGES,
+    Table.KEPT,
+)
+# Rows copied in one write.
+_CHUNK = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What was carried over, for whoever asked for the restore.
+
+    Attributes:
+        overrides: in force, before and after.
+        overrides_unmet: of them, those whose images are not where the override wants them.
+    """
+
+    overrides: int
+    overrides_unmet: int
+
+
+def carry_over(present: StoreView, restored: Store, classifier: pb.Promotion | None) -> Carried:
+    """Write into a restored store what it takes over from the one in force.
+
+    Args:
+        present: nothing may be written to it afterwards.
+        restored: as it was when the snapshot was taken.
+        classifier: the change of the classifier that the restore brings with it; None where it stays the same.
+    """
+    now, state = present.state(), restored.state()
+    for table in _OF_THE_PRESENT:
+        _copy(table, present, restored)
+    batch = Batch()
+    batch.clear(Table.PROGRESS)
+    for key, value in present.scan(Table.POSITIONS):
+        if layout.position_of(key)[0] == CONTROL:
+            batch.put(Table.POSITIONS, key, value)
+    _take_totals(now, state)
+    if classifier is not None:
+        state.classifier_version = classifier.version
+        # It is written with the result of the command, whose number is the next.
+        batch.put(Table.PROMOTIONS, layout.number_key(state.commands + 1), classifier.SerializeToString())
+    batch.put_state(state)
+    restored.write(batch)
+    overrides = restored.overrides()
+    return Carried(len(overrides), sum(not _is_met(restored, override) for override in overrides))
+
+
+def _copy(table: Table, present: StoreView, restored: Store) -> None:
+    """Replace a table, a part at a time: nobody reads the restored store yet, and an outbox may be long."""
+    batch = Batch()
+    batch.clear(table)
+    restored.write(batch)
+    rows = present.scan(table)
+    while part := list(islice(rows, _CHUNK)):
+        batch = Batch()
+        for key, value in part:
+            batch.put(table, key, value)
+        restored.write(batch)
+
+
+def _take_totals(now: pb.StoreState, state: pb.StoreState) -> None:
+    state.store_id = uuid4().hex
+    state.sequence = max(state.sequence, now.sequence)
+    state.outbox_number = max(state.outbox_number, now.outbox_number)
+    state.outbox_first = now.outbox_first
+    state.commands, state.forgotten = now.commands, now.forgotten
+    state.ClearField("paused")
+    if now.HasField("paused"):
+        state.paused.CopyFrom(now.paused)
+    for fate in {*state.counters, *now.counters}:
+        if fate.startswith(("commands_", "unpublishable")):
+            state.counters[fate] = now.counters[fate]
+
+
+def _is_met(store: StoreView, override: pb.Override) -> bool:
+    """Whether images are where an override wants them; one that is not there yet will be decided by it."""
+    image, other = store.image(override.image_id), store.image(override.other_id)
+    if image is None:
+        return True
+    if override.action == "alone":
+        return image.head == override.image_id
+    return other is None or (image.head == other.head) == (override.action == "link")

@@ -1,0 +1,152 @@
+"""Decides images again that were decided before: by the candidates recorded then, under what overrides demand now.
+
+Decision in force, present heads of its candidates → decision rule → **rearrangement**. Nothing is searched or compared
+but the heads, so an override acts at once and whatever it does can be explained by what was recorded.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from neardup_platform.clusters.decision import Constraint, choose_cluster
+from neardup_platform.clusters.overrides import Overrides
+from neardup_platform.clusters.rearrangement import Change, Rearrangement
+from neardup_platform.errors import NotFound
+from neardup_platform.pipeline import Added, Constrain, Pipeline, unconstrained
+from neardup_platform.records import Candidate, Cause, Decision
+from neardup_platform.store.view import StoreView
+from neardup_platform.stream.deciding import constraining
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.codec import decode_decision, encode_decision
+from neardup_platform.wire.topics import DECISIONS
+
+
+@dataclass(frozen=True, slots=True)
+class DecidingAgain:
+    """What it takes; between two steps of the stream store and corpus are of one moment."""
+
+    store: StoreView
+    pipeline: Pipeline
+    overrides: Overrides
+
+    def known(self, image_id: str) -> pb.ImageRecord:
+        """The record of an image.
+
+        Raises:
+            NotFound: it was not decided.
+        """
+        record = self.store.image(image_id)
+        if record is None:
+            raise NotFound(f"image {image_id!r} has not been decided: it is unknown, or waits for its other half")
+        return record
+
+    def head_of(self, image_id: str) -> int | None:
+        """Ordinal of the head of an image's cluster; None for an image that is not known."""
+        record = self.store.image(image_id)
+        return None if record is None else self.known(record.head).ordinal
+
+    def constrain(self, under_way: Iterable[Added]) -> Constrain:
+        """What overrides demand of images that are new to this store, as after a rollback.
+
+        Args:
+            under_way: images that are decided together and are not in the store yet.
+        """
+        if not self.overrides:
+            return unconstrained
+        return constraining(
+            self.pipeline,
+            self.store,
+            self.overrides,
+            {
+                image.image_id: int(ordinal)
+                for added in under_way
+                for image, ordinal in zip(added.images, added.ordinals, strict=True)
+                if self.overrides.naming(image.image_id)
+            },
+        )
+
+    def known_group(self, image_id: str) -> list[str]:
+        """A known image and those linked with it that are known: first the leader, or the known one nearest to it."""
+        group = self.overrides.group(self.overrides.leader(image_id))
+        records = self.store.images(group)
+        return [member for member, record in zip(group, records, strict=True) if record is not None]
+
+    def move(self, plan: Rearrangement, group: Sequence[str], constraint: Constraint, now_ms: int) -> None:
+        """Decide the leader of a group again, and move the others to its cluster from wherever they are.
+
+        Args:
+            group: as `known_group` returns it.
+            constraint: keeps the first out of the cluster that it is in.
+        """
+        decision = self.decide(group[0], constraint, now_ms)
+        if not decision.founded:
+            self.bring(plan, self._links(group), decision.head, now_ms, decision)
+            return
+        head_ordinal = self.known(decision.head).ordinal
+        plan.depart(group)
+        plan.place(replace(decision, sequence=plan.next_sequence))
+        self._follow(plan, self._links(group[1:]), head_ordinal, now_ms)
+
+    def bring(
+        self, plan: Rearrangement, images: Mapping[str, str], head: str, now_ms: int, first: Decision | None = None
+    ) -> None:
+        """Move images into a cluster that is there already, each from where it is; those in it stay as they are.
+
+        Args:
+            images: with the override by which each goes.
+            first: the decision of the first of them, where it has been made.
+        """
+        apart = {image_id: by for image_id, by in images.items() if self.known(image_id).head != head}
+        head_ordinal = self.known(head).ordinal
+        plan.depart(list(apart))
+        if first is not None and apart.pop(first.image_id, None) is not None:
+            plan.place(replace(first, sequence=plan.next_sequence))
+        self._follow(plan, apart, head_ordinal, now_ms)
+
+    def bring_group(self, plan: Rearrangement, group: Sequence[str], now_ms: int) -> None:
+        """Bring a group together in the cluster of its first, which stays where it is."""
+        self.bring(plan, self._links(group[1:]), self.known(group[0]).head, now_ms)
+
+    def _links(self, images: Sequence[str]) -> dict[str, str]:
+        """Images with the overrides by which they go where others go."""
+        own = {image_id: self.overrides.own(image_id) for image_id in images}
+        return {image_id: link.override_id if link else "" for image_id, link in own.items()}
+
+    def _follow(self, plan: Rearrangement, images: Mapping[str, str], head_ordinal: int, now_ms: int) -> None:
+        for image_id, by in images.items():
+            decision = self.decide(image_id, Constraint(head_ordinal, override_id=by), now_ms)
+            plan.place(replace(decision, sequence=plan.next_sequence))
+
+    def decide(self, image_id: str, constraint: Constraint, now_ms: int) -> Decision:
+        """A decision by what was recorded of an image; its sequence is yet to be given."""
+        own = self.known(image_id).ordinal
+        recorded = decode_decision(self.store.decision(image_id))
+        candidates, matches = [], []
+        records = self.store.images([c.image_id for c in recorded.candidates]) if recorded.candidates else []
+        for candidate, record in zip(recorded.candidates, records, strict=True):
+            if record is None:
+                continue
+            candidates.append(Candidate(candidate.image_id, candidate.overlap, candidate.score, record.head))
+            if candidate.score >= recorded.threshold and record.head != image_id:
+                matches.append((candidate.score, record.ordinal, self.known(record.head).ordinal))
+        verdict = choose_cluster(
+            matches, lambda head: self.pipeline.pair_score(own, head), recorded.head_threshold, constraint
+        )
+        name = self.pipeline.corpus.id_of
+        return replace(
+            recorded,
+            sequence=0,
+            head=image_id if verdict.head is None else name(verdict.head),
+            score=verdict.score,
+            head_score=verdict.head_score,
+            candidates=tuple(candidates),
+            bridges=tuple(name(head) for head in verdict.bridges),
+            decided_ms=now_ms,
+            cause=Cause.OVERRIDE,
+            override_id=verdict.override_id,
+            replaced_head="",
+        )
+
+
+def published(change: Change) -> list[tuple[str, bytes, bytes]]:
+    """Topic, key and value of what is to be said of a rearrangement."""
+    return [(DECISIONS, decision.image_id.encode(), encode_decision(decision)) for decision in change.decisions]

@@ -1,0 +1,140 @@
+"""Decides a known image again: for an embedding that a newer model made of it, or for two that replace the stored ones.
+
+Newer embedding + stored one of the other kind, or both new → new ordinal → search, score, decide → **rearrangement**.
+In a step of its own, so that the result does not depend on how the stream was cut. Linked images stay together; any
+other image may move. A head of other members that has a newer embedding stays their head, since it shows the same
+picture and a cluster keeps its id. One whose embeddings are replaced shows another: it leaves them first (`vacate`).
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from neardup_platform.clusters.decision import Constraint
+from neardup_platform.clusters.rearrangement import Rearrangement
+from neardup_platform.errors import InvariantBroken
+from neardup_platform.pipeline import Added, Scored
+from neardup_platform.records import Cause, Decision, Embedding, JoinedImage, Kind
+from neardup_platform.stream.control.command import Outcome
+from neardup_platform.stream.corrections.deciding_again import DecidingAgain, published
+from neardup_platform.stream.reprocess.replay import joined_image
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.codec import decode_decision
+
+
+def decide_newer(again: DecidingAgain, newer: Embedding | JoinedImage, now_ms: int) -> Outcome:
+    """Decide an image again, in the corpus at once; `write` and `apply` do the rest.
+
+    Args:
+        again: of one moment with the corpus; nothing is under way.
+        newer: of a known image; one embedding goes with the stored one of the other kind.
+        now_ms: the clock, Unix milliseconds.
+
+    Raises:
+        InvariantBroken: the store contradicts itself where the image is, or would afterwards.
+    """
+    store, pipeline = again.store, again.pipeline
+    record = again.known(newer.image_id)
+    stored = store.vector(record.ordinal)
+    replaced = isinstance(newer, JoinedImage)
+    image = newer if isinstance(newer, JoinedImage) else _joined(newer, joined_image(stored, record))
+    plan = Rearrangement(store, now_ms)
+    added = pipeline.add([image])
+    ordinal = int(added.ordinals[0])
+    vectors = _vector_record(image, added)
+    if plan.replace_vectors(vectors) != ordinal:
+        raise InvariantBroken(f"the corpus gives ordinal {ordinal} to {newer.image_id!r}, the store another")
+    if record.head == newer.image_id:
+        pipeline.corpus.rename(record.ordinal, ordinal)
+    constraint = _constraint(again, record, newer.image_id, ordinal)
+    scored = _without(pipeline.compare(added), record.ordinal)
+    settled = pipeline.settle(added, scored, plan.next_sequence, now_ms, lambda _: constraint)
+    decision = replace(settled.decisions[0], cause=Cause.REPLACED if replaced else Cause.RE_EMBEDDED)
+    vectors.retired = bool(settled.retired[0])
+    plan.image(newer.image_id).source_uri = image.source_uri
+    _put(plan, record.head, decision, searched=not vectors.retired)
+    change = plan.complete()
+    return Outcome({}, published(change), change.write, lambda: pipeline.corpus.follow(change.steps))
+
+
+def vacate(again: DecidingAgain, image_id: str, now_ms: int) -> Outcome | None:
+    """Take an image that is to be replaced out of the cluster it heads, which gets another head.
+
+    Returns:
+        A change to be committed and applied before the image is decided again; None where it heads no others, or
+        overrides link it with them.
+    """
+    record, store = again.known(image_id), again.store
+    if record.head != image_id or store.cluster(image_id).size == 1:
+        return None
+    linked = store.images(again.overrides.group(image_id))[1:]
+    if any(other is not None and other.head == image_id for other in linked):
+        return None
+    plan = Rearrangement(store, now_ms)
+    plan.depart([image_id])
+    alone = replace(
+        decode_decision(store.decision(image_id)),
+        sequence=plan.next_sequence,
+        score=0.0,
+        head_score=1.0,
+        bridges=(),
+        decided_ms=now_ms,
+        cause=Cause.REPLACED,
+        override_id="",
+        replaced_head="",
+    )
+    plan.place(alone)
+    change = plan.complete()
+    return Outcome({}, published(change), change.write, lambda: again.pipeline.corpus.follow(change.steps))
+
+
+def _put(plan: Rearrangement, head: str, decision: Decision, *, searched: bool) -> None:
+    image_id = decision.image_id
+    if decision.head == head:
+        plan.restate(decision)
+        plan.represent(image_id, represents=searched)
+    else:
+        plan.depart([image_id])
+        plan.mark_searched(image_id, searched=searched)
+        plan.place(decision)
+
+
+def _constraint(again: DecidingAgain, record: pb.ImageRecord, image_id: str, ordinal: int) -> Constraint:
+    """It stays where it is if it heads others; else what overrides say.
+
+    Args:
+        ordinal: the new one of the image.
+    """
+
+    def head_of(other: str) -> int | None:
+        found = again.store.image(other)
+        if found is None:
+            return None
+        return ordinal if found.head == image_id else again.known(found.head).ordinal
+
+    if record.head == image_id and again.store.cluster(image_id).size > 1:
+        return Constraint(ordinal)
+    return again.overrides.constraint(image_id, head_of)
+
+
+def _joined(newer: Embedding, stored: JoinedImage) -> JoinedImage:
+    """The image with one of its embeddings exchanged; the newer one's source goes before the stored one's."""
+    image = JoinedImage(newer, stored.pair) if newer.kind is Kind.LSH else JoinedImage(stored.lsh, newer)
+    source = newer.source_uri or stored.source_uri
+    return JoinedImage(replace(image.lsh, source_uri=source), replace(image.pair, source_uri=source))
+
+
+def _without(scored: Scored, ordinal: int) -> Scored:
+    """The candidates of one image without that ordinal, its own of before."""
+    keep = np.nonzero(scored.ordinals[0] != ordinal)[0]
+    return Scored(scored.ordinals[:, keep], scored.overlaps[:, keep], scored.scores[:, keep], scored.examined)
+
+
+def _vector_record(image: JoinedImage, added: Added) -> pb.VectorRecord:
+    return pb.VectorRecord(
+        image_id=image.image_id,
+        lsh_version=image.lsh.model_version,
+        pair_version=image.pair.model_version,
+        lsh=added.vectors.lsh[0].astype("<f2").tobytes(),
+        pair=added.vectors.pair[0].astype("<f2").tobytes(),
+    )

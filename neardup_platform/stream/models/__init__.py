@@ -1,0 +1,1 @@
+"""Switching the active classifier without a restart."""

@@ -1,0 +1,91 @@
+"""Decides every image of a store anew, in the recorded order, into an empty store.
+
+Store → **images in order of deciding → pipeline → commit** → another store. The state is a function of that order: the
+same images, through the same pipeline, give the same clusters, however the stream cut them into batches and wherever
+it was killed. `reprocess` decides with other rules than those of then; a test, with the same ones.
+"""
+
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+
+from neardup_platform.clusters.overrides import Overrides
+from neardup_platform.errors import InvariantBroken
+from neardup_platform.pipeline import Pipeline
+from neardup_platform.records import Embedding, JoinedImage, Kind
+from neardup_platform.store.view import StoreView
+from neardup_platform.store.writer import Store
+from neardup_platform.stream.commit import Step, commit
+from neardup_platform.stream.deciding import decide
+from neardup_platform.wire import neardup_pb2 as pb
+
+
+def replay(store: StoreView, target: Store, pipeline: Pipeline, batch: int) -> None:
+    """Decide the images of a store again, as its overrides want it.
+
+    An image keeps its event time and source; it is said to be decided when the newest of its batch was. Nothing is
+    published of it: the outbox of the target is empty afterwards.
+
+    Args:
+        store: read only; it must not change meanwhile.
+        target: without images, or with the first ones of `store`, as an interrupted replay leaves it.
+        pipeline: over a corpus of the same images as `target`.
+        batch: images decided at once, at least 1; no decision depends on it.
+
+    Raises:
+        InvariantBroken: the corpus is not that of the target, or a store contradicts itself.
+    """
+    state = target.state()
+    if len(pipeline.corpus) != state.ordinals:
+        raise InvariantBroken(
+            f"the corpus holds {len(pipeline.corpus)} images, the store to be filled {state.ordinals}: make it anew"
+        )
+    overrides = Overrides(store.overrides())
+    images = recorded_images(store, _next_ordinal(store, target, state.ordinals))
+    while part := list(islice(images, batch)):
+        decided_ms = max(record.decided_ms for _, record in part)
+        decided = decide(pipeline, target, [i for i, _ in part], state.sequence + 1, decided_ms, overrides)
+        commit(target, state, Step(), decided, publish=False)
+
+
+def recorded_images(store: StoreView, start: int = 0) -> Iterator[tuple[JoinedImage, pb.ImageRecord]]:
+    """The images of a store with their records, in the order of deciding, from ordinal `start` on.
+
+    Raises:
+        InvariantBroken: an image has vectors and no record.
+    """
+    for stored in store.vectors(start):
+        record = store.image(stored.image_id)
+        if record is None:
+            raise InvariantBroken(f"image {stored.image_id!r} has vectors in the store but no record")
+        yield joined_image(stored, record), record
+
+
+def joined_image(stored: pb.VectorRecord, record: pb.ImageRecord) -> JoinedImage:
+    """A decided image as it was before it was decided."""
+
+    def half(kind: Kind, version: str, data: bytes) -> Embedding:
+        vector = np.frombuffer(data, "<f2").astype(np.float32)
+        return Embedding(stored.image_id, kind, version, vector, record.event_time_ms, record.source_uri)
+
+    return JoinedImage(
+        half(Kind.LSH, stored.lsh_version, stored.lsh), half(Kind.PAIR, stored.pair_version, stored.pair)
+    )
+
+
+def stored_image(store: StoreView, image_id: str) -> JoinedImage | None:
+    """The embeddings that a store has of an image; None where it is not known."""
+    record = store.image(image_id)
+    return None if record is None else joined_image(store.vector(record.ordinal), record)
+
+
+def _next_ordinal(store: StoreView, target: StoreView, images: int) -> int:
+    """Where the target ends in the order of the store."""
+    if not images:
+        return 0
+    last = target.vector(images - 1).image_id
+    record = store.image(last)
+    if record is None:
+        raise InvariantBroken(f"the store to be filled ends with image {last!r}, which the other one does not hold")
+    return record.ordinal + 1

@@ -1,0 +1,1 @@
+"""Bulk loads: Parquet segments on S3 decided in one command."""

@@ -1,0 +1,1 @@
+"""Snapshots of the store on S3, and going back to one."""

@@ -1,0 +1,224 @@
+"""Snapshots leave S3: by id, or all but the newest; and with them the files that no other snapshot names.
+
+Files are shared between snapshots by their content, so the order is what makes it safe:
+
+1. the manifests of what goes are deleted: from here on those snapshots do not exist
+2. all other manifests, and the lists of files of snapshots being written, are read: they name what must stay
+3. unnamed files are moved to `snapshots/trash/` in small lots; before and after each lot step 2 is repeated for what
+   has come since; what has got a name is moved back, the rest is deleted
+
+A snapshot being written puts its list of files before it looks which of them are there, and looks again when its
+manifest is there (s3_snapshots.py). So either it finds a file missing and uploads it, or step 3 finds its list. Files
+younger than `GRACE_S` are never deleted. A run that is killed anywhere leaves files that nobody names, or some in the
+trash, for the next one. A manifest that cannot be read may name any file: then none is deleted.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from neardup_platform.errors import BadArtefact, NotFound, ServerUnavailable
+from neardup_platform.stream.snapshots.s3_snapshots import list_objects, read_manifest, read_writing, snapshot_ids
+from neardup_platform.stream.snapshots.snapshot_manifest import (
+    FILES_PREFIX,
+    TRASH_PREFIX,
+    Manifest,
+    check_id,
+    is_file_name,
+    manifest_key,
+    snapshot_prefix,
+    writing_key,
+)
+
+# Files of this age are nobody's: a snapshot of an older version, which lists nothing beforehand, is written in less.
+GRACE_S = 3_600.0
+# A list of files this old is of a snapshot that nobody goes on with.
+ABANDONED_S = 7 * 24 * 3_600.0
+_LOT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What went, or would go.
+
+    Attributes:
+        snapshots: ids, oldest first.
+        kept: ids of those that stay, oldest first.
+        files, bytes: of files that no snapshot names any more.
+        problem: why no file could be deleted; empty where they could.
+    """
+
+    snapshots: Sequence[str] = ()
+    kept: Sequence[str] = ()
+    files: int = 0
+    bytes: int = 0
+    problem: str = ""
+
+
+def choose(snapshots: Sequence[Manifest], keep: int, older_than_s: float, now_ms: int) -> list[str]:
+    """Which snapshots go: those beyond the newest `keep` that are older than `older_than_s`. Pure.
+
+    Args:
+        snapshots: usable ones, in any order.
+        keep: how many of the newest stay whatever their age, at least 0.
+        older_than_s: younger ones stay, too.
+
+    Returns:
+        Ids, oldest first.
+    """
+    newest_first = sorted(snapshots, key=lambda manifest: (manifest.taken_ms, manifest.snapshot), reverse=True)
+    old = [m.snapshot for m in newest_first[keep:] if now_ms - m.taken_ms >= 1_000 * older_than_s]
+    return old[::-1]
+
+
+def prune_snapshots(
+    s3: Any, bucket: str, keep: int, older_than_s: float = 0.0, *, now_ms: int, dry_run: bool = False
+) -> Removed:
+    """Delete all snapshots but the newest `keep` and those younger than `older_than_s`, and the files left over.
+
+    Damaged snapshots neither count nor go: `delete_snapshots` takes them.
+
+    Raises:
+        ServerUnavailable: S3 does not answer or refuses; what was begun is completed by the next run.
+    """
+    usable = [found for found in map(_reader(s3, bucket), snapshot_ids(s3, bucket)) if isinstance(found, Manifest)]
+    return delete_snapshots(s3, bucket, choose(usable, keep, older_than_s, now_ms), now_ms=now_ms, dry_run=dry_run)
+
+
+def delete_snapshots(
+    s3: Any, bucket: str, snapshots: Collection[str], *, now_ms: int, dry_run: bool = False
+) -> Removed:
+    """Delete snapshots, damaged ones too, and the files that no other snapshot names.
+
+    Raises:
+        BadSnapshotId: one is no id.
+        NotFound: there is no such snapshot; nothing is deleted.
+        ServerUnavailable: as of `prune_snapshots`.
+    """
+    there = snapshot_ids(s3, bucket)
+    for snapshot in snapshots:
+        if check_id(snapshot) not in there:
+            raise NotFound(f"there is no snapshot {snapshot}: `neardup snapshot list` names those there are")
+    going = sorted(set(snapshots))
+    kept = sorted(set(there) - set(going))
+    if not dry_run:
+        for snapshot in going:
+            _delete(s3, bucket, [manifest_key(snapshot), writing_key(snapshot)])
+    files, size, problem = _sweep(s3, bucket, frozenset(going), now_ms, dry_run)
+    return Removed(going, kept, files, size, problem)
+
+
+@dataclass(slots=True)
+class _Named:
+    """Files that must stay, by SHA-256; a manifest is read once, because it never changes."""
+
+    s3: Any
+    bucket: str
+    without: frozenset[str]
+    now_ms: int
+    files: set[str] = field(default_factory=set)
+    whole: set[str] = field(default_factory=set)
+
+    def refresh(self) -> str:
+        """Read what has come since; returns why files may be named that are not known here, or nothing."""
+        for snapshot in snapshot_ids(self.s3, self.bucket):
+            if snapshot in self.without or snapshot in self.whole:
+                continue
+            for key, _, changed_ms in list_objects(self.s3, self.bucket, snapshot_prefix(snapshot)):
+                try:
+                    self._read(snapshot, key, changed_ms)
+                except NotFound:
+                    continue
+                except BadArtefact as error:
+                    return f"{error}; it may need any file: `neardup snapshot delete {snapshot}` removes it"
+        return ""
+
+    def _read(self, snapshot: str, key: str, changed_ms: int) -> None:
+        if key == manifest_key(snapshot):
+            self.files |= {file.sha256 for file in read_manifest(self.s3, self.bucket, snapshot).files}
+            self.whole.add(snapshot)
+        elif key == writing_key(snapshot) and self.now_ms - changed_ms <= 1_000 * ABANDONED_S:
+            self.files |= read_writing(self.s3, self.bucket, snapshot)
+
+
+def _sweep(s3: Any, bucket: str, without: frozenset[str], now_ms: int, dry_run: bool) -> tuple[int, int, str]:
+    """Delete files that nobody names; returns how many, their bytes, and why not where none may be."""
+    named = _Named(s3, bucket, without, now_ms)
+    problem = named.refresh()
+    if problem:
+        return 0, 0, problem
+    if not dry_run:
+        _empty_trash(s3, bucket, named)
+    files = size = 0
+    unnamed = (
+        (key, length)
+        for key, length, changed_ms in list_objects(s3, bucket, FILES_PREFIX)
+        if is_file_name(_sha256_of(key))
+        and _sha256_of(key) not in named.files
+        and now_ms - changed_ms > 1_000 * GRACE_S
+    )
+    while lot := list(islice(unnamed, _LOT)):
+        if not dry_run:
+            lot, problem = _delete_lot(s3, bucket, lot, named)
+        files += len(lot)
+        size += sum(length for _, length in lot)
+        if problem:
+            break
+    return files, size, problem
+
+
+def _delete_lot(s3: Any, bucket: str, lot: list[tuple[str, int]], named: _Named) -> tuple[list[tuple[str, int]], str]:
+    """Delete files that are still not named; what gets a name in that moment is put back. Returns what went."""
+    problem = named.refresh()
+    if problem:
+        return [], problem
+    going = [(key, length) for key, length in lot if _sha256_of(key) not in named.files]
+    for key, _ in going:
+        _copy(s3, bucket, key, TRASH_PREFIX + _sha256_of(key))
+        _delete(s3, bucket, [key])
+    problem = named.refresh()
+    if not problem:
+        _empty_trash(s3, bucket, named)
+    return [(key, length) for key, length in going if _sha256_of(key) not in named.files], problem
+
+
+def _empty_trash(s3: Any, bucket: str, named: _Named) -> None:
+    """Put back what is named, and delete the rest; also what a run that was killed left there."""
+    for key, _, _ in list_objects(s3, bucket, TRASH_PREFIX):
+        sha256 = key.removeprefix(TRASH_PREFIX)
+        if sha256 in named.files:
+            _copy(s3, bucket, key, FILES_PREFIX + sha256)
+        _delete(s3, bucket, [key])
+
+
+def _sha256_of(key: str) -> str:
+    return key.removeprefix(FILES_PREFIX)
+
+
+def _copy(s3: Any, bucket: str, key: str, to: str) -> None:
+    try:
+        s3.copy_object(Bucket=bucket, Key=to, CopySource={"Bucket": bucket, "Key": key})
+    except (BotoCoreError, ClientError) as error:
+        raise ServerUnavailable(f"copying s3://{bucket}/{key} to {to} failed: {error}; repeat it") from error
+
+
+def _reader(s3: Any, bucket: str) -> Callable[[str], Manifest | None]:
+    def read(snapshot: str) -> Manifest | None:
+        try:
+            return read_manifest(s3, bucket, snapshot)
+        except (NotFound, BadArtefact):
+            return None
+
+    return read
+
+
+def _delete(s3: Any, bucket: str, keys: Sequence[str]) -> None:
+    """One by one: not every S3 knows how to delete many, and a missing object is no error."""
+    for key in keys:
+        try:
+            s3.delete_object(Bucket=bucket, Key=key)
+        except (BotoCoreError, ClientError) as error:
+            raise ServerUnavailable(f"deleting s3://{bucket}/{key} failed: {error}; repeat it") from error

@@ -1,0 +1,290 @@
+"""Snapshots on S3: files found by their content, so that what two snapshots share is uploaded once.
+
+Checkpoint of the store → **s3://{bucket}/snapshots/** → folder of a store. See snapshot_manifest.py for what lies
+there. Every byte is compared with its SHA-256 after the upload, and again when it is fetched.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from boto3.exceptions import Boto3Error
+from botocore.exceptions import BotoCoreError, ClientError
+
+from neardup_platform.errors import BadArtefact, NotFound, ServerUnavailable, SetupError
+from neardup_platform.s3_client import read_bounded
+from neardup_platform.stream.snapshots.snapshot_manifest import (
+    PREFIX,
+    Manifest,
+    StoredFile,
+    decode_manifest,
+    encode_manifest,
+    is_id,
+    manifest_key,
+    writing_key,
+)
+
+log = logging.getLogger(__name__)
+
+# A line of 150 bytes for each file; a store of ten terabytes has 150,000.
+MAX_MANIFEST_BYTES = 64 << 20
+_PART_BYTES = 1 << 20
+
+_S3Error = (BotoCoreError, ClientError, Boto3Error)
+
+
+def describe_files(folder: Path) -> tuple[StoredFile, ...]:
+    """The files of a checkpoint, by name."""
+    found = []
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        with path.open("rb") as file:
+            found.append(StoredFile(path.name, path.stat().st_size, _digest(file)))
+    return tuple(found)
+
+
+def put_snapshot(
+    s3: Any, bucket: str, folder: Path, manifest: Manifest, going_on: Callable[[], None] = lambda: None
+) -> int:
+    """Upload what S3 does not have of a snapshot and make it exist; returns how many bytes that were.
+
+    Its files are listed before it is looked which are there, and looked for again once the manifest names them: what is
+    deleted beside it (s3_snapshot_retention.py) either sees the list, or is put again here.
+
+    Args:
+        folder: of its files; they stay until this returns.
+        going_on: called before each file; raises to end it.
+
+    Raises:
+        ServerUnavailable: S3 does not answer, refuses, or gives back other bytes.
+    """
+    _put(s3, bucket, writing_key(manifest.snapshot), json.dumps([file.sha256 for file in manifest.files]).encode())
+    uploaded = upload_files(s3, bucket, folder, manifest.files, going_on)
+    put_manifest(s3, bucket, manifest)
+    uploaded += upload_files(s3, bucket, folder, manifest.files, going_on)
+    try:
+        s3.delete_object(Bucket=bucket, Key=writing_key(manifest.snapshot))
+    except _S3Error as error:
+        log.warning("s3://%s/%s is left over: %s", bucket, writing_key(manifest.snapshot), error)
+    return uploaded
+
+
+def read_writing(s3: Any, bucket: str, snapshot: str) -> set[str]:
+    """SHA-256 of the files of a snapshot that is being written.
+
+    Raises:
+        NotFound: it is not being written any more.
+        BadArtefact: the list is damaged.
+        ServerUnavailable: S3 does not answer.
+    """
+    key = writing_key(snapshot)
+    try:
+        found = json.loads(read_bounded(s3, bucket, key, MAX_MANIFEST_BYTES))
+        return {str(sha256) for sha256 in found}
+    except (ValueError, TypeError) as error:
+        raise BadArtefact(f"s3://{bucket}/{key} cannot be read ({error})") from error
+
+
+def upload_files(
+    s3: Any, bucket: str, folder: Path, files: tuple[StoredFile, ...], going_on: Callable[[], None] = lambda: None
+) -> int:
+    """Put files into the bucket that are not there yet, and compare what arrived; returns how many bytes that were.
+
+    Raises:
+        ServerUnavailable: S3 does not answer, refuses, or gives back other bytes.
+    """
+    uploaded = 0
+    for file in {file.sha256: file for file in files}.values():
+        going_on()
+        if _size(s3, bucket, file.key) == file.bytes:
+            continue
+        try:
+            s3.upload_file(str(folder / file.name), bucket, file.key)
+            with _body(s3, bucket, file.key) as body:
+                found = _digest(body)
+        except _S3Error as error:
+            raise ServerUnavailable(f"writing s3://{bucket}/{file.key} failed: {error}") from error
+        if found != file.sha256:
+            raise ServerUnavailable(f"s3://{bucket}/{file.key} came back with SHA-256 {found}: take the snapshot again")
+        uploaded += file.bytes
+    return uploaded
+
+
+def put_manifest(s3: Any, bucket: str, manifest: Manifest) -> None:
+    """Make the snapshot exist, once all of its files are there.
+
+    Raises:
+        ServerUnavailable: S3 does not answer or refuses.
+    """
+    key = manifest_key(manifest.snapshot)
+    _put(s3, bucket, key, encode_manifest(manifest))
+    if read_manifest(s3, bucket, manifest.snapshot) != manifest:
+        raise ServerUnavailable(f"s3://{bucket}/{key} came back otherwise than it was written: take the snapshot again")
+
+
+def read_manifest(s3: Any, bucket: str, snapshot: str) -> Manifest:
+    """The manifest of a snapshot.
+
+    Raises:
+        BadSnapshotId: it is no id.
+        NotFound: there is no such snapshot.
+        BadArtefact: it is damaged.
+        ServerUnavailable: S3 does not answer.
+    """
+    key = manifest_key(snapshot)
+    try:
+        data = read_bounded(s3, bucket, key, MAX_MANIFEST_BYTES)
+    except NotFound as error:
+        raise NotFound(
+            f"there is no snapshot {snapshot} ({error}): `neardup snapshot list` names those there are"
+        ) from error
+    manifest = decode_manifest(data, f"s3://{bucket}/{key}")
+    if manifest.snapshot != snapshot:
+        raise BadArtefact(f"s3://{bucket}/{key} describes snapshot {manifest.snapshot}: take another")
+    return manifest
+
+
+def list_snapshots(s3: Any, bucket: str) -> list[Manifest | str]:
+    """Every snapshot, the newest first; of one whose manifest cannot be used only the id.
+
+    Raises:
+        ServerUnavailable: S3 does not answer or refuses; a missing bucket holds none.
+    """
+    found: list[Manifest | str] = []
+    for snapshot in reversed(snapshot_ids(s3, bucket)):
+        try:
+            found.append(read_manifest(s3, bucket, snapshot))
+        except NotFound:
+            continue
+        except BadArtefact:
+            found.append(snapshot)
+    return found
+
+
+def download_files(
+    s3: Any,
+    bucket: str,
+    files: tuple[StoredFile, ...],
+    folder: Path,
+    going_on: Callable[[], None] = lambda: None,
+) -> None:
+    """Fetch the files of a snapshot into a folder, each compared with its checksum; those that are there are kept.
+
+    Args:
+        going_on: called before each file; raises to end it.
+
+    Raises:
+        NotFound, BadArtefact: one is missing or damaged.
+        ServerUnavailable: S3 does not answer.
+        SetupError: the disk is full.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        going_on()
+        path = folder / file.name
+        if _is_whole(path, file):
+            continue
+        try:
+            _download(s3, bucket, file, path)
+        except OSError as error:
+            raise SetupError(f"writing {path} failed: {error}; free some disk and repeat") from error
+
+
+def _download(s3: Any, bucket: str, file: StoredFile, path: Path) -> None:
+    digest, size = hashlib.sha256(), 0
+    try:
+        with _body(s3, bucket, file.key) as body, path.open("wb") as out:
+            for part in _parts(body):
+                digest.update(part)
+                out.write(part)
+                size += len(part)
+                if size > file.bytes:
+                    break
+            out.flush()
+            os.fsync(out.fileno())
+    except ClientError as error:
+        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
+            raise ServerUnavailable(f"s3://{bucket}/{file.key}: {error}") from error
+        raise NotFound(f"s3://{bucket}/{file.key}, {file.name} of the snapshot, is missing: {error}") from error
+    except (BotoCoreError, Boto3Error) as error:
+        raise ServerUnavailable(f"s3://{bucket}/{file.key}: {error}") from error
+    if digest.hexdigest() != file.sha256:
+        path.unlink()
+        raise BadArtefact(f"s3://{bucket}/{file.key}, {file.name} of the snapshot, is damaged: use another snapshot")
+
+
+def _is_whole(path: Path, file: StoredFile) -> bool:
+    if not path.is_file() or path.stat().st_size != file.bytes:
+        return False
+    with path.open("rb") as opened:
+        return _digest(opened) == file.sha256
+
+
+def snapshot_ids(s3: Any, bucket: str) -> list[str]:
+    """Ids under which there is anything in the bucket, oldest first; what is not ours is passed over.
+
+    Raises:
+        ServerUnavailable: S3 does not answer or refuses; a missing bucket holds none.
+    """
+    pages = _pages(s3, Bucket=bucket, Prefix=f"{PREFIX}/", Delimiter="/")
+    names = (entry["Prefix"].split("/")[1] for page in pages for entry in page.get("CommonPrefixes", ()))
+    return sorted(name for name in names if is_id(name))
+
+
+def list_objects(s3: Any, bucket: str, prefix: str) -> Iterator[tuple[str, int, int]]:
+    """Key, bytes and time of the last change, Unix milliseconds, of every object with a prefix.
+
+    Raises:
+        ServerUnavailable: as of `snapshot_ids`.
+    """
+    for page in _pages(s3, Bucket=bucket, Prefix=prefix):
+        for entry in page.get("Contents", ()):
+            yield entry["Key"], int(entry["Size"]), int(1_000 * entry["LastModified"].timestamp())
+
+
+def _pages(s3: Any, **what: str) -> Iterator[Any]:
+    try:
+        yield from s3.get_paginator("list_objects_v2").paginate(**what)
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") != "NoSuchBucket":
+            raise ServerUnavailable(f"listing s3://{what['Bucket']}/{what['Prefix']} failed: {error}") from error
+    except BotoCoreError as error:
+        raise ServerUnavailable(f"listing s3://{what['Bucket']}/{what['Prefix']} failed: {error}") from error
+
+
+def _put(s3: Any, bucket: str, key: str, body: bytes) -> None:
+    try:
+        s3.put_object(Bucket=bucket, Key=key, Body=body)
+    except _S3Error as error:
+        raise ServerUnavailable(f"writing s3://{bucket}/{key} failed: {error}") from error
+
+
+def _size(s3: Any, bucket: str, key: str) -> int | None:
+    """Of an object; None where there is none."""
+    try:
+        return int(s3.head_object(Bucket=bucket, Key=key)["ContentLength"])
+    except ClientError as error:
+        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
+            return None
+        raise ServerUnavailable(f"s3://{bucket}/{key}: {error}") from error
+    except BotoCoreError as error:
+        raise ServerUnavailable(f"s3://{bucket}/{key}: {error}") from error
+
+
+def _body(s3: Any, bucket: str, key: str) -> Any:
+    return s3.get_object(Bucket=bucket, Key=key)["Body"]
+
+
+def _parts(file: IO[bytes]) -> Iterator[bytes]:
+    while part := file.read(_PART_BYTES):
+        yield part
+
+
+def _digest(file: IO[bytes]) -> str:
+    digest = hashlib.sha256()
+    for part in _parts(file):
+        digest.update(part)
+    return digest.hexdigest()

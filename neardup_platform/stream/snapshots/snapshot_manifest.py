@@ -1,0 +1,158 @@
+"""What a snapshot is: a list of files with their checksums, and of which moment they are. Pure.
+
+| object | content |
+|---|---|
+| `snapshots/{id}/manifest.json` | this list, put last: a snapshot without one does not exist |
+| `snapshots/{id}/writing.json` | the SHA-256 of its files, put first, removed last: none of them is deleted meanwhile |
+| `snapshots/files/{sha256}` | the files of all snapshots; equal ones lie there once |
+| `snapshots/trash/{sha256}` | files that are being deleted, for moments |
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from typing import Any
+
+from neardup_platform.errors import BadArtefact, PermanentError
+from neardup_platform.wire import neardup_pb2 as pb
+
+PREFIX = "snapshots"
+FILES_PREFIX = f"{PREFIX}/files/"
+TRASH_PREFIX = f"{PREFIX}/trash/"
+FORMAT = 1
+_ID = re.compile("[0-9]{13}-[0-9a-f]{8}")
+# Names that RocksDB gives its files.
+_NAME = re.compile("[A-Za-z0-9._-]{1,100}")
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+
+class BadSnapshotId(PermanentError):
+    """What is no id of a snapshot."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file of a snapshot: its name in the store's folder, its size, and the SHA-256 it is found by."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+    @property
+    def key(self) -> str:
+        """Where it lies in the bucket."""
+        return f"{FILES_PREFIX}{self.sha256}"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A snapshot.
+
+    Attributes:
+        snapshot: its id; ids sort by time.
+        store_format: layout of the store.
+        sequence: of the last decision in it.
+        digest: the state digest, hex.
+        positions: next offset to read, by `topic[partition]`.
+        classifier_version: that decided then.
+        promoted_version: of the last promotion; empty where there was none.
+        settings: fingerprint of those that bear on decisions.
+    """
+
+    snapshot: str
+    taken_ms: int
+    command_id: str
+    issued_by: str
+    store_format: int
+    store_id: str
+    images: int
+    clusters: int
+    sequence: int
+    digest: str
+    positions: Mapping[str, int]
+    terms_version: str
+    classifier_version: str
+    promoted_version: str
+    settings: str
+    files: tuple[StoredFile, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Of all files."""
+        return sum(file.bytes for file in self.files)
+
+
+def snapshot_id(command: pb.Command) -> str:
+    """The id of the snapshot that a command makes, however often it is begun: when it was issued, and a hash."""
+    return f"{command.issued_ms:013d}-{sha256(command.command_id.encode()).hexdigest()[:8]}"
+
+
+def check_id(snapshot: str) -> str:
+    """The id itself, if it may be part of a key.
+
+    Raises:
+        BadSnapshotId: it is none.
+    """
+    if not _ID.fullmatch(snapshot):
+        raise BadSnapshotId(
+            f"{snapshot[:40]!r} is no snapshot: an id like 1700000000000-0123abcd is expected (`neardup snapshot list`)"
+        )
+    return snapshot
+
+
+def is_id(name: str) -> bool:
+    """Whether this may be the id of a snapshot."""
+    return _ID.fullmatch(name) is not None
+
+
+def is_file_name(name: str) -> bool:
+    """Whether this may be the name of a file in the bucket: a SHA-256."""
+    return _SHA256.fullmatch(name) is not None
+
+
+def snapshot_prefix(snapshot: str) -> str:
+    """Of all objects that are of one snapshot alone."""
+    return f"{PREFIX}/{check_id(snapshot)}/"
+
+
+def manifest_key(snapshot: str) -> str:
+    """Where the manifest lies in the bucket."""
+    return f"{snapshot_prefix(snapshot)}manifest.json"
+
+
+def writing_key(snapshot: str) -> str:
+    """Where the files of a snapshot that is being written are listed."""
+    return f"{snapshot_prefix(snapshot)}writing.json"
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """As JSON, with a checksum of itself."""
+    content = json.dumps({"format": FORMAT, **asdict(manifest)}, sort_keys=True)
+    return json.dumps({"sha256": sha256(content.encode()).hexdigest(), "content": content}).encode()
+
+
+def decode_manifest(data: bytes, place: str) -> Manifest:
+    """The inverse of `encode_manifest`.
+
+    Raises:
+        BadArtefact: it is damaged, or of another version of this format.
+    """
+    try:
+        outer = json.loads(data)
+        if sha256(outer["content"].encode()).hexdigest() != outer["sha256"]:
+            raise ValueError("its checksum is not that of its content")
+        raw: dict[str, Any] = json.loads(outer["content"])
+        if raw.pop("format") != FORMAT:
+            raise ValueError(f"it is not of format {FORMAT}, which this version reads")
+        files = tuple(_checked(StoredFile(**file)) for file in raw.pop("files"))
+        return Manifest(**raw, files=files)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadArtefact(f"the manifest {place} cannot be used ({error}): take another snapshot") from error
+
+
+def _checked(file: StoredFile) -> StoredFile:
+    if not (_NAME.fullmatch(file.name) and _SHA256.fullmatch(file.sha256) and file.bytes >= 0):
+        raise ValueError(f"{file.name[:40]!r} of {file.bytes} bytes and SHA-256 {file.sha256[:70]!r} is none of ours")
+    return file

@@ -1,0 +1,144 @@
+"""One child process: started in a session of its own with signals at their defaults, stopped with its group.
+
+A child of a non-interactive shell's background job inherits SIGINT ignored, and Dagster built on that stops
+for nothing short of SIGKILL. So a short Python start-up restores the defaults and then becomes the program.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import psutil
+
+from neardup_platform.supervise.home import MARK
+
+# Past this a log is moved to `<name>.log.1` and begun anew.
+MAX_LOG_BYTES = 20 * 1024 * 1024
+_KILLED_WITHIN_S = 5.0
+
+_WITH_DEFAULT_SIGNALS = (
+    "import os, signal, sys\n"
+    "for name in ('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGCHLD'):\n"
+    "    signal.signal(getattr(signal, name), signal.SIG_DFL)\n"
+    "signal.pthread_sigmask(signal.SIG_SETMASK, ())\n"
+    "os.execvp(sys.argv[1], sys.argv[1:])\n"
+)
+
+
+def spawn(argv: Iterable[str], env: Mapping[str, str], log: Path, cwd: Path | None = None) -> subprocess.Popen[bytes]:
+    """Start `argv` as leader of its own session and process group, its output appended to `log`.
+
+    Args:
+        env: variables on top of this process's own.
+    """
+    rotate(log)
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _WITH_DEFAULT_SIGNALS, *argv],
+            env={**os.environ, **env},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            cwd=cwd,
+        )
+
+
+def rotate(log: Path, max_bytes: int = MAX_LOG_BYTES) -> None:
+    """Keep a log bounded: past `max_bytes` its content moves to `<log>.1`.
+
+    The file is copied and emptied rather than renamed, because a running child keeps appending to it.
+    """
+    if not log.exists() or log.stat().st_size <= max_bytes:
+        return
+    log.with_name(log.name + ".1").write_bytes(log.read_bytes())
+    os.truncate(log, 0)
+
+
+def last_line(log: Path, max_bytes: int = 8192) -> str:
+    """The last line of a log that is not blank, for error messages; empty where there is none."""
+    if not log.exists():
+        return ""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - max_bytes))
+        lines = [line.strip() for line in file.read().decode(errors="replace").splitlines()]
+    return next((line[:300] for line in reversed(lines) if line), "")
+
+
+def stop_group(leader: subprocess.Popen[bytes], timeout_s: float) -> None:
+    """SIGTERM to the process group of `leader`, SIGKILL to what is left of it after `timeout_s`."""
+    for number, wait_s in ((signal.SIGTERM, timeout_s), (signal.SIGKILL, _KILLED_WITHIN_S)):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(leader.pid, number)
+        deadline = time.monotonic() + wait_s
+        while time.monotonic() < deadline:
+            if leader.poll() is not None and not group(leader.pid):
+                return
+            time.sleep(0.05)
+
+
+def group(leader_pid: int) -> list[psutil.Process]:
+    """The living processes of a process group, zombies left out."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
+            if os.getpgid(process.pid) == leader_pid and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def resident_bytes(leader_pid: int) -> int:
+    """Resident memory of a process group; pages shared within it count once per process."""
+    total = 0
+    for process in group(leader_pid):
+        with contextlib.suppress(psutil.Error):
+            total += process.memory_info().rss
+    return total
+
+
+def is_marked(pid: int, mark: str) -> bool:
+    """Whether `pid` is alive and was started for the home with this mark; False for a stranger."""
+    try:
+        process = psutil.Process(pid)
+        return bool(process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == mark)
+    except (psutil.Error, OSError):
+        return False
+
+
+def created_at(pid: int) -> float:
+    """Unix seconds at which a living process began."""
+    return float(psutil.Process(pid).create_time())
+
+
+def is_same(pid: object, created: object) -> bool:
+    """Whether `pid` is alive and is the process that began at `created`, not a stranger with its number."""
+    if not isinstance(pid, int) or not isinstance(created, float):
+        return False
+    try:
+        # The boot time, from which this is reckoned, may be stepped by a second when the clock is set.
+        return abs(created_at(pid) - created) < 2.0 and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """Every living process started for the home with this mark, wherever it has moved to since."""
+    return [process for process in psutil.process_iter() if is_marked(process.pid, mark)]
+
+
+def stop_processes(processes: list[psutil.Process], timeout_s: float) -> int:
+    """SIGTERM to each, SIGKILL to those still there after `timeout_s`; returns how many there were."""
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+    _, stubborn = psutil.wait_procs(processes, timeout=timeout_s)
+    for process in stubborn:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(stubborn, timeout=5)
+    return len(processes)

@@ -1,0 +1,238 @@
+"""The decisions log against a real Kafka and a real S3 server."""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from botocore.exceptions import ClientError
+from kafka import KafkaAdminClient, TopicPartition
+
+from neardup_platform.decisions_log.kafka_materialise import materialise_decisions
+from neardup_platform.decisions_log.offset_continuity import Breaks, find_breaks
+from neardup_platform.decisions_log.s3_decisions_log import object_key, put_object, stored_parts, stored_ranges
+from neardup_platform.errors import NotFound, ServerUnavailable
+from neardup_platform.kafka.publisher import make_producer
+from neardup_platform.kafka.topics import connection
+from neardup_platform.kafka.window import offset_ranges, open_consumer, read_range
+from neardup_platform.records import Candidate, Decision
+from neardup_platform.s3_client import open_s3
+from neardup_platform.settings import Settings
+from neardup_platform.wire.codec import encode_decision
+from neardup_platform.wire.topics import DECISIONS
+from tests.kafka.test_changing_logs import make_again
+
+pytestmark = pytest.mark.slow
+
+HOUR = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=2)
+NEXT = HOUR + timedelta(hours=1)
+
+
+@pytest.fixture
+def settings(empty_log: Settings) -> Settings:
+    """Emptied topics and a bucket of the test's own, which does not exist yet."""
+    bucket = f"log-{time.time_ns()}"
+    return empty_log.model_copy(update={"s3": empty_log.s3.model_copy(update={"bucket": bucket})})
+
+
+@pytest.fixture
+def s3(settings: Settings) -> Iterator[Any]:
+    client = open_s3(settings.s3)
+    yield client
+    client.close()
+
+
+def decision(number: int, head: str | None = None) -> Decision:
+    image = f"image-{number}"
+    return Decision(
+        sequence=number,
+        image_id=image,
+        head=head or image,
+        score=0.75 if head else 0.0,
+        head_score=0.5 if head else 1.0,
+        candidates=(Candidate(head, 7, 0.75, head),) if head else (),
+        candidates_found=1 if head else 0,
+        bridges=(),
+        threshold=0.5,
+        head_threshold=0.25,
+        terms_version="t1",
+        classifier_version="c1",
+        event_time_ms=1,
+        decided_ms=2,
+    )
+
+
+def publish(settings: Settings, hour: datetime, *decisions: Decision, partition: int = 0) -> None:
+    """As published in the given hour, a second apart."""
+    values = [encode_decision(item) for item in decisions]
+    publish_bytes(settings, hour, *values, partition=partition)
+
+
+def publish_bytes(settings: Settings, hour: datetime, *values: bytes, partition: int = 0) -> None:
+    producer = make_producer(settings.kafka)
+    for number, value in enumerate(values):
+        stamp = int((hour + timedelta(seconds=number)).timestamp() * 1_000)
+        producer.send(DECISIONS, key=b"k", value=value, partition=partition, timestamp_ms=stamp)
+    producer.flush()
+    producer.close()
+
+
+def rows(s3: Any, settings: Settings, hour: datetime, folder: Path) -> list[dict[str, Any]]:
+    """What lies in S3, read by DuckDB alone."""
+    found: list[dict[str, Any]] = []
+    for partition in sorted(stored_ranges(s3, settings.s3.bucket, hour)):
+        file = folder / f"{partition}.parquet"
+        s3.download_file(settings.s3.bucket, object_key(hour, partition), str(file))
+        found += duckdb.read_parquet(str(file)).order("kafka_offset").to_arrow_table().to_pylist()
+    return found
+
+
+def etags(s3: Any, settings: Settings, hour: datetime) -> list[str]:
+    keys = [object_key(hour, n) for n in sorted(stored_ranges(s3, settings.s3.bucket, hour))]
+    return [s3.head_object(Bucket=settings.s3.bucket, Key=key)["ETag"] for key in keys]
+
+
+def test_an_hour_holds_exactly_its_decisions_with_every_field(settings: Settings, s3: Any, tmp_path: Path) -> None:
+    publish(settings, HOUR, decision(1), decision(2, head="image-1"))
+    publish(settings, HOUR, decision(3), partition=1)
+    publish(settings, NEXT, decision(4))
+    written = materialise_decisions(settings, s3, HOUR)
+    found = rows(s3, settings, HOUR, tmp_path)
+    assert [(row["sequence"], row["image_id"], row["head"]) for row in found] == [
+        (1, "image-1", "image-1"),
+        (2, "image-2", "image-1"),
+        (3, "image-3", "image-3"),
+    ]
+    joined = found[1]
+    assert joined["candidates"] == [{"image_id": "image-1", "overlap": 7, "score": 0.75, "head": "image-1"}]
+    assert (joined["kafka_partition"], joined["threshold"], joined["terms_version"]) == (0, 0.5, "t1")
+    assert joined["kafka_timestamp"] == HOUR + timedelta(seconds=1)
+    counts = written.counts
+    assert (counts.records, counts.decisions, counts.clusters_founded, counts.joined) == (3, 3, 2, 1)
+    assert [row["sequence"] for row in written.preview] == [1, 2, 3]
+
+
+def test_repeats_are_kept_in_the_log_and_counted_once(settings: Settings, s3: Any) -> None:
+    publish(settings, HOUR, decision(1), decision(1), decision(2, head="image-1"), decision(2, head="image-1"))
+    counts = materialise_decisions(settings, s3, HOUR).counts
+    assert (counts.records, counts.decisions, counts.images) == (4, 2, 2)
+    assert (counts.clusters_founded, counts.joined) == (1, 1)
+
+
+def test_materialising_again_writes_the_same_objects(settings: Settings, s3: Any) -> None:
+    publish(settings, HOUR, decision(1), decision(2))
+    first = materialise_decisions(settings, s3, HOUR)
+    before = etags(s3, settings, HOUR)
+    assert materialise_decisions(settings, s3, HOUR) == first
+    assert etags(s3, settings, HOUR) == before
+
+
+def test_the_hour_under_way_can_be_materialised_as_it_fills(settings: Settings, s3: Any) -> None:
+    now = datetime.now(UTC)
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    publish(settings, now, decision(1))
+    assert materialise_decisions(settings, s3, hour).counts.records == 1
+    publish(settings, now, decision(2))
+    assert materialise_decisions(settings, s3, hour).counts.records == 2
+    assert find_breaks(s3, settings.s3.bucket, hour) == Breaks()
+
+
+def test_a_message_that_is_no_decision_is_counted_and_leaves_no_gap(settings: Settings, s3: Any) -> None:
+    publish_bytes(settings, HOUR, encode_decision(decision(1)), b"\xff\xff\xff", encode_decision(decision(2)))
+    counts = materialise_decisions(settings, s3, HOUR).counts
+    assert (counts.records, counts.decisions, counts.undecodable) == (3, 2, 1)
+    assert find_breaks(s3, settings.s3.bucket, HOUR) == Breaks()
+
+
+def test_consecutive_hours_are_continuous_even_with_none_between(settings: Settings, s3: Any) -> None:
+    publish(settings, HOUR, decision(1), decision(2))
+    publish(settings, NEXT + timedelta(hours=1), decision(3))
+    for hour in (HOUR, NEXT, NEXT + timedelta(hours=1)):
+        materialise_decisions(settings, s3, hour)
+        assert find_breaks(s3, settings.s3.bucket, hour) == Breaks()
+
+
+def test_decisions_that_came_after_their_hour_was_materialised_are_found(settings: Settings, s3: Any) -> None:
+    publish(settings, HOUR, decision(1))
+    materialise_decisions(settings, s3, HOUR)
+    publish(settings, HOUR + timedelta(seconds=5), decision(2), decision(3))
+    publish(settings, NEXT, decision(4))
+    materialise_decisions(settings, s3, NEXT)
+    (found,) = find_breaks(s3, settings.s3.bucket, NEXT).seams
+    assert "in neither hour" in found
+    assert f"materialise {HOUR:%Y-%m-%dT%H} again" in found
+    materialise_decisions(settings, s3, HOUR)
+    assert find_breaks(s3, settings.s3.bucket, NEXT) == Breaks()
+
+
+def test_an_object_that_lost_rows_is_found(settings: Settings, s3: Any, tmp_path: Path) -> None:
+    publish(settings, HOUR, *(decision(n) for n in range(1, 8)))
+    materialise_decisions(settings, s3, HOUR)
+    key, bucket = object_key(HOUR, 0), settings.s3.bucket
+    s3.download_file(bucket, key, str(tmp_path / "whole"))
+    whole = duckdb.read_parquet(str(tmp_path / "whole"))
+    whole.filter("kafka_offset % 4 <> 2").write_parquet(str(tmp_path / "holed"))
+    put_object(s3, bucket, key, tmp_path / "holed", stored_ranges(s3, bucket, HOUR)[0])
+    assert any("missing" in found for found in find_breaks(s3, bucket, HOUR).within)
+
+
+def test_objects_are_not_overwritten_once_retention_has_eaten_the_log(settings: Settings, s3: Any) -> None:
+    publish(settings, HOUR, decision(1), decision(2), decision(3))
+    offsets = materialise_decisions(settings, s3, HOUR).ranges[0]
+    before = etags(s3, settings, HOUR)
+    admin = KafkaAdminClient(**connection(settings.kafka))
+    admin.delete_records({TopicPartition(DECISIONS, 0): offsets.first + 2})
+    admin.close()
+    with pytest.raises(NotFound, match="retention has deleted them"):
+        materialise_decisions(settings, s3, HOUR)
+    assert etags(s3, settings, HOUR) == before
+
+
+def test_a_topic_made_again_within_an_hour_leaves_what_was_materialised_of_the_first(
+    settings: Settings, s3: Any, tmp_path: Path
+) -> None:
+    publish(settings, HOUR, decision(1), decision(2))
+    materialise_decisions(settings, s3, HOUR)
+    before = etags(s3, settings, HOUR)
+    make_again(settings, DECISIONS)
+    # Nothing of that hour is in the new log, and nothing is written.
+    materialise_decisions(settings, s3, HOUR)
+    assert etags(s3, settings, HOUR) == before
+    publish(settings, HOUR, decision(3), decision(4), decision(5))
+    for _ in range(2):
+        assert materialise_decisions(settings, s3, HOUR).counts.records == 3
+    parts = [part for part in stored_parts(s3, settings.s3.bucket, HOUR) if part.offsets.partition == 0]
+    assert [part.offsets.count for part in parts] == [2, 3]
+    found = [int(row["sequence"]) for part in parts for row in read_object(s3, settings, part.key, tmp_path)]
+    assert found == [1, 2, 3, 4, 5]
+    assert find_breaks(s3, settings.s3.bucket, HOUR) == Breaks()
+    materialise_decisions(settings, s3, NEXT)
+    assert find_breaks(s3, settings.s3.bucket, NEXT) == Breaks()
+
+
+def read_object(s3: Any, settings: Settings, key: str, folder: Path) -> list[dict[str, Any]]:
+    file = folder / key.rpartition("/")[2]
+    s3.download_file(settings.s3.bucket, key, str(file))
+    return list(duckdb.read_parquet(str(file)).order("kafka_offset").to_arrow_table().to_pylist())
+
+
+def test_offsets_deleted_while_an_hour_is_read_are_never_left_out_in_silence(settings: Settings) -> None:
+    publish(settings, HOUR, *(decision(n) for n in range(1, 10)))
+    consumer = open_consumer(settings.kafka)
+    wanted = offset_ranges(consumer, DECISIONS, int(HOUR.timestamp() * 1_000), int(NEXT.timestamp() * 1_000))[0]
+    admin = KafkaAdminClient(**connection(settings.kafka))
+    admin.delete_records({TopicPartition(DECISIONS, 0): wanted.first + 5})
+    admin.close()
+    with closing(consumer), pytest.raises(ServerUnavailable, match="no longer in the log"):
+        list(read_range(consumer, DECISIONS, wanted))
+
+
+def test_an_hour_never_materialised_says_so(settings: Settings, s3: Any) -> None:
+    with pytest.raises(ClientError):
+        s3.head_bucket(Bucket=settings.s3.bucket)
+    (found,) = find_breaks(s3, settings.s3.bucket, HOUR).within
+    assert "materialise this hour" in found

@@ -1,0 +1,70 @@
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from neardup_platform.decisions_log.decision_rows import SCHEMA, decision_table
+from neardup_platform.decisions_log.duckdb_decisions import offset_gaps, offset_span
+from neardup_platform.decisions_log.kafka_materialise import ROW_GROUP_ROWS, write_parquet
+from neardup_platform.decisions_log.offset_continuity import content_breaks, seam_breaks
+from neardup_platform.kafka.window import LogRecord, OffsetRange
+from neardup_platform.wire.codec import encode_decision
+from tests.decisions_log.test_kafka_materialise import decision
+
+
+def parquet(offsets: list[int], file: Path) -> Path:
+    write_parquet([[LogRecord(0, offset, 5, b"") for offset in offsets]], file)
+    return file
+
+
+def test_gaps_and_repeats_are_found_where_they_are(tmp_path: Path) -> None:
+    assert offset_gaps(parquet([5, 6, 9, 10, 12], tmp_path / "gaps")) == [(7, 9), (11, 12)]
+    assert offset_gaps(parquet([5, 6, 6, 7], tmp_path / "repeats")) == [(7, 6)]
+    assert offset_gaps(parquet([], tmp_path / "empty")) == []
+    assert offset_span(parquet([], tmp_path / "empty")) is None
+    assert offset_span(parquet([5, 9], tmp_path / "span")) == (5, 9)
+
+
+@given(st.integers(0, 100), st.integers(0, 100), st.integers(0, 100))
+def test_a_seam_is_whole_exactly_when_the_hours_touch(first: int, end: int, begin: int) -> None:
+    before, now = OffsetRange(0, min(first, end), end), OffsetRange(0, begin, begin + 5)
+    assert (seam_breaks({0: before}, {0: now}, "early", "late") == []) == (begin == end)
+
+
+def test_a_partition_is_compared_only_with_itself() -> None:
+    before = {0: OffsetRange(0, 0, 10), 1: OffsetRange(1, 0, 20)}
+    now = {0: OffsetRange(0, 10, 30), 1: OffsetRange(1, 20, 20), 2: OffsetRange(2, 0, 3)}
+    assert seam_breaks(before, now, "early", "late") == []
+    assert seam_breaks({}, now, "early", "late") == []
+    assert "partition 1 has no object" in seam_breaks(before, {0: now[0]}, "early", "late")[0]
+
+
+def test_an_object_must_hold_what_it_stands_for() -> None:
+    offsets = OffsetRange(3, 10, 20)
+    assert content_breaks(offsets, (10, 19), [], "h") == []
+    assert content_breaks(OffsetRange(3, 10, 10), None, [], "h") == []
+    assert content_breaks(offsets, (10, 18), [], "h")
+    assert content_breaks(offsets, None, [], "h")
+    many = content_breaks(offsets, (10, 19), [(n, n + 1) for n in range(11, 19)], "h")
+    assert many[-1].endswith("and 3 more gaps")
+    assert all("materialise h again" in line for line in many[:-1])
+
+
+def test_row_groups_are_bounded_and_every_row_is_written(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    values = encode_decision(decision(1))
+    count = 2 * ROW_GROUP_ROWS + 7
+    records = [LogRecord(0, offset, 5, values) for offset in range(count)]
+    write_parquet((records[n : n + 3_000] for n in range(0, count, 3_000)), tmp_path / "file")
+    written = pq.ParquetFile(tmp_path / "file")
+    assert written.metadata.num_rows == count
+    assert written.schema_arrow.equals(SCHEMA)
+    largest = max(written.metadata.row_group(n).num_rows for n in range(written.metadata.num_row_groups))
+    assert largest < ROW_GROUP_ROWS + 3_000
+
+
+def test_what_is_no_decision_becomes_a_row_of_nulls_in_its_place() -> None:
+    (row,) = decision_table([LogRecord(2, 8, 1_000, b"\xff\xff")]).to_pylist()
+    assert row["event_id"] is None
+    assert (row["kafka_partition"], row["kafka_offset"]) == (2, 8)

@@ -1,0 +1,78 @@
+"""Claims about `neardup evaluate`, on sample pictures and real models."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from neardup_platform.cli import cli
+from tests.evaluation.labelled_samples import PICTURES, labelled_samples, write_rows
+
+FIGURES = {
+    *("images", "pairs_true", "precision", "recall", "f1", "bcubed_precision", "bcubed_recall"),
+    *("candidate_recall", "coverage", "images_per_s"),
+    *("pair_best_f1", "pair_recall_at_p99", "pair_average_precision", "calibration_error"),
+}
+
+
+def test_copies_are_found_and_a_broken_picture_costs_coverage_only(tmp_path: Path) -> None:
+    rows = []
+    for number, picture in enumerate(PICTURES[:6]):
+        shutil.copy(picture, tmp_path / picture.name)
+        with Image.open(picture) as image:
+            image.resize((image.width // 2, image.height // 2)).save(tmp_path / f"half-{picture.name}")
+        rows += [(picture.name, f"g{number}"), (f"half-{picture.name}", f"g{number}")]
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
+    answer = CliRunner().invoke(
+        cli, ["evaluate", str(write_rows(tmp_path / "m.csv", [*rows, ("broken.jpg", "")])), "--json"]
+    )
+    figures = json.loads(answer.stdout)
+    assert set(figures) >= FIGURES
+    assert (figures["images"], figures["pairs_true"]) == (13, 6)
+    assert figures["coverage"] == pytest.approx(12 / 13)
+    assert figures["precision"] == 1.0
+    assert figures["recall"] >= 5 / 6
+    assert figures["candidate_recall"] == 1.0
+    assert figures["pictures_refused"] == 1
+    assert figures["mixed_clusters"] == 0
+    assert figures["pair_recall_at_p99_low"] <= figures["pair_recall_at_p99"] <= figures["pair_recall_at_p99_high"]
+
+
+def test_figures_by_subset_are_printed_in_words_too(tmp_path: Path) -> None:
+    manifest = labelled_samples(tmp_path, 3, 2)
+    answer = CliRunner().invoke(cli, ["evaluate", str(manifest)])
+    assert answer.exit_code == 0, answer.output
+    assert "mixed_clusters  0" in answer.stdout
+    assert "copies  images 9, pairs_true 9" in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "says"),
+    [
+        (["--folds", "9"], 1, "--folds 3"),
+        (["--folds", "1"], 2, "--folds"),
+        (["--also", "other.csv"], 2, "--folds"),
+        (["--details", "nowhere.csv"], 1, "nowhere.csv"),
+        (["--report", "/proc/report"], 1, "/proc/report"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused_before_any_picture_is_read(
+    tmp_path: Path, options: list[str], status: int, says: str
+) -> None:
+    manifest = labelled_samples(tmp_path, 3, 0)
+    for picture in tmp_path.glob("*.png"):
+        picture.unlink()
+    answer = CliRunner().invoke(cli, ["evaluate", str(manifest), *options])
+    assert answer.stdout == ""
+    told = f"{answer.exception} {answer.stderr}"
+    assert says in told
+    assert (answer.exit_code == 2) == (status == 2)
+
+
+def test_a_manifest_of_which_no_picture_can_be_read_is_refused(tmp_path: Path) -> None:
+    manifest = write_rows(tmp_path / "m.csv", [("a.jpg", "g"), ("b.jpg", "g")])
+    answer = CliRunner().invoke(cli, ["evaluate", str(manifest)])
+    assert "none of the 2 pictures can be read" in str(answer.exception)

@@ -1,0 +1,89 @@
+"""Claims about the report: one file, whole in itself, safe whatever the pictures are called."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from neardup_platform.errors import SetupError
+from neardup_platform.evaluation.html_report import prepare_folder, write_report
+from neardup_platform.evaluation.manifest import Row, read_manifest
+from neardup_platform.evaluation.metrics import figures
+from neardup_platform.scoring.features import Block
+from neardup_platform.settings import ImageSettings
+from tests.evaluation.judged import judged
+from tests.evaluation.labelled_samples import labelled_samples
+
+EVIL = "<img src=x onerror=alert(1)>"
+BLOCKS = [Block("shape", 0, 8, "cosine")]
+
+
+def report_of(rows: list[Row], heads: list[int], scored: list[tuple[int, int, float]], folder: Path, **how) -> str:
+    evaluation = judged([], heads, scored, rows=rows, **how)
+    path = write_report(
+        evaluation, figures(evaluation), folder, title="<b>m.csv", blocks=BLOCKS, limits=ImageSettings()
+    )
+    assert path == folder / "report.html"
+    assert [each.name for each in folder.iterdir()] == ["report.html"]
+    return path.read_text()
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
+    read = read_manifest(labelled_samples(tmp_path_factory.mktemp("samples"), 4, 3))
+    evil = read[0].file.with_name(EVIL.replace("/", "") + ".png")
+    read[0].file.rename(evil)
+    return [Row(evil, read[0].group, EVIL, EVIL), *read[1:]]
+
+
+def test_the_report_needs_no_other_file_and_runs_no_code(rows: list[Row], tmp_path: Path) -> None:
+    scored = [(later, earlier, 0.6) for later in range(len(rows)) for earlier in range(later)]
+    page = report_of(rows, [0] * len(rows), scored, tmp_path)
+    sources = re.findall(r'(?:src|srcset|href)="([^"]*)"', page)
+    assert len(sources) > 20
+    assert all(source.startswith("data:image/") for source in sources)
+    assert "<script" not in page
+    assert EVIL not in page
+    assert "&lt;img src=x" in page
+    assert "&lt;b&gt;m.csv" in page
+
+
+def test_the_worst_pairs_are_shown_with_their_scores_and_bounded(rows: list[Row], tmp_path: Path) -> None:
+    many = [rows[n % len(rows)] for n in range(300)]
+    many = [Row(row.file, f"g{n // 2}", row.subset, row.transformation) for n, row in enumerate(many)]
+    scored = [(later, later - 1, 0.3 + later / 1_000) for later in range(1, 300)]
+    page = report_of(many, list(range(300)), scored, tmp_path)
+    assert page.count("<article") == 80
+    assert "score 0.598, apart" in page
+    assert "match" in page
+    assert len(page) < 2_000_000
+
+
+def test_mixed_clusters_and_refused_pictures_are_listed(rows: list[Row], tmp_path: Path) -> None:
+    page = report_of(rows, [0] * len(rows), [(1, 0, 0.9)], tmp_path, refused=[2])
+    assert "Pictures refused" in page
+    assert "no picture" in page
+    assert re.search(r"<strong>\d groups</strong>, 14 pictures", page)
+
+
+def test_an_evaluation_without_errors_or_scores_has_a_report_too(rows: list[Row], tmp_path: Path) -> None:
+    names = sorted({row.group for row in rows})
+    heads = [next(n for n, other in enumerate(rows) if other.group == row.group) for row in rows]
+    alone = [n if not row.group else head for n, (row, head) in enumerate(zip(rows, heads, strict=True))]
+    page = report_of(rows, alone, [], tmp_path)
+    assert len(names) > 1
+    assert page.count('<p class="empty">None.</p>') == 3
+
+
+def test_a_classifier_judged_by_its_own_training_pictures_is_flagged(rows: list[Row], tmp_path: Path) -> None:
+    evaluation = judged([], list(range(len(rows))), [(1, 0, 0.9)], rows=rows)
+    for share, says in ((0.5, "50.0%"), (None, "does not say"), (0.0, "None of these pictures")):
+        measured = {**figures(evaluation), "trained_on_share": share}
+        path = write_report(evaluation, measured, tmp_path, title="m", blocks=BLOCKS, limits=ImageSettings())
+        assert says in path.read_text()
+
+
+def test_a_folder_that_cannot_be_written_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SetupError, match=r"file/report cannot be written.*--report"):
+        prepare_folder(tmp_path / "file" / "report")

@@ -1,0 +1,57 @@
+"""Claims about reading what is judged."""
+
+from pathlib import Path
+
+import pytest
+
+from neardup_platform.errors import BadArtefact, SetupError
+from neardup_platform.evaluation.manifest import group_label, read_manifest
+from tests.evaluation.labelled_samples import write_rows
+
+ROWS = [("a.jpg", "g"), ("in/b.jpg", "g"), ("c.jpg", "")]
+
+
+def test_details_fill_in_what_the_manifest_leaves_open(tmp_path: Path) -> None:
+    manifest = write_rows(
+        tmp_path / "m.csv", [("a.jpg", "g", "own"), ("in/b.jpg", "g", "")], ("file", "group", "subset")
+    )
+    (tmp_path / "in").mkdir()
+    details = write_rows(
+        tmp_path / "in" / "d.csv",
+        [("../a.jpg", "other", "crop", "0"), ("b.jpg", "other", "flip", "1"), ("z.jpg", "", "", "")],
+        ("file", "subset", "transformation", "geom_flip_rotate"),
+    )
+    first, second = read_manifest(manifest, [details])
+    assert (first.subset, first.transformation, first.turned) == ("own", "crop", False)
+    assert (second.subset, second.transformation, second.turned) == ("other", "flip", True)
+
+
+def test_a_distractor_is_a_group_of_its_own(tmp_path: Path) -> None:
+    rows = read_manifest(write_rows(tmp_path / "m.csv", [*ROWS, ("d.jpg", " ")]))
+    labels = [group_label(row, number) for number, row in enumerate(rows)]
+    assert labels[0] == labels[1]
+    assert len(set(labels)) == 3
+
+
+@pytest.mark.parametrize("rows", [[("a.jpg", ""), ("b.jpg", "")], [("a.jpg", "x"), ("b.jpg", "y")]])
+def test_a_manifest_with_nothing_to_find_is_refused(tmp_path: Path, rows: list[tuple[str, str]]) -> None:
+    with pytest.raises(SetupError, match=r"m\.csv: no two of its 2 rows share a group"):
+        read_manifest(write_rows(tmp_path / "m.csv", rows))
+
+
+def test_details_that_are_missing_or_of_other_pictures_are_refused_by_name(tmp_path: Path) -> None:
+    manifest = write_rows(tmp_path / "m.csv", ROWS)
+    with pytest.raises(SetupError, match=r"nowhere\.csv cannot be read"):
+        read_manifest(manifest, [tmp_path / "nowhere.csv"])
+    with pytest.raises(SetupError, match=r"d\.csv names no picture of .*m\.csv"):
+        read_manifest(manifest, [write_rows(tmp_path / "d.csv", [("x/a.jpg", "s")], ("file", "subset"))])
+
+
+def test_manifest_without_its_columns_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match=r"m\.csv.*file, group"):
+        read_manifest(write_rows(tmp_path / "m.csv", [("a.jpg", "1")], ("picture", "label")))
+
+
+def test_manifest_that_lists_a_file_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadArtefact, match="1 files more than once"):
+        read_manifest(write_rows(tmp_path / "m.csv", [("a.jpg", ""), ("a.jpg", "g")]))

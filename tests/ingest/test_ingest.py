@@ -1,0 +1,263 @@
+"""Claims about ingesting: what is published is accepted, what is refused is named, a picture keeps its own vectors."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+from numpy.typing import NDArray
+from PIL import Image
+
+from neardup_platform.cli import cli
+from neardup_platform.errors import BadArtefact
+from neardup_platform.images.embedding import EmbeddedPicture
+from neardup_platform.ingest.kafka_fates import Fates, Follower
+from neardup_platform.ingest.kafka_ingest import (
+    Arrival,
+    Ingested,
+    KnownImage,
+    arrival,
+    embed_to_file,
+    ingest_pictures,
+    ingest_vectors,
+)
+from neardup_platform.records import Kind
+from neardup_platform.s3_client import open_s3
+from neardup_platform.scoring.active_models import active_models
+from neardup_platform.servers.endpoints import environment
+from neardup_platform.settings import Settings
+from neardup_platform.wire.topics import EMBEDDINGS
+from tests.faults.world import supervised
+from tests.stream.test_corrections_worker import api
+from tests.stream.worker_process import read_topic
+
+MODELS = active_models(Settings())
+
+
+class ColourEmbedder:
+    """Vectors that follow from the mean colour of a picture alone."""
+
+    enough_px = 8
+    blocks = ()
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind, self.model_version, self.dim = kind.value, MODELS[kind].version, MODELS[kind].dim
+
+    def embed(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        colours = [picture.reshape(-1, 3).mean(axis=0).astype(np.int64) for picture in pictures]
+        rows = [np.random.default_rng(colour).standard_normal(self.dim) for colour in colours]
+        return np.array([row / np.linalg.norm(row) for row in rows], np.float32)
+
+
+EMBEDDERS = [ColourEmbedder(kind) for kind in Kind]
+RED, GREEN, BLUE = (200, 0, 0), (0, 200, 0), (0, 0, 200)
+
+
+def picture(path: Path | bytes, colour: tuple[int, int, int]) -> None:
+    with open(path, "wb") as file:  # noqa: PTH123 -- a name that is no UTF-8 is bytes
+        Image.new("RGB", (64, 48), colour).save(file, "PNG")
+
+
+@contextmanager
+def platform(settings: Settings) -> Iterator[tuple[Settings, httpx.Client]]:
+    """A worker and the API over its store, and settings that name both."""
+    with supervised(settings), api(settings) as client:
+        port = httpx.URL(str(client.base_url)).port
+        yield settings.model_copy(update={"api": settings.api.model_copy(update={"port": port})}), client
+
+
+def known(client: httpx.Client, image_id: str) -> KnownImage | None:
+    answer = client.get(f"/v1/images/{image_id}")
+    return (
+        None if answer.status_code == 404 else KnownImage(answer.json()["source_uri"], answer.json()["event_time_ms"])
+    )
+
+
+def fates(follower: Follower, ingested: Ingested, client: httpx.Client) -> Fates:
+    def time_ms(image_id: str) -> int | None:
+        there = known(client, image_id)
+        return None if there is None else there.event_time_ms
+
+    status = lambda: client.get("/v1/status").json()  # noqa: E731
+    return follower.fates(ingested.images, ingested.places, status, time_ms, 120, lambda _: None)
+
+
+@pytest.mark.slow
+def test_a_picture_under_a_known_id_is_repeated_refused_or_replaced_and_never_shown_with_other_vectors(
+    empty_log: Settings, tmp_path: Path
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    names = ("Screenshot 9.41.00\u202fAM.png", "\U0001f468\u200d\U0001f469.png", "می\u200cخواهم.png", "plain.png")
+    for name in names:
+        picture(folder / name, RED)
+    picture(os.fsencode(folder) + b"/bad\xff.png", RED)
+    with platform(empty_log) as (settings, client):
+
+        def ingest(**more: bool) -> tuple[Ingested, Fates]:
+            follower = Follower(settings.kafka)
+            ask = lambda image_id: known(client, image_id)  # noqa: E731
+            done = ingest_pictures([str(folder)], EMBEDDERS, settings, MODELS, lambda _: None, known=ask, **more)
+            return done, fates(follower, done, client)
+
+        def shown() -> bytes:
+            return client.get("/v1/images/plain.png/picture").content
+
+        first, became = ingest()
+        assert set(first.images) == set(names)
+        assert (became.decided, became.repeated, became.dead) == (4, 0, {})
+        assert [refused.place.encode("utf-8", "surrogateescape")[-8:] for refused in first.refused] == [b"bad\xff.png"]
+        assert "cannot be an id" in first.refused[0].reason
+        red = shown()
+        again, _ = ingest()
+        assert (again.images, again.repeated, len(again.refused)) == ({}, 4, 1)
+
+        picture(folder / "plain.png", BLUE)
+        other, _ = ingest()
+        assert (other.images, other.repeated) == ({}, 3)
+        assert (
+            "`neardup ingest --replace` replaces it" in other.refused[1 - other.refused.index(first.refused[0])].reason
+        )
+        # A producer that asks nobody: the worker itself tells, and the picture shown stays that of the vectors.
+        follower = Follower(settings.kafka)
+        blind = ingest_pictures([str(folder / "plain.png")], EMBEDDERS, settings, MODELS, lambda _: None)
+        refused = fates(follower, blind, client)
+        assert refused.decided == 0
+        assert {dead.reason for dead in refused.dead.values()} == {"conflicting"}
+        assert len(refused.dead) == 2
+        assert shown() == red
+
+        replaced, became = ingest(replaces=True)
+        assert (set(replaced.images), became.decided, became.repeated, became.dead) == ({"plain.png"}, 1, 0, {})
+        assert shown() != red
+        history = client.get("/v1/images/plain.png/history").json()["decisions"]
+        assert [decision["cause"] for decision in history] == ["", "replaced"]
+        assert client.get("/v1/images/plain.png").json()["source_uri"].encode() in _uris(settings)
+        again, _ = ingest(replaces=True)
+        assert (again.images, again.repeated) == ({}, 4)
+
+
+def _uris(settings: Settings) -> set[bytes]:
+    bucket = settings.s3.bucket
+    found = open_s3(settings.s3).list_objects_v2(Bucket=bucket, Prefix="pictures/")["Contents"]
+    return {f"s3://{bucket}/{item['Key']}".encode() for item in found}
+
+
+def vectors(count: int, seed: int = 1) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    matrices = {kind.value: rng.standard_normal((count, MODELS[kind].dim)).astype(np.float32) for kind in Kind}
+    return {
+        "image_id": [f"v{n}" for n in range(count)],
+        **{kind: pa.array(list(matrix), pa.list_(pa.float32())) for kind, matrix in matrices.items()},
+        **{f"{kind}_version": [MODELS[kind].version] * count for kind in Kind},
+    }
+
+
+def parquet(path: Path, columns: Mapping[str, Any]) -> Path:
+    pq.write_table(pa.table(dict(columns)), path)
+    return path
+
+
+def run(settings: Settings, *arguments: str) -> Result:
+    return CliRunner().invoke(cli, list(arguments), env=environment(settings), standalone_mode=False)
+
+
+@pytest.mark.slow
+def test_wait_reports_what_the_worker_refuses_with_reasons_and_status_1(empty_log: Settings, tmp_path: Path) -> None:
+    with platform(empty_log) as (settings, _):
+        file = parquet(tmp_path / "a.parquet", vectors(5))
+        first = run(settings, "ingest", "--embeddings", str(file), "--wait", "--json")
+        answer = json.loads(first.stdout)
+        assert (first.return_value, answer["decided"], answer["dead_letters"]) == (0, 5, [])
+        again = json.loads(run(settings, "ingest", "--embeddings", str(file), "--wait", "--json").stdout)
+        assert (again["decided"], again["repeated"], again["dead_letters"]) == (5, 5, [])
+
+        changed = vectors(5)
+        changed["pair"] = vectors(5, 2)["pair"]
+        changed["image_id"][4] = "new"
+        other = parquet(tmp_path / "b.parquet", changed)
+        refused = run(settings, "ingest", "--embeddings", str(other), "--wait", "--json")
+        answer = json.loads(refused.stdout)
+        assert refused.return_value == 1
+        assert (answer["published"], answer["decided"]) == (5, 1)
+        assert {(d["image_id"], d["reason"]) for d in answer["dead_letters"]} == {
+            (f"v{n}", "conflicting") for n in range(4)
+        }
+        assert "--replace" in answer["dead_letters"][0]["detail"]
+
+        replaced = json.loads(
+            run(settings, "ingest", "--embeddings", str(other), "--replace", "--wait", "--json").stdout
+        )
+        assert (replaced["decided"], replaced["repeated"], replaced["dead_letters"]) == (5, 0, [])
+
+
+def test_vectors_of_a_version_that_is_not_active_are_refused_before_publishing(
+    empty_log: Settings, tmp_path: Path
+) -> None:
+    columns = vectors(10)
+    unnamed = {name: values for name, values in columns.items() if not name.endswith("_version")}
+    with pytest.raises(BadArtefact, match=rf"lacks the columns .*accepts lsh_version '{MODELS[Kind.LSH].version}'"):
+        ingest_vectors(parquet(tmp_path / "a.parquet", unnamed), empty_log, MODELS, lambda _: None)
+    columns["lsh_version"] = ["user"] * 10
+    done = ingest_vectors(parquet(tmp_path / "b.parquet", columns), empty_log, MODELS, lambda _: None)
+    assert (done.images, len(done.refused)) == ({}, 10)
+    assert done.refused[3].place.endswith("b.parquet row 3")
+    assert f"'user', the active classifier takes '{MODELS[Kind.LSH].version}'" in done.refused[3].reason
+    assert [read_topic(empty_log, topic) for topic in EMBEDDINGS.values()] == [[], []]
+
+
+def test_what_embed_writes_is_what_ingest_takes(empty_log: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name, colour in (("a.png", RED), ("b.png", GREEN), ("b\nc.png", BLUE)):
+        picture(folder / name, colour)
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    out = tmp_path / "out.parquet"
+    written = embed_to_file([str(folder)], EMBEDDERS, empty_log, out, lambda _: None)
+    assert sorted(written.images) == ["a.png", "b.png"]
+    assert len(written.refused) == 2
+    done = ingest_vectors(out, empty_log, MODELS, lambda _: None)
+    assert (done.images, done.refused) == (written.images, [])
+    assert sum(len(read_topic(empty_log, topic)) for topic in EMBEDDINGS.values()) == 4
+
+
+def test_one_id_from_two_folders_is_taken_once_and_another_picture_under_it_named(
+    empty_log: Settings, tmp_path: Path
+) -> None:
+    for folder, colour in (("one", RED), ("two", RED), ("three", BLUE)):
+        (tmp_path / folder).mkdir()
+        picture(tmp_path / folder / "x.png", colour)
+    paths = [str(tmp_path / folder) for folder in ("one", "two", "three")]
+    done = embed_to_file(paths, EMBEDDERS, empty_log, tmp_path / "out.parquet", lambda _: None)
+    assert (list(done.images), done.repeated) == (["x.png"], 1)
+    assert f"{tmp_path}/one/x.png has the id 'x.png' too" in done.refused[0].reason
+
+
+def test_what_to_do_with_a_picture_follows_from_what_is_stored_under_its_id() -> None:
+    models = {kind: (f"{kind}1", np.zeros(1, np.float32)) for kind in Kind}
+    same = EmbeddedPicture("x", "/x", "a" * 64, models, b"")
+    other = replace(same, content="b" * 64)
+    newer = replace(same, vectors={**models, Kind.LSH: ("lsh2", np.zeros(1, np.float32))})
+
+    def stored(by: EmbeddedPicture) -> KnownImage:
+        return KnownImage(f"s3://bucket/{by.preview_key}", 1)
+
+    def arriving(new: EmbeddedPicture, there: KnownImage | None) -> Arrival:
+        return arrival(new, f"s3://bucket/{new.preview_key}", there)
+
+    assert arriving(same, None) is Arrival.PUBLISH
+    assert arriving(same, stored(same)) is Arrival.REPEATED
+    assert arriving(other, stored(same)) is Arrival.CONFLICTING
+    assert arriving(newer, stored(same)) is Arrival.PUBLISH
+    assert arriving(same, KnownImage("", 1)) is Arrival.PUBLISH
+    assert arriving(same, KnownImage("s3://bucket/pictures/0123.jpg", 1)) is Arrival.PUBLISH
+    assert len({same.preview_key, other.preview_key, newer.preview_key}) == 3

@@ -1,0 +1,315 @@
+"""Claims about logs that change under the store: topics made again, cut short, or with more partitions than before."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from kafka import KafkaAdminClient
+from kafka.admin import NewPartitions, NewTopic
+
+from neardup_platform.kafka import group_client as kafka_group_client
+from neardup_platform.kafka import member as kafka_member
+from neardup_platform.kafka.publisher import make_producer
+from neardup_platform.kafka.source import KafkaSource
+from neardup_platform.kafka.topics import connection, ensure_topics
+from neardup_platform.records import Kind
+from neardup_platform.servers.embedded_servers import running_servers
+from neardup_platform.settings import Settings
+from neardup_platform.wire.codec import Log, Message
+from neardup_platform.wire.topics import CONTROL, EMBEDDINGS
+from tests.kafka.test_source import eventually, store_id
+
+pytestmark = pytest.mark.slow
+
+LSH, PAIR = EMBEDDINGS[Kind.LSH], EMBEDDINGS[Kind.PAIR]
+PARTITIONS = 4
+
+
+class Store:
+    """Positions and logs as a store keeps them: of what was handed out, in its order."""
+
+    def __init__(self) -> None:
+        self.id = store_id()
+        self.positions: dict[tuple[str, int], int] = {}
+        self.logs: dict[tuple[str, int], Log] = {}
+        self.seen: list[Message] = []
+
+    def commit(self, messages: list[Message], restarted: Mapping[tuple[str, int], Log]) -> None:
+        for partition, log in restarted.items():
+            self.positions[partition], self.logs[partition] = 0, log
+        for message in messages:
+            partition = message.topic, message.partition
+            self.positions[partition], self.logs[partition] = message.offset + 1, message.log
+        self.seen += messages
+
+    @contextmanager
+    def reading(self, settings: Settings) -> Iterator["Reading"]:
+        source = KafkaSource(settings.kafka, self.id, self.positions, self.logs)
+        try:
+            yield Reading(self, source)
+        finally:
+            source.close()
+
+    def values(self, topic: str = LSH) -> list[str]:
+        return sorted(message.value.decode() for message in self.seen if message.topic == topic)
+
+
+class Reading:
+    def __init__(self, store: Store, source: KafkaSource) -> None:
+        self.store, self.source = store, source
+
+    def more(self) -> None:
+        messages = self.source.poll(1_000, 50)
+        self.store.commit(messages, self.source.restarted())
+
+    def until(self, condition: Callable[[], object]) -> None:
+        def met() -> object:
+            self.more()
+            return condition()
+
+        eventually(met)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Metadata that is a second old is asked for again."""
+    monkeypatch.setattr(kafka_group_client, "METADATA_MAX_AGE_MS", 1_000)
+    monkeypatch.setattr(kafka_member, "_REJOIN_S", 1.0)
+
+
+@contextmanager
+def administering(settings: Settings) -> Iterator[KafkaAdminClient]:
+    admin = KafkaAdminClient(**connection(settings.kafka))
+    yield admin
+    admin.close()
+
+
+def make_again(settings: Settings, *topics: str, partitions: int = PARTITIONS) -> None:
+    with administering(settings) as admin:
+        admin.delete_topics(list(topics))
+        for topic in topics:
+            eventually(lambda: is_made(admin, topic, partitions))  # noqa: B023
+
+
+def is_made(admin: KafkaAdminClient, topic: str, partitions: int = PARTITIONS) -> bool:
+    """Deleting goes on for a moment after it was acknowledged."""
+    try:
+        admin.create_topics([NewTopic(topic, 1 if topic == CONTROL else partitions, 1)])
+    except Exception:  # noqa: BLE001 -- whatever the broker says of a topic that it is still deleting
+        return False
+    return True
+
+
+def numbered(settings: Settings, prefix: str, count: int, topic: str = LSH) -> list[str]:
+    values = [f"{prefix}{number:04d}" for number in range(count)]
+    producer = make_producer(settings.kafka)
+    for number, value in enumerate(values):
+        producer.send(topic, value=value.encode(), partition=0 if topic == CONTROL else number % PARTITIONS)
+    producer.flush()
+    producer.close()
+    return values
+
+
+@pytest.mark.parametrize("after", [150, 50])
+def test_topic_made_again_while_no_worker_ran_is_read_from_its_beginning(
+    empty_log: Settings, after: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store()
+    first = numbered(empty_log, "a", 100)
+    with store.reading(empty_log) as reading:
+        reading.until(lambda: len(store.seen) == 100)
+    make_again(empty_log, LSH)
+    second = numbered(empty_log, "b", after)
+    with store.reading(empty_log) as reading:
+        reading.until(lambda: len(store.seen) == 100 + after)
+        assert reading.source.figures()["topics_recreated"] == 1
+        reading.until(lambda: reading.source.lag() == 0)
+    assert f"{LSH} was deleted and made again" in caplog.text
+    assert store.values() == sorted([*first, *second])
+    # It is known now, and nothing is read again or said again.
+    with store.reading(empty_log) as reading:
+        third = numbered(empty_log, "c", 8)
+        reading.until(lambda: len(store.seen) == 108 + after)
+        assert reading.source.figures()["topics_recreated"] == 0
+    assert store.values() == sorted([*first, *second, *third])
+
+
+@pytest.mark.parametrize("after", [150, 50])
+@pytest.mark.usefixtures("quick")
+def test_topic_made_again_under_a_running_worker_loses_nothing(empty_log: Settings, after: int) -> None:
+    """Neither what was read of the old one and lies ahead, nor what is in the new one at offsets passed before."""
+    store = Store()
+    first = numbered(empty_log, "a", 100)
+    with store.reading(empty_log) as reading:
+        reading.until(lambda: store.seen)
+        ahead = reading.source._ahead
+        eventually(lambda: sum(ahead.next_to_read((LSH, n)) or 0 for n in range(PARTITIONS)) >= 100)
+        make_again(empty_log, LSH)
+        second = numbered(empty_log, "b", after)
+        reading.until(lambda: set(store.values()) == {*first, *second})
+        reading.until(lambda: reading.source.lag() == 0 and not reading.source.figures()["partitions_unread"])
+        third = numbered(empty_log, "c", 8)
+        reading.until(lambda: set(store.values()) == {*first, *second, *third})
+    # What the store has is of the new log, so the next start goes on there.
+    before = len(store.seen)
+    with store.reading(empty_log) as reading:
+        fourth = numbered(empty_log, "d", 8)
+        reading.until(lambda: set(fourth) <= set(store.values()))
+        assert len(store.seen) == before + 8
+
+
+@pytest.mark.usefixtures("quick")
+def test_control_topic_made_again_is_read_from_its_beginning(empty_log: Settings) -> None:
+    store = Store()
+    numbered(empty_log, "a", 30, CONTROL)
+    with store.reading(empty_log) as reading:
+        reading.until(lambda: len(store.seen) == 30)
+        make_again(empty_log, CONTROL)
+        second = numbered(empty_log, "b", 10, CONTROL)
+        reading.until(lambda: set(second) <= set(store.values(CONTROL)))
+    make_again(empty_log, CONTROL)
+    third = numbered(empty_log, "c", 10, CONTROL)
+    with store.reading(empty_log) as reading:
+        reading.until(lambda: set(third) <= set(store.values(CONTROL)))
+
+
+def test_store_without_identities_takes_the_log_that_is_there(empty_log: Settings) -> None:
+    """As one that was made before they were kept."""
+    store = Store()
+    numbered(empty_log, "a", 20)
+    with store.reading(empty_log) as reading:
+        reading.until(lambda: len(store.seen) == 20)
+    store.logs.clear()
+    with store.reading(empty_log) as reading:
+        numbered(empty_log, "b", 20)
+        reading.until(lambda: len(store.seen) == 40)
+        assert reading.source.figures()["topics_recreated"] == 0
+    assert {log.id for log in store.logs.values()} != {""}
+
+
+def test_position_beyond_an_end_of_which_nothing_is_known_reads_all_there_is(
+    empty_log: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store()
+    values = numbered(empty_log, "a", 20)
+    store.positions[LSH, 0] = 10**9
+    with store.reading(empty_log) as reading:
+        reading.until(lambda: len(store.seen) == 20)
+    assert store.values() == values
+    assert f"{LSH}[0] was read up to 1000000000" in caplog.text
+
+
+def test_log_cut_short_is_read_on_where_it_was_cut_off(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What the broker wrote in place of what it lost is read, though its offsets were passed before."""
+    home, store = Settings(home=tmp_path / "home"), Store()
+    with running_servers(home, s3=False) as settings:
+        ensure_topics(settings.kafka)
+        for lot in range(3):
+            in_one_batch(settings, [f"a{lot}{number}" for number in range(10)])
+        with store.reading(settings) as reading:
+            reading.until(lambda: len(store.seen) == 30)
+    folder = home.home / "kafka" / "data"
+    cut_last_batch(folder / f"{LSH}-0")
+    (folder / ".kafka_cleanshutdown").unlink(missing_ok=True)
+    with running_servers(home, s3=False) as settings:
+        second = in_one_batch(settings, [f"b{number:02d}" for number in range(14)])
+        with store.reading(settings) as reading:
+            reading.until(lambda: set(second) <= set(store.values()))
+            assert reading.source.figures()["messages_truncated"] == 10
+            assert len(store.seen) == 44
+            reading.until(lambda: reading.source.lag() == 0)
+    assert "reading goes on at offset 20, 10 messages before" in caplog.text
+
+
+def in_one_batch(settings: Settings, values: list[str]) -> list[str]:
+    producer = make_producer(settings.kafka, linger_ms=200)
+    for value in values:
+        producer.send(LSH, value=value.encode(), partition=0)
+    producer.flush()
+    producer.close()
+    return values
+
+
+def cut_last_batch(folder: Path) -> None:
+    """As a broker that lost its page cache, or a replica that never had the batch and became the leader."""
+    (log,) = folder.glob("*.log")
+    data, at, begins = log.read_bytes(), 0, []
+    while at < len(data) and int.from_bytes(data[at + 8 : at + 12]):
+        begins.append(at)
+        at += 12 + int.from_bytes(data[at + 8 : at + 12])
+    log.write_bytes(data[: begins[-1]])
+    for index in (*folder.glob("*.index"), *folder.glob("*.timeindex"), *folder.glob("*.snapshot")):
+        index.unlink()
+
+
+@pytest.mark.usefixtures("quick")
+def test_partitions_added_one_topic_after_the_other_are_read_also_after_a_restart(
+    empty_log: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A static member that takes the place of the process before is given its assignment and assigns nothing itself."""
+    store = Store()
+    numbered(empty_log, "a", 20)
+    with store.reading(empty_log) as reading:
+        reading.until(lambda: len(store.seen) == 20)
+    with store.reading(empty_log) as reading, administering(empty_log) as admin:
+        reading.more()
+        for raised, topic in enumerate((LSH, PAIR), start=1):
+            admin.create_partitions({topic: NewPartitions(7)})
+            producer = make_producer(empty_log.kafka)
+            for partition in range(4, 7):
+                producer.send(topic, value=f"new-{partition}".encode(), partition=partition).get(timeout=30)
+            producer.close()
+            reading.until(lambda: len(store.seen) == 20 + 3 * raised)  # noqa: B023
+        reading.until(lambda: reading.source.figures()["partitions_unread"] == 0)
+        assert len(reading.source.partitions) == 14
+        reading.until(lambda: (PAIR, 6) in reading.source.read_until())
+    assert f"{LSH} has 7 partitions and {PAIR} has 4: images are joined all the same" in caplog.text
+    assert "equal numbers of partitions again" in caplog.text
+    make_again(empty_log, LSH, PAIR)
+
+
+@pytest.mark.usefixtures("quick")
+def test_partition_that_nobody_reads_shows_in_lag_and_by_number(
+    empty_log: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_member, "rejoin", lambda _: None)
+    store = Store()
+    with store.reading(empty_log):
+        pass
+    with store.reading(empty_log) as reading, administering(empty_log) as admin:
+        eventually(lambda: reading.source.figures()["partitions_unread"] == 0)
+        admin.create_partitions({LSH: NewPartitions(6)})
+        eventually(lambda: reading.source.figures()["partitions_unread"] == 2)
+        producer = make_producer(empty_log.kafka)
+        for _ in range(5):
+            producer.send(LSH, value=b"unread", partition=5).get(timeout=30)
+        producer.close()
+        eventually(lambda: reading.source.lag() == 5)
+        # Nothing is known of it, so its clock stands still and with it the watermark.
+        reached: set[tuple[str, int]] = set()
+        eventually(lambda: reached.update(reading.source.read_until()) or (LSH, 4) in reached)
+        time.sleep(1.5)
+        reached |= reading.source.read_until().keys()
+        assert (LSH, 5) not in reached
+        assert (LSH, 5) in reading.source.partitions
+    make_again(empty_log, LSH)
+
+
+@pytest.mark.usefixtures("quick")
+def test_partitions_of_a_topic_made_again_with_fewer_are_gone(empty_log: Settings) -> None:
+    store = Store()
+    with store.reading(empty_log) as reading, administering(empty_log) as admin:
+        numbered(empty_log, "a", 20)
+        reading.until(lambda: len(store.seen) == 20)
+        admin.delete_topics([LSH])
+        eventually(lambda: is_made(admin, LSH, 2))
+        reading.until(lambda: {p for p in reading.source.partitions if p[0] == LSH} == {(LSH, 0), (LSH, 1)})
+        producer = make_producer(empty_log.kafka)
+        for partition in range(2):
+            producer.send(LSH, value=b"few", partition=partition).get(timeout=30)
+        producer.close()
+        reading.until(lambda: store.values().count("few") >= 2)
+        reading.until(lambda: reading.source.lag() == 0)
+    make_again(empty_log, LSH)

@@ -1,0 +1,115 @@
+"""Claims about what reading the store costs after many commits, counted in deleted keys that RocksDB steps over."""
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rocksdict import Options
+
+from neardup_platform.errors import BadMessage
+from neardup_platform.kafka.publisher import Settled
+from neardup_platform.store import layout
+from neardup_platform.store import reader as rocksdb_reader
+from neardup_platform.store import view as rocksdb_view
+from neardup_platform.store.layout import Table
+from neardup_platform.store.reader import StoreReader
+from neardup_platform.store.writer import Batch, Store
+from neardup_platform.stream.commit import Step, commit
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.codec import Message
+from tests.small import families, small_pipeline
+
+COMMITS = 3_000
+
+
+@pytest.fixture
+def skipped(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """Keys that readers opened from now on have stepped over."""
+    opened: list[Options] = []
+
+    def counting() -> Options:
+        options = rocksdb_view.rocksdb_options()
+        options.enable_statistics()
+        opened.append(options)
+        return options
+
+    def count() -> int:
+        lines = "\n".join(options.get_statistics() or "" for options in opened).splitlines()
+        return sum(int(line.split(":")[1]) for line in lines if line.startswith("rocksdb.number.iter.skip "))
+
+    monkeypatch.setattr(rocksdb_reader, "rocksdb_options", counting)
+    return count
+
+
+def commit_many(store: Store, commits: int) -> None:
+    """Commits of one published message each, the one before acknowledged."""
+    state = store.state()
+    settled: list[Settled] = []
+    for number in range(commits):
+        step = Step(dead=[(Message("t", 0, number, b"k", b"v"), BadMessage("garbage", "why"))])
+        (published,) = commit(store, state, step, (), settled)
+        settled = [Settled(published.number, published.size)]
+
+
+def test_commits_and_acknowledged_messages_are_in_no_readers_way(tmp_path: Path, skipped: Callable[[], int]) -> None:
+    with closing(Store(tmp_path / "store")) as store:
+        commit_many(store, COMMITS)
+        with closing(StoreReader(tmp_path / "store", tmp_path / "reader")) as reader:
+            reader.refresh()
+            assert [number for number, _ in reader.outbox()] == [COMMITS]
+            assert list(reader.vectors()) == []
+            assert skipped() == 0
+
+
+def test_a_cluster_that_changes_often_is_in_no_readers_way(tmp_path: Path, skipped: Callable[[], int]) -> None:
+    with closing(Store(tmp_path / "store")) as store:
+        pipeline, images = small_pipeline(), families(2, 1)
+        commit(store, store.state(), Step(), pipeline.decide(images, 1, 5))
+        (head, *_) = store.recent_clusters(1)
+        before = store.cluster(head).updated_sequence
+        for sequence in range(before + 1, before + COMMITS):
+            batch = Batch()
+            old, new = (layout.recent_key(head, each) for each in (sequence - 1, sequence))
+            if old != new:
+                batch.delete(Table.RECENT, old)
+            batch.put(Table.RECENT, new, layout.number_key(sequence))
+            store.write(batch)
+        with closing(StoreReader(tmp_path / "store", tmp_path / "reader")) as reader:
+            assert reader.recent_clusters(100)[0] == head
+            # In each block one deleted key, and of a key that was written often RocksDB steps over eight versions.
+            assert skipped() <= 16 * (1 + COMMITS // layout.RECENT_BLOCK)
+
+
+def test_a_store_of_format_3_is_migrated_by_the_writer_and_read_before(tmp_path: Path) -> None:
+    with closing(Store(tmp_path / "store")) as store:
+        images, pipeline = families(6, 3), small_pipeline()
+        outgoing = commit(store, store.state(), Step(), pipeline.decide(images, 1, 5))
+        commit(store, store.state(), Step(), (), [Settled(each.number, each.size) for each in outgoing[:4]])
+        recent, state = store.recent_clusters(100), store.state()
+        old = Batch()
+        for key, sequence in list(store.scan(Table.RECENT)):
+            old.delete(Table.RECENT, key)
+            number = layout.number_of(sequence)
+            old.put(Table.RECENT, layout.number_key((1 << 64) - 1 - number), layout.recent_head(key).encode())
+        state.format = 3
+        state.ClearField("outbox_first")
+        old.put_state(state)
+        store.write(old)
+    with closing(StoreReader(tmp_path / "store", tmp_path / "reader")) as reader:
+        assert [number for number, _ in reader.outbox()] == [each.number for each in outgoing[4:]]
+    with closing(Store(tmp_path / "store")) as store:
+        assert len(recent) == 6
+        assert store.recent_clusters(100) == recent
+        assert store.state().outbox_first == outgoing[4].number
+        stored = pb.StoreState.FromString(dict(store.scan(Table.STATE))[b""])
+        assert stored.format == layout.FORMAT == 4
+
+
+@given(st.binary(min_size=1, max_size=4), st.binary(max_size=4))
+def test_the_key_after_a_prefix_follows_all_that_begin_with_it_and_nothing_else(prefix: bytes, more: bytes) -> None:
+    prefix = b"\x07" + prefix
+    assert prefix + more < layout.after_prefix(prefix)
+    assert not any(key.startswith(prefix) for key in (layout.after_prefix(prefix), layout.after_prefix(prefix) + more))
