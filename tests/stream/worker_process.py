@@ -16,13 +16,10 @@ from neardup_platform.records import Kind
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.servers.endpoints import environment
 from neardup_platform.settings import Settings
-<<<<<<< HEAD
 from neardup_platform.store.reader import StoreReader
 from neardup_platform.wire.codec import encode_embedding
 from neardup_platform.wire.topics import EMBEDDINGS
-=======
 from tests.stream.forked_worker import ForkedWorker
->>>>>>> 6de18d3 (Tests fork their workers from a process that has imported TensorFlow: kill -9 of four commands takes 22 s, not 247)
 
 PATIENCE_S = 120.0
 
