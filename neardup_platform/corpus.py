@@ -62,10 +62,6 @@ class Corpus:
     An ordinal whose image was forgotten or was given another one is dead: no id, no head, vectors of zeros, and the
     term index does not hold it. It is not given again.
 
-    Attributes:
-        index: the term index.
-        vectors: of all images.
-
     Args:
         space: hashes the `lsh` embedding.
         index: the term index; what it misses of the images is given to it by `fill_index`.
@@ -73,8 +69,8 @@ class Corpus:
     """
 
     def __init__(self, space: TermSpace, index: TermIndex, vectors: VectorTable) -> None:
-        self.index = index
-        self.vectors = vectors
+        self._index = index
+        self._vectors = vectors
         self._space = space
         self._ids: list[str] = []
         self._heads = np.full(_CHUNK, -1, np.int64)
@@ -85,11 +81,27 @@ class Corpus:
     def __len__(self) -> int:
         return len(self._ids)
 
+    @property
+    def index(self) -> TermIndex:
+        """The term index."""
+        return self._index
+
+    @property
+    def vectors(self) -> VectorTable:
+        """The vectors of all images."""
+        return self._vectors
+
+    def use_index(self, index: TermIndex) -> None:
+        """Replaces the term index, which is closed, by another of the same images, and fills it."""
+        self._index.close()
+        self._index = index
+        self.fill_index()
+
     def add(self, ids: Sequence[str], vectors: ImageVectors, hashed: Hashed) -> Ordinals:
         """Add images, searchable at once and as yet without a head; returns their ordinals, int64 [n]."""
-        self.vectors.append(vectors)
+        self._vectors.append(vectors)
         self._append(ids, np.zeros(len(ids), np.bool_))
-        return self.index.add(hashed)
+        return self._index.add(hashed)
 
     def extend(self, stored: Iterable[StoredImage], end: int) -> None:
         """Add images read from the store, in order of ordinal; searchable once `fill_index` was called.
@@ -102,13 +114,13 @@ class Corpus:
         while part := list(islice(images, _CHUNK)):
             vectors = stored_vectors([(image.lsh, image.pair) for image in part])
             self._extend(part, vectors, part[-1].ordinal + 1)
-        none = ImageVectors(*(kind[:0] for kind in self.vectors.rows))
+        none = ImageVectors(*(kind[:0] for kind in self._vectors.rows))
         while (first := len(self)) < end:
             self._extend((), none, min(end, first + _CHUNK))
 
     def _extend(self, part: Sequence[StoredImage], vectors: ImageVectors, end: int) -> None:
         first, ordinals = len(self), [image.ordinal for image in part]
-        self.vectors.append(spread_rows(first, end, ordinals, vectors))
+        self._vectors.append(spread_rows(first, end, ordinals, vectors))
         ids, retired = [""] * (end - first), np.ones(end - first, np.bool_)
         for image in part:
             ids[image.ordinal - first], retired[image.ordinal - first] = image.image_id, image.retired
@@ -133,8 +145,8 @@ class Corpus:
             self.leave(ordinal)
             self._ids[ordinal] = ""
         self._retired[ordinals] = self._dead[ordinals] = True
-        self.index.delete(ordinals)
-        self.vectors.erase(ordinals)
+        self._index.delete(ordinals)
+        self._vectors.erase(ordinals)
 
     def leave(self, ordinal: int) -> None:
         """Take an image out of its cluster, if it is in one; it may head it, `rename` then names the next head."""
@@ -152,12 +164,12 @@ class Corpus:
     def fill_index(self, progress: Progress = no_progress) -> int:
         """Give the index the images it misses; returns how many. `progress` is told how far that has come."""
         filled = 0
-        for first, end in self.index.missing(len(self)):
+        for first, end in self._index.missing(len(self)):
             for at in range(first, end, _CHUNK):
                 upto = min(at + _CHUNK, end)
                 ordinals = np.arange(at, upto)[~self._dead[at:upto]]
-                hashed = self._space.hash(widened(self.vectors.rows.lsh, ordinals))
-                self.index.restore(at, upto, ordinals, hashed, self._retired[ordinals])
+                hashed = self._space.hash(widened(self._vectors.rows.lsh, ordinals))
+                self._index.restore(at, upto, ordinals, hashed, self._retired[ordinals])
                 filled += len(ordinals)
                 progress("hashing images", upto, len(self))
         return filled
@@ -177,6 +189,10 @@ class Corpus:
     def heads_of(self, ordinals: Ordinals) -> Ordinals:
         """As `head_of`, for many images: int64 [n]."""
         return self._heads[ordinals]
+
+    def vectors_of(self, ordinal: int) -> ImageVectors:
+        """Returns both vectors of an image, one row each."""
+        return ImageVectors(*(kind[ordinal : ordinal + 1] for kind in self._vectors.rows))
 
     def set_head(self, ordinal: int, head: int, *, represents: bool) -> None:
         """Put an image into a head's cluster, as one of its representatives or not."""
@@ -215,8 +231,8 @@ class Corpus:
 
     def close(self) -> None:
         """Stop the threads of the term index and release the files of the vectors."""
-        self.index.close()
-        self.vectors.close()
+        self._index.close()
+        self._vectors.close()
 
     def _append(self, ids: Sequence[str], retired: NDArray[np.bool_]) -> None:
         first, end = len(self._ids), len(self._ids) + len(ids)

@@ -5,7 +5,8 @@ from numpy.typing import NDArray
 
 from neardup_platform.corpus import Corpus
 from neardup_platform.learning.terms.fitting import fit_term_space
-from neardup_platform.pipeline import Matching, Pipeline
+from neardup_platform.matching import Matching
+from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
 from neardup_platform.scoring.vectors import ImageVectors, MemoryVectors
 from neardup_platform.settings import TermSettings
@@ -37,8 +38,8 @@ def memory_index(source: str = "") -> TermIndex:
     return open_index(None, SPACE, TermSettings(), source)
 
 
-def small_pipeline() -> Pipeline:
-    corpus = Corpus(SPACE, memory_index(), MemoryVectors(LSH_DIM, PAIR_DIM))
+def small_pipeline(corpus: Corpus | None = None) -> Pipeline:
+    corpus = corpus or Corpus(SPACE, memory_index(), MemoryVectors(LSH_DIM, PAIR_DIM))
     return Pipeline(SPACE, CosineScorer(), corpus, Matching(50, 1, 0.9, 0.8))
 
 

@@ -6,7 +6,8 @@ from uuid import uuid4
 
 from neardup_platform.clusters.overrides import Overrides
 from neardup_platform.corpus import Corpus
-from neardup_platform.pipeline import Decided, Matching, Pipeline
+from neardup_platform.matching import Matching
+from neardup_platform.pipeline import Decided, Pipeline
 from neardup_platform.records import Decision, Embedding, JoinedImage
 from neardup_platform.scoring.vectors import MemoryVectors
 from neardup_platform.store.writer import Store

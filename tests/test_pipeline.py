@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neardup_platform.pipeline import RECORDED_SCORE_FLOOR, Matching
+from neardup_platform.decide import RECORDED_SCORE_FLOOR
+from neardup_platform.matching import Matching
 from neardup_platform.records import Decision, JoinedImage
 from tests.small import LSH_DIM, families, image, small_pipeline
 
@@ -70,6 +71,6 @@ def test_decision_records_what_it_takes_to_decide_again() -> None:
 def test_more_candidates_never_lower_what_is_found() -> None:
     images = families(5, 5)
     few, many = small_pipeline(), small_pipeline()
-    few.matching = Matching(1, 1, 0.9, 0.8)
+    few.use_classifier(few.scorer, Matching(1, 1, 0.9, 0.8))
     founded = [sum(d.founded for batch in p.decide(images, 1, 0) for d in batch.decisions) for p in (few, many)]
     assert founded[1] <= founded[0]

@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.bench.synthetic import FAMILY_IMAGES, image_id, vectors
-from neardup_platform.pipeline import Decided, Scored
+from neardup_platform.matching import Scored
+from neardup_platform.pipeline import Decided
 from neardup_platform.records import Decision, Embedding, FloatVector, JoinedImage, Kind, ModelSpec
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.scoring.vectors import ImageVectors
@@ -34,6 +35,7 @@ def _decided(numbers: NDArray[np.int64], space: TermSpace, models: dict[Kind, Mo
     pair = vectors(numbers, Kind.PAIR, models[Kind.PAIR].dim)
     none = Scored(
         np.empty((len(numbers), 0), np.int64),
+        np.empty((len(numbers), 0), np.uint16),
         np.empty((len(numbers), 0), np.uint8),
         np.empty((len(numbers), 0), np.float32),
         np.zeros(len(numbers), np.int64),

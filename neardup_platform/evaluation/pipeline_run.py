@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from neardup_platform.corpus import Corpus
 from neardup_platform.evaluation.embedded_rows import EmbeddedRows
-from neardup_platform.pipeline import Matching, Pipeline
+from neardup_platform.matching import Matching
+from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import Kind
 from neardup_platform.scoring.keras_classifier import PairClassifier
 from neardup_platform.scoring.vectors import MemoryVectors

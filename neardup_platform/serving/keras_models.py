@@ -2,7 +2,7 @@
 
 from neardup_platform.errors import ServerUnavailable
 from neardup_platform.images.rgb import Pixels
-from neardup_platform.pipeline import Matching, PairScorer
+from neardup_platform.matching import Matching, PairScorer
 from neardup_platform.serving.search_corpus import Models, Vectors
 from neardup_platform.settings import Settings
 

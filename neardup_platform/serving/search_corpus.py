@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from neardup_platform.corpus import Corpus, StoredImage
 from neardup_platform.errors import NeardupError, RetryableError, ServerUnavailable, SetupError
 from neardup_platform.images.rgb import Pixels
-from neardup_platform.pipeline import Matching, PairScorer, Pipeline
+from neardup_platform.matching import Matching, PairScorer
+from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.scoring.vectors import ImageVectors, VectorTable
 from neardup_platform.serving.rocksdb_follower import StoreFollower
@@ -195,7 +196,7 @@ class SearchCorpus:
             return False
         self._missing = ""
         with self._using:
-            pipeline.scorer, pipeline.matching = scorer, matching
+            pipeline.use_classifier(scorer, matching)
         log.info("search by example uses classifier %s", promoted)
         return True
 
@@ -212,9 +213,7 @@ class SearchCorpus:
         if corpus.index.is_stale():
             fresh = loaded.models.open_index(loaded.source, corpus.index)
             with self._using:
-                corpus.index.close()
-                corpus.index = fresh
-                corpus.fill_index()
+                loaded.pipeline.use_index(fresh)
         while not self._stop.is_set():
             with self._follower.reading() as store:
                 state = store.state()
@@ -249,4 +248,4 @@ def _exercise(loaded: _Loaded) -> None:
     models = loaded.models
     lsh = np.linspace(-1, 1, models.space.dim, dtype=np.float32)[None]
     pair = np.zeros((1, models.expects[Kind.PAIR].dim), np.float16)
-    loaded.pipeline.match(ImageVectors(lsh.astype(np.float16), pair), models.space.hash(lsh), None, {})
+    loaded.pipeline.preview(ImageVectors(lsh.astype(np.float16), pair), matches_only=True)

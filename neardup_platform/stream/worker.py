@@ -22,7 +22,8 @@ from neardup_platform.kafka.publisher import KafkaPublisher, Settled
 from neardup_platform.kafka.retention import deleted_since
 from neardup_platform.kafka.source import KafkaSource
 from neardup_platform.learning.classifier.keras_active import folder_in_force, load_in_force
-from neardup_platform.pipeline import Added, Decided, Matching, Pipeline, Scored
+from neardup_platform.matching import Matching, Scored
+from neardup_platform.pipeline import Added, Decided, Pipeline
 from neardup_platform.progress import Progress, no_progress
 from neardup_platform.records import JoinedImage
 from neardup_platform.scoring.card import read_card
@@ -245,7 +246,7 @@ class Worker:
             return None
         self._crash.passing(CrashPoint.JOINED)
         self._gate.wait_for(len(joined))
-        return _UnderWay(step, [self._compare(part) for part in self._pipeline.cut(joined)])
+        return _UnderWay(step, [self._compare(part) for part in self._pipeline.split(joined)])
 
     def _compare(self, images: Sequence[JoinedImage]) -> Comparing:
         added = self._pipeline.add(images)
@@ -271,12 +272,9 @@ class Worker:
             self._figures.decided(time.monotonic(), (committed_ms - image.event_time_ms for image in batch.images))
 
     def _settle(self, comparing: Sequence[Comparing]) -> list[Decided]:
-        decided: list[Decided] = []
         sequence = self._state.sequence + 1
-        constrain = self._again.constrain(added for added, _ in comparing)
-        for added, scored in comparing:
-            decided.append(self._pipeline.settle(added, scored.result(), sequence, _now_ms(), constrain))
-            sequence += len(added.images)
+        compared = ((added, scored.result()) for added, scored in comparing)
+        decided = self._pipeline.decide_compared(compared, sequence, _now_ms(), self._again.constraints())
         if decided:
             self._crash.passing(CrashPoint.DECIDED)
         return decided
@@ -339,8 +337,7 @@ class Worker:
 
     def _swap(self, scorer: PairClassifier) -> None:
         log.info("classifier %s in place of %s", scorer.version, self._pipeline.scorer.version)
-        self._pipeline.scorer = scorer
-        self._pipeline.matching = Matching.of(self._settings, scorer)
+        self._pipeline.use_classifier(scorer, Matching.of(self._settings, scorer))
 
     @property
     def classifier_version(self) -> str:

@@ -33,6 +33,11 @@ class Candidates(NamedTuple):
         """Some queries' answers; writing to them writes to these."""
         return Candidates(self.ordinals[rows], self.distances[rows], self.overlaps[rows], self.examined[rows])
 
+    def without(self, ordinal: int, k: int) -> "Candidates":
+        """Returns the answer to a single query, cut to its K best candidates other than this one."""
+        keep = np.flatnonzero(self.ordinals[0] != ordinal)[:k]
+        return Candidates(self.ordinals[:, keep], self.distances[:, keep], self.overlaps[:, keep], self.examined)
+
 
 def nothing_found(queries: int, k: int) -> Candidates:
     """An answer of padding only, to be filled in."""

@@ -9,7 +9,7 @@ from neardup_platform.evaluation.embedded_rows import EmbeddedRows
 from neardup_platform.evaluation.manifest import Row
 from neardup_platform.evaluation.outcome import Evaluation
 from neardup_platform.evaluation.pipeline_run import Run
-from neardup_platform.pipeline import Matching
+from neardup_platform.matching import Matching
 from neardup_platform.records import Embedding, JoinedImage, Kind
 
 THRESHOLD = 0.5

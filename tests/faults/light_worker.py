@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from neardup_platform.cli import main
 from neardup_platform.learning.classifier.keras_active import folder_in_force
-from neardup_platform.pipeline import Matching
+from neardup_platform.matching import Matching
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.scoring.card import SHIPPED_FOLDER, Card, read_card
 from neardup_platform.scoring.vectors import ImageVectors

@@ -6,7 +6,8 @@ from itertools import islice
 from pathlib import Path
 
 from neardup_platform.corpus import Corpus
-from neardup_platform.pipeline import Matching, PairScorer, Pipeline
+from neardup_platform.matching import Matching, PairScorer
+from neardup_platform.pipeline import Pipeline
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.scoring.vectors import MemoryVectors
 from neardup_platform.settings import Settings

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from neardup_platform.pipeline import Added, Scored
+from neardup_platform.matching import Scored
+from neardup_platform.pipeline import Added
 from neardup_platform.records import JoinedImage
 from neardup_platform.stream.commit import Step, commit
 from tests.faults.replaying import decisions, members
@@ -77,18 +78,16 @@ class Life:
         images = self.images[self.read : self.read + act.images]
         self.read += len(images)
         begun = []
-        for part in pipeline.cut(images):
+        for part in pipeline.split(images):
             added = pipeline.add(part)
             compare = partial(pipeline.compare, added)
             begun.append((added, compare if act.late else partial(_the, compare())))
         return begun
 
     def settle(self) -> list:
-        decided, sequence = [], self.worker.store.state().sequence + 1
-        for added, compare in self.under_way:
-            decided.append(self.worker._pipeline.settle(added, compare(), sequence, self.read))
-            sequence += len(added.images)
-        return decided
+        sequence = self.worker.store.state().sequence + 1
+        compared = ((added, compare()) for added, compare in self.under_way)
+        return self.worker._pipeline.decide_compared(compared, sequence, self.read)
 
     def commit(self) -> None:
         commit(self.worker.store, self.worker.store.state(), Step(), self.settle())

@@ -23,7 +23,6 @@ from neardup_platform.store.layout import Table
 from neardup_platform.store.swap import StoreReplaced
 from neardup_platform.store.view import listed_under
 from neardup_platform.stream.commit import Step, commit
-from neardup_platform.stream.deciding import decide
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import decode_decision
 from tests.fuzz.cluster_model import Clusters, Made
@@ -87,7 +86,7 @@ class Corrections(RuleBasedStateMachine):
         images = [self.at_its_time(i) for i in (left[at:] + left[:at])[:count]]
         store, state = self.worker.store, self.worker.store.state()
         again = self.worker.worker.again
-        decided = decide(again.pipeline, store, images, state.sequence + 1, 7, again.overrides)
+        decided = again.pipeline.decide(images, state.sequence + 1, 7, again.constraints())
         commit(store, state, Step(), decided)
         self.model.begin()
         for new in images:

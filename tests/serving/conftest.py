@@ -19,7 +19,8 @@ from starlette.types import ASGIApp
 from neardup_platform.clusters.overrides import Overrides
 from neardup_platform.corpus import Corpus
 from neardup_platform.learning.terms.fitting import fit_term_space
-from neardup_platform.pipeline import Matching, Pipeline
+from neardup_platform.matching import Matching
+from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
 from neardup_platform.scoring.mmap_vectors import FollowedVectors
 from neardup_platform.scoring.vectors import ImageVectors
@@ -175,7 +176,7 @@ class Writer:
         return outcome.apply
 
     def limit_representatives(self, most: int) -> None:
-        self._pipeline.matching = replace(self._pipeline.matching, max_representatives=most)
+        self._pipeline.use_classifier(self._pipeline.scorer, replace(self._pipeline.matching, max_representatives=most))
 
     def beat(self, phase: Phase = Phase.RUNNING, age_s: float = 0.0, **figures: float) -> None:
         now_ms = time.time_ns() // 1_000_000 - round(1_000 * age_s)

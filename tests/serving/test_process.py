@@ -17,7 +17,8 @@ import pytest
 from neardup_platform.corpus import Corpus
 from neardup_platform.images.decode import decode
 from neardup_platform.images.embedders import load_embedders
-from neardup_platform.pipeline import Matching, Pipeline
+from neardup_platform.matching import Matching
+from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import Embedding, JoinedImage, Kind
 from neardup_platform.scoring.keras_classifier import load_classifier
 from neardup_platform.scoring.mmap_vectors import WrittenVectors

@@ -6,7 +6,7 @@ from dataclasses import replace
 import httpx
 
 from neardup_platform.errors import ServerUnavailable
-from neardup_platform.pipeline import Matching
+from neardup_platform.matching import Matching
 from neardup_platform.serving.app import build_app
 from neardup_platform.serving.search_corpus import Models
 from neardup_platform.settings import Settings

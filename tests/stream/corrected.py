@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from neardup_platform.pipeline import Matching
+from neardup_platform.matching import Matching
 from neardup_platform.settings import Settings
 from neardup_platform.store.swap import copy_store, next_path
 from neardup_platform.store.writer import Store

@@ -3,7 +3,7 @@
 from contextlib import closing
 from pathlib import Path
 
-from neardup_platform.pipeline import Matching
+from neardup_platform.matching import Matching
 from neardup_platform.store.view import open_checkpoint
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.recovery import rebuild_corpus
@@ -29,7 +29,7 @@ class SmallRounds:
             self._store, SPACE, MODELS, lambda source: term_index(scratch / "index", source), state
         )
         pipeline = hot_pipeline(self._corpus)
-        pipeline.matching = self._matching
+        pipeline.use_classifier(pipeline.scorer, self._matching)
         self._reprocessing = Reprocessing(self._store, pipeline, command_id)
         return self._reprocessing.so_far()
 

@@ -171,9 +171,8 @@ def test_reader_sees_a_commit_whole_after_refresh(store: Store, tmp_path: Path) 
     images = families(2, 2)
     run(store, images[:3])
     reader = StoreReader(tmp_path / "store", tmp_path / "scratch")
-    pipeline = small_pipeline()
-    pipeline.corpus = rebuild_corpus(store, SPACE, MODELS, memory_index, tmp_path / "vectors")
-    run(store, images[3:], pipeline)
+    corpus = rebuild_corpus(store, SPACE, MODELS, memory_index, tmp_path / "vectors")
+    run(store, images[3:], small_pipeline(corpus))
     assert reader.state().images == 3
     reader.refresh()
     assert reader.state().images == 6

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neardup_platform.pipeline import Matching
+from neardup_platform.matching import Matching
 from neardup_platform.settings import Settings
 from neardup_platform.store.layout import Table
 from neardup_platform.store.swap import StoreReplaced, before_path, copy_store
@@ -139,7 +139,7 @@ def test_what_is_corrected_while_all_is_decided_again_holds_afterwards(
     make: Make, matching: Matching, after_stages: int
 ) -> None:
     one = make(command("reprocess", "r"), matching=matching)
-    one.pipeline.matching = STRICT if matching is LOOSE else LOOSE
+    one.pipeline.use_classifier(one.pipeline.scorer, STRICT if matching is LOOSE else LOOSE)
     one.decide(IMAGES[:80])
     later = [IMAGES[80:]]
     for _ in range(after_stages):

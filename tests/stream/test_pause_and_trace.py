@@ -12,7 +12,6 @@ from neardup_platform.kafka.read_ahead import ReadAhead
 from neardup_platform.records import Kind
 from neardup_platform.stream.control.command import Handler
 from neardup_platform.stream.control.pause import Pause, Resume
-from neardup_platform.stream.trace import tracing
 from neardup_platform.stream.trace.trace import Trace
 from neardup_platform.wire.codec import Message
 from neardup_platform.wire.topics import CONTROL, EMBEDDINGS
@@ -94,11 +93,14 @@ def test_a_head_is_traced_into_its_own_cluster(machine: ControlMachine) -> None:
     assert told["verdict"]["head_score"] == 1.0
 
 
-def test_a_trace_is_bounded_and_says_what_it_left_out(machine: ControlMachine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracing, "TOLD_CANDIDATES", 3)
-    machine.decide(families(8, 4))
-    machine.log.append(command("trace", image_id="0/0"))
-    (result,) = machine.run()
+def test_a_trace_is_bounded_and_says_what_it_left_out(tmp_path: Path) -> None:
+    def three_candidates(machine: ControlMachine) -> Mapping[str, Handler]:
+        return {"trace": Trace(machine.store, lambda: machine.pipeline, most=3)}
+
+    with closing(ControlMachine(tmp_path, [], three_candidates)) as machine:
+        machine.decide(families(8, 4))
+        machine.log.append(command("trace", image_id="0/0"))
+        (result,) = machine.run()
     told = json.loads(result.values["trace"])
     assert len(told["candidates"]) == 3
     assert told["candidates"] == sorted(told["candidates"], key=lambda c: -c["score"])

@@ -20,8 +20,8 @@ def write(path: Path, seconds: float) -> None:
     """Commit, flush every third batch, and reopen the store now and then."""
     images, at, deadline = families(300, 15), 0, time.monotonic() + seconds
     while time.monotonic() < deadline and at < len(images):
-        store, pipeline = Store(path), small_pipeline()
-        pipeline.corpus = rebuild_corpus(store, SPACE, MODELS, memory_index, path.parent / "vectors")
+        store = Store(path)
+        pipeline = small_pipeline(rebuild_corpus(store, SPACE, MODELS, memory_index, path.parent / "vectors"))
         for batch in range(20):
             size = 1 + batch % 5
             state = store.state()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from neardup_platform.errors import InvariantBroken
-from neardup_platform.pipeline import Matching
+from neardup_platform.matching import Matching
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.reprocess.replay import replay
 from tests.small import families
@@ -44,7 +44,7 @@ def test_a_replay_gives_the_same_state_whatever_the_batch(tmp_path: Path, batch:
 def test_other_rules_give_other_clusters(tmp_path: Path) -> None:
     with filled(tmp_path / "one") as worker, closing(Store(tmp_path / "two")) as target:
         strict = hot_pipeline()
-        strict.matching = Matching(1_000, 0, 0.9999, 0.9999, 4)
+        strict.use_classifier(strict.scorer, Matching(1_000, 0, 0.9999, 0.9999, 4))
         replay(worker.store, target, strict, 50)
         assert target.state().clusters > worker.store.state().clusters
 

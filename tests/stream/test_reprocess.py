@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from neardup_platform.pipeline import Matching
+from neardup_platform.matching import Matching
 from neardup_platform.settings import Settings
 from neardup_platform.store.swap import StoreReplaced
 from neardup_platform.store.writer import Store
@@ -60,7 +60,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
 def fresh(home: Path, matching: Matching) -> pb.StoreState:
     """The totals of a store in which all images were decided by these rules from the start."""
     with closing(SmallWorker(home)) as worker:
-        worker._pipeline.matching = matching
+        worker._pipeline.use_classifier(worker._pipeline.scorer, matching)
         worker.commit(IMAGES)
         return worker.store.state()
 
@@ -139,7 +139,7 @@ def test_what_did_not_change_is_not_published_and_history_is_kept(make: Make) ->
 
 def test_heads_that_are_members_now_are_redirected(make: Make) -> None:
     one = make(command("reprocess"), matching=SAME)
-    one.pipeline.matching = STRICT
+    one.pipeline.use_classifier(one.pipeline.scorer, STRICT)
     one.decide(IMAGES)
     heads = [head for head, _ in one.store.all_clusters()]
     with pytest.raises(StoreReplaced):

@@ -4,17 +4,21 @@ Decision in force, present heads of its candidates → decision rule → **rearr
 but the heads, so an override acts at once and whatever it does can be explained by what was recorded.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from neardup_platform.clusters.decision import Constraint, choose_cluster
+import numpy as np
+
+from neardup_platform.clusters.decision import Constraint
 from neardup_platform.clusters.overrides import Overrides
 from neardup_platform.clusters.rearrangement import Change, Rearrangement
+from neardup_platform.decide import NO_HEAD, Evidence, decide
 from neardup_platform.errors import NotFound
-from neardup_platform.pipeline import Added, Constrain, Pipeline, unconstrained
-from neardup_platform.records import Candidate, Cause, Decision
+from neardup_platform.matching import Thresholds
+from neardup_platform.pipeline import Constraints, Pipeline
+from neardup_platform.records import Cause, Decision
 from neardup_platform.store.view import StoreView
-from neardup_platform.stream.deciding import constraining
+from neardup_platform.stream.constraints import constraints_of
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import decode_decision, encode_decision
 from neardup_platform.wire.topics import DECISIONS
@@ -44,25 +48,9 @@ class DecidingAgain:
         record = self.store.image(image_id)
         return None if record is None else self.known(record.head).ordinal
 
-    def constrain(self, under_way: Iterable[Added]) -> Constrain:
-        """What overrides demand of images that are new to this store, as after a rollback.
-
-        Args:
-            under_way: images that are decided together and are not in the store yet.
-        """
-        if not self.overrides:
-            return unconstrained
-        return constraining(
-            self.pipeline,
-            self.store,
-            self.overrides,
-            {
-                image.image_id: int(ordinal)
-                for added in under_way
-                for image, ordinal in zip(added.images, added.ordinals, strict=True)
-                if self.overrides.naming(image.image_id)
-            },
-        )
+    def constraints(self) -> Constraints:
+        """What overrides demand of images that are new to this store, as after a rollback."""
+        return constraints_of(self.overrides, self.store, self.pipeline.corpus)
 
     def known_group(self, image_id: str) -> list[str]:
         """A known image and those linked with it that are known: first the leader, or the known one nearest to it."""
@@ -117,33 +105,48 @@ class DecidingAgain:
             plan.place(replace(decision, sequence=plan.next_sequence))
 
     def decide(self, image_id: str, constraint: Constraint, now_ms: int) -> Decision:
-        """A decision by what was recorded of an image; its sequence is yet to be given."""
+        """Decides an image by its recorded candidates; the caller gives the decision its sequence."""
         own = self.known(image_id).ordinal
         recorded = decode_decision(self.store.decision(image_id))
-        candidates, matches = [], []
-        records = self.store.images([c.image_id for c in recorded.candidates]) if recorded.candidates else []
-        for candidate, record in zip(recorded.candidates, records, strict=True):
-            if record is None:
-                continue
-            candidates.append(Candidate(candidate.image_id, candidate.overlap, candidate.score, record.head))
-            if candidate.score >= recorded.threshold and record.head != image_id:
-                matches.append((candidate.score, record.ordinal, self.known(record.head).ordinal))
-        verdict = choose_cluster(
-            matches, lambda head: self.pipeline.pair_score(own, head), recorded.head_threshold, constraint
+        ruling = decide(
+            self._evidence(recorded, own),
+            Thresholds(recorded.threshold, recorded.head_threshold),
+            lambda head: self.pipeline.pair_score(own, head),
+            self.pipeline.corpus.id_of,
+            constraint,
         )
-        name = self.pipeline.corpus.id_of
         return replace(
             recorded,
             sequence=0,
-            head=image_id if verdict.head is None else name(verdict.head),
-            score=verdict.score,
-            head_score=verdict.head_score,
-            candidates=tuple(candidates),
-            bridges=tuple(name(head) for head in verdict.bridges),
+            head=ruling.head_id or image_id,
+            score=ruling.score,
+            head_score=ruling.head_score,
+            candidates=ruling.candidates,
+            bridges=ruling.bridges,
             decided_ms=now_ms,
             cause=Cause.OVERRIDE,
-            override_id=verdict.override_id,
+            override_id=ruling.override_id,
             replaced_head="",
+        )
+
+    def _evidence(self, recorded: Decision, own: int) -> Evidence:
+        """The recorded candidates that are still there, in the recorded order, with their present clusters.
+
+        Args:
+            own: ordinal of the image, which leaves the cluster that it heads.
+        """
+        candidates = recorded.candidates
+        records = self.store.images([candidate.image_id for candidate in candidates]) if candidates else []
+        ordinals, heads = np.full(len(candidates), -1, np.int64), np.full(len(candidates), NO_HEAD, np.int64)
+        for row, record in enumerate(records):
+            if record is not None:
+                ordinals[row], heads[row] = record.ordinal, self.known(record.head).ordinal
+        return Evidence(
+            ordinals,
+            np.array([candidate.overlap for candidate in candidates], np.uint8),
+            np.array([candidate.score for candidate in candidates], np.float32),
+            heads,
+            leaving=own,
         )
 
 

@@ -8,12 +8,10 @@ picture and a cluster keeps its id. One whose embeddings are replaced shows anot
 
 from dataclasses import replace
 
-import numpy as np
-
 from neardup_platform.clusters.decision import Constraint
 from neardup_platform.clusters.rearrangement import Rearrangement
 from neardup_platform.errors import InvariantBroken
-from neardup_platform.pipeline import Added, Scored
+from neardup_platform.pipeline import Added
 from neardup_platform.records import Cause, Decision, Embedding, JoinedImage, Kind
 from neardup_platform.stream.control.command import Outcome
 from neardup_platform.stream.corrections.deciding_again import DecidingAgain, published
@@ -47,10 +45,10 @@ def decide_newer(again: DecidingAgain, newer: Embedding | JoinedImage, now_ms: i
     if record.head == newer.image_id:
         pipeline.corpus.rename(record.ordinal, ordinal)
     constraint = _constraint(again, record, newer.image_id, ordinal)
-    scored = _without(pipeline.compare(added), record.ordinal)
-    settled = pipeline.settle(added, scored, plan.next_sequence, now_ms, lambda _: constraint)
-    decision = replace(settled.decisions[0], cause=Cause.REPLACED if replaced else Cause.RE_EMBEDDED)
-    vectors.retired = bool(settled.retired[0])
+    scored = pipeline.compare(added).without(record.ordinal)
+    (decided,) = pipeline.decide_compared([(added, scored)], plan.next_sequence, now_ms, lambda *_: constraint)
+    decision = replace(decided.decisions[0], cause=Cause.REPLACED if replaced else Cause.RE_EMBEDDED)
+    vectors.retired = bool(decided.retired[0])
     plan.image(newer.image_id).source_uri = image.source_uri
     _put(plan, record.head, decision, searched=not vectors.retired)
     change = plan.complete()
@@ -124,17 +122,11 @@ def _joined(newer: Embedding, stored: JoinedImage) -> JoinedImage:
     return JoinedImage(replace(image.lsh, source_uri=source), replace(image.pair, source_uri=source))
 
 
-def _without(scored: Scored, ordinal: int) -> Scored:
-    """The candidates of one image without that ordinal, its own of before."""
-    keep = np.nonzero(scored.ordinals[0] != ordinal)[0]
-    return Scored(scored.ordinals[:, keep], scored.overlaps[:, keep], scored.scores[:, keep], scored.examined)
-
-
 def _vector_record(image: JoinedImage, added: Added) -> pb.VectorRecord:
     return pb.VectorRecord(
         image_id=image.image_id,
         lsh_version=image.lsh.model_version,
         pair_version=image.pair.model_version,
-        lsh=added.vectors.lsh[0].astype("<f2").tobytes(),
-        pair=added.vectors.pair[0].astype("<f2").tobytes(),
+        lsh=added.query.vectors.lsh[0].astype("<f2").tobytes(),
+        pair=added.query.vectors.pair[0].astype("<f2").tobytes(),
     )

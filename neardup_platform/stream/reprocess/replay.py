@@ -17,7 +17,7 @@ from neardup_platform.records import Embedding, JoinedImage, Kind
 from neardup_platform.store.view import StoreView
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.commit import Step, commit
-from neardup_platform.stream.deciding import decide
+from neardup_platform.stream.constraints import constraints_of
 from neardup_platform.wire import neardup_pb2 as pb
 
 
@@ -41,11 +41,11 @@ def replay(store: StoreView, target: Store, pipeline: Pipeline, batch: int) -> N
         raise InvariantBroken(
             f"the corpus holds {len(pipeline.corpus)} images, the store to be filled {state.ordinals}: make it anew"
         )
-    overrides = Overrides(store.overrides())
+    constraints = constraints_of(Overrides(store.overrides()), target, pipeline.corpus)
     images = recorded_images(store, _next_ordinal(store, target, state.ordinals))
     while part := list(islice(images, batch)):
         decided_ms = max(record.decided_ms for _, record in part)
-        decided = decide(pipeline, target, [i for i, _ in part], state.sequence + 1, decided_ms, overrides)
+        decided = pipeline.decide([image for image, _ in part], state.sequence + 1, decided_ms, constraints)
         commit(target, state, Step(), decided, publish=False)
 
 

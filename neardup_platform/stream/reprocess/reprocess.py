@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from neardup_platform.pipeline import Matching, Pipeline
+from neardup_platform.matching import Matching
+from neardup_platform.pipeline import Pipeline
 from neardup_platform.settings import Settings
 from neardup_platform.store.swap import StoreReplaced, decide_swap, next_path, remove_next
 from neardup_platform.store.writer import Batch, Store

@@ -132,7 +132,8 @@ class _Served:
 
     def _open(self, request: dict[str, Any]) -> Reprocessed:
         from neardup_platform.learning.classifier.keras_active import classifier_folder
-        from neardup_platform.pipeline import Matching, Pipeline
+        from neardup_platform.matching import Matching
+        from neardup_platform.pipeline import Pipeline
         from neardup_platform.scoring.keras_classifier import limit_tensorflow_threads, load_classifier
         from neardup_platform.stream.recovery import rebuild_corpus
         from neardup_platform.terms.hyperplanes import load_term_space

@@ -35,8 +35,8 @@ from neardup_platform.store.swap import copy_store
 from neardup_platform.store.view import StoreView
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.commit import Step, commit
+from neardup_platform.stream.constraints import constraints_of
 from neardup_platform.stream.control.command import Outcome
-from neardup_platform.stream.deciding import decide
 from neardup_platform.stream.outbox_entries import put_outbox
 from neardup_platform.stream.reprocess.replay import joined_image
 from neardup_platform.wire import neardup_pb2 as pb
@@ -183,12 +183,12 @@ class Reprocessing:
             for name, count in corrections.items():
                 progress.counts[name] = count
             self._note(state, progress)
-        overrides = Overrides(source.overrides())
+        constraints = constraints_of(Overrides(source.overrides()), self._target, self._pipeline.corpus)
         for part in _parts(self._rows(source, progress.done)):
             self._going_on()
             images = [joined_image(stored, record) for _, stored, record in part]
             decided_ms = time.time_ns() // 1_000_000
-            decided = decide(self._pipeline, self._target, images, state.sequence + 1, decided_ms, overrides)
+            decided = self._pipeline.decide(images, state.sequence + 1, decided_ms, constraints)
             for batch in decided:
                 batch.decisions[:] = [replace(decision, cause=Cause.REPROCESS) for decision in batch.decisions]
             progress.done = part[-1][0] + 1

@@ -27,6 +27,7 @@ from neardup_platform.records import JoinedImage, Kind, ModelSpec
 from neardup_platform.settings import Settings
 from neardup_platform.store.view import StoreView
 from neardup_platform.store.writer import Batch
+from neardup_platform.stream.constraints import constraints_of
 from neardup_platform.stream.control.command import (
     BadCommand,
     Finish,
@@ -35,7 +36,6 @@ from neardup_platform.stream.control.command import (
     flag,
     put_progress,
 )
-from neardup_platform.stream.deciding import decide
 from neardup_platform.stream.reprocess.replay import joined_image
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.validation import same_vector
@@ -159,8 +159,9 @@ class IngestSegment:
         end, images = part
         fresh, fates = self._fresh(images)
         state = self._store.state()
-        now_ms, overrides = time.time_ns() // 1_000_000, Overrides(self._store.overrides())
-        decided = decide(self._pipeline(), self._store, fresh, state.sequence + 1, now_ms, overrides)
+        now_ms, pipeline = time.time_ns() // 1_000_000, self._pipeline()
+        constraints = constraints_of(Overrides(self._store.overrides()), self._store, pipeline.corpus)
+        decided = pipeline.decide(fresh, state.sequence + 1, now_ms, constraints)
         after = pb.CommandProgress(done=end, of=progress.of, counts=progress.counts)
         for name in _COUNTS:
             after.counts[name] += fates[name]

@@ -1,135 +1,105 @@
-"""What the pipeline says of an image already decided, step by step: `neardup trace`.
+"""What the pipeline would decide about a known image now, with every intermediate result: `neardup trace`.
 
-Image → **terms → search, without itself → score → decide** → everything in between, told. The corpus as it is now is
-asked, later images included, and nothing is changed.
+Image → **terms → search, without the image itself → score → decide** → JSON. It searches the present corpus, images
+decided later included, and changes nothing.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from time import perf_counter
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from neardup_platform.clusters.decision import choose_cluster
-from neardup_platform.pipeline import Pipeline
-from neardup_platform.scoring.features import pair_features, widened
+from neardup_platform.decide import Recording
+from neardup_platform.pipeline import Pipeline, Preview
+from neardup_platform.scoring.features import pair_features
 from neardup_platform.scoring.keras_classifier import PairClassifier
-from neardup_platform.scoring.vectors import ImageVectors
-from neardup_platform.terms.hyperplanes import Hashed
 
-# Told of so many candidates, the best by score, so that a trace fits into a message.
-TOLD_CANDIDATES = 64
-TOLD_FEATURES = 3
-TOLD_CELLS = 8
-
-Ordinals = NDArray[np.int64]
+# Candidates reported, the best by score, so that a trace fits into a message.
+REPORTED_CANDIDATES = 64
+REPORTED_FEATURES = 3
+REPORTED_CELLS = 8
 
 
-def trace(pipeline: Pipeline, ordinal: int) -> dict[str, Any]:
-    """Run an image through the pipeline once more.
+def trace(pipeline: Pipeline, ordinal: int, most: int = REPORTED_CANDIDATES) -> dict[str, Any]:
+    """Runs an image through the pipeline once more.
 
     Args:
-        pipeline: over the corpus that holds the image; no step may be under way.
+        pipeline: over the corpus that holds the image; no step may be in flight.
         ordinal: of the image.
+        most: candidates and bridges reported.
 
     Returns:
         JSON-ready values: `terms`, `candidates` (best by score), `verdict`, `features` of the best pairs by name,
         `thresholds`, `versions` and `stage_ms`.
     """
-    corpus, matching, stage_ms = pipeline.corpus, pipeline.matching, dict[str, float]()
-    rows = corpus.vectors.rows
-    vectors = ImageVectors(rows.lsh[ordinal : ordinal + 1], rows.pair[ordinal : ordinal + 1])
-    with _timed(stage_ms, "terms"):
-        hashed = pipeline.space.hash(widened(rows.lsh, np.array([ordinal])))
-    with _timed(stage_ms, "search"):
-        found = corpus.index.search(hashed, matching.max_candidates + 1, matching.min_overlap)
-    others = np.nonzero((found.ordinals[0] >= 0) & (found.ordinals[0] != ordinal))[0][: matching.max_candidates]
-    ordinals = found.ordinals[0][others]
-    with _timed(stage_ms, "score"):
-        scores = pipeline.scorer.score(vectors, np.zeros(len(ordinals), np.int64), rows, ordinals)
-    with _timed(stage_ms, "decide"):
-        verdict = _verdict(pipeline, vectors, ordinal, ordinals, scores)
-    best = np.lexsort((ordinals, -scores))[:TOLD_CANDIDATES]
+    preview = pipeline.preview(
+        pipeline.corpus.vectors_of(ordinal), ordinal=ordinal, recording=Recording(most, floor=0.0)
+    )
+    matching = preview.matching
     return {
-        "terms": _terms(pipeline, hashed, int(found.examined[0])),
-        "candidates_found": len(ordinals),
-        "candidates": [
-            {
-                "image_id": corpus.id_of(int(ordinals[c])),
-                "overlap": int(found.overlaps[0][others[c]]),
-                "distance": int(found.distances[0][others[c]]),
-                "score": round(float(scores[c]), 6),
-                "head": corpus.id_of(corpus.head_of(int(ordinals[c]))),
-                "match": bool(scores[c] >= matching.threshold),
-            }
-            for c in best
-        ],
-        "features": _features(pipeline, vectors, ordinals[best[:TOLD_FEATURES]]),
+        "terms": _terms(pipeline, preview),
+        "candidates_found": int((preview.scored.ordinals >= 0).sum()),
+        "candidates": _candidates(preview),
+        "features": _features(pipeline, preview, ordinal),
         "thresholds": {"match": matching.threshold, "head": matching.head_threshold},
-        "verdict": verdict,
+        "verdict": _verdict(pipeline, preview, ordinal, most),
         "versions": {"terms": pipeline.space.version, "classifier": pipeline.scorer.version},
-        "stage_ms": {stage: round(took, 3) for stage, took in stage_ms.items()},
+        "stage_ms": {stage: round(took, 3) for stage, took in preview.stage_ms.items()},
     }
 
 
-def _terms(pipeline: Pipeline, hashed: Hashed, examined: int) -> dict[str, Any]:
+def _terms(pipeline: Pipeline, preview: Preview) -> dict[str, Any]:
     """The signature in short: `cells` are the nearest ones, `bits_set` how many of its bits are 1."""
-    space = pipeline.space
+    space, hashed = pipeline.space, preview.hashed
     return {
         "tables": space.tables,
         "bits": space.bits,
         "bits_set": int(np.bitwise_count(hashed.signatures[0]).sum()),
-        "cells": np.argsort(-hashed.affinities[0], kind="stable")[:TOLD_CELLS].tolist(),
-        "corpus_images": len(pipeline.corpus),
-        "examined": examined,
+        "cells": np.argsort(-hashed.affinities[0], kind="stable")[:REPORTED_CELLS].tolist(),
+        "corpus_images": preview.images,
+        "examined": int(preview.scored.examined[0]),
     }
 
 
-def _verdict(
-    pipeline: Pipeline, vectors: ImageVectors, ordinal: int, ordinals: Ordinals, scores: NDArray[np.float32]
-) -> dict[str, Any]:
-    """Where the rule puts the image now; a cluster that it heads itself agrees with it."""
-    corpus, matching = pipeline.corpus, pipeline.matching
-
-    def head_score(head: int) -> float:
-        if head == ordinal:
-            return 1.0
-        pair = np.zeros(1, np.int64), corpus.vectors.rows, np.array([head])
-        return float(pipeline.scorer.score(vectors, *pair)[0])
-
-    matches = [
-        (float(scores[c]), int(ordinals[c]), corpus.head_of(int(ordinals[c])))
-        for c in np.nonzero(scores >= matching.threshold)[0]
+def _candidates(preview: Preview) -> list[dict[str, Any]]:
+    scored, ruling = preview.scored, preview.ruling
+    ordinals = preview.evidence.ordinals[: len(ruling.candidates)].tolist()
+    distances = dict(zip(scored.ordinals[0].tolist(), scored.distances[0].tolist(), strict=True))
+    return [
+        {
+            "image_id": candidate.image_id,
+            "overlap": candidate.overlap,
+            "distance": distances[ordinal],
+            "score": round(candidate.score, 6),
+            "head": candidate.head,
+            "match": number < ruling.matches,
+        }
+        for number, (candidate, ordinal) in enumerate(zip(ruling.candidates, ordinals, strict=True))
     ]
-    chosen = choose_cluster(matches, head_score, matching.head_threshold)
-    head = ordinal if chosen.head is None else chosen.head
+
+
+def _verdict(pipeline: Pipeline, preview: Preview, ordinal: int, most: int) -> dict[str, Any]:
+    """Where the image would go now."""
+    ruling, corpus = preview.ruling, pipeline.corpus
+    head = ordinal if ruling.head is None else ruling.head
     return {
         "head": corpus.id_of(head),
-        "founds": chosen.head is None,
-        "matches": len(matches),
-        "score": round(chosen.score, 6),
-        "head_score": round(chosen.head_score, 6),
-        "bridges": [corpus.id_of(bridge) for bridge in chosen.bridges[:TOLD_CANDIDATES]],
+        "founds": ruling.head is None,
+        "matches": ruling.matches,
+        "score": round(ruling.score, 6),
+        "head_score": round(ruling.head_score, 6),
+        "bridges": list(ruling.bridges[:most]),
         "as_in_force": head == corpus.head_of(ordinal),
     }
 
 
-def _features(pipeline: Pipeline, vectors: ImageVectors, ordinals: Ordinals) -> dict[str, dict[str, float]]:
-    """What the classifier was given of the best pairs; nothing where the scorer is no such classifier."""
+def _features(pipeline: Pipeline, preview: Preview, ordinal: int) -> dict[str, dict[str, float]]:
+    """Features of the best pairs by the other image's id; empty where the scorer is not the pair classifier."""
     if not isinstance(pipeline.scorer, PairClassifier):
         return {}
-    card, corpus = pipeline.scorer.card, pipeline.corpus
-    values = pair_features(vectors, np.zeros(len(ordinals), np.int64), corpus.vectors.rows, ordinals, card.blocks)
+    card, rows = pipeline.scorer.card, pipeline.corpus.vectors.rows
+    best = preview.evidence.ordinals[:REPORTED_FEATURES]
+    values = pair_features(rows, np.full(len(best), ordinal), rows, best, card.blocks)
     return {
-        corpus.id_of(int(other)): {name: round(float(value), 4) for name, value in zip(card.features, row, strict=True)}
-        for other, row in zip(ordinals, values, strict=True)
+        pipeline.corpus.id_of(other): {name: round(float(v), 4) for name, v in zip(card.features, row, strict=True)}
+        for other, row in zip(best.tolist(), values, strict=True)
     }
-
-
-@contextmanager
-def _timed(stage_ms: dict[str, float], stage: str) -> Iterator[None]:
-    begun = perf_counter()
-    yield
-    stage_ms[stage] = 1_000 * (perf_counter() - begun)

@@ -1,0 +1,155 @@
+"""The decide path: matches → constraint → verdict → record, one function for everyone who decides.
+
+| caller | candidates come from | clusters come from | the ruling becomes |
+|---|---|---|---|
+| stream, bootstrap, reprocess: `Pipeline.decide` | search and score | the corpus | a decision and a new member |
+| re-embedded image: `stream/corrections` | search and score | the corpus | a decision that may move it |
+| override, forget, rollback: `stream/corrections` | the recorded decision | the store | a decision that moves it |
+| trace: `Pipeline.preview` | search and score | the corpus | an answer |
+| search by example: `Pipeline.preview` | search and score | the store, as of now | an answer |
+
+Pure: values in, values out; only `head_score` may score a pair. The rule itself is `clusters/decision.py`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neardup_platform.clusters.decision import FREE, Constraint, choose_cluster
+from neardup_platform.corpus import Ordinals
+from neardup_platform.matching import Scored, Thresholds
+from neardup_platform.records import Candidate
+from neardup_platform.scoring.vectors import ImageVectors
+
+# A decision records its candidates down to this score, so that any threshold above it can be applied later.
+RECORDED_SCORE_FLOOR = 0.01
+RECORDED_CANDIDATES = 64
+# Head of a candidate that is in no cluster: it is neither a match nor recorded.
+NO_HEAD = -1
+
+
+class Clusters(Protocol):
+    """Which clusters images are in at present: the corpus of the deciding process, or the store it follows."""
+
+    def heads_of(self, ordinals: Ordinals) -> Ordinals:
+        """Returns the ordinals of the images' heads, int64 [n]; `NO_HEAD` for an image that is no longer there."""
+
+    def id_of(self, ordinal: int) -> str:
+        """Returns the id of an image, or of a head that `heads_of` returned."""
+
+    def vectors_of(self, ordinal: int) -> ImageVectors:
+        """Returns both vectors of such an image, one row each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The scored candidates of one image, best first: by score, the older image first among equals.
+
+    Attributes:
+        ordinals: int64 [n].
+        overlaps: uint8 [n], equal terms.
+        scores: float32 [n], pair scores.
+        heads: int64 [n], the clusters they are in at present; `NO_HEAD` for none.
+        leaving: the cluster that the image is about to leave; its members are recorded, but are no matches.
+    """
+
+    ordinals: Ordinals
+    overlaps: NDArray[np.uint8]
+    scores: NDArray[np.float32]
+    heads: Ordinals
+    leaving: int = NO_HEAD
+
+    @classmethod
+    def of(cls, scored: Scored, row: int, clusters: Clusters, min_score: float = 0.0) -> "Evidence":
+        """Sorts the candidates of one row and looks up their clusters; leaves out those below `min_score`."""
+        ordinals, scores = scored.ordinals[row], scored.scores[row]
+        best = np.lexsort((ordinals, -scores))
+        best = best[(ordinals[best] >= 0) & (scores[best] >= min_score)]
+        return cls(ordinals[best], scored.overlaps[row][best], scores[best], clusters.heads_of(ordinals[best]))
+
+    def matches(self, threshold: float) -> list[tuple[float, int, int]]:
+        """Returns (pair score, ordinal, head) of every candidate at or above the threshold, best first."""
+        chosen = (self.scores >= threshold) & (self.heads != NO_HEAD) & (self.heads != self.leaving)
+        columns = (column[chosen].tolist() for column in (self.scores, self.ordinals, self.heads))
+        return list(zip(*columns, strict=True))
+
+    def record(self, id_of: Callable[[int], str], most: int, floor: float) -> tuple[Candidate, ...]:
+        """Returns the best candidates with the ids of their clusters: at most `most`, none below `floor`."""
+        count = min(most, int(np.count_nonzero(self.scores >= floor)))
+        columns = (column[:count].tolist() for column in (self.ordinals, self.overlaps, self.scores, self.heads))
+        return tuple(
+            Candidate(id_of(ordinal), overlap, score, id_of(head))
+            for ordinal, overlap, score, head in zip(*columns, strict=True)
+            if head != NO_HEAD
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """How many candidates a ruling records, and down to which score."""
+
+    most: int = RECORDED_CANDIDATES
+    floor: float = RECORDED_SCORE_FLOOR
+
+
+RECORDED = Recording()
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """Where an image belongs, and why.
+
+    Attributes:
+        head: ordinal of the head of the cluster to join; None to found one.
+        head_id: its image id, likewise.
+        score: pair score of the best match in that cluster; 0 for a founder.
+        head_score: pair score against its head; 1 for a founder.
+        matches: candidates at or above the match threshold.
+        candidates: the best candidates, with the clusters they are in.
+        bridges: ids of the heads of the other clusters that hold a match, best first.
+        override_id: the override without which the image would go elsewhere; empty where none acted.
+    """
+
+    head: int | None
+    head_id: str | None
+    score: float
+    head_score: float
+    matches: int
+    candidates: tuple[Candidate, ...]
+    bridges: tuple[str, ...]
+    override_id: str
+
+
+def decide(
+    evidence: Evidence,
+    thresholds: Thresholds,
+    head_score: Callable[[int], float],
+    id_of: Callable[[int], str],
+    constraint: Constraint = FREE,
+    recording: Recording = RECORDED,
+) -> Ruling:
+    """Decides one image.
+
+    Args:
+        evidence: its candidates.
+        thresholds: apply to their scores and to `head_score`.
+        head_score: scores the image against a head, by ordinal; called at most once per cluster.
+        id_of: id of an image by ordinal.
+        constraint: what overrides demand of the image; takes precedence over scores.
+        recording: which candidates to record.
+    """
+    matches = evidence.matches(thresholds.match)
+    verdict = choose_cluster(matches, head_score, thresholds.head, constraint)
+    return Ruling(
+        head=verdict.head,
+        head_id=None if verdict.head is None else id_of(verdict.head),
+        score=verdict.score,
+        head_score=verdict.head_score,
+        matches=len(matches),
+        candidates=evidence.record(id_of, recording.most, recording.floor),
+        bridges=tuple(id_of(head) for head in verdict.bridges),
+        override_id=verdict.override_id,
+    )

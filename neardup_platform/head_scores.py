@@ -1,0 +1,47 @@
+"""Pair scores of the images of a batch against the heads of clusters that they may join."""
+
+import numpy as np
+
+from neardup_platform.corpus import Corpus
+from neardup_platform.matching import Matcher, Scored
+from neardup_platform.scoring.vectors import ImageVectors
+
+
+class HeadScores:
+    """Answers from the scored candidates where it can; scores the other heads of all matches in one call.
+
+    Args:
+        matcher: scores pairs.
+        corpus: holds the heads.
+        vectors: of the batch.
+        scored: candidates of the batch, row by row.
+    """
+
+    def __init__(self, matcher: Matcher, corpus: Corpus, vectors: ImageVectors, scored: Scored) -> None:
+        self._matcher = matcher
+        self._corpus = corpus
+        self._vectors = vectors
+        self._scored = scored
+        self._known = self._score_heads_of_matches()
+
+    def of(self, row: int, head: int) -> float:
+        """Returns the pair score of an image of the batch against a head, by ordinal."""
+        score = self._scored.score_of(row, head)
+        if score is None:
+            score = self._known.get((row, head))
+        if score is None:  # The head was founded by an image of this very batch.
+            score = self._matcher.pair_score(self._vectors, row, self._corpus.vectors.rows, head)
+        return score
+
+    def _score_heads_of_matches(self) -> dict[tuple[int, int], float]:
+        """Scores the heads that are neither candidates nor of the batch, by (row, ordinal)."""
+        scored = self._scored
+        rows, columns = np.nonzero(scored.scores >= self._matcher.matching.threshold)
+        heads = self._corpus.heads_of(scored.ordinals[rows, columns])
+        wanted = {(int(row), int(head)) for row, head in zip(rows, heads, strict=True) if head >= 0}
+        pairs = sorted(pair for pair in wanted if scored.score_of(*pair) is None)
+        if not pairs:
+            return {}
+        each = np.array(pairs, np.int64)
+        scores = self._matcher.scorer.score(self._vectors, each[:, 0], self._corpus.vectors.rows, each[:, 1])
+        return dict(zip(pairs, scores.tolist(), strict=True))

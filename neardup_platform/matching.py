@@ -1,0 +1,176 @@
+"""Search and score: the candidates of images, each with its calibrated probability of being a near-duplicate.
+
+Vectors and signatures → search → score → **candidates with pair scores**. Nothing here changes the corpus, so any
+number of threads may match while images are added and decided.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neardup_platform.corpus import Corpus, Ordinals
+from neardup_platform.scoring.vectors import ImageVectors
+from neardup_platform.settings import Settings, TermSettings
+from neardup_platform.terms.candidates import Candidates
+from neardup_platform.terms.cascade import View
+from neardup_platform.terms.hyperplanes import Hashed
+
+
+class PairScorer(Protocol):
+    """What the pipeline needs of a pair classifier."""
+
+    @property
+    def version(self) -> str:
+        """Names the classifier in every decision."""
+
+    @property
+    def threshold(self) -> float:
+        """Pair score of a match, unless the settings give another."""
+
+    @property
+    def head_threshold(self) -> float:
+        """Pair score required against the head, unless the settings give another."""
+
+    def score(self, a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> NDArray[np.float32]:
+        """Returns calibrated probabilities, float32 [n], for pairs of a row of `a` and a row of `b`, int64 [n] each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Pair scores that a match must reach, and that an image must reach against the head of the cluster it joins."""
+
+    match: float
+    head: float
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """How candidates are found and judged.
+
+    Attributes:
+        max_candidates: K of the search.
+        min_overlap: equal terms a candidate needs.
+        threshold: pair score of a match.
+        head_threshold: pair score required against the head.
+        max_representatives: members of a cluster that the index holds.
+    """
+
+    max_candidates: int
+    min_overlap: int
+    threshold: float
+    head_threshold: float
+    max_representatives: int = TermSettings().max_representatives
+
+    @classmethod
+    def of(cls, settings: Settings, scorer: PairScorer) -> "Matching":
+        """Takes thresholds from the settings where given, otherwise those stored with the classifier."""
+        return cls(
+            settings.terms.max_candidates,
+            settings.terms.min_overlap,
+            settings.scoring.threshold or scorer.threshold,
+            settings.scoring.head_threshold or scorer.head_threshold,
+            settings.terms.max_representatives,
+        )
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """Both thresholds."""
+        return Thresholds(self.threshold, self.head_threshold)
+
+
+class StageTimes(dict[str, float]):
+    """Milliseconds spent in each stage, by its name."""
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        """Adds the time of the block to a stage."""
+        begun = perf_counter()
+        yield
+        self[stage] = self.get(stage, 0.0) + 1_000 * (perf_counter() - begun)
+
+
+class Query(NamedTuple):
+    """Images to find candidates for: their vectors, and the signatures of their `lsh` vectors."""
+
+    vectors: ImageVectors
+    hashed: Hashed
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Candidates with their pair scores, nearest first, all [n, K]; ordinal −1 and score 0 pad a row.
+
+    Attributes:
+        ordinals: int64.
+        distances: uint16, Hamming distance of the signatures, bits.
+        overlaps: uint8, equal terms.
+        scores: float32, 0…1.
+        examined: int64 [n], images that the search compared with each query.
+    """
+
+    ordinals: Ordinals
+    distances: NDArray[np.uint16]
+    overlaps: NDArray[np.uint8]
+    scores: NDArray[np.float32]
+    examined: NDArray[np.int64]
+
+    def score_of(self, row: int, ordinal: int) -> float | None:
+        """Returns the pair score of an image with a candidate; None where it is not one."""
+        columns = np.flatnonzero(self.ordinals[row] == ordinal)
+        return float(self.scores[row, columns[0]]) if len(columns) else None
+
+    def without(self, ordinal: int) -> "Scored":
+        """Returns the candidates of one image but for this one."""
+        keep = np.flatnonzero(self.ordinals[0] != ordinal)
+        ordinals, distances, overlaps = self.ordinals[:, keep], self.distances[:, keep], self.overlaps[:, keep]
+        return Scored(ordinals, distances, overlaps, self.scores[:, keep], self.examined)
+
+
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """A classifier with the limits and thresholds that apply with it; both change as one."""
+
+    scorer: PairScorer
+    matching: Matching
+
+    def match(
+        self, corpus: Corpus, query: Query, times: StageTimes, before: Ordinals | None = None, view: View | None = None
+    ) -> Scored:
+        """Searches the corpus and scores what is found.
+
+        Args:
+            corpus: holds the candidates.
+            query: n images.
+            times: receives the time of `search` and `score`.
+            before: int64 [n], finds only images of smaller ordinals; None finds all.
+            view: of the term index; None takes the present one.
+        """
+        with times.measure("search"):
+            found = corpus.index.search(
+                query.hashed, self.matching.max_candidates, self.matching.min_overlap, before, view
+            )
+        return self._scored(corpus, query, found, times)
+
+    def match_others(self, corpus: Corpus, query: Query, ordinal: int, times: StageTimes) -> Scored:
+        """Matches one image of the corpus with all others, later ones included; other arguments as of `match`."""
+        most = self.matching.max_candidates
+        with times.measure("search"):
+            found = corpus.index.search(query.hashed, most + 1, self.matching.min_overlap)
+        return self._scored(corpus, query, found.without(ordinal, most), times)
+
+    def pair_score(self, vectors: ImageVectors, row: int, others: ImageVectors, other_row: int) -> float:
+        """Scores one pair of rows."""
+        return float(self.scorer.score(vectors, np.array([row]), others, np.array([other_row]))[0])
+
+    def _scored(self, corpus: Corpus, query: Query, found: Candidates, times: StageTimes) -> Scored:
+        with times.measure("score"):
+            rows, columns = np.nonzero(found.ordinals >= 0)
+            ordinals = found.ordinals[rows, columns]
+            scores = np.zeros(found.ordinals.shape, np.float32)
+            scores[rows, columns] = self.scorer.score(query.vectors, rows, corpus.vectors.rows, ordinals)
+        return Scored(found.ordinals, found.distances, found.overlaps, scores, found.examined)

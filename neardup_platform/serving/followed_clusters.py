@@ -1,0 +1,89 @@
+"""Which clusters images are in now, according to the worker's store: the API's own corpus does not follow clusters."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from neardup_platform.corpus import Corpus, Ordinals, stored_vectors
+from neardup_platform.decide import NO_HEAD
+from neardup_platform.errors import InvariantBroken
+from neardup_platform.scoring.vectors import ImageVectors
+from neardup_platform.serving.rocksdb_follower import StoreFollower
+from neardup_platform.store.view import StoreView
+from neardup_platform.wire import neardup_pb2 as pb
+
+
+@dataclass(slots=True)
+class _Heads:
+    """Heads of images, all read at one moment.
+
+    Attributes:
+        of: ordinals of the heads by ordinals of the images; images that were forgotten are left out.
+        ids: by ordinal of the head.
+        vectors: likewise.
+    """
+
+    of: dict[int, int] = field(default_factory=dict)
+    ids: dict[int, str] = field(default_factory=dict)
+    vectors: dict[int, pb.VectorRecord] = field(default_factory=dict)
+
+
+class FollowedClusters:
+    """The clusters of one search; see `Clusters`.
+
+    Args:
+        follower: reads the store, in which images may have been decided, moved or forgotten since the corpus was read.
+        corpus: names the images by ordinal; it does not grow meanwhile.
+    """
+
+    def __init__(self, follower: StoreFollower, corpus: Corpus) -> None:
+        self._follower = follower
+        self._corpus = corpus
+        self._heads = _Heads()
+
+    def heads_of(self, ordinals: Ordinals) -> Ordinals:
+        """Reads the heads and their vectors in one moment of the store."""
+        names = {ordinal: self._corpus.id_of(ordinal) for ordinal in ordinals.tolist()}
+        if names:
+            self._heads = self._follower.read(lambda store: _read_heads(store, names, len(self._corpus)))
+        return np.array([self._heads.of.get(ordinal, NO_HEAD) for ordinal in names], np.int64)
+
+    def id_of(self, ordinal: int) -> str:
+        """Returns the id of an image of the corpus, or of a head that was read."""
+        return self._heads.ids.get(ordinal) or self._corpus.id_of(ordinal)
+
+    def vectors_of(self, ordinal: int) -> ImageVectors:
+        """Returns both vectors of a head that was read, one row each."""
+        record = self._heads.vectors[ordinal]
+        return stored_vectors([(record.lsh, record.pair)])
+
+
+def _read_heads(store: StoreView, names: dict[int, str], held: int) -> _Heads:
+    """Reads where images are now; leaves out those that were forgotten or whose ordinal is another image's.
+
+    Args:
+        names: image ids by ordinal, according to the corpus.
+        held: ordinals of the corpus; an image that was decided again since has a higher one.
+    """
+    heads = {
+        ordinal: record.head
+        for ordinal, record in zip(names, store.images(list(names.values())), strict=True)
+        if record is not None and (record.ordinal == ordinal or record.ordinal >= held)
+    }
+    distinct = list(dict.fromkeys(heads.values()))
+    ordinals = _ordinals(store, distinct)
+    return _Heads(
+        of={ordinal: ordinals[head] for ordinal, head in heads.items()},
+        ids={ordinal: head for head, ordinal in ordinals.items()},
+        vectors={ordinal: store.vector(ordinal) for ordinal in ordinals.values()},
+    )
+
+
+def _ordinals(store: StoreView, heads: Sequence[str]) -> dict[str, int]:
+    ordinals = {}
+    for head, record in zip(heads, store.images(list(heads)) if heads else (), strict=True):
+        if record is None:
+            raise InvariantBroken(f"{head!r} heads a cluster and is not known to the store")
+        ordinals[head] = record.ordinal
+    return ordinals
