@@ -1,28 +1,33 @@
-"""Every error this platform raises on purpose.
+"""Every error that this platform raises on purpose.
 
 NeardupError
-├── PermanentError            the input is wrong and will stay wrong: dead-letter it or tell the user
+├── PermanentError            the input is wrong and stays wrong: dead-letter it, or report it to the user
 │   ├── BadMessage            a Kafka message that cannot be decoded or validated
-│   ├── BadPicture            bytes that are no picture we accept
-│   │   └── TooCostly         a picture that takes more memory, time or scans than is allowed
-│   ├── NotAPicture           a file of a folder that is passed over and counted
+│   ├── BadPicture            bytes that are not a picture the platform accepts
+│   │   └── TooCostly         a picture that needs more memory, time or scans than is allowed
+│   ├── NotAPicture           a file in a folder that is skipped and counted
 │   ├── BadArtefact           a model or index file that is damaged or does not fit
-│   ├── Conflict              an order that contradicts one in force
-│   └── NotFound              an image or a cluster nobody has stored
-├── RetryableError            trying again later may work
+│   ├── BadCommand            a control command whose name, arguments or age is not accepted
+│   ├── BadSnapshotId         a snapshot id with characters or a form that no snapshot has
+│   ├── Conflict              a request that contradicts an active one
+│   ├── DecidedAnew           an image that was decided again while a reprocessing ran
+│   └── NotFound              an image or a cluster that is not stored
+├── RetryableError            the same call may succeed later
 │   ├── ServerUnavailable     Kafka, S3 or the API does not answer
-│   ├── RateExceeded          more queries a second than are allowed
-│   └── HomeInUse             another instance owns this NEARDUP_HOME
-├── SetupError                the machine lacks something, and the message says what to do
+│   ├── RateExceeded          more queries per second than allowed
+│   └── HomeInUse             another process owns this NEARDUP_HOME
+├── SetupError                the machine lacks something; the message says what to install or set
+├── StoreReplaced             another store is active: the worker must start over it
 └── InvariantBroken           stored state contradicts itself: the worker must stop
+    └── Damaged               `neardup doctor` found such a contradiction
 
-A message names what was tried, the offending value, the place (`topic[partition]@offset`, `s3://…`,
-a path) and the next step, on one line, because the command line prints it as it is.
+A message names what was tried, the offending value, the place (`topic[partition]@offset`, `s3://…`, a path) and the
+next step, on one line, because the command line prints it as it is.
 """
 
 
 class NeardupError(Exception):
-    """Base of all errors raised on purpose; its text is fit for an operator."""
+    """Base of all errors raised on purpose; its text is written for an operator."""
 
 
 class PermanentError(NeardupError):
@@ -39,7 +44,7 @@ class BadMessage(PermanentError):
 
 
 class BadPicture(PermanentError):
-    """Bytes that are not a picture this platform accepts."""
+    """Bytes that are not a picture the platform accepts."""
 
 
 class TooCostly(BadPicture):
@@ -47,7 +52,7 @@ class TooCostly(BadPicture):
 
 
 class NotAPicture(PermanentError):
-    """A file of a folder or prefix that is no picture: passed over, and counted by its kind, which is the text."""
+    """A file in a folder or prefix that is not a picture: skipped, and counted by its kind, which is the text."""
 
 
 class BadArtefact(PermanentError):
@@ -55,7 +60,7 @@ class BadArtefact(PermanentError):
 
 
 class Conflict(PermanentError):
-    """An order that contradicts itself or one that is in force; the text names that one."""
+    """A request that contradicts itself or an active one; the text names the active one."""
 
 
 class NotFound(PermanentError):
@@ -71,7 +76,7 @@ class ServerUnavailable(RetryableError):
 
 
 class RateExceeded(RetryableError):
-    """More queries a second than the settings allow; `retry_s` seconds from now one more will be allowed."""
+    """More queries per second than the settings allow; one more is allowed in `retry_s` seconds."""
 
     def __init__(self, message: str, retry_s: float) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""Settings that decide who gets in: set and empty is refused, half of a login is refused, secrets stay secret."""
+"""Settings that control access: blank values and incomplete logins are refused, secrets stay secret."""
 
 import traceback
 from pathlib import Path
@@ -10,8 +10,8 @@ from pydantic import BaseModel, ValidationError
 from neardup_platform.settings import Settings, setting_error
 
 
-def _texts() -> list[tuple[str, str]]:
-    """Every setting that can be given as a text, by its variable."""
+def _names() -> list[tuple[str, str]]:
+    """Every setting that can be given as text: its environment variable and its name."""
     found = []
     for section, field in Settings.model_fields.items():
         model: Any = field.annotation
@@ -23,7 +23,7 @@ def _texts() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("blank", ["", "   "])
-@pytest.mark.parametrize(("variable", "name"), _texts())
+@pytest.mark.parametrize(("variable", "name"), _names())
 def test_a_setting_that_is_set_and_empty_is_refused_by_name(
     variable: str, name: str, blank: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -40,9 +40,9 @@ def test_a_setting_that_is_set_and_empty_is_refused_by_name(
 def test_a_short_or_unsendable_token_is_refused_without_being_shown(name: str, token: str) -> None:
     with pytest.raises(ValidationError) as refused:
         Settings(api={name: token})
-    said = [setting_error(error["loc"], error["msg"], error.get("input")) for error in refused.value.errors()]
-    assert said[0].startswith(f"setting api.{name}: a token has 16 to 512 characters")
-    for text in (*said, str(refused.value), "".join(traceback.format_exception(refused.value))):
+    shown = [setting_error(error["loc"], error["msg"], error.get("input")) for error in refused.value.errors()]
+    assert shown[0].startswith(f"setting api.{name}: a token has 16 to 512 visible ASCII characters")
+    for text in (*shown, str(refused.value), "".join(traceback.format_exception(refused.value))):
         assert repr(token) not in text
 
 
@@ -58,11 +58,11 @@ def test_a_short_or_unsendable_token_is_refused_without_being_shown(name: str, t
             {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "SCRAM-SHA-512", "sasl_username": "u"},
             "kafka.sasl_password",
         ),
-        ("kafka", {"sasl_password": "p"}, "logs nobody in"),
-        ("kafka", {"security_protocol": "SSL", "sasl_username": "u"}, "logs nobody in"),
+        ("kafka", {"sasl_password": "p"}, "does not use it"),
+        ("kafka", {"security_protocol": "SSL", "sasl_username": "u"}, "does not use it"),
     ],
 )
-def test_half_of_a_login_is_refused(section: str, values: dict[str, str], says: str) -> None:
+def test_an_incomplete_login_is_refused(section: str, values: dict[str, str], says: str) -> None:
     with pytest.raises(ValidationError, match=says):
         Settings(**{section: values})
 
@@ -78,12 +78,12 @@ def test_half_of_a_login_is_refused(section: str, values: dict[str, str], says: 
         ({"proxies": ["10.0.0.1/8"]}, "not an address"),
     ],
 )
-def test_names_and_proxies_are_what_they_say(values: dict[str, list[str]], says: str) -> None:
+def test_names_and_proxies_are_validated(values: dict[str, list[str]], says: str) -> None:
     with pytest.raises(ValidationError, match=says):
         Settings(api=values)
 
 
-def test_lists_are_read_from_variables_in_either_form(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_environment_variables_hold_lists_in_either_form(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     for text in ("10.0.0.1, 192.0.2.0/24", '["10.0.0.1", "192.0.2.0/24"]'):
         monkeypatch.setenv("NEARDUP_API_PROXIES", text)
@@ -99,16 +99,16 @@ def test_lists_are_read_from_variables_in_either_form(monkeypatch: pytest.Monkey
     ("host", "url"),
     [
         ("127.0.0.1", "http://127.0.0.1:80"),
-        ("0.0.0.0", "http://127.0.0.1:80"),  # noqa: S104 -- asked, not listened on
+        ("0.0.0.0", "http://127.0.0.1:80"),  # noqa: S104 -- connected to, not listened on
         ("::", "http://[::1]:80"),
         ("2001:db8::1", "http://[2001:db8::1]:80"),
         ("neardup.example", "http://neardup.example:80"),
     ],
 )
-def test_clients_of_this_machine_find_the_api_wherever_it_listens(host: str, url: str) -> None:
+def test_url_is_reachable_from_this_machine_wherever_the_api_listens(host: str, url: str) -> None:
     assert Settings(api={"host": host, "port": 80}).api.url == url
 
 
-def test_a_whole_login_is_taken() -> None:
+def test_a_complete_login_is_accepted() -> None:
     sasl = {"sasl_mechanism": "SCRAM-SHA-512", "sasl_username": "u", "sasl_password": "p"}
     Settings(kafka={"security_protocol": "SASL_SSL", **sasl}, s3={"access_key": "a", "secret_key": "b"})

@@ -1,0 +1,113 @@
+"""Settings of the stages of a decision: join, candidate search, scoring, the worker's loop, pictures."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from neardup_platform.settings.values import Section, Texts
+
+
+class JoinSettings(Section):
+    """Pairing the two kinds of embedding by image id, in event time."""
+
+    lateness_s: float = Field(600.0, gt=0)
+    """Seconds that the watermark may advance past an unpaired embedding's arrival before the embedding expires."""
+    idle_s: float = Field(5.0, gt=0)
+    """Seconds without a new message after which a partition's clock advances with the wall clock."""
+    max_waiting: int = Field(200_000, ge=1)
+    """Unpaired embeddings kept, in memory and in the store. Beyond this, or beyond `max_waiting_mb`, the oldest is
+    evicted and reported."""
+    max_waiting_mb: int = Field(1_024, ge=1)
+    """Memory for unpaired embeddings, in MB. One of the built-in embedders takes 3 to 5 KB."""
+    newer_lsh: Texts = ()
+    """Newer `lsh` model versions, oldest first, whose vectors are comparable with those of the version that the
+    classifier was trained on. An embedding of a later version than the stored one causes its image to be decided
+    again."""
+    newer_pair: Texts = ()
+    """The same for `pair` embeddings."""
+
+
+class TermSettings(Section):
+    """Candidate search by LSH terms (docs/adr/0007). All but `space` take effect at the next start."""
+
+    space: Path | None = None
+    """The term space file (centring, whitening, hyperplanes). Unset: the one shipped for the built-in embedder."""
+    scan_images: int = Field(1_500_000, ge=1)
+    """Images compared by the first 256 bits of their signature, in a corpus of ten million; fewer in a smaller one
+    (terms/effort.py). A corpus of up to 100,000 is scanned whole."""
+    shortlist: int = Field(3_072, ge=1, le=1_000_000)
+    """The nearest of the scanned images, compared by the whole signature; also fewer in a smaller corpus."""
+    ranking: Literal["hamming", "overlap"] = "hamming"
+    """How the shortlist is ranked: by Hamming distance over 256 bits, or by the number of equal terms, as in the
+    original design."""
+    threads: int = Field(2, ge=1, le=64)
+    """Threads that share a micro-batch of queries."""
+    max_representatives: int = Field(32, ge=1)
+    """Members of one cluster that are searched, which makes the cost of a query independent of the cluster's size."""
+    max_candidates: int = Field(150, ge=1, le=10_000)
+    """Candidates scored per image, nearest first. The original scanned up to 2,500; beyond 150 no further true
+    neighbour of a planted million is found."""
+    min_overlap: int = Field(0, ge=0)
+    """Equal terms that a candidate must have. Even 1 loses 1% of the true near neighbours at 100,000 images."""
+    max_queries_per_s: float | None = Field(None, gt=0)
+    """Queries per second, in the worker and in the API each, with a burst of one second. Unset: no limit. At the limit
+    the stream waits and the API answers 429. Leaves processor time to other programs on a shared machine."""
+    max_waiting_queries: int = Field(1_000, ge=1)
+    """API searches that may wait, each with its picture in memory (up to `api.max_upload_bytes`); the next is answered
+    503. At 100 searches per second the last of 1,000 waits ten seconds, about as long as a client waits."""
+
+
+class ScoringSettings(Section):
+    """The pair classifier and the thresholds of a match."""
+
+    model: Path | None = None
+    """A folder written by `neardup train`. Unset: the classifier shipped for the built-in embedders."""
+    threshold: float | None = Field(None, gt=0, lt=1)
+    """The calibrated probability at and above which a pair is a match. Unset: the threshold stored with the model."""
+    head_threshold: float | None = Field(None, gt=0, lt=1)
+    """The lower probability that an image must also reach against the head of the cluster, which prevents chaining.
+    Unset: the one stored with the model."""
+    threads: int = Field(2, ge=1, le=64)
+    """Threads that share a micro-batch of pairs; fewer than 4,096 pairs are not split."""
+
+
+class WorkerSettings(Section):
+    """The stream worker's loop."""
+
+    max_batch_images: int = Field(256, ge=1, le=512)
+    """Images decided and committed together, at most; a batch is whatever is available. 256 images of a backlog take
+    about a tenth of a second. Up to four reads of twice as many images are in flight, and all of them must fit into the
+    last two blocks of the term index, 4,096 images each."""
+    poll_ms: int = Field(50, ge=1, le=5_000)
+    """Milliseconds that one poll waits for input: the upper bound of the latency added when idle."""
+    durability: Literal["power-cut", "process"] = "power-cut"
+    """What a decision survives before it is published. `power-cut`: the store's log is synced to disk first, once for
+    all commits since the last sync, which delays publishing by milliseconds. `process`: only the death of the worker;
+    after a power cut, published decisions may contradict the store permanently."""
+    heartbeat_s: float = Field(1.0, gt=0)
+    """Seconds between heartbeats."""
+    report_s: float = Field(60.0, gt=0)
+    """Seconds between reports of the metrics to Dagster."""
+    stalled_s: float = Field(60.0, gt=0)
+    """Seconds without a heartbeat after which the sensor replaces the worker's run."""
+
+
+class ImageSettings(Section):
+    """Decoding and embedding pictures, for users who have pictures rather than embeddings."""
+
+    max_bytes: int = Field(52_428_800, ge=1_024)
+    """The largest file read, in bytes."""
+    max_pixels: int = Field(100_000_000, ge=1_024)
+    """The largest picture decoded, in pixels; a decompression bomb is rejected before it is decoded."""
+    decoders: int = Field(2, ge=1, le=64)
+    """Decoder processes, each with one thread; the API has one more for slow pictures."""
+    decode_memory_mb: int = Field(1_536, ge=64, le=65_536)
+    """Memory for decoding one picture, in MB. A WebP takes 25 bytes per pixel, a PNG 14, so that the largest PNG
+    fits."""
+    decode_cpu_s: float = Field(10.0, ge=0.1, le=3_600)
+    """Processor time for decoding one picture, in seconds. Ordinary photographs take 0.05 to 0.5 s."""
+    lsh_model: Path | None = None
+    """Your own `lsh` model, a Keras, SavedModel or ONNX file. Unset: the built-in embedder."""
+    pair_model: Path | None = None
+    """Your own `pair` model. Unset: the built-in embedder."""
