@@ -2,57 +2,66 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test soak fuzz lint proto smoke lock clean
+.PHONY: help setup demo down test coverage soak fuzz lint proto reference docs smoke lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 MESSAGES := neardup_platform/wire
 PROTOC := $(BIN)/python -m grpc_tools.protoc -I $(MESSAGES)
-# As scripts/setup.sh does, with the certificates that this machine trusts.
+# Like scripts/setup.sh, with the certificates that this machine trusts.
 UV := . scripts/system_certificates.sh && system_certificates && $(BIN)/uv
 COMPILE := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header pyproject.toml requirements/build.in
 
-help: ## this list
+help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
 
-setup: .venv/.stamp ## the environment in .venv, from the lock file with hashes; Java and Maven for Kafka
+setup: .venv/.stamp ## create .venv from the lock file with hashes; install Java and Maven for Kafka
 
 .venv/.stamp: requirements/default.txt requirements/uv.txt pyproject.toml scripts/setup.sh scripts/system_certificates.sh
 	@PYTHON="$(PYTHON)" bash scripts/setup.sh
 	@touch $@
 
-demo: setup ## the platform with the sample pictures, until Ctrl-C; DETACH=1 returns once ready
+demo: setup ## run the platform with the sample pictures until Ctrl-C; DETACH=1 returns once ready
 	@$(BIN)/python -m samples.demo $(if $(DETACH),--detach)
 
 down: setup ## stop what `make demo DETACH=1` or `neardup up --detach` started
 	@$(BIN)/neardup down
 
-test: setup ## everything that CI runs: lint, types, layers, tests, the demo
+test: setup ## run everything that CI runs: lint, types, layers, tests, documentation, the demo
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/pytest -n 2 --dist loadfile
 	@$(MAKE) --no-print-directory smoke
 
-soak: setup ## the worker under load, killed again and again; MINUTES=30 KILLS=100 RATE=200 BROKER_KILLS=3
+soak: setup ## run the worker under load and kill it repeatedly; MINUTES=30 KILLS=100 RATE=200 BROKER_KILLS=3
 	@$(BIN)/python -m tests.faults.soak
 
-fuzz: setup ## random ids, messages, Parquet files, pictures, request bodies and corrections, for hours
+fuzz: setup ## test random ids, messages, Parquet files, pictures, request bodies and corrections, for hours
 	@$(BIN)/pytest -n 2 --hypothesis-profile=long tests/fuzz
 
-lint: setup ## format, lint, types, layers, generated code
+lint: setup ## check format, lint, types, layers, generated code
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	bash scripts/check_proto.sh
 
-proto: setup ## generate the message code anew from neardup.proto
+proto: setup ## generate the message code from neardup.proto
 	$(PROTOC) --python_out=$(MESSAGES) --pyi_out=$(MESSAGES) neardup.proto
 
-smoke: setup ## the demo from start to stop in a home of its own
+reference: setup ## generate docs/reference/ from the code
+	@$(BIN)/python -m scripts.reference
+
+docs: setup ## build the documentation site in build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+coverage: setup ## run the tests and report the lines that none of them runs
+	@$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report term-missing
+
+smoke: setup ## run the demo from start to stop in a home of its own
 	@bash scripts/smoke.sh
 
-lock: setup ## requirements/*.txt from pyproject.toml; pins that still fit are kept, UPGRADE=1 renews them
+lock: setup ## resolve pyproject.toml into requirements/*.txt; keeps pins that still fit, UPGRADE=1 renews them
 	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra dev --extra bench -o requirements/default.txt
 	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra gpu --override requirements/gpu-overrides.txt \
 		--no-emit-package faiss-cpu --no-emit-package tensorflow-cpu -o requirements/gpu.txt
@@ -60,6 +69,6 @@ lock: setup ## requirements/*.txt from pyproject.toml; pins that still fit are k
 	$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-header $(if $(UPGRADE),--upgrade) requirements/uv.in -o requirements/uv.txt
 
-clean: ## remove .venv and caches, not the data in NEARDUP_HOME
+clean: ## remove .venv and caches, but not the data in NEARDUP_HOME
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The environment in .venv from requirements/default.txt, every file checked against its hash, and Java with
-# Maven for the embedded Kafka. Called by `make setup`, which skips it while nothing has changed.
+# Create .venv from requirements/default.txt, with every file checked against its hash, and install Java and Maven for
+# the embedded Kafka. Called by `make setup`, which skips it while nothing has changed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/system_certificates.sh
@@ -16,7 +16,7 @@ apt_install() {
     echo "make setup: installing $* by apt-get"
     apt-get update -q >/dev/null || true
     DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@" >/dev/null ||
-        fail "apt-get install $* failed: install it by hand and try again"
+        fail "apt-get install $* failed: install it yourself and try again"
 }
 
 # TensorFlow and h5py have no wheels for newer Pythons yet.
@@ -30,7 +30,7 @@ find_python() {
             return
         fi
     done
-    fail "no Python 3.11, 3.12 or 3.13 found: install one, or name it: make setup PYTHON=/path/to/python3.11"
+    fail "no Python 3.11, 3.12 or 3.13 found: install one, or set it: make setup PYTHON=/path/to/python3.11"
 }
 
 make_venv() {
@@ -44,11 +44,11 @@ make_venv() {
         "$python" -m venv .venv
     fi
     system_certificates
-    # uv installs in seconds what takes pip minutes; pip only brings uv.
+    # uv installs in seconds what takes pip minutes; pip only installs uv.
     .venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt
 }
 
-# A package index that pip was told of is meant for uv too.
+# A package index configured for pip applies to uv too.
 follow_pip_configuration() {
     local index
     index=${PIP_INDEX_URL:-$(.venv/bin/python -m pip config get global.index-url 2>/dev/null || true)}
@@ -73,10 +73,10 @@ ensure_kafka() {
         as_root_on_debian || fail "Java 17 or newer and Maven are needed for the embedded Kafka: on Debian or" \
             "Ubuntu: apt-get install $java maven; or set NEARDUP_KAFKA_BOOTSTRAP to a cluster of your own"
         apt-get update -q >/dev/null || true
-        # Newer releases carry a newer Java only.
+        # Newer releases have a newer Java only.
         apt-cache show "$java" >/dev/null 2>&1 || java=default-jre-headless
         apt_install "$java" maven
-        java_fits || fail "java on PATH is older than 17: put a newer one first on PATH"
+        java_fits || fail "the java on PATH is older than 17: put a newer one first"
     fi
     .venv/bin/python -m neardup_platform.servers.kafka_jars || exit 1
 }
@@ -84,8 +84,8 @@ ensure_kafka() {
 python=$(find_python)
 make_venv "$python"
 follow_pip_configuration
-# Compiled now, not at the first start: importing TensorFlow from source takes 22 s instead of 8, and every process pays
-# for it where PYTHONDONTWRITEBYTECODE is set.
+# Compile now rather than at the first start: importing TensorFlow from source takes 22 s instead of 8, in every process
+# if PYTHONDONTWRITEBYTECODE is set.
 .venv/bin/uv pip install -q --python .venv/bin/python --compile-bytecode --require-hashes -r requirements/default.txt
 .venv/bin/uv pip install -q --python .venv/bin/python --no-deps --no-build-isolation --editable .
 ensure_kafka

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make demo DETACH=1`, then `make down`, in a home of its own that is removed afterwards.
+# Run `make demo DETACH=1`, then `make down`, in a temporary home.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 NEARDUP_HOME=$(mktemp -d)

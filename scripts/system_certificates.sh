@@ -1,6 +1,6 @@
-# Sourced before anything is fetched. `system_certificates` makes pip, uv and Maven trust the same: the bundle that one of
-# them was told of, else what this machine trusts, also a certificate authority that only its own store has. Where there
-# is no store (a bare container) each keeps the list that it brings along.
+# Sourced before anything is fetched. `system_certificates` makes pip, uv and Maven trust the same certificates: the bundle
+# that one of them is configured with, or else those of this machine, including an authority that only its own store has.
+# Without a store (a bare container), each uses its built-in list.
 system_certificates() {
     local python=.venv/bin/python bundle=${PIP_CERT:-}
     if [ -z "$bundle" ] && [ -x "$python" ]; then
@@ -18,7 +18,7 @@ system_certificates() {
             fi
         done
     fi
-    # Debian's Java has this file anyway; another Java brings a list of its own.
+    # Debian's Java uses this file anyway; another Java has its own list.
     for bundle in /etc/ssl/certs/java/cacerts /etc/pki/java/cacerts; do
         if [ -s "$bundle" ] && [[ "${MAVEN_OPTS:-} ${JAVA_TOOL_OPTIONS:-}" != *javax.net.ssl.trustStore* ]]; then
             export MAVEN_OPTS="${MAVEN_OPTS:+$MAVEN_OPTS }-Djavax.net.ssl.trustStore=$bundle"

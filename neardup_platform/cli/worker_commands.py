@@ -60,7 +60,7 @@ def tell_worker(
 
     Args:
         settings: resolved.
-        name, arguments: see docs/operating.md.
+        name, arguments: see docs/control-commands.md.
         human: the answer in words: `command_id`, `sequence` and the values of the result.
         timeout_s: how long to wait for the result; None: not at all.
         read: what the values of a result mean, for the answer; None: those that are numbers are.

@@ -29,7 +29,7 @@ def new_command(name: str, arguments: Mapping[str, str], issued_by: str, command
     """A command issued now.
 
     Args:
-        name: of those the worker knows (docs/operating.md).
+        name: of those the worker knows (docs/reference/control-commands.md).
         issued_by: who answers for it.
         command_id: the same id is carried out once, however often it is sent; empty: a new one.
 

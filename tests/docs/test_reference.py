@@ -1,0 +1,60 @@
+"""Whatever the code offers is in the reference, and the committed reference is what the code gives."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import neardup_platform
+from neardup_platform.settings import Settings
+from neardup_platform.supervise.worker_metrics import COUNTERS
+from scripts.reference.metrics_page import api_metrics
+from scripts.reference.pages import DOCS, pages
+
+PAGES = pages()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_generated_page_is_up_to_date(name: str) -> None:
+    path = DOCS / name
+    text = path.read_text() if path.is_file() else ""
+    assert text == PAGES[name], f"docs/{name} is out of date: run `make reference`"
+
+
+def test_every_setting_is_documented() -> None:
+    undocumented = [
+        f"{section}.{name}"
+        for section, field in Settings.model_fields.items()
+        for name, setting in getattr(field.annotation, "model_fields", {"": field}).items()
+        if not setting.description
+    ]
+    assert undocumented == []
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name.startswith("reference/")])
+def test_no_row_lacks_its_meaning(name: str) -> None:
+    """Descriptions come from the code, so an empty last cell is something undocumented there."""
+    if name in ("reference/topics.md", "reference/endpoints.md"):
+        return  # `image_id`, `limit` and their like say it themselves.
+    bare = [line for line in PAGES[name].splitlines() if line.startswith("| ") and line.endswith("|  |")]
+    assert bare == []
+
+
+def test_every_metric_of_the_api_is_documented() -> None:
+    assert all(text for _, text in api_metrics())
+
+
+def test_every_counter_of_the_worker_is_documented() -> None:
+    """Names given to `step.count(...)` and `state.counters[...]` in the stream."""
+    counted = set()
+    for path in (Path(neardup_platform.__file__).parent / "stream").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            name = None
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "count":
+                name = node.args[0] if node.args else None
+            elif isinstance(node, ast.Subscript) and ast.unparse(node.value).endswith(".counters"):
+                name = node.slice
+            if isinstance(name, ast.Constant):
+                counted.add(str(name.value))
+    assert len(counted) > 5
+    assert counted <= COUNTERS.keys()
