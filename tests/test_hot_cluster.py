@@ -12,12 +12,19 @@ from hypothesis import strategies as st
 
 from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import Decision, JoinedImage
+from neardup_platform.testing import (
+    BLOCK_IMAGES,
+    LSH_DIM,
+    MAX_REPRESENTATIVES,
+    InMemoryWorker,
+    families,
+    image,
+    small_pipeline,
+)
 from neardup_platform.wire.codec import decode_decision, encode_decision
-from tests.small import LSH_DIM, families, image
-from tests.small_worker import BLOCK_IMAGES, MOST, SmallWorker, hot_pipeline
 
 # What one query can find at most of a single cluster: its representatives, and what lies in the window.
-BOUND = MOST + 2 * BLOCK_IMAGES
+BOUND = MAX_REPRESENTATIVES + 2 * BLOCK_IMAGES
 # Each example opens two stores: to make a failing one smaller would take minutes and tell no more.
 WITH_RESTARTS = settings(max_examples=12, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 
@@ -62,18 +69,18 @@ def temporary_home() -> Iterator[Path]:
 
 
 @pytest.fixture
-def worker(tmp_path: Path) -> Iterator[SmallWorker]:
-    with closing(SmallWorker(tmp_path)) as worker:
+def worker(tmp_path: Path) -> Iterator[InMemoryWorker]:
+    with closing(InMemoryWorker(tmp_path)) as worker:
         yield worker
 
 
-def test_a_flood_makes_one_cluster_stored_whole_and_indexed_by_few(worker: SmallWorker) -> None:
+def test_a_flood_makes_one_cluster_stored_whole_and_indexed_by_few(worker: InMemoryWorker) -> None:
     images = flood(500)
-    worker.commit(images)
+    worker.decide(images)
     cluster = worker.store.cluster("flood/0")
     assert worker.store.members("flood/0", 1_000).image_ids == tuple(i.image_id for i in images)
     assert cluster.size == 500
-    assert len(cluster.representatives) == MOST
+    assert len(cluster.representatives) == MAX_REPRESENTATIVES
     assert cluster.representatives[0] == "flood/0"
     held = [record.image_id for record in worker.store.vectors() if not record.retired]
     assert held == list(cluster.representatives)
@@ -86,14 +93,14 @@ def test_a_flood_makes_one_cluster_stored_whole_and_indexed_by_few(worker: Small
     assert index.figures()["index_images"] <= BOUND
 
 
-def test_nearly_equal_members_leave_only_the_head_in_the_index(worker: SmallWorker) -> None:
-    worker.commit(flood(200, noise=0.005))
+def test_nearly_equal_members_leave_only_the_head_in_the_index(worker: InMemoryWorker) -> None:
+    worker.decide(flood(200, noise=0.005))
     assert worker.store.cluster("flood/0").size == 200
     assert worker.store.cluster("flood/0").representatives == ["flood/0"]
 
 
-def test_every_head_is_searched_and_representatives_are_members_within_the_bound(worker: SmallWorker) -> None:
-    worker.commit(mixed(200, 3))
+def test_every_head_is_searched_and_representatives_are_members_within_the_bound(worker: InMemoryWorker) -> None:
+    worker.decide(mixed(200, 3))
     records = list(worker.store.vectors())
     retired = {record.image_id for record in records if record.retired}
     heads = {record.head for record in worker.store.images([r.image_id for r in records])}  # type: ignore[union-attr]
@@ -103,21 +110,23 @@ def test_every_head_is_searched_and_representatives_are_members_within_the_bound
         members = list(worker.store.members(head, 1_000).image_ids)
         assert representatives == [member for member in members if member not in retired]
         assert representatives[0] == head
-        assert len(representatives) <= MOST
+        assert len(representatives) <= MAX_REPRESENTATIVES
 
 
 def test_what_a_query_finds_does_not_grow_with_its_cluster() -> None:
     images = flood(600)
-    found = [decision.candidates_found for decision in decide(hot_pipeline(), images, [7])]
+    found = [decision.candidates_found for decision in decide(small_pipeline(), images, [7])]
     assert max(found) <= BOUND
-    assert min(found[2 * BLOCK_IMAGES :]) >= MOST
-    boundless = decide(hot_pipeline(most=10_000), images, [7])
+    assert min(found[2 * BLOCK_IMAGES :]) >= MAX_REPRESENTATIVES
+    boundless = decide(small_pipeline(max_representatives=10_000), images, [7])
     assert boundless[-1].candidates_found > 2 * BOUND
 
 
 def test_a_flood_joins_the_cluster_it_would_join_if_all_its_members_were_searched() -> None:
     images = flood(300)
-    bounded, boundless = (decide(hot_pipeline(most=most), images, [16]) for most in (MOST, 10_000))
+    bounded, boundless = (
+        decide(small_pipeline(max_representatives=most), images, [16]) for most in (MAX_REPRESENTATIVES, 10_000)
+    )
     assert [d.head for d in bounded] == [d.head for d in boundless] == ["flood/0"] * 300
 
 
@@ -128,8 +137,8 @@ def test_a_flood_does_not_hide_an_older_image_from_its_copy() -> None:
     older = image("older", first.lsh.vector + 0.6 * unlike)
     query = image("query", first.lsh.vector + 0.2 * unlike)
     strangers = families(2 * BLOCK_IMAGES, 0)
-    for most, seen in ((MOST, True), (10_000, False)):
-        pipeline = hot_pipeline(most=most, candidates=10)
+    for most, seen in ((MAX_REPRESENTATIVES, True), (10_000, False)):
+        pipeline = small_pipeline(max_representatives=most, max_candidates=10)
         *_, decision = decide(pipeline, [older, first, *others, *strangers, query], [16])
         assert ("older" in {candidate.image_id for candidate in decision.candidates}) is seen
 
@@ -138,17 +147,17 @@ def test_a_flood_does_not_hide_an_older_image_from_its_copy() -> None:
 @given(st.integers(0, 1_000), st.lists(st.integers(1, 90), min_size=1, max_size=4))
 def test_decisions_do_not_depend_on_the_batches_while_images_are_retired(seed: int, sizes: list[int]) -> None:
     images = mixed(110, seed)
-    expected = decide(hot_pipeline(), images, [1])
+    expected = decide(small_pipeline(), images, [1])
     for batches in ([7], [64], sizes):
-        assert decide(hot_pipeline(), images, batches) == expected
+        assert decide(small_pipeline(), images, batches) == expected
 
 
 def test_stores_of_different_batches_have_one_digest_and_the_same_representatives(tmp_path: Path) -> None:
     images = mixed(150, 5)
     states = []
     for size in (1, 7, 64):
-        with closing(SmallWorker(tmp_path / str(size))) as worker:
-            worker.commit(images, size)
+        with closing(InMemoryWorker(tmp_path / str(size))) as worker:
+            worker.decide(images, size)
             retired = [record.retired for record in worker.store.vectors()]
             states.append((worker.store.state().digest, retired, worker.decisions()))
     assert states[0] == states[1] == states[2]
@@ -160,17 +169,17 @@ def test_stores_of_different_batches_have_one_digest_and_the_same_representative
 def test_a_restart_changes_no_decision(seed: int, cut: int, size: int, flushed: bool, lost: bool) -> None:
     """Wherever it comes, whether or not what was sealed had been written, and if the index was deleted meanwhile."""
     images = mixed(110, seed)
-    expected = stored(decide(hot_pipeline(), images, [1]))
+    expected = stored(decide(small_pipeline(), images, [1]))
     with temporary_home() as home:
-        with closing(SmallWorker(home)) as worker:
-            worker.commit(images[:cut], size)
+        with closing(InMemoryWorker(home)) as worker:
+            worker.decide(images[:cut], size)
             if flushed:
                 worker.index.flush()
         if lost:
             for path in (home / "index").iterdir():
                 path.unlink()
-        with closing(SmallWorker(home)) as worker:
-            worker.commit(images[cut:], size)
+        with closing(InMemoryWorker(home)) as worker:
+            worker.decide(images[cut:], size)
             assert worker.decisions() == expected
 
 
@@ -180,12 +189,12 @@ def test_a_restart_changes_no_decision(seed: int, cut: int, size: int, flushed: 
 def test_a_crash_between_sealing_and_committing_changes_no_decision(seed: int, cut: int, size: int) -> None:
     """The index may have written what the store never heard of."""
     images = mixed(110, seed)
-    expected = stored(decide(hot_pipeline(), images, [1]))
+    expected = stored(decide(small_pipeline(), images, [1]))
     with temporary_home() as home:
-        with closing(SmallWorker(home)) as worker:
-            worker.commit(images[:cut], 7)
-            worker.decide(images[cut : cut + size])
+        with closing(InMemoryWorker(home)) as worker:
+            worker.decide(images[:cut], 7)
+            worker.decide_uncommitted(images[cut : cut + size])
             worker.index.flush()
-        with closing(SmallWorker(home)) as worker:
-            worker.commit(images[cut:], 7)
+        with closing(InMemoryWorker(home)) as worker:
+            worker.decide(images[cut:], 7)
             assert worker.decisions() == expected

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from neardup_platform.decide import RECORDED_SCORE_FLOOR
 from neardup_platform.matching import Matching
 from neardup_platform.records import Decision, JoinedImage
-from tests.small import LSH_DIM, families, image, small_pipeline
+from neardup_platform.testing import LSH_DIM, families, image, small_pipeline
 
 
 def decide(images: list[JoinedImage], sizes: list[int]) -> list[Decision]:

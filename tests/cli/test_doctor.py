@@ -15,27 +15,26 @@ from neardup_platform.settings import Settings
 from neardup_platform.store.writer import Store
 from neardup_platform.terms.hyperplanes import save_term_space
 from neardup_platform.terms.json_manifest import NAME
-from tests.small import SPACE, families, image
-from tests.small_worker import SmallWorker
+from neardup_platform.testing import InMemoryWorker, families, image, small_term_space
 
 IMAGES, SEALED = 180, 128
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    save_term_space(SPACE, tmp_path / "space.npz")
+    save_term_space(small_term_space(), tmp_path / "space.npz")
     return Settings(home=tmp_path / "home", terms={"space": tmp_path / "space.npz"})
 
 
-def filled(settings: Settings) -> SmallWorker:
-    worker = SmallWorker(settings.home)
-    worker.commit(families(IMAGES, 0))
+def filled(settings: Settings) -> InMemoryWorker:
+    worker = InMemoryWorker(settings.home)
+    worker.decide(families(IMAGES, 0))
     worker.index.flush()
     return worker
 
 
 @pytest.fixture
-def worker(settings: Settings) -> Iterator[SmallWorker]:
+def worker(settings: Settings) -> Iterator[InMemoryWorker]:
     with closing(filled(settings)) as worker:
         yield worker
 
@@ -50,7 +49,7 @@ def damage(path: Path) -> None:
     path.write_bytes(data)
 
 
-def test_index_of_a_running_worker_is_said_to_be_right(settings: Settings, worker: SmallWorker) -> None:
+def test_index_of_a_running_worker_is_said_to_be_right(settings: Settings, worker: InMemoryWorker) -> None:
     check = index_check(settings)
     assert check.ok
     segments = len(worker.index.segments)
@@ -60,8 +59,8 @@ def test_index_of_a_running_worker_is_said_to_be_right(settings: Settings, worke
 def test_nothing_is_wrong_before_a_worker_has_run_or_sealed(settings: Settings) -> None:
     assert index_check(settings) == Check("index", True, "empty: no worker has run yet")
     assert not settings.home.exists()
-    with closing(SmallWorker(settings.home)) as worker:
-        worker.commit(families(3, 0))
+    with closing(InMemoryWorker(settings.home)) as worker:
+        worker.decide(families(3, 0))
         assert "no segments yet of the 3 images" in index_check(settings).detail
 
 
@@ -73,21 +72,21 @@ def test_a_flipped_bit_is_found_and_the_file_named_and_a_restart_mends_it(settin
     assert not check.ok
     assert str(path) in check.detail
     assert "worker mends it when it starts next" in check.detail
-    with closing(SmallWorker(settings.home)) as restarted:
+    with closing(InMemoryWorker(settings.home)) as restarted:
         restarted.index.flush()
         check = index_check(settings)
         assert check.ok
         assert check.detail.startswith(f"{SEALED} images")
 
 
-def test_a_damaged_manifest_is_named(settings: Settings, worker: SmallWorker) -> None:
+def test_a_damaged_manifest_is_named(settings: Settings, worker: InMemoryWorker) -> None:
     (settings.index_path / NAME).write_text('{"crc": 1, "content": "{}"}')
     check = index_check(settings)
     assert not check.ok
     assert str(settings.index_path / NAME) in check.detail
 
 
-def test_a_lost_index_is_no_damage(settings: Settings, worker: SmallWorker) -> None:
+def test_a_lost_index_is_no_damage(settings: Settings, worker: InMemoryWorker) -> None:
     shutil.rmtree(settings.index_path)
     check = index_check(settings)
     assert check.ok
@@ -95,7 +94,7 @@ def test_a_lost_index_is_no_damage(settings: Settings, worker: SmallWorker) -> N
 
 
 def test_an_index_of_another_store_or_terms_is_told_apart(
-    settings: Settings, worker: SmallWorker, tmp_path: Path
+    settings: Settings, worker: InMemoryWorker, tmp_path: Path
 ) -> None:
     home = tmp_path / "another"
     other = settings.model_copy(update={"home": home})
@@ -105,12 +104,14 @@ def test_an_index_of_another_store_or_terms_is_told_apart(
     shipped = settings.model_copy(update={"terms": settings.terms.model_copy(update={"space": None})})
     check = index_check(shipped)
     assert not check.ok
-    assert SPACE.version in check.detail
+    assert small_term_space().version in check.detail
 
 
-def test_an_index_that_knows_more_than_the_store_is_found(settings: Settings, worker: SmallWorker) -> None:
+def test_an_index_that_knows_more_than_the_store_is_found(settings: Settings, worker: InMemoryWorker) -> None:
     """As after a power cut that took the last commits of the store."""
-    hashed = SPACE.hash(np.random.default_rng(1).standard_normal((2 * IMAGES, SPACE.dim)).astype(np.float32))
+    hashed = small_term_space().hash(
+        np.random.default_rng(1).standard_normal((2 * IMAGES, small_term_space().dim)).astype(np.float32)
+    )
     for at in range(0, len(hashed), 8):
         worker.index.add(hashed[at : at + 8])
     worker.index.flush()
@@ -119,9 +120,9 @@ def test_an_index_that_knows_more_than_the_store_is_found(settings: Settings, wo
     assert f"the store has {IMAGES}" in check.detail
 
 
-def test_segments_merged_while_the_doctor_looks_are_no_damage(settings: Settings, worker: SmallWorker) -> None:
+def test_segments_merged_while_the_doctor_looks_are_no_damage(settings: Settings, worker: InMemoryWorker) -> None:
     rng = np.random.default_rng(9)
-    images = [image(f"more/{n}", rng.standard_normal(SPACE.dim)) for n in range(600)]
+    images = [image(f"more/{n}", rng.standard_normal(small_term_space().dim)) for n in range(600)]
     checks: list[Check] = []
     done = threading.Event()
 
@@ -132,7 +133,7 @@ def test_segments_merged_while_the_doctor_looks_are_no_damage(settings: Settings
     thread = threading.Thread(target=look)
     thread.start()
     for at in range(0, len(images), 16):
-        worker.commit(images[at : at + 16])
+        worker.decide(images[at : at + 16])
         worker.index.flush()
     done.set()
     thread.join()

@@ -13,8 +13,7 @@ from neardup_platform.cli.doctor import Check
 from neardup_platform.scoring.json_vector_manifest import NAME
 from neardup_platform.settings import Settings
 from neardup_platform.store.writer import Store
-from tests.small import LSH_DIM, PAIR_DIM, families, image
-from tests.small_worker import SmallWorker
+from neardup_platform.testing import LSH_DIM, PAIR_DIM, InMemoryWorker, families, image
 
 IMAGES = 60
 
@@ -25,9 +24,9 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def worker(settings: Settings) -> Iterator[SmallWorker]:
-    with closing(SmallWorker(settings.home)) as worker:
-        worker.commit(families(IMAGES, 0))
+def worker(settings: Settings) -> Iterator[InMemoryWorker]:
+    with closing(InMemoryWorker(settings.home)) as worker:
+        worker.decide(families(IMAGES, 0))
         worker.corpus.vectors.sync()  # type: ignore[attr-defined]
         yield worker
 
@@ -36,10 +35,10 @@ def check(settings: Settings) -> Check:
     return doctor._run("vectors", doctor._vectors, settings)
 
 
-def test_files_of_a_running_worker_are_compared_with_the_store(settings: Settings, worker: SmallWorker) -> None:
+def test_files_of_a_running_worker_are_compared_with_the_store(settings: Settings, worker: InMemoryWorker) -> None:
     assert check(settings) == Check("vectors", True, f"{IMAGES} images synced, {IMAGES} compared with the store")
     later = np.random.default_rng(9).standard_normal((5, LSH_DIM)).astype(np.float32)
-    worker.commit([image(f"later/{number}", vector) for number, vector in enumerate(later)])
+    worker.decide([image(f"later/{number}", vector) for number, vector in enumerate(later)])
     assert check(settings).detail == f"{IMAGES} images synced, {IMAGES} compared with the store"
 
 
@@ -48,14 +47,14 @@ def test_before_a_worker_has_run_nothing_is_wrong(settings: Settings) -> None:
     assert not settings.home.exists()
 
 
-def test_lost_files_are_no_damage(settings: Settings, worker: SmallWorker) -> None:
+def test_lost_files_are_no_damage(settings: Settings, worker: InMemoryWorker) -> None:
     shutil.rmtree(settings.vectors_path)
     assert check(settings) == Check(
         "vectors", True, f"no files yet for the {IMAGES} images of the store: the worker makes them"
     )
 
 
-def test_a_flipped_bit_is_named_with_file_and_image(settings: Settings, worker: SmallWorker) -> None:
+def test_a_flipped_bit_is_named_with_file_and_image(settings: Settings, worker: InMemoryWorker) -> None:
     (path,) = settings.vectors_path.glob("pair-*")
     with path.open("r+b") as file:
         file.seek(7 * PAIR_DIM * 2 + 3)
@@ -68,7 +67,7 @@ def test_a_flipped_bit_is_named_with_file_and_image(settings: Settings, worker: 
 
 
 def test_a_damaged_manifest_and_foreign_files_are_told_apart(
-    settings: Settings, worker: SmallWorker, tmp_path: Path
+    settings: Settings, worker: InMemoryWorker, tmp_path: Path
 ) -> None:
     other = settings.model_copy(update={"home": tmp_path / "other"})
     shutil.copytree(settings.vectors_path, other.vectors_path)

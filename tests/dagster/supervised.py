@@ -4,13 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import dagster as dg
 import psutil
+
+from neardup_platform.testing import eventually
 
 ROOT = Path(__file__).parents[2]
 _DOUBLE = Path(__file__).with_name("worker_double.py")
@@ -58,11 +58,14 @@ class SupervisedRun:
         return [(int(line.split()[0]), float(line.split()[1])) for line in lines]
 
     def await_starts(self, count: int, timeout_s: float = 180.0) -> list[tuple[int, float]]:
-        eventually(lambda: len(self.worker_starts()) >= count, timeout_s, self)
+        eventually(lambda: len(self.worker_starts()) >= count, self.log_tail, timeout_s)
         return self.worker_starts()
 
     def logged(self) -> str:
         return (self.home / "run.log").read_text()
+
+    def log_tail(self) -> str:
+        return self.logged()[-3_000:]
 
     def runs(self) -> list[dg.DagsterRunStatus]:
         """How the runs stand, oldest first."""
@@ -87,14 +90,6 @@ class SupervisedRun:
         for pid, _ in self.worker_starts():
             if alive(pid) and "worker_double.py" in " ".join(psutil.Process(pid).cmdline()):
                 os.kill(pid, signal.SIGKILL)
-
-
-def eventually(true: Callable[[], bool], timeout_s: float = 180.0, run: SupervisedRun | None = None) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not true():
-        said = run.logged()[-3000:] if run else ""
-        assert time.monotonic() < deadline, f"not within {timeout_s:.0f} s\n{said}"
-        time.sleep(0.05)
 
 
 def alive(pid: int) -> bool:

@@ -8,7 +8,8 @@ import dagster as dg
 import pytest
 
 from neardup_platform.supervise.heartbeat import pause, read_heartbeat
-from tests.dagster.supervised import SupervisedRun, alive, eventually
+from neardup_platform.testing import eventually
+from tests.dagster.supervised import SupervisedRun, alive
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +38,7 @@ def test_a_pause_ends_the_run_with_success_and_the_worker_with_it(supervised: Su
 def test_figures_become_observations_and_nothing_else_does(supervised: SupervisedRun) -> None:
     run = supervised.start("steady")
     supervised.await_starts(1)
-    eventually(lambda: len(supervised.observations()) > 0, run=supervised)
+    eventually(lambda: len(supervised.observations()) > 0, supervised.log_tail)
     pause(supervised.home, by="the test")
     run.wait(timeout=180)
     (seen,) = supervised.observations()
@@ -65,7 +66,7 @@ def test_a_worker_that_keeps_crashing_is_started_ever_more_slowly(supervised: Su
 def test_a_misconfigured_worker_is_tried_again_only_after_the_longest_wait(supervised: SupervisedRun) -> None:
     run = supervised.start("misconfigured")
     supervised.await_starts(1)
-    eventually(lambda: "next start in 60 s" in supervised.logged(), run=supervised)
+    eventually(lambda: "next start in 60 s" in supervised.logged(), supervised.log_tail)
     assert "SetupError: no such broker" in supervised.logged()
     assert len(supervised.worker_starts()) == 1
     pause(supervised.home, by="the test")

@@ -15,8 +15,9 @@ from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.servers.endpoints import environment
 from neardup_platform.settings import Settings
 from neardup_platform.supervise.heartbeat import read_heartbeat
+from neardup_platform.testing import eventually
 from tests.evaluation.labelled_samples import labelled_samples
-from tests.stream.worker_process import eventually, running
+from tests.stream.worker_process import running
 
 pytestmark = pytest.mark.slow
 

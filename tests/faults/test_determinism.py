@@ -14,9 +14,8 @@ from neardup_platform.matching import Scored
 from neardup_platform.pipeline import Added
 from neardup_platform.records import JoinedImage
 from neardup_platform.stream.commit import Step, commit
+from neardup_platform.testing import BLOCK_IMAGES, InMemoryWorker, families
 from tests.faults.replaying import decisions, members
-from tests.small import families
-from tests.small_worker import BLOCK_IMAGES, SmallWorker
 
 # Ambiguous on purpose: copies so noisy that clusters hang by what came first.
 NOISE = 0.27
@@ -53,7 +52,7 @@ class Life:
         self.start()
 
     def start(self) -> None:
-        self.worker = SmallWorker(self.home)
+        self.worker = InMemoryWorker(self.home)
         self.read = self.worker.store.state().images
         self.under_way: list[Comparing] = []
 
@@ -74,7 +73,7 @@ class Life:
         return None
 
     def begin(self, act: Act) -> list[Comparing]:
-        pipeline = self.worker._pipeline
+        pipeline = self.worker.pipeline
         images = self.images[self.read : self.read + act.images]
         self.read += len(images)
         begun = []
@@ -87,7 +86,7 @@ class Life:
     def settle(self) -> list:
         sequence = self.worker.store.state().sequence + 1
         compared = ((added, compare()) for added, compare in self.under_way)
-        return self.worker._pipeline.decide_compared(compared, sequence, self.read)
+        return self.worker.pipeline.decide_compared(compared, sequence, self.read)
 
     def commit(self) -> None:
         commit(self.worker.store, self.worker.store.state(), Step(), self.settle())

@@ -9,13 +9,14 @@ import pytest
 from neardup_platform.records import Kind
 from neardup_platform.settings import Settings
 from neardup_platform.supervise.heartbeat import read_heartbeat
+from neardup_platform.testing import eventually
 from neardup_platform.wire.topics import DECISIONS, EMBEDDINGS
 from tests.faults.light_worker import CLOCK
 from tests.faults.replaying import assert_replay_gives_the_same
 from tests.faults.traffic import FAMILY, digest_of, traffic
 from tests.faults.world import check_settled, settle, supervised, wait_until_settled
 from tests.kafka.test_changing_logs import make_again
-from tests.stream.worker_process import eventually, images, read_topic, reading
+from tests.stream.worker_process import images, read_topic, reading
 
 pytestmark = pytest.mark.slow
 

@@ -15,6 +15,7 @@ from neardup_platform.kafka.control import new_command, send_command
 from neardup_platform.learning.classifier.s3_registry import publish as publish_classifier
 from neardup_platform.s3_client import open_s3
 from neardup_platform.settings import Settings
+from neardup_platform.testing import eventually
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.topics import CONTROL_RESULTS
 from tests.faults.traffic import traffic
@@ -29,7 +30,7 @@ from tests.faults.world import (
     wait_until_settled,
 )
 from tests.scoring.variants import variant
-from tests.stream.worker_process import eventually, images, log_tail, read_topic, reading, start
+from tests.stream.worker_process import images, log_tail, read_topic, reading, start
 
 pytestmark = pytest.mark.slow
 

@@ -15,11 +15,12 @@ from neardup_platform.kafka.topics import connection
 from neardup_platform.settings import Settings
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.outbox_entries import put_outbox
+from neardup_platform.testing import eventually
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.topics import CONTROL, CONTROL_RESULTS, DEAD_LETTER, DEBUG
 from tests.faults.traffic import traffic
 from tests.faults.world import home_of, settle, supervised, wait_until_settled
-from tests.stream.worker_process import eventually, images, read_topic, reading
+from tests.stream.worker_process import images, read_topic, reading
 
 pytestmark = pytest.mark.slow
 

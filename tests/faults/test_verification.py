@@ -12,10 +12,10 @@ from neardup_platform.store import layout
 from neardup_platform.store.layout import Table
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.commit import Step, commit
+from neardup_platform.testing import families, small_pipeline
 from neardup_platform.wire import neardup_pb2 as pb
 from tests.faults.traffic import Sent
 from tests.faults.verification import Log, wrong_at_any_moment, wrong_when_settled
-from tests.small import families, small_pipeline
 
 IMAGES = families(4, 3)
 SENT = Sent(whole={image.image_id for image in IMAGES}, messages=2 * len(IMAGES))

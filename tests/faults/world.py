@@ -15,11 +15,12 @@ from neardup_platform.kafka.topics import connection
 from neardup_platform.settings import Settings
 from neardup_platform.store.reader import StoreReader
 from neardup_platform.store.view import StoreView
+from neardup_platform.testing import eventually
 from neardup_platform.wire.topics import CONTROL, DEAD_LETTER, DECISIONS, EMBEDDINGS
 from tests.faults.traffic import Sent
 from tests.faults.verification import Log, wrong_at_any_moment, wrong_when_settled
 from tests.stream.forked_worker import ForkedWorker
-from tests.stream.worker_process import PATIENCE_S, eventually, log_tail, read_topic, reading, start
+from tests.stream.worker_process import PATIENCE_S, log_tail, read_topic, reading, start
 
 FULL, LIGHT = "neardup_platform.cli", "tests.faults.light_worker"
 

@@ -23,10 +23,10 @@ from neardup_platform.store.layout import Table
 from neardup_platform.store.swap import StoreReplaced
 from neardup_platform.store.view import listed_under
 from neardup_platform.stream.commit import Step, commit
+from neardup_platform.testing import LSH_DIM, families, image
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import decode_decision
 from tests.fuzz.cluster_model import Clusters, Made
-from tests.small import LSH_DIM, families, image
 from tests.stream.control_machine import NOW_MS, ControlMachine, Killed, Machines, command
 from tests.stream.corrected import corrections, give_up, snapshot
 

@@ -14,11 +14,10 @@ from neardup_platform.store.survey import Survey
 from neardup_platform.store.view import listed_under
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.repair import repair
+from neardup_platform.testing import InMemoryWorker, families
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import decode_decision
 from neardup_platform.wire.topics import DECISIONS
-from tests.small import families
-from tests.small_worker import SmallWorker
 from tests.stream.rearranged import assert_store_agrees, heads
 
 number = st.integers(0, 1_000)
@@ -30,12 +29,12 @@ damages = st.lists(st.tuples(st.sampled_from(KINDS), number, number), min_size=1
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home whose store has had corrections."""
     home = tmp_path_factory.mktemp("sound") / "home"
-    with closing(SmallWorker(home)) as worker:
+    with closing(InMemoryWorker(home)) as worker:
         images = families(6, 5, noise=0.15)
-        worker.commit(images)
+        worker.decide(images)
         for head, _ in list(worker.store.all_clusters())[:2]:
-            worker.obey("override", action="alone", image_id=head)
-        worker.obey("forget", image_id=worker.store.recent_clusters(1)[0])
+            worker.run_command("override", action="alone", image_id=head)
+        worker.run_command("forget", image_id=worker.store.recent_clusters(1)[0])
         worker.store.flush()
         assert_store_agrees(worker.store)
     return home

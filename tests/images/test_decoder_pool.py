@@ -24,6 +24,7 @@ from neardup_platform.images.decoding.cancellation import Cancellation, Cancelle
 from neardup_platform.images.decoding.pool import DecoderPool
 from neardup_platform.images.decoding.wire import ANSWER_BYTES, Answer, Request, Status
 from neardup_platform.settings import ImageSettings
+from neardup_platform.testing import eventually
 from tests.images.bombs import gif_of_one_pixel, jpeg_of_scans, webp_of_one_colour
 
 PICTURES = sorted((Path(__file__).parents[2] / "samples" / "pictures").glob("*.jpg"))[:3]
@@ -56,13 +57,6 @@ def gone(pid: int) -> bool:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
-
-
-def wait_until(true: object, what: str) -> None:
-    deadline = time.monotonic() + LONG_S
-    while not true():  # type: ignore[operator]
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
 
 
 def test_pixels_are_those_of_decoding_here(pool: DecoderPool) -> None:
@@ -154,7 +148,7 @@ def test_a_cancelled_decode_ends_its_process(bomb: bytes) -> None:
 
         thread = threading.Thread(target=work)
         thread.start()
-        wait_until(lambda: psutil.Process(pid).memory_info().rss > 150_000_000, "the bomb is not being decoded")
+        eventually(lambda: psutil.Process(pid).memory_info().rss > 150_000_000, "the bomb is not being decoded")
         cancellation.cancel()
         thread.join(LONG_S)
         assert len(outcome) == 1
@@ -168,7 +162,7 @@ def test_a_killed_process_is_replaced(pool: DecoderPool) -> None:
     pool.start()
     (pid,) = pool.pids()
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: gone(pid), "it lives")
+    eventually(lambda: gone(pid), "it lives")
     assert pool.decode(PICTURES[0].read_bytes(), 224).shape[2] == 3
 
 
@@ -193,13 +187,13 @@ def test_no_process_outlives_a_parent_that_is_killed(tmp_path: Path, bomb: bytes
     assert parent.stdout is not None
     pids = [int(pid) for pid in parent.stdout.readline().split()]
     assert len(pids) == 2
-    wait_until(
+    eventually(
         lambda: max(psutil.Process(pid).memory_info().rss for pid in pids) > 150_000_000, "no bomb is being decoded"
     )
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    wait_until(lambda: all(gone(pid) for pid in pids), "a decoder outlived its parent")
+    eventually(lambda: all(gone(pid) for pid in pids), "a decoder outlived its parent")
 
 
 def test_a_closed_pool_leaves_no_process() -> None:

@@ -17,9 +17,10 @@ from neardup_platform.kafka.topics import connection, ensure_topics
 from neardup_platform.records import Kind
 from neardup_platform.servers.embedded_servers import running_servers
 from neardup_platform.settings import Settings
+from neardup_platform.testing import eventually
 from neardup_platform.wire.codec import Log, Message
 from neardup_platform.wire.topics import CONTROL, EMBEDDINGS
-from tests.kafka.test_source import eventually, store_id
+from tests.kafka.test_source import store_id
 
 pytestmark = pytest.mark.slow
 

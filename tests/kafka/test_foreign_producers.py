@@ -16,9 +16,10 @@ from neardup_platform.kafka.topics import connection
 from neardup_platform.records import Embedding, Kind, ModelSpec
 from neardup_platform.settings import JoinSettings, Settings
 from neardup_platform.stream.intake import Intake
+from neardup_platform.testing import eventually
 from neardup_platform.wire.codec import Message, encode_embedding
 from neardup_platform.wire.topics import EMBEDDINGS
-from tests.kafka.test_source import eventually, reading
+from tests.kafka.test_source import reading
 
 pytestmark = pytest.mark.slow
 

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -20,6 +20,7 @@ from neardup_platform.kafka.topics import connection, ensure_topics
 from neardup_platform.records import Kind
 from neardup_platform.servers.embedded_servers import running_servers
 from neardup_platform.settings import KafkaSettings, Settings
+from neardup_platform.testing import eventually
 from neardup_platform.wire.codec import Message
 from neardup_platform.wire.replays import replay_headers
 from neardup_platform.wire.topics import CONTROL, EMBEDDINGS
@@ -73,13 +74,6 @@ def read(source: KafkaSource, messages: int, most: int = 1_000) -> list[Message]
 
     eventually(enough)
     return found
-
-
-def eventually(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "still waiting"
-        time.sleep(0.02)
 
 
 def after(messages: list[Message], positions: dict[tuple[str, int], int] | None = None) -> dict[tuple[str, int], int]:

@@ -3,8 +3,6 @@
 import re
 import socket
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -12,6 +10,7 @@ import psutil
 import pytest
 
 from neardup_platform.settings import Settings
+from neardup_platform.testing import eventually
 from tests.images.bombs import gif_of_one_pixel, jpeg_of_scans, webp_of_one_colour
 from tests.serving.test_process import PICTURES, decide_pictures, running
 
@@ -20,13 +19,6 @@ LONG_S = 300.0
 
 def metric(client: httpx.Client, name: str) -> float:
     return float(client.get("/metrics").text.partition(f"\n{name} ")[2].split()[0])
-
-
-def wait_until(true: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + LONG_S
-    while not true():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
 
 
 def upload_by_hand(client: httpx.Client, data: bytes) -> socket.socket:
@@ -75,7 +67,7 @@ def test_bombs_hold_no_other_search_and_leaving_ends_them(tmp_path: Path, monkey
     names = sorted(picture.name for picture in PICTURES.glob("*.jpg"))[:3]
     decide_pictures(Settings(home=tmp_path), names)
     with running(tmp_path) as (process, client):
-        wait_until(lambda: client.get("/readyz").json()["search"]["ok"], "the models do not load")
+        eventually(lambda: client.get("/readyz").json()["search"]["ok"], "the models do not load", LONG_S)
 
         def search(data: bytes) -> httpx.Response:
             return client.post("/v1/search", files={"picture": data}, timeout=LONG_S)
@@ -92,7 +84,7 @@ def test_bombs_hold_no_other_search_and_leaving_ends_them(tmp_path: Path, monkey
         watcher.start()
         waiting = [upload_by_hand(client, bomb) for _ in range(2)]
         try:
-            wait_until(lambda: metric(client, "neardup_api_decodes_slow_waiting") >= 1, "no bomb is slow")
+            eventually(lambda: metric(client, "neardup_api_decodes_slow_waiting") >= 1, "no bomb is slow", LONG_S)
             answers = [search((PICTURES / name).read_bytes()) for name in names]
             assert [answer.json()["matches"][0]["image_id"] for answer in answers] == names
             assert client.get("/healthz").status_code == 200
@@ -106,8 +98,10 @@ def test_bombs_hold_no_other_search_and_leaving_ends_them(tmp_path: Path, monkey
             watcher.join()
             for connection in waiting:
                 connection.close()
-        wait_until(lambda: metric(client, "neardup_api_decodes_slow_waiting") == 0, "a bomb outlived its client")
-        wait_until(lambda: metric(client, "neardup_api_searches_waiting") == 0, "a search outlived its client")
+        eventually(
+            lambda: metric(client, "neardup_api_decodes_slow_waiting") == 0, "a bomb outlived its client", LONG_S
+        )
+        eventually(lambda: metric(client, "neardup_api_searches_waiting") == 0, "a search outlived its client", LONG_S)
         assert metric(client, "neardup_api_decodes_cancelled_total") >= 1
         assert metric(client, "neardup_api_decodes_killed_total") >= 1
         # What was slow and has no client any more makes room.
@@ -117,4 +111,4 @@ def test_bombs_hold_no_other_search_and_leaving_ends_them(tmp_path: Path, monkey
         left = decoders(process.pid)
         assert 1 <= len(left) <= 3
         process.kill()
-        wait_until(lambda: all(gone(each) for each in left), "a decoder outlived the server that was killed")
+        eventually(lambda: all(gone(each) for each in left), "a decoder outlived the server that was killed", LONG_S)

@@ -18,9 +18,9 @@ from neardup_platform.store.layout import Table
 from neardup_platform.store.reader import StoreReader
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.commit import Step, commit
+from neardup_platform.testing import families, small_pipeline
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import Message
-from tests.small import families, small_pipeline
 
 COMMITS = 3_000
 

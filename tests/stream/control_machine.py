@@ -13,10 +13,10 @@ from neardup_platform.stream.commit import Step, commit
 from neardup_platform.stream.control.command import Handled, Handler
 from neardup_platform.stream.control.control import Control
 from neardup_platform.stream.worker import PROMPT
+from neardup_platform.testing import InMemoryWorker
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import Message
 from neardup_platform.wire.topics import CONTROL, CONTROL_RESULTS
-from tests.small_worker import SmallWorker
 
 NOW_MS = 1_700_000_000_000
 _PATIENCE_S = 20.0
@@ -73,7 +73,7 @@ class ControlMachine:
     ) -> None:
         self.now_ms = NOW_MS
         complete_swap(home / "store")
-        self.worker = SmallWorker(home)
+        self.worker = InMemoryWorker(home)
         self.log = log
         self.control = Control(
             handlers(self),
@@ -97,11 +97,11 @@ class ControlMachine:
 
     @property
     def pipeline(self) -> Pipeline:
-        return self.worker._pipeline
+        return self.worker.pipeline
 
     def decide(self, images: list[JoinedImage]) -> None:
         """A step of the stream."""
-        self.worker.commit(images)
+        self.worker.decide(images)
 
     def turn(self) -> list[Handled]:
         """What the worker's loop does with commands in one turn."""

@@ -12,12 +12,12 @@ from neardup_platform.stream.corrections.forget import Forget
 from neardup_platform.stream.corrections.override import Override
 from neardup_platform.stream.reprocess.reprocess import Reprocess
 from neardup_platform.stream.snapshots.restore import Restore
-from tests.small import SPACE, CosineScorer
-from tests.small_worker import MOST
+from neardup_platform.testing import MAX_REPRESENTATIVES, CosineScorer, small_term_space
 from tests.stream.control_machine import ControlMachine
 from tests.stream.small_rounds import SmallRounds
 
-SAME = Matching(1_000, 0, CosineScorer.threshold, CosineScorer.head_threshold, MOST)
+SCORER = CosineScorer()
+SAME = Matching(1_000, 0, SCORER.threshold, SCORER.head_threshold, MAX_REPRESENTATIVES)
 
 
 class FolderRestore(Restore):
@@ -25,7 +25,7 @@ class FolderRestore(Restore):
 
     def _fetch(self, snapshot: str) -> str:
         copy_store(self._settings.home / snapshot, next_path(self._settings.store_path))
-        return CosineScorer.version
+        return SCORER.version
 
 
 def snapshot(store: Store, folder: Path) -> None:
@@ -35,12 +35,12 @@ def snapshot(store: Store, folder: Path) -> None:
 
 def corrections(settings: Settings, machine: ControlMachine) -> Mapping[str, Handler]:
     """The handlers of a machine."""
-    again, version = machine.worker.again, CosineScorer.version
+    again, version = machine.worker.again, SCORER.version
     return {
         "override": Override(again),
         "forget": Forget(machine.store, again, lambda _: None),
         "restore": FolderRestore(
-            settings, machine.store, SPACE.version, lambda: version, version, lambda _: None, lambda *_: {}
+            settings, machine.store, small_term_space().version, lambda: version, version, lambda _: None, lambda *_: {}
         ),
         "reprocess": Reprocess(settings, machine.store, lambda: machine.pipeline, lambda _: SmallRounds(SAME)),
     }

@@ -11,20 +11,23 @@ from neardup_platform.store.layout import Table
 from neardup_platform.store.view import listed_under
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.recovery import rebuild_corpus
+from neardup_platform.testing import MODELS, InMemoryWorker, small_index, small_term_space
 from neardup_platform.wire.codec import decode_decision
-from tests.small import MODELS, SPACE
-from tests.small_worker import SmallWorker, term_index
 
 
 def heads(store: Store) -> dict[str, str]:
     return {image_id: record.head for image_id, record in store.all_images()}
 
 
-def assert_sound(worker: SmallWorker, scratch: Path) -> None:
+def assert_sound(worker: InMemoryWorker, scratch: Path) -> None:
     assert_store_agrees(worker.store)
     assert_overrides_are_met(worker)
     rebuilt = rebuild_corpus(
-        worker.store, SPACE, MODELS, lambda source: term_index(scratch / "index", source), scratch / "vectors"
+        worker.store,
+        small_term_space(),
+        MODELS,
+        lambda source: small_index(source, scratch / "index"),
+        scratch / "vectors",
     )
     assert_same_corpus(worker.corpus, rebuilt)
     rebuilt.close()
@@ -62,7 +65,7 @@ def assert_store_agrees(store: Store) -> None:
     assert represent == {record.image_id for record in store.vectors() if not record.retired}
 
 
-def assert_overrides_are_met(worker: SmallWorker) -> None:
+def assert_overrides_are_met(worker: InMemoryWorker) -> None:
     now = heads(worker.store)
     stored = {override.override_id for override in worker.store.overrides()}
     assert stored == {override.override_id for override in worker.again.overrides}

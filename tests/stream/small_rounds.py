@@ -8,8 +8,7 @@ from neardup_platform.store.view import open_checkpoint
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.recovery import rebuild_corpus
 from neardup_platform.stream.reprocess.reprocessing import Reprocessed, Reprocessing, prepare
-from tests.small import MODELS, SPACE
-from tests.small_worker import hot_pipeline, term_index
+from neardup_platform.testing import MODELS, small_index, small_pipeline, small_term_space
 
 
 class SmallRounds:
@@ -26,9 +25,9 @@ class SmallRounds:
         self._store = Store(target)
         state = scratch / "vectors"
         self._corpus = rebuild_corpus(
-            self._store, SPACE, MODELS, lambda source: term_index(scratch / "index", source), state
+            self._store, small_term_space(), MODELS, lambda source: small_index(source, scratch / "index"), state
         )
-        pipeline = hot_pipeline(self._corpus)
+        pipeline = small_pipeline(self._corpus)
         pipeline.use_classifier(pipeline.scorer, self._matching)
         self._reprocessing = Reprocessing(self._store, pipeline, command_id)
         return self._reprocessing.so_far()

@@ -17,10 +17,10 @@ from neardup_platform.stream.control.control import MAX_AGE_MS, Control
 from neardup_platform.stream.corrections import forget, override
 from neardup_platform.stream.crash_points import CrashPoints
 from neardup_platform.stream.worker import Worker
+from neardup_platform.testing import families
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import Message
 from neardup_platform.wire.topics import CONTROL
-from tests.small import families
 from tests.stream.control_machine import NOW_MS, ControlMachine, Killed, Machines, command
 from tests.stream.test_command_parts import PARTS, Count
 

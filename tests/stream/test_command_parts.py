@@ -9,8 +9,8 @@ import pytest
 
 from neardup_platform.store.writer import Batch
 from neardup_platform.stream.control.command import BadCommand, Finish, Handler, Outcome, put_progress
+from neardup_platform.testing import families
 from neardup_platform.wire import neardup_pb2 as pb
-from tests.small import families
 from tests.stream.control_machine import NOW_MS, ControlMachine, Killed, command
 
 PARTS = 5

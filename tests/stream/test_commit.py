@@ -19,10 +19,10 @@ from neardup_platform.store.reader import StoreReader
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.stream.recovery import rebuild_corpus
+from neardup_platform.testing import MODELS, families, small_index, small_pipeline, small_term_space
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import Log, Message, decode_decision
 from neardup_platform.wire.topics import DEAD_LETTER, DEBUG, DECISIONS
-from tests.small import MODELS, SPACE, families, memory_index, small_pipeline
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_rebuilt_corpus_decides_as_the_one_before_the_restart(tmp_path: Path) ->
     one, two = Store(tmp_path / "one"), Store(tmp_path / "two")
     run(one, images)
     run(two, images[:20])
-    corpus: Corpus = rebuild_corpus(two, SPACE, MODELS, memory_index, tmp_path / "vectors")
+    corpus: Corpus = rebuild_corpus(two, small_term_space(), MODELS, small_index, tmp_path / "vectors")
     restarted = small_pipeline()
     restarted.corpus = corpus
     run(two, images[20:], restarted, batch=3)
@@ -119,9 +119,9 @@ def test_rebuilt_corpus_decides_as_the_one_before_the_restart(tmp_path: Path) ->
 
 def test_store_of_another_term_space_is_refused(store: Store, tmp_path: Path) -> None:
     run(store, families(1, 1))
-    other = replace(SPACE, mean=SPACE.mean + 1)
+    other = replace(small_term_space(), mean=small_term_space().mean + 1)
     with pytest.raises(SetupError, match="terms"):
-        rebuild_corpus(store, other, MODELS, memory_index, tmp_path / "vectors")
+        rebuild_corpus(store, other, MODELS, small_index, tmp_path / "vectors")
 
 
 def half(image_id: str, offset: int) -> Half[Message]:
@@ -171,7 +171,7 @@ def test_reader_sees_a_commit_whole_after_refresh(store: Store, tmp_path: Path) 
     images = families(2, 2)
     run(store, images[:3])
     reader = StoreReader(tmp_path / "store", tmp_path / "scratch")
-    corpus = rebuild_corpus(store, SPACE, MODELS, memory_index, tmp_path / "vectors")
+    corpus = rebuild_corpus(store, small_term_space(), MODELS, small_index, tmp_path / "vectors")
     run(store, images[3:], small_pipeline(corpus))
     assert reader.state().images == 3
     reader.refresh()

@@ -18,15 +18,14 @@ from neardup_platform.stream.corrections import forget, override
 from neardup_platform.stream.reprocess import reprocess
 from neardup_platform.stream.reprocess.reprocess import Reprocess
 from neardup_platform.stream.snapshots.restore import Restore
+from neardup_platform.testing import LSH_DIM, MAX_REPRESENTATIVES, families, image, small_term_space
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.topics import CONTROL, DECISIONS
-from tests.small import LSH_DIM, SPACE, families, image
-from tests.small_worker import MOST
 from tests.stream.control_machine import ControlMachine, Killed, Machines, command
 from tests.stream.small_rounds import SmallRounds
 
 IMAGES = families(20, 4)
-LOOSE, STRICT = Matching(1_000, 0, 0.9, 0.8, MOST), Matching(1_000, 0, 0.985, 0.985, MOST)
+LOOSE, STRICT = Matching(1_000, 0, 0.9, 0.8, MAX_REPRESENTATIVES), Matching(1_000, 0, 0.985, 0.985, MAX_REPRESENTATIVES)
 Make = Callable[..., ControlMachine]
 
 
@@ -192,7 +191,13 @@ class Held:
     def __init__(self, machine: ControlMachine, settings: Settings) -> None:
         self.go = threading.Event()
         self.restore = Restore(
-            settings, machine.store, SPACE.version, lambda: "cosine", "cosine", lambda _: None, lambda *_: {}
+            settings,
+            machine.store,
+            small_term_space().version,
+            lambda: "cosine",
+            "cosine",
+            lambda _: None,
+            lambda *_: {},
         )
 
     def __call__(self, given: pb.Command) -> Finish:

@@ -16,12 +16,13 @@ from neardup_platform.serving.app import build_app
 from neardup_platform.serving.search_corpus import Models
 from neardup_platform.settings import Settings
 from neardup_platform.store.reader import StoreReader
+from neardup_platform.testing import eventually
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import decode_decision, encode_embedding
 from neardup_platform.wire.topics import CONTROL_RESULTS, DECISIONS, EMBEDDINGS
 from tests.serving.conftest import listening, wait_for
 from tests.stream.rearranged import assert_gone
-from tests.stream.worker_process import eventually, images, publish, read_topic, reading, running, start
+from tests.stream.worker_process import images, publish, read_topic, reading, running, start
 
 pytestmark = pytest.mark.slow
 

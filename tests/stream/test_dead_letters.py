@@ -23,11 +23,12 @@ from neardup_platform.servers.embedded_servers import running_servers
 from neardup_platform.settings import Settings
 from neardup_platform.store.reader import StoreReader
 from neardup_platform.supervise.heartbeat import Phase, read_heartbeat
+from neardup_platform.testing import eventually
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import encode_embedding
 from neardup_platform.wire.dead_letters import PART_BYTES
 from neardup_platform.wire.topics import CONTROL, DEAD_LETTER, EMBEDDINGS, JOIN_REPORT
-from tests.stream.worker_process import eventually, images, publish, read_topic, reading, running
+from tests.stream.worker_process import images, publish, read_topic, reading, running
 
 pytestmark = pytest.mark.slow
 

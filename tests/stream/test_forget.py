@@ -13,25 +13,24 @@ from neardup_platform.store.layout import Table
 from neardup_platform.store.reader import StoreReader
 from neardup_platform.store.view import forgotten_upto_ms
 from neardup_platform.store.writer import Batch, Store
+from neardup_platform.testing import LSH_DIM, InMemoryWorker, families, image
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import decode_decision, encode_embedding
 from neardup_platform.wire.topics import DECISIONS
-from tests.small import LSH_DIM, families, image
-from tests.small_worker import SmallWorker
 from tests.stream.rearranged import assert_gone, assert_sound, heads
 
 IMAGES = families(6, 9, noise=0.2)
 
 
 @pytest.fixture
-def worker(tmp_path: Path) -> Iterator[SmallWorker]:
-    with closing(SmallWorker(tmp_path / "home")) as worker:
-        worker.commit(IMAGES)
+def worker(tmp_path: Path) -> Iterator[InMemoryWorker]:
+    with closing(InMemoryWorker(tmp_path / "home")) as worker:
+        worker.decide(IMAGES)
         yield worker
         assert_sound(worker, tmp_path / "scratch")
 
 
-def member_of(worker: SmallWorker) -> str:
+def member_of(worker: InMemoryWorker) -> str:
     return next(image_id for image_id, head in heads(worker.store).items() if head != image_id)
 
 
@@ -39,10 +38,10 @@ def files_with(folder: Path, found: bytes) -> list[str]:
     return [path.name for path in folder.rglob("*") if path.is_file() and found in path.read_bytes()]
 
 
-def test_a_forgotten_member_is_in_no_table(worker: SmallWorker) -> None:
+def test_a_forgotten_member_is_in_no_table(worker: InMemoryWorker) -> None:
     image_id = member_of(worker)
     before = worker.store.state()
-    result = worker.obey("forget", image_id=image_id)
+    result = worker.run_command("forget", image_id=image_id)
     assert_gone(worker.store, image_id)
     assert image_id not in worker.corpus.ids()
     after = worker.store.state()
@@ -51,9 +50,9 @@ def test_a_forgotten_member_is_in_no_table(worker: SmallWorker) -> None:
     assert image_id not in str(result)
 
 
-def test_that_an_image_is_gone_is_published(worker: SmallWorker) -> None:
+def test_that_an_image_is_gone_is_published(worker: InMemoryWorker) -> None:
     image_id = member_of(worker)
-    worker.obey("forget", command_id="c", image_id=image_id)
+    worker.run_command("forget", command_id="c", image_id=image_id)
     entry = [entry for _, entry in worker.store.outbox() if entry.topic == DECISIONS][-1]
     gone = decode_decision(entry.value)
     assert (gone.image_id, gone.head, gone.cause, gone.override_id) == (image_id, "", "forget", "c")
@@ -63,12 +62,12 @@ def test_the_bytes_of_a_forgotten_image_leave_the_disk(tmp_path: Path) -> None:
     marked = image("marked", np.random.default_rng(3).standard_normal(LSH_DIM))
     vector = marked.lsh.vector.astype("<f2").tobytes()
     home = tmp_path / "home"
-    with closing(SmallWorker(home)) as worker:
-        worker.commit([*IMAGES[:20], marked, *IMAGES[20:]])
+    with closing(InMemoryWorker(home)) as worker:
+        worker.decide([*IMAGES[:20], marked, *IMAGES[20:]])
     assert files_with(home / "store", vector)
     assert files_with(home / "vectors", vector)
-    with closing(SmallWorker(home)) as worker:
-        worker.obey("forget", image_id="marked")
+    with closing(InMemoryWorker(home)) as worker:
+        worker.run_command("forget", image_id="marked")
         worker.store.purged()
         assert files_with(home / "store", vector) == []
         assert files_with(home / "store", b"s3://pictures/marked") == []
@@ -81,12 +80,12 @@ def test_vectors_an_image_had_before_leave_the_disk_with_it(tmp_path: Path) -> N
     home = tmp_path / "home"
     old = image("marked", np.random.default_rng(3).standard_normal(LSH_DIM))
     new = image("marked", np.random.default_rng(4).standard_normal(LSH_DIM))
-    with closing(SmallWorker(home)) as worker:
-        worker.commit([*IMAGES, old])
-    with closing(SmallWorker(home)) as worker:
+    with closing(InMemoryWorker(home)) as worker:
+        worker.decide([*IMAGES, old])
+    with closing(InMemoryWorker(home)) as worker:
         worker.re_embed(new.lsh)
-    with closing(SmallWorker(home)) as worker:
-        worker.obey("forget", image_id="marked")
+    with closing(InMemoryWorker(home)) as worker:
+        worker.run_command("forget", image_id="marked")
         worker.store.purged()
         for was in (old, new):
             assert files_with(home, was.lsh.vector.astype("<f2").tobytes()) == []
@@ -96,58 +95,58 @@ def test_a_purge_that_a_crash_prevented_is_done_by_the_next_start(tmp_path: Path
     home = tmp_path / "home"
     marked = image("marked", np.random.default_rng(3).standard_normal(LSH_DIM))
     vector = marked.lsh.vector.astype("<f2").tobytes()
-    with closing(SmallWorker(home)) as worker:
-        worker.commit([*IMAGES[:20], marked, *IMAGES[20:]])
-    crashed = SmallWorker(home)
-    crashed.obey("forget", apply=False, image_id="marked")
+    with closing(InMemoryWorker(home)) as worker:
+        worker.decide([*IMAGES[:20], marked, *IMAGES[20:]])
+    crashed = InMemoryWorker(home)
+    crashed.run_command("forget", apply=False, image_id="marked")
     crashed.corpus.close()
     crashed.store.close()
     assert files_with(home / "store", vector)
     assert files_with(home / "vectors", vector)
-    with closing(SmallWorker(home)) as worker:
+    with closing(InMemoryWorker(home)) as worker:
         worker.store.purged()
         assert files_with(home, vector) == []
         assert "marked" not in worker.corpus.ids()
-        worker.commit([image("late", marked.lsh.vector)])
+        worker.decide([image("late", marked.lsh.vector)])
         found = decode_decision(worker.store.decision("late")).candidates
         assert "marked" not in {candidate.image_id for candidate in found}
         assert_sound(worker, tmp_path / "scratch")
 
 
-def test_a_forgotten_image_is_found_no_more_in_window_and_segments(worker: SmallWorker) -> None:
+def test_a_forgotten_image_is_found_no_more_in_window_and_segments(worker: InMemoryWorker) -> None:
     """Blocks are of 32 images here: the first family images are sealed, the last are in the window."""
     for number in (0, len(IMAGES) - 1):
         gone = IMAGES[number]
-        worker.obey("forget", image_id=gone.image_id)
-        worker.commit([image(f"again {number}", gone.lsh.vector)])
+        worker.run_command("forget", image_id=gone.image_id)
+        worker.decide([image(f"again {number}", gone.lsh.vector)])
         found = decode_decision(worker.store.decision(f"again {number}")).candidates
         assert gone.image_id not in {candidate.image_id for candidate in found}
 
 
-def test_waiting_halves_are_forgotten_too(worker: SmallWorker) -> None:
+def test_waiting_halves_are_forgotten_too(worker: InMemoryWorker) -> None:
     half = image("waits", np.ones(LSH_DIM)).pair
     batch = Batch()
     waiting = pb.WaitingHalf(value=encode_embedding(half), topic="neardup.embeddings.pair")
     batch.put(Table.WAITING, layout.waiting_key(half.kind, "waits"), waiting.SerializeToString())
     worker.store.write(batch)
     before = worker.store.state()
-    assert worker.obey("forget", image_id="waits").values["forgotten"] == "halves"
+    assert worker.run_command("forget", image_id="waits").values["forgotten"] == "halves"
     assert list(worker.store.waiting()) == []
     after = worker.store.state()
     assert (after.images, after.counters["forgotten"], after.forgotten) == (before.images, 1, 1)
 
 
-def test_what_is_not_known_cannot_be_forgotten(worker: SmallWorker) -> None:
+def test_what_is_not_known_cannot_be_forgotten(worker: InMemoryWorker) -> None:
     with pytest.raises(NotFound, match="is not known"):
-        worker.obey("forget", image_id="nobody")
+        worker.run_command("forget", image_id="nobody")
     assert worker.store.forgotten("nobody") is None
 
 
-def test_embeddings_are_barred_up_to_the_order_or_the_images_own_time(worker: SmallWorker) -> None:
+def test_embeddings_are_barred_up_to_the_order_or_the_images_own_time(worker: InMemoryWorker) -> None:
     ahead = image("ahead", np.ones(LSH_DIM), time_ms=4_000_000_000_000)
-    worker.commit([ahead])
+    worker.decide([ahead])
     for image_id in ("ahead", member_of(worker)):
-        worker.obey("forget", image_id=image_id)
+        worker.run_command("forget", image_id=image_id)
         forgotten = worker.store.forgotten(image_id)
         assert forgotten is not None
         assert forgotten.upto_ms == forgotten_upto_ms(worker.store, image_id)
@@ -155,21 +154,21 @@ def test_embeddings_are_barred_up_to_the_order_or_the_images_own_time(worker: Sm
         assert (forgotten.issued_by, bool(forgotten.command_id)) == ("a test", True)
 
 
-def test_an_image_that_comes_back_is_new_and_takes_its_redirect_away(worker: SmallWorker) -> None:
+def test_an_image_that_comes_back_is_new_and_takes_its_redirect_away(worker: InMemoryWorker) -> None:
     head = next(head for image_id, head in heads(worker.store).items() if head != image_id)
-    worker.obey("forget", image_id=head)
+    worker.run_command("forget", image_id=head)
     heir = worker.store.redirected(head)
     assert heir != head
-    worker.commit([image(head, 7 * np.eye(LSH_DIM)[3], time_ms=5_000)])
+    worker.decide([image(head, 7 * np.eye(LSH_DIM)[3], time_ms=5_000)])
     assert worker.store.redirected(head) == head
     assert len(worker.store.history(head)) == 1
-    worker.obey("override", action="move", image_id=heir, other_id=head)
+    worker.run_command("override", action="move", image_id=heir, other_id=head)
     assert worker.store.redirected(heir) not in (heir, "")
 
 
 def test_a_store_of_format_2_is_migrated_by_the_writer_and_read_before(tmp_path: Path) -> None:
-    with closing(SmallWorker(tmp_path)) as worker:
-        worker.commit(IMAGES[:30])
+    with closing(InMemoryWorker(tmp_path)) as worker:
+        worker.decide(IMAGES[:30])
         digest = worker.store.state().digest
     with closing(Store(tmp_path / "store")) as store:
         old = store.state()
@@ -181,8 +180,8 @@ def test_a_store_of_format_2_is_migrated_by_the_writer_and_read_before(tmp_path:
     reader = StoreReader(tmp_path / "store", tmp_path / "scratch")
     assert (reader.state().format, reader.state().ordinals) == (layout.FORMAT, 30)
     reader.close()
-    with closing(SmallWorker(tmp_path)) as worker:
+    with closing(InMemoryWorker(tmp_path)) as worker:
         state = worker.store.state()
         assert (state.format, state.ordinals, state.images, state.digest) == (layout.FORMAT, 30, 30, digest)
-        worker.commit(IMAGES[30:])
+        worker.decide(IMAGES[30:])
         assert_sound(worker, tmp_path / "rebuilt")

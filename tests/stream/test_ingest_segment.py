@@ -23,10 +23,9 @@ from neardup_platform.stream.control.command import Handler
 from neardup_platform.stream.segments.ingest_segment import IngestSegment
 from neardup_platform.stream.segments.parquet_segment import Segment
 from neardup_platform.stream.segments.s3_segments import put_segment
+from neardup_platform.testing import LSH_DIM, MODELS, PAIR_DIM, InMemoryWorker, families
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.topics import DECISIONS
-from tests.small import LSH_DIM, MODELS, PAIR_DIM, families
-from tests.small_worker import SmallWorker
 from tests.stream.control_machine import NOW_MS, ControlMachine, Killed, Machines, command
 
 IMAGES = families(20, 4)
@@ -83,8 +82,8 @@ def put(settings: Settings, path: Path) -> str:
 
 def streamed(home: Path, images: list[JoinedImage]) -> pb.StoreState:
     """What the stream makes of the same images."""
-    worker = SmallWorker(home)
-    worker.commit(images)
+    worker = InMemoryWorker(home)
+    worker.decide(images)
     state = worker.store.state()
     worker.close()
     return state

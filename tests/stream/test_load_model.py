@@ -13,11 +13,12 @@ from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.settings import Settings
 from neardup_platform.store.reader import StoreReader
 from neardup_platform.supervise.heartbeat import read_heartbeat
+from neardup_platform.testing import eventually
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.topics import CONTROL, CONTROL_RESULTS, DEAD_LETTER
 from tests.scoring.variants import variant
 from tests.stream.test_worker import assert_accounted_for
-from tests.stream.worker_process import eventually, images, publish, read_topic, reading, running, start
+from tests.stream.worker_process import images, publish, read_topic, reading, running, start
 
 pytestmark = pytest.mark.slow
 

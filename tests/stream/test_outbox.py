@@ -14,9 +14,10 @@ from neardup_platform.stream.commit import Step, commit
 from neardup_platform.stream.crash_points import CrashPoints
 from neardup_platform.stream.outbox import MOST_BEHIND, MOST_IN_FLIGHT, Backlog, Outbox
 from neardup_platform.stream.outbox_entries import put_outbox
+from neardup_platform.testing import eventually
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.topics import DEAD_LETTER
-from tests.stream.worker_process import eventually, read_topic
+from tests.stream.worker_process import read_topic
 
 MESSAGES = 3 * MOST_IN_FLIGHT
 

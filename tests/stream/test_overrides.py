@@ -10,10 +10,9 @@ import pytest
 from neardup_platform.errors import Conflict, NotFound
 from neardup_platform.records import Decision, Embedding, JoinedImage, Kind
 from neardup_platform.stream.control.command import BadCommand
+from neardup_platform.testing import LSH_DIM, InMemoryWorker, families, image
 from neardup_platform.wire.codec import decode_decision
 from neardup_platform.wire.topics import DECISIONS
-from tests.small import LSH_DIM, families, image
-from tests.small_worker import SmallWorker
 from tests.stream.rearranged import assert_sound, heads
 
 AXES = np.eye(LSH_DIM)
@@ -36,34 +35,34 @@ IMAGES = [
 
 
 @pytest.fixture
-def worker(tmp_path: Path) -> Iterator[SmallWorker]:
-    with closing(SmallWorker(tmp_path / "home")) as worker:
-        worker.commit(IMAGES)
+def worker(tmp_path: Path) -> Iterator[InMemoryWorker]:
+    with closing(InMemoryWorker(tmp_path / "home")) as worker:
+        worker.decide(IMAGES)
         assert heads(worker.store) == {"a": "a", "a1": "a", "a2": "a", "b": "b", "b1": "b", "lone": "lone"}
         yield worker
         assert_sound(worker, tmp_path / "scratch")
 
 
-def lay_down(worker: SmallWorker, action: str, image_id: str, other_id: str = "", **more: str) -> str:
+def lay_down(worker: InMemoryWorker, action: str, image_id: str, other_id: str = "", **more: str) -> str:
     arguments = {"action": action, "image_id": image_id, **({"other_id": other_id} if other_id else {})}
-    return worker.obey("override", **arguments, **more).values["override_id"]
+    return worker.run_command("override", **arguments, **more).values["override_id"]
 
 
-def decision(worker: SmallWorker, image_id: str) -> Decision:
+def decision(worker: InMemoryWorker, image_id: str) -> Decision:
     return decode_decision(worker.store.decision(image_id))
 
 
-def said(worker: SmallWorker) -> list[Decision]:
+def said(worker: InMemoryWorker) -> list[Decision]:
     """What was published beyond the decisions of the stream, in order."""
     found = [decode_decision(entry.value) for _, entry in worker.store.outbox() if entry.topic == DECISIONS]
     return [decision for decision in found if decision.cause]
 
 
-def members(worker: SmallWorker, head: str) -> list[str]:
+def members(worker: InMemoryWorker, head: str) -> list[str]:
     return list(worker.store.members(head, 100).image_ids)
 
 
-def test_a_moved_member_is_in_the_other_cluster_and_its_decision_says_why(worker: SmallWorker) -> None:
+def test_a_moved_member_is_in_the_other_cluster_and_its_decision_says_why(worker: InMemoryWorker) -> None:
     override_id = lay_down(worker, "move", "a1", "b1", reason="a false match")
     assert members(worker, "a") == ["a", "a2"]
     assert members(worker, "b") == ["b", "b1", "a1"]
@@ -76,7 +75,7 @@ def test_a_moved_member_is_in_the_other_cluster_and_its_decision_says_why(worker
     assert (stored.issued_by, stored.reason, stored.sequence) == ("a test", "a false match", len(IMAGES))
 
 
-def test_a_head_that_is_moved_leaves_its_cluster_to_the_oldest_representative(worker: SmallWorker) -> None:
+def test_a_head_that_is_moved_leaves_its_cluster_to_the_oldest_representative(worker: InMemoryWorker) -> None:
     heir = worker.store.cluster("a").representatives[1]
     lay_down(worker, "move", "a", "b")
     handed, moved = said(worker)
@@ -88,12 +87,12 @@ def test_a_head_that_is_moved_leaves_its_cluster_to_the_oldest_representative(wo
 
 
 def test_members_keep_their_order_when_their_cluster_is_handed_over(tmp_path: Path) -> None:
-    with closing(SmallWorker(tmp_path / "home")) as worker:
-        worker.commit(families(1, 40))
+    with closing(InMemoryWorker(tmp_path / "home")) as worker:
+        worker.decide(families(1, 40))
         (head,) = set(heads(worker.store).values())
         before = members(worker, head)
         first = worker.store.cluster(head).representatives[1]
-        worker.obey("forget", image_id=head)
+        worker.run_command("forget", image_id=head)
         assert members(worker, first) == before[1:]
         lay_down(worker, "alone", before[-1])
         assert members(worker, first) == before[1:-1]
@@ -102,22 +101,22 @@ def test_members_keep_their_order_when_their_cluster_is_handed_over(tmp_path: Pa
 
 def test_a_new_head_that_was_not_searched_is_searched_from_then_on(tmp_path: Path) -> None:
     copies = [near(0, f"a{n}", 0.01 * n) for n in range(100)]
-    with closing(SmallWorker(tmp_path / "home")) as worker:
-        worker.commit(copies)
+    with closing(InMemoryWorker(tmp_path / "home")) as worker:
+        worker.decide(copies)
         assert worker.store.cluster("a0").representatives == ["a0"]
-        worker.obey("forget", image_id="a0")
+        worker.run_command("forget", image_id="a0")
         assert worker.store.redirected("a0") == "a1"
         assert worker.store.state().ordinals == 101
         # Enough strangers that the window has nothing of the family but its new head.
-        worker.commit(
+        worker.decide(
             [image(f"s{n}", v) for n, v in enumerate(np.random.default_rng(1).standard_normal((70, LSH_DIM)))]
         )
-        worker.commit([near(0, "late", 0.5)])
+        worker.decide([near(0, "late", 0.5)])
         assert heads(worker.store)["late"] == "a1"
         assert_sound(worker, tmp_path / "scratch")
 
 
-def test_an_only_member_that_is_moved_leaves_a_redirect(worker: SmallWorker) -> None:
+def test_an_only_member_that_is_moved_leaves_a_redirect(worker: InMemoryWorker) -> None:
     lay_down(worker, "move", "lone", "b1")
     assert worker.store.redirected("lone") == "b"
     lay_down(worker, "alone", "b")
@@ -126,19 +125,19 @@ def test_an_only_member_that_is_moved_leaves_a_redirect(worker: SmallWorker) -> 
     assert worker.store.redirected("lone") == "lone"
 
 
-def test_an_image_that_is_to_be_alone_founds_a_cluster_even_if_it_headed_one(worker: SmallWorker) -> None:
+def test_an_image_that_is_to_be_alone_founds_a_cluster_even_if_it_headed_one(worker: InMemoryWorker) -> None:
     override_id = lay_down(worker, "alone", "a")
     assert heads(worker.store)["a"] == "a"
     assert members(worker, "a") == ["a"]
     assert len({heads(worker.store)["a1"], heads(worker.store)["a2"], "a"}) == 2
     assert decision(worker, "a").override_id == override_id
     before = worker.store.state().sequence
-    worker.obey("override", action="remove", override_id=override_id)
+    worker.run_command("override", action="remove", override_id=override_id)
     lay_down(worker, "alone", "a")
     assert worker.store.state().sequence == before
 
 
-def test_images_that_are_linked_move_as_one(worker: SmallWorker) -> None:
+def test_images_that_are_linked_move_as_one(worker: InMemoryWorker) -> None:
     first = lay_down(worker, "move", "lone", "a2")
     second = lay_down(worker, "move", "a2", "b")
     assert members(worker, "b") == ["b", "b1", "a2", "lone"]
@@ -147,8 +146,8 @@ def test_images_that_are_linked_move_as_one(worker: SmallWorker) -> None:
 
 def test_two_kept_apart_are_parted_and_the_later_one_goes_where_it_matches_next(tmp_path: Path) -> None:
     images = [near(0, "a"), near(0, "far", 40), near(0, "between", 19)]
-    with closing(SmallWorker(tmp_path / "home")) as worker:
-        worker.commit(images)
+    with closing(InMemoryWorker(tmp_path / "home")) as worker:
+        worker.decide(images)
         assert heads(worker.store) == {"a": "a", "far": "far", "between": "a"}
         override_id = lay_down(worker, "forbid", "a", "between")
         assert heads(worker.store) == {"a": "a", "far": "far", "between": "far"}
@@ -159,17 +158,17 @@ def test_two_kept_apart_are_parted_and_the_later_one_goes_where_it_matches_next(
         assert_sound(worker, tmp_path / "scratch")
 
 
-def test_a_head_stays_and_the_other_goes_when_two_are_kept_apart(worker: SmallWorker) -> None:
+def test_a_head_stays_and_the_other_goes_when_two_are_kept_apart(worker: InMemoryWorker) -> None:
     lay_down(worker, "forbid", "a1", "a")
     assert heads(worker.store) == {"a": "a", "a1": "a1", "a2": "a", "b": "b", "b1": "b", "lone": "lone"}
     lay_down(worker, "forbid", "b", "lone")
     assert len(said(worker)) == 1
 
 
-def test_removing_an_override_changes_no_cluster(worker: SmallWorker) -> None:
+def test_removing_an_override_changes_no_cluster(worker: InMemoryWorker) -> None:
     override_id = lay_down(worker, "move", "a1", "b")
     before = worker.store.state()
-    worker.obey("override", action="remove", override_id=override_id)
+    worker.run_command("override", action="remove", override_id=override_id)
     after = worker.store.state()
     assert (after.digest, after.sequence) == (before.digest, before.sequence)
     assert (worker.store.overrides(), len(worker.again.overrides)) == ([], 0)
@@ -189,15 +188,15 @@ def test_removing_an_override_changes_no_cluster(worker: SmallWorker) -> None:
     ],
 )
 def test_an_override_that_makes_no_sense_is_refused_and_changes_nothing(
-    worker: SmallWorker, arguments: dict[str, str], error: type[Exception], says: str
+    worker: InMemoryWorker, arguments: dict[str, str], error: type[Exception], says: str
 ) -> None:
     before = worker.store.state()
     with pytest.raises(error, match=says):
-        worker.obey("override", **arguments)
+        worker.run_command("override", **arguments)
     assert (worker.store.state(), worker.store.overrides()) == (before, [])
 
 
-def test_a_move_that_an_earlier_override_forbids_is_refused_by_its_name(worker: SmallWorker) -> None:
+def test_a_move_that_an_earlier_override_forbids_is_refused_by_its_name(worker: InMemoryWorker) -> None:
     override_id = lay_down(worker, "forbid", "a1", "b1")
     with pytest.raises(Conflict, match=override_id):
         lay_down(worker, "move", "a1", "b")
@@ -209,7 +208,7 @@ def newer(image_id: str, axis: int, degrees: float = 0.0) -> Embedding:
     return Embedding(image_id, Kind.LSH, "newer", vector, 2_000)
 
 
-def test_a_re_embedded_member_goes_where_it_matches_now(worker: SmallWorker) -> None:
+def test_a_re_embedded_member_goes_where_it_matches_now(worker: InMemoryWorker) -> None:
     worker.re_embed(newer("a1", 1, 5))
     made = decision(worker, "a1")
     assert (made.head, made.cause, made.override_id) == ("b", "re-embedded", "")
@@ -221,17 +220,17 @@ def test_a_re_embedded_member_goes_where_it_matches_now(worker: SmallWorker) -> 
     assert len(worker.store.history("a1")) == 2
 
 
-def test_a_re_embedded_head_of_others_stays_their_head(worker: SmallWorker) -> None:
+def test_a_re_embedded_head_of_others_stays_their_head(worker: InMemoryWorker) -> None:
     worker.re_embed(newer("a", 1))
     assert members(worker, "a") == ["a", "a1", "a2"]
     made = decision(worker, "a")
     assert (made.head, made.cause, made.bridges) == ("a", "re-embedded", ("b",))
-    worker.commit([near(1, "new", 3)])
+    worker.decide([near(1, "new", 3)])
     assert heads(worker.store)["new"] in ("a", "b")
 
 
 def test_a_replaced_member_is_decided_again_by_its_new_picture_and_keeps_nothing_of_the_old(
-    worker: SmallWorker, tmp_path: Path
+    worker: InMemoryWorker, tmp_path: Path
 ) -> None:
     other = near(1, "a1", 5)
     worker.replace(other)
@@ -248,7 +247,7 @@ def test_a_replaced_member_is_decided_again_by_its_new_picture_and_keeps_nothing
 
 
 def test_a_replaced_head_leaves_its_members_to_another_and_goes_where_its_new_picture_belongs(
-    worker: SmallWorker, tmp_path: Path
+    worker: InMemoryWorker, tmp_path: Path
 ) -> None:
     worker.replace(near(1, "a", 5))
     assert heads(worker.store) | {"b1": "b"} == heads(worker.store)
@@ -258,14 +257,14 @@ def test_a_replaced_head_leaves_its_members_to_another_and_goes_where_its_new_pi
     assert_sound(worker, tmp_path / "scratch")
 
 
-def test_a_replaced_image_stays_with_those_it_is_linked_with(worker: SmallWorker, tmp_path: Path) -> None:
+def test_a_replaced_image_stays_with_those_it_is_linked_with(worker: InMemoryWorker, tmp_path: Path) -> None:
     lay_down(worker, "move", "lone", "a")
     worker.replace(near(1, "a"))
     assert members(worker, "a") == ["a", "a1", "a2", "lone"]
     assert_sound(worker, tmp_path / "scratch")
 
 
-def test_a_re_embedded_image_goes_by_its_overrides(worker: SmallWorker) -> None:
+def test_a_re_embedded_image_goes_by_its_overrides(worker: InMemoryWorker) -> None:
     linked = lay_down(worker, "move", "lone", "a2")
     apart = lay_down(worker, "forbid", "a1", "b1")
     worker.re_embed(newer("lone", 1))
@@ -275,10 +274,10 @@ def test_a_re_embedded_image_goes_by_its_overrides(worker: SmallWorker) -> None:
 
 
 def test_overrides_hold_after_a_restart(tmp_path: Path) -> None:
-    with closing(SmallWorker(tmp_path / "home")) as worker:
-        worker.commit(IMAGES)
+    with closing(InMemoryWorker(tmp_path / "home")) as worker:
+        worker.decide(IMAGES)
         lay_down(worker, "forbid", "a1", "b1")
-    with closing(SmallWorker(tmp_path / "home")) as worker:
+    with closing(InMemoryWorker(tmp_path / "home")) as worker:
         worker.re_embed(newer("a1", 1))
         assert heads(worker.store)["a1"] == "a1"
         assert_sound(worker, tmp_path / "scratch")

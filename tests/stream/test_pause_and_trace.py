@@ -13,9 +13,9 @@ from neardup_platform.records import Kind
 from neardup_platform.stream.control.command import Handler
 from neardup_platform.stream.control.pause import Pause, Resume
 from neardup_platform.stream.trace.trace import Trace
+from neardup_platform.testing import families
 from neardup_platform.wire.codec import Message
 from neardup_platform.wire.topics import CONTROL, EMBEDDINGS
-from tests.small import families
 from tests.stream.control_machine import ControlMachine, command
 
 LSH = EMBEDDINGS[Kind.LSH]

@@ -24,9 +24,8 @@ from neardup_platform.store.writer import Store
 from neardup_platform.supervise.heartbeat import pause
 from neardup_platform.supervise.home import write_json
 from neardup_platform.terms.index import TermIndex
-from tests.small import SPACE, families
-from tests.small_worker import SmallWorker
-from tests.terms.sealing_process import BLOCK_IMAGES, EXACT, vectors
+from neardup_platform.testing import EXHAUSTIVE, InMemoryWorker, families, small_term_space
+from tests.terms.sealing_process import BLOCK_IMAGES, vectors
 
 _OPENS = """
 import sys
@@ -88,11 +87,11 @@ def tree(folder: Path) -> list[Path]:
 def test_the_marker_of_an_exchange_comes_after_every_byte_of_the_store_to_come(tmp_path: Path, disk: Disk) -> None:
     home, other = tmp_path / "home", tmp_path / "other"
     for folder in (home, other):
-        with closing(SmallWorker(folder)) as worker:
+        with closing(InMemoryWorker(folder)) as worker:
             images = families(8, 3)
-            worker.commit(images[:20])
+            worker.decide(images[:20])
             worker.store.flush()
-            worker.commit(images[20:])
+            worker.decide(images[20:])
     store = home / "store"
     copy_store(other / "store", next_path(store))
     disk.vouches = lambda target: tree(next_path(store)) if target.name == "store.swap.json" else []
@@ -117,7 +116,10 @@ def test_a_manifest_of_vectors_comes_after_the_rows_that_it_counts(tmp_path: Pat
 
 def test_a_manifest_of_the_term_index_comes_after_the_segments_that_it_names(tmp_path: Path, disk: Disk) -> None:
     disk.vouches = lambda target: list(tmp_path.glob("*.segment")) if target.name == "manifest.json" else []
-    index, hashed = TermIndex(tmp_path, SPACE, EXACT, source="s", block_images=BLOCK_IMAGES), SPACE.hash(vectors())
+    index, hashed = (
+        TermIndex(tmp_path, small_term_space(), EXHAUSTIVE, source="s", block_images=BLOCK_IMAGES),
+        small_term_space().hash(vectors()),
+    )
     for first in range(0, 200, 8):
         index.add(hashed[first : first + 8])
     index.flush()

@@ -10,8 +10,8 @@ from neardup_platform.store.reader import StoreReader
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.stream.recovery import rebuild_corpus
+from neardup_platform.testing import MODELS, families, small_index, small_pipeline, small_term_space
 from neardup_platform.wire.codec import decode_decision
-from tests.small import MODELS, SPACE, families, memory_index, small_pipeline
 
 WRITING_S = 8.0
 
@@ -21,7 +21,9 @@ def write(path: Path, seconds: float) -> None:
     images, at, deadline = families(300, 15), 0, time.monotonic() + seconds
     while time.monotonic() < deadline and at < len(images):
         store = Store(path)
-        pipeline = small_pipeline(rebuild_corpus(store, SPACE, MODELS, memory_index, path.parent / "vectors"))
+        pipeline = small_pipeline(
+            rebuild_corpus(store, small_term_space(), MODELS, small_index, path.parent / "vectors")
+        )
         for batch in range(20):
             size = 1 + batch % 5
             state = store.state()

@@ -16,22 +16,30 @@ from neardup_platform.store.layout import Table
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.recovery import fill_vectors, rebuild_corpus
 from neardup_platform.terms.index import TermIndex
-from tests.small import LSH_DIM, MODELS, PAIR_DIM, SPACE, families, memory_index
-from tests.small_worker import BLOCK_IMAGES, SmallWorker
-from tests.terms.sealing_process import EXACT
+from neardup_platform.testing import (
+    BLOCK_IMAGES,
+    EXHAUSTIVE,
+    LSH_DIM,
+    MODELS,
+    PAIR_DIM,
+    InMemoryWorker,
+    families,
+    small_index,
+    small_term_space,
+)
 
 IMAGES = families(12, 9, noise=0.2)
 
 
 def filled(home: Path, images: int = len(IMAGES)) -> None:
-    with closing(SmallWorker(home)) as worker:
-        worker.commit(IMAGES[:images])
+    with closing(InMemoryWorker(home)) as worker:
+        worker.decide(IMAGES[:images])
 
 
 def read_from_the_store(home: Path, caplog: pytest.LogCaptureFixture) -> int:
     """How many images' vectors a start has read from the store."""
     caplog.clear()
-    with caplog.at_level(logging.INFO), closing(SmallWorker(home)) as worker:
+    with caplog.at_level(logging.INFO), closing(InMemoryWorker(home)) as worker:
         for record, lsh, pair in zip(worker.store.vectors(), *worker.corpus.vectors.rows, strict=True):
             assert (record.lsh, record.pair) == (lsh.tobytes(), pair.tobytes())
     (line,) = [r for r in caplog.records if r.name == "neardup_platform.stream.recovery"]
@@ -47,8 +55,8 @@ def test_a_start_over_good_files_reads_no_vectors_from_the_store(
 
 def test_a_start_after_a_crash_reads_what_was_not_synced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     filled(tmp_path, 40)
-    crashed = SmallWorker(tmp_path)
-    crashed.commit(IMAGES[40:])
+    crashed = InMemoryWorker(tmp_path)
+    crashed.decide(IMAGES[40:])
     crashed.index.close()
     crashed.store.close()
     assert read_from_the_store(tmp_path, caplog) == len(IMAGES) - 40
@@ -66,10 +74,10 @@ def test_files_that_cannot_be_used_are_made_anew(tmp_path: Path, caplog: pytest.
 
 
 def test_ids_heads_and_representatives_are_those_before_the_restart(tmp_path: Path) -> None:
-    with closing(SmallWorker(tmp_path)) as worker:
-        worker.commit(IMAGES)
+    with closing(InMemoryWorker(tmp_path)) as worker:
+        worker.decide(IMAGES)
         before, everything = worker.corpus, np.arange(len(IMAGES))
-    with closing(SmallWorker(tmp_path)) as restarted:
+    with closing(InMemoryWorker(tmp_path)) as restarted:
         after = restarted.corpus
         assert after.ids() == before.ids()
         assert (after.heads_of(everything) == before.heads_of(everything)).all()
@@ -82,12 +90,12 @@ def test_ids_heads_and_representatives_are_those_before_the_restart(tmp_path: Pa
 def test_a_crash_between_writing_vectors_and_committing_costs_nothing(tmp_path: Path) -> None:
     filled(tmp_path / "one")
     filled(tmp_path / "two", 50)
-    crashed = SmallWorker(tmp_path / "two")
-    crashed.decide(IMAGES[90:])
+    crashed = InMemoryWorker(tmp_path / "two")
+    crashed.decide_uncommitted(IMAGES[90:])
     crashed.corpus.close()
     crashed.store.close()
-    with closing(SmallWorker(tmp_path / "one")) as one, closing(SmallWorker(tmp_path / "two")) as two:
-        two.commit(IMAGES[50:])
+    with closing(InMemoryWorker(tmp_path / "one")) as one, closing(InMemoryWorker(tmp_path / "two")) as two:
+        two.decide(IMAGES[50:])
         assert two.store.state().digest == one.store.state().digest
         for found, expected in zip(two.corpus.vectors.rows, one.corpus.vectors.rows, strict=True):
             assert np.array_equal(found, expected)
@@ -125,7 +133,7 @@ def test_a_store_whose_images_contradict_its_count_is_refused(
             batch.delete(table, key)
         store.write(batch)
         with pytest.raises(InvariantBroken, match=match):
-            rebuild_corpus(store, SPACE, MODELS, memory_index, tmp_path / "vectors")
+            rebuild_corpus(store, small_term_space(), MODELS, small_index, tmp_path / "vectors")
 
 
 def test_vectors_of_other_dimensions_than_the_models_are_refused_in_one_line(tmp_path: Path) -> None:
@@ -135,7 +143,7 @@ def test_vectors_of_other_dimensions_than_the_models_are_refused_in_one_line(tmp
         closing(Store(tmp_path / "store")) as store,
         pytest.raises(SetupError, match=f"{LSH_DIM} and {PAIR_DIM} dimensions .* {LSH_DIM} and {PAIR_DIM + 1}"),
     ):
-        rebuild_corpus(store, SPACE, wider, memory_index, tmp_path / "vectors")
+        rebuild_corpus(store, small_term_space(), wider, small_index, tmp_path / "vectors")
 
 
 def test_a_start_tells_how_far_each_of_its_stages_has_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,12 +155,12 @@ def test_a_start_tells_how_far_each_of_its_stages_has_come(tmp_path: Path, monke
         with closing(Store(tmp_path / "store")) as store:
             rebuild_corpus(
                 store,
-                SPACE,
+                small_term_space(),
                 MODELS,
                 lambda source: TermIndex(
                     tmp_path / "index",
-                    SPACE,
-                    EXACT,
+                    small_term_space(),
+                    EXHAUSTIVE,
                     source=source,
                     block_images=BLOCK_IMAGES,
                     progress=lambda *seen: told.append(seen),

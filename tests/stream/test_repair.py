@@ -18,8 +18,8 @@ from neardup_platform.store.layout import Table
 from neardup_platform.store.swap import StoreReplaced
 from neardup_platform.store.view import listed_under
 from neardup_platform.store.writer import Batch, Store
+from neardup_platform.testing import InMemoryWorker
 from neardup_platform.wire.codec import decode_decision, encode_decision
-from tests.small_worker import SmallWorker
 from tests.stream.control_machine import Machines, command
 from tests.stream.corrected import corrections, give_up, snapshot
 from tests.stream.rearranged import assert_sound, assert_store_agrees, heads
@@ -63,8 +63,8 @@ def as_the_version_before_left_it(store: Store, *, bereft: bool) -> None:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     home = tmp_path / "home"
-    with closing(SmallWorker(home)) as worker:
-        worker.commit(IMAGES)
+    with closing(InMemoryWorker(home)) as worker:
+        worker.decide(IMAGES)
     return Settings(home=home)
 
 
@@ -89,20 +89,20 @@ def test_the_doctor_says_what_is_wrong_and_changes_nothing(damaged: Settings) ->
 
 def test_a_worker_does_not_start_over_it_and_names_the_way_out(damaged: Settings) -> None:
     with pytest.raises(InvariantBroken, match=r"'a0' says that it has 4 members and has 3.*neardup doctor --repair"):
-        SmallWorker(damaged.home)
+        InMemoryWorker(damaged.home)
 
 
 def test_it_is_mended_and_the_worker_goes_on_with_files_made_again(damaged: Settings, tmp_path: Path) -> None:
     done = doctor.mend_clusters(damaged)
     assert (done.left, done.decisions) == ([], 0)
     assert doctor._run("clusters", doctor._clusters, damaged).detail == "5 images in 2 clusters agree in every table"
-    with closing(SmallWorker(damaged.home)) as worker:
+    with closing(InMemoryWorker(damaged.home)) as worker:
         assert heads(worker.store) == HEADS
         assert worker.store.members("a0", 9).image_ids == ("a0", "b1", "a1")
-        worker.commit([near(1, "b3", 1)])
+        worker.decide([near(1, "b3", 1)])
         assert heads(worker.store)["b3"] == "b0"
-        worker.obey("override", action="alone", image_id="b2")
-        worker.obey("forget", image_id="b0")
+        worker.run_command("override", action="alone", image_id="b2")
+        worker.run_command("forget", image_id="b0")
         assert_sound(worker, tmp_path / "scratch")
     assert doctor.mend_clusters(damaged).mended == []
 
@@ -115,7 +115,7 @@ def test_members_that_were_left_without_a_head_are_a_cluster_again_and_history_s
     done = doctor.mend_clusters(settings)
     assert (done.left, done.decisions) == ([], 1)
     assert any("image 'b2' is under 'b0', which heads no cluster: it goes to 'b2'" in f.what for f in done.mended)
-    with closing(SmallWorker(settings.home)) as worker:
+    with closing(InMemoryWorker(settings.home)) as worker:
         assert heads(worker.store) == {"a0": "a0", "a1": "a0", "b1": "a0", "b2": "b2"}
         assert worker.store.redirected("b0") == "b2"
         made = decode_decision(worker.store.decision("b2"))

@@ -11,21 +11,20 @@ from neardup_platform.errors import InvariantBroken
 from neardup_platform.matching import Matching
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.reprocess.replay import replay
-from tests.small import families
-from tests.small_worker import SmallWorker, hot_pipeline
+from neardup_platform.testing import InMemoryWorker, families, small_pipeline
 
 
 @contextmanager
-def filled(home: Path, size: int = 7) -> Iterator[SmallWorker]:
-    with closing(SmallWorker(home)) as worker:
-        worker.commit(families(25, 5), size)
+def filled(home: Path, size: int = 7) -> Iterator[InMemoryWorker]:
+    with closing(InMemoryWorker(home)) as worker:
+        worker.decide(families(25, 5), size)
         yield worker
 
 
 @pytest.mark.parametrize("batch", [1, 7, 64, 1_000])
 def test_a_replay_gives_the_same_state_whatever_the_batch(tmp_path: Path, batch: int) -> None:
     with filled(tmp_path / "one") as worker, closing(Store(tmp_path / "two")) as target:
-        replay(worker.store, target, hot_pipeline(), batch)
+        replay(worker.store, target, small_pipeline(), batch)
         before, after = worker.store.state(), target.state()
         assert (after.digest, after.images, after.clusters) == (before.digest, before.images, before.clusters)
         assert dict(target.all_images()).keys() == dict(worker.store.all_images()).keys()
@@ -43,7 +42,7 @@ def test_a_replay_gives_the_same_state_whatever_the_batch(tmp_path: Path, batch:
 
 def test_other_rules_give_other_clusters(tmp_path: Path) -> None:
     with filled(tmp_path / "one") as worker, closing(Store(tmp_path / "two")) as target:
-        strict = hot_pipeline()
+        strict = small_pipeline()
         strict.use_classifier(strict.scorer, Matching(1_000, 0, 0.9999, 0.9999, 4))
         replay(worker.store, target, strict, 50)
         assert target.state().clusters > worker.store.state().clusters
@@ -52,16 +51,16 @@ def test_other_rules_give_other_clusters(tmp_path: Path) -> None:
 def test_an_interrupted_replay_goes_on_where_it_was(tmp_path: Path) -> None:
     with filled(tmp_path / "one") as worker:
         images = families(25, 5)
-        with closing(SmallWorker(tmp_path / "two")) as half:
-            half.commit(images[:60], 9)
-        with closing(SmallWorker(tmp_path / "two")) as rest:
-            replay(worker.store, rest.store, rest._pipeline, 13)
+        with closing(InMemoryWorker(tmp_path / "two")) as half:
+            half.decide(images[:60], 9)
+        with closing(InMemoryWorker(tmp_path / "two")) as rest:
+            replay(worker.store, rest.store, rest.pipeline, 13)
             assert rest.store.state().digest == worker.store.state().digest
 
 
 def test_a_corpus_that_is_not_the_targets_is_refused(tmp_path: Path) -> None:
     with filled(tmp_path / "one") as worker, closing(Store(tmp_path / "two")) as target:
-        pipeline = hot_pipeline()
+        pipeline = small_pipeline()
         pipeline.decide([replace(image) for image in families(1, 1)], 1, 7)
         with pytest.raises(InvariantBroken, match="corpus holds 2 images"):
             replay(worker.store, target, pipeline, 10)

@@ -13,16 +13,15 @@ from neardup_platform.store.writer import Store
 from neardup_platform.stream.control.command import Handler
 from neardup_platform.stream.reprocess import reprocess
 from neardup_platform.stream.reprocess.reprocess import Reprocess
+from neardup_platform.testing import MAX_REPRESENTATIVES, InMemoryWorker, families
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.topics import DECISIONS
-from tests.small import families
-from tests.small_worker import MOST, SmallWorker
 from tests.stream.control_machine import ControlMachine, Killed, Machines, command
 from tests.stream.small_rounds import SmallRounds
 
 IMAGES = families(20, 4)
-STRICT = Matching(1_000, 0, 0.985, 0.985, MOST)
-SAME = Matching(1_000, 0, 0.9, 0.8, MOST)
+STRICT = Matching(1_000, 0, 0.985, 0.985, MAX_REPRESENTATIVES)
+SAME = Matching(1_000, 0, 0.9, 0.8, MAX_REPRESENTATIVES)
 Make = Callable[..., ControlMachine]
 
 
@@ -59,9 +58,9 @@ def make(tmp_path: Path) -> Iterator[Make]:
 
 def fresh(home: Path, matching: Matching) -> pb.StoreState:
     """The totals of a store in which all images were decided by these rules from the start."""
-    with closing(SmallWorker(home)) as worker:
-        worker._pipeline.use_classifier(worker._pipeline.scorer, matching)
-        worker.commit(IMAGES)
+    with closing(InMemoryWorker(home)) as worker:
+        worker.pipeline.use_classifier(worker.pipeline.scorer, matching)
+        worker.decide(IMAGES)
         return worker.store.state()
 
 

@@ -23,9 +23,9 @@ from neardup_platform.stream.snapshots.restore import Restore
 from neardup_platform.stream.snapshots.s3_snapshots import list_snapshots, read_manifest
 from neardup_platform.stream.snapshots.snapshot import Snapshot
 from neardup_platform.stream.snapshots.snapshot_manifest import BadSnapshotId, Manifest, encode_manifest, manifest_key
+from neardup_platform.testing import families, small_term_space
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.topics import DECISIONS
-from tests.small import SPACE, families
 from tests.stream.control_machine import ControlMachine, Killed, Machines, command
 
 IMAGES = families(20, 4)
@@ -63,7 +63,13 @@ def make(settings: Settings) -> Iterator[Make]:
         return {
             "snapshot": Snapshot(settings, machine.store, lambda: "cosine"),
             "restore": Restore(
-                settings, machine.store, SPACE.version, lambda: "cosine", "cosine", lambda _: None, Log().since
+                settings,
+                machine.store,
+                small_term_space().version,
+                lambda: "cosine",
+                "cosine",
+                lambda _: None,
+                Log().since,
             ),
             "pause": Pause(machine.store.state),
         }

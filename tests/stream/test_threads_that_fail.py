@@ -1,8 +1,6 @@
 """Claims about threads that look after others: whatever they meet shows, and they go on."""
 
 import sys
-import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -12,15 +10,9 @@ from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.store.purge import Purger
 from neardup_platform.store.writer import Store
 from neardup_platform.supervise.worker_process import WorkerProcess
+from neardup_platform.testing import eventually
 
 _PATIENCE_S = 60.0
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def test_a_follower_that_cannot_open_the_store_says_why_and_tries_again(tmp_path: Path) -> None:
@@ -29,9 +21,9 @@ def test_a_follower_that_cannot_open_the_store_says_why_and_tries_again(tmp_path
         # The folder of the secondary cannot be made, as on a full disk.
         follower._scratch.write_text("in the way")
         follower.start()
-        wait_for(lambda: "FileExistsError" in follower.problem)
+        eventually(lambda: "FileExistsError" in follower.problem)
         follower._scratch.unlink()
-        wait_for(lambda: follower.is_open)
+        eventually(lambda: follower.is_open)
         assert follower.problem == ""
         follower.close()
 

@@ -15,10 +15,9 @@ from neardup_platform.store.swap import StoreReplaced
 from neardup_platform.store.view import listed_under
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.recovery import rebuild_corpus
+from neardup_platform.testing import MODELS, InMemoryWorker, small_index, small_term_space
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import decode_decision
-from tests.small import MODELS, SPACE
-from tests.small_worker import SmallWorker, term_index
 from tests.stream.control_machine import ControlMachine, Machines, command
 from tests.stream.corrected import corrections, give_up, snapshot
 from tests.stream.rearranged import assert_overrides_are_met, assert_same_corpus, assert_store_agrees, heads
@@ -236,10 +235,10 @@ def test_new_images_that_join_no_cluster_or_are_known_are_not_written(told: Told
 
 
 def test_an_image_is_not_decided_as_new_twice(tmp_path: Path) -> None:
-    with closing(SmallWorker(tmp_path / "home")) as worker:
-        worker.commit(A)
+    with closing(InMemoryWorker(tmp_path / "home")) as worker:
+        worker.decide(A)
         with pytest.raises(InvariantBroken, match="'a1' was decided as a new one and is known"):
-            worker.commit([A[1]])
+            worker.decide([A[1]])
         assert worker.store.state().images == len(A)
 
 
@@ -252,7 +251,11 @@ def test_memory_and_store_agree_after_it_all(told: Told, tmp_path: Path) -> None
     assert_store_agrees(told.store)
     found, scratch = told.machine.worker.corpus, tmp_path / "scratch"
     expected = rebuild_corpus(
-        told.store, SPACE, MODELS, lambda source: term_index(scratch / "index", source), scratch / "vectors"
+        told.store,
+        small_term_space(),
+        MODELS,
+        lambda source: small_index(source, scratch / "index"),
+        scratch / "vectors",
     )
     assert_same_corpus(found, expected)
     expected.close()

@@ -18,9 +18,10 @@ from neardup_platform.settings import Settings
 from neardup_platform.store.reader import StoreReader
 from neardup_platform.stream.segments.s3_segments import put_segment
 from neardup_platform.supervise.heartbeat import read_heartbeat
+from neardup_platform.testing import eventually
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.topics import CONTROL_RESULTS
-from tests.stream.worker_process import eventually, images, log_tail, publish, read_topic, reading, running, start
+from tests.stream.worker_process import images, log_tail, publish, read_topic, reading, running, start
 
 pytestmark = pytest.mark.slow
 

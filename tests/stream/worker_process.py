@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.servers.endpoints import environment
 from neardup_platform.settings import Settings
 from neardup_platform.store.reader import StoreReader
+from neardup_platform.testing import eventually
 from neardup_platform.wire.codec import encode_embedding
 from neardup_platform.wire.topics import EMBEDDINGS
 from tests.stream.forked_worker import ForkedWorker
@@ -85,13 +86,6 @@ def reading(settings: Settings) -> Iterator[StoreReader]:
 def images(reader: StoreReader) -> int:
     reader.refresh()
     return int(reader.state().images)
-
-
-def eventually(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "still waiting"
-        time.sleep(0.05)
 
 
 def log_tail(home: Path) -> str:

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -15,17 +14,11 @@ from neardup_platform.supervise.heartbeat import Heartbeat, Phase, write_heartbe
 from neardup_platform.supervise.home import MARK, mark_of, prepare_home
 from neardup_platform.supervise.process import group, is_marked, is_same, last_line, rotate, spawn, stop_group
 from neardup_platform.supervise.stop_worker import stop_worker
+from neardup_platform.testing import eventually
 
 IGNORES_TERM = (
     "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
 )
-
-
-def wait_for(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def test_a_child_of_a_shell_that_ignores_sigint_can_be_interrupted(tmp_path: Path) -> None:
@@ -34,7 +27,7 @@ def test_a_child_of_a_shell_that_ignores_sigint_can_be_interrupted(tmp_path: Pat
         child = spawn(["sleep", "600"], {}, tmp_path / "log")
     finally:
         signal.signal(signal.SIGINT, before)
-    wait_for(lambda: psutil.Process(child.pid).name() == "sleep")
+    eventually(lambda: psutil.Process(child.pid).name() == "sleep")
     child.send_signal(signal.SIGINT)
     assert child.wait(5) == -signal.SIGINT
 
@@ -47,7 +40,7 @@ def test_a_child_leads_a_group_of_its_own(tmp_path: Path) -> None:
 
 def test_grandchildren_are_stopped_with_their_group(tmp_path: Path) -> None:
     child = spawn(["sh", "-c", "sleep 600 & sleep 600 & wait"], {}, tmp_path / "log")
-    wait_for(lambda: len(group(child.pid)) == 3)
+    eventually(lambda: len(group(child.pid)) == 3)
     stop_group(child, 5)
     assert group(child.pid) == []
     assert child.returncode == -signal.SIGTERM
@@ -56,7 +49,7 @@ def test_grandchildren_are_stopped_with_their_group(tmp_path: Path) -> None:
 def test_a_child_that_ignores_sigterm_is_killed_after_the_deadline(tmp_path: Path) -> None:
     log = tmp_path / "log"
     child = spawn([sys.executable, "-c", IGNORES_TERM], {}, log)
-    wait_for(lambda: last_line(log) == "up")
+    eventually(lambda: last_line(log) == "up")
     began = time.monotonic()
     stop_group(child, 0.5)
     assert child.returncode == -signal.SIGKILL
@@ -78,7 +71,7 @@ def test_only_a_worker_of_this_home_is_stopped(tmp_path: Path, marked: bool) -> 
     prepare_home(tmp_path)
     env = {MARK: mark_of(tmp_path)} if marked else {}
     worker = spawn(["sleep", "600"], env, tmp_path / "log")
-    wait_for(lambda: psutil.Process(worker.pid).name() == "sleep")
+    eventually(lambda: psutil.Process(worker.pid).name() == "sleep")
     write_heartbeat(tmp_path, Heartbeat(worker.pid, 0, 0, Phase.RUNNING))
     assert stop_worker(tmp_path, timeout_s=5) is marked
     assert (worker.poll() is None) is not marked

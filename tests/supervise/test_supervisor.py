@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from neardup_platform.supervise.home import MARK, mark_of
 from neardup_platform.supervise.process import marked
 from neardup_platform.supervise.service import Service
 from neardup_platform.supervise.supervisor import Supervisor
+from neardup_platform.testing import eventually
 
 SLEEP = ("sleep", "600")
 
@@ -57,20 +58,13 @@ def entry(supervisor: Supervisor, name: str) -> dict[str, Any]:
     return next(found for found in supervisor.report() if found["name"] == name)
 
 
-def wait_for(condition: Callable[[], bool], timeout_s: float = 15.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-
-
 def test_nothing_is_left_after_a_stop(tmp_path: Path) -> None:
     services = [
         Service("one", ("sh", "-c", "setsid sleep 600 & sleep 600"), ready),
         Service("two", SLEEP, ready, after=("one",)),
     ]
     with watched(tmp_path, services, Operator()) as supervisor:
-        wait_for(lambda: len(marked(mark_of(tmp_path))) == 4)
+        eventually(lambda: len(marked(mark_of(tmp_path))) == 4)
         pids = [process.pid for process in marked(mark_of(tmp_path))]
         assert {found["pid"] for found in supervisor.report()} < set(pids)
         assert is_running(tmp_path)
@@ -98,11 +92,11 @@ def test_a_crashed_service_is_restarted_and_said_once(tmp_path: Path) -> None:
     with watched(tmp_path, [Service("one", SLEEP, ready)], say) as supervisor:
         first = entry(supervisor, "one")["pid"]
         os.kill(first, signal.SIGKILL)
-        wait_for(lambda: entry(supervisor, "one")["restarts"] == 1 and entry(supervisor, "one")["ready"])
+        eventually(lambda: entry(supervisor, "one")["restarts"] == 1 and entry(supervisor, "one")["ready"])
         second = entry(supervisor, "one")["pid"]
         assert second != first
         os.kill(second, signal.SIGKILL)
-        wait_for(lambda: entry(supervisor, "one")["restarts"] == 2 and entry(supervisor, "one")["ready"])
+        eventually(lambda: entry(supervisor, "one")["restarts"] == 2 and entry(supervisor, "one")["ready"])
     crashes = [line for line in say.lines if "killed by signal 9" in line]
     assert len(crashes) == 1
     assert "restarting it in 0.5 s" in crashes[0]
@@ -121,8 +115,8 @@ def test_a_restart_that_fails_is_tried_again_and_the_other_services_are_still_lo
     with watched(tmp_path, services, say) as supervisor:
         for name in ("one", "two"):
             os.kill(entry(supervisor, name)["pid"], signal.SIGKILL)
-        wait_for(lambda: entry(supervisor, "two")["restarts"] == 1 and entry(supervisor, "two")["ready"])
-        wait_for(lambda: entry(supervisor, "one")["restarts"] == 1 and entry(supervisor, "one")["ready"])
+        eventually(lambda: entry(supervisor, "two")["restarts"] == 1 and entry(supervisor, "two")["ready"])
+        eventually(lambda: entry(supervisor, "one")["restarts"] == 1 and entry(supervisor, "one")["ready"])
     assert len(refused) == 2
     (line,) = [line for line in say.lines if "no more processes" in line]
     assert "looking after one failed" in line
@@ -132,10 +126,10 @@ def test_what_a_crashed_service_left_is_stopped_before_the_restart(tmp_path: Pat
     service = Service("one", ("sh", "-c", "sleep 600 & sleep 601"), ready)
     with watched(tmp_path, [service], Operator()) as supervisor:
         first = entry(supervisor, "one")["pid"]
-        wait_for(lambda: len(marked(mark_of(tmp_path))) == 3)
+        eventually(lambda: len(marked(mark_of(tmp_path))) == 3)
         os.kill(first, signal.SIGKILL)
-        wait_for(lambda: entry(supervisor, "one")["restarts"] == 1)
-        wait_for(lambda: len(marked(mark_of(tmp_path))) == 3)
+        eventually(lambda: entry(supervisor, "one")["restarts"] == 1)
+        eventually(lambda: len(marked(mark_of(tmp_path))) == 3)
 
 
 def test_a_service_that_exits_before_it_is_ready_fails_the_start_with_its_last_line(tmp_path: Path) -> None:
@@ -195,7 +189,7 @@ def test_what_a_killed_supervisor_left_is_stopped_by_the_next(tmp_path: Path) ->
     )
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == -9
     # For a moment between fork and exec a process has no environment to be known by.
-    wait_for(lambda: len(marked(mark_of(tmp_path))) == 1)
+    eventually(lambda: len(marked(mark_of(tmp_path))) == 1)
     (left,) = marked(mark_of(tmp_path))
     assert left.environ()[MARK] == mark_of(tmp_path)
     assert not is_running(tmp_path)

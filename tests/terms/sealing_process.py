@@ -17,24 +17,22 @@ from typing import Any
 import numpy as np
 
 from neardup_platform.terms import mmap_segment
-from neardup_platform.terms.effort import Effort
 from neardup_platform.terms.hyperplanes import Hashed
 from neardup_platform.terms.index import TermIndex
-from tests.small import SPACE
+from neardup_platform.testing import EXHAUSTIVE, small_term_space
 
 BLOCK_IMAGES = 16
 IMAGES = 400
-EXACT = Effort(scan=1 << 30, shortlist=1 << 14)
 
 
 def vectors() -> np.ndarray:
     """The images, float32 [IMAGES, dim]: always the same."""
-    return np.random.default_rng(5).standard_normal((IMAGES, SPACE.dim)).astype(np.float32)
+    return np.random.default_rng(5).standard_normal((IMAGES, small_term_space().dim)).astype(np.float32)
 
 
 def kill_again_and_again(folder: Path, step: int) -> None:
     """Fork one run after the other until one is not killed."""
-    images = SPACE.hash(vectors())
+    images = small_term_space().hash(vectors())
     fill(folder / "compiled", images)
     number, status = 0, -1
     while status:
@@ -54,7 +52,7 @@ def fill(folder: Path, images: Hashed) -> None:
     log = folder.with_suffix(".log")
     log.parent.mkdir(exist_ok=True)
     with log.open("w", buffering=1) as notes:
-        index = TermIndex(folder, SPACE, EXACT, source="s", block_images=BLOCK_IMAGES)
+        index = TermIndex(folder, small_term_space(), EXHAUSTIVE, source="s", block_images=BLOCK_IMAGES)
         for first in range(0, IMAGES, 8):
             index.add(images[first : first + 8])
             if first % 40 == 32:

@@ -11,10 +11,10 @@ from neardup_platform.terms.hyperplanes import hamming
 from neardup_platform.terms.index import TermIndex
 from neardup_platform.terms.json_manifest import Manifest, write_manifest
 from neardup_platform.terms.mmap_segment import memory_segment, write_segment
-from tests.small import SPACE
-from tests.terms.sealing_process import BLOCK_IMAGES, EXACT, IMAGES, vectors
+from neardup_platform.testing import EXHAUSTIVE, small_term_space
+from tests.terms.sealing_process import BLOCK_IMAGES, IMAGES, vectors
 
-HASHED = SPACE.hash(vectors())
+HASHED = small_term_space().hash(vectors())
 FIRST_BLOCK = BLOCK_IMAGES * 4
 
 
@@ -23,12 +23,14 @@ def index_from(folder: Path, first: int) -> TermIndex:
     folder.mkdir()
     hashed = HASHED[:FIRST_BLOCK]
     ordinals = np.arange(first, first + FIRST_BLOCK)
-    segment = memory_segment(first, first + FIRST_BLOCK, ordinals, hashed.signatures, hashed.cells, SPACE.cells)
+    segment = memory_segment(
+        first, first + FIRST_BLOCK, ordinals, hashed.signatures, hashed.cells, small_term_space().cells
+    )
     states = np.zeros(FIRST_BLOCK, np.uint8)
-    written = write_segment(folder, "old.segment", [segment], states, SPACE.version)
+    written = write_segment(folder, "old.segment", [segment], states, small_term_space().version)
     assert written.path is not None
-    write_manifest(folder, Manifest(SPACE.version, "s", 1, [written.path.name]))
-    return TermIndex(folder, SPACE, EXACT, source="s", block_images=BLOCK_IMAGES)
+    write_manifest(folder, Manifest(small_term_space().version, "s", 1, [written.path.name]))
+    return TermIndex(folder, small_term_space(), EXHAUSTIVE, source="s", block_images=BLOCK_IMAGES)
 
 
 @pytest.mark.parametrize("first", [(1 << 24) - 64, (1 << 31) - 128, MAX_ORDINALS - IMAGES])

@@ -19,14 +19,14 @@ from neardup_platform.terms.index import TermIndex
 from neardup_platform.terms.json_manifest import NAME
 from neardup_platform.terms.mmap_segment import PAGE, open_segment
 from neardup_platform.terms.segments import MERGE_FACTOR
-from tests.small import SPACE
-from tests.terms.sealing_process import BLOCK_IMAGES, EXACT, IMAGES, vectors
+from neardup_platform.testing import EXHAUSTIVE, small_term_space
+from tests.terms.sealing_process import BLOCK_IMAGES, IMAGES, vectors
 
-HASHED = SPACE.hash(vectors())
+HASHED = small_term_space().hash(vectors())
 
 
 def opened(folder: Path | None, **options: object) -> TermIndex:
-    return TermIndex(folder, SPACE, EXACT, source="s", block_images=BLOCK_IMAGES, **options)  # type: ignore[arg-type]
+    return TermIndex(folder, small_term_space(), EXHAUSTIVE, source="s", block_images=BLOCK_IMAGES, **options)  # type: ignore[arg-type]
 
 
 def filled(folder: Path | None, images: int = IMAGES) -> TermIndex:
@@ -96,7 +96,7 @@ def test_a_flipped_bit_anywhere_is_refused_by_name_and_the_range_rebuilt(tmp_pat
     data[at[place]] ^= 0x10
     path.write_bytes(data)
     with pytest.raises(BadArtefact, match=path.name):
-        open_segment(path, SPACE.version)
+        open_segment(path, small_term_space().version)
     index = opened(tmp_path)
     assert index.missing(IMAGES)[0][0] == 0
     restore_missing(index)
@@ -112,7 +112,7 @@ def test_a_truncated_segment_is_refused_by_name(tmp_path: Path, kept: int) -> No
     path = segment_files(tmp_path)[0]
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(BadArtefact, match=path.name):
-        open_segment(path, SPACE.version)
+        open_segment(path, small_term_space().version)
 
 
 def test_a_hole_left_by_a_damaged_segment_is_filled_in_pieces(tmp_path: Path) -> None:
@@ -130,8 +130,8 @@ def test_a_hole_left_by_a_damaged_segment_is_filled_in_pieces(tmp_path: Path) ->
 def test_an_index_of_another_term_space_is_refused(tmp_path: Path) -> None:
     filled(tmp_path).close()
     with pytest.raises(BadArtefact, match=r"restore terms\.space"):
-        TermIndex(tmp_path, replace(SPACE, mean=SPACE.mean + 1), EXACT, source="s")
-    with pytest.raises(BadArtefact, match=SPACE.version):
+        TermIndex(tmp_path, replace(small_term_space(), mean=small_term_space().mean + 1), EXHAUSTIVE, source="s")
+    with pytest.raises(BadArtefact, match=small_term_space().version):
         open_segment(segment_files(tmp_path)[0], "another")
 
 
@@ -148,7 +148,7 @@ def test_a_damaged_manifest_costs_a_rebuild_and_no_image(tmp_path: Path, damage:
 
 def test_an_index_of_another_store_is_not_used(tmp_path: Path) -> None:
     filled(tmp_path).close()
-    other = TermIndex(tmp_path, SPACE, EXACT, source="another", block_images=BLOCK_IMAGES)
+    other = TermIndex(tmp_path, small_term_space(), EXHAUSTIVE, source="another", block_images=BLOCK_IMAGES)
     assert len(other) == 0
     other.close()
 

@@ -1,0 +1,48 @@
+"""A pair scorer that needs no trained classifier."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neardup_platform.records import Kind, ModelSpec
+from neardup_platform.scoring.vectors import Half, ImageVectors
+from neardup_platform.testing.images import MODELS
+
+
+class CosineScorer:
+    """Scores a pair by the cosine of its `lsh` vectors, clipped to 0…1; see `PairScorer`.
+
+    Args:
+        version: named in every decision.
+        threshold: pair score of a match.
+        head_threshold: pair score required against the head.
+        expects: models of the embeddings that it scores.
+    """
+
+    def __init__(
+        self,
+        version: str = "cosine",
+        threshold: float = 0.9,
+        head_threshold: float = 0.8,
+        expects: Mapping[Kind, ModelSpec] = MODELS,
+    ) -> None:
+        self.version = version
+        self.threshold = threshold
+        self.head_threshold = head_threshold
+        self.expects = dict(expects)
+
+    def score(
+        self, a: ImageVectors, rows_a: NDArray[np.int64], b: ImageVectors, rows_b: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """See `PairScorer`."""
+        return _cosines(a.lsh[rows_a], b.lsh[rows_b]).clip(0, 1)
+
+
+def _cosines(a: Half, b: Half) -> NDArray[np.float32]:
+    """Cosines of rows, float32 [n]; 0 where one is all zeros."""
+    x, y = a.astype(np.float32), b.astype(np.float32)
+    norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+    cosines = np.zeros(len(x), np.float32)
+    np.divide((x * y).sum(axis=1), norms, out=cosines, where=norms > 0)
+    return cosines

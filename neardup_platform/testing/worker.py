@@ -1,0 +1,181 @@
+"""The stream worker between join and publish, in this process: no Kafka, no TensorFlow, no thread of its own."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Self
+from uuid import uuid4
+
+from neardup_platform.clusters.overrides import Overrides
+from neardup_platform.corpus import Corpus
+from neardup_platform.matching import Matching
+from neardup_platform.pipeline import Decided, Pipeline
+from neardup_platform.records import Decision, Embedding, JoinedImage
+from neardup_platform.store.writer import Store
+from neardup_platform.stream.commit import Step, commit
+from neardup_platform.stream.control.command import Handled, Handler, Outcome
+from neardup_platform.stream.corrections import forget, override
+from neardup_platform.stream.corrections.deciding_again import DecidingAgain
+from neardup_platform.stream.corrections.re_embedding import decide_newer, vacate
+from neardup_platform.stream.recovery import rebuild_corpus
+from neardup_platform.terms.hyperplanes import TermSpace
+from neardup_platform.terms.index import TermIndex
+from neardup_platform.testing.pipeline import small_index, small_pipeline, small_term_space
+from neardup_platform.testing.scorer import CosineScorer
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.codec import Message, decode_decision
+from neardup_platform.wire.topics import CONTROL
+
+DECIDED_MS = 7
+
+
+class InMemoryWorker:
+    """Decides images and applies corrections as the stream worker does, over the same files.
+
+    Opened over the home of an earlier one it finds what that one committed, as a restart does. One that is dropped
+    without `close` stands for a process that was killed.
+
+    Args:
+        home: folder of the store, the vectors and the term index, as `NEARDUP_HOME` has them.
+        space: hashes the images; None takes the small one.
+        scorer: scores pairs and names the models of the embeddings.
+        matching: limits and thresholds; None takes those of `small_pipeline`.
+        open_index: opens the term index of a store by its id, in a folder.
+
+    Attributes:
+        store: the store.
+        pipeline: decides.
+        again: decides known images again.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        space: TermSpace | None = None,
+        scorer: CosineScorer | None = None,
+        matching: Matching | None = None,
+        open_index: Callable[[str, Path], TermIndex] = small_index,
+    ) -> None:
+        space, scorer = space or small_term_space(), scorer or CosineScorer()
+        self.store = Store(home / "store")
+        corpus = rebuild_corpus(
+            self.store, space, scorer.expects, lambda source: open_index(source, home / "index"), home / "vectors"
+        )
+        matching = matching or small_pipeline(corpus, scorer=scorer).matching
+        self.pipeline = Pipeline(space, scorer, corpus, matching)
+        self.again = DecidingAgain(self.store, self.pipeline, Overrides(self.store.overrides()))
+        self._handlers: dict[str, Handler] = {
+            override.NAME: override.Override(self.again),
+            forget.NAME: forget.Forget(self.store, self.again, lambda _: None),
+        }
+        self._pending: list[Callable[[], None]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def corpus(self) -> Corpus:
+        """The images decided so far."""
+        return self.pipeline.corpus
+
+    @property
+    def index(self) -> TermIndex:
+        """The term index."""
+        return self.corpus.index
+
+    def decide(self, images: Sequence[JoinedImage], size: int = 7, decided_ms: int = DECIDED_MS) -> None:
+        """Decides and commits new images in steps of `size`."""
+        for at in range(0, len(images), size):
+            decided = self.decide_uncommitted(images[at : at + size], decided_ms)
+            commit(self.store, self.store.state(), Step(), decided)
+
+    def decide_uncommitted(self, images: Sequence[JoinedImage], decided_ms: int = DECIDED_MS) -> list[Decided]:
+        """Decides new images and commits nothing, like a worker that is killed just before."""
+        return self.pipeline.decide(images, self.store.state().sequence + 1, decided_ms)
+
+    def run_command(self, name: str, *, command_id: str = "", apply: bool = True, **arguments: str) -> pb.CommandResult:
+        """Runs an `override` or `forget` command.
+
+        Args:
+            name: of the command.
+            command_id: empty gives it one.
+            apply: False commits it and changes nothing in memory, like a worker that is killed just after; see
+                `apply_pending`.
+            arguments: of the command.
+
+        Raises:
+            NeardupError: the command is refused; the text says why.
+        """
+        command = pb.Command(
+            command_id=command_id or uuid4().hex,
+            name=name,
+            arguments=arguments,
+            issued_by="a test",
+            issued_ms=time.time_ns() // 1_000_000,
+        )
+        return self.commit_outcome(command.command_id, self._handlers[name](command)(), apply=apply)
+
+    def commit_outcome(self, command_id: str, outcome: Outcome, *, apply: bool = True) -> pb.CommandResult:
+        """Commits what a command changes; arguments as of `run_command`."""
+        result = pb.CommandResult(command_id=command_id, accepted=True, values=outcome.values)
+        self._commit(Step.of_command(Handled(Message(CONTROL, 0, 0, b"", b""), result, outcome)))
+        self._pending.append(outcome.apply)
+        if apply:
+            self.apply_pending()
+        return result
+
+    def apply_pending(self) -> None:
+        """Changes in memory what commands run with `apply=False` have committed."""
+        pending, self._pending = self._pending, []
+        for apply in pending:
+            apply()
+
+    def override(self, action: str, image_id: str, other_id: str = "") -> pb.CommandResult:
+        """Lays down an override: `move` to another's cluster, `alone`, or `forbid` with another."""
+        if other_id:
+            return self.run_command(override.NAME, action=action, image_id=image_id, other_id=other_id)
+        return self.run_command(override.NAME, action=action, image_id=image_id)
+
+    def forget(self, image_id: str) -> pb.CommandResult:
+        """Forgets an image."""
+        return self.run_command(forget.NAME, image_id=image_id)
+
+    def re_embed(self, newer: Embedding) -> None:
+        """Decides a known image again for a newer embedding."""
+        self._apply_outcomes([lambda: decide_newer(self.again, newer, DECIDED_MS + 1)])
+
+    def replace(self, image: JoinedImage) -> None:
+        """Decides a known image again for two embeddings that replace the stored ones."""
+        self._apply_outcomes(
+            [
+                lambda: vacate(self.again, image.image_id, DECIDED_MS + 1),
+                lambda: decide_newer(self.again, image, DECIDED_MS + 1),
+            ]
+        )
+
+    def heads(self) -> dict[str, str]:
+        """Returns the id of every image's head by the image's id."""
+        return {image_id: record.head for image_id, record in self.store.all_images()}
+
+    def decisions(self) -> list[Decision]:
+        """Returns the active decision of every image, in the order of deciding."""
+        return [decode_decision(self.store.decision(record.image_id)) for record in self.store.vectors()]
+
+    def close(self) -> None:
+        """Closes the files."""
+        self.corpus.close()
+        self.store.close()
+
+    def _apply_outcomes(self, redecisions: Iterable[Callable[[], Outcome | None]]) -> None:
+        for redecide in redecisions:
+            outcome = redecide()
+            if outcome is not None:
+                self._commit(Step(outcome=outcome))
+                outcome.apply()
+
+    def _commit(self, step: Step) -> None:
+        commit(self.store, self.store.state(), step, ())
