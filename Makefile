@@ -6,8 +6,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 BIN := .venv/bin
-MESSAGES := neardup_platform/wire
-PROTOC := $(BIN)/python -m grpc_tools.protoc -I $(MESSAGES)
+PROTOS := neardup_platform/wire/neardup.proto neardup_platform/store/store.proto
 # Like scripts/setup.sh, with the certificates that this machine trusts.
 UV := . scripts/system_certificates.sh && system_certificates && $(BIN)/uv
 COMPILE := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes \
@@ -46,8 +45,8 @@ lint: setup ## check format, lint, types, layers, generated code
 	$(BIN)/lint-imports
 	bash scripts/check_proto.sh
 
-proto: setup ## generate the message code from neardup.proto
-	$(PROTOC) --python_out=$(MESSAGES) --pyi_out=$(MESSAGES) neardup.proto
+proto: setup ## generate the message code from the .proto files
+	$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. $(PROTOS)
 
 reference: setup ## generate docs/reference/ from the code
 	@$(BIN)/python -m scripts.reference

@@ -77,37 +77,37 @@ def worker(tmp_path: Path) -> Iterator[InMemoryWorker]:
 def test_a_flood_makes_one_cluster_stored_whole_and_indexed_by_few(worker: InMemoryWorker) -> None:
     images = flood(500)
     worker.decide(images)
-    cluster = worker.store.cluster("flood/0")
-    assert worker.store.members("flood/0", 1_000).image_ids == tuple(i.image_id for i in images)
+    cluster = worker.store.clusters.get("flood/0")
+    assert worker.store.members.page("flood/0", 1_000).image_ids == tuple(i.image_id for i in images)
     assert cluster.size == 500
     assert len(cluster.representatives) == MAX_REPRESENTATIVES
     assert cluster.representatives[0] == "flood/0"
-    held = [record.image_id for record in worker.store.vectors() if not record.retired]
+    held = [record.image_id for record in worker.store.vectors.all() if not record.retired]
     assert held == list(cluster.representatives)
 
     index = worker.index
     index.flush()
     sealed = np.concatenate([segment.part.ordinals for segment in index.segments])
-    assert sorted(sealed.tolist()) == [worker.store.image(i).ordinal for i in held]  # type: ignore[union-attr]
+    assert sorted(sealed.tolist()) == [worker.store.images.find(i).ordinal for i in held]  # type: ignore[union-attr]
     assert max(segment.end for segment in index.segments) >= 500 - 2 * BLOCK_IMAGES
     assert index.figures()["index_images"] <= BOUND
 
 
 def test_nearly_equal_members_leave_only_the_head_in_the_index(worker: InMemoryWorker) -> None:
     worker.decide(flood(200, noise=0.005))
-    assert worker.store.cluster("flood/0").size == 200
-    assert worker.store.cluster("flood/0").representatives == ["flood/0"]
+    assert worker.store.clusters.get("flood/0").size == 200
+    assert worker.store.clusters.get("flood/0").representatives == ["flood/0"]
 
 
 def test_every_head_is_searched_and_representatives_are_members_within_the_bound(worker: InMemoryWorker) -> None:
     worker.decide(mixed(200, 3))
-    records = list(worker.store.vectors())
+    records = list(worker.store.vectors.all())
     retired = {record.image_id for record in records if record.retired}
-    heads = {record.head for record in worker.store.images([r.image_id for r in records])}  # type: ignore[union-attr]
+    heads = {record.head for record in worker.store.images.find_many([r.image_id for r in records])}  # type: ignore[union-attr]
     assert len(heads) > 6
     for head in heads:
-        representatives = list(worker.store.cluster(head).representatives)
-        members = list(worker.store.members(head, 1_000).image_ids)
+        representatives = list(worker.store.clusters.get(head).representatives)
+        members = list(worker.store.members.page(head, 1_000).image_ids)
         assert representatives == [member for member in members if member not in retired]
         assert representatives[0] == head
         assert len(representatives) <= MAX_REPRESENTATIVES
@@ -158,7 +158,7 @@ def test_stores_of_different_batches_have_one_digest_and_the_same_representative
     for size in (1, 7, 64):
         with closing(InMemoryWorker(tmp_path / str(size))) as worker:
             worker.decide(images, size)
-            retired = [record.retired for record in worker.store.vectors()]
+            retired = [record.retired for record in worker.store.vectors.all()]
             states.append((worker.store.state().digest, retired, worker.decisions()))
     assert states[0] == states[1] == states[2]
     assert any(states[0][1])

@@ -33,7 +33,7 @@ from neardup_platform.kafka.topics import connection, ensure_topics
 from neardup_platform.servers.embedded_servers import running_servers
 from neardup_platform.servers.endpoints import environment
 from neardup_platform.settings import Settings
-from neardup_platform.store.reader import StoreReader
+from neardup_platform.store.secondary import SecondaryStore
 from neardup_platform.supervise.heartbeat import Phase, read_heartbeat
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.topics import DECISIONS
@@ -88,7 +88,7 @@ def _measure(load: Load, settings: Settings, say: Say) -> dict[str, Any]:
     images = round(load.rate_per_s * load.seconds)
     with _worker(settings) as worker:
         _until_quiet(worker)
-        reader = StoreReader(settings.store_path, settings.home / "bench-reader")
+        reader = SecondaryStore(settings.store_path, settings.home / "bench-reader")
         say(f"{images} images at {load.rate_per_s:g} a second")
         with _producer(load.corpus, images, load.rate_per_s, settings):
             latencies_ms = _follow(reader, load.corpus, images)
@@ -173,7 +173,7 @@ def _environment(settings: Settings) -> dict[str, str]:
     return {**os.environ, **environment(settings)}
 
 
-def _follow(reader: StoreReader, first: int, images: int) -> NDArray[np.int64]:
+def _follow(reader: SecondaryStore, first: int, images: int) -> NDArray[np.int64]:
     """Latency in ms of the images with these numbers, in the order of becoming readable."""
     coming = deque(image_id(number) for number in range(first, first + images))
     latencies_ms: list[int] = []
@@ -182,7 +182,7 @@ def _follow(reader: StoreReader, first: int, images: int) -> NDArray[np.int64]:
         reader.refresh()
         now_ms = time.time_ns() // 1_000_000
         looked_for = [coming.popleft() for _ in range(min(LOOKED_FOR, len(coming)))]
-        records = dict(zip(looked_for, reader.images(looked_for), strict=True))
+        records = dict(zip(looked_for, reader.images.find_many(looked_for), strict=True))
         found = [record.event_time_ms for record in records.values() if record is not None]
         coming.extendleft(reversed([name for name, record in records.items() if record is None]))
         latencies_ms += [now_ms - event_time_ms for event_time_ms in found]
@@ -209,7 +209,7 @@ def _published(settings: Settings) -> NDArray[np.int64]:
     return np.array([published - event for event, published in sorted(times)])
 
 
-def _recover(number: int, settings: Settings, reader: StoreReader) -> float:
+def _recover(number: int, settings: Settings, reader: SecondaryStore) -> float:
     """Seconds from the start of a worker until an image that waits for it is readable."""
     with _producer(number, 1, 0, settings) as producer:
         producer.wait()
@@ -228,7 +228,7 @@ def _recover(number: int, settings: Settings, reader: StoreReader) -> float:
 
 def _drain(settings: Settings, backlog: int) -> float:
     """Images a second of a worker with a backlog, between the first and the last tenth of it."""
-    reader = StoreReader(settings.store_path, settings.home / "bench-reader")
+    reader = SecondaryStore(settings.store_path, settings.home / "bench-reader")
     begin = reader.state().images
     marks: dict[float, float] = {}
     with _worker(settings) as worker:

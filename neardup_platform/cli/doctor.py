@@ -22,16 +22,16 @@ from neardup_platform.servers.endpoints import needs_kafka, resolve
 from neardup_platform.servers.kafka_jars import find_java
 from neardup_platform.settings import Settings
 from neardup_platform.store import layout
-from neardup_platform.store.reader import StoreReader
+from neardup_platform.store import store_pb2 as store_pb
+from neardup_platform.store.layout import listed_under
+from neardup_platform.store.secondary import SecondaryStore
 from neardup_platform.store.survey import Survey
 from neardup_platform.store.swap import complete_swap
-from neardup_platform.store.view import listed_under
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.repair import Repaired, repair
 from neardup_platform.terms.hyperplanes import load_term_space
 from neardup_platform.terms.index import open_index
 from neardup_platform.terms.json_manifest import read_manifest
-from neardup_platform.wire import neardup_pb2 as pb
 
 # Below this RocksDB and Kafka may soon fail to write.
 MIN_FREE_BYTES = 2 << 30
@@ -151,7 +151,7 @@ def _clusters(settings: Settings) -> str:
         if found != layout.FORMAT:
             return f"not compared: the worker migrates the store from format {found} when it starts"
         survey = Survey(reader)
-    damage = (*(finding.what for finding in survey.findings), *survey.beyond)
+    damage = (*(finding.what for finding in survey.findings), *survey.beyond_repair)
     if damage:
         raise Damaged(
             f"{len(damage)} contradictions among {survey.images} images: stop the worker (`neardup pause`), mend them "
@@ -220,7 +220,7 @@ def _vectors(settings: Settings) -> str:
         lsh, pair = manifest.paths(folder)
         with lsh.open("rb") as lsh_file, pair.open("rb") as pair_file:
             for ordinal in ordinals:
-                record = reader.find_vector(ordinal) or pb.VectorRecord()
+                record = reader.vectors.find(ordinal) or store_pb.VectorRecord()
                 halves = zip((lsh_file, pair_file), (record.lsh, record.pair), manifest.dims, strict=True)
                 for file, stored, dim in halves:
                     file.seek(ordinal * dim * 2)
@@ -233,15 +233,15 @@ def _vectors(settings: Settings) -> str:
 
 
 @contextmanager
-def _reading(settings: Settings) -> Iterator[StoreReader]:
+def _reading(settings: Settings) -> Iterator[SecondaryStore]:
     with (
         TemporaryDirectory(prefix="neardup-doctor-") as scratch,
-        closing(StoreReader(settings.store_path, Path(scratch))) as reader,
+        closing(SecondaryStore(settings.store_path, Path(scratch))) as reader,
     ):
         yield reader
 
 
-def _consistent_sample(reader: StoreReader) -> Iterator[str]:
+def _consistent_sample(reader: SecondaryStore) -> Iterator[str]:
     """Images whose tables agree, spread over the store; ordinals that have none any more are passed over.
 
     Raises:
@@ -249,17 +249,17 @@ def _consistent_sample(reader: StoreReader) -> Iterator[str]:
     """
     ordinals = reader.state().ordinals
     for ordinal in range(0, ordinals, max(1, ordinals // SAMPLE_IMAGES)):
-        stored = reader.find_vector(ordinal)
+        stored = reader.vectors.find(ordinal)
         if stored is None:
             continue
         image_id = stored.image_id
-        record = reader.image(image_id)
+        record = reader.images.find(image_id)
         if record is None or record.ordinal != ordinal:
             raise InvariantBroken(f"vectors {ordinal} belong to {image_id!r}, whose record says otherwise")
-        reader.cluster(record.head)
-        reader.decision(image_id)
+        reader.clusters.get(record.head)
+        reader.history.current(image_id)
         before = listed_under(record) - 1
-        if reader.members(record.head, 1, before).image_ids != (image_id,):
+        if reader.members.page(record.head, 1, before).image_ids != (image_id,):
             raise InvariantBroken(f"{image_id!r} is not among the members of its head {record.head!r}")
         yield image_id
 

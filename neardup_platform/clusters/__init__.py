@@ -1,1 +1,1 @@
-"""Which cluster an image belongs to: the decision rule, and the store of clusters and their history."""
+"""Clusters: the decision rule, overrides, and checked changes of membership."""

@@ -1,4 +1,4 @@
-"""What the corpus does to follow a rearrangement, by ordinals. Pure values; `Corpus.follow` takes them."""
+"""The steps by which the corpus follows a rearrangement, by ordinals. Pure values, applied by `Corpus.follow`."""
 
 from dataclasses import dataclass
 
@@ -12,14 +12,14 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """An ordinal has no image any more."""
+    """An ordinal no longer has an image."""
 
     ordinal: int
 
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """An image has a new ordinal, the next one; vectors as stored."""
+    """An image gets the next ordinal. The vectors are the stored bytes."""
 
     ordinal: int
     image_id: str
@@ -29,7 +29,7 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class Renamed:
-    """The members of the cluster of one head are those of another's, by ordinals."""
+    """The members of one head's cluster now belong to another head."""
 
     old: int
     new: int
@@ -37,7 +37,7 @@ class Renamed:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """The image of an ordinal is in the cluster of a head; `represents`: and is searched."""
+    """The image of an ordinal is now in the cluster of a head. It is searched if it represents the cluster."""
 
     ordinal: int
     head: int

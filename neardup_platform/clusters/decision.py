@@ -1,7 +1,7 @@
-"""The decision rule: join the best-matching cluster whose head agrees, or found a new one.
+"""The decision rule: join the best-matching cluster whose head matches too, or found a new one.
 
-Pure, one image at a time. Asking the head too keeps clusters from chaining: A~B and B~C alone never bring A
-and C together. A cluster that held a match but was not joined is a bridge, for the re-clustering job.
+Pure, one image at a time. Comparing with the head as well keeps clusters from chaining: A~B and B~C alone never put A
+and C together. A cluster that holds a match and is not joined is a bridge, recorded for re-clustering.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """What overrides say of an image that is to be decided; clusters by the ordinals of their heads.
+    """What overrides require of a decision. Clusters are given by the ordinals of their heads.
 
     Attributes:
-        head: the cluster it joins whatever it matches; its own ordinal for one that stays the head it is.
-        alone: it founds a cluster whatever it matches.
-        barred: clusters it does not join, each with the override that says so.
-        override_id: the override that says `head` or `alone`.
+        head: the cluster to join, whatever matches; the image's own ordinal if it must stay a head.
+        alone: found a cluster, whatever matches.
+        barred: clusters not to join, with the override for each.
+        override_id: the override behind `head` or `alone`.
     """
 
     head: int | None = None
@@ -30,14 +30,14 @@ FREE = Constraint()
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Where an image goes.
+    """The cluster that an image goes to.
 
     Attributes:
-        head: ordinal of the head to join, or None to found a cluster.
+        head: ordinal of the head to join; None to found a cluster.
         score: pair score of the best match in the joined cluster; 0 for a founder.
-        head_score: pair score against its head; 1 for a founder.
-        bridges: heads of the other clusters that held a match, best first.
-        override_id: the override without which it would have gone elsewhere; empty where none acted.
+        head_score: pair score against the head of that cluster; 1 for a founder.
+        bridges: heads of the other clusters with a match, best first.
+        override_id: the override that changed the outcome; empty if none did.
     """
 
     head: int | None
@@ -57,10 +57,10 @@ def choose_cluster(
 
     Args:
         matches: (pair score, ordinal of the match, ordinal of its head) of every candidate at or above the
-            match threshold, in any order. Among equal scores the older match goes first.
-        head_score: pair score of the image against a head, asked for at most once per cluster.
-        head_threshold: what that score must reach.
-        constraint: goes before matches and scores.
+            match threshold, in any order. Among equal scores the older match wins.
+        head_score: returns the pair score of the image against a head; called at most once per cluster.
+        head_threshold: the least score against the head.
+        constraint: takes precedence over matches and scores.
     """
     best: dict[int, float] = {}
     for score, _, head in sorted(matches, key=lambda match: (-match[0], match[1])):

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from neardup_platform.records import Cause, Decision
-from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.wire.codec import decision_event_id
 
 
@@ -280,7 +280,7 @@ class Problem(BaseModel):
     errors: list[InvalidPart] | None = None
 
 
-def image_answer(image_id: str, record: pb.ImageRecord, picture: str | None) -> Image:
+def image_answer(image_id: str, record: store_pb.ImageRecord, picture: str | None) -> Image:
     """The answer about one image; `picture` is the path of its picture."""
     return Image(
         image_id=image_id,
@@ -385,7 +385,7 @@ def _whereto(decision: Decision) -> str:
 _ACTIONS: dict[str, Literal["move", "alone", "forbid"]] = {"link": "move", "alone": "alone", "forbid": "forbid"}
 
 
-def override_of(stored: pb.Override) -> Override:
+def override_of(stored: store_pb.Override) -> Override:
     """A stored override as the API tells it."""
     return Override(
         override_id=stored.override_id,
@@ -399,7 +399,7 @@ def override_of(stored: pb.Override) -> Override:
     )
 
 
-def promotion_of(stored: pb.Promotion) -> Promotion:
+def promotion_of(stored: store_pb.Promotion) -> Promotion:
     """A stored promotion as the API tells it."""
     return Promotion(
         version=stored.version,

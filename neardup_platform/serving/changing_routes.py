@@ -69,7 +69,7 @@ class ChangingRoutes:
         limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
     ) -> answers.Overrides:
         """A page of the overrides in force, oldest first."""
-        stored = self._follower.read(lambda store: store.overrides())
+        stored = self._follower.read(lambda store: store.overrides.all())
         named = [o for o in stored if image_id is None or image_id in (o.image_id, o.other_id)]
         first = next((n + 1 for n, override in enumerate(named) if override.override_id == after), 0)
         page = named[first : first + limit]
@@ -98,7 +98,7 @@ class ChangingRoutes:
     ) -> answers.Ordered:
         def order() -> answers.Ordered:
             with self._follower.reading() as store:
-                if not key or store.command(key) is None:
+                if not key or store.commands.find(key) is None:
                     check(store)
             return answers.Ordered.model_validate(self._orders.carry_out(name, arguments, issued_by, key))
 
@@ -111,10 +111,10 @@ def _check_known(store: StoreView, new: NewOverride) -> None:
 
 
 def _check_there(store: StoreView, image_id: str) -> None:
-    if not any(store.waiting_half(kind, image_id) for kind in Kind):
+    if not any(store.unpaired.find(kind, image_id) for kind in Kind):
         known_image(store, image_id)
 
 
 def _check_override(store: StoreView, override_id: str) -> None:
-    if not any(override.override_id == override_id for override in store.overrides()):
+    if not any(override.override_id == override_id for override in store.overrides.all()):
         raise NotFound(f"there is no override {override_id[:128]!r}: GET /v1/overrides lists them")

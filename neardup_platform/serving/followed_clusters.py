@@ -10,8 +10,8 @@ from neardup_platform.decide import NO_HEAD
 from neardup_platform.errors import InvariantBroken
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.serving.rocksdb_follower import StoreFollower
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.view import StoreView
-from neardup_platform.wire import neardup_pb2 as pb
 
 
 @dataclass(slots=True)
@@ -26,7 +26,7 @@ class _Heads:
 
     of: dict[int, int] = field(default_factory=dict)
     ids: dict[int, str] = field(default_factory=dict)
-    vectors: dict[int, pb.VectorRecord] = field(default_factory=dict)
+    vectors: dict[int, store_pb.VectorRecord] = field(default_factory=dict)
 
 
 class FollowedClusters:
@@ -68,7 +68,7 @@ def _read_heads(store: StoreView, names: dict[int, str], held: int) -> _Heads:
     """
     heads = {
         ordinal: record.head
-        for ordinal, record in zip(names, store.images(list(names.values())), strict=True)
+        for ordinal, record in zip(names, store.images.find_many(list(names.values())), strict=True)
         if record is not None and (record.ordinal == ordinal or record.ordinal >= held)
     }
     distinct = list(dict.fromkeys(heads.values()))
@@ -76,13 +76,13 @@ def _read_heads(store: StoreView, names: dict[int, str], held: int) -> _Heads:
     return _Heads(
         of={ordinal: ordinals[head] for ordinal, head in heads.items()},
         ids={ordinal: head for head, ordinal in ordinals.items()},
-        vectors={ordinal: store.vector(ordinal) for ordinal in ordinals.values()},
+        vectors={ordinal: store.vectors.get(ordinal) for ordinal in ordinals.values()},
     )
 
 
 def _ordinals(store: StoreView, heads: Sequence[str]) -> dict[str, int]:
     ordinals = {}
-    for head, record in zip(heads, store.images(list(heads)) if heads else (), strict=True):
+    for head, record in zip(heads, store.images.find_many(list(heads)) if heads else (), strict=True):
         if record is None:
             raise InvariantBroken(f"{head!r} heads a cluster and is not known to the store")
         ordinals[head] = record.ordinal

@@ -38,7 +38,7 @@ class HealthWatch:
             ServerUnavailable: there is no store yet.
         """
         with self._follower.reading() as store:
-            state, positions = store.state(), store.positions()
+            state, positions = store.state(), store.positions.next_offsets()
             age_s = self._follower.age_s
         worker = self.worker()
         return Status(
@@ -95,7 +95,7 @@ class HealthWatch:
         Raises:
             ServerUnavailable: there is no store yet.
         """
-        stored = self._follower.read(lambda store: store.promotions())
+        stored = self._follower.read(lambda store: store.commands.promotions())
         return Promotions(promotions=[promotion_of(promotion) for promotion in reversed(stored)])
 
     @property

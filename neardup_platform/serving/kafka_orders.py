@@ -54,6 +54,6 @@ class Orders:
     def _seen(self, command_id: str) -> None:
         deadline = time.monotonic() + MAX_AGE_S
         while time.monotonic() < deadline:
-            if self._follower.read(lambda store: store.command(command_id)) is not None:
+            if self._follower.read(lambda store: store.commands.find(command_id)) is not None:
                 return
             time.sleep(_LOOK_S)

@@ -40,7 +40,7 @@ class PictureRoutes:
 
     def _fetch(self, image_id: str) -> tuple[bytes, str]:
         with self._follower.reading() as store:
-            record = store.image(image_id)
+            record = store.images.find(image_id)
         if record is None:
             raise NotFound(f"image {image_id!r} has not been decided")
         return self._pictures.fetch(record.source_uri)

@@ -12,8 +12,9 @@ from neardup_platform.serving import answers
 from neardup_platform.serving.cursors import decode_cursor, encode_cursor
 from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.serving.s3_pictures import PictureStore
-from neardup_platform.store.view import StoreView, listed_under
-from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.store import store_pb2 as store_pb
+from neardup_platform.store.layout import listed_under
+from neardup_platform.store.view import StoreView
 from neardup_platform.wire.codec import decode_decision
 from neardup_platform.wire.validation import MAX_ID_BYTES
 
@@ -70,8 +71,8 @@ class ReadingRoutes:
     def cluster(self, head: Id) -> answers.Cluster:
         """Size and times of one cluster, and the members it is found by; by a head of before as well."""
 
-        def found(store: StoreView) -> tuple[str, pb.ClusterRecord]:
-            now = store.redirected(head)
+        def found(store: StoreView) -> tuple[str, store_pb.ClusterRecord]:
+            now = store.redirects.resolve(head)
             return now, _cluster(store, now)
 
         now, record = self._follower.read(found)
@@ -98,7 +99,7 @@ class ReadingRoutes:
         """Clusters of two or more, the one that changed last first, with their first members."""
 
         def newest(store: StoreView) -> list[answers.RecentCluster]:
-            return [self._recent(store, head) for head in store.recent_clusters(limit)]
+            return [self._recent(store, head) for head in store.clusters.recent(limit)]
 
         return answers.RecentClusters(clusters=self._follower.read(newest))
 
@@ -107,7 +108,7 @@ class ReadingRoutes:
 
         def in_force(store: StoreView) -> answers.Explanation:
             record = known_image(store, image_id)
-            told = self._explain(store, store.decision(image_id))
+            told = self._explain(store, store.history.current(image_id))
             if record.head == told.head:
                 return told
             return told.model_copy(update={"summary": f"{told.summary} {record.head} heads that cluster now."})
@@ -119,21 +120,21 @@ class ReadingRoutes:
 
         def past(store: StoreView) -> list[answers.Explanation]:
             self._image(store, image_id)
-            return [self._explain(store, data) for data in store.history(image_id)]
+            return [self._explain(store, data) for data in store.history.all(image_id)]
 
         return answers.History(image_id=image_id, decisions=self._follower.read(past))
 
-    def _image(self, store: StoreView, image_id: str) -> pb.ImageRecord:
+    def _image(self, store: StoreView, image_id: str) -> store_pb.ImageRecord:
         """The record of an image that its cluster knows of, too."""
         record = known_image(store, image_id)
-        if store.members(record.head, 1, listed_under(record) - 1).image_ids != (image_id,):
+        if store.members.page(record.head, 1, listed_under(record) - 1).image_ids != (image_id,):
             raise InvariantBroken(f"image {image_id!r} is not among the members of its head {record.head!r}")
         return record
 
     def _page(self, store: StoreView, asked: str, limit: int, after: int | None) -> answers.Members:
         """Members keep their places when a cluster is handed over, and with them cursors their meaning."""
-        head = store.redirected(asked)
-        page = store.members(head, limit, after)
+        head = store.redirects.resolve(asked)
+        page = store.members.page(head, limit, after)
         return answers.Members(
             head=head,
             redirected_from=None if head == asked else asked,
@@ -149,12 +150,12 @@ class ReadingRoutes:
             size=record.size,
             created_ms=record.created_ms,
             updated_ms=record.updated_ms,
-            members=self._members(store, head, list(store.members(head, SHOWN_MEMBERS).image_ids)),
+            members=self._members(store, head, list(store.members.page(head, SHOWN_MEMBERS).image_ids)),
         )
 
     def _members(self, store: StoreView, head: str, image_ids: list[str]) -> list[answers.Member]:
         members = []
-        for image_id, record in zip(image_ids, store.images(image_ids) if image_ids else [], strict=True):
+        for image_id, record in zip(image_ids, store.images.find_many(image_ids) if image_ids else [], strict=True):
             if record is None or record.head != head:
                 raise InvariantBroken(f"{image_id!r} is listed in the cluster of {head!r} but not in it")
             members.append(
@@ -173,32 +174,32 @@ class ReadingRoutes:
         return answers.explanation(decision, self._pictures.paths(store, ids))
 
 
-def known_image(store: StoreView, image_id: str) -> pb.ImageRecord:
+def known_image(store: StoreView, image_id: str) -> store_pb.ImageRecord:
     """The record of an image.
 
     Raises:
         NotFound: it was not decided, or was forgotten; then by whom, and where a cluster that it headed went.
     """
-    record = store.image(image_id)
+    record = store.images.find(image_id)
     if record is not None:
         return record
-    forgotten = store.forgotten(image_id)
+    forgotten = store.images.forgotten(image_id)
     if forgotten is None:
         raise NotFound(f"image {image_id!r} has not been decided: it is unknown, or waits for its other half")
     when = datetime.fromtimestamp(forgotten.at_ms / 1_000, UTC)
-    head = store.redirected(image_id)
+    head = store.redirects.resolve(image_id)
     raise NotFound(
         f"image {image_id!r} was forgotten at {when:%Y-%m-%d %H:%M:%SZ} by {forgotten.issued_by} "
         f"(command {forgotten.command_id}){f'; its cluster is that of {head!r} now' if head != image_id else ''}"
     )
 
 
-def _cluster(store: StoreView, head: str) -> pb.ClusterRecord:
+def _cluster(store: StoreView, head: str) -> store_pb.ClusterRecord:
     """The record of a cluster, whose head knows that it is one."""
     try:
-        return store.cluster(head)
+        return store.clusters.get(head)
     except NotFound:
-        image = store.image(head)
+        image = store.images.find(head)
         if image is not None and image.head == head:
             raise InvariantBroken(f"image {head!r} is a head but its cluster has no record") from None
         raise

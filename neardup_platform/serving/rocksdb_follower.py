@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from neardup_platform.errors import ServerUnavailable
-from neardup_platform.store.reader import StoreReader
+from neardup_platform.store.secondary import SecondaryStore
 
 Answer = TypeVar("Answer")
 
@@ -39,7 +39,7 @@ class StoreFollower:
         self._store_path = store_path
         self._scratch = home / f"{_SCRATCH}{os.getpid()}"
         self._refresh_s = refresh_ms / 1_000
-        self._reader: StoreReader | None = None
+        self._reader: SecondaryStore | None = None
         self._problem = f"the worker has not made its store at {store_path} yet"
         self._fresh_at = float("-inf")
         self._stop = threading.Event()
@@ -60,7 +60,7 @@ class StoreFollower:
         shutil.rmtree(self._scratch, ignore_errors=True)
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[StoreReader]:
+    def reading(self) -> Iterator[SecondaryStore]:
         """The store, standing still until the block ends.
 
         Raises:
@@ -72,7 +72,7 @@ class StoreFollower:
         with reader.consistent():
             yield reader
 
-    def read(self, answer: Callable[[StoreReader], Answer]) -> Answer:
+    def read(self, answer: Callable[[SecondaryStore], Answer]) -> Answer:
         """Read something whose parts belong to one moment.
 
         Raises:
@@ -110,7 +110,7 @@ class StoreFollower:
             return
         begun = time.monotonic()
         try:
-            self._reader = StoreReader(self._store_path, self._scratch)
+            self._reader = SecondaryStore(self._store_path, self._scratch)
         except ServerUnavailable as error:
             self._note(str(error))
             return
@@ -121,7 +121,7 @@ class StoreFollower:
         self._note("")
         log.info("reading the store at %s", self._store_path)
 
-    def _refresh(self, reader: StoreReader) -> None:
+    def _refresh(self, reader: SecondaryStore) -> None:
         begun = time.monotonic()
         try:
             reader.refresh()

@@ -11,8 +11,8 @@ from urllib.parse import quote
 from neardup_platform.errors import NotFound, ServerUnavailable
 from neardup_platform.images.picture_kinds import HEAD_BYTES, media_type
 from neardup_platform.settings import S3Settings
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.view import StoreView
-from neardup_platform.wire import neardup_pb2 as pb
 
 FOLDER = "pictures/"
 # Previews are far smaller; originals published by hand may come near.
@@ -29,7 +29,7 @@ class PictureStore:
         self._client: Any = None
         self._making = threading.Lock()
 
-    def path(self, image_id: str, record: pb.ImageRecord | None) -> str | None:
+    def path(self, image_id: str, record: store_pb.ImageRecord | None) -> str | None:
         """Path of the call that shows an image's picture, or None where there is none to show."""
         if record is None or self._settings.endpoint is None:
             return None
@@ -39,7 +39,7 @@ class PictureStore:
 
     def paths(self, store: StoreView, image_ids: list[str]) -> list[str | None]:
         """The same for many images, in order."""
-        records = store.images(image_ids) if image_ids else []
+        records = store.images.find_many(image_ids) if image_ids else []
         return [self.path(image_id, record) for image_id, record in zip(image_ids, records, strict=True)]
 
     def fetch(self, uri: str) -> tuple[bytes, str]:

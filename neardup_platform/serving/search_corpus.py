@@ -219,7 +219,7 @@ class SearchCorpus:
                 state = store.state()
                 if state.store_id != loaded.source:
                     raise _StoreReplaced
-                part = list(islice(store.numbered_vectors(len(corpus)), _CHUNK_IMAGES))
+                part = list(islice(store.vectors.numbered(len(corpus)), _CHUNK_IMAGES))
             if len(corpus) >= state.ordinals:
                 return True
             # What comes after the last of them is read next, unless there is nothing more.

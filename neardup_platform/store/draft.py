@@ -1,7 +1,7 @@
-"""The tables of the clusters as they will be: changes held in memory over a store that stands still.
+"""Planned changes to the cluster tables, held in memory over a store that does not change meanwhile.
 
-Reading sees what was changed so far; nothing reaches the store before `write`. `membership.py` checks a draft,
-`rearrangement.py` fills one.
+Reads show the planned state; nothing reaches the store before `write`. `clusters/rearrangement.py` fills a draft and
+`clusters/membership.py` checks it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,88 +10,88 @@ from google.protobuf.message import Message
 
 from neardup_platform.errors import InvariantBroken
 from neardup_platform.store import layout
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
-from neardup_platform.store.view import StoreView, listed_under
+from neardup_platform.store.view import StoreView
 from neardup_platform.store.writer import Batch
-from neardup_platform.wire import neardup_pb2 as pb
 
 _TOTALS = ("images", "clusters", "sequence", "ordinals", "forgotten", "redirects")
 
 
 class Draft:
-    """Changes to be written together; None in a table stands for a record that goes.
+    """Changes that are written together. In a table, None stands for a deleted record.
 
     Attributes:
-        store: as it is.
+        store: the store before the changes.
         before: its totals.
-        state: the totals as they will be, but for the digest, which follows from the edges.
+        state: the totals after the changes, except the digest, which follows from the edges.
         images: records by id that were read or changed.
         clusters: records by head that were read or changed.
-        listed: edges that come, head and sequence as stored → image id.
-        unlisted: edges that go.
-        recent: sequence by key in the list of recently changed clusters.
-        vectors: by ordinal.
-        redirects: by the head that was.
-        forgotten: by image id.
-        counted: heads whose every edge was read, with their number.
+        listed: added edges: key in table MEMBERS → image id.
+        unlisted: removed edges.
+        recent: sequences by key in table RECENT.
+        vectors: records by ordinal.
+        redirects: redirects by previous head.
+        forgotten: records by image id.
+        counted: number of edges by head, for clusters whose every edge was read.
     """
 
     def __init__(self, store: StoreView) -> None:
         self.store = store
         self.before = store.state()
         self.state = store.state()
-        self.images: dict[str, pb.ImageRecord | None] = {}
-        self.clusters: dict[str, pb.ClusterRecord | None] = {}
+        self.images: dict[str, store_pb.ImageRecord | None] = {}
+        self.clusters: dict[str, store_pb.ClusterRecord | None] = {}
         self.listed: dict[bytes, str] = {}
         self.unlisted: dict[bytes, str] = {}
         self.recent: dict[bytes, int | None] = {}
-        self.vectors: dict[int, pb.VectorRecord | None] = {}
-        self.redirects: dict[str, pb.Redirect | None] = {}
-        self.forgotten: dict[str, pb.Forgotten] = {}
+        self.vectors: dict[int, store_pb.VectorRecord | None] = {}
+        self.redirects: dict[str, store_pb.Redirect | None] = {}
+        self.forgotten: dict[str, store_pb.Forgotten] = {}
         self.counted: dict[str, int] = {}
 
-    def find_image(self, image_id: str) -> pb.ImageRecord | None:
-        """The record of an image, or None where there is none, or none any more."""
+    def find_image(self, image_id: str) -> store_pb.ImageRecord | None:
+        """Return the record of an image; None if there is none or it is deleted."""
         if image_id not in self.images:
-            self.images[image_id] = self.store.image(image_id)
+            self.images[image_id] = self.store.images.find(image_id)
         return self.images[image_id]
 
-    def image(self, image_id: str) -> pb.ImageRecord:
-        """The record of an image.
+    def image(self, image_id: str) -> store_pb.ImageRecord:
+        """Return the record of an image.
 
         Raises:
             InvariantBroken: there is none.
         """
         found = self.find_image(image_id)
         if found is None:
-            raise InvariantBroken(f"image {image_id!r} is to be rearranged and has no record")
+            raise InvariantBroken(f"image {image_id!r} cannot be moved: it has no record")
         return found
 
-    def find_cluster(self, head: str) -> pb.ClusterRecord | None:
-        """The record of a cluster, or None where there is none, or none any more."""
+    def find_cluster(self, head: str) -> store_pb.ClusterRecord | None:
+        """Return the record of a cluster; None if there is none or it is deleted."""
         if head not in self.clusters:
-            self.clusters[head] = self.store.find_cluster(head)
+            self.clusters[head] = self.store.clusters.find(head)
         return self.clusters[head]
 
-    def cluster(self, head: str) -> pb.ClusterRecord:
-        """The record of a cluster.
+    def cluster(self, head: str) -> store_pb.ClusterRecord:
+        """Return the record of a cluster.
 
         Raises:
             InvariantBroken: there is none.
         """
         found = self.find_cluster(head)
         if found is None:
-            raise InvariantBroken(f"{head!r} is to be rearranged and heads no cluster")
+            raise InvariantBroken(f"{head!r} cannot be changed: it heads no cluster")
         return found
 
     def member_at(self, key: bytes) -> str | None:
-        """The image that an edge lists; None where there is no such edge."""
+        """Return the image that an edge lists; None if there is no such edge."""
         listed = self.listed.get(key)
-        return self.store.member_at(key) if listed is None and key not in self.unlisted else listed
+        return self.store.members.at(key) if listed is None and key not in self.unlisted else listed
 
     def members(self, head: str) -> Iterator[tuple[int, str]]:
-        """Every member of a cluster with its sequence: those that stay in order, then those that come."""
-        for sequence, member in self.store.all_members(head):
+        """Yield every member of a cluster with its sequence: unchanged members in order, then added ones."""
+        for sequence, member in self.store.members.all(head):
             key = layout.sequence_key(head, sequence)
             if key not in self.unlisted and key not in self.listed:
                 yield sequence, member
@@ -105,13 +105,13 @@ class Draft:
         self.listed[layout.sequence_key(head, sequence)] = image_id
 
     def unlist_member(self, image_id: str) -> None:
-        """Remove the edge of an image, which is the one its record names.
+        """Remove the edge that the record of an image names.
 
         Raises:
-            InvariantBroken: the store has no such edge, or another image's.
+            InvariantBroken: there is no such edge, or it lists another image.
         """
         record = self.image(image_id)
-        key = layout.sequence_key(record.head, listed_under(record))
+        key = layout.member_key(record)
         found = self.member_at(key)
         if found != image_id:
             raise InvariantBroken(
@@ -121,7 +121,7 @@ class Draft:
         if self.listed.pop(key, None) is None:
             self.unlisted[key] = image_id
 
-    def write(self, batch: Batch, state: pb.StoreState) -> None:
+    def write(self, batch: Batch, state: store_pb.StoreState) -> None:
         """Put everything into a write."""
         for key in self.unlisted:
             batch.delete(Table.MEMBERS, key)
@@ -146,7 +146,7 @@ class Draft:
 
 
 def _shares(edges: Mapping[bytes, str]) -> int:
-    """What edges contribute to the state digest."""
+    """Return the contribution of edges to the state digest."""
     return sum(layout.assignment_digest(member, layout.id_of(key)) for key, member in edges.items())
 
 

@@ -4,39 +4,39 @@
 |---|---|---|---|
 | STATE | 0 | (empty) | StoreState |
 | POSITIONS | 1 | topic, 0x00, u32 partition | Position |
-| WAITING | 2 | u8 kind (0 lsh, 1 pair), image id | WaitingHalf |
+| WAITING | 2 | u8 kind (0 lsh, 1 pair), image id | UnpairedRecord |
 | IMAGES | 3 | image id | ImageRecord |
 | CLUSTERS | 4 | head | ClusterRecord |
 | MEMBERS | 5 | u16 length of head, head, u64 sequence | image id |
-| RECENT | 6 | u64 2^64−1 − block, head of a cluster of two or more | u64 sequence that last changed it |
+| RECENT | 6 | u64 2^64−1 − block, head of a cluster of two or more | u64 sequence of its last change |
 | HISTORY | 7 | u16 length of image id, image id, u64 sequence | Decision |
 | VECTORS | 8 | u64 ordinal | VectorRecord |
-| OUTBOX | 9 | u64 number, from `outbox_first` of the state on | OutboxEntry |
+| OUTBOX | 9 | u64 number, from `outbox_first` in STATE on | OutboxEntry |
 | COMMIT | 10 | u64 number of the last commit | (empty) |
 | COMMANDS | 11 | command id | CommandRecord |
 | COMMAND_ORDER | 12 | u64 number | command id |
 | PROMOTIONS | 13 | u64 number of its command | Promotion |
-| OVERRIDES | 14 | its id | Override |
-| REDIRECTS | 15 | hash of a head that was | Redirect |
+| OVERRIDES | 14 | override id | Override |
+| REDIRECTS | 15 | hash of a previous head | Redirect |
 | FORGOTTEN | 16 | hash of an image id | Forgotten |
 | PURGES | 17 | u64 number of the command | (empty) |
 | PROGRESS | 22 | command id | CommandProgress |
-| | | 0x00, `read`, position key | CommandProgress: up to which offset commands were read in time |
-| | | 0x00, `ahead` | CommandProgress: since which number commands were handled ahead of the long one named |
-| | | 0x00, `meet`, override id | (empty): an override laid down ahead, to be met at the start |
+| | | 0x00, `read`, position key | CommandProgress: offset up to which commands were read and checked for age |
+| | | 0x00, `ahead` | CommandProgress: a long command, and the number of the last command before others overtook it |
+| | | 0x00, `meet`, override id | (empty): an override accepted while this store was built, not yet applied |
 | CHANGED | 23 | image id | Decision; only in a store that is being reprocessed |
-| KEPT | 24 | u64 number | OutboxEntry that no topic takes, not even as a dead letter |
+| KEPT | 24 | u64 number | OutboxEntry that Kafka refuses, even as a dead letter |
 
-Integers are big-endian, so that byte order is numeric order: members are listed oldest first, blocks of recent clusters
-newest first. Ordinals are given once: one whose image was forgotten or got another has no vectors any more. A purge
-stands for bytes that were deleted and may still lie in the files. The length before an id keeps one id from being the
-prefix of another's range. Tables are prefixes of one key space rather than column families, because a secondary reader
+Integers are big-endian, so byte order is numeric order: members are listed oldest first, blocks of recent clusters
+newest first. Each ordinal is given once. The ordinal of a forgotten image, or one that the image no longer uses, has no
+vectors. A purge stands for deleted bytes that may still be in the files. The length before an id keeps one id from
+being a prefix of another id's range. Tables are prefixes of one key space, not column families, because a secondary
 sees column families at different moments (docs/adr/0006).
 
-A table whose keys are deleted in the order in which they came is read from a known first key on, never from its
-beginning: a deleted key stays in the way of every scan until it is compacted. So OUTBOX and COMMIT are read from the
-numbers in the state, and a cluster moves within RECENT only when a decision of another block of `RECENT_BLOCK` changes
-it (docs/adr/0014).
+Deleted keys slow down every scan across them until they are compacted. A table whose keys are deleted in the order of
+their creation is therefore read from a known first key, never from its beginning: OUTBOX and COMMIT start at numbers in
+STATE, and a cluster moves within RECENT only when a decision in another block of `RECENT_BLOCK` changes it
+(docs/adr/0014).
 """
 
 import hashlib
@@ -44,6 +44,7 @@ import struct
 from enum import Enum
 
 from neardup_platform.records import Kind
+from neardup_platform.store.store_pb2 import ImageRecord
 
 FORMAT = 4
 
@@ -83,22 +84,22 @@ _KIND_BYTE = {Kind.LSH: b"\x00", Kind.PAIR: b"\x01"}
 
 
 def number_key(number: int) -> bytes:
-    """Key of a vector by ordinal, of an outbox entry by number: u64."""
+    """Return the key of a vector by ordinal, or of an outbox entry by number: u64."""
     return struct.pack(">Q", number)
 
 
 def number_of(key: bytes) -> int:
-    """The inverse of `number_key`; also the sequence that ends a member or history key."""
+    """Return the number of a `number_key`, or the sequence that ends a member or history key."""
     return int(struct.unpack(">Q", key[-8:])[0])
 
 
 def position_key(topic: str, partition: int) -> bytes:
-    """Key of an input position."""
+    """Return the key of an input position."""
     return topic.encode() + b"\x00" + struct.pack(">I", partition)
 
 
 def commands_read_key(topic: str, partition: int) -> bytes:
-    """Key of up to where commands of a partition have been read; no id of a command begins with a zero byte."""
+    """Return the key of the offset up to which commands were read. No command id begins with a zero byte."""
     return b"\x00read" + position_key(topic, partition)
 
 
@@ -107,68 +108,82 @@ MEET_PREFIX = b"\x00meet"
 
 
 def position_of(key: bytes) -> tuple[str, int]:
-    """The inverse of `position_key`."""
+    """Return the topic and partition of a `position_key`."""
     return key[:-5].decode(), int(struct.unpack(">I", key[-4:])[0])
 
 
 def waiting_key(kind: Kind, image_id: str) -> bytes:
-    """Key of a half in the waiting room."""
+    """Return the key of an unpaired embedding."""
     return _KIND_BYTE[kind] + image_id.encode()
 
 
 def id_prefix(image_id: str) -> bytes:
-    """Prefix of all member keys of a head, and of all history keys of an image."""
+    """Return the prefix of all member keys of a head, and of all history keys of an image."""
     encoded = image_id.encode()
     return struct.pack(">H", len(encoded)) + encoded
 
 
 def after_prefix(prefix: bytes) -> bytes:
-    """The first key after all those that begin with a prefix, which has a byte below 255."""
+    """Return the first key after all keys with a prefix. The prefix must have a byte below 255."""
     kept = prefix.rstrip(b"\xff")
     return kept[:-1] + bytes([kept[-1] + 1])
 
 
 def id_of(key: bytes) -> str:
-    """The image id or head that a member or history key begins with."""
+    """Return the image id or head that a member or history key begins with."""
     return key[2:-8].decode()
 
 
 def sequence_key(image_id: str, sequence: int) -> bytes:
-    """Key of a member (by its head) or of a decision (by its image)."""
+    """Return the key of a member (by its head) or of a decision (by its image)."""
     return id_prefix(image_id) + number_key(sequence)
 
 
+def listed_under(image: ImageRecord) -> int:
+    """Return the sequence under which its cluster lists an image: that of its joining, not of later decisions."""
+    return image.member_sequence or image.sequence
+
+
+def member_key(image: ImageRecord) -> bytes:
+    """Return the key of an image among the members of its cluster."""
+    return sequence_key(image.head, listed_under(image))
+
+
 def hash_key(image_id: str) -> bytes:
-    """Key that does not tell the id: BLAKE2b-128 of it."""
+    """Return a key that does not reveal the id: its BLAKE2b-128 hash."""
     return hashlib.blake2b(image_id.encode(), digest_size=16).digest()
 
 
 def recent_key(head: str, sequence: int) -> bytes:
-    """Key of a cluster in the list of recently changed ones, by the sequence that last changed it."""
+    """Return the key of a cluster among the recently changed ones, by the sequence of its last change."""
     return number_key(_U64_MAX - sequence // RECENT_BLOCK) + head.encode()
 
 
 def recent_block(key: bytes) -> bytes:
-    """The block of a key made by `recent_key`; sorts newest first."""
+    """Return the block of a `recent_key`. Blocks sort newest first."""
     return key[:8]
 
 
 def recent_head(key: bytes) -> str:
-    """The head in a key made by `recent_key`."""
+    """Return the head of a `recent_key`."""
     return key[8:].decode()
 
 
 def assignment_digest(image_id: str, head: str) -> int:
-    """One image's share of the state digest: BLAKE2b-128 of image id, 0, head."""
+    """Return one image's contribution to the state digest: BLAKE2b-128 of image id, 0, head."""
     data = image_id.encode() + b"\x00" + head.encode()
     return int.from_bytes(hashlib.blake2b(data, digest_size=16).digest(), "little")
 
 
 def digest_after(digest: bytes, joined: int, left: int = 0) -> bytes:
-    """The state digest after assignments came (sum of their shares) and went.
+    """Return the state digest after adding and removing assignments.
 
-    A sum modulo 2^128 does not depend on order, so two stores with the same image → head have the same digest
-    however they came by it.
+    A sum modulo 2^128 does not depend on order, so two stores with the same image → head have the same digest whatever
+    their past.
+
+    Args:
+        joined: sum of the contributions that are added.
+        left: sum of the contributions that are removed.
     """
     total = (int.from_bytes(digest, "little") + joined - left) % _DIGEST_MODULUS
     return total.to_bytes(16, "little")

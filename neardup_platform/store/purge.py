@@ -1,9 +1,9 @@
-"""Gets deleted bytes off the disk soon, where RocksDB alone would keep them until a compaction happens to pass.
+"""Gets deleted bytes off the disk soon. RocksDB alone keeps them until it happens to compact their files.
 
-A deleted key only hides its value. Flushing ends the log that has the value, compacting the range writes the files
-that have it anew without it. Both run in a thread of their own beside the writer. A purge is noted in the commit that
-deletes, and the note removed when it is done; where a note is found at opening, its ranges are no longer known, and the
-whole store is compacted.
+A deleted key only hides its value. Flushing ends the log that holds the value, and compacting the range rewrites the
+files that hold it. Both run in a thread beside the writer. The commit that deletes also notes the purge, and the note
+is removed when the purge is done. If a note is found on opening, its ranges are no longer known, so the whole store is
+compacted.
 """
 
 import logging
@@ -16,14 +16,15 @@ from neardup_platform.store.layout import Table
 
 log = logging.getLogger(__name__)
 
+# First key, and the key after the last.
 Span = tuple[bytes, bytes]
 
 
 class Purger:
-    """Compacts what the writer deleted, one purge after the other.
+    """Compacts what the writer deleted, one purge after another.
 
     Attributes:
-        problem: why the last purge failed; empty when it did not.
+        problem: why the last purge failed; empty if it succeeded.
     """
 
     def __init__(self, db: Rdict) -> None:
@@ -34,22 +35,22 @@ class Purger:
         self.problem = ""
 
     def resume(self, notes: Sequence[bytes]) -> None:
-        """Compact everything, if purges were noted by a process that did not come to do them."""
+        """Compact the whole store if an earlier process noted purges and did not finish them."""
         if notes:
             log.info("%d purges were left undone: the whole store is compacted", len(notes))
             self._last = self._thread.submit(self._purge, notes, [all_of(table) for table in Table])
 
     def purge(self, note: bytes, spans: Sequence[Span]) -> None:
-        """Rewrite the files without what was deleted between the first and before the last key of each span."""
+        """Rewrite the files without the deleted keys in these spans, in the background."""
         self._last = self._thread.submit(self._purge, [note], spans)
 
     def wait(self) -> None:
-        """Return when all that was asked for is done."""
+        """Wait for every purge so far."""
         if self._last is not None:
             self._last.result()
 
     def close(self) -> None:
-        """Wait for the range under way, since cancelling would keep RocksDB from closing; the rest stays noted."""
+        """Wait for the range in progress, because cancelling it keeps RocksDB from closing. The rest stays noted."""
         self._closing = True
         self._thread.shutdown(cancel_futures=True)
 
@@ -69,5 +70,5 @@ class Purger:
 
 
 def all_of(table: Table) -> Span:
-    """Every key of a table."""
+    """Return the span of every key in a table."""
     return table.value, bytes([table.value[0] + 1])

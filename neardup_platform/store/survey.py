@@ -1,18 +1,18 @@
-"""What contradicts itself among the tables of the clusters. Pure: it reads, and holds in memory only what is wrong.
+"""Finds contradictions among the cluster tables. Reads only, and keeps in memory only what is wrong.
 
-An image's record says which cluster it is in, and is believed: it is what every answer was read from, and what was last
-published of the image. Everything else follows from the records and is compared with them, table by table, in order of
-key, with a few thousand records and a byte for each image in memory, and two key lookups for each image. What is wrong
-takes about a kilobyte each.
+The record of an image says which cluster it is in, and is trusted: every answer was read from it, and it matches what
+was last published about the image. Everything else follows from the records and is compared with them, table by table
+in order of key. That takes memory for a few thousand records and one byte per image, and two key lookups per image.
+Each finding takes about a kilobyte.
 
-| believed | follows |
+| trusted | derived |
 |---|---|
-| IMAGES: image → head | MEMBERS: one edge for each image, under the sequence that its record names |
-| | CLUSTERS: one for each head; its size, and members only among those that are searched |
-| | RECENT: the clusters of two or more; REDIRECTS: none of a head; totals and digest |
+| IMAGES: image → head | MEMBERS: one edge per image, under the sequence that its record names |
+| | CLUSTERS: one per head; its size; representatives that are members |
+| | RECENT: the clusters of two or more; REDIRECTS: none from a head; totals and digest |
 
-The one thing wrong with a record itself is a head that is none. Its images go where a redirect of that head leads; if
-there is none, they are a cluster of their own, headed by the oldest that is searched, or else the oldest.
+The only error in a record itself is a head that heads no cluster. Its images go where a redirect from that head leads.
+Without one they become a cluster of their own, headed by the oldest image in the term index, or else by the oldest.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,9 +21,9 @@ from itertools import groupby, islice
 from typing import TypeVar
 
 from neardup_platform.store import layout
-from neardup_platform.store.layout import Table
-from neardup_platform.store.view import StoreView, listed_under
-from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.store import store_pb2 as store_pb
+from neardup_platform.store.layout import Table, listed_under
+from neardup_platform.store.view import StoreView
 
 _CHUNK = 2_048
 
@@ -32,28 +32,29 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong: its kind, and in words what and how it is mended."""
+    """One contradiction: its kind, and in words what it is and how it is repaired."""
 
     kind: str
     what: str
 
 
 class Survey:
-    """Goes through a store that stands still.
+    """Checks every cluster table of a store that does not change meanwhile.
 
     Attributes:
         findings: what is wrong.
-        moved: images under no head, with the head that they are to have.
-        redirects: heads that were, with the ones they lead to from now on.
+        moved: images whose head heads no cluster, with their new head.
+        redirects: previous heads, with the head that each leads to from now on.
         unlisted: images whose edge is missing.
-        stray: keys of edges that list an image where it is not.
-        suspect: heads of clusters whose record has to be made again.
-        empty: heads of cluster records that no image is under.
-        recent: keys of the list of recent changes that name no such change.
-        redirecting: keys of redirects of heads.
-        images, clusters, ordinals, sequence: totals as they must be, the last two at least.
-        digest: as it must be.
-        beyond: what cannot be mended.
+        stray: keys of edges that list an image in the wrong place.
+        suspect: heads of clusters whose record must be rebuilt.
+        empty: heads of cluster records without images.
+        recent: keys in RECENT that are wrong.
+        redirecting: keys of redirects from heads.
+        images, clusters: the correct totals.
+        ordinals, sequence: the least that these totals may be.
+        digest: the correct digest.
+        beyond_repair: contradictions that cannot be repaired.
     """
 
     def __init__(self, store: StoreView) -> None:
@@ -68,35 +69,35 @@ class Survey:
         self.recent: list[bytes] = []
         self.redirecting: list[bytes] = []
         self.images = self.clusters = self.ordinals = self.sequence = 0
-        self.beyond: list[str] = []
+        self.beyond_repair: list[str] = []
         self._listed = self._digest = 0
-        self._house(self._go_through_images())
-        self._go_through_members()
+        self._rehome(self._check_images())
+        self._check_members()
         if self._listed != self.images:
             self._find_unlisted()
-        self._go_through_clusters()
-        self._go_through_recent()
+        self._check_clusters()
+        self._check_recent()
         self.digest = layout.digest_after(bytes(16), self._digest)
-        self._compare_totals()
+        self._check_totals()
 
-    def head_of(self, image_id: str, record: pb.ImageRecord) -> str:
-        """The head that an image is to have."""
+    def head_of(self, image_id: str, record: store_pb.ImageRecord) -> str:
+        """Return the head that an image should have."""
         return self.moved.get(image_id, record.head)
 
-    def is_right(self, head: str, sequence: int, image_id: str, record: pb.ImageRecord | None) -> bool:
-        """Whether an edge is the one that its image is to have."""
+    def is_correct(self, head: str, sequence: int, image_id: str, record: store_pb.ImageRecord | None) -> bool:
+        """Return whether an edge is the one that its image should have."""
         return record is not None and (self.head_of(image_id, record), listed_under(record)) == (head, sequence)
 
     def _find(self, kind: str, what: str) -> None:
         self.findings.append(Finding(kind, what))
 
-    def _go_through_images(self) -> dict[str, list[str]]:
-        """Count, and return the images that are under no head, by what they name as such."""
+    def _check_images(self) -> dict[str, list[str]]:
+        """Count the images, and return those whose head heads no cluster, by that head."""
         lost: dict[str, list[str]] = {}
         given = bytearray(self._store.state().ordinals)
-        for part in _parts(self._store.all_images()):
+        for part in _chunks(self._store.images.all()):
             named = list({record.head for image_id, record in part if record.head != image_id})
-            records = zip(named, self._store.images(named) if named else [], strict=True)
+            records = zip(named, self._store.images.find_many(named) if named else [], strict=True)
             heads = {head for head, record in records if record is not None and record.head == head}
             for image_id, record in part:
                 self.images += 1
@@ -104,7 +105,7 @@ class Survey:
                 self.ordinals = max(self.ordinals, record.ordinal + 1)
                 given.extend(bytes(max(0, self.ordinals - len(given))))
                 if given[record.ordinal]:
-                    self.beyond.append(f"image {image_id!r} has the ordinal {record.ordinal} of another")
+                    self.beyond_repair.append(f"image {image_id!r} has the ordinal {record.ordinal} of another")
                 given[record.ordinal] = 1
                 self.sequence = max(self.sequence, record.sequence, record.member_sequence)
                 self._digest += layout.assignment_digest(image_id, record.head)
@@ -112,10 +113,10 @@ class Survey:
                     lost.setdefault(record.head, []).append(image_id)
         return lost
 
-    def _house(self, lost: dict[str, list[str]]) -> None:
-        """Give the images that are under no head one."""
+    def _rehome(self, lost: dict[str, list[str]]) -> None:
+        """Give another head to images whose head heads no cluster."""
         for named, images in sorted(lost.items()):
-            new = self._led_to(named)
+            new = self._redirect_target(named)
             if new is None and self._is_head(named):
                 continue
             if new is None:
@@ -126,16 +127,16 @@ class Survey:
                 self.moved[image_id] = new
                 self._digest += layout.assignment_digest(image_id, new) - layout.assignment_digest(image_id, named)
                 self._find(
-                    "orphan", f"image {image_id!r} is under {named!r}, which heads no cluster: it goes to {new!r}"
+                    "orphan", f"image {image_id!r} is under {named!r}, which heads no cluster: it moves to {new!r}"
                 )
         self.redirects = {old: new for old, new in self.redirects.items() if not self._is_head(old)}
 
-    def _led_to(self, head: str) -> str | None:
-        """The head that redirects lead to from what was one; None where they lead to none."""
+    def _redirect_target(self, head: str) -> str | None:
+        """Return the head that redirects lead to, or None."""
         seen: set[str] = set()
         while head not in seen:
             seen.add(head)
-            found = self._store.redirect(head)
+            found = self._store.redirects.find(head)
             if found is None:
                 return None
             head = found.head
@@ -144,26 +145,26 @@ class Survey:
         return None
 
     def _is_head(self, image_id: str) -> bool:
-        record = self._store.image(image_id)
+        record = self._store.images.find(image_id)
         return record is not None and self.head_of(image_id, record) == image_id
 
     def _oldest(self, images: list[str]) -> str:
         def age(image_id: str) -> tuple[bool, int, str]:
-            record = self._store.image(image_id)
-            vectors = None if record is None else self._store.find_vector(record.ordinal)
+            record = self._store.images.find(image_id)
+            vectors = None if record is None else self._store.vectors.find(record.ordinal)
             return vectors is None or vectors.retired, 0 if record is None else listed_under(record), image_id
 
         return min(images, key=age)
 
-    def _go_through_members(self) -> None:
-        """Compare the edges with the records, and with these the clusters that have members."""
+    def _check_members(self) -> None:
+        """Compare edges with image records, and cluster records with both."""
         sizes: list[tuple[str, int]] = []
         for prefix, edges in groupby(self._store.scan(Table.MEMBERS), lambda row: row[0][:-8]):
             head, size = layout.id_of(prefix + bytes(8)), 0
-            for part in _parts(edges):
+            for part in _chunks(edges):
                 ids = [member.decode() for _, member in part]
-                for (key, _), image_id, record in zip(part, ids, self._store.images(ids), strict=True):
-                    if self.is_right(head, layout.number_of(key), image_id, record):
+                for (key, _), image_id, record in zip(part, ids, self._store.images.find_many(ids), strict=True):
+                    if self.is_correct(head, layout.number_of(key), image_id, record):
                         size += 1
                     else:
                         self._find_stray(head, key, image_id, record)
@@ -174,27 +175,31 @@ class Survey:
                 sizes = []
         self._compare_clusters(sizes)
 
-    def _find_stray(self, head: str, key: bytes, image_id: str, record: pb.ImageRecord | None) -> None:
+    def _find_stray(self, head: str, key: bytes, image_id: str, record: store_pb.ImageRecord | None) -> None:
         self.stray.append(key)
         self.suspect.add(head)
         if image_id in self.moved:
             return
-        where = "is not known" if record is None else f"is in that of {self.head_of(image_id, record)!r}"
+        where = "is unknown" if record is None else f"is in that of {self.head_of(image_id, record)!r}"
         if record is not None and self.head_of(image_id, record) == head:
             where = "is listed there a second time"
-        self._find("stray", f"the cluster of {head!r} lists image {image_id!r}, which {where}: it is taken off")
+        self._find("stray", f"the cluster of {head!r} lists image {image_id!r}, which {where}: the entry is removed")
 
     def _compare_clusters(self, sizes: list[tuple[str, int]]) -> None:
-        clusters = [self._store.find_cluster(head) for head, _ in sizes]
+        clusters = [self._store.clusters.find(head) for head, _ in sizes]
         searched = list({i for cluster in clusters if cluster is not None for i in cluster.representatives})
-        records = dict(zip(searched, self._store.images(searched) if searched else [], strict=True))
+        records = dict(zip(searched, self._store.images.find_many(searched) if searched else [], strict=True))
         for (head, size), cluster in zip(sizes, clusters, strict=True):
             if cluster is None:
-                self._suspect(head, "no-cluster", f"{head!r} heads {size} images and has no cluster: it is made")
+                self._find_in(
+                    head, "no-cluster", f"{head!r} heads {size} images without a cluster record: it is created"
+                )
                 continue
             if cluster.size != size:
-                self._suspect(
-                    head, "size", f"the cluster of {head!r} says it has {cluster.size} members, and has {size}"
+                self._find_in(
+                    head,
+                    "size",
+                    f"the cluster of {head!r} says it has {cluster.size} members and has {size}: corrected",
                 )
             strangers = [i for i in cluster.representatives if not self._is_in(head, i, records[i])]
             twice = len(set(cluster.representatives)) != len(cluster.representatives)
@@ -202,57 +207,58 @@ class Survey:
                 if (record := records[stranger]) is not None:
                     self.suspect.add(self.head_of(stranger, record))
             if strangers or twice or head not in cluster.representatives:
-                self._suspect(head, "searched", f"the cluster of {head!r} is not found by its own members: it will be")
-            listed = self._store.recent_at(layout.recent_key(head, cluster.updated_sequence))
+                self._find_in(head, "searched", f"the cluster of {head!r} has wrong representatives: corrected")
+            listed = self._store.clusters.recent_at(layout.recent_key(head, cluster.updated_sequence))
             if listed != cluster.updated_sequence and size > 1:
-                self._suspect(
-                    head, "recent", f"the cluster of {head!r} is missing among the recent changes: it is put in"
+                self._find_in(
+                    head, "recent", f"the cluster of {head!r} is missing among the recent changes: it is added"
                 )
 
-    def _is_in(self, head: str, image_id: str, record: pb.ImageRecord | None) -> bool:
+    def _is_in(self, head: str, image_id: str, record: store_pb.ImageRecord | None) -> bool:
         return record is not None and self.head_of(image_id, record) == head
 
-    def _suspect(self, head: str, kind: str, what: str) -> None:
+    def _find_in(self, head: str, kind: str, what: str) -> None:
         self.suspect.add(head)
         self._find(kind, what)
 
     def _find_unlisted(self) -> None:
-        for part in _parts(self._store.all_images()):
+        for part in _chunks(self._store.images.all()):
             keys = [layout.sequence_key(self.head_of(i, record), listed_under(record)) for i, record in part]
-            for (image_id, record), listed in zip(part, self._store.members_at(keys), strict=True):
+            for (image_id, record), listed in zip(part, self._store.members.at_many(keys), strict=True):
                 if listed != image_id:
                     head = self.head_of(image_id, record)
                     self.unlisted.append(image_id)
                     self.suspect.add(head)
                     if image_id not in self.moved:
-                        self._find("unlisted", f"the cluster of {head!r} does not list image {image_id!r}: it will")
+                        self._find("unlisted", f"the cluster of {head!r} does not list image {image_id!r}: it is added")
 
-    def _go_through_clusters(self) -> None:
-        for part in _parts(self._store.all_clusters()):
+    def _check_clusters(self) -> None:
+        for part in _chunks(self._store.clusters.all()):
             heads = [head for head, _ in part]
-            redirects = self._store.redirects_of(heads)
-            for head, record, led in zip(heads, self._store.images(heads), redirects, strict=True):
+            redirects = self._store.redirects.find_many(heads)
+            for head, record, led in zip(heads, self._store.images.find_many(heads), redirects, strict=True):
                 if record is None or self.head_of(head, record) != head:
                     self.empty.append(head)
-                    self._find("empty", f"{head!r} has the record of a cluster and heads none: it is removed")
+                    self._find("empty", f"{head!r} heads no cluster and has a cluster record: it is removed")
                 elif led:
                     self.redirecting.append(layout.hash_key(head))
-                    self._find("redirect", f"{head!r} heads a cluster and leads to another: it leads to none")
+                    self._find("redirect", f"{head!r} heads a cluster and redirects to another: removed")
 
-    def _go_through_recent(self) -> None:
+    def _check_recent(self) -> None:
         empty = set(self.empty)
-        for part in _parts(self._store.scan(Table.RECENT)):
+        for part in _chunks(self._store.scan(Table.RECENT)):
             for key, value in part:
                 head, sequence = layout.recent_head(key), layout.number_of(value)
-                cluster = None if head in empty else self._store.find_cluster(head)
+                cluster = None if head in empty else self._store.clusters.find(head)
                 listed = None if cluster is None or cluster.size < 2 else cluster.updated_sequence
                 if sequence != listed or key != layout.recent_key(head, sequence):
                     self.recent.append(key)
                     self._find(
-                        "recent", f"a change of the cluster of {head!r} is listed that is not its last: it is removed"
+                        "recent",
+                        f"the recent changes list an outdated change of the cluster of {head!r}: removed",
                     )
 
-    def _compare_totals(self) -> None:
+    def _check_totals(self) -> None:
         state = self._store.state()
         for name, found, right in (
             ("images", state.images, state.images == self.images),
@@ -266,7 +272,7 @@ class Survey:
             self._find("digest", f"the digest {state.digest.hex()} is not that of the clusters, {self.digest.hex()}")
 
 
-def _parts(items: Iterable[Item]) -> Iterator[list[Item]]:
+def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
     rest = iter(items)
     while part := list(islice(rest, _CHUNK)):
         yield part

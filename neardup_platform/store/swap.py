@@ -1,15 +1,15 @@
-"""One store in place of another, by renames that a kill at any point leaves undone or lets the next start complete.
+"""Replaces one store by another with renames. A kill at any point leaves them undone, or the next start completes them.
 
 | in NEARDUP_HOME | |
 |---|---|
-| `store/` | the one in force |
-| `store.next/` | the one to come, whole and synced once the marker is there; without a marker it is left over |
-| `store.before/` | the one that was in force before the last exchange; kept until the next, to go back to |
-| `store.swap.json` | the marker: the exchange is decided |
-| `store.swap.lock` | locked by the process that does it |
+| `store/` | the active store |
+| `store.next/` | the next store; complete and synced once the marker exists, a leftover without it |
+| `store.before/` | the store that was active before the last swap; kept until the next one, to go back to |
+| `store.swap.json` | the marker: the swap is decided |
+| `store.swap.lock` | locked by the process that swaps |
 
-Nobody may have a store open while it is renamed, because RocksDB goes by paths: so the worker writes the marker, ends
-its run, and the renames are done at the next start, before anything is opened.
+No process may have a store open while it is renamed, because RocksDB works with paths. So the worker writes the marker
+and ends its run, and the next start renames before it opens anything.
 """
 
 import fcntl
@@ -27,25 +27,25 @@ log = logging.getLogger(__name__)
 
 
 class StoreReplaced(NeardupError):
-    """Another store is to be in force: the worker must start anew."""
+    """Another store becomes active: the worker must restart."""
 
 
 def next_path(store: Path) -> Path:
-    """Where the store to come is made."""
+    """Return where the next store is built."""
     return store.with_name(f"{store.name}.next")
 
 
 def before_path(store: Path) -> Path:
-    """Where the store lies that was in force before."""
+    """Return where the previous store is kept."""
     return store.with_name(f"{store.name}.before")
 
 
 def decide_swap(store: Path, why: str) -> None:
-    """Write the marker: from here on the next start exchanges the stores, whatever happens.
+    """Write the marker. From here on the next start swaps the stores, whatever happens.
 
     Args:
-        store: the one in force; nothing may be written to it any more.
-        why: for the log of that start.
+        store: the active store; nothing may be written to it any more.
+        why: for the log of the next start.
 
     Raises:
         OSError: the disk is full or broken; nothing is decided.
@@ -55,11 +55,11 @@ def decide_swap(store: Path, why: str) -> None:
 
 
 def complete_swap(store: Path) -> bool:
-    """At start, before the store is opened: do the renames that are decided; returns whether there were any.
+    """Swap the stores if that is decided; call it at start, before the store is opened. Return whether it was.
 
     Raises:
         HomeInUse: another process still has the store open.
-        InvariantBroken: the marker is damaged, or the store to come is gone.
+        InvariantBroken: the marker is damaged, or the next store is gone.
     """
     try:
         marker = read_sealed(_marker(store))
@@ -69,12 +69,12 @@ def complete_swap(store: Path) -> bool:
         _remove(next_path(store))
         return False
     with _closed(store):
-        _exchange(store)
+        _rename(store)
     log.info("another store is active: %s; the previous one is kept as %s", marker["why"], before_path(store).name)
     return True
 
 
-def _exchange(store: Path) -> None:
+def _rename(store: Path) -> None:
     if next_path(store).exists():
         if store.exists():
             _remove(before_path(store))
@@ -88,7 +88,7 @@ def _exchange(store: Path) -> None:
 
 
 def copy_store(source: Path, target: Path) -> None:
-    """Copy the folder of a store that nobody has open; files that never change are linked."""
+    """Copy the folder of a store that no process has open. Immutable files are linked."""
     _remove(target)
     target.mkdir(parents=True)
     for path in source.iterdir():
@@ -99,7 +99,7 @@ def copy_store(source: Path, target: Path) -> None:
 
 
 def remove_next(store: Path) -> None:
-    """Remove what an attempt that came to nothing left behind."""
+    """Remove what a failed attempt left behind."""
     _remove(next_path(store))
 
 
@@ -109,12 +109,12 @@ def _marker(store: Path) -> Path:
 
 @contextmanager
 def _closed(store: Path) -> Iterator[None]:
-    """Keep others from opening a store, and from exchanging stores, until the block ends.
+    """Keep other processes from opening or swapping the store until the block ends.
 
-    RocksDB holds a lock of the process on the file LOCK as long as a store is open; so do we.
+    RocksDB locks the file LOCK while a store is open, and so does this.
 
     Raises:
-        HomeInUse: another process has it open, or is exchanging stores.
+        HomeInUse: another process has it open or is swapping it.
     """
     with ExitStack() as stack:
         try:

@@ -1,6 +1,7 @@
-"""The store as its one writer, the stream worker, has it: changes in batches, each atomic."""
+"""The store as its only writer, the stream worker, opens it: changes in atomic batches."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from uuid import uuid4
@@ -11,11 +12,12 @@ from neardup_platform.errors import HomeInUse, SetupError
 from neardup_platform.store import layout
 from neardup_platform.store.layout import Table
 from neardup_platform.store.purge import Purger, Span, all_of
+from neardup_platform.store.store_pb2 import StoreState
 from neardup_platform.store.view import StoreView, rocksdb_options
-from neardup_platform.wire import neardup_pb2 as pb
 
-_FORMAT_OF_OTHER_RECENT_KEYS = 3
-_MIGRATED_AT_ONCE = 10_000
+# The last format with other keys in RECENT and no `outbox_first`.
+_OLD_RECENT_FORMAT = 3
+_MIGRATED_PER_WRITE = 10_000
 
 
 class Batch:
@@ -29,24 +31,24 @@ class Batch:
         self.raw.put(table.value + key, value)
 
     def delete(self, table: Table, key: bytes) -> None:
-        """Remove one key; it need not be there."""
+        """Remove one key. It need not exist."""
         self.raw.delete(table.value + key)
 
     def clear(self, table: Table) -> None:
-        """Remove every key of a table that was there before this batch."""
-        self.raw.delete_range(table.value, bytes([table.value[0] + 1]))
+        """Remove every key that the table had before this batch."""
+        self.raw.delete_range(*all_of(table))
 
-    def put_state(self, state: pb.StoreState) -> None:
+    def put_state(self, state: StoreState) -> None:
         """Set the totals."""
         self.put(Table.STATE, b"", state.SerializeToString())
 
 
 class Store(StoreView):
-    """The writer's view.
+    """The store, open for reading and writing.
 
     Raises:
         HomeInUse: another process has the store open.
-        SetupError: the store was written in another format.
+        SetupError: the store has a format that this version does not read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -60,9 +62,9 @@ class Store(StoreView):
                 ) from error
             raise SetupError(f"opening the store at {path} failed: {error}") from error
         super().__init__(db)
-        if self._get(Table.STATE, b"") is None:
+        if self._tables.get(Table.STATE, b"") is None:
             batch = Batch()
-            batch.put_state(pb.StoreState(format=layout.FORMAT, digest=bytes(16), store_id=uuid4().hex, outbox_first=1))
+            batch.put_state(StoreState(format=layout.FORMAT, digest=bytes(16), store_id=uuid4().hex, outbox_first=1))
             self.write(batch)
         self._migrate()
         found = self.state().format
@@ -73,24 +75,63 @@ class Store(StoreView):
                 "use the version that wrote it, or another NEARDUP_HOME"
             )
         self._purger = Purger(db)
-        self._purger.resume([key for key, _ in self._scan(Table.PURGES, b"", b"")])
+        self._purger.resume([key for key, _ in self.scan(Table.PURGES)])
+
+    def write(self, batch: Batch) -> None:
+        """Apply all changes atomically. From here on they survive the death of this process.
+
+        Raises:
+            SetupError: the disk is full or broken; nothing of the batch is visible.
+        """
+        with _rocksdb("writing to the store failed", "free some disk under NEARDUP_HOME and it goes on"):
+            self._tables.db.write(batch.raw)
+
+    def sync(self) -> None:
+        """Wait until every earlier write survives a power cut. Safe in other threads than the writer's.
+
+        Raises:
+            SetupError: the disk is full or broken.
+        """
+        with _rocksdb("syncing the store failed", "check the disk under NEARDUP_HOME"):
+            self._tables.db.flush_wal(sync=True)
+
+    def flush(self) -> None:
+        """Wait until every earlier write is in immutable files. Safe in other threads than the writer's.
+
+        Raises:
+            SetupError: the disk is full or broken.
+        """
+        with _rocksdb("flushing the store failed", "free some disk under NEARDUP_HOME"):
+            self._tables.db.flush(wait=True)
+
+    def checkpoint(self, folder: Path) -> None:
+        """Copy the current state as hard links to immutable files. Fast after a `flush`.
+
+        Args:
+            folder: on the same disk; it must not exist.
+
+        Raises:
+            SetupError: the disk is full or broken.
+        """
+        with _rocksdb(f"a checkpoint at {folder} failed", "free some disk under NEARDUP_HOME"):
+            Checkpoint(self._tables.db).create_checkpoint(str(folder))
 
     def purge(self, number: int, spans: Sequence[Span]) -> None:
-        """Get off the disk, soon, what was deleted in these spans of keys.
+        """Get deleted keys and values off the disk, in the background.
 
         Args:
             number: of the command whose commit put it into table PURGES.
-            spans: first key and the one after the last, each with its table's prefix.
+            spans: first key, and the key after the last, each with the prefix of its table.
         """
         self._purger.purge(layout.number_key(number), spans)
 
     @property
     def purge_problem(self) -> str:
-        """Why deleted bytes are still on the disk; empty when the last purge succeeded."""
+        """Why deleted bytes are still on the disk; empty if the last purge succeeded."""
         return self._purger.problem
 
     def purged(self) -> None:
-        """Return when every purge so far is done."""
+        """Wait for every purge so far."""
         self._purger.wait()
 
     def close(self) -> None:
@@ -103,75 +144,40 @@ class Store(StoreView):
         new = self.state()
         if new.format == stored:
             return
-        if stored <= _FORMAT_OF_OTHER_RECENT_KEYS:
+        if stored <= _OLD_RECENT_FORMAT:
             self._rewrite_recent()
-            first = next(self.outbox(), None)
+            first = next(self.outbox.pending(), None)
             new.outbox_first = new.outbox_number + 1 if first is None else first[0]
         batch = Batch()
         batch.put_state(new)
         self.write(batch)
 
     def _rewrite_recent(self) -> None:
-        """Rewrite the table in its new layout, in several writes; an interrupted rewrite starts over."""
-        begin, end = all_of(Table.RECENT)
+        """Rewrite table RECENT in its new layout. An interrupted rewrite starts over."""
         batch = Batch()
         batch.clear(Table.RECENT)
         self.write(batch)
-        listed = ((head, record.updated_sequence) for head, record in self.all_clusters() if record.size > 1)
-        while part := list(islice(listed, _MIGRATED_AT_ONCE)):
+        listed = ((head, record.updated_sequence) for head, record in self.clusters.all() if record.size > 1)
+        for part in _chunks(listed):
             batch = Batch()
             for head, sequence in part:
                 batch.put(Table.RECENT, layout.recent_key(head, sequence), layout.number_key(sequence))
             self.write(batch)
-        # A range deleted is looked through by every later read until it is compacted.
+        # Every later read steps over a deleted range until it is compacted.
         self.flush()
-        self._db.compact_range(begin, end)
+        self._tables.db.compact_range(*all_of(Table.RECENT))
 
-    def write(self, batch: Batch) -> None:
-        """Apply all changes atomically; they survive the death of this process from here on.
 
-        Raises:
-            SetupError: the disk is full or broken; nothing of the batch is visible.
-        """
-        try:
-            self._db.write(batch.raw)
-        except Exception as error:  # rocksdict raises bare Exception with RocksDB's text
-            raise SetupError(
-                f"writing to the store failed: {error}; free some disk under NEARDUP_HOME and it goes on"
-            ) from error
+def _chunks(rows: Iterable[tuple[str, int]]) -> Iterator[list[tuple[str, int]]]:
+    rest = iter(rows)
+    while part := list(islice(rest, _MIGRATED_PER_WRITE)):
+        yield part
 
-    def sync(self) -> None:
-        """Return when everything written before survives a power cut; safe beside the writer.
 
-        Raises:
-            SetupError: the disk is full or broken.
-        """
-        try:
-            self._db.flush_wal(sync=True)
-        except Exception as error:  # rocksdict raises bare Exception with RocksDB's text
-            raise SetupError(f"syncing the store failed: {error}; look after the disk under NEARDUP_HOME") from error
-
-    def flush(self) -> None:
-        """Return when everything written lies in files that never change; safe beside the writer.
-
-        Raises:
-            SetupError: the disk is full or broken.
-        """
-        try:
-            self._db.flush(wait=True)
-        except Exception as error:  # rocksdict raises bare Exception with RocksDB's text
-            raise SetupError(f"flushing the store failed: {error}; free some disk under NEARDUP_HOME") from error
-
-    def checkpoint(self, folder: Path) -> None:
-        """A copy of this moment, of hard links to files that never change; quick after a `flush`.
-
-        Args:
-            folder: on the same disk; it must not be there.
-
-        Raises:
-            SetupError: the disk is full or broken.
-        """
-        try:
-            Checkpoint(self._db).create_checkpoint(str(folder))
-        except Exception as error:  # rocksdict raises bare Exception with RocksDB's text
-            raise SetupError(f"a checkpoint at {folder} failed: {error}; free some disk under NEARDUP_HOME") from error
+@contextmanager
+def _rocksdb(failed: str, advice: str) -> Iterator[None]:
+    """Raise RocksDB's errors as `SetupError`."""
+    try:
+        yield
+    except Exception as error:  # rocksdict raises bare Exception with RocksDB's text
+        raise SetupError(f"{failed}: {error}; {advice}") from error

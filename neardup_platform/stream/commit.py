@@ -29,6 +29,7 @@ from neardup_platform.join.pairing import Half
 from neardup_platform.kafka.publisher import Outgoing, Settled
 from neardup_platform.pipeline import Decided
 from neardup_platform.store import layout
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.commit_checks import check_decided
@@ -98,7 +99,7 @@ class Step:
 
 def commit(
     store: Store,
-    state: pb.StoreState,
+    state: store_pb.StoreState,
     step: Step,
     decided: Sequence[Decided],
     settled: Sequence[Settled] = (),
@@ -116,7 +117,7 @@ def commit(
         InvariantBroken: what was decided does not fit the store (commit_checks.py); nothing is written.
     """
     check_decided(store, state, decided)
-    new = pb.StoreState()
+    new = store_pb.StoreState()
     new.CopyFrom(state)
     batch = Batch()
     now_ms = time.time_ns() // 1_000_000
@@ -130,7 +131,7 @@ def commit(
     if step.outcome is not None:
         step.outcome.write(batch, new)
     if step.handled is not None:
-        put_handled(batch, new, step.handled, store.command_id)
+        put_handled(batch, new, step.handled, store.commands.id_of)
     messages = _messages(step, decided, histories, now_ms) if publish else ()
     outgoing = put_outbox(batch, new, [*refused, *messages])
     for fate, count in step.counts.items():
@@ -149,11 +150,11 @@ def _put_positions(store: Store, batch: Batch, step: Step) -> None:
     for partition in step.positions.keys() | step.clocks.keys():
         if partition in step.positions:
             log_id, epoch = step.logs.get(partition, UNKNOWN_LOG)
-            position = pb.Position(next_offset=step.positions[partition], log=log_id)
+            position = store_pb.Position(next_offset=step.positions[partition], log=log_id)
             if epoch >= 0:
                 position.epoch = epoch
         else:
-            position = store.position(partition) or pb.Position(unread=True)
+            position = store.positions.find(partition) or store_pb.Position(unread=True)
         position.clock_ms = step.clocks.get(partition, 0)
         batch.put(Table.POSITIONS, layout.position_key(*partition), position.SerializeToString())
     for partition in step.gone:
@@ -163,7 +164,7 @@ def _put_positions(store: Store, batch: Batch, step: Step) -> None:
 def _put_waiting(batch: Batch, step: Step) -> None:
     """A half may enter and leave within one step, and a newer one take its key: last word wins."""
     for half in step.entered:
-        value = pb.WaitingHalf(
+        value = store_pb.UnpairedRecord(
             value=half.origin.value,
             topic=half.origin.topic,
             partition=half.origin.partition,
@@ -177,7 +178,7 @@ def _put_waiting(batch: Batch, step: Step) -> None:
         batch.delete(Table.WAITING, layout.waiting_key(*half.key))
 
 
-def _put_decided(batch: Batch, state: pb.StoreState, decided: Decided) -> list[bytes]:
+def _put_decided(batch: Batch, state: store_pb.StoreState, decided: Decided) -> list[bytes]:
     """Write what was decided; returns the decisions as encoded."""
     digest, encoded = 0, [encode_decision(decision) for decision in decided.decisions]
     for row, decision in enumerate(decided.decisions):
@@ -198,14 +199,14 @@ def _put_decided(batch: Batch, state: pb.StoreState, decided: Decided) -> list[b
 
 
 def _put_clusters(store: Store, batch: Batch, decided: Sequence[Decided]) -> None:
-    changed: dict[str, pb.ClusterRecord] = {}
+    changed: dict[str, store_pb.ClusterRecord] = {}
     for decision, retired in (
         pair for images in decided for pair in zip(images.decisions, images.retired, strict=True)
     ):
         if decision.founded:
-            record = pb.ClusterRecord(created_ms=decision.decided_ms)
+            record = store_pb.ClusterRecord(created_ms=decision.decided_ms)
         else:
-            record = changed.get(decision.head) or store.cluster(decision.head)
+            record = changed.get(decision.head) or store.clusters.get(decision.head)
             before = layout.recent_key(decision.head, record.updated_sequence)
             now = layout.recent_key(decision.head, decision.sequence)
             if before != now:
@@ -229,9 +230,9 @@ def _end_redirects(batch: Batch, decided: Sequence[Decided]) -> None:
                 batch.delete(Table.REDIRECTS, layout.hash_key(decision.image_id))
 
 
-def _image_record(decided: Decided, row: int) -> pb.ImageRecord:
+def _image_record(decided: Decided, row: int) -> store_pb.ImageRecord:
     decision = decided.decisions[row]
-    return pb.ImageRecord(
+    return store_pb.ImageRecord(
         ordinal=int(decided.ordinals[row]),
         head=decision.head,
         sequence=decision.sequence,
@@ -242,9 +243,9 @@ def _image_record(decided: Decided, row: int) -> pb.ImageRecord:
     )
 
 
-def _vector_record(decided: Decided, row: int) -> pb.VectorRecord:
+def _vector_record(decided: Decided, row: int) -> store_pb.VectorRecord:
     image = decided.images[row]
-    return pb.VectorRecord(
+    return store_pb.VectorRecord(
         image_id=image.image_id,
         lsh_version=image.lsh.model_version,
         pair_version=image.pair.model_version,

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from neardup_platform.errors import InvariantBroken
 from neardup_platform.pipeline import Decided
 from neardup_platform.records import Decision
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.view import StoreView
-from neardup_platform.wire import neardup_pb2 as pb
 
 
-def check_decided(store: StoreView, state: pb.StoreState, decided: Sequence[Decided]) -> None:
+def check_decided(store: StoreView, state: store_pb.StoreState, decided: Sequence[Decided]) -> None:
     """Refuse new images that are not new, or that join what is no cluster.
 
     Args:
@@ -34,7 +34,7 @@ def check_decided(store: StoreView, state: pb.StoreState, decided: Sequence[Deci
 def _check_new(store: StoreView, decisions: Sequence[Decision]) -> None:
     ids = [decision.image_id for decision in decisions]
     seen: set[str] = set()
-    for image_id, record in zip(ids, store.images(ids), strict=True):
+    for image_id, record in zip(ids, store.images.find_many(ids), strict=True):
         if record is not None or image_id in seen:
             raise InvariantBroken(f"image {image_id!r} was decided as a new one and is known")
         seen.add(image_id)
@@ -50,12 +50,12 @@ def _check_heads(store: StoreView, decisions: Sequence[Decision]) -> None:
         elif decision.head not in founded:
             joined.setdefault(decision.head, decision.image_id)
     heads = list(joined)
-    records = store.images(heads) if heads else []
+    records = store.images.find_many(heads) if heads else []
     for head, record in zip(heads, records, strict=True):
-        if record is None or record.head != head or store.find_cluster(head) is None:
+        if record is None or record.head != head or store.clusters.find(head) is None:
             raise _no_cluster(joined[head], head)
     for head in founded:
-        if store.find_cluster(head) is not None:
+        if store.clusters.find(head) is not None:
             raise InvariantBroken(f"image {head!r} founded a cluster and heads one already: run `neardup doctor`")
 
 

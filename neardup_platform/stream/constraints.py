@@ -22,7 +22,7 @@ def constraints_of(overrides: Overrides, store: StoreView, corpus: Corpus) -> Co
         def head_of(other: str) -> int | None:
             ordinal = in_flight.get(other)
             if ordinal is None:
-                record = store.image(other)
+                record = store.images.find(other)
                 ordinal = None if record is None else record.ordinal
             head = -1 if ordinal is None else corpus.head_of(ordinal)
             return None if head < 0 else head

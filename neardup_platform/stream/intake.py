@@ -10,6 +10,7 @@ from neardup_platform.errors import BadMessage, InvariantBroken
 from neardup_platform.join.pairing import Half, Pairing
 from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
 from neardup_platform.settings import JoinSettings
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.stream.commit import Step
 from neardup_platform.stream.expiry_report import expiry_report
 from neardup_platform.wire import neardup_pb2 as pb
@@ -55,7 +56,7 @@ class Intake:
         settings: JoinSettings,
         models: Mapping[Kind, ModelSpec],
         partitions: Iterable[Partition],
-        waiting: Iterable[pb.WaitingHalf],
+        waiting: Iterable[store_pb.UnpairedRecord],
         known: Callable[[str], bool],
         clocks_ms: Mapping[Partition, int] | None = None,
         stored: Callable[[str], JoinedImage | None] = _nothing,
@@ -340,7 +341,7 @@ class Intake:
         if given_up:
             step.report = expiry_report(given_up, self._pairing.watermark_ms, self._lateness_ms, now_ms)
 
-    def _restore(self, raw: pb.WaitingHalf) -> Half[Message] | None:
+    def _restore(self, raw: store_pb.UnpairedRecord) -> Half[Message] | None:
         """A half from the store; None for one that is refused, which the next step sets aside."""
         try:
             sent = pb.EmbeddingReady.FromString(raw.value)

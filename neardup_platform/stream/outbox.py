@@ -189,7 +189,7 @@ class Outbox:
         """Read from the store as much as there is room for."""
         if self._next > self._durable or not self._has_room():
             return
-        for number, entry in self._store.outbox(self._next):
+        for number, entry in self._store.outbox.pending(self._next):
             if number > self._durable or not self._has_room():
                 break
             self._publisher.send(Outgoing(number, entry.topic, entry.key, entry.value))

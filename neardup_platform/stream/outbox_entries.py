@@ -10,9 +10,9 @@ from itertools import islice
 from neardup_platform.errors import BadMessage
 from neardup_platform.kafka.publisher import Outgoing, Settled
 from neardup_platform.store import layout
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
 from neardup_platform.store.writer import Batch, Store
-from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import Message
 from neardup_platform.wire.dead_letters import dead_letters
 from neardup_platform.wire.topics import DEAD_LETTER
@@ -27,18 +27,20 @@ _NO_PARTITION = -1
 _CHUNK = 1_000
 
 
-def put_outbox(batch: Batch, state: pb.StoreState, messages: Iterable[ToPublish]) -> list[Outgoing]:
+def put_outbox(batch: Batch, state: store_pb.StoreState, messages: Iterable[ToPublish]) -> list[Outgoing]:
     """Put messages at the end of the outbox."""
     outgoing = []
     for topic, key, value in messages:
         state.outbox_number += 1
-        entry = pb.OutboxEntry(topic=topic, key=key, value=value)
+        entry = store_pb.OutboxEntry(topic=topic, key=key, value=value)
         batch.put(Table.OUTBOX, layout.number_key(state.outbox_number), entry.SerializeToString())
         outgoing.append(Outgoing(state.outbox_number, topic, key, value))
     return outgoing
 
 
-def leave_outbox(batch: Batch, state: pb.StoreState, settled: Sequence[Settled], now_ms: int) -> Iterator[ToPublish]:
+def leave_outbox(
+    batch: Batch, state: store_pb.StoreState, settled: Sequence[Settled], now_ms: int
+) -> Iterator[ToPublish]:
     """Take messages out of the beginning of the outbox; yields what is to be published of those that were refused.
 
     Each is deleted by its key: every range deleted since the last flush is looked through by every later read.
@@ -56,7 +58,7 @@ def leave_outbox(batch: Batch, state: pb.StoreState, settled: Sequence[Settled],
         state.counters[UNPUBLISHABLE] += 1
         if message.topic == DEAD_LETTER:
             state.counters[KEPT] += 1
-            entry = pb.OutboxEntry(topic=message.topic, key=message.key, value=message.value)
+            entry = store_pb.OutboxEntry(topic=message.topic, key=message.key, value=message.value)
             batch.put(Table.KEPT, layout.number_key(message.number), entry.SerializeToString())
             continue
         original = Message(message.topic, _NO_PARTITION, message.number, message.key, message.value)
@@ -64,7 +66,7 @@ def leave_outbox(batch: Batch, state: pb.StoreState, settled: Sequence[Settled],
             yield DEAD_LETTER, key, letter
 
 
-def requeue_kept(store: Store, state: pb.StoreState) -> int:
+def requeue_kept(store: Store, state: store_pb.StoreState) -> int:
     """At start: put what no topic took back into the outbox, a part at a time; returns how many messages."""
     kept = store.scan(Table.KEPT)
     count = 0

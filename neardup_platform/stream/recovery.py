@@ -16,10 +16,10 @@ from neardup_platform.progress import Progress, no_progress
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.scoring.mmap_vectors import WrittenVectors
 from neardup_platform.scoring.vectors import ImageVectors
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.view import StoreView
 from neardup_platform.terms.hyperplanes import TermSpace
 from neardup_platform.terms.index import TermIndex
-from neardup_platform.wire import neardup_pb2 as pb
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def fill_vectors(
         SetupError: the disk is full, or the store holds vectors of other models.
         InvariantBroken: the store lacks vectors of an image.
     """
-    first, records = len(vectors), store.numbered_vectors(len(vectors))
+    first, records = len(vectors), store.vectors.numbered(len(vectors))
     while part := list(islice(records, _CHUNK)):
         ordinals = [ordinal for ordinal, _ in part]
         found = stored_vectors([(record.lsh, record.pair) for _, record in part])
@@ -116,7 +116,7 @@ def _bury(dead: NDArray[np.int64], vectors: WrittenVectors, index: TermIndex) ->
     index.delete(index.sealed(dead))
 
 
-def _check_fit(state: pb.StoreState, space: TermSpace, models: Mapping[Kind, ModelSpec]) -> None:
+def _check_fit(state: store_pb.StoreState, space: TermSpace, models: Mapping[Kind, ModelSpec]) -> None:
     if space.model_version != models[Kind.LSH].version:
         raise SetupError(
             f"the term space was fitted to {space.model_version}, the classifier to {models[Kind.LSH].version}: "
@@ -138,12 +138,12 @@ class _Images(NamedTuple):
     alive: NDArray[np.bool_]
 
 
-def _read_images(store: StoreView, state: pb.StoreState, progress: Progress) -> _Images:
+def _read_images(store: StoreView, state: store_pb.StoreState, progress: Progress) -> _Images:
     """Ids and heads from the images' records, and from their clusters' which of them the index holds."""
     count = state.ordinals
     ids, head_ids = [""] * count, [""] * count
     alive = np.zeros(count, np.bool_)
-    for number, (image_id, record) in enumerate(store.all_images()):
+    for number, (image_id, record) in enumerate(store.images.all()):
         if not number % _CHUNK:
             progress("reading images", number, state.images)
         if record.ordinal >= count or ids[record.ordinal]:
@@ -156,7 +156,7 @@ def _read_images(store: StoreView, state: pb.StoreState, progress: Progress) -> 
     try:
         heads[alive] = [ordinals[head] for head in head_ids if head]
         sizes = np.bincount(heads[alive], minlength=count)
-        for number, (head, cluster) in enumerate(store.all_clusters()):
+        for number, (head, cluster) in enumerate(store.clusters.all()):
             if not number % _CHUNK:
                 progress("reading clusters", number, state.clusters)
             _check_cluster(head, cluster.size, int(sizes[ordinals[head]]))

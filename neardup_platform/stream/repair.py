@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from neardup_platform.store.mending import Mending
+from neardup_platform.store.repair_plan import RepairPlan
 from neardup_platform.store.survey import Finding, Survey
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.commit import Step, commit
@@ -32,7 +32,7 @@ def repair(store: Store) -> Repaired:
     survey = Survey(store)
     decisions = mend(store, survey)
     after = Survey(store) if survey.findings else survey
-    return Repaired(survey.findings, decisions, [found.what for found in after.findings] + after.beyond)
+    return Repaired(survey.findings, decisions, [found.what for found in after.findings] + after.beyond_repair)
 
 
 def mend(store: Store, survey: Survey) -> int:
@@ -43,8 +43,8 @@ def mend(store: Store, survey: Survey) -> int:
     """
     if not survey.findings:
         return 0
-    mending = Mending(store, survey, time.time_ns() // 1_000_000)
-    said = [(DECISIONS, made.image_id.encode(), encode_decision(made)) for made in mending.decisions]
-    commit(store, store.state(), Step(outcome=Outcome({}, said, mending.write)), ())
+    plan = RepairPlan(store, survey, time.time_ns() // 1_000_000)
+    said = [(DECISIONS, made.image_id.encode(), encode_decision(made)) for made in plan.decisions]
+    commit(store, store.state(), Step(outcome=Outcome({}, said, plan.write)), ())
     store.flush()
-    return len(mending.decisions)
+    return len(plan.decisions)

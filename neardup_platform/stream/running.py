@@ -53,14 +53,14 @@ def _run_over_one_store(settings: Settings, stop: threading.Event, report: Repor
     with ExitStack() as stack:
         complete_swap(settings.store_path)
         store = stack.enter_context(closing(Store(settings.store_path)))
-        clocks = JoinClocks.begin(max(store.clocks_ms().values(), default=0))
+        clocks = JoinClocks.begin(max(store.positions.clocks_ms().values(), default=0))
         source = wait_for_source(
             settings.kafka,
             store.state().store_id,
-            store.positions(),
+            store.positions.next_offsets(),
             BROKER_PATIENCE_S,
             lambda: beat.starting("waiting for Kafka", 0, 0),
-            store.logs(),
+            store.positions.logs(),
             clocks.idle.now_ms,
         )
         stack.callback(source.close)

@@ -29,7 +29,6 @@ from neardup_platform.records import JoinedImage
 from neardup_platform.scoring.card import read_card
 from neardup_platform.scoring.keras_classifier import PairClassifier, limit_tensorflow_threads
 from neardup_platform.settings import Settings
-from neardup_platform.store.view import forgotten_upto_ms
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.stream.control import pause
@@ -132,13 +131,13 @@ class Worker:
             settings.join,
             scorer.expects,
             source.partitions,
-            store.waiting(),
-            lambda image_id: store.image(image_id) is not None,
-            store.clocks_ms(),
+            store.unpaired.all(),
+            lambda image_id: store.images.find(image_id) is not None,
+            store.positions.clocks_ms(),
             lambda image_id: stored_image(store, image_id),
-            lambda image_id: forgotten_upto_ms(store, image_id) if self._state.forgotten else 0,
+            lambda image_id: store.images.forgotten_upto_ms(image_id) if self._state.forgotten else 0,
         )
-        self._again = DecidingAgain(store, self._pipeline, Overrides(store.overrides()))
+        self._again = DecidingAgain(store, self._pipeline, Overrides(store.overrides.all()))
         restoring = restore.Restore(
             settings,
             store,
@@ -171,11 +170,11 @@ class Worker:
                 forget.NAME: forget.Forget(store, self._again, self._intake.forget, restoring.forgotten),
                 trace.NAME: trace.Trace(store, lambda: self._pipeline),
             },
-            store.command,
-            store.progress,
+            store.commands.find,
+            store.commands.progress,
             PROMPT,
-            store.commands_read,
-            store.handled_ahead().of.decode(),
+            store.commands.read_offset,
+            store.commands.handled_ahead().of.decode(),
         )
         self._figures = Figures()
         self._gate = SearchGate(settings.terms.max_queries_per_s, settings.terms.max_waiting_queries)
@@ -189,7 +188,7 @@ class Worker:
 
     def _meet_overrides(self, overriding: override.Override, progress: Progress) -> None:
         """Apply overrides that were added while another store was active."""
-        to_meet = self._store.overrides_to_meet()
+        to_meet = self._store.overrides.deferred()
         for number, override_id in enumerate(to_meet):
             progress("meeting overrides", number, len(to_meet))
             outcome = overriding.meet(override_id)

@@ -64,7 +64,7 @@ class InMemoryWorker:
         )
         matching = matching or small_pipeline(corpus, scorer=scorer).matching
         self.pipeline = Pipeline(space, scorer, corpus, matching)
-        self.again = DecidingAgain(self.store, self.pipeline, Overrides(self.store.overrides()))
+        self.again = DecidingAgain(self.store, self.pipeline, Overrides(self.store.overrides.all()))
         self._handlers: dict[str, Handler] = {
             override.NAME: override.Override(self.again),
             forget.NAME: forget.Forget(self.store, self.again, lambda _: None),
@@ -159,11 +159,11 @@ class InMemoryWorker:
 
     def heads(self) -> dict[str, str]:
         """Returns the id of every image's head by the image's id."""
-        return {image_id: record.head for image_id, record in self.store.all_images()}
+        return {image_id: record.head for image_id, record in self.store.images.all()}
 
     def decisions(self) -> list[Decision]:
         """Returns the active decision of every image, in the order of deciding."""
-        return [decode_decision(self.store.decision(record.image_id)) for record in self.store.vectors()]
+        return [decode_decision(self.store.history.current(record.image_id)) for record in self.store.vectors.all()]
 
     def close(self) -> None:
         """Closes the files."""

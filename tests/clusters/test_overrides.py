@@ -8,25 +8,25 @@ from neardup_platform.clusters import overrides as module
 from neardup_platform.clusters.decision import FREE
 from neardup_platform.clusters.overrides import Action, Overrides
 from neardup_platform.errors import Conflict
-from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.store import store_pb2 as store_pb
 
 HEADS = {"a": "a", "b": "a", "c": "c", "d": "d", "e": "d"}
 ORDINALS = {"a": 1, "c": 3, "d": 4}
 
 
-def override(override_id: str, action: Action, image_id: str, other_id: str = "") -> pb.Override:
-    return pb.Override(override_id=override_id, action=action, image_id=image_id, other_id=other_id)
+def override(override_id: str, action: Action, image_id: str, other_id: str = "") -> store_pb.Override:
+    return store_pb.Override(override_id=override_id, action=action, image_id=image_id, other_id=other_id)
 
 
-def link(image_id: str, other_id: str) -> pb.Override:
+def link(image_id: str, other_id: str) -> store_pb.Override:
     return override(f"{image_id}-{other_id}", Action.LINK, image_id, other_id)
 
 
-def forbid(image_id: str, other_id: str) -> pb.Override:
+def forbid(image_id: str, other_id: str) -> store_pb.Override:
     return override(f"{image_id}|{other_id}", Action.FORBID, image_id, other_id)
 
 
-def alone(image_id: str) -> pb.Override:
+def alone(image_id: str) -> store_pb.Override:
     return override(f"{image_id}!", Action.ALONE, image_id)
 
 
@@ -56,7 +56,7 @@ def head_of(image_id: str) -> int | None:
     ids=lambda value: "" if isinstance(value, list) else str(getattr(value, "override_id", "")),
 )
 def test_what_contradicts_an_override_in_force_is_refused_and_names_it(
-    held: list[pb.Override], new: pb.Override, named: str
+    held: list[store_pb.Override], new: store_pb.Override, named: str
 ) -> None:
     with pytest.raises(Conflict, match=named):
         Overrides(held).check(new, HEADS.__getitem__)
@@ -72,12 +72,12 @@ def test_what_contradicts_an_override_in_force_is_refused_and_names_it(
         ([link("c", "a")], alone("a")),
     ],
 )
-def test_what_contradicts_nothing_is_accepted(held: list[pb.Override], new: pb.Override) -> None:
+def test_what_contradicts_nothing_is_accepted(held: list[store_pb.Override], new: store_pb.Override) -> None:
     Overrides(held).check(new, HEADS.__getitem__)
 
 
 def test_no_more_overrides_are_taken_than_are_held_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST", 2)
+    monkeypatch.setattr(module, "MAX_OVERRIDES", 2)
     with pytest.raises(Conflict, match="there are 2 overrides"):
         Overrides([alone("a"), alone("b")]).check(alone("c"), HEADS.__getitem__)
 

@@ -16,7 +16,7 @@ def noting(noted: Path) -> Callable[[Store], None]:
     sync = Store.sync
 
     def sync_and_note(store: Store) -> None:
-        sizes = {log.name: log.stat().st_size for log in Path(store._db.path()).glob("*.log")}
+        sizes = {log.name: log.stat().st_size for log in Path(store._tables.db.path()).glob("*.log")}
         sync(store)
         temporary = noted.with_suffix(".tmp")
         temporary.write_text(json.dumps(sizes))

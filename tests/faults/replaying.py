@@ -38,7 +38,7 @@ def differences_of_replay(
         replay(store, target, fresh_pipeline(settings, scorer), batch)
         if target.state().digest != store.state().digest:
             yield "the digest of the replay differs"
-        for (image_id, _), (again, _) in zip(store.all_images(), target.all_images(), strict=True):
+        for (image_id, _), (again, _) in zip(store.images.all(), target.images.all(), strict=True):
             if image_id != again or history(store, image_id) != history(target, again):
                 yield f"{image_id} was decided otherwise by the replay"
         if members(target) != members(store):
@@ -54,13 +54,13 @@ def fresh_pipeline(settings: Settings, scorer: PairScorer) -> Pipeline:
 
 def decisions(store: StoreView) -> list[pb.Decision]:
     """In the order of deciding, without what may differ."""
-    found = [decision for image_id, _ in store.all_images() for decision in history(store, image_id)]
+    found = [decision for image_id, _ in store.images.all() for decision in history(store, image_id)]
     return sorted(found, key=lambda decision: decision.sequence)
 
 
 def history(store: StoreView, image_id: str) -> list[pb.Decision]:
     """Of one image, oldest first, without what may differ."""
-    found = [pb.Decision.FromString(value) for value in store.history(image_id)]
+    found = [pb.Decision.FromString(value) for value in store.history.all(image_id)]
     for decision in found:
         for name in APART:
             decision.ClearField(name)
@@ -69,4 +69,4 @@ def history(store: StoreView, image_id: str) -> list[pb.Decision]:
 
 def members(store: StoreView) -> dict[str, tuple[str, ...]]:
     """Of each cluster, in the order they are listed."""
-    return {head: store.members(head, cluster.size + 1).image_ids for head, cluster in store.all_clusters()}
+    return {head: store.members.page(head, cluster.size + 1).image_ids for head, cluster in store.clusters.all()}

@@ -87,7 +87,9 @@ def test_in_the_end_all_is_accounted_for_and_each_command_was_done_once(world: W
     assert list(results) == [command.command_id for command in world.commands]
     assert all(len(values) == 1 for values in results.values())
     with reading(world.settings) as reader:
-        assert [p.command_id for p in reader.promotions()] == [command.command_id for command in world.commands]
+        assert [p.command_id for p in reader.commands.promotions()] == [
+            command.command_id for command in world.commands
+        ]
 
 
 def test_replay_in_the_recorded_order_decides_all_the_same(world: World, tmp_path: Path) -> None:

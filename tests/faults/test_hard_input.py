@@ -104,7 +104,12 @@ def test_topics_made_again_with_fewer_partitions_lose_no_image_and_leave_no_cloc
             sender.images(range(10, 40))
             eventually(lambda: images(reader) == 40)
         gone = {(topic, number) for topic in topics for number in (2, 3)}
-        eventually(lambda: images(reader) and not gone & (reader.clocks_ms().keys() | reader.positions().keys()))
+        eventually(
+            lambda: (
+                images(reader)
+                and not gone & (reader.positions.clocks_ms().keys() | reader.positions.next_offsets().keys())
+            )
+        )
         eventually(lambda: images(reader) and reader.state().counters["received"] == 100)
         fates = dict(reader.state().counters)
         assert (fates["repeated"], fates.get("expired", 0)) == (20, 0)

@@ -32,7 +32,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def log_of(store: Store) -> Log:
-    decisions = [store.decision(image.image_id) for image in IMAGES]
+    decisions = [store.history.current(image.image_id) for image in IMAGES]
     return Log(2 * len(IMAGES), [*decisions, decisions[3]], [])
 
 
@@ -63,7 +63,7 @@ def test_an_image_or_message_that_is_lost_is_found(store: Store) -> None:
 
 
 def test_a_second_decision_of_an_image_is_found(store: Store) -> None:
-    one = pb.Decision.FromString(store.decision(IMAGES[0].image_id))
+    one = pb.Decision.FromString(store.history.current(IMAGES[0].image_id))
     one.sequence, one.event_id = 999, "another"
     log = log_of(store)
     assert any(
@@ -75,7 +75,7 @@ def test_a_second_decision_of_an_image_is_found(store: Store) -> None:
 
 
 def test_two_contents_under_one_event_id_are_found(store: Store) -> None:
-    other = pb.Decision.FromString(store.decision(IMAGES[0].image_id))
+    other = pb.Decision.FromString(store.history.current(IMAGES[0].image_id))
     other.head = "elsewhere"
     log = log_of(store)
     found = findings(store, replace(log, decisions=[*log.decisions, other.SerializeToString()]))
@@ -86,7 +86,7 @@ def test_two_contents_under_one_event_id_are_found(store: Store) -> None:
 def test_tables_that_disagree_are_found_at_any_moment(store: Store, what: str) -> None:
     log = log_of(store)
     image_id = IMAGES[-1].image_id
-    record = store.image(image_id)
+    record = store.images.find(image_id)
     assert record is not None
     state = store.state()
     if what == "member":

@@ -45,7 +45,7 @@ def wrong_when_settled(store: StoreView, log: Log, sent: Sent) -> Iterator[str]:
 
 def _balance(store: StoreView) -> Iterator[str]:
     """Every message that was read has one fate."""
-    state, waiting = store.state(), sum(1 for _ in store.waiting())
+    state, waiting = store.state(), sum(1 for _ in store.unpaired.all())
     fates = dict(state.counters)
     ended = sum(fates.get(fate, 0) for fate in ENDS)
     if fates.get("received", 0) + 2 * fates.get("ingested", 0) != 2 * state.images + waiting + ended:
@@ -54,12 +54,12 @@ def _balance(store: StoreView) -> Iterator[str]:
 
 def _clusters(store: StoreView) -> Iterator[str]:
     """Image → head, head → members, sizes, totals and digest say the same."""
-    heads = {image_id: record.head for image_id, record in store.all_images()}
+    heads = {image_id: record.head for image_id, record in store.images.all()}
     listed: Counter[str] = Counter()
     state, digest, clusters = store.state(), 0, 0
-    for head, cluster in store.all_clusters():
+    for head, cluster in store.clusters.all():
         clusters += 1
-        members = store.members(head, cluster.size + 1).image_ids
+        members = store.members.page(head, cluster.size + 1).image_ids
         listed.update(members)
         if len(members) != cluster.size or heads.get(head) != head:
             yield f"cluster {head} says {cluster.size} members, {len(members)} listed, its head is in {heads.get(head)}"
@@ -70,7 +70,7 @@ def _clusters(store: StoreView) -> Iterator[str]:
         yield "the digest is not that of image → head"
     if (state.images, state.clusters) != (len(heads), clusters):
         yield f"totals say {state.images} images in {state.clusters}, there are {len(heads)} in {clusters}"
-    ordinals = [record.image_id for record in store.vectors()]
+    ordinals = [record.image_id for record in store.vectors.all()]
     if sorted(ordinals) != sorted(heads):
         yield f"{len(ordinals)} images have vectors, {len(heads)} have heads, or they are not the same"
 
@@ -89,8 +89,8 @@ def _published(store: StoreView, log: Log, *, complete: bool) -> Iterator[str]:
     """Decisions in the log are those of the store; each image has one."""
     published = {pb.Decision.FromString(value).event_id: value for value in log.decisions}
     held = {}
-    for image_id, _ in store.all_images():
-        history = store.history(image_id)
+    for image_id, _ in store.images.all():
+        history = store.history.all(image_id)
         if len(history) != 1:
             yield f"{image_id} was decided {len(history)} times"
         held.update({pb.Decision.FromString(value).event_id: value for value in history})
@@ -103,9 +103,9 @@ def _published(store: StoreView, log: Log, *, complete: bool) -> Iterator[str]:
 
 
 def _account(store: StoreView, log: Log, sent: Sent) -> Iterator[str]:
-    state, waiting = store.state(), sum(1 for _ in store.waiting())
+    state, waiting = store.state(), sum(1 for _ in store.unpaired.all())
     fates = Counter(dict(state.counters))
-    decided = {image_id for image_id, _ in store.all_images()}
+    decided = {image_id for image_id, _ in store.images.all()}
     yield from _few("images were sent whole and not decided", sent.whole - decided)
     yield from _few("images were decided and not sent whole", decided - sent.whole)
     letters = len({pb.DeadLetter.FromString(value).event_id for value in log.dead_letters})
@@ -117,7 +117,7 @@ def _account(store: StoreView, log: Log, sent: Sent) -> Iterator[str]:
         "waiting, expired or evicted": (waiting + fates["expired"] + fates["evicted"], sent.alone),
         "dead letters published": (letters, sent.bad + fates["expired"] + fates["evicted"]),
         "last sequence": (state.sequence, len(sent.whole)),
-        "left in the outbox": (sum(1 for _ in store.outbox()), 0),
+        "left in the outbox": (sum(1 for _ in store.outbox.pending()), 0),
     }
     yield from (f"{what}: {is_} instead of {ought}" for what, (is_, ought) in found.items() if is_ != ought)
 

@@ -13,7 +13,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from neardup_platform.kafka.topics import connection
 from neardup_platform.settings import Settings
-from neardup_platform.store.reader import StoreReader
+from neardup_platform.store.secondary import SecondaryStore
 from neardup_platform.store.view import StoreView
 from neardup_platform.testing import eventually
 from neardup_platform.wire.topics import CONTROL, DEAD_LETTER, DECISIONS, EMBEDDINGS
@@ -47,9 +47,9 @@ def is_settled(settings: Settings, store: StoreView) -> bool:
     with closing_consumer(settings) as consumer:
         partitions = _partitions(consumer, (*EMBEDDINGS.values(), CONTROL))
         ends, begins = consumer.end_offsets(partitions), consumer.beginning_offsets(partitions)
-    positions = store.positions()
+    positions = store.positions.next_offsets()
     read = all(positions.get((p.topic, p.partition), begins[p]) == ends[p] for p in partitions)
-    return read and not any(True for _ in store.outbox())
+    return read and not any(True for _ in store.outbox.pending())
 
 
 @contextmanager
@@ -71,7 +71,7 @@ def settle(settings: Settings, module: str = LIGHT) -> None:
         wait_until_settled(settings, reader)
 
 
-def wait_until_settled(settings: Settings, reader: StoreReader) -> None:
+def wait_until_settled(settings: Settings, reader: SecondaryStore) -> None:
     def settled() -> bool:
         reader.refresh()
         return is_settled(settings, reader)

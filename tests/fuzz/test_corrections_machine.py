@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from neardup_platform.records import Decision, Embedding, JoinedImage, Kind
 from neardup_platform.settings import Settings
 from neardup_platform.store import layout
-from neardup_platform.store.layout import Table
+from neardup_platform.store import store_pb2 as store_pb
+from neardup_platform.store.layout import Table, listed_under
 from neardup_platform.store.swap import StoreReplaced
-from neardup_platform.store.view import listed_under
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.testing import LSH_DIM, families, image
 from neardup_platform.wire import neardup_pb2 as pb
@@ -68,7 +68,7 @@ class Corrections(RuleBasedStateMachine):
             (result,) = self.worker.run()
             return result
         self.start()
-        return self.worker.store.command(f"c{self.commands:06}").result  # type: ignore[union-attr]
+        return self.worker.store.commands.find(f"c{self.commands:06}").result  # type: ignore[union-attr]
 
     def known(self, n: int) -> str:
         return sorted(self.model.images)[n % len(self.model.images)]
@@ -101,13 +101,13 @@ class Corrections(RuleBasedStateMachine):
         return image(new.image_id, new.lsh.vector, max(time_ms, new.event_time_ms))
 
     def decision(self, image_id: str) -> Decision:
-        return decode_decision(self.worker.store.decision(image_id))
+        return decode_decision(self.worker.store.history.current(image_id))
 
     def told(self, image_id: str) -> tuple[list[tuple[str, float]], bool]:
         """What searching found: candidates with scores, which must be right, and whether the image is searched."""
         store = self.worker.store
         found = [(c.image_id, c.score) for c in self.decision(image_id).candidates]
-        return found, not store.vector(store.image(image_id).ordinal).retired  # type: ignore[union-attr]
+        return found, not store.vectors.get(store.images.find(image_id).ordinal).retired  # type: ignore[union-attr]
 
     @rule(one=number, other=number)
     def link(self, one: int, other: int) -> None:
@@ -135,7 +135,7 @@ class Corrections(RuleBasedStateMachine):
 
     def check_met(self, action: str, image_id: str, other: str) -> None:
         """What was just demanded is so, for all that is linked."""
-        heads = {i: self.worker.store.image(i).head for i in self.model.images}  # type: ignore[union-attr]
+        heads = {i: self.worker.store.images.find(i).head for i in self.model.images}  # type: ignore[union-attr]
         if action == "forbid":
             assert heads[image_id] != heads[other]
             return
@@ -185,7 +185,7 @@ class Corrections(RuleBasedStateMachine):
         found, searched = self.told(image_id)
         self.model.begin()
         self.model.re_embed(image_id, found, vector.astype(np.float16), searched=searched)
-        self.model.images[image_id].time_ms = self.worker.store.image(image_id).event_time_ms  # type: ignore[union-attr]
+        self.model.images[image_id].time_ms = self.worker.store.images.find(image_id).event_time_ms  # type: ignore[union-attr]
         self.compare()
 
     @precondition(lambda self: len(self.snapshots) < 4)
@@ -233,22 +233,22 @@ class Corrections(RuleBasedStateMachine):
         """Every table, the totals, and what the worker has in memory."""
         self.since_start += 1
         store, model = self.worker.store, self.model
-        records = dict(store.all_images())
+        records = dict(store.images.all())
         assert {i: (r.head, r.ordinal, r.sequence, listed_under(r)) for i, r in records.items()} == {
             i: (m.head, m.ordinal, m.sequence, m.listed) for i, m in model.images.items()
         }
         assert {(k[2:-8].decode(), layout.number_of(k)): m.decode() for k, m in store.scan(Table.MEMBERS)} == {
             (m.head, m.listed): i for i, m in model.images.items()
         }
-        clusters = dict(store.all_clusters())
+        clusters = dict(store.clusters.all())
         assert {h: (c.size, list(c.representatives), c.updated_sequence) for h, c in clusters.items()} == {
             head: (len(model.members(head)), model.searched[head], model.updated[head]) for head in model.heads
         }
-        assert {head: list(store.members(head, 1_000).image_ids) for head in model.heads} == {
+        assert {head: list(store.members.page(head, 1_000).image_ids) for head in model.heads} == {
             head: model.members(head) for head in model.heads
         }
         large = sorted((head for head in model.heads if len(model.members(head)) > 1), key=lambda h: -model.updated[h])
-        assert store.recent_clusters(1_000) == large
+        assert store.clusters.recent(1_000) == large
         self.compare_history()
         self.compare_totals()
         self.compare_memory()
@@ -263,11 +263,11 @@ class Corrections(RuleBasedStateMachine):
                 made.head, made.cause, made.override_id, made.replaced_head
             )
         assert found == model.history
-        redirects = {k: pb.Redirect.FromString(value).head for k, value in store.scan(Table.REDIRECTS)}
+        redirects = {k: store_pb.Redirect.FromString(value).head for k, value in store.scan(Table.REDIRECTS)}
         assert redirects == {layout.hash_key(old): new for old, new in model.redirects.items()}
-        forgotten = {k: pb.Forgotten.FromString(value).upto_ms for k, value in store.scan(Table.FORGOTTEN)}
+        forgotten = {k: store_pb.Forgotten.FromString(value).upto_ms for k, value in store.scan(Table.FORGOTTEN)}
         assert forgotten == {layout.hash_key(i): upto for i, upto in model.forgotten.items()}
-        overrides = {o.override_id: (o.action, o.image_id, o.other_id) for o in store.overrides()}
+        overrides = {o.override_id: (o.action, o.image_id, o.other_id) for o in store.overrides.all()}
         assert overrides == model.overrides
         assert {o.override_id for o in self.worker.worker.again.overrides} == set(overrides)
 
@@ -283,7 +283,7 @@ class Corrections(RuleBasedStateMachine):
 
     def compare_memory(self) -> None:
         store, model, corpus = self.worker.store, self.model, self.worker.worker.corpus
-        vectors = {record.image_id: (ordinal, record) for ordinal, record in store.numbered_vectors()}
+        vectors = {record.image_id: (ordinal, record) for ordinal, record in store.vectors.numbered()}
         assert {i: ordinal for i, (ordinal, _) in vectors.items()} == {i: m.ordinal for i, m in model.images.items()}
         ids = [""] * model.ordinals
         for i, m in model.images.items():

@@ -29,6 +29,7 @@ from neardup_platform.serving.connections import BoundedConfig
 from neardup_platform.serving.search_corpus import Models
 from neardup_platform.settings import ApiSettings, Settings
 from neardup_platform.store import layout
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.commit import Step, commit
@@ -129,7 +130,7 @@ class Writer:
             settings.vectors_path,
         )
         self._pipeline = Pipeline(space, CosineScorer(), corpus, MATCHING)
-        again = DecidingAgain(self.store, self._pipeline, Overrides(self.store.overrides()))
+        again = DecidingAgain(self.store, self._pipeline, Overrides(self.store.overrides.all()))
         self._handlers = {"override": Override(again), "forget": Forget(self.store, again, lambda _: None)}
         self._state = self.store.state()
         self.beat()
@@ -153,9 +154,9 @@ class Writer:
         """What a worker commits when it is told to load this classifier."""
         result = pb.CommandResult(command_id=f"promote {version}", accepted=True)
 
-        def write(batch: Batch, state: pb.StoreState) -> None:
+        def write(batch: Batch, state: store_pb.StoreState) -> None:
             state.classifier_version = version
-            promotion = pb.Promotion(version=version, replaced="cosine-1", issued_by="a test", at_ms=7)
+            promotion = store_pb.Promotion(version=version, replaced="cosine-1", issued_by="a test", at_ms=7)
             batch.put(Table.PROMOTIONS, layout.number_key(state.commands), promotion.SerializeToString())
 
         handled = Handled(Message(CONTROL, 0, 0, b"", b""), result, Outcome({}, write=write))

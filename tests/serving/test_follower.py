@@ -31,7 +31,7 @@ def write_for(home: Path, seconds: float) -> None:
         writer.decide([id_of(sequence + n) for n in range(1, size + 1)])
         sequence, batches = sequence + size, batches + 1
         if batches % 5 == 0:
-            writer.store._db.flush(True)
+            writer.store._tables.db.flush(True)
         if restart_at and time.monotonic() > restart_at:
             restart_at = 0.0
             writer.store.close()

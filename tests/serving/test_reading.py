@@ -36,7 +36,7 @@ def test_a_cluster_lists_its_representatives_oldest_first_and_none_that_the_inde
         writer.decide(ids[at : at + 16])
     seen(client, ids[-1])
     cluster = client.get("/v1/clusters/cat~00").json()
-    held = [record.image_id for record in writer.store.vectors() if not record.retired]
+    held = [record.image_id for record in writer.store.vectors.all() if not record.retired]
     assert cluster["size"] == 60
     assert cluster["representatives"] == held
     assert held[0] == "cat~00"

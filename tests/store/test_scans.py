@@ -12,14 +12,14 @@ from rocksdict import Options
 from neardup_platform.errors import BadMessage
 from neardup_platform.kafka.publisher import Settled
 from neardup_platform.store import layout
-from neardup_platform.store import reader as rocksdb_reader
+from neardup_platform.store import secondary as rocksdb_secondary
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store import view as rocksdb_view
 from neardup_platform.store.layout import Table
-from neardup_platform.store.reader import StoreReader
+from neardup_platform.store.secondary import SecondaryStore
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.testing import families, small_pipeline
-from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import Message
 
 COMMITS = 3_000
@@ -40,7 +40,7 @@ def skipped(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
         lines = "\n".join(options.get_statistics() or "" for options in opened).splitlines()
         return sum(int(line.split(":")[1]) for line in lines if line.startswith("rocksdb.number.iter.skip "))
 
-    monkeypatch.setattr(rocksdb_reader, "rocksdb_options", counting)
+    monkeypatch.setattr(rocksdb_secondary, "rocksdb_options", counting)
     return count
 
 
@@ -57,10 +57,10 @@ def commit_many(store: Store, commits: int) -> None:
 def test_commits_and_acknowledged_messages_are_in_no_readers_way(tmp_path: Path, skipped: Callable[[], int]) -> None:
     with closing(Store(tmp_path / "store")) as store:
         commit_many(store, COMMITS)
-        with closing(StoreReader(tmp_path / "store", tmp_path / "reader")) as reader:
+        with closing(SecondaryStore(tmp_path / "store", tmp_path / "reader")) as reader:
             reader.refresh()
-            assert [number for number, _ in reader.outbox()] == [COMMITS]
-            assert list(reader.vectors()) == []
+            assert [number for number, _ in reader.outbox.pending()] == [COMMITS]
+            assert list(reader.vectors.all()) == []
             assert skipped() == 0
 
 
@@ -68,8 +68,8 @@ def test_a_cluster_that_changes_often_is_in_no_readers_way(tmp_path: Path, skipp
     with closing(Store(tmp_path / "store")) as store:
         pipeline, images = small_pipeline(), families(2, 1)
         commit(store, store.state(), Step(), pipeline.decide(images, 1, 5))
-        (head, *_) = store.recent_clusters(1)
-        before = store.cluster(head).updated_sequence
+        (head, *_) = store.clusters.recent(1)
+        before = store.clusters.get(head).updated_sequence
         for sequence in range(before + 1, before + COMMITS):
             batch = Batch()
             old, new = (layout.recent_key(head, each) for each in (sequence - 1, sequence))
@@ -77,8 +77,8 @@ def test_a_cluster_that_changes_often_is_in_no_readers_way(tmp_path: Path, skipp
                 batch.delete(Table.RECENT, old)
             batch.put(Table.RECENT, new, layout.number_key(sequence))
             store.write(batch)
-        with closing(StoreReader(tmp_path / "store", tmp_path / "reader")) as reader:
-            assert reader.recent_clusters(100)[0] == head
+        with closing(SecondaryStore(tmp_path / "store", tmp_path / "reader")) as reader:
+            assert reader.clusters.recent(100)[0] == head
             # In each block one deleted key, and of a key that was written often RocksDB steps over eight versions.
             assert skipped() <= 16 * (1 + COMMITS // layout.RECENT_BLOCK)
 
@@ -88,7 +88,7 @@ def test_a_store_of_format_3_is_migrated_by_the_writer_and_read_before(tmp_path:
         images, pipeline = families(6, 3), small_pipeline()
         outgoing = commit(store, store.state(), Step(), pipeline.decide(images, 1, 5))
         commit(store, store.state(), Step(), (), [Settled(each.number, each.size) for each in outgoing[:4]])
-        recent, state = store.recent_clusters(100), store.state()
+        recent, state = store.clusters.recent(100), store.state()
         old = Batch()
         for key, sequence in list(store.scan(Table.RECENT)):
             old.delete(Table.RECENT, key)
@@ -98,13 +98,13 @@ def test_a_store_of_format_3_is_migrated_by_the_writer_and_read_before(tmp_path:
         state.ClearField("outbox_first")
         old.put_state(state)
         store.write(old)
-    with closing(StoreReader(tmp_path / "store", tmp_path / "reader")) as reader:
-        assert [number for number, _ in reader.outbox()] == [each.number for each in outgoing[4:]]
+    with closing(SecondaryStore(tmp_path / "store", tmp_path / "reader")) as reader:
+        assert [number for number, _ in reader.outbox.pending()] == [each.number for each in outgoing[4:]]
     with closing(Store(tmp_path / "store")) as store:
         assert len(recent) == 6
-        assert store.recent_clusters(100) == recent
+        assert store.clusters.recent(100) == recent
         assert store.state().outbox_first == outgoing[4].number
-        stored = pb.StoreState.FromString(dict(store.scan(Table.STATE))[b""])
+        stored = store_pb.StoreState.FromString(dict(store.scan(Table.STATE))[b""])
         assert stored.format == layout.FORMAT == 4
 
 

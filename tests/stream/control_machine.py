@@ -77,13 +77,13 @@ class ControlMachine:
         self.log = log
         self.control = Control(
             handlers(self),
-            self.store.command,
-            self.store.progress,
+            self.store.commands.find,
+            self.store.commands.progress,
             PROMPT,
-            self.store.commands_read,
-            self.store.handled_ahead().of.decode(),
+            self.store.commands.read_offset,
+            self.store.commands.handled_ahead().of.decode(),
         )
-        self._next = self.store.positions().get((CONTROL, 0), 0)
+        self._next = self.store.positions.next_offsets().get((CONTROL, 0), 0)
         self.kill_at(kill_at)
 
     def kill_at(self, point: str) -> None:
@@ -144,7 +144,9 @@ class ControlMachine:
 
     def published(self) -> list[pb.CommandResult]:
         """Results in the outbox, which nobody empties here."""
-        return [pb.CommandResult.FromString(e.value) for _, e in self.store.outbox() if e.topic == CONTROL_RESULTS]
+        return [
+            pb.CommandResult.FromString(e.value) for _, e in self.store.outbox.pending() if e.topic == CONTROL_RESULTS
+        ]
 
     def close(self) -> None:
         self.control.close(5)

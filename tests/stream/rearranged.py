@@ -7,8 +7,7 @@ import numpy as np
 from neardup_platform.clusters.overrides import Action
 from neardup_platform.corpus import Corpus
 from neardup_platform.store import layout
-from neardup_platform.store.layout import Table
-from neardup_platform.store.view import listed_under
+from neardup_platform.store.layout import Table, listed_under
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.recovery import rebuild_corpus
 from neardup_platform.testing import MODELS, InMemoryWorker, small_index, small_term_space
@@ -16,7 +15,7 @@ from neardup_platform.wire.codec import decode_decision
 
 
 def heads(store: Store) -> dict[str, str]:
-    return {image_id: record.head for image_id, record in store.all_images()}
+    return {image_id: record.head for image_id, record in store.images.all()}
 
 
 def assert_sound(worker: InMemoryWorker, scratch: Path) -> None:
@@ -35,39 +34,39 @@ def assert_sound(worker: InMemoryWorker, scratch: Path) -> None:
 
 def assert_store_agrees(store: Store) -> None:
     """Every image is in one cluster, heads head themselves, and sizes, edges, lists, digest and totals follow."""
-    records, state = dict(store.all_images()), store.state()
-    clusters = dict(store.all_clusters())
+    records, state = dict(store.images.all()), store.state()
+    clusters = dict(store.clusters.all())
     assert (state.images, state.clusters) == (len(records), len(clusters))
     assert {record.head for record in records.values()} == set(clusters)
-    edges = {member: head for head in clusters for _, member in store.all_members(head)}
+    edges = {member: head for head in clusters for _, member in store.members.all(head)}
     assert edges == {image_id: record.head for image_id, record in records.items()}
     assert sum(1 for _ in store.scan(Table.MEMBERS)) == len(records)
     digest = bytes(16)
     for image_id, record in records.items():
         assert records[record.head].head == record.head
-        assert store.members(record.head, 1, listed_under(record) - 1).image_ids == (image_id,)
-        assert decode_decision(store.decision(image_id)).sequence == record.sequence
+        assert store.members.page(record.head, 1, listed_under(record) - 1).image_ids == (image_id,)
+        assert decode_decision(store.history.current(image_id)).sequence == record.sequence
         digest = layout.digest_after(digest, layout.assignment_digest(image_id, record.head))
     assert state.digest == digest
     for head, cluster in clusters.items():
-        members = [member for _, member in store.all_members(head)]
+        members = [member for _, member in store.members.all(head)]
         assert cluster.size == len(members)
         assert head in cluster.representatives
         assert len(set(cluster.representatives)) == len(cluster.representatives)
         assert set(cluster.representatives) <= set(members)
-    assert set(store.recent_clusters(10_000)) == {head for head, cluster in clusters.items() if cluster.size > 1}
-    assert len(store.recent_clusters(10_000)) == len(set(store.recent_clusters(10_000)))
+    assert set(store.clusters.recent(10_000)) == {head for head, cluster in clusters.items() if cluster.size > 1}
+    assert len(store.clusters.recent(10_000)) == len(set(store.clusters.recent(10_000)))
     redirected = {key for key, _ in store.scan(Table.REDIRECTS)}
     assert not redirected & {layout.hash_key(head) for head in clusters}
-    vectors = {record.image_id: ordinal for ordinal, record in store.numbered_vectors()}
+    vectors = {record.image_id: ordinal for ordinal, record in store.vectors.numbered()}
     assert vectors == {image_id: record.ordinal for image_id, record in records.items()}
     represent = {member for cluster in clusters.values() for member in cluster.representatives}
-    assert represent == {record.image_id for record in store.vectors() if not record.retired}
+    assert represent == {record.image_id for record in store.vectors.all() if not record.retired}
 
 
 def assert_overrides_are_met(worker: InMemoryWorker) -> None:
     now = heads(worker.store)
-    stored = {override.override_id for override in worker.store.overrides()}
+    stored = {override.override_id for override in worker.store.overrides.all()}
     assert stored == {override.override_id for override in worker.again.overrides}
     for override in worker.again.overrides:
         head, other = now[override.image_id], now.get(override.other_id)
@@ -98,6 +97,6 @@ def assert_gone(store: Store, image_id: str) -> None:
     assert not [found for found, _ in store.scan(Table.MEMBERS) if found.startswith(prefix)]
     assert key not in {member for _, member in store.scan(Table.MEMBERS)}
     assert image_id not in {layout.recent_head(listed) for listed, _ in store.scan(Table.RECENT)}
-    assert image_id not in {record.image_id for record in store.vectors()}
-    assert image_id not in {name for o in store.overrides() for name in (o.image_id, o.other_id)}
-    assert store.forgotten(image_id) is not None
+    assert image_id not in {record.image_id for record in store.vectors.all()}
+    assert image_id not in {name for o in store.overrides.all() for name in (o.image_id, o.other_id)}
+    assert store.images.forgotten(image_id) is not None

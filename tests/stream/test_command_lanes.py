@@ -111,11 +111,11 @@ def test_what_is_short_does_not_wait_for_what_is_long(make: Make) -> None:
     one.decide(IMAGES)
     one.log.extend(log)
     assert turns(one) == [("p", True), ("f", True), ("o", True), ("r", True)]
-    assert one.store.image(IMAGES[0].image_id) is None
-    assert one.store.positions()[CONTROL, 0] == 0
+    assert one.store.images.find(IMAGES[0].image_id) is None
+    assert one.store.positions.next_offsets()[CONTROL, 0] == 0
     SLOW.go.set()
     assert [r.command_id for r in one.run()] == ["long", "later"]
-    assert one.store.positions()[CONTROL, 0] == len(log)
+    assert one.store.positions.next_offsets()[CONTROL, 0] == len(log)
 
 
 def test_the_position_is_behind_all_that_is_done_with_and_before_all_that_is_not(make: Make) -> None:
@@ -150,8 +150,8 @@ def test_a_kill_anywhere_repeats_nothing_that_was_handled_ahead(make: Make, kill
     assert state.counters["commands_accepted"] == state.commands == len(log)
     assert state.counters["commands_refused"] == 0
     assert state.forgotten == 1
-    assert len(again.store.overrides()) == 1
-    assert again.store.positions()[CONTROL, 0] == len(log)
+    assert len(again.store.overrides.all()) == 1
+    assert again.store.positions.next_offsets()[CONTROL, 0] == len(log)
     for command_id in ("long", "f", "p", "o"):
         first, *repeats = [r for r in again.published() if r.command_id == command_id]
         assert first.accepted
@@ -244,7 +244,7 @@ def test_a_command_that_is_ready_in_between_is_not_finished_with_steps_in_flight
 
     with closing(Store(tmp_path / "store")) as store:
         loop: Any = object.__new__(Worker)
-        loop._control = Control({"swap": handler}, store.command)
+        loop._control = Control({"swap": handler}, store.commands.find)
         loop._store, loop._state, loop._crash = store, store.state(), CrashPoints("")
         loop._outbox = loop._source = _Nowhere()
         loop._finish = in_flight.clear

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.writer import Batch
 from neardup_platform.stream.control.command import BadCommand, Finish, Handler, Outcome, put_progress
 from neardup_platform.testing import families
@@ -23,17 +24,17 @@ class Count:
         self._machine = machine
 
     def __call__(self, command: pb.Command) -> Finish:
-        progress = self._machine.store.progress(command.command_id) or pb.CommandProgress()
+        progress = self._machine.store.commands.progress(command.command_id) or store_pb.CommandProgress()
         return partial(self._part, command, progress)
 
-    def _part(self, command: pb.Command, progress: pb.CommandProgress) -> Outcome:
+    def _part(self, command: pb.Command, progress: store_pb.CommandProgress) -> Outcome:
         if command.arguments.get("fails_at") == str(progress.done):
             raise BadCommand("the world has changed meanwhile")
         if progress.done == PARTS:
             return Outcome({"counted": str(progress.done)})
-        after = pb.CommandProgress(done=progress.done + 1)
+        after = store_pb.CommandProgress(done=progress.done + 1)
 
-        def write(batch: Batch, _state: pb.StoreState) -> None:
+        def write(batch: Batch, _state: store_pb.StoreState) -> None:
             put_progress(batch, command.command_id, after)
 
         def more() -> Finish:
@@ -70,15 +71,15 @@ def test_the_stream_decides_between_the_parts_and_the_result_comes_last(
     assert (result.accepted, dict(result.values)) == (True, {"counted": str(PARTS)})
     assert one.store.state().images == PARTS
     assert result.sequence == PARTS
-    assert one.store.progress("c1") is None
+    assert one.store.commands.progress("c1") is None
 
 
 def test_the_position_of_the_topic_is_written_with_the_last_part_only(machine: Callable[..., ControlMachine]) -> None:
     one = machine([command("count")])
     positions = []
-    one.run(between=lambda: positions.append(one.store.positions()))
+    one.run(between=lambda: positions.append(one.store.positions.next_offsets()))
     assert positions == [{}] * PARTS
-    assert list(one.store.positions().values()) == [1]
+    assert list(one.store.positions.next_offsets().values()) == [1]
 
 
 @pytest.mark.parametrize("kill_at", ["prepared:1", "prepared:3", "part:1", "part:4", "obeyed"])
@@ -107,7 +108,7 @@ def test_what_fails_in_a_later_part_is_refused_and_forgotten(machine: Callable[.
     refused, after = one.run()
     assert (refused.accepted, refused.reason) == (False, "the world has changed meanwhile")
     assert after.accepted
-    assert one.store.progress("c1") is None
+    assert one.store.commands.progress("c1") is None
     assert one.store.state().counters["commands_refused"] == 1
 
 
@@ -124,7 +125,7 @@ def test_cancel_ends_a_command_between_two_parts(machine: Callable[..., ControlM
     assert (counted.accepted, counted.reason) == (False, "cancelled by command c2")
     assert (cancel.accepted, dict(cancel.values)) == (True, {"cancelled": "c1"})
     assert len(parts) < PARTS
-    assert one.store.progress("c1") is None
+    assert one.store.commands.progress("c1") is None
 
 
 def test_cancel_takes_back_a_command_that_waits_and_no_other(machine: Callable[..., ControlMachine]) -> None:

@@ -15,7 +15,8 @@ from neardup_platform.kafka.publisher import Settled
 from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import Embedding, JoinedImage, Kind
 from neardup_platform.store import layout
-from neardup_platform.store.reader import StoreReader
+from neardup_platform.store import store_pb2 as store_pb
+from neardup_platform.store.secondary import SecondaryStore
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.stream.recovery import rebuild_corpus
@@ -43,11 +44,11 @@ def run(store: Store, images: list[JoinedImage], pipeline: Pipeline | None = Non
 def test_images_heads_members_and_totals_agree(store: Store) -> None:
     images = families(8, 5)
     run(store, images)
-    head_of = {i.image_id: store.image(i.image_id).head for i in images}  # type: ignore[union-attr]
+    head_of = {i.image_id: store.images.find(i.image_id).head for i in images}  # type: ignore[union-attr]
     listed: dict[str, str] = {}
     for head in set(head_of.values()):
-        members = store.members(head, 1_000).image_ids
-        assert store.cluster(head).size == len(members)
+        members = store.members.page(head, 1_000).image_ids
+        assert store.clusters.get(head).size == len(members)
         assert head in members
         listed |= dict.fromkeys(members, head)
     assert listed == head_of
@@ -61,43 +62,43 @@ def test_images_heads_members_and_totals_agree(store: Store) -> None:
 
 def test_members_are_paged_oldest_first_without_gap_or_repeat(store: Store) -> None:
     run(store, families(1, 24))
-    (head,) = {store.image(i.image_id).head for i in families(1, 24)}  # type: ignore[union-attr]
-    whole, pages, cursor = store.members(head, 1_000).image_ids, [], None
+    (head,) = {store.images.find(i.image_id).head for i in families(1, 24)}  # type: ignore[union-attr]
+    whole, pages, cursor = store.members.page(head, 1_000).image_ids, [], None
     while True:
-        page = store.members(head, 4, cursor)
+        page = store.members.page(head, 4, cursor)
         pages += page.image_ids
         cursor = page.cursor
         if cursor is None:
             break
     assert tuple(pages) == whole
-    sequences = [store.image(i).sequence for i in whole]  # type: ignore[union-attr]
+    sequences = [store.images.find(i).sequence for i in whole]  # type: ignore[union-attr]
     assert all(a < b for a, b in pairwise(sequences))
 
 
 def test_recent_clusters_are_listed_once_newest_change_first(store: Store) -> None:
     images = families(6, 3)
     run(store, images)
-    recent = store.recent_clusters(100)
+    recent = store.clusters.recent(100)
     assert len(recent) == len(set(recent)) == 6
-    changed = [store.cluster(head).updated_sequence for head in recent]
+    changed = [store.clusters.get(head).updated_sequence for head in recent]
     assert changed == sorted(changed, reverse=True)
-    assert store.recent_clusters(2) == recent[:2]
+    assert store.clusters.recent(2) == recent[:2]
 
 
 def test_decision_is_kept_with_the_image(store: Store) -> None:
     run(store, families(2, 2))
-    decision = decode_decision(store.decision("1/1"))
+    decision = decode_decision(store.history.current("1/1"))
     assert decision.image_id == "1/1"
-    assert store.history("1/1") == [store.decision("1/1")]
+    assert store.history.all("1/1") == [store.history.current("1/1")]
     with pytest.raises(NotFound, match="nobody"):
-        store.decision("nobody")
+        store.history.current("nobody")
 
 
 def test_member_asked_for_as_head_is_told_its_head(store: Store) -> None:
     run(store, families(1, 1))
-    member = next(i.image_id for i in families(1, 1) if store.image(i.image_id).head != i.image_id)  # type: ignore[union-attr]
+    member = next(i.image_id for i in families(1, 1) if store.images.find(i.image_id).head != i.image_id)  # type: ignore[union-attr]
     with pytest.raises(NotFound, match="it is a member of"):
-        store.cluster(member)
+        store.clusters.get(member)
 
 
 def test_rebuilt_corpus_decides_as_the_one_before_the_restart(tmp_path: Path) -> None:
@@ -110,8 +111,8 @@ def test_rebuilt_corpus_decides_as_the_one_before_the_restart(tmp_path: Path) ->
     restarted.corpus = corpus
     run(two, images[20:], restarted, batch=3)
     assert two.state().digest == one.state().digest
-    assert [decode_decision(two.decision(i.image_id)).candidates for i in images] == [
-        decode_decision(one.decision(i.image_id)).candidates for i in images
+    assert [decode_decision(two.history.current(i.image_id)).candidates for i in images] == [
+        decode_decision(one.history.current(i.image_id)).candidates for i in images
     ]
     one.close()
     two.close()
@@ -138,8 +139,8 @@ def test_waiting_positions_and_dead_letters_change_together(store: Store) -> Non
     assert letter.topic == DEAD_LETTER
     assert pb.DeadLetter.FromString(letter.value).value == b"raw"
     commit(store, state, Step(positions={("t", 0): 6}, left=[half("a", 1)]), [])
-    assert store.positions() == {("t", 0): 6}
-    assert [w.offset for w in store.waiting()] == [2]
+    assert store.positions.next_offsets() == {("t", 0): 6}
+    assert [w.offset for w in store.unpaired.all()] == [2]
     assert store.state().counters == {"dead_lettered": 1}
 
 
@@ -147,9 +148,9 @@ def test_outbox_holds_decisions_until_acknowledged(store: Store) -> None:
     state, pipeline = store.state(), small_pipeline()
     outgoing = commit(store, state, Step(), pipeline.decide(families(1, 1), 1, 0))
     assert [o.topic for o in outgoing] == [DECISIONS, DECISIONS, DEBUG]
-    assert [number for number, _ in store.outbox()] == [1, 2, 3]
+    assert [number for number, _ in store.outbox.pending()] == [1, 2, 3]
     commit(store, state, Step(), [], [Settled(each.number, each.size) for each in outgoing[:2]])
-    assert [number for number, _ in store.outbox()] == [3]
+    assert [number for number, _ in store.outbox.pending()] == [3]
 
 
 def test_second_writer_is_refused_and_told_what_to_do(store: Store, tmp_path: Path) -> None:
@@ -160,7 +161,7 @@ def test_second_writer_is_refused_and_told_what_to_do(store: Store, tmp_path: Pa
 def test_store_of_another_format_is_refused(tmp_path: Path) -> None:
     store = Store(tmp_path / "old")
     batch = Batch()
-    batch.put_state(pb.StoreState(format=layout.FORMAT + 1))
+    batch.put_state(store_pb.StoreState(format=layout.FORMAT + 1))
     store.write(batch)
     store.close()
     with pytest.raises(SetupError, match="format"):
@@ -170,13 +171,13 @@ def test_store_of_another_format_is_refused(tmp_path: Path) -> None:
 def test_reader_sees_a_commit_whole_after_refresh(store: Store, tmp_path: Path) -> None:
     images = families(2, 2)
     run(store, images[:3])
-    reader = StoreReader(tmp_path / "store", tmp_path / "scratch")
+    reader = SecondaryStore(tmp_path / "store", tmp_path / "scratch")
     corpus = rebuild_corpus(store, small_term_space(), MODELS, small_index, tmp_path / "vectors")
     run(store, images[3:], small_pipeline(corpus))
     assert reader.state().images == 3
     reader.refresh()
     assert reader.state().images == 6
-    assert all(reader.image(i.image_id) for i in images)
+    assert all(reader.images.find(i.image_id) for i in images)
     reader.close()
 
 
@@ -186,6 +187,6 @@ def test_position_keeps_which_log_it_is_of_and_nothing_stays_of_a_partition_that
     step.passed(Message("t", 0, 4, b"", b"", log=Log("f" * 32, 0)))
     step.passed(Message("t", 1, 9, b"", b""))
     commit(store, state, step, [])
-    assert store.logs() == {("t", 0): Log("f" * 32, 0), ("t", 1): Log("", -1)}
+    assert store.positions.logs() == {("t", 0): Log("f" * 32, 0), ("t", 1): Log("", -1)}
     commit(store, state, Step(gone={("t", 0)}), [])
-    assert (store.positions(), store.clocks_ms()) == ({("t", 1): 10}, {("t", 1): 8})
+    assert (store.positions.next_offsets(), store.positions.clocks_ms()) == ({("t", 1): 10}, {("t", 1): 8})

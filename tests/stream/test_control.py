@@ -32,7 +32,7 @@ class Machine:
         self.go = threading.Event()
         self.go.set()
         handlers = {"note": self._note, "break": self._break, "fail-late": self._fail_late, "away": self._away}
-        self.control = Control(handlers, self.store.command)
+        self.control = Control(handlers, self.store.commands.find)
         self.offset = 0
 
     def _note(self, command: pb.Command) -> Finish:
@@ -79,7 +79,7 @@ class Machine:
         return found
 
     def published(self, topic: str) -> list[bytes]:
-        return [entry.value for _, entry in self.store.outbox() if entry.topic == topic]
+        return [entry.value for _, entry in self.store.outbox.pending() if entry.topic == topic]
 
 
 @pytest.fixture
@@ -106,14 +106,14 @@ def test_command_with_endless_arguments_is_refused_unlogged(machine: Machine, ca
 
 def test_the_effect_the_result_and_the_position_are_one_write(machine: Machine) -> None:
     machine.send(command("note", text="x"))
-    assert machine.store.positions() == {}
+    assert machine.store.positions.next_offsets() == {}
     (handled,) = machine.run(1)
     assert machine.done == ["x"]
-    assert machine.store.positions() == {(CONTROL, 0): 1}
+    assert machine.store.positions.next_offsets() == {(CONTROL, 0): 1}
     (value,) = machine.published(CONTROL_RESULTS)
     result = pb.CommandResult.FromString(value)
     assert (result.command_id, result.accepted, dict(result.values)) == ("c1", True, {"noted": "x"})
-    assert machine.store.command("c1").result == handled.result  # type: ignore[union-attr]
+    assert machine.store.commands.find("c1").result == handled.result  # type: ignore[union-attr]
     assert machine.store.state().counters["commands_accepted"] == 1
 
 
@@ -135,7 +135,7 @@ def test_a_repeat_changes_nothing_and_gets_the_first_result_byte_for_byte(machin
     assert [handled.repeated for handled in machine.run(3)] == [False, True, True]
     assert machine.done == ["x"]
     assert len(set(machine.published(CONTROL_RESULTS))) == 1
-    assert machine.store.positions() == {(CONTROL, 0): 3}
+    assert machine.store.positions.next_offsets() == {(CONTROL, 0): 3}
     assert machine.store.state().commands == 1
 
 
@@ -184,5 +184,5 @@ def test_ids_are_remembered_up_to_a_number(machine: Machine, monkeypatch: pytest
     monkeypatch.setattr(control_commit, "REMEMBERED", 3)
     machine.send(*(command("note", f"c{n}", text=str(n)) for n in range(5)))
     machine.run(5)
-    assert [machine.store.command(f"c{n}") is not None for n in range(5)] == [False, False, True, True, True]
-    assert [machine.store.command_id(n) for n in (1, 2, 3)] == [None, None, "c2"]
+    assert [machine.store.commands.find(f"c{n}") is not None for n in range(5)] == [False, False, True, True, True]
+    assert [machine.store.commands.id_of(n) for n in (1, 2, 3)] == [None, None, "c2"]

@@ -65,7 +65,7 @@ def meet_overrides(machine: ControlMachine) -> int:
     """What a worker does at its start."""
     overriding = machine.worker._handlers[override.NAME]
     assert isinstance(overriding, override.Override)
-    to_meet = machine.store.overrides_to_meet()
+    to_meet = machine.store.overrides.deferred()
     for override_id in to_meet:
         outcome = overriding.meet(override_id)
         commit(machine.store, machine.store.state(), Step(outcome=outcome), ())
@@ -77,7 +77,7 @@ def heard(store: Store) -> dict[str, str]:
     """Where a consumer of all decisions thinks that images are."""
     heads: dict[str, str] = {}
     sequences: dict[str, int] = {}
-    for _, entry in store.outbox():
+    for _, entry in store.outbox.pending():
         if entry.topic != DECISIONS:
             continue
         said = pb.Decision.FromString(entry.value)
@@ -94,15 +94,15 @@ def heard(store: Store) -> dict[str, str]:
 
 
 def heads_of(store: Store) -> dict[str, str]:
-    return {image_id: record.head for image_id, record in store.all_images()}
+    return {image_id: record.head for image_id, record in store.images.all()}
 
 
 def assert_sound(machine: ControlMachine) -> None:
     store, heads = machine.store, heads_of(machine.store)
-    assert {m: head for head, _ in store.all_clusters() for _, m in store.all_members(head)} == heads
+    assert {m: head for head, _ in store.clusters.all() for _, m in store.members.all(head)} == heads
     assert store.state().images == len(heads)
     assert heard(store) == heads
-    sequences = [sequence for image_id in heads for sequence in store.sequences(image_id)]
+    sequences = [sequence for image_id in heads for sequence in store.history.sequences(image_id)]
     assert len(set(sequences)) == len(sequences)
     assert max(sequences) <= store.state().sequence
 
@@ -148,7 +148,10 @@ def test_what_is_corrected_while_all_is_decided_again_holds_afterwards(
     with pytest.raises(StoreReplaced):
         one.run(between=lambda: one.decide(later.pop()) if later else None)
     two = make()
-    assert [two.store.image(f"{pb.Command.FromString(c).arguments['image_id']}") for c in given[:2]] == [None, None]
+    assert [two.store.images.find(f"{pb.Command.FromString(c).arguments['image_id']}") for c in given[:2]] == [
+        None,
+        None,
+    ]
     assert meet_overrides(two) == 2
     o1, o2 = (pb.Command.FromString(value).arguments for value in given[2:])
     heads = heads_of(two.store)
@@ -156,9 +159,9 @@ def test_what_is_corrected_while_all_is_decided_again_holds_afterwards(
     assert heads[o2["image_id"]] == o2["image_id"]
     assert_sound(two)
     assert two.run() == []
-    assert two.store.overrides_to_meet() == []
+    assert two.store.overrides.deferred() == []
     assert {r.command_id: r.accepted for r in two.published()} == dict.fromkeys(("r", "f1", "f2", "o1", "o2"), True)
-    assert two.store.positions()[CONTROL, 0] == len(two.log)
+    assert two.store.positions.next_offsets()[CONTROL, 0] == len(two.log)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +227,7 @@ def test_what_is_corrected_while_a_store_is_restored_holds_afterwards(tmp_path: 
     one = machines.start(handlers, command("restore", "r", undo="true"))
     given = corrections(before)
     one.log.extend(given)
-    while not one.store.state().forgotten == len(one.store.overrides()) == 2:
+    while not one.store.state().forgotten == len(one.store.overrides.all()) == 2:
         one.turn()
     held[-1].go.set()
     with pytest.raises(StoreReplaced):

@@ -15,7 +15,7 @@ from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.serving.app import build_app
 from neardup_platform.serving.search_corpus import Models
 from neardup_platform.settings import Settings
-from neardup_platform.store.reader import StoreReader
+from neardup_platform.store.secondary import SecondaryStore
 from neardup_platform.testing import eventually
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import decode_decision, encode_embedding
@@ -41,12 +41,12 @@ def api(settings: Settings) -> Iterator[httpx.Client]:
         yield client
 
 
-def assert_accounted_for(reader: StoreReader) -> None:
+def assert_accounted_for(reader: SecondaryStore) -> None:
     reader.refresh()
     state = reader.state()
     ended = sum(state.counters[fate] for fate in FATES)
-    assert state.counters["received"] == 2 * state.images + ended + sum(1 for _ in reader.waiting())
-    assert state.images == sum(1 for _ in reader.all_images())
+    assert state.counters["received"] == 2 * state.images + ended + sum(1 for _ in reader.unpaired.all())
+    assert state.images == sum(1 for _ in reader.images.all())
 
 
 def repeat(settings: Settings, number: int, time_ms: int, lsh_version: str = "") -> None:
@@ -78,17 +78,17 @@ def test_corrections_are_made_once_seen_at_once_and_survive_kills(
         assert (handed.replaced_head, handed.head) == (head, client.get(f"/v1/clusters/{head}").json()["head"])
         repeat(settings, 29, made_ms + 1, "later")
         eventually(lambda: refreshed(reader).state().counters["re_embedded"] == 1)
-        assert [decode_decision(data).cause for data in reader.history(image_id(29))] == ["", "re-embedded"]
+        assert [decode_decision(data).cause for data in reader.history.all(image_id(29))] == ["", "re-embedded"]
     _a_kill_undoes_nothing(settings, members[2], monkeypatch)
 
 
 @contextmanager
-def reading_worker(settings: Settings) -> Iterator[StoreReader]:
+def reading_worker(settings: Settings) -> Iterator[SecondaryStore]:
     with running(settings), reading(settings) as reader:
         yield reader
 
 
-def refreshed(reader: StoreReader) -> StoreReader:
+def refreshed(reader: SecondaryStore) -> SecondaryStore:
     reader.refresh()
     return reader
 
@@ -112,7 +112,7 @@ def _overrides_act(client: httpx.Client, head: str, members: list[str]) -> None:
 
 
 def _forgetting_acts(
-    client: httpx.Client, reader: StoreReader, settings: Settings, head: str, members: list[str], made_ms: int
+    client: httpx.Client, reader: SecondaryStore, settings: Settings, head: str, members: list[str], made_ms: int
 ) -> None:
     answer = client.delete(f"/v1/images/{head}", params={"issued_by": "ops"})
     assert (answer.status_code, answer.json()["new_head"]) == (200, members[0])

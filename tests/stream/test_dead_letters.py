@@ -21,7 +21,8 @@ from neardup_platform.records import Embedding, Kind
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.servers.embedded_servers import running_servers
 from neardup_platform.settings import Settings
-from neardup_platform.store.reader import StoreReader
+from neardup_platform.store import store_pb2 as store_pb
+from neardup_platform.store.secondary import SecondaryStore
 from neardup_platform.supervise.heartbeat import Phase, read_heartbeat
 from neardup_platform.testing import eventually
 from neardup_platform.wire import neardup_pb2 as pb
@@ -125,7 +126,7 @@ def reports(settings: Settings) -> list[pb.ExpiryReport]:
     return list({each.event_id: each for each in found}.values())
 
 
-def refreshed(reader: StoreReader) -> pb.StoreState:
+def refreshed(reader: SecondaryStore) -> store_pb.StoreState:
     reader.refresh()
     return reader.state()
 

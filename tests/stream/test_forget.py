@@ -9,12 +9,11 @@ import pytest
 
 from neardup_platform.errors import NotFound
 from neardup_platform.store import layout
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
-from neardup_platform.store.reader import StoreReader
-from neardup_platform.store.view import forgotten_upto_ms
+from neardup_platform.store.secondary import SecondaryStore
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.testing import LSH_DIM, InMemoryWorker, families, image
-from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import decode_decision, encode_embedding
 from neardup_platform.wire.topics import DECISIONS
 from tests.stream.rearranged import assert_gone, assert_sound, heads
@@ -53,7 +52,7 @@ def test_a_forgotten_member_is_in_no_table(worker: InMemoryWorker) -> None:
 def test_that_an_image_is_gone_is_published(worker: InMemoryWorker) -> None:
     image_id = member_of(worker)
     worker.run_command("forget", command_id="c", image_id=image_id)
-    entry = [entry for _, entry in worker.store.outbox() if entry.topic == DECISIONS][-1]
+    entry = [entry for _, entry in worker.store.outbox.pending() if entry.topic == DECISIONS][-1]
     gone = decode_decision(entry.value)
     assert (gone.image_id, gone.head, gone.cause, gone.override_id) == (image_id, "", "forget", "c")
 
@@ -108,7 +107,7 @@ def test_a_purge_that_a_crash_prevented_is_done_by_the_next_start(tmp_path: Path
         assert files_with(home, vector) == []
         assert "marked" not in worker.corpus.ids()
         worker.decide([image("late", marked.lsh.vector)])
-        found = decode_decision(worker.store.decision("late")).candidates
+        found = decode_decision(worker.store.history.current("late")).candidates
         assert "marked" not in {candidate.image_id for candidate in found}
         assert_sound(worker, tmp_path / "scratch")
 
@@ -119,19 +118,19 @@ def test_a_forgotten_image_is_found_no_more_in_window_and_segments(worker: InMem
         gone = IMAGES[number]
         worker.run_command("forget", image_id=gone.image_id)
         worker.decide([image(f"again {number}", gone.lsh.vector)])
-        found = decode_decision(worker.store.decision(f"again {number}")).candidates
+        found = decode_decision(worker.store.history.current(f"again {number}")).candidates
         assert gone.image_id not in {candidate.image_id for candidate in found}
 
 
 def test_waiting_halves_are_forgotten_too(worker: InMemoryWorker) -> None:
     half = image("waits", np.ones(LSH_DIM)).pair
     batch = Batch()
-    waiting = pb.WaitingHalf(value=encode_embedding(half), topic="neardup.embeddings.pair")
+    waiting = store_pb.UnpairedRecord(value=encode_embedding(half), topic="neardup.embeddings.pair")
     batch.put(Table.WAITING, layout.waiting_key(half.kind, "waits"), waiting.SerializeToString())
     worker.store.write(batch)
     before = worker.store.state()
     assert worker.run_command("forget", image_id="waits").values["forgotten"] == "halves"
-    assert list(worker.store.waiting()) == []
+    assert list(worker.store.unpaired.all()) == []
     after = worker.store.state()
     assert (after.images, after.counters["forgotten"], after.forgotten) == (before.images, 1, 1)
 
@@ -139,7 +138,7 @@ def test_waiting_halves_are_forgotten_too(worker: InMemoryWorker) -> None:
 def test_what_is_not_known_cannot_be_forgotten(worker: InMemoryWorker) -> None:
     with pytest.raises(NotFound, match="is not known"):
         worker.run_command("forget", image_id="nobody")
-    assert worker.store.forgotten("nobody") is None
+    assert worker.store.images.forgotten("nobody") is None
 
 
 def test_embeddings_are_barred_up_to_the_order_or_the_images_own_time(worker: InMemoryWorker) -> None:
@@ -147,9 +146,9 @@ def test_embeddings_are_barred_up_to_the_order_or_the_images_own_time(worker: In
     worker.decide([ahead])
     for image_id in ("ahead", member_of(worker)):
         worker.run_command("forget", image_id=image_id)
-        forgotten = worker.store.forgotten(image_id)
+        forgotten = worker.store.images.forgotten(image_id)
         assert forgotten is not None
-        assert forgotten.upto_ms == forgotten_upto_ms(worker.store, image_id)
+        assert forgotten.upto_ms == worker.store.images.forgotten_upto_ms(image_id)
         assert (forgotten.upto_ms == ahead.event_time_ms) == (image_id == "ahead")
         assert (forgotten.issued_by, bool(forgotten.command_id)) == ("a test", True)
 
@@ -157,13 +156,13 @@ def test_embeddings_are_barred_up_to_the_order_or_the_images_own_time(worker: In
 def test_an_image_that_comes_back_is_new_and_takes_its_redirect_away(worker: InMemoryWorker) -> None:
     head = next(head for image_id, head in heads(worker.store).items() if head != image_id)
     worker.run_command("forget", image_id=head)
-    heir = worker.store.redirected(head)
+    heir = worker.store.redirects.resolve(head)
     assert heir != head
     worker.decide([image(head, 7 * np.eye(LSH_DIM)[3], time_ms=5_000)])
-    assert worker.store.redirected(head) == head
-    assert len(worker.store.history(head)) == 1
+    assert worker.store.redirects.resolve(head) == head
+    assert len(worker.store.history.all(head)) == 1
     worker.run_command("override", action="move", image_id=heir, other_id=head)
-    assert worker.store.redirected(heir) not in (heir, "")
+    assert worker.store.redirects.resolve(heir) not in (heir, "")
 
 
 def test_a_store_of_format_2_is_migrated_by_the_writer_and_read_before(tmp_path: Path) -> None:
@@ -177,7 +176,7 @@ def test_a_store_of_format_2_is_migrated_by_the_writer_and_read_before(tmp_path:
         batch = Batch()
         batch.put_state(old)
         store.write(batch)
-    reader = StoreReader(tmp_path / "store", tmp_path / "scratch")
+    reader = SecondaryStore(tmp_path / "store", tmp_path / "scratch")
     assert (reader.state().format, reader.state().ordinals) == (layout.FORMAT, 30)
     reader.close()
     with closing(InMemoryWorker(tmp_path)) as worker:

@@ -17,6 +17,7 @@ from neardup_platform.s3_client import ensure_bucket, open_s3
 from neardup_platform.servers.embedded_servers import running_servers
 from neardup_platform.settings import Settings
 from neardup_platform.store import layout
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
 from neardup_platform.store.writer import Batch
 from neardup_platform.stream.control.command import Handler
@@ -24,7 +25,6 @@ from neardup_platform.stream.segments.ingest_segment import IngestSegment
 from neardup_platform.stream.segments.parquet_segment import Segment
 from neardup_platform.stream.segments.s3_segments import put_segment
 from neardup_platform.testing import LSH_DIM, MODELS, PAIR_DIM, InMemoryWorker, families
-from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.topics import DECISIONS
 from tests.stream.control_machine import NOW_MS, ControlMachine, Killed, Machines, command
 
@@ -80,7 +80,7 @@ def put(settings: Settings, path: Path) -> str:
     return put_segment(open_s3(settings.s3), settings.s3.bucket, path)
 
 
-def streamed(home: Path, images: list[JoinedImage]) -> pb.StoreState:
+def streamed(home: Path, images: list[JoinedImage]) -> store_pb.StoreState:
     """What the stream makes of the same images."""
     worker = InMemoryWorker(home)
     worker.decide(images)
@@ -102,7 +102,7 @@ def test_a_segment_gives_what_the_stream_gives_in_the_order_of_its_rows(
     assert [d.image_id for d in one.worker.decisions()] == [image.image_id for image in IMAGES]
     assert one.store.state().digest == streamed(tmp_path / "other", IMAGES).digest
     assert one.store.state().counters["ingested"] == len(IMAGES)
-    assert sum(e.topic == DECISIONS for _, e in one.store.outbox()) == len(IMAGES)
+    assert sum(e.topic == DECISIONS for _, e in one.store.outbox.pending()) == len(IMAGES)
     assert list(settings.home.glob("segment-*")) == []
 
 
@@ -116,7 +116,7 @@ def test_the_stream_goes_on_between_the_parts_and_known_images_are_skipped(
     (result,) = one.run(between=lambda: one.decide([next(others)]))
     assert (result.values["decided"], result.values["known"], result.values["rows"]) == ("50", "15", "65")
     state = one.store.state()
-    assert state.images == len({record.image_id for record in one.store.vectors()}) == 60 + 65 // 16 + 1
+    assert state.images == len({record.image_id for record in one.store.vectors.all()}) == 60 + 65 // 16 + 1
     assert len(one.pipeline.corpus) == state.images
 
 
@@ -182,9 +182,9 @@ def test_known_images_with_other_vectors_are_counted_and_keep_theirs(
     (result,) = one.run()
     counts = {name: result.values[name] for name in ("decided", "known", "conflicting")}
     assert counts == {"decided": "10", "known": "7", "conflicting": "3"}
-    stored = one.store.image(IMAGES[0].image_id)
+    stored = one.store.images.find(IMAGES[0].image_id)
     assert stored is not None
-    assert one.store.vector(stored.ordinal).pair == IMAGES[0].pair.vector.astype("<f2").tobytes()
+    assert one.store.vectors.get(stored.ordinal).pair == IMAGES[0].pair.vector.astype("<f2").tobytes()
 
 
 def test_forgotten_images_stay_forgotten(make: Make, settings: Settings, tmp_path: Path) -> None:
@@ -192,12 +192,12 @@ def test_forgotten_images_stay_forgotten(make: Make, settings: Settings, tmp_pat
     one = make(command("ingest-segment", key=key))
     batch = Batch()
     for image, upto_ms in ((IMAGES[0], IMAGES[0].event_time_ms), (IMAGES[1], IMAGES[1].event_time_ms - 1)):
-        value = pb.Forgotten(upto_ms=upto_ms).SerializeToString()
+        value = store_pb.Forgotten(upto_ms=upto_ms).SerializeToString()
         batch.put(Table.FORGOTTEN, layout.hash_key(image.image_id), value)
     one.store.write(batch)
     (result,) = one.run()
     assert (result.values["forgotten"], result.values["decided"]) == ("1", str(len(IMAGES) - 1))
-    assert one.store.image(IMAGES[0].image_id) is None
+    assert one.store.images.find(IMAGES[0].image_id) is None
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from neardup_platform.join.clock import JoinClocks
 from neardup_platform.join.pairing import Half
 from neardup_platform.records import Embedding, Kind, ModelSpec
 from neardup_platform.settings import JoinSettings
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.stream.expiry_report import expiry_report
 from neardup_platform.stream.intake import Intake
 from neardup_platform.wire import neardup_pb2 as pb
@@ -22,7 +23,7 @@ def message(image_id: str, kind: Kind, offset: int, time_ms: int = NOW_MS) -> Me
     return Message(EMBEDDINGS[kind], 0, offset, image_id.encode(), encode_embedding(embedding))
 
 
-def intake(decided: set[str] = frozenset(), waiting: list[pb.WaitingHalf] = [], **join: float) -> Intake:  # type: ignore[assignment] # noqa: B006
+def intake(decided: set[str] = frozenset(), waiting: list[store_pb.UnpairedRecord] = [], **join: float) -> Intake:  # type: ignore[assignment] # noqa: B006
     settings = JoinSettings(**{"lateness_s": 10, **join})  # type: ignore[arg-type]
     return Intake(settings, MODELS, PARTITIONS, waiting, decided.__contains__)
 
@@ -84,7 +85,9 @@ def test_fullest_room_evicts_the_oldest_and_says_so() -> None:
 
 def test_restored_half_meets_its_partner() -> None:
     first = message("a", Kind.LSH, 0)
-    restored = pb.WaitingHalf(value=first.value, topic=first.topic, partition=0, offset=0, waits_from_ms=NOW_MS)
+    restored = store_pb.UnpairedRecord(
+        value=first.value, topic=first.topic, partition=0, offset=0, waits_from_ms=NOW_MS
+    )
     _, joined = intake(waiting=[restored]).take([message("a", Kind.PAIR, 0)], {}, NOW_MS)
     assert [image.image_id for image in joined] == ["a"]
 
@@ -188,9 +191,9 @@ def test_restart_of_a_log_is_written_with_its_identity() -> None:
     assert step.empty
 
 
-def stored_half(half: Half[Message]) -> pb.WaitingHalf:
+def stored_half(half: Half[Message]) -> store_pb.UnpairedRecord:
     origin = half.origin
-    return pb.WaitingHalf(
+    return store_pb.UnpairedRecord(
         value=origin.value, topic=origin.topic, offset=origin.offset, waits_from_ms=half.waits_from_ms
     )
 
@@ -227,7 +230,7 @@ def test_what_is_left_to_give_up_is_the_same_after_a_restart() -> None:
     step, _ = first.take([], dict.fromkeys(PARTITIONS, late_ms), late_ms)
     gone = {half.key for half in step.left}
     stored = [
-        pb.WaitingHalf(
+        store_pb.UnpairedRecord(
             value=half.origin.value,
             topic=half.origin.topic,
             offset=half.origin.offset,
@@ -246,7 +249,7 @@ def test_a_smaller_waiting_room_is_emptied_in_steps() -> None:
     whole = intake()
     entered, _ = whole.take([message(f"{n:05d}", Kind.LSH, n, NOW_MS + n) for n in range(1_500)], {}, NOW_MS)
     stored = [
-        pb.WaitingHalf(
+        store_pb.UnpairedRecord(
             value=half.origin.value,
             topic=half.origin.topic,
             offset=half.origin.offset,

@@ -11,7 +11,7 @@ from neardup_platform.learning.classifier.s3_registry import publish as publish_
 from neardup_platform.s3_client import open_s3
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.settings import Settings
-from neardup_platform.store.reader import StoreReader
+from neardup_platform.store.secondary import SecondaryStore
 from neardup_platform.supervise.heartbeat import read_heartbeat
 from neardup_platform.testing import eventually
 from neardup_platform.wire import neardup_pb2 as pb
@@ -44,9 +44,9 @@ def results(settings: Settings) -> list[pb.CommandResult]:
     return [pb.CommandResult.FromString(value) for value in read_topic(settings, CONTROL_RESULTS)]
 
 
-def decisions(reader: StoreReader) -> list[pb.Decision]:
+def decisions(reader: SecondaryStore) -> list[pb.Decision]:
     reader.refresh()
-    return [pb.Decision.FromString(reader.decision(record.image_id)) for record in reader.vectors()]
+    return [pb.Decision.FromString(reader.history.current(record.image_id)) for record in reader.vectors.all()]
 
 
 def said(settings: Settings, text: str) -> bool:
@@ -68,7 +68,7 @@ def test_decisions_carry_the_old_version_before_and_the_new_one_after(registry: 
             (SHIPPED.version, round(SHIPPED.threshold, 4))
         }
         assert {(d.classifier_version, round(d.threshold, 4)) for d in made[20:]} == {(FIRST, 0.61)}
-        (promotion,) = reader.promotions()
+        (promotion,) = reader.commands.promotions()
         assert (promotion.version, promotion.replaced, promotion.sequence) == (FIRST, SHIPPED.version, 20)
         assert (promotion.issued_by, promotion.command_id, promotion.forced) == ("a test", command.command_id, False)
         heartbeat = read_heartbeat(registry.home)
@@ -77,10 +77,10 @@ def test_decisions_carry_the_old_version_before_and_the_new_one_after(registry: 
         assert_accounted_for(reader, registry)
         back = run_command(registry.kafka, load_model(SHIPPED.version), PATIENCE_S)
         assert back.accepted
-        assert [p.version for p in refreshed(reader).promotions()] == [FIRST, SHIPPED.version]
+        assert [p.version for p in refreshed(reader).commands.promotions()] == [FIRST, SHIPPED.version]
 
 
-def refreshed(reader: StoreReader) -> StoreReader:
+def refreshed(reader: SecondaryStore) -> SecondaryStore:
     reader.refresh()
     return reader
 
@@ -122,7 +122,7 @@ def test_refused_commands_change_nothing_and_say_why(registry: Settings) -> None
             assert not found[command.command_id].accepted
             assert reason in found[command.command_id].reason
         state = refreshed(reader).state()
-        assert (state.classifier_version, list(reader.promotions())) == ("", [])
+        assert (state.classifier_version, list(reader.commands.promotions())) == ("", [])
         assert state.counters["commands_refused"] == len(refused)
         assert state.counters["commands_garbage"] == len(garbage)
         letters = [pb.DeadLetter.FromString(value) for value in read_topic(registry, DEAD_LETTER)]
@@ -132,7 +132,7 @@ def test_refused_commands_change_nothing_and_say_why(registry: Settings) -> None
         assert {d.classifier_version for d in decisions(reader)} == {SHIPPED.version}
         forced = run_command(registry.kafka, load_model(WORSE, force="true"), PATIENCE_S)
         assert (forced.accepted, forced.values["forced"]) == (True, "true")
-        assert [p.forced for p in refreshed(reader).promotions()] == [True]
+        assert [p.forced for p in refreshed(reader).commands.promotions()] == [True]
 
 
 def made(settings: Settings, version: str, **changes: object) -> Path:
@@ -154,7 +154,7 @@ def test_a_repeated_command_is_answered_alike_and_done_once(registry: Settings) 
         first = run_command(registry.kafka, command, PATIENCE_S)
         assert run_command(registry.kafka, load_model(SECOND), PATIENCE_S).accepted
         assert run_command(registry.kafka, command, PATIENCE_S) == first
-        assert [p.version for p in refreshed(reader).promotions()] == [FIRST, SECOND]
+        assert [p.version for p in refreshed(reader).commands.promotions()] == [FIRST, SECOND]
         assert reader.state().counters["commands_repeated"] == 1
 
 
@@ -200,7 +200,7 @@ def test_kill_9_at_any_point_gives_one_result_and_the_right_classifier(registry:
             said_of[pb.CommandResult.FromString(value).command_id].add(value)
         assert [len(values) for values in said_of.values()] == [1, 1, 1, 1]
         assert all(pb.CommandResult.FromString(v).accepted for values in said_of.values() for v in values)
-        promotions = refreshed(reader).promotions()
+        promotions = refreshed(reader).commands.promotions()
         assert [p.command_id for p in promotions] == [c.command_id for c in commands]
         assert [p.version for p in promotions] == [FIRST, SECOND, FIRST, SECOND]
         assert [p.replaced for p in promotions] == [SHIPPED.version, FIRST, SECOND, FIRST]

@@ -7,6 +7,7 @@ import numpy as np
 
 from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
 from neardup_platform.settings import JoinSettings
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.stream.commit import Step
 from neardup_platform.stream.intake import Intake
 from neardup_platform.wire import neardup_pb2 as pb
@@ -44,7 +45,7 @@ def message(image_id: str, kind: Kind, offset: int, version: str = "v1", time_ms
 def intake(
     stored: dict[str, str] | None = None,
     forgotten_ms: Callable[[str], int] = lambda _: 0,
-    waiting: Iterable[pb.WaitingHalf] = (),
+    waiting: Iterable[store_pb.UnpairedRecord] = (),
 ) -> Intake:
     """Of images whose `lsh` embeddings the store has in these versions."""
     known = {} if stored is None else stored
@@ -248,7 +249,7 @@ def test_a_replacement_of_an_image_in_flight_waits_until_it_is_decided() -> None
 def test_a_waiting_half_that_the_rules_of_today_refuse_is_set_aside_with_its_reason() -> None:
     old = [half(name, Kind.LSH, time_ms=time_ms) for name, time_ms in (("seconds", 1_700_000_000), ("..", NOW_MS))]
     topic = EMBEDDINGS[Kind.LSH]
-    waiting = [pb.WaitingHalf(value=encode_embedding(e), topic=topic, offset=n) for n, e in enumerate(old)]
+    waiting = [store_pb.UnpairedRecord(value=encode_embedding(e), topic=topic, offset=n) for n, e in enumerate(old)]
     taken = intake({}, waiting=waiting)
     step, _ = taken.take([], {}, NOW_MS)
     assert reasons(step) == ["bad-time", "bad-id"]

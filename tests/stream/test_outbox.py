@@ -9,13 +9,13 @@ import pytest
 
 from neardup_platform.kafka.publisher import KafkaPublisher
 from neardup_platform.settings import Settings
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.stream.crash_points import CrashPoints
 from neardup_platform.stream.outbox import MOST_BEHIND, MOST_IN_FLIGHT, Backlog, Outbox
 from neardup_platform.stream.outbox_entries import put_outbox
 from neardup_platform.testing import eventually
-from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.topics import DEAD_LETTER
 from tests.stream.worker_process import read_topic
 
@@ -28,7 +28,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def fill(store: Store, first: int, count: int) -> pb.StoreState:
+def fill(store: Store, first: int, count: int) -> store_pb.StoreState:
     """Messages in the outbox, as a command that changed many images leaves them."""
     state, batch = store.state(), Batch()
     put_outbox(batch, state, ((DEAD_LETTER, b"k", b"%d" % n) for n in range(first, first + count)))
@@ -58,7 +58,7 @@ def test_a_long_outbox_is_published_in_order_a_little_at_a_time(empty_log: Setti
         assert not outbox.full
         assert outbox.figures()["outbox"] == 0
         outbox.close()
-    assert list(store.outbox()) == []
+    assert list(store.outbox.pending()) == []
     assert state.outbox_first == MESSAGES + 1
     assert read_topic(empty_log, DEAD_LETTER) == [b"%d" % n for n in range(MESSAGES)]
 

@@ -49,17 +49,17 @@ def lay_down(worker: InMemoryWorker, action: str, image_id: str, other_id: str =
 
 
 def decision(worker: InMemoryWorker, image_id: str) -> Decision:
-    return decode_decision(worker.store.decision(image_id))
+    return decode_decision(worker.store.history.current(image_id))
 
 
 def said(worker: InMemoryWorker) -> list[Decision]:
     """What was published beyond the decisions of the stream, in order."""
-    found = [decode_decision(entry.value) for _, entry in worker.store.outbox() if entry.topic == DECISIONS]
+    found = [decode_decision(entry.value) for _, entry in worker.store.outbox.pending() if entry.topic == DECISIONS]
     return [decision for decision in found if decision.cause]
 
 
 def members(worker: InMemoryWorker, head: str) -> list[str]:
-    return list(worker.store.members(head, 100).image_ids)
+    return list(worker.store.members.page(head, 100).image_ids)
 
 
 def test_a_moved_member_is_in_the_other_cluster_and_its_decision_says_why(worker: InMemoryWorker) -> None:
@@ -70,19 +70,19 @@ def test_a_moved_member_is_in_the_other_cluster_and_its_decision_says_why(worker
     assert (made.cause, made.override_id, made.head, made.bridges) == ("override", override_id, "b", ("a",))
     assert made.head_score < 0.3
     assert [decision.image_id for decision in said(worker)] == ["a1"]
-    assert len(worker.store.history("a1")) == 2
-    (stored,) = worker.store.overrides()
+    assert len(worker.store.history.all("a1")) == 2
+    (stored,) = worker.store.overrides.all()
     assert (stored.issued_by, stored.reason, stored.sequence) == ("a test", "a false match", len(IMAGES))
 
 
 def test_a_head_that_is_moved_leaves_its_cluster_to_the_oldest_representative(worker: InMemoryWorker) -> None:
-    heir = worker.store.cluster("a").representatives[1]
+    heir = worker.store.clusters.get("a").representatives[1]
     lay_down(worker, "move", "a", "b")
     handed, moved = said(worker)
     assert (handed.cause, handed.image_id, handed.head, handed.replaced_head) == ("handover", heir, heir, "a")
     assert (moved.cause, moved.image_id, moved.head) == ("override", "a", "b")
     assert members(worker, heir) == ["a1", "a2"]
-    assert worker.store.redirected("a") == heir
+    assert worker.store.redirects.resolve("a") == heir
     assert decision(worker, heir) == handed
 
 
@@ -91,7 +91,7 @@ def test_members_keep_their_order_when_their_cluster_is_handed_over(tmp_path: Pa
         worker.decide(families(1, 40))
         (head,) = set(heads(worker.store).values())
         before = members(worker, head)
-        first = worker.store.cluster(head).representatives[1]
+        first = worker.store.clusters.get(head).representatives[1]
         worker.run_command("forget", image_id=head)
         assert members(worker, first) == before[1:]
         lay_down(worker, "alone", before[-1])
@@ -103,9 +103,9 @@ def test_a_new_head_that_was_not_searched_is_searched_from_then_on(tmp_path: Pat
     copies = [near(0, f"a{n}", 0.01 * n) for n in range(100)]
     with closing(InMemoryWorker(tmp_path / "home")) as worker:
         worker.decide(copies)
-        assert worker.store.cluster("a0").representatives == ["a0"]
+        assert worker.store.clusters.get("a0").representatives == ["a0"]
         worker.run_command("forget", image_id="a0")
-        assert worker.store.redirected("a0") == "a1"
+        assert worker.store.redirects.resolve("a0") == "a1"
         assert worker.store.state().ordinals == 101
         # Enough strangers that the window has nothing of the family but its new head.
         worker.decide(
@@ -118,11 +118,11 @@ def test_a_new_head_that_was_not_searched_is_searched_from_then_on(tmp_path: Pat
 
 def test_an_only_member_that_is_moved_leaves_a_redirect(worker: InMemoryWorker) -> None:
     lay_down(worker, "move", "lone", "b1")
-    assert worker.store.redirected("lone") == "b"
+    assert worker.store.redirects.resolve("lone") == "b"
     lay_down(worker, "alone", "b")
     # It was searched, so the cluster is handed to it: now it heads one, and leads nowhere else.
     assert members(worker, "lone") == ["b1", "lone"]
-    assert worker.store.redirected("lone") == "lone"
+    assert worker.store.redirects.resolve("lone") == "lone"
 
 
 def test_an_image_that_is_to_be_alone_founds_a_cluster_even_if_it_headed_one(worker: InMemoryWorker) -> None:
@@ -171,7 +171,7 @@ def test_removing_an_override_changes_no_cluster(worker: InMemoryWorker) -> None
     worker.run_command("override", action="remove", override_id=override_id)
     after = worker.store.state()
     assert (after.digest, after.sequence) == (before.digest, before.sequence)
-    assert (worker.store.overrides(), len(worker.again.overrides)) == ([], 0)
+    assert (worker.store.overrides.all(), len(worker.again.overrides)) == ([], 0)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_an_override_that_makes_no_sense_is_refused_and_changes_nothing(
     before = worker.store.state()
     with pytest.raises(error, match=says):
         worker.run_command("override", **arguments)
-    assert (worker.store.state(), worker.store.overrides()) == (before, [])
+    assert (worker.store.state(), worker.store.overrides.all()) == (before, [])
 
 
 def test_a_move_that_an_earlier_override_forbids_is_refused_by_its_name(worker: InMemoryWorker) -> None:
@@ -213,11 +213,11 @@ def test_a_re_embedded_member_goes_where_it_matches_now(worker: InMemoryWorker) 
     made = decision(worker, "a1")
     assert (made.head, made.cause, made.override_id) == ("b", "re-embedded", "")
     assert "a1" not in {candidate.image_id for candidate in made.candidates}
-    record = worker.store.image("a1")
+    record = worker.store.images.find("a1")
     assert record is not None
-    assert worker.store.vector(record.ordinal).lsh_version == "newer"
-    assert worker.store.find_vector(1) is None
-    assert len(worker.store.history("a1")) == 2
+    assert worker.store.vectors.get(record.ordinal).lsh_version == "newer"
+    assert worker.store.vectors.find(1) is None
+    assert len(worker.store.history.all("a1")) == 2
 
 
 def test_a_re_embedded_head_of_others_stays_their_head(worker: InMemoryWorker) -> None:
@@ -236,13 +236,13 @@ def test_a_replaced_member_is_decided_again_by_its_new_picture_and_keeps_nothing
     worker.replace(other)
     made = decision(worker, "a1")
     assert (made.head, made.cause) == ("b", "replaced")
-    record = worker.store.image("a1")
+    record = worker.store.images.find("a1")
     assert record is not None
-    stored = worker.store.vector(record.ordinal)
+    stored = worker.store.vectors.get(record.ordinal)
     assert stored.lsh == other.lsh.vector.astype("<f2").tobytes()
     assert stored.pair == other.pair.vector.astype("<f2").tobytes()
     assert record.source_uri == other.source_uri
-    assert worker.store.find_vector(1) is None
+    assert worker.store.vectors.find(1) is None
     assert_sound(worker, tmp_path / "scratch")
 
 

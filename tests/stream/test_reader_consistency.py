@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from neardup_platform.store.reader import StoreReader
+from neardup_platform.store.secondary import SecondaryStore
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.stream.recovery import rebuild_corpus
@@ -31,33 +31,33 @@ def write(path: Path, seconds: float) -> None:
             commit(store, state, Step(), decided)
             at += size
             if batch % 3 == 0:
-                store._db.flush(True)
+                store._tables.db.flush(True)
             time.sleep(0.005)
         store.close()
 
 
-def check_one_moment(reader: StoreReader) -> int:
+def check_one_moment(reader: SecondaryStore) -> int:
     """Everything the last image touched is there, and every total agrees; returns the number of images."""
     state = reader.state()
     if not state.images:
         return 0
-    newest = reader.vector(state.images - 1).image_id
-    record = reader.image(newest)
+    newest = reader.vectors.get(state.images - 1).image_id
+    record = reader.images.find(newest)
     assert record is not None
     assert record.sequence == state.sequence
-    assert decode_decision(reader.decision(newest)).head == record.head
-    members = reader.members(record.head, 10_000).image_ids
+    assert decode_decision(reader.history.current(newest)).head == record.head
+    members = reader.members.page(record.head, 10_000).image_ids
     assert members[-1] == newest
-    assert reader.cluster(record.head).size == len(members)
-    assert all(image and image.head == record.head for image in reader.images(list(members)))
-    assert sum(1 for _ in reader.vectors()) == state.images
+    assert reader.clusters.get(record.head).size == len(members)
+    assert all(image and image.head == record.head for image in reader.images.find_many(list(members)))
+    assert sum(1 for _ in reader.vectors.all()) == state.images
     return int(state.images)
 
 
 @pytest.mark.slow
 def test_reader_sees_whole_commits_only(tmp_path: Path) -> None:
     Store(tmp_path / "store").close()
-    reader = StoreReader(tmp_path / "store", tmp_path / "scratch")
+    reader = SecondaryStore(tmp_path / "store", tmp_path / "scratch")
     process = multiprocessing.get_context("spawn").Process(target=write, args=(tmp_path / "store", WRITING_S))
     process.start()
     moments = set()

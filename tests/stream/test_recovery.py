@@ -40,7 +40,7 @@ def read_from_the_store(home: Path, caplog: pytest.LogCaptureFixture) -> int:
     """How many images' vectors a start has read from the store."""
     caplog.clear()
     with caplog.at_level(logging.INFO), closing(InMemoryWorker(home)) as worker:
-        for record, lsh, pair in zip(worker.store.vectors(), *worker.corpus.vectors.rows, strict=True):
+        for record, lsh, pair in zip(worker.store.vectors.all(), *worker.corpus.vectors.rows, strict=True):
             assert (record.lsh, record.pair) == (lsh.tobytes(), pair.tobytes())
     (line,) = [r for r in caplog.records if r.name == "neardup_platform.stream.recovery"]
     return int(line.args[2])  # type: ignore[arg-type, index]

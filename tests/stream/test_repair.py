@@ -14,9 +14,8 @@ from neardup_platform.cli.main import cli
 from neardup_platform.errors import HomeInUse, InvariantBroken
 from neardup_platform.settings import Settings
 from neardup_platform.store import layout
-from neardup_platform.store.layout import Table
+from neardup_platform.store.layout import Table, listed_under
 from neardup_platform.store.swap import StoreReplaced
-from neardup_platform.store.view import listed_under
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.testing import InMemoryWorker
 from neardup_platform.wire.codec import decode_decision, encode_decision
@@ -32,15 +31,15 @@ HEADS = {"a0": "a0", "a1": "a0", "b0": "b0", "b1": "a0", "b2": "b0"}
 def as_the_version_before_left_it(store: Store, *, bereft: bool) -> None:
     """What a link of b1 to a0 wrote while one of a1 to b1 was unmet; `bereft`: and two corrections after it."""
     batch, state = Batch(), store.state()
-    a1, b1 = store.image("a1"), store.image("b1")
+    a1, b1 = store.images.find("a1"), store.images.find("b1")
     assert a1 is not None
     assert b1 is not None
-    a0, b0 = store.cluster("a0"), store.cluster("b0")
+    a0, b0 = store.clusters.get("a0"), store.clusters.get("b0")
     a0.size, b0.size, a0.updated_sequence = a0.size + 2, b0.size - 2, state.sequence + 2
     batch.delete(Table.MEMBERS, layout.sequence_key("b0", listed_under(b1)))
     for number, (image_id, record) in enumerate((("b1", b1), ("a1", a1)), start=state.sequence + 1):
         batch.put(Table.MEMBERS, layout.sequence_key("a0", number), image_id.encode())
-        made = replace(decode_decision(store.decision(image_id)), head="a0", sequence=number)
+        made = replace(decode_decision(store.history.current(image_id)), head="a0", sequence=number)
         batch.put(Table.HISTORY, layout.sequence_key(image_id, number), encode_decision(made))
         record.head, record.sequence = "a0", number
         batch.put(Table.IMAGES, image_id.encode(), record.SerializeToString())
@@ -51,7 +50,7 @@ def as_the_version_before_left_it(store: Store, *, bereft: bool) -> None:
         batch.delete(Table.IMAGES, b"b0")
         batch.delete(Table.VECTORS, layout.number_key(2))
         batch.delete(Table.MEMBERS, layout.sequence_key("b0", 3))
-        for sequence in store.sequences("b0"):
+        for sequence in store.history.sequences("b0"):
             batch.delete(Table.HISTORY, layout.sequence_key("b0", sequence))
         state.images, state.clusters = state.images - 1, state.clusters - 1
     state.sequence += 2
@@ -81,7 +80,7 @@ def test_the_doctor_says_what_is_wrong_and_changes_nothing(damaged: Settings) ->
     assert not check.ok
     assert "neardup doctor --repair" in check.detail
     assert any("'a0' lists image 'a1', which is listed there a second time" in line for line in check.damage)
-    assert any("the cluster of 'b0' says it has 1 members, and has 2" in line for line in check.damage)
+    assert any("the cluster of 'b0' says it has 1 members and has 2" in line for line in check.damage)
     assert any(line.startswith("the digest ") for line in check.damage)
     assert str(check).count("\n") == len(check.damage)
     assert {path.name: path.read_bytes() for path in damaged.store_path.glob("*.log")} == before
@@ -98,7 +97,7 @@ def test_it_is_mended_and_the_worker_goes_on_with_files_made_again(damaged: Sett
     assert doctor._run("clusters", doctor._clusters, damaged).detail == "5 images in 2 clusters agree in every table"
     with closing(InMemoryWorker(damaged.home)) as worker:
         assert heads(worker.store) == HEADS
-        assert worker.store.members("a0", 9).image_ids == ("a0", "b1", "a1")
+        assert worker.store.members.page("a0", 9).image_ids == ("a0", "b1", "a1")
         worker.decide([near(1, "b3", 1)])
         assert heads(worker.store)["b3"] == "b0"
         worker.run_command("override", action="alone", image_id="b2")
@@ -114,13 +113,13 @@ def test_members_that_were_left_without_a_head_are_a_cluster_again_and_history_s
         as_the_version_before_left_it(store, bereft=True)
     done = doctor.mend_clusters(settings)
     assert (done.left, done.decisions) == ([], 1)
-    assert any("image 'b2' is under 'b0', which heads no cluster: it goes to 'b2'" in f.what for f in done.mended)
+    assert any("image 'b2' is under 'b0', which heads no cluster: it moves to 'b2'" in f.what for f in done.mended)
     with closing(InMemoryWorker(settings.home)) as worker:
         assert heads(worker.store) == {"a0": "a0", "a1": "a0", "b1": "a0", "b2": "b2"}
-        assert worker.store.redirected("b0") == "b2"
-        made = decode_decision(worker.store.decision("b2"))
+        assert worker.store.redirects.resolve("b0") == "b2"
+        made = decode_decision(worker.store.history.current("b2"))
         assert (made.head, made.cause, made.sequence) == ("b2", "repair", len(IMAGES) + 3)
-        assert len(worker.store.history("b2")) == 2
+        assert len(worker.store.history.all("b2")) == 2
         assert_sound(worker, tmp_path / "scratch")
 
 
@@ -143,7 +142,7 @@ def test_what_cannot_be_mended_is_named_and_counts_as_failure(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with closing(Store(settings.store_path)) as store:
-        record, batch = store.image("b2"), Batch()
+        record, batch = store.images.find("b2"), Batch()
         assert record is not None
         record.ordinal = 0
         batch.put(Table.IMAGES, b"b2", record.SerializeToString())

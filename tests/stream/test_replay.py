@@ -27,9 +27,9 @@ def test_a_replay_gives_the_same_state_whatever_the_batch(tmp_path: Path, batch:
         replay(worker.store, target, small_pipeline(), batch)
         before, after = worker.store.state(), target.state()
         assert (after.digest, after.images, after.clusters) == (before.digest, before.images, before.clusters)
-        assert dict(target.all_images()).keys() == dict(worker.store.all_images()).keys()
-        for image_id, record in worker.store.all_images():
-            again = target.image(image_id)
+        assert dict(target.images.all()).keys() == dict(worker.store.images.all()).keys()
+        for image_id, record in worker.store.images.all():
+            again = target.images.find(image_id)
             assert again is not None
             assert (again.ordinal, again.head, again.event_time_ms, again.source_uri) == (
                 record.ordinal,
@@ -37,7 +37,7 @@ def test_a_replay_gives_the_same_state_whatever_the_batch(tmp_path: Path, batch:
                 record.event_time_ms,
                 record.source_uri,
             )
-        assert list(target.outbox()) == []
+        assert list(target.outbox.pending()) == []
 
 
 def test_other_rules_give_other_clusters(tmp_path: Path) -> None:

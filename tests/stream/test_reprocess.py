@@ -8,6 +8,7 @@ import pytest
 
 from neardup_platform.matching import Matching
 from neardup_platform.settings import Settings
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.swap import StoreReplaced
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.control.command import Handler
@@ -56,7 +57,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
     machines.end()
 
 
-def fresh(home: Path, matching: Matching) -> pb.StoreState:
+def fresh(home: Path, matching: Matching) -> store_pb.StoreState:
     """The totals of a store in which all images were decided by these rules from the start."""
     with closing(InMemoryWorker(home)) as worker:
         worker.pipeline.use_classifier(worker.pipeline.scorer, matching)
@@ -65,10 +66,10 @@ def fresh(home: Path, matching: Matching) -> pb.StoreState:
 
 
 def assert_agrees(store: Store) -> None:
-    heads = {image_id: record.head for image_id, record in store.all_images()}
-    members = {m: head for head, _ in store.all_clusters() for _, m in store.all_members(head)}
+    heads = {image_id: record.head for image_id, record in store.images.all()}
+    members = {m: head for head, _ in store.clusters.all() for _, m in store.members.all(head)}
     assert members == heads
-    assert sum(cluster.size for _, cluster in store.all_clusters()) == store.state().images == len(heads)
+    assert sum(cluster.size for _, cluster in store.clusters.all()) == store.state().images == len(heads)
 
 
 def test_the_state_is_that_of_a_store_decided_by_these_rules_from_the_start(make: Make, tmp_path: Path) -> None:
@@ -118,20 +119,20 @@ def test_what_did_not_change_is_not_published_and_history_is_kept(make: Make) ->
     def stream() -> None:
         if later:
             one.decide(later.pop())
-            heads.update({i: r.head for i, r in one.store.all_images()})
+            heads.update({i: r.head for i, r in one.store.images.all()})
 
     with pytest.raises(StoreReplaced):
         one.run(between=stream)
     two = make()
-    said = [pb.Decision.FromString(e.value) for _, e in two.store.outbox() if e.topic == DECISIONS]
+    said = [pb.Decision.FromString(e.value) for _, e in two.store.outbox.pending() if e.topic == DECISIONS]
     again = [d for d in said if d.cause == "reprocess"]
-    now = {i: r.head for i, r in two.store.all_images()}
+    now = {i: r.head for i, r in two.store.images.all()}
     assert {d.image_id: d.head for d in again} == {i: now[i] for i in now if now[i] != heads[i]}
     for image in IMAGES:
-        first, second = map(pb.Decision.FromString, two.store.history(image.image_id))
+        first, second = map(pb.Decision.FromString, two.store.history.all(image.image_id))
         assert (first.cause, second.cause) == ("", "reprocess")
-        assert second.sequence == two.store.image(image.image_id).sequence  # type: ignore[union-attr]
-    sequences = [s for image in IMAGES for s in two.store.sequences(image.image_id)]
+        assert second.sequence == two.store.images.find(image.image_id).sequence  # type: ignore[union-attr]
+    sequences = [s for image in IMAGES for s in two.store.history.sequences(image.image_id)]
     assert len(set(sequences)) == 2 * len(IMAGES)
     assert max(sequences) <= two.store.state().sequence
 
@@ -140,14 +141,14 @@ def test_heads_that_are_members_now_are_redirected(make: Make) -> None:
     one = make(command("reprocess"), matching=SAME)
     one.pipeline.use_classifier(one.pipeline.scorer, STRICT)
     one.decide(IMAGES)
-    heads = [head for head, _ in one.store.all_clusters()]
+    heads = [head for head, _ in one.store.clusters.all()]
     with pytest.raises(StoreReplaced):
         one.run()
     two = make()
-    gone = [head for head in heads if not two.store.has_cluster(head)]
+    gone = [head for head in heads if not two.store.clusters.exists(head)]
     assert gone
     for head in gone:
-        assert two.store.redirected(head) == two.store.image(head).head  # type: ignore[union-attr]
+        assert two.store.redirects.resolve(head) == two.store.images.find(head).head  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("kill_at", ["prepared:1", "part:1", "part:2", "prepared:3", "prepared:4", "obeyed"])

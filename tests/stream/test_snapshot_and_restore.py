@@ -12,9 +12,10 @@ from neardup_platform.s3_client import open_s3
 from neardup_platform.servers.embedded_servers import running_servers
 from neardup_platform.settings import Settings
 from neardup_platform.store import layout
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store import swap as store_swap
 from neardup_platform.store.layout import Table
-from neardup_platform.store.reader import StoreReader
+from neardup_platform.store.secondary import SecondaryStore
 from neardup_platform.store.swap import StoreReplaced, before_path, complete_swap, decide_swap, next_path
 from neardup_platform.store.writer import Batch
 from neardup_platform.stream.control.command import Handler
@@ -101,14 +102,14 @@ def restored(make: Make, machine: ControlMachine, **arguments: str) -> ControlMa
 
 def assert_whole(machine: ControlMachine) -> None:
     """Vectors, terms and heads in memory are those of the store."""
-    ids = [record.image_id for record in machine.store.vectors()]
+    ids = [record.image_id for record in machine.store.vectors.all()]
     corpus = machine.pipeline.corpus
     assert list(corpus.ids()) == ids
     for ordinal, image_id in enumerate(ids):
-        record = machine.store.image(image_id)
+        record = machine.store.images.find(image_id)
         assert record is not None
         assert corpus.id_of(corpus.head_of(ordinal)) == record.head
-    stored = [record.lsh for record in machine.store.vectors()]
+    stored = [record.lsh for record in machine.store.vectors.all()]
     assert [row.tobytes() for row in corpus.vectors.rows.lsh] == stored
 
 
@@ -166,20 +167,20 @@ def test_numbers_results_and_a_pause_do_not_go_back(make: Make) -> None:
     one.decide(IMAGES[50:60])
     one.log.append(command("pause", "p1"))
     one.run()
-    last, outbox = one.store.state(), dict(one.store.outbox())
+    last, outbox = one.store.state(), dict(one.store.outbox.pending())
     two = restored(make, one, snapshot=snapshot)
     state = two.store.state()
     assert (state.sequence, state.commands) == (last.sequence, last.commands + 1)
     assert state.paused.command_id == "p1"
-    assert two.store.command("p1") is not None
-    assert two.store.progress("r1") is None
-    assert {n: e for n, e in two.store.outbox() if n in outbox} == outbox
+    assert two.store.commands.find("p1") is not None
+    assert two.store.commands.progress("r1") is None
+    assert {n: e for n, e in two.store.outbox.pending() if n in outbox} == outbox
     result = two.published()[-1]
     assert (result.command_id, result.accepted, result.values["images"]) == ("r1", True, "50")
     assert two.run() == []
     two.decide(IMAGES[50:60])
     earlier = {pb.Decision.FromString(e.value).event_id for e in outbox.values() if e.topic == "neardup.decisions"}
-    again = {pb.Decision.FromString(two.store.decision(image.image_id)).event_id for image in IMAGES[50:60]}
+    again = {pb.Decision.FromString(two.store.history.current(image.image_id)).event_id for image in IMAGES[50:60]}
     assert not earlier & again
 
 
@@ -265,13 +266,13 @@ def test_overrides_and_forgotten_ids_hold_on(make: Make) -> None:
     snapshot = taken(one)
     a, b = (next(d for d in one.worker.decisions() if d.founded == founded) for founded in (True, False))
     batch = Batch()
-    override = pb.Override(override_id="o1", action="link", image_id=a.image_id, other_id=b.image_id)
+    override = store_pb.Override(override_id="o1", action="link", image_id=a.image_id, other_id=b.image_id)
     if a.image_id == b.head:
         override.action = "forbid"
     batch.put(Table.OVERRIDES, b"o1", override.SerializeToString())
     one.store.write(batch)
     two = restored(make, one, snapshot=snapshot)
-    assert [o.override_id for o in two.store.overrides()] == ["o1"]
+    assert [o.override_id for o in two.store.overrides.all()] == ["o1"]
     result = two.published()[-1]
     assert (result.values["overrides_kept"], result.values["overrides_unmet"]) == ("1", "1")
 
@@ -284,7 +285,7 @@ def test_images_forgotten_since_are_forgotten_again(make: Make) -> None:
     member = next(d.image_id for d in one.worker.decisions() if not d.founded and d.head != head)
     batch = Batch()
     for image_id in (head, member):
-        forgotten = pb.Forgotten(upto_ms=1 << 42)
+        forgotten = store_pb.Forgotten(upto_ms=1 << 42)
         batch.put(Table.FORGOTTEN, layout.hash_key(image_id), forgotten.SerializeToString())
     state = one.store.state()
     state.forgotten = 2
@@ -294,13 +295,13 @@ def test_images_forgotten_since_are_forgotten_again(make: Make) -> None:
     two = restored(make, one, snapshot=snapshot)
     result = two.published()[-1]
     assert (result.values["forgotten_again"], result.values["images"]) == ("2", "48")
-    assert [two.store.image(image_id) for image_id in (head, member)] == [None, None]
-    assert two.store.redirected(head) != head
-    assert two.store.state().images == len(list(two.store.vectors())) == 48
-    said = [pb.Decision.FromString(e.value) for _, e in two.store.outbox() if e.topic == DECISIONS]
+    assert [two.store.images.find(image_id) for image_id in (head, member)] == [None, None]
+    assert two.store.redirects.resolve(head) != head
+    assert two.store.state().images == len(list(two.store.vectors.all())) == 48
+    said = [pb.Decision.FromString(e.value) for _, e in two.store.outbox.pending() if e.topic == DECISIONS]
     assert {d.image_id for d in said if d.cause == "forget"} == {head, member}
     assert min(d.sequence for d in said if d.cause) > sequence
-    assert two.store.forgotten(head) is not None
+    assert two.store.images.forgotten(head) is not None
     assert two.store.state().forgotten == 2
 
 
@@ -363,7 +364,7 @@ def test_a_reader_follows_to_the_store_in_force(make: Make, settings: Settings, 
     one.decide(IMAGES[:50])
     snapshot = taken(one)
     one.decide(IMAGES[50:])
-    reader = StoreReader(settings.store_path, tmp_path / "reader")
+    reader = SecondaryStore(settings.store_path, tmp_path / "reader")
     assert reader.state().images == len(IMAGES)
     two = restored(make, one, snapshot=snapshot)
     reader.refresh()

@@ -48,7 +48,7 @@ def test_a_worker_whose_log_cannot_be_written_does_not_hang_on_its_output(monkey
 def test_a_purge_that_fails_shows_until_one_succeeds(tmp_path: Path) -> None:
     with closing(Store(tmp_path / "store")) as store:
         assert store.purge_problem == ""
-        purger = Purger(store._db)
+        purger = Purger(store._tables.db)
         purger.purge(b"note", [("no bytes", "at all")])  # type: ignore[list-item]
         purger.wait()
         assert purger.problem

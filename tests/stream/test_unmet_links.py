@@ -10,9 +10,8 @@ import pytest
 from neardup_platform.errors import InvariantBroken
 from neardup_platform.settings import Settings
 from neardup_platform.store import layout
-from neardup_platform.store.layout import Table
+from neardup_platform.store.layout import Table, listed_under
 from neardup_platform.store.swap import StoreReplaced
-from neardup_platform.store.view import listed_under
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.recovery import rebuild_corpus
 from neardup_platform.testing import MODELS, InMemoryWorker, small_index, small_term_space
@@ -84,7 +83,7 @@ def told(tmp_path: Path) -> Iterator[Told]:
 
 
 def by(told: Told, image_id: str) -> tuple[str, str]:
-    made = decode_decision(told.store.decision(image_id))
+    made = decode_decision(told.store.history.current(image_id))
     return made.head, made.override_id
 
 
@@ -94,8 +93,8 @@ def test_an_image_whose_link_is_unmet_leaves_no_cluster_that_it_is_not_in(told: 
     assert heads(told.store) == HEADS
     second = told.lay_down("move", "b1", "a0")
     assert heads(told.store) == HEADS | {"b1": "a0"}
-    assert told.store.members("a0", 10).image_ids == ("a0", "a1", "b1")
-    assert (told.store.cluster("a0").size, told.store.cluster("b0").size) == (3, 2)
+    assert told.store.members.page("a0", 10).image_ids == ("a0", "a1", "b1")
+    assert (told.store.clusters.get("a0").size, told.store.clusters.get("b0").size) == (3, 2)
     assert by(told, "b1") == ("a0", second)
     for image_id in ("b2", "b0"):
         told.lay_down("alone", image_id)
@@ -125,7 +124,7 @@ def test_an_image_that_is_alone_already_has_those_linked_with_it_come(told: Told
     told.lay_down("alone", "b0")
     assert heads(told.store) == {"a0": "b0", "a1": "a1", "b0": "b0", "b1": "b1", "b2": "b2"}
     assert (by(told, "a0"), by(told, "b0")) == (("b0", link), before)
-    assert told.store.redirected("a0") == "a0"[:1] + "1"
+    assert told.store.redirects.resolve("a0") == "a0"[:1] + "1"
 
 
 def test_one_that_is_kept_apart_goes_to_the_image_it_is_linked_with(told: Told) -> None:
@@ -162,7 +161,7 @@ def test_a_group_whose_leader_is_not_known_goes_by_the_nearest_that_is(told: Tol
 
 def spoil(store: Store, head: str, size: int) -> None:
     """Let a cluster say another size than it has."""
-    cluster, batch = store.cluster(head), Batch()
+    cluster, batch = store.clusters.get(head), Batch()
     cluster.size = size
     batch.put(Table.CLUSTERS, head.encode(), cluster.SerializeToString())
     store.write(batch)
@@ -206,7 +205,7 @@ def test_a_correction_over_damage_is_refused_by_name_and_the_worker_goes_on(
 
 
 def test_a_correction_of_an_image_that_its_cluster_does_not_list_is_refused(told: Told) -> None:
-    record, batch = told.store.image("b1"), Batch()
+    record, batch = told.store.images.find("b1"), Batch()
     assert record is not None
     batch.delete(Table.MEMBERS, layout.sequence_key("b0", listed_under(record)))
     told.store.write(batch)

@@ -14,7 +14,7 @@ from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.servers.embedded_servers import running_servers
 from neardup_platform.settings import Settings
 from neardup_platform.store import layout
-from neardup_platform.store.reader import StoreReader
+from neardup_platform.store.secondary import SecondaryStore
 from neardup_platform.supervise.heartbeat import Phase, pause, read_heartbeat
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import encode_embedding
@@ -35,18 +35,18 @@ pytestmark = pytest.mark.slow
 SENT_MS = 1_700_000_000_000
 
 
-def assert_accounted_for(reader: StoreReader, settings: Settings) -> None:
+def assert_accounted_for(reader: SecondaryStore, settings: Settings) -> None:
     """Every message has exactly one fate, and image → head, members and totals agree."""
     reader.refresh()
     state = reader.state()
     fates = dict(state.counters)
-    waiting = sum(1 for _ in reader.waiting())
+    waiting = sum(1 for _ in reader.unpaired.all())
     ended = sum(fates.get(f, 0) for f in ("repeated", "expired", "evicted", "dead_lettered"))
     assert fates["received"] == 2 * state.images + waiting + ended
-    ids = [record.image_id for record in reader.vectors()]
+    ids = [record.image_id for record in reader.vectors.all()]
     assert len(set(ids)) == len(ids) == state.images
-    heads = {i: r.head for i, r in zip(ids, reader.images(ids), strict=True)}  # type: ignore[union-attr]
-    members = {m: h for h in set(heads.values()) for m in reader.members(h, 10_000).image_ids}
+    heads = {i: r.head for i, r in zip(ids, reader.images.find_many(ids), strict=True)}  # type: ignore[union-attr]
+    members = {m: h for h in set(heads.values()) for m in reader.members.page(h, 10_000).image_ids}
     assert members == heads
     digest = bytes(16)
     for image_id, head in heads.items():
@@ -55,9 +55,9 @@ def assert_accounted_for(reader: StoreReader, settings: Settings) -> None:
     eventually(lambda: published_ids(settings) == ids_decided(reader))
 
 
-def ids_decided(reader: StoreReader) -> dict[str, str]:
+def ids_decided(reader: SecondaryStore) -> dict[str, str]:
     """Event id by image, from the store."""
-    decisions = (pb.Decision.FromString(reader.decision(r.image_id)) for r in reader.vectors())
+    decisions = (pb.Decision.FromString(reader.history.current(r.image_id)) for r in reader.vectors.all())
     return {d.event_id: d.image_id for d in decisions}
 
 

@@ -15,7 +15,8 @@ from neardup_platform.records import Kind
 from neardup_platform.s3_client import ensure_bucket, open_s3
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.settings import Settings
-from neardup_platform.store.reader import StoreReader
+from neardup_platform.store import store_pb2 as store_pb
+from neardup_platform.store.secondary import SecondaryStore
 from neardup_platform.stream.segments.s3_segments import put_segment
 from neardup_platform.supervise.heartbeat import read_heartbeat
 from neardup_platform.testing import eventually
@@ -34,7 +35,7 @@ def told(settings: Settings, name: str, **arguments: str) -> pb.CommandResult:
     return result
 
 
-def refreshed(reader: StoreReader) -> pb.StoreState:
+def refreshed(reader: SecondaryStore) -> store_pb.StoreState:
     reader.refresh()
     return reader.state()
 
@@ -46,7 +47,7 @@ def test_a_paused_stream_reads_nothing_and_obeys(empty_log: Settings) -> None:
         paused = told(empty_log, "pause")
         assert paused.sequence == 20
         publish(empty_log, range(20, 40))
-        trace = json.loads(told(empty_log, "trace", image_id=next(reader.vectors()).image_id).values["trace"])
+        trace = json.loads(told(empty_log, "trace", image_id=next(reader.vectors.all()).image_id).values["trace"])
         assert trace["features"]
         assert trace["verdict"]["as_in_force"]
         eventually(lambda: heartbeat(empty_log)["paused"] == 1)

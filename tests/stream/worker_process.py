@@ -16,7 +16,7 @@ from neardup_platform.records import Kind
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.servers.endpoints import environment
 from neardup_platform.settings import Settings
-from neardup_platform.store.reader import StoreReader
+from neardup_platform.store.secondary import SecondaryStore
 from neardup_platform.testing import eventually
 from neardup_platform.wire.codec import encode_embedding
 from neardup_platform.wire.topics import EMBEDDINGS
@@ -64,13 +64,13 @@ def publish(settings: Settings, numbers: range, kinds: tuple[Kind, ...] = tuple(
 
 
 @contextmanager
-def reading(settings: Settings) -> Iterator[StoreReader]:
+def reading(settings: Settings) -> Iterator[SecondaryStore]:
     """A reader of the store, as soon as there is one."""
-    opened: list[StoreReader] = []
+    opened: list[SecondaryStore] = []
 
     def is_open() -> bool:
         try:
-            opened.append(StoreReader(settings.store_path, settings.home / f"reader-{time.monotonic_ns()}"))
+            opened.append(SecondaryStore(settings.store_path, settings.home / f"reader-{time.monotonic_ns()}"))
         except ServerUnavailable:
             return False
         return True
@@ -83,7 +83,7 @@ def reading(settings: Settings) -> Iterator[StoreReader]:
         reader.close()
 
 
-def images(reader: StoreReader) -> int:
+def images(reader: SecondaryStore) -> int:
     reader.refresh()
     return int(reader.state().images)
 

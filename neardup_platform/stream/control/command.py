@@ -16,6 +16,7 @@ from typing import Protocol, runtime_checkable
 
 from neardup_platform.errors import BadMessage, PermanentError
 from neardup_platform.pipeline import Decided
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.wire import neardup_pb2 as pb
@@ -26,7 +27,7 @@ class BadCommand(PermanentError):
     """A command whose name, arguments or age will not do."""
 
 
-def _write_nothing(_batch: Batch, _state: pb.StoreState) -> None:
+def _write_nothing(_batch: Batch, _state: store_pb.StoreState) -> None:
     return
 
 
@@ -53,12 +54,12 @@ class Outcome:
 
     values: Mapping[str, str]
     messages: Sequence[tuple[str, bytes, bytes]] = ()
-    write: Callable[[Batch, pb.StoreState], None] = _write_nothing
+    write: Callable[[Batch, store_pb.StoreState], None] = _write_nothing
     apply: Callable[[], None] = _do_nothing
     decided: Sequence[Decided] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     more: "Callable[[], Finish] | None" = None
-    into: tuple[Store, pb.StoreState] | None = None
+    into: tuple[Store, store_pb.StoreState] | None = None
     hold: bool = False
     abandon: Callable[[], None] = _do_nothing
 
@@ -125,7 +126,7 @@ class Handled:
 _FATES = {True: "commands_accepted", False: "commands_refused"}
 
 
-def put_progress(batch: Batch, command_id: str, progress: pb.CommandProgress) -> None:
+def put_progress(batch: Batch, command_id: str, progress: store_pb.CommandProgress) -> None:
     """Note how far a command of many parts has come; forgotten with its result."""
     batch.put(Table.PROGRESS, command_id.encode(), progress.SerializeToString())
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable
 
 from neardup_platform.store import layout
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
 from neardup_platform.store.writer import Batch
 from neardup_platform.stream.control.command import Handled
-from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.dead_letters import dead_letters
 from neardup_platform.wire.topics import CONTROL_RESULTS, DEAD_LETTER
 
@@ -14,7 +14,7 @@ from neardup_platform.wire.topics import CONTROL_RESULTS, DEAD_LETTER
 REMEMBERED = 10_000
 
 
-def put_handled(batch: Batch, state: pb.StoreState, handled: Handled, id_of: Callable[[int], str | None]) -> None:
+def put_handled(batch: Batch, state: store_pb.StoreState, handled: Handled, id_of: Callable[[int], str | None]) -> None:
     """Write a command's effect and its result, and forget the oldest; or what a part of one changed.
 
     Args:
@@ -22,10 +22,10 @@ def put_handled(batch: Batch, state: pb.StoreState, handled: Handled, id_of: Cal
         id_of: the id of the command with a number.
     """
     for partition, offset in handled.read_to.items():
-        read = pb.CommandProgress(done=offset)
+        read = store_pb.CommandProgress(done=offset)
         batch.put(Table.PROGRESS, layout.commands_read_key(*partition), read.SerializeToString())
     if handled.ahead_of:
-        ahead = pb.CommandProgress(done=state.commands, of=handled.ahead_of.encode())
+        ahead = store_pb.CommandProgress(done=state.commands, of=handled.ahead_of.encode())
         batch.put(Table.PROGRESS, layout.AHEAD_KEY, ahead.SerializeToString())
     if handled.is_part:
         handled.outcome.write(batch, state)
@@ -33,7 +33,7 @@ def put_handled(batch: Batch, state: pb.StoreState, handled: Handled, id_of: Cal
         return
     state.commands += 1
     handled.result.sequence = state.sequence
-    record = pb.CommandRecord(number=state.commands, result=handled.result)
+    record = store_pb.CommandRecord(number=state.commands, result=handled.result)
     command_id = handled.result.command_id.encode()
     batch.put(Table.COMMANDS, command_id, record.SerializeToString())
     batch.put(Table.COMMAND_ORDER, layout.number_key(state.commands), command_id)

@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from neardup_platform.errors import BadMessage, NeardupError
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.stream.control.command import (
     BadCommand,
     Finish,
@@ -101,8 +102,8 @@ class Control:
     def __init__(
         self,
         handlers: Mapping[str, Handler],
-        earlier: Callable[[str], pb.CommandRecord | None],
-        progress: Callable[[str], pb.CommandProgress | None] = lambda _: None,
+        earlier: Callable[[str], store_pb.CommandRecord | None],
+        progress: Callable[[str], store_pb.CommandProgress | None] = lambda _: None,
         prompt: Collection[str] = (),
         read_before: Callable[[Partition], int] = lambda _: 0,
         ahead_of: str = "",

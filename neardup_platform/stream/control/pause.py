@@ -7,13 +7,14 @@ clock of the join stands still, so no half expires for it. Neither takes an argu
 import time
 from collections.abc import Callable
 
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.writer import Batch
 from neardup_platform.stream.control.command import Finish, Outcome, check_arguments
 from neardup_platform.wire import neardup_pb2 as pb
 
 PAUSE, RESUME = "pause", "resume"
 
-ReadState = Callable[[], pb.StoreState]
+ReadState = Callable[[], store_pb.StoreState]
 
 
 class Pause:
@@ -30,9 +31,11 @@ class Pause:
             state = self._state()
             if state.HasField("paused"):
                 return Outcome({"paused": "before", **_who(state.paused)})
-            paused = pb.Pause(by=command.issued_by, at_ms=time.time_ns() // 1_000_000, command_id=command.command_id)
+            paused = store_pb.Pause(
+                by=command.issued_by, at_ms=time.time_ns() // 1_000_000, command_id=command.command_id
+            )
 
-            def write(_batch: Batch, new: pb.StoreState) -> None:
+            def write(_batch: Batch, new: store_pb.StoreState) -> None:
                 new.paused.CopyFrom(paused)
 
             return Outcome({"paused": "now", **_who(paused)}, write=write)
@@ -59,9 +62,9 @@ class Resume:
         return finish
 
 
-def _resume(_batch: Batch, new: pb.StoreState) -> None:
+def _resume(_batch: Batch, new: store_pb.StoreState) -> None:
     new.ClearField("paused")
 
 
-def _who(paused: pb.Pause) -> dict[str, str]:
+def _who(paused: store_pb.Pause) -> dict[str, str]:
     return {"by": paused.by, "at_ms": str(paused.at_ms)}

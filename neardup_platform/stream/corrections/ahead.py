@@ -19,10 +19,10 @@ def overrides_ahead(store: StoreView, command_id: str) -> list[str]:
         store: the one they were laid down in.
         command_id: of the command that is not done with.
     """
-    ahead = store.handled_ahead()
+    ahead = store.commands.handled_ahead()
     if ahead.of != command_id.encode():
         return []
-    records = ((override.override_id, store.command(override.override_id)) for override in store.overrides())
+    records = ((override.override_id, store.commands.find(override.override_id)) for override in store.overrides.all())
     return [override_id for override_id, record in records if record is not None and record.number > ahead.done]
 
 

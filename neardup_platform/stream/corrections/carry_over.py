@@ -18,10 +18,10 @@ from itertools import islice
 from uuid import uuid4
 
 from neardup_platform.store import layout
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
 from neardup_platform.store.view import StoreView
 from neardup_platform.store.writer import Batch, Store
-from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.topics import CONTROL
 
 _OF_THE_PRESENT = (
@@ -51,7 +51,7 @@ class Carried:
     overrides_unmet: int
 
 
-def carry_over(present: StoreView, restored: Store, classifier: pb.Promotion | None) -> Carried:
+def carry_over(present: StoreView, restored: Store, classifier: store_pb.Promotion | None) -> Carried:
     """Write into a restored store what it takes over from the one in force.
 
     Args:
@@ -74,7 +74,7 @@ def carry_over(present: StoreView, restored: Store, classifier: pb.Promotion | N
         batch.put(Table.PROMOTIONS, layout.number_key(state.commands + 1), classifier.SerializeToString())
     batch.put_state(state)
     restored.write(batch)
-    overrides = restored.overrides()
+    overrides = restored.overrides.all()
     return Carried(len(overrides), sum(not _is_met(restored, override) for override in overrides))
 
 
@@ -91,7 +91,7 @@ def _copy(table: Table, present: StoreView, restored: Store) -> None:
         restored.write(batch)
 
 
-def _take_totals(now: pb.StoreState, state: pb.StoreState) -> None:
+def _take_totals(now: store_pb.StoreState, state: store_pb.StoreState) -> None:
     state.store_id = uuid4().hex
     state.sequence = max(state.sequence, now.sequence)
     state.outbox_number = max(state.outbox_number, now.outbox_number)
@@ -105,9 +105,9 @@ def _take_totals(now: pb.StoreState, state: pb.StoreState) -> None:
             state.counters[fate] = now.counters[fate]
 
 
-def _is_met(store: StoreView, override: pb.Override) -> bool:
+def _is_met(store: StoreView, override: store_pb.Override) -> bool:
     """Whether images are where an override wants them; one that is not there yet will be decided by it."""
-    image, other = store.image(override.image_id), store.image(override.other_id)
+    image, other = store.images.find(override.image_id), store.images.find(override.other_id)
     if image is None:
         return True
     if override.action == "alone":

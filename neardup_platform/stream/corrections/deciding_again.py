@@ -9,17 +9,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from neardup_platform.clusters.change import Change
 from neardup_platform.clusters.decision import Constraint
 from neardup_platform.clusters.overrides import Overrides
-from neardup_platform.clusters.rearrangement import Change, Rearrangement
+from neardup_platform.clusters.rearrangement import Rearrangement
 from neardup_platform.decide import NO_HEAD, Evidence, decide
 from neardup_platform.errors import NotFound
 from neardup_platform.matching import Thresholds
 from neardup_platform.pipeline import Constraints, Pipeline
 from neardup_platform.records import Cause, Decision
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.view import StoreView
 from neardup_platform.stream.constraints import constraints_of
-from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import decode_decision, encode_decision
 from neardup_platform.wire.topics import DECISIONS
 
@@ -32,20 +33,20 @@ class DecidingAgain:
     pipeline: Pipeline
     overrides: Overrides
 
-    def known(self, image_id: str) -> pb.ImageRecord:
+    def known(self, image_id: str) -> store_pb.ImageRecord:
         """The record of an image.
 
         Raises:
             NotFound: it was not decided.
         """
-        record = self.store.image(image_id)
+        record = self.store.images.find(image_id)
         if record is None:
             raise NotFound(f"image {image_id!r} has not been decided: it is unknown, or waits for its other half")
         return record
 
     def head_of(self, image_id: str) -> int | None:
         """Ordinal of the head of an image's cluster; None for an image that is not known."""
-        record = self.store.image(image_id)
+        record = self.store.images.find(image_id)
         return None if record is None else self.known(record.head).ordinal
 
     def constraints(self) -> Constraints:
@@ -55,7 +56,7 @@ class DecidingAgain:
     def known_group(self, image_id: str) -> list[str]:
         """A known image and those linked with it that are known: first the leader, or the known one nearest to it."""
         group = self.overrides.group(self.overrides.leader(image_id))
-        records = self.store.images(group)
+        records = self.store.images.find_many(group)
         return [member for member, record in zip(group, records, strict=True) if record is not None]
 
     def move(self, plan: Rearrangement, group: Sequence[str], constraint: Constraint, now_ms: int) -> None:
@@ -107,7 +108,7 @@ class DecidingAgain:
     def decide(self, image_id: str, constraint: Constraint, now_ms: int) -> Decision:
         """Decides an image by its recorded candidates; the caller gives the decision its sequence."""
         own = self.known(image_id).ordinal
-        recorded = decode_decision(self.store.decision(image_id))
+        recorded = decode_decision(self.store.history.current(image_id))
         ruling = decide(
             self._evidence(recorded, own),
             Thresholds(recorded.threshold, recorded.head_threshold),
@@ -136,7 +137,7 @@ class DecidingAgain:
             own: ordinal of the image, which leaves the cluster that it heads.
         """
         candidates = recorded.candidates
-        records = self.store.images([candidate.image_id for candidate in candidates]) if candidates else []
+        records = self.store.images.find_many([candidate.image_id for candidate in candidates]) if candidates else []
         ordinals, heads = np.full(len(candidates), -1, np.int64), np.full(len(candidates), NO_HEAD, np.int64)
         for row, record in enumerate(records):
             if record is not None:

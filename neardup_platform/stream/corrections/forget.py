@@ -12,10 +12,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from neardup_platform.clusters.rearrangement import Change, Rearrangement, spans_of
+from neardup_platform.clusters.change import Change, spans_of
+from neardup_platform.clusters.rearrangement import Rearrangement
 from neardup_platform.errors import NotFound
 from neardup_platform.records import Cause, Kind
 from neardup_platform.store import layout
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.control.command import Finish, Outcome, check_arguments
@@ -48,8 +50,8 @@ class Forget:
         return partial(self._finish, command, check_arguments(command, {"image_id"}, set())["image_id"])
 
     def _finish(self, command: pb.Command, image_id: str) -> Outcome:
-        record = self._store.image(image_id)
-        halves = [half for kind in Kind if (half := self._store.waiting_half(kind, image_id)) is not None]
+        record = self._store.images.find(image_id)
+        halves = [half for kind in Kind if (half := self._store.unpaired.find(kind, image_id)) is not None]
         if record is None and not halves:
             raise NotFound("the image to be forgotten is not known: not decided, nor waiting for its other half")
         now_ms = time.time_ns() // 1_000_000
@@ -61,7 +63,7 @@ class Forget:
             plan.forget(image_id)
         plan.bar(
             image_id,
-            pb.Forgotten(
+            store_pb.Forgotten(
                 upto_ms=max(times_ms), at_ms=now_ms, issued_by=command.issued_by, command_id=command.command_id
             ),
         )
@@ -75,7 +77,7 @@ class Forget:
         named = [override.override_id for override in self._again.overrides.naming(image_id)]
         numbers: list[int] = []
 
-        def write(batch: Batch, state: pb.StoreState) -> None:
+        def write(batch: Batch, state: store_pb.StoreState) -> None:
             change.write(batch, state)
             for kind in Kind:
                 batch.delete(Table.WAITING, layout.waiting_key(kind, image_id))

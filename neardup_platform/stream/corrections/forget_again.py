@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from neardup_platform.clusters.rearrangement import Change, Rearrangement
+from neardup_platform.clusters.change import Change
+from neardup_platform.clusters.rearrangement import Rearrangement
 from neardup_platform.records import Kind
 from neardup_platform.store import layout
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
 from neardup_platform.store.view import StoreView
 from neardup_platform.store.writer import Batch, Store
@@ -46,23 +48,23 @@ def forgotten_since(present: StoreView, restored: StoreView) -> Forgotten:
     if next(present.scan(Table.FORGOTTEN), None) is None:
         return Forgotten()
     images = [
-        image_id for image_id, record in restored.all_images() if _is_forgotten(present, image_id, record.event_time_ms)
+        image_id for image_id, record in restored.images.all() if _is_forgotten(present, image_id, record.event_time_ms)
     ]
-    return Forgotten(images, _halves(present, restored.waiting()))
+    return Forgotten(images, _halves(present, restored.unpaired.all()))
 
 
 def forgotten_of(present: StoreView, restored: StoreView, image_ids: Iterable[str]) -> Forgotten:
     """As `forgotten_since`, looking only at these images."""
     images, halves = [], []
     for image_id in image_ids:
-        record = restored.image(image_id)
+        record = restored.images.find(image_id)
         if record is not None and _is_forgotten(present, image_id, record.event_time_ms):
             images.append(image_id)
-        halves += [half for kind in Kind if (half := restored.waiting_half(kind, image_id)) is not None]
+        halves += [half for kind in Kind if (half := restored.unpaired.find(kind, image_id)) is not None]
     return Forgotten(images, _halves(present, halves))
 
 
-def _halves(present: StoreView, waiting: Iterable[pb.WaitingHalf]) -> list[bytes]:
+def _halves(present: StoreView, waiting: Iterable[store_pb.UnpairedRecord]) -> list[bytes]:
     found = []
     for half in waiting:
         embedding = pb.EmbeddingReady.FromString(half.value)
@@ -72,7 +74,7 @@ def _halves(present: StoreView, waiting: Iterable[pb.WaitingHalf]) -> list[bytes
 
 
 def _is_forgotten(present: StoreView, image_id: str, event_time_ms: int) -> bool:
-    found = present.forgotten(image_id)
+    found = present.images.forgotten(image_id)
     return found is not None and event_time_ms <= found.upto_ms
 
 

@@ -19,8 +19,8 @@ from neardup_platform.clusters.decision import Constraint
 from neardup_platform.clusters.overrides import Action
 from neardup_platform.clusters.rearrangement import Rearrangement
 from neardup_platform.errors import NotFound
-from neardup_platform.store.layout import Table
-from neardup_platform.store.view import listed_under
+from neardup_platform.store import store_pb2 as store_pb
+from neardup_platform.store.layout import Table, listed_under
 from neardup_platform.store.writer import Batch
 from neardup_platform.stream.control.command import BadCommand, Finish, Outcome, check_arguments
 from neardup_platform.stream.corrections.ahead import delete_to_meet
@@ -64,7 +64,7 @@ class Override:
 
     def _lay_down(self, command: pb.Command, arguments: Mapping[str, str]) -> Outcome:
         now_ms = time.time_ns() // 1_000_000
-        new = pb.Override(
+        new = store_pb.Override(
             override_id=command.command_id,
             action=_ACTIONS[arguments["action"]],
             image_id=arguments["image_id"],
@@ -80,7 +80,7 @@ class Override:
         self._act(plan, new)
         change = plan.complete()
 
-        def write(batch: Batch, state: pb.StoreState) -> None:
+        def write(batch: Batch, state: store_pb.StoreState) -> None:
             new.sequence = state.sequence
             batch.put(Table.OVERRIDES, new.override_id.encode(), new.SerializeToString())
             change.write(batch, state)
@@ -99,7 +99,7 @@ class Override:
         return Outcome(values, published(change), write, apply)
 
     def _head_of(self, image_id: str) -> str | None:
-        record = self._again.store.image(image_id)
+        record = self._again.store.images.find(image_id)
         return None if record is None else record.head
 
     def meet(self, override_id: str) -> Outcome:
@@ -107,17 +107,17 @@ class Override:
         override, now_ms = self._overrides.get(override_id), time.time_ns() // 1_000_000
         plan = Rearrangement(self._again.store, now_ms, override_id)
         named = () if override is None else filter(None, (override.image_id, override.other_id))
-        if override is not None and all(self._again.store.image(image_id) is not None for image_id in named):
+        if override is not None and all(self._again.store.images.find(image_id) is not None for image_id in named):
             self._act(plan, override)
         change = plan.complete()
 
-        def write(batch: Batch, state: pb.StoreState) -> None:
+        def write(batch: Batch, state: store_pb.StoreState) -> None:
             change.write(batch, state)
             delete_to_meet(batch, override_id)
 
         return Outcome({}, published(change), write, partial(self._again.pipeline.corpus.follow, change.steps))
 
-    def _act(self, plan: Rearrangement, new: pb.Override) -> None:
+    def _act(self, plan: Rearrangement, new: store_pb.Override) -> None:
         match new.action:
             case Action.LINK:
                 self._link(plan, new)
@@ -126,7 +126,7 @@ class Override:
             case _:
                 self._forbid(plan, new)
 
-    def _link(self, plan: Rearrangement, new: pb.Override) -> None:
+    def _link(self, plan: Rearrangement, new: store_pb.Override) -> None:
         """It leads its group, because it was linked to none; of the group those that are not there come, too."""
         follow = {
             member: own.override_id
@@ -136,15 +136,15 @@ class Override:
         target = self._again.known(new.other_id).head
         self._again.bring(plan, {new.image_id: new.override_id, **follow}, target, new.at_ms)
 
-    def _alone(self, plan: Rearrangement, new: pb.Override) -> None:
+    def _alone(self, plan: Rearrangement, new: store_pb.Override) -> None:
         head, group = self._again.known(new.image_id).head, self._again.known_group(new.image_id)
         there = sum(self._again.known(member).head == head for member in group)
-        if head == new.image_id and self._again.store.cluster(head).size == there:
+        if head == new.image_id and self._again.store.clusters.get(head).size == there:
             self._again.bring_group(plan, group, new.at_ms)
         else:
             self._again.move(plan, group, Constraint(alone=True, override_id=new.override_id), new.at_ms)
 
-    def _forbid(self, plan: Rearrangement, new: pb.Override) -> None:
+    def _forbid(self, plan: Rearrangement, new: store_pb.Override) -> None:
         """The later of the two goes with its group, but a head stays; a leader that is elsewhere has them come."""
         one, other = self._again.known(new.image_id), self._again.known(new.other_id)
         if one.head != other.head:
@@ -168,7 +168,7 @@ class Override:
         if found is None:
             raise NotFound(f"there is no override {override_id[:128]!r}: `neardup override list` shows them")
 
-        def write(batch: Batch, _state: pb.StoreState) -> None:
+        def write(batch: Batch, _state: store_pb.StoreState) -> None:
             batch.delete(Table.OVERRIDES, override_id.encode())
 
         values = {"override_id": override_id, "action": "remove", "image_id": found.image_id}

@@ -13,10 +13,10 @@ from neardup_platform.clusters.rearrangement import Rearrangement
 from neardup_platform.errors import InvariantBroken
 from neardup_platform.pipeline import Added
 from neardup_platform.records import Cause, Decision, Embedding, JoinedImage, Kind
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.stream.control.command import Outcome
 from neardup_platform.stream.corrections.deciding_again import DecidingAgain, published
 from neardup_platform.stream.reprocess.replay import joined_image
-from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import decode_decision
 
 
@@ -33,7 +33,7 @@ def decide_newer(again: DecidingAgain, newer: Embedding | JoinedImage, now_ms: i
     """
     store, pipeline = again.store, again.pipeline
     record = again.known(newer.image_id)
-    stored = store.vector(record.ordinal)
+    stored = store.vectors.get(record.ordinal)
     replaced = isinstance(newer, JoinedImage)
     image = newer if isinstance(newer, JoinedImage) else _joined(newer, joined_image(stored, record))
     plan = Rearrangement(store, now_ms)
@@ -63,15 +63,15 @@ def vacate(again: DecidingAgain, image_id: str, now_ms: int) -> Outcome | None:
         overrides link it with them.
     """
     record, store = again.known(image_id), again.store
-    if record.head != image_id or store.cluster(image_id).size == 1:
+    if record.head != image_id or store.clusters.get(image_id).size == 1:
         return None
-    linked = store.images(again.overrides.group(image_id))[1:]
+    linked = store.images.find_many(again.overrides.group(image_id))[1:]
     if any(other is not None and other.head == image_id for other in linked):
         return None
     plan = Rearrangement(store, now_ms)
     plan.depart([image_id])
     alone = replace(
-        decode_decision(store.decision(image_id)),
+        decode_decision(store.history.current(image_id)),
         sequence=plan.next_sequence,
         score=0.0,
         head_score=1.0,
@@ -97,7 +97,7 @@ def _put(plan: Rearrangement, head: str, decision: Decision, *, searched: bool) 
         plan.place(decision)
 
 
-def _constraint(again: DecidingAgain, record: pb.ImageRecord, image_id: str, ordinal: int) -> Constraint:
+def _constraint(again: DecidingAgain, record: store_pb.ImageRecord, image_id: str, ordinal: int) -> Constraint:
     """It stays where it is if it heads others; else what overrides say.
 
     Args:
@@ -105,12 +105,12 @@ def _constraint(again: DecidingAgain, record: pb.ImageRecord, image_id: str, ord
     """
 
     def head_of(other: str) -> int | None:
-        found = again.store.image(other)
+        found = again.store.images.find(other)
         if found is None:
             return None
         return ordinal if found.head == image_id else again.known(found.head).ordinal
 
-    if record.head == image_id and again.store.cluster(image_id).size > 1:
+    if record.head == image_id and again.store.clusters.get(image_id).size > 1:
         return Constraint(ordinal)
     return again.overrides.constraint(image_id, head_of)
 
@@ -122,8 +122,8 @@ def _joined(newer: Embedding, stored: JoinedImage) -> JoinedImage:
     return JoinedImage(replace(image.lsh, source_uri=source), replace(image.pair, source_uri=source))
 
 
-def _vector_record(image: JoinedImage, added: Added) -> pb.VectorRecord:
-    return pb.VectorRecord(
+def _vector_record(image: JoinedImage, added: Added) -> store_pb.VectorRecord:
+    return store_pb.VectorRecord(
         image_id=image.image_id,
         lsh_version=image.lsh.model_version,
         pair_version=image.pair.model_version,

@@ -27,6 +27,7 @@ from neardup_platform.scoring.card import Card, read_card
 from neardup_platform.scoring.keras_classifier import PairClassifier, load_classifier
 from neardup_platform.settings import Settings
 from neardup_platform.store import layout
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
 from neardup_platform.store.writer import Batch
 from neardup_platform.stream.control.command import Finish, Outcome, check_arguments, flag
@@ -73,9 +74,9 @@ class LoadModel:
         replaced = self.in_force.version
         forced = any(figure.worse for figure in figures)
 
-        def write(batch: Batch, state: pb.StoreState) -> None:
+        def write(batch: Batch, state: store_pb.StoreState) -> None:
             state.classifier_version = classifier.version
-            promotion = pb.Promotion(
+            promotion = store_pb.Promotion(
                 version=classifier.version,
                 replaced=replaced,
                 command_id=command.command_id,

@@ -14,11 +14,11 @@ from neardup_platform.clusters.overrides import Overrides
 from neardup_platform.errors import InvariantBroken
 from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import Embedding, JoinedImage, Kind
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.view import StoreView
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.stream.constraints import constraints_of
-from neardup_platform.wire import neardup_pb2 as pb
 
 
 def replay(store: StoreView, target: Store, pipeline: Pipeline, batch: int) -> None:
@@ -41,7 +41,7 @@ def replay(store: StoreView, target: Store, pipeline: Pipeline, batch: int) -> N
         raise InvariantBroken(
             f"the corpus holds {len(pipeline.corpus)} images, the store to be filled {state.ordinals}: make it anew"
         )
-    constraints = constraints_of(Overrides(store.overrides()), target, pipeline.corpus)
+    constraints = constraints_of(Overrides(store.overrides.all()), target, pipeline.corpus)
     images = recorded_images(store, _next_ordinal(store, target, state.ordinals))
     while part := list(islice(images, batch)):
         decided_ms = max(record.decided_ms for _, record in part)
@@ -49,20 +49,20 @@ def replay(store: StoreView, target: Store, pipeline: Pipeline, batch: int) -> N
         commit(target, state, Step(), decided, publish=False)
 
 
-def recorded_images(store: StoreView, start: int = 0) -> Iterator[tuple[JoinedImage, pb.ImageRecord]]:
+def recorded_images(store: StoreView, start: int = 0) -> Iterator[tuple[JoinedImage, store_pb.ImageRecord]]:
     """The images of a store with their records, in the order of deciding, from ordinal `start` on.
 
     Raises:
         InvariantBroken: an image has vectors and no record.
     """
-    for stored in store.vectors(start):
-        record = store.image(stored.image_id)
+    for stored in store.vectors.all(start):
+        record = store.images.find(stored.image_id)
         if record is None:
             raise InvariantBroken(f"image {stored.image_id!r} has vectors in the store but no record")
         yield joined_image(stored, record), record
 
 
-def joined_image(stored: pb.VectorRecord, record: pb.ImageRecord) -> JoinedImage:
+def joined_image(stored: store_pb.VectorRecord, record: store_pb.ImageRecord) -> JoinedImage:
     """A decided image as it was before it was decided."""
 
     def half(kind: Kind, version: str, data: bytes) -> Embedding:
@@ -76,16 +76,16 @@ def joined_image(stored: pb.VectorRecord, record: pb.ImageRecord) -> JoinedImage
 
 def stored_image(store: StoreView, image_id: str) -> JoinedImage | None:
     """The embeddings that a store has of an image; None where it is not known."""
-    record = store.image(image_id)
-    return None if record is None else joined_image(store.vector(record.ordinal), record)
+    record = store.images.find(image_id)
+    return None if record is None else joined_image(store.vectors.get(record.ordinal), record)
 
 
 def _next_ordinal(store: StoreView, target: StoreView, images: int) -> int:
     """Where the target ends in the order of the store."""
     if not images:
         return 0
-    last = target.vector(images - 1).image_id
-    record = store.image(last)
+    last = target.vectors.get(images - 1).image_id
+    record = store.images.find(last)
     if record is None:
         raise InvariantBroken(f"the store to be filled ends with image {last!r}, which the other one does not hold")
     return record.ordinal + 1

@@ -18,6 +18,7 @@ from typing import Protocol
 from neardup_platform.matching import Matching
 from neardup_platform.pipeline import Pipeline
 from neardup_platform.settings import Settings
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.swap import StoreReplaced, decide_swap, next_path, remove_next
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.control.command import BadCommand, Finish, Outcome, check_arguments, put_progress
@@ -76,7 +77,7 @@ class Reprocess:
         self._next: Store | None = None
         self._checkpoint = settings.home / _CHECKPOINT
         self._target = settings.store_path.with_name(f"{settings.store_path.name}.reprocessed")
-        self._expected = pb.StoreState()
+        self._expected = store_pb.StoreState()
         self._put_off = self._reserved = 0
         self._interrupted = threading.Event()
 
@@ -135,9 +136,9 @@ class Reprocess:
         state.sequence += left
         self._reserved = state.sequence
         self._expected = state
-        progress = pb.CommandProgress(done=done.images, counts={"changed": done.changed})
+        progress = store_pb.CommandProgress(done=done.images, counts={"changed": done.changed})
 
-        def write(batch: Batch, new: pb.StoreState) -> None:
+        def write(batch: Batch, new: store_pb.StoreState) -> None:
             new.sequence += left
             put_progress(batch, command.command_id, progress)
 
@@ -176,7 +177,7 @@ class Reprocess:
         told = {name: str(value) for name, value in values.items()}
         to_meet = overrides_ahead(self._store, command.command_id)
 
-        def write(batch: Batch, _state: pb.StoreState) -> None:
+        def write(batch: Batch, _state: store_pb.StoreState) -> None:
             put_to_meet(batch, to_meet)
 
         return Outcome(told, write=write, into=(reprocessed, state), apply=partial(self._swap, command))

@@ -30,6 +30,7 @@ from neardup_platform.files import publish_tree
 from neardup_platform.pipeline import Decided, Pipeline
 from neardup_platform.records import Cause, Decision
 from neardup_platform.store import layout
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
 from neardup_platform.store.swap import copy_store
 from neardup_platform.store.view import StoreView
@@ -39,7 +40,6 @@ from neardup_platform.stream.constraints import constraints_of
 from neardup_platform.stream.control.command import Outcome
 from neardup_platform.stream.outbox_entries import put_outbox
 from neardup_platform.stream.reprocess.replay import joined_image
-from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import decode_decision, encode_decision
 from neardup_platform.wire.topics import DECISIONS
 
@@ -75,7 +75,7 @@ _TAKEN_OVER = (
 )
 
 Item = TypeVar("Item")
-Row = tuple[int, pb.VectorRecord, pb.ImageRecord]
+Row = tuple[int, store_pb.VectorRecord, store_pb.ImageRecord]
 
 
 class DecidedAnew(PermanentError):
@@ -101,7 +101,7 @@ class Reprocessed:
 
 def corrections_of(store: StoreView) -> dict[str, int]:
     """Changes whenever images are corrected in a store: forgotten, under other overrides, under other heads."""
-    overrides, state = "\n".join(override.override_id for override in store.overrides()), store.state()
+    overrides, state = "\n".join(override.override_id for override in store.overrides.all()), store.state()
     counts = state.forgotten, zlib.crc32(overrides.encode()), state.redirects
     return dict(zip(_CORRECTIONS, counts, strict=True))
 
@@ -118,7 +118,7 @@ def prepare(checkpoint: Path, target: Path, rules: str) -> None:
     """
     if target.exists():
         with closing(Store(target)) as begun:
-            progress = begun.progress(_OWN.decode())
+            progress = begun.commands.progress(_OWN.decode())
         if progress is not None and progress.of == rules.encode():
             return
         shutil.rmtree(target)
@@ -135,7 +135,7 @@ def _empty(store: Store, rules: str) -> None:
     corrections = corrections_of(store)
     for table in _REPLACED:
         batch.clear(table)
-    progress = pb.CommandProgress(of=rules.encode(), counts={**corrections, "forgotten_before": state.forgotten})
+    progress = store_pb.CommandProgress(of=rules.encode(), counts={**corrections, "forgotten_before": state.forgotten})
     batch.put(Table.PROGRESS, _OWN, progress.SerializeToString())
     state.images = state.clusters = state.ordinals = 0
     state.digest, state.store_id = bytes(16), uuid4().hex
@@ -183,7 +183,7 @@ class Reprocessing:
             for name, count in corrections.items():
                 progress.counts[name] = count
             self._note(state, progress)
-        constraints = constraints_of(Overrides(source.overrides()), self._target, self._pipeline.corpus)
+        constraints = constraints_of(Overrides(source.overrides.all()), self._target, self._pipeline.corpus)
         for part in _parts(self._rows(source, progress.done)):
             self._going_on()
             images = [joined_image(stored, record) for _, stored, record in part]
@@ -199,27 +199,29 @@ class Reprocessing:
         self._note(state, progress)
         return self.so_far()
 
-    def _reconcile(self, source: StoreView, state: pb.StoreState, progress: pb.CommandProgress) -> None:
+    def _reconcile(self, source: StoreView, state: store_pb.StoreState, progress: store_pb.CommandProgress) -> None:
         """Apply what was corrected in the active store since the previous checkpoint.
 
         Args:
             state: totals of the target with the numbers that are reserved; kept up to date.
         """
         forgotten: list[str] = []
-        for part in _parts(self._target.all_images(), _CHUNK):
+        for part in _parts(self._target.images.all(), _CHUNK):
             self._going_on()
             batch = Batch()
-            for (image_id, _), record in zip(part, source.images([image_id for image_id, _ in part]), strict=True):
+            for (image_id, _), record in zip(
+                part, source.images.find_many([image_id for image_id, _ in part]), strict=True
+            ):
                 if record is None:
                     forgotten.append(image_id)
-                elif not self._target.has_decision(image_id, record.sequence):
+                elif not self._target.history.has(image_id, record.sequence):
                     _put_history(batch, source, image_id)
             self._target.write(batch)
         for image_id in forgotten:
             self._forget(image_id, state)
         self._find_changed(source, state, progress)
 
-    def _forget(self, image_id: str, state: pb.StoreState) -> None:
+    def _forget(self, image_id: str, state: store_pb.StoreState) -> None:
         plan = Rearrangement(self._target, time.time_ns() // 1_000_000, self._command_id)
         plan.depart([image_id])
         plan.forget(image_id)
@@ -227,15 +229,15 @@ class Reprocessing:
         commit(self._target, state, Step(outcome=Outcome({}, write=change.write)), (), publish=False)
         self._pipeline.corpus.follow(change.steps)
 
-    def _find_changed(self, source: StoreView, state: pb.StoreState, progress: pb.CommandProgress) -> None:
+    def _find_changed(self, source: StoreView, state: store_pb.StoreState, progress: store_pb.CommandProgress) -> None:
         """List again which images are in another cluster than was last published of them."""
         cleared = Batch()
         cleared.clear(Table.CHANGED)
         self._target.write(cleared)
         progress.counts["changed"] = 0
-        for part in _parts(self._target.all_images(), _CHUNK):
+        for part in _parts(self._target.images.all(), _CHUNK):
             self._going_on()
-            records = source.images([image_id for image_id, _ in part])
+            records = source.images.find_many([image_id for image_id, _ in part])
             changed = {
                 image_id: (mine, record)
                 for (image_id, mine), record in zip(part, records, strict=True)
@@ -246,20 +248,20 @@ class Reprocessing:
             )
             batch = Batch()
             for image_id, (_, record) in changed.items():
-                decision = decode_decision(self._target.decision(image_id))
+                decision = decode_decision(self._target.history.current(image_id))
                 self._put_changed(batch, state, progress, decision, record.head)
             self._target.write(batch)
 
-    def _restate(self, image_ids: list[str], state: pb.StoreState) -> None:
+    def _restate(self, image_ids: list[str], state: store_pb.StoreState) -> None:
         """Number decisions again that others were published after: consumers go by the highest sequence of an image."""
         plan = Rearrangement(self._target, time.time_ns() // 1_000_000, self._command_id)
         for image_id in image_ids:
-            decision = decode_decision(self._target.decision(image_id))
+            decision = decode_decision(self._target.history.current(image_id))
             plan.restate(replace(decision, sequence=plan.next_sequence))
         change = plan.complete()
         commit(self._target, state, Step(outcome=Outcome({}, write=change.write)), (), publish=False)
 
-    def _note(self, state: pb.StoreState, progress: pb.CommandProgress) -> None:
+    def _note(self, state: store_pb.StoreState, progress: store_pb.CommandProgress) -> None:
         batch = Batch()
         batch.put(Table.PROGRESS, _OWN, progress.SerializeToString())
         batch.put_state(state)
@@ -300,18 +302,18 @@ class Reprocessing:
         progress = self._progress()
         return self._told(self._target.state().images, progress)
 
-    def _told(self, images: int, progress: pb.CommandProgress) -> Reprocessed:
+    def _told(self, images: int, progress: store_pb.CommandProgress) -> Reprocessed:
         corrections = {name: progress.counts[name] for name in _CORRECTIONS}
         return Reprocessed(images, progress.counts["changed"], progress.done, corrections)
 
     def _rows(self, source: StoreView, start: int) -> Iterator[Row]:
-        for ordinal, stored in source.numbered_vectors(start):
-            record = source.image(stored.image_id)
+        for ordinal, stored in source.vectors.numbered(start):
+            record = source.images.find(stored.image_id)
             if record is None:
                 raise InvariantBroken(f"image {stored.image_id!r} has vectors in the store but no record")
-            mine = self._target.image(stored.image_id)
+            mine = self._target.images.find(stored.image_id)
             if mine is not None:
-                found = self._target.vector(mine.ordinal)
+                found = self._target.vectors.get(mine.ordinal)
                 if (found.lsh, found.pair) != (stored.lsh, stored.pair):
                     raise DecidedAnew(
                         f"image {stored.image_id!r} got newer embeddings while all images were decided again: send the "
@@ -321,11 +323,11 @@ class Reprocessing:
             yield ordinal, stored, record
 
     def _writer(
-        self, source: StoreView, part: list[Row], decided: list[Decided], progress: pb.CommandProgress
-    ) -> Callable[[Batch, pb.StoreState], None]:
+        self, source: StoreView, part: list[Row], decided: list[Decided], progress: store_pb.CommandProgress
+    ) -> Callable[[Batch, store_pb.StoreState], None]:
         decisions = [decision for batch in decided for decision in batch.decisions]
 
-        def write(batch: Batch, state: pb.StoreState) -> None:
+        def write(batch: Batch, state: store_pb.StoreState) -> None:
             for (_, _, record), decision in zip(part, decisions, strict=True):
                 _put_history(batch, source, decision.image_id)
                 if decision.head != record.head:
@@ -335,7 +337,12 @@ class Reprocessing:
         return write
 
     def _put_changed(
-        self, batch: Batch, state: pb.StoreState, progress: pb.CommandProgress, decision: Decision, head: str
+        self,
+        batch: Batch,
+        state: store_pb.StoreState,
+        progress: store_pb.CommandProgress,
+        decision: Decision,
+        head: str,
     ) -> None:
         """Note that an image is in another cluster than that of `head`, which it was published to be in."""
         image_id = decision.image_id
@@ -345,8 +352,8 @@ class Reprocessing:
             state.redirects += 1
             batch.put(Table.REDIRECTS, layout.hash_key(image_id), self._redirect(decision).SerializeToString())
 
-    def _redirect(self, decision: Decision) -> pb.Redirect:
-        return pb.Redirect(
+    def _redirect(self, decision: Decision) -> store_pb.Redirect:
+        return store_pb.Redirect(
             head=decision.head,
             sequence=decision.sequence,
             at_ms=decision.decided_ms,
@@ -354,8 +361,8 @@ class Reprocessing:
             command_id=self._command_id,
         )
 
-    def _progress(self) -> pb.CommandProgress:
-        return self._target.progress(_OWN.decode()) or pb.CommandProgress()
+    def _progress(self) -> store_pb.CommandProgress:
+        return self._target.commands.progress(_OWN.decode()) or store_pb.CommandProgress()
 
     def _copy(self, table: Table, rows: Iterator[tuple[bytes, bytes]]) -> None:
         batch = Batch()
@@ -367,7 +374,7 @@ class Reprocessing:
                 batch.put(table, key, value)
             self._target.write(batch)
 
-    def _publish_changed(self, state: pb.StoreState) -> int:
+    def _publish_changed(self, state: store_pb.StoreState) -> int:
         """Put the decisions that changed something behind what the outbox has; returns how many."""
         changed = 0
         for part in _parts(self._target.scan(Table.CHANGED), _CHUNK):
@@ -378,7 +385,7 @@ class Reprocessing:
 
 
 def _put_history(batch: Batch, source: StoreView, image_id: str) -> None:
-    for sequence, decision in zip(source.sequences(image_id), source.history(image_id), strict=True):
+    for sequence, decision in zip(source.history.sequences(image_id), source.history.all(image_id), strict=True):
         batch.put(Table.HISTORY, layout.sequence_key(image_id, sequence), decision)
 
 

@@ -25,6 +25,7 @@ from neardup_platform.errors import BadArtefact
 from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import JoinedImage, Kind, ModelSpec
 from neardup_platform.settings import Settings
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.view import StoreView
 from neardup_platform.store.writer import Batch
 from neardup_platform.stream.constraints import constraints_of
@@ -131,10 +132,10 @@ class IngestSegment:
 
         return fetch_segment(open_s3(self._settings.s3), self._settings.s3.bucket, key, path, self._going_on)
 
-    def _progress(self, command: pb.Command, checksum: bytes) -> pb.CommandProgress:
-        found = self._store.progress(command.command_id)
+    def _progress(self, command: pb.Command, checksum: bytes) -> store_pb.CommandProgress:
+        found = self._store.commands.progress(command.command_id)
         if found is None:
-            return pb.CommandProgress(of=checksum)
+            return store_pb.CommandProgress(of=checksum)
         if found.of != checksum:
             raise BadCommand(
                 f"it was replaced on S3 while it was being ingested, after {found.done} rows: send another command, "
@@ -142,7 +143,7 @@ class IngestSegment:
             )
         return found
 
-    def _next(self, under_way: _UnderWay, progress: pb.CommandProgress) -> Finish:
+    def _next(self, under_way: _UnderWay, progress: store_pb.CommandProgress) -> Finish:
         """The first half of a part: read it, and wait until there is room for its decisions."""
         while not self._room():
             self._going_on()
@@ -150,7 +151,7 @@ class IngestSegment:
         return partial(self._decide, under_way, progress, next(under_way.parts, None))
 
     def _decide(
-        self, under_way: _UnderWay, progress: pb.CommandProgress, part: tuple[int, list[JoinedImage]] | None
+        self, under_way: _UnderWay, progress: store_pb.CommandProgress, part: tuple[int, list[JoinedImage]] | None
     ) -> Outcome:
         if part is None:
             under_way.path.unlink(missing_ok=True)
@@ -160,13 +161,13 @@ class IngestSegment:
         fresh, fates = self._fresh(images)
         state = self._store.state()
         now_ms, pipeline = time.time_ns() // 1_000_000, self._pipeline()
-        constraints = constraints_of(Overrides(self._store.overrides()), self._store, pipeline.corpus)
+        constraints = constraints_of(Overrides(self._store.overrides.all()), self._store, pipeline.corpus)
         decided = pipeline.decide(fresh, state.sequence + 1, now_ms, constraints)
-        after = pb.CommandProgress(done=end, of=progress.of, counts=progress.counts)
+        after = store_pb.CommandProgress(done=end, of=progress.of, counts=progress.counts)
         for name in _COUNTS:
             after.counts[name] += fates[name]
 
-        def write(batch: Batch, _state: pb.StoreState) -> None:
+        def write(batch: Batch, _state: store_pb.StoreState) -> None:
             put_progress(batch, under_way.command.command_id, after)
 
         return Outcome(
@@ -186,13 +187,13 @@ class IngestSegment:
         for image in images:
             if image is not first.setdefault(image.image_id, image):
                 fates[_repeated(image, first[image.image_id])] += 1
-        stored = self._store.images(list(first))
+        stored = self._store.images.find_many(list(first))
         for image, record in zip(first.values(), stored, strict=True):
-            told = self._store.forgotten(image.image_id)
+            told = self._store.images.forgotten(image.image_id)
             if told is not None and image.event_time_ms <= told.upto_ms:
                 fates["forgotten"] += 1
             elif record is not None:
-                fates[_repeated(image, joined_image(self._store.vector(record.ordinal), record))] += 1
+                fates[_repeated(image, joined_image(self._store.vectors.get(record.ordinal), record))] += 1
             else:
                 fresh.append(image)
         fates["decided"] = len(fresh)

@@ -22,6 +22,7 @@ from functools import partial
 from neardup_platform.errors import SetupError
 from neardup_platform.settings import Settings
 from neardup_platform.store import layout
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.survey import Survey
 from neardup_platform.store.swap import StoreReplaced, before_path, copy_store, decide_swap, next_path, remove_next
 from neardup_platform.store.writer import Batch, Store
@@ -167,7 +168,7 @@ class Restore:
                 f"it holds terms of {state.terms_version}, settings give {self._terms_version}: restart the worker "
                 "with the term space of then (terms.space), then restore"
             )
-        lost = self._deleted_since(restored.positions(), restored.logs())
+        lost = self._deleted_since(restored.positions.next_offsets(), restored.positions.logs())
         counts = {place: count or 0 for place, count in lost.items()}
         if lost and not force:
             places = ", ".join(
@@ -211,19 +212,19 @@ class Restore:
         }
         told = {name: str(value) for name, value in values.items()}
 
-        def write(batch: Batch, _state: pb.StoreState) -> None:
+        def write(batch: Batch, _state: store_pb.StoreState) -> None:
             put_to_meet(batch, to_meet)
 
         return Outcome(told, write=write, apply=partial(self._swap, command), into=(restored, state))
 
     def _promotion(
-        self, command: pb.Command, classifier: str, present: pb.StoreState, then: pb.StoreState
-    ) -> pb.Promotion | None:
+        self, command: pb.Command, classifier: str, present: store_pb.StoreState, then: store_pb.StoreState
+    ) -> store_pb.Promotion | None:
         """The change of classifier that comes with it."""
         version = classifier or then.classifier_version or self._unpromoted
         if version == self._classifier():
             return None
-        return pb.Promotion(
+        return store_pb.Promotion(
             version=version,
             replaced=self._classifier(),
             command_id=command.command_id,

@@ -77,7 +77,9 @@ class Snapshot:
             clusters=state.clusters,
             sequence=state.sequence,
             digest=state.digest.hex(),
-            positions={f"{topic}[{number}]": offset for (topic, number), offset in self._store.positions().items()},
+            positions={
+                f"{topic}[{number}]": offset for (topic, number), offset in self._store.positions.next_offsets().items()
+            },
             terms_version=state.terms_version,
             classifier_version=self._classifier(),
             promoted_version=state.classifier_version,

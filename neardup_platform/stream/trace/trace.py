@@ -38,10 +38,10 @@ class Trace:
         image_id = check_arguments(command, {"image_id"}, set())["image_id"]
 
         def finish() -> Outcome:
-            record = self._store.image(image_id)
+            record = self._store.images.find(image_id)
             if record is None:
                 raise BadCommand(f"image {image_id[:80]!r} has not been decided, so there is nothing to trace")
-            active = _describe(decode_decision(self._store.decision(image_id)))
+            active = _describe(decode_decision(self._store.history.current(image_id)))
             found = trace(self._pipeline(), record.ordinal, self._most)
             report = {"image_id": image_id, "in_force": active, **found}
             return Outcome({"trace": json.dumps(report, ensure_ascii=False)})

@@ -1,7 +1,8 @@
-"""How the clusters of a store are put right: what a survey found wrong, as changes to be written at once.
+"""Turns the findings of a survey into changes that repair the cluster tables in one write.
 
-An image that gets another head has a decision of the cause `repair`, which is kept in its history and published as any
-other. Nothing else of it changes. The store gets a new id, so that term index and vector files are made again from it.
+An image that gets another head has a decision with cause `repair`, which is kept in its history and published like any
+other. Nothing else about the image changes. The store gets a new id, so that the term index and the vector files are
+rebuilt from it.
 """
 
 from collections.abc import Iterator
@@ -12,33 +13,33 @@ from uuid import uuid4
 from neardup_platform.errors import InvariantBroken
 from neardup_platform.records import Cause, Decision
 from neardup_platform.store import layout
-from neardup_platform.store.layout import Table
+from neardup_platform.store import store_pb2 as store_pb
+from neardup_platform.store.layout import Table, listed_under
 from neardup_platform.store.survey import Survey
-from neardup_platform.store.view import StoreView, listed_under
+from neardup_platform.store.view import StoreView
 from neardup_platform.store.writer import Batch
-from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import decode_decision, encode_decision
 
 
-class Mending:
-    """What there is to write.
+class RepairPlan:
+    """The changes to write.
 
     Args:
-        store: the one that was surveyed, unchanged.
+        store: the surveyed store, unchanged since.
         now_ms: the clock, Unix milliseconds.
 
     Attributes:
-        decisions: made by it, in order of sequence; all are to be published.
+        decisions: made by the repair, in order of sequence; all are published.
     """
 
     def __init__(self, store: StoreView, survey: Survey, now_ms: int) -> None:
         self._store, self._survey, self._now_ms = store, survey, now_ms
         self._sequence = max(store.state().sequence, survey.sequence)
         self.decisions: list[Decision] = []
-        self._images: dict[str, pb.ImageRecord] = {}
+        self._images: dict[str, store_pb.ImageRecord] = {}
         self._edges: dict[bytes, str] = {}
-        self._come: dict[str, list[str]] = {}
-        self._vectors: dict[int, pb.VectorRecord] = {}
+        self._added: dict[str, list[str]] = {}
+        self._vectors: dict[int, store_pb.VectorRecord] = {}
         for image_id in survey.moved:
             self._move(image_id)
         for image_id in survey.unlisted:
@@ -46,13 +47,13 @@ class Mending:
         suspect = {*survey.suspect, *survey.moved.values()}
         self._clusters = {head: self._cluster(head) for head in sorted(suspect) if self._is_head(head)}
 
-    def write(self, batch: Batch, state: pb.StoreState) -> None:
+    def write(self, batch: Batch, state: store_pb.StoreState) -> None:
         """Put everything into a write."""
         survey = self._survey
         for table, keys in (
             (Table.MEMBERS, survey.stray),
             (Table.CLUSTERS, [head.encode() for head in survey.empty]),
-            (Table.RECENT, [*survey.recent, *self._outdated()]),
+            (Table.RECENT, [*survey.recent, *self._outdated_recent()]),
             (Table.REDIRECTS, [*survey.redirecting, *map(layout.hash_key, self._clusters)]),
         ):
             for key in keys:
@@ -72,7 +73,7 @@ class Mending:
             key = layout.sequence_key(decision.image_id, decision.sequence)
             batch.put(Table.HISTORY, key, encode_decision(decision))
         for old, new in survey.redirects.items():
-            redirect = pb.Redirect(head=new, sequence=self._sequence, at_ms=self._now_ms, cause=Cause.REPAIR)
+            redirect = store_pb.Redirect(head=new, sequence=self._sequence, at_ms=self._now_ms, cause=Cause.REPAIR)
             batch.put(Table.REDIRECTS, layout.hash_key(old), redirect.SerializeToString())
         state.images, state.clusters, state.digest = survey.images, survey.clusters, survey.digest
         state.ordinals = max(state.ordinals, survey.ordinals)
@@ -81,14 +82,14 @@ class Mending:
         state.store_id = uuid4().hex
 
     def _is_head(self, image_id: str) -> bool:
-        record = self._store.image(image_id)
+        record = self._store.images.find(image_id)
         return record is not None and self._survey.head_of(image_id, record) == image_id
 
-    def _record(self, image_id: str) -> pb.ImageRecord:
+    def _record(self, image_id: str) -> store_pb.ImageRecord:
         if image_id not in self._images:
-            found = self._store.image(image_id)
+            found = self._store.images.find(image_id)
             if found is None:
-                raise InvariantBroken(f"image {image_id!r} was found and is gone: the store did not stand still")
+                raise InvariantBroken(f"image {image_id!r} was found and is gone: the store changed meanwhile")
             self._images[image_id] = found
         return self._images[image_id]
 
@@ -112,34 +113,34 @@ class Mending:
         record.head, record.sequence, record.member_sequence = head, decision.sequence, listed
         record.score, record.decided_ms = 0.0, self._now_ms
 
-    def _recorded(self, image_id: str, record: pb.ImageRecord) -> Decision:
+    def _recorded(self, image_id: str, record: store_pb.ImageRecord) -> Decision:
         try:
-            return decode_decision(self._store.decision(image_id))
+            return decode_decision(self._store.history.current(image_id))
         except InvariantBroken:
             return Decision(record.sequence, image_id, "", 0, 0, (), 0, (), 0, 0, "", "", record.event_time_ms, 0)
 
     def _list(self, image_id: str) -> None:
-        """Under the sequence that its record names, or at the end where another image has that place by right."""
+        """List an image under the sequence in its record, or last if that place rightly belongs to another image."""
         record = self._record(image_id)
         key = layout.sequence_key(record.head, listed_under(record))
-        there = self._store.member_at(key)
-        other = None if there is None else self._store.image(there)
-        taken = there is not None and self._survey.is_right(record.head, listed_under(record), there, other)
+        there = self._store.members.at(key)
+        other = None if there is None else self._store.images.find(there)
+        taken = there is not None and self._survey.is_correct(record.head, listed_under(record), there, other)
         if taken or key in self._edges:
             self._sequence += 1
             record.member_sequence = self._sequence
             key = layout.sequence_key(record.head, self._sequence)
         self._edges[key] = image_id
-        self._come.setdefault(record.head, []).append(image_id)
+        self._added.setdefault(record.head, []).append(image_id)
 
-    def _cluster(self, head: str) -> pb.ClusterRecord:
-        """The record of a cluster, made again from its members; it is found by those that the term index holds."""
-        found = self._store.find_cluster(head) or pb.ClusterRecord(created_ms=self._record(head).decided_ms)
-        come = {image_id: self._images[image_id] for image_id in self._come.get(head, ())}
-        searched, members = dict.fromkeys(found.representatives), dict.fromkeys(come)
-        for image_id, record in chain(self._listed(head), come.items()):
+    def _cluster(self, head: str) -> store_pb.ClusterRecord:
+        """Rebuild the record of a cluster from its members. Those in the term index represent it."""
+        found = self._store.clusters.find(head) or store_pb.ClusterRecord(created_ms=self._record(head).decided_ms)
+        added = {image_id: self._images[image_id] for image_id in self._added.get(head, ())}
+        searched, members = dict.fromkeys(found.representatives), dict.fromkeys(added)
+        for image_id, record in chain(self._listed(head), added.items()):
             members[image_id] = None
-            vectors = self._store.find_vector(record.ordinal)
+            vectors = self._store.vectors.find(record.ordinal)
             if vectors is None:
                 continue
             if not vectors.retired:
@@ -148,8 +149,8 @@ class Mending:
                 vectors.retired = False
                 self._vectors[record.ordinal] = vectors
         searched = searched if head in searched else {head: None, **searched}
-        latest = max((record.sequence for record in come.values()), default=0)
-        return pb.ClusterRecord(
+        latest = max((record.sequence for record in added.values()), default=0)
+        return store_pb.ClusterRecord(
             size=len(members),
             created_ms=found.created_ms,
             updated_ms=self._now_ms,
@@ -157,14 +158,14 @@ class Mending:
             representatives=[image_id for image_id in searched if image_id in members],
         )
 
-    def _listed(self, head: str) -> Iterator[tuple[str, pb.ImageRecord]]:
-        """The members that the store lists by right."""
-        for sequence, image_id in self._store.all_members(head):
-            record = self._store.image(image_id)
-            if record is not None and self._survey.is_right(head, sequence, image_id, record):
+    def _listed(self, head: str) -> Iterator[tuple[str, store_pb.ImageRecord]]:
+        """Yield the correctly listed members."""
+        for sequence, image_id in self._store.members.all(head):
+            record = self._store.images.find(image_id)
+            if record is not None and self._survey.is_correct(head, sequence, image_id, record):
                 yield image_id, record
 
-    def _outdated(self) -> list[bytes]:
-        """Keys of the list of recent changes of clusters that are made again."""
-        found = ((head, self._store.find_cluster(head)) for head in self._clusters)
+    def _outdated_recent(self) -> list[bytes]:
+        """Return the keys in RECENT of clusters whose record is rebuilt."""
+        found = ((head, self._store.clusters.find(head)) for head in self._clusters)
         return [layout.recent_key(head, cluster.updated_sequence) for head, cluster in found if cluster is not None]

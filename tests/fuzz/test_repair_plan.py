@@ -9,13 +9,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from neardup_platform.store import layout
-from neardup_platform.store.layout import Table
+from neardup_platform.store import store_pb2 as store_pb
+from neardup_platform.store.layout import Table, listed_under
 from neardup_platform.store.survey import Survey
-from neardup_platform.store.view import listed_under
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.repair import repair
 from neardup_platform.testing import InMemoryWorker, families
-from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import decode_decision
 from neardup_platform.wire.topics import DECISIONS
 from tests.stream.rearranged import assert_store_agrees, heads
@@ -32,9 +31,9 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with closing(InMemoryWorker(home)) as worker:
         images = families(6, 5, noise=0.15)
         worker.decide(images)
-        for head, _ in list(worker.store.all_clusters())[:2]:
+        for head, _ in list(worker.store.clusters.all())[:2]:
             worker.run_command("override", action="alone", image_id=head)
-        worker.run_command("forget", image_id=worker.store.recent_clusters(1)[0])
+        worker.run_command("forget", image_id=worker.store.clusters.recent(1)[0])
         worker.store.flush()
         assert_store_agrees(worker.store)
     return home
@@ -52,14 +51,14 @@ class Spoiled:
         self.store.write(batch)
 
     def image(self, n: int) -> str:
-        ids = [image_id for image_id, _ in self.store.all_images()]
+        ids = [image_id for image_id, _ in self.store.images.all()]
         return [*ids, "nobody"][n % (len(ids) + 1)]
 
-    def record(self, image_id: str) -> pb.ImageRecord:
-        return self.store.image(image_id) or pb.ImageRecord(head=image_id, sequence=1)
+    def record(self, image_id: str) -> store_pb.ImageRecord:
+        return self.store.images.find(image_id) or store_pb.ImageRecord(head=image_id, sequence=1)
 
-    def cluster(self, head: str) -> tuple[str, pb.ClusterRecord]:
-        clusters = dict(self.store.all_clusters())
+    def cluster(self, head: str) -> tuple[str, store_pb.ClusterRecord]:
+        clusters = dict(self.store.clusters.all())
         head = head if head in clusters else min(clusters)
         return head, clusters[head]
 
@@ -87,13 +86,13 @@ class Spoiled:
         batch.delete(Table.CLUSTERS, head.encode())
 
     def made(self, batch: Batch, image_id: str, _other: str, n: int) -> None:
-        made = pb.ClusterRecord(size=n % 4, updated_sequence=n % 40, representatives=[image_id])
-        if not self.store.has_cluster(image_id):
+        made = store_pb.ClusterRecord(size=n % 4, updated_sequence=n % 40, representatives=[image_id])
+        if not self.store.clusters.exists(image_id):
             batch.put(Table.CLUSTERS, image_id.encode(), made.SerializeToString())
 
     def searched(self, batch: Batch, image_id: str, other: str, n: int) -> None:
         head, cluster = self.cluster(image_id)
-        known = self.store.image(other)
+        known = self.store.images.find(other)
         if n % 3 and (known is None or known.head != head or other in cluster.representatives):
             cluster.representatives.append(other)
         elif head in cluster.representatives:
@@ -106,7 +105,7 @@ class Spoiled:
         batch.put(Table.RECENT, layout.recent_key(other, n % 50), layout.number_key(n % 50))
 
     def redirect(self, batch: Batch, image_id: str, other: str, _n: int) -> None:
-        batch.put(Table.REDIRECTS, layout.hash_key(image_id), pb.Redirect(head=other).SerializeToString())
+        batch.put(Table.REDIRECTS, layout.hash_key(image_id), store_pb.Redirect(head=other).SerializeToString())
 
     def head(self, batch: Batch, image_id: str, other: str, _n: int) -> None:
         if image_id != "nobody":
@@ -148,7 +147,11 @@ def test_what_is_wrong_is_found_and_mended_and_every_image_keeps_a_head_that_is_
         moved = {image_id for image_id, head in before.items() if now[image_id] != head}
         assert all(before.get(head) != head for head in (before[image_id] for image_id in moved))
         assert repaired.decisions == len(moved)
-        said = [decode_decision(e.value) for n, e in store.outbox() if e.topic == DECISIONS and n > then.outbox_number]
+        said = [
+            decode_decision(e.value)
+            for n, e in store.outbox.pending()
+            if e.topic == DECISIONS and n > then.outbox_number
+        ]
         assert {(d.image_id, d.head, d.cause) for d in said} == {(i, now[i], "repair") for i in moved}
         changed = (store.state().store_id, store.state().commit) != (then.store_id, then.commit)
         assert changed == bool(repaired.mended)

@@ -1,0 +1,97 @@
+"""Hands a cluster whose head has left to another member.
+
+The new head is the oldest remaining representative. Without one it is the oldest member, which then gets a new ordinal,
+because only new ordinals enter the term index. All members get the new head in the same write and keep their places in
+the order of joining. A redirect leads from the old head to the new one. An id that heads a cluster has no redirect, and
+a redirect is only ever made to such an id, so redirects form no circle.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+
+from neardup_platform.clusters.corpus_steps import Placed, Renamed
+from neardup_platform.clusters.plan import Plan
+from neardup_platform.errors import InvariantBroken
+from neardup_platform.records import Cause
+from neardup_platform.store import layout
+from neardup_platform.store import store_pb2 as store_pb
+from neardup_platform.store.layout import listed_under
+from neardup_platform.wire.codec import decode_decision
+
+# Records of members read at once.
+_CHUNK = 4_096
+
+
+def hand_over(plan: Plan, old: str, cluster: store_pb.ClusterRecord) -> None:
+    """Give the members that are left in the cluster of `old` another head.
+
+    Raises:
+        InvariantBroken: records and members of the cluster contradict each other.
+    """
+    draft = plan.draft
+    remaining = list(draft.members(old))
+    if len(remaining) != cluster.size:
+        raise InvariantBroken(
+            f"the cluster of {old!r} is to be handed over, says that {cluster.size} members are left and has "
+            f"{len(remaining)}: `neardup doctor` shows what is damaged"
+        )
+    new = _new_head(plan, cluster, oldest=remaining[0][1])
+    _move_members(plan, old, new, remaining)
+    if draft.find_cluster(new) is not None:
+        raise InvariantBroken(f"the cluster of {old!r} is to be handed to {new!r}, which heads another")
+    draft.clusters[old], draft.clusters[new] = None, cluster
+    draft.counted[new] = len(remaining)
+    draft.redirects[new] = None
+    plan.unlist_recent(old, cluster)
+    record = draft.image(new)
+    decision = replace(
+        decode_decision(plan.store.history.current(new)),
+        sequence=plan.next_sequence,
+        head=new,
+        score=0.0,
+        head_score=1.0,
+        bridges=(),
+        decided_ms=plan.now_ms,
+        cause=Cause.HANDOVER,
+        override_id=plan.command_id,
+        replaced_head=old,
+    )
+    plan.record(record, decision, listed_under=listed_under(record))
+    plan.touch(new, cluster)
+    old_ordinal = draft.image(old).ordinal
+    plan.steps += [Renamed(old_ordinal, record.ordinal), Placed(record.ordinal, record.ordinal, represents=True)]
+    plan.redirect(old, decision)
+
+
+def _new_head(plan: Plan, cluster: store_pb.ClusterRecord, oldest: str) -> str:
+    if not cluster.representatives:
+        plan.index_again(oldest)
+        cluster.representatives.append(oldest)
+    return cluster.representatives[0]
+
+
+def _move_members(plan: Plan, old: str, new: str, remaining: list[tuple[int, str]]) -> None:
+    draft = plan.draft
+    for image_id, sequence in _read_ahead(plan, remaining):
+        record = draft.image(image_id)
+        if (record.head, listed_under(record)) != (old, sequence):
+            raise InvariantBroken(
+                f"the cluster of {old!r} lists image {image_id!r}, whose record says that it is in that of "
+                f"{record.head!r}: `neardup doctor` shows what is damaged"
+            )
+        key = layout.sequence_key(old, sequence)
+        if draft.listed.pop(key, None) is None:
+            draft.unlisted[key] = image_id
+        record.head = new
+        draft.list_member(new, sequence, image_id)
+
+
+def _read_ahead(plan: Plan, members: list[tuple[int, str]]) -> Iterator[tuple[str, int]]:
+    """Yield every member with its sequence, after reading its record together with many others."""
+    images, rest = plan.draft.images, iter(members)
+    while part := list(islice(rest, _CHUNK)):
+        unread = [image_id for _, image_id in part if image_id not in images]
+        images |= dict(zip(unread, plan.store.images.find_many(unread) if unread else [], strict=True))
+        for sequence, image_id in part:
+            yield image_id, sequence

@@ -1,0 +1,58 @@
+"""Reads commands and what they left behind: results, progress, promotions and overrides."""
+
+from neardup_platform.store import layout
+from neardup_platform.store.layout import Table
+from neardup_platform.store.store_pb2 import CommandProgress, CommandRecord, Override, Promotion
+from neardup_platform.store.tables import Tables
+
+
+class CommandReader:
+    """Handled commands, and the progress of long ones."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def find(self, command_id: str) -> CommandRecord | None:
+        """Return the record of a handled command; None if it was not handled, or too long ago."""
+        data = self._tables.get(Table.COMMANDS, command_id.encode())
+        return CommandRecord.FromString(data) if data is not None else None
+
+    def id_of(self, number: int) -> str | None:
+        """Return the id of the command that was handled as this number; None if its record was dropped."""
+        data = self._tables.get(Table.COMMAND_ORDER, layout.number_key(number))
+        return data.decode() if data is not None else None
+
+    def progress(self, command_id: str) -> CommandProgress | None:
+        """Return how far a command has come; None before its first stage and once it has a result."""
+        data = self._tables.get(Table.PROGRESS, command_id.encode())
+        return CommandProgress.FromString(data) if data is not None else None
+
+    def read_offset(self, partition: tuple[str, int]) -> int:
+        """Return the offset up to which the commands of a partition were read and checked for their age."""
+        data = self._tables.get(Table.PROGRESS, layout.commands_read_key(*partition))
+        return CommandProgress.FromString(data).done if data is not None else 0
+
+    def handled_ahead(self) -> CommandProgress:
+        """Return the long command that others overtook last (`of`), and the last command number before (`done`)."""
+        return CommandProgress.FromString(self._tables.get(Table.PROGRESS, layout.AHEAD_KEY) or b"")
+
+    def promotions(self) -> list[Promotion]:
+        """Return every change of classifier, oldest first."""
+        return [Promotion.FromString(value) for _, value in self._tables.scan(Table.PROMOTIONS)]
+
+
+class OverrideReader:
+    """Active overrides."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def all(self) -> list[Override]:
+        """Return every override, oldest first."""
+        found = [Override.FromString(value) for _, value in self._tables.scan(Table.OVERRIDES)]
+        return sorted(found, key=lambda override: (override.at_ms, override.override_id))
+
+    def deferred(self) -> list[str]:
+        """Return the ids of overrides accepted while this store was built, and not yet applied to it."""
+        prefix = layout.MEET_PREFIX
+        return [key[len(prefix) :].decode() for key, _ in self._tables.scan(Table.PROGRESS, prefix, prefix)]

@@ -1,0 +1,95 @@
+"""The store as every other process follows it: a RocksDB secondary that shows one moment at a time."""
+
+import threading
+from pathlib import Path
+
+from rocksdict import AccessType, Rdict
+
+from neardup_platform.errors import ServerUnavailable
+from neardup_platform.store import layout
+from neardup_platform.store.layout import Table
+from neardup_platform.store.view import StoreView, rocksdb_options
+
+# A flush takes longer than opening the store, so a second one in a row is rare.
+_MAX_OPENINGS = 10
+
+
+class SecondaryStore(StoreView):
+    """A secondary. It shows what the writer had committed at the last `refresh`.
+
+    Reads inside `with reader.consistent():` see one moment, because `refresh` waits for them.
+
+    Raises:
+        ServerUnavailable: the worker has not created its store yet.
+    """
+
+    def __init__(self, path: Path, scratch: Path) -> None:
+        scratch.mkdir(parents=True, exist_ok=True)
+        self._path, self._scratch = path, scratch
+        super().__init__(self._open())
+        self._moment = threading.RLock()
+        self._reopen_until_consistent()
+
+    def consistent(self) -> threading.RLock:
+        """Return a lock to hold across reads that must agree with one another."""
+        return self._moment
+
+    def refresh(self) -> None:
+        """Catch up with the writer.
+
+        Raises:
+            ServerUnavailable: the writer flushed so often that no single moment could be read, or the store is just
+                being replaced by another one. The next call may succeed.
+        """
+        with self._moment:
+            if not self._is_replaced():
+                self._tables.db.try_catch_up_with_primary()
+            if self._is_replaced():
+                self._reopen()
+            self._reopen_until_consistent()
+
+    def _open(self) -> Rdict:
+        access = AccessType.secondary(str(self._scratch))
+        try:
+            # Taken before opening: if another store replaces this one meanwhile, the next refresh notices.
+            self._folder = self._path.stat().st_ino
+            return Rdict(str(self._path), rocksdb_options(), access_type=access)
+        except Exception as error:  # rocksdict raises bare Exception with RocksDB's text
+            raise ServerUnavailable(f"no store to read at {self._path} yet: {error}") from error
+
+    def _reopen(self) -> None:
+        fresh = self._open()
+        self._tables.db.close()
+        self._tables.db = fresh
+
+    def _is_replaced(self) -> bool:
+        """Return whether the path holds another store now. RocksDB would read its files as part of this one."""
+        try:
+            return self._path.stat().st_ino != self._folder
+        except FileNotFoundError:
+            return True
+
+    def _reopen_until_consistent(self) -> None:
+        """Reopen the store until everything read is from one moment.
+
+        RocksDB reads the list of files, then the log. If the writer flushes in between, the flushed commits are in
+        neither as seen here. Commits flushed before they could be read from the log leave older values in this
+        reader's memtable, which hide the newer ones in the files. Both happen on opening as well as on refreshing.
+        """
+        for _ in range(_MAX_OPENINGS):
+            if self._is_one_moment():
+                return
+            self._reopen()
+        raise ServerUnavailable(
+            f"the store at {self._path} changed {_MAX_OPENINGS} times while it was opened; try again"
+        )
+
+    def _is_one_moment(self) -> bool:
+        """Return whether the totals, which are part of every commit, match the newest commit (docs/adr/0006).
+
+        The keys of earlier commits are deleted, and slow to step over until they are compacted, so the scan starts
+        behind them.
+        """
+        last = self.state().commit
+        commits = [layout.number_of(key) for key, _ in self._tables.scan(Table.COMMIT, start=layout.number_key(last))]
+        return commits == ([last] if last else [])
