@@ -42,7 +42,7 @@ def _schedules(repository: dg.RepositoryDefinition) -> list[tuple[str, str, str,
             code(each.name),
             code(each.job_name),
             each.default_status.value.lower(),
-            each.description or each.cron_schedule,
+            each.description or str(each.cron_schedule),
         )
         for each in repository.schedule_defs
     ]
@@ -50,6 +50,6 @@ def _schedules(repository: dg.RepositoryDefinition) -> list[tuple[str, str, str,
 
 def _sensors(repository: dg.RepositoryDefinition) -> list[tuple[str, str, str, str]]:
     return [
-        (code(each.name), code(each.job_name), each.default_status.value.lower(), each.description or "")
+        (code(each.name), code(each.job_name or ""), each.default_status.value.lower(), each.description or "")
         for each in repository.sensor_defs
     ]
