@@ -88,8 +88,8 @@ class PictureStore:
                     "s3",
                     endpoint_url=None if settings.endpoint == "aws" else settings.endpoint,
                     region_name=settings.region,
-                    aws_access_key_id=settings.access_key and settings.access_key.get_secret_value(),
-                    aws_secret_access_key=settings.secret_key and settings.secret_key.get_secret_value(),
+                    aws_access_key_id=settings.access_key.get_secret_value() if settings.access_key else None,
+                    aws_secret_access_key=settings.secret_key.get_secret_value() if settings.secret_key else None,
                     config=Config(
                         connect_timeout=_TIMEOUT_S,
                         read_timeout=_TIMEOUT_S,
