@@ -68,7 +68,7 @@ def not_worse_than_in_use(training_pairs: str, pair_classifier: str, platform: P
     """Compare with the classifier in use."""
     from neardup_platform.errors import BadArtefact
     from neardup_platform.evaluation.judge_held_out import measure_held_out
-    from neardup_platform.learning.classifier.http_active import version_in_force
+    from neardup_platform.learning.classifier.active_version import active_version
     from neardup_platform.learning.classifier.keras_active import classifier_folder, folder_in_force
     from neardup_platform.learning.classifier.promotion import check_as_good, check_fits, compare
     from neardup_platform.learning.classifier.s3_training_data import get_training_data
@@ -78,7 +78,7 @@ def not_worse_than_in_use(training_pairs: str, pair_classifier: str, platform: P
     settings = platform.settings()
     data = get_training_data(open_s3(settings.s3), settings.s3, training_pairs)
     new = load_classifier(classifier_folder(settings, pair_classifier))
-    in_use = load_classifier(folder_in_force(settings, version_in_force(settings) or ""))
+    in_use = load_classifier(folder_in_force(settings, active_version(settings) or ""))
     told: dict[str, Any] = {
         "version": new.version,
         "in_use": in_use.version,

@@ -10,6 +10,8 @@ NeardupError
 │   ├── BadCommand            a control command whose name, arguments or age is not accepted
 │   ├── BadSnapshotId         a snapshot id with characters or a form that no snapshot has
 │   ├── Conflict              a request that contradicts an active one
+│   ├── AccessDenied          a call of the API without the token it needs, or whose token lacks the scope
+│   ├── InvalidRequest        a call of the API that is malformed
 │   ├── DecidedAnew           an image that was decided again while a reprocessing ran
 │   └── NotFound              an image or a cluster that is not stored
 ├── RetryableError            the same call may succeed later
@@ -61,6 +63,14 @@ class BadArtefact(PermanentError):
 
 class Conflict(PermanentError):
     """A request that contradicts itself or an active one; the text names the active one."""
+
+
+class AccessDenied(PermanentError):
+    """The API needs a token, does not know the one sent, or the token lacks the scope."""
+
+
+class InvalidRequest(PermanentError):
+    """A call of the API with a malformed argument."""
 
 
 class NotFound(PermanentError):

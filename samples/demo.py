@@ -1,7 +1,7 @@
-"""`make demo`: start the platform, feed it pictures and altered copies, print what it made of them.
+"""`make demo`: starts the platform, ingests pictures and altered copies of them, and prints the clusters found.
 
-Run again, it makes the same files with the same ids, and says how many the platform knew already.
-Exit status 1 if the platform failed or an image remained undecided.
+A second run makes the same files with the same ids, and reports how many the platform knows already.
+Exit status 1 if the platform fails or an image remains undecided.
 """
 
 import argparse
@@ -15,19 +15,21 @@ from types import FrameType
 
 from rich.console import Console
 
+from neardup_platform import Client
 from neardup_platform.errors import NeardupError
+from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
 from samples import neardup_cli
 from samples.alterations import Copy, make_copies
 from samples.comparison import Comparison, compare
-from samples.http_heads import read_heads
+from samples.heads import read_heads
 from samples.report import next_commands, print_comparison, print_where_next
 
 PICTURES = Path(__file__).parent / "pictures"
 SEED = 2
 COPIES_PER_PICTURE = 4
-# Readers trail the worker by less than a second; this allows for a busy machine.
-READER_PATIENCE_S = 10.0
+# Readers are less than a second behind the worker; this allows for a busy machine.
+READER_TIMEOUT_S = 10.0
 # The shell's convention: 128 and the number of SIGINT.
 INTERRUPTED = 130
 
@@ -47,7 +49,7 @@ class Feed:
 
 
 def prepare_feed(pictures: Path, folder: Path, seed: int) -> Feed:
-    """Fills `folder` anew with the originals and altered copies of them; what was in it goes away."""
+    """Replaces the content of `folder` by the originals and altered copies of them."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     originals = tuple(path.name for path in sorted(pictures.glob("*.jpg")))
@@ -59,12 +61,17 @@ def prepare_feed(pictures: Path, folder: Path, seed: int) -> Feed:
 def feed_and_compare(console: Console, feed: Feed) -> Comparison:
     """Ingests the feed into the running platform, reads the clusters back and prints the comparison."""
     urls: dict[str, str] = neardup_cli.run_json("status")["urls"]
-    known = len(read_heads(urls["api"], feed.image_ids))
+    with Client.from_settings(resolve(Settings())) as api:
+        return _feed(console, feed, api, urls)
+
+
+def _feed(console: Console, feed: Feed, api: Client, urls: dict[str, str]) -> Comparison:
+    known = len(api.lookup_many(feed.image_ids))
     console.print(f"{len(feed.image_ids)} pictures in {feed.folder}, {known} of them already known.")
     ingested = neardup_cli.run_json("ingest", str(feed.folder), "--wait")
     refused = len(ingested["refused"])
     console.print(f"published {ingested['published']}, decided {ingested['decided']}, refused {refused}")
-    heads = read_heads(urls["api"], feed.image_ids, READER_PATIENCE_S)
+    heads = read_heads(api, feed.image_ids, READER_TIMEOUT_S)
     comparison = compare(feed.originals, feed.copies, heads)
     print_comparison(console, comparison)
     print_where_next(console, urls, next_commands(comparison, neardup_cli.shown_path()))
@@ -93,7 +100,7 @@ def _run(console: Console, detach: bool) -> int:
         if stop_at_end:
             _wait_for_interrupt(console)
         else:
-            console.print("\nThe platform goes on running; `make down` stops it.")
+            console.print("\nThe platform keeps running; `make down` stops it.")
         return 1 if comparison.undecided else 0
     finally:
         if stop_at_end:

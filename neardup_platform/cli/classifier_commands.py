@@ -1,14 +1,14 @@
-"""`neardup classifier`: which there are, which decides, and how another takes its place."""
+"""`neardup classifier`: publish classifiers, list them, and change the active one."""
 
 import getpass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import requests
 
-from neardup_platform.cli.output import Api, emit, json_option
+from neardup_platform.cli.output import api_client, emit, json_option
 from neardup_platform.errors import BadArtefact, NeardupError, NotFound
 from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 _wait_option = click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the worker's answer.")
 _timeout_option = click.option(
-    "--timeout", "timeout_s", type=float, default=120.0, show_default=True, help="Of --wait, seconds."
+    "--timeout", "timeout_s", type=float, default=120.0, show_default=True, help="Seconds to wait with --wait."
 )
 
 
 @click.group()
 def classifier() -> None:
-    """Publish pair classifiers, list them, and change the one in force while the stream runs."""
+    """Publish pair classifiers, list them, and change the active one while the stream runs."""
 
 
 @classifier.command(epilog="Example:  neardup classifier publish trained/")
@@ -38,17 +38,17 @@ def publish(folder: Path, as_json: bool) -> None:
 @classifier.command("list", epilog="Example:  neardup classifier list --json")
 @json_option
 def list_(as_json: bool) -> None:
-    """List the registry, newest first, with the figures of each, and which one decides."""
-    from neardup_platform.learning.classifier.http_active import version_in_force
+    """List the registry, newest first, with the metrics of each classifier, and show the active one."""
+    from neardup_platform.learning.classifier.active_version import active_version
     from neardup_platform.learning.classifier.s3_registry import list_published
     from neardup_platform.s3_client import open_s3
 
     settings = resolve(Settings())
-    in_force = version_in_force(settings)
+    active = active_version(settings)
     listed = list_published(open_s3(settings.s3), settings.s3.bucket)
     answer = {
-        "in_force": in_force,
-        "classifiers": [_entry(entry, in_force) for entry in listed],
+        "in_force": active,
+        "classifiers": [_entry(entry, active) for entry in listed],
         "promotions": _promotions(settings),
     }
     emit(answer, as_json, _describe_list)
@@ -56,12 +56,12 @@ def list_(as_json: bool) -> None:
 
 @classifier.command(epilog="Example:  neardup classifier promote 0123456789ab")
 @click.argument("version")
-@click.option("--force", is_flag=True, help="Although its figures are worse than those of the one in force.")
+@click.option("--force", is_flag=True, help="Even if its metrics are worse than those of the active one.")
 @_wait_option
 @_timeout_option
 @json_option
 def promote(version: str, force: bool, wait: bool, timeout_s: float, as_json: bool) -> int:
-    """Let another classifier decide from now on; exit status 1 if the worker refuses, with the reason."""
+    """Make another classifier active; exit status 1, with the reason, if the worker refuses."""
     return _promote(resolve(Settings()), version, force, timeout_s if wait else None, as_json)
 
 
@@ -70,16 +70,17 @@ def promote(version: str, force: bool, wait: bool, timeout_s: float, as_json: bo
 @_timeout_option
 @json_option
 def rollback(wait: bool, timeout_s: float, as_json: bool) -> int:
-    """Go back to the classifier that the last promotion replaced, whatever its figures."""
+    """Return to the classifier that the last promotion replaced, whatever its metrics."""
     settings = resolve(Settings())
-    promotions = Api(settings).get("/v1/promotions")["promotions"]
+    with api_client(settings) as api:
+        promotions = api.promotions()
     if not promotions:
-        raise NotFound("no classifier was ever promoted here, so there is none to go back to")
-    return _promote(settings, promotions[0]["replaced"], True, timeout_s if wait else None, as_json)
+        raise NotFound("no classifier has been promoted here, so there is none to return to")
+    return _promote(settings, promotions[0].replaced, True, timeout_s if wait else None, as_json)
 
 
 def publish_folder(folder: Path, settings: Settings) -> dict[str, Any]:
-    """Publish a folder; returns what there is to tell."""
+    """Publish a folder; return the answer of the command."""
     from neardup_platform.learning.classifier.s3_registry import PREFIX
     from neardup_platform.learning.classifier.s3_registry import publish as put
     from neardup_platform.s3_client import open_s3
@@ -110,19 +111,19 @@ def _promote(settings: Settings, version: str, force: bool, timeout_s: float | N
 
 
 def _promotions(settings: Settings) -> list[dict[str, Any]] | None:
-    """None where nobody can tell now."""
+    """Every promotion, newest first; None if the API does not answer."""
     try:
-        found: list[dict[str, Any]] = Api(settings).get("/v1/promotions")["promotions"]
-    except (NeardupError, requests.RequestException):
+        with api_client(settings, attempts=1) as api:
+            return [asdict(promotion) for promotion in api.promotions()]
+    except NeardupError:
         return None
-    return found
 
 
-def _entry(entry: "Published", in_force: str | None) -> dict[str, Any]:
+def _entry(entry: "Published", active: str | None) -> dict[str, Any]:
     base = {
         "version": entry.version,
         "published_ms": entry.published_ms,
-        "in_force": entry.version == in_force,
+        "in_force": entry.version == active,
         "problem": entry.problem,
     }
     if entry.card is None:
@@ -139,15 +140,15 @@ def _entry(entry: "Published", in_force: str | None) -> dict[str, Any]:
 
 
 def _describe_published(answer: dict[str, Any]) -> str:
-    return f"{answer['uri']} {'published' if answer['new'] else 'was published before, with the same bytes'}"
+    return f"{answer['uri']} {'published' if answer['new'] else 'is published already, with the same bytes'}"
 
 
 def _describe_list(answer: dict[str, Any]) -> str:
-    head = f"in force: {answer['in_force'] or 'unknown, no worker has told'}"
+    head = f"active: {answer['in_force'] or 'unknown, no worker has reported it'}"
     if not answer["classifiers"]:
         return f"{head}\nthe registry is empty: `neardup train … --publish` fills it"
     entries = [
-        f"{'>' if entry['in_force'] else ' '} {entry['version']}  {_when(entry['published_ms'])}  {_of(entry)}"
+        f"{'>' if entry['in_force'] else ' '} {entry['version']}  {_when(entry['published_ms'])}  {_metrics(entry)}"
         for entry in answer["classifiers"]
     ]
     return "\n".join([head, *entries, *map(_change, answer["promotions"] or ())])
@@ -158,7 +159,7 @@ def _change(promotion: dict[str, Any]) -> str:
     return f"{_when(promotion['at_ms'])}  {change}{', forced' if promotion['forced'] else ''}"
 
 
-def _of(entry: dict[str, Any]) -> str:
+def _metrics(entry: dict[str, Any]) -> str:
     if entry["problem"]:
         return str(entry["problem"])
     at = entry["metrics"].get("at_threshold", {})
@@ -175,7 +176,7 @@ def _when(at_ms: int) -> str:
 
 def _describe_promotion(answer: dict[str, Any]) -> str:
     if answer["version"] == answer["replaced"]:
-        return f"classifier {answer['version']} was in force already"
-    told = ("command_id", "accepted", "reason", "version", "replaced")
-    figures = [f"{name:>24}  {value}" for name, value in answer.items() if name not in told]
-    return "\n".join([f"classifier {answer['version']} in force, in place of {answer['replaced']}", *figures])
+        return f"classifier {answer['version']} is active already"
+    shown = ("command_id", "accepted", "reason", "version", "replaced")
+    metrics = [f"{name:>24}  {value}" for name, value in answer.items() if name not in shown]
+    return "\n".join([f"classifier {answer['version']} is active and replaces {answer['replaced']}", *metrics])

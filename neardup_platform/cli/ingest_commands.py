@@ -1,12 +1,13 @@
-"""`neardup ingest`, `embed` and `embeddings`: pictures or vectors in, and what vectors must be."""
+"""`neardup ingest`, `embed` and `embeddings`: pictures or vectors in, and what vectors are accepted."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from neardup_platform.cli.output import Api, complain, emit, image_path, json_option, load_tensorflow, progress_bar
+from neardup_platform.cli.output import api_client, complain, emit, json_option, load_tensorflow, progress_bar
 from neardup_platform.errors import NeardupError, NotFound, ServerUnavailable
 from neardup_platform.ingest.skipped import in_words
 from neardup_platform.records import Kind
@@ -15,11 +16,12 @@ from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
 
 if TYPE_CHECKING:
+    from neardup_platform.client import Client
     from neardup_platform.images.embedder import Embedder
     from neardup_platform.ingest.kafka_fates import Fates, Follower
     from neardup_platform.ingest.kafka_ingest import Ingested, KnownImage
 
-# Refused pictures and dead letters named in words; --json has all of them.
+# Refused pictures and dead letters that are printed; --json has all of them.
 _NAMED = 100
 
 
@@ -28,11 +30,15 @@ _NAMED = 100
 @click.option(
     "--embeddings",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Parquet with image_id, lsh, pair, lsh_version, pair_version: publish vectors you already have.",
+    help="Parquet with image_id, lsh, pair, lsh_version, pair_version: publish existing vectors.",
 )
-@click.option("--replace", "replaces", is_flag=True, help="Replace images whose id has another picture or vector.")
-@click.option("--wait", is_flag=True, help="Return when every image has been decided, or refused by the worker.")
-@click.option("--timeout", "timeout_s", type=float, default=300.0, show_default=True, help="Of --wait, seconds.")
+@click.option(
+    "--replace", "replaces", is_flag=True, help="Replace images that are known with another picture or vector."
+)
+@click.option("--wait", is_flag=True, help="Return when the worker has decided or refused every image.")
+@click.option(
+    "--timeout", "timeout_s", type=float, default=300.0, show_default=True, help="Seconds to wait with --wait."
+)
 @json_option
 def ingest(
     paths: tuple[str, ...], embeddings: Path | None, replaces: bool, wait: bool, timeout_s: float, as_json: bool
@@ -43,26 +49,26 @@ def ingest(
     one under a known id is refused unless --replace is given. Exit status 1 if anything was refused.
     """
     if bool(paths) == bool(embeddings):
-        raise click.UsageError("give either PATHS or --embeddings")
+        raise click.UsageError("use either PATHS or --embeddings")
     from neardup_platform.ingest.kafka_fates import Follower
     from neardup_platform.ingest.kafka_ingest import ingest_pictures, ingest_vectors
 
     settings = resolve(Settings())
-    api = Api(settings)
-    models = _active(settings, api)[0]
-    follower = Follower(settings.kafka) if wait else None
-    with progress_bar("embedding and publishing", None) as progress:
-        if embeddings:
-            ingested = ingest_vectors(embeddings, settings, models, progress, replaces=replaces)
-        else:
-            embedders = _embedders(settings, models)
-            ingested = ingest_pictures(
-                paths, embedders, settings, models, progress, known=_Known(api), replaces=replaces
-            )
-    _name_refused(ingested)
-    fates = _follow(follower, ingested, api, timeout_s) if follower else None
+    with api_client(settings) as api:
+        models = _active(settings, api)[0]
+        follower = Follower(settings.kafka) if wait else None
+        with progress_bar("embedding and publishing", None) as progress:
+            if embeddings:
+                ingested = ingest_vectors(embeddings, settings, models, progress, replaces=replaces)
+            else:
+                embedders = _embedders(settings, models)
+                ingested = ingest_pictures(
+                    paths, embedders, settings, models, progress, known=_Known(api), replaces=replaces
+                )
+        _name_refused(ingested)
+        fates = _follow(follower, ingested, api, timeout_s) if follower else None
     emit(_answer(ingested, fates), as_json, _describe)
-    return 0 if _all_well(ingested, fates) else 1
+    return 0 if _succeeded(ingested, fates) else 1
 
 
 @click.command(epilog="Example:  neardup embed holiday/ --out holiday.parquet")
@@ -72,7 +78,7 @@ def ingest(
 def embed(paths: tuple[str, ...], out: Path, as_json: bool) -> int:
     """Write the vectors of pictures to a file and publish nothing.
 
-    The file is what `ingest --embeddings` and `ingest-segment` take. Exit status 1 if a picture was refused.
+    `ingest --embeddings` and `ingest-segment` accept the file. Exit status 1 if a picture was refused.
     """
     from neardup_platform.ingest.kafka_ingest import embed_to_file
 
@@ -83,16 +89,17 @@ def embed(paths: tuple[str, ...], out: Path, as_json: bool) -> int:
     counts = _answer(ingested, None)
     answer = {"file": str(out), "written": counts.pop("published"), **counts}
     emit(answer, as_json, _describe_embedded)
-    return 0 if _all_well(ingested, None) else 1
+    return 0 if _succeeded(ingested, None) else 1
 
 
 @click.command(epilog="Example:  neardup embeddings")
 @json_option
 def embeddings(as_json: bool) -> None:
-    """Say what embeddings are accepted: model versions and dimensions of both kinds."""
+    """Show which embeddings are accepted: model versions and dimensions of both kinds."""
     try:
         settings = resolve(Settings())
-        models, source, classifier = _active(settings, Api(settings))
+        with api_client(settings) as api:
+            models, source, classifier = _active(settings, api)
     except ServerUnavailable:
         models, source, classifier = active_models(Settings()), "settings", ""
     answer = {
@@ -106,27 +113,24 @@ def embeddings(as_json: bool) -> None:
     emit(answer, as_json, _describe_embeddings)
 
 
-def _active(settings: Settings, api: Api) -> tuple[dict[Kind, ActiveModel], str, str]:
-    """What is accepted, who says so, and the active classifier where that is known: the API, else the settings."""
+def _active(settings: Settings, api: "Client") -> tuple[dict[Kind, ActiveModel], str, str]:
+    """Accepted models, their source (the API, else the settings), and the active classifier's version if known."""
     try:
-        status = api.get("/v1/status")
-        told = status["models"]
-    except (NeardupError, KeyError):
-        told = {}
-    if not told:
+        status = api.status()
+    except NeardupError:
         return active_models(settings), "settings", ""
-    models = {
-        kind: ActiveModel(told[kind.value]["version"], told[kind.value]["dim"], tuple(told[kind.value]["newer"]))
-        for kind in (Kind.LSH, Kind.PAIR)
-    }
-    return models, "api", str(status.get("classifier_version", ""))
+    if not status.models:
+        return active_models(settings), "settings", ""
+    reported = {kind: status.models[kind.value] for kind in (Kind.LSH, Kind.PAIR)}
+    models = {kind: ActiveModel(each.version, each.dim, tuple(each.newer)) for kind, each in reported.items()}
+    return models, "api", status.classifier_version
 
 
 def _embedders(settings: Settings, models: dict[Kind, ActiveModel]) -> "Sequence[Embedder]":
-    """The embedders that the settings name.
+    """The embedders of the settings.
 
     Raises:
-        BadArtefact: they make embeddings that the worker does not accept.
+        BadArtefact: the worker does not accept their embeddings.
     """
     from neardup_platform.images.embedders import load_embedders, model_specs
     from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
@@ -140,10 +144,10 @@ def _embedders(settings: Settings, models: dict[Kind, ActiveModel]) -> "Sequence
 
 
 class _Known:
-    """Asks the API about ids, for as long as it answers."""
+    """Looks ids up in the API until it no longer answers."""
 
-    def __init__(self, api: Api) -> None:
-        self._api: Api | None = api
+    def __init__(self, api: "Client") -> None:
+        self._api: Client | None = api
 
     def __call__(self, image_id: str) -> "KnownImage | None":
         from neardup_platform.ingest.kafka_ingest import KnownImage
@@ -151,25 +155,25 @@ class _Known:
         if self._api is None:
             return None
         try:
-            found = self._api.get(image_path(image_id))
+            found = self._api.lookup(image_id)
         except NotFound:
             return None
         except NeardupError:
             self._api = None
             return None
-        return KnownImage(found["source_uri"], found["event_time_ms"])
+        return KnownImage(found.source_uri, found.event_time_ms)
 
 
-def _follow(follower: "Follower", ingested: "Ingested", api: Api, timeout_s: float) -> "Fates":
+def _follow(follower: "Follower", ingested: "Ingested", api: "Client", timeout_s: float) -> "Fates":
     def event_time_ms(image_id: str) -> int | None:
         try:
-            return int(api.get(image_path(image_id))["event_time_ms"])
+            return api.lookup(image_id).event_time_ms
         except NotFound:
             return None
 
     with progress_bar("deciding", len(ingested.images)) as progress:
         return follower.fates(
-            ingested.images, ingested.places, lambda: api.get("/v1/status"), event_time_ms, timeout_s, progress
+            ingested.images, ingested.places, lambda: asdict(api.status()), event_time_ms, timeout_s, progress
         )
 
 
@@ -177,10 +181,10 @@ def _name_refused(ingested: "Ingested") -> None:
     for refused in ingested.refused[:_NAMED]:
         complain(f"refused {refused.place}: {refused.reason}")
     if len(ingested.refused) > _NAMED:
-        complain(f"{len(ingested.refused) - _NAMED} more were refused: --json names them")
+        complain(f"{len(ingested.refused) - _NAMED} more were refused: --json lists them")
 
 
-def _all_well(ingested: "Ingested", fates: "Fates | None") -> bool:
+def _succeeded(ingested: "Ingested", fates: "Fates | None") -> bool:
     taken = bool(ingested.images or ingested.repeated)
     return taken and not ingested.refused and not (fates and fates.dead)
 
@@ -203,14 +207,14 @@ def _answer(ingested: "Ingested", fates: "Fates | None") -> dict[str, Any]:
 
 def _describe(answer: dict[str, Any]) -> str:
     decided = f", {answer['decided']} decided" if "decided" in answer else ""
-    repeated = f", {answer['repeated']} known before" if answer["repeated"] else ""
+    repeated = f", {answer['repeated']} known already" if answer["repeated"] else ""
     lines = [f"{answer['published']} images published{decided}{repeated}, {len(answer['refused'])} refused"]
     dead = answer.get("dead_letters", [])
     if dead:
         lines.append(f"{len(dead)} messages refused by the worker:")
         lines += [f"  {d['image_id']}: {d['reason']}: {d['detail']} ({d['place']})" for d in dead[:_NAMED]]
     if "decided" not in answer and answer["published"]:
-        lines.append("--wait says what becomes of them, `neardup dead-letter list` what the worker refuses")
+        lines.append("use --wait to see what becomes of them; `neardup dead-letter list` shows what the worker refuses")
     return "\n".join([*lines, *filter(None, [in_words(answer["skipped"])])])
 
 
@@ -225,6 +229,6 @@ def _describe_embeddings(answer: dict[str, Any]) -> str:
     for kind, model in answer["models"].items():
         newer = f"; newer: {', '.join(model['newer'])}" if model["newer"] else ""
         lines.append(f"{kind:>4}  version {model['version']}, {model['dim']} dimensions{newer}")
-    said = f"active classifier {answer['classifier_version'] or 'unknown'}"
-    lines.append(said if answer["source"] == "api" else "as of the settings here: the API does not answer")
+    summary = f"active classifier {answer['classifier_version'] or 'unknown'}"
+    lines.append(summary if answer["source"] == "api" else "from the settings here: the API does not answer")
     return "\n".join(lines)

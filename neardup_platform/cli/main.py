@@ -1,4 +1,4 @@
-"""The `neardup` command: its subcommands, and how every error becomes one line on stderr."""
+"""The `neardup` command: its subcommands; every error becomes one line on stderr."""
 
 import io
 import os
@@ -16,7 +16,7 @@ from neardup_platform.cli.classifier_commands import classifier
 from neardup_platform.cli.dead_letter_commands import dead_letter
 from neardup_platform.cli.evaluate_command import evaluate
 from neardup_platform.cli.ingest_commands import embed, embeddings, ingest
-from neardup_platform.cli.output import complain, say
+from neardup_platform.cli.output import TOKEN_HINT, complain, say
 from neardup_platform.cli.override_commands import forget, override
 from neardup_platform.cli.platform_commands import doctor, down, pause, resume, status, up, worker
 from neardup_platform.cli.quality_commands import train, tune
@@ -27,16 +27,16 @@ from neardup_platform.cli.segment_command import ingest_segment
 from neardup_platform.cli.snapshot_commands import snapshot
 from neardup_platform.cli.token_commands import token
 from neardup_platform.cli.trace_command import trace
-from neardup_platform.errors import NeardupError
+from neardup_platform.errors import AccessDenied, NeardupError
 from neardup_platform.settings import setting_error
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="neardup")
 def cli() -> None:
-    """Near-duplicate images: seen before? and which are the same?
+    """Find near-duplicate images: has this one been seen before, and which are the same?
 
-    Settings come from neardup.toml and NEARDUP_… variables; state lives under NEARDUP_HOME.
+    Settings come from neardup.toml and NEARDUP_… variables; state is kept under NEARDUP_HOME.
     """
 
 
@@ -52,10 +52,10 @@ for _command in (
 
 
 def main() -> int:
-    """Run a command; returns the exit status: 0, 1 for an error, 2 for wrong usage, 130 when interrupted."""
-    # TensorFlow's notes on instruction sets are for its builders; they must be silenced before it is imported.
+    """Run a command; return the exit status: 0, 1 for an error, 2 for wrong usage, 130 when interrupted."""
+    # TensorFlow's notes on instruction sets must be silenced before it is imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # What the terminal's encoding lacks is shown escaped.
+    # Characters that the terminal's encoding lacks are escaped.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -68,7 +68,7 @@ def main() -> int:
     except (click.Abort, KeyboardInterrupt):
         return 130
     except NeardupError as error:
-        return _fail(str(error))
+        return _fail(f"{error} {TOKEN_HINT}" if isinstance(error, AccessDenied) else str(error))
     except ValidationError as error:
         return _fail("; ".join(setting_error(e["loc"], e["msg"], e.get("input")) for e in error.errors()))
     except (SettingsError, tomllib.TOMLDecodeError) as error:

@@ -1,36 +1,36 @@
-"""`neardup override` and `neardup forget`: what operators correct, carried out by the worker."""
+"""`neardup override` and `neardup forget`: corrections, applied by the worker."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-from neardup_platform.cli.output import Api, complain, confirmed, emit, json_option
+from neardup_platform.cli.output import api_client, complain, confirmed, emit, json_option
 from neardup_platform.cli.worker_commands import tell_worker
 from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
 
-_PAGE = 1_000
-_reason_option = click.option("--reason", default="", help="Why, in your words; kept with the override.")
+_reason_option = click.option("--reason", default="", help="Why, in your own words; kept with the override.")
 
 
 @click.group()
 def override() -> None:
-    """Correct clusters: an override acts at once, and whenever its images are decided again."""
+    """Correct clusters: an override applies at once, and whenever its images are decided again."""
 
 
 @override.command(epilog="Example:  neardup override move bridge--crop.jpg --to bridge.jpg")
 @click.argument("image_id")
-@click.option("--to", "other_id", help="The image it belongs with, wherever that one's cluster is.")
-@click.option("--alone", is_flag=True, help="It founds a cluster of its own and joins none by itself.")
+@click.option("--to", "other_id", help="An image of the cluster it belongs to.")
+@click.option("--alone", is_flag=True, help="Give it a cluster of its own, which it does not leave.")
 @_reason_option
 @json_option
 def move(image_id: str, other_id: str | None, alone: bool, reason: str, as_json: bool) -> int:
-    """Put an image into another's cluster, or into one of its own; those linked with it come along."""
+    """Move an image to another's cluster, or to one of its own; images linked with it move along."""
     if alone == bool(other_id):
-        raise click.UsageError("give either --to IMAGE or --alone")
+        raise click.UsageError("use either --to IMAGE or --alone")
     arguments = {"action": "alone"} if alone else {"action": "move", "other_id": str(other_id)}
-    return _lay_down({**arguments, "image_id": image_id}, reason, as_json)
+    return _create({**arguments, "image_id": image_id}, reason, as_json)
 
 
 @override.command(epilog="Example:  neardup override forbid bridge.jpg other-bridge.jpg")
@@ -39,23 +39,17 @@ def move(image_id: str, other_id: str | None, alone: bool, reason: str, as_json:
 @_reason_option
 @json_option
 def forbid(image_id: str, other_id: str, reason: str, as_json: bool) -> int:
-    """Keep two images out of one cluster; if they are in one, the later of them is decided again."""
-    return _lay_down({"action": "forbid", "image_id": image_id, "other_id": other_id}, reason, as_json)
+    """Keep two images in different clusters; if they share one, the later of them is decided again."""
+    return _create({"action": "forbid", "image_id": image_id, "other_id": other_id}, reason, as_json)
 
 
 @override.command("list", epilog="Example:  neardup override list --image bridge.jpg")
 @click.option("--image", "image_id", help="Only those that name this image.")
 @json_option
 def list_(image_id: str | None, as_json: bool) -> None:
-    """List the overrides in force, oldest first."""
-    api = Api(Settings())
-    found: list[dict[str, Any]] = []
-    total = 1
-    while len(found) < total:
-        after = found[-1]["override_id"] if found else None
-        answer = api.get("/v1/overrides", image_id=image_id, limit=_PAGE, after=after)
-        total = answer["total"] if answer["overrides"] else 0
-        found += answer["overrides"]
+    """List the active overrides, oldest first."""
+    with api_client(Settings()) as api:
+        found = [asdict(override) for override in api.overrides(image_id)]
     emit({"overrides": found}, as_json, _describe_list)
 
 
@@ -63,7 +57,7 @@ def list_(image_id: str | None, as_json: bool) -> None:
 @click.argument("override_id")
 @json_option
 def remove(override_id: str, as_json: bool) -> int:
-    """Let an override hold no longer. No cluster changes by it: images stay until something else moves them."""
+    """Remove an override. Images stay where they are until something else moves them."""
     arguments = {"action": "remove", "override_id": override_id}
     return tell_worker(resolve(Settings()), "override", arguments, as_json, lambda a: f"removed {a['override_id']}")
 
@@ -74,29 +68,29 @@ def remove(override_id: str, as_json: bool) -> int:
 @json_option
 def forget(image_id: str, yes: bool, as_json: bool) -> int:
     """Remove an image, its vectors and its history for good; a cluster that it heads gets another head."""
-    if not (yes or as_json or confirmed(f"forget {image_id}? There is no way back")):
+    if not (yes or as_json or confirmed(f"forget {image_id}? This cannot be undone")):
         complain(f"{image_id} is not forgotten")
         return 1
     return tell_worker(resolve(Settings()), "forget", {"image_id": image_id}, as_json, _describe_forgotten)
 
 
-def _lay_down(arguments: dict[str, str], reason: str, as_json: bool) -> int:
+def _create(arguments: dict[str, str], reason: str, as_json: bool) -> int:
     given = {**arguments, "reason": reason} if reason else arguments
     return tell_worker(resolve(Settings()), "override", given, as_json, _describe)
 
 
 def _describe(answer: dict[str, Any]) -> str:
     moved = int(answer["decisions"])
-    done = f"{moved} decision(s) made" if moved else "nothing had to be moved"
+    done = f"{moved} decision(s) made" if moved else "nothing had to move"
     return f"override {answer['override_id']}: {answer['image_id']} is in the cluster of {answer['head']}; {done}"
 
 
 def _describe_forgotten(answer: dict[str, Any]) -> str:
-    heir = f"; its cluster is headed by {answer['new_head']} now" if answer["new_head"] else ""
+    heir = f"; {answer['new_head']} heads its cluster now" if answer["new_head"] else ""
     return f"forgotten by command {answer['command_id']}{heir}"
 
 
-_WORDS = {"move": "{0} belongs with {1}", "alone": "{0} is to be alone", "forbid": "{0} is kept apart from {1}"}
+_WORDS = {"move": "{0} belongs with {1}", "alone": "{0} stays alone", "forbid": "{0} is kept apart from {1}"}
 
 
 def _describe_list(answer: dict[str, Any]) -> str:

@@ -5,14 +5,14 @@ import logging
 import signal
 import threading
 import time
+from dataclasses import asdict
 from typing import Any
 
 import click
-import requests
 
-from neardup_platform.cli.output import Api, emit, json_option, load_tensorflow, say
+from neardup_platform.cli.output import TOKEN_HINT, api_client, emit, json_option, load_tensorflow, say
 from neardup_platform.cli.worker_commands import tell_worker
-from neardup_platform.errors import NeardupError, ServerUnavailable
+from neardup_platform.errors import AccessDenied, NeardupError, ServerUnavailable
 from neardup_platform.servers.detached import platform_status, start_detached, stop
 from neardup_platform.servers.endpoints import resolve
 from neardup_platform.servers.platform import run_platform
@@ -175,10 +175,13 @@ def collect_status(settings: Settings) -> dict[str, Any]:
 
 def _ask_api(settings: Settings) -> dict[str, Any]:
     try:
-        return Api(settings).get("/v1/status")
+        with api_client(settings, attempts=1) as api:
+            return asdict(api.status())
     except ServerUnavailable:
         return {}
-    except (NeardupError, requests.RequestException) as error:
+    except AccessDenied as error:
+        return {"problem": f"{error} {TOKEN_HINT}"}
+    except NeardupError as error:
         return {"problem": str(error)}
 
 

@@ -1,11 +1,12 @@
-"""The questions consumers ask: which cluster, who else, seen before, and why. All through the HTTP API."""
+"""The questions that consumers ask: which cluster, who else, seen before, and why. They go through the HTTP API."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from neardup_platform.cli.output import Api, emit, image_path, json_option
+from neardup_platform.cli.output import api_client, emit, json_option
 from neardup_platform.settings import Settings
 
 
@@ -13,45 +14,48 @@ from neardup_platform.settings import Settings
 @click.argument("image_id")
 @json_option
 def lookup(image_id: str, as_json: bool) -> None:
-    """Say which cluster an image is in: its head."""
-    emit(Api(Settings()).get(image_path(image_id)), as_json, _describe_image)
+    """Show which cluster an image is in: its head."""
+    with api_client(Settings()) as api:
+        emit(asdict(api.lookup(image_id)), as_json, _describe_image)
 
 
 @click.command(epilog="Example:  neardup members bridge.jpg --limit 20")
 @click.argument("head")
-@click.option("--limit", type=click.IntRange(1, 1_000), default=100, show_default=True, help="Members a page.")
-@click.option("--cursor", help="`next_cursor` of the page before.")
+@click.option("--limit", type=click.IntRange(1, 1_000), default=100, show_default=True, help="Members per page.")
+@click.option("--cursor", help="`next_cursor` of the previous page.")
 @json_option
 def members(head: str, limit: int, cursor: str | None, as_json: bool) -> None:
     """List the members of a cluster, oldest first."""
-    path = image_path(head, "members").replace("/v1/images/", "/v1/clusters/", 1)
-    emit(Api(Settings()).get(path, limit=limit, cursor=cursor), as_json, _describe_members)
+    with api_client(Settings()) as api:
+        emit(asdict(api.members_page(head, limit, cursor)), as_json, _describe_members)
 
 
 @click.command(epilog="Example:  neardup search suspicious.jpg")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @json_option
 def search(file: Path, as_json: bool) -> None:
-    """Say whether a picture has been seen before; changes nothing."""
-    with file.open("rb") as opened:
-        answer = Api(Settings()).call("POST", "/v1/search", files={"picture": (file.name, opened)})
-    emit(answer, as_json, _describe_search)
+    """Show whether a picture has been seen before; changes nothing."""
+    with api_client(Settings()) as api:
+        emit(asdict(api.search(file)), as_json, _describe_search)
 
 
 @click.command(epilog="Example:  neardup explain bridge--crop.jpg")
 @click.argument("image_id")
 @json_option
 def explain(image_id: str, as_json: bool) -> None:
-    """Say why an image is in its cluster: candidates, scores, thresholds, versions."""
-    emit(Api(Settings()).get(image_path(image_id, "explanation")), as_json, _describe_decision)
+    """Show why an image is in its cluster: candidates, scores, thresholds, versions."""
+    with api_client(Settings()) as api:
+        emit(asdict(api.explain(image_id)), as_json, _describe_decision)
 
 
 @click.command(epilog="Example:  neardup history bridge.jpg")
 @click.argument("image_id")
 @json_option
 def history(image_id: str, as_json: bool) -> None:
-    """Say what happened to an image and when, oldest first."""
-    answer = Api(Settings()).get(image_path(image_id, "history"))
+    """Show what happened to an image and when, oldest first."""
+    with api_client(Settings()) as api:
+        decisions = [asdict(decision) for decision in api.history(image_id)]
+    answer = {"image_id": image_id, "decisions": decisions}
     emit(answer, as_json, lambda a: "\n\n".join(_describe_decision(d) for d in a["decisions"]))
 
 
@@ -62,8 +66,8 @@ def _describe_image(answer: dict[str, Any]) -> str:
 
 
 def _describe_members(answer: dict[str, Any]) -> str:
-    before = f" (asked for by {answer['redirected_from']})" if answer["redirected_from"] else ""
-    lines = [f"{answer['head']}: {answer['size']} members{before}"]
+    redirected = f" (redirected from {answer['redirected_from']})" if answer["redirected_from"] else ""
+    lines = [f"{answer['head']}: {answer['size']} members{redirected}"]
     lines += [f"  {m['image_id']}  {m['score']:.3f}" for m in answer["members"]]
     if answer["next_cursor"]:
         lines.append(f"  more: --cursor {answer['next_cursor']}")
@@ -81,7 +85,7 @@ def _describe_search(answer: dict[str, Any]) -> str:
 
 
 def _describe_decision(answer: dict[str, Any]) -> str:
-    thresholds = f"threshold {answer['threshold']:.3f}, of the head {answer['head_threshold']:.3f}"
+    thresholds = f"threshold {answer['threshold']:.3f}, against the head {answer['head_threshold']:.3f}"
     versions = f"terms {answer['terms_version']}, classifier {answer['classifier_version']}"
     lines = [
         answer["summary"],

@@ -1,4 +1,4 @@
-"""The HTTP API and the explorer page: reads the store through a RocksDB secondary, writes nothing.
+"""The HTTP API and the explorer page: they read the store through a RocksDB secondary and write nothing.
 
-Last step of the way: commit → publish → **serve**. `python -m neardup_platform.serving` runs it.
+Last stage of the data's way: commit → publish → **serve**. `python -m neardup_platform.serving` runs it.
 """

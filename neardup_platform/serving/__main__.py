@@ -1,4 +1,4 @@
-"""Runs the API: one process, settings from the environment and `neardup.toml`."""
+"""Runs the API in one process, with settings from the environment and `neardup.toml`."""
 
 import logging
 import sys
@@ -27,10 +27,10 @@ def main() -> int:
         settings = Settings()
     except ValidationError as error:
         wrong = "; ".join(setting_error(part["loc"], part["msg"], part.get("input")) for part in error.errors())
-        print(f"neardup: {wrong}", file=sys.stderr)  # noqa: T201 -- the answer to the process that started it
+        print(f"neardup: {wrong}", file=sys.stderr)  # noqa: T201 -- read by the process that started it
         return 1
     except (SettingsError, tomllib.TOMLDecodeError) as error:
-        print(f"neardup: settings: {error}", file=sys.stderr)  # noqa: T201 -- the answer to the process that started it
+        print(f"neardup: settings: {error}", file=sys.stderr)  # noqa: T201 -- read by the process that started it
         return 1
     decoding = PictureDecoding(settings.images)
 
@@ -41,7 +41,7 @@ def main() -> int:
     try:
         app = build_app(settings, load, decoding)
     except NeardupError as error:
-        print(f"neardup: {error}", file=sys.stderr)  # noqa: T201 -- the answer to the process that started it
+        print(f"neardup: {error}", file=sys.stderr)  # noqa: T201 -- read by the process that started it
         return 1
     server = uvicorn.Server(BoundedConfig(app, settings.api))
     server.run()

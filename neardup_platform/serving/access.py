@@ -1,7 +1,11 @@
-"""Credentials at a door: which token a request carries, and whether it allows what is asked.
+"""Access control of an HTTP server: which token a request carries, and whether it allows the call.
 
-Without any token a door on loopback is open, and a door beyond loopback is never opened at all (`opened`). With one,
-loopback goes on answering questions and asks for a token where something changes; beyond it every call needs one.
+While no token exists, a server on loopback allows every call, and a server beyond loopback does not start
+(`check_opened`). With a token, loopback still answers questions without one and requires it for changes; beyond
+loopback every call requires one.
+
+FastAPI's security classes run after the body has been read. This check runs in the guard, on the head of the request
+alone, so a request without a token costs nothing, and it protects the Dagster webserver, too.
 """
 
 import base64
@@ -18,7 +22,7 @@ log = logging.getLogger(__name__)
 
 BEARER = 'Bearer realm="neardup"'
 BASIC = 'Basic realm="neardup: any name, and a token as password", charset="UTF-8"'
-# Longer than any token; what is longer is not hashed.
+# Longer than any token. The rest of a longer text is ignored.
 _MAX_CREDENTIALS = 1_024
 
 
@@ -26,10 +30,10 @@ class Access:
     """A rule of a guard; see `Rules.check`.
 
     Args:
-        tokens: those accepted.
-        needs: the scope that a request asks for, or None where nobody needs a token.
-        anyone_may: scopes that need no token.
-        challenge: what a browser is asked for; `BASIC` makes it show a dialogue.
+        tokens: the accepted tokens.
+        needs: returns the scope that a request needs, or None if it needs no token.
+        anyone_may: returns the scopes that need no token.
+        challenge: sent to clients as `WWW-Authenticate`; `BASIC` makes browsers ask for the token.
     """
 
     def __init__(
@@ -45,17 +49,18 @@ class Access:
         self._challenge = challenge
 
     def __call__(self, request: Request) -> None:
-        """Let a request pass.
+        """Admit a request.
 
         Raises:
-            Refused: 401, a token is needed and there is none, or an unknown one; 403, it lacks the scope; 503, the
-                file of tokens is damaged.
+            Refused: 401, the token is missing or unknown; 403, it lacks the scope; 503, the file of tokens is damaged.
         """
         try:
             self._check(request)
         except SetupError as error:
             log.error("%s", error)
-            raise Refused(503, "the tokens cannot be read, so nobody is let in: the server's log says why") from None
+            raise Refused(
+                503, "the tokens cannot be read, so every call that needs one is refused: the server's log says why"
+            ) from None
 
     def _check(self, request: Request) -> None:
         scope = self._needs(request)
@@ -68,7 +73,7 @@ class Access:
             raise self._unknown(f"this call needs a token with the scope {scope}: send")
         found = holder(self._tokens.all(), text)
         if found is None:
-            raise self._unknown("the token is not known: `neardup token list` names those that are; send")
+            raise self._unknown("the token is not known: `neardup token list` lists the known ones; send")
         if not found.allows(scope):
             raise Refused(
                 403,
@@ -85,7 +90,7 @@ def api_tokens(settings: Settings) -> Tokens:
     """The tokens that the API accepts.
 
     Raises:
-        SetupError: others than this machine could ask it, and there is no token.
+        SetupError: the API is reachable from other machines, and there is no token.
     """
     tokens = Tokens(settings.home, setting_token("api.token", settings.api.token))
     check_opened(tokens, exposed=api_is_exposed(settings.api), setting="api", host=settings.api.host)
@@ -93,42 +98,50 @@ def api_tokens(settings: Settings) -> Tokens:
 
 
 def api_is_exposed(api: ApiSettings) -> bool:
-    """Whether others than the processes of this machine can ask the API."""
+    """Whether the API is reachable from other machines."""
     return is_exposed(api.host, api.names, api.proxies)
 
 
 def open_scopes(tokens: Tokens, *, exposed: bool, public_read: bool) -> frozenset[Scope]:
-    """What needs no token: on loopback all, and questions once there is a token; beyond it as `public_read` says."""
+    """Scopes that need no token.
+
+    On loopback all of them, or only questions once a token exists; beyond loopback none, or questions with
+    `public_read`.
+    """
     if exposed:
         return frozenset({Scope.READ}) if public_read else frozenset()
     return frozenset({Scope.READ, Scope.SEARCH}) if tokens.all() else frozenset(Scope)
 
 
 def is_exposed(host: str, names: Iterable[str] = (), proxies: Iterable[str] = ()) -> bool:
-    """Whether others than the processes of this machine can ask: listening beyond loopback, or behind a proxy."""
+    """Whether a server is reachable from other machines: it listens beyond loopback, or is behind a proxy."""
     return not is_loopback(host) or any(True for _ in names) or any(True for _ in proxies)
 
 
 def check_opened(tokens: Tokens, *, exposed: bool, setting: str, host: str) -> None:
-    """Refuse to open a door to others while nobody could be told from anybody.
+    """Refuse to start a server that is reachable from other machines without any token.
 
     Args:
-        setting: section of the settings, as in `api`.
+        tokens: the accepted tokens.
+        exposed: whether it is reachable from other machines.
+        setting: section of the settings, such as `api`.
+        host: the address it listens on.
 
     Raises:
         SetupError: it is exposed and there is no token.
     """
     if exposed and not tokens.all():
         raise SetupError(
-            f"{setting}.host = {host!r}, or a proxy, lets others than this machine ask, and there is no token: "
+            f"{setting}.host = {host!r}, or a proxy, makes it reachable from other machines, and there is no token: "
             f"set {setting}.token (NEARDUP_{setting.upper()}_TOKEN) or run `neardup token create NAME --scope read`"
         )
 
 
 def credentials(authorization: str) -> str | None:
-    """The token of an Authorization header, `Bearer TOKEN` or `Basic` with it as password; None without the header.
+    """The token of an Authorization header: `Bearer TOKEN`, or `Basic` with the token as the password.
 
-    Anything else is an empty text, which no token is.
+    Returns:
+        The token; None without the header; the empty text, which is never a token, for anything else.
     """
     if not authorization:
         return None

@@ -1,4 +1,4 @@
-"""The whole application put together: routes, problem documents, metrics, guard."""
+"""Assembles the application: routes, problem documents, metrics, guard."""
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
@@ -14,7 +14,7 @@ from neardup_platform.serving.changing_routes import ChangingRoutes
 from neardup_platform.serving.example_search import ExampleSearch
 from neardup_platform.serving.guard import Guard, Rules
 from neardup_platform.serving.health import HealthWatch
-from neardup_platform.serving.kafka_orders import Orders
+from neardup_platform.serving.kafka_commands import WorkerCommands
 from neardup_platform.serving.limits import Bounds, Limits
 from neardup_platform.serving.methods import Methods
 from neardup_platform.serving.openapi import documented
@@ -35,21 +35,24 @@ from neardup_platform.terms.rate_limiter import SearchGate
 def build_app(
     settings: Settings, load_models: Callable[[], Models], decoding: PictureDecoding | None = None
 ) -> ASGIApp:
-    """The application; its lifespan follows the store and warms up the search.
+    """Build the application; its lifespan follows the store and warms up the search.
 
     Args:
-        settings: with the address of S3 filled in, if pictures are to be shown.
+        settings: with the address of S3 filled in, if pictures should be shown.
         load_models: called in a background thread.
-        decoding: ended with the application; None: one by the settings.
+        decoding: closed with the application; None makes one from the settings.
+
+    Raises:
+        SetupError: the API is reachable from other machines, and there is no token.
     """
     follower = StoreFollower(settings.store_path, settings.home, settings.api.refresh_ms)
     corpus = SearchCorpus(follower, load_models)
     search = ExampleSearch(corpus, follower)
     pictures = PictureStore(settings.s3)
     watch = HealthWatch(settings, follower, corpus)
-    gate = SearchGate(settings.terms.max_queries_per_s, settings.terms.max_waiting_queries)
+    limiter = SearchGate(settings.terms.max_queries_per_s, settings.terms.max_waiting_queries)
     decoding = decoding or PictureDecoding(settings.images)
-    metrics = Metrics(watch, gate, decoding)
+    metrics = Metrics(watch, limiter, decoding)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -78,8 +81,8 @@ def build_app(
     problems.install(app)
     app.include_router(PictureRoutes(follower, pictures).router())
     app.include_router(ReadingRoutes(follower, pictures).router())
-    app.include_router(ChangingRoutes(Orders(settings.kafka, follower), follower).router())
-    app.include_router(SearchRoutes(search, gate, follower, pictures, decoding).router())
+    app.include_router(ChangingRoutes(WorkerCommands(settings.kafka, follower), follower).router())
+    app.include_router(SearchRoutes(search, limiter, follower, pictures, decoding).router())
     app.include_router(PlatformRoutes(watch, metrics).router())
     app.include_router(Pages().router())
     app.openapi = documented(app)  # type: ignore[method-assign]
@@ -93,10 +96,10 @@ def build_app(
 
 
 def _rules(settings: Settings) -> Rules:
-    """Who may ask what of this API.
+    """Who may call what.
 
     Raises:
-        SetupError: others than this machine could ask, and nobody needs a token.
+        SetupError: the API is reachable from other machines, and there is no token.
     """
     api = settings.api
     tokens, exposed = api_tokens(settings), api_is_exposed(api)
@@ -105,5 +108,5 @@ def _rules(settings: Settings) -> Rules:
         lambda request: required_scope(request.method, request.path),
         lambda: open_scopes(tokens, exposed=exposed, public_read=api.public_read),
     )
-    # Links of other sites may lead to the pages, and to what GET answers: it changes nothing.
+    # Links of other sites may lead to the pages and to every GET: they change nothing.
     return Rules(api.host, api.names, access, lambda _: True, media_types)

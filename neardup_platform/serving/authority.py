@@ -1,7 +1,7 @@
-"""Host and Origin headers, read strictly: what is not plainly a host and a port is nothing. Pure.
+"""Strict parsing of Host and Origin headers: anything but a plain host and port is rejected. Pure.
 
 A Host is an authority of RFC 3986 §3.2 without user information, an Origin is the ASCII serialisation of RFC 6454 §6.2.
-Read leniently, `127.0.0.1:1@evil.example` is loopback to one reader and evil.example to another.
+A lenient parser takes `127.0.0.1:1@evil.example` for loopback, another one for evil.example.
 """
 
 import ipaddress
@@ -14,10 +14,10 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Authority(NamedTuple):
-    """A host in its normal form, and the port where one is given.
+    """A host in its normal form, and the port, if given.
 
     Attributes:
-        host: lower case, without brackets and the dot at the end; an address as `ipaddress` writes it.
+        host: lower case, without brackets and trailing dot; an address is written as by `ipaddress`.
     """
 
     host: str
@@ -25,7 +25,7 @@ class Authority(NamedTuple):
 
 
 def parse_authority(text: str) -> Authority | None:
-    """The host and port of a Host header, or None where it is not one."""
+    """The host and port of a Host header, or None if it is malformed."""
     found = _AUTHORITY.fullmatch(text)
     if found is None:
         return None
@@ -44,10 +44,10 @@ def parse_authority(text: str) -> Authority | None:
 
 
 def same_origin(origin: str, host: Authority) -> bool:
-    """Whether a page of `origin` was loaded from the host that it now asks.
+    """Whether a page of `origin` was loaded from the host that it now calls.
 
-    A proxy that ends TLS hides whether the page was loaded by https, so a port left out of either is the default
-    one of the origin's scheme.
+    A proxy that terminates TLS hides whether the page was loaded by https, so a missing port means the default port
+    of the origin's scheme.
     """
     asking = parse_origin(origin)
     if asking is None:
@@ -58,7 +58,7 @@ def same_origin(origin: str, host: Authority) -> bool:
 
 
 def parse_origin(origin: str) -> tuple[str, Authority] | None:
-    """Scheme and authority of an Origin header; None for `null` and all that is no origin of a web page."""
+    """Scheme and authority of an Origin header; None for `null` and anything that is not the origin of a web page."""
     found = _ORIGIN.fullmatch(origin)
     if found is None:
         return None

@@ -1,7 +1,7 @@
-"""What each call of the API needs and takes: scope, kinds of body and their size. Pure.
+"""What each call of the API needs and accepts: scope, media types of the body and its size. Pure.
 
-The guard, the limits and the OpenAPI description ask the same functions. A route that is not named here falls on the
-safe side: what is not GET or HEAD needs `admin`, and takes a short body of JSON.
+The guard, the limits and the OpenAPI description use the same functions. The defaults are the safe ones: a route that
+is not named here and is not GET or HEAD needs `admin`, and accepts a short JSON body.
 """
 
 from neardup_platform.serving.tokens import Scope
@@ -11,25 +11,29 @@ from neardup_platform.settings import ApiSettings
 _OPEN = ("/", "/docs", "/docs/problems", "/openapi.json", "/healthz", "/readyz")
 _OPEN_FOLDER = "/static/"
 _PICTURES = ("/v1/search", "/v1/pairs")
+_LOOKUP = "/v1/images:lookup"
 JSON, MULTIPART = "application/json", "multipart/form-data"
 # Room for the boundaries and headers of a multipart body around a picture of the largest size.
 _FRAME_BYTES = 4_096
 # Two vectors of 16,384 dimensions, 32 characters a number.
 _VECTORS_BYTES = 1 << 20
+# 1,000 ids of 512 bytes, twice that for what JSON escapes.
+_LOOKUP_BYTES = 1 << 20
 _READING = ("GET", "HEAD", "OPTIONS")
 
 
 def required_scope(method: str, path: str) -> Scope | None:
-    """The scope that a call needs, or None where nobody needs a token.
+    """The scope that a call needs, or None if it needs no token.
 
     Args:
+        method: in upper case.
         path: percent-encoded as it was sent, or the pattern of a route.
     """
     if method in _READING:
         return None if path in _OPEN or path.startswith(_OPEN_FOLDER) else Scope.READ
     if path in _PICTURES:
         return Scope.SEARCH
-    if path == "/v1/images:lookup":
+    if path == _LOOKUP:
         return Scope.READ
     if path == "/v1/overrides" or path.startswith("/v1/overrides/"):
         return Scope.CORRECT
@@ -37,12 +41,14 @@ def required_scope(method: str, path: str) -> Scope | None:
 
 
 def media_types(_method: str, path: str) -> tuple[str, ...]:
-    """What kinds of body a call takes."""
+    """The media types that a call accepts as its body."""
     return (JSON, MULTIPART) if path in _PICTURES else (JSON,)
 
 
 def max_body(path: str, media_type: str, api: ApiSettings) -> tuple[int, str]:
-    """Bytes that the body of a call may have, and the setting that says so."""
+    """The largest body of a call in bytes, and the setting that says so."""
+    if path == _LOOKUP:
+        return max(_LOOKUP_BYTES, api.max_json_bytes), "1,000 ids as JSON"
     if path not in _PICTURES:
         return api.max_json_bytes, "api.max_json_bytes"
     if media_type == MULTIPART:

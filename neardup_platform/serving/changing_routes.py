@@ -1,4 +1,4 @@
-"""The calls that change something: overrides laid down and removed, images forgotten. The worker does it."""
+"""The calls that change something: overrides are created and removed, images are forgotten. The worker does it."""
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
@@ -9,41 +9,51 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from neardup_platform.errors import NotFound
 from neardup_platform.records import Kind
-from neardup_platform.serving import answers
-from neardup_platform.serving.kafka_orders import Orders
-from neardup_platform.serving.reading_routes import Id, known_image
+from neardup_platform.serving.answers.changes import Ordered, Overrides, override_of
+from neardup_platform.serving.ids import Id
+from neardup_platform.serving.kafka_commands import WorkerCommands
+from neardup_platform.serving.reading_routes import known_image
 from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.store.view import StoreView
 from neardup_platform.wire.validation import MAX_ID_BYTES
 
-# Each waits for the worker with a connection to Kafka of its own.
+# Each call waits for the worker with a Kafka connection of its own.
 _AT_ONCE = 4
 _MAX_NAME = 200
 _MAX_REASON = 500
 
-IssuedBy = Annotated[str, Query(min_length=1, max_length=_MAX_NAME, description="who answers for it; is kept")]
+IssuedBy = Annotated[
+    str, Query(min_length=1, max_length=_MAX_NAME, description="who is responsible; kept with the change")
+]
 Key = Annotated[
-    str, Header(alias="Idempotency-Key", max_length=128, description="sent again, nothing is done a second time")
+    str,
+    Header(alias="Idempotency-Key", max_length=128, description="a repeated request with the same key does nothing"),
 ]
 
 
 class NewOverride(BaseModel):
-    """What an operator lays down about images."""
+    """An operator's correction."""
 
     model_config = ConfigDict(extra="forbid")
 
     action: Literal["move", "alone", "forbid"]
     image_id: str = Field(min_length=1, max_length=MAX_ID_BYTES)
-    other_id: str = Field("", max_length=MAX_ID_BYTES, description="move: it belongs with; forbid: is kept apart from")
+    other_id: str = Field(
+        "",
+        max_length=MAX_ID_BYTES,
+        description="move: the image it belongs with; forbid: the image it is kept apart from",
+    )
     reason: str = Field("", max_length=_MAX_REASON)
-    issued_by: str = Field("api", min_length=1, max_length=_MAX_NAME, description="who answers for it; is kept")
+    issued_by: str = Field(
+        "api", min_length=1, max_length=_MAX_NAME, description="who is responsible; kept with the override"
+    )
 
 
 class ChangingRoutes:
-    """Asks the worker, a few at a time."""
+    """Sends commands to the worker, a few at a time."""
 
-    def __init__(self, orders: Orders, follower: StoreFollower) -> None:
-        self._orders = orders
+    def __init__(self, commands: WorkerCommands, follower: StoreFollower) -> None:
+        self._commands = commands
         self._follower = follower
         self._at_once = CapacityLimiter(_AT_ONCE)
 
@@ -51,8 +61,8 @@ class ChangingRoutes:
         """The routes."""
         router = APIRouter(prefix="/v1", tags=["change"])
         add = router.add_api_route
-        add("/overrides", self.overrides, summary="Overrides in force")
-        add("/overrides", self.lay_down, methods=["POST"], summary="Correct a cluster")
+        add("/overrides", self.overrides, summary="Active overrides")
+        add("/overrides", self.create, methods=["POST"], summary="Correct a cluster")
         add(
             "/overrides/{override_id}",
             self.remove,
@@ -65,44 +75,42 @@ class ChangingRoutes:
     def overrides(
         self,
         image_id: Annotated[str | None, Query(description="only those that name this image")] = None,
-        after: Annotated[str | None, Query(description="`override_id` of the last one of the page before")] = None,
+        after: Annotated[str | None, Query(description="last `override_id` of the previous page")] = None,
         limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
-    ) -> answers.Overrides:
-        """A page of the overrides in force, oldest first."""
+    ) -> Overrides:
+        """A page of the active overrides, oldest first."""
         stored = self._follower.read(lambda store: store.overrides.all())
         named = [o for o in stored if image_id is None or image_id in (o.image_id, o.other_id)]
         first = next((n + 1 for n, override in enumerate(named) if override.override_id == after), 0)
         page = named[first : first + limit]
-        return answers.Overrides(total=len(named), overrides=[answers.override_of(override) for override in page])
+        return Overrides(total=len(named), overrides=[override_of(override) for override in page])
 
-    async def lay_down(self, new: NewOverride, key: Key = "") -> answers.Ordered:
-        """Move an image to another's cluster, let it be alone, or keep two apart; holds for all later decisions."""
+    async def create(self, new: NewOverride, key: Key = "") -> Ordered:
+        """Move an image to another's cluster, leave it alone, or keep two apart; applies to all later decisions."""
         arguments = {"action": new.action, "image_id": new.image_id}
         arguments |= {name: text for name, text in (("other_id", new.other_id), ("reason", new.reason)) if text}
-        return await self._carry_out("override", arguments, new.issued_by, key, lambda store: _check_known(store, new))
+        return await self._run("override", arguments, new.issued_by, key, lambda store: _check_known(store, new))
 
-    async def remove(self, override_id: Id, issued_by: IssuedBy = "api", key: Key = "") -> answers.Ordered:
-        """Let an override hold no longer. Images stay where they are until something else moves them."""
+    async def remove(self, override_id: Id, issued_by: IssuedBy = "api", key: Key = "") -> Ordered:
+        """Remove an override. Images stay where they are until something else moves them."""
         arguments = {"action": "remove", "override_id": override_id}
-        return await self._carry_out(
-            "override", arguments, issued_by, key, lambda store: _check_override(store, override_id)
-        )
+        return await self._run("override", arguments, issued_by, key, lambda store: _check_override(store, override_id))
 
-    async def forget(self, image_id: Id, issued_by: IssuedBy = "api", key: Key = "") -> answers.Ordered:
-        """Remove an image, its vectors and its history; a cluster that it headed gets another head."""
+    async def forget(self, image_id: Id, issued_by: IssuedBy = "api", key: Key = "") -> Ordered:
+        """Remove an image, its vectors and its history; a cluster that it heads gets another head."""
         arguments = {"image_id": image_id}
-        return await self._carry_out("forget", arguments, issued_by, key, lambda store: _check_there(store, image_id))
+        return await self._run("forget", arguments, issued_by, key, lambda store: _check_stored(store, image_id))
 
-    async def _carry_out(
+    async def _run(
         self, name: str, arguments: Mapping[str, str], issued_by: str, key: str, check: Callable[[StoreView], None]
-    ) -> answers.Ordered:
-        def order() -> answers.Ordered:
+    ) -> Ordered:
+        def run() -> Ordered:
             with self._follower.reading() as store:
                 if not key or store.commands.find(key) is None:
                     check(store)
-            return answers.Ordered.model_validate(self._orders.carry_out(name, arguments, issued_by, key))
+            return Ordered.model_validate(self._commands.run(name, arguments, issued_by, key))
 
-        return await to_thread.run_sync(order, limiter=self._at_once)
+        return await to_thread.run_sync(run, limiter=self._at_once)
 
 
 def _check_known(store: StoreView, new: NewOverride) -> None:
@@ -110,7 +118,8 @@ def _check_known(store: StoreView, new: NewOverride) -> None:
         known_image(store, image_id)
 
 
-def _check_there(store: StoreView, image_id: str) -> None:
+def _check_stored(store: StoreView, image_id: str) -> None:
+    """An image that waits for its second embedding can be forgotten, too."""
     if not any(store.unpaired.find(kind, image_id) for kind in Kind):
         known_image(store, image_id)
 

@@ -1,4 +1,4 @@
-"""Work for a client that may leave before it is done."""
+"""Work that is cancelled when the client closes its connection."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -11,19 +11,19 @@ from neardup_platform.images.decoding.cancellation import Cancellation
 T = TypeVar("T")
 
 
-class ClientLeft(Exception):
-    """Nobody waits for the answer."""
+class ClientDisconnected(Exception):
+    """The client closed the connection before the answer was ready."""
 
 
 async def while_connected(request: Request, work: Callable[[Cancellation], Awaitable[T]]) -> T:
-    """The result of `work`, which is cancelled when the client closes its connection.
+    """Return the result of `work`; cancel it when the client closes its connection.
 
     Args:
-        request: whose body has been read.
-        work: given what it is to register with, for what runs in threads.
+        request: its body has been read.
+        work: takes a cancellation, with which work in threads registers.
 
     Raises:
-        ClientLeft: the connection was closed first.
+        ClientDisconnected: the connection was closed first.
     """
     cancellation = Cancellation()
     results: list[T] = []
@@ -40,11 +40,11 @@ async def while_connected(request: Request, work: Callable[[Cancellation], Await
         tasks.start_soon(watch)
         try:
             results.append(await work(cancellation))
-        except Exception as error:  # noqa: BLE001 -- raised again outside of the group, which would wrap it
+        except Exception as error:  # noqa: BLE001 -- raised again outside the group, which would wrap it
             failure = error
         tasks.cancel_scope.cancel()
     if results:
         return results[0]
     if cancellation.cancelled or failure is None:
-        raise ClientLeft
+        raise ClientDisconnected
     raise failure

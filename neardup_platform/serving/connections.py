@@ -1,9 +1,9 @@
-"""Connections of the HTTP server: how many there may be, and how long one may wait for its own bytes.
+"""Limits on the connections of the HTTP server: how many are open, and how long one may be silent.
 
-uvicorn waits for ever for the head of a request, and for a client that reads no answer. Here the head must be there
-`read_timeout_s` after the connection, or after the first byte of a further request; a client that takes nothing of its
-answer for as long is cut off. When all places are taken, the connection that has been idle longest is closed: 1,000
-clients that send nothing keep nobody out.
+uvicorn waits forever for the head of a request, and for a client that does not read its response. Here the head must
+arrive within `read_timeout_s` of the connection, or of the first byte of a further request; a client that reads nothing
+of its response for as long is disconnected. When all places are taken, the connection that has been idle longest is
+closed, so 1,000 clients that send nothing do not keep others out.
 """
 
 import asyncio
@@ -22,10 +22,10 @@ from neardup_platform.serving.limits import client_of
 from neardup_platform.serving.problems import MEDIA_TYPE, problem_document
 from neardup_platform.settings import ApiSettings
 
-# Room for probes and for refusals when all requests that may be in flight are.
+# Room for probes and refusals while the maximum of requests is in flight.
 _SPARE = 128
 _SPARE_PER_CLIENT = 32
-# Files of the store, the index and the vectors.
+# For files of the store, the index and the vectors.
 _OWN_FILES = 256
 _WANTED_FILES = 65_536
 _MAX_HEAD_BYTES = 32_768
@@ -33,26 +33,26 @@ _MAX_HEAD_BYTES = 32_768
 
 @dataclass(frozen=True)
 class ConnectionBounds:
-    """How many connections there may be, and how long one may wait."""
+    """How many connections may be open, and how long one may be silent."""
 
     most: int
     most_per_client: int
     read_timeout_s: float
-    # Each of them speaks for many clients.
+    # Each proxy stands for many clients.
     proxies: tuple[str, ...] = ()
 
 
 class Connections:
-    """All connections of one server."""
+    """All open connections of one server."""
 
     def __init__(self, bounds: ConnectionBounds) -> None:
         self.bounds = bounds
         self._open: dict[BoundedProtocol, str] = {}
 
     def admit(self, new: "BoundedProtocol", address: str) -> bool:
-        """Take a connection in, if need be in place of the one that has been idle longest; whether it may stay."""
+        """Admit a connection, if necessary in place of the one idle longest; return whether it may stay."""
         client = client_of({"client": (address, 0)})
-        of_client = [other for other, whose in self._open.items() if whose == client]
+        of_client = [other for other, owner in self._open.items() if owner == client]
         rivals = None
         if len(of_client) >= self.bounds.most_per_client and not self._is_proxy(address):
             rivals = of_client
@@ -62,7 +62,7 @@ class Connections:
             idle = [rival for rival in rivals if rival.idle_since is not None]
             if not idle:
                 return False
-            min(idle, key=lambda rival: rival.idle_since or 0.0).cut_off()
+            min(idle, key=lambda rival: rival.idle_since or 0.0).abort()
         self._open[new] = client
         return True
 
@@ -102,7 +102,7 @@ class BoundedConfig(uvicorn.Config):
 
 
 class BoundedProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1, with a clock for each connection."""
+    """uvicorn's HTTP/1.1 with timeouts for each connection."""
 
     config: BoundedConfig
 
@@ -111,7 +111,7 @@ class BoundedProtocol(H11Protocol):
         super().connection_made(transport)
         self._timer: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
-        self._bytes_of_head = False
+        self._head_begun = False
         self.idle_since: float | None = self.loop.time()
         self._registry = self.config.open_connections
         if not self._registry.admit(self, self.client[0] if self.client else ""):
@@ -127,39 +127,39 @@ class BoundedProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a request have arrived."""
-        self._bytes_of_head = True
+        self._head_begun = True
         if self._timer is None and self.idle_since is not None:
             self._await_head()
         super().data_received(data)
         self._note_request()
 
     def on_response_complete(self) -> None:
-        """An answer has been written."""
+        """A response has been written."""
         super().on_response_complete()
-        self._bytes_of_head = False
+        self._head_begun = False
         self.idle_since = self.loop.time()
-        # A request that was sent behind this one may have begun already.
+        # A pipelined request may have begun already.
         self._note_request()
 
     def pause_writing(self) -> None:
-        """The client takes nothing of its answer."""
+        """The client stops reading its response."""
         super().pause_writing()
         self._stalled = self.loop.call_later(self._registry.bounds.read_timeout_s, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """The client takes its answer again."""
+        """The client reads its response again."""
         super().resume_writing()
         if self._stalled is not None:
             self._stalled.cancel()
             self._stalled = None
 
-    def cut_off(self) -> None:
-        """Close an idle connection for somebody else."""
+    def abort(self) -> None:
+        """Close an idle connection to make room for another."""
         self._registry.forget(self)
         self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP, with the status that h11 has for it."""
+        """Answer malformed HTTP with the status that h11 suggests."""
         error = sys.exc_info()[1]
         status = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else HTTPStatus.BAD_REQUEST
         self._answer(HTTPStatus(status), str(error or msg))
@@ -175,13 +175,13 @@ class BoundedProtocol(H11Protocol):
         self._timer = self.loop.call_later(self._registry.bounds.read_timeout_s, self._head_is_late)
 
     def _head_is_late(self) -> None:
-        if self._bytes_of_head:
+        if self._head_begun:
             self._answer(HTTPStatus.REQUEST_TIMEOUT, "the head of the request did not arrive in time: send it at once")
         else:
             self.transport.abort()
 
     def _answer(self, status: HTTPStatus, detail: str) -> None:
-        """A problem document outside any request; then the connection is closed."""
+        """Send a problem document outside any request and close the connection."""
         body = problem_document(status, detail).encode()
         head = (
             f"HTTP/1.1 {status} {status.phrase}\r\nContent-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n"
@@ -197,7 +197,7 @@ class BoundedProtocol(H11Protocol):
 
 
 def _files_allowed() -> int:
-    """Open files that this process may have, raised as far as is allowed and useful."""
+    """Raise the limit on open files as far as it is allowed and useful; return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     ceiling = _WANTED_FILES if hard == resource.RLIM_INFINITY else min(hard, _WANTED_FILES)
     if soft != resource.RLIM_INFINITY and soft < ceiling:

@@ -1,6 +1,6 @@
 """Opaque paging cursors: base64url of the last sequence (u64) and 4 bytes of BLAKE2b of the head. Pure.
 
-The digest refuses a cursor that belongs to another cluster, which would page from an arbitrary place.
+The digest detects a cursor of another cluster, which would continue at an arbitrary place.
 """
 
 import base64
@@ -21,15 +21,15 @@ def decode_cursor(head: str, cursor: str) -> int:
     """The inverse of `encode_cursor`.
 
     Raises:
-        PermanentError: the cursor is damaged, made up, or of another cluster.
+        PermanentError: the cursor is damaged, forged, or belongs to another cluster.
     """
     try:
         sequence, mark = _LAYOUT.unpack(base64.b64decode(cursor, altchars=b"-_", validate=True))
     except (ValueError, struct.error):
         raise PermanentError(f"cursor {cursor[:40]!r} is damaged: start again without one") from None
-    # The largest sequence has no successor to start from.
+    # No sequence follows the largest one.
     if mark != _mark(head) or sequence == (1 << 64) - 1:
-        raise PermanentError(f"cursor {cursor[:40]!r} is not of cluster {head!r}: start again without one")
+        raise PermanentError(f"cursor {cursor[:40]!r} does not belong to cluster {head!r}: start again without one")
     return int(sequence)
 
 

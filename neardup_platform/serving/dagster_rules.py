@@ -1,7 +1,7 @@
-"""Who may ask what of Dagster's webserver: the rules of its guard.
+"""The guard's rules for Dagster's webserver.
 
-Launching a run uses this machine's resources, and Dagster's own webserver lets anyone do it: it takes GraphQL mutations
-by GET and as plain text, from any page and under any Host. Nothing here imports Dagster.
+Launching a run uses this machine's resources, and Dagster's own webserver lets anyone do it: it accepts GraphQL
+mutations by GET and as plain text, from any page and under any Host. Nothing here imports Dagster.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,12 +13,12 @@ from neardup_platform.serving.limits import Bounds
 from neardup_platform.serving.tokens import Scope, Tokens, setting_token
 from neardup_platform.settings import Settings
 
-# Says which versions run, which is how its supervisor knows that it is ready.
+# Returns the running versions; the supervisor probes it for readiness.
 _PROBE = "/server_info"
 _GRAPHQL = "/graphql"
 # A launch with its configuration has some kilobytes.
 _MAX_BODY = 4 << 20
-# Dagster's page brings a policy of its own for scripts.
+# Dagster's page has its own policy for scripts.
 _HEADERS = {
     "Content-Security-Policy": "frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -30,17 +30,20 @@ _HEADERS = {
 
 
 def dagster_rules(settings: Settings) -> Rules:
-    """On loopback everyone on this machine may, once there is a token its holder; others need one, or a proxy's word.
+    """The rules of the webserver.
+
+    On loopback every process of this machine may call it; once a token exists, callers need it. Beyond loopback
+    callers need a token, or a trusted proxy that identifies them.
 
     Raises:
-        SetupError: others than this machine could ask, and nobody would be asked who they are; or an identity header
-            is set and no proxy that may send it.
+        SetupError: the webserver is reachable from other machines without any authentication; or an identity header
+            is set without a proxy that may send it.
     """
     dagster = settings.dagster
     if dagster.identity_header and not dagster.proxies:
         raise SetupError(
-            f"dagster.identity_header = {dagster.identity_header!r} is believed of no one: set dagster.proxies "
-            "(NEARDUP_DAGSTER_PROXIES) to the addresses of the proxies that send it"
+            f"dagster.identity_header = {dagster.identity_header!r} is not trusted from any address: set "
+            "dagster.proxies (NEARDUP_DAGSTER_PROXIES) to the addresses of the proxies that send it"
         )
     tokens = Tokens(settings.home, setting_token("dagster.token", dagster.token))
     exposed = is_exposed(dagster.host, dagster.names, dagster.proxies)
@@ -48,15 +51,15 @@ def dagster_rules(settings: Settings) -> Rules:
         check_opened(tokens, exposed=exposed, setting="dagster", host=dagster.host)
     access = Access(tokens, _needs, lambda: open_scopes(tokens, exposed=exposed, public_read=False), challenge=BASIC)
     check = _checks(identified_by(dagster.identity_header, dagster.proxies), access)
-    # A link may lead to any page but the one on which GraphQL is tried, which takes a query from its address.
+    # Links may lead to any page except the GraphQL console, which takes a query from its address.
     return Rules(dagster.host, dagster.names, check, lambda path: not is_graphql(path), headers=_HEADERS)
 
 
 def dagster_bounds(settings: Settings) -> Bounds:
-    """What the webserver's clients may take up: as of the API; a proxy is a client that stands for many."""
+    """The same bounds as for the API's clients; a proxy counts as many clients."""
     api = settings.api
     per_client = api.max_requests if settings.dagster.proxies else api.max_requests_per_client
-    return Bounds(lambda _: (_MAX_BODY, "a launch has less"), api.max_requests, per_client, api.read_timeout_s)
+    return Bounds(lambda _: (_MAX_BODY, "a launch is smaller"), api.max_requests, per_client, api.read_timeout_s)
 
 
 def _needs(request: Request) -> Scope | None:
@@ -64,12 +67,12 @@ def _needs(request: Request) -> Scope | None:
 
 
 def is_graphql(path: str) -> bool:
-    """Whether a decoded path is that of GraphQL, however it is written."""
+    """Whether a decoded path is that of GraphQL, with or without trailing slashes."""
     return path.rstrip("/") == _GRAPHQL
 
 
 def identified_by(header: str | None, proxies: Iterable[str]) -> Callable[[Request], bool]:
-    """Whether one of the proxies says by a header whose request this is."""
+    """A predicate: whether a trusted proxy identifies the user of a request by this header."""
     trusted = frozenset(proxies)
 
     def identified(request: Request) -> bool:
@@ -84,11 +87,11 @@ def _checks(identified: Callable[[Request], bool], access: Access) -> Callable[[
         if not identified(request):
             access(request)
         if is_graphql(request.path) and request.method == "GET" and not _wants_page(request):
-            raise Refused(405, "GraphQL is not taken by GET: send it by POST as application/json", {"Allow": "POST"})
+            raise Refused(405, "GraphQL is not accepted by GET: send it by POST as application/json", {"Allow": "POST"})
 
     return check
 
 
 def _wants_page(request: Request) -> bool:
-    """As Dagster decides it: with HTML among what is accepted it answers with a page and runs no query."""
+    """Whether Dagster answers with a page and runs no query, because the client accepts HTML."""
     return "text/html" in request.headers.get("accept", "")

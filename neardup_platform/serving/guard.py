@@ -1,11 +1,12 @@
-"""The outermost layer of a web server on this machine: who may ask, from which page, and with what kind of body.
+"""The outermost layer of a web server: checks credentials, Host, Origin and the media type of the body.
 
-It knows nothing of the routes behind it, so every HTTP door of the platform stands behind the same one; what differs
-between doors is in `Rules`. It decides by the request's head alone: nothing of a body is read for a request that is
-refused, and every refusal is a problem document.
+It is independent of the routes behind it, so every HTTP server of the platform uses it; what differs is in `Rules`. It
+decides on the head of the request alone: the body of a refused request is not read, and every refusal is a problem
+document.
 
-Loopback alone does not keep web pages out. A page may make its own name resolve to 127.0.0.1 (DNS rebinding) and then
-carries that name as Host; or send requests to 127.0.0.1, which carry its Origin, or `Sec-Fetch-Site: cross-site`.
+Listening on loopback does not keep web pages out. A page may make its own name resolve to 127.0.0.1 (DNS rebinding),
+and its requests then carry that name as Host; or it may send requests to 127.0.0.1, which carry its Origin, or
+`Sec-Fetch-Site: cross-site`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -19,7 +20,7 @@ from neardup_platform.serving.authority import Authority, parse_authority, parse
 from neardup_platform.serving.problems import problem
 from neardup_platform.serving.tokens import is_loopback
 
-# Nothing is ever loaded from, sent to or framed by another host.
+# Nothing is loaded from, sent to or framed by another host.
 STRICT_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
@@ -33,17 +34,17 @@ STRICT_HEADERS = {
     "Cache-Control": "no-store",
 }
 _MAX_HEADERS = 100
-# The longest id, percent-encoded, with room for what is asked about it.
+# The longest id, percent-encoded, with room for the rest of the path and the query.
 _MAX_TARGET = 8_192
 _WITH_BODY = ("POST", "PUT", "PATCH")
 _MAX_HEADER_BYTES = 32_768
-# A refused request with a longer body is cut off; the rest of a shorter one is read past.
+# The connection of a refused request with a longer body is closed; a shorter body is read and discarded.
 _READ_PAST_BYTES = 65_536
 _ONCE = ("host", "origin", "authorization", "content-type", "content-length", "sec-fetch-site", "sec-fetch-mode")
 
 
 class Refused(Exception):
-    """A request that goes no further; `detail` says what to do."""
+    """A refused request; `detail` says what to do."""
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
@@ -58,8 +59,8 @@ class Request:
 
     Attributes:
         method: in upper case; `WEBSOCKET` for the opening of a WebSocket.
-        path: as it was sent, percent-encoded; decoded where the guard does not route by raw paths.
-        client: the address that the connection comes from, which may be a proxy's; empty where it has none.
+        path: as sent, percent-encoded; decoded if the guard does not route by raw paths.
+        client: the address of the peer, which may be a proxy; empty if it has none.
     """
 
     method: str
@@ -70,12 +71,12 @@ class Request:
 
     @property
     def media_type(self) -> str:
-        """Of the body, without parameters, in lower case; empty where none is given."""
+        """Media type of the body in lower case, without parameters; empty if none is given."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _anyone(_: Request) -> None:
-    """Let everyone in."""
+    """Admit every request."""
 
 
 def _no_pages(_: str) -> bool:
@@ -84,15 +85,15 @@ def _no_pages(_: str) -> bool:
 
 @dataclass(frozen=True)
 class Rules:
-    """What one door asks for.
+    """What one server requires.
 
     Attributes:
-        host: the address listened on. On loopback only loopback names are accepted as Host.
-        names: further names of this server, which a proxy passes on as Host or people see as Origin.
-        check: raises `Refused` for a request without the right credentials; called before anything of a body is read.
-        is_page: whether links of other sites may lead to a path. It must answer GET without changing anything.
-        media_types: of the bodies that a method and a path take; all others are refused.
-        headers: added to every answer that does not have them.
+        host: the address it listens on. On loopback only loopback names are accepted as Host.
+        names: further names of this server, which a proxy passes on as Host or browsers send as Origin.
+        check: raises `Refused` for a request without the right credentials; called before the body is read.
+        is_page: whether links of other sites may lead to a path. GET must not change anything there.
+        media_types: returns the media types that a method and a path accept as a body; all others are refused.
+        headers: added to every response that lacks them.
     """
 
     host: str
@@ -106,8 +107,8 @@ class Rules:
 class Guard:
     """Wraps an ASGI application of HTTP and WebSockets.
 
-    Paths are routed as they were sent, percent-encoded, so that an image id with an encoded slash stays one
-    piece and can never be mistaken for another call; route parameters decode themselves.
+    Paths are routed as sent, percent-encoded, so that an image id with an encoded slash stays one segment and cannot be
+    mistaken for another call; route parameters are decoded later.
     """
 
     def __init__(self, app: ASGIApp, rules: Rules, *, raw_paths: bool = True) -> None:
@@ -124,7 +125,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         if self._raw_paths and scope.get("raw_path"):
-            # In place: what wraps this guard looks into the same scope.
+            # In place, because what wraps this guard reads the same scope.
             scope["path"] = scope["raw_path"].decode("latin-1")
         try:
             self.admit(request_of(scope))
@@ -134,12 +135,12 @@ class Guard:
         await self._app(scope, receive, self._with_headers(send))
 
     def admit(self, request: Request) -> None:
-        """Let a request pass.
+        """Admit a request.
 
         Raises:
-            Refused: 431 or 414, there is too much of it; 400, a header that decides is there twice; 421, the Host is
-                another server's; 403, another site's page asks; 415, the body is of a kind that is not taken; or what
-                `Rules.check` raises.
+            Refused: 431 or 414, it is too large; 400, a decisive header occurs twice; 421, the Host is another
+                server's; 403, it comes from another site's page; 415, the media type of the body is not accepted; or
+                whatever `Rules.check` raises.
         """
         size = sum(len(name) + len(value) for name, value in request.headers.raw)
         if len(request.headers) > _MAX_HEADERS or size > _MAX_HEADER_BYTES:
@@ -152,11 +153,11 @@ class Guard:
             raise Refused(414, f"path and query are longer than {_MAX_TARGET:,} characters: ask for less at once")
         for name in _ONCE:
             if len(request.headers.getlist(name)) > 1:
-                raise Refused(400, f"the header {name} is there more than once: send it once")
+                raise Refused(400, f"the header {name} occurs more than once: send it once")
         if not request.path.startswith("/") and request.path != "*":
-            raise Refused(400, f"{request.path[:100]!r} is no path: it starts with a slash")
+            raise Refused(400, f"{request.path[:100]!r} is not a path: a path starts with a slash")
         host = self._host(request)
-        self._from_here(request, host)
+        self._check_origin(request, host)
         self._rules.check(request)
         self._media_type(request)
 
@@ -167,36 +168,39 @@ class Guard:
             raise Refused(400, f"Host {text[:100]!r} is not a name or an address with an optional port")
         ours = is_loopback(host.host) or host.host in self._names
         if not ours and is_loopback(self._rules.host):
-            raise Refused(421, f"Host {text[:100]!r} is not this server's: ask http://127.0.0.1 or http://localhost")
+            raise Refused(421, f"Host {text[:100]!r} is not this server's: use http://127.0.0.1 or http://localhost")
         return host
 
-    def _from_here(self, request: Request, host: Authority) -> None:
+    def _check_origin(self, request: Request, host: Authority) -> None:
         origin = request.headers.get("origin")
         if origin is not None:
             asking = parse_origin(origin)
             named = asking is not None and asking[1].host in self._names
             if not named and not same_origin(origin, host):
-                raise Refused(403, f"Origin {origin[:100]!r} is another site: its pages may not ask this server")
+                raise Refused(403, f"Origin {origin[:100]!r} is another site: its pages may not call this server")
             return
         site = request.headers.get("sec-fetch-site", "none")
         if site in ("none", "same-origin"):
             return
         follows_link = request.method == "GET" and request.headers.get("sec-fetch-mode") == "navigate"
         if not (follows_link and self._rules.is_page(request.path)):
-            raise Refused(403, f"a page of another site asks ({site[:20]!r}): open {request.path[:100]!r} itself")
+            raise Refused(
+                403,
+                f"the request comes from a page of another site ({site[:20]!r}): open {request.path[:100]!r} directly",
+            )
 
     def _media_type(self, request: Request) -> None:
         if request.method not in _WITH_BODY:
             return
-        taken = self._rules.media_types(request.method, request.path)
-        if request.media_type not in taken:
+        accepted = self._rules.media_types(request.method, request.path)
+        if request.media_type not in accepted:
             raise Refused(
-                415, f"Content-Type {request.media_type[:100]!r} is not taken here: send {' or '.join(taken)}"
+                415, f"Content-Type {request.media_type[:100]!r} is not accepted here: send {' or '.join(accepted)}"
             )
 
     async def _refuse(self, refused: Refused, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            # Before it is accepted, a WebSocket that is closed is answered with status 403.
+            # Closing a WebSocket before it is accepted answers with status 403.
             await send({"type": "websocket.close", "code": 1008, "reason": refused.detail[:100]})
             return
         headers = {**refused.headers, **closing(Headers(scope=scope))}
@@ -222,7 +226,7 @@ def request_of(scope: Scope) -> Request:
 
 
 def closing(headers: Headers) -> dict[str, str]:
-    """`Connection: close` where so much of a refused body may follow that it is not worth reading past it."""
+    """`Connection: close` if the rest of a refused body may be too long to read and discard."""
     length = headers.get("content-length", "")
     short = length.isdecimal() and len(length) < 10 and int(length) <= _READ_PAST_BYTES
     bodiless = not length and "transfer-encoding" not in headers

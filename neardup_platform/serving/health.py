@@ -1,4 +1,4 @@
-"""How the platform is: totals, freshness and the worker's sign of life, for people, probes and metrics."""
+"""The health of the platform: totals, freshness and the worker's heartbeat, for people, probes and metrics."""
 
 import time
 from typing import Literal
@@ -6,15 +6,8 @@ from typing import Literal
 from neardup_platform.errors import BadArtefact
 from neardup_platform.records import Kind
 from neardup_platform.scoring.active_models import active_models
-from neardup_platform.serving.answers import (
-    ActiveModel,
-    Check,
-    Promotions,
-    Readiness,
-    Status,
-    WorkerStatus,
-    promotion_of,
-)
+from neardup_platform.serving.answers.changes import Promotion, Promotions
+from neardup_platform.serving.answers.health import ActiveModel, Check, Readiness, Status, WorkerStatus
 from neardup_platform.serving.rocksdb_follower import MAX_AGE_S, StoreFollower
 from neardup_platform.serving.search_corpus import SearchCorpus
 from neardup_platform.settings import Settings
@@ -22,7 +15,7 @@ from neardup_platform.supervise.heartbeat import Phase, read_heartbeat
 
 
 class HealthWatch:
-    """Looks at the store's follower, the worker's heartbeat and the search's corpus."""
+    """Reads the store's follower, the worker's heartbeat and the state of the search."""
 
     def __init__(self, settings: Settings, follower: StoreFollower, corpus: SearchCorpus) -> None:
         self._home = settings.home
@@ -32,7 +25,7 @@ class HealthWatch:
         self._models = _models(settings)
 
     def status(self) -> Status:
-        """Totals of the store and figures of the worker.
+        """Totals of the store and metrics of the worker.
 
         Raises:
             ServerUnavailable: there is no store yet.
@@ -59,7 +52,7 @@ class HealthWatch:
         )
 
     def readiness(self) -> Readiness:
-        """Whether answers can be relied upon, and if not, why."""
+        """Whether answers are current, and if not, why."""
         store = Check(ok=self._follower.is_open, detail=self._follower.problem or "open")
         freshness, worker = self._freshness(), self._worker_check()
         search = Check(ok=not self._corpus.problem, detail=self._corpus.problem or "ready")
@@ -70,7 +63,7 @@ class HealthWatch:
         )
 
     def worker(self) -> WorkerStatus | None:
-        """The worker's heartbeat, or None where none was ever heard or the file is damaged."""
+        """The worker's last heartbeat, or None if there is none or its file is damaged."""
         try:
             heartbeat = read_heartbeat(self._home)
         except (OSError, ValueError, KeyError, TypeError):
@@ -78,15 +71,10 @@ class HealthWatch:
         if heartbeat is None:
             return None
         now_ms = time.time_ns() // 1_000_000
-        return WorkerStatus(
-            pid=heartbeat.pid,
-            phase=heartbeat.phase,
+        return WorkerStatus.of(
+            heartbeat,
             alive=heartbeat.alive(now_ms, self._stalled_s),
-            started_ms=heartbeat.started_ms,
             heartbeat_age_s=round(heartbeat.age_s(now_ms), 3),
-            figures=heartbeat.figures,
-            classifier_version=heartbeat.classifier_version,
-            progress=heartbeat.progress,
         )
 
     def promotions(self) -> Promotions:
@@ -96,11 +84,11 @@ class HealthWatch:
             ServerUnavailable: there is no store yet.
         """
         stored = self._follower.read(lambda store: store.commands.promotions())
-        return Promotions(promotions=[promotion_of(promotion) for promotion in reversed(stored)])
+        return Promotions(promotions=[Promotion.of(promotion) for promotion in reversed(stored)])
 
     @property
     def refresh_age_s(self) -> float:
-        """Age of what readers see; inf before there is anything to read."""
+        """Age in seconds of what readers see; inf before there is a store."""
         return self._follower.age_s
 
     def _freshness(self) -> Check:
@@ -116,7 +104,7 @@ class HealthWatch:
     def _worker_check(self) -> Check:
         worker = self.worker()
         if worker is None:
-            return Check(ok=False, detail="no heartbeat of a worker yet: `neardup status` says what runs")
+            return Check(ok=False, detail="no heartbeat of a worker yet: `neardup status` shows what runs")
         doing = f": {worker.progress}" if worker.progress else ""
         detail = f"{worker.phase}{doing}, heartbeat {worker.heartbeat_age_s:.1f} s ago"
         if worker.phase != Phase.RUNNING:
@@ -127,13 +115,10 @@ class HealthWatch:
 
 
 def _models(settings: Settings) -> dict[Literal["lsh", "pair"], ActiveModel]:
-    """Nothing where the classifier cannot be read: then the search says so, and the worker does not start."""
+    """Required models by kind; empty if the classifier cannot be read, which search and worker report themselves."""
     try:
         found = active_models(settings)
     except BadArtefact:
         return {}
     names: dict[Literal["lsh", "pair"], Kind] = {"lsh": Kind.LSH, "pair": Kind.PAIR}
-    return {
-        name: ActiveModel(version=found[kind].version, dim=found[kind].dim, newer=list(found[kind].newer))
-        for name, kind in names.items()
-    }
+    return {name: ActiveModel.of(found[kind]) for name, kind in names.items()}

@@ -1,7 +1,7 @@
-"""What one client, and all together, may take up: requests in flight, bytes of bodies, and time to send them.
+"""Limits on requests: how many are in flight, per client and in total, and how large and slow their bodies may be.
 
-Stands between guard and application. A body is counted while it is read; the application sees an error where it exceeds
-its bound, falls behind the least rate, or gives way to somebody else.
+Stands between guard and application. A body is counted while it is read; the application receives an error if it is too
+large, arrives too slowly, or yields its place to another.
 """
 
 import asyncio
@@ -19,15 +19,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from neardup_platform.serving.guard import Request, closing, request_of
 from neardup_platform.serving.problems import problem
 
-# Never refused for what others do, so that a probe finds out whether the process lives.
+# Never refused because of other requests, so that a probe tells whether the process is alive.
 PROBES = ("/healthz", "/readyz")
-# A body may take `read_timeout_s` and a second more for every so many bytes that have arrived.
-LEAST_BYTES_PER_S = 16_384
-# One that is so far behind gives way when all places are taken.
-_GIVES_WAY_S = 1.0
-# Bodies read at once; a connection that sends at a usual pace holds its place for less than a second.
+# A body may take `read_timeout_s`, plus a second for every so many bytes that have arrived.
+MIN_BYTES_PER_S = 16_384
+# When all places are taken, a body this far behind yields its place.
+_YIELDS_AFTER_S = 1.0
+# Bodies read at the same time; at a usual rate a connection holds its place for less than a second.
 _BODIES_AT_ONCE = 64
-# Of all requests in flight: pictures that wait for their search lie in temporary files.
+# Total of all requests in flight: pictures that wait for their search are kept in temporary files.
 _HELD_BYTES = 512 << 20
 _CLOSE = {"Connection": "close"}
 
@@ -37,7 +37,7 @@ class Bounds:
     """The bounds of one server.
 
     Attributes:
-        max_body: bytes that the body of a request may have, and the name of the setting that says so.
+        max_body: returns the largest body of a request in bytes, and the setting that says so.
     """
 
     max_body: Callable[[Request], tuple[int, str]]
@@ -78,14 +78,14 @@ class Limits:
                 body = _Body(self, receive, client, max_bytes, setting)
                 try:
                     if has_body(request.headers):
-                        # Before the application has spent anything on it.
+                        # Before the application does any work for it.
                         body.begin()
                     await self._app(scope, body.receive, send_noting_start)
                 finally:
                     self._reading.discard(body)
                     self._held -= body.received
         except _Refusal as refusal:
-            # Most applications answer what their `receive` raises themselves.
+            # Most applications handle what their `receive` raises.
             if started:
                 raise
             headers = {**(refusal.headers or {}), **closing(Headers(scope=scope))}
@@ -101,7 +101,7 @@ class Limits:
             raise _Refusal(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 f"{self._in_flight[client]} requests of {client} are in flight (api.max_requests_per_client): "
-                "wait for their answers",
+                "wait for their responses",
                 {"Retry-After": "1"},
             )
         if self._in_flight.total() >= self._bounds.max_requests:
@@ -115,10 +115,10 @@ class Limits:
                 del self._in_flight[client]
 
     def begin_reading(self, body: "_Body") -> None:
-        """Give a body a place, if need be that of the one that is furthest behind.
+        """Give a body a place; when all are taken, the place of the body that is furthest behind.
 
         Raises:
-            HTTPException: 503, all places are taken by bodies that arrive at a usual pace.
+            HTTPException: 503, all places are taken by bodies that arrive at a usual rate.
         """
         mine = [other for other in self._reading if other.client == body.client]
         rivals = None
@@ -128,20 +128,20 @@ class Limits:
             rivals = list(self._reading)
         if rivals is not None:
             slowest = min(rivals, key=lambda rival: rival.deadline)
-            if not slowest.give_way(self._bounds.read_timeout_s - _GIVES_WAY_S):
+            if not slowest.yield_place(self._bounds.read_timeout_s - _YIELDS_AFTER_S):
                 raise _Refusal(503, f"{len(self._reading)} bodies are being read: try again later", _CLOSE)
             self._reading.discard(slowest)
         self._reading.add(body)
 
     def end_reading(self, body: "_Body") -> None:
-        """Free the place of a body that is read to its end."""
+        """Free the place of a body that has been read."""
         self._reading.discard(body)
 
     def hold(self, length: int) -> None:
-        """Count bytes that a request in flight has sent.
+        """Count received bytes of a request in flight.
 
         Raises:
-            HTTPException: 503, requests in flight hold too many already.
+            HTTPException: 503, the requests in flight hold too many bytes.
         """
         self._held += length
         if self._held > self._bounds.held_bytes:
@@ -149,12 +149,12 @@ class Limits:
 
     @property
     def grace_s(self) -> float:
-        """What a body may fall behind."""
+        """How many seconds a body may fall behind."""
         return self._bounds.read_timeout_s
 
 
 class _Refusal(HTTPException):
-    """An error that any application on Starlette turns into its own form of answer."""
+    """An error that every Starlette application turns into a response of its own form."""
 
 
 class _Body:
@@ -173,12 +173,12 @@ class _Body:
 
     @property
     def deadline(self) -> float:
-        """When the next bytes must be there, on the loop's clock; later with every byte that has arrived."""
+        """When the next bytes are due, on the loop's clock; every received byte moves it."""
         begun = asyncio.get_running_loop().time() if self._begun is None else self._begun
-        return begun + self._limits.grace_s + self.received / LEAST_BYTES_PER_S
+        return begun + self._limits.grace_s + self.received / MIN_BYTES_PER_S
 
-    def give_way(self, most_left_s: float) -> bool:
-        """Stop waiting for more, if its deadline is at most so far away; whether it does."""
+    def yield_place(self, most_left_s: float) -> bool:
+        """Stop waiting for more bytes if the deadline is at most `most_left_s` away; return whether it stops."""
         loop = asyncio.get_running_loop()
         if self._waiting is None or self.deadline - loop.time() > most_left_s:
             return False
@@ -186,10 +186,10 @@ class _Body:
         return True
 
     def begin(self) -> None:
-        """Take a place and start the clock, unless that has been done.
+        """Take a place and start the clock, once.
 
         Raises:
-            HTTPException: 503, there is no place.
+            HTTPException: 503, no place is free.
         """
         if self._begun is None:
             self._limits.begin_reading(self)
@@ -199,7 +199,7 @@ class _Body:
         """The next message.
 
         Raises:
-            HTTPException: 408, 413 or 503; the connection is closed with the answer.
+            HTTPException: 408, 413 or 503; the response closes the connection.
         """
         if self._ended:
             return await self._receive()
@@ -211,7 +211,7 @@ class _Body:
             raise _Refusal(
                 408,
                 f"{self.received:,} bytes of the body arrived in time (api.read_timeout_s): send it at "
-                f"{LEAST_BYTES_PER_S >> 10} KiB/s or more",
+                f"{MIN_BYTES_PER_S >> 10} KiB/s or more",
                 _CLOSE,
             ) from None
         finally:
@@ -227,7 +227,7 @@ class _Body:
 
 
 def too_large(length: int, max_bytes: int, setting: str) -> None:
-    """Refuse a body by its length, declared or counted.
+    """Refuse a body by its declared or counted length.
 
     Raises:
         HTTPException: 413.
@@ -239,15 +239,15 @@ def too_large(length: int, max_bytes: int, setting: str) -> None:
 
 
 def has_body(headers: Headers) -> bool:
-    """Whether a body follows, by what the head says."""
+    """Whether the head announces a body."""
     return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
 
 
 def declared_bytes(headers: Headers) -> int:
-    """What Content-Length says; 0 without one.
+    """The value of Content-Length; 0 without the header.
 
     Raises:
-        HTTPException: 400, it is no number.
+        HTTPException: 400, it is not a number.
     """
     text = headers.get("content-length", "0")
     if not (text.isascii() and text.isdigit() and len(text) < 20):
@@ -256,7 +256,7 @@ def declared_bytes(headers: Headers) -> int:
 
 
 def client_of(scope: Scope) -> str:
-    """Who asks, as far as the address says: an IPv4 address, or the network of an IPv6 one, which hosts have whole."""
+    """Identify a client by its IPv4 address or its IPv6 /64 network, which one host usually has to itself."""
     address = (scope.get("client") or ("",))[0]
     try:
         parsed = ipaddress.ip_address(address)

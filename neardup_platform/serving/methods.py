@@ -1,4 +1,4 @@
-"""HEAD, OPTIONS and `Allow`, which follow from the routes and are the same for all of them."""
+"""HEAD, OPTIONS and the header `Allow`, derived from the routes."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ _ROUTED = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 class Methods:
-    """Wraps an application of routes: HEAD is GET without the body, OPTIONS and 405 say all that is allowed."""
+    """Wraps an application: HEAD is GET without the body, OPTIONS and 405 list the allowed methods."""
 
     def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute]) -> None:
         self._app = app
@@ -28,7 +28,7 @@ class Methods:
                 await Response(status_code=204, headers={"Allow": ", ".join(allowed)})(scope, receive, send)
                 return
         if scope["method"] == "HEAD" and "GET" in self.allowed(scope):
-            # A copy: the server leaves the body out where its own scope says HEAD.
+            # A copy, because the server omits the body if its own scope says HEAD.
             got = {**scope, "method": "GET"}
             await self._app(got, receive, _without_body(send))
             scope["route"] = got.get("route")
@@ -36,7 +36,7 @@ class Methods:
         await self._app(scope, receive, self._allowing(scope, send))
 
     def allowed(self, scope: Scope) -> list[str]:
-        """Every method that the path of a request answers; none where there is no such path."""
+        """Every method that the path of a request supports; empty if there is no such path."""
         routed = [method for method in _ROUTED if self._is_routed({**scope, "method": method})]
         return [*routed, *(["HEAD"] if "GET" in routed else []), "OPTIONS"] if routed else []
 

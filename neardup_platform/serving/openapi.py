@@ -1,11 +1,11 @@
-"""The API's own description, with what FastAPI does not know of it: problem documents, tokens, refusals."""
+"""The OpenAPI document, completed with what FastAPI does not know: problem documents, tokens, refusals."""
 
 from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI
 
-from neardup_platform.serving.answers import Problem
+from neardup_platform.serving.answers.problem import Problem
 from neardup_platform.serving.calls import required_scope
 from neardup_platform.serving.problem_types import TYPES
 from neardup_platform.serving.problems import MEDIA_TYPE
@@ -13,22 +13,23 @@ from neardup_platform.serving.tokens import Scope
 
 SCHEME = "token"
 _CONTENT = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-# Of any call that is not open to everyone, and of those with a body besides.
+# Of every call that needs a token, and of those with a body.
 _GUARDED = (401, 403, 421, 429)
 _WITH_BODY = (408, 413, 415)
 _TOKEN = {
     "type": "http",
     "scheme": "bearer",
     "description": (
-        "Made by `neardup token create NAME --scope …`, or `api.token`, which has the scope admin. Beyond loopback "
-        "every call needs one (reading not, with `api.public_read`). On loopback none is needed until there is one, "
-        f"and then only for what changes something. Scopes: {', '.join(Scope)}; admin includes the others."
+        "Created by `neardup token create NAME --scope …`, or `api.token`, which has the scope admin. Beyond loopback "
+        "every call needs a token, except reading with `api.public_read`. On loopback no call needs one until the "
+        "first token exists, and then only calls that change something. "
+        f"Scopes: {', '.join(Scope)}; admin includes the others."
     ),
 }
 
 
 def documented(app: FastAPI) -> Callable[[], dict[str, Any]]:
-    """OpenAPI with tokens, and our problem documents in place of FastAPI's own form of validation errors."""
+    """OpenAPI with tokens, and with problem documents in place of FastAPI's validation errors."""
     make = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -48,7 +49,7 @@ def documented(app: FastAPI) -> Callable[[], dict[str, Any]]:
 
 
 def _complete(operation: dict[str, Any], scope: Scope | None) -> None:
-    # FastAPI's own; where a 422 is answered for another reason it is a problem document.
+    # FastAPI's own form; a 422 for another reason is a problem document.
     if "HTTPValidationError" in str(operation["responses"].get("422")):
         del operation["responses"]["422"]
     # The empty alternative: on loopback, or with `api.public_read`, a token may not be needed.

@@ -1,4 +1,4 @@
-"""The explorer and the page of the API's documentation: files of this package, nothing from other hosts."""
+"""The explorer and the API's documentation page: files of this package, nothing from other hosts."""
 
 from pathlib import Path
 
@@ -13,13 +13,13 @@ _MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg
 
 
 class Pages:
-    """All files, read once."""
+    """Serves the files, which are read once."""
 
     def __init__(self) -> None:
         self._files = {file.name: file.read_bytes() for file in _FOLDER.iterdir() if file.suffix in _MEDIA_TYPES}
 
     def router(self) -> APIRouter:
-        """The routes; they are no part of the API's own documentation."""
+        """The routes; they do not appear in the OpenAPI document."""
         router = APIRouter(include_in_schema=False)
         router.add_api_route("/", self.explorer)
         router.add_api_route("/docs", self.docs)
@@ -32,7 +32,7 @@ class Pages:
         return self._page("explorer.html")
 
     async def docs(self) -> Response:
-        """The page that shows /openapi.json."""
+        """The page that displays /openapi.json."""
         return self._page("docs.html")
 
     async def problems(self) -> Response:
@@ -46,6 +46,6 @@ class Pages:
         return self._page(name)
 
     def _page(self, name: str) -> Response:
-        # Asked for anew each time: pages and API are of one version, and lie on the same machine.
+        # Fetched on every visit, so that pages and API are of one version; both are on the same machine.
         headers = {"Cache-Control": "no-cache"}
         return Response(self._files[name], headers=headers, media_type=_MEDIA_TYPES[Path(name).suffix])

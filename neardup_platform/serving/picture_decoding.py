@@ -1,7 +1,7 @@
-"""Decoding for search by example: in two lanes, so that one slow picture never holds another.
+"""Decoding for search by example, in two lanes, so that a slow picture does not delay the others.
 
-Upload → **quick lane**, two seconds of processor time at most → **slow lane**, one at a time with all that the
-settings allow → embedder. A turn lasts until what was decoded has been used, which bounds what is in memory.
+Upload → **quick lane**, at most two seconds of processor time → **slow lane**, one picture at a time with the full
+limits of the settings → embedder. A picture keeps its turn until it has been used, which bounds the memory.
 """
 
 import threading
@@ -17,13 +17,13 @@ from neardup_platform.images.decoding.cancellation import Cancellation
 from neardup_platform.images.decoding.pool import DecoderPool
 from neardup_platform.settings import ImageSettings
 
-# Each for up to `images.decode_cpu_s`.
+# Each may take up to `images.decode_cpu_s`.
 _MOST_SLOW_WAITING = 8
 _SLOW_NICENESS = 10
 
 
 class PictureDecoding:
-    """The lanes; processes start with the first picture, or by `start`."""
+    """Both lanes; the processes start with the first picture, or by `start`."""
 
     def __init__(self, limits: ImageSettings) -> None:
         self._quick = DecoderPool(limits, quick=True)
@@ -34,10 +34,10 @@ class PictureDecoding:
         self._slow_begun = self._slow_waiting = 0
 
     def start(self) -> None:
-        """Start the processes, so that the first picture is decoded as fast as the next.
+        """Start the processes, so that the first picture is decoded as fast as later ones.
 
         Raises:
-            SetupError: they do not start.
+            SetupError: a process does not start.
         """
         self._quick.start()
         self._slow.start()
@@ -49,18 +49,18 @@ class PictureDecoding:
 
     @asynccontextmanager
     async def decoded(self, file: BinaryIO, enough_px: int, cancellation: Cancellation) -> AsyncIterator[Pixels]:
-        """The pixels of a picture, once its turn has come.
+        """Yield the pixels of a picture when its turn comes.
 
         Args:
-            file: read when its turn comes, so that what waits stays where it is.
-            enough_px: shorter side that suffices.
-            cancellation: ends the decoding.
+            file: read when its turn comes, so that a waiting picture takes no memory.
+            enough_px: shorter side that suffices for the embedders.
+            cancellation: stops the decoding.
 
         Raises:
-            BadPicture: it is no picture that is accepted.
-            TooCostly: it takes more than the limits of `images` allow.
+            BadPicture: the file is not an accepted picture.
+            TooCostly: decoding exceeds a limit of `images`.
             ServerUnavailable: too many slow pictures wait already.
-            Cancelled: `cancellation` was.
+            Cancelled: by `cancellation`.
         """
         async with self._quick_turn:
             try:
@@ -90,7 +90,7 @@ class PictureDecoding:
         return await to_thread.run_sync(run, limiter=self._threads)
 
     def figures(self) -> dict[str, int]:
-        """Decodes begun in either lane, killed, cancelled; those moved to the slow lane, and in it now."""
+        """Counts of decodes: begun in either lane, killed, cancelled, moved to the slow lane, and in it now."""
         quick, slow = self._quick.figures(), self._slow.figures()
         with self._lock:
             return {
@@ -100,5 +100,5 @@ class PictureDecoding:
             }
 
     def pids(self) -> list[int]:
-        """Of the processes alive."""
+        """Ids of the running processes."""
         return self._quick.pids() + self._slow.pids()

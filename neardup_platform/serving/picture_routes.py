@@ -5,16 +5,16 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from neardup_platform.errors import NotFound
-from neardup_platform.serving.reading_routes import Id
+from neardup_platform.serving.ids import Id
 from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.serving.s3_pictures import PictureStore
 
-# S3 may be slow; asking it must not take the threads that other calls need.
+# S3 may be slow; it must not take the threads that other calls need.
 _AT_ONCE = 8
 
 
 class PictureRoutes:
-    """Pictures by image id; which uris are followed at all is decided in `s3_pictures.py`."""
+    """Pictures by image id; `s3_pictures.py` decides which uris are followed at all."""
 
     def __init__(self, follower: StoreFollower, pictures: PictureStore) -> None:
         self._follower = follower
@@ -22,7 +22,7 @@ class PictureRoutes:
         self._at_once = CapacityLimiter(_AT_ONCE)
 
     def router(self) -> APIRouter:
-        """The route; it goes before those whose ids may hold slashes."""
+        """The route; include it before routes whose ids may contain slashes."""
         router = APIRouter(prefix="/v1", tags=["read"])
         router.add_api_route(
             "/images/{image_id:path}/picture",
@@ -34,7 +34,7 @@ class PictureRoutes:
         return router
 
     async def picture(self, image_id: Id) -> Response:
-        """A picture of a format that browsers show, as it was stored."""
+        """The stored picture, if browsers can show its format."""
         data, media_type = await to_thread.run_sync(self._fetch, image_id, limiter=self._at_once)
         return Response(data, headers={"Cache-Control": "private, max-age=300"}, media_type=media_type)
 

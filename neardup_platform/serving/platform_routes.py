@@ -5,7 +5,8 @@ from typing import Any
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from neardup_platform.serving import answers
+from neardup_platform.serving.answers.changes import Promotions
+from neardup_platform.serving.answers.health import Health, Readiness, Status
 from neardup_platform.serving.health import HealthWatch
 from neardup_platform.serving.prometheus_metrics import Metrics
 
@@ -20,9 +21,7 @@ class PlatformRoutes:
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter(tags=["platform"])
-        not_ready: dict[int | str, dict[str, Any]] = {
-            503: {"model": answers.Readiness, "description": "Not ready, and why"}
-        }
+        not_ready: dict[int | str, dict[str, Any]] = {503: {"model": Readiness, "description": "Not ready, and why"}}
         router.add_api_route("/v1/status", self.status, summary="Totals and freshness")
         router.add_api_route("/v1/promotions", self.promotions, summary="Changes of the classifier")
         router.add_api_route("/healthz", self.healthz, summary="Alive")
@@ -30,19 +29,19 @@ class PlatformRoutes:
         router.add_api_route("/metrics", self.metrics, summary="Prometheus metrics", response_class=Response)
         return router
 
-    def status(self) -> answers.Status:
-        """Images, clusters, state digest, freshness, and the worker's own figures."""
+    def status(self) -> Status:
+        """Images, clusters, state digest, freshness, and the worker's metrics."""
         return self._watch.status()
 
-    def promotions(self) -> answers.Promotions:
-        """Which classifier took the place of which, when and by whom; the newest first."""
+    def promotions(self) -> Promotions:
+        """Which classifier replaced which, when and by whom; newest first."""
         return self._watch.promotions()
 
-    async def healthz(self) -> answers.Health:
+    async def healthz(self) -> Health:
         """Always 200 while the process runs; needs no thread, so it answers under any load."""
-        return answers.Health()
+        return Health()
 
-    def readyz(self, response: Response) -> answers.Readiness:
+    def readyz(self, response: Response) -> Readiness:
         """200 when the store can be read, is fresh, and a worker runs; else 503 with the failing check."""
         readiness = self._watch.readiness()
         response.status_code = 200 if readiness.ready else 503

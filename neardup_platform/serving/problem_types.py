@@ -1,4 +1,4 @@
-"""What each kind of problem means and what to do about it: the `type` of problem documents, and the page behind it."""
+"""The types of problem documents: what each means and what to do, and the page that documents them."""
 
 from html import escape
 from http import HTTPStatus
@@ -8,11 +8,11 @@ PATH = "/docs/problems"
 
 
 class ProblemType(NamedTuple):
-    """One kind of problem.
+    """One type of problem.
 
     Attributes:
         name: the anchor on the page.
-        text: when it occurs and what to do.
+        text: when it occurs, and what to do.
     """
 
     name: str
@@ -22,59 +22,62 @@ class ProblemType(NamedTuple):
 TYPES: dict[int, ProblemType] = {
     400: ProblemType(
         "invalid-request",
-        "A parameter, id, cursor, body or header is wrong. `errors` names the parts at fault. The same request will "
-        "fail again.",
+        "A parameter, id, cursor, body or header is malformed. `errors` names the parts at fault. The same request "
+        "fails again.",
     ),
     401: ProblemType(
         "token-needed",
-        "The call needs a token, or the one sent is not known. Send `Authorization: Bearer …`; `neardup token create` "
-        "makes one.",
+        "The call needs a token, or the token sent is not known. Send `Authorization: Bearer …`; `neardup token "
+        "create` makes one.",
     ),
     403: ProblemType(
         "not-allowed",
-        "The token lacks the scope that the call needs, or a page of another site asks. `detail` says which.",
+        "The token lacks the scope that the call needs, or the request comes from a page of another site. `detail` "
+        "says which.",
     ),
     404: ProblemType(
         "not-found",
-        "There is no such image, cluster, override, picture or path. A member asked for as a head is named with its "
-        "head, a forgotten image with who forgot it and when.",
+        "There is no such image, cluster, override, picture or path. If the id is a member instead of a head, `detail` "
+        "names its head; if the image was forgotten, it says by whom and when.",
     ),
-    405: ProblemType("method-not-allowed", "The path has other methods; the header `Allow` lists them."),
+    405: ProblemType(
+        "method-not-allowed", "The path does not support this method; the header `Allow` lists those it supports."
+    ),
     408: ProblemType(
         "too-slow",
         "The head of a request must arrive within `api.read_timeout_s`, and its body at 16 KiB a second or more. Under "
-        "load the slowest upload gives way. Send it again.",
+        "load the slowest upload is dropped. Send it again.",
     ),
     409: ProblemType(
         "refused-by-the-worker",
         "The change conflicts with the current state; `detail` says how, and names the override that forbids it.",
     ),
-    413: ProblemType("too-large", "The body has more bytes than the call takes; `detail` names the setting."),
+    413: ProblemType("too-large", "The body is larger than the call accepts; `detail` names the setting."),
     414: ProblemType("too-long-a-path", "Path and query have more than 8,192 characters."),
     415: ProblemType(
-        "wrong-media-type", "The body is of another media type than the call takes; `detail` lists those."
+        "wrong-media-type", "The call does not accept the media type of the body; `detail` lists the accepted ones."
     ),
     422: ProblemType(
         "too-costly",
-        "The picture takes more memory, processor time or scans than is allowed; `detail` names the limit. Save it "
-        "again in a simpler form, or raise the limit.",
+        "Decoding the picture takes more memory, processor time or scans than allowed; `detail` names the limit. Save "
+        "it again in a simpler form, or raise the limit.",
     ),
     421: ProblemType(
         "wrong-host",
-        "The header Host names another server. On loopback ask 127.0.0.1 or localhost; `api.names` has further ones.",
+        "The header Host names another server. On loopback use 127.0.0.1 or localhost; `api.names` adds further names.",
     ),
     429: ProblemType(
         "too-many-requests",
-        "More searches a second than `terms.max_queries_per_s`, or more requests in flight of one client than "
+        "More searches per second than `terms.max_queries_per_s`, or more requests of one client in flight than "
         "`api.max_requests_per_client`. `Retry-After` says when to try again.",
     ),
-    431: ProblemType("too-many-headers", "More than 100 headers, or more than 32 KiB of them."),
-    500: ProblemType("internal-error", "An error of this server's own; its log has the details."),
+    431: ProblemType("too-many-headers", "The request has more than 100 headers, or more than 32 KiB of them."),
+    500: ProblemType("internal-error", "An internal error of this server; its log has the details."),
     503: ProblemType(
         "not-now",
-        "The store, the models, the worker or S3 are not there yet, or too much is being done already. `Retry-After` "
-        "says when to try again. A change that the worker did not answer in time may yet be made: send it again with "
-        "the same `Idempotency-Key`.",
+        "The store, the models, the worker or S3 are not available yet, or the server is overloaded. `Retry-After` "
+        "says when to try again. If the worker did not answer a change in time, it may still make it: send it again "
+        "with the same `Idempotency-Key`.",
     ),
 }
 
@@ -85,7 +88,7 @@ def type_of(status: int) -> str:
 
 
 def problems_page() -> bytes:
-    """The page that types of problems refer to."""
+    """The page that the types of problem documents refer to."""
     kinds = "\n".join(
         f'    <article class="card" id="{kind.name}"><h2>{status} {escape(HTTPStatus(status).phrase)}</h2>'
         f"<p><code>{kind.name}</code></p><p>{_marked(kind.text)}</p></article>"
@@ -120,7 +123,7 @@ def problems_page() -> bytes:
 
 
 def _marked(text: str) -> str:
-    """Text with `code` marked."""
+    """HTML of a text, with the parts in backquotes as `code` elements."""
     return "".join(
         f"<code>{escape(part)}</code>" if number % 2 else escape(part) for number, part in enumerate(text.split("`"))
     )

@@ -19,7 +19,7 @@ from neardup_platform.errors import (
     RateExceeded,
     TooCostly,
 )
-from neardup_platform.serving.answers import InvalidPart, Problem
+from neardup_platform.serving.answers.problem import InvalidPart, Problem
 from neardup_platform.serving.problem_types import type_of
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def problem(
         detail: what is wrong with this request and what to do.
         instance: path of the request.
         errors: the parts of the request at fault.
-        headers: sent along.
+        headers: further headers.
     """
     body = problem_document(status, detail, instance, errors)
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
@@ -65,14 +65,14 @@ def problem_document(
 
 
 def install(app: FastAPI) -> None:
-    """Make all errors of an application problem documents."""
+    """Make every error of an application a problem document."""
     app.add_exception_handler(NeardupError, _ours)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Exception, _unexpected)
 
 
-# The first that fits; a TooCostly is a PermanentError too.
+# The first match counts: a TooCostly is a PermanentError, too.
 _STATUS: tuple[tuple[type[NeardupError], int], ...] = (
     (NotFound, HTTPStatus.NOT_FOUND),
     (Conflict, HTTPStatus.CONFLICT),
@@ -84,12 +84,12 @@ _STATUS: tuple[tuple[type[NeardupError], int], ...] = (
 
 
 def status_of(error: NeardupError) -> int:
-    """The status that an error of ours is answered with."""
+    """The HTTP status of one of our errors."""
     return next((status for kind, status in _STATUS if isinstance(error, kind)), HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 def invalid_parts(errors: list[ErrorDetails]) -> list[InvalidPart]:
-    """Pydantic's findings without the offending input, which may be megabytes."""
+    """Pydantic's errors without the offending input, which may be megabytes."""
     return [
         InvalidPart(where=".".join(str(step) for step in error["loc"])[:200], message=error["msg"][:300])
         for error in errors[:10]
@@ -105,7 +105,7 @@ def _ours(request: Request, error: Exception) -> Response:
 
 
 def _http(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 -- registered for nothing else
+    assert isinstance(error, HTTPException)  # noqa: S101 -- the handler is registered for this type only
     detail = error.detail
     if detail == HTTPStatus(error.status_code).phrase:
         detail = f"{request.method} {request.url.path[:200]} is not in this API: see /docs"
@@ -113,12 +113,12 @@ def _http(request: Request, error: Exception) -> Response:
 
 
 def _invalid(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 -- registered for nothing else
+    assert isinstance(error, RequestValidationError)  # noqa: S101 -- the handler is registered for this type only
     parts = invalid_parts(list(error.errors()))
     detail = "; ".join(f"{part.where}: {part.message}" for part in parts)
     return problem(HTTPStatus.BAD_REQUEST, detail, request.url.path, parts)
 
 
 def _unexpected(request: Request, _error: Exception) -> Response:
-    detail = "an error of this server's own; its log has the details"
+    detail = "internal error of this server; its log has the details"
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail, request.url.path)

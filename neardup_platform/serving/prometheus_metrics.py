@@ -1,4 +1,4 @@
-"""Metrics: requests by route, freshness, totals, and the worker's own figures as it reports them."""
+"""Metrics: requests by route, freshness, totals, and the metrics that the worker reports."""
 
 import re
 import time
@@ -15,13 +15,13 @@ from neardup_platform.serving.picture_decoding import PictureDecoding
 from neardup_platform.terms.rate_limiter import SearchGate
 
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-_FIGURE_NAME = re.compile("[a-z][a-z0-9_]*")
+_METRIC_NAME = re.compile("[a-z][a-z0-9_]*")
 
 
 class Metrics:
-    """A registry of this application's own."""
+    """The metrics of this application, in a registry of its own."""
 
-    def __init__(self, watch: HealthWatch, gate: SearchGate, decoding: PictureDecoding) -> None:
+    def __init__(self, watch: HealthWatch, limiter: SearchGate, decoding: PictureDecoding) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "neardup_api_requests_total",
@@ -37,7 +37,7 @@ class Metrics:
             registry=self._registry,
         )
         self._registry.register(_Gauges(watch))
-        self._registry.register(_SearchCounters(gate))
+        self._registry.register(_SearchCounters(limiter))
         self._registry.register(_DecodeCounters(decoding))
 
     def text(self) -> bytes:
@@ -45,7 +45,7 @@ class Metrics:
         return generate_latest(self._registry)
 
     def count(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Note one answered request."""
+        """Count one answered request."""
         self._requests.labels(route, method, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
@@ -80,13 +80,13 @@ class Meter:
 
 
 class _Gauges(Collector):
-    """Read at scraping time."""
+    """Totals, read when Prometheus scrapes."""
 
     def __init__(self, watch: HealthWatch) -> None:
         self._watch = watch
 
     def collect(self) -> Iterator[GaugeMetricFamily | InfoMetricFamily]:
-        """Totals, freshness and worker figures; what is not known now is left out."""
+        """Totals, freshness and the worker's metrics; unknown values are left out."""
         yield _gauge("neardup_ready", "1 when /readyz answers 200.", self._watch.readiness().ready)
         yield _gauge("neardup_api_refresh_age_seconds", "Age of what readers see.", self._watch.refresh_age_s)
         try:
@@ -96,47 +96,53 @@ class _Gauges(Collector):
         yield _gauge("neardup_images", "Images decided.", status.images)
         yield _gauge("neardup_clusters", "Clusters.", status.clusters)
         if status.classifier_version:
-            yield _info("neardup_classifier", "The classifier in force.", version=status.classifier_version)
+            yield _info("neardup_classifier", "The active classifier.", version=status.classifier_version)
         if status.worker is None:
             return
         age_s = status.worker.heartbeat_age_s
-        yield _gauge("neardup_worker_heartbeat_age_seconds", "Since the worker's last sign of life.", age_s)
+        yield _gauge("neardup_worker_heartbeat_age_seconds", "Age of the worker's last heartbeat.", age_s)
         for name, value in sorted(status.worker.figures.items()):
-            if _FIGURE_NAME.fullmatch(name):
+            if _METRIC_NAME.fullmatch(name):
                 yield _gauge(f"neardup_worker_{name}", f"{name} as the worker reports it.", value)
 
 
 class _SearchCounters(Collector):
-    """Searches by example at the gate, read at scraping time."""
+    """Searches by example at the rate limiter, read when Prometheus scrapes."""
 
-    def __init__(self, gate: SearchGate) -> None:
-        self._gate = gate
+    def __init__(self, limiter: SearchGate) -> None:
+        self._limiter = limiter
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
-        """Searches begun, refused and waiting, and the time they have waited in all."""
-        figures = self._gate.figures()
+        """Searches begun, refused and waiting, and their total waiting time."""
+        figures = self._limiter.figures()
         yield _counter("neardup_api_searches", "Searches by example begun.", figures["search_queries"])
         yield _counter("neardup_api_searches_refused", "Searches refused, 429 or 503.", figures["search_refused"])
         waited_s = figures["search_waited_ms"] / 1_000
         yield _counter(
-            "neardup_api_searches_waited_seconds", "Time from asking to a search's turn, upload included.", waited_s
+            "neardup_api_searches_waited_seconds",
+            "Time from the request to the search's turn, upload included.",
+            waited_s,
         )
         yield _gauge("neardup_api_searches_waiting", "Searches waiting for their turn.", figures["search_waiting"])
 
 
 class _DecodeCounters(Collector):
-    """Uploads decoded in processes of their own, read at scraping time."""
+    """Uploads decoded in separate processes, read when Prometheus scrapes."""
 
     def __init__(self, decoding: PictureDecoding) -> None:
         self._decoding = decoding
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
-        """Decodes begun, killed by a limit, cancelled by a client that left, and what is in the slow lane."""
+        """Decodes begun, killed by a limit, cancelled by a disconnect, and those in the slow lane."""
         figures = self._decoding.figures()
         yield _counter("neardup_api_decodes", "Pictures given to a decoder.", figures["decodes"])
-        yield _counter("neardup_api_decodes_killed", "Decoders ended by a limit or a fault.", figures["decodes_killed"])
         yield _counter(
-            "neardup_api_decodes_cancelled", "Decoders ended because the client left.", figures["decodes_cancelled"]
+            "neardup_api_decodes_killed", "Decoders killed by a limit or a fault.", figures["decodes_killed"]
+        )
+        yield _counter(
+            "neardup_api_decodes_cancelled",
+            "Decoders stopped because the client disconnected.",
+            figures["decodes_cancelled"],
         )
         yield _counter("neardup_api_decodes_slow", "Pictures moved to the slow lane.", figures["decodes_slow"])
         yield _gauge(

@@ -1,6 +1,6 @@
-"""Keeps a secondary of the worker's store fresh, and tells how fresh it is.
+"""Keeps a secondary of the worker's store fresh, and reports how fresh it is.
 
-The API starts before the worker has made its store, and lives on while workers come and go.
+The API may start before the worker has created its store, and outlives workers.
 """
 
 import contextlib
@@ -20,18 +20,18 @@ Answer = TypeVar("Answer")
 
 log = logging.getLogger(__name__)
 
-# What contract.md promises: answers are never older.
+# Answers are never older; docs/reference promises it.
 MAX_AGE_S = 1.0
 _SCRATCH = "api-"
 _OPEN_RETRY_S = 0.2
 
 
 class StoreFollower:
-    """A secondary that is opened as soon as there is a store and refreshed by a thread of its own.
+    """A secondary that is opened once the store exists and refreshed by a thread.
 
     Args:
         store_path: the worker's store.
-        home: where the secondary's scratch folder, `api-<pid>`, is made.
+        home: the secondary's scratch folder, `api-<pid>`, is created here.
         refresh_ms: pause between two refreshes.
     """
 
@@ -40,13 +40,13 @@ class StoreFollower:
         self._scratch = home / f"{_SCRATCH}{os.getpid()}"
         self._refresh_s = refresh_ms / 1_000
         self._reader: SecondaryStore | None = None
-        self._problem = f"the worker has not made its store at {store_path} yet"
+        self._problem = f"the worker has not created its store at {store_path} yet"
         self._fresh_at = float("-inf")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="store-follower", daemon=True)
 
     def start(self) -> None:
-        """Remove what dead API processes left, and begin to follow."""
+        """Remove scratch folders of dead API processes, and start to follow."""
         remove_stale_scratch(self._scratch.parent)
         self._thread.start()
 
@@ -61,7 +61,7 @@ class StoreFollower:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[SecondaryStore]:
-        """The store, standing still until the block ends.
+        """The store, unchanged until the block ends.
 
         Raises:
             ServerUnavailable: there is no store yet.
@@ -73,7 +73,7 @@ class StoreFollower:
             yield reader
 
     def read(self, answer: Callable[[SecondaryStore], Answer]) -> Answer:
-        """Read something whose parts belong to one moment.
+        """Call `answer` with the store as of one moment.
 
         Raises:
             ServerUnavailable: there is no store yet.
@@ -88,12 +88,12 @@ class StoreFollower:
 
     @property
     def age_s(self) -> float:
-        """Seconds since the writer's state, as readers see it now, was known to be current; inf before."""
+        """Seconds since what readers see was known to be current; inf before the store is open."""
         return time.monotonic() - self._fresh_at
 
     @property
     def problem(self) -> str:
-        """Why the last attempt to open or refresh failed; empty when it did not."""
+        """Why the last attempt to open or refresh failed; empty if it did not."""
         return self._problem
 
     def _follow(self) -> None:
@@ -105,7 +105,7 @@ class StoreFollower:
             self._stop.wait(self._refresh_s if self._reader else _OPEN_RETRY_S)
 
     def _open(self) -> None:
-        # RocksDB writes CURRENT last when it makes a store: before that there is nothing to open.
+        # RocksDB writes CURRENT last when it creates a store.
         if not (self._store_path / "CURRENT").exists():
             return
         begun = time.monotonic()
@@ -114,7 +114,7 @@ class StoreFollower:
         except ServerUnavailable as error:
             self._note(str(error))
             return
-        except Exception as error:  # noqa: BLE001 -- a full disk, a damaged file: this thread tries again, or nobody does
+        except Exception as error:  # noqa: BLE001 -- a full disk, a damaged file: only this thread can try again
             self._note(f"opening {self._store_path} failed: {type(error).__name__}: {error}")
             return
         self._fresh_at = begun
@@ -140,7 +140,7 @@ class StoreFollower:
 
 
 def remove_stale_scratch(home: Path) -> None:
-    """Remove scratch folders of API processes that are no more."""
+    """Remove scratch folders of API processes that no longer exist."""
     for folder in home.glob(f"{_SCRATCH}*"):
         pid = folder.name.removeprefix(_SCRATCH)
         if pid.isdigit() and not _exists(int(pid)):

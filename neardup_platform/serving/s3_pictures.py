@@ -1,7 +1,7 @@
-"""Pictures for the explorer, from one folder of one bucket and from nowhere else.
+"""Pictures for the explorer, from one folder of one bucket only.
 
-A `source_uri` is written by whoever produces embeddings. Following any uri would let a producer make this
-server read its own files or other people's hosts, so only what `neardup ingest` stores is ever fetched.
+Producers of embeddings write `source_uri`. If the server followed any uri, a producer could make it read its own files
+or other hosts, so it fetches only what `neardup ingest` stores.
 """
 
 import threading
@@ -15,7 +15,7 @@ from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.view import StoreView
 
 FOLDER = "pictures/"
-# Previews are far smaller; originals published by hand may come near.
+# Previews are far smaller; originals published by hand may come close.
 MAX_PICTURE_BYTES = 8 * 1024 * 1024
 _TIMEOUT_S = 3
 _MAX_KEY_BYTES = 1_024
@@ -30,7 +30,7 @@ class PictureStore:
         self._making = threading.Lock()
 
     def path(self, image_id: str, record: store_pb.ImageRecord | None) -> str | None:
-        """Path of the call that shows an image's picture, or None where there is none to show."""
+        """Path of the call that shows an image's picture, or None if there is no picture."""
         if record is None or self._settings.endpoint is None:
             return None
         if picture_key(record.source_uri, self._settings.bucket) is None:
@@ -46,7 +46,7 @@ class PictureStore:
         """A picture and its media type.
 
         Raises:
-            NotFound: the uri is not in the folder of pictures, there is nothing there, or it is no picture.
+            NotFound: the uri is not in the folder of pictures, the object is missing, or it is not a picture.
             ServerUnavailable: S3 does not answer.
         """
         key = picture_key(uri, self._settings.bucket)
@@ -56,7 +56,7 @@ class PictureStore:
         data = self._read(key)
         shown_as = media_type(data[:HEAD_BYTES])
         if shown_as is None:
-            raise NotFound(f"{uri[:200]!r} is no picture that browsers show")
+            raise NotFound(f"{uri[:200]!r} is not a picture that browsers show")
         return data, shown_as
 
     def _read(self, key: str) -> bytes:
@@ -69,7 +69,7 @@ class PictureStore:
                 data = bytes(body.read(MAX_PICTURE_BYTES + 1))
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") in ("NoSuchKey", "NoSuchBucket", "404"):
-                raise NotFound(f"{where} is not there any more") from error
+                raise NotFound(f"{where} no longer exists") from error
             raise ServerUnavailable(f"reading {where} failed: {error}") from error
         except (BotoCoreError, OSError) as error:
             raise ServerUnavailable(f"reading {where} failed: {error}") from error
@@ -104,7 +104,7 @@ def picture_key(uri: str, bucket: str) -> str | None:
     """The key of a uri under the folder of pictures of `bucket`, or None for any other uri.
 
     Dot segments are refused because file-backed S3 servers may resolve them, control characters and long keys because
-    no S3 has them.
+    S3 does not allow them.
     """
     prefix = f"s3://{bucket}/"
     if not uri.startswith(prefix + FOLDER):

@@ -1,4 +1,4 @@
-"""Search by example over HTTP: a picture or two vectors in; `limits.py` bounds what is read of them."""
+"""Search by example over HTTP, by a picture or by two vectors; `limits.py` bounds the size of the body."""
 
 from collections.abc import Callable
 from time import perf_counter
@@ -15,9 +15,9 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from neardup_platform.images.decoding.cancellation import Cancellation
-from neardup_platform.serving import answers
+from neardup_platform.serving.answers.searches import FoundImage, SearchAnswer, SearchVectors
 from neardup_platform.serving.calls import MULTIPART
-from neardup_platform.serving.connected import ClientLeft, while_connected
+from neardup_platform.serving.connected import ClientDisconnected, while_connected
 from neardup_platform.serving.example_search import ExampleSearch, Found
 from neardup_platform.serving.picture_decoding import PictureDecoding
 from neardup_platform.serving.problem_types import TYPES
@@ -39,11 +39,10 @@ _BODY: dict[str, Any] = {
                     "properties": {FIELD: {"type": "string", "format": "binary"}},
                 }
             },
-            "application/json": {"schema": answers.SearchVectors.model_json_schema()},
+            "application/json": {"schema": SearchVectors.model_json_schema()},
         },
     }
 }
-
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     422: {
@@ -51,27 +50,27 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
 }
-# As proxies log it; nobody reads it.
-_CLIENT_LEFT = 499
+# The status that proxies log for a closed connection; nobody receives it.
+_CLIENT_CLOSED = 499
 
 
 class SearchRoutes:
-    """One search at a time, so that any number of large pictures cannot exhaust memory or threads.
+    """Runs one search at a time, so that any number of large pictures cannot exhaust memory or threads.
 
-    A search passes the gate before its body is read: nothing is kept of what is refused, and the bound on those
-    that wait bounds the pictures held for them.
+    A search passes the rate limiter before its body is read: a refused search holds nothing, and the bound on waiting
+    searches bounds the pictures held for them.
     """
 
     def __init__(
         self,
         search: ExampleSearch,
-        gate: SearchGate,
+        limiter: SearchGate,
         follower: StoreFollower,
         pictures: PictureStore,
         decoding: PictureDecoding,
     ) -> None:
         self._search = search
-        self._gate = gate
+        self._limiter = limiter
         self._follower = follower
         self._pictures = pictures
         self._decoding = decoding
@@ -85,74 +84,65 @@ class SearchRoutes:
             self.search,
             methods=["POST"],
             summary="Search by example",
-            response_model=answers.SearchAnswer,
+            response_model=SearchAnswer,
             responses=_RESPONSES,
             openapi_extra=_BODY,
         )
         return router
 
-    async def search(self, request: Request) -> answers.SearchAnswer | Response:
-        """Matches of a picture or of two vectors, and the cluster it would join; changes nothing."""
+    async def search(self, request: Request) -> SearchAnswer | Response:
+        """Matches of a picture or of two vectors, and the cluster that it would join; changes nothing."""
         try:
             return await self._found(request)
-        except (ClientDisconnect, ClientLeft):
-            return Response(status_code=_CLIENT_LEFT)
+        except (ClientDisconnect, ClientDisconnected):
+            return Response(status_code=_CLIENT_CLOSED)
 
-    async def _found(self, request: Request) -> answers.SearchAnswer:
+    async def _found(self, request: Request) -> SearchAnswer:
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        with self._gate.queued() as begin:
+        with self._limiter.queued() as begin:
             if media_type != MULTIPART:
                 vectors = await self._vectors(request)
                 return await self._in_turn(begin, lambda: self._search.by_vectors(vectors.lsh, vectors.pair))
             upload = await self._picture(request)
             try:
-                return await while_connected(request, lambda left: self._by_picture(upload.file, begin, left))
+                return await while_connected(
+                    request, lambda cancellation: self._by_picture(upload.file, begin, cancellation)
+                )
             finally:
                 await upload.close()
 
-    async def _by_picture(self, file: BinaryIO, begin: Callable[[], None], left: Cancellation) -> answers.SearchAnswer:
+    async def _by_picture(self, file: BinaryIO, begin: Callable[[], None], cancellation: Cancellation) -> SearchAnswer:
         begun = perf_counter()
-        async with self._decoding.decoded(file, self._search.enough_px, left) as pixels:
+        async with self._decoding.decoded(file, self._search.enough_px, cancellation) as pixels:
             decode_ms = 1_000 * (perf_counter() - begun)
             return await self._in_turn(begin, lambda: self._search.by_picture(pixels, decode_ms))
 
-    async def _in_turn(self, begin: Callable[[], None], search: Callable[[], Found]) -> answers.SearchAnswer:
-        def answer() -> answers.SearchAnswer:
+    async def _in_turn(self, begin: Callable[[], None], search: Callable[[], Found]) -> SearchAnswer:
+        def answer() -> SearchAnswer:
             begin()
             return self._answer(search())
 
         return await to_thread.run_sync(answer, limiter=self._one)
 
-    def _answer(self, found: Found) -> answers.SearchAnswer:
+    def _answer(self, found: Found) -> SearchAnswer:
         with self._follower.reading() as store:
             pictures = self._pictures.paths(store, [match.image_id for match in found.matches])
-        return answers.SearchAnswer(
-            seen_before=bool(found.matches),
-            cluster=found.cluster,
-            score=found.score,
-            head_score=found.head_score,
-            matches=[
-                answers.FoundImage(
-                    image_id=match.image_id,
-                    head=match.head,
-                    score=match.score,
-                    overlap=match.overlap,
-                    picture=picture,
-                )
-                for match, picture in zip(found.matches, pictures, strict=True)
-            ],
-            candidates_found=found.candidates_found,
+        matches = [
+            FoundImage.of(match, picture=picture) for match, picture in zip(found.matches, pictures, strict=True)
+        ]
+        return SearchAnswer.of(
+            found,
+            seen_before=bool(matches),
+            matches=matches,
             threshold=found.matching.threshold,
             head_threshold=found.matching.head_threshold,
-            images_searched=found.images_searched,
-            stage_ms=found.stage_ms,
         )
 
     async def _picture(self, request: Request) -> UploadFile:
         try:
             form = await MultiPartParser(request.headers, request.stream(), max_files=1, max_fields=1).parse()
         except (MultiPartException, KeyError, ValueError) as error:
-            # A charset such as idna raises errors of its own; all of them are ValueErrors.
+            # Charsets such as idna raise their own errors, all of them ValueErrors.
             raise HTTPException(400, f"the multipart body is damaged: {error}") from error
         upload = form.get(FIELD)
         if not isinstance(upload, UploadFile):
@@ -160,8 +150,8 @@ class SearchRoutes:
             raise HTTPException(400, f"the multipart body has no file in a field named {FIELD!r}")
         return upload
 
-    async def _vectors(self, request: Request) -> answers.SearchVectors:
+    async def _vectors(self, request: Request) -> SearchVectors:
         try:
-            return answers.SearchVectors.model_validate_json(await request.body())
+            return SearchVectors.model_validate_json(await request.body())
         except ValidationError as error:
             raise RequestValidationError(error.errors(include_input=False, include_context=False)) from error

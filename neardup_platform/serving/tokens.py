@@ -1,9 +1,9 @@
-"""Access tokens of the HTTP doors: who may do what, kept as digests in `NEARDUP_HOME/tokens.json`.
+"""Access tokens of the HTTP servers, stored as digests in `NEARDUP_HOME/tokens.json`.
 
-A token is made here from 32 random bytes, so a plain SHA-256 is the right thing to keep of it. Slow, salted hashes
-protect passwords, which people choose from a space small enough to try; nobody tries 2**256 values, at any speed, and
-equal tokens, which a salt would hide, do not occur. A slow hash would only hand every stranger a way to burn this
-server's processor. `api.token` is chosen by an operator, so it has a least length; it is hashed when it is read.
+A token is generated from 32 random bytes, so its plain SHA-256 is stored. Slow, salted hashes protect passwords, which
+people choose from a space small enough to search; 2**256 values cannot be searched at any speed, and equal tokens,
+which a salt would hide, do not occur. A slow hash would only let strangers use up this server's processor. An operator
+chooses `api.token`, so it has a minimum length; it is hashed when it is read.
 """
 
 import hashlib
@@ -26,12 +26,12 @@ from neardup_platform.errors import Conflict, NotFound, PermanentError, SetupErr
 FILE_NAME = "tokens.json"
 PREFIX = "neardup_"
 MAX_NAME = 64
-# So that a scripting error cannot make every request compare with a million digests.
+# Every request compares with every digest; the bound protects against a script that creates tokens in a loop.
 MAX_TOKENS = 1_000
 
 
 class Scope(StrEnum):
-    """What a token allows; `admin` includes the others, which include nothing but themselves."""
+    """What a token allows; `admin` includes the others, no other scope includes another one."""
 
     READ = "read"
     SEARCH = "search"
@@ -41,7 +41,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What is kept of a token.
+    """What is stored of a token.
 
     Attributes:
         digest: SHA-256 of its text, hexadecimal.
@@ -53,22 +53,22 @@ class Token:
     created_ms: int = 0
 
     def allows(self, scope: Scope) -> bool:
-        """Whether its holder may do what asks for `scope`."""
+        """Whether the token allows calls that need `scope`."""
         return scope in self.scopes or Scope.ADMIN in self.scopes
 
 
 def digest_of(text: str) -> str:
-    """What is kept of a token's text."""
+    """The digest that is stored of a token's text."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def setting_token(name: str, secret: SecretStr | None) -> tuple[Token, ...]:
-    """The admin token that a setting names, if it is set."""
+    """The admin token of a setting, if it is set."""
     return () if secret is None else (Token(name, (Scope.ADMIN,), digest_of(secret.get_secret_value())),)
 
 
 def holder(tokens: Iterable[Token], text: str) -> Token | None:
-    """The token with this text; every one is compared, so the time taken tells nothing."""
+    """The token with this text; all are compared in constant time, so the duration reveals nothing."""
     digest, found = digest_of(text), None
     for token in tokens:
         if hmac.compare_digest(token.digest, digest):
@@ -77,7 +77,7 @@ def holder(tokens: Iterable[Token], text: str) -> Token | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a name or address means this machine and can be reached from nowhere else."""
+    """Whether a name or address is loopback, reachable from this machine only."""
     if host.lower().removesuffix(".") == "localhost":
         return True
     try:
@@ -89,13 +89,13 @@ def is_loopback(host: str) -> bool:
 
 
 class TokenFile:
-    """The named tokens of a home, in a file that only its owner can read (0600)."""
+    """The named tokens of a home, in a file that only its owner can read (mode 0600)."""
 
     def __init__(self, home: Path) -> None:
         self.path = home / FILE_NAME
 
     def read(self) -> tuple[Token, ...]:
-        """All tokens, in the order of their making.
+        """All tokens, in the order of their creation.
 
         Raises:
             SetupError: the file is damaged.
@@ -112,15 +112,15 @@ class TokenFile:
             return ()
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SetupError(
-                f"{self.path} cannot be used ({error}): restore it, or delete it and make the tokens again"
+                f"{self.path} cannot be used ({error}): restore it, or delete it and create the tokens again"
             ) from error
 
     def create(self, name: str, scopes: Iterable[Scope], now_ms: int | None = None) -> str:
-        """Make a token; returns its text, which is kept nowhere.
+        """Create a token; return its text, which is not stored.
 
         Raises:
-            Conflict: there is one of that name.
-            PermanentError: the name or the scopes will not do, or there are too many tokens.
+            Conflict: a token of that name exists.
+            PermanentError: the name or the scopes are invalid, or there are too many tokens.
         """
         wanted = tuple(scope for scope in Scope if scope in set(scopes))
         if not (0 < len(name) <= MAX_NAME and name.isprintable() and name == name.strip()):
@@ -129,7 +129,7 @@ class TokenFile:
             raise PermanentError(f"a token needs at least one scope of {', '.join(Scope)}")
         known = self.read()
         if any(token.name == name for token in known):
-            raise Conflict(f"there is a token {name!r}: `neardup token revoke {name}` first, or take another name")
+            raise Conflict(f"a token {name!r} exists: `neardup token revoke {name}` first, or use another name")
         if len(known) >= MAX_TOKENS:
             raise PermanentError(f"{self.path} has {len(known)} tokens, at most {MAX_TOKENS}: revoke some")
         text = PREFIX + secrets.token_urlsafe(32)
@@ -138,21 +138,21 @@ class TokenFile:
         return text
 
     def revoke(self, name: str) -> Token:
-        """Make a token worthless; running servers refuse it within a second.
+        """Revoke a token; running servers refuse it within a second.
 
         Raises:
-            NotFound: there is none of that name.
+            NotFound: there is no token of that name.
         """
         known = self.read()
         revoked = next((token for token in known if token.name == name), None)
         if revoked is None:
-            raise NotFound(f"there is no token {name[:80]!r}: `neardup token list` names them")
+            raise NotFound(f"there is no token {name[:80]!r}: `neardup token list` lists them")
         self._write(tuple(token for token in known if token is not revoked))
         return revoked
 
     def _write(self, tokens: tuple[Token, ...]) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # A temporary file is private from the start.
+        # A temporary file is private from its creation.
         with tempfile.NamedTemporaryFile("w", dir=self.path.parent, prefix=f".{FILE_NAME}.", delete=False) as file:
             json.dump({"tokens": [asdict(token) for token in tokens]}, file, indent=1)
             file.flush()
@@ -161,7 +161,7 @@ class TokenFile:
 
 
 class Tokens:
-    """The tokens that a server accepts: those of the file as it is now, and one from a setting."""
+    """The tokens that a server accepts: those in the file now, and the one of a setting."""
 
     def __init__(self, home: Path, fixed: tuple[Token, ...] = ()) -> None:
         self._file = TokenFile(home)
@@ -170,7 +170,7 @@ class Tokens:
         self._named: tuple[Token, ...] = ()
 
     def all(self) -> tuple[Token, ...]:
-        """Every token; the file is read again when it has changed.
+        """All tokens; the file is read again after a change.
 
         Raises:
             SetupError: the file is damaged.

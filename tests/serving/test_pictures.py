@@ -121,7 +121,7 @@ def test_nothing_outside_the_folder_of_pictures_is_ever_served(stored: httpx.Cli
 
 @pytest.mark.parametrize(
     ("key", "said"),
-    [("page.jpg", "no picture that browsers show"), ("huge.jpg", "too large"), ("gone.jpg", "not there any more")],
+    [("page.jpg", "not a picture that browsers show"), ("huge.jpg", "too large"), ("gone.jpg", "no longer exists")],
 )
 def test_what_is_no_picture_or_too_large_or_gone_is_not_served(
     stored: httpx.Client, writer: Writer, key: str, said: str

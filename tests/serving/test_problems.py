@@ -57,7 +57,7 @@ def test_without_a_store_calls_say_503_and_when_to_come_back(settings: Settings)
     with serving(settings) as client:
         answer = client.get("/v1/images/cat")
         assert int(answer.headers["retry-after"]) >= 1
-        assert "has not made its store" in problem_of(answer, 503)["detail"]
+        assert "has not created its store" in problem_of(answer, 503)["detail"]
         ready = client.get("/readyz")
         assert ready.status_code == 503
         assert not ready.json()["checks"]["store"]["ok"]
@@ -86,6 +86,7 @@ ALLOWED = [
     ("/v1/overrides", "GET, POST, HEAD, OPTIONS"),
     ("/v1/overrides/x", "DELETE, OPTIONS"),
     ("/v1/search", "POST, OPTIONS"),
+    ("/v1/images:lookup", "POST, OPTIONS"),
 ]
 
 
@@ -194,6 +195,7 @@ def test_openapi_describes_every_call_and_its_problems(client: httpx.Client) -> 
     document = client.get("/openapi.json").json()
     assert set(document["paths"]) == {
         "/v1/images/{image_id}",
+        "/v1/images:lookup",
         "/v1/images/{image_id}/explanation",
         "/v1/images/{image_id}/history",
         "/v1/images/{image_id}/picture",

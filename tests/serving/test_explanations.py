@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from neardup_platform.records import Cause, Decision
-from neardup_platform.serving.answers import explanation
+from neardup_platform.serving.answers.explanations import explanation
 
 DECISION = Decision(
     sequence=3,

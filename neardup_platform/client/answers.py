@@ -1,0 +1,303 @@
+"""What the client returns. Times are Unix milliseconds, scores are calibrated probabilities 0…1.
+
+The fields are those of the API's answers, in the same order; fields that a newer server adds are ignored.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """Which cluster an image is in.
+
+    Attributes:
+        score: pair score of the match that let the image join; 0 for the founder.
+        picture: path of the picture on the server, where one can be shown.
+    """
+
+    image_id: str
+    head: str
+    score: float
+    decision_id: str
+    sequence: int
+    event_time_ms: int
+    decided_ms: int
+    source_uri: str
+    picture: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """Clusters of many images.
+
+    Attributes:
+        heads: image id → head, for the images that are known.
+        unknown: ids that have not been decided, or were forgotten.
+    """
+
+    heads: dict[str, str]
+    unknown: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A cluster; its id is the id of its head.
+
+    Attributes:
+        representatives: members that searches compare with, oldest first, including the head.
+        redirected_from: the head that was asked for, if the cluster has another head now.
+    """
+
+    head: str
+    size: int
+    created_ms: int
+    updated_ms: int
+    representatives: list[str]
+    redirected_from: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One image of a cluster."""
+
+    image_id: str
+    score: float
+    decided_ms: int
+    picture: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """A page of members, oldest first.
+
+    Attributes:
+        next_cursor: pass it as `cursor` to get the next page; None on the last page.
+        redirected_from: the head that was asked for, if the cluster has another head now.
+    """
+
+    head: str
+    size: int
+    members: list[Member]
+    next_cursor: str | None
+    redirected_from: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedImage:
+    """An image compared with the one asked for.
+
+    Attributes:
+        overlap: number of equal terms; 0 if the image was scored only as the head of a cluster.
+        head: its cluster when the two were compared.
+    """
+
+    image_id: str
+    overlap: int
+    score: float
+    head: str
+    match: bool
+    picture: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A decision and everything it is based on.
+
+    Attributes:
+        bridges: heads of other clusters that contain a match; the image did not join them.
+        latency_ms: time from the event to the decision; None if a command made the decision later.
+        cause: empty for a decision of the stream; otherwise what made the decision necessary.
+    """
+
+    decision_id: str
+    sequence: int
+    image_id: str
+    head: str
+    founded: bool
+    summary: str
+    score: float
+    head_score: float
+    candidates: list[ComparedImage]
+    candidates_found: int
+    bridges: list[str]
+    threshold: float
+    head_threshold: float
+    terms_version: str
+    classifier_version: str
+    event_time_ms: int
+    decided_ms: int
+    latency_ms: int | None
+    cause: str
+    override_id: str
+    replaced_head: str
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Every decision made about an image, oldest first."""
+
+    image_id: str
+    decisions: list[Explanation]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundImage:
+    """A stored image that matches an example."""
+
+    image_id: str
+    head: str
+    score: float
+    overlap: int
+    picture: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchAnswer:
+    """What is known about an example. A search changes nothing.
+
+    Attributes:
+        seen_before: whether any stored image matches.
+        cluster: the cluster that the example would join; None if it would found one.
+        score: of the best match in that cluster; 0 without one.
+        head_score: against the head of that cluster; 0 without one.
+        matches: best first.
+    """
+
+    seen_before: bool
+    cluster: str | None
+    score: float
+    head_score: float
+    matches: list[FoundImage]
+    candidates_found: int
+    threshold: float
+    head_threshold: float
+    images_searched: int
+    stage_ms: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """An operator's correction.
+
+    Attributes:
+        other_id: move: the image it belongs with; forbid: the image it is kept apart from.
+        sequence: of the last decision made before the override.
+    """
+
+    override_id: str
+    action: Literal["move", "alone", "forbid"]
+    image_id: str
+    other_id: str
+    reason: str
+    issued_by: str
+    at_ms: int
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """A page of the active overrides, oldest first; `total` counts all pages."""
+
+    total: int
+    overrides: list[Override]
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What the worker did for an override, or for its removal.
+
+    Attributes:
+        head: cluster of the image after the correction; empty for a removal, which moves nothing.
+        decisions: number of images that were decided again.
+    """
+
+    command_id: str
+    override_id: str
+    action: str
+    image_id: str
+    head: str = ""
+    decisions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What the worker removed.
+
+    Attributes:
+        forgotten: `image`, or `halves` for an image that still waited for its second embedding.
+        new_head: head of the cluster that the image headed; empty if it headed none.
+    """
+
+    command_id: str
+    forgotten: str
+    new_head: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """The stream worker's last heartbeat."""
+
+    pid: int
+    phase: str
+    alive: bool
+    started_ms: int
+    heartbeat_age_s: float
+    figures: dict[str, float]
+    classifier_version: str
+    progress: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveModel:
+    """What embeddings of one kind must be; `newer` lists other accepted versions, oldest first."""
+
+    version: str
+    dim: int
+    newer: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Totals, and how fresh they are.
+
+    Attributes:
+        models: required models by kind, `lsh` and `pair`.
+        positions: `topic[partition]` → next offset to be read, as committed.
+        paused_by: who paused the stream; empty while it runs.
+    """
+
+    ready: bool
+    images: int
+    clusters: int
+    sequence: int
+    state_digest: str
+    terms_version: str
+    classifier_version: str
+    models: dict[str, ActiveModel]
+    positions: dict[str, int]
+    paused_by: str
+    paused_ms: int
+    counters: dict[str, int]
+    refresh_age_ms: int
+    worker: WorkerStatus | None
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """One change of the active classifier; `forced` if its metrics were worse."""
+
+    version: str
+    replaced: str
+    at_ms: int
+    issued_by: str
+    command_id: str
+    sequence: int
+    forced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Promotions:
+    """Every change of the active classifier, newest first."""
+
+    promotions: list[Promotion]

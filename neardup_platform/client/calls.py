@@ -1,0 +1,170 @@
+"""One `Call` per endpoint: what is sent, and the type of the answer. Pure.
+
+Method of a client → **call** → exchange → answer. Both clients use these functions, so a request is described once.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+from os import PathLike
+from typing import Any, BinaryIO, Generic, Literal, TypeVar
+from urllib.parse import quote
+from uuid import uuid4
+
+from neardup_platform.client import answers
+from neardup_platform.errors import InvalidRequest
+
+T = TypeVar("T")
+
+# A picture: its path, its bytes, or a binary file, which is read from its current position.
+Picture = str | PathLike[str] | bytes | BinaryIO
+
+# The API's bounds on `POST /v1/images:lookup`: ids, and bytes of the body with room for the JSON around them.
+LOOKUP_IDS = 1_000
+LOOKUP_BYTES = 1_000_000
+# Members and overrides that one page can hold.
+PAGE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """A request, and the type of its answer.
+
+    Every call may be repeated: those that change something carry an idempotency key.
+
+    Attributes:
+        path: percent-encoded.
+        body: sent as JSON; None for no body.
+        picture: sent as a multipart form.
+        key: sent as `Idempotency-Key`.
+    """
+
+    method: str
+    path: str
+    answer: type[T]
+    query: Mapping[str, str | int] = field(default_factory=dict)
+    body: Any = None
+    picture: Picture | None = None
+    key: str = ""
+
+
+def lookup(image_id: str) -> Call[answers.Image]:
+    """The cluster of one image."""
+    return Call("GET", _path("images", image_id), answers.Image)
+
+
+def lookup_many(image_ids: Iterable[str]) -> Iterator[Call[answers.Heads]]:
+    """The clusters of any number of images, in as many calls as the API's bounds require."""
+    chunk: list[str] = []
+    size = 0
+    for image_id in dict.fromkeys(image_ids):
+        length = len(json.dumps(_checked(image_id))) + 2
+        if len(chunk) == LOOKUP_IDS or (chunk and size + length > LOOKUP_BYTES):
+            yield _lookup_chunk(chunk)
+            chunk, size = [], 0
+        chunk.append(image_id)
+        size += length
+    if chunk:
+        yield _lookup_chunk(chunk)
+
+
+def cluster(head: str) -> Call[answers.Cluster]:
+    """One cluster, by its head or a former head."""
+    return Call("GET", _path("clusters", head), answers.Cluster)
+
+
+def members(head: str, limit: int, cursor: str | None) -> Call[answers.Members]:
+    """A page of the members of a cluster."""
+    query: dict[str, str | int] = {"limit": limit}
+    if cursor is not None:
+        query["cursor"] = cursor
+    return Call("GET", _path("clusters", head, "members"), answers.Members, query)
+
+
+def search(
+    picture: Picture | None, lsh: Sequence[float] | None, pair: Sequence[float] | None
+) -> Call[answers.SearchAnswer]:
+    """Search by picture or by both vectors.
+
+    Raises:
+        InvalidRequest: neither or both are given, or a vector is not finite.
+    """
+    vectors = [vector for vector in (lsh, pair) if vector is not None]
+    if (picture is None) == (not vectors) or len(vectors) == 1:
+        raise InvalidRequest("search needs either a picture or both vectors, lsh and pair")
+    if picture is not None:
+        return Call("POST", "/v1/search", answers.SearchAnswer, picture=picture)
+    body = {name: [float(value) for value in vector] for name, vector in zip(("lsh", "pair"), vectors, strict=True)}
+    for name, vector in body.items():
+        if not all(map(isfinite, vector)):
+            raise InvalidRequest(f"the vector {name} has a component that is not a finite number")
+    return Call("POST", "/v1/search", answers.SearchAnswer, body=body)
+
+
+def explain(image_id: str) -> Call[answers.Explanation]:
+    """Why an image is in its cluster."""
+    return Call("GET", _path("images", image_id, "explanation"), answers.Explanation)
+
+
+def history(image_id: str) -> Call[answers.History]:
+    """Every decision made about an image."""
+    return Call("GET", _path("images", image_id, "history"), answers.History)
+
+
+def overrides(image_id: str | None, limit: int, after: str | None) -> Call[answers.Overrides]:
+    """A page of the active overrides."""
+    query: dict[str, str | int] = {"limit": limit}
+    if image_id is not None:
+        query["image_id"] = image_id
+    if after is not None:
+        query["after"] = after
+    return Call("GET", "/v1/overrides", answers.Overrides, query)
+
+
+def override(
+    action: Literal["move", "alone", "forbid"], image_id: str, other_id: str, reason: str, issued_by: str, key: str
+) -> Call[answers.Correction]:
+    """Create an override."""
+    body = {"action": action, "image_id": image_id, "other_id": other_id, "reason": reason, "issued_by": issued_by}
+    return Call("POST", "/v1/overrides", answers.Correction, body=body, key=key or _new_key())
+
+
+def remove_override(override_id: str, issued_by: str, key: str) -> Call[answers.Correction]:
+    """Remove an override."""
+    path = _path("overrides", override_id)
+    return Call("DELETE", path, answers.Correction, {"issued_by": issued_by}, key=key or _new_key())
+
+
+def forget(image_id: str, issued_by: str, key: str) -> Call[answers.Forgotten]:
+    """Remove an image for good."""
+    path = _path("images", image_id)
+    return Call("DELETE", path, answers.Forgotten, {"issued_by": issued_by}, key=key or _new_key())
+
+
+def status() -> Call[answers.Status]:
+    """Totals, and how fresh they are."""
+    return Call("GET", "/v1/status", answers.Status)
+
+
+def promotions() -> Call[answers.Promotions]:
+    """Every change of the active classifier."""
+    return Call("GET", "/v1/promotions", answers.Promotions)
+
+
+def _lookup_chunk(image_ids: list[str]) -> Call[answers.Heads]:
+    return Call("POST", "/v1/images:lookup", answers.Heads, body={"ids": image_ids})
+
+
+def _path(kind: str, name: str, *more: str) -> str:
+    return "/".join(("/v1", kind, quote(_checked(name), safe=""), *more))
+
+
+def _checked(name: str) -> str:
+    if not name or any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise InvalidRequest(f"{name!r} is not an id: an id is Unicode text of 1 to 512 bytes")
+    return name
+
+
+def _new_key() -> str:
+    return uuid4().hex

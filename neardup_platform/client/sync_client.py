@@ -1,0 +1,226 @@
+"""The synchronous client."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Self, TypeVar
+
+import httpx
+from tenacity import Retrying
+
+from neardup_platform.client import answers, calls
+from neardup_platform.client.calls import PAGE, Call, Picture
+from neardup_platform.client.exchange import ATTEMPTS, TIMEOUT_S, Server, whole
+from neardup_platform.settings import Settings
+
+T = TypeVar("T")
+
+
+class Client:
+    """A client of the HTTP API; safe to share between threads.
+
+    A request is sent again, with growing pauses, while the server answers 429 or 503 or cannot be reached. The pauses
+    follow the server's `Retry-After`. Corrections carry an idempotency key, so they are carried out once.
+
+    Every method raises:
+        AccessDenied: the call needs a token, or the token lacks the scope.
+        InvalidRequest: an argument is malformed.
+        RateExceeded, ServerUnavailable: the last attempt failed, too.
+
+    Example:
+        >>> with Client("http://127.0.0.1:8000") as client:
+        ...     client.lookup("bridge--crop.jpg").head
+        'bridge.jpg'
+
+    Args:
+        url: of the API.
+        token: made by `neardup token create`; None for none.
+        timeout_s: how long the server may take to answer.
+        attempts: how often a request is sent, at most; 1 turns retries off.
+    """
+
+    def __init__(
+        self, url: str, token: str | None = None, *, timeout_s: float = TIMEOUT_S, attempts: int = ATTEMPTS
+    ) -> None:
+        self._server = Server.of(url, token, timeout_s, attempts)
+        self._http = httpx.Client(**self._server.httpx_options())
+
+    @classmethod
+    def from_settings(cls, settings: Settings, *, timeout_s: float = TIMEOUT_S, attempts: int = ATTEMPTS) -> Self:
+        """A client of this machine's API.
+
+        Args:
+            settings: with the API's port filled in.
+        """
+        token = settings.api.sent_token
+        plain = None if token is None else token.get_secret_value()
+        return cls(settings.api.url, plain, timeout_s=timeout_s, attempts=attempts)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def lookup(self, image_id: str) -> answers.Image:
+        """Return the cluster of an image.
+
+        Raises:
+            NotFound: the image has not been decided, or was forgotten.
+        """
+        return self._send(calls.lookup(image_id))
+
+    def lookup_many(self, image_ids: Iterable[str]) -> dict[str, str]:
+        """Return image id → head, for the images that are known; asks for up to 1,000 at a time."""
+        heads: dict[str, str] = {}
+        for call in calls.lookup_many(image_ids):
+            heads |= self._send(call).heads
+        return heads
+
+    def cluster(self, head: str) -> answers.Cluster:
+        """Return a cluster, by its head or a former head.
+
+        Raises:
+            NotFound: there is no such cluster.
+        """
+        return self._send(calls.cluster(head))
+
+    def members(self, head: str) -> Iterator[answers.Member]:
+        """Yield the members of a cluster, oldest first, page by page.
+
+        Raises:
+            NotFound: there is no such cluster.
+        """
+        cursor = None
+        while True:
+            page = self.members_page(head, PAGE, cursor)
+            yield from page.members
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def members_page(self, head: str, limit: int = 100, cursor: str | None = None) -> answers.Members:
+        """Return one page of members; see `members`.
+
+        Args:
+            head: of the cluster.
+            limit: members on the page, 1…1,000.
+            cursor: `next_cursor` of the previous page.
+        """
+        return self._send(calls.members(head, limit, cursor))
+
+    def search(
+        self,
+        picture: Picture | None = None,
+        *,
+        lsh: Sequence[float] | None = None,
+        pair: Sequence[float] | None = None,
+    ) -> answers.SearchAnswer:
+        """Search by example, which changes nothing.
+
+        Args:
+            picture: a path, the bytes of a picture file, or a file opened for binary reading.
+            lsh, pair: both vectors of the example, instead of a picture.
+
+        Raises:
+            TooCostly: decoding the picture takes more than the server allows.
+            OSError: the file cannot be read.
+        """
+        return self._send(calls.search(picture, lsh, pair))
+
+    def explain(self, image_id: str) -> answers.Explanation:
+        """Return why an image is in its cluster.
+
+        Raises:
+            NotFound: the image has not been decided, or was forgotten.
+        """
+        return self._send(calls.explain(image_id))
+
+    def history(self, image_id: str) -> list[answers.Explanation]:
+        """Return every decision made about an image, oldest first.
+
+        Raises:
+            NotFound: the image has not been decided, or was forgotten.
+        """
+        return self._send(calls.history(image_id)).decisions
+
+    def overrides(self, image_id: str | None = None) -> Iterator[answers.Override]:
+        """Yield the active overrides, oldest first.
+
+        Args:
+            image_id: only those that name this image.
+        """
+        after = None
+        while True:
+            page = self._send(calls.overrides(image_id, PAGE, after)).overrides
+            yield from page
+            if len(page) < PAGE:
+                return
+            after = page[-1].override_id
+
+    def move(
+        self, image_id: str, to: str, *, reason: str = "", issued_by: str = "api", key: str = ""
+    ) -> answers.Correction:
+        """Move an image to the cluster of another one, now and whenever it is decided again.
+
+        Args:
+            image_id: of the image to move.
+            to: an image of the cluster it belongs to.
+            reason, issued_by: kept with the override.
+            key: the same key is carried out once, however often it is sent; empty for a new one.
+
+        Raises:
+            NotFound: an image is not known.
+            Conflict: an active override contradicts it.
+        """
+        return self._send(calls.override("move", image_id, to, reason, issued_by, key))
+
+    def alone(self, image_id: str, *, reason: str = "", issued_by: str = "api", key: str = "") -> answers.Correction:
+        """Put an image into a cluster of its own, which it does not leave; see `move`."""
+        return self._send(calls.override("alone", image_id, "", reason, issued_by, key))
+
+    def forbid(
+        self, image_id: str, other_id: str, *, reason: str = "", issued_by: str = "api", key: str = ""
+    ) -> answers.Correction:
+        """Keep two images in different clusters; see `move`."""
+        return self._send(calls.override("forbid", image_id, other_id, reason, issued_by, key))
+
+    def remove_override(self, override_id: str, *, issued_by: str = "api", key: str = "") -> answers.Correction:
+        """Remove an override; images stay where they are.
+
+        Raises:
+            NotFound: there is no such override.
+        """
+        return self._send(calls.remove_override(override_id, issued_by, key))
+
+    def forget(self, image_id: str, *, issued_by: str = "api", key: str = "") -> answers.Forgotten:
+        """Remove an image, its vectors and its history for good.
+
+        Raises:
+            NotFound: the image is not known.
+        """
+        return self._send(calls.forget(image_id, issued_by, key))
+
+    def status(self) -> answers.Status:
+        """Return totals and how fresh they are."""
+        return self._send(calls.status())
+
+    def promotions(self) -> list[answers.Promotion]:
+        """Return every change of the active classifier, newest first."""
+        return self._send(calls.promotions()).promotions
+
+    def _send(self, call: Call[T]) -> T:
+        call = whole(call)
+
+        def attempt() -> httpx.Response:
+            with self._server.request(call) as arguments:
+                return self._http.request(**arguments)
+
+        with self._server.explained():
+            response: httpx.Response = Retrying(**self._server.retry_options())(attempt)
+        return self._server.answer(call, response)

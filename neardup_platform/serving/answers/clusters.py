@@ -1,0 +1,54 @@
+"""Answers about clusters and their members."""
+
+from pydantic import Field
+
+from neardup_platform.serving.answers.answer import Answer
+
+_REDIRECTED = "the head that was asked for, if the cluster has another head now"
+
+
+class _Totals(Answer):
+    head: str
+    size: int
+    created_ms: int
+    updated_ms: int
+
+
+class Cluster(_Totals):
+    """A cluster; its id is the id of its head."""
+
+    representatives: list[str] = Field(
+        description="members that searches compare with, oldest first, including the head"
+    )
+    redirected_from: str | None = Field(description=_REDIRECTED)
+
+
+class Member(Answer):
+    """One image of a cluster."""
+
+    image_id: str
+    score: float
+    decided_ms: int
+    picture: str | None
+
+
+class Members(Answer):
+    """A page of members, oldest first."""
+
+    head: str
+    size: int
+    members: list[Member]
+    next_cursor: str | None = Field(description="pass it as `cursor` to get the next page; null on the last page")
+    redirected_from: str | None = Field(description=_REDIRECTED)
+
+
+class RecentCluster(_Totals):
+    """A cluster with its first members."""
+
+    members: list[Member]
+
+
+class RecentClusters(Answer):
+    """Clusters of two or more images, the one that changed last first."""
+
+    clusters: list[RecentCluster]

@@ -1,0 +1,124 @@
+"""Answers about decisions: what was decided, and a summary in words."""
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from neardup_platform.records import Cause, Decision
+from neardup_platform.serving.answers.answer import Answer
+from neardup_platform.wire.codec import decision_event_id
+
+
+class ComparedImage(Answer):
+    """An image compared with the one asked for. An overlap of 0 was scored for the head check only."""
+
+    image_id: str
+    overlap: int = Field(description="equal terms")
+    score: float
+    head: str = Field(description="its cluster when it was compared")
+    match: bool
+    picture: str | None
+
+
+class Explanation(Answer):
+    """A decision and everything it is based on."""
+
+    decision_id: str
+    sequence: int
+    image_id: str
+    head: str
+    founded: bool
+    summary: str
+    score: float
+    head_score: float
+    candidates: list[ComparedImage]
+    candidates_found: int
+    bridges: list[str] = Field(description="heads of other clusters that contain a match; the image did not join them")
+    threshold: float
+    head_threshold: float
+    terms_version: str
+    classifier_version: str
+    event_time_ms: int
+    decided_ms: int
+    latency_ms: int | None = Field(
+        description="from the event to the decision; null if a command made the decision later"
+    )
+    cause: str = Field(
+        description="empty for a decision of the stream; else override, handover, re-embedded, replaced, reprocess, "
+        "repair"
+    )
+    override_id: str = Field(
+        description="the override that decided; for a handover: the command that made it necessary"
+    )
+    replaced_head: str = Field(description="for a handover: the previous head of the cluster")
+
+
+class History(Answer):
+    """Every decision made about an image, oldest first."""
+
+    image_id: str
+    decisions: list[Explanation]
+
+
+def explanation(decision: Decision, pictures: Sequence[str | None]) -> Explanation:
+    """A decision as an answer.
+
+    Args:
+        decision: as stored.
+        pictures: paths of the candidates' pictures, in order.
+    """
+    return Explanation.of(
+        decision,
+        decision_id=decision_event_id(decision.image_id, decision.sequence),
+        summary=summary(decision),
+        latency_ms=_latency_ms(decision),
+        candidates=[
+            ComparedImage.of(candidate, match=candidate.score >= decision.threshold, picture=picture)
+            for candidate, picture in zip(decision.candidates, pictures, strict=True)
+        ],
+    )
+
+
+def _latency_ms(decision: Decision) -> int | None:
+    """How long the image waited for its decision; None if a command decided it again."""
+    if decision.cause not in ("", Cause.RE_EMBEDDED, Cause.REPLACED):
+        return None
+    return max(0, decision.decided_ms - decision.event_time_ms)
+
+
+def summary(decision: Decision) -> str:
+    """The decision in one or two sentences."""
+    if decision.cause == Cause.HANDOVER:
+        return f"Heads the cluster of {decision.replaced_head}, which left it by command {decision.override_id}."
+    if decision.cause == Cause.RE_EMBEDDED:
+        return f"Decided again for a newer embedding. {_destination(decision)}"
+    if decision.cause == Cause.REPLACED:
+        return f"Decided again because its embeddings were replaced. {_destination(decision)}"
+    return _destination(decision)
+
+
+def _destination(decision: Decision) -> str:
+    if decision.override_id and not decision.founded:
+        return (
+            f"Put into the cluster of {decision.head} by override {decision.override_id}; against the head it scores "
+            f"{decision.head_score:.3f}."
+        )
+    if decision.override_id:
+        return f"Founded a cluster because override {decision.override_id} keeps it from joining another."
+    if not decision.founded:
+        return (
+            f"Joined the cluster of {decision.head}: its best match there scores {decision.score:.3f}, at or "
+            f"above the threshold {decision.threshold:.3f}, and against the head itself it scores "
+            f"{decision.head_score:.3f}, at or above {decision.head_threshold:.3f}."
+        )
+    if decision.bridges:
+        return (
+            f"Founded a cluster: it matches images of {len(decision.bridges)} cluster(s), but scores below "
+            f"{decision.head_threshold:.3f} against the head of each."
+        )
+    if decision.candidates_found:
+        return (
+            f"Founded a cluster: none of the {decision.candidates_found} image(s) sharing terms with it "
+            f"scores {decision.threshold:.3f} or more."
+        )
+    return "Founded a cluster: no image shares a term with it."

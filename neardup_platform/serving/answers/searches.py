@@ -1,0 +1,39 @@
+"""Search by example: the vectors of a request, and the answer."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from neardup_platform.serving.answers.answer import Answer
+
+
+class SearchVectors(BaseModel):
+    """Both embeddings of an example, for clients that have vectors rather than pictures."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    lsh: list[float] = Field(min_length=1)
+    pair: list[float] = Field(min_length=1)
+
+
+class FoundImage(Answer):
+    """A stored image that matches the example."""
+
+    image_id: str
+    head: str
+    score: float
+    overlap: int
+    picture: str | None
+
+
+class SearchAnswer(Answer):
+    """What is known about an example. A search changes nothing."""
+
+    seen_before: bool = Field(description="whether any stored image matches")
+    cluster: str | None = Field(description="the cluster that it would join now; null if it would found one")
+    score: float
+    head_score: float
+    matches: list[FoundImage]
+    candidates_found: int
+    threshold: float
+    head_threshold: float
+    images_searched: int
+    stage_ms: dict[str, float]

@@ -1,0 +1,133 @@
+"""Claims about both clients against the real API."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from neardup_platform import InvalidRequest, NotFound
+from neardup_platform.client import answers
+from neardup_platform.serving.answers import changes, clusters, explanations, health, images, searches
+from tests.client.conftest import opened
+from tests.serving.conftest import Writer, client, picture_of, seen, settings, vectors_of, writer
+
+__all__ = ["client", "settings", "writer"]
+
+CATS = ["cat~1", "cat~2", "cat~3", "cat~4"]
+
+
+@pytest.fixture
+def api(kind: str, client: httpx.Client, writer: Writer) -> Iterator[Any]:
+    writer.decide([*CATS, "dog~1", "a/b c?~1"])
+    seen(client, "a%2Fb%20c%3F~1")
+    with opened(kind, str(client.base_url)) as api:
+        yield api
+
+
+def test_lookup_returns_the_head_of_an_image(api: Any) -> None:
+    assert api.lookup("cat~2").head == "cat~1"
+    assert api.lookup("a/b c?~1").image_id == "a/b c?~1"
+
+
+def test_an_unknown_image_is_not_found_with_the_api_s_text(api: Any) -> None:
+    with pytest.raises(NotFound, match="image 'nobody' has not been decided"):
+        api.lookup("nobody")
+
+
+def test_lookup_many_returns_the_heads_of_known_images(api: Any) -> None:
+    assert api.lookup_many(["cat~3", "nobody", "dog~1", "cat~3"]) == {"cat~3": "cat~1", "dog~1": "dog~1"}
+    assert api.lookup_many([]) == {}
+
+
+def test_members_are_yielded_oldest_first(api: Any) -> None:
+    assert [member.image_id for member in api.members("cat~1")] == CATS
+    assert api.cluster("cat~1").size == 4
+    first = api.members_page("cat~1", 3)
+    assert [member.image_id for member in api.members_page("cat~1", 3, first.next_cursor).members] == CATS[3:]
+
+
+def test_search_accepts_a_path_bytes_a_file_and_vectors(api: Any, tmp_path: Path) -> None:
+    path = tmp_path / "example.png"
+    path.write_bytes(picture_of("cat~9"))
+    lsh, pair = vectors_of("cat~9")
+    with path.open("rb") as file:
+        found = [api.search(each) for each in (path, str(path), path.read_bytes(), file, io.BytesIO(path.read_bytes()))]
+    found.append(api.search(lsh=lsh, pair=pair.tolist()))
+    assert {answer.cluster for answer in found} == {"cat~1"}
+    assert {match.image_id for match in found[0].matches} == set(CATS)
+    assert all(answer.matches == found[0].matches for answer in found)
+
+
+def test_explain_and_history_return_decisions(api: Any) -> None:
+    explanation = api.explain("cat~2")
+    assert explanation.head == "cat~1"
+    assert explanation.candidates[0].match
+    assert api.history("cat~2") == [explanation]
+
+
+def test_status_overrides_and_promotions_are_typed(api: Any, writer: Writer, client: httpx.Client) -> None:
+    status = api.status()
+    assert (status.images, status.models["lsh"].dim) == (6, 256)
+    assert status.worker is not None
+    assert status.worker.figures["lag"] == 3
+    assert list(api.overrides()) == []
+    assert api.promotions() == []
+    writer.obey("override", "o1", action="alone", image_id="cat~4")
+    writer.decide(["later~1"])
+    seen(client, "later~1")
+    assert [(o.override_id, o.action, o.image_id) for o in api.overrides("cat~4")] == [("o1", "alone", "cat~4")]
+
+
+def test_a_missing_file_is_an_error_of_the_file(api: Any, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        api.search(tmp_path / "missing.jpg")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"picture": b"x", "lsh": [1.0], "pair": [1.0]}, {"lsh": [1.0]}, {"lsh": [float("nan")], "pair": [1.0]}],
+)
+def test_a_search_without_one_example_is_malformed(api: Any, arguments: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest):
+        api.search(**arguments)
+
+
+def test_bytes_that_are_no_picture_are_refused_with_the_api_s_text(api: Any) -> None:
+    with pytest.raises(InvalidRequest, match="not a JPEG"):
+        api.search(b"no picture")
+
+
+@pytest.mark.parametrize("image_id", ["", "\udcff"])
+def test_what_cannot_be_an_id_is_not_sent(api: Any, image_id: str) -> None:
+    with pytest.raises(InvalidRequest, match="is not an id"):
+        api.lookup(image_id)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (answers.Image, images.Image),
+        (answers.Heads, images.Heads),
+        (answers.Cluster, clusters.Cluster),
+        (answers.Member, clusters.Member),
+        (answers.Members, clusters.Members),
+        (answers.ComparedImage, explanations.ComparedImage),
+        (answers.Explanation, explanations.Explanation),
+        (answers.History, explanations.History),
+        (answers.FoundImage, searches.FoundImage),
+        (answers.SearchAnswer, searches.SearchAnswer),
+        (answers.Override, changes.Override),
+        (answers.Overrides, changes.Overrides),
+        (answers.Promotion, changes.Promotion),
+        (answers.WorkerStatus, health.WorkerStatus),
+        (answers.ActiveModel, health.ActiveModel),
+        (answers.Status, health.Status),
+    ],
+)
+def test_an_answer_has_the_fields_of_the_api_s_in_order(ours: Any, theirs: Any) -> None:
+    # Cluster inherits its first fields; `neardup … --json` prints the client's answers.
+    assert [each.name for each in fields(ours)] == list(theirs.model_fields)
