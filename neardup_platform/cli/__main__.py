@@ -1,4 +1,4 @@
-"""`python -m neardup_platform.cli` is `neardup`."""
+"""`python -m neardup_platform.cli` runs `neardup`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`neardup bench NAME`: each prints one JSON object with the machine, the settings and the rows measured."""
+"""`neardup bench NAME`: each prints one JSON object with the machine, the settings and the measured rows."""
 
 from pathlib import Path
 from typing import Any
@@ -11,30 +11,30 @@ from neardup_platform.settings import Settings, TermSettings
 
 @click.group()
 def bench() -> None:
-    """Measure, on servers and stores of the benchmark's own."""
+    """Run benchmarks on servers and stores of their own."""
 
 
 @bench.command(epilog="Example:  neardup bench stream --rate 200 --seconds 60 --json")
 @click.option("--rate", "rate_per_s", type=click.FloatRange(1), default=200, show_default=True, help="Images/s.")
 @click.option("--seconds", type=click.FloatRange(5), default=60, show_default=True, help="Length of the stream.")
-@click.option("--corpus", type=click.IntRange(0), default=0, show_default=True, help="Images stored before.")
+@click.option("--corpus", type=click.IntRange(0), default=0, show_default=True, help="Images stored beforehand.")
 @click.option(
     "--candidates",
     type=click.IntRange(1, 10_000),
     default=TermSettings().max_candidates,
     show_default=True,
-    help="Candidates scored per image, at most.",
+    help="Most candidates scored per image.",
 )
 @click.option(
     "--backlog",
     type=click.IntRange(100),
     default=20_000,
     show_default=True,
-    help="Images drained at full speed.",
+    help="Images processed at full speed.",
 )
 @json_option
 def stream(rate_per_s: float, seconds: float, corpus: int, candidates: int, backlog: int, as_json: bool) -> None:
-    """Latency from produce to readable at a fixed rate, and the rate that can be sustained."""
+    """Measure latency from produce to readable at a fixed rate, and the sustainable rate."""
     from neardup_platform.bench.stream import Load, bench_stream
 
     answer = bench_stream(Load(rate_per_s, seconds, corpus, candidates, backlog), report)
@@ -48,13 +48,13 @@ def stream(rate_per_s: float, seconds: float, corpus: int, candidates: int, back
     type=click.IntRange(1_000),
     default=1_000_000,
     show_default=True,
-    help="Images searched, at most, by engines that take too long to build; ours is measured there too.",
+    help="Most images searched by engines that take long to build; ours is measured there, too.",
 )
 @click.option(
     "--manifest",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="CSV with the columns file and group: the pictures to plant. Without: ../shared/data/evaluate.csv, or "
-    "else samples/pictures and altered copies of them.",
+    help="CSV with the columns file and group: the pictures to plant. Default: ../shared/data/evaluate.csv, or "
+    "samples/pictures with altered copies of them.",
 )
 @click.option(
     "--k",
@@ -62,14 +62,16 @@ def stream(rate_per_s: float, seconds: float, corpus: int, candidates: int, back
     help="Hits within which a near-duplicate counts as found.  [default: terms.max_candidates, at least 100]",
 )
 @click.option(
-    "--plot", type=click.Path(dir_okay=False, path_type=Path), help="PNG to draw: recall against queries a second."
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="PNG file to draw: recall against queries per second.",
 )
 @json_option
 def search(docs: int, peer_docs: int, manifest: Path | None, k: int | None, plot: Path | None, as_json: bool) -> None:
-    """Recall, speed and size of candidate search beside its peers.
+    """Measure recall, speed and size of candidate search next to its peers.
 
-    Real pictures are planted in a corpus of synthetic ones; what counts is which of their near-duplicates are found
-    that exhaustive search by cosine finds. Needs no servers.
+    Real pictures are planted in a corpus of synthetic ones. Recall is the share of their near-duplicates, as found by
+    exhaustive cosine search, that an engine finds. Needs no servers.
     """
     load_tensorflow()
     from neardup_platform.bench.matplotlib_frontier import draw_frontier
@@ -88,11 +90,11 @@ def search(docs: int, peer_docs: int, manifest: Path | None, k: int | None, plot
     "--rows", type=click.IntRange(1_000), default=200_000, show_default=True, help="Images whose vectors are mapped."
 )
 @click.option(
-    "--rounds", type=click.IntRange(3), default=15, show_default=True, help="Times that all engines take their turn."
+    "--rounds", type=click.IntRange(3), default=15, show_default=True, help="Rounds in which every engine runs once."
 )
 @json_option
 def score(rows: int, rounds: int, as_json: bool) -> None:
-    """Pairs scored a second by size of batch and threads, beside onnxruntime and NumPy.
+    """Measure pairs scored per second by batch size and threads, next to onnxruntime and NumPy.
 
     From float16 vectors in a mapped file to probabilities, as in the worker. Needs no servers.
     """

@@ -1,9 +1,9 @@
-"""`neardup cancel`: a command that waits, or has parts to come, is not done or no further."""
+"""`neardup cancel`: cancels a command that waits, or that has stages left."""
 
 import click
 
 from neardup_platform.cli.output import json_option
-from neardup_platform.cli.worker_commands import tell_worker
+from neardup_platform.cli.worker_commands import send_to_worker
 from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
 
@@ -12,6 +12,6 @@ from neardup_platform.settings import Settings
 @click.argument("command_id")
 @json_option
 def cancel(command_id: str, as_json: bool) -> int:
-    """Cancel a command sent to the worker, by the id that sending it printed; what was done stays done."""
+    """Cancel a command by the id that was printed when it was sent; finished stages are not undone."""
     settings, arguments = resolve(Settings()), {"command_id": command_id}
-    return tell_worker(settings, "cancel", arguments, as_json, lambda a: f"command {a['cancelled']} cancelled")
+    return send_to_worker(settings, "cancel", arguments, as_json, lambda a: f"command {a['cancelled']} cancelled")

@@ -1,4 +1,4 @@
-"""`neardup dead-letter`: what ended on the dead-letter topic and why, and trying it again once that is mended."""
+"""`neardup dead-letter`: lists dead letters with their reasons, and publishes the originals again."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 class _Moment(click.ParamType[int]):
-    """A time, as Unix milliseconds: ISO 8601, taken as UTC where it does not say, or so long ago: 90m, 2h, 3d."""
+    """A time, converted to Unix milliseconds: ISO 8601, in UTC by default, or an age such as 90m, 2h, 3d."""
 
     name = "TIME"
 
@@ -31,27 +31,35 @@ class _Moment(click.ParamType[int]):
                 datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])}) if ago else datetime.fromisoformat(value)
             )
         except (ValueError, OverflowError):
-            self.fail(f"{value!r} is no time: 2026-01-31T12:00, or 90m, 2h, 3d ago", param, ctx)
+            self.fail(
+                f"{value!r} is not a time: use one such as 2026-01-31T12:00, or an age such as 90m, 2h, 3d", param, ctx
+            )
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         return int(moment.timestamp() * 1_000)
 
 
-_reason_option = click.option("--reason", help="Only those with this reason, such as `expired`.")
-_since_option = click.option("--since", "since_ms", type=_Moment(), default=0, help="Published since: a time, or 2h.")
+_reason_option = click.option("--reason", help="Only letters with this reason, such as `expired`.")
+_since_option = click.option(
+    "--since",
+    "since_ms",
+    type=_Moment(),
+    default=0,
+    help="Only letters published since a time, or within an age such as 2h.",
+)
 
 
 @click.group("dead-letter")
 def dead_letter() -> None:
-    """See what the worker could not use, and publish it again once the cause is mended."""
+    """See what the worker could not use, and publish it again once the cause is fixed."""
 
 
 @dead_letter.command("list", epilog="Example:  neardup dead-letter list --reason expired --since 2h")
 @_reason_option
 @_since_option
-@click.option("--limit", type=click.IntRange(0, 100_000), default=20, show_default=True, help="Letters shown.")
+@click.option("--limit", type=click.IntRange(0, 100_000), default=20, show_default=True, help="Letters to show.")
 @json_option
 def list_(reason: str | None, since_ms: int, limit: int, as_json: bool) -> None:
-    """Count dead letters by reason and show the newest: where the original lay and why it ended, never its bytes."""
+    """Count dead letters by reason and show the newest: where the original is and why it failed, never its bytes."""
     from neardup_platform.dead_letters.kafka_dead_letters import Wanted, list_letters
 
     _check_reason(reason)
@@ -63,8 +71,8 @@ def list_(reason: str | None, since_ms: int, limit: int, as_json: bool) -> None:
 @_reason_option
 @_since_option
 @click.option("--ids", multiple=True, metavar="EVENT_ID", help="Only this letter; may be repeated.")
-@click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
-@click.option("--force", is_flag=True, help="Also what was replayed three times already.")
+@click.option("--dry-run", is_flag=True, help="Show what would be sent; send nothing.")
+@click.option("--force", is_flag=True, help="Also letters that were replayed three times already.")
 @json_option
 def replay(reason: str | None, since_ms: int, ids: tuple[str, ...], dry_run: bool, force: bool, as_json: bool) -> None:
     """Publish originals again, to their topic under their key. Safe to repeat: decided images are not decided again."""
@@ -82,7 +90,7 @@ def _check_reason(reason: str | None) -> None:
     from neardup_platform.wire.codec import REASONS
 
     if reason is not None and reason not in REASONS:
-        raise click.BadParameter(f"{reason!r}, one of {', '.join(REASONS)} is expected", param_hint="--reason")
+        raise click.BadParameter(f"{reason!r}, must be one of {', '.join(REASONS)}", param_hint="--reason")
 
 
 def _listing(listing: "Listing") -> dict[str, Any]:
@@ -105,7 +113,7 @@ def _letter(letter: "pb.DeadLetter", value_bytes: int) -> dict[str, Any]:
 
 
 def _image_id(key: bytes) -> str | None:
-    """The key where it may be an image id."""
+    """The key, if it is a valid image id."""
     from neardup_platform.errors import BadMessage
     from neardup_platform.wire.validation import checked_id
 
@@ -145,10 +153,10 @@ def _describe_replayed(answer: dict[str, Any]) -> str:
     lines = [f"{answer['sent']} originals of {answer['letters']} letters {verb}"]
     lines += [f"{count:>9}  to {topic}" for topic, count in answer["topics"].items()]
     lines += [f"{count:>9}  {reason}" for reason, count in answer["reasons"].items()]
-    told = {
+    reasons = {
         "too_often": "replayed three times already: --force sends them",
-        "unreadable": "the broker's copy was damaged: produce them again",
-        "elsewhere": "of a topic that the worker does not read",
+        "unreadable": "the broker's copy is damaged: produce them again",
+        "elsewhere": "from a topic that the worker does not read",
     }
-    lines += [f"{count:>9}  not sent, {told[why]}" for why, count in answer["refused"].items() if count]
+    lines += [f"{count:>9}  not sent, {reasons[why]}" for why, count in answer["refused"].items() if count]
     return "\n".join(lines)

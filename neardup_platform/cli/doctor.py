@@ -1,4 +1,4 @@
-"""`neardup doctor`: one check a line, each failure with what to do about it."""
+"""`neardup doctor`: one check per line; each failure says what to do about it."""
 
 import platform
 import shutil
@@ -35,11 +35,11 @@ from neardup_platform.terms.json_manifest import read_manifest
 
 # Below this RocksDB and Kafka may soon fail to write.
 MIN_FREE_BYTES = 2 << 30
-# Images whose record, cluster, membership, decision and vectors are compared with one another.
+# Images whose record, cluster, membership, decision and vectors are compared with each other.
 SAMPLE_IMAGES = 1_000
-# Lines of damage that are printed.
+# Most lines of damage that are printed.
 SHOWN = 20
-_REBUILT = "the worker mends it when it starts next: `neardup pause`, then `neardup resume`"
+_REBUILT = "the worker repairs it at its next start: `neardup pause`, then `neardup resume`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +52,17 @@ class Check:
     damage: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The check as JSON-ready values."""
         return asdict(self)
 
     def __str__(self) -> str:
         lines = [f"{'ok' if self.ok else 'FAILED':>6}  {self.name}: {self.detail}", *self.damage[:SHOWN]]
         more = len(self.damage) - SHOWN
-        return "\n        ".join([*lines, *([f"and {more} more, which --json has"] if more > 0 else [])])
+        return "\n        ".join([*lines, *([f"and {more} more, see --json"] if more > 0 else [])])
 
 
 class Damaged(InvariantBroken):
-    """Tables contradict one another; `damage` says line by line what is wrong and how it would be mended."""
+    """Tables contradict each other; each line of `damage` says what is wrong and how it would be repaired."""
 
     def __init__(self, message: str, damage: tuple[str, ...]) -> None:
         super().__init__(message)
@@ -70,7 +70,7 @@ class Damaged(InvariantBroken):
 
 
 def examine(settings: Settings) -> list[Check]:
-    """Run every check; one that fails does not keep the others from running."""
+    """Run every check, also after one has failed."""
     return [_run(name, check, settings) for name, check in _CHECKS.items()]
 
 
@@ -98,7 +98,7 @@ def _disk(settings: Settings) -> str:
     place = next(p for p in (settings.home, *settings.home.parents) if p.exists())
     free = shutil.disk_usage(place).free
     if free < MIN_FREE_BYTES:
-        raise OSError(f"{free / 1e9:.1f} GB free under {place}: free some, or move NEARDUP_HOME")
+        raise OSError(f"{free / 1e9:.1f} GB free under {place}: free some space, or move NEARDUP_HOME")
     return f"{free / 1e9:.0f} GB free under {place}"
 
 
@@ -106,7 +106,7 @@ def _kafka(settings: Settings) -> str:
     resolved = resolve(settings)
     ensure_topics(resolved.kafka, timeout_s=5)
     check_even(resolved.kafka)
-    return f"{resolved.kafka.bootstrap} answers, all topics are there"
+    return f"{resolved.kafka.bootstrap} answers, all topics exist"
 
 
 def _codecs(_: Settings) -> str:
@@ -116,7 +116,7 @@ def _codecs(_: Settings) -> str:
 def _s3(settings: Settings) -> str:
     resolved = resolve(settings)
     ensure_bucket(open_s3(resolved.s3), resolved.s3)
-    return f"{resolved.s3.endpoint} answers, bucket {resolved.s3.bucket} is there"
+    return f"{resolved.s3.endpoint} answers, bucket {resolved.s3.bucket} exists"
 
 
 def _models(settings: Settings) -> str:
@@ -129,7 +129,7 @@ def _models(settings: Settings) -> str:
 
 
 def _with_s3(settings: Settings, promoted: str) -> Settings:
-    """With the address of S3, where a promoted classifier may have to be fetched from it."""
+    """Settings with the address of S3 if a promoted classifier may have to be fetched from it."""
     return resolve(settings) if promoted else settings
 
 
@@ -143,7 +143,7 @@ def _store(settings: Settings) -> str:
 
 
 def _clusters(settings: Settings) -> str:
-    """Every record, edge and cluster is compared; of a worker that commits meanwhile nothing more is seen."""
+    """Compare every record, edge and cluster, as of one moment."""
     if not Path(settings.store_path).exists():
         return "empty: no worker has run yet"
     with _reading(settings) as reader:
@@ -154,18 +154,18 @@ def _clusters(settings: Settings) -> str:
     damage = (*(finding.what for finding in survey.findings), *survey.beyond_repair)
     if damage:
         raise Damaged(
-            f"{len(damage)} contradictions among {survey.images} images: stop the worker (`neardup pause`), mend them "
-            "(`neardup doctor --repair`), let it go on (`neardup resume`)",
+            f"{len(damage)} contradictions among {survey.images} images: stop the worker (`neardup pause`), repair "
+            "them (`neardup doctor --repair`), start it again (`neardup resume`)",
             damage,
         )
     return f"{survey.images} images in {survey.clusters} clusters agree in every table"
 
 
-def mend_clusters(settings: Settings) -> Repaired:
-    """Mend what `clusters` finds.
+def repair_clusters(settings: Settings) -> Repaired:
+    """Repair what `clusters` finds.
 
     Raises:
-        HomeInUse: the worker runs.
+        HomeInUse: the worker is running.
         NotFound: there is no store.
     """
     path = Path(settings.store_path)
@@ -177,13 +177,13 @@ def mend_clusters(settings: Settings) -> Repaired:
 
 
 def _index(settings: Settings) -> str:
-    """Every byte of the term index is read; a worker may seal and merge meanwhile."""
+    """Read every byte of the term index; the worker may seal and merge meanwhile."""
     if not Path(settings.store_path).exists():
         return "empty: no worker has run yet"
     manifest = read_manifest(settings.index_path)
     with _reading(settings) as reader:
         if manifest is None:
-            return f"no segments yet of the {reader.state().images} images of the store: the worker makes them"
+            return f"no segments yet of the {reader.state().images} images of the store: the worker creates them"
         source = reader.state().store_id
         if manifest.source != source:
             raise BadArtefact(f"index {settings.index_path} belongs to another store; {_REBUILT}")
@@ -191,28 +191,28 @@ def _index(settings: Settings) -> str:
         with closing(open_index(settings.index_path, space, settings.terms, source, writable=False)) as index:
             if index.damaged:
                 raise BadArtefact(f"{'; '.join(index.damaged)}: {_REBUILT}")
-            # The store is read last: what is sealed by then was committed before.
+            # The store is read last, so everything sealed has been committed.
             reader.refresh()
             held, stored = len(index), reader.state().ordinals
             if held > stored:
                 raise BadArtefact(
                     f"index {settings.index_path} covers {held} ordinals, the store has {stored}; {_REBUILT}"
                 )
-            figures = index.figures()
-    return f"{figures['index_images']} images in {figures['index_segments']} segments, checksums right"
+            metrics = index.figures()
+    return f"{metrics['index_images']} images in {metrics['index_segments']} segments, checksums correct"
 
 
 def _vectors(settings: Settings) -> str:
-    """A sample of the vector files is compared with the store; a worker may append meanwhile."""
+    """Compare a sample of the vector files with the store; the worker may append meanwhile."""
     folder = settings.vectors_path
     if not Path(settings.store_path).exists():
         return "empty: no worker has run yet"
     manifest = read_vector_manifest(folder)
-    # The store is read after the files: what is synced by then was written before.
+    # The store is read after the files, so everything synced has been written.
     with _reading(settings) as reader:
         state = reader.state()
         if manifest is None:
-            return f"no files yet for the {state.images} images of the store: the worker makes them"
+            return f"no files yet for the {state.images} images of the store: the worker creates them"
         if manifest.store_id != state.store_id:
             raise BadArtefact(f"vectors {folder} belong to another store; {_REBUILT}")
         rows = min(manifest.rows, state.ordinals)
@@ -227,7 +227,7 @@ def _vectors(settings: Settings) -> str:
                     if file.read(dim * 2) != (stored or bytes(dim * 2)):
                         raise BadArtefact(
                             f"{file.name} has another vector for image {ordinal} than the store: `neardup pause`, "
-                            f"delete {folder}, then `neardup resume` makes it anew; look after the disk"
+                            f"delete {folder}, then `neardup resume` rebuilds it; check the disk"
                         )
     return f"{rows} images synced, {len(ordinals)} compared with the store"
 
@@ -242,7 +242,7 @@ def _reading(settings: Settings) -> Iterator[SecondaryStore]:
 
 
 def _consistent_sample(reader: SecondaryStore) -> Iterator[str]:
-    """Images whose tables agree, spread over the store; ordinals that have none any more are passed over.
+    """Yield images whose tables agree, spread over the store; skips ordinals without an image.
 
     Raises:
         InvariantBroken: two tables contradict each other.

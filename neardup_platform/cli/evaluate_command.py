@@ -1,4 +1,4 @@
-"""`neardup evaluate`: how well the whole pipeline works on labelled pictures."""
+"""`neardup evaluate`: measures the whole pipeline on labelled pictures."""
 
 from pathlib import Path
 from typing import Any
@@ -20,23 +20,23 @@ _NOT_SHOWN = (*_TABLES, "turned", "pair_curve", "cluster_sizes", "parts", "class
     type=_FILE,
     multiple=True,
     help="CSV with the column file (relative to it) and subset, transformation or geom_flip_rotate of the pictures, "
-    "where MANIFEST lacks them. May be given several times.",
+    "which MANIFEST lacks. May be repeated.",
 )
 @click.option(
     "--folds",
     type=click.IntRange(2),
-    help="Cut the pictures by group into so many parts and judge each by a classifier trained on the others.",
+    help="Split the pictures by group into this many parts; judge each by a classifier trained on the others.",
 )
 @click.option(
     "--also",
     type=_FILE,
     multiple=True,
-    help="With --folds: CSV with the columns file and group to train on too, never judged. May be given several times.",
+    help="With --folds: CSV with the columns file and group, also used to train, never judged. May be repeated.",
 )
 @click.option(
     "--diverse",
     type=_FILE,
-    help="With --folds: CSV with the column file: pictures no two of which are alike, to train on altered copies of.",
+    help="With --folds: CSV with the column file: pictures that all differ, to train on altered copies of them.",
 )
 @click.option("--report", type=click.Path(path_type=Path), help="Folder for report.html.")
 @json_option
@@ -51,11 +51,11 @@ def evaluate(
 ) -> None:
     """Run the whole pipeline over labelled pictures and measure it.
 
-    MANIFEST is a CSV with the columns file (relative to it) and group: the same non-empty group marks
-    near-duplicates of one another, an empty one a distractor. Needs no servers.
+    MANIFEST is a CSV with the columns file (relative to it) and group. Pictures with the same non-empty group are
+    near-duplicates of each other; an empty group marks a distractor. Needs no servers.
     """
     if folds is None and (also or diverse):
-        raise click.UsageError("--also and --diverse name pictures to train on, which only --folds does")
+        raise click.UsageError("--also and --diverse need --folds: nothing is trained without it")
     from neardup_platform.evaluation.manifest import read_manifest
 
     settings = Settings()
@@ -98,8 +98,8 @@ def _warn(measured: dict[str, Any]) -> None:
     share = measured["trained_on_share"]
     if share:
         _say(
-            f"warning: classifier {measured['classifiers'][0]} was trained on {share:.1%} of these pictures, so every "
-            "figure but candidate recall flatters; judge with --folds"
+            f"warning: classifier {measured['classifiers'][0]} was trained on {share:.1%} of these pictures, so all "
+            "metrics but candidate recall are too good; evaluate with --folds"
         )
 
 

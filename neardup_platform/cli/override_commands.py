@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from neardup_platform.cli.output import api_client, complain, confirmed, emit, json_option
-from neardup_platform.cli.worker_commands import tell_worker
+from neardup_platform.cli.worker_commands import send_to_worker
 from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
 
@@ -59,7 +59,7 @@ def list_(image_id: str | None, as_json: bool) -> None:
 def remove(override_id: str, as_json: bool) -> int:
     """Remove an override. Images stay where they are until something else moves them."""
     arguments = {"action": "remove", "override_id": override_id}
-    return tell_worker(resolve(Settings()), "override", arguments, as_json, lambda a: f"removed {a['override_id']}")
+    return send_to_worker(resolve(Settings()), "override", arguments, as_json, lambda a: f"removed {a['override_id']}")
 
 
 @click.command(epilog="Example:  neardup forget bridge.jpg --yes")
@@ -71,12 +71,12 @@ def forget(image_id: str, yes: bool, as_json: bool) -> int:
     if not (yes or as_json or confirmed(f"forget {image_id}? This cannot be undone")):
         complain(f"{image_id} is not forgotten")
         return 1
-    return tell_worker(resolve(Settings()), "forget", {"image_id": image_id}, as_json, _describe_forgotten)
+    return send_to_worker(resolve(Settings()), "forget", {"image_id": image_id}, as_json, _describe_forgotten)
 
 
 def _create(arguments: dict[str, str], reason: str, as_json: bool) -> int:
     given = {**arguments, "reason": reason} if reason else arguments
-    return tell_worker(resolve(Settings()), "override", given, as_json, _describe)
+    return send_to_worker(resolve(Settings()), "override", given, as_json, _describe)
 
 
 def _describe(answer: dict[str, Any]) -> str:

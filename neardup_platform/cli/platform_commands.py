@@ -1,4 +1,4 @@
-"""The platform on one machine: up, down, status, doctor, the worker alone, pause and resume."""
+"""The platform on one machine: up, down, status, doctor, worker, pause and resume."""
 
 import getpass
 import logging
@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from neardup_platform.cli.output import TOKEN_HINT, api_client, emit, json_option, load_tensorflow, say
-from neardup_platform.cli.worker_commands import tell_worker
+from neardup_platform.cli.worker_commands import send_to_worker
 from neardup_platform.errors import AccessDenied, NeardupError, ServerUnavailable
 from neardup_platform.servers.detached import platform_status, start_detached, stop
 from neardup_platform.servers.endpoints import resolve
@@ -19,7 +19,7 @@ from neardup_platform.servers.platform import run_platform
 from neardup_platform.settings import Settings
 from neardup_platform.supervise.heartbeat import pause as ask_pause
 from neardup_platform.supervise.heartbeat import paused_by, read_heartbeat
-from neardup_platform.supervise.heartbeat import resume as take_pause_back
+from neardup_platform.supervise.heartbeat import resume as end_pause
 from neardup_platform.terminal_text import log_to_stderr
 
 
@@ -31,7 +31,7 @@ def up(detach: bool, as_json: bool) -> None:
     from neardup_platform.serving.access import api_tokens
 
     settings = Settings()
-    # The API would refuse to start, but only after everything else has started.
+    # Without a token the API would refuse to start, but only after everything else has started.
     api_tokens(settings)
     if detach:
         start_detached(settings)
@@ -43,7 +43,7 @@ def up(detach: bool, as_json: bool) -> None:
 @click.command(epilog="Example:  neardup down")
 @json_option
 def down(as_json: bool) -> None:
-    """Stop everything `up` started; state stays."""
+    """Stop everything that `up` started; the state stays."""
     emit(
         {"stopped": stop(Settings())},
         as_json,
@@ -54,14 +54,12 @@ def down(as_json: bool) -> None:
 @click.command(epilog="Example:  neardup status --json")
 @json_option
 def status(as_json: bool) -> None:
-    """Say what runs, how far the worker is behind, and what the store holds."""
+    """Show what is running, how far the worker is behind, and what the store holds."""
     emit(collect_status(Settings()), as_json, _describe_status)
 
 
 @click.command(epilog="Example:  neardup doctor")
-@click.option(
-    "--repair", is_flag=True, help="Mend the clusters, as `doctor` without it says; the worker must be stopped."
-)
+@click.option("--repair", is_flag=True, help="Repair the clusters; the worker must be stopped.")
 @json_option
 def doctor(repair: bool, as_json: bool) -> int:
     """Check versions, servers, topics, store and index integrity, disk; exit status 1 if any check fails."""
@@ -79,10 +77,10 @@ def doctor(repair: bool, as_json: bool) -> int:
 
 
 def _repair(as_json: bool) -> int:
-    """Exit status 1 where something is left that cannot be mended."""
-    from neardup_platform.cli.doctor import mend_clusters
+    """Repair the clusters; the exit status is 1 if some damage cannot be repaired."""
+    from neardup_platform.cli.doctor import repair_clusters
 
-    done = mend_clusters(Settings())
+    done = repair_clusters(Settings())
     answer = {
         "healthy": not done.left,
         "mended": [{"kind": finding.kind, "what": finding.what} for finding in done.mended],
@@ -94,16 +92,16 @@ def _repair(as_json: bool) -> int:
 
 
 def _describe_repair(answer: dict[str, Any]) -> str:
-    lines = [f"mended  {finding['what']}" for finding in answer["mended"]] or ["nothing was wrong"]
+    lines = [f"repaired  {finding['what']}" for finding in answer["mended"]] or ["nothing was wrong"]
     if answer["decisions"]:
-        lines.append(f"{answer['decisions']} images have another head: the worker publishes it when it runs again")
+        lines.append(f"{answer['decisions']} images have another head: the worker publishes this when it runs again")
     return "\n".join([*lines, *(f"FAILED  {what}: restore a snapshot" for what in answer["left"])])
 
 
 @click.command(epilog="Example:  neardup worker --verbose")
 @click.option("--verbose", is_flag=True, help="Log every report.")
 def worker(verbose: bool) -> None:
-    """Run the stream worker alone, in the foreground, until Ctrl-C. Dagster starts the same thing."""
+    """Run the stream worker alone, in the foreground, until Ctrl-C. Dagster starts the same worker."""
     from neardup_platform.stream.running import run_worker
 
     log_to_stderr("%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -115,44 +113,50 @@ def worker(verbose: bool) -> None:
 
 
 @click.command(epilog="Example:  neardup pause --stream")
-@click.option("--stream", is_flag=True, help="The worker stays and obeys commands, but reads no embeddings.")
+@click.option("--stream", is_flag=True, help="Keep the worker running for commands, but read no embeddings.")
 @json_option
 def pause(stream: bool, as_json: bool) -> int | None:
-    """Stop the stream worker until `resume`; what arrives meanwhile waits in Kafka."""
+    """Stop the stream worker until `resume`; new embeddings wait in Kafka."""
     settings = Settings()
     if stream:
-        return tell_worker(resolve(settings), "pause", {}, as_json, lambda a: f"embeddings wait, paused by {a['by']}")
+        return send_to_worker(
+            resolve(settings),
+            "pause",
+            {},
+            as_json,
+            lambda a: f"the stream is paused by {a['by']}: embeddings wait in Kafka",
+        )
     ask_pause(settings.home, getpass.getuser())
     emit({"paused_by": paused_by(settings.home)}, as_json, lambda a: f"paused by {a['paused_by']}")
     return None
 
 
 @click.command(epilog="Example:  neardup resume")
-@click.option("--stream", is_flag=True, help="Take back `pause --stream`.")
+@click.option("--stream", is_flag=True, help="Revert `pause --stream`.")
 @json_option
 def resume(stream: bool, as_json: bool) -> int | None:
-    """Take a pause back: the sensor starts the worker again within seconds."""
+    """End a pause: the worker starts again within seconds."""
     settings = Settings()
     if stream:
-        return tell_worker(resolve(settings), "resume", {}, as_json, lambda _: "embeddings are read")
-    take_pause_back(settings.home)
+        return send_to_worker(resolve(settings), "resume", {}, as_json, lambda _: "embeddings are read")
+    end_pause(settings.home)
     emit({"paused_by": paused_by(settings.home)}, as_json, lambda _: "resumed")
     return None
 
 
 def collect_status(settings: Settings) -> dict[str, Any]:
-    """Everything `neardup status` tells, whatever runs or not."""
+    """Collect what `neardup status` reports, whether or not the platform runs."""
     platform = platform_status(settings)
     heartbeat = read_heartbeat(settings.home)
     now_ms = time.time_ns() // 1_000_000
-    figures = heartbeat.figures if heartbeat else {}
+    metrics = heartbeat.figures if heartbeat else {}
     store = _ask_api(settings)
     alive = heartbeat is not None and heartbeat.alive(now_ms, settings.worker.stalled_s)
     return {
         "ready": bool(platform["ready"] and store.get("ready")),
         "worker": {
             "alive": alive,
-            "lag": figures.get("lag"),
+            "lag": metrics.get("lag"),
             "pid": heartbeat.pid if heartbeat else None,
             "phase": heartbeat.phase if heartbeat else None,
             "progress": heartbeat.progress if heartbeat else "",
@@ -160,12 +164,12 @@ def collect_status(settings: Settings) -> dict[str, Any]:
             "paused_by": paused_by(settings.home),
             "stream_paused_by": store.get("paused_by"),
             "stream_paused_ms": store.get("paused_ms"),
-            "figures": figures,
+            "figures": metrics,
         },
         "urls": platform["urls"],
         "classifier_version": store.get("classifier_version") or (heartbeat.classifier_version if heartbeat else ""),
-        "images": store.get("images", int(figures.get("images", 0))),
-        "clusters": store.get("clusters", int(figures.get("clusters", 0))),
+        "images": store.get("images", int(metrics.get("images", 0))),
+        "clusters": store.get("clusters", int(metrics.get("clusters", 0))),
         "state_digest": store.get("state_digest"),
         "api_problem": store.get("problem"),
         "services": platform["services"],
@@ -189,12 +193,12 @@ def _describe_urls(answer: dict[str, Any]) -> str:
     return "\n".join(f"{name:>9}  {url}" for name, url in answer["urls"].items())
 
 
-# Figures of reading that are 0 when all is well.
-_OF_READING = {
-    "partitions_unread": "partitions exist and are not read yet: look at the worker's log if that lasts a minute",
+# Metrics of reading Kafka that are 0 when all is well.
+_READING_PROBLEMS = {
+    "partitions_unread": "partitions are not read yet: see the worker's log if this lasts a minute",
     "transactions_open": "partitions are held back by a transaction that its producer has not ended",
-    "topics_recreated": "topics were deleted and made again: they are read from their beginning",
-    "messages_truncated": "messages were lost by their broker after they were read: look after its disk",
+    "topics_recreated": "topics were deleted and created again: they are read from the beginning",
+    "messages_truncated": "messages were lost by their broker after they were read: check its disk",
     "messages_lost": "messages were deleted by retention before they were read",
 }
 
@@ -213,14 +217,14 @@ def _describe_status(answer: dict[str, Any]) -> str:
     ]
     if worker["figures"].get("paused"):
         by = worker["stream_paused_by"] or "an operator"
-        lines.append(f"   stream  paused by {by}: `neardup resume --stream` lets it go on")
+        lines.append(f"   stream  paused by {by}: `neardup resume --stream` continues it")
     if answer["api_problem"]:
         lines.append(f"      api  {answer['api_problem']}")
-    for figure, text in _OF_READING.items():
-        if count := worker["figures"].get(figure):
+    for metric, text in _READING_PROBLEMS.items():
+        if count := worker["figures"].get(metric):
             lines.append(f"    kafka  {count:.0f} {text}")
     if worker["figures"].get("index_problem"):
-        lines.append("    index  cannot be written, the worker's log says why: free some disk and it goes on")
+        lines.append("    index  cannot be written, the worker's log says why: free some disk space and it continues")
     lines += [
         f"{name:>9}  {'ready' if s['ready'] else 'up' if s['alive'] else 'down'}, {s['rss_mb']} MB"
         for name, s in answer["services"].items()

@@ -1,4 +1,4 @@
-"""`neardup train` and `tune`: a classifier and a term space of one's own."""
+"""`neardup train` and `neardup tune`: make your own classifier and term space."""
 
 from pathlib import Path
 from typing import Any
@@ -16,32 +16,32 @@ from neardup_platform.settings import Settings
 @click.option(
     "--diverse",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="CSV with the column file: pictures no two of which are alike, to make altered copies of.",
+    help="CSV with the column file: pictures that all differ, to make altered copies of them.",
 )
 @click.option(
     "--also",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     multiple=True,
-    help="More labelled pictures, a CSV like LABELLED; a group named in both is one group. May be given several times.",
+    help="More labelled pictures, a CSV like LABELLED; the same group in both is one group. May be repeated.",
 )
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write.")
-@click.option("--publish", is_flag=True, help="Put it into the registry too, as `neardup classifier publish` does.")
+@click.option("--publish", is_flag=True, help="Also publish it to the registry, as `neardup classifier publish` does.")
 @json_option
 def train(
     labelled: Path, diverse: Path | None, also: tuple[Path, ...], out: Path, publish: bool, as_json: bool
 ) -> None:
-    """Train and calibrate a pair classifier for the embedders in force.
+    """Train and calibrate a pair classifier for the active embedders.
 
-    LABELLED is a CSV with the columns file and group, as for `evaluate`. Set scoring.model to the folder to use it, or
-    publish and promote it (`neardup classifier promote`) while the stream runs.
-    The figures printed were measured on groups held out of training.
+    LABELLED is a CSV with the columns file and group, as for `evaluate`. To use it, set scoring.model to the folder,
+    or publish and promote it (`neardup classifier promote`) while the stream runs.
+    The printed metrics are measured on groups held out of training.
     """
     from neardup_platform.learning.classifier.train_classifier import train_on_pictures
 
     load_tensorflow()
     card = train_on_pictures(labelled, diverse, out, Settings().images, also=also)
-    figures = {name: value for name, value in card.metrics.items() if isinstance(value, float)}
-    answer = {"version": card.version, "out": str(out), "threshold": card.threshold, **figures}
+    metrics = {name: value for name, value in card.metrics.items() if isinstance(value, float)}
+    answer = {"version": card.version, "out": str(out), "threshold": card.threshold, **metrics}
     if publish:
         answer["uri"] = publish_folder(out, resolve(Settings()))["uri"]
     emit(answer, as_json, _describe)
@@ -54,28 +54,28 @@ def train(
     type=click.FloatRange(0, 1, min_open=True),
     default=0.99,
     show_default=True,
-    help="Share to be found of the near-duplicates that exhaustive search by cosine puts within its first 100.",
+    help="Share to find of the near-duplicates that exhaustive cosine search ranks among its first 100.",
 )
 @click.option(
     "--images",
     type=click.IntRange(1),
     default=10_000_000,
     show_default=True,
-    help="Size of the corpus that it is to hold for; extrapolated beyond the pictures given.",
+    help="Size of the corpus to tune for; extrapolated beyond the given pictures.",
 )
 @click.option(
     "--diverse",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="CSV with the column file: pictures like nothing else, to fit to and to search among. Without: those of "
-    "MANIFEST that have no group. 8,192 or more give all 1,024 cells.",
+    help="CSV with the column file: pictures without duplicates, to fit to and to search among. Default: those of "
+    "MANIFEST without a group. All 1,024 cells need 8,192 or more.",
 )
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="File to write, .npz.")
 @json_option
 def tune(manifest: Path, recall: float, images: int, diverse: Path | None, out: Path, as_json: bool) -> None:
-    """Choose tables and bits of the term space by measuring: the cheapest that reaches a recall.
+    """Choose tables and bits of the term space by measurement: the cheapest that reaches a recall.
 
-    MANIFEST is a CSV with the columns file and group, as for `evaluate`; where no picture has a group, altered copies
-    of them are made and looked for. Up to terms.max_candidates candidates may be used. Needs no servers.
+    MANIFEST is a CSV with the columns file and group, as for `evaluate`; if no picture has a group, altered copies are
+    made and searched for. Up to terms.max_candidates candidates are used. Needs no servers.
     """
     if out.suffix != ".npz":
         raise click.BadParameter(f"{out} does not end in .npz", param_hint="--out")
@@ -116,13 +116,13 @@ def _next_steps(answer: dict[str, Any]) -> tuple[str, str, str]:
         f"Chosen: {chosen['tables']}x{chosen['bits']}, {chosen['bytes_per_image']} bytes per image, recall "
         f"{at['recall']:.4f} within K={at['k']:,}. {answer['version']} with {answer['cells']:,} cells is in {out}."
     )
-    following = (
+    next_step = (
         f'Next: set terms.space = "{out}" and terms.max_candidates = {at["k"]}; a new term space needs a new '
         "NEARDUP_HOME or a rebuilt index."
     )
-    return judged, written, following
+    return judged, written, next_step
 
 
-def _describe(figures: dict[str, Any]) -> str:
-    shown = {k: f"{v:.4f}" if isinstance(v, float) else v for k, v in figures.items()}
+def _describe(metrics: dict[str, Any]) -> str:
+    shown = {k: f"{v:.4f}" if isinstance(v, float) else v for k, v in metrics.items()}
     return "\n".join(f"{name:>24}  {value}" for name, value in shown.items())

@@ -1,38 +1,40 @@
-"""`neardup rollback`: the state of a snapshot in place of the present one."""
+"""`neardup rollback`: restores the state of a snapshot."""
 
 from typing import Any
 
 import click
 
 from neardup_platform.cli.output import json_option
-from neardup_platform.cli.worker_commands import tell_worker, timeout_option, wait_option
+from neardup_platform.cli.worker_commands import send_to_worker, timeout_option, wait_option
 from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
 
 
 @click.command(epilog="Example:  neardup rollback 1700000000000-0123abcd   (or: neardup rollback --undo)")
 @click.argument("snapshot", required=False)
-@click.option("--undo", is_flag=True, help="Back to the store that the last rollback replaced.")
-@click.option("--force", is_flag=True, help="Although Kafka no longer has all embeddings since.")
+@click.option("--undo", is_flag=True, help="Return to the store that the last rollback replaced.")
+@click.option("--force", is_flag=True, help="Even if Kafka no longer has all embeddings since the snapshot.")
 @wait_option
 @timeout_option
 @json_option
 def rollback(snapshot: str | None, undo: bool, force: bool, wait: bool, timeout_s: float, as_json: bool) -> int:
-    """Go back to a snapshot (`neardup snapshot list`); embeddings since are read and decided again."""
+    """Return to a snapshot (`neardup snapshot list`); later embeddings are read and decided again."""
     if undo == (snapshot is not None):
-        raise click.UsageError("name a SNAPSHOT, or --undo")
+        raise click.UsageError("give a SNAPSHOT, or --undo")
     arguments = {"undo": "true"} if snapshot is None else {"snapshot": snapshot}
     if force:
         arguments["force"] = "true"
-    return tell_worker(resolve(Settings()), "restore", arguments, as_json, _describe, timeout_s if wait else None)
+    return send_to_worker(resolve(Settings()), "restore", arguments, as_json, _describe, timeout_s if wait else None)
 
 
 def _describe(answer: dict[str, Any]) -> str:
     restored = f"{answer['images']} images in {answer['clusters']} clusters"
-    lines = [f"{restored} in place of {answer['replaced_images']} images; embeddings since are decided again"]
+    lines = [f"{restored} replace {answer['replaced_images']} images; later embeddings are decided again"]
     if answer["overrides_kept"]:
         unmet = answer["overrides_unmet"]
-        lines.append(f"{answer['overrides_kept']} overrides hold on, {unmet} of them not met by images restored")
+        lines.append(
+            f"{answer['overrides_kept']} overrides stay active, {unmet} of them not met by the restored images"
+        )
     if answer["embeddings_lost"]:
-        lines.append(f"{answer['embeddings_lost']} embeddings since are no longer in Kafka and lost")
-    return "\n".join([*lines, "`neardup rollback --undo` takes it back"])
+        lines.append(f"{answer['embeddings_lost']} later embeddings are no longer in Kafka and are lost")
+    return "\n".join([*lines, "`neardup rollback --undo` reverts it"])

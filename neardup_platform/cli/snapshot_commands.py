@@ -9,27 +9,27 @@ from typing import Any, ClassVar
 import click
 
 from neardup_platform.cli.output import emit, json_option
-from neardup_platform.cli.worker_commands import tell_worker, timeout_option, wait_option
+from neardup_platform.cli.worker_commands import send_to_worker, timeout_option, wait_option
 from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
 
 
-class Span(click.ParamType[Any]):
-    """A span of time as text: `30d`, `12h`, `90m`, `10s`; its value are seconds."""
+class Duration(click.ParamType[Any]):
+    """A duration such as `30d`, `12h`, `90m` or `10s`, converted to seconds."""
 
-    name = "span"
+    name = "duration"
     _UNITS: ClassVar = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """See `click.ParamType`."""
         found = re.fullmatch("([0-9]+(?:[.][0-9]+)?)([smhd])", str(value))
         if not found:
-            self.fail(f"{value!r} is no span of time: a number and s, m, h or d are expected, as in 30d", param, ctx)
+            self.fail(f"{value!r} is not a duration: use a number followed by s, m, h or d, as in 30d", param, ctx)
         return float(found[1]) * self._UNITS[found[2]]
 
 
-SPAN = Span()
-dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be deleted, and delete nothing.")
+DURATION = Duration()
+dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would be deleted; delete nothing.")
 
 
 @click.group(invoke_without_command=True, epilog="Example:  neardup snapshot && neardup snapshot list")
@@ -38,10 +38,10 @@ dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be
 @json_option
 @click.pass_context
 def snapshot(context: click.Context, wait: bool, timeout_s: float, as_json: bool) -> int | None:
-    """Put a consistent copy of the store on S3 while the stream goes on; `list` names those there are."""
+    """Copy the store to S3, consistently, while the stream runs; `list` shows the snapshots."""
     if context.invoked_subcommand is not None:
         return None
-    return tell_worker(resolve(Settings()), "snapshot", {}, as_json, _describe_taken, timeout_s if wait else None)
+    return send_to_worker(resolve(Settings()), "snapshot", {}, as_json, _describe_taken, timeout_s if wait else None)
 
 
 @snapshot.command("list", epilog="Example:  neardup snapshot list --json")
@@ -79,7 +79,7 @@ def list_(as_json: bool) -> None:
 @dry_run_option
 @json_option
 def delete(snapshots: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
-    """Delete snapshots, damaged ones too, and the files that no other snapshot shares with them."""
+    """Delete snapshots, including damaged ones, and the files that no other snapshot shares."""
     from neardup_platform.s3_client import open_s3
     from neardup_platform.stream.snapshots.s3_snapshot_retention import delete_snapshots
 
@@ -91,17 +91,17 @@ def delete(snapshots: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
 
 @snapshot.command(epilog="Example:  neardup snapshot prune --keep 7 --older-than 30d --dry-run")
 @click.option(
-    "--keep", type=click.IntRange(min=0), required=True, help="So many of the newest stay, whatever their age."
+    "--keep", type=click.IntRange(min=0), required=True, help="Keep this many of the newest, whatever their age."
 )
 @click.option(
-    "--older-than", "older_than_s", type=SPAN, default="0s", help="Younger ones stay, too: 30d, 12h, 90m, 10s."
+    "--older-than", "older_than_s", type=DURATION, default="0s", help="Keep younger ones, too: 30d, 12h, 90m, 10s."
 )
 @dry_run_option
 @json_option
 def prune(keep: int, older_than_s: float, dry_run: bool, as_json: bool) -> None:
-    """Delete all snapshots but the newest, and the files that none of those names.
+    """Delete all but the newest snapshots, and the files that these do not share.
 
-    Images that were forgotten leave S3 with the last snapshot that holds them.
+    Forgotten images leave S3 with the last snapshot that holds them.
     """
     from neardup_platform.s3_client import open_s3
     from neardup_platform.stream.snapshots.s3_snapshot_retention import prune_snapshots
@@ -129,13 +129,13 @@ def _describe_removed(answer: dict[str, Any]) -> str:
 def _describe_taken(answer: dict[str, Any]) -> str:
     return (
         f"snapshot {answer['snapshot']}: {answer['images']} images in {answer['clusters']} clusters, "
-        f"{answer['bytes'] / 1e6:.1f} MB, of which {answer['uploaded_bytes'] / 1e6:.1f} were new to S3"
+        f"{answer['bytes'] / 1e6:.1f} MB, of which {answer['uploaded_bytes'] / 1e6:.1f} were uploaded"
     ) + (f"; {answer['pruned']} older ones deleted" if answer.get("pruned") else "")
 
 
 def _describe_list(answer: dict[str, Any]) -> str:
     if not answer["snapshots"]:
-        return "there is no snapshot: `neardup snapshot` takes one"
+        return "there is no snapshot: `neardup snapshot` creates one"
     return "\n".join(map(_line, answer["snapshots"]))
 
 

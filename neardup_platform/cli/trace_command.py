@@ -1,4 +1,4 @@
-"""`neardup trace`: an image that is known once more through the running pipeline, every intermediate result told."""
+"""`neardup trace`: runs a known image through the running pipeline again and reports every intermediate result."""
 
 import json
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from neardup_platform.cli.output import json_option
-from neardup_platform.cli.worker_commands import SHORT_S, tell_worker
+from neardup_platform.cli.worker_commands import SHORT_S, send_to_worker
 from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
 
@@ -17,35 +17,35 @@ from neardup_platform.settings import Settings
 @click.option("--timeout", "timeout_s", type=float, default=SHORT_S, show_default=True, help="Seconds to wait.")
 @json_option
 def trace(image_id: str, timeout_s: float, as_json: bool) -> int:
-    """Run a decided image through the running pipeline again and tell every step; changes nothing."""
+    """Run a decided image through the running pipeline again and report every step; changes nothing."""
     settings = resolve(Settings())
-    return tell_worker(settings, "trace", {"image_id": image_id}, as_json, describe, timeout_s, read)
+    return send_to_worker(settings, "trace", {"image_id": image_id}, as_json, describe, timeout_s, read)
 
 
 def read(values: Mapping[str, str]) -> dict[str, Any]:
-    """The values of a result: nothing of a refused one."""
-    told: dict[str, Any] = json.loads(values.get("trace", "{}"))
-    return told
+    """The trace in the values of a result; empty if the command was refused."""
+    trace: dict[str, Any] = json.loads(values.get("trace", "{}"))
+    return trace
 
 
-def describe(told: dict[str, Any]) -> str:
+def describe(trace: dict[str, Any]) -> str:
     """A trace in words, in the order of the pipeline."""
-    terms, verdict, limits, force = (told[name] for name in ("terms", "verdict", "thresholds", "in_force"))
-    classifier = told["versions"]["classifier"]
-    cells, found = ", ".join(map(str, terms["cells"])), told["candidates_found"]
-    agrees = "as in force" if verdict["as_in_force"] else "other than in force"
+    terms, verdict, limits, current = (trace[name] for name in ("terms", "verdict", "thresholds", "in_force"))
+    classifier = trace["versions"]["classifier"]
+    cells, found = ", ".join(map(str, terms["cells"])), trace["candidates_found"]
+    agrees = "as currently decided" if verdict["as_in_force"] else "different from the current decision"
     lines = {
-        "image": f"{told['image_id']}, after decision {told['sequence']}",
-        "in force": f"{_where(force, 'founded')}; decision {force['sequence']} by classifier "
-        f"{force['classifier_version']}",
+        "image": f"{trace['image_id']}, after decision {trace['sequence']}",
+        "current": f"{_where(current, 'founded')}; decision {current['sequence']} by classifier "
+        f"{current['classifier_version']}",
         "terms": f"{terms['tables']} of {terms['bits']} bits, {terms['bits_set']} bits set, nearest cells {cells}",
         "search": f"{terms['examined']} of {terms['corpus_images']} images compared, {found} candidates",
         "score": f"{verdict['matches']} matches at {limits['match']:.4f} by classifier {classifier}"
-        + "".join(_candidates(told)),
+        + "".join(_candidates(trace)),
         "decide": f"{_where(verdict, 'founds')} (needs {limits['head']:.4f}): {agrees}",
         "bridges": ", ".join(verdict["bridges"]) or "none",
-        "took": ", ".join(f"{stage} {took:.2f} ms" for stage, took in told["stage_ms"].items()),
-        **{f"features of the pair with {other}": _features(values) for other, values in told["features"].items()},
+        "took": ", ".join(f"{stage} {took:.2f} ms" for stage, took in trace["stage_ms"].items()),
+        **{f"features of the pair with {other}": _features(values) for other, values in trace["features"].items()},
     }
     return "\n".join(f"{name:<9} {line}" for name, line in lines.items())
 
@@ -55,14 +55,14 @@ def _where(found: dict[str, Any], founds: str) -> str:
     return f"{place}, score {found['score']:.4f}, against the head {found['head_score']:.4f}"
 
 
-def _candidates(told: dict[str, Any]) -> list[str]:
-    left_out = told["candidates_found"] - len(told["candidates"])
+def _candidates(trace: dict[str, Any]) -> list[str]:
+    left_out = trace["candidates_found"] - len(trace["candidates"])
     lines = [
         f"\n  {c['score']:.4f}{'*' if c['match'] else ' '} distance {c['distance']:>4}, {c['overlap']:>3} equal terms  "
         f"{c['image_id']} in {c['head']}"
-        for c in told["candidates"]
+        for c in trace["candidates"]
     ]
-    return [*lines, f"\n  and {left_out} more of lower score"] if left_out else lines
+    return [*lines, f"\n  and {left_out} more with lower scores"] if left_out else lines
 
 
 def _features(features: Mapping[str, float]) -> str:

@@ -1,4 +1,4 @@
-"""Commands that the worker carries out, wherever it runs: sent to the control topic, answered on the result topic."""
+"""Sends commands to the worker on the control topic and prints its result from the result topic."""
 
 import getpass
 from collections.abc import Callable, Mapping
@@ -12,12 +12,12 @@ from neardup_platform.settings import Settings
 
 wait_option = click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the worker's answer.")
 timeout_option = click.option(
-    "--timeout", "timeout_s", type=float, default=600.0, show_default=True, help="Of --wait, seconds."
+    "--timeout", "timeout_s", type=float, default=600.0, show_default=True, help="Seconds to wait with --wait."
 )
 
 SHORT_S = 60.0
 
-# Which values of a result, which are all text on the topic, are numbers.
+# Values of results that are numbers; on the topic every value is text.
 _NUMBERS = {
     "snapshot": ("images", "clusters", "files", "bytes", "uploaded_bytes", "pause_ms", "taken_after", "pruned"),
     "restore": (
@@ -33,12 +33,12 @@ _NUMBERS = {
 
 
 def numbers_read(name: str, values: Mapping[str, str]) -> dict[str, Any]:
-    """The values of a command's result, numbers as numbers."""
+    """The values of a command's result, with numbers converted."""
     return {key: _number(value) if key in _NUMBERS.get(name, ()) else value for key, value in values.items()}
 
 
 def _number(value: str) -> int | float | str:
-    """A worker of another version may say something else: then it stays text."""
+    """A worker of another version may send something else, which stays text."""
     for kind in (int, float):
         try:
             return kind(value)
@@ -47,7 +47,7 @@ def _number(value: str) -> int | float | str:
     return value
 
 
-def tell_worker(
+def send_to_worker(
     settings: Settings,
     name: str,
     arguments: Mapping[str, str],
@@ -56,22 +56,22 @@ def tell_worker(
     timeout_s: float | None = SHORT_S,
     read: Callable[[Mapping[str, str]], Mapping[str, Any]] | None = None,
 ) -> int:
-    """Send a command and print what came of it.
+    """Send a command and print its result.
 
     Args:
         settings: resolved.
         name, arguments: see docs/control-commands.md.
         human: the answer in words: `command_id`, `sequence` and the values of the result.
-        timeout_s: how long to wait for the result; None: not at all.
-        read: what the values of a result mean, for the answer; None: those that are numbers are.
+        timeout_s: how long to wait for the result; None returns without waiting.
+        read: converts the values of the result for the answer; None converts numbers only.
 
     Returns:
-        The exit status: 1 where the worker refused.
+        The exit status: 1 if the worker refused.
 
     Raises:
-        NeardupError: it refused, and the answer is not wanted as JSON; or nobody answers.
+        NeardupError: the worker refused and the answer is not printed as JSON, or the worker did not answer.
     """
-    # kafka-python takes a while to import, and most commands do without.
+    # Importing kafka-python takes time, and most commands do not need it.
     from neardup_platform.kafka.control import new_command, run_command, send_command
 
     command = new_command(name, arguments, getpass.getuser())

@@ -92,7 +92,7 @@ def test_a_worker_does_not_start_over_it_and_names_the_way_out(damaged: Settings
 
 
 def test_it_is_mended_and_the_worker_goes_on_with_files_made_again(damaged: Settings, tmp_path: Path) -> None:
-    done = doctor.mend_clusters(damaged)
+    done = doctor.repair_clusters(damaged)
     assert (done.left, done.decisions) == ([], 0)
     assert doctor._run("clusters", doctor._clusters, damaged).detail == "5 images in 2 clusters agree in every table"
     with closing(InMemoryWorker(damaged.home)) as worker:
@@ -103,7 +103,7 @@ def test_it_is_mended_and_the_worker_goes_on_with_files_made_again(damaged: Sett
         worker.run_command("override", action="alone", image_id="b2")
         worker.run_command("forget", image_id="b0")
         assert_sound(worker, tmp_path / "scratch")
-    assert doctor.mend_clusters(damaged).mended == []
+    assert doctor.repair_clusters(damaged).mended == []
 
 
 def test_members_that_were_left_without_a_head_are_a_cluster_again_and_history_says_so(
@@ -111,7 +111,7 @@ def test_members_that_were_left_without_a_head_are_a_cluster_again_and_history_s
 ) -> None:
     with closing(Store(settings.store_path)) as store:
         as_the_version_before_left_it(store, bereft=True)
-    done = doctor.mend_clusters(settings)
+    done = doctor.repair_clusters(settings)
     assert (done.left, done.decisions) == ([], 1)
     assert any("image 'b2' is under 'b0', which heads no cluster: it moves to 'b2'" in f.what for f in done.mended)
     with closing(InMemoryWorker(settings.home)) as worker:
@@ -125,7 +125,7 @@ def test_members_that_were_left_without_a_head_are_a_cluster_again_and_history_s
 
 def test_the_worker_must_be_stopped(damaged: Settings) -> None:
     with closing(Store(damaged.store_path)), pytest.raises(HomeInUse, match="stop it"):
-        doctor.mend_clusters(damaged)
+        doctor.repair_clusters(damaged)
 
 
 def test_the_command_line_mends_and_answers_as_json(damaged: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +158,7 @@ def test_a_snapshot_of_a_damaged_store_is_mended_when_it_is_restored(settings: S
     with closing(machines.start(partial(corrections, settings))) as machine:
         as_the_version_before_left_it(machine.store, bereft=False)
         snapshot(machine.store, settings.home / "then")
-    assert doctor.mend_clusters(settings).left == []
+    assert doctor.repair_clusters(settings).left == []
     machine = machines.start(partial(corrections, settings), command("restore", "r1", snapshot="then"))
     with pytest.raises(StoreReplaced):
         machine.run()
