@@ -1,7 +1,7 @@
-"""The asset `classifier_evaluation`: what a new classifier does with the pictures held out; the check that gates it.
+"""The asset `classifier_evaluation`, which judges a new classifier on held-out pictures, and the check that guards it.
 
 training_pairs, pair_classifier → **classifier_evaluation** → check → promoted_classifier. The evaluation runs the whole
-pipeline; the check scores the very same pairs by the new classifier and by the one in use.
+pipeline; the check scores the same pairs with the new classifier and the active one.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from resources.version_files import VERSION, given
 
 if TYPE_CHECKING:
     from neardup_platform.evaluation.outcome import Evaluation
-    from neardup_platform.learning.classifier.promotion import Figure
+    from neardup_platform.learning.classifier.promotion import MetricComparison
     from neardup_platform.settings import ImageSettings
 
 _SHOWN = (
@@ -31,15 +31,15 @@ _WORST = 12
     dagster_type=VERSION,
     group_name=GROUP,
     kinds={"tensorflow", "matplotlib"},
-    description="The whole pipeline with the new classifier over the pictures held out: figures, precision against "
+    description="The whole pipeline with the new classifier over the held-out pictures: metrics, precision against "
     "recall, reliability, scores of true and other pairs, and the worst errors as pictures.",
 )
 def classifier_evaluation(
     training_pairs: str, pair_classifier: str, platform: PlatformResource
 ) -> dg.MaterializeResult[str]:
-    """Judge; the value is the version judged."""
+    """Evaluate; the value is the evaluated version."""
     from neardup_platform.evaluation.judge_held_out import evaluate_held_out
-    from neardup_platform.learning.classifier.keras_active import classifier_folder
+    from neardup_platform.learning.classifier.keras_active_classifier import classifier_folder
     from neardup_platform.learning.classifier.s3_training_data import get_training_data
     from neardup_platform.s3_client import open_s3
 
@@ -60,16 +60,16 @@ def classifier_evaluation(
     asset=classifier_evaluation,
     additional_ins=given("training_pairs", "pair_classifier"),
     blocking=True,
-    description="On the same held-out pairs the new classifier is no worse than the one the worker uses: precision "
-    "and recall at their thresholds, recall at 99% precision, calibration. If it fails nothing is promoted and the "
-    "worker goes on as it is; look at the worst errors, give more pictures, or promote by hand with --force.",
+    description="On the same held-out pairs the new classifier is no worse than the worker's active one: precision "
+    "and recall at their thresholds, recall at 99% precision, calibration. If the check fails, nothing is promoted and "
+    "the worker keeps its classifier; look at the worst errors, add pictures, or promote manually with --force.",
 )
 def not_worse_than_in_use(training_pairs: str, pair_classifier: str, platform: PlatformResource) -> dg.AssetCheckResult:
-    """Compare with the classifier in use."""
+    """Compare with the active classifier."""
     from neardup_platform.errors import BadArtefact
     from neardup_platform.evaluation.judge_held_out import measure_held_out
     from neardup_platform.learning.classifier.active_version import active_version
-    from neardup_platform.learning.classifier.keras_active import classifier_folder, folder_in_force
+    from neardup_platform.learning.classifier.keras_active_classifier import active_folder, classifier_folder
     from neardup_platform.learning.classifier.promotion import check_as_good, check_fits, compare
     from neardup_platform.learning.classifier.s3_training_data import get_training_data
     from neardup_platform.s3_client import open_s3
@@ -78,49 +78,51 @@ def not_worse_than_in_use(training_pairs: str, pair_classifier: str, platform: P
     settings = platform.settings()
     data = get_training_data(open_s3(settings.s3), settings.s3, training_pairs)
     new = load_classifier(classifier_folder(settings, pair_classifier))
-    in_use = load_classifier(folder_in_force(settings, active_version(settings) or ""))
-    told: dict[str, Any] = {
+    active = load_classifier(active_folder(settings, active_version(settings) or ""))
+    shown: dict[str, Any] = {
         "version": new.version,
-        "in_use": in_use.version,
+        "in_use": active.version,
         "pairs": len(data.held_out_pairs.a),
         "pairs_true": int(data.held_out_pairs.same.sum()),
     }
     try:
-        check_fits(new.card, in_use.card)
-        (measured, further), (measured_in_use, further_in_use) = (measure_held_out(c, data) for c in (new, in_use))
-        figures = compare(measured, measured_in_use)
-        told |= comparison(figures, further, further_in_use)
-        check_as_good(figures, new.card, in_use.card)
+        check_fits(new.card, active.card)
+        (measured, further), (measured_active, further_active) = (measure_held_out(c, data) for c in (new, active))
+        metrics = compare(measured, measured_active)
+        shown |= comparison(metrics, further, further_active)
+        check_as_good(metrics, new.card, active.card)
     except BadArtefact as error:
-        return dg.AssetCheckResult(passed=False, description=str(error), metadata=told)
-    return dg.AssetCheckResult(passed=True, description=f"no worse than {in_use.version} in use", metadata=told)
+        return dg.AssetCheckResult(passed=False, description=str(error), metadata=shown)
+    return dg.AssetCheckResult(passed=True, description=f"no worse than the active {active.version}", metadata=shown)
 
 
-def comparison(figures: "list[Figure]", further: dict[str, float], further_in_use: dict[str, float]) -> dict[str, Any]:
-    """What Dagster shows of two classifiers on the same pairs: a table, and each number by its name, to be plotted."""
+def comparison(
+    metrics: "list[MetricComparison]", further: dict[str, float], further_active: dict[str, float]
+) -> dict[str, Any]:
+    """Dagster metadata of two classifiers on the same pairs: a table, and each metric by its name, for plots."""
     rows = [
-        {"figure": f.name, "new": f.value, "in use": f.value_in_use, "decides": True, "worse": f.worse} for f in figures
+        {"metric": m.name, "new": m.value, "in use": m.active_value, "decides": True, "worse": m.worse} for m in metrics
     ]
     rows += [
-        {"figure": name, "new": value, "in use": further_in_use[name], "decides": False, "worse": False}
+        {"metric": name, "new": value, "in use": further_active[name], "decides": False, "worse": False}
         for name, value in further.items()
     ]
     return {
-        **{str(row["figure"]): dg.MetadataValue.float(float(row["new"])) for row in rows},
-        **{f"{row['figure']}_in_use": dg.MetadataValue.float(float(row["in use"])) for row in rows},
+        **{str(row["metric"]): dg.MetadataValue.float(float(row["new"])) for row in rows},
+        **{f"{row['metric']}_in_use": dg.MetadataValue.float(float(row["in use"])) for row in rows},
         "comparison": dg.MetadataValue.table([dg.TableRecord(row) for row in rows]),
     }
 
 
 def metadata(evaluation: "Evaluation", limits: "ImageSettings") -> dict[str, Any]:
-    """What Dagster shows and plots of an evaluation."""
+    """Dagster metadata and plots of an evaluation."""
     from neardup_platform.evaluation.measures import pair_curve, pairs_within
-    from neardup_platform.evaluation.metrics import figures
+    from neardup_platform.evaluation.metrics import metrics
     from neardup_platform.evaluation.outcome import outcome
     from neardup_platform.evaluation.picture_sheet import draw_pairs
     from neardup_platform.evaluation.worst_pairs import worst_false_positives, worst_misses
 
-    found, whole = figures(evaluation), outcome(evaluation)
+    found, whole = metrics(evaluation), outcome(evaluation)
     shown: dict[str, Any] = {name: found[name] for name in _SHOWN if found.get(name) is not None}
     sheets = {"worst_false_positives": worst_false_positives, "worst_misses": worst_misses}
     for name, worst in sheets.items():
@@ -140,7 +142,7 @@ def metadata(evaluation: "Evaluation", limits: "ImageSettings") -> dict[str, Any
 
 
 def _plots() -> Any:
-    """Imported as late as they are drawn, because matplotlib is an extra."""
+    """Import the plots only when they are drawn, because matplotlib is an extra."""
     from neardup_platform.evaluation import matplotlib_scores
 
     return matplotlib_scores

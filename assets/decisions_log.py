@@ -1,6 +1,6 @@
-"""The asset `logs/decisions`: every decision, hour by hour, as Parquet on S3; a check tells what is missing.
+"""The asset `logs/decisions`: every decision, hour by hour, as Parquet on S3, with checks for gaps.
 
-Kafka, Arrow and DuckDB are imported when an hour is materialised: the code location loads in half the time.
+Kafka, Arrow and DuckDB are imported when an hour is materialised, which halves the load time of the code location.
 """
 
 from datetime import datetime
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from neardup_platform.decisions_log.kafka_materialise import MaterialisedHour
     from neardup_platform.decisions_log.offset_continuity import Breaks
 
-# end_offset: the hour under way can be materialised too, as often as one likes.
+# end_offset: the current hour can be materialised too, any number of times.
 hours = dg.HourlyPartitionsDefinition(start_date=logs_start(), timezone="UTC", end_offset=1)
 
 
@@ -27,9 +27,8 @@ hours = dg.HourlyPartitionsDefinition(start_date=logs_start(), timezone="UTC", e
     kinds={"kafka", "parquet", "s3"},
     deps=[stream_worker_asset],
     retry_policy=dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL),
-    description="The topic neardup.decisions of one hour, by Kafka timestamp, as Parquet on S3, one object "
-    "per Kafka partition. Materialising again overwrites the same objects; the hour under way is written as "
-    "far as it is.",
+    description="The topic neardup.decisions of one hour, by Kafka timestamp, as Parquet on S3, one object per Kafka "
+    "partition. Materialising an hour again overwrites the same objects; the current hour is written up to now.",
 )
 def decisions_log(context: dg.AssetExecutionContext, platform: PlatformResource) -> dg.MaterializeResult[None]:
     """Materialise one hour."""
@@ -45,13 +44,13 @@ def decisions_log(context: dg.AssetExecutionContext, platform: PlatformResource)
 @dg.asset_check(
     asset=decisions_log,
     partitions_def=hours,
-    description="Within the hour each Kafka partition's offsets have no gaps, and they begin where those of "
-    "the hour before ended, if that one is materialised. Each hour has a result of its own: one that is broken stays "
-    "red until it is materialised again, whatever later hours say. The result names the offsets and the hours to "
-    "materialise; check an hour again once they are. A warning is mended by that; an error may mean lost messages.",
+    description="Within the hour the offsets of each Kafka partition have no gaps, and they start where those of the "
+    "previous hour ended, if that hour is materialised. Each hour has its own result: a broken hour stays red until it "
+    "is materialised again, whatever the result of later hours. The result names the offsets and the hours to "
+    "materialise; after that, check the hour again. A warning needs nothing more; an error may mean lost messages.",
 )
 def offsets_are_continuous(context: dg.AssetCheckExecutionContext, platform: PlatformResource) -> dg.AssetCheckResult:
-    """Check one hour's objects as they lie in S3."""
+    """Check the objects of one hour in S3."""
     breaks = _breaks(platform, context.partition_key)
     lines = breaks.lines
     return dg.AssetCheckResult(
@@ -64,11 +63,11 @@ def offsets_are_continuous(context: dg.AssetCheckExecutionContext, platform: Pla
 
 @dg.asset_check(
     asset=decisions_log,
-    description="Red while the latest result of `offsets_are_continuous` is red for any hour, which it names: the "
-    "asset shows the result of the hour checked last there, so a sound hour would hide a broken one before it.",
+    description="Red while the latest result of `offsets_are_continuous` is red for any hour; names those hours. "
+    "The asset shows only the result of the last checked hour, so a good hour would hide an earlier broken one.",
 )
 def no_hour_is_broken(context: dg.AssetCheckExecutionContext, platform: PlatformResource) -> dg.AssetCheckResult:
-    """Check the hour of this run again, and what is recorded of all others."""
+    """Check the hour of this run again, and the recorded results of all others."""
     recorded = context.instance.event_log_storage.get_asset_check_partition_info([offsets_are_continuous.check_key])
     broken = {
         info.partition_key
@@ -76,13 +75,13 @@ def no_hour_is_broken(context: dg.AssetCheckExecutionContext, platform: Platform
         if info.partition_key and info.latest_execution_status is AssetCheckExecutionRecordStatus.FAILED
     }
     if context.has_partition_key:
-        # The other check of this run may not have come to its result yet.
+        # The other check of this run may not have finished yet.
         broken.discard(context.partition_key)
         broken |= {context.partition_key} if _breaks(platform, context.partition_key).lines else set()
     return dg.AssetCheckResult(
         passed=not broken,
-        description=f"broken: {', '.join(sorted(broken))}. For each, do what offsets_are_continuous says of it; this "
-        "check turns green with the last of them"
+        description=f"broken: {', '.join(sorted(broken))}. For each hour, follow the result of offsets_are_continuous; "
+        "this check turns green when all are repaired"
         if broken
         else "no hour is broken",
         metadata={"broken_hours": len(broken)},
@@ -100,11 +99,11 @@ def _breaks(platform: PlatformResource, partition_key: str) -> "Breaks":
 def _report(breaks: list[str], hour: str) -> str:
     if not breaks:
         return f"no gaps in {hour}"
-    return "\n".join([*breaks, f"Then materialise {hour} again, or run this check for it: it turns green."])
+    return "\n".join([*breaks, f"Then materialise {hour} again, or run this check for it: it then turns green."])
 
 
 def metadata(written: "MaterialisedHour") -> dict[str, Any]:
-    """What Dagster shows and plots of a materialised hour."""
+    """Dagster metadata and plots of a materialised hour."""
     counts = written.counts
     ranges = [
         dg.TableRecord({"partition": r.partition, "first": r.first, "next": r.next, "records": r.count})

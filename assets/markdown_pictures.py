@@ -1,4 +1,4 @@
-"""Pictures inside Dagster's metadata: PNG as a data URI in Markdown."""
+"""Pictures in Dagster metadata: PNG as a data URI in Markdown."""
 
 import base64
 from collections.abc import Callable
@@ -7,7 +7,7 @@ import dagster as dg
 
 
 def picture(title: str, draw: Callable[[], bytes]) -> dg.MarkdownMetadataValue:
-    """What `draw` draws, a PNG; without matplotlib a line that says how to get it."""
+    """The PNG that `draw` returns; without matplotlib, a line that says how to install it."""
     try:
         content = base64.b64encode(draw()).decode()
     except ModuleNotFoundError as error:

@@ -1,7 +1,7 @@
 """The asset `pair_classifier`: trained and calibrated on `training_pairs`, published to the registry on S3.
 
-training_pairs → **pair_classifier** → classifier_evaluation → promoted_classifier. Publishing changes nothing in the
-stream: the worker goes on with the classifier it has.
+training_pairs → **pair_classifier** → classifier_evaluation → promoted_classifier. Publishing does not affect the
+stream: the worker keeps its classifier.
 """
 
 from pathlib import Path
@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     dagster_type=VERSION,
     group_name=GROUP,
     kinds={"tensorflow", "s3"},
-    description="A classifier trained and calibrated on what training_pairs does not hold out, under "
-    "`s3://<bucket>/classifiers/<version>/` with its card. If it comes to a version that is there already, that one is "
-    "kept.",
+    description="A classifier trained and calibrated on the part of training_pairs that is not held out, with its "
+    "card, under `s3://<bucket>/classifiers/<version>/`. If the resulting version already exists, it is kept.",
 )
 def pair_classifier(
     context: dg.AssetExecutionContext, training_pairs: str, platform: PlatformResource
@@ -42,7 +41,7 @@ def pair_classifier(
     with TemporaryDirectory(prefix="neardup-train-") as folder:
         card = train_on_sets(data.train, data.altered, Path(folder), data.recipe)
         if is_published(s3, bucket, card.version):
-            context.log.info("classifier %s is in the registry already", card.version)
+            context.log.info("classifier %s is already in the registry", card.version)
         else:
             publish(s3, settings.s3, Path(folder))
     uri = f"s3://{bucket}/{PREFIX}/{card.version}/"
@@ -54,7 +53,7 @@ def pair_classifier(
 
 
 def metadata(card: "Card", uri: str) -> dict[str, Any]:
-    """What Dagster shows of a classifier: its card, whose figures were cross-validated by group."""
+    """Dagster metadata of a classifier: its card, with metrics cross-validated by group."""
     at = card.metrics["at_threshold"]
     return {
         "version": dg.MetadataValue.text(card.version),

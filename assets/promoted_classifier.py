@@ -1,4 +1,4 @@
-"""The asset `promoted_classifier`: the classifier that the worker was told to use, and what it answered.
+"""The asset `promoted_classifier`: the classifier that the worker was asked to activate, and the worker's answer.
 
 classifier_evaluation, if its check passed → **promoted_classifier** → neardup.control → worker.
 """
@@ -13,10 +13,10 @@ from resources.version_files import given
 
 
 class PromotedClassifierConfig(dg.Config):
-    """How the worker is asked."""
+    """How to ask the worker."""
 
     force: bool = Field(
-        False, description="Although the worker, which compares the cards once more, finds the figures worse."
+        False, description="Promote even if the worker, which compares the cards again, finds the metrics worse."
     )
     timeout_s: float = Field(300.0, gt=0, description="How long to wait for the worker's answer.")
 
@@ -26,8 +26,8 @@ class PromotedClassifierConfig(dg.Config):
     group_name=GROUP,
     kinds={"kafka"},
     deps=[classifier_evaluation],
-    description="Tells the worker to use the new classifier and waits for its answer; fails with the reason if it "
-    "refuses. Not run where the check not_worse_than_in_use fails.",
+    description="Asks the worker to activate the new classifier and waits for its answer; fails with the reason if the "
+    "worker refuses. Skipped if the check not_worse_than_in_use fails.",
 )
 def promoted_classifier(
     context: dg.AssetExecutionContext,
@@ -35,7 +35,7 @@ def promoted_classifier(
     pair_classifier: str,
     platform: PlatformResource,
 ) -> dg.MaterializeResult[None]:
-    """Send the command and wait. A retried step asks for the first answer again, because the run names the command."""
+    """Send the command and wait. A retried step gets the first answer again, because the run names the command."""
     from neardup_platform.kafka.control import new_command, run_command
 
     arguments = {"version": pair_classifier, "force": str(config.force).lower()}
@@ -44,8 +44,8 @@ def promoted_classifier(
     result = run_command(platform.settings().kafka, command, config.timeout_s)
     if not result.accepted:
         raise dg.Failure(f"the worker refused classifier {pair_classifier}: {result.reason}", allow_retries=False)
-    told = {name: dg.MetadataValue.text(value) for name, value in sorted(result.values.items())}
+    values = {name: dg.MetadataValue.text(value) for name, value in sorted(result.values.items())}
     return dg.MaterializeResult(
-        metadata={**told, "command_id": dg.MetadataValue.text(command.command_id)},
+        metadata={**values, "command_id": dg.MetadataValue.text(command.command_id)},
         data_version=dg.DataVersion(pair_classifier),
     )

@@ -1,7 +1,7 @@
-"""The asset `term_space`: tables and bits chosen by measuring, for a stated recall; as `neardup tune`.
+"""The asset `term_space`: tables and bits chosen by measurement for a required recall, like `neardup tune`.
 
-Each version is a file of its own, so a worker that uses an older one is not disturbed. TensorFlow, faiss and
-matplotlib are imported when it is materialised: the code location loads without them.
+Each version is a separate file, so a worker that uses an older one is not affected. TensorFlow, faiss and matplotlib
+are imported at materialisation: the code location loads without them.
 """
 
 import base64
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 class TermSpaceConfig(dg.Config):
-    """Which pictures to judge with, and what is to be reached."""
+    """Which pictures to measure with, and the target."""
 
     manifest: str = Field(description="CSV with the columns file and group, as for `neardup evaluate`.")
     diverse: str | None = Field(None, description="CSV with the column file: pictures like nothing else, to fit to.")
-    recall: float = Field(0.99, gt=0, le=1, description="Of what exhaustive search by cosine finds.")
-    images: int = Field(10_000_000, ge=1, description="Size of the corpus that it is to hold for.")
+    recall: float = Field(0.99, gt=0, le=1, description="Share of the results of an exhaustive cosine search.")
+    images: int = Field(10_000_000, ge=1, description="Size of the corpus that the recall applies to.")
 
 
 @dg.asset(
     group_name="terms",
     kinds={"tensorflow", "numpy"},
-    description="The cheapest term space that reaches a recall on labelled pictures, among tables × bits of a grid, "
+    description="The cheapest term space, among a grid of tables × bits, that reaches a recall on labelled pictures, "
     "written to `NEARDUP_HOME/term-spaces/<version>.npz`. Set `terms.space` to that file to use it; a new term space "
     "needs a new NEARDUP_HOME or a rebuilt index.",
 )
@@ -50,7 +50,7 @@ def term_space(
 
 
 def metadata(tuned: "Tuned", path: Path) -> dict[str, Any]:
-    """What Dagster shows and plots of a tuning."""
+    """Dagster metadata and plots of a tuning."""
     chosen = tuned.chosen
     return {
         "path": dg.MetadataValue.path(path),

@@ -1,7 +1,7 @@
-"""The asset `training_pairs`: labelled pictures cut by group into those to train on and those to judge by, with pairs.
+"""The asset `training_pairs`: labelled pictures, split by group into training and held-out parts, and their pairs.
 
-First of the way to another classifier: **training_pairs** → pair_classifier → classifier_evaluation →
-promoted_classifier. TensorFlow and Arrow are imported when it is materialised.
+First step to another classifier: **training_pairs** → pair_classifier → classifier_evaluation → promoted_classifier.
+TensorFlow and Arrow are imported at materialisation.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ GROUP = "classifier"
 
 
 class TrainingPairsConfig(dg.Config):
-    """Which pictures to train on and to judge by."""
+    """Which pictures to train on and to evaluate with."""
 
     manifests: list[str] = Field(
         min_length=1, description="CSV files with the columns file and group, as for `neardup train`."
@@ -32,13 +32,13 @@ class TrainingPairsConfig(dg.Config):
     dagster_type=VERSION,
     group_name=GROUP,
     kinds={"tensorflow", "parquet", "s3"},
-    description="Pictures of the manifests as vectors, one group in five held out by its name, and of each side the "
-    "pairs that a search would find, with all true ones: Parquet under `s3://<bucket>/training/<version>/`.",
+    description="Pictures of the manifests as vectors, one group in five held out by its name, and for each part the "
+    "pairs that a search would find plus all true ones: Parquet under `s3://<bucket>/training/<version>/`.",
 )
 def training_pairs(
     context: dg.AssetExecutionContext, config: TrainingPairsConfig, platform: PlatformResource
 ) -> dg.MaterializeResult[str]:
-    """Embed, cut, mine and store; the value is the version."""
+    """Embed, split, mine and store; the value is the version."""
     from neardup_platform.images.embedders import load_embedders
     from neardup_platform.learning.classifier.s3_training_data import PREFIX, put_training_data
     from neardup_platform.learning.classifier.training_data import gather
@@ -54,7 +54,7 @@ def training_pairs(
 
 
 def metadata(data: "TrainingData", uri: str) -> dict[str, Any]:
-    """What Dagster shows of training data."""
+    """Dagster metadata of training data."""
     sides = {"train": (data.train, data.train_pairs), "held out": (data.held_out, data.held_out_pairs)}
     counts = [
         dg.TableRecord(

@@ -1,4 +1,4 @@
-"""The hour that has just ended is materialised, and checked, two minutes into the next."""
+"""The job and schedule that materialise and check each hour two minutes after it has ended."""
 
 from datetime import timedelta
 
@@ -15,12 +15,12 @@ decisions_log_hourly = dg.define_asset_job(
 
 @dg.schedule(
     job=decisions_log_hourly,
-    # Two minutes: what was decided in the last second of the hour has long been published by then.
+    # Two minutes later, what was decided in the last second of the hour has long been published.
     cron_schedule="2 * * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )
 def decisions_log_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """Requests the hour before the scheduled time, once."""
+    """Request the hour before the scheduled time, once."""
     ended = (context.scheduled_execution_time - timedelta(hours=1)).strftime("%Y-%m-%d-%H:00")
     return dg.RunRequest(run_key=ended, partition_key=ended)

@@ -1,4 +1,4 @@
-"""The jobs `pause_stream_worker` and `resume_stream_worker`: an operator's wish, kept in NEARDUP_HOME."""
+"""The jobs `pause_stream_worker` and `resume_stream_worker`: an operator's pause, kept in NEARDUP_HOME."""
 
 import dagster as dg
 
@@ -8,21 +8,21 @@ from resources.platform import PlatformResource
 
 @dg.op
 def write_pause(context: dg.OpExecutionContext, platform: PlatformResource) -> None:
-    """Ask that no worker run."""
+    """Pause the worker."""
     pause(platform.home(), by=f"Dagster run {context.run_id}")
-    context.log.info("paused: the worker stops within seconds; launch resume_stream_worker to go on")
+    context.log.info("paused: the worker stops within seconds; launch resume_stream_worker to continue")
 
 
 @dg.op
-def take_pause_back(context: dg.OpExecutionContext, platform: PlatformResource) -> None:
+def lift_pause(context: dg.OpExecutionContext, platform: PlatformResource) -> None:
     """Let the sensor start the worker again."""
     by = paused_by(platform.home())
     resume(platform.home())
-    context.log.info(f"resumed; it had been paused by {by}" if by else "the worker was not paused")
+    context.log.info(f"resumed; it was paused by {by}" if by else "the worker was not paused")
 
 
 @dg.job(
-    description="Stops the stream worker in order and keeps it stopped until resume_stream_worker.",
+    description="Stops the stream worker cleanly and keeps it stopped until resume_stream_worker.",
 )
 def pause_stream_worker() -> None:
     """One op: `write_pause`."""
@@ -30,8 +30,8 @@ def pause_stream_worker() -> None:
 
 
 @dg.job(
-    description="Takes a pause back; the sensor then starts the stream worker within seconds.",
+    description="Lifts a pause; the sensor then starts the stream worker within seconds.",
 )
 def resume_stream_worker() -> None:
-    """One op: `take_pause_back`."""
-    take_pause_back()
+    """One op: `lift_pause`."""
+    lift_pause()

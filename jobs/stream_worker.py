@@ -1,9 +1,10 @@
 """The job `stream_worker`: one endless run that supervises the worker process.
 
-A crashed or stalled worker is started again at once, with back-off when that keeps happening. A pause, and SIGTERM or
-SIGINT of the run (`neardup down`, a machine that shuts down), stop it in order: the run ends in Success, unless the
-worker was failing at the time. Terminated in Dagster, the run ends as Canceled. The worker's metrics are recorded once
-a minute as observations of the asset `stream/worker`, where Dagster plots them; nothing is recorded per image.
+A crashed or stalled worker is started again immediately, with back-off if it keeps failing. A pause, or SIGTERM or
+SIGINT to the run (`neardup down`, a machine that shuts down), stops it cleanly: the run ends in Success, unless the
+worker was failing at the time. If the run is terminated in Dagster, it ends as Canceled. The worker's metrics are
+recorded once a minute as observations of the asset `stream/worker`, where Dagster plots them; nothing is recorded per
+image.
 """
 
 import contextlib
@@ -22,13 +23,13 @@ from neardup_platform.errors import HomeInUse, ServerUnavailable
 from neardup_platform.settings import Settings
 from neardup_platform.supervise.heartbeat import Heartbeat, Phase, paused_by, read_heartbeat
 from neardup_platform.supervise.restarts import (
-    Ended,
+    WorkerExit,
     crashes_in_a_row,
     delay_s,
-    describe,
-    failing,
+    describe_crash,
+    describe_exit,
     is_stalled,
-    stopped_badly,
+    unclean_stop,
 )
 from neardup_platform.supervise.run_record import (
     ProcessId,
@@ -38,12 +39,12 @@ from neardup_platform.supervise.run_record import (
     sole_supervisor,
     write_record,
 )
-from neardup_platform.supervise.worker_process import WorkerProcess, end_left_over
+from neardup_platform.supervise.worker_process import WorkerProcess, stop_leftover
 from resources.platform import PlatformResource
 
 _ROOT = Path(__file__).resolve().parent.parent
-# How often the run renews its sign of life and looks at the worker's; an exit is noticed at once.
-_LOOK_S = 1.0
+# How often the run renews its heartbeat and checks the worker's. The end of the process is noticed immediately.
+_CHECK_EVERY_S = 1.0
 _ASK_DAGSTER_EVERY_S = 5.0
 
 
@@ -65,8 +66,8 @@ def supervise_stream_worker(
             context.log.info(f"run {other} supervises the stream worker of {settings.home}: nothing to do")
             yield dg.Output(None)
             return
-        if end_left_over(record.worker):
-            context.log.warning("ended a worker process (%s) that had outlived its run", record.worker)
+        if stop_leftover(record.worker):
+            context.log.warning("stopped a worker process (%s) that had outlived its run", record.worker)
         yield from _Supervision(context, settings, record).run(platform.worker_command())
     yield dg.Output(None)
 
@@ -84,7 +85,7 @@ def stream_worker() -> None:
 
 
 class _Supervision:
-    """What the loop carries from look to look."""
+    """The state of the supervision loop."""
 
     def __init__(self, context: dg.OpExecutionContext, settings: Settings, record: RunRecord) -> None:
         self._context = context
@@ -93,26 +94,26 @@ class _Supervision:
         self._asked_at = 0.0
         self._heartbeat: Heartbeat | None = None
         self._interrupted = False
-        # Whether the worker process of now, or the last one, has begun to work.
+        # Whether the current or last worker process had started to work.
         self._running = False
 
     def run(self, command: list[str]) -> Iterator[dg.AssetObservation]:
-        """Start the worker, again and again, until it is paused or this run is to stop.
+        """Start the worker, again after each crash, until it is paused or this run is stopped.
 
         Raises:
-            DagsterExecutionInterruptedError: the run was terminated in Dagster, or is over already.
-            dagster.Failure: a stop in order, but of a worker that had failed or did not end in order itself.
+            DagsterExecutionInterruptedError: the run was terminated in Dagster, or is already finished.
+            dagster.Failure: a regular stop, but the worker had failed or did not stop cleanly.
         """
         crashes, last = 0, ""
-        self._note_signals()
-        while not self._look(None):
-            ended = yield from self._one_process(command)
-            last = stopped_badly(ended, self._running) if self._stopping() else failing(ended)
+        self._catch_signals()
+        while not self._check(None):
+            exited = yield from self._one_process(command)
+            last = unclean_stop(exited, self._running) if self._stopping() else describe_exit(exited)
             if self._stopping():
                 break
-            crashes = crashes_in_a_row(crashes, ended)
-            delay = delay_s(crashes, ended.exit_code)
-            self._context.log.error(describe(ended, delay))
+            crashes = crashes_in_a_row(crashes, exited)
+            delay = delay_s(crashes, exited.exit_code)
+            self._context.log.error(describe_crash(exited, delay))
             self._wait(delay)
         if self._interrupted and self._terminated():
             raise dg.DagsterExecutionInterruptedError
@@ -122,8 +123,8 @@ class _Supervision:
             raise dg.Failure(f"{why}, and the worker was failing: {last}", allow_retries=False)
         self._context.log.info(f"{why}: this run ends")
 
-    def _one_process(self, command: list[str]) -> Generator[dg.AssetObservation, None, Ended]:
-        """From start to end of one worker process, which may have been stopped for a pause or an interrupt."""
+    def _one_process(self, command: list[str]) -> Generator[dg.AssetObservation, None, WorkerExit]:
+        """Run one worker process until it ends, also if it is stopped for a pause or an interrupt."""
         messages = self._settings.home / "stream_worker_messages.jsonl"
         reported = 0
         with dg.open_pipes_session(
@@ -133,36 +134,36 @@ class _Supervision:
             self._context.log.info("started worker process %d", worker.pid)
             stopping, stalled, self._running = False, False, False
             try:
-                while not (worker.wait(_LOOK_S) or stopping or stalled):
-                    stopping = self._look(worker.identity)
+                while not (worker.wait(_CHECK_EVERY_S) or stopping or stalled):
+                    stopping = self._check(worker.identity)
                     stalled = self._stalled(worker)
                     for metrics in session.get_custom_messages()[reported:]:
                         reported += 1
                         yield observation(metrics)
-                        self._note_signals()
+                        self._catch_signals()
             finally:
                 worker.stop(kill=stalled)
-        # Closing the session has read what the worker said last.
+        # Closing the session has read the last messages of the worker.
         for metrics in session.get_custom_messages()[reported:]:
             yield observation(metrics)
-            self._note_signals()
-        return worker.ended(stalled)
+            self._catch_signals()
+        return worker.exit_info(stalled)
 
     def _environment(self, pipes: Mapping[str, str]) -> dict[str, str]:
-        """Settings with every address resolved, the pipes, and where the package `jobs` is."""
-        # Imported here, for it brings the Kafka and S3 clients, which double the time to load this location.
+        """The settings with all addresses resolved, the pipes, and the location of the package `jobs`."""
+        # Imported here because it loads the Kafka and S3 clients, which double the load time of this code location.
         from neardup_platform.servers.endpoints import environment
 
         python_path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
         return {**environment(self._settings), **pipes, "PYTHONPATH": python_path}
 
-    def _look(self, worker: ProcessId | None) -> bool:
-        """Give a sign of life, and return whether the worker is to stop: paused, interrupted, or the run is over."""
+    def _check(self, worker: ProcessId | None) -> bool:
+        """Renew the heartbeat; returns whether the worker must stop: paused, interrupted, or the run is finished."""
         self._record = renewed(self._record, worker, time.time_ns() // 1_000_000)
         write_record(self._settings.home, self._record)
         if time.monotonic() - self._asked_at > _ASK_DAGSTER_EVERY_S:
             self._asked_at = time.monotonic()
-            # Marked over by force or by the sensor: leave as if interrupted.
+            # Marked as finished by an operator or the sensor: stop as if interrupted.
             self._interrupted |= self._terminated()
         return self._stopping()
 
@@ -170,33 +171,33 @@ class _Supervision:
         return self._interrupted or paused_by(self._settings.home) is not None
 
     def _terminated(self) -> bool:
-        """Whether somebody asked Dagster to end this run; a signal alone is a stop in order."""
+        """Whether Dagster was asked to end this run; a signal alone is a regular stop."""
         run = self._context.instance.get_run_by_id(self._context.run_id)
         return run is None or run.is_finished or run.status is dg.DagsterRunStatus.CANCELING
 
-    def _note_signals(self) -> None:
-        """Take note of SIGINT and SIGTERM; Dagster, which raises them, takes the handlers back at every event."""
+    def _catch_signals(self) -> None:
+        """Record SIGINT and SIGTERM. Dagster would raise them, and reinstalls its own handlers at every event."""
 
-        def note(_number: int, _frame: FrameType | None) -> None:
+        def interrupt(_number: int, _frame: FrameType | None) -> None:
             self._interrupted = True
 
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, note)
+                signal.signal(number, interrupt)
 
     def _stalled(self, worker: WorkerProcess) -> bool:
         try:
             self._heartbeat = read_heartbeat(self._settings.home)
         except (OSError, ValueError, KeyError) as error:
-            # The last good one goes on counting.
+            # The last readable heartbeat still counts.
             self._context.log.warning("the heartbeat is unreadable: %r", error)
         now_ms = time.time_ns() // 1_000_000
-        mine = self._heartbeat if self._heartbeat and self._heartbeat.pid == worker.pid else None
-        self._running = mine is not None and mine.phase is Phase.RUNNING
-        return is_stalled(mine, worker.spawned_ms, now_ms, self._settings.worker.stalled_s)
+        own = self._heartbeat if self._heartbeat and self._heartbeat.pid == worker.pid else None
+        self._running = own is not None and own.phase is Phase.RUNNING
+        return is_stalled(own, worker.spawned_ms, now_ms, self._settings.worker.stalled_s)
 
     def _wait(self, seconds: float) -> None:
-        """Wait before the next start, not longer than until a stop."""
+        """Wait before the next start, until `seconds` have passed or the run must stop."""
         until = time.monotonic() + seconds
-        while time.monotonic() < until and not self._look(None):
-            time.sleep(min(_LOOK_S, max(0.0, until - time.monotonic())))
+        while time.monotonic() < until and not self._check(None):
+            time.sleep(min(_CHECK_EVERY_S, max(0.0, until - time.monotonic())))

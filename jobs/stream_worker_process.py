@@ -1,7 +1,7 @@
 """The process that the `stream_worker` run starts: the stream worker, reporting through Dagster Pipes.
 
-It ends in order on SIGINT and SIGTERM, whatever it inherited for them, and when its standard input closes:
-that is a pipe held by the run, so that the worker never outlives the run, however that ended.
+It stops cleanly on SIGINT and SIGTERM, even if it inherited them ignored, and when its standard input closes: that is a
+pipe held by the run, so the worker never outlives the run, however the run ends.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import threading
 import time
 
 EXIT_FAILED = 1
-# A batch is decided and committed in well under this.
+# A batch is decided and committed in far less time.
 ORPHAN_GRACE_S = 20.0
 
 
@@ -21,12 +21,12 @@ def main() -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    threading.Thread(target=end_with_the_run, args=(stop,), daemon=True).start()
-    # Imported here, so that the signal handlers stand first.
+    threading.Thread(target=stop_with_run, args=(stop,), daemon=True).start()
+    # Imported here, so that the signal handlers are installed first.
     from neardup_platform.terminal_text import log_to_stderr, one_line
 
     log_to_stderr("%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # Imported here, so that the signal handlers stand before TensorFlow is loaded.
+    # Imported here, so that the signal handlers are installed before TensorFlow is loaded.
     from dagster_pipes import open_dagster_pipes
 
     from neardup_platform.errors import NeardupError, PermanentError, SetupError
@@ -43,9 +43,10 @@ def main() -> int:
     return 0
 
 
-def end_with_the_run(stop: threading.Event) -> None:
-    """Wait until standard input closes, then set `stop`, and end the process if that is not obeyed in time."""
-    # os.read, because a buffered reader's lock would be an error at interpreter shutdown; a pipe that fails is closed.
+def stop_with_run(stop: threading.Event) -> None:
+    """Wait until standard input closes, then set `stop`; kill the process if it does not stop in time."""
+    # os.read, because the lock of a buffered reader raises an error at interpreter shutdown. A broken pipe counts as
+    # closed.
     with contextlib.suppress(OSError):
         while os.read(0, 1):
             pass

@@ -1,4 +1,4 @@
-"""Another classifier from labelled pictures to the running worker, unless it is worse than the one in use."""
+"""The job that trains a classifier on labelled pictures and promotes it unless it is worse than the active one."""
 
 import dagster as dg
 
@@ -10,6 +10,6 @@ from assets.training_pairs import training_pairs
 train_classifier = dg.define_asset_job(
     "train_classifier",
     dg.AssetSelection.assets(training_pairs, pair_classifier, classifier_evaluation, promoted_classifier),
-    description="Mines pairs from labelled pictures, trains, publishes, judges beside the classifier in use, and "
-    "promotes. Configure the op training_pairs with manifests and, if there are any, diverse pictures.",
+    description="Mines pairs from labelled pictures, trains, publishes, evaluates against the active classifier, and "
+    "promotes. Configure the op training_pairs with manifests and, optionally, diverse pictures.",
 )

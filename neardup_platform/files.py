@@ -1,36 +1,96 @@
-"""What a power cut must not take apart: markers and manifests, and the files and folders that they vouch for.
+"""Atomic and durable files and folders.
 
-Small files that hold the state of large ones are replaced as a whole, so readers and a restart see one moment: a write
-is complete, synced and renamed, or it did not happen; what is read back carries a checksum. What a marker stands for is
-on the disk before it: `sync_tree` before a marker is written, `publish_tree` where the name of a folder is the marker.
+A small file that describes the state of larger ones is replaced as a whole: it is written under another name, synced,
+and renamed, so readers and a restart see the old content or the new content. A sealed file also carries a checksum.
+What a marker refers to reaches the disk before the marker: call `sync_tree` before writing a marker, or `publish_tree`
+where the name of a folder is the marker.
 """
 
 import json
 import os
 import shutil
+import threading
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 
-def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
-    """Replace a JSON file and its checksum.
+def replace_file(path: Path, content: str | bytes, *, durable: bool = True, private: bool = False) -> None:
+    """Replace a file atomically: readers see the old content or the new content.
+
+    Args:
+        durable: whether the file survives a power cut once this returns.
+        private: whether only its owner may read it (0600).
 
     Raises:
-        OSError: the disk is full or broken; the former file stays.
+        OSError: the disk is full or broken; the previous file is unchanged.
+    """
+    with _written(path, content, private) as staged:
+        if durable:
+            replace_durably(staged, path)
+        else:
+            staged.replace(path)
+
+
+def create_file(path: Path, content: str | bytes) -> None:
+    """Create a private (0600), durable file that must not exist yet; it appears complete or not at all.
+
+    Raises:
+        FileExistsError: the file exists; its content is unchanged.
+        OSError: the disk is full or broken.
+    """
+    with _written(path, content, private=True) as staged:
+        _sync(staged)
+        os.link(staged, path)
+        sync_folder(path.parent)
+
+
+@contextmanager
+def staged_file(path: Path) -> Iterator[Path]:
+    """Yield a path to write to, with the suffix of `path`; if the block succeeds, that file durably replaces `path`.
+
+    Raises:
+        OSError: the disk is full or broken; the previous file is unchanged.
+    """
+    staged = path.with_name(f".{path.stem}.{_writer()}.tmp{path.suffix}")
+    try:
+        yield staged
+        replace_durably(staged, path)
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a private (0600), durable JSON file atomically."""
+    replace_file(path, json.dumps(value, indent=1), private=True)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object written by `write_json`; empty if the file is missing or damaged."""
+    try:
+        value = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
+    """Replace a JSON file and its checksum durably.
+
+    Raises:
+        OSError: the disk is full or broken; the previous file is unchanged.
     """
     text = json.dumps(content)
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(json.dumps({"crc": zlib.crc32(text.encode()), "content": text}))
-    replace_durably(temporary, path)
+    replace_file(path, json.dumps({"crc": zlib.crc32(text.encode()), "content": text}))
 
 
 def read_sealed(path: Path) -> dict[str, Any] | None:
-    """What `write_sealed` wrote, or None where there is no such file.
+    """The content that `write_sealed` wrote, or None if the file does not exist.
 
     Raises:
-        ValueError: it is damaged.
+        ValueError: the file is damaged.
     """
     try:
         outer = json.loads(path.read_text())
@@ -43,7 +103,7 @@ def read_sealed(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (KeyError, TypeError) as error:
-        raise ValueError(f"it lacks or misstates {error}") from error
+        raise ValueError(f"missing or invalid field: {error}") from error
     return content
 
 
@@ -53,7 +113,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Return when every file and folder below a folder, and its own name, are on the disk; nobody writes to it.
+    """Sync every file and folder below `folder`, and its name in its parent. Nothing may write to it meanwhile.
 
     Raises:
         OSError: the disk is full or broken.
@@ -68,10 +128,10 @@ def sync_tree(folder: Path) -> None:
 
 
 def publish_tree(staged: Path, folder: Path) -> None:
-    """Give a folder its name, which says that it is whole, once all of it is on the disk.
+    """Sync a complete folder, then rename it to `folder`: the name says that it is complete.
 
     Raises:
-        OSError: the disk is full or broken, or there is a folder of that name that is not empty.
+        OSError: the disk is full or broken, or `folder` exists and is not empty.
     """
     sync_tree(staged)
     staged.rename(folder)
@@ -79,10 +139,10 @@ def publish_tree(staged: Path, folder: Path) -> None:
 
 
 def publish_once(staged: Path, folder: Path, is_whole: Callable[[Path], bool]) -> None:
-    """As `publish_tree`, where several processes may do so at once: the first one's folder stays, others may use it.
+    """Publish a folder that several processes may publish at once: the first one wins, and all use its folder.
 
     Args:
-        is_whole: whether a folder of that name is of use; one that is not is replaced.
+        is_whole: whether an existing `folder` is usable; if not, it is replaced.
 
     Raises:
         OSError: the disk is full or broken.
@@ -97,14 +157,34 @@ def publish_once(staged: Path, folder: Path, is_whole: Callable[[Path], bool]) -
 
 
 def replace_durably(staged: Path, path: Path) -> None:
-    """Put a file in the place of another, whole and on the disk.
+    """Rename a complete file to `path` so that it survives a power cut.
 
     Raises:
-        OSError: the disk is full or broken; the former file stays.
+        OSError: the disk is full or broken; the previous file is unchanged.
     """
     _sync(staged)
     staged.replace(path)
     sync_folder(path.parent)
+
+
+@contextmanager
+def _written(path: Path, content: str | bytes, private: bool) -> Iterator[Path]:
+    """Yield a file with this content next to `path`; remove it at the end of the block if it is still there."""
+    staged = path.with_name(f".{path.name}.{_writer()}.tmp")
+    staged.unlink(missing_ok=True)
+    try:
+        # The mode applies from the start: a private file is never readable by others.
+        descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+        yield staged
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+def _writer() -> str:
+    """A name that no other live writer uses; one that died can leave a file under it, which the next one replaces."""
+    return f"{os.getpid()}-{threading.get_native_id()}"
 
 
 def _sync(path: Path) -> None:

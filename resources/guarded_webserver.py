@@ -1,6 +1,6 @@
-"""Dagster's webserver behind the guard that the API has: what `neardup up` runs in place of `dagster-webserver`.
+"""Dagster's webserver behind the API's guard: `neardup up` runs this in place of `dagster-webserver`.
 
-The application is Dagster's own, made as its command makes it, and wrapped; there is no unguarded port behind it.
+The application is Dagster's own, created as its command creates it, and wrapped; there is no unguarded port behind it.
 """
 
 import argparse
@@ -20,14 +20,14 @@ from neardup_platform.serving.guard import Guard
 from neardup_platform.serving.limits import Limits
 from neardup_platform.settings import Settings
 
-# As `dagster-webserver` has them.
+# The values that `dagster-webserver` uses.
 _STATEMENT_TIMEOUT_MS = 15_000
 _POOL_RECYCLE_S = 3_600
 _POOL_OVERFLOW = 20
 
 
 def main() -> int:
-    """Serve a workspace until SIGTERM or SIGINT; settings and DAGSTER_HOME are those of the environment."""
+    """Serve a workspace until SIGTERM or SIGINT; settings and DAGSTER_HOME come from the environment."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("workspace", help="workspace.yaml")
     workspace = parser.parse_args().workspace

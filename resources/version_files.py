@@ -1,14 +1,16 @@
-"""What one asset hands to the next: a version, kept as a text file in Dagster's own storage folder.
+"""What one asset passes to the next: a version, kept as a text file in Dagster's own storage folder.
 
-Dagster's default pickles values in a folder that the configuration of a launch may choose, so anyone who can launch a
-run and leave a file on this machine could have it unpickled. Here nothing is pickled and nothing can be configured.
+Dagster's default pickles values in a folder that the configuration of a launch can choose, so anyone who can launch a
+run and leave a file on this machine could have it unpickled. Here nothing is pickled and nothing is configurable.
 """
 
 from pathlib import Path
 
 import dagster as dg
 
-# A type of its own, because Dagster lets a launch give a string by the path of a pickle.
+from neardup_platform.files import replace_file
+
+# A separate type, because for a string Dagster lets a launch name the path of a pickle.
 VERSION = dg.DagsterType(
     type_check_fn=lambda _, value: isinstance(value, str), name="Version", description="The name of a version on S3."
 )
@@ -37,15 +39,13 @@ class VersionFiles(dg.IOManager):
             raise TypeError(f"{context.step_key} returns {type(obj).__name__}: return a version, and data to S3")
         path = self._path(context)
         path.parent.mkdir(parents=True, exist_ok=True)
-        staged = path.with_suffix(f".{context.run_id}.tmp")
-        staged.write_text(obj, encoding="utf-8")
-        staged.replace(path)
+        replace_file(path, obj, durable=False)
 
     def load_input(self, context: dg.InputContext) -> str:
         """Read one value.
 
         Raises:
-            FileNotFoundError: the asset before was not materialised here.
+            FileNotFoundError: the upstream asset was not materialised here.
         """
         path = self._path(context)
         if not path.exists():

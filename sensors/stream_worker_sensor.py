@@ -1,4 +1,4 @@
-"""Keeps exactly one `stream_worker` run alive: reads, asks `next_action`, and does what it says."""
+"""The sensor that keeps exactly one `stream_worker` run alive: it reads, asks `next_action`, and acts."""
 
 import contextlib
 import time
@@ -9,7 +9,7 @@ import dagster as dg
 import psutil
 
 from neardup_platform.supervise.heartbeat import paused_by
-from neardup_platform.supervise.next_action import Action, RunView, SignOfLife, Unreadable, next_action
+from neardup_platform.supervise.next_action import Action, RunHeartbeat, RunView, Unreadable, next_action
 from neardup_platform.supervise.run_record import RunRecord, read_record
 from resources.platform import PlatformResource
 
@@ -20,8 +20,8 @@ _STAGES = {
     dg.DagsterRunStatus.NOT_STARTED: "launching",
     dg.DagsterRunStatus.MANAGED: "launching",
     dg.DagsterRunStatus.STARTING: "launching",
-    dg.DagsterRunStatus.STARTED: "begun",
-    dg.DagsterRunStatus.CANCELING: "begun",
+    dg.DagsterRunStatus.STARTED: "started",
+    dg.DagsterRunStatus.CANCELING: "started",
 }
 _T = TypeVar("_T")
 
@@ -30,24 +30,24 @@ _T = TypeVar("_T")
     job_name=JOB_NAME,
     minimum_interval_seconds=5,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Keeps exactly one stream_worker run alive, replaces a dead or stalled one, respects a "
-    "pause, and starts none while no Kafka broker answers. To stop the worker, launch the job `pause_stream_worker`: "
-    "a run that is only terminated is replaced.",
+    description="Keeps exactly one stream_worker run alive, replaces a dead or stalled one, respects a pause, and "
+    "starts none while no Kafka broker answers. To stop the worker, launch the job `pause_stream_worker`: a run that "
+    "is only terminated is replaced.",
 )
 def stream_worker_sensor(
     context: dg.SensorEvaluationContext, platform: PlatformResource
 ) -> dg.RunRequest | dg.SkipReason:
-    """One look at the runs and at NEARDUP_HOME."""
+    """Check the runs and NEARDUP_HOME once."""
     home = platform.home()
     record = _read(lambda: read_record(home))
     action = next_action(
         _runs(context.instance),
-        record if isinstance(record, Unreadable) else _sign(record),
+        record if isinstance(record, Unreadable) else _heartbeat(record),
         _read(lambda: paused_by(home)),
         time.time(),
         platform.stalled_s(),
     )
-    _bury(context, action, record if isinstance(record, RunRecord) else None)
+    _fail_dead_runs(context, action, record if isinstance(record, RunRecord) else None)
     if action.start is None:
         return dg.SkipReason(action.reason)
     missing = platform.missing_server()
@@ -55,7 +55,7 @@ def stream_worker_sensor(
 
 
 def _runs(instance: dg.DagsterInstance) -> tuple[RunView, ...]:
-    """All active runs of the job and its newest others, newest first."""
+    """All active runs of the job and its newest other runs, newest first."""
     unfinished = instance.get_run_records(dg.RunsFilter(job_name=JOB_NAME, statuses=list(_STAGES)))
     newest = instance.get_run_records(dg.RunsFilter(job_name=JOB_NAME), limit=12)
     records = {record.dagster_run.run_id: record for record in (*unfinished, *newest)}
@@ -64,12 +64,12 @@ def _runs(instance: dg.DagsterInstance) -> tuple[RunView, ...]:
 
 def _view(record: dg.RunRecord) -> RunView:
     run, created_s = record.dagster_run, record.create_timestamp.timestamp()
-    stage = _STAGES.get(run.status, "begun" if not run.is_finished else "over")
+    stage = _STAGES.get(run.status, "started" if not run.is_finished else "finished")
     since_s = {
         "queued": created_s,
         "launching": record.update_timestamp.timestamp(),
-        "begun": record.start_time or created_s,
-        "over": record.end_time or created_s,
+        "started": record.start_time or created_s,
+        "finished": record.end_time or created_s,
     }[stage]
     return RunView(run.run_id, stage, run.status is dg.DagsterRunStatus.FAILURE, created_s, since_s)  # type: ignore[arg-type]
 
@@ -81,12 +81,12 @@ def _read(read: Callable[[], _T]) -> _T | Unreadable:
         return Unreadable(repr(error))
 
 
-def _sign(record: RunRecord | None) -> SignOfLife | None:
-    return SignOfLife(record.run_id, record.at_ms / 1_000, record.run.exists()) if record else None
+def _heartbeat(record: RunRecord | None) -> RunHeartbeat | None:
+    return RunHeartbeat(record.run_id, record.at_ms / 1_000, record.run.exists()) if record else None
 
 
-def _bury(context: dg.SensorEvaluationContext, action: Action, record: RunRecord | None) -> None:
-    """Mark dead runs failed, having killed the process of a stalled one."""
+def _fail_dead_runs(context: dg.SensorEvaluationContext, action: Action, record: RunRecord | None) -> None:
+    """Mark dead runs as failed, after killing the process of a stalled one."""
     for run_id, why in action.dead:
         if record and record.run_id == run_id and record.run.exists():
             with contextlib.suppress(psutil.NoSuchProcess):

@@ -92,7 +92,7 @@ def _measure(load: Load, settings: Settings, say: Say) -> dict[str, Any]:
         say(f"{images} images at {load.rate_per_s:g} a second")
         with _producer(load.corpus, images, load.rate_per_s, settings):
             latencies_ms = _follow(reader, load.corpus, images)
-        figures = read_heartbeat(settings.home).figures  # type: ignore[union-attr]
+        figures = read_heartbeat(settings.home).metrics  # type: ignore[union-attr]
         rss_mb = psutil.Process(worker.pid).memory_info().rss / 1e6
         worker.kill()
     published_ms = _published(settings)

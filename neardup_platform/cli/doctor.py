@@ -15,7 +15,7 @@ from kafka.errors import KafkaError
 from neardup_platform.errors import BadArtefact, InvariantBroken, NeardupError, NotFound
 from neardup_platform.kafka.codecs import check_codecs
 from neardup_platform.kafka.topics import check_even, ensure_topics
-from neardup_platform.learning.classifier.keras_active import load_in_force
+from neardup_platform.learning.classifier.keras_active_classifier import load_active_classifier
 from neardup_platform.s3_client import ensure_bucket, open_s3
 from neardup_platform.scoring.json_vector_manifest import read_manifest as read_vector_manifest
 from neardup_platform.servers.endpoints import needs_kafka, resolve
@@ -124,7 +124,10 @@ def _models(settings: Settings) -> str:
     if Path(settings.store_path).exists():
         with _reading(settings) as reader:
             promoted = reader.state().classifier_version
-    space, classifier = load_term_space(settings.terms.space), load_in_force(_with_s3(settings, promoted), promoted)
+    space, classifier = (
+        load_term_space(settings.terms.space),
+        load_active_classifier(_with_s3(settings, promoted), promoted),
+    )
     return f"terms {space.version}, classifier {classifier.version}{' as promoted' if promoted else ''}"
 
 

@@ -67,7 +67,7 @@ def evaluate(
     load_tensorflow()
     from neardup_platform.evaluation.cross_validation import cross_validate
     from neardup_platform.evaluation.evaluation import evaluate as run_evaluation
-    from neardup_platform.evaluation.metrics import figures
+    from neardup_platform.evaluation.metrics import metrics
     from neardup_platform.images.embedders import load_embedders
 
     embedders = load_embedders(settings.images)
@@ -78,7 +78,7 @@ def evaluate(
             evaluation = cross_validate(
                 rows, folds, settings, progress, _say, also=also, diverse=diverse, embedders=embedders
             )
-    measured = figures(evaluation)
+    measured = metrics(evaluation)
     _warn(measured)
     if report is not None:
         from neardup_platform.evaluation.html_report import write_report

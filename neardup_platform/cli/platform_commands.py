@@ -149,7 +149,7 @@ def collect_status(settings: Settings) -> dict[str, Any]:
     platform = platform_status(settings)
     heartbeat = read_heartbeat(settings.home)
     now_ms = time.time_ns() // 1_000_000
-    metrics = heartbeat.figures if heartbeat else {}
+    metrics = heartbeat.metrics if heartbeat else {}
     store = _ask_api(settings)
     alive = heartbeat is not None and heartbeat.alive(now_ms, settings.worker.stalled_s)
     return {

@@ -1,1 +1,1 @@
-"""Quality: the pipeline evaluated on labelled pictures."""
+"""Quality: evaluation of the pipeline on labelled pictures."""

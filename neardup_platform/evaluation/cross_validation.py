@@ -1,8 +1,8 @@
-"""Judging a way of training: every picture is decided by a classifier that was trained without it.
+"""Cross-validation: every picture is decided by a classifier that was trained without it.
 
-Manifest → vectors, once → parts by group → for each part: train on the others, **run the pipeline over this one**
-→ figures pooled over parts. What pictures of one part might be confused with in another is not tested, so
-precision is that of a corpus of one part's size.
+Manifest → vectors, once → parts by group → for each part: train on the others, **run the pipeline over this one** →
+metrics pooled over parts. Confusions between pictures of different parts are not tested, so precision is that of a
+corpus of one part's size.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,18 +37,18 @@ from neardup_platform.settings import ImageSettings, Settings
 from neardup_platform.terms.hyperplanes import TermSpace, load_term_space
 
 FOLD_SEED = 1
-# Part of a picture that is never judged, only trained on.
+# The part of a picture that is only used for training, never evaluated.
 _NEVER = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Trainable:
-    """Everything that may be trained on.
+    """All pictures that may be used for training.
 
     Attributes:
         pictures: labelled.
-        part: int64 [n], for which part each may not be trained on; −1 where for none.
-        altered: pictures with altered copies, none of them judged.
+        part: int64 [n], the part for which each picture must not be used; −1 for none.
+        altered: pictures with altered copies, none of them evaluated.
     """
 
     pictures: TrainingSet
@@ -61,25 +61,25 @@ def cross_validate(
     folds: int,
     settings: Settings,
     progress: Callable[[int], None],
-    say: Callable[[str], None],
+    report: Callable[[str], None],
     *,
     also: Sequence[Path] = (),
     diverse: Path | None = None,
     embedders: tuple[Embedder, Embedder] | None = None,
 ) -> Evaluation:
-    """Cut the rows into parts by group and judge each by the pipeline with a classifier trained on the others.
+    """Split the rows into parts by group and evaluate each with a classifier trained on the others.
 
     Args:
         rows: of a manifest.
-        folds: parts, from 2.
+        folds: number of parts, at least 2.
         settings: which embedders and term space, thresholds and caps; its classifier is not used.
         progress: called with the number of pictures embedded since the last call.
-        say: told what is being done.
-        also: more labelled CSV files to train on, never judged. Those of their pictures that share a group with a
-            picture judged are not trained on for its part.
-        diverse: CSV of pictures no two of which are alike, to train on altered copies of. Pictures of `rows` among
-            them are left out.
-        embedders: of kind `lsh` and `pair`, where they are loaded already.
+        report: called with a line about the current step.
+        also: more labelled CSV files for training, never evaluated. Pictures in them that share a group with an
+            evaluated picture are not used to train for its part.
+        diverse: CSV of pictures no two of which are alike, to train on altered copies of. Pictures of `rows` among them
+            are skipped.
+        embedders: of kind `lsh` and `pair`, if they are already loaded.
 
     Raises:
         SetupError: there are too few groups, or a file cannot be read.
@@ -90,14 +90,14 @@ def cross_validate(
     _check_groups(rows, folds)
     embedded = embed_rows(rows, loaded, settings.images, progress)
     part = parts_of([row.group for row in rows], embedded.fingerprints, folds, FOLD_SEED)
-    taught = trainable(embedded, part, also, diverse, loaded, settings.images)
+    data = trainable(embedded, part, also, diverse, loaded, settings.images)
     recipe = recipe_for(loaded)
     runs, seen = [], 0
     for fold in range(folds):
         numbers = np.flatnonzero(part == fold)
-        say(f"part {fold + 1} of {folds}: training without its {len(numbers):,} pictures, then judging by them")
-        pictures = taught.pictures.take(taught.part != fold)
-        run, known = _judge(embedded, numbers, (pictures, taught.altered), recipe, space, settings)
+        report(f"part {fold + 1} of {folds}: training without its {len(numbers):,} pictures, then evaluating on them")
+        pictures = data.pictures.take(data.part != fold)
+        run, known = _evaluate_part(embedded, numbers, (pictures, data.altered), recipe, space, settings)
         runs.append(run)
         seen += known
     return Evaluation(embedded, runs, seen, folds)
@@ -111,13 +111,13 @@ def trainable(
     embedders: tuple[Embedder, Embedder],
     limits: ImageSettings,
 ) -> Trainable:
-    """The rows to judge and what further files hold, with the part for which each may not be trained on.
+    """The evaluated rows and the pictures of further files, with the part for which each must not be used in training.
 
     Args:
-        embedded: rows to judge.
+        embedded: rows to evaluate.
         part: int64 [len(embedded.rows)], of each row.
-        also: more labelled CSV files. A picture that is judged is left out; one whose group is judged has its part.
-        diverse: CSV of pictures to alter. One that is judged is left out.
+        also: more labelled CSV files. An evaluated picture is skipped; one whose group is evaluated gets its part.
+        diverse: CSV of pictures to alter. An evaluated picture is skipped.
         embedders: of kind `lsh` and `pair`.
         limits: of decoding.
 
@@ -139,25 +139,25 @@ def trainable(
     return Trainable(everything, np.concatenate([part[numbers], np.array(more, np.int64)]), altered)
 
 
-def _judge(
+def _evaluate_part(
     embedded: EmbeddedRows,
     numbers: NDArray[np.int64],
-    taught: tuple[TrainingSet, TrainingSet | None],
+    training: tuple[TrainingSet, TrainingSet | None],
     recipe: Recipe,
     space: TermSpace,
     settings: Settings,
 ) -> tuple[Run, int]:
-    """The run over one part, and how many of its pictures its classifier was trained on after all."""
+    """The run over one part, and how many of its pictures its classifier was nevertheless trained on."""
     with TemporaryDirectory(prefix="neardup-fold-") as folder:
-        card = train_on_sets(*taught, Path(folder), recipe)
+        card = train_on_sets(*training, Path(folder), recipe)
         scorer, seen = load_classifier(Path(folder)), read_training_pictures(card, Path(folder))
     run = run_pipeline(embedded, numbers.tolist(), empty_pipeline(space, scorer, settings))
     return run, 0 if seen is None else trained_on(embedded.fingerprints[numbers], seen)
 
 
 def _check_groups(rows: Sequence[Row], folds: int) -> None:
-    """Refuses before anything is embedded what cannot be cut."""
+    """Refuse rows that cannot be split, before anything is embedded."""
     if folds < 2:
-        raise SetupError(f"{folds} folds: a part to judge by and one to train on make at least 2")
+        raise SetupError(f"{folds} folds: at least 2 are needed, one to evaluate and one to train on")
     files_apart = np.arange(1, len(rows) + 1, dtype=np.uint64)
     parts_of([row.group for row in rows], files_apart, folds, FOLD_SEED)

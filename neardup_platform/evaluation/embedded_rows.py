@@ -1,6 +1,6 @@
 """Vectors of the rows of a manifest, each picture read and embedded once.
 
-Rows → **vectors, or why there are none** → pipeline, and training on the rows that are not judged.
+Rows → **vectors, or the reasons for their absence** → pipeline, and training on the other rows.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,14 +22,14 @@ from neardup_platform.settings import ImageSettings
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedRows:
-    """What came of reading and embedding rows; a row number counts from 0 in the manifest.
+    """The outcome of reading and embedding rows; row numbers count from 0 in the manifest.
 
     Attributes:
         rows: all of them.
-        images: by row number, in order; the image id is the row number. Rows that cannot be read are not here.
+        images: by row number, in order; the image id is the row number. Unreadable rows are absent.
         refused: row number → why it cannot be read.
-        fingerprints: uint64 [len(rows)], of the files; 0 where one cannot be opened.
-        seconds: spent reading and embedding.
+        fingerprints: uint64 [len(rows)], of the files; 0 if a file cannot be opened.
+        seconds: time spent reading and embedding.
     """
 
     rows: Sequence[Row]
@@ -39,7 +39,7 @@ class EmbeddedRows:
     seconds: float
 
     def vectors(self, numbers: Sequence[int]) -> EmbeddedPictures:
-        """Rows as training takes them, those that cannot be read left out; float16, as the worker stores them."""
+        """The readable rows in the format of training; float16, as the worker stores them."""
         kept = [number for number in numbers if number in self.images]
         return EmbeddedPictures(
             tuple(str(self.rows[number].file) for number in kept),
@@ -52,18 +52,18 @@ class EmbeddedRows:
 def embed_rows(
     rows: Sequence[Row], embedders: Sequence[Embedder], settings: ImageSettings, progress: Callable[[int], None]
 ) -> EmbeddedRows:
-    """Reads and embeds; a broken picture is refused and the rest goes on.
+    """Read and embed the rows. A broken picture is refused and the rest continues.
 
     Args:
         rows: of a manifest.
         embedders: one of each kind.
         settings: limits of decoding.
-        progress: called with the number of pictures done since the last call.
+        progress: called with the number of pictures processed since the last call.
 
     Raises:
-        SetupError: not one picture can be read.
+        SetupError: no picture can be read.
     """
-    begun, prints = perf_counter(), np.zeros(len(rows), np.uint64)
+    started, prints = perf_counter(), np.zeros(len(rows), np.uint64)
 
     def read(number: int) -> bytes:
         content = rows[number].file.read_bytes()
@@ -84,8 +84,8 @@ def embed_rows(
             f"none of the {len(rows)} pictures can be read (the first: {rows[0].file}: {refused[0]}): "
             "the column file is relative to the CSV"
         )
-    return EmbeddedRows(rows, images, refused, prints, perf_counter() - begun)
+    return EmbeddedRows(rows, images, refused, prints, perf_counter() - started)
 
 
-def _stack(halves: Sequence[Embedding]) -> NDArray[np.float16]:
-    return np.stack([half.vector for half in halves]).astype(np.float16)
+def _stack(embeddings: Sequence[Embedding]) -> NDArray[np.float16]:
+    return np.stack([embedding.vector for embedding in embeddings]).astype(np.float16)

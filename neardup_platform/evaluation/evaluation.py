@@ -1,6 +1,6 @@
-"""Judging a classifier that is there: the whole pipeline over labelled pictures, as the stream would decide them.
+"""Evaluation of an existing classifier: the whole pipeline over labelled pictures, as the stream would decide them.
 
-Manifest → vectors → **one run** → figures. `cross_validation` judges a way of training instead.
+Manifest → vectors → **one run** → metrics. `cross_validation` evaluates a way of training instead.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,12 +34,12 @@ def evaluate(
     Args:
         rows: pictures and their true groups.
         settings: which embedders, term space, classifier, thresholds and caps.
-        progress: called with the number of pictures done since the last call.
+        progress: called with the number of pictures processed since the last call.
         classifier: folder of another classifier than the settings name.
-        embedders: one of each kind, where they are loaded already.
+        embedders: one of each kind, if they are already loaded.
 
     Raises:
-        SetupError: not one picture can be read.
+        SetupError: no picture can be read.
         BadArtefact: a model is damaged, or does not fit the embedders.
     """
     folder = classifier or settings.scoring.model
@@ -52,6 +52,6 @@ def evaluate(
     return Evaluation(embedded, [run], None if seen is None else trained_on(embedded.fingerprints, seen))
 
 
-def trained_on(judged: Fingerprints, seen: Fingerprints) -> int:
-    """How many of the pictures judged are among those trained on; both uint64."""
-    return int(np.isin(judged, seen).sum())
+def trained_on(evaluated: Fingerprints, seen: Fingerprints) -> int:
+    """The number of evaluated pictures that were used in training; both arguments uint64."""
+    return int(np.isin(evaluated, seen).sum())

@@ -1,8 +1,8 @@
-"""Which features speak for two pictures being near-duplicates, and which against.
+"""Which features indicate that two pictures are near-duplicates, and which that they are not.
 
-Scored pairs → **evidence by feature** → report. It describes the data, not the network: for each feature, how much
-more usual its value is among true pairs than among other candidates, as the logarithm of the ratio of two
-normal densities (naive Bayes). So it shows at a glance why a pair looks as it does to any classifier.
+Scored pairs → **evidence by feature** → report. It describes the data, not the network: for each feature, how much more
+common its value is among true pairs than among other candidates, as the logarithm of the ratio of two normal densities
+(naive Bayes). So it shows what a pair looks like to any classifier.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,8 +30,8 @@ class Evidence:
 
     Attributes:
         name: of the feature.
-        value: what it is for this pair.
-        weight: log of how much likelier that value is of a true pair; below 0 it speaks against.
+        value: for this pair.
+        weight: log of how much more likely the value is for a true pair; a negative weight is evidence against.
     """
 
     name: str
@@ -42,10 +42,10 @@ class Evidence:
 def evidence_of(
     evaluation: Evaluation, pairs: Sequence[JudgedPair], blocks: Sequence[Block], seed: int = 0
 ) -> list[tuple[Evidence, ...]]:
-    """The strongest features of each pair: at most three that speak for it, then at most three against.
+    """The strongest features of each pair: at most three in favour, then at most three against.
 
     Args:
-        evaluation: its scored pairs say what is usual, at most SAMPLE_PAIRS of either truth.
+        evaluation: its scored pairs define what is common, at most SAMPLE_PAIRS of either truth.
         pairs: of its rows.
         blocks: of the `pair` embedder.
         seed: of the sample.
@@ -65,15 +65,15 @@ def evidence_of(
 
 
 def _strongest(names: Sequence[str], values: NDArray[np.float32], weights: NDArray[np.float32]) -> tuple[Evidence, ...]:
-    # A gap says again what its likeness says.
+    # A gap only repeats its similarity.
     every = [
         Evidence(name, float(value), float(weight))
         for name, value, weight in zip(names, values, weights, strict=True)
         if not name.endswith("_gap")
     ]
-    speaks_for = sorted((e for e in every if e.weight > 0), key=lambda e: -e.weight)[:_NAMED]
+    in_favour = sorted((e for e in every if e.weight > 0), key=lambda e: -e.weight)[:_NAMED]
     against = sorted((e for e in every if e.weight < 0), key=lambda e: e.weight)[:_NAMED]
-    return (*speaks_for, *against)
+    return (*in_favour, *against)
 
 
 def _comparison(evaluation: Evaluation, blocks: Sequence[Block]) -> Compare:

@@ -1,6 +1,6 @@
-"""Cutting labelled pictures into parts so that nothing judged was trained on. Pure.
+"""Splitting labelled pictures into parts so that no evaluated picture is used in training. Pure.
 
-Groups and fingerprints → **part of each row** → training on the other parts, judging this one.
+Groups and fingerprints → **part of each row** → training on the other parts, evaluation on this one.
 """
 
 from collections.abc import Sequence
@@ -15,15 +15,15 @@ from neardup_platform.learning.classifier.training_pictures import Fingerprints
 
 
 def parts_of(groups: Sequence[str], pictures: Fingerprints, folds: int, seed: int) -> NDArray[np.int64]:
-    """Deals rows out to parts: whole groups, and files that are the same byte for byte, stay together.
+    """Assign rows to parts: whole groups, and files that are identical byte for byte, stay together.
 
-    Groups are dealt out first and distractors after, each in an order drawn by `seed`, so that every part has its
-    share of both.
+    Groups are assigned first and distractors afterwards, each in a random order drawn with `seed`, so that every part
+    has its share of both.
 
     Args:
         groups: of each row, empty for a distractor.
-        pictures: fingerprint of each row's file; 0 where there is none.
-        folds: parts, from 2.
+        pictures: fingerprint of each row's file; 0 if there is none.
+        folds: number of parts, at least 2.
         seed: of the order.
 
     Returns:
@@ -39,7 +39,7 @@ def parts_of(groups: Sequence[str], pictures: Fingerprints, folds: int, seed: in
     if len(to_find) < folds:
         raise SetupError(
             f"{folds} folds need as many groups of two or more pictures, and there are {len(to_find)}: "
-            f"ask for at most --folds {len(to_find)}"
+            f"use at most --folds {len(to_find)}"
         )
     rng = np.random.default_rng(seed)
     rest = np.setdiff1d(np.arange(len(size)), to_find)
@@ -49,7 +49,7 @@ def parts_of(groups: Sequence[str], pictures: Fingerprints, folds: int, seed: in
 
 
 def _families(groups: Sequence[str], pictures: Fingerprints) -> NDArray[np.int64]:
-    """Numbers rows so that those that must stay together have the same number."""
+    """Number rows so that those that must stay together have the same number."""
     n = len(groups)
     names = [group or f"\0{row}" for row, group in enumerate(groups)]
     by_name = np.unique(names, return_inverse=True)[1]

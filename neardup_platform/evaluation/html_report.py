@@ -1,7 +1,7 @@
-"""The report of an evaluation as one HTML file: figures, plots and the pictures that were judged worst.
+"""The report of an evaluation as a single HTML file: metrics, plots and the worst errors as pictures.
 
-Evaluation → **report.html**, which needs nothing else: styles, plots and thumbnails are inside. Names of files come
-from whoever collected the pictures, so everything is escaped.
+Evaluation → **report.html**, which is self-contained: styles, plots and thumbnails are embedded. File names come from
+the people who collected the pictures, so everything is escaped.
 """
 
 import base64
@@ -40,10 +40,10 @@ _STRIP_PX = 104
 
 
 def prepare_folder(folder: Path) -> None:
-    """Make the folder of a report and try to write there, before hours are spent on what goes into it.
+    """Create the folder of a report and test that it is writable, before the evaluation takes hours.
 
     Raises:
-        SetupError: it cannot be written.
+        SetupError: it is not writable.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -64,9 +64,9 @@ def write_report(
     """Write `report.html`.
 
     Args:
-        evaluation: judged.
-        measured: its `figures`.
-        folder: made if it is missing.
+        evaluation: to report.
+        measured: its `metrics`.
+        folder: created if it is missing.
         title: name of the manifest.
         blocks: of the `pair` embedder.
         limits: of decoding.
@@ -75,7 +75,7 @@ def write_report(
         The file.
 
     Raises:
-        SetupError: the folder cannot be written.
+        SetupError: the folder is not writable.
     """
     prepare_folder(folder)
     whole, shown = outcome(evaluation), _Pictures(evaluation, limits)
@@ -109,12 +109,12 @@ def write_report(
 
 
 class _Pictures:
-    """Rows as the template shows them; a picture that is shown twice is read once."""
+    """Rows in the form that the template shows; a picture that is shown twice is read once."""
 
     def __init__(self, evaluation: Evaluation, limits: ImageSettings) -> None:
         self._rows, self._limits = evaluation.rows, limits
         self._uris: dict[tuple[int, int], str | None] = {}
-        # Names are shown from the folder that holds them all.
+        # Names are shown relative to the folder that contains them all.
         self._shared = _shared_folder([row.file for row in evaluation.rows])
 
     def name(self, number: int) -> str:
@@ -191,7 +191,7 @@ def _shared_folder(files: Sequence[Path]) -> Path:
 
 
 def _environment() -> Environment:
-    # Not told by the ending of the template's name: always.
+    # Always escape, whatever the suffix of the template's name.
     environment = Environment(
         loader=PackageLoader("neardup_platform.evaluation", "templates"),
         autoescape=True,

@@ -1,7 +1,7 @@
-"""Judging a classifier by the pictures that training held out, alone and beside another.
+"""Evaluation of a classifier on the pictures that training held out, alone and against another classifier.
 
-Training data and classifier → **figures of its scores on the held-out pairs**, and **the pipeline over the held-out
-pictures** → Dagster's evaluation and the check that gates a promotion.
+Training data and classifier → **metrics of its scores on the held-out pairs**, and **the pipeline over the held-out
+pictures** → Dagster's evaluation and the check before a promotion.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from neardup_platform.evaluation.manifest import Row
 from neardup_platform.evaluation.measures import TARGET_PRECISION
 from neardup_platform.evaluation.outcome import Evaluation
 from neardup_platform.evaluation.pipeline_run import empty_pipeline, run_pipeline
-from neardup_platform.learning.classifier.promotion import Measured
+from neardup_platform.learning.classifier.promotion import ClassifierMetrics
 from neardup_platform.learning.classifier.training_data import TrainingData
 from neardup_platform.learning.classifier.training_pictures import read_training_pictures
 from neardup_platform.records import Embedding, JoinedImage, Kind
@@ -43,8 +43,8 @@ def score_held_out(classifier: PairClassifier, data: TrainingData) -> NDArray[np
     return classifier.score(vectors, pairs.a, vectors, pairs.b)
 
 
-def measure_held_out(classifier: PairClassifier, data: TrainingData) -> tuple[Measured, dict[str, float]]:
-    """What a classifier does on the held-out pairs: what it is compared by, and further figures to look at.
+def measure_held_out(classifier: PairClassifier, data: TrainingData) -> tuple[ClassifierMetrics, dict[str, float]]:
+    """The metrics of a classifier on the held-out pairs: those for the comparison, and additional ones for information.
 
     Raises:
         BadArtefact: the classifier fits other embeddings.
@@ -53,9 +53,9 @@ def measure_held_out(classifier: PairClassifier, data: TrainingData) -> tuple[Me
     curve, true_pairs = precision_recall(scores, same), int(same.sum())
     matches = scores >= classifier.threshold
     hits, count = int((matches & same).sum()), int(matches.sum())
-    measured = Measured(
+    measured = ClassifierMetrics(
         {
-            # No match at all is no wrong one; its recall tells.
+            # Without a match none is wrong; the recall shows it.
             "precision_at_threshold": (hits / count if count else 1.0, max(1, count)),
             "recall_at_threshold": (hits / true_pairs, true_pairs),
             "recall_at_p99": (recall_at_precision(curve, TARGET_PRECISION), true_pairs),
@@ -66,7 +66,7 @@ def measure_held_out(classifier: PairClassifier, data: TrainingData) -> tuple[Me
 
 
 def evaluate_held_out(folder: Path, data: TrainingData, settings: Settings) -> Evaluation:
-    """The whole pipeline over the held-out pictures with the classifier of a folder; nothing is embedded again.
+    """Run the whole pipeline over the held-out pictures with the classifier of a folder; nothing is embedded again.
 
     Raises:
         BadArtefact: the classifier is damaged.

@@ -1,6 +1,6 @@
-"""The pictures to judge by, with what is known of each: groups, subsets and how they were made.
+"""The pictures for an evaluation, with what is known about each: groups, subsets and how they were made.
 
-First step of an evaluation: CSV → **rows** → vectors → pipeline → figures.
+First step of an evaluation: CSV → **rows** → vectors → pipeline → metrics.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,10 +18,10 @@ class Row:
     """One line of a manifest.
 
     Attributes:
-        file: where the picture is.
-        group: same non-empty value = near-duplicates of one another; empty = a distractor, like nothing else.
-        subset: where it comes from; empty where nobody says.
-        transformation: how it was made of the picture it resembles; empty where nobody says.
+        file: the path of the picture.
+        group: same non-empty value = near-duplicates of one another; empty = a distractor, which resembles no other.
+        subset: its origin; empty if unknown.
+        transformation: how it was made from the picture it resembles; empty if unknown.
         turned: whether it is flipped or rotated.
     """
 
@@ -36,24 +36,26 @@ def read_manifest(path: Path, details: Sequence[Path] = ()) -> list[Row]:
     """Rows of a CSV with at least the columns `file` (relative to it) and `group`.
 
     Args:
-        path: the CSV; its columns `subset`, `transformation` and `geom_flip_rotate` are taken where it has them.
+        path: the CSV; its columns `subset`, `transformation` and `geom_flip_rotate` are used if present.
         details: further CSV files, `file` relative to each, that fill in those columns where they are empty.
 
     Raises:
-        SetupError: a file is missing, empty or has other columns; no two rows share a group; or a file of
-            details names none of the pictures.
+        SetupError: a file is missing, empty or has other columns; no two rows share a group; or a file of details names
+            none of the pictures.
         BadArtefact: a picture is listed twice.
     """
     lines = read_csv(path, ("file", "group"))
     known = [_details_of(each) for each in details]
     rows = [_row(path.parent / line["file"], line, known) for line in lines]
-    twice = len(rows) - len({row.file for row in rows})
-    if twice:
-        raise BadArtefact(f"{path} lists {twice} files more than once: each picture is judged once, remove the others")
+    duplicates = len(rows) - len({row.file for row in rows})
+    if duplicates:
+        raise BadArtefact(
+            f"{path} lists {duplicates} files more than once: each picture is evaluated once, remove the others"
+        )
     groups = [row.group for row in rows if row.group]
     if len(set(groups)) == len(groups):
         raise SetupError(
-            f"{path}: no two of its {len(rows)} rows share a group, so there is nothing to find: name the "
+            f"{path}: no two of its {len(rows)} rows share a group, so there are no near-duplicates: name the "
             "near-duplicates in the column group"
         )
     named = {row.file.resolve() for row in rows}
@@ -64,7 +66,7 @@ def read_manifest(path: Path, details: Sequence[Path] = ()) -> list[Row]:
 
 
 def group_label(row: Row, number: int) -> str:
-    """The row's true group; a distractor has one of its own."""
+    """The row's true group; a distractor gets its own label."""
     return row.group or f"distractor {number}"
 
 
@@ -74,7 +76,7 @@ def _details_of(path: Path) -> dict[Path, Mapping[str, str]]:
 
 def _row(file: Path, line: Mapping[str, str], known: Sequence[Mapping[Path, Mapping[str, str]]]) -> Row:
     sources = [line, *(lines.get(file.resolve(), {}) for lines in known)]
-    # A short line leaves None where a column has no value.
+    # A short line has None for columns without a value.
     subset, transformation, turned = (
         next((value for source in sources if (value := (source.get(name) or "").strip())), "") for name in _DETAILS
     )

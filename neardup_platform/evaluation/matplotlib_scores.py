@@ -1,6 +1,6 @@
-"""Pictures of how well scores and clusters fit the truth, each a PNG: for the HTML report and for Dagster.
+"""Plots of how well scores and clusters fit the truth, each a PNG: for the HTML report and for Dagster.
 
-Scored pairs, cluster sizes → **plots**. All take plain arrays, so whoever has scores and labels can draw them.
+Scored pairs, cluster sizes → **plots**. All functions take plain arrays, so any scores and labels can be plotted.
 """
 
 import io
@@ -31,7 +31,7 @@ class _Theme:
     false: str
 
 
-# Blue and orange are told apart by those who do not see red or green.
+# Blue and orange are distinguishable for people with red-green colour blindness.
 _LIGHT = _Theme("#ffffff", "#1d2430", "#c3c9d3", "#2463c9", "#d9731a")
 _DARK = _Theme("#161a22", "#e6e9ef", "#454d5c", "#74a7ff", "#ffa45c")
 
@@ -42,10 +42,10 @@ def draw_precision_recall(
     """Precision against recall over all thresholds, as PNG.
 
     Args:
-        curve: recall among all true pairs, those never scored included.
-        target: precision that is marked.
+        curve: recall among all true pairs, including those never scored.
+        target: precision to mark.
         interval: of the recall at that precision; drawn as a band.
-        dark: on a dark ground.
+        dark: for a dark background.
     """
     figure, panel, theme = _panel(dark)
     panel.step(curve.recall, curve.precision, where="post", color=theme.true, linewidth=1.8)
@@ -66,12 +66,12 @@ def draw_precision_recall(
 def draw_reliability(scores: NDArray[np.float32], true: NDArray[np.bool_], *, dark: bool = False) -> bytes:
     """Share of true pairs against score, with 95% intervals, as PNG: on the diagonal, scores are probabilities.
 
-    Uncertain pairs are cut into bins of equal mass; those that are plain make one bin at either end.
+    Uncertain pairs are split into bins of equal mass; clear pairs form one bin at either end.
 
     Args:
         scores: float32 [m].
         true: bool [m].
-        dark: on a dark ground.
+        dark: for a dark background.
     """
     figure, panel, theme = _panel(dark)
     panel.plot([0, 1], [0, 1], color=theme.faint, linewidth=1.2)
@@ -100,13 +100,13 @@ def draw_score_histograms(
         scores: float32 [m].
         true: bool [m].
         threshold: of a match; drawn as a line.
-        dark: on a dark ground.
+        dark: for a dark background.
     """
     figure, panel, theme = _panel(dark)
     edges = np.linspace(0, 1, _HISTOGRAM_BINS + 1)
     for truth, colour, label in ((False, theme.false, "different"), (True, theme.true, "near-duplicates")):
         counts = np.histogram(scores[true == truth], edges)[0]
-        # Half a pair stands for none, which a logarithm has no place for.
+        # Half a pair represents none, because a logarithmic scale has no zero.
         panel.stairs(np.maximum(counts, 0.5), edges, color=colour, linewidth=1.8, label=label, fill=False)
         panel.stairs(np.maximum(counts, 0.5), edges, color=colour, alpha=0.12, fill=True, baseline=0.5)
     if threshold is not None:
@@ -128,8 +128,8 @@ def draw_cluster_sizes(
 
     Args:
         sizes: size → number of clusters.
-        groups: size → number of true groups, to compare with.
-        dark: on a dark ground.
+        groups: size → number of true groups, for comparison.
+        dark: for a dark background.
     """
     figure, panel, theme = _panel(dark)
     if groups is not None:

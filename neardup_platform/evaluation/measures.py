@@ -1,6 +1,6 @@
-"""The measures of clustering and of pair scores. Pure.
+"""Metrics of clustering and of pair scores. Pure.
 
-Clusters, groups and scored pairs of an evaluation → **figures**.
+Clusters, groups and scored pairs of an evaluation → **metrics**.
 """
 
 from collections import Counter
@@ -22,21 +22,21 @@ from neardup_platform.scoring.calibration import (
 
 TARGET_PRECISION = 0.99
 CALIBRATION_BINS = 15
-# Two groups may be one that nobody noticed; three in one cluster are a cluster gone wrong.
+# Two groups in a cluster may be one group that nobody noticed; three mean that the cluster is wrong.
 MIXED_GROUPS = 3
 
 
 def pairs_within(labels: Sequence[Hashable]) -> int:
-    """Number of unordered pairs with equal labels."""
+    """The number of unordered pairs with equal labels."""
     return sum(n * (n - 1) // 2 for n in Counter(labels).values())
 
 
 def pairs_touching(labels: Sequence[Hashable], marks: Sequence[str]) -> Counter[str]:
-    """Unordered pairs with equal labels of which at least one bears a mark, by mark.
+    """For each mark, the unordered pairs with equal labels of which at least one image has the mark.
 
     Args:
         labels: of each image.
-        marks: of each image, one; a pair of two marks counts for both.
+        marks: of each image, one; a pair with two marks counts for both.
     """
     sizes, touching = Counter(labels), Counter[str]()
     for (label, mark), inside in Counter(zip(labels, marks, strict=True)).items():
@@ -48,15 +48,15 @@ def pairs_touching(labels: Sequence[Hashable], marks: Sequence[str]) -> Counter[
 def marked_measures(
     clusters: Sequence[int], groups: Sequence[int], marks: Sequence[str]
 ) -> dict[str, dict[str, int | float | None]]:
-    """Figures of the pairs that touch each mark: where recall is lost, and what is wrongly put together.
+    """Metrics of the pairs that touch each mark: where recall is lost, and what is wrongly joined.
 
     Args:
-        clusters, groups: of each image; every distractor has a group of its own.
+        clusters, groups: of each image; every distractor has its own group.
         marks: of each image, a subset or a transformation.
 
     Returns:
-        By mark, ascending: `images`, `pairs_true`, `precision`, `recall`, `f1`. Precision is None where no pair was
-        put together, recall and F1 where there was none to find.
+        By mark, ascending: `images`, `pairs_true`, `precision`, `recall`, `f1`. Precision is None if no pair was
+        joined, recall and F1 if there was none to find.
     """
     true, together = pairs_touching(groups, marks), pairs_touching(clusters, marks)
     right = pairs_touching(list(zip(clusters, groups, strict=True)), marks)
@@ -66,7 +66,7 @@ def marked_measures(
             "pairs_true": true[mark],
             "precision": right[mark] / together[mark] if together[mark] else None,
             "recall": right[mark] / true[mark] if true[mark] else None,
-            # 2PR / (P + R) with the counts put in.
+            # 2PR / (P + R), expressed in counts.
             "f1": 2 * right[mark] / (together[mark] + true[mark]) if true[mark] else None,
         }
         for mark, images in sorted(Counter(marks).items())
@@ -74,14 +74,14 @@ def marked_measures(
 
 
 def cluster_measures(clusters: Sequence[int], groups: Sequence[int]) -> dict[str, Any]:
-    """How large clusters are, and how many hold what does not belong together.
+    """The sizes of clusters, and how many of them contain several groups.
 
     Args:
-        clusters, groups: of each image; every distractor has a group of its own.
+        clusters, groups: of each image; every distractor has its own group.
 
     Returns:
-        `clusters`; `largest_cluster`; `cluster_sizes`, the number of clusters by size; `mixed_clusters`, those that
-        hold MIXED_GROUPS or more true groups; `most_groups_in_a_cluster`.
+        `clusters`; `largest_cluster`; `cluster_sizes`, the number of clusters by size; `mixed_clusters`, those with
+        MIXED_GROUPS or more true groups; `most_groups_in_a_cluster`.
     """
     sizes = Counter(clusters)
     held = Counter(cluster for cluster, _ in set(zip(clusters, groups, strict=True)))
@@ -95,14 +95,14 @@ def cluster_measures(clusters: Sequence[int], groups: Sequence[int]) -> dict[str
 
 
 def pair_measures(clusters: Sequence[Hashable], groups: Sequence[Hashable]) -> dict[str, float]:
-    """Precision, recall and F1 over pairs put into the same cluster.
+    """Precision, recall and F1 over pairs in the same cluster.
 
     Args:
         clusters: cluster of each image.
-        groups: true group of each image; every distractor has one of its own.
+        groups: true group of each image; every distractor has its own.
 
     Returns:
-        `precision` is 1 where no pair was put together, `recall` 1 where there was none to find.
+        `precision` is 1 if no pair was joined, `recall` is 1 if there was none to find.
     """
     together = pairs_within(clusters)
     true = pairs_within(groups)
@@ -125,10 +125,10 @@ def bcubed_measures(clusters: Sequence[Hashable], groups: Sequence[Hashable]) ->
 
 
 def pair_curve(scores: NDArray[np.float32], true: NDArray[np.bool_], missed: int) -> PrecisionRecall | None:
-    """Precision and recall at every distinct score; None where no true pair was scored.
+    """Precision and recall at every distinct score; None if no true pair was scored.
 
     Args:
-        scores, true: of the pairs that were scored.
+        scores, true: of the scored pairs.
         missed: true pairs that were never scored; they count against recall at every threshold.
     """
     found = int(true.sum())
@@ -139,16 +139,16 @@ def pair_curve(scores: NDArray[np.float32], true: NDArray[np.bool_], missed: int
 
 
 def score_measures(scores: NDArray[np.float32], true: NDArray[np.bool_], missed: int) -> dict[str, float | None]:
-    """How well pair scores tell true pairs from others.
+    """How well pair scores distinguish true pairs from others.
 
     Args:
-        scores: float32 [n], calibrated probabilities of the pairs that were scored.
+        scores: float32 [n], calibrated probabilities of the scored pairs.
         true: bool [n].
         missed: true pairs that were never scored; they count against recall at every threshold.
 
     Returns:
         `pair_best_f1`, `pair_recall_at_p99`, `pair_average_precision`, and `calibration_error`, the expected
-        calibration error over 15 bins of equal width (Naeini et al. 2015). None where no true pair was scored.
+        calibration error over 15 bins of equal width (Naeini et al. 2015). None if no true pair was scored.
     """
     reachable = pair_curve(scores, true, missed)
     if reachable is None:

@@ -1,4 +1,4 @@
-"""The figures of an evaluation: what `neardup evaluate --json` prints.
+"""The metrics of an evaluation: what `neardup evaluate --json` prints.
 
 Runs of the pipeline → outcome → **one JSON-ready object** → command line, report, checks.
 """
@@ -33,25 +33,25 @@ TRANSFORMATIONS_LISTED = 40
 OTHERS = "all others"
 
 
-def figures(evaluation: Evaluation) -> dict[str, Any]:
+def metrics(evaluation: Evaluation) -> dict[str, Any]:
     """Measure an evaluation.
 
     Returns:
-        The figures of the contract over all parts together, then: how sure they are (`pair_recall_at_p99_low`,
+        The metrics of the contract over all parts together, then: their uncertainty (`pair_recall_at_p99_low`,
         `…_high`, `calibration_error_uncertain`, `pairs_uncertain`), clusters (`cluster_sizes`, `mixed_clusters`,
-        `most_groups_in_a_cluster`), where they come from (`subsets`, `transformations`, `turned`; empty where the
-        manifest does not say), `pair_curve`, `pictures_refused`, `trained_on_share`, and `folds` with the figures of
-        each of its `parts`.
+        `most_groups_in_a_cluster`), metrics by origin (`subsets`, `transformations`, `turned`; empty if the manifest
+        does not have it), `pair_curve`, `pictures_refused`, `trained_on_share`, and `folds` with the metrics of each of
+        its `parts`.
 
-        `candidate_recall` is the share of true pairs whose later image had the earlier among its candidates.
-        `coverage` is the share of pictures that were decided; those that cannot be read count as found alone.
-        Pair-level figures are over all pairs scored, with true pairs that were never scored counted as missed.
+        `candidate_recall` is the share of true pairs whose later image had the earlier among its candidates. `coverage`
+        is the share of pictures that were decided; unreadable pictures count as alone in their cluster. Pair-level
+        metrics are over all scored pairs; true pairs that were never scored count as missed.
     """
     whole, rows = outcome(evaluation), evaluation.rows
     reading_s = evaluation.embedded.seconds
     parts = [_part(outcome(evaluation, [run])) for run in evaluation.runs] if evaluation.folds > 1 else []
     return {
-        **_contract_figures(whole, reading_s),
+        **_contract_metrics(whole, reading_s),
         **_certainty(whole),
         **_clusters(whole),
         "pairs_scored": len(whole.scores),
@@ -70,7 +70,7 @@ def figures(evaluation: Evaluation) -> dict[str, Any]:
 def by_transformation(whole: Outcome, rows: Sequence[Row]) -> dict[str, dict[str, int | float | None]]:
     """Images, true pairs and recall by the transformation of either picture, most missed pairs first.
 
-    At most TRANSFORMATIONS_LISTED by name; the rest together as OTHERS. Empty where no row names one.
+    At most TRANSFORMATIONS_LISTED by name; the rest together as OTHERS. Empty if no row names one.
     """
     marks = [rows[number].transformation for number in whole.numbers]
     if not any(marks):
@@ -88,7 +88,7 @@ def by_transformation(whole: Outcome, rows: Sequence[Row]) -> dict[str, dict[str
     }
 
 
-def _contract_figures(part: Outcome, reading_s: float) -> dict[str, int | float | None]:
+def _contract_metrics(part: Outcome, reading_s: float) -> dict[str, int | float | None]:
     heads, groups = part.heads.tolist(), part.groups.tolist()
     true_pairs, found = pairs_within(groups), int(part.true.sum())
     return {
@@ -104,8 +104,8 @@ def _contract_figures(part: Outcome, reading_s: float) -> dict[str, int | float 
 
 
 def _part(part: Outcome) -> dict[str, Any]:
-    """Figures of one part; its pace would leave out reading, so it has none."""
-    measured = {**_contract_figures(part, 0.0), **_clusters(part)}
+    """Metrics of one part, without its speed, which would not include reading."""
+    measured = {**_contract_metrics(part, 0.0), **_clusters(part)}
     return {name: value for name, value in measured.items() if name not in ("images_per_s", "cluster_sizes")}
 
 
@@ -135,7 +135,7 @@ def _by(whole: Outcome, marks_of_rows: Sequence[str]) -> dict[str, Any]:
 
 
 def _turned(whole: Outcome, rows: Sequence[Row]) -> dict[str, Any] | None:
-    """Recall of true pairs of which one or both pictures are flipped or rotated; None where no row is."""
+    """Recall of true pairs with at least one flipped or rotated picture; None if no row is."""
     if not any(row.turned for row in rows):
         return None
     true, right = _true_and_right(whole, ["turned" if rows[number].turned else "" for number in whole.numbers])

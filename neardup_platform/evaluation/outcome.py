@@ -1,8 +1,8 @@
-"""An evaluation as labels and pairs: what the measures and the report read.
+"""An evaluation as labels and pairs, for the metrics and the report.
 
-Runs over the parts of a manifest → **one set of clusters, groups and scored pairs** → figures, plots, worst
-pairs. Parts never share a cluster or a pair, so pooling them is putting them side by side: every figure counts
-over all parts, none is an average of the parts' figures.
+Runs over the parts of a manifest → **one set of clusters, groups and scored pairs** → metrics, plots, worst pairs.
+Parts never share a cluster or a pair, so they are pooled by concatenation: every metric counts over all parts, none is
+an average over parts.
 """
 
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ from neardup_platform.evaluation.pipeline_run import Run
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A manifest judged: by one run over all rows, or by one run for each part of them.
+    """An evaluated manifest: by one run over all rows, or by one run for each part of them.
 
     Attributes:
         embedded: every row.
-        runs: one a part; together their parts are all rows.
-        trained_on: rows on which the classifier that judged them was trained; None where that is not known.
-        folds: number of parts, 1 where the manifest was judged whole.
+        runs: one per part; together their parts are all rows.
+        trained_on: number of rows that the classifier evaluating them was trained on; None if unknown.
+        folds: number of parts, 1 if the manifest was evaluated as a whole.
     """
 
     embedded: EmbeddedRows
@@ -44,13 +44,13 @@ class Outcome:
 
     Attributes:
         numbers: int64 [n], row numbers.
-        heads: int64 [n], row number of the head; its own for a picture that cannot be read, which is alone.
-        groups: int64 [n], equal for near-duplicates of one another; a distractor has one of its own.
-        later, earlier: int64 [m], pairs scored.
+        heads: int64 [n], row number of the head; its own for an unreadable picture, which is alone.
+        groups: int64 [n], equal for near-duplicates of one another; a distractor has its own.
+        later, earlier: int64 [m], scored pairs.
         scores: float32 [m].
-        true: bool [m], whether the two are of one group.
+        true: bool [m], whether the two are in the same group.
         decided: how many of the rows were decided.
-        seconds: spent deciding.
+        seconds: time spent deciding.
     """
 
     numbers: NDArray[np.int64]
@@ -65,7 +65,7 @@ class Outcome:
 
 
 def outcome(evaluation: Evaluation, runs: Sequence[Run] | None = None) -> Outcome:
-    """All runs, or those given, side by side."""
+    """All runs, or the given ones, side by side."""
     runs = evaluation.runs if runs is None else runs
     numbers = np.concatenate([run.part for run in runs])
     heads = numbers.copy()

@@ -1,4 +1,4 @@
-"""Judged pairs as pictures side by side: thumbnails, and one sheet of them as a PNG.
+"""Evaluated pairs as pictures side by side: thumbnails, and a sheet of them as a PNG.
 
 Worst pairs → **thumbnails** → HTML report; → **sheet** → Dagster metadata.
 """
@@ -21,20 +21,20 @@ _PAPER, _INK, _EMPTY = "#ffffff", "#1d2430", "#e4e7ec"
 
 
 def thumbnail(path: Path, limits: ImageSettings, side_px: int = THUMBNAIL_PX) -> Image.Image | None:
-    """The picture within a square of `side_px`; None where it cannot be read any more."""
+    """The picture within a square of `side_px`; None if it is no longer readable."""
     try:
         pixels = decode(path.read_bytes(), max_pixels=limits.max_pixels, max_bytes=limits.max_bytes, enough_px=side_px)
     except (BadPicture, OSError):
         return None
     image = Image.fromarray(pixels)
-    if max(image.size) < side_px // 2:  # a picture of a few pixels is shown larger, its pixels kept apart
+    if max(image.size) < side_px // 2:  # a tiny picture is enlarged without interpolation
         image = image.resize((image.width * side_px // max(image.size), image.height * side_px // max(image.size)), 0)
     image.thumbnail((side_px, side_px))
     return image
 
 
 def thumbnail_jpeg(path: Path, limits: ImageSettings, side_px: int = THUMBNAIL_PX) -> bytes | None:
-    """As `thumbnail`, as JPEG."""
+    """Like `thumbnail`, as JPEG."""
     image = thumbnail(path, limits, side_px)
     if image is None:
         return None
@@ -44,13 +44,13 @@ def thumbnail_jpeg(path: Path, limits: ImageSettings, side_px: int = THUMBNAIL_P
 
 
 def caption(pair: JudgedPair) -> str:
-    """Score of a pair and what became of it, in a few words."""
+    """Score and outcome of a pair, in a few words."""
     score = "no candidate" if pair.score is None else f"score {pair.score:.3f}"
     return f"{score}, {'together' if pair.together else 'apart'}"
 
 
 def draw_pairs(pairs: Sequence[JudgedPair], rows: Sequence[Row], limits: ImageSettings) -> bytes:
-    """One PNG of all pairs, four in a line, each with its score beneath; an empty list gives a line that says so.
+    """A PNG of all pairs, four per line, each with its score below; for an empty list, a line that says so.
 
     Args:
         pairs: of `rows`.

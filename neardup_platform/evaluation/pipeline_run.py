@@ -1,6 +1,6 @@
-"""The pipeline of the stream over embedded rows, in their order: what is judged is what would be decided.
+"""The pipeline of the stream over embedded rows, in their order: the evaluation sees what the stream would decide.
 
-Vectors of rows → the pipeline, an empty corpus before it → **heads and scored pairs by row** → figures.
+Vectors of rows → the pipeline, starting with an empty corpus → **heads and scored pairs by row** → metrics.
 """
 
 from collections.abc import Sequence
@@ -26,17 +26,17 @@ _IMAGES_AT_ONCE = 64
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What the pipeline did with some rows; every number is a row number of the manifest.
+    """The result of the pipeline for some rows; every number is a row number of the manifest.
 
     Attributes:
-        part: the rows it was to decide, int64, ascending, those that cannot be read included.
-        decided: int64 [n], those it decided, in order.
+        part: the rows to decide, int64, ascending, including unreadable ones.
+        decided: int64 [n], the decided ones, in order.
         heads: int64 [n], the heads they joined.
-        later, earlier: int64 [m], pairs scored: an image and a candidate of it.
+        later, earlier: int64 [m], scored pairs: an image and one of its candidates.
         scores: float32 [m].
         classifier: version of the classifier.
-        matching: thresholds and caps in force.
-        seconds: spent deciding.
+        matching: the thresholds and caps used.
+        seconds: time spent deciding.
     """
 
     part: NDArray[np.int64]
@@ -51,21 +51,21 @@ class Run:
 
 
 def empty_pipeline(space: TermSpace, scorer: PairClassifier, settings: Settings) -> Pipeline:
-    """A pipeline as the settings have it, in memory, no image known to it."""
+    """A pipeline with these settings, in memory, without any image."""
     vectors = MemoryVectors(space.dim, scorer.expects[Kind.PAIR].dim)
     corpus = Corpus(space, open_index(None, space, settings.terms), vectors)
     return Pipeline(space, scorer, corpus, Matching.of(settings, scorer))
 
 
 def run_pipeline(embedded: EmbeddedRows, part: Sequence[int], pipeline: Pipeline) -> Run:
-    """Decides rows in ascending order.
+    """Decide rows in ascending order.
 
     Args:
         embedded: of the manifest.
         part: numbers of the rows to decide.
-        pipeline: knows no image yet.
+        pipeline: without any image.
     """
-    begun = perf_counter()
+    started = perf_counter()
     numbers = [number for number in sorted(part) if number in embedded.images]
     decided = np.array(numbers, np.int64)
     heads, pairs, scores = [], [], []
@@ -75,7 +75,7 @@ def run_pipeline(embedded: EmbeddedRows, part: Sequence[int], pipeline: Pipeline
             heads += [int(decision.head) for decision in batch.decisions]
             found = batch.scored.ordinals
             rows, columns = np.nonzero(found >= 0)
-            # Ordinals count the images decided, so they number the rows that could be read.
+            # Ordinals count the decided images, so they number the readable rows.
             pairs.append(np.stack([decided[batch.ordinals[rows]], decided[found[rows, columns]]]))
             scores.append(batch.scored.scores[rows, columns])
     later, earlier = np.concatenate([np.zeros((2, 0), np.int64), *pairs], axis=1)
@@ -88,5 +88,5 @@ def run_pipeline(embedded: EmbeddedRows, part: Sequence[int], pipeline: Pipeline
         scores=np.concatenate([np.zeros(0, np.float32), *scores]),
         classifier=pipeline.scorer.version,
         matching=pipeline.matching,
-        seconds=perf_counter() - begun,
+        seconds=perf_counter() - started,
     )

@@ -1,6 +1,6 @@
-"""How sure the pair figures are: an interval for recall at a precision, and calibration where it is hard. Pure.
+"""The uncertainty of pair metrics: an interval for recall at a precision, and the calibration of hard pairs. Pure.
 
-Scored pairs → **intervals, errors of uncertain pairs, a curve short enough to print** → figures.
+Scored pairs → **intervals, errors of uncertain pairs, a curve short enough to print** → metrics.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from neardup_platform.scoring.calibration import PrecisionRecall
 
 RESAMPLES = 1_000
-# Outside, a pair is plain to any classifier; inside, calibration is tested.
+# Outside this range a pair is clear to any classifier; inside, calibration is tested.
 UNCERTAIN = 0.01, 0.99
 UNCERTAIN_BINS = 15
 CURVE_POINTS = 50
@@ -25,15 +25,15 @@ def recall_interval(
 ) -> tuple[float, float]:
     """95% interval of the recall at a precision, by resampling groups rather than pairs.
 
-    Pairs of one group, or of the same two groups, are right or wrong together, so groups are what is drawn: the
-    pigeonhole bootstrap (Owen 2007), in which a pair counts as often as both of its groups were drawn. The
-    interval lies between the percentiles 2.5 and 97.5 of RESAMPLES draws.
+    Pairs of one group, or of the same two groups, are right or wrong together, so groups are drawn: the pigeonhole
+    bootstrap (Owen 2007), in which a pair counts as often as both of its groups were drawn. The interval lies between
+    the percentiles 2.5 and 97.5 of RESAMPLES draws.
 
     Args:
-        scores: float32 [m], of the pairs scored.
+        scores: float32 [m], of the scored pairs.
         true: bool [m].
         groups: of the first and of the second image of each pair, int64 [m], below len(pairs_of_group).
-        pairs_of_group: int64 [g], true pairs of each group, those never scored included.
+        pairs_of_group: int64 [g], true pairs of each group, including those never scored.
         precision: 0…1.
         seed: of the draws.
     """
@@ -55,14 +55,14 @@ def recall_interval(
 
 
 def uncertain(scores: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which pairs are not plain, bool [m]: those whose score lies strictly within UNCERTAIN."""
+    """Which pairs are uncertain, bool [m]: those with a score strictly within UNCERTAIN."""
     return np.asarray((scores > UNCERTAIN[0]) & (scores < UNCERTAIN[1]))
 
 
 def equal_mass_bins(scores: NDArray[np.float32], bins: int = UNCERTAIN_BINS) -> list[NDArray[np.int64]]:
-    """Positions of the scores cut into at most `bins` runs of nearly equal length, ascending by score.
+    """Positions of the scores in at most `bins` runs of nearly equal length, ascending by score.
 
-    Equal scores stay in one run: which of them comes first says nothing.
+    Equal scores stay in the same run, because their order means nothing.
     """
     order = np.argsort(scores, kind="stable")
     if not len(order):
@@ -76,11 +76,11 @@ def equal_mass_bins(scores: NDArray[np.float32], bins: int = UNCERTAIN_BINS) -> 
 def uncertain_calibration_error(scores: NDArray[np.float32], true: NDArray[np.bool_]) -> float | None:
     """Expected calibration error over the uncertain pairs only, in UNCERTAIN_BINS bins of equal mass.
 
-    Nearly all pairs scored are plainly different, which makes the error over all of them small by nature
-    (Nixon et al., *Measuring Calibration in Deep Learning*, 2019). With few pairs a bin it is biased upwards.
+    Nearly all scored pairs are clearly different, which makes the error over all of them naturally small (Nixon et al.,
+    *Measuring Calibration in Deep Learning*, 2019). With few pairs per bin it is biased upwards.
 
     Returns:
-        None where no pair is uncertain.
+        None if no pair is uncertain.
     """
     hard = uncertain(scores)
     if not hard.any():
@@ -90,7 +90,7 @@ def uncertain_calibration_error(scores: NDArray[np.float32], true: NDArray[np.bo
 
 
 def short_curve(curve: PrecisionRecall, points: int = CURVE_POINTS) -> list[dict[str, float]]:
-    """At most `points` of the curve, evenly spaced in recall, the first and the last included; recall ascending."""
+    """At most `points` of the curve, evenly spaced in recall, including the first and the last; recall ascending."""
     wanted = np.linspace(curve.recall[0], curve.recall[-1], points)
     kept = np.unique(np.searchsorted(curve.recall, wanted))
     return [
@@ -104,9 +104,9 @@ def short_curve(curve: PrecisionRecall, points: int = CURVE_POINTS) -> list[dict
 
 
 def _confident_first(scores: NDArray[np.float32], true: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Positions by descending score, to where less than half of all above are true.
+    """Positions by descending score, down to where fewer than half of all pairs above are true.
 
-    Beyond that no draw comes near a precision worth asking for, and there lie nearly all pairs.
+    Beyond that, where nearly all pairs are, no draw comes near a useful precision.
     """
     order = np.argsort(-scores, kind="stable")
     above = np.flatnonzero(2 * np.cumsum(true[order]) >= np.arange(1, len(order) + 1))

@@ -1,4 +1,4 @@
-"""The pairs an evaluation got most wrong: where a better classifier, or a corrected label, would help first.
+"""The pairs that an evaluation got most wrong: where a better classifier, or a corrected label, helps first.
 
 Outcome → **worst false positives, worst misses, mixed clusters** → report and picture sheet.
 """
@@ -14,18 +14,18 @@ from neardup_platform.evaluation.measures import MIXED_GROUPS
 from neardup_platform.evaluation.outcome import Evaluation, Outcome, outcome
 
 MOST_PAIRS = 40
-# One bad group, or one pair of groups, would fill the list otherwise.
+# Otherwise one bad group, or one pair of groups, would fill the list.
 _OF_THE_SAME_GROUPS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedPair:
-    """Two pictures and what became of them.
+    """Two pictures and what the evaluation decided about them.
 
     Attributes:
         later, earlier: row numbers.
-        score: pair score; None where the earlier was no candidate of the later.
-        threshold: what a match had to reach.
+        score: pair score; None if the earlier was not a candidate of the later.
+        threshold: the minimum score of a match.
         heads: rows of the heads of both, the later's first.
     """
 
@@ -37,12 +37,12 @@ class JudgedPair:
 
     @property
     def together(self) -> bool:
-        """Whether both are in one cluster."""
+        """Whether both are in the same cluster."""
         return self.heads[0] == self.heads[1]
 
     @property
     def matched(self) -> bool:
-        """Whether the score made them a match."""
+        """Whether their score is a match."""
         return self.score is not None and self.score >= self.threshold
 
 
@@ -57,7 +57,7 @@ class MixedCluster:
 def worst_false_positives(evaluation: Evaluation, most: int = MOST_PAIRS) -> list[JudgedPair]:
     """Pairs of different groups with the highest scores, highest first, matches or not.
 
-    At most three of the same two groups are taken.
+    At most three pairs of the same two groups are listed.
     """
     whole = outcome(evaluation)
     wrong = np.flatnonzero(~whole.true)
@@ -67,9 +67,9 @@ def worst_false_positives(evaluation: Evaluation, most: int = MOST_PAIRS) -> lis
 
 
 def worst_misses(evaluation: Evaluation, most: int = MOST_PAIRS) -> list[JudgedPair]:
-    """True pairs that are not in one cluster: first those that were no candidates, then by ascending score.
+    """True pairs that are not in the same cluster: first those that were no candidates, then by ascending score.
 
-    At most three of one group are taken. Pictures that cannot be read are left out; they are counted elsewhere.
+    At most three pairs of one group are listed. Unreadable pictures are excluded; they are counted elsewhere.
     """
     whole = outcome(evaluation)
     scored = {(int(whole.later[p]), int(whole.earlier[p])): float(whole.scores[p]) for p in np.flatnonzero(whole.true)}
@@ -83,7 +83,7 @@ def worst_misses(evaluation: Evaluation, most: int = MOST_PAIRS) -> list[JudgedP
 
 
 def mixed_clusters(evaluation: Evaluation) -> list[MixedCluster]:
-    """Clusters of MIXED_GROUPS or more true groups, those of most groups first."""
+    """Clusters of MIXED_GROUPS or more true groups, those with most groups first."""
     whole = outcome(evaluation)
     held: dict[int, dict[int, list[int]]] = {}
     for number, head, group in zip(whole.numbers.tolist(), whole.heads.tolist(), whole.groups.tolist(), strict=True):
@@ -99,7 +99,7 @@ def mixed_clusters(evaluation: Evaluation) -> list[MixedCluster]:
 
 
 def _true_pairs(evaluation: Evaluation, whole: Outcome) -> Iterable[tuple[int, int]]:
-    """Positions of two readable pictures of one group, the one decided earlier first."""
+    """Positions of two readable pictures of the same group, the one decided earlier first."""
     refused = evaluation.embedded.refused
     readable = [at for at, number in enumerate(whole.numbers.tolist()) if number not in refused]
     members: dict[int, list[int]] = {}

@@ -1,9 +1,9 @@
-"""Bytes of a picture file to pixels, within bounds, so that no upload can hurt the process that reads it.
+"""Picture files to pixels, with limits, so that no upload can harm the process that reads it.
 
-First step for people who have pictures rather than embeddings: file bytes → **pixels** → embedders → topics.
-What a file is follows from its content; only the formats of `picture_kinds` are opened, each by the one decoder
-meant for it. Dimensions are checked from the header before any pixel is decoded, and truncated files are refused
-rather than padded with grey. Work and memory are bounded by the process that this runs in (`decoder_child.py`).
+First step for users who have pictures rather than embeddings: file bytes → **pixels** → embedders → topics. The content
+decides what a file is. Only the formats of `picture_kinds` are opened, each by the one decoder meant for it. The
+dimensions in the header are checked before any pixel is decoded, and truncated files are refused rather than padded
+with grey. The process that runs this bounds work and memory (`decoding/child.py`).
 """
 
 import importlib
@@ -25,9 +25,9 @@ __all__ = ["MOST_SCANS", "Pixels", "decode"]
 # Encoders write a dozen at most; each costs a pass over the whole picture.
 MOST_SCANS = 100
 
-# Others of Pillow's decoders are never imported.
+# Pillow's other decoders are never imported.
 _PLUGINS = ("Avif", "Bmp", "Gif", "Jpeg", "Mpo", "Png", "Tiff", "WebP")
-# Measured: memory that a decoder takes at its peak, for each pixel of the file.
+# Measured: peak memory of a decoder for each pixel of the file.
 _BYTES_PER_PIXEL = {"WEBP": 25, "AVIF": 20, "HEIF": 16}
 _MEMORY = "takes more memory than images.decode_memory_mb: shrink it or raise the limit"
 
@@ -36,12 +36,12 @@ _DECODER_ERRORS: tuple[type[Exception], ...] = (
     *(struct.error, OverflowError, ZeroDivisionError, RuntimeError),
 )
 _ORIENTATION = 0x0112
-# Grey of fewer than eight bits is stretched to 0…255 when it is read; the transparent level is not.
+# Grey of fewer than eight bits is stretched to 0…255 when it is read, but the transparent level is not.
 _STRETCHED = {"L;2": 85, "L;4": 17}
 
 
 class Postponed(Exception):
-    """A picture that is larger than what is decoded quickly."""
+    """A picture larger than the quick lane decodes."""
 
 
 def decode(
@@ -53,26 +53,26 @@ def decode(
     memory_bytes: int | None = None,
     quick_pixels: int | None = None,
 ) -> Pixels:
-    """Decodes one picture upright in RGB.
+    """Decode one picture to upright RGB.
 
     Args:
-        data: a JPEG, PNG, WebP, GIF, HEIC, AVIF, TIFF or BMP file; the first picture of several is taken.
-        max_pixels: largest width × height opened, checked before decoding.
-        max_bytes: largest file opened.
-        enough_px: where the shorter side needs no more than this, a JPEG is decoded at ½, ¼ or ⅛ of its
-            size (libjpeg's scaled transform, several times faster), and any other picture above
-            `REDUCED_ABOVE_PIXELS` is averaged down; None: as it is.
-        memory_bytes: what the process may take; a picture known to need more is not begun.
-        quick_pixels: the most that is decoded now; a JPEG's are not counted.
+        data: a JPEG, PNG, WebP, GIF, HEIC, AVIF, TIFF or BMP file; the first picture of several is used.
+        max_pixels: largest width × height to open, checked before decoding.
+        max_bytes: largest file to open.
+        enough_px: if the shorter side needs no more than this, a JPEG is decoded at ½, ¼ or ⅛ of its size (libjpeg's
+            scaled transform, several times faster), and any other picture above `REDUCED_ABOVE_PIXELS` is averaged
+            down; None: keep the size.
+        memory_bytes: how much memory the process may use; a picture known to need more is not decoded.
+        quick_pixels: the most pixels to decode now; does not apply to JPEG.
 
     Returns:
-        uint8 [height, width, 3], EXIF orientation applied, transparency laid over white, or over black where the
-        picture would vanish on white.
+        uint8 [height, width, 3], EXIF orientation applied, transparency laid over white, or over black if the picture
+        would be invisible on white.
 
     Raises:
         BadPicture: empty, too large, of another format, truncated or damaged.
         Postponed: more than `quick_pixels`.
-        TooCostly: a JPEG of more than `MOST_SCANS` scans, or memory does not suffice.
+        TooCostly: a JPEG of more than `MOST_SCANS` scans, or not enough memory.
     """
     if not data:
         raise BadPicture(f"empty file: expected a {NAMES} picture")
@@ -87,15 +87,15 @@ def decode(
         raise TooCostly(f"JPEG of more than {MOST_SCANS} scans: save it again, as baseline or progressive")
     prepare()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of odd metadata; what matters raises
+        warnings.simplefilter("ignore")  # Pillow warns about odd metadata; serious problems raise
         try:
             image = Image.open(io.BytesIO(data), formats=[kind.format])
         except MemoryError as error:
             raise TooCostly(f"{kind.name} that {_MEMORY}") from error
         except _DECODER_ERRORS as error:
-            # Pillow's own text of what it cannot identify names a memory address.
-            said = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
-            raise BadPicture(f"damaged {kind.name} file{said}") from None
+            # Pillow's text about files it cannot identify contains a memory address.
+            detail = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
+            raise BadPicture(f"damaged {kind.name} file{detail}") from None
         _check_dimensions(image, kind.name, max_pixels)
         _check_memory(image, kind.name, memory_bytes)
         if quick_pixels is not None and image.format != "JPEG" and image.width * image.height > quick_pixels:
@@ -110,14 +110,14 @@ def decode(
 
 @cache
 def prepare() -> None:
-    """Load every decoder and set what Pillow has as globals; done by the first `decode` otherwise."""
-    # Pillow's own limit warns at half its value; the limit here is passed in.
+    """Load every decoder and set Pillow's globals; otherwise the first `decode` does it."""
+    # Pillow's own limit warns at half its value; here the limit is an argument.
     Image.MAX_IMAGE_PIXELS = None
     ImageFile.LOAD_TRUNCATED_IMAGES = False
-    # One picture has one thread, so that processor time means what it says.
+    # One thread per picture, so that the processor time of the process is that of the picture.
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     pi_heif.register_heif_opener(decode_threads=1, thumbnails=False, depth_images=False, aux_images=False)
-    Image.preinit()  # Pillow would load these later, when a process may have no file left to open
+    Image.preinit()  # Pillow would load these later, when the process may not open files any more
     for name in _PLUGINS:
         importlib.import_module(f"PIL.{name}ImagePlugin")
 
@@ -144,7 +144,7 @@ def _check_memory(image: Image.Image, name: str, memory_bytes: int | None) -> No
 
 def _pixels(image: Image.Image, enough_px: int | None) -> Pixels:
     if image.format == "JPEG" and enough_px is not None:
-        # Never below the wanted size on either side: draft picks the smallest scale that still covers it.
+        # Never below the requested size on either side: draft picks the smallest scale that still covers it.
         image.draft("RGB", (enough_px, enough_px))
     if isinstance(image, PngImagePlugin.PngImageFile):
         _scale_transparent_colour(image)
@@ -153,7 +153,7 @@ def _pixels(image: Image.Image, enough_px: int | None) -> Pixels:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF's, read after loading, when TIFF and HEIF files are upright already; 1 where the EXIF data is damaged."""
+    """The EXIF orientation, read after loading, when TIFF and HEIF files are already upright; 1 if it is damaged."""
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
     except _DECODER_ERRORS:
@@ -162,7 +162,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _scale_transparent_colour(image: PngImagePlugin.PngImageFile) -> None:
-    """Bring the one transparent colour of a PNG to the depth that its pixels are read at."""
+    """Convert the single transparent colour of a PNG to the depth at which its pixels are read."""
     key, mode = image.info.get("transparency"), str(image.tile[0].args) if image.tile else ""
     if isinstance(key, int) and mode in _STRETCHED:
         image.info["transparency"] = key * _STRETCHED[mode]

@@ -1,6 +1,6 @@
-"""What every embedder of pictures offers, built in or a user's own.
+"""The interface of every embedder of pictures, built in or a user's own.
 
-Pixels → **vector** → topic of its kind. `ingest`, search by example and training see this interface only.
+Pixels → **vector** → topic of its kind. `ingest`, search by example and training see only this interface.
 """
 
 from collections.abc import Sequence
@@ -21,22 +21,22 @@ class Embedder(Protocol):
 
     @property
     def model_version(self) -> str:
-        """Changes whenever the same picture would get another vector."""
+        """The version of the model; changes whenever the same picture would get another vector."""
 
     @property
     def dim(self) -> int:
-        """Length of a vector."""
+        """The length of a vector."""
 
     @property
     def enough_px(self) -> int:
-        """Shorter side below which a picture should not be reduced before it is embedded."""
+        """The shorter side, in pixels, below which a picture should not be reduced before embedding."""
 
     @property
     def blocks(self) -> tuple[tuple[str, int, int, str], ...]:
-        """Parts of the vector that are compared on their own: name, start, stop, comparison.
+        """Parts of the vector that are compared separately: name, start, stop, comparison.
 
         The comparisons are those of `neardup_platform.scoring.features`.
         """
 
     def embed(self, pictures: Sequence[Pixels]) -> NDArray[np.float32]:
-        """Embeds pictures, uint8 [height, width, 3] each, as float32 [n, dim]."""
+        """Embed pictures, uint8 [height, width, 3] each, as float32 [n, dim]."""

@@ -1,6 +1,6 @@
-"""Which embedders are in force: the built-in ones, or the user's own where a setting names them.
+"""The active embedders: the built-in ones, or the user's own where a setting names them.
 
-Read once by `ingest`, search by example and training.
+Loaded once by `ingest`, search by example and training.
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from neardup_platform.settings import ImageSettings
 
 
 def model_specs(embedders: Sequence[Embedder]) -> dict[Kind, ModelSpec]:
-    """What the embedders make, by kind."""
+    """The model version and dimension of the embedders, by kind."""
     return {Kind(e.kind): ModelSpec(e.model_version, e.dim) for e in embedders}
 
 
 def load_embedders(settings: ImageSettings) -> tuple[Embedder, Embedder]:
-    """Loads the `lsh` and the `pair` embedder.
+    """Load the `lsh` and the `pair` embedder.
 
     Args:
         settings: `lsh_model` and `pair_model` name the user's own; None means built in.
@@ -28,7 +28,7 @@ def load_embedders(settings: ImageSettings) -> tuple[Embedder, Embedder]:
         The embedder of kind `lsh`, the embedder of kind `pair`.
 
     Raises:
-        BadArtefact: a model is missing, damaged, or of a shape that cannot be used.
+        BadArtefact: a model is missing, damaged, or has an unusable shape.
         SetupError: a model needs a package that is not installed.
     """
     lsh = UserEmbedder("lsh", settings.lsh_model) if settings.lsh_model else LshEmbedder()

@@ -1,4 +1,4 @@
-"""Many pictures to vectors and previews, batch by batch: what ingesting and evaluating share."""
+"""Many pictures to vectors and previews, batch by batch: shared by ingest and evaluation."""
 
 import hashlib
 import io
@@ -19,24 +19,24 @@ from neardup_platform.images.embedder import Embedder
 from neardup_platform.records import Embedding, JoinedImage, Kind
 from neardup_platform.settings import ImageSettings
 
-# Pictures embedded at once: large enough for the network's matrix work, small enough for a few 100 MB.
+# Pictures embedded at once: enough for efficient matrix work in the network, few enough for a few 100 MB.
 BATCH_PICTURES = 32
 PREVIEW_PX = 384
-# Pictures that are read ahead for each decoder, and pixels that wait to be embedded together: of large pictures,
-# each up to 150 MB, a batch would take gigabytes.
+# Pictures read ahead for each decoder, and pixels that wait to be embedded together: a full batch of large pictures,
+# each up to 150 MB, would take gigabytes.
 _AHEAD = 4
 _MOST_PIXEL_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class PictureSource:
-    """One picture to be read.
+    """A picture to read.
 
     Attributes:
-        image_id: what it will be called.
+        image_id: the id that the image gets.
         place: path or `s3://` uri, for messages.
-        read: its bytes; one more than `images.max_bytes` of them suffices to refuse it. Raises `NotAPicture` for
-            a file of a folder that is passed over.
+        read: returns its bytes, at most one more than `images.max_bytes`, which suffices to refuse it. Raises
+            `NotAPicture` for a file of a folder that is skipped.
     """
 
     image_id: str
@@ -46,10 +46,10 @@ class PictureSource:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedPicture:
-    """A picture's two vectors, and a preview of it as JPEG for people.
+    """A picture's two vectors, and a JPEG preview for people.
 
     Attributes:
-        place: where it was read.
+        place: where it was read from.
         content: SHA-256 of its bytes, hexadecimal.
     """
 
@@ -60,7 +60,7 @@ class EmbeddedPicture:
     preview: bytes
 
     def embeddings(self, event_time_ms: int, source_uri: str, *, replaces: bool = False) -> JoinedImage:
-        """Both embeddings, as they are published."""
+        """Both embeddings, ready to be published."""
         lsh, pair = (
             Embedding(self.image_id, kind, version, vector, event_time_ms, source_uri, replaces)
             for kind, (version, vector) in ((kind, self.vectors[kind]) for kind in (Kind.LSH, Kind.PAIR))
@@ -69,9 +69,9 @@ class EmbeddedPicture:
 
     @property
     def preview_key(self) -> str:
-        """Where its preview lies in the bucket: one folder for an id, one key for a picture and the models used.
+        """The key of the preview in the bucket: one folder per id, one key per picture and models.
 
-        So another picture under the same id never takes the place of a preview that is shown.
+        So another picture under the same id never overwrites a preview that is shown.
         """
         models = _hash("/".join(version for version, _ in self.vectors.values()))
         return f"{preview_folder(self.image_id)}{self.content[:32]}-{models[:8]}.jpg"
@@ -79,7 +79,7 @@ class EmbeddedPicture:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A picture that was not taken, where it is and why; or a file passed over, where it is and its kind."""
+    """A refused picture with its place and the reason, or a skipped file with its place and kind."""
 
     place: str
     reason: str
@@ -87,7 +87,7 @@ class Refused:
 
 @dataclass(slots=True)
 class EmbeddedBatch:
-    """What came of one batch of pictures."""
+    """The outcome of one batch of pictures."""
 
     pictures: list[EmbeddedPicture] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
@@ -95,24 +95,24 @@ class EmbeddedBatch:
 
     @property
     def files(self) -> int:
-        """Files dealt with."""
+        """The number of files processed."""
         return len(self.pictures) + len(self.refused) + len(self.skipped)
 
 
 @dataclass(frozen=True, slots=True)
-class _Good:
-    """A picture that can be embedded: where it comes from, the hash of its file, its pixels."""
+class _Readable:
+    """A picture that can be embedded: its source, the hash of its file, its pixels."""
 
     source: PictureSource
     content: str
     pixels: Pixels
 
 
-_Read = _Good | Refused | NotAPicture
+_Read = _Readable | Refused | NotAPicture
 
 
 def preview_folder(image_id: str) -> str:
-    """Prefix of an image's previews in the bucket, whatever characters the id has."""
+    """Prefix of an image's previews in the bucket, whatever characters the id contains."""
     return f"pictures/{_hash(image_id)[:32]}/"
 
 
@@ -123,7 +123,7 @@ def _hash(text: str) -> str:
 def embed_pictures(
     sources: Iterator[PictureSource], embedders: Sequence[Embedder], settings: ImageSettings
 ) -> Iterator[EmbeddedBatch]:
-    """Read, decode and embed, batch by batch; a broken picture is refused and the rest goes on.
+    """Read, decode and embed, batch by batch. A broken picture is refused and the rest continues.
 
     Args:
         sources: pictures to read.
@@ -134,7 +134,7 @@ def embed_pictures(
     def read(source: PictureSource) -> _Read:
         try:
             data = source.read()
-            return _Good(source, hashlib.sha256(data).hexdigest(), decoders.decode(data, enough_px))
+            return _Readable(source, hashlib.sha256(data).hexdigest(), decoders.decode(data, enough_px))
         except NotAPicture as error:
             return error
         except (BadPicture, NotFound, OSError) as error:
@@ -152,7 +152,7 @@ def embed_pictures(
 def _ahead(
     pool: ThreadPoolExecutor, read: Callable[[PictureSource], _Read], sources: Iterator[PictureSource], most: int
 ) -> Iterator[tuple[PictureSource, _Read]]:
-    """Sources with what was read of them, in order, with so many being read or waiting to be taken."""
+    """Each source with its result, in order, with up to `most` sources being read or waiting."""
     reading: deque[tuple[PictureSource, Future[_Read]]] = deque()
     for source in sources:
         reading.append((source, pool.submit(read, source)))
@@ -164,9 +164,9 @@ def _ahead(
 
 
 def _batch(files: Iterable[tuple[PictureSource, _Read]], embedders: Sequence[Embedder]) -> EmbeddedBatch:
-    """Embeds pictures together until they take `_MOST_PIXEL_BYTES`."""
+    """Embed pictures together until they take `_MOST_PIXEL_BYTES`."""
     batch, held_bytes = EmbeddedBatch(), 0
-    good: list[_Good] = []
+    good: list[_Readable] = []
     for source, result in files:
         if isinstance(result, Refused):
             batch.refused.append(result)
@@ -182,7 +182,7 @@ def _batch(files: Iterable[tuple[PictureSource, _Read]], embedders: Sequence[Emb
     return batch
 
 
-def _embed(pictures: Sequence[_Good], embedders: Sequence[Embedder]) -> list[EmbeddedPicture]:
+def _embed(pictures: Sequence[_Readable], embedders: Sequence[Embedder]) -> list[EmbeddedPicture]:
     if not pictures:
         return []
     pixels = [picture.pixels for picture in pictures]

@@ -1,9 +1,9 @@
-"""The network while it learns to tell copies from look-alikes: late blocks, projection, loss and one step.
+"""Training the network to tell copies from look-alikes: late blocks, projection, loss and one step.
 
 Two views of each picture of a batch → **loss** → new weights. The loss is that of SSCD (Pizzi et al., *A
 Self-Supervised Descriptor for Image Copy Detection*, 2022): InfoNCE over the batch, and the entropy term of
-Sablayrolles et al. (*Spreading vectors for similarity search*, 2019), which pushes each picture from its nearest other,
-so that one threshold on the cosine means the same everywhere.
+Sablayrolles et al. (*Spreading vectors for similarity search*, 2019), which pushes each picture away from its nearest
+neighbour, so that one threshold on the cosine has the same meaning everywhere.
 """
 
 from dataclasses import dataclass
@@ -17,22 +17,22 @@ from neardup_platform.images.keras_lsh_embedder import project
 from neardup_platform.images.lsh_projection import fit_projection
 
 _BATCH = 128
-# Of the learning rate, at the end of its cosine decay and at the start of its warm-up.
+# Factor of the learning rate at the end of its cosine decay; the rate at the start of its warm-up.
 _LAST_SHARE, _FIRST_RATE = 0.02, 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What tuning depends on beside the pictures.
+    """The parameters of fine-tuning, apart from the pictures.
 
     Attributes:
-        steps: batches in all.
-        pictures: of a batch, two views each.
-        learning_rate: of Adam at its highest, reached after `warm_up` steps.
+        steps: total number of batches.
+        pictures: number of pictures in a batch, two views each.
+        learning_rate: highest rate of Adam, reached after `warm_up` steps.
         temperature: of InfoNCE.
         entropy_weight: of the entropy term.
-        hard_share: share of batches made of pictures and their nearest others.
-        seed: of every choice.
+        hard_share: share of batches made of pictures and their nearest neighbours.
+        seed: of every random choice.
     """
 
     steps: int = 450
@@ -46,11 +46,11 @@ class Recipe:
 
 
 class CopyDetector:
-    """Late blocks and projection under training; starts as the published network, whitened.
+    """Late blocks and projection in training; starts as the published network, whitened.
 
     Args:
         published: arrays of `efficientnet-lite0.npz`.
-        unaltered: float16 [n, h, w, 80], early maps of the pictures themselves, to whiten by.
+        unaltered: float16 [n, h, w, 80], early maps of the unaltered pictures, for whitening.
         recipe: rates and weights.
     """
 
@@ -62,7 +62,7 @@ class CopyDetector:
         self._late = build_late(published)
         features = _in_batches(lambda maps: pool(self._late(maps)), unaltered)
         mean, matrix = (part.astype(np.float32) for part in fit_projection(features))
-        # Of a scale that Adam's steps suit: vectors of about unit norm before they are normalised.
+        # Scaled to suit the step size of Adam: vectors have about unit norm before they are normalised.
         matrix /= np.linalg.norm((features - mean) @ matrix, axis=1).mean()
         self._projection, self._bias = tf.Variable(matrix), tf.Variable(-(mean @ matrix))
         self._trained = [*self._late.trainable_variables, self._projection, self._bias]
@@ -86,11 +86,11 @@ class CopyDetector:
         return float(contrast), float(entropy)
 
     def embed(self, maps: NDArray[np.float16]) -> NDArray[np.float32]:
-        """Vectors of early maps as they are now: float16 [n, h, w, 80] → float32 [n, dim] of unit norm."""
+        """Vectors of early maps with the current weights: float16 [n, h, w, 80] → float32 [n, dim] of unit norm."""
         return _in_batches(self._vectors, maps)
 
     def weights(self) -> dict[str, NDArray[np.float16]]:
-        """What `LshEmbedder` reads from `copy-detection.npz`."""
+        """The arrays that `LshEmbedder` reads from `copy-detection.npz`."""
         ends = {"projection": self._projection, "bias": self._bias}
         return {**tuned_weights(self._late), **{n: v.numpy().astype(np.float16) for n, v in ends.items()}}
 
@@ -113,11 +113,11 @@ def losses(vectors: Any, temperature: float) -> tuple[Any, Any]:
 
     Args:
         vectors: tensor [2n, dim] of unit norm; rows i and n + i are two views of one picture.
-        temperature: that cosines are divided by.
+        temperature: divides the cosines.
 
     Returns:
-        Mean cross-entropy of picking the other view among all others, and minus the mean log Euclidean distance
-        to the nearest view of another picture.
+        Mean cross-entropy of picking the other view among all others, and minus the mean log Euclidean distance to the
+        nearest view of another picture.
     """
     import tensorflow as tf
 

@@ -1,12 +1,12 @@
-"""EfficientNet-Lite0 rebuilt in Keras: the network under the built-in `lsh` embedder.
+"""EfficientNet-Lite0 rebuilt in Keras: the network of the built-in `lsh` embedder.
 
 Pixels → early blocks → **late blocks** → features → projection → vector. Built from the shipped ImageNet weights
-(Apache-2.0, notice beside them), of which the late blocks are then replaced by those tuned for copy detection
-(`fine_tune.py`). Batch normalisation is folded into the convolutions: the features are the same to rounding and
+(Apache-2.0, notice beside them); the weights of the late blocks are then replaced by those tuned for copy detection
+(`fine_tune.py`). Batch normalisation is folded into the convolutions: the features are the same up to rounding, and
 TensorFlow runs a third fewer operations.
 
-Tan & Le, *EfficientNet* (2019); the Lite variant (Liu, 2020) drops squeeze-excite and swish. GeM pooling:
-Radenović et al., *Fine-tuning CNN Image Retrieval with No Human Annotation* (2018).
+Tan & Le, *EfficientNet* (2019); the Lite variant (Liu, 2020) drops squeeze-excite and swish. GeM pooling: Radenović et
+al., *Fine-tuning CNN Image Retrieval with No Human Annotation* (2018).
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 INPUT_PX = 224
-# The first eight blocks, edges and textures, stay as published; the later ones are tuned.
+# The first eight blocks (edges and textures) stay as published; the later ones are tuned.
 EARLY_BLOCKS = 8
 EARLY_STRIDE, EARLY_CHANNELS = 16, 80
-# Blocks whose maps are read beside the last one: deep features name the subject, these tell two pictures of it
-# apart, and they cost no computation (best F1 before tuning: 0.864 with them, 0.851 without).
+# Blocks whose maps are used in addition to the last one: deep features identify the subject, these distinguish two
+# pictures of it, and they cost no computation (best F1 before tuning: 0.864 with them, 0.851 without).
 INNER_BLOCKS = (7, 10, 14, 15)
 INNER_WEIGHT = 0.7
 BATCH_NORM_EPSILON = 1e-3
@@ -48,7 +48,7 @@ Weights = Mapping[str, NDArray[Any]]
 
 
 def build_early(weights: Weights) -> Any:
-    """Builds the first blocks.
+    """Build the first blocks.
 
     Args:
         weights: arrays of `efficientnet-lite0.npz`: kernels [height, width, in, out], batch norms [channels].
@@ -65,14 +65,14 @@ def build_early(weights: Weights) -> Any:
 
 
 def build_late(weights: Weights) -> Any:
-    """Builds the other blocks; its layers bear the names of their convolutions, with dots for slashes.
+    """Build the other blocks; the layers have the names of their convolutions, with dots for slashes.
 
     Args:
-        weights: as `build_early`.
+        weights: as for `build_early`.
 
     Returns:
         keras.Model from float32 [n, h, w, 80] to the maps of `INNER_BLOCKS`, the first being the input itself, and
-        last float32 [n, h/2, w/2, 1280], values 0…6.
+        finally float32 [n, h/2, w/2, 1280], values 0…6.
     """
     import keras
 
@@ -83,7 +83,7 @@ def build_late(weights: Weights) -> Any:
 
 
 def tuned_weights(late: Any) -> dict[str, NDArray[np.float16]]:
-    """Kernels and biases of the late blocks, by layer name and place: what `set_tuned` takes."""
+    """Kernels and biases of the late blocks, by layer name and position: the input of `set_tuned`."""
     return {
         f"{layer.name}/{place}": values.astype(np.float16)
         for layer in late.layers
@@ -92,7 +92,7 @@ def tuned_weights(late: Any) -> dict[str, NDArray[np.float16]]:
 
 
 def set_tuned(late: Any, tuned: Weights) -> None:
-    """Puts tuned kernels and biases into the late blocks.
+    """Put tuned kernels and biases into the late blocks.
 
     Raises:
         KeyError, ValueError: an array is missing or has another shape.
@@ -103,7 +103,7 @@ def set_tuned(late: Any, tuned: Weights) -> None:
 
 
 def _blocks(x: Any, weights: Weights, first: int, end: int) -> list[Any]:
-    """The outputs of the blocks first…end−1, the first of which reads `x`."""
+    """The outputs of the blocks first…end−1; the first of them reads `x`."""
     stages = [(stage, stage.stride if repeat == 0 else 1) for stage in STAGES for repeat in range(stage.repeats)]
     outputs = [x]
     for block in range(first, end):
@@ -162,14 +162,14 @@ def _fold(
 
 
 def pool(maps: Sequence[Any]) -> Any:
-    """Pools the maps of one batch into one vector a picture.
+    """Pool the maps of one batch into one vector per picture.
 
     Args:
         maps: float32 tensors [n, h, w, channels], the last one last.
 
     Returns:
-        float32 tensor [n, 2688]: GeM of the last map at unit norm, then of each inner map the means and
-        standard deviations of its channels, together of norm `INNER_WEIGHT`.
+        float32 tensor [n, 2688]: GeM of the last map at unit norm, then for each inner map the means and standard
+        deviations of its channels, together of norm `INNER_WEIGHT`.
     """
     import tensorflow as tf
 

@@ -1,7 +1,7 @@
 """The built-in `lsh` embedder: EfficientNet-Lite0 tuned for copy detection, 256 dimensions of unit norm.
 
-Pixels → **lsh vector** → topic `neardup.embeddings.lsh` → terms and pair classifier. The tuned late blocks and
-the projection lie beside the published weights as `copy-detection.npz` and are made by `fine_tune.py`.
+Pixels → **lsh vector** → topic `neardup.embeddings.lsh` → terms and pair classifier. The tuned late blocks and the
+projection are in `copy-detection.npz` beside the published weights; `fine_tune.py` creates them.
 """
 
 import hashlib
@@ -55,7 +55,7 @@ class LshEmbedder:
         self.model_version = f"lite0-copies-{self.dim}-{_content_hash(network, tuned)}"
 
     def embed(self, pictures: Sequence[Pixels]) -> NDArray[np.float32]:
-        """Embeds pictures, squeezed to 224×224.
+        """Embed pictures, squeezed to 224×224.
 
         Args:
             pictures: uint8 [height, width, 3] each, of any size.
@@ -71,7 +71,7 @@ class LshEmbedder:
 
 
 def _compile(network: Weights, tuned: Weights) -> Any:
-    """Traces the network once for any batch: uint8 tensor [n, 224, 224, 3] → float32 [n, dim]."""
+    """Trace the network once for any batch: uint8 tensor [n, 224, 224, 3] → float32 [n, dim]."""
     import tensorflow as tf
 
     early, late = build_early(network), build_late(network)
@@ -92,7 +92,7 @@ def project(features: Any, matrix: Any, bias: Any) -> Any:
 
 
 def load_weights(path: Path) -> dict[str, NDArray[Any]]:
-    """Reads the arrays of an `.npz` file.
+    """Read the arrays of an `.npz` file.
 
     Raises:
         BadArtefact: missing or damaged.
@@ -105,7 +105,7 @@ def load_weights(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def squeeze(pixels: Pixels, side_px: int) -> Pixels:
-    """Scales a picture to a square, whatever its shape: uint8 [side_px, side_px, 3]."""
+    """Scale a picture to a square, whatever its shape: uint8 [side_px, side_px, 3]."""
     return np.asarray(Image.fromarray(pixels).resize((side_px, side_px), Image.Resampling.BILINEAR))
 
 

@@ -1,8 +1,8 @@
 """A user's own Keras, SavedModel or ONNX network as an embedder.
 
-Pixels → **vector** → topic. The contract with the network: it takes RGB as float32 0…255 (normalisation is its
-own affair), pictures squeezed to its input size, batch first, channels last (ONNX also channels first); it
-returns one vector per picture [n, dim], which is published as it is.
+Pixels → **vector** → topic. The contract with the network: the input is RGB as float32 0…255 (the network normalises it
+itself), pictures squeezed to its input size, batch first, channels last (ONNX also channels first); the output is one
+vector per picture [n, dim], which is published unchanged.
 """
 
 import hashlib
@@ -29,11 +29,11 @@ class _Network(NamedTuple):
 
 
 class UserEmbedder:
-    """Embeds pictures by a network read from `path`; its version is `<file name>-<hash of the content>`.
+    """Embeds pictures with a network read from `path`; its version is `<file name>-<hash of the content>`.
 
     Raises:
-        BadArtefact: `path` is missing, of another kind, unreadable, or its input or output has no fixed size.
-        SetupError: an ONNX file, and onnxruntime is not installed.
+        BadArtefact: `path` is missing, of another type, unreadable, or its input or output has no fixed size.
+        SetupError: the model is an ONNX file and onnxruntime is not installed.
     """
 
     def __init__(self, kind: str, path: Path) -> None:
@@ -49,7 +49,7 @@ class UserEmbedder:
         self.model_version = f"{path.stem[:64]}-{content_hash(path)}"
 
     def embed(self, pictures: Sequence[Pixels]) -> NDArray[np.float32]:
-        """Embeds pictures, uint8 [height, width, 3] each, as float32 [n, dim]."""
+        """Embed pictures, uint8 [height, width, 3] each, as float32 [n, dim]."""
         rows = [np.zeros((0, self.dim), np.float32)]
         for start in range(0, len(pictures), _BATCH):
             batch = np.stack([self._squeeze(pixels) for pixels in pictures[start : start + _BATCH]])
@@ -64,7 +64,7 @@ class UserEmbedder:
 
 
 def content_hash(path: Path) -> str:
-    """12 hex digits of the SHA-256 over a file, or over all files of a folder with their names, sorted."""
+    """12 hex digits of the SHA-256 of a file, or of all files of a folder with their names, sorted."""
     digest = hashlib.sha256()
     for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
         digest.update(file.relative_to(path).as_posix().encode())
@@ -87,13 +87,13 @@ def _open(path: Path) -> tuple[_Network, bool]:
     except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise BadArtefact(f"model {path} cannot be loaded ({reason}): save it again") from error
-    raise BadArtefact(f"model {path} is no .keras file, SavedModel folder or .onnx file")
+    raise BadArtefact(f"model {path} is not a .keras file, SavedModel folder or .onnx file")
 
 
 def _open_keras(path: Path) -> _Network:
     import keras
 
-    # safe_mode refuses Lambda layers: a model file must not run code of its own.
+    # safe_mode refuses Lambda layers: a model file must not run its own code.
     model = keras.saving.load_model(path, compile=False, safe_mode=True)
     return _Network(lambda batch: np.asarray(model.predict_on_batch(batch)), model.input_shape, model.output_shape)
 
@@ -111,7 +111,7 @@ def _open_saved_model(path: Path) -> _Network:
         raise ValueError("its serving_default signature has more than one input or output")
 
     def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        # `model` must stay referenced: its variables die with it.
+        # `model` must stay referenced: its variables are freed with it.
         return np.asarray(model.signatures["serving_default"](**{name: tf.constant(batch)})[output].numpy())
 
     return _Network(run, tuple(spec.shape), tuple(output_spec.shape))

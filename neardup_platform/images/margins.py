@@ -1,4 +1,4 @@
-"""Plain margins around a picture, as frames, padded thumbnails and shop pages have them, found and cut off.
+"""Finds and removes plain margins around a picture, as frames, padded thumbnails and shop pages have them.
 
 Pixels → **picture without margins** → `pair` descriptor.
 """
@@ -7,25 +7,25 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-# Margins are looked for in a copy of at most so many pixels a side: finer ones change no descriptor.
-_LOOKED_AT_PX = 128
-# Grey levels that recompression moves a plain colour by, and the share of a line that may be farther off.
+# Margins are detected in a copy of at most this many pixels per side: finer ones do not change the descriptor.
+_DETECTION_PX = 128
+# Grey levels by which recompression changes a plain colour, and the share of a line that may differ by more.
 _TOLERANCE, _SPECKS = 10, 0.02
-# A picture that would lose more than this share of a side is mostly margin: a logo, a drawing. It is kept whole.
+# A picture that would lose more than this share of a side is mostly margin (a logo, a drawing) and stays whole.
 _MOST_CUT = 0.75
 
 
 def without_margins(image: Image.Image) -> Image.Image:
-    """Cuts off, at each edge, the lines that have the one colour of the outermost line.
+    """Remove, at each edge, the lines that have the single colour of the outermost line.
 
     Args:
         image: RGB.
 
     Returns:
-        The inner picture; `image` itself where there is no margin, or little but margin.
+        The inner picture; `image` itself if there is no margin, or little but margin.
     """
     small = image.copy()
-    small.thumbnail((_LOOKED_AT_PX, _LOOKED_AT_PX), Image.Resampling.BOX)
+    small.thumbnail((_DETECTION_PX, _DETECTION_PX), Image.Resampling.BOX)
     lines = np.asarray(small, dtype=np.int16)
     top, bottom = _margin(lines), _margin(lines[::-1])
     if top + bottom >= _MOST_CUT * len(lines):
@@ -40,7 +40,7 @@ def without_margins(image: Image.Image) -> Image.Image:
 
 
 def _margin(lines: NDArray[np.int16]) -> int:
-    """Number of leading lines, of [lines, pixels, 3], that have the median colour of the first."""
+    """The number of leading lines, of [lines, pixels, 3], that have the median colour of the first line."""
     far = np.abs(lines - np.median(lines[0], axis=0)).max(axis=2) > _TOLERANCE
     plain = far.mean(axis=1) <= _SPECKS
     return len(lines) if plain.all() else int(plain.argmin())

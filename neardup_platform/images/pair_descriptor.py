@@ -1,24 +1,24 @@
-"""The built-in `pair` embedder: shape by DCT, colour by histogram; a view of the picture no network shares.
+"""The built-in `pair` embedder: shape by DCT, colour by histogram; independent of any network.
 
-Pixels → **pair vector** → topic `neardup.embeddings.pair` → pair classifier. The `lsh` network sees what is
-shown; this sees how it is laid out and coloured, so that two photographs of the same kind of thing part.
+Pixels → **pair vector** → topic `neardup.embeddings.pair` → pair classifier. The `lsh` network sees what a picture
+shows; this embedder sees its layout and colours, which separates two photographs of the same kind of thing.
 
 Layout of the vector, float32 [661], described for the classifier by `BLOCKS`:
 
     0…143    DCT of the whole picture squeezed to 64×64 luminance, lowest 12×12 frequencies
     144…287  the same of the central square: equal for a picture and its square thumbnail
     288…431  the same of the picture without its plain margins: equal for a picture and its framed copy
-    432…495  lowest 8×8 frequencies of the whole picture with the fine ones held back: pictures of few pixels
+    432…495  lowest 8×8 frequencies of the whole picture, fine ones attenuated: for pictures of few pixels
     496…511  lowest 4×4 frequencies of its blue difference, and
-    512…527  of its red difference: where its colours lie
-    528…559  those two once more, in units of the picture's range instead of unit norm: how strong they are
+    512…527  of its red difference: where its colours are
+    528…559  the same two in units of the picture's range instead of unit norm: how strong they are
     560…655  square roots of a 6×4×4 histogram of luma and two chromas: hardly changed by a crop
     656…657  log2(width/height), mean luma
-    658…660  log2(1 + luma deviation), mean chroma strength, log2 of the shorter side up to 128 pixels: what there is
-             to compare; plain pictures and tiny ones look like many others
+    658…660  log2(1 + luma deviation), mean chroma strength, log2 of the shorter side up to 128 pixels: how much there
+             is to compare; plain and tiny pictures look like many others
 
-A DCT block has unit norm and is ordered [vertical parity, horizontal parity, s, s], so that a mirrored or
-turned picture differs only by signs and a transposition of the sub-blocks.
+A DCT block has unit norm and is ordered [vertical parity, horizontal parity, s, s], so that a mirrored or rotated
+picture differs only by signs and a transposition of the sub-blocks.
 """
 
 from collections.abc import Sequence
@@ -49,33 +49,33 @@ DIM = 661
 _GRID_PX = 64
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _LUMA_BINS, _CHROMA_EDGES = 6, np.array([0.46, 0.5, 0.54], np.float32)
-# Natural pictures lose power with frequency; weighting by it lets fine layout count (measured: recall at 99%
-# precision 0.48 unweighted, 0.50 weighted; of the central square 0.65 and 0.67). Pictures of 32×32 pixels have
-# little but noise there: of those, best F1 is 0.712 with 12 frequencies so weighted, 0.759 with 8 weighted by
-# the square root.
+# Natural pictures lose power with frequency; weighting by it makes fine layout count (measured: recall at 99% precision
+# 0.48 unweighted, 0.50 weighted; for the central square 0.65 and 0.67). Pictures of 32×32 pixels contain little but
+# noise there: for them, best F1 is 0.712 with 12 frequencies weighted in this way, 0.759 with 8 weighted by the square
+# root.
 _FINE, _SOFT, _COARSE = (12, 1.0), (8, 0.5), (4, 0.5)
-# Below about one grey level of deviation there is no shape, and noise must not be blown up to unit norm.
+# Below about one grey level of deviation there is no shape, and noise must not be amplified to unit norm.
 _FLOOR = np.float32(_GRID_PX)
 
 
 class PairDescriptor:
-    """Embeds pictures as layout and colour; needs NumPy, SciPy and Pillow only."""
+    """Embeds pictures as layout and colour; needs only NumPy, SciPy and Pillow."""
 
     kind = "pair"
     model_version = "dct-colour-2"
     dim = DIM
     blocks: tuple[Block, ...] = BLOCKS
-    # What `decode` needs to keep on the shorter side.
+    # The size that `decode` must keep on the shorter side.
     enough_px = 2 * _GRID_PX
 
     def embed(self, pictures: Sequence[Pixels]) -> NDArray[np.float32]:
-        """Describes pictures of any size.
+        """Describe pictures of any size.
 
         Args:
             pictures: uint8 [height, width, 3] each.
 
         Returns:
-            float32 [n, 661], laid out as the module says.
+            float32 [n, 661], in the layout of the module docstring.
         """
         if not pictures:
             return np.zeros((0, DIM), np.float32)
@@ -115,7 +115,7 @@ def _central_square(image: Image.Image) -> Image.Image:
 
 
 def _luma_chroma(grids: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Luma 0…255 [n, 64, 64] and blue, red differences about 0.5 [n, 64, 64, 2] (ITU-R BT.601)."""
+    """Luma 0…255 [n, 64, 64] and blue, red differences around 0.5 [n, 64, 64, 2] (ITU-R BT.601)."""
     luma = grids @ _LUMA
     blue = (grids[..., 2] - luma) * (0.564 / 255) + 0.5
     red = (grids[..., 0] - luma) * (0.713 / 255) + 0.5
@@ -141,7 +141,7 @@ def _unit(spectrum: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _histogram(luma: NDArray[np.float32], chroma: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Shares of the grid's cells in 6 luma × 4 × 4 chroma bins, [n, 96], each row summing to 1."""
+    """Shares of the grid's cells in 6 luma × 4 × 4 chroma bins, [n, 96]; each row sums to 1."""
     n, bins = len(luma), _LUMA_BINS * 16
     luma_bin = np.minimum((luma * (_LUMA_BINS / 255)).astype(np.int64), _LUMA_BINS - 1)
     blue_bin, red_bin = (np.digitize(chroma[..., c], _CHROMA_EDGES) for c in range(2))

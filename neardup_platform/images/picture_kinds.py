@@ -1,16 +1,16 @@
-"""What a file is, told by its first bytes: a picture of a format that is decoded, or something else with a name.
+"""The kind of a file, detected from its first bytes: a picture in a supported format, or another named kind.
 
-File bytes → **kind** → decoder, or the count of what was skipped. Names are never asked: people's pictures are
-called `IMG_0042` and `photo.jpg.download`, and a `.jpg` may be a web page.
+File bytes → **kind** → decoder, or the count of skipped files. The file name is not used: pictures are often called
+`IMG_0042` or `photo.jpg.download`, and a `.jpg` may be a web page.
 """
 
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-# Enough of a file to name its kind: the box `ftyp` lists its brands within the first hundred bytes or so.
+# Enough of a file to detect its kind: the box `ftyp` lists its brands within about the first hundred bytes.
 HEAD_BYTES = 256
 
-# Pillow's names of the formats that are decoded, and the media type of those that browsers show.
+# Pillow's names of the supported formats, and the media type of those that browsers show.
 MEDIA_TYPES: dict[str, str | None] = {
     "JPEG": "image/jpeg",
     "PNG": "image/png",
@@ -23,7 +23,7 @@ MEDIA_TYPES: dict[str, str | None] = {
 }
 NAMES = "JPEG, PNG, WebP, GIF, HEIC, AVIF, TIFF or BMP"
 
-# A file so called that is none of them is damaged or mislabelled, which its owner wants to hear of.
+# A file with such a name that is none of these formats is damaged or mislabelled, which is reported.
 SUFFIXES = frozenset(
     f".{suffix}"
     for suffix in (
@@ -35,7 +35,7 @@ SUFFIXES = frozenset(
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
 _HEIF_CONTAINERS = frozenset({b"mif1", b"msf1"})
-# Sizes of the second header of a BMP file; two letters alone would take a text that begins with "BM".
+# Sizes of the second header of a BMP file; the two letters alone would match any text that starts with "BM".
 _BMP_HEADERS = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
 
 _MAX_SUFFIX = 12
@@ -45,8 +45,8 @@ class Kind(NamedTuple):
     """A kind of file.
 
     Attributes:
-        format: Pillow's name of the format; None where it is not decoded.
-        name: for people; empty where the content says nothing.
+        format: Pillow's name of the format; None if it is not supported.
+        name: for people; empty if the content is not recognised.
     """
 
     format: str | None
@@ -76,7 +76,7 @@ _MAGIC = (
 
 
 def kind_of(head: bytes) -> Kind:
-    """The kind of a file by at least its first `HEAD_BYTES`, or all of it."""
+    """The kind of a file, given at least its first `HEAD_BYTES`, or all of it."""
     if head[4:8] == b"ftyp":
         return _boxed(head)
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
@@ -92,7 +92,7 @@ def media_type(head: bytes) -> str | None:
 
 
 def skipped_as(file_name: str, head: bytes) -> str | None:
-    """What a file of a folder is counted as that is passed over; None where it is decoded or refused by name.
+    """The category of a skipped file of a folder; None if the file is decoded, or refused by name.
 
     Args:
         file_name: its last part suffices.
@@ -111,7 +111,7 @@ def skipped_as(file_name: str, head: bytes) -> str | None:
 
 
 def _boxed(head: bytes) -> Kind:
-    """Of a file in boxes (ISO/IEC 14496-12): its major brand decides, a container's by the brands it lists."""
+    """The kind of a file in boxes (ISO/IEC 14496-12): its major brand decides, or for a container the listed brands."""
     size = min(int.from_bytes(head[:4], "big"), len(head))
     major, *listed = [head[start : start + 4] for start in (8, *range(16, size - 3, 4))]
     brands = {major} if major not in _HEIF_CONTAINERS else {major, *listed}

@@ -1,7 +1,7 @@
-"""Pixels of any mode to upright RGB, strip by strip, so that a large picture is not held several times over.
+"""Pixels of any mode to upright RGB, strip by strip, so that a large picture is not copied several times.
 
-Decoded file → **RGB** → embedders. Transparency lies on white, as pages show it; a picture that would vanish on
-white, such as a white logo, lies on black.
+Decoded file → **RGB** → embedders. Transparent parts are laid over white, as web pages show them; a picture that would
+be invisible on white, such as a white logo, is laid over black.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +15,8 @@ from PIL import Image, ImageChops, ImageCms
 Pixels = NDArray[np.uint8]
 
 _STRIP_PIXELS = 4_000_000
-# Above this many pixels what cannot be decoded at a smaller scale is reduced afterwards: at most 150 MB are passed on.
+# Above this many pixels, pictures that cannot be decoded at a smaller scale are reduced afterwards: at most 150 MB are
+# passed on.
 REDUCED_ABOVE_PIXELS = 50_000_000
 
 _ALPHA_MODES = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
@@ -27,7 +28,7 @@ _Strip = Callable[[Image.Image], Image.Image]
 
 
 class _Range(NamedTuple):
-    """What grey levels of more than eight bits are scaled by: (value - low) × factor."""
+    """The scale of grey levels of more than eight bits: (value - low) × factor."""
 
     low: float
     factor: float
@@ -38,15 +39,15 @@ def to_rgb(image: Image.Image, orientation: int, enough_px: int | None = None) -
 
     Args:
         image: of any mode.
-        orientation: EXIF's, 1…8; any other counts as 1.
-        enough_px: of a picture above `REDUCED_ABOVE_PIXELS` the shorter side is averaged down to no less than this;
-            None: it is kept whole.
+        orientation: EXIF orientation, 1…8; any other value counts as 1.
+        enough_px: a picture above `REDUCED_ABOVE_PIXELS` is averaged down until its shorter side is no less than this;
+            None: it keeps its size.
 
     Returns:
         uint8 [height, width, 3], upright, contiguous.
 
     Raises:
-        ValueError: a mode that Pillow does not convert.
+        ValueError: Pillow does not convert the mode.
     """
     factor = _reduction(image.size, enough_px)
     prepare = _eight_bits(image)
@@ -65,31 +66,31 @@ def _is_transparent(image: Image.Image) -> bool:
     return image.mode in _ALPHA_MODES or "transparency" in image.info
 
 
-def _on(ground: tuple[int, int, int], image: Image.Image, prepare: _Strip, factor: int) -> tuple[Pixels, int, int]:
-    """The picture laid on a ground, its number of visible pixels, and of those that differ from the ground."""
+def _on(background: tuple[int, int, int], image: Image.Image, prepare: _Strip, factor: int) -> tuple[Pixels, int, int]:
+    """The picture on a background, the number of visible pixels, and of those that differ from the background."""
     visible = seen = 0
-    # Once so many are seen, the share is reached whatever the rest is: most pictures are counted no further.
+    # Once this many are seen, the share is reached whatever the rest is; for most pictures counting stops here.
     enough = _SEEN_SHARE * image.width * image.height
 
     def strips() -> Iterator[Pixels]:
         nonlocal visible, seen
         for strip in _strips(image, factor):
             rgba = _with_alpha(strip, prepare)
-            laid = Image.alpha_composite(Image.new("RGBA", rgba.size, (*ground, 255)), rgba).convert("RGB")
+            laid = Image.alpha_composite(Image.new("RGBA", rgba.size, (*background, 255)), rgba).convert("RGB")
             if seen <= enough:
                 visible += int(np.count_nonzero(np.asarray(rgba.getchannel("A"))))
-                seen += _differing(laid, ground)
+                seen += _differing(laid, background)
             yield np.asarray(laid)
 
     return _joined(image, factor, strips()), visible, seen
 
 
-def _differing(laid: Image.Image, ground: tuple[int, int, int]) -> int:
-    """The number of pixels of which a channel is `_SEEN_LEVELS` from the ground, white or black."""
-    extreme = ImageChops.darker if ground == _WHITE else ImageChops.lighter
+def _differing(laid: Image.Image, background: tuple[int, int, int]) -> int:
+    """The number of pixels with a channel at least `_SEEN_LEVELS` from the background, white or black."""
+    extreme = ImageChops.darker if background == _WHITE else ImageChops.lighter
     red, green, blue = laid.split()
     counts = extreme(extreme(red, green), blue).histogram()
-    return sum(counts[: 255 - _SEEN_LEVELS] if ground == _WHITE else counts[_SEEN_LEVELS + 1 :])
+    return sum(counts[: 255 - _SEEN_LEVELS] if background == _WHITE else counts[_SEEN_LEVELS + 1 :])
 
 
 def _with_alpha(strip: Image.Image, prepare: _Strip) -> Image.Image:
@@ -119,10 +120,10 @@ def _from_lab(strip: Image.Image) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> _Strip:
-    """How strips of this picture come to eight bits a channel."""
+    """How to convert strips of this picture to eight bits per channel."""
     if image.mode.startswith("I;16"):
         _, high = cast("tuple[int, int]", image.getextrema())
-        # A file of sixteen bits that holds eight: shifted, it would be black.
+        # A sixteen-bit file that holds eight-bit values: shifted, it would be black.
         return (lambda strip: _grey(strip, _Range(0, 1))) if high <= 255 else _shifted
     if image.mode not in ("I", "F"):
         return lambda strip: strip
@@ -154,7 +155,7 @@ def _shifted(strip: Image.Image) -> Image.Image:
 
 
 def _reduction(size: tuple[int, int], enough_px: int | None) -> int:
-    """The factor by which a picture is averaged down: none up to the bound, and never below `enough_px`."""
+    """The factor by which a picture is averaged down: 1 up to the limit, and never below `enough_px`."""
     if enough_px is None or size[0] * size[1] <= REDUCED_ABOVE_PIXELS:
         return 1
     wanted = int(np.ceil(np.sqrt(size[0] * size[1] / REDUCED_ABOVE_PIXELS)))

@@ -1,8 +1,8 @@
-"""Dagster on one machine: code servers, shared by webserver and daemon, each a process of its own.
+"""Dagster on one machine: code servers, shared by webserver and daemon, each in its own process.
 
 `dagster dev`, or webserver and daemon each loading `workspace.yaml`, would run a second copy of every code server;
-docs/embedded-servers.md has the measurements. Code servers know no passwords and run whatever they are asked to, so
-they listen on Unix sockets in a folder that is closed to others. The engine does not import Dagster: it only starts it.
+docs/embedded-servers.md has the measurements. Code servers have no authentication and run whatever they are asked to,
+so they listen on Unix sockets in a private folder. The engine does not import Dagster: it only starts it.
 """
 
 import contextlib
@@ -25,10 +25,10 @@ from neardup_platform.settings import Settings
 from neardup_platform.supervise.service import Service
 
 _CODE, _DAEMON, _WEB = "dagster-code", "dagster-daemon", "dagster-webserver"
-# The address of a Unix socket has room for 107 bytes.
+# The address of a Unix socket is limited to 107 bytes.
 _LONGEST_SOCKET = 100
 _TEMPORARY = "neardup-sockets-"
-# A run has this long to stop its worker (20 s) and to record how it ended.
+# The time that a run has to stop its worker (20 s) and to record how it ended.
 _STOP_S = 40.0
 
 
@@ -47,7 +47,7 @@ def dagster_services(settings: Settings, workspace: Path, stop_worker: Callable[
     names = _service_names(locations)
     sockets = _sockets(settings.home, names)
     env = {**environment(settings), "DAGSTER_HOME": str(home), "PYTHONPATH": str(workspace.parent)}
-    # The first start creates the SQLite databases: one process at a time.
+    # The first start creates the SQLite databases, which only one process at a time may do.
     fresh = not (home / "history" / "runs.db").exists()
 
     def prepare() -> None:
@@ -78,7 +78,7 @@ def dagster_services(settings: Settings, workspace: Path, stop_worker: Callable[
 
 
 def stop_order(services: list[Service]) -> tuple[str, ...]:
-    """Daemon first, so that nothing is launched any more; then the code servers, whose groups hold the runs."""
+    """First the daemon, so that it launches nothing more; then the code servers, whose groups contain the runs."""
     return (_DAEMON, *(service.name for service in services if service.name.startswith(_CODE)))
 
 
@@ -97,13 +97,13 @@ def _code_server(
         probe=lambda: None if socket_answers(socket) else f"nothing answers on {socket}",
         prepare=prepare,
         before_restart=before_restart,
-        on_stopped=lambda: _leave(socket),
+        on_stopped=lambda: _remove_socket(socket),
         stop_timeout_s=_STOP_S,
     )
 
 
-def _leave(socket: Path) -> None:
-    """Remove a socket, and the folder that was made for it alone."""
+def _remove_socket(socket: Path) -> None:
+    """Remove a socket, and the temporary folder that was created for it."""
     socket.unlink(missing_ok=True)
     if socket.parent.name.startswith(_TEMPORARY):
         with contextlib.suppress(OSError):
@@ -111,7 +111,7 @@ def _leave(socket: Path) -> None:
 
 
 def _service_names(locations: list[CodeLocation]) -> list[str]:
-    """One for each location, fit for a file name: the first is `dagster-code`, whose runs hold the stream worker."""
+    """A file name for each location. The first is `dagster-code`, whose runs contain the stream worker."""
     return [_CODE] + [
         f"{_CODE}-{number}-{re.sub(r'[^A-Za-z0-9_]+', '-', location.name)[:40]}"
         for number, location in enumerate(locations[1:], 2)
@@ -119,7 +119,7 @@ def _service_names(locations: list[CodeLocation]) -> list[str]:
 
 
 def _sockets(home: Path, names: list[str]) -> list[Path]:
-    """Where the code servers listen: in the home, or where its path is too long in a private folder of the system's."""
+    """Socket paths of the code servers: in the home, or in a private temporary folder if the path is too long."""
     folder = home / "run"
     if any(len(bytes(folder / f"{name}.sock")) > _LONGEST_SOCKET for name in names):
         folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY))

@@ -1,7 +1,7 @@
-"""`workspace.yaml` as `neardup up` serves it: every code location, each by a code server of its own.
+"""`workspace.yaml` as `neardup up` serves it: every code location, each with its own code server.
 
-The files that Dagster reads are made from it: `run/dagster-workspace.yaml` in NEARDUP_HOME, again at every start, and
-`dagster.yaml` in DAGSTER_HOME, once. An operator's `dagster.yaml` is never touched.
+The files that Dagster reads are generated from it: `run/dagster-workspace.yaml` in NEARDUP_HOME at every start, and
+`dagster.yaml` in DAGSTER_HOME once. An operator's `dagster.yaml` is never changed.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from neardup_platform.errors import SetupError
-from neardup_platform.supervise.home import write_new
+from neardup_platform.files import create_file
 
 # By kind of location: the flag of `dagster api grpc`, and the option that names the code.
 _CODE = {
@@ -28,30 +28,30 @@ _KINDS = ", ".join((*_CODE, "grpc_server"))
 _INSTANCE: dict[str, Any] = {
     "telemetry": {"enabled": False},
     "nux": {"enabled": False},
-    # A run that never starts, or outlives its process, is marked failed, and the sensor replaces it.
+    # A run that never starts, or outlives its process, is marked as failed, and the sensor replaces it.
     "run_monitoring": {"enabled": True, "start_timeout_seconds": 120, "poll_interval_seconds": 15},
     "run_coordinator": {
         "module": "dagster.core.run_coordinator",
         "class": "QueuedRunCoordinator",
-        # The stream worker's run holds one of these for good.
+        # The stream worker's run occupies one of these permanently.
         "config": {"max_concurrent_runs": 4, "dequeue_interval_seconds": 1},
     },
-    # A sensor that looks every few seconds would otherwise leave 6 million ticks a year.
+    # A sensor that runs every few seconds would otherwise leave 6 million ticks a year.
     "retention": {
         "schedule": {"purge_after_days": 90},
         "sensor": {"purge_after_days": {"skipped": 1, "failure": 30, "success": 30, "started": 30}},
     },
 }
-_OURS = "# Made by the first `neardup up` and never written again: edit it, or delete it to have the defaults back.\n"
+_OURS = "# Created by the first `neardup up` and never written again: edit it, or delete it to restore the defaults.\n"
 
 
 @dataclass(frozen=True, slots=True)
 class CodeLocation:
-    """Code that a code server of ours loads.
+    """Code that one of our code servers loads.
 
     Attributes:
-        python: the interpreter, for a location that has an environment of its own.
-        arguments: what makes `dagster api grpc` load it.
+        python: the interpreter, for a location with its own environment.
+        arguments: make `dagster api grpc` load the code.
     """
 
     name: str
@@ -60,10 +60,10 @@ class CodeLocation:
 
 
 def code_locations(workspace: Path) -> tuple[list[CodeLocation], list[Mapping[str, Any]]]:
-    """The locations of a workspace file in its order: those of Python code, and the code servers of somebody else.
+    """The locations of a workspace file, in its order: those of Python code, and external code servers.
 
     Raises:
-        SetupError: the file is missing, lists nothing, or has an entry or a name twice that cannot be served.
+        SetupError: the file is missing or empty, has a duplicate name, or has an entry that cannot be served.
     """
     if not workspace.exists():
         raise SetupError(f"{workspace} is missing: run `neardup up` from a checkout, which has it")
@@ -76,32 +76,32 @@ def code_locations(workspace: Path) -> tuple[list[CodeLocation], list[Mapping[st
         elif "grpc_server" in entry:
             others.append(entry)
         else:
-            raise SetupError(f"{workspace}: {', '.join(entry)} under load_from is none of {_KINDS}")
+            raise SetupError(f"{workspace}: {', '.join(entry)} under load_from is not supported: use one of {_KINDS}")
     if not ours:
-        raise SetupError(f"{workspace} lists no Python code under load_from: one of {', '.join(_CODE)}")
+        raise SetupError(f"{workspace} lists no Python code under load_from: add one of {', '.join(_CODE)}")
     names = [location.name for location in ours] + [str(o["grpc_server"].get("location_name")) for o in others]
-    twice = next((name for name in names if name != "None" and names.count(name) > 1), None)
-    if twice:
-        raise SetupError(f"{workspace} has two locations named {twice!r}: give each a location_name of its own")
+    duplicate = next((name for name in names if name != "None" and names.count(name) > 1), None)
+    if duplicate:
+        raise SetupError(f"{workspace} has two locations named {duplicate!r}: give each its own location_name")
     return ours, others
 
 
 def write_workspace(path: Path, sockets: Mapping[str, Path], others: list[Mapping[str, Any]]) -> None:
-    """The workspace as webserver and daemon read it: our code servers by their sockets, and the others as given."""
+    """Write the workspace for webserver and daemon: our code servers by socket, the external ones as given."""
     served = [{"grpc_server": {"socket": str(socket), "location_name": name}} for name, socket in sockets.items()]
     path.write_text(yaml.safe_dump({"load_from": [*served, *map(dict, others)]}, sort_keys=False))
 
 
 def prepare_dagster_home(home: Path) -> None:
-    """Make DAGSTER_HOME, with our `dagster.yaml` where there is none.
+    """Create DAGSTER_HOME, with our `dagster.yaml` unless there is one.
 
     Raises:
-        SetupError: it cannot be written.
+        SetupError: it is not writable.
     """
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
-            write_new(home / "dagster.yaml", _OURS + yaml.safe_dump(_INSTANCE))
+            create_file(home / "dagster.yaml", _OURS + yaml.safe_dump(_INSTANCE))
     except OSError as error:
         raise SetupError(
             f"cannot write {home}: {error.strerror}: set dagster.home (NEARDUP_DAGSTER_HOME) to a folder you can write"

@@ -1,4 +1,4 @@
-"""The platform in the background: start it, stop it, ask after it."""
+"""The platform in the background: start it, stop it, get its status."""
 
 import json
 import os
@@ -12,14 +12,15 @@ import psutil
 
 from neardup_platform import errors
 from neardup_platform.errors import ServerUnavailable
+from neardup_platform.files import read_json
 from neardup_platform.servers.embedded_servers import stop_leftovers
 from neardup_platform.servers.endpoints import environment, resolve, state_file
 from neardup_platform.settings import Settings
-from neardup_platform.supervise.home import mark_of, prepare_home, read_json
+from neardup_platform.supervise.home import mark_of, prepare_home
 from neardup_platform.supervise.process import is_marked, is_same, last_line, resident_bytes, rotate, stop_processes
 
 READY_TIMEOUT_S = 240.0
-# Longer than the deadlines of all services stopped one after another.
+# Longer than the stop timeouts of all services in sequence.
 STOP_TIMEOUT_S = 120.0
 _URL_SERVICES = {"dagster": "dagster-webserver", "api": "api"}
 
@@ -31,7 +32,7 @@ def start_detached(settings: Settings, timeout_s: float = READY_TIMEOUT_S) -> Se
         Resolved settings.
 
     Raises:
-        HomeInUse, SetupError, ServerUnavailable: as `run_platform`; nothing is left running then.
+        HomeInUse, SetupError, ServerUnavailable: as `run_platform`; no process is left running.
     """
     prepare_home(settings.home)
     log = settings.home / "logs" / "platform.log"
@@ -52,7 +53,7 @@ def start_detached(settings: Settings, timeout_s: float = READY_TIMEOUT_S) -> Se
         try:
             _await_ready(read_end, log, timeout_s)
         except BaseException:
-            # Also on Ctrl-C: a start that was given up must not go on unseen.
+            # Also on Ctrl-C: a cancelled start must not continue in the background.
             _stop_daemon(daemon, settings.home)
             raise
     finally:
@@ -80,12 +81,11 @@ def stop(settings: Settings, timeout_s: float = STOP_TIMEOUT_S) -> bool:
 
 
 def platform_status(settings: Settings) -> dict[str, Any]:
-    """What runs for this home, from what the supervisor wrote and the processes there are now.
+    """What runs for this home, according to the supervisor's state file and the existing processes.
 
     Returns:
-        `ready` (every service is), `supervisor` (`alive`, `pid`), `services` by name (`alive`, `ready`,
-        `pid`, `rss_mb`, `restarts`, `ports`, `url`, `log`) and `urls` (`dagster`, `api`, `explorer`; empty
-        where nothing runs).
+        `ready` (every service is), `supervisor` (`alive`, `pid`), `services` by name (`alive`, `ready`, `pid`,
+        `rss_mb`, `restarts`, `ports`, `url`, `log`) and `urls` (`dagster`, `api`, `explorer`; empty if nothing runs).
     """
     state = read_json(state_file(settings.home))
     pid = _supervisor(settings.home)

@@ -7,25 +7,26 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from neardup_platform.files import write_json
 from neardup_platform.servers import kafka_server, s3_server
 from neardup_platform.servers.endpoints import needs_kafka, needs_s3, state_file, with_ports
 from neardup_platform.servers.ports import choose
 from neardup_platform.settings import Settings
-from neardup_platform.supervise.home import mark_of, owned, prepare_home, write_json
+from neardup_platform.supervise.home import mark_of, owned, prepare_home
 from neardup_platform.supervise.process import created_at, marked, stop_processes
 from neardup_platform.supervise.service import Service
 from neardup_platform.supervise.supervisor import Supervisor
 
 
 def ignore(_line: str) -> None:
-    """Say nothing: for callers without an operator."""
+    """Print nothing: for callers without an operator."""
 
 
 @contextlib.contextmanager
 def running_servers(
-    settings: Settings, *, kafka: bool = True, s3: bool = True, say: Callable[[str], None] = ignore
+    settings: Settings, *, kafka: bool = True, s3: bool = True, notify: Callable[[str], None] = ignore
 ) -> Iterator[Settings]:
-    """Run the embedded servers that `settings` leaves to us, and wanted here, for the length of a with block.
+    """Run the embedded servers that `settings` does not replace and the caller needs, for the duration of a with block.
 
     A server that crashes inside the block is restarted. Topics are not created.
 
@@ -34,12 +35,12 @@ def running_servers(
 
     Raises:
         HomeInUse: another process owns the home.
-        SetupError: Java, Maven, disk space or the like is missing.
+        SetupError: Java, Maven, disk space or another requirement is missing.
         ServerUnavailable: a server did not become ready.
     """
     with claimed(settings.home):
         resolved, services = server_services(settings, kafka=kafka, s3=s3)
-        with supervised(settings.home, services, say) as supervisor:
+        with supervised(settings.home, services, notify) as supervisor:
             stop = threading.Event()
             supervisor.start(stop)
             watcher = threading.Thread(target=supervisor.watch, args=(stop,), name="watch", daemon=True)
@@ -53,11 +54,11 @@ def running_servers(
 
 @contextlib.contextmanager
 def claimed(home: Path) -> Iterator[None]:
-    """Own a prepared home, rid of what a killed supervisor left running.
+    """Own a prepared home, after stopping what a killed supervisor left running.
 
     Raises:
         HomeInUse: another process owns it.
-        SetupError: it cannot be used.
+        SetupError: it is unusable.
     """
     prepare_home(home)
     with owned(home):
@@ -71,19 +72,19 @@ def claimed(home: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def supervised(
-    home: Path, services: list[Service], say: Callable[[str], None], stop_order: tuple[str, ...] = ()
+    home: Path, services: list[Service], notify: Callable[[str], None], stop_order: tuple[str, ...] = ()
 ) -> Iterator[Supervisor]:
-    """A supervisor for a home that is claimed; its services are stopped at the end of the with block."""
+    """A supervisor for a claimed home; its services are stopped at the end of the with block."""
     identity = {"pid": os.getpid(), "created": created_at(os.getpid())}
-    been_ready: set[str] = set()
+    seen_ready: set[str] = set()
 
-    def write_state(report: list[dict[str, Any]]) -> None:
-        # A server that crashed keeps its address, also before it is started again.
-        been_ready.update(entry["name"] for entry in report if entry["ready"])
-        servers_ready = all(entry["name"] in been_ready for entry in report if entry["name"] in ("kafka", "s3"))
-        write_json(state_file(home), {**identity, "servers_ready": servers_ready, "services": report})
+    def write_state(status: list[dict[str, Any]]) -> None:
+        # A server that crashed keeps its address, even before it is started again.
+        seen_ready.update(entry["name"] for entry in status if entry["ready"])
+        servers_ready = all(entry["name"] in seen_ready for entry in status if entry["name"] in ("kafka", "s3"))
+        write_json(state_file(home), {**identity, "servers_ready": servers_ready, "services": status})
 
-    supervisor = Supervisor(home, mark_of(home), services, say, write_state)
+    supervisor = Supervisor(home, mark_of(home), services, notify, write_state)
     try:
         yield supervisor
     finally:
@@ -91,7 +92,7 @@ def supervised(
 
 
 def server_services(settings: Settings, *, kafka: bool = True, s3: bool = True) -> tuple[Settings, list[Service]]:
-    """The embedded servers that `settings` leaves to us, and settings in which they are filled in."""
+    """The embedded servers that `settings` does not replace, and settings with their addresses filled in."""
     with_kafka, with_s3 = kafka and needs_kafka(settings), s3 and needs_s3(settings)
     services = []
     if with_kafka:
@@ -106,6 +107,6 @@ def server_services(settings: Settings, *, kafka: bool = True, s3: bool = True) 
 
 
 def stop_leftovers(home: Path, timeout_s: float = 10.0) -> int:
-    """Stop every process that was started for this home and is still there; returns how many there were."""
+    """Stop every remaining process that was started for this home; returns the number of processes."""
     processes = [process for process in marked(mark_of(home)) if process.pid != os.getpid()]
     return stop_processes(processes, timeout_s)

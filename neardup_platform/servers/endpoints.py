@@ -1,6 +1,6 @@
-"""Addresses: from settings in which the user left servers to us, to settings that name every server.
+"""Addresses: from settings that leave servers to us, to settings that name every server.
 
-Everything else in the platform takes resolved settings and treats embedded and external servers alike.
+Everything else in the platform takes resolved settings and handles embedded and external servers alike.
 """
 
 import json
@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import BaseModel, SecretStr
 
 from neardup_platform.errors import ServerUnavailable
+from neardup_platform.files import read_json
 from neardup_platform.servers import kafka_server, ports, s3_server
 from neardup_platform.settings import Settings
-from neardup_platform.supervise.home import read_json
 from neardup_platform.supervise.process import is_same
 
 API_PORT = "api"
@@ -20,23 +20,23 @@ DAGSTER_PORT = "dagster"
 
 
 def needs_kafka(settings: Settings) -> bool:
-    """Whether the embedded Kafka is to be used."""
+    """Whether the embedded Kafka is used."""
     return settings.kafka.bootstrap is None
 
 
 def needs_s3(settings: Settings) -> bool:
-    """Whether the embedded S3 server is to be used."""
+    """Whether the embedded S3 server is used."""
     return settings.s3.endpoint is None
 
 
 def resolve(settings: Settings) -> Settings:
     """Fill in the addresses of the embedded servers of a running home.
 
-    What the user has set is left as it is; settings that were resolved before come back equal.
+    Values that the user has set do not change; resolving again gives equal settings.
 
     Returns:
-        Settings with `kafka.bootstrap` and `s3.endpoint`, `access_key`, `secret_key` set, and `api.port` and
-        `dagster.port` where they are known.
+        Settings with `kafka.bootstrap` and `s3.endpoint`, `access_key`, `secret_key`, and `api.port` and `dagster.port`
+        if they are known.
 
     Raises:
         ServerUnavailable: an embedded server is needed and none is running for this home.
@@ -45,13 +45,13 @@ def resolve(settings: Settings) -> Settings:
     if wanted and not is_running(settings.home):
         raise ServerUnavailable(
             f"no embedded {' and '.join(wanted)} is running for {settings.home}: run `neardup up`, or set "
-            "NEARDUP_KAFKA_BOOTSTRAP and NEARDUP_S3_ENDPOINT to servers of your own"
+            "NEARDUP_KAFKA_BOOTSTRAP and NEARDUP_S3_ENDPOINT to your own servers"
         )
     return with_ports(settings, ports.remembered(settings.home))
 
 
 def with_ports(settings: Settings, chosen: dict[str, int]) -> Settings:
-    """Settings with every address that the user left open filled in from `chosen`, where it has one."""
+    """Settings with every missing address filled in from `chosen`, if it has one."""
     kafka: dict[str, Any] = {}
     s3: dict[str, Any] = {}
     if needs_kafka(settings) and set(kafka_server.PORTS) <= set(chosen):
@@ -75,9 +75,9 @@ def with_ports(settings: Settings, chosen: dict[str, int]) -> Settings:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """The settings as `NEARDUP_…` variables, secrets in the clear, so that a child process reads the same.
+    """The settings as `NEARDUP_…` variables, secrets in plain text, so that a child process reads the same ones.
 
-    Values that are None are left out: they are the defaults.
+    Values that are None are omitted: they are the defaults.
     """
     variables = {}
     for section, value in settings:
@@ -91,11 +91,11 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def is_running(home: Path) -> bool:
-    """Whether a supervisor of this home is alive and its servers have been ready."""
+    """Whether the supervisor of this home is alive and its servers have become ready."""
     state = read_json(state_file(home))
     return bool(state.get("servers_ready")) and is_same(state.get("pid"), state.get("created"))
 
 
 def state_file(home: Path) -> Path:
-    """Where the supervisor writes what it runs."""
+    """The file in which the supervisor records what it runs."""
     return home / "run" / "platform.json"

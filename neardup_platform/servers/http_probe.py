@@ -1,4 +1,4 @@
-"""Readiness over HTTP: the API and the Dagster webserver say themselves when they can answer."""
+"""Readiness over HTTP: the API and the Dagster webserver report it themselves."""
 
 import urllib.error
 import urllib.request
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 def answers_ok(url: str, timeout_s: float = 2.0) -> Callable[[], str | None]:
     """A probe that passes once `url` answers with status 200."""
-    # No proxy of the environment's: the address is of this machine.
+    # No proxy from the environment: the address is on this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def probe() -> str | None:

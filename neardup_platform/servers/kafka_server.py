@@ -1,7 +1,7 @@
 """The embedded Apache Kafka: one KRaft node, broker and controller in one process, loopback only.
 
-What is acknowledged survives kill -9 of the broker (it is in the system's page cache by then); against a
-power cut Kafka relies on replication, which one node does not have.
+Acknowledged messages survive kill -9 of the broker, because they are in the system's page cache. Against a power cut
+Kafka relies on replication, which a single node does not have.
 """
 
 import base64
@@ -17,13 +17,13 @@ from neardup_platform.supervise.service import Service
 
 PORTS = ("kafka", "kafka-controller")
 _LOG4J = Path(__file__).parent / "kafka_files" / "log4j2.properties"
-# Measured in docs/embedded-servers.md: one node needs no more, the first JIT tier and the serial collector
+# Measured in docs/embedded-servers.md: one node needs no more memory, and the first JIT tier and the serial collector
 # take half the processor time of the defaults on two cores.
 _JVM = ("-Xms64m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError")
 
 
 def bootstrap(ports: dict[str, int]) -> str:
-    """The address that clients connect to."""
+    """The address for clients."""
     return f"{LOOPBACK}:{ports['kafka']}"
 
 
@@ -31,7 +31,7 @@ def kafka_service(settings: Settings, ports: dict[str, int]) -> Service:
     """Apache Kafka under `NEARDUP_HOME/kafka`, listening on `ports["kafka"]`.
 
     Raises:
-        SetupError: there is no Java of version 17 or newer.
+        SetupError: Java 17 or newer is missing.
     """
     java = kafka_jars.find_java()
     folder = settings.home / "kafka"
@@ -47,7 +47,7 @@ def kafka_service(settings: Settings, ports: dict[str, int]) -> Service:
 
 
 def server_properties(settings: Settings, folder: Path, ports: dict[str, int]) -> str:
-    """The broker's configuration, one `name=value` a line."""
+    """The broker's configuration, one `name=value` per line."""
     broker, controller = (f"{LOOPBACK}:{ports[name]}" for name in PORTS)
     values = {
         "process.roles": "broker,controller",
@@ -57,13 +57,13 @@ def server_properties(settings: Settings, folder: Path, ports: dict[str, int]) -
         "controller.listener.names": "CONTROLLER",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "inter.broker.listener.name": "PLAINTEXT",
-        # A static quorum, because a dynamic one stores the address in its log and ports may be re-chosen.
+        # A static quorum, because a dynamic one stores the address in its log and ports can change.
         "controller.quorum.voters": f"1@{controller}",
         "log.dirs": folder / "data",
         "auto.create.topics.enable": "false",
         "message.max.bytes": settings.kafka.max_message_bytes,
         "num.partitions": settings.kafka.partitions,
-        # Kafka's own topics, sized for one node: the defaults of 50 partitions only cost files and time.
+        # Kafka's own topics, sized for one node: the default of 50 partitions only costs files and time.
         "offsets.topic.replication.factor": 1,
         "offsets.topic.num.partitions": 4,
         "transaction.state.log.replication.factor": 1,
@@ -73,7 +73,7 @@ def server_properties(settings: Settings, folder: Path, ports: dict[str, int]) -
         "share.coordinator.state.topic.min.isr": 1,
         "share.coordinator.state.topic.num.partitions": 1,
         "group.initial.rebalance.delay.ms": 0,
-        # 128 MB by default, a third of the heap; compacted topics here are small.
+        # The default of 128 MB is a third of the heap; compacted topics here are small.
         "log.cleaner.dedupe.buffer.size": 8 * 1024 * 1024,
         "log.segment.bytes": 64 * 1024 * 1024,
     }
@@ -81,7 +81,7 @@ def server_properties(settings: Settings, folder: Path, ports: dict[str, int]) -
 
 
 def cluster_id() -> str:
-    """A new random id in Kafka's form: 16 bytes in URL-safe base64 without padding, not starting with `-`."""
+    """A new random id in Kafka's format: 16 bytes in URL-safe base64 without padding, not starting with `-`."""
     while True:
         text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         if not text.startswith("-"):
@@ -89,7 +89,7 @@ def cluster_id() -> str:
 
 
 def _java(java: str, folder: Path) -> tuple[str, ...]:
-    # Native libraries are unpacked under the home, not /tmp, which may be mounted noexec.
+    # Native libraries are unpacked in the home, because /tmp may be mounted noexec.
     options = (
         f"-Djava.io.tmpdir={folder / 'tmp'}",
         f"-Dlog4j2.configurationFile={_LOG4J}",
@@ -113,7 +113,7 @@ def _prepare(settings: Settings, java: str, folder: Path, ports: dict[str, int])
 
 
 def _not_ready(port: int) -> str | None:
-    """None once a broker is registered and unfenced, so that it leads its partitions."""
+    """None once a broker is registered and unfenced, so that it leads its partitions; otherwise the reason."""
     from kafka import KafkaAdminClient
     from kafka.errors import KafkaError
 

@@ -1,7 +1,7 @@
 """Free loopback ports, chosen once and remembered in the home, so that addresses survive a restart.
 
-Chosen below the range from which systems take ports for outgoing connections (32768 and up on Linux), where a
-remembered port could be lost to any passing connection.
+They lie below the range from which systems take ports for outgoing connections (32768 and up on Linux), where any
+outgoing connection could take a remembered port.
 """
 
 import random
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from neardup_platform.errors import SetupError
-from neardup_platform.supervise.home import read_json, write_json
+from neardup_platform.files import read_json, write_json
 
 LOOPBACK = "127.0.0.1"
 _CHOSEN_FROM = range(12_000, 22_000)
@@ -21,7 +21,7 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
     """Whether a server could listen on `port` now."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # As servers do: a connection lingering in TIME_WAIT does not make a port taken.
+        # As servers do: a connection in TIME_WAIT does not make a port unavailable.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -64,13 +64,13 @@ def remembered(home: Path) -> dict[str, int]:
 
 
 def choose(home: Path, names: Iterable[str], twin_offset: int = 0) -> dict[str, int]:
-    """A free port for each name: the remembered one, or a new one where somebody else has taken it.
+    """A free port for each name: the remembered one, or a new one if another process has taken it.
 
     Args:
-        twin_offset: where not 0, the port this much further up must be free as well.
+        twin_offset: if not 0, the port this much higher must be free as well.
 
     Returns:
-        Every remembered port by name, the new ones among them.
+        Every remembered port by name, including the new ones.
 
     Raises:
         SetupError: no free port was found.
@@ -84,11 +84,11 @@ def choose(home: Path, names: Iterable[str], twin_offset: int = 0) -> dict[str, 
     return ports
 
 
-def check_wanted(setting: str, port: int, host: str = LOOPBACK) -> None:
-    """Refuse a port set by the user that is taken.
+def check_available(setting: str, port: int, host: str = LOOPBACK) -> None:
+    """Check that a port set by the user is free.
 
     Raises:
-        SetupError: naming the setting and what to do.
+        SetupError: it is taken; names the setting and what to do.
     """
     if not is_free(port, host):
         variable = f"NEARDUP_{setting.upper().replace('.', '_')}"
@@ -104,7 +104,7 @@ def _both_free(port: int, twin_offset: int) -> bool:
 
 def _free_port(taken: set[int], twin_offset: int) -> int:
     for _ in range(_TRIES):
-        port = random.choice(_CHOSEN_FROM)  # noqa: S311 -- spread, so that two homes do not race for one port
+        port = random.choice(_CHOSEN_FROM)  # noqa: S311 -- random, so that two homes do not race for the same port
         if port not in taken and _both_free(port, twin_offset):
             return port
     raise SetupError(f"no free port on {LOOPBACK} in {_TRIES} tries between 12000 and 21999")

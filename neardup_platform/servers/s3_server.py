@@ -1,7 +1,7 @@
 """The embedded S3 server: SeaweedFS (`weed mini`) from its PyPI package, loopback only.
 
-Its S3 port asks for the credentials generated here. Its inner ports (master, volume, filer, admin) answer only one
-another (`seaweed_security.py`).
+Its S3 port requires the credentials generated here. Its internal ports (master, volume, filer, admin) answer only each
+other (`seaweed_security.py`).
 """
 
 import json
@@ -13,39 +13,39 @@ from pathlib import Path
 from typing import Any
 
 from neardup_platform.errors import SetupError
+from neardup_platform.files import create_file, read_json
 from neardup_platform.servers.ports import LOOPBACK, answers
 from neardup_platform.servers.seaweed_security import NO_ORIGIN, write_security
 from neardup_platform.settings import Settings
-from neardup_platform.supervise.home import read_json, write_new
 from neardup_platform.supervise.service import Service
 
 _PARTS = ("master", "volume", "filer", "s3", "admin")
 PORTS = tuple(f"seaweed-{part}" for part in _PARTS)
-# Every part speaks gRPC on its port plus this; its own worker relies on it, whatever the flags say.
+# Every part serves gRPC on its port plus this; its own worker relies on it, whatever the flags say.
 GRPC_OFFSET = 10_000
 _S3_PORT = "seaweed-s3"
 _PROBE_KEY = ".neardup-ready"
 
 
 def endpoint(ports: dict[str, int]) -> str:
-    """The address that S3 clients connect to."""
+    """The address for S3 clients."""
     return f"http://{LOOPBACK}:{ports[_S3_PORT]}"
 
 
 def credentials(home: Path) -> tuple[str, str]:
-    """Access and secret key of the embedded server, generated once and kept private under the home."""
+    """Access and secret key of the embedded server, generated once and kept private in the home."""
     file = home / "s3" / "credentials.json"
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     keys = {"accessKey": secrets.token_hex(10), "secretKey": secrets.token_hex(20)}
     actions = ["Admin", "Read", "Write", "List", "Tagging"]
     identity = {"name": "neardup", "credentials": [keys], "actions": actions}
     with suppress(FileExistsError):
-        write_new(file, json.dumps({"identities": [identity]}, indent=1))
+        create_file(file, json.dumps({"identities": [identity]}, indent=1))
     try:
         stored = read_json(file)["identities"][0]["credentials"][0]
         return str(stored["accessKey"]), str(stored["secretKey"])
     except (KeyError, IndexError) as error:
-        raise SetupError(f"{file} is damaged: delete it, and new S3 credentials are generated") from error
+        raise SetupError(f"{file} is damaged: delete it, to generate new S3 credentials") from error
 
 
 def s3_service(settings: Settings, ports: dict[str, int]) -> Service:
@@ -59,8 +59,8 @@ def s3_service(settings: Settings, ports: dict[str, int]) -> Service:
     return Service(
         name="s3",
         argv=(_weed(), "mini", *_flags(folder, ports)),
-        # Unbounded it grows to half a gigabyte; at 150 MiB it spends an eighth of a core on collecting garbage.
-        # HOME: so that no configuration of the user's own is read.
+        # Without a limit its memory grows to half a gigabyte; at 150 MiB it spends an eighth of a core on garbage
+        # collection. HOME: so that it reads no configuration of the user.
         env={"GOMEMLIMIT": "400MiB", "GOGC": "100", "HOME": str(folder)},
         probe=lambda: _not_ready(settings, ports, keys),
         ports=tuple(ports[name] for name in PORTS),
@@ -83,7 +83,7 @@ def _weed() -> str:
     if found is None:
         raise SetupError(
             "the program weed (SeaweedFS) is missing: run `make setup`, "
-            "or set NEARDUP_S3_ENDPOINT to an S3 service of your own"
+            "or set NEARDUP_S3_ENDPOINT to your own S3 service"
         )
     return found
 
@@ -93,7 +93,7 @@ def _flags(folder: Path, ports: dict[str, int]) -> list[str]:
         f"-dir={folder / 'data'}",
         f"-ip={LOOPBACK}",
         f"-ip.bind={LOOPBACK}",
-        # Ports may be re-chosen; what the cluster knows of its parts must not hang on them.
+        # Ports can change; the cluster's knowledge of its parts must not depend on them.
         f"-master.dir={folder / 'data'}",
         "-volume.id=neardup",
         "-master.telemetry=false",
@@ -115,7 +115,7 @@ def _flags(folder: Path, ports: dict[str, int]) -> list[str]:
 
 
 def _not_ready(settings: Settings, ports: dict[str, int], keys: tuple[str, str]) -> str | None:
-    """None once a put is acknowledged; a listing may work before that."""
+    """None once a put is acknowledged; a listing may work earlier. Otherwise the reason."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     if not answers(ports[_S3_PORT]):
@@ -150,8 +150,8 @@ def _client(address: str, keys: tuple[str, str], region: str) -> Any:
 
 
 def _remove_sockets(ports: dict[str, int]) -> None:
-    """SeaweedFS leaves sockets named by port in /tmp, some even when stopped in order."""
+    """Remove the sockets, named by port, that SeaweedFS leaves in /tmp, some of them even after a clean stop."""
     for port in (ports[name] + offset for name in PORTS for offset in (0, GRPC_OFFSET)):
-        for socket in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108 -- its fixed place
+        for socket in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108 -- SeaweedFS's fixed location
             with suppress(OSError):
                 socket.unlink()

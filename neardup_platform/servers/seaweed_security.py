@@ -1,24 +1,25 @@
-"""What keeps strangers out of SeaweedFS's inner ports: every part talks TLS and asks for a certificate of this start.
+"""Access control for SeaweedFS's internal ports: every part uses TLS and requires a certificate of this start.
 
-By default its master, volume server, filer and admin know no passwords, and the filer answers pages of any origin. So
-for every start a certificate authority is made, one certificate is signed with it, and the authority's key is dropped.
-The parts hold that certificate, accept no other, over HTTP and gRPC alike, and sign their requests with random keys
-besides. Only the S3 port talks plain HTTP; it asks for the credentials.
+By default its master, volume server, filer and admin require no passwords, and the filer accepts requests of any
+origin. So every start creates a certificate authority, signs one certificate with it, and discards the authority's key.
+The parts hold that certificate, accept no other, over HTTP and gRPC alike, and also sign their requests with random
+keys. Only the S3 port uses plain HTTP; it requires the credentials.
 """
 
 import ipaddress
 import json
-import os
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 
-# A name that resolves nowhere (RFC 2606): the server has no way to say `none`.
+from neardup_platform.files import replace_file
+
+# A name that never resolves (RFC 2606): the server has no option for `none`.
 NO_ORIGIN = "https://none.invalid"
 _SIGNING = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
 _GRPC = ("master", "volume", "filer", "s3", "admin", "worker", "msg_broker", "msg_agent", "mq", "client")
 _HTTPS = ("master", "volume", "filer", "admin")
-# Nothing outlives a start, so nothing expires (RFC 5280 §4.1.2.5).
+# No certificate outlives a start, so none expires (RFC 5280 §4.1.2.5).
 _VALID = (datetime(2000, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC))
 
 
@@ -27,18 +28,18 @@ def write_security(folder: Path, address: str) -> None:
 
     Args:
         folder: its working directory; the files are private (0600).
-        address: that its parts listen on.
+        address: the address that its parts listen on.
     """
     authority, certificate, key = _certificates(address)
     paths = {"ca": folder / "tls" / "ca.crt", "cert": folder / "tls" / "node.crt", "key": folder / "tls" / "node.key"}
     (folder / "tls").mkdir(mode=0o700, parents=True, exist_ok=True)
     for path, content in zip(paths.values(), (authority, certificate, key), strict=True):
-        _write_private(path, content)
-    _write_private(folder / "security.toml", security_toml(paths).encode())
+        replace_file(path, content, durable=False, private=True)
+    replace_file(folder / "security.toml", security_toml(paths), durable=False, private=True)
 
 
 def security_toml(paths: dict[str, Path]) -> str:
-    """The configuration, with signing keys of its own at each call."""
+    """The configuration, with new signing keys at each call."""
     ca, pair = {"ca": paths["ca"]}, {"cert": paths["cert"], "key": paths["key"]}
     tables: dict[str, dict[str, object]] = {
         "cors.allowed_origins": {"values": NO_ORIGIN},
@@ -60,17 +61,9 @@ def _toml(value: object) -> str:
     return json.dumps(value if isinstance(value, bool) else str(value), ensure_ascii=False)
 
 
-def _write_private(path: Path, content: bytes) -> None:
-    staged = path.with_name(f"{path.name}.new")
-    staged.unlink(missing_ok=True)
-    with os.fdopen(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-    staged.replace(path)
-
-
 def _certificates(address: str) -> tuple[bytes, bytes, bytes]:
-    """An authority's certificate, one signed by it for both ends of a connection, and that one's key; all PEM."""
-    # Imported here, because every command asks this package where the servers are and few start them.
+    """An authority's certificate, one signed by it for both ends of a connection, and its key; all PEM."""
+    # Imported here because every command imports this package and few start servers.
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec

@@ -75,6 +75,7 @@ class HealthWatch:
             heartbeat,
             alive=heartbeat.alive(now_ms, self._stalled_s),
             heartbeat_age_s=round(heartbeat.age_s(now_ms), 3),
+            figures=heartbeat.metrics,
         )
 
     def promotions(self) -> Promotions:

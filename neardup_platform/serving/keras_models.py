@@ -16,7 +16,7 @@ def load_models(settings: Settings) -> Models:
     import numpy as np
 
     from neardup_platform.images.embedders import load_embedders, model_specs
-    from neardup_platform.learning.classifier.keras_active import load_in_force
+    from neardup_platform.learning.classifier.keras_active_classifier import load_active_classifier
     from neardup_platform.scoring.keras_classifier import limit_tensorflow_threads, load_classifier
     from neardup_platform.scoring.mmap_vectors import FollowedVectors
     from neardup_platform.scoring.vectors import VectorTable
@@ -44,7 +44,7 @@ def load_models(settings: Settings) -> Models:
         return FollowedVectors(settings.vectors_path, source, scorer.expects)
 
     def promoted(version: str) -> tuple[PairScorer, Matching]:
-        classifier = load_in_force(settings, version)
+        classifier = load_active_classifier(settings, version)
         return classifier, Matching.of(settings, classifier)
 
     grey = [np.full((enough_px, enough_px, 3), 128, np.uint8)]

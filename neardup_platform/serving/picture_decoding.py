@@ -91,7 +91,7 @@ class PictureDecoding:
 
     def figures(self) -> dict[str, int]:
         """Counts of decodes: begun in either lane, killed, cancelled, moved to the slow lane, and in it now."""
-        quick, slow = self._quick.figures(), self._slow.figures()
+        quick, slow = self._quick.metrics(), self._slow.metrics()
         with self._lock:
             return {
                 **{name: quick[name] + slow[name] for name in quick},

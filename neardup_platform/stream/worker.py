@@ -21,7 +21,7 @@ from neardup_platform.kafka.outage import OutageNotice
 from neardup_platform.kafka.publisher import KafkaPublisher, Settled
 from neardup_platform.kafka.retention import deleted_since
 from neardup_platform.kafka.source import KafkaSource
-from neardup_platform.learning.classifier.keras_active import folder_in_force, load_in_force
+from neardup_platform.learning.classifier.keras_active_classifier import active_folder, load_active_classifier
 from neardup_platform.matching import Matching, Scored
 from neardup_platform.pipeline import Added, Decided, Pipeline
 from neardup_platform.progress import Progress, no_progress
@@ -110,7 +110,7 @@ class Worker:
         limit_tensorflow_threads(settings.scoring.threads)
         space = load_term_space(settings.terms.space)
         progress("loading the classifier", 0, 0)
-        scorer = load_in_force(settings, store.state().classifier_version)
+        scorer = load_active_classifier(settings, store.state().classifier_version)
         corpus = rebuild_corpus(
             store,
             space,
@@ -143,7 +143,7 @@ class Worker:
             store,
             space.version,
             lambda: self.classifier_version,
-            read_card(folder_in_force(settings, "")).version,
+            read_card(active_folder(settings, "")).version,
             partial(load_model.check_loadable, settings, scorer.card),
             partial(deleted_since, settings.kafka),
         )

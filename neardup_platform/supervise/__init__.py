@@ -1,1 +1,1 @@
-"""Keeping processes alive: one owner for each home, heartbeats, restarts with back-off, orderly stops."""
+"""Keeping processes alive: one owner for each home, heartbeats, restarts with back-off, clean stops."""

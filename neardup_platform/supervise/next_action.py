@@ -1,19 +1,22 @@
-"""What the stream worker's sensor does next: a pure function of what it has read.
+"""The next step of the stream worker's sensor: a pure function of what the sensor has read.
 
-The run watches the worker process and restarts it at once; the sensor watches the run. A read that failed is
-`Unreadable`, which is neither "nothing there" nor "all is well": nothing is started or ended on its strength.
+The run watches the worker process and restarts it immediately; the sensor watches the run. A failed read is
+`Unreadable`, which means neither "nothing there" nor "all is well": it is no reason to start or end anything.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-# A run that ends within this many seconds of being created has failed fast: the next one waits.
+from neardup_platform.supervise.backoff import Backoff
+
+# A run that ends this soon after its creation has failed fast, and the next one waits.
 FAST_FAILURE_S = 60.0
-MAX_DELAY_S = 300.0
-# From STARTED to the first sign of life: a few imports and at most 10 s of waiting for the lock.
+# After fast failures in a row: 0, 5, 10, 20 … 300 s.
+BACKOFF = Backoff(first_s=5.0, max_s=300.0, immediate=1)
+# From STARTED to the first heartbeat: a few imports and at most 10 s of waiting for the lock.
 GRACE_S = 60.0
-# From being created or dequeued to STARTED. Dagster's run monitoring, where enabled, gives up before.
+# From being created or dequeued to STARTED. Dagster's run monitoring, if enabled, gives up earlier.
 LAUNCH_S = 180.0
 
 
@@ -29,21 +32,21 @@ class RunView:
     """A run of the job. Times are Unix seconds.
 
     Attributes:
-        stage: queued (waits for a slot), launching (no process of its own has reported), begun, or over.
-        failed: over, and by failure: not succeeded, not canceled.
-        since_s: when the run entered its stage; for one that is over, when it ended.
+        stage: queued (waits for a slot), launching (no process of its own has reported), started, or finished.
+        failed: finished, and neither succeeded nor canceled.
+        since_s: when the run entered its stage; for a finished run, when it ended.
     """
 
     run_id: str
-    stage: Literal["queued", "launching", "begun", "over"]
+    stage: Literal["queued", "launching", "started", "finished"]
     failed: bool
     created_s: float
     since_s: float
 
 
 @dataclass(frozen=True, slots=True)
-class SignOfLife:
-    """The supervising run's record, and whether its process exists on this machine."""
+class RunHeartbeat:
+    """The record of the supervising run, and whether its process exists on this machine."""
 
     run_id: str
     at_s: float
@@ -52,12 +55,12 @@ class SignOfLife:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What to do, in this order: mark `dead` runs (id, why) failed, then start a run under `start`.
+    """What to do, in this order: mark `dead` runs (id, reason) as failed, then start a run with the key `start`.
 
     Attributes:
-        start: key of the run to request, or None. It names the run it follows, so that two evaluations of
-            the same situation request the same run, once.
-        reason: for the operator, where nothing is started.
+        start: key of the run to request, or None. It names the previous run, so two evaluations of the same situation
+            request the same run, once.
+        reason: for the operator, if nothing is started.
     """
 
     dead: tuple[tuple[str, str], ...] = ()
@@ -67,7 +70,7 @@ class Action:
 
 def next_action(
     runs: tuple[RunView, ...],
-    sign: SignOfLife | Unreadable | None,
+    heartbeat: RunHeartbeat | Unreadable | None,
     paused: str | Unreadable | None,
     now_s: float,
     stalled_s: float,
@@ -75,27 +78,27 @@ def next_action(
     """Keep exactly one run alive, unless paused.
 
     Args:
-        runs: the job's runs, newest first; every run that is not over must be among them.
-        sign: the last sign of life of a supervising run; None where there never was one.
-        paused: who paused the worker; None when it is not paused.
-        now_s: the clock, Unix seconds.
-        stalled_s: age of a sign of life from which its run counts as stalled.
+        runs: the job's runs, newest first; every unfinished run must be among them.
+        heartbeat: the last heartbeat of a supervising run; None if there never was one.
+        paused: who paused the worker; None if it is not paused.
+        now_s: the current time, Unix seconds.
+        stalled_s: age of a heartbeat above which its run counts as stalled.
     """
-    active = [run for run in runs if run.stage != "over"]
-    if isinstance(sign, Unreadable) and active:
-        return Action(reason=f"left as it is, because the run's sign of life is unreadable: {sign.detail}")
-    verdicts = [(run.run_id, _death(run, sign, now_s, stalled_s)) for run in active]
+    active = [run for run in runs if run.stage != "finished"]
+    if isinstance(heartbeat, Unreadable) and active:
+        return Action(reason=f"nothing changed, because the run's heartbeat is unreadable: {heartbeat.detail}")
+    verdicts = [(run.run_id, _death(run, heartbeat, now_s, stalled_s)) for run in active]
     dead = tuple((run_id, why) for run_id, why in verdicts if why)
     alive = [run_id for run_id, why in verdicts if not why]
     if isinstance(paused, Unreadable):
         return Action(dead, reason=f"nothing started, because the pause is unreadable: {paused.detail}")
     if paused is not None:
         return Action(dead, reason=_paused(paused, alive))
-    supervised = f"run {alive[0]} is active" if alive else _supervised_elsewhere(sign, dict(dead), now_s, stalled_s)
+    supervised = f"run {alive[0]} is active" if alive else _other_supervisor(heartbeat, dict(dead), now_s, stalled_s)
     if supervised:
         return Action(dead, reason=supervised)
     failures = fast_failures(runs)
-    wait_s = runs[0].since_s + delay_s(failures) - now_s if runs else 0.0
+    wait_s = runs[0].since_s + BACKOFF.delay_s(failures) - now_s if runs else 0.0
     if failures and wait_s > 0:
         return Action(
             dead,
@@ -106,7 +109,7 @@ def next_action(
 
 
 def fast_failures(runs: tuple[RunView, ...]) -> int:
-    """How many of the newest runs, without a break, failed soon after they were created."""
+    """The number of newest runs in a row that failed soon after they were created."""
     count = 0
     for run in runs:
         if not run.failed or run.since_s - run.created_s > FAST_FAILURE_S:
@@ -115,36 +118,31 @@ def fast_failures(runs: tuple[RunView, ...]) -> int:
     return count
 
 
-def delay_s(failures: int) -> float:
-    """Seconds to wait after so many fast failures in a row: 0, 0, 5, 10, 20 … 300."""
-    return 0.0 if failures < 2 else min(MAX_DELAY_S, 5.0 * 2 ** min(failures - 2, 10))
-
-
-def _death(run: RunView, sign: SignOfLife | Unreadable | None, now_s: float, stalled_s: float) -> str:
-    """Why an active run counts as dead; empty while it does not."""
+def _death(run: RunView, heartbeat: RunHeartbeat | Unreadable | None, now_s: float, stalled_s: float) -> str:
+    """Why an active run counts as dead; empty if it does not."""
     in_stage_s = now_s - run.since_s
     if run.stage == "queued":
         return ""
     if run.stage == "launching":
         return f"not started after {in_stage_s:.0f} s" if in_stage_s > LAUNCH_S else ""
-    if not isinstance(sign, SignOfLife) or sign.run_id != run.run_id:
-        return f"no sign of life {in_stage_s:.0f} s after it began" if in_stage_s > GRACE_S else ""
-    if not sign.process_exists:
+    if not isinstance(heartbeat, RunHeartbeat) or heartbeat.run_id != run.run_id:
+        return f"no heartbeat {in_stage_s:.0f} s after its start" if in_stage_s > GRACE_S else ""
+    if not heartbeat.process_exists:
         return "its process is gone"
-    age_s = now_s - sign.at_s
-    return f"stalled: last sign of life {age_s:.0f} s ago" if age_s > stalled_s else ""
+    age_s = now_s - heartbeat.at_s
+    return f"stalled: last heartbeat {age_s:.0f} s ago" if age_s > stalled_s else ""
 
 
-def _supervised_elsewhere(
-    sign: SignOfLife | Unreadable | None, dead: Mapping[str, str], now_s: float, stalled_s: float
+def _other_supervisor(
+    heartbeat: RunHeartbeat | Unreadable | None, dead: Mapping[str, str], now_s: float, stalled_s: float
 ) -> str:
-    """Who else gives signs of life, empty where nobody does: a run that is ending, or one of another Dagster."""
-    if not isinstance(sign, SignOfLife) or sign.run_id in dead:
+    """A message if another run sends heartbeats: one that is ending, or one of another Dagster instance. Else empty."""
+    if not isinstance(heartbeat, RunHeartbeat) or heartbeat.run_id in dead:
         return ""
-    alive = sign.process_exists and now_s - sign.at_s <= stalled_s
-    return f"run {sign.run_id} still supervises the worker of this home" if alive else ""
+    alive = heartbeat.process_exists and now_s - heartbeat.at_s <= stalled_s
+    return f"run {heartbeat.run_id} still supervises the worker of this home" if alive else ""
 
 
 def _paused(by: str, alive: list[str]) -> str:
     ending = f" Run {alive[0]} is ending." if alive else ""
-    return f"paused by {by}.{ending} To go on, launch the job resume_stream_worker or delete paused.json."
+    return f"paused by {by}.{ending} To continue, launch the job resume_stream_worker or delete paused.json."

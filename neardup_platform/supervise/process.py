@@ -1,7 +1,7 @@
-"""One child process: started in a session of its own with signals at their defaults, stopped with its group.
+"""A child process: started in a session of its own with default signal handling, stopped with its whole group.
 
-A child of a non-interactive shell's background job inherits SIGINT ignored, and Dagster built on that stops
-for nothing short of SIGKILL. So a short Python start-up restores the defaults and then becomes the program.
+A child of a non-interactive shell's background job inherits SIGINT ignored, and Dagster started like that ignores
+everything short of SIGKILL. So a short Python launcher restores the defaults and then becomes the program.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ import psutil
 
 from neardup_platform.supervise.home import MARK
 
-# Past this a log is moved to `<name>.log.1` and begun anew.
+# A log beyond this size moves to `<name>.log.1`, and a new one starts.
 MAX_LOG_BYTES = 20 * 1024 * 1024
 _KILLED_WITHIN_S = 5.0
 
@@ -31,10 +31,10 @@ _WITH_DEFAULT_SIGNALS = (
 
 
 def spawn(argv: Iterable[str], env: Mapping[str, str], log: Path, cwd: Path | None = None) -> subprocess.Popen[bytes]:
-    """Start `argv` as leader of its own session and process group, its output appended to `log`.
+    """Start `argv` as the leader of its own session and process group, with its output appended to `log`.
 
     Args:
-        env: variables on top of this process's own.
+        env: variables in addition to this process's own.
     """
     rotate(log)
     with log.open("ab") as output:
@@ -50,9 +50,9 @@ def spawn(argv: Iterable[str], env: Mapping[str, str], log: Path, cwd: Path | No
 
 
 def rotate(log: Path, max_bytes: int = MAX_LOG_BYTES) -> None:
-    """Keep a log bounded: past `max_bytes` its content moves to `<log>.1`.
+    """Keep a log bounded: when it exceeds `max_bytes`, its content moves to `<log>.1`.
 
-    The file is copied and emptied rather than renamed, because a running child keeps appending to it.
+    The file is copied and truncated rather than renamed, because a running child keeps appending to it.
     """
     if not log.exists() or log.stat().st_size <= max_bytes:
         return
@@ -61,7 +61,7 @@ def rotate(log: Path, max_bytes: int = MAX_LOG_BYTES) -> None:
 
 
 def last_line(log: Path, max_bytes: int = 8192) -> str:
-    """The last line of a log that is not blank, for error messages; empty where there is none."""
+    """The last non-blank line of a log, for error messages; empty if there is none."""
     if not log.exists():
         return ""
     with log.open("rb") as file:
@@ -71,7 +71,7 @@ def last_line(log: Path, max_bytes: int = 8192) -> str:
 
 
 def stop_group(leader: subprocess.Popen[bytes], timeout_s: float) -> None:
-    """SIGTERM to the process group of `leader`, SIGKILL to what is left of it after `timeout_s`."""
+    """Send SIGTERM to the process group of `leader`, and SIGKILL to what remains after `timeout_s`."""
     for number, wait_s in ((signal.SIGTERM, timeout_s), (signal.SIGKILL, _KILLED_WITHIN_S)):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(leader.pid, number)
@@ -83,7 +83,7 @@ def stop_group(leader: subprocess.Popen[bytes], timeout_s: float) -> None:
 
 
 def group(leader_pid: int) -> list[psutil.Process]:
-    """The living processes of a process group, zombies left out."""
+    """The living processes of a process group, without zombies."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
@@ -93,7 +93,7 @@ def group(leader_pid: int) -> list[psutil.Process]:
 
 
 def resident_bytes(leader_pid: int) -> int:
-    """Resident memory of a process group; pages shared within it count once per process."""
+    """Resident memory of a process group; shared pages count once per process."""
     total = 0
     for process in group(leader_pid):
         with contextlib.suppress(psutil.Error):
@@ -102,7 +102,7 @@ def resident_bytes(leader_pid: int) -> int:
 
 
 def is_marked(pid: int, mark: str) -> bool:
-    """Whether `pid` is alive and was started for the home with this mark; False for a stranger."""
+    """Whether `pid` is alive and was started for the home with this mark."""
     try:
         process = psutil.Process(pid)
         return bool(process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == mark)
@@ -111,28 +111,28 @@ def is_marked(pid: int, mark: str) -> bool:
 
 
 def created_at(pid: int) -> float:
-    """Unix seconds at which a living process began."""
+    """Unix seconds at which a living process started."""
     return float(psutil.Process(pid).create_time())
 
 
 def is_same(pid: object, created: object) -> bool:
-    """Whether `pid` is alive and is the process that began at `created`, not a stranger with its number."""
+    """Whether `pid` is alive and is the process that started at `created`, not another one with the same id."""
     if not isinstance(pid, int) or not isinstance(created, float):
         return False
     try:
-        # The boot time, from which this is reckoned, may be stepped by a second when the clock is set.
+        # The start time is derived from the boot time, which can change by a second when the clock is set.
         return abs(created_at(pid) - created) < 2.0 and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
 
 
 def marked(mark: str) -> list[psutil.Process]:
-    """Every living process started for the home with this mark, wherever it has moved to since."""
+    """Every living process started for the home with this mark, in whatever session or group it is now."""
     return [process for process in psutil.process_iter() if is_marked(process.pid, mark)]
 
 
 def stop_processes(processes: list[psutil.Process], timeout_s: float) -> int:
-    """SIGTERM to each, SIGKILL to those still there after `timeout_s`; returns how many there were."""
+    """Send SIGTERM to each process and SIGKILL to those left after `timeout_s`; returns the number of processes."""
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.terminate()

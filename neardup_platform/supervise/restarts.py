@@ -3,29 +3,28 @@
 import signal
 from dataclasses import dataclass
 
+from neardup_platform.supervise.backoff import HEALTHY_S, Backoff
 from neardup_platform.supervise.heartbeat import Heartbeat, Phase
 
-# EX_CONFIG of sysexits.h: something that the worker needs here is missing, damaged or set wrongly.
+# EX_CONFIG of sysexits.h: something that the worker needs is missing, damaged or misconfigured.
 EXIT_SETUP = 78
-# A worker that lived this long is forgiven its earlier crashes.
-HEALTHY_S = 60.0
-MAX_DELAY_S = 60.0
+BACKOFF = Backoff(first_s=1.0, max_s=60.0, immediate=1)
 # From the start of the process to its first heartbeat: TensorFlow is imported.
 IMPORTS_S = 120.0
-# A starting worker writes a heartbeat whenever it gets on, however long the start takes. Between two of them there are
-# at most single steps: to open the store, to load TensorFlow's libraries or a classifier.
+# A starting worker writes a heartbeat whenever it makes progress, however long the start takes. Only single steps lie
+# between two heartbeats: opening the store, loading the TensorFlow libraries, loading a classifier.
 STALLED_START_S = 1_800.0
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class WorkerExit:
     """How a worker process ended.
 
     Attributes:
-        exit_code: as `subprocess` gives it: negative for a signal.
+        exit_code: as `subprocess` reports it: negative for a signal.
         lived_s: seconds from start to end.
-        stalled: it was killed because its heartbeat had stopped.
-        last_lines: the last lines it wrote.
+        stalled: whether it was killed because its heartbeat had stopped.
+        last_lines: the last lines of its output.
     """
 
     exit_code: int
@@ -34,29 +33,27 @@ class Ended:
     last_lines: tuple[str, ...]
 
 
-def crashes_in_a_row(before: int, ended: Ended) -> int:
-    """How many crashes count, this one included, given how many counted before it."""
-    return 1 if ended.lived_s >= HEALTHY_S else before + 1
+def crashes_in_a_row(earlier: int, exited: WorkerExit) -> int:
+    """The number of consecutive crashes, this one included, after `earlier` ones."""
+    return 1 if exited.lived_s >= HEALTHY_S else earlier + 1
 
 
 def delay_s(crashes: int, exit_code: int) -> float:
     """Seconds to wait before the next start: 0 after one crash, then 1, 2, 4 … 60.
 
-    Wrong settings do not mend themselves: after `EXIT_SETUP` it is always the longest wait.
+    Wrong settings do not correct themselves: after `EXIT_SETUP` the delay is always the longest.
     """
-    if exit_code == EXIT_SETUP:
-        return MAX_DELAY_S
-    return 0.0 if crashes < 2 else float(min(MAX_DELAY_S, 2 ** min(crashes - 2, 10)))
+    return BACKOFF.max_s if exit_code == EXIT_SETUP else BACKOFF.delay_s(crashes)
 
 
 def is_stalled(heartbeat: Heartbeat | None, spawned_ms: int, now_ms: int, stalled_s: float) -> bool:
-    """Whether a worker process has been silent for too long; a start that gets on never has.
+    """Whether a worker process has been silent for too long.
 
     Args:
         heartbeat: the last one of this very process; None before its first.
-        spawned_ms: when it was started. An older heartbeat is of an earlier process with the same number.
-        now_ms: the clock; times are Unix milliseconds.
-        stalled_s: silence allowed to a running worker.
+        spawned_ms: when the process was started. An older heartbeat belongs to an earlier process with the same id.
+        now_ms: the current time; all times are Unix milliseconds.
+        stalled_s: how long a running worker may stay silent.
     """
     if heartbeat is None or heartbeat.at_ms < spawned_ms:
         return now_ms - spawned_ms > max(stalled_s, IMPORTS_S) * 1_000
@@ -64,40 +61,40 @@ def is_stalled(heartbeat: Heartbeat | None, spawned_ms: int, now_ms: int, stalle
     return heartbeat.age_s(now_ms) > allowed_s
 
 
-def describe(ended: Ended, delay: float) -> str:
-    """One message per crash: what happened, what happens next, and the last lines."""
-    return f"{_how(ended)}; next start in {delay:.0f} s. {_last_lines(ended)}"
+def describe_crash(exited: WorkerExit, delay: float) -> str:
+    """A message about a crash: what happened, what happens next, and the last lines of output."""
+    return f"{_how(exited)}; next start in {delay:.0f} s. {_last_lines(exited)}"
 
 
-def failing(ended: Ended) -> str:
-    """What was wrong with a worker that was down, waiting for its next start, when it was to stop."""
-    return f"{_how(ended)}. {_last_lines(ended)}"
+def describe_exit(exited: WorkerExit) -> str:
+    """A message about a worker that crashed and is not started again: what happened, and the last lines of output."""
+    return f"{_how(exited)}. {_last_lines(exited)}"
 
 
-def stopped_badly(ended: Ended, running: bool) -> str:
-    """What went wrong with a worker that was to stop: empty where it ended in order.
+def unclean_stop(exited: WorkerExit, running: bool) -> str:
+    """What went wrong with a worker that was asked to stop; empty if it stopped cleanly.
 
     Args:
-        running: whether it had begun to work. One that still loads its models hears of a stop late and may be killed.
+        running: whether it had started to work. One that still loads its models notices a stop late and may be killed.
     """
-    in_order = (0, -signal.SIGTERM) if running else (0, -signal.SIGTERM, -signal.SIGKILL)
-    return "" if not ended.stalled and ended.exit_code in in_order else failing(ended)
+    clean = (0, -signal.SIGTERM) if running else (0, -signal.SIGTERM, -signal.SIGKILL)
+    return "" if not exited.stalled and exited.exit_code in clean else describe_exit(exited)
 
 
-def _how(ended: Ended) -> str:
-    how = "stalled and was killed" if ended.stalled else _exit(ended.exit_code)
-    return f"the worker process {how} after {ended.lived_s:.0f} s"
+def _how(exited: WorkerExit) -> str:
+    how = "stalled and was killed" if exited.stalled else _exit(exited.exit_code)
+    return f"the worker process {how} after {exited.lived_s:.0f} s"
 
 
-def _last_lines(ended: Ended) -> str:
-    lines = "\n".join(ended.last_lines) or "(it wrote nothing)"
+def _last_lines(exited: WorkerExit) -> str:
+    lines = "\n".join(exited.last_lines) or "(no output)"
     return f"Last lines:\n{lines}"
 
 
 def _exit(code: int) -> str:
     if code == EXIT_SETUP:
-        return f"ended with status {code} (something is missing, damaged or wrongly set)"
+        return f"exited with status {code} (something is missing, damaged or misconfigured)"
     if code >= 0:
-        return f"ended with status {code}"
+        return f"exited with status {code}"
     names = {number.value: number.name for number in signal.Signals}
-    return f"was ended by {names.get(-code, f'signal {-code}')}"
+    return f"was killed by {names.get(-code, f'signal {-code}')}"

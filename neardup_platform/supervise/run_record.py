@@ -1,12 +1,11 @@
-"""The sign of life of the run that supervises the stream worker: `stream_worker_run.json` in NEARDUP_HOME.
+"""The heartbeat of the run that supervises the stream worker: `stream_worker_run.json` in NEARDUP_HOME.
 
-Written by the run every second, read by the sensor, which replaces a run whose process is gone or hangs, and
-by the next run, which first ends a worker process that outlived its own. Processes are told from strangers
-with the same number by the time they began. A lock, freed by the kernel, keeps two runs from supervising.
+The run writes it every second. The sensor reads it and replaces a run whose process is gone or hangs. The next run
+reads it and first stops a worker process that outlived the previous run. The start time of a process distinguishes it
+from another one with the same id. A lock, which the kernel releases when its holder dies, allows one run at a time.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import time
@@ -14,13 +13,19 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from neardup_platform.errors import HomeInUse
+from neardup_platform.files import replace_file
 from neardup_platform.supervise.process import created_at, is_same
+
+_RECORD = "stream_worker_run.json"
+_LOCK = "stream_worker_run.lock"
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessId:
-    """A process on this machine; `created` is the Unix time in seconds at which it began."""
+    """A process on this machine; `created` is the Unix time in seconds at which it started."""
 
     pid: int
     created: float
@@ -32,7 +37,7 @@ class ProcessId:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """Which run supervises, in which process, and the worker process it started last."""
+    """Which run supervises, its process, and the worker process it started last."""
 
     run_id: str
     run: ProcessId
@@ -41,30 +46,30 @@ class RunRecord:
 
 
 def process_id(pid: int) -> ProcessId | None:
-    """The identity of a living process, or None where it has ended already."""
+    """The identity of a living process, or None if it has already ended."""
     with contextlib.suppress(ProcessLookupError):
         return ProcessId(pid, created_at(pid))
     return None
 
 
 def read_record(home: Path) -> RunRecord | None:
-    """The last record, or None where no run ever supervised.
+    """The last record, or None if no run ever supervised.
 
     Raises:
-        OSError, ValueError: there is one and it cannot be read.
+        OSError, ValueError: the record is unreadable.
     """
     try:
-        raw = json.loads((home / "stream_worker_run.json").read_text())
+        raw = json.loads((home / _RECORD).read_text())
         worker = ProcessId(**raw["worker"]) if raw["worker"] else None
         return RunRecord(raw["run_id"], ProcessId(**raw["run"]), worker, raw["at_ms"])
     except FileNotFoundError:
         return None
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{home / 'stream_worker_run.json'} is damaged ({error!r}): delete it") from error
+        raise ValueError(f"{home / _RECORD} is damaged ({error!r}): delete it") from error
 
 
 def other_supervisor(home: Path, now_s: float, stalled_s: float) -> str | None:
-    """The run that supervises the worker of `home`, alive and heard of within `stalled_s`; None where none is."""
+    """The id of the run that supervises `home`: alive, with a heartbeat within `stalled_s`. None if there is none."""
     with contextlib.suppress(OSError, ValueError):
         record = read_record(home)
         if record and record.run.exists() and now_s - record.at_ms / 1_000 <= stalled_s:
@@ -73,53 +78,37 @@ def other_supervisor(home: Path, now_s: float, stalled_s: float) -> str | None:
 
 
 def write_record(home: Path, record: RunRecord) -> None:
-    """Replace the record atomically."""
-    staged = home / "stream_worker_run.tmp"
-    staged.write_text(json.dumps(asdict(record)))
-    staged.replace(home / "stream_worker_run.json")
+    """Replace the record atomically. It is not synced: after a power cut it is worthless."""
+    replace_file(home / _RECORD, json.dumps(asdict(record)), durable=False)
 
 
 def renewed(record: RunRecord, worker: ProcessId | None, now_ms: int) -> RunRecord:
-    """The record with the worker process of now, as of `now_ms`."""
+    """The record with the current worker process, as of `now_ms`."""
     return replace(record, worker=worker, at_ms=now_ms)
 
 
 @contextlib.contextmanager
 def sole_supervisor(home: Path, run_id: str, patience_s: float = 10.0) -> Iterator[RunRecord]:
-    """Be the only run that supervises for `home`; yields a record that still names the last run's worker.
+    """Be the only run that supervises `home`; yields a record that still names the previous run's worker.
 
     Raises:
         HomeInUse: another run still supervises after `patience_s`.
     """
     home.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(home / "stream_worker_run.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        _lock(descriptor, home, patience_s)
-        last = _last_worker(home)
-        myself = ProcessId(os.getpid(), created_at(os.getpid()))
-        yield RunRecord(run_id, myself, last, time.time_ns() // 1_000_000)
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int, home: Path, patience_s: float) -> None:
-    deadline = time.monotonic() + patience_s
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if time.monotonic() > deadline:
-                raise HomeInUse(
-                    f"another run supervises the stream worker of {home}: one is enough; "
-                    "terminate that one first if you want to replace it"
-                ) from error
-            time.sleep(0.2)
-        else:
-            return
+        lock = FileLock(home / _LOCK, timeout=patience_s, mode=0o600).acquire(poll_interval=0.2)
+    except Timeout as error:
+        raise HomeInUse(
+            f"another run supervises the stream worker of {home}: one is enough; "
+            "terminate that one first if you want to replace it"
+        ) from error
+    with lock:
+        own = ProcessId(os.getpid(), created_at(os.getpid()))
+        yield RunRecord(run_id, own, _last_worker(home), time.time_ns() // 1_000_000)
 
 
 def _last_worker(home: Path) -> ProcessId | None:
-    """The worker of the last record; a damaged record is as good as none, for it is about to be replaced."""
+    """The worker of the last record. A damaged record counts as none, because it is about to be replaced."""
     with contextlib.suppress(OSError, ValueError):
         record = read_record(home)
         return record.worker if record else None

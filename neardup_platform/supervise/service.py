@@ -1,4 +1,4 @@
-"""What a supervised process is: a value, so that Kafka, S3, Dagster and the API are started by one code."""
+"""A supervised process as a value, so that one supervisor starts Kafka, S3, Dagster and the API alike."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,18 +15,17 @@ class Service:
 
     Attributes:
         argv: program and arguments.
-        env: variables on top of the supervisor's own.
-        probe: None once the service is truly ready, else why it is not yet, in a few words; may block for a
-            second or two.
+        env: variables in addition to the supervisor's own.
+        probe: returns None once the service is ready, else the reason in a few words; may block for a second or two.
         ports: loopback ports it listens on, for `status`.
         url: where a person or a program reaches it.
         after: names of services that must be ready before this one starts.
         prepare: called before the first start; may raise SetupError.
-        on_ready: called once, when the probe has first passed and before the service counts as ready.
+        on_ready: called once, when the probe first passes, before the service counts as ready.
         before_restart: called before a crashed process is started again.
-        on_stopped: called after the process has gone.
+        on_stopped: called after the process has ended.
         ready_timeout_s: how long the first start may take.
-        stop_timeout_s: how long it has between SIGTERM and SIGKILL.
+        stop_timeout_s: the time between SIGTERM and SIGKILL.
     """
 
     name: str

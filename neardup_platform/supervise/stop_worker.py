@@ -10,12 +10,12 @@ STOP_TIMEOUT_S = 20.0
 
 
 def stop_worker(home: Path, timeout_s: float = STOP_TIMEOUT_S) -> bool:
-    """Stop the worker of a supervised home with its process group, which it leads.
+    """Stop the worker of a supervised home with the process group that it leads.
 
-    Left alone: a stranger that merely has the number in `worker.json`, a worker somebody started by hand.
+    Left alone: another process that merely has the id in `worker.json`, and a worker started by hand.
 
     Returns:
-        Whether there was one.
+        Whether a worker was running.
     """
     heartbeat = read_heartbeat(home)
     if heartbeat is None or not is_marked(heartbeat.pid, mark_of(home)):

@@ -14,8 +14,8 @@ import pytest
 from assets.decisions_log import decisions_log, hours, no_hour_is_broken, offsets_are_continuous
 from definitions import defs
 from jobs.decisions_log_hourly import decisions_log_hourly, decisions_log_schedule
-from neardup_platform.servers.beginning import with_logs_start
 from neardup_platform.servers.endpoints import environment
+from neardup_platform.servers.logs_start import with_logs_start
 from neardup_platform.settings import DagsterSettings, Settings
 from neardup_platform.supervise.home import mark_of, prepare_home
 from resources.platform import PlatformResource

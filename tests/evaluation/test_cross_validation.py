@@ -15,7 +15,7 @@ from neardup_platform.evaluation.embedded_rows import embed_rows
 from neardup_platform.evaluation.evaluation import evaluate
 from neardup_platform.evaluation.folds import parts_of
 from neardup_platform.evaluation.manifest import read_manifest
-from neardup_platform.evaluation.metrics import figures
+from neardup_platform.evaluation.metrics import metrics
 from neardup_platform.images.embedder import Embedder
 from neardup_platform.images.embedders import load_embedders
 from neardup_platform.learning.classifier.train_classifier import train_on_pictures
@@ -96,7 +96,7 @@ def test_a_classifier_judged_by_what_it_was_trained_on_says_so(
     half = labelled_samples(tmp_path / "half", 7, 0)
     train_on_pictures(half, None, tmp_path / "classifier", ImageSettings())
     shares = [
-        figures(
+        metrics(
             evaluate(
                 read_manifest(judged),
                 Settings(),

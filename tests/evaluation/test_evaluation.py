@@ -29,16 +29,16 @@ def test_copies_are_found_and_a_broken_picture_costs_coverage_only(tmp_path: Pat
     answer = CliRunner().invoke(
         cli, ["evaluate", str(write_rows(tmp_path / "m.csv", [*rows, ("broken.jpg", "")])), "--json"]
     )
-    figures = json.loads(answer.stdout)
-    assert set(figures) >= FIGURES
-    assert (figures["images"], figures["pairs_true"]) == (13, 6)
-    assert figures["coverage"] == pytest.approx(12 / 13)
-    assert figures["precision"] == 1.0
-    assert figures["recall"] >= 5 / 6
-    assert figures["candidate_recall"] == 1.0
-    assert figures["pictures_refused"] == 1
-    assert figures["mixed_clusters"] == 0
-    assert figures["pair_recall_at_p99_low"] <= figures["pair_recall_at_p99"] <= figures["pair_recall_at_p99_high"]
+    metrics = json.loads(answer.stdout)
+    assert set(metrics) >= FIGURES
+    assert (metrics["images"], metrics["pairs_true"]) == (13, 6)
+    assert metrics["coverage"] == pytest.approx(12 / 13)
+    assert metrics["precision"] == 1.0
+    assert metrics["recall"] >= 5 / 6
+    assert metrics["candidate_recall"] == 1.0
+    assert metrics["pictures_refused"] == 1
+    assert metrics["mixed_clusters"] == 0
+    assert metrics["pair_recall_at_p99_low"] <= metrics["pair_recall_at_p99"] <= metrics["pair_recall_at_p99_high"]
 
 
 def test_figures_by_subset_are_printed_in_words_too(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from neardup_platform.errors import SetupError
 from neardup_platform.evaluation.html_report import prepare_folder, write_report
 from neardup_platform.evaluation.manifest import Row, read_manifest
-from neardup_platform.evaluation.metrics import figures
+from neardup_platform.evaluation.metrics import metrics
 from neardup_platform.scoring.features import Block
 from neardup_platform.settings import ImageSettings
 from tests.evaluation.judged import judged
@@ -21,7 +21,7 @@ BLOCKS = [Block("shape", 0, 8, "cosine")]
 def report_of(rows: list[Row], heads: list[int], scored: list[tuple[int, int, float]], folder: Path, **how) -> str:
     evaluation = judged([], heads, scored, rows=rows, **how)
     path = write_report(
-        evaluation, figures(evaluation), folder, title="<b>m.csv", blocks=BLOCKS, limits=ImageSettings()
+        evaluation, metrics(evaluation), folder, title="<b>m.csv", blocks=BLOCKS, limits=ImageSettings()
     )
     assert path == folder / "report.html"
     assert [each.name for each in folder.iterdir()] == ["report.html"]
@@ -78,7 +78,7 @@ def test_an_evaluation_without_errors_or_scores_has_a_report_too(rows: list[Row]
 def test_a_classifier_judged_by_its_own_training_pictures_is_flagged(rows: list[Row], tmp_path: Path) -> None:
     evaluation = judged([], list(range(len(rows))), [(1, 0, 0.9)], rows=rows)
     for share, says in ((0.5, "50.0%"), (None, "does not say"), (0.0, "None of these pictures")):
-        measured = {**figures(evaluation), "trained_on_share": share}
+        measured = {**metrics(evaluation), "trained_on_share": share}
         path = write_report(evaluation, measured, tmp_path, title="m", blocks=BLOCKS, limits=ImageSettings())
         assert says in path.read_text()
 

@@ -1,4 +1,4 @@
-"""Claims about how sure the pair figures are said to be."""
+"""Claims about how sure the pair metrics are said to be."""
 
 from itertools import pairwise
 

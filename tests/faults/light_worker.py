@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.cli import main
-from neardup_platform.learning.classifier.keras_active import folder_in_force
+from neardup_platform.learning.classifier.keras_active_classifier import active_folder
 from neardup_platform.matching import Matching
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.scoring.card import SHIPPED_FOLDER, Card, read_card
@@ -61,7 +61,7 @@ def matching() -> Matching:
 
 
 def _in_force(settings: Settings, promoted: str) -> LightScorer:
-    return LightScorer(folder_in_force(settings, promoted))
+    return LightScorer(active_folder(settings, promoted))
 
 
 def _skewed(clock: Path) -> Callable[[], int]:
@@ -75,7 +75,7 @@ def _skewed(clock: Path) -> Callable[[], int]:
 
 if __name__ == "__main__":
     worker.limit_tensorflow_threads = lambda _calls: None  # type: ignore[assignment]
-    worker.load_in_force = _in_force  # type: ignore[assignment]
+    worker.load_active_classifier = _in_force  # type: ignore[assignment]
     load_model.load_classifier = LightScorer  # type: ignore[assignment]
     if NOTED in os.environ:
         Store.sync = noting(Path(os.environ[NOTED]))  # type: ignore[method-assign]

@@ -162,7 +162,7 @@ class Soak:
         heartbeat = read_heartbeat(self.settings.home)
         if heartbeat is None or heartbeat.pid != self.worker.pid or heartbeat.phase is not Phase.RUNNING:
             return
-        figures = heartbeat.figures
+        figures = heartbeat.metrics
         try:
             memory = psutil.Process(self.worker.pid).memory_info()
         except psutil.NoSuchProcess:

@@ -132,7 +132,7 @@ def test_a_flood_of_five_times_the_peak_is_taken_in_and_the_room_stays_bounded(e
         check_settled(empty_log, sender.sent)
         heartbeat = read_heartbeat(empty_log.home)
         assert heartbeat is not None
-        assert heartbeat.figures["waiting"] == 0
+        assert heartbeat.metrics["waiting"] == 0
 
 
 def test_a_flood_of_poison_is_set_aside_and_the_good_ones_among_it_are_decided(empty_log: Settings) -> None:

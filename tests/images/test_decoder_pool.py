@@ -100,7 +100,7 @@ def test_work_without_end_is_ended_by_processor_time(bomb: bytes) -> None:
         assert gone(first)
         assert pool.decode(PICTURES[0].read_bytes(), 224).shape[2] == 3
         assert first not in pool.pids()
-        assert pool.figures() == {"decodes": 2, "decodes_killed": 1, "decodes_cancelled": 0}
+        assert pool.metrics() == {"decodes": 2, "decodes_killed": 1, "decodes_cancelled": 0}
 
 
 def test_memory_is_bounded(pool: DecoderPool) -> None:
@@ -131,7 +131,7 @@ def test_the_quick_lane_takes_what_is_done_soon(bomb: bytes) -> None:
         assert quick.pids() == pids
         with pytest.raises(Postponed):
             quick.decode(bomb, 224)
-        assert quick.figures()["decodes_killed"] == 1
+        assert quick.metrics()["decodes_killed"] == 1
 
 
 def test_a_cancelled_decode_ends_its_process(bomb: bytes) -> None:
@@ -258,7 +258,7 @@ def test_a_decoder_that_says_nothing_is_killed(monkeypatch: pytest.MonkeyPatch) 
     with DecoderPool(ImageSettings(decode_cpu_s=0.1), processes=1) as pool:
         with pytest.raises(TooCostly, match="seconds"):
             pool.decode(bytes(4_000_000), 224)
-        assert pool.figures()["decodes_killed"] == 1
+        assert pool.metrics()["decodes_killed"] == 1
 
 
 def test_a_decoder_that_does_not_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

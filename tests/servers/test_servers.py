@@ -17,13 +17,14 @@ from botocore.exceptions import ClientError
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from neardup_platform.errors import HomeInUse, ServerUnavailable
+from neardup_platform.files import read_json, write_json
 from neardup_platform.kafka.topics import connection, ensure_topics
 from neardup_platform.servers.embedded_servers import running_servers
 from neardup_platform.servers.endpoints import environment, resolve, state_file
 from neardup_platform.servers.ports import answers, remembered
 from neardup_platform.servers.s3_server import credentials
 from neardup_platform.settings import KafkaSettings, S3Settings, Settings
-from neardup_platform.supervise.home import mark_of, prepare_home, read_json, write_json
+from neardup_platform.supervise.home import mark_of, prepare_home
 from neardup_platform.supervise.process import marked
 from neardup_platform.wire.topics import CONTROL
 

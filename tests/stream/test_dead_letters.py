@@ -134,7 +134,7 @@ def refreshed(reader: SecondaryStore) -> store_pb.StoreState:
 def heartbeat_figures(settings: Settings) -> dict[str, float]:
     heartbeat = read_heartbeat(settings.home)
     assert heartbeat is not None
-    return heartbeat.figures
+    return heartbeat.metrics
 
 
 def garbage_is_replayed_so_often_and_no_more(settings: Settings) -> None:

@@ -15,14 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neardup_platform.files import publish_once, publish_tree, replace_durably, write_sealed
+from neardup_platform.files import publish_once, publish_tree, replace_durably, write_json, write_sealed
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.scoring.mmap_vectors import WrittenVectors
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.store.swap import complete_swap, copy_store, decide_swap, next_path
 from neardup_platform.store.writer import Store
 from neardup_platform.supervise.heartbeat import pause
-from neardup_platform.supervise.home import write_json
 from neardup_platform.terms.index import TermIndex
 from neardup_platform.testing import EXHAUSTIVE, InMemoryWorker, families, small_term_space
 from tests.terms.sealing_process import BLOCK_IMAGES, vectors

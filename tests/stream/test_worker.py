@@ -79,8 +79,8 @@ def test_images_become_readable_and_each_decision_is_published(empty_log: Settin
         heartbeat = read_heartbeat(empty_log.home)
         assert heartbeat is not None
         assert heartbeat.phase is Phase.STOPPED
-        assert heartbeat.figures["images"] == heartbeat.figures["index_images"] == 60
-        assert heartbeat.figures["index_problem"] == 0
+        assert heartbeat.metrics["images"] == heartbeat.metrics["index_images"] == 60
+        assert heartbeat.metrics["index_problem"] == 0
 
 
 def test_kill_9_in_the_middle_loses_nothing_and_decides_nothing_twice(empty_log: Settings) -> None:

@@ -62,7 +62,7 @@ def test_a_paused_stream_reads_nothing_and_obeys(empty_log: Settings) -> None:
 def heartbeat(settings: Settings) -> dict[str, float]:
     found = read_heartbeat(settings.home)
     assert found is not None
-    return found.figures
+    return found.metrics
 
 
 def test_a_rollback_decides_again_what_came_since_and_a_reprocess_all(empty_log: Settings) -> None:

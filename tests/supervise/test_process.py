@@ -1,4 +1,4 @@
-"""Child processes: signals at their defaults, groups stopped whole, strangers left alone."""
+"""Child processes: default signal handling, whole groups stopped, other processes left alone."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ def test_a_child_of_a_shell_that_ignores_sigint_can_be_interrupted(tmp_path: Pat
     assert child.wait(5) == -signal.SIGINT
 
 
-def test_a_child_leads_a_group_of_its_own(tmp_path: Path) -> None:
+def test_a_child_leads_its_own_group(tmp_path: Path) -> None:
     child = spawn(["sleep", "600"], {}, tmp_path / "log")
     assert os.getpgid(child.pid) == child.pid != os.getpgid(0)
     stop_group(child, 5)
@@ -50,13 +50,13 @@ def test_a_child_that_ignores_sigterm_is_killed_after_the_deadline(tmp_path: Pat
     log = tmp_path / "log"
     child = spawn([sys.executable, "-c", IGNORES_TERM], {}, log)
     eventually(lambda: last_line(log) == "up")
-    began = time.monotonic()
+    started = time.monotonic()
     stop_group(child, 0.5)
     assert child.returncode == -signal.SIGKILL
-    assert 0.5 <= time.monotonic() - began < 3
+    assert 0.5 <= time.monotonic() - started < 3
 
 
-def test_a_process_without_the_mark_is_a_stranger() -> None:
+def test_a_process_without_the_mark_is_not_ours() -> None:
     stranger = subprocess.Popen(["sleep", "600"])
     try:
         assert not is_marked(stranger.pid, "ours")
@@ -78,7 +78,7 @@ def test_only_a_worker_of_this_home_is_stopped(tmp_path: Path, marked: bool) -> 
     stop_group(worker, 5)
 
 
-def test_a_log_past_its_bound_moves_aside_while_it_is_written_to(tmp_path: Path) -> None:
+def test_a_log_beyond_its_limit_is_rotated_while_it_is_written(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with log.open("ab", buffering=0) as writer:
         writer.write(b"old\n" * 100)
@@ -88,7 +88,7 @@ def test_a_log_past_its_bound_moves_aside_while_it_is_written_to(tmp_path: Path)
     assert log.with_name("log.1").read_bytes() == b"old\n" * 100
 
 
-def test_a_log_within_its_bound_stays(tmp_path: Path) -> None:
+def test_a_log_within_its_limit_is_kept(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("line\n\n")
     rotate(log, max_bytes=100)

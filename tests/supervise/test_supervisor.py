@@ -31,7 +31,7 @@ def ready() -> None:
 
 
 class Operator:
-    """Collects what the operator was told."""
+    """Collects the lines for the operator."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -41,9 +41,9 @@ class Operator:
 
 
 @contextmanager
-def watched(home: Path, services: list[Service], say: Operator) -> Iterator[Supervisor]:
+def watched(home: Path, services: list[Service], notify: Operator) -> Iterator[Supervisor]:
     stop = threading.Event()
-    with claimed(home), supervised(home, services, say) as supervisor:
+    with claimed(home), supervised(home, services, notify) as supervisor:
         supervisor.start(stop)
         watcher = threading.Thread(target=supervisor.watch, args=(stop,))
         watcher.start()
@@ -55,7 +55,7 @@ def watched(home: Path, services: list[Service], say: Operator) -> Iterator[Supe
 
 
 def entry(supervisor: Supervisor, name: str) -> dict[str, Any]:
-    return next(found for found in supervisor.report() if found["name"] == name)
+    return next(found for found in supervisor.status() if found["name"] == name)
 
 
 def test_nothing_is_left_after_a_stop(tmp_path: Path) -> None:
@@ -66,30 +66,30 @@ def test_nothing_is_left_after_a_stop(tmp_path: Path) -> None:
     with watched(tmp_path, services, Operator()) as supervisor:
         eventually(lambda: len(marked(mark_of(tmp_path))) == 4)
         pids = [process.pid for process in marked(mark_of(tmp_path))]
-        assert {found["pid"] for found in supervisor.report()} < set(pids)
+        assert {found["pid"] for found in supervisor.status()} < set(pids)
         assert is_running(tmp_path)
     assert not any(psutil.pid_exists(pid) for pid in pids)
     assert not is_running(tmp_path)
 
 
-def test_a_service_waits_for_those_it_comes_after(tmp_path: Path) -> None:
+def test_a_service_waits_for_the_services_it_depends_on(tmp_path: Path) -> None:
     order: list[str] = []
-    began = time.monotonic()
+    started = time.monotonic()
 
-    def slowly() -> str | None:
-        return None if time.monotonic() - began > 1 else "not yet"
+    def slow() -> str | None:
+        return None if time.monotonic() - started > 1 else "not yet"
 
     services = [
         Service("second", SLEEP, ready, after=("first",), prepare=lambda: order.append("second prepared")),
-        Service("first", SLEEP, slowly, on_ready=lambda: order.append("first ready")),
+        Service("first", SLEEP, slow, on_ready=lambda: order.append("first ready")),
     ]
     with watched(tmp_path, services, Operator()):
         assert order == ["first ready", "second prepared"]
 
 
-def test_a_crashed_service_is_restarted_and_said_once(tmp_path: Path) -> None:
-    say = Operator()
-    with watched(tmp_path, [Service("one", SLEEP, ready)], say) as supervisor:
+def test_a_crashed_service_is_restarted_and_reported_once(tmp_path: Path) -> None:
+    notify = Operator()
+    with watched(tmp_path, [Service("one", SLEEP, ready)], notify) as supervisor:
         first = entry(supervisor, "one")["pid"]
         os.kill(first, signal.SIGKILL)
         eventually(lambda: entry(supervisor, "one")["restarts"] == 1 and entry(supervisor, "one")["ready"])
@@ -97,32 +97,32 @@ def test_a_crashed_service_is_restarted_and_said_once(tmp_path: Path) -> None:
         assert second != first
         os.kill(second, signal.SIGKILL)
         eventually(lambda: entry(supervisor, "one")["restarts"] == 2 and entry(supervisor, "one")["ready"])
-    crashes = [line for line in say.lines if "killed by signal 9" in line]
+    crashes = [line for line in notify.lines if "killed by signal 9" in line]
     assert len(crashes) == 1
     assert "restarting it in 0.5 s" in crashes[0]
 
 
-def test_a_restart_that_fails_is_tried_again_and_the_other_services_are_still_looked_after(tmp_path: Path) -> None:
+def test_a_failed_restart_is_repeated_and_the_other_services_are_still_supervised(tmp_path: Path) -> None:
     refused: list[int] = []
 
-    def twice_refused() -> None:
+    def refuse_twice() -> None:
         if len(refused) < 2:
             refused.append(1)
             raise OSError("no more processes")
 
-    say = Operator()
-    services = [Service("one", SLEEP, ready, before_restart=twice_refused), Service("two", SLEEP, ready)]
-    with watched(tmp_path, services, say) as supervisor:
+    notify = Operator()
+    services = [Service("one", SLEEP, ready, before_restart=refuse_twice), Service("two", SLEEP, ready)]
+    with watched(tmp_path, services, notify) as supervisor:
         for name in ("one", "two"):
             os.kill(entry(supervisor, name)["pid"], signal.SIGKILL)
         eventually(lambda: entry(supervisor, "two")["restarts"] == 1 and entry(supervisor, "two")["ready"])
         eventually(lambda: entry(supervisor, "one")["restarts"] == 1 and entry(supervisor, "one")["ready"])
     assert len(refused) == 2
-    (line,) = [line for line in say.lines if "no more processes" in line]
-    assert "looking after one failed" in line
+    (line,) = [line for line in notify.lines if "no more processes" in line]
+    assert "the check of one failed" in line
 
 
-def test_what_a_crashed_service_left_is_stopped_before_the_restart(tmp_path: Path) -> None:
+def test_the_rest_of_a_crashed_service_is_stopped_before_the_restart(tmp_path: Path) -> None:
     service = Service("one", ("sh", "-c", "sleep 600 & sleep 601"), ready)
     with watched(tmp_path, [service], Operator()) as supervisor:
         first = entry(supervisor, "one")["pid"]
@@ -155,20 +155,20 @@ def test_a_service_that_is_never_ready_fails_the_start_with_the_reason(tmp_path:
     assert marked(mark_of(tmp_path)) == []
 
 
-def test_a_stop_during_the_start_ends_it_at_once(tmp_path: Path) -> None:
+def test_a_stop_during_the_start_cancels_it(tmp_path: Path) -> None:
     stop = threading.Event()
     with (
         claimed(tmp_path),
         supervised(tmp_path, [Service("slow", SLEEP, lambda: "no")], Operator()) as supervisor,
     ):
         threading.Timer(0.5, stop.set).start()
-        began = time.monotonic()
+        started = time.monotonic()
         supervisor.start(stop)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - started < 3
     assert marked(mark_of(tmp_path)) == []
 
 
-def test_the_stop_order_is_kept(tmp_path: Path) -> None:
+def test_services_stop_in_the_given_order(tmp_path: Path) -> None:
     order: list[str] = []
     names = ["server", "launcher", "runs"]
     services = [Service(name, SLEEP, ready, on_stopped=lambda name=name: order.append(name)) for name in names]
@@ -177,7 +177,7 @@ def test_the_stop_order_is_kept(tmp_path: Path) -> None:
     assert order == ["launcher", "runs", "server"]
 
 
-def test_what_a_killed_supervisor_left_is_stopped_by_the_next(tmp_path: Path) -> None:
+def test_the_next_supervisor_stops_what_a_killed_one_left(tmp_path: Path) -> None:
     code = (
         "import os, sys, threading; from pathlib import Path\n"
         "from neardup_platform.servers.embedded_servers import claimed, supervised\n"
@@ -188,7 +188,7 @@ def test_what_a_killed_supervisor_left_is_stopped_by_the_next(tmp_path: Path) ->
         "    s.start(threading.Event()); os.kill(os.getpid(), 9)\n"
     )
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == -9
-    # For a moment between fork and exec a process has no environment to be known by.
+    # Between fork and exec a process briefly has no environment that identifies it.
     eventually(lambda: len(marked(mark_of(tmp_path))) == 1)
     (left,) = marked(mark_of(tmp_path))
     assert left.environ()[MARK] == mark_of(tmp_path)
@@ -197,7 +197,7 @@ def test_what_a_killed_supervisor_left_is_stopped_by_the_next(tmp_path: Path) ->
         assert not left.is_running()
 
 
-def test_two_homes_do_not_touch_each_other(tmp_path: Path) -> None:
+def test_two_homes_do_not_affect_each_other(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     with watched(one, [Service("s", SLEEP, ready)], Operator()) as supervisor:
         with watched(two, [Service("s", SLEEP, ready)], Operator()):

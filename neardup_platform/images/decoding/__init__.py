@@ -1,1 +1,1 @@
-"""Decoding in processes of their own: what strangers send is opened where it can do no harm."""
+"""Decoding in separate processes: untrusted files are opened where they can do no harm."""

@@ -1,4 +1,4 @@
-"""Telling work in another thread to stop."""
+"""Cancelling work in another thread."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -6,11 +6,11 @@ from contextlib import contextmanager
 
 
 class Cancelled(Exception):
-    """The work was stopped because nobody waits for it any more."""
+    """The work was stopped because no caller waits for it any more."""
 
 
 class Cancellation:
-    """May be cancelled once, from any thread; what is registered then is called."""
+    """Can be cancelled once, from any thread; then the registered function is called."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -23,7 +23,7 @@ class Cancellation:
         return self._cancelled
 
     def cancel(self) -> None:
-        """Stop what is being done, and whatever begins after."""
+        """Stop the current work, and any that starts later."""
         with self._lock:
             self._cancelled = True
             if self._stop is not None:
@@ -31,10 +31,10 @@ class Cancellation:
 
     @contextmanager
     def stopping(self, stop: Callable[[], None]) -> Iterator[None]:
-        """Have `stop` called if it is cancelled before the block ends.
+        """Call `stop` if this is cancelled before the block ends.
 
         Raises:
-            Cancelled: it was already.
+            Cancelled: it is already cancelled.
         """
         with self._lock:
             if self._cancelled:

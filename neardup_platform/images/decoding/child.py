@@ -1,9 +1,9 @@
 """The decoder process: reads files from its input, writes pixels to its output, and can do nothing else.
 
-Started by `pool.py` with a scrubbed environment. Before the first file it gives up what a decoder needs not: memory
-beyond its limit, new files and sockets (no descriptor is left to open any), writing to files, core dumps. The limits
-of time are the kernel's: timers without a handler end the process in the middle of any library, whatever it holds.
-It ends with its parent, even one that was killed: the input ends, or the life line breaks, which is a signal.
+Started by `pool.py` with a minimal environment. Before the first file it gives up what a decoder does not need: memory
+beyond its limit, new files and sockets (no descriptor is left for them), writing to files, core dumps. The kernel
+enforces the time limits: timers without a handler end the process inside any library, whatever it holds. The process
+ends with its parent, even if the parent is killed: the input ends, or the life line breaks, which raises a signal.
 """
 
 import fcntl
@@ -36,13 +36,13 @@ def main(arguments: list[str]) -> None:
         arguments: bytes of memory for each picture, bytes of the largest file, descriptor of the life line, niceness.
     """
     memory_bytes, max_bytes, life_line, niceness = map(int, arguments)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair
-    _end_with(life_line)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    _end_with_parent(life_line)
     os.nice(niceness)
     prepare()
-    _renounce(memory_bytes)
+    _drop_privileges(memory_bytes)
     _write(READY)
-    # Decoders report on standard error what their answer says already.
+    # Decoders write to standard error only what their answer already says.
     while (header := _read(REQUEST_BYTES)) is not None:
         request = Request.unpack(bytes(header))
         data = _read(request.length)
@@ -87,19 +87,19 @@ def _answer(request: Request, data: bytes, max_bytes: int, memory_bytes: int) ->
         _write(Answer(status, 0, 0, len(text)).pack() + text)
 
 
-def _end_with(life_line: int) -> None:
-    """Have the kernel end this process when the other end of the pipe is closed, which a killed parent does too."""
+def _end_with_parent(life_line: int) -> None:
+    """Have the kernel end this process when the other end of the pipe closes, which killing the parent also does."""
     if life_line != _LIFE_LINE:
         os.dup2(life_line, _LIFE_LINE)
         os.close(life_line)
     if sys.platform == "linux":
         fcntl.fcntl(_LIFE_LINE, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(_LIFE_LINE, fcntl.F_SETFL, fcntl.fcntl(_LIFE_LINE, fcntl.F_GETFL) | os.O_ASYNC)
-    if select.select([_LIFE_LINE], [], [], 0)[0]:  # nothing is ever written: it was closed already
+    if select.select([_LIFE_LINE], [], [], 0)[0]:  # nothing is ever written: it is already closed
         sys.exit(1)
 
 
-def _renounce(memory_bytes: int) -> None:
+def _drop_privileges(memory_bytes: int) -> None:
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, _ERRORS)
     os.close(nothing)
@@ -116,13 +116,13 @@ def _renounce(memory_bytes: int) -> None:
         try:
             resource.setrlimit(limit, (value, value))
         except (ValueError, OSError) as error:
-            # macOS has no limit of address space; the parent's limits of time hold all the same.
+            # macOS has no limit on address space; the parent's time limits still apply.
             if sys.platform == "linux":
                 raise SystemExit(f"decoder: no limit {limit} of {value}: {error}") from error
 
 
 def _read(length: int) -> bytearray | None:
-    """So many bytes; None at the end of the input."""
+    """Exactly `length` bytes; None at the end of the input."""
     data = bytearray(length)
     view, done = memoryview(data), 0
     while done < length:

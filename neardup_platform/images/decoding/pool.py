@@ -1,7 +1,7 @@
-"""Decoder processes that take turns: one that was killed is replaced, and one slow picture holds no other.
+"""A pool of decoder processes: a killed one is replaced, and a slow picture blocks no other.
 
-File bytes → **pool** → pixels. `DecoderPool` is what ingesting and training use. Search by example decodes in two
-lanes: most pictures are done in a fraction of a second; what is not moves to a lane of its own.
+File bytes → **pool** → pixels. Ingest and training use one `DecoderPool`. Search by example decodes in two lanes: most
+pictures take a fraction of a second; those that take longer move to a separate lane.
 """
 
 import signal
@@ -18,19 +18,19 @@ from neardup_platform.images.decoding.process import DecoderDied, DecoderProcess
 from neardup_platform.images.decoding.wire import Request
 from neardup_platform.settings import ImageSettings
 
-# Of the quick lane: photographs of usual cameras take a quarter of either.
+# Limits of the quick lane: photographs from common cameras take a quarter of either.
 QUICK_PIXELS, QUICK_CPU_S = 25_000_000, 2.0
-# A machine with more to do than it can gives a process this little of a processor, at worst.
+# An overloaded machine gives a process at worst this fraction of a processor.
 _WALL_PER_CPU = 6.0
 
 
 class DecoderPool:
-    """Processes that decode; started when first needed, or by `start`. Safe to use from several threads.
+    """Decoder processes, started on first use or by `start`. Safe to use from several threads.
 
     Args:
         limits: of a file and of its decoding.
-        quick: take only what is done soon; what is not raises `Postponed`.
-        niceness: of the processes, above this one's.
+        quick: decode only what is quick; other pictures raise `Postponed`.
+        niceness: of the processes, relative to this one.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class DecoderPool:
         self.close()
 
     def start(self) -> None:
-        """Start every process now, all at once.
+        """Start every process now, concurrently.
 
         Raises:
             SetupError: they do not start.
@@ -74,13 +74,13 @@ class DecoderPool:
                 self._places.put(place)
 
     def decode(self, data: bytes, enough_px: int | None, cancellation: Cancellation | None = None) -> Pixels:
-        """Decodes one file, as `images.decode.decode` does; waits for a process that is free.
+        """Decode one file like `images.decode.decode`; waits for a free process.
 
         Raises:
-            BadPicture: it is no picture that is accepted.
+            BadPicture: the file is not an accepted picture.
             TooCostly: it takes more memory, time or scans than the limits allow.
-            Postponed: it takes longer than a quick lane allows.
-            Cancelled: `cancellation` was, and the process has been killed.
+            Postponed: it takes longer than the quick lane allows.
+            Cancelled: `cancellation` was cancelled, and the process has been killed.
             SetupError: no decoder process can be started.
         """
         limits = self._limits
@@ -105,20 +105,20 @@ class DecoderPool:
                 raise
             except DecoderDied as died:
                 self._count("decodes_killed")
-                raise self._verdict(died.status) from None
+                raise self._error_for(died.status) from None
 
-    def figures(self) -> dict[str, int]:
-        """`decodes` begun, `decodes_killed` by a limit or by a fault, `decodes_cancelled`."""
+    def metrics(self) -> dict[str, int]:
+        """Counters: `decodes` started, `decodes_killed` by a limit or a fault, `decodes_cancelled`."""
         with self._lock:
             return dict(self._counts)
 
     def pids(self) -> list[int]:
-        """Of the processes alive."""
+        """The ids of the living processes."""
         with self._lock:
             return [process.pid for process in self._all if process.alive]
 
     def close(self) -> None:
-        """End every process; what is being decoded ends as cancelled or killed."""
+        """End every process; pictures being decoded end as cancelled or killed."""
         with self._lock:
             self._closed = True
             processes = list(self._all)
@@ -130,7 +130,7 @@ class DecoderPool:
                 self._drop(place)
             self._places.put(None)
 
-    def _verdict(self, status: int) -> BadPicture | Postponed:
+    def _error_for(self, status: int) -> BadPicture | Postponed:
         if status == -signal.SIGPROF:
             if self._quick and self._cpu_s < self._limits.decode_cpu_s:
                 return Postponed()
@@ -141,10 +141,12 @@ class DecoderPool:
         if status == -signal.SIGALRM:
             return TooCostly(
                 f"decoding took more than {self._cpu_s * _WALL_PER_CPU:g} seconds ({_WALL_PER_CPU:g} × "
-                "images.decode_cpu_s): try again when the machine has less to do"
+                "images.decode_cpu_s): try again when the machine is less busy"
             )
         if status == -signal.SIGKILL:
-            return TooCostly("the decoder was killed, as a machine out of memory does: lower images.decode_memory_mb")
+            return TooCostly(
+                "the decoder was killed, probably because the machine ran out of memory: lower images.decode_memory_mb"
+            )
         return TooCostly(
             f"the decoder failed on this file (status {status}): it is damaged, or takes more than "
             f"images.decode_memory_mb = {self._limits.decode_memory_mb:,}"
@@ -161,7 +163,7 @@ class DecoderPool:
             place.wait_until_ready()
             yield place
         except (BadPicture, Postponed) as error:
-            # Of these only a process that is alive still has said so itself.
+            # A process that is still alive has raised this itself and stays usable; a dead one is dropped.
             if place is not None and not place.alive:
                 self._drop(place)
                 place = None

@@ -1,4 +1,4 @@
-"""One decoder process as its parent holds it: a file in, pixels or a reason out, killed when it takes too long."""
+"""A decoder process from the view of its parent: a file in, pixels or a reason out, killed when it takes too long."""
 
 import contextlib
 import errno
@@ -23,18 +23,18 @@ _PROGRAM = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
     "from neardup_platform.images.decoding.child import main; main(sys.argv[2:])"
 )
-# A decoder of strangers' files gets no passwords. NEARDUP_MARK says whose process it is.
+# A decoder of untrusted files gets no passwords. NEARDUP_MARK identifies the owner of the process.
 _ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "NEARDUP_MARK")
-# One heap and no threads, so that the limit of memory is about the picture.
+# One heap and no threads, so that the memory limit applies to the picture.
 _ONE_THREAD = {"MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 _PIPE_BYTES = 1 << 20
 _START_S = 120.0
-# The process's own timer comes first; this is for one that was taken over.
+# The timer of the process fires first; this is for a process whose timer was disabled by an exploit.
 _GRACE_S = 5.0
 
 
 class DecoderDied(Exception):
-    """The process ended while it had a file: `status` is its exit status, below 0 the signal that ended it."""
+    """The process ended while it had a file: `status` is its exit status, negative for the signal that ended it."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"decoder process ended with status {status}")
@@ -45,7 +45,7 @@ class DecoderProcess:
     """A decoder process; used by one thread at a time.
 
     Args:
-        memory_bytes: for each picture, above what the process itself takes.
+        memory_bytes: for each picture, in addition to what the process itself uses.
         max_bytes: of a file.
         niceness: added to this process's own.
     """
@@ -66,33 +66,33 @@ class DecoderProcess:
             )
         finally:
             os.close(life_line)
-        assert self._process.stdin is not None  # noqa: S101 -- both were asked for
+        assert self._process.stdin is not None  # noqa: S101 -- Popen was given both pipes
         assert self._process.stdout is not None  # noqa: S101
         self._input, self._output = self._process.stdin.fileno(), self._process.stdout.fileno()
         for descriptor in (self._input, self._output):
             os.set_blocking(descriptor, False)
             if sys.platform == "linux":
-                # An unprivileged user may have no room for larger pipes; the usual ones do.
+                # An unprivileged user may not be allowed larger pipes; the usual size works.
                 with contextlib.suppress(OSError):
                     fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self._ready = False
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """The id of the process."""
         return self._process.pid
 
     @property
     def alive(self) -> bool:
-        """Whether it can be given a file."""
+        """Whether it can accept a file."""
         return self._process.poll() is None
 
     def kill(self) -> None:
-        """End it at once; from any thread."""
+        """Kill the process immediately; callable from any thread."""
         self._process.kill()
 
     def close(self) -> None:
-        """End it and let go of it."""
+        """Kill the process and release its resources."""
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
@@ -109,26 +109,26 @@ class DecoderProcess:
         """
         if self._ready:
             return
-        said = bytearray(len(READY))
+        greeting = bytearray(len(READY))
         try:
-            self._receive(memoryview(said), time.monotonic() + _START_S)
+            self._receive(memoryview(greeting), time.monotonic() + _START_S)
         except DecoderDied as died:
             raise SetupError(
-                f"the decoder process does not start (status {died.status}): its reason is on standard error"
+                f"the decoder process does not start (status {died.status}): the reason is on standard error"
             ) from None
-        if said != READY:
-            raise SetupError(f"the decoder process began with {bytes(said)!r}: install the package again")
+        if greeting != READY:
+            raise SetupError(f"the decoder process started with {bytes(greeting)!r}: install the package again")
         self._ready = True
 
     def decode(self, data: bytes, request: Request, cancellation: Cancellation) -> Pixels:
-        """Decodes one file; after any exception but those named first the process is to be closed.
+        """Decode one file. After any exception but the first three, the process must be closed.
 
         Raises:
-            BadPicture: it is no picture that is accepted.
-            TooCostly: it exceeds a limit, and the process found that itself.
-            Postponed: it is larger than the request takes.
-            DecoderDied: the process was ended, by a limit of time or by a fault.
-            Cancelled: `cancellation` was.
+            BadPicture: the file is not an accepted picture.
+            TooCostly: it exceeds a limit, and the process detected that itself.
+            Postponed: it is larger than the request allows.
+            DecoderDied: the process ended, because of a time limit or a fault.
+            Cancelled: `cancellation` was cancelled.
         """
         deadline = time.monotonic() + request.wall_s + _GRACE_S
         try:
@@ -191,7 +191,7 @@ class DecoderProcess:
             raise DecoderDied(-signal.SIGALRM)
 
     def _ended(self) -> DecoderDied:
-        """It closed its pipes or said what no decoder says; it is made sure that it has ended."""
+        """The error for a process that closed its pipes or sent an invalid answer; makes sure that it has ended."""
         try:
             return DecoderDied(self._process.wait(1.0))
         except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""What a decoder process is sent and answers: fixed headers and raw bytes, nothing that could be executed.
+"""The protocol of a decoder process: fixed headers and raw bytes, nothing that could be executed.
 
     request   magic "NDRQ" · enough_px u32, 0 for none · max_pixels u64 · quick_pixels u64, 0 for none ·
               processor seconds f64 · seconds f64 · length u64
@@ -6,7 +6,7 @@
     answer    magic "NDAN" · status u8 · width u32 · height u32 · length u64
               then width × height × 3 bytes of RGB, or the reason as UTF-8
 
-All numbers are big-endian. The parent trusts nothing of an answer: lengths are checked before anything is allocated.
+All numbers are big-endian. The parent does not trust an answer: it checks lengths before it allocates anything.
 """
 
 import struct
@@ -21,17 +21,17 @@ MAX_REASON_BYTES = 2_000
 
 
 class Status(IntEnum):
-    """What became of a picture."""
+    """The outcome for a picture."""
 
     PICTURE = 0
     BAD = 1
     TOO_COSTLY = 2
-    # More pixels than are decoded quickly; nothing has been done.
+    # More pixels than the quick lane decodes; nothing was decoded.
     POSTPONED = 3
 
 
 class Request(NamedTuple):
-    """How a file that follows is to be decoded."""
+    """How to decode the file that follows."""
 
     enough_px: int | None
     max_pixels: int
@@ -41,7 +41,7 @@ class Request(NamedTuple):
     length: int
 
     def pack(self) -> bytes:
-        """The header."""
+        """Encode the header."""
         return _REQUEST.pack(
             _REQUEST_MAGIC,
             self.enough_px or 0,
@@ -54,19 +54,19 @@ class Request(NamedTuple):
 
     @classmethod
     def unpack(cls, header: bytes) -> "Request":
-        """The reverse of `pack`.
+        """Decode a header written by `pack`.
 
         Raises:
-            ValueError: it is no request.
+            ValueError: it is not a request.
         """
         magic, enough_px, max_pixels, quick_pixels, *others = _REQUEST.unpack(header)
         if magic != _REQUEST_MAGIC:
-            raise ValueError(f"{magic!r} begins no request")
+            raise ValueError(f"a request does not start with {magic!r}")
         return cls(enough_px or None, max_pixels, quick_pixels or None, *others)
 
 
 class Answer(NamedTuple):
-    """What came of a file, and how many bytes follow."""
+    """The outcome for a file, and how many bytes follow."""
 
     status: Status
     width: int
@@ -74,19 +74,19 @@ class Answer(NamedTuple):
     length: int
 
     def pack(self) -> bytes:
-        """The header."""
+        """Encode the header."""
         return _ANSWER.pack(_ANSWER_MAGIC, *self)
 
     @classmethod
     def unpack(cls, header: bytes, max_pixels: int) -> "Answer":
-        """The reverse of `pack`, for a reader that does not trust the writer.
+        """Decode a header written by `pack`, for a reader that does not trust the writer.
 
         Raises:
-            ValueError: it is no answer, or one that no decoder gives.
+            ValueError: it is not an answer, or not one that a decoder gives.
         """
         magic, status, width, height, length = _ANSWER.unpack(header)
         if magic != _ANSWER_MAGIC:
-            raise ValueError(f"{magic!r} begins no answer")
+            raise ValueError(f"an answer does not start with {magic!r}")
         answer = cls(Status(status), width, height, length)
         if answer.status == Status.PICTURE:
             if not 0 < width * height <= max_pixels or length != width * height * 3:

@@ -1,7 +1,7 @@
-"""Pairs to train and measure on, as they occur in operation: each image with its nearest others.
+"""Pairs for training and measurement as they occur in operation: each image with its nearest neighbours.
 
 Labelled vectors → **pairs** → features → training. Random negatives would make any classifier look precise; in
-operation it only ever sees what the search found similar.
+operation it only sees what the search found similar.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ _QUERIES_AT_ONCE = 1024
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Unordered pairs of rows, each once.
+    """Unordered pairs of rows, each listed once.
 
     Attributes:
         a, b: int64 [n], a < b.
-        same: bool [n], whether both are of one group.
+        same: bool [n], whether both are in the same group.
     """
 
     a: NDArray[np.int64]
@@ -28,7 +28,7 @@ class Pairs:
 
 
 def group_numbers(groups: Sequence[str]) -> NDArray[np.int64]:
-    """Numbers group names 0, 1, 2…; an image without a group gets a negative number of its own."""
+    """Number group names 0, 1, 2…; an image without a group gets its own negative number."""
     names = {name: number for number, name in enumerate(sorted({g for g in groups if g}))}
     return np.array([names[g] if g else -1 - row for row, g in enumerate(groups)], np.int64)
 
@@ -36,27 +36,27 @@ def group_numbers(groups: Sequence[str]) -> NDArray[np.int64]:
 def candidate_pairs(
     lsh: NDArray[np.float16], groups: Sequence[str], candidates: int, *, corpus: int | None = None
 ) -> Pairs:
-    """Pairs each image with its nearest by cosine, and with all of its group.
+    """Pair each image with its nearest by cosine, and with all of its group.
 
     Args:
         lsh: float16 [n, dim].
-        groups: [n], empty where the image is like nothing else.
-        candidates: nearest others of each image.
-        corpus: only the first `corpus` rows look for candidates (in all rows); None: every row does.
+        groups: [n], empty if the image resembles no other.
+        candidates: number of nearest neighbours of each image.
+        corpus: only the first `corpus` rows search for candidates (in all rows); None: every row does.
 
     Returns:
         The pairs in ascending order.
     """
     vectors = lsh.astype(np.float32)
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    n, looking = len(vectors), len(vectors) if corpus is None else corpus
+    n, searching = len(vectors), len(vectors) if corpus is None else corpus
     kept = min(candidates, n - 1)
     keys = [_within_groups(group_numbers(groups), n)]
-    for start in range(0, looking, _QUERIES_AT_ONCE):
-        rows = np.arange(start, min(start + _QUERIES_AT_ONCE, looking))
-        likeness = vectors[rows] @ vectors.T
-        likeness[np.arange(len(rows)), rows] = -np.inf
-        nearest = np.argpartition(-likeness, kept - 1, axis=1)[:, :kept]
+    for start in range(0, searching, _QUERIES_AT_ONCE):
+        rows = np.arange(start, min(start + _QUERIES_AT_ONCE, searching))
+        cosines = vectors[rows] @ vectors.T
+        cosines[np.arange(len(rows)), rows] = -np.inf
+        nearest = np.argpartition(-cosines, kept - 1, axis=1)[:, :kept]
         keys.append(_keys(np.repeat(rows, kept), nearest.ravel(), n))
     unique = np.unique(np.concatenate(keys))
     a, b = unique // n, unique % n

@@ -1,13 +1,13 @@
-"""The registry of classifiers on S3: published once, never changed, fetched whole or not at all.
+"""The registry of classifiers on S3: published once, never changed, fetched completely or not at all.
 
 Training → folder → **s3://{bucket}/classifiers/{version}/** → NEARDUP_HOME/classifiers/{version} → worker and API.
 
-    card.json     identity, fit, thresholds, figures, checksum of itself and of the network
+    card.json     identity, required embeddings, thresholds, metrics, checksum of itself and of the network
     model.keras   the network
-    training_pictures.bin   fingerprints of the pictures trained on, where the card names their checksum
+    training_pictures.bin   fingerprints of the training pictures, if the card names their checksum
 
-The card is put last, each only where nothing lies yet: a version without a card is not published. Everything read is
-bounded, and verified before it gets its name on this machine.
+The card is put last, and no object is ever overwritten: a version without a card is not published. Everything read is
+bounded in size, and verified before it gets its name on this machine.
 """
 
 import hashlib
@@ -30,10 +30,10 @@ from neardup_platform.scoring.card import CARD_FILE, NETWORK_FILE, PICTURES_FILE
 from neardup_platform.settings import S3Settings
 
 PREFIX = "classifiers"
-# The shipped classifier has 5 KB and 100 KB, and 8 bytes for each picture trained on.
+# The shipped classifier has 5 KB and 100 KB, plus 8 bytes for each training picture.
 MAX_BYTES = {CARD_FILE: 1 << 20, NETWORK_FILE: 64 << 20, PICTURES_FILE: 64 << 20}
 _VERSION = re.compile("[0-9a-f]{12}")
-# A download that was killed leaves its folder; none takes this long.
+# A killed download leaves its folder; no download takes this long.
 _ABANDONED_S = 3_600.0
 
 
@@ -43,7 +43,7 @@ class Published:
 
     Attributes:
         published_ms: Unix milliseconds.
-        card: None where it cannot be read; `problem` says why.
+        card: None if it cannot be read; `problem` says why.
     """
 
     version: str
@@ -54,13 +54,13 @@ class Published:
 
 
 def check_version(version: str) -> str:
-    """The version itself, if it may name a folder.
+    """Return the version if it is a valid folder name.
 
     Raises:
         BadArtefact: it is not 12 hex digits.
     """
     if not _VERSION.fullmatch(version):
-        raise BadArtefact(f"{version[:40]!r} is no classifier version: 12 hex digits are expected")
+        raise BadArtefact(f"{version[:40]!r} is not a classifier version: expected 12 hex digits")
     return version
 
 
@@ -68,15 +68,15 @@ def publish(s3: Any, settings: S3Settings, folder: Path) -> tuple[Card, bool]:
     """Put a classifier into the registry.
 
     Args:
-        s3: a boto3 client; the bucket is created when missing.
+        s3: a boto3 client; the bucket is created if it is missing.
         folder: written by `neardup train`.
 
     Returns:
-        Its card, and whether it is new there; the same bytes may be published again.
+        Its card, and whether it is new; the same bytes may be published again.
 
     Raises:
-        BadArtefact: it is damaged, unmeasured or too large, or the version is there with other bytes.
-        ServerUnavailable: S3 does not answer or refuses; then the version is not published.
+        BadArtefact: it is damaged, unmeasured or too large, or the version exists with other bytes.
+        ServerUnavailable: S3 does not answer or refuses; the version is then not published.
     """
     card = read_card(folder)
     check_usable(card)
@@ -102,10 +102,10 @@ def is_published(s3: Any, bucket: str, version: str) -> bool:
 
 
 def list_published(s3: Any, bucket: str) -> list[Published]:
-    """Every version in the registry, the newest first.
+    """Every version in the registry, newest first.
 
     Raises:
-        ServerUnavailable: S3 does not answer or refuses; a missing bucket holds none.
+        ServerUnavailable: S3 does not answer or refuses. A missing bucket counts as empty.
     """
     try:
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{PREFIX}/")
@@ -125,17 +125,17 @@ def list_published(s3: Any, bucket: str) -> list[Published]:
 
 
 def fetch(settings: S3Settings, version: str, home: Path) -> Path:
-    """The folder of a published classifier on this machine, downloaded where it is not there or damaged.
+    """The folder of a published classifier on this machine, downloaded if it is missing or damaged.
 
-    Safe to call from several processes at once: a folder gets its name when it is whole and verified.
+    Safe to call from several processes at once: a folder gets its name only when it is complete and verified.
 
     Raises:
-        BadArtefact: the version is no version, or what is published under it is damaged.
+        BadArtefact: the version is invalid, or what is published under it is damaged.
         NotFound: nothing is published under it.
         ServerUnavailable: S3 does not answer.
     """
     folder = home / PREFIX / check_version(version)
-    if is_whole(folder, version):
+    if is_complete(folder, version):
         return folder
     _remove_abandoned(folder.parent)
     fresh = folder.parent / f".{version}.{os.getpid()}.{uuid4().hex}"
@@ -145,16 +145,16 @@ def fetch(settings: S3Settings, version: str, home: Path) -> Path:
         card = read_card(fresh)
         if card.version != version:
             raise BadArtefact(
-                f"s3://{settings.bucket}/{PREFIX}/{version} holds classifier {card.version}: publish it anew"
+                f"s3://{settings.bucket}/{PREFIX}/{version} holds classifier {card.version}: publish it again"
             )
-        publish_once(fresh, folder, lambda found: is_whole(found, version))
+        publish_once(fresh, folder, lambda found: is_complete(found, version))
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return folder
 
 
-def is_whole(folder: Path, version: str) -> bool:
-    """Whether a folder holds this version, undamaged."""
+def is_complete(folder: Path, version: str) -> bool:
+    """Whether a folder contains this version, undamaged."""
     try:
         return read_card(folder).version == version
     except BadArtefact:
@@ -176,10 +176,10 @@ def _read(s3: Any, bucket: str, version: str, name: str) -> bytes:
         data = read_bounded(s3, bucket, key, most)
     except NotFound as error:
         raise NotFound(
-            f"classifier {version} is not in the registry ({error}): `neardup classifier list` names those that are"
+            f"classifier {version} is not in the registry ({error}): `neardup classifier list` lists the available ones"
         ) from error
     if len(data) > most:
-        raise BadArtefact(f"s3://{bucket}/{key} is larger than {most >> 20} MiB: it is no classifier of ours")
+        raise BadArtefact(f"s3://{bucket}/{key} is larger than {most >> 20} MiB: it is not one of our classifiers")
     return data
 
 
@@ -192,20 +192,20 @@ def _check_pictures(card: Card, folder: Path) -> None:
         try:
             found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
         except OSError as error:
-            raise BadArtefact(f"classifier {folder} lacks {name}, which its card names: restore it") from error
+            raise BadArtefact(f"classifier {folder} lacks {name}, which its card requires: restore it") from error
         if found != card.training["pictures_sha256"]:
-            raise BadArtefact(f"{folder / name} is damaged: its SHA-256 is not that of the card; restore it")
+            raise BadArtefact(f"{folder / name} is damaged: its SHA-256 differs from the card; restore it")
 
 
 def _put_once(s3: Any, bucket: str, version: str, file: Path) -> bool:
-    """Put an object where none lies; returns whether it is new.
+    """Put an object unless it exists; returns whether it is new.
 
     Raises:
-        BadArtefact: another one lies there.
+        BadArtefact: an object with other bytes exists.
     """
     key, data, most = f"{PREFIX}/{version}/{file.name}", file.read_bytes(), MAX_BYTES[file.name]
     if len(data) > most:
-        raise BadArtefact(f"{file} has {len(data)} bytes, at most {most} may be published")
+        raise BadArtefact(f"{file} has {len(data)} bytes, the limit is {most}")
     try:
         s3.put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
     except ClientError as error:
@@ -213,7 +213,7 @@ def _put_once(s3: Any, bucket: str, version: str, file: Path) -> bool:
             raise ServerUnavailable(f"writing s3://{bucket}/{key} failed: {error}") from error
         if read_bounded(s3, bucket, key, most) != data:
             raise BadArtefact(
-                f"s3://{bucket}/{key} is there with other bytes, and a published version never changes: use that one, "
+                f"s3://{bucket}/{key} exists with other bytes, and a published version never changes: use that one, "
                 "or train another"
             ) from error
         return False

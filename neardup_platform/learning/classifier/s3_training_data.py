@@ -1,11 +1,11 @@
-"""Training data on S3 as two Parquet objects, so that what a classifier was trained on can be looked at later.
+"""Training data on S3 as two Parquet objects, so that it can be inspected later.
 
 Pictures and pairs → **s3://{bucket}/training/{version}/** → training, evaluation, DuckDB.
 
     pictures.parquet   file, group, part (train, held-out, altered), fingerprint, lsh, pair (float16, little-endian)
     pairs.parquet      part (train, held-out), a, b (rows within the part), same
 
-The version is 12 hex digits over the content of both, and is compared when they are read.
+The version is 12 hex digits of a hash over the content of both, and is verified when they are read.
 """
 
 import hashlib
@@ -33,12 +33,12 @@ from neardup_platform.settings import S3Settings
 
 PREFIX = "training"
 _OBJECTS = ("pictures.parquet", "pairs.parquet")
-# Vectors of about a million pictures.
+# Enough for the vectors of about a million pictures.
 _MAX_BYTES = 2 << 30
 
 
 def put_training_data(s3: Any, settings: S3Settings, data: TrainingData) -> str:
-    """Store training data; returns its version. Storing the same again changes nothing.
+    """Store training data and return its version. Storing the same data again changes nothing.
 
     Raises:
         ServerUnavailable: S3 does not answer or refuses.
@@ -56,10 +56,10 @@ def put_training_data(s3: Any, settings: S3Settings, data: TrainingData) -> str:
 
 
 def get_training_data(s3: Any, settings: S3Settings, version: str) -> TrainingData:
-    """Read training data back.
+    """Read training data.
 
     Raises:
-        NotFound: there is none of this version.
+        NotFound: this version does not exist.
         BadArtefact: it is damaged.
         ServerUnavailable: S3 does not answer.
     """
@@ -67,7 +67,7 @@ def get_training_data(s3: Any, settings: S3Settings, version: str) -> TrainingDa
     contents = [read_bounded(s3, settings.bucket, key, _MAX_BYTES) for key in keys]
     if _version(contents) != version:
         raise BadArtefact(
-            f"s3://{settings.bucket}/{PREFIX}/{version} is damaged, its content is that of another version: "
+            f"s3://{settings.bucket}/{PREFIX}/{version} is damaged, its content does not match its version: "
             "materialise training_pairs again"
         )
     pictures, pairs = (pq.read_table(io.BytesIO(content)) for content in contents)
@@ -126,8 +126,8 @@ def _pairs(table: pa.Table, part: str) -> Pairs:
     return Pairs(*(rows[name].to_numpy() for name in ("a", "b", "same")))
 
 
-def _recipe(told: Mapping[bytes, bytes]) -> Recipe:
-    fields = json.loads(told[b"recipe"])
+def _recipe(metadata: Mapping[bytes, bytes]) -> Recipe:
+    fields = json.loads(metadata[b"recipe"])
     return Recipe(**{**fields, "blocks": tuple(Block(*block) for block in fields["blocks"])})
 
 

@@ -1,7 +1,7 @@
-"""Trains the pair classifier for the embedders in force, from CSV files of pictures.
+"""Trains the pair classifier for the active embedders, from CSV files of pictures.
 
-CSV files → vectors → training → **folder of the classifier**, with the pictures it was trained on recorded beside it.
-The one that is shipped was made so of the pictures that docs/accuracy.md names.
+CSV files → vectors → training → **folder of the classifier**, with a record of the training pictures beside it. The
+shipped classifier was trained like this on the pictures listed in docs/accuracy.md.
 """
 
 from collections.abc import Sequence
@@ -26,17 +26,17 @@ from neardup_platform.settings import ImageSettings
 def train_on_pictures(
     labelled: Path, diverse: Path | None, out: Path, settings: ImageSettings, *, also: Sequence[Path] = ()
 ) -> Card:
-    """Embeds the pictures of CSV files, trains on them and writes the classifier.
+    """Embed the pictures of CSV files, train on them and write the classifier.
 
     Args:
         labelled: CSV with the columns `file` (relative to it) and `group`.
         diverse: CSV with the column `file`, pictures no two of which are alike; None: no altered copies.
         out: folder of the classifier.
         settings: which embedders, and limits of decoding.
-        also: more CSV files like `labelled`; a group named in two of them is one group.
+        also: more CSV files like `labelled`; a group that occurs in two files is one group.
 
     Raises:
-        SetupError: a CSV cannot be used, or has too few groups.
+        SetupError: a CSV is unusable, or has too few groups.
         BadPicture: a picture is refused.
         BadArtefact: a picture has different groups in two files.
     """
@@ -47,7 +47,7 @@ def train_on_pictures(
 
 
 def train_on_sets(pictures: TrainingSet, altered: TrainingSet | None, out: Path, recipe: Recipe) -> Card:
-    """Trains, and records beside the classifier which pictures it was trained on.
+    """Train, and record the training pictures beside the classifier.
 
     Args:
         pictures: labelled.

@@ -1,9 +1,8 @@
 """Trains, calibrates and measures the pair classifier, and writes it as an artefact.
 
-Labelled vectors → pairs → network → **folder for `PairClassifier`**. Every figure on the card comes from groups
-held out: the pairs are cut into folds by group, each fold is scored by a network that saw none of its groups,
-and those scores together give the calibration, the thresholds and the metrics. The network that is shipped is
-then trained on all groups.
+Labelled vectors → pairs → network → **folder for `PairClassifier`**. Every metric on the card comes from held-out
+groups: the pairs are split into folds by group, each fold is scored by a network that saw none of its groups, and those
+scores together give the calibration, the thresholds and the metrics. The shipped network is then trained on all groups.
 """
 
 import hashlib
@@ -27,13 +26,13 @@ FOLDS = 5
 CANDIDATES = 100
 # Fewer for altered copies: their pictures are so diverse that farther candidates teach nothing.
 ALTERED_CANDIDATES = 20
-# How much a pair of altered copies counts beside a labelled one. Measured on held-out groups, recall at 99%
+# The weight of a pair of altered copies relative to a labelled pair. Measured on held-out groups, recall at 99%
 # precision: weight 0 0.938, 0.15 0.952, 1 0.938; average precision 0.982, 0.989, 0.986.
 ALTERED_WEIGHT = 0.15
 
 
 class LabelledVectors(Protocol):
-    """Vectors of pictures with their groups; empty where a picture is like nothing else."""
+    """Vectors of pictures with their groups; the group is empty if a picture resembles no other."""
 
     @property
     def groups(self) -> Sequence[str]:
@@ -50,14 +49,14 @@ class LabelledVectors(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What training depends on beside the data.
+    """The parameters of training, apart from the data.
 
     Attributes:
         lsh_version, pair_version: model versions of the embeddings.
         blocks: how the parts of the pair vector are compared.
         target_precision: precision of single pairs at `threshold`, on held-out candidates: the lower end of its 95%
-            interval. Of clusters it is higher, as the head must agree too: 0.995 over pairs of a cluster at 0.97, and
-            a higher target costs pictures of few pixels their recall (docs/accuracy.md).
+            interval. The precision of clusters is higher, because the head must match too: 0.995 over pairs of a
+            cluster at 0.97. A higher target reduces the recall of pictures of few pixels (docs/accuracy.md).
         head_precision: the same at `head_threshold`.
         seed: of folds and networks.
     """
@@ -77,19 +76,19 @@ class _Examples:
 
 
 def train(labelled: LabelledVectors, out: Path, recipe: Recipe, *, altered: LabelledVectors | None = None) -> Card:
-    """Trains a classifier and writes `model.keras` and `card.json`.
+    """Train a classifier and write `model.keras` and `card.json`.
 
     Args:
         labelled: pictures in groups, and distractors; the only source of calibration, thresholds and metrics.
-        out: folder, made if it is missing.
+        out: folder, created if it is missing.
         recipe: versions, blocks, targets, seed.
-        altered: further pictures with altered copies, for training only.
+        altered: additional pictures with altered copies, used only for training.
 
     Returns:
-        The card written. The same arguments give the same network on the same machine.
+        The card. The same arguments give the same network on the same machine.
 
     Raises:
-        SetupError: there are fewer groups of two or more than folds.
+        SetupError: there are fewer groups of two or more pictures than folds.
     """
     pairs = candidate_pairs(labelled.lsh, labelled.groups, CANDIDATES)
     _check_enough(labelled.groups)
@@ -156,7 +155,7 @@ def _fit(examples: _Examples, more: _Examples | None, seed: int) -> Any:
 def _held_out_logits(
     examples: _Examples, pairs: Pairs, groups: Sequence[str], more: _Examples | None, seed: int
 ) -> NDArray[np.float64]:
-    """Scores each pair by a network trained without any pair that touches the fold of its first image."""
+    """Score each pair with a network trained without any pair that touches the fold of its first image."""
     _, numbers = np.unique(group_numbers(groups), return_inverse=True)
     fold = np.random.default_rng(seed).permutation(int(numbers.max()) + 1)[numbers] % FOLDS
     out = np.zeros(len(pairs.a))

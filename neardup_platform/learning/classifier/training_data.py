@@ -1,8 +1,8 @@
-"""Pictures cut into those to train on and those to judge by, and the pairs mined from each.
+"""Pictures split into a training part and a held-out part, and the pairs mined from each.
 
-CSV files → **training data** → S3 → training, and judging of what was trained beside what is in use. Which side a
-picture is on follows from its group alone (or from its content, where it has none): adding pictures never moves one,
-so a classifier trained this way last month has not seen what is held out today either.
+CSV files → **training data** → S3 → training, and comparison of the result with the active classifier. The part of a
+picture depends on its group alone (or on its content, if it has none): adding pictures never moves one, so a classifier
+trained like this last month has not seen what is held out today either.
 """
 
 import hashlib
@@ -34,14 +34,14 @@ HELD_OUT_ONE_IN = 5
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """Everything that training and judging read; picture ids are absolute paths.
+    """All data for training and evaluation; picture ids are absolute paths.
 
     Attributes:
-        train: to train on.
-        held_out: to judge by.
-        altered: pictures with altered copies of them, to train on; none of them is held out.
-        train_pairs: of `train`, as training mines them.
-        held_out_pairs: of `held_out`, mined alike.
+        train: for training.
+        held_out: for evaluation.
+        altered: pictures with altered copies of them, for training; none of them is held out.
+        train_pairs: pairs of `train`, as training mines them.
+        held_out_pairs: pairs of `held_out`, mined in the same way.
         recipe: embeddings, blocks and targets.
     """
 
@@ -56,45 +56,45 @@ class TrainingData:
 def gather(
     manifests: Sequence[Path], diverse: Path | None, embedders: tuple[Embedder, Embedder], limits: ImageSettings
 ) -> TrainingData:
-    """Embeds CSV files as `neardup train` takes them, and mines pairs.
+    """Embed CSV files in the format of `neardup train`, and mine pairs.
 
     Raises:
-        SetupError: a CSV or a picture cannot be read, or there are too few groups on either side.
+        SetupError: a CSV or a picture cannot be read, or a part has too few groups.
         BadPicture: a picture is refused.
         BadArtefact: a picture has different groups in two files.
     """
     sets = embed_labelled(manifests, embedders, limits)
     pictures = join([_absolute(each, manifest) for each, manifest in zip(sets, manifests, strict=True)])
     held = held_out(pictures.pictures.groups, pictures.fingerprints)
-    train, judged = pictures.take(~held), pictures.take(held)
-    _check_enough(train, judged)
+    train, evaluated = pictures.take(~held), pictures.take(held)
+    _check_enough(train, evaluated)
     altered = None
     if diverse is not None:
         copies = _absolute(embed_copies(diverse, embedders, limits), diverse)
-        altered = copies.take(~np.isin(copies.fingerprints, judged.fingerprints))
-    return TrainingData(train, judged, altered, mine(train), mine(judged), recipe_for(embedders))
+        altered = copies.take(~np.isin(copies.fingerprints, evaluated.fingerprints))
+    return TrainingData(train, evaluated, altered, mine(train), mine(evaluated), recipe_for(embedders))
 
 
 def mine(pictures: TrainingSet) -> Pairs:
-    """Each picture with its nearest, and with all of its group."""
+    """Pair each picture with its nearest ones, and with all of its group."""
     return candidate_pairs(pictures.pictures.lsh, pictures.pictures.groups, CANDIDATES)
 
 
 def held_out(groups: Sequence[str], fingerprints: Fingerprints) -> NDArray[np.bool_]:
-    """Which pictures are judged by, bool [n]: whole groups, one in `HELD_OUT_ONE_IN`, by a hash of their names."""
+    """Which pictures are held out, bool [n]: whole groups, one in `HELD_OUT_ONE_IN`, by a hash of their names."""
     keys = [group or f"\0{int(print_)}" for group, print_ in zip(groups, fingerprints, strict=True)]
     chosen = {key: hashlib.sha256(key.encode()).digest()[0] % HELD_OUT_ONE_IN == 0 for key in set(keys)}
     return np.array([chosen[key] for key in keys], np.bool_)
 
 
-def _check_enough(train: TrainingSet, judged: TrainingSet) -> None:
-    for pictures, needed, what in ((train, FOLDS, "to train on"), (judged, 1, "held out")):
+def _check_enough(train: TrainingSet, evaluated: TrainingSet) -> None:
+    for pictures, needed, what in ((train, FOLDS, "to train on"), (evaluated, 1, "held out")):
         _, sizes = np.unique([group for group in pictures.pictures.groups if group], return_counts=True)
         found = int((sizes > 1).sum())
         if found < needed:
             raise SetupError(
                 f"{needed} groups of two or more pictures are needed {what}, and there are {found}: one group in "
-                f"{HELD_OUT_ONE_IN} is held out, by its name; give more groups"
+                f"{HELD_OUT_ONE_IN} is held out, by its name; add more groups"
             )
 
 

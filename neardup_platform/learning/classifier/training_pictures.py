@@ -1,8 +1,8 @@
-"""Which pictures a classifier was trained on, so that an evaluation can tell when it judges by them.
+"""The pictures that a classifier was trained on, so that an evaluation detects when it uses them.
 
-Beside the network and its card lies **`training_pictures.bin`**: the first eight bytes of the SHA-256 of every
-file trained on, ascending, as little-endian uint64. The card holds the file's own SHA-256 under
-`training.pictures_sha256`. A copy saved anew is another file and is not recognised.
+Beside the network and its card is **`training_pictures.bin`**: the first eight bytes of the SHA-256 of every training
+file, ascending, as little-endian uint64. The card holds the SHA-256 of this file under `training.pictures_sha256`. A
+re-encoded copy of a picture is another file and is not recognised.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ def fingerprint(content: bytes) -> int:
 
 
 def record_training_pictures(card: Card, folder: Path, pictures: Fingerprints) -> Card:
-    """Writes the fingerprints beside a card just written, and the card anew with their checksum.
+    """Write the fingerprints beside a card, and write the card again with their checksum.
 
     Args:
         card: as written to `folder`.
@@ -32,7 +32,7 @@ def record_training_pictures(card: Card, folder: Path, pictures: Fingerprints) -
         pictures: uint64 [n], in any order.
 
     Returns:
-        The card as it is now; its version does not change.
+        The card with the checksum; its version does not change.
     """
     content = np.unique(pictures).astype("<u8").tobytes()
     (folder / PICTURES_FILE).write_bytes(content)
@@ -42,10 +42,10 @@ def record_training_pictures(card: Card, folder: Path, pictures: Fingerprints) -
 
 
 def read_training_pictures(card: Card, folder: Path) -> Fingerprints | None:
-    """The fingerprints, uint64 [n] ascending; None where the classifier came without them.
+    """The fingerprints, uint64 [n] ascending; None if the classifier has none.
 
     Raises:
-        BadArtefact: the file is not the one that the card names.
+        BadArtefact: the file does not match the checksum on the card.
     """
     path = folder / PICTURES_FILE
     expected = card.training.get("pictures_sha256")

@@ -1,6 +1,6 @@
-"""Pictures to train the pair classifier on, from one or more CSV files, with the fingerprints of their files.
+"""Training pictures for the pair classifier, from one or more CSV files, with the fingerprints of their files.
 
-CSV files → **vectors, groups and fingerprints** → training; what was trained on is recorded by fingerprint.
+CSV files → **vectors, groups and fingerprints** → training; the fingerprints record what was trained on.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,11 +24,11 @@ ALTERED_PICTURES, COPIES, SEED = 4_000, 2, 1
 
 @dataclass(frozen=True, slots=True)
 class TrainingSet:
-    """Labelled vectors; row i was made of the file with fingerprint i.
+    """Labelled vectors; row i comes from the file with fingerprint i.
 
     Attributes:
         pictures: ids, groups and vectors.
-        fingerprints: uint64 [n]; an altered copy has that of the file it was made of.
+        fingerprints: uint64 [n]; an altered copy has that of its original file.
     """
 
     pictures: EmbeddedPictures
@@ -49,33 +49,33 @@ class TrainingSet:
 def embed_labelled(
     manifests: Sequence[Path], embedders: tuple[Embedder, Embedder], limits: ImageSettings
 ) -> list[TrainingSet]:
-    """Embeds CSV files with the columns `file` (relative to each) and `group`, one set a file.
+    """Embed CSV files with the columns `file` (relative to each) and `group`, one set per file.
 
     Raises:
         SetupError: a CSV or a picture cannot be read.
         BadPicture: a picture is refused.
     """
-    with _pictures_found():
+    with _missing_picture_is_setup_error():
         return [_with_fingerprints(m, embed_manifest(m, embedders, limits)) for m in manifests]
 
 
 def embed_copies(diverse: Path, embedders: tuple[Embedder, Embedder], limits: ImageSettings) -> TrainingSet:
-    """Embeds pictures of a CSV with the column `file`, no two of which are alike, and altered copies of them.
+    """Embed the pictures of a CSV with the column `file`, no two of which are alike, and altered copies of them.
 
     Raises:
         SetupError: a CSV or a picture cannot be read.
         BadPicture: a picture is refused.
     """
-    with _pictures_found():
+    with _missing_picture_is_setup_error():
         found = embed_altered(diverse, embedders, limits, most_pictures=ALTERED_PICTURES, copies=COPIES, seed=SEED)
         return _with_fingerprints(diverse, found)
 
 
 def join(sets: Sequence[TrainingSet]) -> TrainingSet:
-    """One set of several; a group named in two of them is one group, a picture listed in two counts once.
+    """Join sets into one; a group that occurs in two sets is one group, and a picture listed twice counts once.
 
     Raises:
-        BadArtefact: a picture has one group in one set and another in the next.
+        BadArtefact: a picture has different groups in two sets.
     """
     kept = [sets[0]]
     for each in sets[1:]:
@@ -105,13 +105,13 @@ def join(sets: Sequence[TrainingSet]) -> TrainingSet:
 
 
 def recipe_for(embedders: tuple[Embedder, Embedder]) -> Recipe:
-    """The recipe of training for the embedders in force."""
+    """The training recipe for the active embedders."""
     lsh, pair = embedders
     return Recipe(lsh.model_version, pair.model_version, tuple(Block(*block) for block in pair.blocks))
 
 
 def _with_fingerprints(manifest: Path, pictures: EmbeddedPictures) -> TrainingSet:
-    # Altered copies are called after their picture, with a number behind the last #.
+    # The name of an altered copy is that of its picture, with a number after the last #.
     files = [name.rpartition("#")[0] if _is_copy(manifest, name) else name for name in pictures.ids]
     known = {file: fingerprint((manifest.parent / file).read_bytes()) for file in set(files)}
     groups = tuple(group.strip() for group in pictures.groups)
@@ -123,7 +123,7 @@ def _is_copy(manifest: Path, name: str) -> bool:
 
 
 @contextmanager
-def _pictures_found() -> Iterator[None]:
+def _missing_picture_is_setup_error() -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -1,7 +1,7 @@
-"""Altered copies of a picture, as the web makes them: known near-duplicates where nobody labelled any.
+"""Altered copies of a picture, as they occur on the web: known near-duplicates without labelling.
 
-Beside the data's way: the projection of the `lsh` embedder and the pair classifier are fitted on pictures and
-their altered copies. Every choice comes from the generator passed in, so a seed gives the same copies.
+Not part of the data flow: the projection of the `lsh` embedder and the pair classifier are fitted on pictures and their
+altered copies. All random choices come from the generator argument, so a seed gives the same copies.
 """
 
 import io
@@ -20,7 +20,7 @@ _QUARTER_TURNS = (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.T
 
 
 def alter(pixels: Pixels, rng: np.random.Generator, *, most: int = 3) -> tuple[Pixels, tuple[str, ...]]:
-    """Makes one altered copy by one to `most` different alterations in random order, then recompresses it.
+    """Make an altered copy with one to `most` different alterations in random order, then recompress it.
 
     Args:
         pixels: uint8 [height, width, 3].
@@ -38,7 +38,7 @@ def alter(pixels: Pixels, rng: np.random.Generator, *, most: int = 3) -> tuple[P
 
 
 def crop(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Keeps 45 to 95% of each side, anywhere in the picture."""
+    """Keep 45 to 95% of each side, anywhere in the picture."""
     width, height = image.size
     kept_width, kept_height = (max(1, int(side * rng.uniform(0.45, 0.95))) for side in (width, height))
     left, top = int(rng.integers(0, width - kept_width + 1)), int(rng.integers(0, height - kept_height + 1))
@@ -46,7 +46,7 @@ def crop(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def centre_crop(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Cuts the centre to another aspect ratio, as galleries and shops make thumbnails: square or 0.6 to 2.2."""
+    """Crop the centre to another aspect ratio, like thumbnails in galleries and shops: square or 0.6 to 2.2."""
     width, height = image.size
     ratio = 1.0 if rng.random() < 0.5 else float(rng.uniform(0.6, 2.2))
     kept_width, kept_height = min(width, int(height * ratio)), min(height, int(width / ratio))
@@ -54,28 +54,28 @@ def centre_crop(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def resize(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Scales to 25 to 90%, the two sides up to 15% apart."""
+    """Scale to 25 to 90%, the two sides differing by up to 15%."""
     scale = rng.uniform(0.25, 0.9)
     sides = [max(_SMALLEST_SIDE_PX, int(side * scale * rng.uniform(0.93, 1.07))) for side in image.size]
     return image.resize((sides[0], sides[1]), Image.Resampling.BILINEAR)
 
 
 def recompress(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Encodes as JPEG of quality 25 to 90 and decodes again."""
+    """Encode as JPEG of quality 25 to 90 and decode again."""
     file = io.BytesIO()
     image.save(file, "JPEG", quality=int(rng.integers(25, 91)))
     return Image.open(file).convert("RGB")
 
 
 def recolour(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Changes brightness, contrast and saturation by up to 40%."""
+    """Change brightness, contrast and saturation by up to 40%."""
     for enhancer in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
         image = enhancer(image).enhance(float(rng.uniform(0.6, 1.4)))
     return image
 
 
 def tint(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Grey, sepia or one colour channel stronger than the others."""
+    """Convert to grey, or make the colour channels differ in strength."""
     if rng.random() < 0.4:
         return image.convert("L").convert("RGB")
     gains = rng.uniform(0.75, 1.25, 3)
@@ -83,12 +83,12 @@ def tint(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def blur(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Blurs by a Gaussian of 0.3 to 1.2% of the longer side."""
+    """Blur with a Gaussian of 0.3 to 1.2% of the longer side."""
     return image.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.003, 0.012)) * max(image.size)))
 
 
 def overlay(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Lays a half-transparent rectangle or ellipse over up to a sixth of the picture."""
+    """Lay a half-transparent rectangle or ellipse over up to a sixth of the picture."""
     layer = Image.new("RGBA", image.size, (0, 0, 0, 0))
     width, height = (int(side * rng.uniform(0.1, 0.4)) + 2 for side in image.size)
     left, top = int(rng.integers(0, image.width)), int(rng.integers(0, image.height))
@@ -100,7 +100,7 @@ def overlay(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def text(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Writes a few words across the picture, as memes and watermarks do."""
+    """Write a few words across the picture, as memes and watermarks do."""
     layer = Image.new("RGBA", image.size, (0, 0, 0, 0))
     size = max(8, int(image.height * rng.uniform(0.07, 0.16)))
     grey = 255 if rng.random() < 0.7 else 0
@@ -111,7 +111,7 @@ def text(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def border(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Frames the picture by 2 to 8% of its longer side in a random or plain colour."""
+    """Frame the picture by 2 to 8% of its longer side, in white or a random colour."""
     width = max(1, int(max(image.size) * rng.uniform(0.02, 0.08)))
     plain = rng.random() < 0.6
     colour = (255, 255, 255) if plain else tuple(int(c) for c in rng.integers(0, 256, 3))
@@ -119,12 +119,12 @@ def border(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def flip(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Mirrors the picture: left to right, and one time in five upside down instead."""
+    """Mirror the picture: left to right, or one time in five upside down."""
     return ImageOps.flip(image) if rng.random() < 0.2 else ImageOps.mirror(image)
 
 
 def rotate(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Turns the picture by quarter turns, or by up to 20 degrees with the corners filled."""
+    """Rotate the picture by quarter turns, or by up to 20 degrees with filled corners."""
     if rng.random() < 0.4:
         return image.transpose(_QUARTER_TURNS[int(rng.integers(0, len(_QUARTER_TURNS)))])
     grey = int(rng.choice([0, 255]))
@@ -132,14 +132,14 @@ def rotate(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def shrink(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Scales the shorter side to 28 to 64 pixels, as icons and thumbnails of thumbnails are."""
+    """Scale the shorter side to 28 to 64 pixels, like icons and thumbnails of thumbnails."""
     scale = float(rng.uniform(28, 64)) / min(image.size)
     sides = [max(1, round(side * min(1.0, scale))) for side in image.size]
     return image.resize((sides[0], sides[1]), Image.Resampling.BOX)
 
 
 def screenshot(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Shows the picture on a page of one colour with bars and lines of text, filling 40 to 80% of its height."""
+    """Show the picture on a page of one colour with bars and lines of text, filling 40 to 80% of its height."""
     page_grey = int(rng.choice([255, 245, 30, 0]))
     height = int(image.height / rng.uniform(0.4, 0.8))
     width = int(image.width / rng.uniform(0.75, 1.0))

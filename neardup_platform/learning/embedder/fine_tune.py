@@ -1,9 +1,9 @@
-"""Makes `weights/copy-detection.npz`: the late blocks of EfficientNet-Lite0, tuned to know copies of a picture.
+"""Creates `weights/copy-detection.npz`: the late blocks of EfficientNet-Lite0, tuned to recognise copies of a picture.
 
     python -m neardup_platform.learning.embedder.fine_tune PICTURES/manifest.csv OUT.npz
 
-The pictures need no labels, but none may be near another, nor near one that quality is measured on. The early blocks
-are frozen, so each view goes through them once; their maps (about 180 KB a picture) lie in a temporary file.
+The pictures need no labels, but none may resemble another, or one that quality is measured on. The early blocks are
+frozen, so each view passes through them once; their maps (about 180 KB per picture) are kept in a temporary file.
 """
 
 import sys
@@ -23,22 +23,22 @@ from neardup_platform.learning.embedder.training_views import MILD, STRONG, VIEW
 from neardup_platform.settings import ImageSettings
 
 _REPORT_STEPS, _MINE_STEPS = 25, 200
-# Of a hard batch: a picture and five of its sixteen nearest others.
+# A hard batch: pictures, each with five of its sixteen nearest neighbours.
 _NEAREST, _OTHERS = 16, 5
-# Share of pictures shown as two tiny views, and of the rest as two strong ones; else one mild and one strong.
+# Share of pictures shown as two tiny views, and of the rest as two strong ones; the others as one mild and one strong.
 _TINY_SHARE, _BOTH_STRONG_SHARE = 0.2, 1 / 3
 
 Maps = NDArray[np.float16]
 
 
 def fine_tune(manifest: Path, out: Path, recipe: Recipe, log: Callable[[str], None]) -> None:
-    """Tunes on the pictures of a CSV with the column `file`, relative to it, and writes the weights.
+    """Tune on the pictures of a CSV with the column `file`, relative to it, and write the weights.
 
     Args:
-        manifest: at least as many pictures as a batch holds.
+        manifest: at least as many pictures as a batch.
         out: the `.npz` to write.
         recipe: steps, rates, seed.
-        log: takes one line at a time.
+        log: called with one line at a time.
 
     Raises:
         SetupError: the CSV is missing or lacks the column.
@@ -94,7 +94,7 @@ def choose_views(n: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], N
 
 
 def nearest_others(vectors: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """The k nearest other rows of each row by cosine, in no order: float32 [n, dim] of unit norm → int64 [n, k]."""
+    """The k nearest other rows of each row by cosine, unordered: float32 [n, dim] of unit norm → int64 [n, k]."""
     out = np.empty((len(vectors), k), np.int64)
     for start in range(0, len(vectors), 1_024):
         rows = np.arange(start, min(start + 1_024, len(vectors)))

@@ -1,6 +1,6 @@
-"""Vectors of pictures listed in a CSV file: what the classifier is trained on and quality measured with.
+"""Vectors of pictures listed in a CSV file, for training the classifier and measuring quality.
 
-Beside the data's way: CSV → decode → both embedders → **arrays**; no topic is involved.
+Not part of the data flow: CSV → decode → both embedders → **arrays**; no topic is involved.
 """
 
 import csv
@@ -27,7 +27,7 @@ class EmbeddedPictures:
 
     Attributes:
         ids: the column `file`, with `#<n>` appended for the n-th altered copy.
-        groups: same non-empty value = near-duplicates of one another; empty = like nothing else.
+        groups: same non-empty value = near-duplicates of one another; empty = resembles no other picture.
         lsh: float16 [n, lsh_dim], as the worker stores them.
         pair: float16 [n, pair_dim].
     """
@@ -39,7 +39,7 @@ class EmbeddedPictures:
 
 
 def embed_manifest(manifest: Path, embedders: tuple[Embedder, Embedder], limits: ImageSettings) -> EmbeddedPictures:
-    """Embeds the pictures of a CSV with the columns `file` (relative to it) and `group`, in its order.
+    """Embed the pictures of a CSV with the columns `file` (relative to it) and `group`, in its order.
 
     Raises:
         SetupError: the CSV is missing or lacks a column.
@@ -60,14 +60,14 @@ def embed_altered(
     copies: int,
     seed: int,
 ) -> EmbeddedPictures:
-    """Embeds pictures, no two alike, each with altered copies of it: one group a picture.
+    """Embed pictures, no two alike, each with altered copies of it: one group per picture.
 
     Args:
         manifest: CSV with the column `file`, relative to it.
         embedders: of kind `lsh` and `pair`.
         limits: of decoding.
-        most_pictures: how many of the CSV, chosen by `seed`.
-        copies: altered copies of each.
+        most_pictures: how many pictures of the CSV, chosen by `seed`.
+        copies: number of altered copies of each.
         seed: of the choice and of every alteration.
 
     Raises:
@@ -92,7 +92,7 @@ def embed_altered(
 
 
 def read_manifest(manifest: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Reads a CSV file that must have `columns`.
+    """Read a CSV file that must have `columns`.
 
     Raises:
         SetupError: it is missing, empty or lacks a column.

@@ -1,6 +1,6 @@
-"""Views of one picture for learning what stays the same when it is copied: mild, strong and tiny ones.
+"""Views of a picture for learning what a copy preserves: mild, strong and tiny ones.
 
-Picture → **views** → frozen early blocks → fine-tuning. Every choice comes from the generator passed in.
+Picture → **views** → frozen early blocks → fine-tuning. All random choices come from the generator argument.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from neardup_platform.learning.embedder.alterations import alter, border, flip, 
 
 # The unlabelled pictures have a shorter side of 160 pixels.
 VIEW_PX = 160
-# The picture itself and three with up to two alterations, six with up to five, three of icon size.
+# The picture itself and three views with up to two alterations, six with up to five, three of icon size.
 MILD, STRONG, TINY = 4, 6, 3
 VIEWS = MILD + STRONG + TINY
 _MILD_MOST, _STRONG_MOST = 2, 5
@@ -21,7 +21,7 @@ _TINY_PX = 32
 
 
 def make_views(pixels: Pixels, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Makes the views of a picture.
+    """Make the views of a picture.
 
     Args:
         pixels: uint8 [height, width, 3].
@@ -36,7 +36,7 @@ def make_views(pixels: Pixels, rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def _tiny(pixels: Pixels, rng: np.random.Generator) -> list[Pixels]:
-    """Copies of a picture scaled down to 32 pixels, as other people crop and recolour such pictures."""
+    """Copies of a picture scaled down to 32 pixels, cropped and recoloured as such pictures usually are."""
     image = Image.fromarray(pixels)
     scale = _TINY_PX / min(image.size)
     keeps_shape = rng.random() < 0.3

@@ -1,9 +1,9 @@
-"""Fits the term space to a folder of diverse pictures: how the one that is shipped was made.
+"""Fits the term space to a folder of diverse pictures; the shipped one was created like this.
 
     python -m neardup_platform.learning.terms.fit_term_space PICTURES OUT.npz
 
 255 tables of 8 bits are the best of the grid that `neardup tune` measures (docs/accuracy.md). The built-in embedder
-whitens, so nothing is left to whiten here.
+whitens, so there is nothing left to whiten here.
 """
 
 import sys
@@ -22,13 +22,13 @@ TABLES, BITS, WHITENING, SEED = 255, 8, 0.0, 1
 
 
 def fit_to_pictures(folder: Path) -> TermSpace:
-    """Fit to every JPEG under a folder, embedded by the built-in `lsh` embedder."""
+    """Fit to every JPEG in a folder, embedded by the built-in `lsh` embedder."""
     files = sorted(folder.rglob("*.jpg"))
     lsh, _ = load_embedders(ImageSettings())
     sources = (PictureSource(str(file), str(file), file.read_bytes) for file in files)
     batches = embed_pictures(sources, [lsh], ImageSettings())
     vectors = [picture.vectors[Kind.LSH][1] for batch in batches for picture in batch.pictures]
-    # Vectors are stored as float16, so that is what the terms are made of.
+    # Vectors are stored as float16, so terms are computed from float16.
     sample = np.stack(vectors).astype(np.float16).astype(np.float32)
     return fit_term_space(sample, lsh.model_version, tables=TABLES, bits=BITS, whitening=WHITENING, seed=SEED)
 

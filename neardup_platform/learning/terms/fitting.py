@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 from neardup_platform.terms.hyperplanes import MAX_BITS, MAX_CELLS, MAX_TABLES, WORD_BITS, TermSpace, Vectors
 from neardup_platform.terms.parts import HEAD_WORDS
 
-# K-means finds no useful cells with fewer images each; measured on 8,489 pictures: 1,024 cells of 8 images let
-# 99% of the true pairs be found in 5% of the corpus (docs/accuracy.md).
+# K-means finds no useful cells with fewer images each; measured on 8,489 pictures: with 1,024 cells of 8 images, 99% of
+# the true pairs are found in 5% of the corpus (docs/accuracy.md).
 SAMPLE_PER_CELL = 8
 CELLS = 1_024
 _KMEANS_ROUNDS = 20
-# Of the largest variance: directions the sample hardly has are not blown up without bound.
+# Relative to the largest variance: directions that hardly occur in the sample are not amplified without limit.
 _VARIANCE_FLOOR = 1e-6
 
 
@@ -25,16 +25,16 @@ def fit_term_space(
         sample: float32 [n, dim] embeddings of diverse images.
         tables: T, 1…255.
         bits: k, 2…16.
-        whitening: exponent of the eigenvalues: 0 leaves the spread as it is, 0.25 evens out half of it on a
-            logarithmic scale ("half-whitening"), 0.5 evens it out wholly.
+        whitening: exponent of the eigenvalues: 0 leaves the spread as it is, 0.25 evens out half of it on a logarithmic
+            scale ("half-whitening"), 0.5 evens it out completely.
         seed: of hyperplanes and k-means; the same seed and sample give the same terms.
-        cells: at most so many; fewer where the sample is small.
+        cells: the most cells; fewer if the sample is small.
 
     Raises:
         ValueError: a number is out of range.
     """
     if bits * -(-tables // WORD_BITS) < HEAD_WORDS:
-        raise ValueError(f"tables {tables} of bits {bits} make fewer than {HEAD_WORDS} words: take more of either")
+        raise ValueError(f"tables {tables} of bits {bits} give fewer than {HEAD_WORDS} words: increase either")
     if not (1 <= tables <= MAX_TABLES and 2 <= bits <= MAX_BITS and 1 <= cells <= MAX_CELLS):
         raise ValueError(
             f"tables {tables} must be 1…{MAX_TABLES}, bits {bits} 2…{MAX_BITS} and cells {cells} 1…{MAX_CELLS}"
@@ -61,7 +61,7 @@ def _centroids(whitened: NDArray[np.float64], cells: int, seed: int) -> NDArray[
     """Spherical k-means; float64 [dim, cells], unit columns."""
     unit = (whitened / np.linalg.norm(whitened, axis=1, keepdims=True)).astype(np.float32)
     kmeans = faiss.Kmeans(unit.shape[1], cells, niter=_KMEANS_ROUNDS, spherical=True, seed=seed)
-    # Silences faiss's advice on sample sizes: SAMPLE_PER_CELL was chosen by measuring.
+    # Disables faiss's warning about sample sizes: SAMPLE_PER_CELL was chosen by measurement.
     kmeans.cp.min_points_per_centroid = 1
     kmeans.train(np.ascontiguousarray(unit))
     return np.asarray(kmeans.centroids, np.float64).T

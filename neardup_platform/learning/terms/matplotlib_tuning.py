@@ -1,4 +1,4 @@
-"""The picture of a tuning: recall against bytes per image, a line for each number of candidates."""
+"""The plot of a tuning: recall against bytes per image, one line for each number of candidates."""
 
 import io
 
@@ -10,7 +10,7 @@ _WIDTH_IN, _HEIGHT_IN, _DPI = 7.0, 4.2, 80
 
 
 def draw_tuning(tuned: Tuned) -> bytes:
-    """Draw the grid as a PNG: each line the best recall for so many bytes, the choice marked."""
+    """Draw the grid as a PNG: each line is the best recall for its bytes; the choice is marked."""
     figure = Figure(figsize=(_WIDTH_IN, _HEIGHT_IN), layout="constrained")
     panel = figure.subplots()
     for number, within in enumerate(tuned.rows[0].within):

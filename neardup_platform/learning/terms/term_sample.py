@@ -1,7 +1,7 @@
-"""What a term space is fitted to and judged on: pictures of one or two CSV files, embedded.
+"""The pictures that a term space is fitted to and evaluated on: one or two CSV files, embedded.
 
-Beside the data's way: CSV → decode → embed → **vectors with groups** → `tune_terms`. Where nobody labelled any
-pictures, altered copies of them are the near-duplicates.
+Not part of the data flow: CSV → decode → embed → **vectors with groups** → `tune_terms`. If the pictures are not
+labelled, altered copies of them are the near-duplicates.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from neardup_platform.learning.embedder.labelled_pictures import (
 from neardup_platform.settings import ImageSettings
 
 ALTERED_PICTURES, COPIES, SEED = 2_000, 2, 1
-# The mean of fewer says little about where pictures lie.
+# The mean of fewer pictures is not representative.
 FEWEST_FITTED = 32
 ALONE = -1
 _ALL = 1 << 62
@@ -35,8 +35,8 @@ class TermSample:
     Attributes:
         model_version: of the `lsh` embedder.
         vectors: float32 [n, dim], the corpus that is searched.
-        groups: int64 [n], equal for near-duplicates of one another, ALONE for pictures like nothing else.
-        fitted: float32 [m, dim], what centring and cells are fitted to; none of them has a near-duplicate here.
+        groups: int64 [n], equal for near-duplicates of one another, ALONE for pictures that resemble no other.
+        fitted: float32 [m, dim], the vectors that centring and cells are fitted to; none has a near-duplicate here.
     """
 
     model_version: str
@@ -50,18 +50,18 @@ def embed_sample(
     diverse: Path | None,
     embedders: tuple[Embedder, Embedder],
     limits: ImageSettings,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> TermSample:
-    """Embed the pictures to judge with and to fit to.
+    """Embed the pictures for evaluation and for fitting.
 
     Args:
-        manifest: CSV with the column `file` and, where the pictures are labelled, `group`. Where no row has a group,
-            altered copies are made of at most ALTERED_PICTURES pictures, no two of which should be alike.
-        diverse: CSV with the column `file`: pictures like nothing else in either file, to fit to and to search
-            among. None: those of the manifest without a group; of unlabelled pictures every second is set apart.
+        manifest: CSV with the column `file` and, if the pictures are labelled, `group`. If no row has a group, altered
+            copies are made of at most ALTERED_PICTURES pictures, no two of which should be alike.
+        diverse: CSV with the column `file`: pictures that resemble no other in either file, to fit to and to search
+            among. None: those of the manifest without a group; of unlabelled pictures, every second one is set aside.
         embedders: of kind `lsh` and `pair`.
         limits: of decoding.
-        say: told what is being done.
+        report: called with a line about the current step.
 
     Raises:
         SetupError: a CSV or a picture cannot be read, no two pictures are near-duplicates, or there are fewer than
@@ -72,25 +72,25 @@ def embed_sample(
     labelled = any((row.get("group") or "").strip() for row in rows)
     try:
         if labelled:
-            say(f"embedding the {len(rows):,} pictures of {manifest}")
+            report(f"embedding the {len(rows):,} pictures of {manifest}")
             vectors, groups = _coded(embed_manifest(manifest, embedders, limits))
         else:
-            say(f"embedding pictures of {manifest}, which names no groups, and {COPIES} altered copies of each")
+            report(f"embedding pictures of {manifest}, which has no groups, and {COPIES} altered copies of each")
             altered = _altered(manifest, embedders, limits, ALTERED_PICTURES, COPIES)
-            vectors, groups = _coded(altered) if diverse else _half_apart(*_coded(altered))
+            vectors, groups = _coded(altered) if diverse else _set_half_aside(*_coded(altered))
         others = np.zeros((0, vectors.shape[1]), np.float32)
         if diverse is not None:
-            say(f"embedding the pictures of {diverse}")
+            report(f"embedding the pictures of {diverse}")
             others, _ = _coded(_altered(diverse, embedders, limits, _ALL, 0))
     except OSError as error:
         raise SetupError(f"a picture named by a CSV cannot be read ({error}): files are relative to the CSV") from error
     if not np.any(np.bincount(groups[groups != ALONE]) > 1):
-        raise SetupError(f"{manifest}: no group has two pictures, so there is nothing to find")
+        raise SetupError(f"{manifest}: no group has two pictures, so there are no near-duplicates")
     fitted = others if diverse else vectors[groups == ALONE]
     if len(fitted) < FEWEST_FITTED:
         raise SetupError(
-            f"{diverse or manifest} has {len(fitted)} pictures that are like nothing else, and {FEWEST_FITTED} are the "
-            "fewest to fit to: name more with --diverse"
+            f"{diverse or manifest} has {len(fitted)} pictures that resemble no other, and fitting needs at least "
+            f"{FEWEST_FITTED}: add more with --diverse"
         )
     everything = np.concatenate([groups, np.full(len(others), ALONE)])
     return TermSample(embedders[0].model_version, np.concatenate([vectors, others]), everything, fitted)
@@ -105,15 +105,15 @@ def _altered(
 def _coded(pictures: EmbeddedPictures) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Vectors, and groups as numbers."""
     names, codes = np.unique([group.strip() for group in pictures.groups], return_inverse=True)
-    # Vectors are stored as float16, so that is what terms are made of.
+    # Vectors are stored as float16, so terms are computed from float16.
     return pictures.lsh.astype(np.float32), np.where(names[codes] == "", ALONE, codes).astype(np.int64)
 
 
-def _half_apart(
+def _set_half_aside(
     vectors: NDArray[np.float32], groups: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Every second picture stays without its copies, to be fitted to; rows of one picture follow its original."""
+    """Every second picture loses its copies and is used for fitting; the rows of a picture follow its original."""
     original = np.concatenate([[True], groups[1:] != groups[:-1]])
-    judged = groups % 2 == 0
-    kept = judged | original
-    return vectors[kept], np.where(judged, groups, ALONE)[kept]
+    evaluated = groups % 2 == 0
+    kept = evaluated | original
+    return vectors[kept], np.where(evaluated, groups, ALONE)[kept]

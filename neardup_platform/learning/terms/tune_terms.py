@@ -1,8 +1,8 @@
-"""Chooses tables and bits for a stated recall: `neardup tune`, and the Dagster asset `term_space`.
+"""Chooses tables and bits for a required recall: `neardup tune`, and the Dagster asset `term_space`.
 
-Beside the data's way: labelled pictures → a term space for each point of a grid → what each costs and finds →
-**the cheapest that reaches the target**. The hyperplanes are random, drawn by a fixed seed and fitted to nothing, so
-no groups need to be held out; centring and cells are fitted, to pictures apart from the pairs that are judged.
+Not part of the data flow: labelled pictures → a term space for each point of a grid → what each costs and finds → **the
+cheapest that reaches the target**. The hyperplanes are random, drawn with a fixed seed and fitted to nothing, so no
+groups need to be held out; centring and cells are fitted, to other pictures than the evaluated pairs.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,29 +15,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.errors import PermanentError, SetupError
-from neardup_platform.files import replace_durably
+from neardup_platform.files import staged_file
 from neardup_platform.images.embedders import load_embedders
 from neardup_platform.learning.terms.fitting import CELLS, fit_term_space
 from neardup_platform.learning.terms.term_sample import TermSample, embed_sample
-from neardup_platform.learning.terms.term_space_measures import CANDIDATES, Measured, Within, measure_space
+from neardup_platform.learning.terms.term_space_measures import CANDIDATES, RecallWithin, SpaceMetrics, measure_space
 from neardup_platform.learning.terms.term_truth import find_truth
 from neardup_platform.settings import ImageSettings
 from neardup_platform.terms.hyperplanes import TermSpace, save_term_space
 
-# Whole planes of 64 tables, for a plane takes as many bytes however many tables fill it; 255 is the most there is.
-# Bits from four, the fewest that make a signature of 256 bits out of 64 tables, to the most there are.
+# Whole planes of 64 tables, because a plane takes the same bytes however many tables fill it; 255 is the maximum. Bits
+# from four, the fewest that give a signature of 256 bits with 64 tables, to the maximum.
 GRID = tuple(product((64, 128, 192, 255), (4, 6, 8, 10, 12, 16)))
-# No whitening: the built-in embedder whitens already, and the error maths holds for the vectors' own angles.
+# No whitening: the built-in embedder already whitens, and the error maths applies to the vectors' own angles.
 WHITENING, SEED = 0.0, 1
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a term space is to reach.
+    """The requirements for a term space.
 
     Attributes:
         recall: 0…1, of the true pairs that exhaustive search by cosine puts within its first 100.
-        images: size of the corpus that it is to hold for.
+        images: size of the corpus that the recall applies to.
         most_candidates: largest K that may be chosen: each candidate is scored by the classifier.
     """
 
@@ -51,14 +51,14 @@ class Tuned:
     """The choice and what it was chosen from.
 
     Attributes:
-        target: what was asked for.
-        pictures, fitted: in the sample; of them or besides, fitted to.
-        pairs, pairs_within: true pairs in both directions; of them those that exhaustive search finds.
-        queries: pictures searched for.
-        unrelated_pairs: compared.
+        target: the requirements.
+        pictures, fitted: number of pictures in the sample, and of those fitted to (in the sample or in addition).
+        pairs, pairs_within: true pairs in both directions; those of them that exhaustive search finds.
+        queries: number of query pictures.
+        unrelated_pairs: number of unrelated pairs compared.
         rows: the grid, cheapest first.
-        chosen: the row chosen.
-        candidates: the K chosen.
+        chosen: the chosen row.
+        candidates: the chosen K.
         space: fitted with cells.
     """
 
@@ -69,13 +69,13 @@ class Tuned:
     pairs_within: int
     queries: int
     unrelated_pairs: int
-    rows: tuple[Measured, ...]
-    chosen: Measured
-    candidates: Within
+    rows: tuple[SpaceMetrics, ...]
+    chosen: SpaceMetrics
+    candidates: RecallWithin
     space: TermSpace
 
     def as_json(self) -> dict[str, Any]:
-        """JSON-ready values; the space by its version and number of cells."""
+        """JSON-ready values; the space is represented by its version and number of cells."""
         values = {name: value for name, value in vars(self).items() if isinstance(value, int | float)}
         return {
             **asdict(self.target),
@@ -89,7 +89,7 @@ class Tuned:
 
 
 def tune_on_pictures(
-    manifest: Path, diverse: Path | None, limits: ImageSettings, target: Target, say: Callable[[str], None]
+    manifest: Path, diverse: Path | None, limits: ImageSettings, target: Target, report: Callable[[str], None]
 ) -> Tuned:
     """Embed the pictures of one or two CSV files, measure the grid on them and choose.
 
@@ -97,18 +97,18 @@ def tune_on_pictures(
         manifest: as for `embed_sample`.
         diverse: as for `embed_sample`.
         limits: which embedders, and limits of decoding.
-        target: to reach.
-        say: told what is being done.
+        target: the requirements.
+        report: called with a line about the current step.
 
     Raises:
-        SetupError: a CSV cannot be used, or there are too few pictures for so many images.
+        SetupError: a CSV is unusable, or there are too few pictures for so many images.
         BadPicture: a picture is refused.
         PermanentError: no term space reaches the target.
     """
-    return tune(embed_sample(manifest, diverse, load_embedders(limits), limits, say), target, say)
+    return tune(embed_sample(manifest, diverse, load_embedders(limits), limits, report), target, report)
 
 
-def tune(sample: TermSample, target: Target, say: Callable[[str], None]) -> Tuned:
+def tune(sample: TermSample, target: Target, report: Callable[[str], None]) -> Tuned:
     """Measure the grid on a sample and choose; arguments and errors as for `tune_on_pictures`."""
 
     def fit(tables: int, bits: int, cells: int) -> TermSpace:
@@ -117,11 +117,11 @@ def tune(sample: TermSample, target: Target, say: Callable[[str], None]) -> Tune
         )
 
     truth = find_truth(_centred(fit(*GRID[0], 1), sample.vectors), sample.groups, target.images)
-    say(
+    report(
         f"measuring {len(GRID)} term spaces: {len(truth.queries):,} queries, {len(truth.rows):,} true pairs, "
         f"{len(sample.vectors):,} pictures"
     )
-    # Cells are not measured, and signatures do not depend on them: they are fitted for the one that is chosen.
+    # Cells are not measured, and signatures do not depend on them: only the chosen space gets fitted ones.
     ks = sorted({*CANDIDATES, target.most_candidates})
     measured = [measure_space(fit(tables, bits, 1), sample.vectors, truth, ks) for tables, bits in GRID]
     rows = tuple(sorted(measured, key=lambda row: (row.bytes_per_image, row.tables)))
@@ -141,15 +141,15 @@ def tune(sample: TermSample, target: Target, say: Callable[[str], None]) -> Tune
     )
 
 
-def choose(rows: Sequence[Measured], target: Target) -> tuple[Measured, Within]:
+def choose(rows: Sequence[SpaceMetrics], target: Target) -> tuple[SpaceMetrics, RecallWithin]:
     """The cheapest row and K that reach the target: fewest bytes, then smallest K, then highest recall.
 
     Args:
         rows: at least one, with at least one K of at most `target.most_candidates`.
-        target: to reach.
+        target: the requirements.
 
     Raises:
-        PermanentError: none does; names the best there is.
+        PermanentError: none reaches it; names the best one.
     """
     points = [(row, within) for row in rows for within in row.within if within.k <= target.most_candidates]
     reaching = [(row, within) for row, within in points if within.recall >= target.recall]
@@ -159,27 +159,25 @@ def choose(rows: Sequence[Measured], target: Target) -> tuple[Measured, Within]:
     raise PermanentError(
         f"no term space reaches recall {target.recall} among {target.images:,} images: the best, "
         f"{row.tables}×{row.bits} ({row.bytes_per_image} bytes per image), reaches "
-        f"{np.floor(within.recall * 1e4) / 1e4:.4f} within {within.k:,} candidates; ask for less (--recall), for a "
-        "smaller corpus (--images), let more candidates be scored (terms.max_candidates), or use an lsh embedder "
-        "that sets near-duplicates further apart from the rest"
+        f"{np.floor(within.recall * 1e4) / 1e4:.4f} within {within.k:,} candidates; lower --recall or --images, raise "
+        "terms.max_candidates, or use an lsh embedder that separates near-duplicates further from the rest"
     )
 
 
 def write_space(space: TermSpace, path: Path) -> None:
-    """Write the space, its folder too where that is absent; a reader sees the old file or the whole new one.
+    """Write the space atomically, and create its folder if it is missing.
 
     Args:
-        space: to be written.
+        space: to write.
         path: ends in `.npz`.
 
     Raises:
         SetupError: it cannot be written.
     """
-    staged = path.with_suffix(".tmp.npz")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_term_space(space, staged)
-        replace_durably(staged, path)
+        with staged_file(path) as staged:
+            save_term_space(space, staged)
     except OSError as error:
         raise SetupError(f"the term space cannot be written to {path} ({error}): name another file") from error
 

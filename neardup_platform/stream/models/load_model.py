@@ -14,14 +14,14 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from neardup_platform.learning.classifier.keras_active import classifier_folder
+from neardup_platform.learning.classifier.keras_active_classifier import classifier_folder
 from neardup_platform.learning.classifier.promotion import (
-    Figure,
+    MetricComparison,
+    card_metrics,
     check_as_good,
     check_fits,
     check_usable,
     compare,
-    measured,
 )
 from neardup_platform.scoring.card import Card, read_card
 from neardup_platform.scoring.keras_classifier import PairClassifier, load_classifier
@@ -65,12 +65,12 @@ class LoadModel:
         card = read_card(folder)
         check_usable(card)
         check_fits(card, in_use)
-        figures = compare(measured(card), measured(in_use))
+        figures = compare(card_metrics(card), card_metrics(in_use))
         if not force:
             check_as_good(figures, card, in_use)
         return partial(self._finish, command, load_classifier(folder, self._settings.scoring.threads), figures)
 
-    def _finish(self, command: pb.Command, classifier: PairClassifier, figures: list[Figure]) -> Outcome:
+    def _finish(self, command: pb.Command, classifier: PairClassifier, figures: list[MetricComparison]) -> Outcome:
         replaced = self.in_force.version
         forced = any(figure.worse for figure in figures)
 
@@ -97,7 +97,7 @@ class LoadModel:
             "threshold": f"{classifier.threshold:.6f}",
             "head_threshold": f"{classifier.head_threshold:.6f}",
             "forced": str(forced).lower(),
-            **{figure.name: f"{figure.value:.4f}, in use {figure.value_in_use:.4f}" for figure in figures},
+            **{figure.name: f"{figure.value:.4f}, in use {figure.active_value:.4f}" for figure in figures},
         }
         return Outcome(values, write=write, apply=apply)
 

@@ -131,7 +131,7 @@ class _Served:
             return self._reprocessing.finalise(source)
 
     def _open(self, request: dict[str, Any]) -> Reprocessed:
-        from neardup_platform.learning.classifier.keras_active import classifier_folder
+        from neardup_platform.learning.classifier.keras_active_classifier import classifier_folder
         from neardup_platform.matching import Matching
         from neardup_platform.pipeline import Pipeline
         from neardup_platform.scoring.keras_classifier import limit_tensorflow_threads, load_classifier
