@@ -11,7 +11,7 @@ from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
 
 if TYPE_CHECKING:
-    from neardup_platform.dead_letters.kafka_dead_letters import Listing, Replayed
+    from neardup_platform.dead_letters.kafka_dead_letters import Listing, ReplayReport
     from neardup_platform.wire import neardup_pb2 as pb
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -60,10 +60,10 @@ def dead_letter() -> None:
 @json_option
 def list_(reason: str | None, since_ms: int, limit: int, as_json: bool) -> None:
     """Count dead letters by reason and show the newest: where the original is and why it failed, never its bytes."""
-    from neardup_platform.dead_letters.kafka_dead_letters import Wanted, list_letters
+    from neardup_platform.dead_letters.kafka_dead_letters import LetterFilter, list_letters
 
     _check_reason(reason)
-    listing = list_letters(resolve(Settings()).kafka, Wanted(reason, (), since_ms), limit)
+    listing = list_letters(resolve(Settings()).kafka, LetterFilter(reason, (), since_ms), limit)
     emit(_listing(listing), as_json, _describe_listing)
 
 
@@ -76,13 +76,15 @@ def list_(reason: str | None, since_ms: int, limit: int, as_json: bool) -> None:
 @json_option
 def replay(reason: str | None, since_ms: int, ids: tuple[str, ...], dry_run: bool, force: bool, as_json: bool) -> None:
     """Publish originals again, to their topic under their key. Safe to repeat: decided images are not decided again."""
-    from neardup_platform.dead_letters.kafka_dead_letters import Wanted
+    from neardup_platform.dead_letters.kafka_dead_letters import LetterFilter
     from neardup_platform.dead_letters.kafka_dead_letters import replay as replay_letters
 
     _check_reason(reason)
     kafka = resolve(Settings()).kafka
     with progress_bar("replaying", None) as sent:
-        done = replay_letters(kafka, Wanted(reason, frozenset(ids), since_ms), force=force, dry_run=dry_run, sent=sent)
+        done = replay_letters(
+            kafka, LetterFilter(reason, frozenset(ids), since_ms), force=force, dry_run=dry_run, sent=sent
+        )
     emit(_replayed(done, dry_run), as_json, _describe_replayed)
 
 
@@ -137,7 +139,7 @@ def _describe_letter(letter: dict[str, Any]) -> str:
     return f"{when}  {letter['event_id']}  {place}{replays}  {letter['reason']}: {letter['detail']}"
 
 
-def _replayed(done: "Replayed", dry_run: bool) -> dict[str, Any]:
+def _replayed(done: "ReplayReport", dry_run: bool) -> dict[str, Any]:
     return {
         "dry_run": dry_run,
         "letters": done.letters,

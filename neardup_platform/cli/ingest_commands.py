@@ -9,7 +9,7 @@ import click
 
 from neardup_platform.cli.output import api_client, complain, emit, json_option, load_tensorflow, progress_bar
 from neardup_platform.errors import NeardupError, NotFound, ServerUnavailable
-from neardup_platform.ingest.skipped import in_words
+from neardup_platform.ingest.skipped_files import in_words
 from neardup_platform.records import Kind
 from neardup_platform.scoring.active_models import ActiveModel, active_models
 from neardup_platform.servers.endpoints import resolve
@@ -18,8 +18,8 @@ from neardup_platform.settings import Settings
 if TYPE_CHECKING:
     from neardup_platform.client import Client
     from neardup_platform.images.embedder import Embedder
-    from neardup_platform.ingest.kafka_fates import Fates, Follower
-    from neardup_platform.ingest.kafka_ingest import Ingested, KnownImage
+    from neardup_platform.ingest.arrivals import Ingested, KnownImage
+    from neardup_platform.ingest.kafka_outcomes import Follower, Outcomes
 
 # Refused pictures and dead letters that are printed; --json has all of them.
 _NAMED = 100
@@ -50,8 +50,9 @@ def ingest(
     """
     if bool(paths) == bool(embeddings):
         raise click.UsageError("use either PATHS or --embeddings")
-    from neardup_platform.ingest.kafka_fates import Follower
-    from neardup_platform.ingest.kafka_ingest import ingest_pictures, ingest_vectors
+    from neardup_platform.ingest.kafka_outcomes import Follower
+    from neardup_platform.ingest.kafka_pictures import ingest_pictures
+    from neardup_platform.ingest.kafka_vectors import ingest_vectors
 
     settings = resolve(Settings())
     with api_client(settings) as api:
@@ -63,12 +64,12 @@ def ingest(
             else:
                 embedders = _embedders(settings, models)
                 ingested = ingest_pictures(
-                    paths, embedders, settings, models, progress, known=_Known(api), replaces=replaces
+                    paths, embedders, settings, models, progress, lookup=_Known(api), replaces=replaces
                 )
         _name_refused(ingested)
-        fates = _follow(follower, ingested, api, timeout_s) if follower else None
-    emit(_answer(ingested, fates), as_json, _describe)
-    return 0 if _succeeded(ingested, fates) else 1
+        outcomes = _follow(follower, ingested, api, timeout_s) if follower else None
+    emit(_answer(ingested, outcomes), as_json, _describe)
+    return 0 if _succeeded(ingested, outcomes) else 1
 
 
 @click.command(epilog="Example:  neardup embed holiday/ --out holiday.parquet")
@@ -80,7 +81,7 @@ def embed(paths: tuple[str, ...], out: Path, as_json: bool) -> int:
 
     `ingest --embeddings` and `ingest-segment` accept the file. Exit status 1 if a picture was refused.
     """
-    from neardup_platform.ingest.kafka_ingest import embed_to_file
+    from neardup_platform.ingest.picture_batches import embed_to_file
 
     settings = resolve(Settings()) if any(path.startswith("s3://") for path in paths) else Settings()
     with progress_bar("embedding", None) as progress:
@@ -150,7 +151,7 @@ class _Known:
         self._api: Client | None = api
 
     def __call__(self, image_id: str) -> "KnownImage | None":
-        from neardup_platform.ingest.kafka_ingest import KnownImage
+        from neardup_platform.ingest.arrivals import KnownImage
 
         if self._api is None:
             return None
@@ -164,7 +165,7 @@ class _Known:
         return KnownImage(found.source_uri, found.event_time_ms)
 
 
-def _follow(follower: "Follower", ingested: "Ingested", api: "Client", timeout_s: float) -> "Fates":
+def _follow(follower: "Follower", ingested: "Ingested", api: "Client", timeout_s: float) -> "Outcomes":
     def event_time_ms(image_id: str) -> int | None:
         try:
             return api.lookup(image_id).event_time_ms
@@ -172,7 +173,7 @@ def _follow(follower: "Follower", ingested: "Ingested", api: "Client", timeout_s
             return None
 
     with progress_bar("deciding", len(ingested.images)) as progress:
-        return follower.fates(
+        return follower.outcomes(
             ingested.images, ingested.places, lambda: asdict(api.status()), event_time_ms, timeout_s, progress
         )
 
@@ -184,25 +185,26 @@ def _name_refused(ingested: "Ingested") -> None:
         complain(f"{len(ingested.refused) - _NAMED} more were refused: --json lists them")
 
 
-def _succeeded(ingested: "Ingested", fates: "Fates | None") -> bool:
+def _succeeded(ingested: "Ingested", outcomes: "Outcomes | None") -> bool:
     taken = bool(ingested.images or ingested.repeated)
-    return taken and not ingested.refused and not (fates and fates.dead)
+    return taken and not ingested.refused and not (outcomes and outcomes.dead)
 
 
-def _answer(ingested: "Ingested", fates: "Fates | None") -> dict[str, Any]:
+def _answer(ingested: "Ingested", outcomes: "Outcomes | None") -> dict[str, Any]:
     answer: dict[str, Any] = {
         "published": len(ingested.images),
         "repeated": ingested.repeated,
         "refused": [{"place": r.place, "reason": r.reason} for r in ingested.refused],
         "skipped": ingested.skipped.as_json(),
     }
-    if fates is None:
+    if outcomes is None:
         return answer
     dead = [
-        {"image_id": d.image_id, "reason": d.reason, "detail": d.detail, "place": d.place} for d in fates.dead.values()
+        {"image_id": d.image_id, "reason": d.reason, "detail": d.detail, "place": d.place}
+        for d in outcomes.dead.values()
     ]
-    repeated = ingested.repeated + fates.repeated
-    return {**answer, "repeated": repeated, "decided": ingested.repeated + fates.decided, "dead_letters": dead}
+    repeated = ingested.repeated + outcomes.repeated
+    return {**answer, "repeated": repeated, "decided": ingested.repeated + outcomes.decided, "dead_letters": dead}
 
 
 def _describe(answer: dict[str, Any]) -> str:

@@ -1,8 +1,8 @@
-"""The dead letters as an operator sees them: which there are, and publishing their originals again.
+"""Dead letters as an operator sees them: listing them, and publishing their originals again.
 
-Dead-letter topic → **listed, or replayed to the original topic** → the worker, which drops what it has decided
-meanwhile. Letters of one original belong together, however often it was replayed and came back, so that replaying twice
-does not send twice as many.
+Dead-letter topic → **listed, or replayed to the original topic** → the worker, which drops what it has decided in the
+meantime. All letters of one original count as one, however often it was replayed and came back, so replaying twice does
+not send twice as many messages.
 """
 
 import hashlib
@@ -22,19 +22,19 @@ from neardup_platform.wire.topics import CONTROL, EMBEDDINGS
 
 MAX_REPLAYS = 3
 
-# What an original may take uncompressed; in the log it was below the limit of its topic.
+# The largest uncompressed size of an original; in the log it was below the limit of its topic.
 _LARGEST_ORIGINAL_BYTES = 1 << 30
 _FLUSH_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which letters.
+class LetterFilter:
+    """Selects letters.
 
     Attributes:
         reason: a code of `REASONS`; None for all.
         event_ids: of letters; empty for all.
-        since_ms: Unix milliseconds from which letters were published.
+        since_ms: only letters published from this time on, Unix milliseconds.
     """
 
     reason: str | None = None
@@ -42,7 +42,7 @@ class Wanted:
     since_ms: int = 0
 
     def matches(self, letter: pb.DeadLetter) -> bool:
-        """Whether a letter published since then is one of them."""
+        """Whether a letter, published since then, is selected."""
         return self.reason in (None, letter.reason) and (not self.event_ids or letter.event_id in self.event_ids)
 
 
@@ -51,8 +51,8 @@ class Listing:
     """Letters without the bytes of their originals.
 
     Attributes:
-        counts: of all letters since then, by reason, most frequent first.
-        letters: those wanted, newest first, as many as asked for; each with the length of its `value`, which is empty.
+        counts: all letters since then, by reason, most frequent first.
+        letters: the selected ones, newest first, up to the limit; each with the length of its `value`, which is empty.
     """
 
     counts: dict[str, int]
@@ -60,16 +60,16 @@ class Listing:
 
 
 @dataclass(slots=True)
-class Replayed:
+class ReplayReport:
     """What a replay did, or would do.
 
     Attributes:
-        letters: that were wanted.
+        letters: number of selected letters.
         sent: originals published again, by topic.
         reasons: the same by the reason of their newest letter.
-        too_often: originals replayed `MAX_REPLAYS` times before.
-        unreadable: of which only the place is known.
-        elsewhere: letters that name a topic which the worker does not read.
+        too_often: originals already replayed `MAX_REPLAYS` times.
+        unreadable: letters of which only the place is known.
+        elsewhere: letters of a topic that the worker does not read.
     """
 
     letters: int = 0
@@ -80,12 +80,12 @@ class Replayed:
     elsewhere: int = 0
 
 
-def list_letters(settings: KafkaSettings, wanted: Wanted, limit: int) -> Listing:
-    """Count the letters by reason and show the newest.
+def list_letters(settings: KafkaSettings, wanted: LetterFilter, limit: int) -> Listing:
+    """Count the letters by reason and list the newest.
 
     Raises:
         ServerUnavailable: Kafka does not answer.
-        NotFound: there is no such topic.
+        NotFound: the topic does not exist.
     """
     counts: Counter[str] = Counter()
     newest: deque[tuple[pb.DeadLetter, int]] = deque(maxlen=limit)
@@ -100,7 +100,7 @@ def list_letters(settings: KafkaSettings, wanted: Wanted, limit: int) -> Listing
 
 @dataclass(slots=True)
 class _Original:
-    """One original, by its newest letter."""
+    """An original, represented by its newest letter."""
 
     event_id: str
     reason: str
@@ -110,25 +110,25 @@ class _Original:
 
 def replay(
     settings: KafkaSettings,
-    wanted: Wanted,
+    wanted: LetterFilter,
     *,
     force: bool = False,
     dry_run: bool = False,
     sent: Callable[[int], None] = lambda _: None,
-) -> Replayed:
+) -> ReplayReport:
     """Publish originals again: same topic, partition and key, with a header that counts the replays.
 
     Args:
         force: also those replayed too often.
-        dry_run: say what would be sent, send nothing.
+        dry_run: report what would be sent, and send nothing.
         sent: called with 1 for each message sent.
 
     Raises:
-        NotFound: an event id that no letter has, or no such topic.
-        ServerUnavailable: Kafka does not answer, or did not take everything; repeating is safe.
+        NotFound: no letter has one of the event ids, or the topic does not exist.
+        ServerUnavailable: Kafka does not answer, or did not accept everything; repeating is safe.
     """
     letters = Letters(settings, wanted.since_ms)
-    report = Replayed()
+    report = ReplayReport()
     originals = _originals(letters, wanted, report)
     chosen = {original.event_id: original for original in originals.values() if _may_be_sent(original, force, report)}
     report.reasons.update(original.reason for original in chosen.values())
@@ -141,7 +141,7 @@ def replay(
     return report
 
 
-def _originals(letters: Letters, wanted: Wanted, report: Replayed) -> dict[bytes, _Original]:
+def _originals(letters: Letters, wanted: LetterFilter, report: ReplayReport) -> dict[bytes, _Original]:
     missing = set(wanted.event_ids)
     found: dict[bytes, _Original] = {}
     for letter in letters.read():
@@ -154,16 +154,16 @@ def _originals(letters: Letters, wanted: Wanted, report: Replayed) -> dict[bytes
         if letter.reason == "unreadable":
             report.unreadable += matches
             continue
-        before = found.get(identity := _identity(letter))
-        replays = max(letter.replays, before.replays if before else 0)
-        matches |= before.wanted if before else False
+        earlier = found.get(identity := _identity(letter))
+        replays = max(letter.replays, earlier.replays if earlier else 0)
+        matches |= earlier.wanted if earlier else False
         found[identity] = _Original(letter.event_id, letter.reason, replays, matches)
     if missing:
-        raise NotFound(f"no dead letter has the event id {min(missing)!r}: `neardup dead-letter list` shows those here")
+        raise NotFound(f"no dead letter has the event id {min(missing)!r}: see `neardup dead-letter list`")
     return found
 
 
-def _may_be_sent(original: _Original, force: bool, report: Replayed) -> bool:
+def _may_be_sent(original: _Original, force: bool, report: ReplayReport) -> bool:
     if not original.wanted:
         return False
     if original.replays >= MAX_REPLAYS and not force:
@@ -182,7 +182,7 @@ def _send(
     settings: KafkaSettings,
     letters: Letters,
     chosen: dict[str, _Original],
-    report: Replayed,
+    report: ReplayReport,
     sent: Callable[[int], None],
 ) -> None:
     producer = make_producer(settings.model_copy(update={"max_message_bytes": _LARGEST_ORIGINAL_BYTES}))
@@ -207,6 +207,8 @@ def _send(
         for future in futures:
             future.get(timeout=_FLUSH_S)
     except KafkaError as error:
-        raise ServerUnavailable(f"Kafka did not take everything: {error}; replay again, repeats are dropped") from error
+        raise ServerUnavailable(
+            f"Kafka did not accept everything: {error}; repeat it, duplicates are dropped"
+        ) from error
     finally:
         producer.close(timeout=_FLUSH_S)

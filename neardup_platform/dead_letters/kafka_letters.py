@@ -1,4 +1,4 @@
-"""Reads the dead-letter topic: each letter once, and whole where it was told in parts."""
+"""Reads the dead-letter topic: each letter once, with the parts of large letters joined."""
 
 import time
 from collections import OrderedDict
@@ -14,18 +14,18 @@ from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.dead_letters import joined
 from neardup_platform.wire.topics import DEAD_LETTER
 
-# Letters are published again only shortly after they were published first, and parts lie side by side.
+# Letters are republished only shortly after their first publication, and parts are adjacent.
 _REMEMBERED_IDS = 100_000
 _INCOMPLETE = 64
 _FOREVER_MS = 10 * 365 * 86_400_000
 
 
 class Letters:
-    """The letters published since a moment, as of now; each once and whole, however often it is read.
+    """The letters published since a time, up to now; each once and complete, however often `read` is called.
 
     Args:
         since_ms: Unix milliseconds.
-        behind: offsets by partition before which none is read; `ends` of an earlier moment.
+        behind: by partition, the first offset to read; the `ends` of an earlier instance.
     """
 
     def __init__(self, settings: KafkaSettings, since_ms: int, behind: Mapping[int, int] | None = None) -> None:
@@ -40,18 +40,18 @@ class Letters:
 
     @property
     def ends(self) -> dict[int, int]:
-        """The offset behind the last letter, by partition."""
+        """The offset after the last letter, by partition."""
         return {each.partition: each.next for each in self._ranges}
 
     def read(self) -> Iterator[pb.DeadLetter]:
-        """In the order of the topic."""
+        """Yield the letters in the order of the topic."""
         seen: OrderedDict[str, None] = OrderedDict()
         incomplete: OrderedDict[str, dict[int, pb.DeadLetter]] = OrderedDict()
         with closing(open_consumer(self._settings)) as consumer:
             for wanted in self._ranges:
                 for records in read_range(consumer, DEAD_LETTER, wanted):
                     for record in records:
-                        letter = _whole(record.value, incomplete)
+                        letter = _complete(record.value, incomplete)
                         if letter is None or letter.event_id in seen:
                             continue
                         seen[letter.event_id] = None
@@ -60,8 +60,8 @@ class Letters:
                         yield letter
 
 
-def _whole(value: bytes, incomplete: OrderedDict[str, dict[int, pb.DeadLetter]]) -> pb.DeadLetter | None:
-    """The letter of a record; None for garbage, and for all but the last part of a large one."""
+def _complete(value: bytes, incomplete: OrderedDict[str, dict[int, pb.DeadLetter]]) -> pb.DeadLetter | None:
+    """The letter of a record; None for garbage, and for all but the last part of a large letter."""
     try:
         letter = pb.DeadLetter.FromString(value)
     except DecodeError:

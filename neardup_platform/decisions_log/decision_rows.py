@@ -1,4 +1,4 @@
-"""Messages of `neardup.decisions` as rows of an Arrow table; pure."""
+"""Messages of `neardup.decisions` as rows of an Arrow table. Pure."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,7 +12,7 @@ from neardup_platform.wire import neardup_pb2 as pb
 _CANDIDATE = pa.struct(
     [("image_id", pa.string()), ("overlap", pa.uint32()), ("score", pa.float32()), ("head", pa.string())]
 )
-# The columns of the Decision message as they are named there, then where in the log the message lies.
+# The fields of the Decision message under the same names, then the place of the message in the log.
 SCHEMA = pa.schema(
     [
         ("event_id", pa.string()),
@@ -44,8 +44,8 @@ _SCALARS = [name for name in SCHEMA.names if name not in ("candidates", "bridges
 def decision_table(records: Iterable[LogRecord]) -> pa.Table:
     """Rows of `SCHEMA`, in the order of `records`.
 
-    A message that is no decision keeps its place in the log, with null in every column of the message: it
-    must not hide a gap, nor stop the hour from being materialised.
+    A message that is not a decision keeps its row, with null in every column of the message: it must not look like a
+    gap, or prevent the hour from being materialised.
     """
     return pa.Table.from_pylist([_row(record) for record in records], SCHEMA)
 

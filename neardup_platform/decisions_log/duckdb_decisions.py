@@ -1,4 +1,4 @@
-"""What the Parquet files of a decisions log hold, asked of DuckDB."""
+"""Queries over the Parquet files of a decisions log, with DuckDB."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ class DecisionCounts:
     """Counts over the files of one window.
 
     Attributes:
-        records: messages in the log, repeats included.
+        records: messages in the log, including repeats.
         decisions: distinct event ids, which is the number of decisions.
         images: distinct image ids.
         clusters_founded: decisions by which an image became the head of a new cluster.
-        joined: decisions by which an image joined a cluster; those by which it was forgotten name none.
-        undecodable: records that are no decision.
+        joined: decisions by which an image joined a cluster; decisions that forget an image have no head.
+        undecodable: records that are not a decision.
     """
 
     records: int
@@ -45,12 +45,12 @@ def count_decisions(files: Sequence[Path]) -> DecisionCounts:
 
 
 def first_decisions(files: Sequence[Path], limit: int) -> list[dict[str, Any]]:
-    """The first decisions in order of deciding, for a preview."""
+    """The first decisions, in decision order, for a preview."""
     names = ("sequence", "image_id", "head", "score", "candidates_found", "kafka_partition", "kafka_offset")
     query = f"""
         select {", ".join(names)} from read_parquet(?) where event_id is not null
         order by sequence limit {limit:d}
-    """  # noqa: S608 -- names and a number of ours
+    """  # noqa: S608 -- our own names and number
     return [dict(zip(names, row, strict=True)) for row in _ask(query, files)]
 
 
@@ -65,7 +65,7 @@ def offset_gaps(file: Path) -> list[tuple[int, int]]:
 
 
 def offset_span(file: Path) -> tuple[int, int] | None:
-    """First and last offset of a file, or None where it is empty."""
+    """First and last offset of a file, or None if it is empty."""
     first, last = _ask("select min(kafka_offset), max(kafka_offset) from read_parquet(?)", [file])[0]
     return None if first is None else (int(first), int(last))
 

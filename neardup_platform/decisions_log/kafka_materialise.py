@@ -1,7 +1,7 @@
 """Materialises an hour of `neardup.decisions` as Parquet on S3.
 
-Where it stands: after publish, outside the per-image path. Batch work (quality, training, reprocessing) reads
-decisions from here, long after the topic's retention has passed. Materialising again writes the same objects.
+Runs after publishing, outside the per-image path. Batch work (quality, training, reprocessing) reads decisions from
+here, long after the topic's retention has passed. Materialising an hour again writes the same objects.
 """
 
 import tempfile
@@ -28,7 +28,7 @@ from neardup_platform.s3_client import ensure_bucket
 from neardup_platform.settings import Settings
 from neardup_platform.wire.topics import DECISIONS
 
-# Rows held in memory at once; a decision with 100 candidates is some 6 KB as Python objects.
+# Rows held in memory at once; a decision with 100 candidates takes some 6 KB as Python objects.
 ROW_GROUP_ROWS = 10_000
 PREVIEW_ROWS = 10
 
@@ -38,8 +38,8 @@ class MaterialisedHour:
     """What was written.
 
     Attributes:
-        ranges: offsets by Kafka partition, ascending; every partition has an object, if an empty one.
-        bytes: size of the objects together.
+        ranges: offsets by Kafka partition, ascending; every partition has an object, even if it is empty.
+        bytes: total size of the objects.
         preview: the first decisions of the hour, by column.
     """
 
@@ -51,15 +51,15 @@ class MaterialisedHour:
 
 
 def materialise_decisions(settings: Settings, s3: Any, hour: datetime) -> MaterialisedHour:
-    """Write the decisions whose Kafka timestamp falls into an hour; memory does not grow with their number.
+    """Write the decisions whose Kafka timestamp is in an hour; memory use does not grow with their number.
 
     Args:
         settings: resolved.
-        s3: a boto3 client; the bucket is created when missing.
-        hour: the beginning of the hour, with time zone. An hour still under way is written as far as it is.
+        s3: a boto3 client; the bucket is created if it is missing.
+        hour: the start of the hour, with time zone. The current hour is written up to now.
 
     Raises:
-        NotFound: there is no topic, or the log does not hold what has been materialised of this hour before.
+        NotFound: the topic does not exist, or the log no longer has what was materialised for this hour before.
         ServerUnavailable: Kafka or S3 does not answer.
     """
     ensure_bucket(s3, settings.s3)
@@ -85,10 +85,10 @@ def materialise_decisions(settings: Settings, s3: Any, hour: datetime) -> Materi
 def choose_keys(
     stored: Sequence[StoredPart], found: Sequence[OffsetRange], bucket: str, hour: datetime
 ) -> dict[int, str]:
-    """Where to put what was found in the log, so that nothing is overwritten by less than it holds, or by another log.
+    """Where to put the ranges found in the log, without overwriting an object that holds more, or another log's.
 
     Returns:
-        Keys by Kafka partition; empty for one that has nothing, and whose object is of another log.
+        Keys by Kafka partition; empty for a partition without messages whose object is of another log.
 
     Raises:
         NotFound: a stored range is not within the one found in the log now.
@@ -109,17 +109,17 @@ def choose_keys(
 
 
 def _refuse_loss(part: StoredPart, now: OffsetRange, bucket: str) -> None:
-    before = part.offsets
-    if before.count and (before.first < now.first or before.next > now.next):
+    stored = part.offsets
+    if stored.count and (stored.first < now.first or stored.next > now.next):
         raise NotFound(
-            f"s3://{bucket}/{part.key} holds offsets {before.first}…{before.next - 1} of {DECISIONS}[{now.partition}], "
+            f"s3://{bucket}/{part.key} holds offsets {stored.first}…{stored.next - 1} of {DECISIONS}[{now.partition}], "
             f"the log only {now.first}…{now.next - 1} for that hour (its oldest is {now.begins}): retention has "
             "deleted them or this is another log. The object is kept; delete it to materialise this hour again"
         )
 
 
 def write_parquet(batches: Iterable[list[LogRecord]], file: Path) -> None:
-    """Write records as Parquet, one row group at a time in memory."""
+    """Write records as Parquet, with one row group at a time in memory."""
     with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
         waiting: list[LogRecord] = []
         for batch in batches:

@@ -1,4 +1,4 @@
-"""Whether the decisions log is complete: within an hour, and from the hour before.
+"""Checks whether the decisions log is complete: within an hour, and from the previous hour.
 
 Each finding says what is broken now and what the operator does about it.
 """
@@ -14,7 +14,7 @@ from neardup_platform.decisions_log.duckdb_decisions import offset_gaps, offset_
 from neardup_platform.decisions_log.s3_decisions_log import fetch_object, hour_prefix, stored_parts, stored_ranges
 from neardup_platform.kafka.window import OffsetRange
 
-# Findings named per partition; the rest are counted.
+# Findings listed per partition; the rest are counted.
 _SHOWN_GAPS = 5
 
 
@@ -23,8 +23,8 @@ class Breaks:
     """What is wrong with an hour, one line each.
 
     Attributes:
-        within: its objects do not hold what they stand for; messages may be lost.
-        seams: it does not begin where the hour before ended; materialising again mends that.
+        within: its objects do not contain the offsets in their metadata; messages may be lost.
+        seams: it does not start where the previous hour ended; materialising it again repairs that.
     """
 
     within: tuple[str, ...] = ()
@@ -32,25 +32,25 @@ class Breaks:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """All of them."""
+        """All lines."""
         return (*self.within, *self.seams)
 
 
 def find_breaks(s3: Any, bucket: str, hour: datetime) -> Breaks:
-    """What is wrong with the objects of an hour; empty where all is well.
+    """What is wrong with the objects of an hour; empty if nothing is.
 
     Args:
         s3: a boto3 client.
-        hour: the beginning of the hour, with time zone.
+        hour: the start of the hour, with time zone.
 
     Raises:
         ServerUnavailable: S3 does not answer.
     """
     parts, ranges = stored_parts(s3, bucket, hour), stored_ranges(s3, bucket, hour)
     if not parts:
-        return Breaks(within=(f"s3://{bucket}/{hour_prefix(hour)} holds no objects: materialise this hour",))
-    before = hour - timedelta(hours=1)
-    seams = seam_breaks(stored_ranges(s3, bucket, before), ranges, f"{before:%Y-%m-%dT%H}", f"{hour:%Y-%m-%dT%H}")
+        return Breaks(within=(f"s3://{bucket}/{hour_prefix(hour)} has no objects: materialise this hour",))
+    previous = hour - timedelta(hours=1)
+    seams = seam_breaks(stored_ranges(s3, bucket, previous), ranges, f"{previous:%Y-%m-%dT%H}", f"{hour:%Y-%m-%dT%H}")
     within: list[str] = []
     with tempfile.TemporaryDirectory(prefix="neardup-check-") as folder:
         for part in sorted(parts, key=lambda part: part.offsets.partition):
@@ -64,10 +64,10 @@ def find_breaks(s3: Any, bucket: str, hour: datetime) -> Breaks:
 def seam_breaks(
     before: Mapping[int, OffsetRange], now: Mapping[int, OffsetRange], earlier: str, later: str
 ) -> list[str]:
-    """Where an hour does not begin at the offset at which the hour before ended; another log may begin anywhere.
+    """Where an hour does not start at the offset at which the previous hour ended; another log may start anywhere.
 
     Args:
-        before, now: ranges by Kafka partition; an hour before that was never materialised is empty.
+        before, now: ranges by Kafka partition; a previous hour that was never materialised is empty.
         earlier, later: names of the two hours.
     """
     found = []
@@ -82,8 +82,8 @@ def seam_breaks(
             )
         elif begin < end:
             found.append(
-                f"partition {partition}: offsets {begin}…{end - 1} are in both hours, so the log's "
-                f"timestamps have changed or it is another log: materialise {earlier}, then {later} again"
+                f"partition {partition}: offsets {begin}…{end - 1} are in both hours, so the "
+                f"timestamps of the log have changed or it is another log: materialise {earlier}, then {later} again"
             )
     if before:
         found += [
@@ -96,19 +96,19 @@ def seam_breaks(
 def content_breaks(
     offsets: OffsetRange, span: tuple[int, int] | None, gaps: list[tuple[int, int]], hour: str
 ) -> list[str]:
-    """Where an object does not hold exactly the offsets it stands for.
+    """Where an object does not contain exactly the offsets in its metadata.
 
     Args:
-        span: first and last offset found in it; None where it is empty.
-        gaps: (first missing, next present); an offset present twice shows as (offset + 1, offset).
+        span: first and last offset in the object; None if it is empty.
+        gaps: (first missing, next present); a duplicate offset appears as (offset + 1, offset).
     """
     where, remedy = f"partition {offsets.partition}", f"materialise {hour} again"
     expected = (offsets.first, offsets.next - 1) if offsets.count else None
     found = []
     if span != expected:
-        found.append(f"{where}: the object stands for {_text(expected)} and holds {_text(span)}: {remedy}")
+        found.append(f"{where}: the object should contain {_text(expected)} and contains {_text(span)}: {remedy}")
     for first, following in gaps[:_SHOWN_GAPS]:
-        what = f"{first}…{following - 1} are missing" if following > first else f"{following} is there twice"
+        what = f"{first}…{following - 1} are missing" if following > first else f"{following} is duplicated"
         found.append(f"{where}: offset {what}: {remedy}; if they stay missing, the broker has lost them")
     if len(gaps) > _SHOWN_GAPS:
         found.append(f"{where}: and {len(gaps) - _SHOWN_GAPS} more gaps")

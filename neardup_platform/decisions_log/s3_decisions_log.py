@@ -1,11 +1,11 @@
-"""Where the decisions log lies in S3: one Parquet object per hour and Kafka partition.
+"""The decisions log in S3: one Parquet object per hour and Kafka partition.
 
     s3://{bucket}/logs/decisions/hour=YYYY-MM-DDTHH/part-{partition}.parquet
 
-An object's user metadata says which offsets it stands for (`first-offset`, and `next-offset`, exclusive),
-so that an hour without decisions still tells where the next one must begin, and of which log (`log`). Where the topic
-was deleted and made again within an hour, the decisions of the second log lie beside those of the first, as
-part-{partition}-{first 8 of the log's id}.parquet. An object is put whole or not at all.
+The user metadata of an object names its offsets (`first-offset`, and `next-offset`, exclusive), so that even an hour
+without decisions says where the next one must start, and the id of its log (`log`). If the topic was deleted and
+created again within an hour, the decisions of the second log are stored beside those of the first, as
+part-{partition}-{first 8 of the log's id}.parquet. An object is uploaded completely or not at all.
 """
 
 from dataclasses import dataclass
@@ -27,20 +27,20 @@ def hour_prefix(hour: datetime) -> str:
 
 
 def object_key(hour: datetime, partition: int, log: str = "") -> str:
-    """The key of one Kafka partition's decisions of an hour; with a log, of those that came after another log's."""
+    """The key for one Kafka partition in an hour; with `log`, for decisions that followed those of another log."""
     return f"{hour_prefix(hour)}part-{partition}{f'-{log[:8]}' if log else ''}.parquet"
 
 
 @dataclass(frozen=True, slots=True)
 class StoredPart:
-    """An object that is there, and what it stands for."""
+    """An existing object and its offsets."""
 
     key: str
     offsets: OffsetRange
 
 
 def put_object(s3: Any, bucket: str, key: str, file: Path, offsets: OffsetRange) -> None:
-    """Upload a file over whatever lies at `key`.
+    """Upload a file, replacing any object at `key`.
 
     Raises:
         ServerUnavailable: S3 does not answer or refuses.
@@ -53,10 +53,10 @@ def put_object(s3: Any, bucket: str, key: str, file: Path, offsets: OffsetRange)
 
 
 def stored_parts(s3: Any, bucket: str, hour: datetime) -> list[StoredPart]:
-    """The objects of an hour, oldest first; empty where there are none.
+    """The objects of an hour, oldest first.
 
     Raises:
-        ServerUnavailable: S3 does not answer or refuses; a missing bucket holds no objects.
+        ServerUnavailable: S3 does not answer or refuses. A missing bucket counts as empty.
     """
     try:
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=hour_prefix(hour))
@@ -72,7 +72,7 @@ def stored_parts(s3: Any, bucket: str, hour: datetime) -> list[StoredPart]:
 
 
 def stored_ranges(s3: Any, bucket: str, hour: datetime) -> dict[int, OffsetRange]:
-    """The offsets that the objects of an hour stand for, by Kafka partition, of the log that was written last.
+    """The offsets of an hour's objects, by Kafka partition, of the log that was written last.
 
     Raises:
         ServerUnavailable: S3 does not answer or refuses.

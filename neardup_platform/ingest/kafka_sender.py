@@ -1,4 +1,4 @@
-"""Publishes embeddings and remembers where they lie, so that what becomes of them can be followed."""
+"""Publishes embeddings and remembers where they are in the log, so that their outcome can be followed."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from neardup_platform.wire.codec import encode_embedding
 from neardup_platform.wire.topics import EMBEDDINGS
 
 ACKNOWLEDGE_S = 60.0
-# Sent messages whose place is not known yet; more wait for the broker.
+# Sent messages that are not yet acknowledged; beyond this, sending waits for the broker.
 _MOST_OPEN = 20_000
 
 Partition = tuple[str, int]
@@ -23,12 +23,12 @@ Partition = tuple[str, int]
 
 @dataclass(slots=True)
 class Places:
-    """The stretch of each partition in which what was sent lies: first offset, and the one behind the last."""
+    """The range of each partition that contains the sent messages: first offset, and the one after the last."""
 
     spans: dict[Partition, tuple[int, int]] = field(default_factory=dict)
 
     def add(self, partition: Partition, offset: int) -> None:
-        """Note a message."""
+        """Record a message."""
         first, end = self.spans.get(partition, (offset, offset))
         self.spans[partition] = min(first, offset), max(end, offset + 1)
 
@@ -39,10 +39,10 @@ class Places:
 
 
 class Sender:
-    """Sends embeddings and, on leaving, makes sure that each was acknowledged.
+    """Sends embeddings and, on exit, makes sure that each was acknowledged.
 
     Raises:
-        ServerUnavailable: Kafka does not answer or take what is sent.
+        ServerUnavailable: Kafka does not answer or accept what is sent.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -54,12 +54,12 @@ class Sender:
         self.places = Places()
 
     def send(self, image: JoinedImage) -> None:
-        """Hand both embeddings of an image to the producer."""
+        """Pass both embeddings of an image to the producer."""
         for kind in Kind:
             key, value = image.image_id.encode(), encode_embedding(image.half(kind))
             self._open.append(self._producer.send(EMBEDDINGS[kind], key=key, value=value))
         while len(self._open) > _MOST_OPEN:
-            self._settle()
+            self._await_oldest()
 
     def __enter__(self) -> "Sender":
         return self
@@ -68,13 +68,13 @@ class Sender:
         try:
             self._producer.flush(timeout=ACKNOWLEDGE_S)
             while self._open:
-                self._settle()
+                self._await_oldest()
         except KafkaError as error:
             if not failed:
-                raise ServerUnavailable(f"Kafka did not take every message: {error}; ingest again") from error
+                raise ServerUnavailable(f"Kafka did not accept every message: {error}; ingest again") from error
         finally:
             self._producer.close(timeout=ACKNOWLEDGE_S)
 
-    def _settle(self) -> None:
+    def _await_oldest(self) -> None:
         record = self._open.popleft().get(timeout=ACKNOWLEDGE_S)
         self.places.add((record.topic, record.partition), record.offset)

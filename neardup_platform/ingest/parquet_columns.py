@@ -1,4 +1,4 @@
-"""Columns of a Parquet file as values that can be validated: their types, and each value however odd it is."""
+"""Columns of a Parquet file as values that can be validated: the type of each column, and each value."""
 
 from collections.abc import Sequence
 from itertools import repeat
@@ -11,10 +11,10 @@ from neardup_platform.records import FloatVector, Kind
 
 
 def check_column(schema: pa.Schema, name: str) -> None:
-    """Refuse a column of a type that cannot hold what it should.
+    """Refuse a column with an unsuitable type.
 
     Raises:
-        BadArtefact: the text names the type.
+        BadArtefact: names the type.
     """
     if len(schema.get_all_field_indices(name)) > 1:
         raise BadArtefact(f"it has several columns {name!r}: keep one")
@@ -33,7 +33,7 @@ def check_column(schema: pa.Schema, name: str) -> None:
         fits = pa.types.is_string(kind) or pa.types.is_large_string(kind)
         expected = "a string"
     if not fits:
-        raise BadArtefact(f"its column {name!r} has the type {str(found)[:80]}, {expected} is expected")
+        raise BadArtefact(f"its column {name!r} has the type {str(found)[:80]}, expected {expected}")
 
 
 def _is_binary(kind: pa.DataType) -> bool:
@@ -47,7 +47,7 @@ def plain(column: pa.Array) -> pa.Array:
 
 
 def texts(batch: pa.RecordBatch, name: str, default: str | None = None) -> Sequence[bytes | None]:
-    """A string column as bytes, which may be no UTF-8: nobody has checked what the file says."""
+    """A string column as bytes, which may not be UTF-8: the file is not trusted."""
     if name not in batch.schema.names:
         return list(repeat(default.encode() if default is not None else None, len(batch)))
     values: list[bytes | None] = plain(batch.column(name)).cast(pa.large_binary()).to_pylist()
@@ -58,7 +58,7 @@ def text(value: bytes | None, reason: str) -> str | None:
     """One value of `texts`.
 
     Raises:
-        BadMessage: it is no UTF-8; with the reason given.
+        BadMessage: it is not UTF-8; with the given reason.
     """
     if value is None:
         return None
@@ -69,13 +69,13 @@ def text(value: bytes | None, reason: str) -> str | None:
 
 
 def vector(value: pa.Scalar, kind: Kind, dim: int) -> FloatVector:
-    """One value of a `plain` column of vectors; a null within a list is NaN.
+    """One value of a `plain` column of vectors; a null within a list becomes NaN.
 
     Raises:
         BadMessage: `bad-dimension`: it is null, or bytes of another length.
     """
     if not value.is_valid:
-        raise BadMessage("bad-dimension", f"the {kind} vector is null, {dim} values expected")
+        raise BadMessage("bad-dimension", f"the {kind} vector is null, expected {dim} values")
     values = getattr(value, "values", None)
     if values is not None:
         with np.errstate(over="ignore"):
@@ -85,10 +85,10 @@ def vector(value: pa.Scalar, kind: Kind, dim: int) -> FloatVector:
     for dtype in (np.dtype("<f4"), np.dtype("<f2")):
         if len(data) == dim * dtype.itemsize:
             return np.frombuffer(data, dtype).astype(np.float32)
-    raise BadMessage("bad-dimension", f"the {kind} vector has {len(data)} bytes, {dim} float32 or float16 expected")
+    raise BadMessage("bad-dimension", f"the {kind} vector has {len(data)} bytes, expected {dim} float32 or float16")
 
 
 def few(names: Sequence[str]) -> str:
-    """Names for a message, however many and long they are."""
+    """Names for a message, limited in number and length."""
     shown = ", ".join(repr(name[:40]) for name in names[:12])
     return f"[{shown}{', …' if len(names) > 12 else ''}]"

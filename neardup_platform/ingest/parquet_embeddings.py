@@ -1,6 +1,6 @@
 """Images with both embeddings in a Parquet file, each row checked as the worker checks its messages.
 
-What `neardup ingest --embeddings` and `neardup ingest-segment` read, and `neardup embed` writes:
+`neardup ingest --embeddings` and `neardup ingest-segment` read these files, and `neardup embed` writes them:
 
 | column | type |
 |---|---|
@@ -10,8 +10,8 @@ What `neardup ingest --embeddings` and `neardup ingest-segment` read, and `neard
 | `event_time_ms` | integer, Unix milliseconds |
 | `source_uri` | string, may be null or missing |
 
-A column of another type refuses the file. A bad row is named by its number, counted from 0, with a reason of the dead
-letters; the others can be used.
+A file with a column of another type is refused. A bad row is reported by its number, counted from 0, with a reason code
+of the dead letters; the other rows are usable.
 """
 
 from collections import Counter
@@ -29,7 +29,7 @@ from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
 from neardup_platform.terminal_text import one_line
 from neardup_platform.wire.validation import checked_embedding, checked_id
 
-# What the rows read at once may take in memory, by the average of the file.
+# Memory for the rows read at once, estimated from the average of the file.
 _PART_BYTES = 256 << 20
 _EXAMPLES = 5
 _DETAIL_CHARACTERS = 160
@@ -43,7 +43,7 @@ class BadRow:
     """A row that the worker would send to the dead letters.
 
     Attributes:
-        row: its number, from 0 on.
+        row: its number, counted from 0.
         reason: a code of the dead letters.
     """
 
@@ -57,13 +57,13 @@ class BadRow:
 
 @dataclass(slots=True)
 class BadRows:
-    """How many rows are bad by reason, and the first of them."""
+    """The number of bad rows by reason, and the first of them."""
 
     counts: Counter[str] = field(default_factory=Counter)
     examples: list[BadRow] = field(default_factory=list)
 
     def add(self, rows: Sequence[BadRow]) -> None:
-        """Note rows."""
+        """Add rows."""
         self.counts.update(row.reason for row in rows)
         self.examples += rows[: max(0, _EXAMPLES - len(self.examples))]
 
@@ -74,7 +74,7 @@ class BadRows:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Rows read at once: those that are good, in their order, those that are not, and the row behind the last."""
+    """Rows read at once: the good ones in their order, the bad ones, and the number of the row after the last."""
 
     end: int
     images: list[JoinedImage]
@@ -82,12 +82,12 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
-    """What rows get where the file lacks a column; None: it must be there.
+class Defaults:
+    """Values for columns that the file lacks; None: the column is required.
 
     Attributes:
         version: model version of both kinds.
-        time_ms: the event time, asked for once per part.
+        time_ms: returns the event time; called once per part.
     """
 
     version: str | None = None
@@ -95,17 +95,17 @@ class Missing:
 
 
 class EmbeddingFile:
-    """A file of this kind.
+    """A Parquet file of embeddings.
 
     Args:
         path: on this machine.
         models: what embeddings must be.
-        now_ms: the clock; event times a day ahead of it are refused.
-        newer: other model versions that are accepted, by kind.
-        missing: what stands in for columns that the file lacks.
+        now_ms: the current time; event times more than a day ahead are refused.
+        newer: other accepted model versions, by kind.
+        defaults: values for columns that the file lacks.
 
     Raises:
-        BadArtefact: it is no Parquet file with these columns.
+        BadArtefact: it is not a Parquet file with these columns.
     """
 
     def __init__(
@@ -114,17 +114,17 @@ class EmbeddingFile:
         models: Models,
         now_ms: int,
         newer: Mapping[Kind, Sequence[str]] | None = None,
-        missing: Missing = Missing(),
+        defaults: Defaults = Defaults(),
     ) -> None:
-        self._models, self._now_ms, self._newer, self._missing = models, now_ms, newer or {}, missing
+        self._models, self._now_ms, self._newer, self._defaults = models, now_ms, newer or {}, defaults
         try:
             self._file = pq.ParquetFile(path)
             schema = self._file.schema_arrow
         except (OSError, ValueError, pa.ArrowException) as error:
-            raise BadArtefact(f"it is no readable Parquet file: {one_line(str(error))}") from error
+            raise BadArtefact(f"it is not a readable Parquet file: {one_line(str(error))}") from error
         versions = [f"{kind}_version" for kind in Kind]
-        required = [*_ALWAYS, *(versions if missing.version is None else [])]
-        required += [] if missing.time_ms else ["event_time_ms"]
+        required = [*_ALWAYS, *(versions if defaults.version is None else [])]
+        required += [] if defaults.time_ms else ["event_time_ms"]
         if lacking := sorted(set(required) - set(schema.names)):
             raise BadArtefact(f"it lacks the columns {lacking}; it has {few(sorted(set(schema.names)))}")
         wanted = (*_ALWAYS, *versions, "event_time_ms", "source_uri")
@@ -138,7 +138,7 @@ class EmbeddingFile:
         return int(self._file.metadata.num_rows)
 
     def parts(self, rows: int) -> Iterator[Part]:
-        """Every row, in order; `rows` of them at once, fewer where they are large.
+        """Every row, in order, `rows` at once, fewer if they are large.
 
         Raises:
             BadArtefact: the file is damaged.
@@ -150,17 +150,17 @@ class EmbeddingFile:
                 first, end = end, end + len(batch)
                 yield self._part(batch, first)
         except (OSError, ValueError, pa.ArrowException) as error:
-            raise BadArtefact(f"its rows from {end} on cannot be read: {one_line(str(error))}") from error
+            raise BadArtefact(f"its rows cannot be read from {end} on: {one_line(str(error))}") from error
 
     def _part(self, batch: pa.RecordBatch, first: int) -> Part:
         rows = len(batch)
         ids, uris = texts(batch, "image_id"), texts(batch, "source_uri", "")
-        versions = {kind: texts(batch, f"{kind}_version", self._missing.version) for kind in Kind}
+        versions = {kind: texts(batch, f"{kind}_version", self._defaults.version) for kind in Kind}
         vectors = {kind: plain(batch.column(kind.value)) for kind in Kind}
         if "event_time_ms" in self._columns:
             times_ms: Sequence[Any] = batch.column("event_time_ms").to_pylist()
         else:
-            times_ms = [self._missing.time_ms() if self._missing.time_ms else 0] * rows
+            times_ms = [self._defaults.time_ms() if self._defaults.time_ms else 0] * rows
         part = Part(first + rows, [], [])
         for row in range(rows):
             try:

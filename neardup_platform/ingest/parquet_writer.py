@@ -8,12 +8,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from neardup_platform.errors import BadArtefact
+from neardup_platform.files import staged_file
 from neardup_platform.ingest.parquet_embeddings import Models
 from neardup_platform.records import JoinedImage, Kind
 
 
 def write_embeddings(path: Path, batches: Iterator[list[JoinedImage]], models: Models) -> int:
-    """Write images as such a file, beside its place first; returns how many.
+    """Write images to a file, atomically; returns their number.
 
     Raises:
         BadArtefact: the file cannot be written.
@@ -27,17 +28,14 @@ def write_embeddings(path: Path, batches: Iterator[list[JoinedImage]], models: M
             ("source_uri", pa.string()),
         ]
     )
-    partial, count = path.with_name(f".{path.name}.partial"), 0
+    count = 0
     try:
-        with pq.ParquetWriter(partial, schema) as writer:
+        with staged_file(path) as staged, pq.ParquetWriter(staged, schema) as writer:
             for images in batches:
                 writer.write_batch(_record_batch(images, schema))
                 count += len(images)
-        partial.replace(path)
     except (OSError, pa.ArrowException) as error:
         raise BadArtefact(f"{path} cannot be written: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return count
 
 

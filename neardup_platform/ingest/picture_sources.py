@@ -1,7 +1,7 @@
-"""Where pictures to ingest come from: files, folders and `s3://` prefixes; what is read of each is bounded.
+"""The sources of pictures to ingest: files, folders and `s3://` prefixes; the bytes read from each are bounded.
 
-A folder is walked without leaving it: what is no regular file, or a link out of it, is passed over and named. What
-is a picture follows from a file's first bytes, which are looked at when it is read.
+The walk of a folder never leaves it: special files, and links that lead out of it, are skipped and counted. Whether a
+file is a picture depends on its first bytes, which are checked when it is read.
 """
 
 import os
@@ -16,7 +16,7 @@ from neardup_platform.images.picture_kinds import HEAD_BYTES, skipped_as
 from neardup_platform.s3_client import open_s3, read_bounded, split_uri
 from neardup_platform.settings import Settings
 
-# As they are counted; the kind of a file that has content follows from that.
+# Categories of skipped entries; that of a file with content depends on the content.
 LINK_OUT, LINK_TO_FOLDER, LINK_BROKEN = "link out of the folder", "link to a folder", "broken link"
 UNREADABLE = "unreadable folder"
 _SPECIAL = {
@@ -29,12 +29,13 @@ _SPECIAL = {
 
 
 def find_pictures(paths: Sequence[str], settings: Settings) -> Iterator[PictureSource]:
-    """Every file under the paths, in name order; reading one that is no picture raises `NotAPicture`.
+    """Every file under the paths, in name order; reading a file that is not a picture raises `NotAPicture`.
 
-    The image id is the path relative to the folder or prefix given, `/` between parts; a single file's name.
+    The image id is the path relative to the given folder or prefix, with `/` between parts; for a single file, its
+    name.
 
     Args:
-        paths: files, folders or `s3://bucket/prefix` uris. A file given by itself is taken for a picture.
+        paths: files, folders or `s3://bucket/prefix` uris. A file named directly must be a picture.
 
     Raises:
         NotFound: a path does not exist, or a prefix has no objects.
@@ -59,7 +60,7 @@ def _find_in_folder(path: Path, max_bytes: int) -> Iterator[PictureSource]:
 
 
 def _walk(root: Path) -> Iterator[tuple[Path, str]]:
-    """Everything below a folder but folders, in no order, with what it is counted as if it is passed over, or ""."""
+    """Everything below a folder except folders, unordered, each with its category if it is skipped, or ""."""
     inside, folders = root.resolve(), [root]
     while folders:
         folder = folders.pop()
@@ -82,7 +83,7 @@ def _walk(root: Path) -> Iterator[tuple[Path, str]]:
 def _link(path: Path, inside: Path) -> str:
     try:
         target = path.resolve(strict=True)
-    except (OSError, RuntimeError):  # RuntimeError: links that lead to one another
+    except (OSError, RuntimeError):  # RuntimeError: a cycle of links
         return LINK_BROKEN
     if not target.is_relative_to(inside):
         return LINK_OUT
@@ -106,29 +107,29 @@ def _skipping(kind: str) -> Callable[[], bytes]:
 
 
 def _file_reader(file: Path, max_bytes: int, skip_as: str = "") -> Callable[[], bytes]:
-    """Reads a regular file that is no link.
+    """A function that reads a regular file that is not a link.
 
     Args:
         file: resolved.
-        skip_as: the name by which a file of a folder is passed over if it is no picture; empty: it must be one.
+        skip_as: name of the file in its folder; it is skipped if it is not a picture. Empty: it must be a picture.
     """
 
     def read() -> bytes:
-        # Without waiting for somebody to write, should it have become a pipe meanwhile.
+        # Non-blocking, in case the file has become a pipe in the meantime.
         number = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         with os.fdopen(number, "rb") as opened:
             mode = os.fstat(number).st_mode
             if not stat.S_ISREG(mode):
-                raise BadPicture(f"a {_SPECIAL.get(stat.S_IFMT(mode), 'special file')}, which is no picture file")
+                raise BadPicture(f"a {_SPECIAL.get(stat.S_IFMT(mode), 'special file')}, not a picture file")
             head = opened.read(min(HEAD_BYTES, max_bytes + 1))
             if skip_as:
-                _pass_over(skip_as, head)
+                _skip_if_no_picture(skip_as, head)
             return head + opened.read(max_bytes + 1 - len(head))
 
     return read
 
 
-def _pass_over(file_name: str, head: bytes) -> None:
+def _skip_if_no_picture(file_name: str, head: bytes) -> None:
     kind = skipped_as(file_name, head)
     if kind is not None:
         raise NotAPicture(kind)
@@ -141,7 +142,7 @@ def _find_in_s3(uri: str, settings: Settings) -> Iterator[PictureSource]:
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for item in page.get("Contents", ()):
             key: str = item["Key"]
-            if key.endswith("/"):  # a folder, as consoles make them
+            if key.endswith("/"):  # a folder, as created by consoles
                 continue
             found = True
             image_id = key.removeprefix(prefix).lstrip("/") or PurePosixPath(key).name
@@ -152,6 +153,6 @@ def _find_in_s3(uri: str, settings: Settings) -> Iterator[PictureSource]:
 
 def _object_reader(s3: object, bucket: str, key: str, settings: Settings) -> Callable[[], bytes]:
     def check_head(head: bytes) -> None:
-        _pass_over(PurePosixPath(key).name, head)
+        _skip_if_no_picture(PurePosixPath(key).name, head)
 
     return lambda: read_bounded(s3, bucket, key, settings.images.max_bytes, check_head)

@@ -8,7 +8,7 @@ import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from neardup_platform.dead_letters.kafka_dead_letters import Wanted, replay
+from neardup_platform.dead_letters.kafka_dead_letters import LetterFilter, replay
 from neardup_platform.kafka.control import new_command
 from neardup_platform.kafka.publisher import make_producer
 from neardup_platform.kafka.topics import connection
@@ -58,7 +58,7 @@ def test_what_a_topic_refuses_is_dead_lettered_and_all_else_published(own_log: S
     details = [pb.DebugDetail.FromString(letter.value) for letter in found]
     assert sum(detail.batch_images for detail in details) == 30
     assert {letter.topic for letter in found} == {DEBUG}
-    replayed = replay(settings.kafka, Wanted("unpublishable", (), 0))
+    replayed = replay(settings.kafka, LetterFilter("unpublishable", (), 0))
     assert replayed.sent == {DEBUG: refused}
     assert len(read_topic(settings, DEBUG)) == before + refused
 

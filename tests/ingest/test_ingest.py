@@ -20,16 +20,11 @@ from PIL import Image
 from neardup_platform.cli import cli
 from neardup_platform.errors import BadArtefact
 from neardup_platform.images.embedding import EmbeddedPicture
-from neardup_platform.ingest.kafka_fates import Fates, Follower
-from neardup_platform.ingest.kafka_ingest import (
-    Arrival,
-    Ingested,
-    KnownImage,
-    arrival,
-    embed_to_file,
-    ingest_pictures,
-    ingest_vectors,
-)
+from neardup_platform.ingest.arrivals import Arrival, Ingested, KnownImage, arrival
+from neardup_platform.ingest.kafka_outcomes import Follower, Outcomes
+from neardup_platform.ingest.kafka_pictures import ingest_pictures
+from neardup_platform.ingest.kafka_vectors import ingest_vectors
+from neardup_platform.ingest.picture_batches import embed_to_file
 from neardup_platform.records import Kind
 from neardup_platform.s3_client import open_s3
 from neardup_platform.scoring.active_models import active_models
@@ -82,13 +77,13 @@ def known(client: httpx.Client, image_id: str) -> KnownImage | None:
     )
 
 
-def fates(follower: Follower, ingested: Ingested, client: httpx.Client) -> Fates:
+def outcomes(follower: Follower, ingested: Ingested, client: httpx.Client) -> Outcomes:
     def time_ms(image_id: str) -> int | None:
         there = known(client, image_id)
         return None if there is None else there.event_time_ms
 
     status = lambda: client.get("/v1/status").json()  # noqa: E731
-    return follower.fates(ingested.images, ingested.places, status, time_ms, 120, lambda _: None)
+    return follower.outcomes(ingested.images, ingested.places, status, time_ms, 120, lambda _: None)
 
 
 @pytest.mark.slow
@@ -103,11 +98,11 @@ def test_a_picture_under_a_known_id_is_repeated_refused_or_replaced_and_never_sh
     picture(os.fsencode(folder) + b"/bad\xff.png", RED)
     with platform(empty_log) as (settings, client):
 
-        def ingest(**more: bool) -> tuple[Ingested, Fates]:
+        def ingest(**more: bool) -> tuple[Ingested, Outcomes]:
             follower = Follower(settings.kafka)
             ask = lambda image_id: known(client, image_id)  # noqa: E731
-            done = ingest_pictures([str(folder)], EMBEDDERS, settings, MODELS, lambda _: None, known=ask, **more)
-            return done, fates(follower, done, client)
+            done = ingest_pictures([str(folder)], EMBEDDERS, settings, MODELS, lambda _: None, lookup=ask, **more)
+            return done, outcomes(follower, done, client)
 
         def shown() -> bytes:
             return client.get("/v1/images/plain.png/picture").content
@@ -130,7 +125,7 @@ def test_a_picture_under_a_known_id_is_repeated_refused_or_replaced_and_never_sh
         # A producer that asks nobody: the worker itself tells, and the picture shown stays that of the vectors.
         follower = Follower(settings.kafka)
         blind = ingest_pictures([str(folder / "plain.png")], EMBEDDERS, settings, MODELS, lambda _: None)
-        refused = fates(follower, blind, client)
+        refused = outcomes(follower, blind, client)
         assert refused.decided == 0
         assert {dead.reason for dead in refused.dead.values()} == {"conflicting"}
         assert len(refused.dead) == 2

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from neardup_platform.errors import BadArtefact
-from neardup_platform.ingest.parquet_embeddings import EmbeddingFile, Missing
+from neardup_platform.ingest.parquet_embeddings import Defaults, EmbeddingFile
 from neardup_platform.ingest.parquet_writer import write_embeddings
 from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
 
@@ -151,9 +151,9 @@ def test_missing_versions_and_times_have_stand_ins_only_where_they_are_given(tmp
     path = written(tmp_path, lsh_version=None, pair_version=None, event_time_ms=None)
     with pytest.raises(BadArtefact, match=r"\['event_time_ms', 'lsh_version', 'pair_version'\]"):
         read(path)
-    images, bad = read(path, missing=Missing("l1", lambda: NOW_MS))
+    images, bad = read(path, defaults=Defaults("l1", lambda: NOW_MS))
     assert (images, bad[0].split(":")[1]) == ([], " other-version")
-    assert read(path, missing=Missing("l1", lambda: NOW_MS), newer={Kind.PAIR: ("l1",)})[1] == []
+    assert read(path, defaults=Defaults("l1", lambda: NOW_MS), newer={Kind.PAIR: ("l1",)})[1] == []
 
 
 def test_garbage_and_a_truncated_file_are_refused(tmp_path: Path) -> None:

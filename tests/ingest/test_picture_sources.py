@@ -10,7 +10,7 @@ import pytest
 from neardup_platform.errors import BadPicture, NotAPicture, NotFound
 from neardup_platform.images.embedding import Refused
 from neardup_platform.ingest.picture_sources import find_pictures
-from neardup_platform.ingest.skipped import MOST_KINDS, Skipped, in_words
+from neardup_platform.ingest.skipped_files import MOST_KINDS, Skipped, in_words
 from neardup_platform.settings import Settings
 
 JPEG = b"\xff\xd8\xff\xe0" + b"j" * 300
@@ -137,6 +137,6 @@ def test_kinds_are_counted_and_their_number_is_bounded() -> None:
     assert sum(int(each["files"]) for each in listed) == 401
     assert listed[0] == {"kind": "of other kinds", "files": 280, "example": "f12.x12"}
     assert in_words([{"kind": ".txt", "files": 2, "example": "a\x1b.txt"}]) == (
-        "2 files passed over: 2 .txt ('a\\x1b.txt')"
+        "2 files skipped: 2 .txt ('a\\x1b.txt')"
     )
     assert in_words([]) == ""

@@ -41,13 +41,13 @@ def test_a_worse_one_is_refused_with_both_numbers() -> None:
     for metrics in ({"recall": 0.8}, {"pair_recall_at_p99": 0.8}, {"precision": 0.97}, {"calibration_error": 0.05}):
         with pytest.raises(BadArtefact, match="is worse than") as caught:
             check(card_with(**metrics))
-        ((name, value),) = figures.items()
+        ((name, value),) = metrics.items()
         assert name.removeprefix("pair_") in str(caught.value)
         assert f"{value:.4f}" in str(caught.value)
         assert "active 0." in str(caught.value)
 
 
-def test_the_same_figures_measured_on_few_pairs_do_not_suffice() -> None:
+def test_the_same_metrics_on_few_pairs_are_not_enough() -> None:
     with pytest.raises(BadArtefact, match="recall_at_p99"):
         check(card_with(pairs_true=40))
     check(ACTIVE, card_with(pairs_true=40))
@@ -58,7 +58,7 @@ def test_an_unlucky_random_start_is_not_refused() -> None:
     check(card_with(recall=recall - 0.002))
 
 
-def test_anything_measured_may_follow_what_was_never_measured() -> None:
+def test_any_measured_classifier_may_replace_an_unmeasured_one() -> None:
     assert compare(card_metrics(card_with(recall=0.1)), card_metrics(replace(ACTIVE, metrics={}))) == []
 
 

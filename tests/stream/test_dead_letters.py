@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from neardup_platform.cli import cli
-from neardup_platform.dead_letters.kafka_dead_letters import MAX_REPLAYS, Wanted, list_letters, replay
+from neardup_platform.dead_letters.kafka_dead_letters import MAX_REPLAYS, LetterFilter, list_letters, replay
 from neardup_platform.dead_letters.kafka_letters import Letters
 from neardup_platform.errors import NotFound
 from neardup_platform.kafka.publisher import make_producer
@@ -81,7 +81,7 @@ def test_poison_of_every_kind_is_reported_whole_and_good_input_goes_on(empty_log
 
 
 def listed(settings: Settings) -> dict[str, int]:
-    return list_letters(settings.kafka, Wanted(), 0).counts
+    return list_letters(settings.kafka, LetterFilter(), 0).counts
 
 
 def originals(settings: Settings) -> set[tuple[str, bytes, bytes, str]]:
@@ -98,11 +98,11 @@ def test_expired_halves_are_reported_and_join_when_replayed(
         eventually(lambda: listed(settings).get("expired") == 3)
         report(settings)
         publish(settings, range(3), kinds=(Kind.PAIR,))
-        assert sum(replay(settings.kafka, Wanted("expired"), dry_run=True).sent.values()) == 3
-        assert replay(settings.kafka, Wanted("expired")).sent == {LSH: 3}
+        assert sum(replay(settings.kafka, LetterFilter("expired"), dry_run=True).sent.values()) == 3
+        assert replay(settings.kafka, LetterFilter("expired")).sent == {LSH: 3}
         eventually(lambda: images(reader) == 3)
         digest = reader.state().digest
-        again = replay(settings.kafka, Wanted("expired"))
+        again = replay(settings.kafka, LetterFilter("expired"))
         assert again.sent[LSH] == 3
         eventually(lambda: refreshed(reader).counters["repeated"] == sum(again.sent.values()))
         assert (reader.state().images, reader.state().digest) == (3, digest)
@@ -144,16 +144,16 @@ def garbage_is_replayed_so_often_and_no_more(settings: Settings) -> None:
     producer.close()
     for replays in range(MAX_REPLAYS):
         eventually(lambda: listed(settings).get("garbage") == replays + 1)  # noqa: B023
-        assert replay(settings.kafka, Wanted("garbage")).sent == {PAIR: 1}
+        assert replay(settings.kafka, LetterFilter("garbage")).sent == {PAIR: 1}
     eventually(lambda: listed(settings).get("garbage") == MAX_REPLAYS + 1)
-    refused = replay(settings.kafka, Wanted("garbage"))
+    refused = replay(settings.kafka, LetterFilter("garbage"))
     assert (sum(refused.sent.values()), refused.too_often) == (0, 1)
-    newest = list_letters(settings.kafka, Wanted("garbage"), 10).letters
+    newest = list_letters(settings.kafka, LetterFilter("garbage"), 10).letters
     assert [letter.replays for letter, _ in newest] == [3, 2, 1, 0]
-    forced = replay(settings.kafka, Wanted(event_ids=[newest[-1][0].event_id]), force=True)
+    forced = replay(settings.kafka, LetterFilter(event_ids=[newest[-1][0].event_id]), force=True)
     assert forced.sent == {PAIR: 1}
     with pytest.raises(NotFound, match="dead-letter list"):
-        replay(settings.kafka, Wanted(event_ids=["nobody"]))
+        replay(settings.kafka, LetterFilter(event_ids=["nobody"]))
 
 
 def commands_tell_of_places_and_never_of_bytes(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

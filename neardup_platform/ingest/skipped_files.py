@@ -1,11 +1,11 @@
-"""Files that were passed over, counted by kind, however many kinds there are."""
+"""Counts of skipped files by kind, limited in the number of kinds."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from neardup_platform.images.embedding import Refused
 
-# Kinds named; a folder of odd names can have as many suffixes as files.
+# Kinds listed; a folder with unusual names can have as many suffixes as files.
 MOST_KINDS = 12
 _OTHER = "of other kinds"
 _EXAMPLE_CHARACTERS = 120
@@ -13,7 +13,7 @@ _EXAMPLE_CHARACTERS = 120
 
 @dataclass(slots=True)
 class Skipped:
-    """Counts by kind, in order of first mention, and the first place of each."""
+    """Counts by kind, in order of first occurrence, and the first place of each."""
 
     kinds: dict[str, int] = field(default_factory=dict)
     examples: dict[str, str] = field(default_factory=dict)
@@ -27,18 +27,18 @@ class Skipped:
             self.examples.setdefault(kind, file.place)
 
     def as_json(self) -> list[dict[str, str | int]]:
-        """One object a kind, most frequent first."""
+        """One object per kind, most frequent first."""
         order = sorted(self.kinds, key=lambda kind: -self.kinds[kind])
         return [{"kind": kind, "files": self.kinds[kind], "example": self.examples[kind]} for kind in order]
 
 
 def in_words(skipped: list[dict[str, str | int]]) -> str:
-    """One line about `as_json`, control characters of names escaped; empty where nothing was passed over."""
+    """One line about `as_json`, with control characters in names escaped; empty if nothing was skipped."""
     if not skipped:
         return ""
     files = sum(int(each["files"]) for each in skipped)
     kinds = ", ".join(f"{each['files']} {each['kind']} ({_shown(str(each['example']))})" for each in skipped)
-    return f"{files} {'files' if files > 1 else 'file'} passed over: {kinds}"
+    return f"{files} {'files' if files > 1 else 'file'} skipped: {kinds}"
 
 
 def _shown(place: str) -> str:
