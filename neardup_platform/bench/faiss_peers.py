@@ -1,4 +1,4 @@
-"""faiss's indexes of binary vectors, over the same signatures, as peers of `neardup bench search`.
+"""faiss's indexes of binary vectors, over the same signatures, as peers in `neardup bench search`.
 
 faiss does not support adding to an index while it is searched, so none of them grows.
 """
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from neardup_platform.terms.hyperplanes import Hashed, Signatures
 
-# faiss's k-means needs 39 vectors a centroid; more make training longer and the index hardly better.
+# faiss's k-means needs 39 vectors per centroid; more make training longer and the index hardly better.
 TRAINING_PER_LIST = 39
 _TRAINING_ROUNDS = 8
 
 
 class FaissPeer(ABC):
-    """What the peers share: bytes in, a file on disk, threads by OpenMP."""
+    """Common behaviour of the peers: bytes in, a file on disk, threads by OpenMP."""
 
     name: str
     settings: tuple[str, ...]
@@ -32,7 +32,7 @@ class FaissPeer(ABC):
         self._file = folder / f"{self.name}.faiss"
 
     def prepare(self, sample: Hashed, docs: int) -> None:
-        """Make the empty index; the sample trains it where it needs that."""
+        """Create the empty index; the sample trains it if necessary."""
         self._index = self._empty(_bytes_of(sample.signatures), docs)
 
     def add(self, images: Hashed) -> None:
@@ -54,13 +54,13 @@ class FaissPeer(ABC):
         self._tune(int(setting.split()[1]) if " " in setting else 0)
 
     def search(self, queries: Hashed, k: int) -> NDArray[np.int64]:
-        """See `Engine`. faiss shares queries among threads; those without one would only be waited for."""
+        """See `Engine`. faiss distributes queries among threads; threads without a query would only add waiting."""
         faiss.omp_set_num_threads(min(self._threads, len(queries)))
         _, ordinals = self._index.search(_bytes_of(queries.signatures), k)
         return np.asarray(ordinals)
 
     def mapped_bytes(self) -> int:
-        """Nothing: faiss reads the file into memory."""
+        """None: faiss reads the file into memory."""
         return 0
 
     def close(self) -> None:
@@ -71,14 +71,14 @@ class FaissPeer(ABC):
 
     @abstractmethod
     def _empty(self, sample: NDArray[np.uint8], docs: int) -> Any:
-        """An index without images, trained on the sample where it needs that."""
+        """An index without images, trained on the sample if necessary."""
 
-    def _tune(self, value: int) -> None:  # noqa: B027 -- a peer of one setting has nothing to apply
+    def _tune(self, value: int) -> None:  # noqa: B027 -- a peer with one setting has nothing to apply
         """Apply the number of a setting."""
 
 
 class FlatPeer(FaissPeer):
-    """Every signature compared with the query's: exact Hamming."""
+    """Compares every signature with the query's: exact Hamming distance."""
 
     name = "faiss.IndexBinaryFlat"
     settings: tuple[str, ...] = ("exhaustive",)
@@ -88,7 +88,7 @@ class FlatPeer(FaissPeer):
 
 
 class MultiHashPeer(FaissPeer):
-    """64 hash tables of 16 bits, looked up at every value within so many bit flips of the query's."""
+    """64 hash tables of 16 bits, searched at every value within a number of bit flips of the query's."""
 
     name = "faiss.IndexBinaryMultiHash"
     settings: tuple[str, ...] = ("nflip 0", "nflip 1", "nflip 2")
@@ -102,14 +102,14 @@ class MultiHashPeer(FaissPeer):
 
 
 class IvfPeer(FaissPeer):
-    """Signatures in about √docs lists around k-means centres, of which the nearest are compared."""
+    """Signatures in about √docs lists around k-means centres; the nearest lists are compared."""
 
     name = "faiss.IndexBinaryIVF"
     settings: tuple[str, ...] = ("nprobe 4", "nprobe 16", "nprobe 64", "nprobe 256")
 
     def _empty(self, sample: NDArray[np.uint8], docs: int) -> Any:
         lists = int(min(np.sqrt(docs), len(sample) // TRAINING_PER_LIST))
-        # faiss does not keep the quantizer alive by itself.
+        # faiss does not keep the quantizer alive itself.
         self._quantizer = faiss.IndexBinaryFlat(self._bits)
         index = faiss.IndexBinaryIVF(self._quantizer, self._bits, lists)
         index.cp.niter = _TRAINING_ROUNDS
@@ -121,7 +121,7 @@ class IvfPeer(FaissPeer):
 
 
 class HnswPeer(FaissPeer):
-    """A navigable graph of 32 neighbours an image, walked with a list of so many candidates."""
+    """A navigable graph of 32 neighbours per image, searched with a candidate list of a given length."""
 
     name = "faiss.IndexBinaryHNSW"
     settings: tuple[str, ...] = ("efSearch 200", "efSearch 400", "efSearch 1600")

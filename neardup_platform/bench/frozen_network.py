@@ -1,7 +1,7 @@
-"""The classifier's network as a list of plain operations, for engines that are no TensorFlow.
+"""The classifier's network as a list of plain operations, for engines other than TensorFlow.
 
-Traced Keras network → **operations with constant weights** → NumPy, or an ONNX file for onnxruntime. Written operation
-by operation, so it holds for any network built of those in `_ONNX_NAMES`.
+Traced Keras network → **operations with constant weights** → NumPy, or an ONNX file for onnxruntime. Operations are
+converted one by one, so this works for any network built from those in `_ONNX_NAMES`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from neardup_platform.errors import BadArtefact
 
 Floats = NDArray[np.float32]
 
-# TensorFlow's name: ONNX's.
+# TensorFlow's name: ONNX's name.
 _ONNX_NAMES = {
     "AddV2": "Add",
     "BiasAdd": "Add",
@@ -48,7 +48,7 @@ _OPSET, _IR_VERSION, _FLOAT = 13, 8, 1
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One step: ONNX's name, and the names of what it reads and writes."""
+    """One step: its ONNX name, and the names of its inputs and output."""
 
     kind: str
     inputs: tuple[str, ...]
@@ -57,11 +57,11 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class FrozenNetwork:
-    """Operations in an order in which they can be done.
+    """Operations in a valid order of execution.
 
     Attributes:
         entry: name of the features, float32 [n, features].
-        features: how many.
+        features: number of features.
         result: name of the probabilities, float32 [n, 1].
         constants: weights by name.
     """
@@ -77,7 +77,7 @@ def freeze(concrete: Any) -> FrozenNetwork:
     """The operations of a traced TensorFlow function from [n, features] to [n, 1].
 
     Raises:
-        BadArtefact: it has an operation that is not known here.
+        BadArtefact: it contains an unsupported operation.
     """
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
@@ -93,7 +93,7 @@ def freeze(concrete: Any) -> FrozenNetwork:
             names = tuple(tensor.name for tensor in node.inputs)
             operations.append(Operation(_ONNX_NAMES[node.type], names, node.outputs[0].name))
         elif node.type != "NoOp":
-            raise BadArtefact(f"operation {node.type} of the network is unknown to the peers: add it to {__name__}")
+            raise BadArtefact(f"the network has the unsupported operation {node.type}: add it to {__name__}")
     return FrozenNetwork(entry, features, operations[-1].output, constants, operations)
 
 
@@ -106,7 +106,7 @@ def numpy_probability(network: FrozenNetwork, features: Floats) -> Floats:
 
 
 def onnx_bytes(network: FrozenNetwork) -> bytes:
-    """An ONNX model of the network, in the wire format of Protocol Buffers; entry "x", result "y"."""
+    """An ONNX model of the network, in the wire format of Protocol Buffers; input "x", output "y"."""
     names = {network.entry: "x", network.result: "y"}
 
     def name(tensor: str) -> bytes:

@@ -1,7 +1,7 @@
-"""What a cluster as large as the original system's largest does to the queries near it.
+"""The effect of a cluster as large as the original system's largest on queries near it.
 
-Its members are added as the stream adds them: each block searchable at once, and all but the representatives
-retired when they are decided.
+Its members are added as the stream adds them: each block is searchable immediately, and all but the representatives are
+retired once they are decided.
 """
 
 from typing import Any
@@ -14,24 +14,24 @@ from neardup_platform.terms.hyperplanes import Hashed
 
 # Members of the largest cluster of the original system.
 MEMBERS = 1_100_000
-# Of the bits of a member, those that differ from the image all are copies of: a recompressed picture.
+# Share of bits in which a member differs from the image that all are copies of: a recompressed picture.
 _FLIPPED = 0.02
 
 
 def measure_hot_cluster(
     engine: TermIndexEngine, setting: str, image: Hashed, load: Load, representatives: int
 ) -> list[dict[str, Any]]:
-    """Speed of queries like one image before and after it has become a cluster of MEMBERS.
+    """Speed of queries similar to one image, before and after it has become a cluster of MEMBERS.
 
     Args:
         engine: opened.
         setting: to search with.
         image: one row.
-        load: what else is known of the corpus.
+        load: what else is known about the corpus.
         representatives: members that stay in the index.
 
     Returns:
-        Two rows, without the figures that do not change.
+        Two rows, without the metrics that do not change.
     """
     rng = np.random.default_rng(0)
     near = Load(_copies(image, BATCH_QUERIES * 8, rng), load.newcomers, load.k)

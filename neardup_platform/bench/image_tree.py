@@ -1,11 +1,11 @@
-"""Where synthetic images come from: a tree of topics, subtopics, groups and families with the measured tail.
+"""The source of synthetic images: a tree of topics, subtopics, groups and families with the measured tail of cosines.
 
-Real pictures crowd: most pairs are unrelated, a few show the same kind of thing, fewer the same thing. The cosine
+Real pictures cluster: most pairs are unrelated, a few show the same kind of thing, fewer the same thing. The cosine
 between two of 8,489 diverse unlabelled pictures (36 million pairs, built-in embedder, centred) exceeds the values of
-`MEASURED_TAIL`. The tree reproduces that: two images whose deepest common ancestor is a topic, a subtopic, a group or
-a family have the cosines and probabilities of `_LEVELS`; unrelated ones have the spread of the noise. A real
-vector hangs in the tree like any other image: its ancestors are drawn backwards from it, so that it has as many
-near and half-near neighbours as a picture among ten million really has.
+`MEASURED_TAIL`. The tree reproduces that: two images whose deepest common ancestor is a topic, a subtopic, a group or a
+family have the cosines and probabilities of `_COSINES` and `_TOPIC`, `_SUBTOPIC`, `_GROUP`; the cosines of unrelated
+ones have the spread of the noise. A real vector is part of the tree like any other image: its ancestors are drawn
+backwards from it, so that it has as many near and half-near neighbours as a picture among ten million really has.
 """
 
 from collections.abc import Callable
@@ -19,18 +19,18 @@ from neardup_platform.records import FloatVector
 Vectors = NDArray[np.float32]
 Draw = Callable[[int], Vectors]
 
-# Share of pairs: the cosine that so many exceed.
+# Share of pairs: the cosine that this share exceeds.
 MEASURED_TAIL = {1e-2: 0.181, 1e-3: 0.378, 1e-4: 0.603, 1e-5: 0.796}
-# Cosine of two images under one topic, subtopic, group, family; probability that a pair is, for the first three.
+# Cosine of two images under one topic, subtopic, group, family; for the first three, the probability of such a pair.
 _COSINES = (0.38, 0.60, 0.80, 0.92)
 _TOPIC, _SUBTOPIC, _GROUP = 2e-3, 2e-4, 2e-5
-# Spread of the cosines of unrelated images; with the tree's own share it puts 1% of all pairs above 0.181.
+# Spread of the cosines of unrelated images; with the tree's own contribution it puts 1% of all pairs above 0.181.
 _UNRELATED_STD = 0.072
 _LEAST_TOPICS = 1_400
 _CHILDREN = 12
 _BLOCK = 128
 
-# How much of a node is its parent: child = a · parent + √(1 − a²) · noise, from topic downwards.
+# The weight of the parent in a node: child = a · parent + √(1 − a²) · noise, from topic downwards.
 _KEPT = tuple(float(np.sqrt(of / at)) for of, at in zip(_COSINES, (*_COSINES[1:], 1.0), strict=True))
 KEPT_OF_FAMILY = _KEPT[3]
 
@@ -40,7 +40,7 @@ class ImageTree:
     """The tree down to its groups.
 
     Attributes:
-        root: float32 [dim, dim]; standard normals times it are noise vectors of length about 1.
+        root: float32 [dim, dim]; standard normals multiplied by it are noise vectors of length about 1.
         groups: float16 [groups, dim], the groups' vectors.
         cumulated: float64 [groups], cumulated share of the images under each group.
         families: float32 [chains, dim], the vector of the family that each planted vector belongs to.
@@ -62,9 +62,9 @@ class ImageTree:
 
 
 def child(parents: Vectors, kept: float, noise: Vectors) -> Vectors:
-    """Overwrites the noise with kept · parents + √(1 − kept²) · noise.
+    """Overwrite the noise with kept · parents + √(1 − kept²) · noise.
 
-    Of Gaussian vectors, children drawn so from their parents and parents drawn so from their children are alike.
+    For Gaussian vectors, drawing children from parents and drawing parents from children gives the same distribution.
     """
     noise *= np.float32(np.sqrt(1 - kept**2))
     noise += np.float32(kept) * parents
@@ -72,12 +72,12 @@ def child(parents: Vectors, kept: float, noise: Vectors) -> Vectors:
 
 
 def grow_tree(chains: Vectors, spread: Vectors, rng: np.random.Generator) -> ImageTree:
-    """The tree in which real vectors hang, the same for a corpus of any size.
+    """Grow the tree that contains real vectors; it is the same for a corpus of any size.
 
     Args:
-        chains: float32 [n, dim], unit: vectors to hang in it, each in a topic of its own; those that matter first.
+        chains: float32 [n, dim], unit: vectors to place in it, each in its own topic; the most important ones first.
         spread: float32 [m, dim], unit: vectors of diverse pictures, whose covariance the noise has.
-        rng: source of every choice.
+        rng: source of every random choice.
     """
     root = _noise_root(spread)
 
@@ -97,10 +97,10 @@ def grow_tree(chains: Vectors, spread: Vectors, rng: np.random.Generator) -> Ima
 
 
 def _noise_root(spread: Vectors) -> Vectors:
-    """Symmetric square root of the covariance, evened out as far as the measured spread of cosines asks.
+    """Symmetric square root of the covariance, evened out as far as the measured spread of cosines requires.
 
-    Two independent Gaussian vectors of covariance C and trace 1 have inner products of variance tr C². The pictures
-    planted are fewer and more alike than pictures at large, so their tr C² is too great.
+    Two independent Gaussian vectors of covariance C and trace 1 have inner products of variance tr C². The planted
+    pictures are fewer and more alike than pictures in general, so their tr C² is too large.
     """
     dim = spread.shape[1]
     covariance = np.asarray(spread.T @ spread, np.float64) / len(spread)
@@ -112,7 +112,7 @@ def _noise_root(spread: Vectors) -> Vectors:
 
 
 def _ancestors(chains: Vectors, draw: Draw) -> tuple[Vectors, Vectors, Vectors, Vectors]:
-    """Families, groups, subtopics and topics that the vectors could have come from."""
+    """Families, groups, subtopics and topics from which the vectors could have been drawn."""
     family = child(chains, _KEPT[3], draw(len(chains)))
     group = child(family, _KEPT[2], draw(len(chains)))
     subtopic = child(group, _KEPT[1], draw(len(chains)))
@@ -135,7 +135,7 @@ def _shares(rng: np.random.Generator, topics: int) -> NDArray[np.float64]:
 
 
 def _lognormal(normals: NDArray[np.float64], of: NDArray[np.float64], meet: float) -> NDArray[np.float64]:
-    """Shares along the last axis that sum to `of`, so uneven that two images meet with probability `meet`."""
+    """Shares along the last axis that sum to `of`, so uneven that two images coincide with probability `meet`."""
     low, high = 0.0, 5.0
     for _ in range(40):
         sigma = (low + high) / 2
@@ -146,7 +146,7 @@ def _lognormal(normals: NDArray[np.float64], of: NDArray[np.float64], meet: floa
 
 
 def _places(rng: np.random.Generator, shares: NDArray[np.float64], chains: int) -> NDArray[np.int64]:
-    """Topic, subtopic and group of each chain, int64 [chains, 3]: drawn as an image's are, no topic twice."""
+    """Topic, subtopic and group of each chain, int64 [chains, 3]: drawn like those of an image, no topic twice."""
     by_subtopic = shares.sum(axis=2)
     by_topic = by_subtopic.sum(axis=1)
     topic = rng.choice(len(by_topic), chains, replace=False, p=by_topic / by_topic.sum())
@@ -155,13 +155,13 @@ def _places(rng: np.random.Generator, shares: NDArray[np.float64], chains: int) 
 
 
 def _draw_each(rng: np.random.Generator, shares: NDArray[np.float64]) -> NDArray[np.int64]:
-    """One column a row, by the row's shares."""
+    """One column per row, drawn by the row's shares."""
     cumulated = np.cumsum(shares, axis=1)
     return np.asarray((rng.random((len(shares), 1)) * cumulated[:, -1:] >= cumulated).sum(axis=1))
 
 
 def unit_rows(vectors: Vectors) -> Vectors:
-    """The vectors scaled to length 1, in place."""
+    """Scale the vectors to length 1, in place."""
     vectors /= np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
     return vectors
 
@@ -169,7 +169,7 @@ def unit_rows(vectors: Vectors) -> Vectors:
 def centred_to_embeddings(unit: Vectors, mean: FloatVector) -> Vectors:
     """Unit embeddings that centring and scaling turn into these unit vectors.
 
-    They lie at mean + t · unit with |mean + t · unit| = 1 and t > 0; |mean| is below 1.
+    They are mean + t · unit with |mean + t · unit| = 1 and t > 0; |mean| is below 1.
     """
     along = unit @ mean
     length = np.sqrt(along**2 + 1 - mean @ mean) - along

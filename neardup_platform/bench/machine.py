@@ -1,4 +1,4 @@
-"""The machine a figure was measured on, and the object that every benchmark prints."""
+"""The machine of a measurement, and the object that every benchmark prints."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""The picture of `neardup bench search`: recall against queries a second, a line per engine."""
+"""The plot of `neardup bench search`: recall against queries per second, one line per engine."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ Row = dict[str, Any]
 
 
 def frontier(rows: Sequence[Row]) -> list[Row]:
-    """The rows of one engine that no other row of it beats in both recall and `qps_2`, by recall ascending."""
+    """The rows of one engine that no other row of it beats in both recall and `qps_2`, by ascending recall."""
     best: list[Row] = []
     for row in sorted(rows, key=lambda r: (-r["recall"], -r["qps_2"])):
         if not best or row["qps_2"] > best[-1]["qps_2"]:
@@ -27,7 +27,7 @@ def frontier(rows: Sequence[Row]) -> list[Row]:
 
 
 def draw_frontier(rows: Sequence[Row], path: Path) -> None:
-    """Draw the rows, one panel for each size of corpus, as a PNG readable at the width of a README.
+    """Draw the rows, one panel for each corpus size, as a PNG readable at the width of a README.
 
     Raises:
         SetupError: the file cannot be written.
@@ -48,7 +48,7 @@ def draw_frontier(rows: Sequence[Row], path: Path) -> None:
 
 
 def _draw_panel(panel: Any, rows: Sequence[Row]) -> None:
-    # Ours last, so that it lies on top.
+    # Ours last, so that it is on top.
     names = sorted(dict.fromkeys(row["engine"] for row in rows), key=lambda name: name == OURS)
     for number, name in enumerate(names):
         own = [row for row in rows if row["engine"] == name]
@@ -66,20 +66,20 @@ def _draw_panel(panel: Any, rows: Sequence[Row]) -> None:
                 textcoords="offset points",
                 horizontalalignment="left" if ours else "right",
                 verticalalignment="bottom" if ours else "top",
-                # Ours lie close together; slanted, their labels do not meet.
+                # Our points are close together; slanted, their labels do not overlap.
                 rotation=35 if ours else 0,
                 fontsize=7,
                 color=look["color"],
             )
     panel.set_yscale("log")
-    # By the logarithm of what is missed, or all that matters would be crowded at the right edge.
+    # By the logarithm of the misses; otherwise the relevant part would be crowded at the right edge.
     panel.set_xscale("function", functions=(_missed_log, _recall_of))
     least = min(row["recall"] for row in rows)
     panel.set_xticks([tick for tick in _TICKS if tick >= least - 0.05])
     panel.set_xlim(least - 0.2 * (_MOST - least), _MOST)
     panel.margins(y=0.12)
-    panel.set_xlabel("recall of the true pairs within reach of exhaustive cosine search")
-    panel.set_ylabel("queries a second")
+    panel.set_xlabel("recall of the true pairs that exhaustive cosine search finds")
+    panel.set_ylabel("queries per second")
     panel.grid(which="both", alpha=0.25)
     panel.legend(loc="lower left", fontsize=8)
 
@@ -97,5 +97,5 @@ def _recall_of(missed_log: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _short(setting: str) -> str:
-    """What fits beside a point: the numbers in thousands and millions."""
+    """A short label for a point: numbers in thousands and millions."""
     return setting.replace(",000,000", "M").replace(",000", "k")

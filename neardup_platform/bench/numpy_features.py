@@ -1,6 +1,7 @@
-"""The features of pairs in NumPy: what `scoring/kernels.py` must agree with, and its peer in `neardup bench score`.
+"""The features of pairs in NumPy: the reference for `scoring/kernels.py`, and its peer in `neardup bench score`.
 
-Written from the definitions in `scoring/features.py` alone, array by array, so a mistake in the compiled loops shows.
+Written from the definitions in `scoring/features.py` alone, array by array, so that it reveals mistakes in the compiled
+loops.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ _SLICE = 1024
 
 
 def numpy_features(lsh_a: Rows, lsh_b: Rows, pair_a: Rows, pair_b: Rows, blocks: Sequence[Block]) -> Floats:
-    """Compares row-aligned vectors.
+    """Compare row-aligned vectors.
 
     Args:
         lsh_a, lsh_b: float16 or float32 [n, lsh_dim].
@@ -34,14 +35,14 @@ def numpy_features(lsh_a: Rows, lsh_b: Rows, pair_a: Rows, pair_b: Rows, blocks:
     """
     names = feature_names(blocks)
     gaps = [name.removesuffix("_gap") for name in names if name.endswith("_gap")]
-    likenesses = [names.index(name) for name in gaps]
+    similarities = [names.index(name) for name in gaps]
     out = np.empty((len(lsh_a), len(names)), np.float32)
     for start in range(0, len(lsh_a), _SLICE):
         part = slice(start, start + _SLICE)
         rows = out[part]
         columns = _compare_rows(lsh_a[part], lsh_b[part], pair_a[part], pair_b[part], blocks)
         np.stack(columns, axis=1, out=rows[:, : len(columns)])
-        np.sqrt(np.maximum(0.0, 1.0 - rows[:, likenesses]), out=rows[:, len(columns) :])
+        np.sqrt(np.maximum(0.0, 1.0 - rows[:, similarities]), out=rows[:, len(columns) :])
     return out
 
 

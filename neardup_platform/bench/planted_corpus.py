@@ -1,9 +1,10 @@
-"""A corpus of any size in which real pictures are planted: what `neardup bench search` searches.
+"""A corpus of any size with real pictures planted in it: the corpus of `neardup bench search`.
 
-Synthetic images are drawn from an `ImageTree` in families of near-duplicates; a family lies within one chunk of
-the corpus, at random places. Everything follows from the seed and the chunk's number, so a corpus of ten million is
-a larger sample of what a corpus of one million is a sample of, and no chunk needs another. The real pictures, and the
-synthetic relatives in their families, lie at random places over the whole corpus. Vectors are centred and of length 1.
+Synthetic images are drawn from an `ImageTree` in families of near-duplicates; a family is within one chunk of the
+corpus, at random places. Everything is determined by the seed and the chunk's number, so a corpus of ten million is a
+larger sample of the same population as a corpus of one million, and no chunk depends on another. The real pictures, and
+the synthetic relatives in their families, are at random places over the whole corpus. Vectors are centred and of length
+1.
 """
 
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ class Planted:
 
     Attributes:
         unit: float32 [n, dim], centred, of length 1.
-        groups: int64 [n]; the same number = near-duplicates of one another; −1 = like nothing else.
+        groups: int64 [n]; the same number = near-duplicates of one another; −1 = resembles no other picture.
     """
 
     unit: Vectors
@@ -40,8 +41,8 @@ class PlantedCorpus:
     """`docs` images, some of them real.
 
     Attributes:
-        docs: how many.
-        ordinals: int64 [n], where the planted pictures lie.
+        docs: number of images.
+        ordinals: int64 [n], the places of the planted pictures.
 
     Raises:
         SetupError: `docs` is less than twice the planted pictures and their synthetic relatives.
@@ -58,19 +59,19 @@ class PlantedCorpus:
         self._planted = np.concatenate([planted.unit, unit_rows(images)])
         if docs < 2 * len(self._planted):
             raise SetupError(
-                f"{docs} images are too few to plant {len(planted.unit)} pictures and {len(images)} synthetic "
-                f"relatives in: take at least {2 * len(self._planted)}"
+                f"{docs} images are too few to plant {len(planted.unit)} pictures and {len(images)} synthetic relatives: "
+                f"use at least {2 * len(self._planted)}"
             )
         self._places = self._rng(_PLACES, docs).choice(docs, len(self._planted), replace=False)
         self.ordinals = self._places[: len(planted.unit)]
 
     @property
     def chunk_count(self) -> int:
-        """Chunks that the corpus consists of."""
+        """The number of chunks of the corpus."""
         return -(-self.docs // CHUNK_IMAGES)
 
     def chunks(self) -> Iterator[Vectors]:
-        """The corpus in order, float32 [≤ CHUNK_IMAGES, dim] each, made ahead on two threads."""
+        """The corpus in order, float32 [≤ CHUNK_IMAGES, dim] each, generated ahead on two threads."""
         with ThreadPoolExecutor(_AHEAD, thread_name_prefix="corpus") as pool:
             ahead: list[Future[Vectors]] = []
             for number in range(self.chunk_count + _AHEAD):
@@ -80,7 +81,7 @@ class PlantedCorpus:
                     yield ahead.pop(0).result()
 
     def newcomers(self) -> Vectors:
-        """CHUNK_IMAGES images beyond the corpus, to add while it is searched."""
+        """CHUNK_IMAGES images that are not in the corpus, to add while it is searched."""
         return self._synthetic(self.chunk_count)
 
     def _chunk(self, number: int) -> Vectors:
@@ -103,7 +104,7 @@ class PlantedCorpus:
 
 
 def _chains(groups: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rows to hang in the tree: the first picture of each group, then the distractors."""
+    """Rows to place in the tree: the first picture of each group, then the distractors."""
     numbers, first = np.unique(groups, return_index=True)
     return np.concatenate([first[numbers >= 0], np.flatnonzero(groups < 0)])
 

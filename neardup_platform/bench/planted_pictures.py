@@ -18,7 +18,7 @@ from neardup_platform.records import Kind
 from neardup_platform.settings import ImageSettings
 from neardup_platform.terms.hyperplanes import TermSpace
 
-# Looked for in the working directory, in this order, where no manifest is named.
+# Tried in this order, relative to the working directory, if no manifest is given.
 DEFAULT_MANIFEST = Path("../shared/data/evaluate.csv")
 SAMPLES = Path("samples/pictures")
 COPIES = 4
@@ -27,23 +27,23 @@ Labelled = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
 def plant(
-    manifest: Path | None, lsh: Embedder, space: TermSpace, limits: ImageSettings, say: Callable[[str], None]
+    manifest: Path | None, lsh: Embedder, space: TermSpace, limits: ImageSettings, report: Callable[[str], None]
 ) -> tuple[str, Planted]:
     """Embed the pictures to plant.
 
     Args:
-        manifest: CSV with the columns `file` and `group`; None: the first default that is there.
+        manifest: CSV with the columns `file` and `group`; None: the first default that exists.
         lsh: the embedder of kind `lsh`.
         space: centres the vectors.
         limits: of decoding.
-        say: told what is being done.
+        report: called with a line about the current step.
 
     Returns:
-        What was planted, for people, and the vectors.
+        A description of what was planted, and the vectors.
 
     Raises:
-        SetupError: there is no such manifest or no default, no two pictures of it are near-duplicates, or the
-            space was fitted to another embedder.
+        SetupError: the manifest, or every default, is missing; no two of its pictures are near-duplicates; or the space
+            was fitted to another embedder.
         BadPicture: a sample picture is refused.
     """
     if space.model_version != lsh.model_version:
@@ -54,12 +54,12 @@ def plant(
     manifest = manifest or (DEFAULT_MANIFEST if DEFAULT_MANIFEST.exists() else None)
     samples = sorted(SAMPLES.glob("*.jpg"))
     if manifest is None and not samples:
-        raise SetupError(f"neither {DEFAULT_MANIFEST} nor {SAMPLES} is here: name labelled pictures with --manifest")
+        raise SetupError(f"neither {DEFAULT_MANIFEST} nor {SAMPLES} exists: give labelled pictures with --manifest")
     what = str(manifest) if manifest else f"{SAMPLES} and {COPIES} altered copies of each"
-    say(f"embedding {what}")
+    report(f"embedding {what}")
     vectors, groups = _embed_manifest(manifest, lsh, limits) if manifest else _embed_samples(samples, lsh, limits)
     if not np.any(np.bincount(groups[groups >= 0]) > 1):
-        raise SetupError(f"{what}: no group has two pictures, so there is nothing to find")
+        raise SetupError(f"{what}: no group has two pictures, so there are no near-duplicates")
     return what, Planted(space.hash(vectors).unit, groups)
 
 

@@ -1,4 +1,4 @@
-"""What this process holds in memory of its own."""
+"""Memory that this process does not share with files."""
 
 import ctypes
 import gc
@@ -8,7 +8,7 @@ import psutil
 
 
 def own_bytes() -> int:
-    """Resident bytes that are not pages of files, after giving back what is free."""
+    """Resident bytes that are not pages of files, after returning free memory to the system."""
     gc.collect()
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl does not

@@ -1,8 +1,8 @@
-"""`neardup bench score`: pairs scored a second, from mapped float16 vectors to probabilities, beside its peers.
+"""`neardup bench score`: pairs scored per second, from mapped float16 vectors to probabilities, against its peers.
 
-The table is the worker's own, on disk and larger than the processor's caches, and candidates lie in it at random, which
-is the worst case. Engines take turns within a round, in changing order, so what else the machine does meets all of them
-alike; pairs/s are medians over rounds, ratios are medians of the ratios within a round.
+The table is the worker's own, on disk and larger than the processor's caches, with candidates at random rows, which is
+the worst case. Engines take turns within a round, in changing order, so that other load on the machine affects all of
+them alike; pairs/s are medians over rounds, ratios are medians of the ratios within a round.
 """
 
 from collections.abc import Callable
@@ -27,15 +27,15 @@ from neardup_platform.scoring.mmap_vectors import WrittenVectors
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.settings import Settings
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 Row = dict[str, Any]
 Ordinals = NDArray[np.int64]
 
-# Images and candidates of each: one image, one with the original's limit of candidates, the worker's largest batch by
-# default, and batches of a bulk load.
+# Images and candidates of each: one image, one with the original's limit of candidates, the worker's default largest
+# batch, and batches of a bulk load.
 BATCHES = ((1, 200), (1, 2_500), (64, 200), (256, 200), (1_024, 200))
 THREADS = (1, 2)
-# Pairs of a turn at least: calls are repeated, so that a turn is long enough to be timed.
+# The least pairs in a turn: calls are repeated until a turn is long enough to be timed.
 _TURN_PAIRS = 12_800
 _MOST_DIFFERENT = 1e-4
 _SEED = 4
@@ -44,32 +44,32 @@ _CHUNK = 16_384
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Images with as many candidates each, row by row as the pipeline lists them."""
+    """Images with the same number of candidates each, row by row as the pipeline lists them."""
 
     images: ImageVectors
     rows: Ordinals
     ordinals: Ordinals
 
 
-def bench_score(rows: int, rounds: int, settings: Settings, say: Say) -> dict[str, Any]:
+def bench_score(rows: int, rounds: int, settings: Settings, report: Report) -> dict[str, Any]:
     """Run the benchmark in a temporary folder.
 
     Args:
         rows: images in the table.
-        rounds: turns of every engine at each size of batch.
+        rounds: turns of every engine at each batch size.
         settings: which classifier.
-        say: told what is being done.
+        report: called with a line about the current step.
 
     Raises:
         SetupError: onnxruntime is not installed, or the disk is full.
-        InvariantBroken: engines do not agree on the probabilities.
+        InvariantBroken: engines disagree on the probabilities.
     """
     limit_tensorflow_threads(max(THREADS))
     classifiers = {threads: load_classifier(settings.scoring.model, threads) for threads in THREADS}
     card, rng = classifiers[1].card, np.random.default_rng(_SEED)
     measured: list[Row] = []
     with TemporaryDirectory(prefix="neardup-bench-") as folder:
-        say(f"writing the vectors of {rows:,} images")
+        report(f"writing the vectors of {rows:,} images")
         with closing(_table(Path(folder), rows, card, rng)) as table:
             for images, candidates in BATCHES:
                 for threads, classifier in classifiers.items():
@@ -79,8 +79,8 @@ def bench_score(rows: int, rounds: int, settings: Settings, say: Say) -> dict[st
                     part = batch.rows[cut(len(batch.rows), threads)[0]]
                     found["neardup"] |= shares(classifier, batch.images, part, table.rows, rng)
                     shape = {"threads": threads, "batch": len(batch.rows), "images": images}
-                    measured += [{"engine": name, **shape, **figures} for name, figures in found.items()]
-                    say(f"{images} images, {threads} threads: {found['neardup']['pairs_per_s']:,} pairs/s")
+                    measured += [{"engine": name, **shape, **metrics} for name, metrics in found.items()]
+                    report(f"{images} images, {threads} threads: {found['neardup']['pairs_per_s']:,} pairs/s")
     described = {
         "rows": rows,
         "rounds": rounds,
@@ -108,7 +108,7 @@ def _table(folder: Path, rows: int, card: Card, rng: np.random.Generator) -> Wri
 
 
 def _batch(table: ImageVectors, images: int, candidates: int, rng: np.random.Generator) -> Batch:
-    """Some images of the table, with their families and others as candidates."""
+    """Some images of the table, with their families and other images as candidates."""
     chosen = rng.integers(0, len(table.lsh), images)
     ordinals = rng.integers(0, len(table.lsh), (images, candidates))
     family = chosen[:, None] // FAMILY_IMAGES * FAMILY_IMAGES + np.arange(FAMILY_IMAGES - 1)
@@ -120,19 +120,19 @@ def _batch(table: ImageVectors, images: int, candidates: int, rng: np.random.Gen
 def _measure(
     made: dict[str, Engine], table: ImageVectors, images: int, candidates: int, rounds: int, rng: np.random.Generator
 ) -> dict[str, Row]:
-    """Pairs a second of every engine, and how many times as long as ours each takes."""
+    """Pairs per second of every engine, and the ratio of its time to ours."""
     different = _agree(made, table, _batch(table, images, candidates, rng))
     calls = max(1, _TURN_PAIRS // (images * candidates))
     seconds = np.zeros((rounds, len(made)))
     for turn in range(rounds):
         batches = [_batch(table, images, candidates, rng) for _ in range(calls)]
-        # Another engine is first each time: it meets rows that none has fetched.
+        # Another engine is first in each turn: the first one meets rows that no other has fetched.
         for column in np.roll(np.arange(len(made)), turn):
             engine = list(made.values())[column]
-            begun = perf_counter()
+            started = perf_counter()
             for batch in batches:
                 engine.score(batch.images, batch.rows, table, batch.ordinals)
-            seconds[turn, column] = perf_counter() - begun
+            seconds[turn, column] = perf_counter() - started
     rate = calls * images * candidates / np.median(seconds, axis=0)
     ratio = np.median(seconds / seconds[:, :1], axis=0)
     return {
@@ -153,6 +153,6 @@ def _agree(made: dict[str, Engine], table: ImageVectors, batch: Batch) -> dict[s
         if not difference <= _MOST_DIFFERENT:
             raise InvariantBroken(
                 f"{name} and neardup differ by {difference:.2g} in a probability, at most {_MOST_DIFFERENT:g} is "
-                "rounding: a speed of different results says nothing"
+                "rounding: speeds are not comparable if results differ"
             )
     return {name: float(f"{difference:.1e}") for name, difference in different.items()}

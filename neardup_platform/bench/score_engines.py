@@ -1,10 +1,10 @@
-"""The pair classifier and its peers: the same vectors to the same probabilities, by other means.
+"""The pair classifier and its peers: from the same vectors to the same probabilities, with other means.
 
 | engine | features | network |
 |---|---|---|
 | neardup | compiled loops | TensorFlow |
 | onnxruntime | compiled loops | onnxruntime |
-| numpy+tensorflow | NumPy on gathered rows | TensorFlow; what the worker did before the compiled loops |
+| numpy+tensorflow | NumPy on gathered rows | TensorFlow; the worker's method before the compiled loops |
 | numpy | NumPy on gathered rows | NumPy |
 """
 
@@ -29,21 +29,21 @@ Probability = Callable[[Floats], Floats]
 
 
 class Engine(Protocol):
-    """What is measured."""
+    """A measured engine."""
 
     def score(self, a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> Floats:
-        """As `PairClassifier.score`."""
+        """Like `PairClassifier.score`."""
 
 
 class Peer:
-    """Features and a network of some make, many pairs cut into parts for threads as in the pair classifier."""
+    """Features and a network of any kind; pairs are split into parts for threads as in the pair classifier."""
 
     def __init__(self, features: Features, probability: Probability, threads: int) -> None:
         self._features, self._probability, self._threads = features, probability, threads
         self._pool = ThreadPoolExecutor(threads, "bench-score")
 
     def score(self, a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> Floats:
-        """As `PairClassifier.score`."""
+        """Like `PairClassifier.score`."""
 
         def score_part(part: slice) -> Floats:
             return self._probability(self._features(a, rows_a[part], b, rows_b[part]))
@@ -56,12 +56,12 @@ def engines(classifier: PairClassifier, threads: int) -> dict[str, Engine]:
     """Every engine by name, ours first.
 
     Args:
-        classifier: of so many threads.
-        threads: that share a batch; NumPy's matrix products take what they like besides.
+        classifier: with the same number of threads.
+        threads: that share a batch; NumPy's matrix products use additional threads.
 
     Raises:
         SetupError: onnxruntime is not installed.
-        BadArtefact: the network has an operation that the peers do not know.
+        BadArtefact: the network has an operation that the peers do not support.
     """
     import tensorflow as tf
 
@@ -90,7 +90,7 @@ def _onnx_probability(model: bytes) -> Probability:
     except ImportError as error:
         raise SetupError("onnxruntime is a peer of this benchmark: pip install 'neardup-platform[bench]'") from error
     options = onnxruntime.SessionOptions()
-    # One thread for an operation, as TensorFlow has it: parts run side by side.
+    # One thread per operation, as for TensorFlow: parts run concurrently.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session: Any = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     return lambda features: np.asarray(session.run(None, {"x": features})[0][:, 0])

@@ -1,4 +1,4 @@
-"""Where the time of pair scoring goes: fetching rows from memory, computing features, the network."""
+"""The breakdown of the time of pair scoring: fetching rows from memory, computing features, the network."""
 
 from time import perf_counter
 
@@ -9,7 +9,7 @@ from neardup_platform.scoring.features import pair_features
 from neardup_platform.scoring.keras_classifier import PairClassifier
 from neardup_platform.scoring.vectors import ImageVectors
 
-# Few enough rows to stay in the first cache while they are compared again and again.
+# Few enough rows to stay in the first-level cache while they are compared repeatedly.
 _CACHED_ROWS = 16
 _REPEATS = 9
 
@@ -21,10 +21,10 @@ def shares(
     table: ImageVectors,
     rng: np.random.Generator,
 ) -> dict[str, float]:
-    """Shares of one thread's time, together 1.
+    """Shares of one thread's time; they sum to 1.
 
-    Fetching and computing are one loop; fetching is what it takes longer with rows at random than with a few rows that
-    are in the cache.
+    Fetching and computing are a single loop; fetching is the additional time for random rows compared with a few cached
+    rows.
 
     Args:
         classifier: that scores.

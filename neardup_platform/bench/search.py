@@ -1,9 +1,9 @@
-"""`neardup bench search`: candidate search against its peers, on a corpus with real near-duplicates in it.
+"""`neardup bench search`: candidate search against its peers, on a corpus that contains real near-duplicates.
 
-Real pictures are planted in a synthetic corpus (`planted_corpus.py`), every engine gets the same signatures, and
-recall is the share of those true pairs which the engine returns within K that exhaustive cosine search puts in its
-first 100 (`search_truth.py`). Engines that cannot be built at any size within reason get a corpus of their own,
-and so do we once more, so that there is a comparison at equal size.
+Real pictures are planted in a synthetic corpus (`planted_corpus.py`), every engine gets the same signatures, and recall
+is measured on the true pairs that exhaustive cosine search puts in its first 100 (`search_truth.py`): the share that
+the engine returns within K. Engines that cannot be built at any size in reasonable time get a smaller corpus; we are
+measured on it too, for a comparison at equal size.
 """
 
 import time
@@ -30,25 +30,25 @@ from neardup_platform.terms.effort import Effort
 from neardup_platform.terms.hyperplanes import WORD_BITS, TermSpace, load_term_space
 from neardup_platform.terms.index import effort_of
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 Row = dict[str, Any]
 
 CORPUS = (
     "synthetic images from a tree of topics, subtopics, groups and families of near-duplicates, with the covariance of "
     "the planted pictures and the tail of pairwise cosines measured on 8,489 real ones"
 )
-# What an engine may learn from before it is filled.
+# The images that an engine may learn from before it is filled.
 SAMPLE_IMAGES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is measured.
+    """The parameters of the benchmark.
 
     Attributes:
         docs: images in the corpus.
         peer_docs: images in the corpus of engines that cannot be built at any size, at most `docs`.
-        k: hits within which a true neighbour has to be.
+        k: hits within which a true neighbour must be.
         manifest: CSV of the pictures to plant; None: a default.
     """
 
@@ -59,17 +59,17 @@ class Task:
 
     @property
     def sizes(self) -> dict[int, bool]:
-        """Sizes of corpus, and whether engines that cannot be built at any size are measured at it."""
+        """Corpus sizes, and whether engines that cannot be built at any size are measured at each."""
         return {self.docs: self.peer_docs == self.docs, self.peer_docs: True}
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What is asked of every engine.
+class Conditions:
+    """The conditions for every engine.
 
     Attributes:
-        k: hits within which a true neighbour has to be.
-        min_overlap: equal terms that our own index asks of a candidate.
+        k: hits within which a true neighbour must be.
+        min_overlap: equal terms that our own index requires of a candidate.
         effort: of our own index, by default.
         representatives: members of a cluster that our own index holds.
     """
@@ -80,21 +80,21 @@ class Asked:
     representatives: int
 
 
-def bench_search(task: Task, settings: Settings, say: Say) -> dict[str, Any]:
+def bench_search(task: Task, settings: Settings, report: Report) -> dict[str, Any]:
     """Run the benchmark in a temporary folder.
 
     Raises:
-        SetupError: there is nothing to plant, the corpus is too small for it, or a peer is not installed.
+        SetupError: there is nothing to plant, the corpus is too small, or a peer is not installed.
     """
     space = load_term_space(settings.terms.space)
     lsh, _ = load_embedders(settings.images)
-    what, planted = plant(task.manifest, lsh, space, settings.images, say)
+    what, planted = plant(task.manifest, lsh, space, settings.images, report)
     terms = settings.terms
     effort = effort_of(terms)
-    asked = Asked(task.k, terms.min_overlap, effort, terms.max_representatives)
+    conditions = Conditions(task.k, terms.min_overlap, effort, terms.max_representatives)
     rows = []
     for docs, with_all in task.sizes.items():
-        rows += measure_at(docs, planted, space, asked, say, with_all=with_all)
+        rows += measure_at(docs, planted, space, conditions, report, with_all=with_all)
     described = {
         "docs": task.docs,
         "peer_docs": task.peer_docs,
@@ -112,30 +112,34 @@ def bench_search(task: Task, settings: Settings, say: Say) -> dict[str, Any]:
     return result("search", described, rows)
 
 
-def measure_at(docs: int, planted: Planted, space: TermSpace, asked: Asked, say: Say, *, with_all: bool) -> list[Row]:
-    """All rows of one size of corpus.
+def measure_at(
+    docs: int, planted: Planted, space: TermSpace, conditions: Conditions, report: Report, *, with_all: bool
+) -> list[Row]:
+    """All rows of one corpus size.
 
     Args:
-        docs: that size.
+        docs: the corpus size.
         planted: real pictures.
         space: of the signatures.
-        asked: of the engines.
-        say: told what is being done.
-        with_all: measure also the engines that cannot be built at any size.
+        conditions: for the engines.
+        report: called with a line about the current step.
+        with_all: whether to measure also the engines that cannot be built at any size.
     """
-    asked = replace(asked, effort=asked.effort.within(docs, asked.k))
-    corpus = make_corpus(planted, docs, space, say)
-    compile_search(space, corpus.queries, asked.effort)
+    conditions = replace(conditions, effort=conditions.effort.within(docs, conditions.k))
+    corpus = make_corpus(planted, docs, space, report)
+    compile_search(space, corpus.queries, conditions.effort)
     rows: list[Row] = []
-    for make in _engines(space, docs, asked, with_all=with_all):
+    for make in _engines(space, docs, conditions, with_all=with_all):
         with TemporaryDirectory(prefix="neardup-bench-") as folder:
-            rows += _measure(make, Path(folder), corpus, asked, say)
+            rows += _measure(make, Path(folder), corpus, conditions, report)
     return rows
 
 
-def _engines(space: TermSpace, docs: int, asked: Asked, *, with_all: bool) -> Iterator[Callable[[Path], Engine]]:
+def _engines(
+    space: TermSpace, docs: int, conditions: Conditions, *, with_all: bool
+) -> Iterator[Callable[[Path], Engine]]:
     bits = WORD_BITS * space.words
-    yield lambda folder: TermIndexEngine(space, folder / "index", docs, asked.effort, asked.min_overlap)
+    yield lambda folder: TermIndexEngine(space, folder / "index", docs, conditions.effort, conditions.min_overlap)
     yield lambda folder: FlatPeer(bits, folder)
     yield lambda folder: IvfPeer(bits, folder)
     if with_all:
@@ -144,30 +148,32 @@ def _engines(space: TermSpace, docs: int, asked: Asked, *, with_all: bool) -> It
         yield lambda folder: TantivyPeer(space, folder / "index")
 
 
-def _measure(make: Callable[[Path], Engine], folder: Path, corpus: SearchedCorpus, asked: Asked, say: Say) -> list[Row]:
+def _measure(
+    make: Callable[[Path], Engine], folder: Path, corpus: SearchedCorpus, conditions: Conditions, report: Report
+) -> list[Row]:
     """Build one engine, open it, and measure it at each of its settings."""
     before = own_bytes()
     engine = make(folder)
-    say(f"{engine.name}: building an index of {corpus.docs:,}")
+    report(f"{engine.name}: building an index of {corpus.docs:,}")
     try:
         built: Row = {"build_s": _build(engine, corpus), "open_s": _open(engine, corpus)}
         held = max(0, own_bytes() - before) + engine.mapped_bytes()
         built["bytes_per_image"] = round(held / corpus.docs, 1)
         built |= {"true_pairs": corpus.truth.labelled, "true_pairs_in_reach": len(corpus.truth.rows)}
-        load = Load(corpus.queries, corpus.newcomers, asked.k + 1)
+        load = Load(corpus.queries, corpus.newcomers, conditions.k + 1)
         recalls = {setting: _recall(engine, setting, corpus, load) for setting in engine.settings}
         rows = []
         for setting, recall in recalls.items():
-            row = {"engine": engine.name, "setting": setting, "docs": corpus.docs, "recall": recall, "k": asked.k}
+            row = {"engine": engine.name, "setting": setting, "docs": corpus.docs, "recall": recall, "k": conditions.k}
             row |= measure_speed(engine, setting, load)
-            say(f"{engine.name}, {setting}: recall {recall}, {row['qps_2']} queries/s, p99 {row['p99_ms']} ms")
+            report(f"{engine.name}, {setting}: recall {recall}, {row['qps_2']} queries/s, p99 {row['p99_ms']} ms")
             rows.append(row | built)
-        # Last, because so many images are added that the corpus is another one afterwards.
+        # Last, because it adds so many images that the corpus is a different one afterwards.
         adds_per_s = measure_adds(engine, load)
         if isinstance(engine, TermIndexEngine):
             usual = engine.usual_setting
-            hot = measure_hot_cluster(engine, usual, corpus.queries[:1], load, asked.representatives)
-            shared = {"engine": engine.name, "docs": corpus.docs, "recall": recalls[usual], "k": asked.k}
+            hot = measure_hot_cluster(engine, usual, corpus.queries[:1], load, conditions.representatives)
+            shared = {"engine": engine.name, "docs": corpus.docs, "recall": recalls[usual], "k": conditions.k}
             rows += [shared | row | built for row in hot]
     finally:
         engine.close()
@@ -182,18 +188,18 @@ def _recall(engine: Engine, setting: str, corpus: SearchedCorpus, load: Load) ->
 def _build(engine: Engine, corpus: SearchedCorpus) -> float:
     """Seconds from signatures to an index on disk."""
     sample = KeptImages(corpus.signatures[:SAMPLE_IMAGES], corpus.cells[:SAMPLE_IMAGES])
-    begun = time.perf_counter()
+    started = time.perf_counter()
     engine.prepare(sample, corpus.docs)
     for part in corpus.parts():
         engine.add(part)
     engine.save()
-    return round(time.perf_counter() - begun, 2)
+    return round(time.perf_counter() - started, 2)
 
 
 def _open(engine: Engine, corpus: SearchedCorpus) -> float:
     """Seconds from an index on disk to the first answer."""
-    begun = time.perf_counter()
+    started = time.perf_counter()
     engine.open()
     engine.use(engine.settings[-1], threads=2)
     engine.search(corpus.queries[:1], 1)
-    return round(time.perf_counter() - begun, 2)
+    return round(time.perf_counter() - started, 2)

@@ -1,4 +1,4 @@
-"""What `neardup bench search` asks of every engine it measures, so that all are put through the same."""
+"""The interface of every engine in `neardup bench search`, so that all are measured in the same way."""
 
 from typing import Protocol
 
@@ -14,7 +14,7 @@ class Engine(Protocol):
     Attributes:
         name: of the row.
         settings: labels of what can be chosen at search time, cheapest first.
-        grows: whether images can be added by one thread while others search.
+        grows: whether one thread can add images while others search.
     """
 
     name: str
@@ -22,20 +22,20 @@ class Engine(Protocol):
     grows: bool
 
     def prepare(self, sample: Hashed, docs: int) -> None:
-        """Learn what has to be learnt from the corpus's first images before any is added.
+        """Learn from the first images of the corpus, before any is added.
 
         Args:
-            sample: of which only the signatures are read.
-            docs: how many images will be added.
+            sample: only its signatures are read.
+            docs: number of images that will be added.
         """
         ...
 
     def add(self, images: Hashed) -> None:
-        """Add the next images; where it `grows` and is open, the next search finds them."""
+        """Add the next images; if it `grows` and is open, the next search finds them."""
         ...
 
     def save(self) -> None:
-        """Finish building, put the index on disk and let go of it."""
+        """Finish building, write the index to disk and release it."""
         ...
 
     def open(self) -> None:
@@ -43,7 +43,7 @@ class Engine(Protocol):
         ...
 
     def use(self, setting: str, threads: int) -> None:
-        """Search so from now on, on so many threads."""
+        """Use this setting and number of threads for the following searches."""
         ...
 
     def search(self, queries: Hashed, k: int) -> NDArray[np.int64]:
@@ -51,7 +51,7 @@ class Engine(Protocol):
         ...
 
     def mapped_bytes(self) -> int:
-        """What it reads from files mapped into memory: not in the process's own memory, but its cost all the same."""
+        """Bytes read from files mapped into memory: not in the process's own memory, but part of its cost."""
         ...
 
     def close(self) -> None:
@@ -60,12 +60,12 @@ class Engine(Protocol):
 
 
 class KeptImages(Hashed):
-    """Images of which only signature and cell were kept, as ten million are: no vectors, no affinities."""
+    """Images of which only signature and cell are kept, as for ten million: no vectors, no affinities."""
 
     def __init__(self, signatures: Signatures, cells: NDArray[np.uint16]) -> None:
         nothing = np.empty((len(signatures), 0), np.float32)
         super().__init__(nothing, signatures, nothing)
-        # Takes the place of what would be computed from the affinities.
+        # Replaces the property that is computed from the affinities.
         self.__dict__["cells"] = cells
 
     def __getitem__(self, rows: Rows) -> "KeptImages":

@@ -1,4 +1,4 @@
-"""A planted corpus as the engines get it: signatures and cells of every image, and what is true of it."""
+"""A planted corpus in the form for the engines: signatures and cells of every image, and its true pairs."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ _CHUNKS_PER_LINE = 16
 
 @dataclass(frozen=True)
 class SearchedCorpus:
-    """Everything measured against, without the vectors.
+    """Everything the engines are measured against, without the vectors.
 
     Attributes:
         signatures: uint64 [docs, words].
         cells: uint16 [docs].
-        queries: the planted pictures that have a near-duplicate among the planted.
+        queries: the planted pictures with a near-duplicate among the planted ones.
         newcomers: images that are not in the corpus.
         truth: what should be found.
     """
@@ -36,31 +36,31 @@ class SearchedCorpus:
 
     @property
     def docs(self) -> int:
-        """Images in it."""
+        """The number of images."""
         return len(self.signatures)
 
     def parts(self) -> Iterator[KeptImages]:
-        """All images in order, a chunk at a time."""
+        """All images in order, one chunk at a time."""
         for first in range(0, self.docs, CHUNK_IMAGES):
             rows = slice(first, first + CHUNK_IMAGES)
             yield KeptImages(self.signatures[rows], self.cells[rows])
 
 
-def make_corpus(planted: Planted, docs: int, space: TermSpace, say: Callable[[str], None]) -> SearchedCorpus:
+def make_corpus(planted: Planted, docs: int, space: TermSpace, report: Callable[[str], None]) -> SearchedCorpus:
     """Draw a corpus, hash it, and search it exhaustively by cosine for every query.
 
     Raises:
-        SetupError: `docs` is too small for what is to be planted.
+        SetupError: `docs` is too small for the planted pictures.
     """
     corpus = PlantedCorpus(planted, docs, SEED)
     sizes = np.bincount(planted.groups[planted.groups >= 0])
-    asked = np.flatnonzero((planted.groups >= 0) & (sizes[planted.groups] > 1))
-    exhaustive = ExhaustiveCosine(np.ascontiguousarray(planted.unit[asked]))
+    searched = np.flatnonzero((planted.groups >= 0) & (sizes[planted.groups] > 1))
+    exhaustive = ExhaustiveCosine(np.ascontiguousarray(planted.unit[searched]))
     signatures = np.empty((docs, space.words), np.uint64)
     cells = np.empty(docs, np.uint16)
     for number, chunk in enumerate(corpus.chunks()):
         if number % _CHUNKS_PER_LINE == 0:
-            say(f"corpus of {docs:,}: {number * CHUNK_IMAGES:,} images drawn, hashed and searched exhaustively")
+            report(f"corpus of {docs:,}: {number * CHUNK_IMAGES:,} images drawn, hashed and searched exhaustively")
         exhaustive.see(chunk)
         hashed = space.hash(centred_to_embeddings(chunk, space.mean))
         rows = slice(number * CHUNK_IMAGES, number * CHUNK_IMAGES + len(chunk))
@@ -69,7 +69,7 @@ def make_corpus(planted: Planted, docs: int, space: TermSpace, say: Callable[[st
     return SearchedCorpus(
         signatures,
         cells,
-        space.hash(centred_to_embeddings(planted.unit[asked], space.mean)),
+        space.hash(centred_to_embeddings(planted.unit[searched], space.mean)),
         KeptImages(newcomers.signatures, newcomers.cells),
-        exhaustive.truth(corpus.ordinals[asked], planted.groups[asked]),
+        exhaustive.truth(corpus.ordinals[searched], planted.groups[searched]),
     )

@@ -1,4 +1,4 @@
-"""A store filled with synthetic images, by the same commit as the stream's, without Kafka."""
+"""A store filled with synthetic images, with the stream's own commit, without Kafka."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ BATCH_IMAGES = 4_096
 
 
 def seed_store(settings: Settings, images: int) -> None:
-    """Put images 0…n−1 into an empty store, each in the cluster of its family's first."""
+    """Put images 0…n−1 into an empty store, each in the cluster of the first image of its family."""
     space = load_term_space(settings.terms.space)
     models = read_card(settings.scoring.model or SHIPPED_FOLDER).expects
     store = Store(settings.store_path)
@@ -49,7 +49,7 @@ def _decided(numbers: NDArray[np.int64], space: TermSpace, models: dict[Kind, Mo
 
 
 def _joined(number: int, models: dict[Kind, ModelSpec], vector: FloatVector) -> JoinedImage:
-    """An image of which the commit reads everything but the vectors, which it has from the batch."""
+    """An image whose vectors are not read: the commit takes them from the batch."""
     lsh, pair = (Embedding(image_id(number), kind, models[kind].version, vector, 1) for kind in Kind)
     return JoinedImage(lsh, pair)
 

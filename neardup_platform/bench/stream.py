@@ -1,11 +1,11 @@
 """`neardup bench stream`: from produce to readable, with real Kafka, a real worker and a real reader.
 
-Three processes beside the broker: a producer at a fixed rate, the stream worker, and this one, which reads
-the store as a consumer would (a RocksDB secondary) and notes when each image became visible in it. Latency is
-that moment minus the image's event time; `published_…_ms` are those of the decisions being handed to Kafka, which waits
-for the disk unless `worker.durability` is `process`. Then the worker is killed, and the time from the start of a new
-one until an image sent meanwhile is readable gives the recovery. Afterwards it is stopped, a backlog is published, and
-the time in which a new worker drains it gives the sustained rate.
+There are three processes besides the broker: a producer at a fixed rate, the stream worker, and this one, which reads
+the store like a consumer (a RocksDB secondary) and records when each image becomes visible in it. Latency is that time
+minus the image's event time; `published_…_ms` is the time until the decision is handed to Kafka, which waits for the
+disk unless `worker.durability` is `process`. Then the worker is killed; recovery is the time from the start of a new
+one until an image sent in the meantime is readable. Finally the worker is stopped and a backlog is published; the time
+in which a new worker drains it gives the sustained rate.
 """
 
 import os
@@ -40,22 +40,22 @@ from neardup_platform.wire.topics import DECISIONS
 
 # The reader's catch-up interval: the resolution of the latencies.
 REFRESH_S = 0.005
-# First images, decided while code is compiled and caches are cold, are not counted.
+# The first images, decided while code is compiled and caches are cold, are not counted.
 WARMUP_S = 3.0
-# Images looked for at a time, those sent first before others.
-LOOKED_FOR = 16
-# Between two looks at a backlog: a reader that catches up more often takes processor time from what it measures.
-DRAIN_LOOK_S = 0.1
+# Images to look up at a time, in the order sent.
+LOOKUP_IMAGES = 16
+# Interval between two checks of a backlog: a reader that catches up more often takes processor time from the worker.
+DRAIN_CHECK_S = 0.1
 PATIENCE_S = 180.0
-# Of a core, what an idle worker takes less than.
+# An idle worker uses less than this share of a core.
 QUIET_PERCENT = 15.0
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What the stream is put through."""
+    """The load on the stream."""
 
     rate_per_s: float
     seconds: float
@@ -64,11 +64,11 @@ class Load:
     backlog: int
 
 
-def bench_stream(load: Load, say: Say) -> dict[str, Any]:
-    """Run the benchmark on servers and a store of its own.
+def bench_stream(load: Load, report: Report) -> dict[str, Any]:
+    """Run the benchmark with its own servers and store.
 
     Raises:
-        ServerUnavailable: the worker did not get ready, or stopped deciding.
+        ServerUnavailable: the worker did not become ready, or stopped deciding.
     """
     with TemporaryDirectory(prefix="neardup-bench-") as folder:
         settings = Settings(home=Path(folder))
@@ -77,29 +77,29 @@ def bench_stream(load: Load, say: Say) -> dict[str, Any]:
         )
         with running_servers(settings, s3=False) as resolved:
             ensure_topics(resolved.kafka)
-            row = _measure(load, resolved, say)
+            row = _measure(load, resolved, report)
     return result("stream", settings.masked(), [row])
 
 
-def _measure(load: Load, settings: Settings, say: Say) -> dict[str, Any]:
+def _measure(load: Load, settings: Settings, report: Report) -> dict[str, Any]:
     if load.corpus:
-        say(f"seeding a corpus of {load.corpus} images")
+        report(f"seeding a corpus of {load.corpus} images")
         seed_store(settings, load.corpus)
     images = round(load.rate_per_s * load.seconds)
     with _worker(settings) as worker:
-        _until_quiet(worker)
+        _wait_until_idle(worker)
         reader = SecondaryStore(settings.store_path, settings.home / "bench-reader")
-        say(f"{images} images at {load.rate_per_s:g} a second")
+        report(f"{images} images at {load.rate_per_s:g} a second")
         with _producer(load.corpus, images, load.rate_per_s, settings):
             latencies_ms = _follow(reader, load.corpus, images)
-        figures = read_heartbeat(settings.home).metrics  # type: ignore[union-attr]
+        metrics = read_heartbeat(settings.home).metrics  # type: ignore[union-attr]
         rss_mb = psutil.Process(worker.pid).memory_info().rss / 1e6
         worker.kill()
     published_ms = _published(settings)
-    say("killing the worker")
+    report("killing the worker")
     recovery_s = _recover(load.corpus + images, settings, reader)
     reader.close()
-    say(f"publishing a backlog of {load.backlog} images")
+    report(f"publishing a backlog of {load.backlog} images")
     with _producer(load.corpus + images + 1, load.backlog, 0, settings) as producer:
         producer.wait()
     sustained = _drain(settings, load.backlog)
@@ -119,17 +119,17 @@ def _measure(load: Load, settings: Settings, say: Say) -> dict[str, Any]:
         "durability": settings.worker.durability,
         "published_p50_ms": round(float(published_p50), 1),
         "published_p99_ms": round(float(published_p99), 1),
-        "durable_p50_ms": figures.get("durable_p50_ms"),
-        "durable_p99_ms": figures.get("durable_p99_ms"),
-        "lag_end": figures["lag"],
+        "durable_p50_ms": metrics.get("durable_p50_ms"),
+        "durable_p99_ms": metrics.get("durable_p99_ms"),
+        "lag_end": metrics["lag"],
         "sustained_images_per_s": round(sustained, 1),
         "recovery_s": round(recovery_s, 1),
         "rss_mb": round(rss_mb, 1),
     }
 
 
-def _until_quiet(worker: subprocess.Popen[bytes]) -> None:
-    """Wait until what was seeded is compacted: a store that grows at the rate never has so much of it to do."""
+def _wait_until_idle(worker: subprocess.Popen[bytes]) -> None:
+    """Wait until the seeded data is compacted: a store that grows at this rate never has so much to compact at once."""
     deadline = time.monotonic() + PATIENCE_S
     while psutil.Process(worker.pid).cpu_percent(1.0) > QUIET_PERCENT and time.monotonic() < deadline:
         pass
@@ -137,13 +137,13 @@ def _until_quiet(worker: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def _worker(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker process, ready; stopped at the end."""
+    """A running worker process; stopped at the end."""
     log = (settings.home / "worker.log").open("ab")
     argv = [sys.executable, "-m", "neardup_platform.cli", "worker"]
-    begun_ms = time.time_ns() // 1_000_000
+    started_ms = time.time_ns() // 1_000_000
     process = subprocess.Popen(argv, env=_environment(settings), stdout=log, stderr=log)
     try:
-        _wait(lambda: _is_running(settings, begun_ms), process, settings)
+        _wait(lambda: _is_running(settings, started_ms), process, settings)
         yield process
     finally:
         process.terminate()
@@ -174,28 +174,28 @@ def _environment(settings: Settings) -> dict[str, str]:
 
 
 def _follow(reader: SecondaryStore, first: int, images: int) -> NDArray[np.int64]:
-    """Latency in ms of the images with these numbers, in the order of becoming readable."""
-    coming = deque(image_id(number) for number in range(first, first + images))
+    """Latency in ms of the images with these numbers, in the order in which they become readable."""
+    pending = deque(image_id(number) for number in range(first, first + images))
     latencies_ms: list[int] = []
     deadline = time.monotonic() + PATIENCE_S
-    while coming:
+    while pending:
         reader.refresh()
         now_ms = time.time_ns() // 1_000_000
-        looked_for = [coming.popleft() for _ in range(min(LOOKED_FOR, len(coming)))]
-        records = dict(zip(looked_for, reader.images.find_many(looked_for), strict=True))
+        ids = [pending.popleft() for _ in range(min(LOOKUP_IMAGES, len(pending)))]
+        records = dict(zip(ids, reader.images.find_many(ids), strict=True))
         found = [record.event_time_ms for record in records.values() if record is not None]
-        coming.extendleft(reversed([name for name, record in records.items() if record is None]))
+        pending.extendleft(reversed([name for name, record in records.items() if record is None]))
         latencies_ms += [now_ms - event_time_ms for event_time_ms in found]
         if found:
             deadline = time.monotonic() + PATIENCE_S
         elif time.monotonic() > deadline:
-            raise ServerUnavailable(f"no image became readable for {PATIENCE_S:.0f} s, {len(coming)} are missing")
+            raise ServerUnavailable(f"no image became readable for {PATIENCE_S:.0f} s, {len(pending)} are missing")
         time.sleep(REFRESH_S)
     return np.array(latencies_ms)
 
 
 def _published(settings: Settings) -> NDArray[np.int64]:
-    """Time in ms from an image's event to its decision being handed to Kafka, by event time."""
+    """Time in ms from an image's event to the handover of its decision to Kafka, by event time."""
     consumer = KafkaConsumer(**connection(settings.kafka), enable_auto_commit=False, metrics_enabled=False)
     partitions = [TopicPartition(DECISIONS, number) for number in consumer.partitions_for_topic(DECISIONS) or ()]
     consumer.assign(partitions)
@@ -210,7 +210,7 @@ def _published(settings: Settings) -> NDArray[np.int64]:
 
 
 def _recover(number: int, settings: Settings, reader: SecondaryStore) -> float:
-    """Seconds from the start of a worker until an image that waits for it is readable."""
+    """Seconds from the start of a worker until an image that was sent before is readable."""
     with _producer(number, 1, 0, settings) as producer:
         producer.wait()
     reader.refresh()
@@ -220,14 +220,14 @@ def _recover(number: int, settings: Settings, reader: SecondaryStore) -> float:
         reader.refresh()
         return reader.state().ordinals > before
 
-    begun = time.monotonic()
+    started = time.monotonic()
     with _worker(settings) as worker:
         _wait(is_readable, worker, settings)
-        return time.monotonic() - begun
+        return time.monotonic() - started
 
 
 def _drain(settings: Settings, backlog: int) -> float:
-    """Images a second of a worker with a backlog, between the first and the last tenth of it."""
+    """Images per second of a worker with a backlog, between its first and its last tenth."""
     reader = SecondaryStore(settings.store_path, settings.home / "bench-reader")
     begin = reader.state().images
     marks: dict[float, float] = {}
@@ -241,7 +241,7 @@ def _drain(settings: Settings, backlog: int) -> float:
                     marks.setdefault(share, time.monotonic())
             if time.monotonic() > deadline or worker.poll() is not None:
                 raise ServerUnavailable(f"the worker did not drain the backlog: see {settings.home}/worker.log")
-            time.sleep(DRAIN_LOOK_S)
+            time.sleep(DRAIN_CHECK_S)
     reader.close()
     return 0.8 * backlog / (marks[0.9] - marks[0.1])
 
@@ -251,5 +251,5 @@ def _wait(ready: Callable[[], bool], process: subprocess.Popen[bytes], settings:
     while not ready():
         if process.poll() is not None or time.monotonic() > deadline:
             tail = (settings.home / "worker.log").read_text().splitlines()[-1:]
-            raise ServerUnavailable(f"the worker did not get ready: {''.join(tail)}")
+            raise ServerUnavailable(f"the worker did not become ready: {''.join(tail)}")
         time.sleep(0.05)

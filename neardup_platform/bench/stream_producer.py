@@ -1,8 +1,8 @@
 """The producing process of `neardup bench stream`: synthetic embeddings at a fixed rate.
 
-`python -m neardup_platform.bench.stream_producer FIRST COUNT RATE`; rate 0 is as fast as can be. Messages are
-made before the clock starts, so that making them takes nothing from what is measured. An image's event time is the
-moment its embeddings are handed to the producer: latency counts from there.
+`python -m neardup_platform.bench.stream_producer FIRST COUNT RATE`; rate 0 means as fast as possible. Messages are
+created before the clock starts, so that creating them does not affect the measurement. An image's event time is the
+time at which its embeddings are passed to the producer: latency counts from then.
 """
 
 import sys
@@ -21,18 +21,18 @@ def produce(first: int, count: int, rate_per_s: float, settings: Settings) -> No
     """Publish `count` images, the n-th at n / rate seconds after the start."""
     models = read_card(settings.scoring.model or SHIPPED_FOLDER).expects
     images = [
-        [(EMBEDDINGS[half.kind], half.image_id.encode(), encode_embedding(half)) for half in halves]
-        for halves in (embeddings(first + n, models, 0) for n in range(count))
+        [(EMBEDDINGS[one.kind], one.image_id.encode(), encode_embedding(one)) for one in both]
+        for both in (embeddings(first + n, models, 0) for n in range(count))
     ]
     producer = make_producer(settings.kafka, linger_ms=1 if rate_per_s else 5)
-    begun = time.monotonic()
-    for n, halves in enumerate(images):
-        ahead = begun + n / rate_per_s - time.monotonic() if rate_per_s else 0.0
+    started = time.monotonic()
+    for n, messages in enumerate(images):
+        ahead = started + n / rate_per_s - time.monotonic() if rate_per_s else 0.0
         if ahead > 0:
             time.sleep(ahead)
-        # Of a field that comes twice the later one counts, so the rest need not be encoded again.
+        # If a field occurs twice, the later one wins, so the rest need not be encoded again.
         stamp = pb.EmbeddingReady(event_time_ms=time.time_ns() // 1_000_000).SerializeToString()
-        for topic, key, value in halves:
+        for topic, key, value in messages:
             producer.send(topic, key=key, value=value + stamp)
     producer.flush()
     producer.close()

@@ -1,8 +1,8 @@
-"""Synthetic embeddings for load: clustered and anisotropic, with near-duplicates among them.
+"""Synthetic embeddings for load tests: clustered and anisotropic, with near-duplicates among them.
 
-Images come in families. A family's vector is Gaussian with a decaying spectrum (variance of dimension d
-falls as 1/d, as principal components of real embeddings roughly do); a copy is its family's vector plus noise
-at a cosine of about 0.95. Everything follows from an image's number, so any process can make any image.
+Images come in families. A family's vector is Gaussian with a decaying spectrum (the variance of dimension d falls as
+1/d, roughly like that of the principal components of real embeddings); a copy is its family's vector plus noise at a
+cosine of about 0.95. Everything is determined by an image's number, so any process can create any image.
 """
 
 import numpy as np
@@ -34,7 +34,7 @@ def vectors(numbers: NDArray[np.int64], kind: Kind, dim: int) -> NDArray[np.floa
 
 
 def many_vectors(rng: np.random.Generator, count: int, dim: int) -> NDArray[np.float32]:
-    """As `vectors`, float32 [count, dim], from one generator: for a process that needs many and no particular ones."""
+    """Like `vectors`, float32 [count, dim], from one generator: for processes that need no particular images."""
     spectrum = (1 / np.sqrt(np.arange(1, dim + 1))).astype(np.float32)
     centres = rng.standard_normal((-(-count // FAMILY_IMAGES), dim), np.float32)
     out = np.repeat(centres, FAMILY_IMAGES, axis=0)[:count] + _NOISE * rng.standard_normal((count, dim), np.float32)

@@ -1,7 +1,7 @@
-"""tantivy, a search library of Lucene's kind, as a peer of `neardup bench search`: terms as words of a document.
+"""tantivy, a search library like Lucene, as a peer in `neardup bench search`: terms as words of a document.
 
-An image is a document of one word per term. A query is the OR of its words, each worth one point however rare it is,
-so hits come by overlap, as in the search cluster of the original system.
+An image is a document with one word per term. A query is the OR of its words, each worth one point however rare it is,
+so hits are ranked by overlap, as in the search cluster of the original system.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -22,11 +22,11 @@ _WORD_CHARACTERS = 3
 
 
 class TantivyPeer:
-    """Documents of terms in tantivy's segments, asked with all of an image's terms or with the first of them.
+    """Documents of terms in tantivy's segments, queried with all of an image's terms or with the first of them.
 
     Args:
         space: of the signatures.
-        folder: of the index, made here.
+        folder: of the index, created here.
 
     Raises:
         SetupError: tantivy is not installed.
@@ -53,10 +53,10 @@ class TantivyPeer:
         self._terms, self._images, self._opened = space.tables, 0, False
 
     def prepare(self, sample: Hashed, docs: int) -> None:
-        """Nothing: it learns nothing."""
+        """Do nothing: it needs no training."""
 
     def add(self, images: Hashed) -> None:
-        """See `Engine`; once it is open, each call commits and renews the reader, as images must be found at once."""
+        """See `Engine`; once open, each call commits and reloads the reader, so that images are found immediately."""
         for ordinal, words in enumerate(_words(images.signatures, self._space), self._images):
             self._writer.add_document(self._tantivy.Document(**{_TERMS: words, _ORDINAL: ordinal}))
         self._images += len(images)
@@ -77,7 +77,7 @@ class TantivyPeer:
         self._opened = True
 
     def use(self, setting: str, threads: int) -> None:
-        """See `Engine`; the setting says how many of a query's terms are asked for."""
+        """See `Engine`; the setting says how many terms of a query are used."""
         self._terms = int(setting.split()[1])
         self._pool.shutdown()
         self._pool = ThreadPoolExecutor(threads)
@@ -91,19 +91,19 @@ class TantivyPeer:
             hits = searcher.search(self._query(schema, words), k, count=False).hits
             found[row, : len(hits)] = searcher.fast_field_values(_ORDINAL, [address for _, address in hits])
 
-        # The results are waited for, so that an error in any of them is raised.
+        # The results are consumed, so that an error in any of them is raised.
         list(self._pool.map(answer, range(len(queries)), _words(queries.signatures, self._space)))
         return found
 
     def mapped_bytes(self) -> int:
-        """Its segments' files."""
+        """The files of its segments."""
         return sum(file.stat().st_size for file in self._folder.iterdir() if file.is_file())
 
     def close(self) -> None:
         """See `Engine`."""
         self._pool.shutdown()
         if self._writer is not None:
-            # Or its threads would go on writing into a folder that is being removed.
+            # Otherwise its threads would keep writing into a folder that is being removed.
             self._writer.wait_merging_threads()
         self._writer = self._index = None
 

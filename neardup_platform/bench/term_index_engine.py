@@ -1,4 +1,4 @@
-"""Our own term index as `neardup bench search` measures it."""
+"""Our own term index as an engine of `neardup bench search`."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,22 +10,22 @@ from neardup_platform.terms.effort import Effort, Ranking
 from neardup_platform.terms.hyperplanes import Hashed, TermSpace
 from neardup_platform.terms.index import BLOCK_IMAGES, TermIndex
 
-# Of the corpus, scanned by the first step.
+# Shares of the corpus scanned by the first step.
 SCANNED_SHARES = (1 / 80, 1 / 20, 1 / 10, 1 / 4)
 _OTHER: dict[Ranking, Ranking] = {"hamming": "overlap", "overlap": "hamming"}
-# Images not yet sealed, at most.
+# The most images that are not yet sealed.
 WINDOW_IMAGES = 2 * BLOCK_IMAGES
 
 
 class TermIndexEngine:
-    """A `TermIndex` in a folder, at several efforts: from a small share of the corpus scanned to all of it.
+    """A `TermIndex` in a folder, at several efforts: from a small scanned share of the corpus to all of it.
 
     Args:
         space: of the signatures.
         folder: of the segments.
-        docs: images the corpus will have.
-        usual: the effort in force, varied in the other settings.
-        min_overlap: equal terms a candidate needs.
+        docs: images that the corpus will have.
+        usual: the default effort, varied in the other settings.
+        min_overlap: equal terms that a candidate needs.
     """
 
     name = "neardup"
@@ -42,7 +42,7 @@ class TermIndexEngine:
         self._newest: list[tuple[int, Hashed]] = []
 
     def prepare(self, sample: Hashed, docs: int) -> None:
-        """Nothing: the term space was fitted before."""
+        """Do nothing: the term space is already fitted."""
 
     def add(self, images: Hashed) -> None:
         """See `Engine`."""
@@ -58,11 +58,11 @@ class TermIndexEngine:
         self.index.close()
 
     def open(self) -> None:
-        """See `Engine`: the segments are checked and mapped, the images of the window come from the store."""
+        """See `Engine`: the segments are verified and mapped; the images of the window are added again."""
         self.index = self._opened(None)
 
     def use(self, setting: str, threads: int) -> None:
-        """See `Engine`; what was added since it was saved goes away unless it was sealed."""
+        """See `Engine`; images added since it was saved are discarded unless they were sealed."""
         wanted = self._efforts[setting], threads
         if wanted != self._in_use:
             self._in_use = wanted
@@ -75,7 +75,7 @@ class TermIndexEngine:
         return self.index.search(queries, k, self._min_overlap).ordinals
 
     def mapped_bytes(self) -> int:
-        """The segments' files."""
+        """The files of the segments."""
         return sum(segment.path.stat().st_size for segment in self.index.segments if segment.path)
 
     def close(self) -> None:
@@ -93,7 +93,7 @@ class TermIndexEngine:
 
 
 def compile_search(space: TermSpace, some: Hashed, usual: Effort) -> None:
-    """Build and search a small index, so that compiling is not counted as opening it nor as its memory."""
+    """Build and search a small index, so that compilation does not count as opening time or memory of the engine."""
     for effort in _efforts(len(some), usual):
         index = TermIndex(None, space, effort, block_images=16)
         for first in range(0, len(some), 16):
@@ -104,7 +104,7 @@ def compile_search(space: TermSpace, some: Hashed, usual: Effort) -> None:
 
 
 def _efforts(docs: int, usual: Effort) -> list[Effort]:
-    """Shares of the corpus, variants of the usual, the usual itself, and all compared where the usual does not."""
+    """Shares of the corpus, variants of the usual effort, the usual one, and a full scan if that is more."""
     shares = [replace(usual, scan=round(share * docs)) for share in SCANNED_SHARES]
     variants = [replace(usual, shortlist=-(-usual.shortlist // 4)), replace(usual, ranking=_OTHER[usual.ranking])]
     whole = [replace(usual, scan=docs)] if docs > usual.scan else []
