@@ -59,8 +59,8 @@ class PlantedCorpus:
         self._planted = np.concatenate([planted.unit, unit_rows(images)])
         if docs < 2 * len(self._planted):
             raise SetupError(
-                f"{docs} images are too few to plant {len(planted.unit)} pictures and {len(images)} synthetic relatives: "
-                f"use at least {2 * len(self._planted)}"
+                f"{docs} images are too few to plant {len(planted.unit)} pictures and {len(images)} synthetic "
+                f"relatives: use at least {2 * len(self._planted)}"
             )
         self._places = self._rng(_PLACES, docs).choice(docs, len(self._planted), replace=False)
         self.ordinals = self._places[: len(planted.unit)]
