@@ -1,1 +1,1 @@
-"""Apache Kafka: topics, the consumer that reads embeddings and commands, and the producer that publishes decisions."""
+"""Apache Kafka: topics, the consumer of embeddings and commands, and the producer of decisions."""

@@ -1,7 +1,7 @@
-"""The codecs that producers may compress with, and whether this installation can unpack them.
+"""The codecs that producers may compress with, and whether this installation can decompress them.
 
-A producer chooses its codec freely, so all of Kafka's are dependencies. One that is missing all the same is a fault of
-the installation, never damage: nothing is skipped for it.
+Producers choose the codec, so all of Kafka's are dependencies. A missing one is a fault of the installation and never
+counts as damage: no message is skipped because of it.
 """
 
 from kafka import codec
@@ -13,16 +13,16 @@ _PACKAGES = {"gzip": "Python's zlib", "snappy": "python-snappy", "lz4": "lz4", "
 
 
 def usable_codecs() -> list[str]:
-    """The codecs that can be unpacked here; uncompressed batches always can."""
+    """Return the codecs that can be decompressed here."""
     found = {"gzip": codec.has_gzip, "snappy": codec.has_snappy, "lz4": codec.has_lz4, "zstd": codec.has_zstd}
     return [name for name, is_there in found.items() if is_there()]
 
 
 def check_codecs() -> str:
-    """All codecs, for `neardup doctor`.
+    """Return all codecs as text, for `neardup doctor`.
 
     Raises:
-        SetupError: one of them cannot be unpacked here.
+        SetupError: one of them cannot be decompressed here.
     """
     usable = usable_codecs()
     missing = [name for name in _PACKAGES if name not in usable]
@@ -35,10 +35,12 @@ def check_codecs() -> str:
 
 
 def missing_codec(place: str, error: UnsupportedCodecError) -> SetupError:
-    """What to raise for a batch in `place` that the client has no library for."""
+    """Return the error for a batch in `place` whose codec the client has no library for."""
     name = next((name for name in _PACKAGES if f" {name} " in str(error)), None)
     if name is None:
-        return SetupError(f"{place} has a batch that this Kafka client cannot unpack ({error}): upgrade kafka-python")
+        return SetupError(
+            f"{place} has a batch that this Kafka client cannot decompress ({error}): upgrade kafka-python"
+        )
     return SetupError(
         f"{place} has batches compressed with {name}, which needs {_PACKAGES[name]}: install it (`make setup` does) "
         "and start again; nothing is skipped meanwhile"

@@ -1,7 +1,7 @@
-"""Sends commands to the worker and hears what came of them; the command line, the API and Dagster alike.
+"""Sends commands to the worker and waits for their results, for the command line, the API and Dagster.
 
-Command → control topic → worker → result topic → **whoever asked**. The worker may be on another machine, or not
-running yet: then the command waits in the topic.
+Command → control topic → worker → result topic → **caller**. The worker may be on another machine, or not running yet;
+the command then waits in the topic.
 """
 
 import time
@@ -26,12 +26,12 @@ _POLL_MS = 200
 
 
 def new_command(name: str, arguments: Mapping[str, str], issued_by: str, command_id: str = "") -> pb.Command:
-    """A command issued now.
+    """Return a command issued now.
 
     Args:
-        name: of those the worker knows (docs/reference/control-commands.md).
-        issued_by: who answers for it.
-        command_id: the same id is carried out once, however often it is sent; empty: a new one.
+        name: a command that the worker knows (docs/reference/control-commands.md).
+        issued_by: who is responsible for it.
+        command_id: the worker carries out an id once, however often it is sent; empty draws a new one.
 
     Raises:
         PermanentError: a field is too large; the text names it, its size and the bound.
@@ -49,10 +49,10 @@ def new_command(name: str, arguments: Mapping[str, str], issued_by: str, command
 
 
 def send_command(settings: KafkaSettings, command: pb.Command) -> None:
-    """Put a command into the control topic.
+    """Publish a command to the control topic.
 
     Raises:
-        ServerUnavailable: Kafka does not take it.
+        ServerUnavailable: Kafka does not accept it.
     """
     try:
         producer = make_producer(settings, linger_ms=0)
@@ -62,14 +62,14 @@ def send_command(settings: KafkaSettings, command: pb.Command) -> None:
         finally:
             producer.close(timeout=ACKNOWLEDGE_S)
     except KafkaError as error:
-        raise ServerUnavailable(f"Kafka at {settings.bootstrap} did not take the command: {error}") from error
+        raise ServerUnavailable(f"Kafka at {settings.bootstrap} did not accept the command: {error}") from error
 
 
 def run_command(settings: KafkaSettings, command: pb.Command, timeout_s: float) -> pb.CommandResult:
     """Send a command and wait for its result.
 
     Raises:
-        ServerUnavailable: Kafka does not answer, or there is no result in time; the command stays in the topic.
+        ServerUnavailable: Kafka does not answer, or no result arrives in time; the command stays in the topic.
     """
     try:
         consumer = KafkaConsumer(**reading(settings))

@@ -1,7 +1,7 @@
-"""Batches that the broker holds but nobody can read: a checksum that fails, compressed bytes that do not unpack.
+"""Finds batches that the broker holds and nobody can read: bad checksums, and bytes that do not decompress.
 
-A disk that flips a bit must not stop the stream, and what it cost must be known: each offset that cannot be read
-becomes a message of which only the place is known, to be dead-lettered as `unreadable`.
+A flipped bit on a disk must not stop the stream, and what it costs must be known. Each offset that cannot be read
+becomes a message with nothing but its place, to be dead-lettered as `unreadable`.
 """
 
 import logging
@@ -23,10 +23,10 @@ _PROBE_MS = 2_000
 
 
 def unreadable(settings: KafkaSettings, positions: Mapping[TopicPartition, int]) -> list[Message]:
-    """The offsets at these positions that cannot be read, up to the next one that can, in each partition.
+    """Return the unreadable offsets of each partition, from its position to the next readable offset.
 
     Returns:
-        One message for each, without key and value; none where everything can be read after all.
+        One message for each, without key and value; none if everything can be read after all.
 
     Raises:
         ServerUnavailable: the broker does not answer.
@@ -64,7 +64,7 @@ def _probe(settings: KafkaSettings, partition: TopicPartition, position: int) ->
 
 
 def _problem(consumer: Any, partition: TopicPartition, offset: int) -> str | None:
-    """Why an offset cannot be read; None if it can. Each call must ask for another offset than the one before."""
+    """Return why an offset cannot be read, or None. Each call must ask for another offset than the previous one."""
     consumer.seek(partition, offset)
     try:
         consumer.poll(timeout_ms=_PROBE_MS, max_records=1)

@@ -1,6 +1,6 @@
-"""The Kafka client that reads for a store: its settings, and what must be known of it to use it.
+"""The Kafka client that reads for a store: its settings, and everything that touches its internals.
 
-A thin layer under kafka_member.py, which has the behaviour.
+A thin layer under member.py and assignment.py, which have the behaviour.
 """
 
 from typing import Any
@@ -16,28 +16,28 @@ from neardup_platform.wire.topics import CONTROL, EMBEDDINGS
 
 TOPICS = (*EMBEDDINGS.values(), CONTROL)
 GROUP_PREFIX = "neardup-"
-# The only member there is: whoever joins under this name takes the place of whoever had it.
+# The only member: a process that joins under this name replaces the previous one.
 INSTANCE = "worker"
 ASK_MS = 5_000
 _FETCH_BYTES = 8 << 20
-# New partitions of a topic, and a topic in place of another, are found this soon.
+# New partitions and recreated topics are found within this time.
 METADATA_MAX_AGE_MS = 10_000
 
 
 def open_client(settings: KafkaSettings, group: str) -> Any:
-    """A static member of a consumer group that commits nothing by itself.
+    """Return a static member of a consumer group. It commits nothing by itself.
 
     Raises:
         KafkaError: no broker answers.
     """
     return KafkaConsumer(
-        # What retention deleted unread is counted and said, never skipped in silence.
+        # Messages that retention deleted unread are counted and logged, never skipped silently.
         **reading(settings),
         client_id="neardup-worker",
         group_id=group,
         group_instance_id=INSTANCE,
         bootstrap_timeout_ms=ASK_MS,
-        # A broker that hangs rather than refuses is given up on after this long, not after five minutes.
+        # Give up on a broker that hangs after this time, not after the default of five minutes.
         request_timeout_ms=30_000,
         fetch_min_bytes=1,
         fetch_max_wait_ms=100,
@@ -49,7 +49,7 @@ def open_client(settings: KafkaSettings, group: str) -> Any:
 
 
 def find_partitions(consumer: Any) -> list[TopicPartition]:
-    """Every partition of every topic that the worker reads.
+    """Return every partition of every topic that the worker reads.
 
     Raises:
         ServerUnavailable: a topic is missing.
@@ -60,24 +60,24 @@ def find_partitions(consumer: Any) -> list[TopicPartition]:
         for number in sorted(consumer.partitions_for_topic(topic) or ())
     ]
     if len({p.topic for p in found}) < len(TOPICS):
-        raise ServerUnavailable(f"topics {sorted(TOPICS)} are not all there: run `neardup up`")
+        raise ServerUnavailable(f"topics {sorted(TOPICS)} do not all exist: run `neardup up`")
     return found
 
 
 def existing_partitions(consumer: Any, topic: str) -> list[TopicPartition]:
-    """Every partition of a topic, as of the newest metadata; empty where there is no such topic."""
+    """Return every partition of a topic by the latest metadata; none if there is no such topic."""
     numbers = consumer._cluster.partitions_for_topic(topic)  # noqa: SLF001
     return [TopicPartition(topic, number) for number in sorted(numbers or ())]
 
 
 def log_id(consumer: Any, topic: str) -> str:
-    """Kafka's id of a topic, which another topic of the same name does not have; empty from brokers older than 2.8."""
+    """Return Kafka's id of a topic. A recreated topic has another id. Empty with brokers older than 2.8."""
     found = consumer._cluster.topic_id(topic)  # noqa: SLF001
     return found.hex if found else ""
 
 
 def refresh_metadata(consumer: Any) -> None:
-    """Ask which topics and partitions there are, and wait for the answer.
+    """Refresh the client's metadata about topics and partitions, and wait for it.
 
     Raises:
         KafkaError: the broker does not answer.
@@ -87,27 +87,27 @@ def refresh_metadata(consumer: Any) -> None:
 
 
 def position_of(consumer: Any, partition: TopicPartition) -> OffsetAndMetadata | None:
-    """Where the client reads on in a partition that it was given, with the epoch of what it read before."""
+    """Return where the client continues in an assigned partition, with the epoch of the previous message."""
     state = consumer._subscription.assignment.get(partition)  # noqa: SLF001
     return state.position if state is not None else None
 
 
 def seek(consumer: Any, partition: TopicPartition, offset: int, epoch: int) -> None:
-    """Go on at an offset. With the epoch of what lies before it, the client finds out if the broker has lost that."""
+    """Continue at an offset. With the epoch of the previous message the client detects that the broker has lost it."""
     consumer._subscription.seek(partition, OffsetAndMetadata(offset, "", epoch))  # noqa: SLF001
 
 
 def rejoin(consumer: Any) -> None:
     """Have the group's partitions assigned again.
 
-    The member that assigned them does so by itself when their number changes. A static member that took the place of
-    the process before never did: the broker gave it the earlier assignment, and kafka-python does not watch it.
+    The member that assigned them does so by itself when their number changes. A static member that replaced an earlier
+    process never assigned them: the broker gave it the earlier assignment, and kafka-python does not watch that.
     """
     consumer._coordinator.request_rejoin()  # noqa: SLF001
 
 
 def high_watermarks(consumer: Any, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
-    """Where the partitions end, transactions that are still open included; `end_offsets` stops before those.
+    """Return the ends of partitions, including open transactions. `end_offsets` stops before those.
 
     Raises:
         KafkaError: the broker does not answer.
@@ -123,9 +123,9 @@ def high_watermarks(consumer: Any, partitions: list[TopicPartition]) -> dict[Top
 def finish_joining(consumer: Any) -> None:
     """Make kafka-python 3.0 finish a join that it has begun.
 
-    When partitions seem to have changed it marks all as about to be revoked, fetches nothing of them, and joins anew.
-    If the reason is gone with the next metadata, before the broker has answered, it forgets that it was joining, and
-    nothing is ever fetched again.
+    When partitions seem to have changed, the client marks all of them as pending revocation, stops fetching them, and
+    rejoins. If the next metadata removes the reason before the broker has answered, it forgets that it was joining and
+    never fetches anything again.
     """
     coordinator = consumer._coordinator  # noqa: SLF001
     if coordinator.rejoining and not coordinator.rejoin_needed:
@@ -133,10 +133,10 @@ def finish_joining(consumer: Any) -> None:
 
 
 def give_back_parked(consumer: Any) -> None:
-    """Make kafka-python 3.0 hand out what it fetched of a partition before it was paused.
+    """Make kafka-python 3.0 return what it fetched from a partition before that was paused.
 
-    It does so only while its place for the batch being read is None; once another partition was read meanwhile, an
-    empty batch is left there, and the partition that was resumed would never be read again.
+    It does so only while its current batch is None. If another partition was read meanwhile, an empty batch stays
+    there, and the resumed partition would never be read again.
     """
     fetcher = consumer._fetcher  # noqa: SLF001
     if not fetcher._next_partition_records:  # noqa: SLF001

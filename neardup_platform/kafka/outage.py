@@ -1,4 +1,4 @@
-"""One line when the broker goes away and one when it answers again, in place of the client's hundreds."""
+"""Logs one line when the broker goes away and one when it answers again, instead of the client's hundreds."""
 
 import logging
 
@@ -6,16 +6,16 @@ log = logging.getLogger(__name__)
 
 
 class OutageNotice(logging.Handler):
-    """Takes the Kafka client's error log. The client itself reconnects with back-off, for ever."""
+    """Handles the Kafka client's error log. The client itself reconnects with back-off, forever."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
         self._away = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say the first error of an outage."""
+        """Log the first error of an outage."""
         if "fenced" in record.getMessage():
-            return  # another process took our place in the consumer group, of which kafka_member.py tells
+            return  # another process took our place in the consumer group; member.py reports it
         if not self._away:
             self._away = True
             log.warning("Kafka is away, trying again with back-off: %s", record.getMessage())
@@ -28,7 +28,7 @@ class OutageNotice(logging.Handler):
 
 
 def watch_outages() -> OutageNotice:
-    """Send the Kafka client's errors to a notice, and nowhere else."""
+    """Send the Kafka client's errors to a notice only."""
     notice = OutageNotice()
     client = logging.getLogger("kafka")
     client.handlers, client.propagate = [notice], False

@@ -1,7 +1,7 @@
-"""How far the partitions go, as of when: from it follow the lag, and how far the join's clocks may move on. Pure.
+"""Tracks how far the partitions go: the source of the lag, and of how far the join's clocks may advance. Pure.
 
-A partition's end is asked for now and then. Once everything up to it has been handed out, every message that was
-there at the moment of asking has been seen, whatever event times its producers wrote into them.
+The reader asks for the end of every partition from time to time. Once everything up to that end has been handed out,
+every message that existed at the time of asking has been seen, whatever event times the producers wrote into them.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,36 +19,36 @@ class _Asked:
 
 
 class PartitionEnds:
-    """Told by the thread that reads, asked by the worker's loop."""
+    """Updated by the reader thread, queried by the worker's loop."""
 
     def __init__(self) -> None:
-        # Exchanged whole, so that neither thread sees the ends of one moment with the time of another.
+        # Replaced as a whole, so that no thread sees the ends of one moment with the time of another.
         self._asked = _Asked()
         self._newest: dict[Partition, int] = {}
 
-    def told(self, ends: Mapping[Partition, int], at_ms: int) -> None:
-        """The ends of all partitions that embeddings come from, those that nobody reads among them.
+    def update(self, ends: Mapping[Partition, int], at_ms: int) -> None:
+        """Set the ends of all embedding partitions, including those that are not read.
 
         Args:
-            ends: next offset to be written, by partition.
-            at_ms: the clock just before they were asked for, Unix milliseconds.
+            ends: the next offset to be written, by partition.
+            at_ms: the clock just before asking for them, Unix milliseconds.
         """
         self._newest = dict(ends)
         self._asked = _Asked(at_ms, dict(ends), set(ends))
 
     def seen(self, partition: Partition, end: int) -> None:
-        """A fetch of one partition showed its end."""
+        """Note the end of a partition that a fetch has shown."""
         if partition in self._newest:
             self._newest[partition] = end
 
     def reached(self, handed_out: NextOffset) -> dict[Partition, int]:
-        """Partitions handed out up to the end that was told last, with the moment of asking; each once."""
+        """Return the partitions handed out up to their latest end, with the time of asking. Each is returned once."""
         asked = self._asked
         found = [p for p in asked.not_reached if handed_out(p) >= asked.ends[p]]
         asked.not_reached.difference_update(found)
         return dict.fromkeys(found, asked.at_ms)
 
     def behind(self, handed_out: NextOffset) -> int:
-        """Messages known of that were not handed out yet."""
+        """Return the number of known messages that were not handed out yet."""
         newest = self._newest
         return sum(max(0, end - handed_out(partition)) for partition, end in newest.items())

@@ -1,9 +1,9 @@
-"""Hands messages to Kafka: at least once, in order, and not stopped by one that Kafka refuses for good.
+"""Publishes messages to Kafka: at least once, in order, and without stopping at one that Kafka refuses permanently.
 
-Outbox → fitting → producer → **what is in the log, and what never will be**. Everything but a refusal for good is
-tried again, with all that follows, until it works: a broker that is away, a topic that is missing, rights that are. The
-producer is not an idempotent one: kafka-python ends such a producer for ever with the first error that is not worth a
-retry. Order is kept by one request in flight at a time, and what is sent twice has one event id.
+Outbox → fitting → **publisher** → log. After any error but a permanent refusal, the message and all that follow are
+sent again until that succeeds: the broker may be away, a topic or a permission missing. The producer is not idempotent,
+because kafka-python ends an idempotent one at the first error that it does not retry. One request in flight at a time
+keeps the order, and a message sent twice has the same event id.
 """
 
 import logging
@@ -30,22 +30,22 @@ from neardup_platform.wire.topics import PUBLISHED
 
 log = logging.getLogger(__name__)
 
-# What a message has beside its key and value, with room to spare.
+# Headers and framing of a message, with room to spare.
 _OVERHEAD_BYTES = 1_024
-_MOST_REASON = 500
-# After a failure, before everything from there on is sent again.
-_AGAIN_S = 1.0
-# The broker and the client say these of one message.
+_MAX_REASON_CHARACTERS = 500
+# Pause after a failure, before everything from there on is sent again.
+_RETRY_S = 1.0
+# Raised by broker and client for one message.
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
-# These a broker may say of a whole batch for one message in it.
+# Raised by the broker for a whole batch because of one message in it.
 _BAD_RECORD = (InvalidRecordError, InvalidTimestampError)
-# What the client itself refuses to serialise.
+# Raised by the client for what it cannot serialise.
 _UNSENDABLE = (TypeError, ValueError, AssertionError)
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message to be published; `number` is its place in the outbox, counting up."""
+    """A message to publish. `number` is its ascending place in the outbox."""
 
     number: int
     topic: str
@@ -60,12 +60,13 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A message that is done with: in the log, or refused by Kafka for good.
+    """A message that needs no further attempt: acknowledged, or refused by Kafka permanently.
 
     Attributes:
         number: its place in the outbox.
         size: bytes of its key and value.
-        refused: the message itself, where it was; `why` has Kafka's words.
+        refused: the message itself, if it was refused.
+        why: Kafka's reason for the refusal.
     """
 
     number: int
@@ -75,7 +76,7 @@ class Settled:
 
 
 class KafkaPublisher:
-    """A producer that remembers what the broker has not answered yet; for one thread.
+    """A producer that keeps track of what the broker has not answered yet. For use by one thread.
 
     Raises:
         ServerUnavailable: no broker answers.
@@ -84,7 +85,7 @@ class KafkaPublisher:
     def __init__(self, settings: KafkaSettings) -> None:
         try:
             self._producer = make_producer(settings, idempotent=False)
-            # Of a topic never heard of, the first message would wait for a broker that is away.
+            # Otherwise the first message to an unknown topic waits while the broker is away.
             for topic in PUBLISHED:
                 self._producer.partitions_for(topic)
         except KafkaTimeoutError as error:
@@ -94,33 +95,33 @@ class KafkaPublisher:
             ) from error
         except KafkaError as error:
             raise ServerUnavailable(f"no Kafka broker at {settings.bootstrap}: {error}") from error
-        self._most_bytes = settings.max_message_bytes - _OVERHEAD_BYTES
+        self._max_bytes = settings.max_message_bytes - _OVERHEAD_BYTES
         self._in_flight: deque[tuple[Outgoing, Future]] = deque()
         self._waiting: deque[Outgoing] = deque()
-        self._again_at = 0.0
+        self._retry_at = 0.0
         self._blocked = False
         self._one_by_one = False
         self._bytes = 0
-        self._said = False
+        self._logged = False
 
     def send(self, message: Outgoing) -> None:
-        """Take a message with a higher number than all before."""
+        """Take a message. Its number must be higher than all before."""
         self._bytes += message.size
         self._waiting.append(message)
         self._send_waiting()
 
     @property
     def in_flight(self) -> int:
-        """Messages taken and not settled yet."""
+        """Number of messages taken and not settled."""
         return len(self._in_flight) + len(self._waiting)
 
     @property
     def in_flight_bytes(self) -> int:
-        """Their keys and values."""
+        """Bytes of their keys and values."""
         return self._bytes
 
     def settled(self) -> list[Settled]:
-        """Messages that are done with since the last call, in order of their number; sends again what failed."""
+        """Return the messages settled since the last call, in order of number, and send failed ones again."""
         done: list[Settled] = []
         while self._in_flight and self._in_flight[0][1].is_done:
             message, future = self._in_flight[0]
@@ -130,51 +131,51 @@ class KafkaPublisher:
                 break
             self._in_flight.popleft()
             self._bytes -= message.size
-            self._said = self._one_by_one = False
+            self._logged = self._one_by_one = False
             done.append(_settled(message, error))
         self._send_waiting()
         return done
 
     def _hand_over(self, message: Outgoing) -> None:
         try:
-            value = fitting(message.topic, message.value, self._most_bytes - len(message.key))
+            value = fitting(message.topic, message.value, self._max_bytes - len(message.key))
             future = self._producer.send(message.topic, key=message.key, value=value)
         except (KafkaError, *_UNSENDABLE) as error:
             future = Future().failure(error)
-            # It may have waited a minute for this; so would the next one.
+            # This may have waited for a minute, and so would the next one.
             self._blocked = not self._is_refusal(error)
         self._in_flight.append((message, future))
 
     def _is_refusal(self, error: BaseException) -> bool:
-        """Whether this one message will never do; of a batch that is refused each is sent alone before it is said."""
+        """Return whether Kafka refuses this message permanently. Of a refused batch, each is sent alone to find out."""
         return isinstance(error, (*_TOO_LARGE, *_UNSENDABLE)) or (isinstance(error, _BAD_RECORD) and self._one_by_one)
 
     def _put_back(self, error: BaseException) -> None:
         self._one_by_one = isinstance(error, _BAD_RECORD)
-        if not self._said and not self._one_by_one:
+        if not self._logged and not self._one_by_one:
             log.warning("publishing failed, trying again until it works: %s", error)
-            self._said = True
+            self._logged = True
         self._waiting.extendleft(message for message, _ in reversed(self._in_flight))
         self._in_flight.clear()
         self._blocked = False
-        self._again_at = time.monotonic() + (0.0 if self._one_by_one else _AGAIN_S)
+        self._retry_at = time.monotonic() + (0.0 if self._one_by_one else _RETRY_S)
 
     def _send_waiting(self) -> None:
-        if time.monotonic() < self._again_at:
+        if time.monotonic() < self._retry_at:
             return
         while self._waiting and not self._blocked and not (self._one_by_one and self._in_flight):
             self._hand_over(self._waiting.popleft())
 
     def close(self, timeout_s: float) -> None:
-        """Flush for at most `timeout_s`; what is not settled then is still in the outbox."""
+        """Flush for at most `timeout_s`. What is not settled then stays in the outbox."""
         self._producer.close(timeout=timeout_s)
 
 
 def make_producer(settings: KafkaSettings, linger_ms: int = 5, *, idempotent: bool = True) -> KafkaProducer:
-    """A compressing producer with the largest message size that the topics take.
+    """Return a compressing producer with the maximum message size of the topics.
 
     Args:
-        idempotent: the broker drops what it gets twice; one refused message ends the producer.
+        idempotent: the broker drops duplicates; one refused message ends the producer.
     """
     kind = (
         {"enable_idempotence": True}
@@ -200,4 +201,4 @@ def _settled(message: Outgoing, error: BaseException | None) -> Settled:
     if error is None:
         return Settled(message.number, message.size)
     log.error("Kafka refuses message %d of the outbox, for %s: %s", message.number, message.topic, error)
-    return Settled(message.number, message.size, message, f"{type(error).__name__}: {error}"[:_MOST_REASON])
+    return Settled(message.number, message.size, message, f"{type(error).__name__}: {error}"[:_MAX_REASON_CHARACTERS])

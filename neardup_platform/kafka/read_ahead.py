@@ -1,7 +1,7 @@
-"""Messages between the thread that reads Kafka and the worker's loop; bounded, and never waiting for the broker.
+"""A bounded buffer between the thread that reads Kafka and the worker's loop, which never waits for the broker.
 
-Kafka → reader thread → **read ahead** → worker's loop. What lies here has not been handed out: where reading goes on
-after a partition came back is told apart from where the worker is. Pure of IO; safe between two threads.
+Kafka → reader thread → **read ahead** → worker's loop. Buffered messages were read and not handed out, so the position
+of the reader is kept apart from the position of the worker. No IO; safe between two threads.
 """
 
 import threading
@@ -19,60 +19,60 @@ class ReadAhead:
     """A queue for each kind of embedding and one for commands, in the order of reading.
 
     Args:
-        positions: next offset to be handed out, by partition.
-        most_messages: from so many embeddings on it is full; a reader may overshoot by what one poll gives it.
-        most_bytes: the same in bytes of keys and values; twice that with commands.
-        logs: of which log each position is, as far as it is known.
+        positions: next offset to hand out, by partition.
+        max_messages: it is full with this many embeddings; a reader may overshoot by one poll.
+        max_bytes: the same in bytes of keys and values; twice that including commands.
+        logs: the log that each position belongs to, where known.
     """
 
     def __init__(
         self,
         positions: Mapping[Partition, int],
-        most_messages: int,
-        most_bytes: int,
+        max_messages: int,
+        max_bytes: int,
         logs: Mapping[Partition, Log] | None = None,
     ) -> None:
-        self._most_messages, self._most_bytes = most_messages, most_bytes
+        self._max_messages, self._max_bytes = max_messages, max_bytes
         self._embeddings = {topic: _Queue() for topic in EMBEDDINGS.values()}
         self._commands = _Queue()
         self._handed_out = dict(positions)
         self._read = dict(positions)
         self._logs = {partition: log for partition, log in (logs or {}).items() if partition in positions}
-        self._lying: Counter[Partition] = Counter()
-        # Of those that lie here first: read before reading went back, so their offsets say nothing of where it is now.
-        self._of_before: Counter[Partition] = Counter()
+        self._buffered: Counter[Partition] = Counter()
+        # How many of the first buffered ones were read before reading went back, so that their offsets say nothing now.
+        self._outdated: Counter[Partition] = Counter()
         self._restarted: dict[Partition, Log] = {}
         self._failure: NeardupError | None = None
         self._arrived = threading.Condition()
         self.hold_commands = self.hold_embeddings = False
 
     def put(self, messages: Sequence[Message]) -> None:
-        """Add what was read, in offset order within each partition."""
+        """Add messages, in offset order within each partition."""
         with self._arrived:
             for message in messages:
                 self._embeddings.get(message.topic, self._commands).append(message)
                 partition = message.topic, message.partition
-                # In this order, for `next_to_hand_out` looks without the lock.
-                self._lying[partition] += 1
+                # In this order, because `next_to_hand_out` reads without the lock.
+                self._buffered[partition] += 1
                 self._read[partition] = message.offset + 1
                 self._logs[partition] = message.log
             self._arrived.notify()
 
     def fail(self, error: NeardupError) -> None:
-        """Reading has ended; every `take` from now on raises this."""
+        """End reading: every later `take` raises this error."""
         with self._arrived:
             self._failure = error
             self._arrived.notify()
 
-    def take(self, most: int, most_bytes: int, wait_s: float) -> list[Message]:
-        """Hand out messages: commands, then at most `most` embeddings of `most_bytes` in all, unless they are held.
+    def take(self, most: int, max_bytes: int, wait_s: float) -> list[Message]:
+        """Hand out messages: commands, then at most `most` embeddings of `max_bytes` in total, unless they are held.
 
-        Of both kinds alike while there are, so that of a backlog, which comes partition by partition, few halves have
-        to wait for the other. The first of each is handed out whatever its size. Where there is nothing it waits up to
-        `wait_s`; asked for nothing it waits for all of that.
+        Embeddings of both kinds are taken evenly. A backlog arrives partition by partition, and this way few embeddings
+        have to wait for their partner. The first message of each queue is handed out whatever its size. Without
+        messages it waits up to `wait_s`; with `most` 0 it always waits that long.
 
         Raises:
-            NeardupError: what reading failed with.
+            NeardupError: the error that reading ended with.
         """
         with self._arrived:
             if most <= 0:
@@ -82,29 +82,29 @@ class ReadAhead:
             if not self._ready():
                 self._arrived.wait_for(self._ready, wait_s)
             self._raise()
-            taken = [] if self.hold_commands else self._commands.take(most, most_bytes)
-            taken += [] if self.hold_embeddings else self._take_embeddings(most, most_bytes)
+            taken = [] if self.hold_commands else self._commands.take(most, max_bytes)
+            taken += [] if self.hold_embeddings else self._take_embeddings(most, max_bytes)
             for message in taken:
                 self._note_taken((message.topic, message.partition), message.offset)
             return taken
 
     def _note_taken(self, partition: Partition, offset: int) -> None:
-        if self._of_before[partition]:
-            self._of_before[partition] -= 1
+        if self._outdated[partition]:
+            self._outdated[partition] -= 1
             return
         self._handed_out[partition] = offset + 1
-        self._lying[partition] -= 1
+        self._buffered[partition] -= 1
 
     def lost(self, partitions: Iterable[Partition]) -> None:
-        """Partitions went to someone else: forget what was not handed out of them; it is read again if they return.
+        """Drop the buffered messages of partitions that went to another member. They are read again if these return.
 
-        What was read before reading went back is kept: nobody can read that again.
+        Messages that were read before reading went back are kept, because they cannot be read again.
         """
         gone = set(partitions)
         with self._arrived:
-            kept = Counter(self._of_before)
+            kept = Counter(self._outdated)
 
-            def goes(message: Message) -> bool:
+            def is_dropped(message: Message) -> bool:
                 partition = message.topic, message.partition
                 if partition in gone and kept[partition]:
                     kept[partition] -= 1
@@ -112,31 +112,31 @@ class ReadAhead:
                 return partition in gone
 
             for queue in (*self._embeddings.values(), self._commands):
-                queue.drop(goes)
+                queue.drop(is_dropped)
             for partition in gone & set(self._read):
-                del self._lying[partition], self._read[partition]
+                del self._buffered[partition], self._read[partition]
                 if partition in self._handed_out:
                     self._read[partition] = self._handed_out[partition]
 
     def begin_at(self, partition: Partition, offset: int, epoch: int = -1) -> None:
-        """Reading of a partition begins, or goes on, at an offset: there is nothing to hand out before it.
+        """Begin or continue a partition at an offset. There is nothing to hand out before it.
 
         Args:
-            epoch: leader epoch of what lies before the offset.
+            epoch: leader epoch of the previous message.
         """
         with self._arrived:
-            if not self._lying[partition]:
+            if not self._buffered[partition]:
                 self._handed_out[partition] = offset
             self._read[partition] = offset
             self._logs[partition] = Log(self._logs.get(partition, UNKNOWN_LOG).id, epoch)
 
     def identify(self, partitions: Iterable[Partition], log_id: str) -> list[Partition]:
-        """Partitions turn out to be of a log; of those that were read from another one reading begins again.
+        """Set the log of partitions. Reading starts over in those that were read from another log.
 
-        What was read of the other log and lies here is still handed out.
+        Buffered messages of the other log are still handed out.
 
         Returns:
-            Those that were read from another log.
+            The partitions that were read from another log.
         """
         with self._arrived:
             replaced = []
@@ -151,7 +151,7 @@ class ReadAhead:
             return replaced
 
     def go_back(self, partition: Partition, offset: int | None, epoch: int = -1) -> None:
-        """The end of a log is gone: reading goes on at an offset that was passed, or from the beginning (None)."""
+        """Go back after the end of a log was lost: to an earlier offset, or to the beginning (None)."""
         with self._arrived:
             log = Log(self._logs.get(partition, UNKNOWN_LOG).id, epoch)
             self._go_back(partition, offset, log)
@@ -159,7 +159,7 @@ class ReadAhead:
                 self._restarted[partition] = log
 
     def _go_back(self, partition: Partition, offset: int | None, log: Log) -> None:
-        self._of_before[partition] += self._lying.pop(partition, 0)
+        self._outdated[partition] += self._buffered.pop(partition, 0)
         self._logs[partition] = log
         for places in (self._read, self._handed_out):
             if offset is None:
@@ -168,58 +168,58 @@ class ReadAhead:
                 places[partition] = offset
 
     def restarted(self) -> dict[Partition, Log]:
-        """Partitions read from their beginning again, once all that was read earlier is handed out; each once."""
+        """Return the partitions whose reading started over, after all earlier messages were handed out. Each once."""
         with self._arrived:
-            found = {partition: log for partition, log in self._restarted.items() if not self._of_before[partition]}
+            found = {partition: log for partition, log in self._restarted.items() if not self._outdated[partition]}
             for partition in found:
                 del self._restarted[partition]
             return found
 
     def next_to_read(self, partition: Partition) -> int | None:
-        """Offset at which reading goes on; None for a partition never read."""
+        """Return the offset at which reading continues; None for a partition never read."""
         with self._arrived:
             return self._read.get(partition)
 
     def log_of(self, partition: Partition) -> Log:
-        """The log that a partition was read from, and the epoch of what was read last."""
+        """Return the log that a partition is read from, with the epoch of the last message."""
         with self._arrived:
             return self._logs.get(partition, UNKNOWN_LOG)
 
     def next_to_hand_out(self, partition: Partition) -> int | None:
-        """Offset that the worker gets next; None for a partition never read."""
-        # With nothing lying here, also what no one is ever handed is done with: markers, and what was deleted.
-        return (self._handed_out if self._lying[partition] else self._read).get(partition)
+        """Return the offset that the worker gets next; None for a partition never read."""
+        # Without buffered messages this also passes offsets that nobody receives: markers, and deleted messages.
+        return (self._handed_out if self._buffered[partition] else self._read).get(partition)
 
     @property
     def full(self) -> bool:
-        """Whether reading embeddings had better stop."""
-        return self.hold_embeddings or self._beyond(self._most_messages, self._most_bytes)
+        """Whether to stop reading embeddings."""
+        return self.hold_embeddings or self._beyond(self._max_messages, self._max_bytes)
 
     @property
     def half_full(self) -> bool:
-        """Whether reading had better not begin again."""
-        return self.hold_embeddings or self._beyond(self._most_messages // 2, self._most_bytes // 2)
+        """Whether not to resume reading embeddings."""
+        return self.hold_embeddings or self._beyond(self._max_messages // 2, self._max_bytes // 2)
 
     @property
     def commands_full(self) -> bool:
-        """Whether reading commands had better stop."""
-        return self._commands.beyond(self._most_messages, self._most_bytes)
+        """Whether to stop reading commands."""
+        return self._commands.beyond(self._max_messages, self._max_bytes)
 
     def _ready(self) -> bool:
         embeddings = any(self._embeddings.values()) and not self.hold_embeddings
         return bool(self._failure or embeddings or (self._commands and not self.hold_commands))
 
-    def _take_embeddings(self, most: int, most_bytes: int) -> list[Message]:
+    def _take_embeddings(self, most: int, max_bytes: int) -> list[Message]:
         queues = sorted(self._embeddings.values(), key=len)
         taken: list[Message] = []
         for left, queue in zip(range(len(queues), 0, -1), queues, strict=True):
             size = sum(message.size for message in taken)
-            taken += queue.take((most - len(taken)) // left, (most_bytes - size) // left)
+            taken += queue.take((most - len(taken)) // left, (max_bytes - size) // left)
         return taken
 
-    def _beyond(self, most: int, most_bytes: int) -> bool:
+    def _beyond(self, most: int, max_bytes: int) -> bool:
         queues = self._embeddings.values()
-        return sum(map(len, queues)) >= most or sum(queue.size for queue in queues) >= most_bytes
+        return sum(map(len, queues)) >= most or sum(queue.size for queue in queues) >= max_bytes
 
     def _raise(self) -> None:
         if self._failure is not None:
@@ -227,7 +227,7 @@ class ReadAhead:
 
 
 class _Queue:
-    """Messages in order; `size` are the bytes of their keys and values."""
+    """Messages in order. `size` is the number of bytes of their keys and values."""
 
     def __init__(self) -> None:
         self._messages: deque[Message] = deque()
@@ -240,12 +240,12 @@ class _Queue:
         self._messages.append(message)
         self.size += message.size
 
-    def take(self, most: int, most_bytes: int) -> list[Message]:
+    def take(self, most: int, max_bytes: int) -> list[Message]:
         taken: list[Message] = []
         size = 0
         while self._messages and len(taken) < most:
             size += self._messages[0].size
-            if taken and size > most_bytes:
+            if taken and size > max_bytes:
                 break
             taken.append(self._messages.popleft())
             self.size -= taken[-1].size
@@ -255,5 +255,5 @@ class _Queue:
         kept = [message for message in self._messages if not condition(message)]
         self._messages, self.size = deque(kept), sum(message.size for message in kept)
 
-    def beyond(self, most: int, most_bytes: int) -> bool:
-        return len(self._messages) >= most or self.size >= most_bytes
+    def beyond(self, most: int, max_bytes: int) -> bool:
+        return len(self._messages) >= most or self.size >= max_bytes

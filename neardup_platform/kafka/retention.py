@@ -1,4 +1,4 @@
-"""What the log no longer holds: asked before reading goes back to where a snapshot was."""
+"""Counts what the log no longer holds, before reading goes back to the positions of a snapshot."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,14 +19,14 @@ def deleted_since(
     positions: Mapping[tuple[str, int], int],
     logs: Mapping[tuple[str, int], Log] | None = None,
 ) -> dict[str, int | None]:
-    """How many embeddings at and after these positions are no longer there, by `topic[partition]`; none left out.
+    """Return how many embeddings at and after these positions are gone, by `topic[partition]`.
 
     Args:
-        positions: next offset by (topic, partition); a partition not in it would be read from its beginning.
-        logs: of which log each position is.
+        positions: next offset by (topic, partition); other partitions would be read from their beginning.
+        logs: the log that each position belongs to.
 
     Returns:
-        Where the topic was deleted and made again, None: it is not known how many.
+        Partitions with losses only. None if the topic was recreated, so that the number is unknown.
 
     Raises:
         ServerUnavailable: no broker answers.

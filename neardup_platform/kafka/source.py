@@ -1,10 +1,9 @@
-"""Reads the two embedding topics and the control topic from positions that the store holds, not Kafka.
+"""Reads both embedding topics and the control topic, from positions that the store holds and Kafka does not.
 
-Kafka → **reader thread → read ahead** → worker's loop, which therefore never waits for a broker. The reader is a
-static member of the consumer group `neardup-<store id>`: a restart within the session timeout moves no partition, and
-a second process for the same store takes the place of the first, which ends. The store's positions change in the same
-atomic write as the decisions made from them, so they are the truth. Offsets are committed to Kafka for usual lag tools
-only and are never read.
+Kafka → **reader thread → read ahead** → worker's loop, which never waits for a broker. The reader is a static member of
+the consumer group `neardup-<store id>`: a restart within the session timeout moves no partition, and a second process
+for the same store replaces the first, which ends. The store's positions change in the same atomic write as the
+decisions made from them, so only they count. Offsets are committed to Kafka for lag tools and are never read.
 """
 
 import logging
@@ -24,21 +23,21 @@ from neardup_platform.wire.topics import CONTROL
 log = logging.getLogger(__name__)
 
 # Read ahead of the worker: a second's worth at the sustained rate. The client itself holds one fetch more.
-_MOST_MESSAGES = 4_000
-_MOST_BYTES = 32 << 20
-# Handed out at once: more would make one commit of a flood of large messages too large.
-_LOT_BYTES = 8 << 20
-# Between two polls that brought something, so that a trickle is not read message by message: the client takes as long
-# for a fetch of one message as for one of many, and what it takes the worker waits for; see docs/speed.md.
+_MAX_MESSAGES = 4_000
+_MAX_BYTES = 32 << 20
+# Handed out at once. More would make the commit of a flood of large messages too large.
+_BATCH_BYTES = 8 << 20
+# Pause after a poll that brought messages, so that a trickle is not read one by one: the client takes as long to
+# fetch one message as many, and the worker waits for it; see docs/speed.md.
 _LINGER_S = 0.01
 _POLL_MS = 100
-# What one poll may bring. Compressed, a fetch of a few megabytes can be gigabytes of messages.
-_MOST_POLLED = 500
+# Limits of one poll. A compressed fetch of a few megabytes can be gigabytes of messages.
+_MAX_POLLED = 500
 _FIRST_POLLED = 16
 _POLLED_BYTES = 4 << 20
-# How often the ends of the partitions are asked for, and offsets told to Kafka.
+# How often the ends of the partitions are asked for, and offsets are committed to Kafka.
 _ENDS_EVERY_S = 1.0
-_TELL_EVERY_S = 3.0
+_REPORT_EVERY_S = 3.0
 _CLOSE_S = 3.0
 
 
@@ -50,10 +49,10 @@ class KafkaSource:
     """All partitions of both embedding topics and of the control topic.
 
     Args:
-        store_id: of the store whose positions these are; names the consumer group.
-        positions: next offset by (topic, partition); a partition not in it is read from its beginning.
-        logs: of which log each position is; where it is not, the log is read from its beginning.
-        now_ms: the clock of the join, for `read_until`.
+        store_id: id of the store that holds the positions; names the consumer group.
+        positions: next offset by (topic, partition); other partitions are read from their beginning.
+        logs: the log that each position belongs to; a log that was replaced is read from its beginning.
+        now_ms: the join's clock, for `read_until`.
 
     Raises:
         ServerUnavailable: no broker answers.
@@ -67,7 +66,7 @@ class KafkaSource:
         logs: Mapping[Partition, Log] | None = None,
         now_ms: Callable[[], int] = _wall_ms,
     ) -> None:
-        self._ahead = ReadAhead(positions, _MOST_MESSAGES, _MOST_BYTES, logs)
+        self._ahead = ReadAhead(positions, _MAX_MESSAGES, _MAX_BYTES, logs)
         self._member = Member(settings, store_id, self._ahead, now_ms)
         self._committed = dict(positions)
         self._seen: frozenset[TopicPartition] = frozenset()
@@ -77,45 +76,45 @@ class KafkaSource:
         self._reader.start()
 
     def poll(self, max_messages: int, wait_ms: int) -> list[Message]:
-        """What has arrived, in offset order within a partition; empty when nothing has within `wait_ms`.
+        """Return messages, in offset order within a partition; none if nothing arrives within `wait_ms`.
 
-        Asked for no messages at all, it only waits. Never waits for the broker.
+        Never waits for the broker. With `max_messages` 0 it only waits.
 
         Raises:
             HomeInUse: another process has joined for the same store.
-            SetupError: the broker refuses us, or a codec is not installed.
+            SetupError: the broker refuses access, or a codec is not installed.
         """
-        return self._ahead.take(max_messages, _LOT_BYTES, wait_ms / 1_000)
+        return self._ahead.take(max_messages, _BATCH_BYTES, wait_ms / 1_000)
 
     def hold_control(self, held: bool) -> None:
-        """Hand out no more of the control topic for now, or go on."""
+        """Stop handing out commands, or resume."""
         self._ahead.hold_commands = held
 
     def hold_embeddings(self, held: bool) -> None:
-        """Hand out no more embeddings for now, or go on; the partitions are paused, and the membership stays."""
+        """Stop handing out embeddings, or resume. The partitions are paused and stay assigned."""
         self._ahead.hold_embeddings = held
 
     def committed(self, positions: Mapping[Partition, int]) -> None:
-        """Note positions that the store holds now; Kafka is told of them within seconds, for its lag tools."""
+        """Note positions that the store holds now. They are committed to Kafka within seconds, for lag tools."""
         self._committed = {**self._committed, **positions}
 
     @property
     def partitions(self) -> frozenset[Partition]:
-        """Every partition that embeddings come from, whether it is read or not."""
+        """Every partition of the embedding topics, read or not."""
         if self._seen is not self._member.watch.partitions:
             self._seen = self._member.watch.partitions
             self._partitions = frozenset((p.topic, p.partition) for p in self._seen if p.topic != CONTROL)
         return self._partitions
 
     def restarted(self) -> dict[Partition, Log]:
-        """Partitions that are read from their beginning again, for the store to know; each once."""
+        """Return the partitions whose reading started over, for the store to note. Each is returned once."""
         return self._ahead.restarted()
 
     def read_until(self) -> dict[Partition, int]:
-        """Partitions of which everything that was there at a moment has been handed out, with that moment.
+        """Return up to when each partition has been read: all that existed at that time has been handed out.
 
-        Each is returned once per asking for the ends, about every second. While the broker is away nobody knows the
-        ends, and nothing is returned.
+        Each partition is returned once for each time the ends were asked for, about every second. While the broker is
+        away the ends are unknown, and nothing is returned.
 
         Returns:
             Milliseconds of the join's clock by partition.
@@ -123,18 +122,18 @@ class KafkaSource:
         return self._member.ends.reached(self._next_to_hand_out)
 
     def lag(self) -> int:
-        """Embeddings in the log that have not been handed out yet, as of the last fetch.
+        """Return the number of embeddings in the log that were not handed out yet, as of the last fetch.
 
-        Those in partitions that are not read, and in transactions that are open, are among them.
+        It includes those in partitions that are not read, and in open transactions.
         """
         return self._member.ends.behind(self._next_to_hand_out)
 
-    def figures(self) -> dict[str, float]:
-        """Gauges and counters of reading, those of the process."""
+    def metrics(self) -> dict[str, float]:
+        """Return gauges of reading, and counters since the start of the process."""
         member, watch = self._member, self._member.watch
         return {
             "lag": self.lag(),
-            "partitions_unread": len(member.unread),
+            "partitions_unread": len(member.assignment.unread),
             "transactions_open": member.transactions_open,
             "messages_lost": watch.messages_lost,
             "messages_truncated": watch.messages_truncated,
@@ -143,7 +142,7 @@ class KafkaSource:
 
     @property
     def messages_lost(self) -> int:
-        """Messages that retention deleted before they were read."""
+        """Messages deleted by retention before they were read."""
         return self._member.watch.messages_lost
 
     def _next_to_hand_out(self, partition: Partition) -> int:
@@ -151,41 +150,41 @@ class KafkaSource:
         return self._member.watch.begin_of(partition) if offset is None else offset
 
     def close(self) -> None:
-        """Leave without a word, so that the next process of this store takes the place."""
+        """Stop without leaving the group, so that the next process of this store takes the place."""
         self._stop.set()
         self._reader.join(_CLOSE_S)
         self._member.close()
 
     def _read(self) -> None:
         try:
-            self._read_on()
+            self._read_until_stopped()
         except NeardupError as error:
             self._ahead.fail(error)
         except Exception as error:
             log.exception("reading from Kafka failed")
             self._ahead.fail(InvariantBroken(f"reading from Kafka failed: {type(error).__name__}: {error}"))
 
-    def _read_on(self) -> None:
+    def _read_until_stopped(self) -> None:
         most = _FIRST_POLLED
-        ends_at = tell_at = time.monotonic()
+        ends_at = report_at = time.monotonic()
         while not self._stop.is_set():
             messages = self._member.poll(_POLL_MS, most)
             if messages:
                 self._ahead.put(messages)
-                most = _most_next(most, max(message.size for message in messages))
+                most = _next_limit(most, max(message.size for message in messages))
             now = time.monotonic()
             if now >= ends_at:
                 ends_at = now + _ENDS_EVERY_S * (1 if self._member.ask_for_ends() else 5)
-            if now >= tell_at:
-                tell_at = now + _TELL_EVERY_S
-                self._member.tell(self._committed)
+            if now >= report_at:
+                report_at = now + _REPORT_EVERY_S
+                self._member.report(self._committed)
             if messages:
                 self._stop.wait(_LINGER_S)
 
 
-def _most_next(most: int, largest: int) -> int:
-    """Messages to poll for next, so many that they would not be too large if all were as large as the largest now."""
-    return max(1, min(_MOST_POLLED, 4 * most, _POLLED_BYTES // max(1, largest)))
+def _next_limit(most: int, largest: int) -> int:
+    """Return how many messages to poll for next, if all are as large as the largest one now."""
+    return max(1, min(_MAX_POLLED, 4 * most, _POLLED_BYTES // max(1, largest)))
 
 
 def wait_for_source(
@@ -197,7 +196,7 @@ def wait_for_source(
     logs: Mapping[Partition, Log] | None = None,
     now_ms: Callable[[], int] = _wall_ms,
 ) -> KafkaSource:
-    """A `KafkaSource`, retried with back-off while the broker is away, which is said once.
+    """Return a `KafkaSource`, retrying with back-off while the broker is away. The log says so once.
 
     Args:
         waiting: called before each attempt, every few seconds.
@@ -205,7 +204,7 @@ def wait_for_source(
     Raises:
         ServerUnavailable: still away after `timeout_s`.
     """
-    deadline, pause_s, said = time.monotonic() + timeout_s, 0.25, False
+    deadline, pause_s, logged = time.monotonic() + timeout_s, 0.25, False
     while True:
         waiting()
         try:
@@ -213,8 +212,8 @@ def wait_for_source(
         except ServerUnavailable as error:
             if time.monotonic() > deadline:
                 raise
-            if not said:
+            if not logged:
                 log.warning("%s; trying again for %.0f s", error, timeout_s)
-                said = True
+                logged = True
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, 2.0)

@@ -1,4 +1,4 @@
-"""Creating the topics, and how every Kafka client of the platform connects."""
+"""Creates the topics, and gives every Kafka client of the platform its connection settings."""
 
 import time
 from collections.abc import Mapping
@@ -14,10 +14,10 @@ from neardup_platform.wire.topics import EMBEDDINGS, PARTITIONED, SINGLE_PARTITI
 
 
 def connection(settings: KafkaSettings) -> dict[str, Any]:
-    """Keyword arguments that every kafka-python client takes.
+    """Return the keyword arguments of every kafka-python client.
 
     Raises:
-        SetupError: there is no bootstrap address.
+        SetupError: no bootstrap address is set.
     """
     if settings.bootstrap is None:
         raise SetupError("no Kafka address: run `neardup up`, or set NEARDUP_KAFKA_BOOTSTRAP=host:port")
@@ -36,27 +36,27 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
 
 
 def reading(settings: KafkaSettings) -> dict[str, Any]:
-    """Keyword arguments that every consumer takes: committed records only, and a position of its own.
+    """Return the keyword arguments of every consumer: committed records only, and positions of its own.
 
-    Of a transaction nothing is read before it is committed, and nothing ever of one that is aborted. An offset that the
-    log does not hold is an error, never a reason to go on somewhere else.
+    Records of a transaction are read once it is committed, and never if it is aborted. An offset that the log does not
+    hold is an error, and never moves the consumer elsewhere.
 
     Raises:
-        SetupError: there is no bootstrap address.
+        SetupError: no bootstrap address is set.
     """
     return {
         **connection(settings),
         "isolation_level": "read_committed",
         "auto_offset_reset": "none",
         "enable_auto_commit": False,
-        # A deleted topic is not recreated, with the broker's default settings, because a client asks for it.
+        # Otherwise asking for a deleted topic recreates it with the broker's default settings.
         "allow_auto_create_topics": False,
         "metrics_enabled": False,
     }
 
 
 def ensure_topics(settings: KafkaSettings, timeout_s: float = 30.0) -> None:
-    """Create the topics that are missing; those that exist are left as they are.
+    """Create missing topics. Existing topics are left unchanged.
 
     Raises:
         ServerUnavailable: no broker answered within `timeout_s`.
@@ -98,10 +98,10 @@ def _create_missing(admin: KafkaAdminClient, settings: KafkaSettings) -> None:
 
 
 def check_even(settings: KafkaSettings) -> None:
-    """Whether the two embedding topics have equal numbers of partitions; images are joined all the same.
+    """Check that the two embedding topics have equal numbers of partitions. Images are joined either way.
 
     Raises:
-        SetupError: they have not.
+        SetupError: the numbers differ.
         KafkaError: the broker does not answer.
     """
     admin = KafkaAdminClient(**connection(settings), client_id="neardup-admin", bootstrap_timeout_ms=2_000)
@@ -114,12 +114,12 @@ def check_even(settings: KafkaSettings) -> None:
 
 
 def uneven(partitions: Mapping[str, int]) -> str:
-    """What to do about embedding topics of different numbers of partitions; empty where they are equal."""
+    """Return what to do about embedding topics with different numbers of partitions; empty if they are equal."""
     few, many = sorted(EMBEDDINGS.values(), key=lambda topic: partitions[topic])
     if partitions[few] == partitions[many]:
         return ""
     return (
         f"{many} has {partitions[many]} partitions and {few} has {partitions[few]}: images are joined all the same, "
-        f"but more halves wait for longer; `kafka-topics.sh --alter --topic {few} --partitions {partitions[many]}` "
-        "makes them equal"
+        "but more embeddings wait longer for their partner; "
+        f"`kafka-topics.sh --alter --topic {few} --partitions {partitions[many]}` makes them equal"
     )

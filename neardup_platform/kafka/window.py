@@ -1,4 +1,4 @@
-"""The records of one topic that fall into a window of time: which offsets they are, and reading them."""
+"""Finds and reads the records of a topic in a window of time."""
 
 import time
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from neardup_platform.kafka.group_client import log_id
 from neardup_platform.kafka.topics import reading
 from neardup_platform.settings import KafkaSettings
 
-# A broker that delivers nothing for this long, though records are there, counts as away.
+# A broker that delivers nothing for this long despite lag counts as unavailable.
 _PATIENCE_S = 30.0
 _POLL_MS = 500
 _POLL_RECORDS = 5_000
@@ -22,7 +22,7 @@ _POLL_RECORDS = 5_000
 
 @dataclass(frozen=True, slots=True)
 class LogRecord:
-    """One record of the log; `timestamp_ms` is its Kafka timestamp, Unix milliseconds."""
+    """One record of the log. `timestamp_ms` is its Kafka timestamp, Unix milliseconds."""
 
     partition: int
     offset: int
@@ -36,7 +36,7 @@ class OffsetRange:
 
     Attributes:
         begins: the oldest offset that the broker still holds.
-        log: Kafka's id of the topic; a topic that was deleted and made again has another. Empty: not known.
+        log: Kafka's id of the topic; a recreated topic has another id. Empty if unknown.
     """
 
     partition: int
@@ -47,16 +47,16 @@ class OffsetRange:
 
     @property
     def count(self) -> int:
-        """How many offsets there are in the range."""
+        """Number of offsets in the range."""
         return self.next - self.first
 
 
 def open_consumer(settings: KafkaSettings) -> KafkaConsumer:
-    """A consumer without a group; it commits nothing.
+    """Return a consumer without a group. It commits nothing.
 
     Raises:
         ServerUnavailable: no broker answers.
-        SetupError: there is no bootstrap address.
+        SetupError: no bootstrap address is set.
     """
     try:
         return KafkaConsumer(**reading(settings), client_id="neardup-batch")
@@ -65,11 +65,11 @@ def open_consumer(settings: KafkaSettings) -> KafkaConsumer:
 
 
 def offset_ranges(consumer: Any, topic: str, start_ms: int, end_ms: int) -> tuple[OffsetRange, ...]:
-    """Per partition, ascending, the offsets of a window of time.
+    """Return the offsets of a window of time for each partition, ascending.
 
-    A window begins at the first record with a timestamp of `start_ms` or later and ends where the next one
-    begins, so that consecutive windows leave out no record and share none. In a window that is still open it
-    ends with the log as it is now.
+    A window begins at the first record with a timestamp of `start_ms` or later and ends where the next window
+    begins, so that consecutive windows share no record and leave none out. A window that is still open ends with the
+    log as it is now.
 
     Args:
         start_ms: Unix milliseconds, inclusive.
@@ -84,7 +84,7 @@ def offset_ranges(consumer: Any, topic: str, start_ms: int, end_ms: int) -> tupl
         partitions = [TopicPartition(topic, number) for number in numbers]
         if not partitions:
             raise NotFound(f"there is no topic {topic}: start the stream worker or run `neardup up` first")
-        # The end first: what arrives while the others are asked for belongs to the next materialisation.
+        # Ask for the ends first: what arrives meanwhile belongs to the next materialisation.
         ends = consumer.end_offsets(partitions)
         begins = consumer.beginning_offsets(partitions)
         firsts = consumer.offsets_for_times(dict.fromkeys(partitions, start_ms))
@@ -107,7 +107,7 @@ def _offset(found: Any) -> int | None:
 
 
 def read_range(consumer: Any, topic: str, wanted: OffsetRange) -> Iterator[list[LogRecord]]:
-    """The records of a range in offset order, a few thousand at a time.
+    """Yield the records of a range in offset order, a few thousand at a time.
 
     Raises:
         ServerUnavailable: the broker stopped delivering, or no longer holds all of the range.
@@ -116,14 +116,14 @@ def read_range(consumer: Any, topic: str, wanted: OffsetRange) -> Iterator[list[
     partition = TopicPartition(topic, wanted.partition)
     consumer.assign([partition])
     consumer.seek(partition, wanted.first)
-    heard_at = time.monotonic()
+    delivered_at = time.monotonic()
     while consumer.position(partition) < wanted.next:
         records = _poll(consumer, partition)
         if records:
-            heard_at = time.monotonic()
+            delivered_at = time.monotonic()
             inside = [r for r in records if r.offset < wanted.next]
             yield [LogRecord(r.partition, r.offset, r.timestamp, r.value or b"") for r in inside]
-        elif time.monotonic() - heard_at > _PATIENCE_S:
+        elif time.monotonic() - delivered_at > _PATIENCE_S:
             raise ServerUnavailable(
                 f"{topic}[{wanted.partition}]@{consumer.position(partition)}: nothing delivered for "
                 f"{_PATIENCE_S:.0f} s, though the log goes up to {wanted.next}"
@@ -137,7 +137,7 @@ def _poll(consumer: Any, partition: TopicPartition) -> list[Any]:
     except OffsetOutOfRangeError as error:
         raise ServerUnavailable(
             f"{place}@{consumer.position(partition)} is no longer in the log: retention deleted it while it was being "
-            "read, or the topic was made again; repeat this"
+            "read, or the topic was recreated; try again"
         ) from error
     except UnsupportedCodecError as error:
         raise missing_codec(place, error) from error

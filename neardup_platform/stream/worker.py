@@ -368,7 +368,7 @@ class Worker:
             "overrides": len(self._again.overrides),
             "commands_waiting": self._control.waiting,
             **self._outbox.figures(),
-            **self._source.figures(),
+            **self._source.metrics(),
             **self._figures.snapshot(time.monotonic()),
             **self._gate.figures(),
             **self._pipeline.corpus.index.figures(),

@@ -1,7 +1,7 @@
-"""Between bytes on the wire and the records of `records.py`; every incoming byte is validated here.
+"""Converts between bytes on the wire and the records of `records.py`, and validates every incoming byte. Pure.
 
-Pure: no IO. `neardup.proto` is the format; what it cannot express (ids, ranges, dimensions) is checked by
-`validation.py`, and what fails is a `BadMessage` whose reason is one of `REASONS`.
+`neardup.proto` defines the format. `validation.py` checks what it cannot express (ids, ranges, dimensions). Every
+failure is a `BadMessage` whose reason is one of `REASONS`.
 """
 
 import hashlib
@@ -19,24 +19,24 @@ from neardup_platform.wire.command_bounds import MAX_COMMAND_ID_BYTES
 from neardup_platform.wire.validation import checked_embedding
 
 REASONS = {
-    "garbage": "the bytes are no message of their topic",
+    "garbage": "the bytes are not a message of their topic",
     "tombstone": "the value is null or empty; `neardup forget` removes an image, a tombstone does not",
     "unknown-kind": "the kind is unset, unknown, or not the kind of the topic",
     "bad-id": "the image id is empty, too long, `.`, `..`, has control characters, or differs from the key",
-    "other-version": "the embedding was made by another model than the classifier fits",
+    "other-version": "the embedding was made by another model than the classifier was trained on",
     "bad-uri": "the source uri is too long",
     "bad-dtype": "the dtype is unset or unknown",
-    "bad-dimension": "the vector has not the dimension that this worker was set up for",
-    "not-finite": "the vector holds NaN, infinity, or a value beyond ±60,000",
-    "zero-vector": "the `lsh` vector has no direction in float16, as which it is stored",
-    "bad-length": "the vector is so short that float16, as which it is stored, keeps too little of it",
-    "bad-time": "the event time lies before the year 2000 (seconds?), or is more than a day ahead of the clock",
+    "bad-dimension": "the vector does not have the dimension of its model",
+    "not-finite": "the vector has NaN, infinity, or a value beyond ±60,000",
+    "zero-vector": "the `lsh` vector has no direction once it is stored as float16",
+    "bad-length": "the vector is too short: float16, which it is stored as, keeps too little of it",
+    "bad-time": "the event time is before the year 2000 (seconds?), or more than a day ahead of the clock",
     "conflicting": "the image has another embedding of this kind and model version; `replace` was not set",
     "expired": "the other embedding of the image did not arrive within the allowed lateness",
     "evicted": "more was waiting than join.max_waiting or join.max_waiting_mb allows, and this was the oldest",
     "unreadable": "the broker's copy fails its checksum or cannot be decompressed; only its place is known",
-    "unpublishable": "Kafka refuses this message of the worker for good, mostly for its size",
-    "bad-command": "the control command has no usable id under which its result could be told",
+    "unpublishable": "Kafka permanently refuses this message of the worker, usually because of its size",
+    "bad-command": "the control command has no usable id to report its result under",
 }
 
 _KINDS = {pb.KIND_LSH: Kind.LSH, pb.KIND_PAIR: Kind.PAIR}
@@ -45,11 +45,11 @@ _DTYPES = {pb.DTYPE_FLOAT32: np.dtype("<f4"), pb.DTYPE_FLOAT16: np.dtype("<f2")}
 
 
 class Log(NamedTuple):
-    """Which log a message lies in: a topic may be deleted and made again, a broker may lose the end of one.
+    """The log of a message: a topic may be deleted and recreated, and a broker may lose the end of a log.
 
     Attributes:
-        id: Kafka's id of the topic, a UUID as hex; empty where the broker gives none.
-        epoch: of the partition's leader that wrote the message; -1 where it is not known.
+        id: Kafka's id of the topic, a UUID as hex; empty if the broker gives none.
+        epoch: leader epoch of the partition when the message was written; -1 if unknown.
     """
 
     id: str = ""
@@ -61,14 +61,14 @@ UNKNOWN_LOG = Log()
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One record as it lies in the log.
+    """One record of the log.
 
     Attributes:
         key: empty for a record without a key.
         value: empty for a record without a value (a tombstone).
-        replays: how often it was published again from the dead letters.
-        damage: why it could not be read; empty for a sound one. Of a damaged one only the place is known.
-        log: of which log its offset is.
+        replays: number of replays from the dead letters.
+        damage: why it could not be read; empty if it was. A damaged message has only its place.
+        log: the log that its offset belongs to.
     """
 
     topic: str
@@ -92,7 +92,7 @@ class Message:
 
     @property
     def identity(self) -> str:
-        """Its place, told apart from the same place in a topic that was made again."""
+        """Its place, distinct from the same place in a recreated topic."""
         return f"{self.log.id}/{self.place}" if self.log.id else self.place
 
 
@@ -104,10 +104,10 @@ def decode_embedding(
     Args:
         message: as read from the log.
         kind: the kind of the topic.
-        expected: what the classifier in force was trained on; anything else would be scored wrongly.
+        expected: the model that the active classifier was trained on; any other would be scored wrongly.
         now_ms: the clock, Unix milliseconds; event times more than a day ahead of it are refused because
-            they would push the watermark past every honest image.
-        newer: other model versions whose vectors may be compared with those of `expected`.
+            they would advance the watermark past every correct image.
+        newer: other model versions whose vectors are comparable with those of `expected`.
 
     Raises:
         BadMessage: with a reason of `REASONS`.
@@ -132,12 +132,12 @@ def _decode_vector(data: bytes, dtype: int) -> FloatVector:
     if numpy_dtype is None:
         raise BadMessage("bad-dtype", f"dtype {dtype}, one of {sorted(_DTYPES)} expected")
     if len(data) % numpy_dtype.itemsize:
-        raise BadMessage("bad-dimension", f"{len(data)} bytes are no whole number of {numpy_dtype.name} values")
+        raise BadMessage("bad-dimension", f"{len(data)} bytes are not a whole number of {numpy_dtype.name} values")
     return np.frombuffer(data, numpy_dtype).astype(np.float32)
 
 
 def encode_embedding(embedding: Embedding) -> bytes:
-    """The wire form of an embedding, its vector as float16, which is what is stored anyway."""
+    """Encode an embedding, with its vector as float16, which is how it is stored anyway."""
     return pb.EmbeddingReady(
         image_id=embedding.image_id,
         kind=_KIND_NUMBERS[embedding.kind],
@@ -156,12 +156,12 @@ def _half_precision(vector: FloatVector) -> bytes:
 
 
 def decision_event_id(image_id: str, sequence: int) -> str:
-    """The id under which a decision is published, however often: 32 hex digits of BLAKE2b."""
+    """Return the event id of a decision, the same however often it is published: 32 hex digits of BLAKE2b."""
     return hashlib.blake2b(f"{sequence}/{image_id}".encode(), digest_size=16).hexdigest()
 
 
 def encode_decision(decision: Decision) -> bytes:
-    """The wire and history form of a decision."""
+    """Encode a decision, for its topic and for the history in the store."""
     return pb.Decision(
         event_id=decision_event_id(decision.image_id, decision.sequence),
         sequence=decision.sequence,
@@ -188,7 +188,7 @@ def encode_decision(decision: Decision) -> bytes:
 
 
 def decode_decision(data: bytes) -> Decision:
-    """The inverse of `encode_decision`."""
+    """Decode the bytes of `encode_decision`."""
     raw = pb.Decision.FromString(data)
     return Decision(
         sequence=raw.sequence,
@@ -212,10 +212,10 @@ def decode_decision(data: bytes) -> Decision:
 
 
 def decode_command(message: Message) -> pb.Command:
-    """Decode one message of the control topic; of its content only the id is validated.
+    """Decode one message of the control topic. Only its id is validated.
 
     Raises:
-        BadMessage: garbage, or an id under which no result could be told.
+        BadMessage: it is garbage, or has no usable id to report a result under.
     """
     try:
         command = pb.Command.FromString(message.value)

@@ -1,7 +1,7 @@
 """Size limits on the fields of a command, shared by senders and the worker. Pure.
 
-A command is written to the log, kept with its result and echoed in part, so no field may be of any size. What is
-refused is named with its size and its bound, and never repeated.
+A command is written to the log, kept with its result and partly echoed, so every field has a maximum size. A refusal
+names the field, its size and the limit, and never repeats the value.
 """
 
 from neardup_platform.wire import neardup_pb2 as pb
@@ -11,12 +11,12 @@ MAX_NAME_BYTES = 64
 MAX_ISSUED_BY_BYTES = 1_024
 MAX_ARGUMENTS = 100
 MAX_ARGUMENT_NAME_BYTES = 64
-# The longest that is needed: a reason of 500 characters, a key on S3 of 1,024 bytes.
+# The longest needed: a reason of 500 characters, or an S3 key of 1,024 bytes.
 MAX_ARGUMENT_BYTES = 4_096
 
 
 def oversized(command: pb.Command) -> str:
-    """What is too large in a command, with its size and its bound; empty where all of it fits."""
+    """Return what is too large in a command, with its size and the limit; empty if everything fits."""
     if len(command.arguments) > MAX_ARGUMENTS:
         return f"it has {len(command.arguments)} arguments, at most {MAX_ARGUMENTS} are allowed"
     sizes = {
@@ -30,7 +30,7 @@ def oversized(command: pb.Command) -> str:
             sizes["the name of an argument"] = (named, MAX_ARGUMENT_NAME_BYTES)
         else:
             sizes[f"the argument {name!r}"] = (len(value.encode()), MAX_ARGUMENT_BYTES)
-    for field, (size, most) in sizes.items():
-        if size > most:
-            return f"{field} has {size} bytes, at most {most} are allowed"
+    for field, (size, limit) in sizes.items():
+        if size > limit:
+            return f"{field} has {size} bytes, at most {limit} are allowed"
     return ""

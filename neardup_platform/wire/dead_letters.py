@@ -1,7 +1,7 @@
-"""Dead letters: why a message ended, where it lay, and its original bytes, so that it can be mended and replayed. Pure.
+"""Dead letters: the reason, the place and the original bytes of a message, so that it can be fixed and replayed. Pure.
 
-Every message fits, however large: a key and value of more than `PART_BYTES` are told in parts under one event id,
-because what wraps the largest message that a topic takes would not fit into another topic of the same limit.
+Every message fits, however large. A key and value of more than `PART_BYTES` are split into parts with one event id,
+because a letter around the largest message of a topic would not fit into another topic with the same limit.
 """
 
 import hashlib
@@ -11,15 +11,15 @@ from neardup_platform.errors import BadMessage
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import Message
 
-# With its own few hundred bytes below the smallest `kafka.max_message_bytes` allowed.
+# Plus a few hundred bytes of its own, this is below the smallest `kafka.max_message_bytes` allowed.
 PART_BYTES = 48 * 1024
-# A letter has the key of its original, so that letters of one image stay in order; not one of any size.
+# A letter has the key of its original, so that letters of one image stay in order, unless the key is longer.
 _MAX_KEY_BYTES = 1_024
 _MAX_DETAIL_CHARACTERS = 2_000
 
 
 def dead_letters(message: Message, error: BadMessage, at_ms: int) -> Iterator[tuple[bytes, bytes]]:
-    """Key and value of the messages that tell of one that ended here; nearly always one.
+    """Yield key and value of the dead letters for a message; nearly always one.
 
     Args:
         at_ms: the clock, Unix milliseconds.
@@ -53,7 +53,7 @@ def _cut(key: bytes, value: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def joined(parts: Iterable[pb.DeadLetter]) -> pb.DeadLetter:
-    """One letter of its parts, in their order."""
+    """Join the parts of a letter, given in any order."""
     ordered = sorted(parts, key=lambda part: part.part)
     whole = pb.DeadLetter()
     whole.CopyFrom(ordered[0])

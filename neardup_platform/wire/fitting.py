@@ -1,7 +1,7 @@
-"""Makes what is published fit into a topic: a message that is too large loses details, and says how many. Pure.
+"""Makes messages fit into a topic: one that is too large loses details and says how many. Pure.
 
-Outbox → **fitting** → producer. The store keeps the whole of it; what must be published cannot be left out for its
-size, or consumers would miss a decision. Dead letters need no fitting, they are told in parts (dead_letters.py).
+Outbox → **fitting** → producer. The store keeps the complete message. A message is never dropped for its size, or
+consumers would miss a decision. Dead letters need no fitting: they are split into parts (dead_letters.py).
 """
 
 from collections.abc import Callable
@@ -11,17 +11,17 @@ from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.topics import CONTROL_RESULTS, DECISIONS, JOIN_REPORT
 
 
-def fitting(topic: str, value: bytes, most_bytes: int) -> bytes:
-    """The value itself where it has at most `most_bytes`, else without what is least needed of it.
+def fitting(topic: str, value: bytes, max_bytes: int) -> bytes:
+    """Return the value unchanged if it has at most `max_bytes`, else without its least important details.
 
-    The same value and size give the same bytes. A message that nothing can be taken from is returned as it is.
+    The same value and size give the same bytes. A message without optional details is returned unchanged.
     """
     trim = _TRIMS.get(topic)
-    return value if len(value) <= most_bytes or trim is None else trim(value, most_bytes)
+    return value if len(value) <= max_bytes or trim is None else trim(value, max_bytes)
 
 
-def _trim_decision(value: bytes, most_bytes: int) -> bytes:
-    """Leave out candidates of the lowest scores, then the last bridges."""
+def _trim_decision(value: bytes, max_bytes: int) -> bytes:
+    """Leave out the candidates with the lowest scores, then the last bridges."""
     decision = pb.Decision.FromString(value)
     best = sorted(decision.candidates, key=lambda candidate: -candidate.score)
     bridges = list(decision.bridges)
@@ -36,13 +36,13 @@ def _trim_decision(value: bytes, most_bytes: int) -> bytes:
         decision.bridges_left_out = len(bridges) - count
 
     keep_candidates(0)
-    _keep_most(len(bridges), keep_bridges, decision, most_bytes)
-    _keep_most(len(best), keep_candidates, decision, most_bytes)
+    _keep_most(len(bridges), keep_bridges, decision, max_bytes)
+    _keep_most(len(best), keep_candidates, decision, max_bytes)
     return decision.SerializeToString()
 
 
-def _trim_report(value: bytes, most_bytes: int) -> bytes:
-    """Leave out the ids of the newest; the counts are of all."""
+def _trim_report(value: bytes, max_bytes: int) -> bytes:
+    """Leave out the newest embeddings. The counts include them."""
     report = pb.ExpiryReport.FromString(value)
     named, left_out = list(report.halves), report.halves_left_out
 
@@ -51,33 +51,33 @@ def _trim_report(value: bytes, most_bytes: int) -> bytes:
         report.halves.extend(named[:count])
         report.halves_left_out = left_out + len(named) - count
 
-    _keep_most(len(named), keep, report, most_bytes)
+    _keep_most(len(named), keep, report, max_bytes)
     return report.SerializeToString()
 
 
-def _trim_result(value: bytes, most_bytes: int) -> bytes:
-    """Leave out the largest values, and shorten the reason; `values_left_out` has their names and sizes."""
+def _trim_result(value: bytes, max_bytes: int) -> bytes:
+    """Leave out the largest values, and shorten the reason. `values_left_out` has their names and sizes."""
     result = pb.CommandResult.FromString(value)
     by_size = sorted(result.values, key=lambda name: (len(result.values[name].encode()), name))
-    while by_size and result.ByteSize() > most_bytes:
+    while by_size and result.ByteSize() > max_bytes:
         name = by_size.pop()
-        result.values_left_out[name[:_MOST_NAME]] = len(result.values.pop(name).encode())
-    if result.ByteSize() > most_bytes:
-        result.reason = result.reason[:_MOST_REASON]
+        result.values_left_out[name[:_MAX_NAME_CHARACTERS]] = len(result.values.pop(name).encode())
+    if result.ByteSize() > max_bytes:
+        result.reason = result.reason[:_MAX_REASON_CHARACTERS]
     return result.SerializeToString(deterministic=True)
 
 
-def _keep_most(found: int, keep: Callable[[int], None], message: Any, most_bytes: int) -> None:
-    """Keep as many of the first as fit; at least none."""
+def _keep_most(found: int, keep: Callable[[int], None], message: Any, max_bytes: int) -> None:
+    """Keep as many of the first as fit, possibly none."""
     least, most = 0, found
     while least < most:
         middle = (least + most + 1) // 2
         keep(middle)
-        least, most = (middle, most) if message.ByteSize() <= most_bytes else (least, middle - 1)
+        least, most = (middle, most) if message.ByteSize() <= max_bytes else (least, middle - 1)
     keep(least)
 
 
-_MOST_NAME, _MOST_REASON = 128, 2_000
+_MAX_NAME_CHARACTERS, _MAX_REASON_CHARACTERS = 128, 2_000
 _TRIMS: dict[str, Callable[[bytes, int], bytes]] = {
     DECISIONS: _trim_decision,
     JOIN_REPORT: _trim_report,

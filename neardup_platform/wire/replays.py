@@ -1,4 +1,4 @@
-"""The header that counts how often a message was published again from the dead letters. Pure."""
+"""The header that counts the replays of a message from the dead letters. Pure."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ _MAX_DIGITS = 4
 
 
 def replays_of(headers: Iterable[tuple[str, bytes | None]]) -> int:
-    """The count; 0 without the header, or where someone else wrote into it."""
+    """Return the count; 0 without the header, or if its value is not a count."""
     for name, value in headers or ():
         if name == HEADER and value and len(value) <= _MAX_DIGITS and value.isdigit():
             return int(value)
@@ -15,5 +15,5 @@ def replays_of(headers: Iterable[tuple[str, bytes | None]]) -> int:
 
 
 def replay_headers(replays: int) -> list[tuple[str, bytes]]:
-    """Headers of a message that is published for the `replays`-th time after the first."""
+    """Return the headers of a message that is replayed for the `replays`-th time."""
     return [(HEADER, str(replays).encode())]

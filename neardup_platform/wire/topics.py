@@ -1,4 +1,4 @@
-"""The names of the topics, which of them the worker publishes, and how each is partitioned."""
+"""The names of the topics, which ones the worker publishes to, and how each is partitioned."""
 
 from neardup_platform.records import Kind
 
@@ -11,9 +11,9 @@ CONTROL_RESULTS = "neardup.control-results"
 DEAD_LETTER = "neardup.dead-letter"
 JOIN_REPORT = "neardup.join-report"
 
-# What the worker publishes to.
+# The topics that the worker publishes to.
 PUBLISHED = (DECISIONS, DEBUG, CONTROL_RESULTS, DEAD_LETTER, JOIN_REPORT)
 
-# Control is one partition, because the order of commands matters.
+# Control has one partition, because the order of commands matters.
 PARTITIONED = (*EMBEDDINGS.values(), DECISIONS, DEBUG)
 SINGLE_PARTITION = (CONTROL, CONTROL_RESULTS, DEAD_LETTER, JOIN_REPORT)

@@ -1,15 +1,15 @@
-"""What an embedding must be: one set of rules for who publishes it, for Parquet files and for the worker. Pure.
+"""Checks embeddings, with one set of rules for producers, Parquet files and the worker. Pure.
 
-Whatever passes here is accepted by the worker byte for byte, so `neardup ingest` refuses before publishing what
-would end as a dead letter. Every failure is a `BadMessage` whose reason is one of `REASONS` (codec.py).
+The worker accepts whatever passes here, byte for byte, so `neardup ingest` refuses what would become a dead letter
+before publishing it. Every failure is a `BadMessage` whose reason is one of `REASONS` (codec.py).
 
-Ids are the names that people give: any Unicode text of 1 to 512 bytes of UTF-8. Emoji sequences, joiners of Persian
-and Indic words, narrow spaces and private characters are allowed. Control characters, line and paragraph separators,
-lone surrogates, `.` and `..` are not. Ids are compared byte by byte and never normalised: the NFC and NFD forms of a
-name are two ids, as they are two file names on Linux. Characters that change the direction of text are allowed and
+An id is any Unicode text of 1 to 512 bytes of UTF-8, as people name files. Emoji sequences, joiners in Persian and
+Indic words, narrow spaces and private characters are allowed. Control characters, line and paragraph separators, lone
+surrogates, `.` and `..` are not. Ids are compared byte by byte and never normalised: the NFC and NFD forms of a name
+are two ids, as they are two file names on Linux. Characters that change the direction of text are allowed, and are
 shown escaped (`cli/output.py`).
 
-Vectors are stored as float16, so every check looks at the float16 values.
+Vectors are stored as float16, so every check uses the float16 values.
 """
 
 import unicodedata
@@ -25,12 +25,12 @@ MAX_ID_BYTES = 512
 MAX_URI_BYTES = 2_048
 # The largest finite float16 is 65,504.
 MAX_COMPONENT = 6e4
-# Of an `lsh` vector. Only its direction counts; below this length float16 keeps too few bits of it.
+# Of an `lsh` vector. Only its direction matters; below this length float16 keeps too few bits of it.
 MIN_LENGTH = 0.01
-# Share of a vector's length that may be lost in float16. Normal values lose at most 2⁻¹¹.
+# Largest share of a vector's length lost in float16. Normal values lose at most 2⁻¹¹.
 _MAX_LOSS = 2**-7
-# Two embeddings are the same if they differ by less than this share of their length: each may have been rounded to
-# float16 once, and a network rounds a picture a little differently in another batch.
+# Two embeddings are equal if they differ by less than this share of their length: each may have been rounded to float16
+# once, and a network gives slightly different values in another batch.
 _SAME_WITHIN = 2**-9
 # 2000-01-01. A clock in seconds says 1970.
 EARLIEST_MS = 946_684_800_000
@@ -41,13 +41,13 @@ _SHOWN = 40
 
 
 def checked_embedding(embedding: Embedding, expected: ModelSpec, now_ms: int, newer: Sequence[str] = ()) -> Embedding:
-    """The embedding itself, if the worker accepts it.
+    """Return the embedding unchanged, if the worker accepts it.
 
     Args:
-        embedding: what is to be published, or was decoded.
-        expected: what the active classifier was trained on.
+        embedding: to be published, or just decoded.
+        expected: the model that the active classifier was trained on.
         now_ms: the clock, Unix milliseconds.
-        newer: other model versions whose vectors may be compared with those of `expected`.
+        newer: other model versions whose vectors are comparable with those of `expected`.
 
     Raises:
         BadMessage: the worker refuses it.
@@ -61,7 +61,7 @@ def checked_embedding(embedding: Embedding, expected: ModelSpec, now_ms: int, ne
 
 
 def checked_id(image_id: object) -> str:
-    """An image id as it is.
+    """Return an image id unchanged, if it is valid.
 
     Raises:
         BadMessage: `bad-id`; the text names the value and the rule.
@@ -86,7 +86,7 @@ def checked_id(image_id: object) -> str:
 
 
 def check_version(kind: Kind, version: str, expected: ModelSpec, newer: Sequence[str] = ()) -> None:
-    """Refuse embeddings of a model that the active classifier was not trained on.
+    """Refuse embeddings of any model that the active classifier was not trained on.
 
     Raises:
         BadMessage: `other-version`.
@@ -97,7 +97,7 @@ def check_version(kind: Kind, version: str, expected: ModelSpec, newer: Sequence
 
 
 def check_uri(source_uri: object) -> None:
-    """Refuse a source uri that is too long or no text.
+    """Refuse a source uri that is too long or not text.
 
     Raises:
         BadMessage: `bad-uri`.
@@ -107,15 +107,15 @@ def check_uri(source_uri: object) -> None:
     except UnicodeEncodeError:
         size = -1
     if not 0 <= size <= MAX_URI_BYTES:
-        found = f"{size} bytes" if size > 0 else f"{_shown(source_uri)} is no valid UTF-8 text"
+        found = f"{size} bytes" if size > 0 else f"{_shown(source_uri)} is not valid UTF-8 text"
         raise BadMessage("bad-uri", f"{found}, at most {MAX_URI_BYTES} bytes allowed")
 
 
 def check_time(event_time_ms: object, now_ms: int) -> None:
     """Refuse event times before 2000 and more than a day ahead of the clock.
 
-    A time ahead would push the watermark past every honest image. One before 2000 is nearly always in seconds; taken
-    as 1970, an image that was forgotten once would be dropped without a word.
+    A time ahead would advance the watermark past every correct image. A time before 2000 is nearly always in seconds.
+    Read as 1970, it would silently drop an image that was forgotten before.
 
     Raises:
         BadMessage: `bad-time`.
@@ -126,7 +126,7 @@ def check_time(event_time_ms: object, now_ms: int) -> None:
     if event_time_ms < EARLIEST_MS:
         seconds = EARLIEST_MS <= 1_000 * event_time_ms <= now_ms + DAY_MS
         hint = "it looks like seconds: multiply by 1,000" if seconds else f"at least {EARLIEST_MS} is expected"
-        raise BadMessage("bad-time", f"{shown} lies before the year 2000; {hint}")
+        raise BadMessage("bad-time", f"{shown} is before the year 2000; {hint}")
     if event_time_ms > now_ms + DAY_MS:
         finer = EARLIEST_MS <= event_time_ms // 1_000 <= now_ms + DAY_MS
         hint = "; it looks like microseconds" if finer else ""
@@ -134,7 +134,7 @@ def check_time(event_time_ms: object, now_ms: int) -> None:
 
 
 def check_vector(vector: NDArray[np.floating], kind: Kind, dim: int) -> None:
-    """Refuse what cannot be compared once it is stored as float16.
+    """Refuse a vector that cannot be compared once it is stored as float16.
 
     Raises:
         BadMessage: `bad-dimension`, `not-finite`, `zero-vector` or `bad-length`.
@@ -157,13 +157,13 @@ def check_vector(vector: NDArray[np.floating], kind: Kind, dim: int) -> None:
 
 
 def stored_precision(vector: NDArray[np.floating]) -> FloatVector:
-    """A vector as it is after it was stored as float16."""
+    """Return a vector as it is after it was stored as float16."""
     stored: FloatVector = vector.astype(np.float16).astype(np.float32)
     return stored
 
 
 def same_vector(a: NDArray[np.floating], b: NDArray[np.floating]) -> bool:
-    """Whether two vectors differ by no more than float16 rounding, as those of one picture embedded twice."""
+    """Return whether two vectors differ by no more than rounding, like those of one picture embedded twice."""
     if a.shape != b.shape:
         return False
     x, y = stored_precision(a), stored_precision(b)

@@ -9,8 +9,8 @@ import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import NewPartitions, NewTopic
 
+from neardup_platform.kafka import assignment as kafka_assignment
 from neardup_platform.kafka import group_client as kafka_group_client
-from neardup_platform.kafka import member as kafka_member
 from neardup_platform.kafka.publisher import make_producer
 from neardup_platform.kafka.source import KafkaSource
 from neardup_platform.kafka.topics import connection, ensure_topics
@@ -77,7 +77,7 @@ class Reading:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Metadata that is a second old is asked for again."""
     monkeypatch.setattr(kafka_group_client, "METADATA_MAX_AGE_MS", 1_000)
-    monkeypatch.setattr(kafka_member, "_REJOIN_S", 1.0)
+    monkeypatch.setattr(kafka_assignment, "_REJOIN_S", 1.0)
 
 
 @contextmanager
@@ -125,15 +125,15 @@ def test_topic_made_again_while_no_worker_ran_is_read_from_its_beginning(
     second = numbered(empty_log, "b", after)
     with store.reading(empty_log) as reading:
         reading.until(lambda: len(store.seen) == 100 + after)
-        assert reading.source.figures()["topics_recreated"] == 1
+        assert reading.source.metrics()["topics_recreated"] == 1
         reading.until(lambda: reading.source.lag() == 0)
-    assert f"{LSH} was deleted and made again" in caplog.text
+    assert f"{LSH} was deleted and recreated" in caplog.text
     assert store.values() == sorted([*first, *second])
     # It is known now, and nothing is read again or said again.
     with store.reading(empty_log) as reading:
         third = numbered(empty_log, "c", 8)
         reading.until(lambda: len(store.seen) == 108 + after)
-        assert reading.source.figures()["topics_recreated"] == 0
+        assert reading.source.metrics()["topics_recreated"] == 0
     assert store.values() == sorted([*first, *second, *third])
 
 
@@ -150,7 +150,7 @@ def test_topic_made_again_under_a_running_worker_loses_nothing(empty_log: Settin
         make_again(empty_log, LSH)
         second = numbered(empty_log, "b", after)
         reading.until(lambda: set(store.values()) == {*first, *second})
-        reading.until(lambda: reading.source.lag() == 0 and not reading.source.figures()["partitions_unread"])
+        reading.until(lambda: reading.source.lag() == 0 and not reading.source.metrics()["partitions_unread"])
         third = numbered(empty_log, "c", 8)
         reading.until(lambda: set(store.values()) == {*first, *second, *third})
     # What the store has is of the new log, so the next start goes on there.
@@ -186,7 +186,7 @@ def test_store_without_identities_takes_the_log_that_is_there(empty_log: Setting
     with store.reading(empty_log) as reading:
         numbered(empty_log, "b", 20)
         reading.until(lambda: len(store.seen) == 40)
-        assert reading.source.figures()["topics_recreated"] == 0
+        assert reading.source.metrics()["topics_recreated"] == 0
     assert {log.id for log in store.logs.values()} != {""}
 
 
@@ -218,10 +218,10 @@ def test_log_cut_short_is_read_on_where_it_was_cut_off(tmp_path: Path, caplog: p
         second = in_one_batch(settings, [f"b{number:02d}" for number in range(14)])
         with store.reading(settings) as reading:
             reading.until(lambda: set(second) <= set(store.values()))
-            assert reading.source.figures()["messages_truncated"] == 10
+            assert reading.source.metrics()["messages_truncated"] == 10
             assert len(store.seen) == 44
             reading.until(lambda: reading.source.lag() == 0)
-    assert "reading goes on at offset 20, 10 messages before" in caplog.text
+    assert "reading continues at offset 20, 10 messages before" in caplog.text
 
 
 def in_one_batch(settings: Settings, values: list[str]) -> list[str]:
@@ -263,7 +263,7 @@ def test_partitions_added_one_topic_after_the_other_are_read_also_after_a_restar
                 producer.send(topic, value=f"new-{partition}".encode(), partition=partition).get(timeout=30)
             producer.close()
             reading.until(lambda: len(store.seen) == 20 + 3 * raised)  # noqa: B023
-        reading.until(lambda: reading.source.figures()["partitions_unread"] == 0)
+        reading.until(lambda: reading.source.metrics()["partitions_unread"] == 0)
         assert len(reading.source.partitions) == 14
         reading.until(lambda: (PAIR, 6) in reading.source.read_until())
     assert f"{LSH} has 7 partitions and {PAIR} has 4: images are joined all the same" in caplog.text
@@ -275,14 +275,14 @@ def test_partitions_added_one_topic_after_the_other_are_read_also_after_a_restar
 def test_partition_that_nobody_reads_shows_in_lag_and_by_number(
     empty_log: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kafka_member, "rejoin", lambda _: None)
+    monkeypatch.setattr(kafka_assignment, "rejoin", lambda _: None)
     store = Store()
     with store.reading(empty_log):
         pass
     with store.reading(empty_log) as reading, administering(empty_log) as admin:
-        eventually(lambda: reading.source.figures()["partitions_unread"] == 0)
+        eventually(lambda: reading.source.metrics()["partitions_unread"] == 0)
         admin.create_partitions({LSH: NewPartitions(6)})
-        eventually(lambda: reading.source.figures()["partitions_unread"] == 2)
+        eventually(lambda: reading.source.metrics()["partitions_unread"] == 2)
         producer = make_producer(empty_log.kafka)
         for _ in range(5):
             producer.send(LSH, value=b"unread", partition=5).get(timeout=30)

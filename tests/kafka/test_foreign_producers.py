@@ -168,7 +168,7 @@ def test_halves_of_an_aborted_transaction_are_never_decided(empty_log: Settings)
             send(producer, "plain")
         joining.until(lambda: joining.joined)
         # The marker of the abort is behind it, and read past.
-        joining.until(lambda: source.lag() == 0 and source.figures()["transactions_open"] == 0)
+        joining.until(lambda: source.lag() == 0 and source.metrics()["transactions_open"] == 0)
         assert joining.joined == ["plain"]
         assert len(joining.messages) == 2
 
@@ -186,7 +186,7 @@ def test_open_transaction_holds_back_its_partition_only_until_it_is_committed(
                 send(plain, "behind")
                 send(plain, "elsewhere", partition=1)
             joining.until(lambda: joining.joined)
-            joining.until(lambda: source.figures()["transactions_open"] == 2)
+            joining.until(lambda: source.metrics()["transactions_open"] == 2)
             joining.reached.clear()
             joining.for_a_while(4)
             assert joining.joined == ["elsewhere"]
@@ -195,11 +195,11 @@ def test_open_transaction_holds_back_its_partition_only_until_it_is_committed(
             assert {partition for _, partition in joining.reached} == {1, 2, 3}
             producer.commit_transaction(30)
         joining.until(lambda: len(joining.joined) == 3)
-        joining.until(lambda: source.lag() == 0 and source.figures()["transactions_open"] == 0)
+        joining.until(lambda: source.lag() == 0 and source.metrics()["transactions_open"] == 0)
         joining.until(lambda: {(LSH, 0), (PAIR, 0)} <= joining.reached)
     assert sorted(joining.joined) == ["behind", "elsewhere", "open"]
     assert joining.joined[1:] != ["elsewhere"]
-    assert "opening the connection anew" not in caplog.text
+    assert "reopening the connection" not in caplog.text
 
 
 def test_transaction_open_at_the_start_is_read_when_it_is_committed(empty_log: Settings) -> None:
@@ -208,7 +208,7 @@ def test_transaction_open_at_the_start_is_read_when_it_is_committed(empty_log: S
         producer.flush()
         with reading(empty_log) as source:
             joining = Joining(source)
-            joining.until(lambda: source.figures()["transactions_open"] == 2)
+            joining.until(lambda: source.metrics()["transactions_open"] == 2)
             assert joining.messages == []
             producer.commit_transaction(30)
             joining.until(lambda: joining.joined)

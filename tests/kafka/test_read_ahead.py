@@ -97,7 +97,7 @@ def test_gap_in_the_log_counts_as_handed_out_once_what_lay_before_it_is() -> Non
 
 def test_end_is_reached_once_all_before_it_is_handed_out_and_told_once() -> None:
     ends, handed_out = PartitionEnds(), {(TOPIC, 0): 3, (TOPIC, 1): 9}
-    ends.told({(TOPIC, 0): 5, (TOPIC, 1): 9}, 1_000)
+    ends.update({(TOPIC, 0): 5, (TOPIC, 1): 9}, 1_000)
     assert ends.reached(handed_out.get) == {(TOPIC, 1): 1_000}
     assert ends.behind(handed_out.get) == 2
     ends.seen((TOPIC, 1), 12)

@@ -225,14 +225,14 @@ def test_client_that_hands_out_nothing_is_replaced(
         publish(empty_log, range(10))
         numbers: list[int] = []
         eventually(lambda: numbers.extend(numbers_of(source)) or len(numbers) == 10)
-        eventually(lambda: source._member._paused == (False, False))
+        eventually(lambda: source._member.assignment._paused == (False, False))
         # Behind the member's back: it believes that these are being read.
-        source._member._consumer.pause(*source._member._owned)
+        source._member._consumer.pause(*source._member.assignment.owned)
         publish(empty_log, range(10, 20))
         publish(empty_log, range(20, 30), CONTROL)
         eventually(lambda: numbers.extend(numbers_of(source)) or len(numbers) == 30)
     assert sorted(numbers) == list(range(30))
-    assert "opening the connection anew" in caplog.text
+    assert "reopening the connection" in caplog.text
 
 
 def test_join_that_the_client_forgot_is_finished(empty_log: Settings, caplog: pytest.LogCaptureFixture) -> None:
@@ -242,12 +242,12 @@ def test_join_that_the_client_forgot_is_finished(empty_log: Settings, caplog: py
         numbers: list[int] = []
         eventually(lambda: numbers.extend(numbers_of(source)) or len(numbers) == 10)
         consumer = source._member._consumer
-        consumer._subscription.mark_pending_revocation(source._member._owned)
+        consumer._subscription.mark_pending_revocation(source._member.assignment.owned)
         consumer._coordinator.rejoining = True
         publish(empty_log, range(10, 20))
         eventually(lambda: numbers.extend(numbers_of(source)) or len(numbers) == 20)
     assert sorted(numbers) == list(range(20))
-    assert "opening the connection anew" not in caplog.text
+    assert "reopening the connection" not in caplog.text
 
 
 def numbers_of(source: KafkaSource) -> list[int]:
