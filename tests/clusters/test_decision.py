@@ -3,12 +3,12 @@
 from neardup_platform.clusters.decision import Constraint, Verdict, choose_cluster
 
 
-def refuse_to_ask(head: int) -> float:
-    raise AssertionError(f"head {head} was asked for")
+def unexpected_head(head: int) -> float:
+    raise AssertionError(f"head {head} was scored")
 
 
 def test_no_match_founds_a_cluster() -> None:
-    verdict = choose_cluster([], refuse_to_ask, 0.5)
+    verdict = choose_cluster([], unexpected_head, 0.5)
     assert (verdict.head, verdict.score, verdict.head_score, verdict.bridges) == (None, 0.0, 1.0, ())
 
 
@@ -29,19 +29,19 @@ def test_next_cluster_is_tried_when_the_best_head_disagrees() -> None:
     assert (verdict.head, verdict.score, verdict.bridges) == (20, 0.9, (10,))
 
 
-def test_older_match_goes_first_among_equals() -> None:
+def test_older_match_wins_among_equal_scores() -> None:
     verdict = choose_cluster([(0.9, 7, 20), (0.9, 3, 10)], lambda _: 1.0, 0.5)
     assert verdict.head == 10
 
 
-def test_each_head_is_asked_once() -> None:
+def test_each_head_is_scored_once() -> None:
     asked: list[int] = []
     choose_cluster([(0.9, 1, 10), (0.8, 2, 10)], lambda head: asked.append(head) or 0.0, 0.5)
     assert asked == [10]
 
 
 def choose_under(constraint: Constraint) -> Verdict:
-    """Matches in the clusters 1 and 2, the better in 1; both heads agree."""
+    """Choose between matches in clusters 1 and 2. Cluster 1 has the better one; both heads agree."""
     return choose_cluster([(0.99, 5, 1), (0.95, 6, 2)], {1: 0.97, 2: 0.9, 7: 0.1}.__getitem__, 0.8, constraint)
 
 
@@ -50,11 +50,11 @@ def test_a_forced_cluster_is_joined_whatever_the_scores() -> None:
     assert choose_under(Constraint(2, override_id="x")) == Verdict(2, 0.95, 0.9, (1,), "x")
 
 
-def test_an_image_that_is_to_be_alone_founds_a_cluster_and_all_matches_are_bridges() -> None:
+def test_an_image_that_must_be_alone_founds_a_cluster_and_all_matches_are_bridges() -> None:
     assert choose_under(Constraint(alone=True, override_id="x")) == Verdict(None, 0.0, 1.0, (1, 2), "x")
 
 
-def test_a_barred_cluster_is_passed_over_and_its_override_recorded() -> None:
+def test_a_barred_cluster_is_skipped_and_its_override_recorded() -> None:
     assert choose_under(Constraint(barred={1: "x"})) == Verdict(2, 0.95, 0.9, (1,), "x")
     assert choose_under(Constraint(barred={1: "x", 2: "y"})) == Verdict(None, 0.0, 1.0, (1, 2), "x")
 

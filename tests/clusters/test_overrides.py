@@ -1,4 +1,4 @@
-"""Claims about overrides in memory: what contradicts what, and what they demand of an image."""
+"""Claims about overrides in memory: which ones contradict each other, and what they require of an image."""
 
 import pytest
 from hypothesis import given
@@ -55,7 +55,7 @@ def head_of(image_id: str) -> int | None:
     ],
     ids=lambda value: "" if isinstance(value, list) else str(getattr(value, "override_id", "")),
 )
-def test_what_contradicts_an_override_in_force_is_refused_and_names_it(
+def test_an_override_that_contradicts_an_active_one_is_refused_and_names_it(
     held: list[store_pb.Override], new: store_pb.Override, named: str
 ) -> None:
     with pytest.raises(Conflict, match=named):
@@ -72,34 +72,36 @@ def test_what_contradicts_an_override_in_force_is_refused_and_names_it(
         ([link("c", "a")], alone("a")),
     ],
 )
-def test_what_contradicts_nothing_is_accepted(held: list[store_pb.Override], new: store_pb.Override) -> None:
+def test_an_override_that_contradicts_nothing_is_accepted(
+    held: list[store_pb.Override], new: store_pb.Override
+) -> None:
     Overrides(held).check(new, HEADS.__getitem__)
 
 
-def test_no_more_overrides_are_taken_than_are_held_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_overrides_are_accepted_than_fit_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_OVERRIDES", 2)
     with pytest.raises(Conflict, match="there are 2 overrides"):
         Overrides([alone("a"), alone("b")]).check(alone("c"), HEADS.__getitem__)
 
 
-def test_an_image_no_override_names_is_free() -> None:
+def test_an_image_without_overrides_is_unconstrained() -> None:
     assert Overrides([link("c", "a")]).constraint("d", head_of) is FREE
 
 
-def test_a_linked_image_is_to_join_the_cluster_of_its_group() -> None:
+def test_a_linked_image_must_join_the_cluster_of_its_group() -> None:
     overrides = Overrides([link("c", "b")])
     assert (overrides.constraint("c", head_of).head, overrides.constraint("c", head_of).override_id) == (1, "c-b")
     assert overrides.constraint("b", head_of).head == ORDINALS["c"]
     assert Overrides([link("c", "nobody")]).constraint("c", head_of).head is None
 
 
-def test_an_image_kept_apart_is_barred_from_the_clusters_of_all_its_group_is_kept_apart_from() -> None:
+def test_a_forbid_bars_every_cluster_with_an_image_that_the_group_is_kept_apart_from() -> None:
     overrides = Overrides([link("new", "newer"), forbid("newer", "b"), forbid("e", "new"), forbid("new", "nobody")])
     assert overrides.constraint("new", head_of).barred == {1: "newer|b", 4: "e|new"}
     assert overrides.constraint("b", head_of).barred == {}
 
 
-def test_an_image_that_is_to_be_alone_is_so_whoever_is_linked_to_it() -> None:
+def test_an_image_that_must_be_alone_is_alone_even_if_others_are_linked_to_it() -> None:
     constraint = Overrides([alone("a"), link("c", "a")]).constraint("a", head_of)
     assert (constraint.alone, constraint.override_id) == (True, "a!")
 

@@ -1,4 +1,4 @@
-"""Claims about the rule of who represents a cluster in the term index."""
+"""Claims about which members represent a cluster in the term index."""
 
 import pytest
 from hypothesis import given
@@ -18,7 +18,7 @@ def test_a_founder_represents_its_cluster_whatever_it_resembles(representatives:
 
 
 @given(st.integers(1, 100), COUNTS, OVERLAPS)
-def test_a_cluster_with_enough_representatives_takes_no_more(most: int, beyond: int, overlap: int) -> None:
+def test_a_cluster_with_enough_representatives_gets_no_more(most: int, beyond: int, overlap: int) -> None:
     assert not is_representative(False, most + beyond, most, overlap, TABLES)
 
 
@@ -34,7 +34,7 @@ def test_more_new_terms_never_count_against_a_member(have: int, most: int, overl
 
 
 @given(st.lists(OVERLAPS, max_size=200), st.integers(1, 8))
-def test_a_cluster_of_any_history_stays_within_its_bound(overlaps: list[int], most: int) -> None:
+def test_no_cluster_ever_has_more_representatives_than_allowed(overlaps: list[int], most: int) -> None:
     representatives = 1
     for overlap in overlaps:
         representatives += is_representative(False, representatives, most, overlap, TABLES)

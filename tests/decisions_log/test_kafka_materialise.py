@@ -24,7 +24,7 @@ from neardup_platform.s3_client import open_s3
 from neardup_platform.settings import Settings
 from neardup_platform.wire.codec import encode_decision
 from neardup_platform.wire.topics import DECISIONS
-from tests.kafka.test_changing_logs import make_again
+from tests.kafka.test_changing_logs import recreate
 
 pytestmark = pytest.mark.slow
 
@@ -198,7 +198,7 @@ def test_a_topic_made_again_within_an_hour_leaves_what_was_materialised_of_the_f
     publish(settings, HOUR, decision(1), decision(2))
     materialise_decisions(settings, s3, HOUR)
     before = etags(s3, settings, HOUR)
-    make_again(settings, DECISIONS)
+    recreate(settings, DECISIONS)
     # Nothing of that hour is in the new log, and nothing is written.
     materialise_decisions(settings, s3, HOUR)
     assert etags(s3, settings, HOUR) == before

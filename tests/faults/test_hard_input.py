@@ -15,7 +15,7 @@ from tests.faults.light_worker import CLOCK
 from tests.faults.replaying import assert_replay_gives_the_same
 from tests.faults.traffic import FAMILY, digest_of, traffic
 from tests.faults.world import check_settled, settle, supervised, wait_until_settled
-from tests.kafka.test_changing_logs import make_again
+from tests.kafka.test_changing_logs import recreate
 from tests.stream.worker_process import images, read_topic, reading
 
 pytestmark = pytest.mark.slow
@@ -98,8 +98,8 @@ def test_topics_made_again_with_fewer_partitions_lose_no_image_and_leave_no_cloc
         with traffic(empty_log) as sender:
             sender.images(range(20))
             eventually(lambda: images(reader) == 20)
-        make_again(empty_log, *topics, partitions=2)
-        make_again(empty_log, DECISIONS)
+        recreate(empty_log, *topics, partitions=2)
+        recreate(empty_log, DECISIONS)
         with traffic(empty_log) as sender:
             sender.images(range(10, 40))
             eventually(lambda: images(reader) == 40)
@@ -115,7 +115,7 @@ def test_topics_made_again_with_fewer_partitions_lose_no_image_and_leave_no_cloc
         assert (fates["repeated"], fates.get("expired", 0)) == (20, 0)
         assert fates["partitions_restarted"] == 4
         eventually(lambda: len(read_topic(empty_log, DECISIONS)) == 20)
-    make_again(empty_log, *topics)
+    recreate(empty_log, *topics)
 
 
 def test_a_flood_of_five_times_the_peak_is_taken_in_and_the_room_stays_bounded(empty_log: Settings) -> None:

@@ -1,8 +1,8 @@
-"""Clusters as simple tables in memory, and what each correction makes of them: an oracle of its own.
+"""An independent model of clusters: simple tables in memory, and what each correction does to them.
 
-What searching and scoring found (candidates, scores, which image is searched) is told to it; where images go, what is
-handed over, listed, redirected, counted and recorded follows from the rules of docs/how-it-works.md and docs/adr/0010,
-written down here a second time.
+The model is given what search and scoring found: candidates, scores, and which images are searched. Everything else
+follows from the rules in docs/how-it-works.md and docs/adr/0010, implemented here a second time: where images go, and
+what is handed over, listed, redirected, counted and recorded.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ Score = Callable[[NDArray, NDArray], float]
 
 @dataclass
 class Image:
-    """A decided image: `listed` is its place in its cluster, `found` its candidates with their scores."""
+    """A decided image. `listed` is its place in its cluster, `found` its candidates with scores."""
 
     head: str
     ordinal: int
@@ -32,7 +32,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Made:
-    """A decision as the history has it."""
+    """A decision in the history."""
 
     head: str
     cause: str
@@ -41,10 +41,10 @@ class Made:
 
 
 class Clusters:
-    """The tables, and one method for each thing that changes them.
+    """The tables, with one method for each change.
 
     Args:
-        score: pair score of two vectors.
+        score: returns the pair score of two vectors.
     """
 
     MATCH, AGREES = 0.9, 0.8
@@ -81,7 +81,7 @@ class Clusters:
         return next((o for o, (a, i, _) in sorted(self.overrides.items()) if i == image_id and a != "forbid"), None)
 
     def linked(self, image_id: str) -> list[str]:
-        """Its group, the nearer first."""
+        """Return its group, nearest first."""
         found = [image_id]
         for one in found:
             links = [(o, e) for o, e in sorted(self.overrides.items()) if e[0] == "link" and one in e[1:]]
@@ -98,7 +98,7 @@ class Clusters:
         return [i for i in self.linked(self.leader(image_id)) if i in self.images]
 
     def kept_apart(self, image_id: str) -> dict[str, str]:
-        """The images that none of a group may be with, by the override."""
+        """Return the images that the group must not be with, and the override for each."""
         return {
             far: override
             for near in self.linked(image_id)
@@ -125,8 +125,8 @@ class Clusters:
         at_target = [i for i in apart if i in self.images and self.images[i].head == target]
         return other in self.linked(image_id) or bool(at_target) or any(i in there for i in apart)
 
-    def demand(self, image_id: str) -> tuple[str, str, dict[str, str]]:
-        """What overrides say of an image that is to be decided: `head`, `alone` or free, by which, and barred heads."""
+    def constraint(self, image_id: str) -> tuple[str, str, dict[str, str]]:
+        """Return what overrides require of a decision: a head, `alone` or nothing; the override; barred heads."""
         own = self.own(image_id)
         if own is not None and self.overrides[own][0] == "alone":
             return "alone", own, {}
@@ -138,7 +138,7 @@ class Clusters:
         return "", "", self.barred(image_id)
 
     def choose(self, image_id: str, found: Found, barred: dict[str, str]) -> tuple[str, str]:
-        """The head that an image joins by its matches, its own id where it founds; and the override that acted."""
+        """Return the head that an image joins by its matches, or its own id, and the override that applied."""
         known = [(self.images[i], score) for i, score in found if i in self.images]
         matches = [(-score, other.ordinal, other.head) for other, score in known if score >= self.MATCH]
         by, seen = "", set()
@@ -153,13 +153,13 @@ class Clusters:
             by = by or barred[head]
         return image_id, by
 
-    # What changes the tables
+    # Changes
 
     def decide(
         self, image_id: str, time_ms: int, found: Found, vector: NDArray, *, searched: bool, cause: str = ""
     ) -> None:
-        """A new image."""
-        where, by, barred = self.demand(image_id)
+        """Decide a new image."""
+        where, by, barred = self.constraint(image_id)
         image = Image("", self.ordinals, 0, 0, time_ms, found, vector)
         self.images[image_id] = image
         self.ordinals += 1
@@ -174,7 +174,7 @@ class Clusters:
         self._decided(image_id, cause, by)
         image.listed = image.sequence
 
-    def lay_down(self, override_id: str, action: str, image_id: str, other: str) -> None:
+    def add_override(self, override_id: str, action: str, image_id: str, other: str) -> None:
         if action == "link":
             self._link(override_id, image_id, other)
         elif action == "alone":
@@ -190,7 +190,7 @@ class Clusters:
     def _alone(self, override_id: str, image_id: str) -> None:
         group, head = self.group(image_id), self.images[image_id].head
         if head == image_id and all(i in group for i in self.members(head)):
-            self._come(group, override_id)
+            self._gather(group, override_id)
         else:
             self._move(group, image_id, override_id, {image_id: override_id})
 
@@ -205,25 +205,25 @@ class Clusters:
             barred[self.images[i].head] = override_id
         group = self.group(goes)
         if self.images[group[0]].head not in barred:
-            self._come(group, override_id)
+            self._gather(group, override_id)
             return
         where, by = self.choose(group[0], self.images[group[0]].found, barred)
         apart = [i for i in group if where == group[0] or self.images[i].head != where]
         self._move(apart, where, override_id, {group[0]: by})
 
-    def _come(self, group: list[str], command: str) -> None:
-        """The others of a group into the cluster of its first."""
+    def _gather(self, group: list[str], command: str) -> None:
+        """Move a group into the cluster of its first image."""
         target = self.images[group[0]].head
         self._move([i for i in group if self.images[i].head != target], target, command, {})
 
     def _move(self, images: list[str], target: str, command: str, by: dict[str, str]) -> None:
-        """`by`: the override by which one goes; the others go by the link of their own."""
+        """Move images to a head. `by` has the override behind some moves; the others move by their own link."""
         searched = self._depart(images, command)
         for i in images:
             self._place(i, target, by.get(i, self.own(i) or ""), searched)
 
     def _depart(self, images: list[str], command: str) -> set[str]:
-        """Out of their clusters; what is left of these has heads again. Returns which of them are searched."""
+        """Take images out of their clusters, hand these over, and return which of the images are searched."""
         searched = set()
         was = {i: self.images[i].head for i in images}
         for i, head in was.items():
@@ -244,7 +244,7 @@ class Clusters:
         del self.updated[old]
         if not searched:
             searched = [left[0]]
-            self._renew(left[0])
+            self._index_again(left[0])
         new = searched[0]
         for i in left:
             self.images[i].head = new
@@ -260,7 +260,7 @@ class Clusters:
             self.searched[head] = []
             self.redirects.pop(head, None)
             if image_id not in searched:
-                self._renew(image_id)
+                self._index_again(image_id)
                 searched.add(image_id)
         image.head = head
         if image_id in searched:
@@ -275,7 +275,7 @@ class Clusters:
         self._redirected.add(old)
         self.renamed += 1
 
-    def _renew(self, image_id: str) -> None:
+    def _index_again(self, image_id: str) -> None:
         image = self.images[image_id]
         image.earlier.append(image.ordinal)
         image.ordinal = self.ordinals
@@ -288,7 +288,7 @@ class Clusters:
         self.history.setdefault(image_id, {})[self.sequence] = Made(image.head, cause, by, replaced)
 
     def begin(self) -> None:
-        """Before each step."""
+        """Prepare for the next step."""
         self._redirected = set()
 
     def forget(self, image_id: str, upto_ms: int, command: str) -> None:
@@ -303,10 +303,10 @@ class Clusters:
         self.sequence += 1
 
     def re_embed(self, image_id: str, found: Found, vector: NDArray, *, searched: bool) -> None:
-        """Other vectors: a head of others stays, what overrides say goes before scores, any other may move."""
+        """Give an image other vectors. A head with members stays; overrides decide before scores; others may move."""
         image = self.images[image_id]
-        where, by, barred = self.demand(image_id)
-        self._renew(image_id)
+        where, by, barred = self.constraint(image_id)
+        self._index_again(image_id)
         image.vector = vector
         if image.head == image_id and len(self.members(image_id)) > 1:
             head, by = image_id, ""
@@ -332,7 +332,7 @@ class Clusters:
                 self._redirect(was, head)
 
     def reprocess(self, found: dict[str, Found], searched: set[str]) -> "Clusters":
-        """All decided again in their order; history and redirects stay, and numbers are reserved for every ordinal."""
+        """Decide all images again in their order. History and redirects stay; every ordinal reserves a number."""
         then = Clusters(self.score)
         for name in ("overrides", "forgotten", "history", "redirects", "renamed", "forgettings", "sequence"):
             setattr(then, name, deepcopy(getattr(self, name)))
@@ -351,7 +351,7 @@ class Clusters:
         return then
 
     def go_back(self, to: "Clusters", command: str) -> "Clusters":
-        """The tables after a rollback: the snapshot's, with what does not go back; forgotten images stay forgotten."""
+        """Return the tables after a rollback: those of the snapshot, with the overrides and forgotten images of now."""
         then = to.copy()
         then.begin()
         then.overrides, then.forgotten = dict(self.overrides), dict(self.forgotten)

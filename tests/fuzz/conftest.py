@@ -1,4 +1,4 @@
-"""How long fuzzing lasts: a bounded number of examples in `make test`, `--hypothesis-profile=long` in `make fuzz`."""
+"""Duration of fuzzing: a limited number of examples in `make test`, `--hypothesis-profile=long` in `make fuzz`."""
 
 from datetime import timedelta
 

@@ -1,6 +1,6 @@
-"""Corrections, rollbacks, reprocessing and new images in any order: after each step every table is as the model says.
+"""Corrections, rollbacks, reprocessing and new images in any order: after each step every table matches the model.
 
-The store, the commands and the pipeline are the worker's own; snapshots lie in a folder instead of on S3.
+The store, the commands and the pipeline are the worker's own; snapshots are in a folder instead of on S3.
 """
 
 import shutil
@@ -32,7 +32,7 @@ from tests.stream.corrected import corrections, give_up, snapshot
 
 POOL = families(5, 5, noise=0.2)
 number = st.integers(0, 1_000)
-# Restarting a worker takes as long as many other steps, so at least this many lie between two starts.
+# A restart takes as long as many other steps, so there are at least this many steps between two of them.
 OFTEN, RARELY = 1, 5
 
 
@@ -43,7 +43,7 @@ def score(one: NDArray, other: NDArray) -> float:
 
 
 class Corrections(RuleBasedStateMachine):
-    """A worker and a model side by side."""
+    """A worker and the model side by side."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,21 +90,21 @@ class Corrections(RuleBasedStateMachine):
         commit(store, state, Step(), decided)
         self.model.begin()
         for new in images:
-            found, searched = self.told(new.image_id)
+            found, searched = self.search_result(new.image_id)
             vector = new.lsh.vector.astype(np.float16)
             self.model.decide(new.image_id, new.event_time_ms, found, vector, searched=searched)
         self.compare()
 
     def at_its_time(self, new: JoinedImage) -> JoinedImage:
-        """Later than it was forgotten, so that it counts as new."""
+        """Return the image with a time after it was forgotten, so that it counts as new."""
         time_ms = self.model.forgotten.get(new.image_id, 0) + 1
         return image(new.image_id, new.lsh.vector, max(time_ms, new.event_time_ms))
 
     def decision(self, image_id: str) -> Decision:
         return decode_decision(self.worker.store.history.current(image_id))
 
-    def told(self, image_id: str) -> tuple[list[tuple[str, float]], bool]:
-        """What searching found: candidates with scores, which must be right, and whether the image is searched."""
+    def search_result(self, image_id: str) -> tuple[list[tuple[str, float]], bool]:
+        """Return the candidates with scores, which are trusted, and whether the image is searched."""
         store = self.worker.store
         found = [(c.image_id, c.score) for c in self.decision(image_id).candidates]
         return found, not store.vectors.get(store.images.find(image_id).ordinal).retired  # type: ignore[union-attr]
@@ -129,12 +129,12 @@ class Corrections(RuleBasedStateMachine):
         assert result.accepted != contradicts, result.reason
         if result.accepted:
             self.model.begin()
-            self.model.lay_down(result.command_id, action, image_id, other)
+            self.model.add_override(result.command_id, action, image_id, other)
             self.check_met(action, image_id, other)
         self.compare()
 
     def check_met(self, action: str, image_id: str, other: str) -> None:
-        """What was just demanded is so, for all that is linked."""
+        """Check that the new override holds, for every linked image."""
         heads = {i: self.worker.store.images.find(i).head for i in self.model.images}  # type: ignore[union-attr]
         if action == "forbid":
             assert heads[image_id] != heads[other]
@@ -166,7 +166,7 @@ class Corrections(RuleBasedStateMachine):
     @precondition(lambda self: len(self.model.images) > 4 and self.since_start > OFTEN)
     @rule(one=number)
     def crash(self, one: int) -> None:
-        """The worker is killed between the write and its effect in memory."""
+        """Kill the worker between the write and its effect in memory."""
         self.worker.kill_at("obeyed")
         with pytest.raises(Killed):
             self.send("forget", image_id=self.known(one))
@@ -182,7 +182,7 @@ class Corrections(RuleBasedStateMachine):
         vector = POOL[like % len(POOL)].lsh.vector + 0.1 * np.random.default_rng(like).standard_normal(LSH_DIM)
         vector = vector.astype(np.float32)
         self.worker.worker.re_embed(Embedding(image_id, Kind.LSH, f"newer-{like}", vector, 1_500))
-        found, searched = self.told(image_id)
+        found, searched = self.search_result(image_id)
         self.model.begin()
         self.model.re_embed(image_id, found, vector.astype(np.float16), searched=searched)
         self.model.images[image_id].time_ms = self.worker.store.images.find(image_id).event_time_ms  # type: ignore[union-attr]
@@ -217,10 +217,10 @@ class Corrections(RuleBasedStateMachine):
     def reprocess(self) -> None:
         result = self.send("reprocess")
         assert result.accepted, result.reason
-        told = {i: self.told(i) for i in self.model.images}
-        found = {i: candidates for i, (candidates, _) in told.items()}
+        results = {i: self.search_result(i) for i in self.model.images}
+        found = {i: candidates for i, (candidates, _) in results.items()}
         self.before = self.model
-        self.model = self.model.reprocess(found, {i for i, (_, searched) in told.items() if searched})
+        self.model = self.model.reprocess(found, {i for i, (_, searched) in results.items() if searched})
         self.compare()
 
     @precondition(lambda self: self.since_start > RARELY)
@@ -230,7 +230,7 @@ class Corrections(RuleBasedStateMachine):
         self.compare()
 
     def compare(self) -> None:
-        """Every table, the totals, and what the worker has in memory."""
+        """Compare every table, the totals, and the worker's memory."""
         self.since_start += 1
         store, model = self.worker.store, self.model
         records = dict(store.images.all())
@@ -301,5 +301,5 @@ class Corrections(RuleBasedStateMachine):
 
 
 TestCorrections = Corrections.TestCase
-# An example is many steps.
+# An example has many steps.
 TestCorrections.settings = settings(max_examples=max(1, settings.default.max_examples // 5), stateful_step_count=20)

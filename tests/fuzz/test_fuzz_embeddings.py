@@ -1,4 +1,4 @@
-"""Random ids, messages and Parquet files: refused with a reason or accepted, and both sides agree on which."""
+"""Random ids, messages and Parquet files are accepted or refused with a reason, and producer and worker agree."""
 
 import shutil
 import tempfile
@@ -32,7 +32,7 @@ TIMES = st.integers(NOW_MS - 5, NOW_MS + 5) | st.integers(-(2**63), 2**63 - 1)
 
 @st.composite
 def embeddings(draw: st.DrawFn) -> Embedding:
-    """Mostly those that a producer might send, of few ids and pictures."""
+    """Mostly plausible embeddings, with few ids and vectors."""
     kind = draw(st.sampled_from(Kind))
     dims = st.just(MODELS[kind].dim) | st.integers(0, 4)
     floats = st.sampled_from([0.5, 1.0, 2.0]) | st.floats(width=16) | st.sampled_from([1e-9, 6.1e4, 1e30])
@@ -73,7 +73,7 @@ def test_an_id_is_accepted_or_refused_with_a_reason(text: str) -> None:
 
 
 @given(embeddings())
-def test_what_a_producer_may_send_the_worker_takes_to_the_bit(embedding: Embedding) -> None:
+def test_the_worker_accepts_bit_for_bit_what_a_producer_may_send(embedding: Embedding) -> None:
     if not accepted(embedding):
         return
     message = sent(embedding)
@@ -84,7 +84,7 @@ def test_what_a_producer_may_send_the_worker_takes_to_the_bit(embedding: Embeddi
 
 @st.composite
 def messages(draw: st.DrawFn) -> tuple[str, bytes, bytes]:
-    """Topic, key and value: garbage, sound messages, and sound ones with a few bytes changed, cut or added."""
+    """Topic, key and value: garbage, valid messages, and valid ones with a few bytes changed, cut or added."""
     topic = draw(st.sampled_from(list(EMBEDDINGS.values())))
     if draw(st.integers(0, 4)) == 0:
         return topic, draw(st.binary(max_size=20)), draw(st.binary(max_size=200))
@@ -106,12 +106,12 @@ def _encodable(embedding: Embedding) -> bool:
 
 
 @given(st.lists(messages(), max_size=25))
-def test_the_intake_refuses_with_reasons_and_every_message_has_one_fate(log: list[tuple[str, bytes, bytes]]) -> None:
+def test_the_intake_refuses_with_reasons_and_every_message_has_one_outcome(log: list[tuple[str, bytes, bytes]]) -> None:
     stored: dict[str, JoinedImage] = {}
     settings = JoinSettings(newer_lsh=("newer",), newer_pair=("newer",))
     partitions = [(topic, 0) for topic in EMBEDDINGS.values()]
     intake = Intake(settings, MODELS, partitions, [], stored.__contains__, None, stored.get)
-    fates = dict.fromkeys(("received", "repeated", "dead_lettered", "re_embedded", "expired"), 0)
+    outcomes = dict.fromkeys(("received", "repeated", "dead_lettered", "re_embedded", "expired"), 0)
     for at in range(0, len(log), 4):
         read = [Message(topic, 0, at + n, key, value) for n, (topic, key, value) in enumerate(log[at : at + 4])]
         while True:
@@ -130,13 +130,13 @@ def test_the_intake_refuses_with_reasons_and_every_message_has_one_fate(log: lis
                 )
             for done in steps:
                 assert {error.reason for _, error in done.dead} <= REASONS.keys()
-                for fate, count in done.counts.items():
-                    fates[fate] += count
+                for outcome, count in done.counts.items():
+                    outcomes[outcome] += count
             if not intake.holds_newer:
                 break
             read = []
-    ended = sum(fates[fate] for fate in fates if fate != "received")
-    assert fates["received"] == len(log) == 2 * len(stored) + len(intake) + ended
+    ended = sum(outcomes[outcome] for outcome in outcomes if outcome != "received")
+    assert outcomes["received"] == len(log) == 2 * len(stored) + len(intake) + ended
 
 
 @given(
@@ -200,7 +200,7 @@ def tables(draw: st.DrawFn) -> pa.Table:
     for name, kind in KINDS.items():
         if draw(st.integers(0, 15)) == 0:
             continue
-        # The first type of each column is a right one, or hardly any file would get as far as its rows.
+        # The first type of each column is valid and frequent, or hardly any file would be read as far as its rows.
         kinds = COLUMNS[kind]
         kept, values = kinds[0] if draw(st.integers(0, 3)) else draw(st.sampled_from(kinds))
         columns.append(pa.array(draw(st.lists(values, min_size=rows, max_size=rows)), kept))
@@ -218,7 +218,7 @@ def folder() -> Iterator[Path]:
 
 
 def check_file(path: Path, rows: int | None) -> None:
-    """Every row is good or named with a reason; a good one is what a worker takes."""
+    """Check that every row is good or has a reason, and that the worker accepts the good ones."""
     try:
         file = EmbeddingFile(path, MODELS, NOW_MS)
         parts = list(file.parts(2))

@@ -1,4 +1,4 @@
-"""Anything at all sent to the API: every answer is one that is documented, and the process goes on."""
+"""Anything sent to the API gets a documented answer, and the process keeps running."""
 
 import json
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from tests.serving.raw_http import exchange
 IDS = ["cat~1", "cat~2", "a/history", "o1", "x"]
 # Without surrogates, which no client can encode.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
-# JSON can: a lone surrogate is an escape like any other.
+# JSON can: it has escapes for lone surrogates.
 JSON_TEXT = TEXT | st.text(st.characters(exclude_categories=[]), max_size=10)
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | JSON_TEXT | st.sampled_from(IDS),
@@ -75,7 +75,7 @@ HEADERS = st.dictionaries(
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """A server with a few images, and no Kafka: a change that would be sent is answered 503, as documented."""
+    """A server with a few images and without Kafka, so a valid change is answered with 503, as documented."""
     settings = Settings(home=tmp_path_factory.mktemp("fuzz"), api=ApiSettings(refresh_ms=20, max_upload_bytes=20_000))
     writer = Writer(settings)
     with closing(writer.store):
@@ -86,7 +86,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 
 
 def check(api: httpx.Client, answer: httpx.Response) -> None:
-    """What holds of every answer."""
+    """Check what holds for every answer."""
     status = answer.status_code
     assert status < 500 or status == 503, (answer.request.method, answer.request.url, answer.text)
     if status >= 400 and answer.request.method != "HEAD" and answer.request.url.path != "/readyz":
@@ -103,7 +103,7 @@ def check(api: httpx.Client, answer: httpx.Response) -> None:
 
 
 def send(api: httpx.Client, method: str, target: bytes, **options: Any) -> httpx.Response:
-    """Sends a target as it is; httpx would tidy it up."""
+    """Send a target unchanged; httpx would normalise it."""
     request = api.build_request(method, "/", **options)
     request.url = request.url.copy_with(raw_path=target)
     return api.send(request)
@@ -219,7 +219,7 @@ def test_credentials_are_a_text_or_none(text: str) -> None:
 
 @given(raw=st.binary(max_size=60))
 def test_an_id_is_found_under_exactly_one_encoding_of_it(api: httpx.Client, raw: bytes) -> None:
-    """What is not UTF-8 is a 400, and never read as another id."""
+    """An id that is not UTF-8 gets a 400, and is never read as another id."""
     answer = send(api, "GET", b"/v1/images/" + quote(raw, safe="").encode())
     check(api, answer)
     try:

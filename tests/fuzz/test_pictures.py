@@ -1,4 +1,4 @@
-"""Any bytes through a decoder process: a picture within bounds or a clear refusal, in bounded time."""
+"""A decoder process turns any bytes into a picture within limits or a clear refusal, in bounded time."""
 
 import io
 from collections.abc import Iterator
@@ -95,7 +95,7 @@ def test_a_flipped_picture_is_a_picture_or_refused(
 ) -> None:
     flipped = bytearray(data)
     for place, value in flips:
-        # Nearer to the front more often, where headers are.
+        # More often near the front, where the headers are.
         flipped[int(len(flipped) * place**3)] ^= value
     check(pool, bytes(flipped))
 

@@ -1,4 +1,4 @@
-"""Whatever is wrong among the tables of the clusters, it is found, and mended by believing the images' records."""
+"""Any damage to the cluster tables is found, and repaired from the records of the images."""
 
 import shutil
 from contextlib import closing
@@ -26,7 +26,7 @@ damages = st.lists(st.tuples(st.sampled_from(KINDS), number, number), min_size=1
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home whose store has had corrections."""
+    """A home whose store has corrections."""
     home = tmp_path_factory.mktemp("sound") / "home"
     with closing(InMemoryWorker(home)) as worker:
         images = families(6, 5, noise=0.15)
@@ -39,13 +39,13 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-class Spoiled:
-    """A store that is made wrong."""
+class Damaged:
+    """A store that gets damaged."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def spoil(self, kind: str, one: int, other: int) -> None:
+    def damage(self, kind: str, one: int, other: int) -> None:
         batch = Batch()
         getattr(self, kind)(batch, self.image(one), self.image(other), other)
         self.store.write(batch)
@@ -129,15 +129,15 @@ class Spoiled:
 
 @given(damages)
 @example([("head", 8, 448)])
-def test_what_is_wrong_is_found_and_mended_and_every_image_keeps_a_head_that_is_one(
+def test_any_damage_is_found_and_repaired_and_every_image_has_a_valid_head(
     sound: Path, tmp_path_factory: pytest.TempPathFactory, damages: list[tuple[str, int, int]]
 ) -> None:
-    home = tmp_path_factory.mktemp("spoiled")
+    home = tmp_path_factory.mktemp("damaged")
     shutil.copytree(sound / "store", home / "store")
     with closing(Store(home / "store")) as store:
-        spoiled = Spoiled(store)
+        damaged = Damaged(store)
         for damage in damages:
-            spoiled.spoil(*damage)
+            damaged.damage(*damage)
         before, then = heads(store), store.state()
         repaired = repair(store)
         assert repaired.left == []

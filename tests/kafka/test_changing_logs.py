@@ -1,4 +1,4 @@
-"""Claims about logs that change under the store: topics made again, cut short, or with more partitions than before."""
+"""Claims about logs that change: topics recreated, truncated, or with more partitions than before."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +29,7 @@ PARTITIONS = 4
 
 
 class Store:
-    """Positions and logs as a store keeps them: of what was handed out, in its order."""
+    """Positions and logs as a store keeps them: of the messages handed out, in order."""
 
     def __init__(self) -> None:
         self.id = store_id()
@@ -75,7 +75,7 @@ class Reading:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Metadata that is a second old is asked for again."""
+    """Refresh metadata after one second, and rejoin soon."""
     monkeypatch.setattr(kafka_group_client, "METADATA_MAX_AGE_MS", 1_000)
     monkeypatch.setattr(kafka_assignment, "_REJOIN_S", 1.0)
 
@@ -87,18 +87,18 @@ def administering(settings: Settings) -> Iterator[KafkaAdminClient]:
     admin.close()
 
 
-def make_again(settings: Settings, *topics: str, partitions: int = PARTITIONS) -> None:
+def recreate(settings: Settings, *topics: str, partitions: int = PARTITIONS) -> None:
     with administering(settings) as admin:
         admin.delete_topics(list(topics))
         for topic in topics:
-            eventually(lambda: is_made(admin, topic, partitions))  # noqa: B023
+            eventually(lambda: is_recreated(admin, topic, partitions))  # noqa: B023
 
 
-def is_made(admin: KafkaAdminClient, topic: str, partitions: int = PARTITIONS) -> bool:
-    """Deleting goes on for a moment after it was acknowledged."""
+def is_recreated(admin: KafkaAdminClient, topic: str, partitions: int = PARTITIONS) -> bool:
+    """Try to create a topic: its deletion continues for a moment after it was acknowledged."""
     try:
         admin.create_topics([NewTopic(topic, 1 if topic == CONTROL else partitions, 1)])
-    except Exception:  # noqa: BLE001 -- whatever the broker says of a topic that it is still deleting
+    except Exception:  # noqa: BLE001 -- the broker refuses with various errors while it is still deleting
         return False
     return True
 
@@ -114,14 +114,14 @@ def numbered(settings: Settings, prefix: str, count: int, topic: str = LSH) -> l
 
 
 @pytest.mark.parametrize("after", [150, 50])
-def test_topic_made_again_while_no_worker_ran_is_read_from_its_beginning(
+def test_topic_recreated_while_no_worker_ran_is_read_from_its_beginning(
     empty_log: Settings, after: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = Store()
     first = numbered(empty_log, "a", 100)
     with store.reading(empty_log) as reading:
         reading.until(lambda: len(store.seen) == 100)
-    make_again(empty_log, LSH)
+    recreate(empty_log, LSH)
     second = numbered(empty_log, "b", after)
     with store.reading(empty_log) as reading:
         reading.until(lambda: len(store.seen) == 100 + after)
@@ -129,7 +129,7 @@ def test_topic_made_again_while_no_worker_ran_is_read_from_its_beginning(
         reading.until(lambda: reading.source.lag() == 0)
     assert f"{LSH} was deleted and recreated" in caplog.text
     assert store.values() == sorted([*first, *second])
-    # It is known now, and nothing is read again or said again.
+    # The new log is known now, so nothing is read or logged twice.
     with store.reading(empty_log) as reading:
         third = numbered(empty_log, "c", 8)
         reading.until(lambda: len(store.seen) == 108 + after)
@@ -139,21 +139,21 @@ def test_topic_made_again_while_no_worker_ran_is_read_from_its_beginning(
 
 @pytest.mark.parametrize("after", [150, 50])
 @pytest.mark.usefixtures("quick")
-def test_topic_made_again_under_a_running_worker_loses_nothing(empty_log: Settings, after: int) -> None:
-    """Neither what was read of the old one and lies ahead, nor what is in the new one at offsets passed before."""
+def test_topic_recreated_under_a_running_worker_loses_nothing(empty_log: Settings, after: int) -> None:
+    """Neither buffered messages of the old topic, nor messages of the new one at offsets already passed, are lost."""
     store = Store()
     first = numbered(empty_log, "a", 100)
     with store.reading(empty_log) as reading:
         reading.until(lambda: store.seen)
         ahead = reading.source._ahead
         eventually(lambda: sum(ahead.next_to_read((LSH, n)) or 0 for n in range(PARTITIONS)) >= 100)
-        make_again(empty_log, LSH)
+        recreate(empty_log, LSH)
         second = numbered(empty_log, "b", after)
         reading.until(lambda: set(store.values()) == {*first, *second})
         reading.until(lambda: reading.source.lag() == 0 and not reading.source.metrics()["partitions_unread"])
         third = numbered(empty_log, "c", 8)
         reading.until(lambda: set(store.values()) == {*first, *second, *third})
-    # What the store has is of the new log, so the next start goes on there.
+    # The store has positions in the new log, so the next start continues there.
     before = len(store.seen)
     with store.reading(empty_log) as reading:
         fourth = numbered(empty_log, "d", 8)
@@ -162,22 +162,22 @@ def test_topic_made_again_under_a_running_worker_loses_nothing(empty_log: Settin
 
 
 @pytest.mark.usefixtures("quick")
-def test_control_topic_made_again_is_read_from_its_beginning(empty_log: Settings) -> None:
+def test_recreated_control_topic_is_read_from_its_beginning(empty_log: Settings) -> None:
     store = Store()
     numbered(empty_log, "a", 30, CONTROL)
     with store.reading(empty_log) as reading:
         reading.until(lambda: len(store.seen) == 30)
-        make_again(empty_log, CONTROL)
+        recreate(empty_log, CONTROL)
         second = numbered(empty_log, "b", 10, CONTROL)
         reading.until(lambda: set(second) <= set(store.values(CONTROL)))
-    make_again(empty_log, CONTROL)
+    recreate(empty_log, CONTROL)
     third = numbered(empty_log, "c", 10, CONTROL)
     with store.reading(empty_log) as reading:
         reading.until(lambda: set(third) <= set(store.values(CONTROL)))
 
 
-def test_store_without_identities_takes_the_log_that_is_there(empty_log: Settings) -> None:
-    """As one that was made before they were kept."""
+def test_store_without_log_ids_accepts_the_existing_log(empty_log: Settings) -> None:
+    """Stores written before log ids were kept have none."""
     store = Store()
     numbered(empty_log, "a", 20)
     with store.reading(empty_log) as reading:
@@ -190,7 +190,7 @@ def test_store_without_identities_takes_the_log_that_is_there(empty_log: Setting
     assert {log.id for log in store.logs.values()} != {""}
 
 
-def test_position_beyond_an_end_of_which_nothing_is_known_reads_all_there_is(
+def test_position_beyond_the_end_of_a_log_of_unknown_epoch_reads_the_whole_log(
     empty_log: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = Store()
@@ -202,13 +202,13 @@ def test_position_beyond_an_end_of_which_nothing_is_known_reads_all_there_is(
     assert f"{LSH}[0] was read up to 1000000000" in caplog.text
 
 
-def test_log_cut_short_is_read_on_where_it_was_cut_off(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """What the broker wrote in place of what it lost is read, though its offsets were passed before."""
+def test_reading_continues_where_a_log_was_cut_off(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Messages that the broker wrote in place of lost ones are read, although their offsets were passed before."""
     home, store = Settings(home=tmp_path / "home"), Store()
     with running_servers(home, s3=False) as settings:
         ensure_topics(settings.kafka)
-        for lot in range(3):
-            in_one_batch(settings, [f"a{lot}{number}" for number in range(10)])
+        for batch in range(3):
+            in_one_batch(settings, [f"a{batch}{number}" for number in range(10)])
         with store.reading(settings) as reading:
             reading.until(lambda: len(store.seen) == 30)
     folder = home.home / "kafka" / "data"
@@ -234,7 +234,7 @@ def in_one_batch(settings: Settings, values: list[str]) -> list[str]:
 
 
 def cut_last_batch(folder: Path) -> None:
-    """As a broker that lost its page cache, or a replica that never had the batch and became the leader."""
+    """Cut the log like a broker that lost its page cache, or a new leader that never had the batch."""
     (log,) = folder.glob("*.log")
     data, at, begins = log.read_bytes(), 0, []
     while at < len(data) and int.from_bytes(data[at + 8 : at + 12]):
@@ -246,10 +246,10 @@ def cut_last_batch(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_partitions_added_one_topic_after_the_other_are_read_also_after_a_restart(
+def test_partitions_added_to_one_topic_after_the_other_are_read_even_after_a_restart(
     empty_log: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A static member that takes the place of the process before is given its assignment and assigns nothing itself."""
+    """A static member that replaces an earlier process gets its assignment and assigns nothing itself."""
     store = Store()
     numbered(empty_log, "a", 20)
     with store.reading(empty_log) as reading:
@@ -268,13 +268,11 @@ def test_partitions_added_one_topic_after_the_other_are_read_also_after_a_restar
         reading.until(lambda: (PAIR, 6) in reading.source.read_until())
     assert f"{LSH} has 7 partitions and {PAIR} has 4: images are joined all the same" in caplog.text
     assert "equal numbers of partitions again" in caplog.text
-    make_again(empty_log, LSH, PAIR)
+    recreate(empty_log, LSH, PAIR)
 
 
 @pytest.mark.usefixtures("quick")
-def test_partition_that_nobody_reads_shows_in_lag_and_by_number(
-    empty_log: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unread_partition_shows_in_lag_and_in_a_count(empty_log: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kafka_assignment, "rejoin", lambda _: None)
     store = Store()
     with store.reading(empty_log):
@@ -288,24 +286,24 @@ def test_partition_that_nobody_reads_shows_in_lag_and_by_number(
             producer.send(LSH, value=b"unread", partition=5).get(timeout=30)
         producer.close()
         eventually(lambda: reading.source.lag() == 5)
-        # Nothing is known of it, so its clock stands still and with it the watermark.
+        # Nothing is known about it, so its clock stands still, and the watermark too.
         reached: set[tuple[str, int]] = set()
         eventually(lambda: reached.update(reading.source.read_until()) or (LSH, 4) in reached)
         time.sleep(1.5)
         reached |= reading.source.read_until().keys()
         assert (LSH, 5) not in reached
         assert (LSH, 5) in reading.source.partitions
-    make_again(empty_log, LSH)
+    recreate(empty_log, LSH)
 
 
 @pytest.mark.usefixtures("quick")
-def test_partitions_of_a_topic_made_again_with_fewer_are_gone(empty_log: Settings) -> None:
+def test_missing_partitions_of_a_topic_recreated_with_fewer_are_dropped(empty_log: Settings) -> None:
     store = Store()
     with store.reading(empty_log) as reading, administering(empty_log) as admin:
         numbered(empty_log, "a", 20)
         reading.until(lambda: len(store.seen) == 20)
         admin.delete_topics([LSH])
-        eventually(lambda: is_made(admin, LSH, 2))
+        eventually(lambda: is_recreated(admin, LSH, 2))
         reading.until(lambda: {p for p in reading.source.partitions if p[0] == LSH} == {(LSH, 0), (LSH, 1)})
         producer = make_producer(empty_log.kafka)
         for partition in range(2):
@@ -313,4 +311,4 @@ def test_partitions_of_a_topic_made_again_with_fewer_are_gone(empty_log: Setting
         producer.close()
         reading.until(lambda: store.values().count("few") >= 2)
         reading.until(lambda: reading.source.lag() == 0)
-    make_again(empty_log, LSH)
+    recreate(empty_log, LSH)

@@ -1,4 +1,4 @@
-"""Claims about what other Kafka clients send: every codec, headers and null keys, and transactions. By librdkafka."""
+"""Claims about messages of other Kafka clients (librdkafka): every codec, headers, null keys, and transactions."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -38,7 +38,7 @@ def producing(settings: Settings, **more: str) -> Iterator[Producer]:
     assert producer.flush(30) == 0
 
 
-def half(image_id: str, kind: Kind) -> bytes:
+def embedding(image_id: str, kind: Kind) -> bytes:
     vector = np.full(MODELS[kind].dim, 0.5, np.float32)
     return encode_embedding(Embedding(image_id, kind, "v", vector, time.time_ns() // 1_000_000))
 
@@ -48,7 +48,7 @@ def intake(source: KafkaSource) -> Intake:
 
 
 class Joining:
-    """What a worker would have joined of what a source hands out."""
+    """The images that a worker would join from a source."""
 
     def __init__(self, source: KafkaSource) -> None:
         self._source, self._intake = source, intake(source)
@@ -75,7 +75,7 @@ class Joining:
             self.more()
 
 
-def test_images_come_whole_through_every_codec_of_two_clients(empty_log: Settings) -> None:
+def test_images_arrive_through_every_codec_of_two_clients(empty_log: Settings) -> None:
     wanted = []
     with reading(empty_log) as source:
         for name in CODECS:
@@ -83,11 +83,11 @@ def test_images_come_whole_through_every_codec_of_two_clients(empty_log: Setting
             with producing(empty_log, compression_codec=name, linger_ms="50") as producer:
                 for image_id in ids:
                     for kind in Kind:
-                        producer.produce(EMBEDDINGS[kind], half(image_id, kind), key=image_id)
+                        producer.produce(EMBEDDINGS[kind], embedding(image_id, kind), key=image_id)
             ours = KafkaProducer(**connection(empty_log.kafka), compression_type=None if name == "none" else name)
             for image_id in ids:
                 for kind in Kind:
-                    ours.send(EMBEDDINGS[kind], key=f"k-{image_id}".encode(), value=half(f"k-{image_id}", kind))
+                    ours.send(EMBEDDINGS[kind], key=f"k-{image_id}".encode(), value=embedding(f"k-{image_id}", kind))
             ours.close()
             wanted += [*ids, *(f"k-{image_id}" for image_id in ids)]
         joining = Joining(source)
@@ -97,7 +97,7 @@ def test_images_come_whole_through_every_codec_of_two_clients(empty_log: Setting
 
 
 @pytest.mark.parametrize("name", CODECS[1:])
-def test_large_batches_unpack_to_many_times_their_size(empty_log: Settings, name: str) -> None:
+def test_large_batches_decompress_to_many_times_their_size(empty_log: Settings, name: str) -> None:
     values = [f"{number:04d}".encode() * 5_000 for number in range(400)]
     with (
         reading(empty_log) as source,
@@ -126,7 +126,7 @@ def test_null_keys_null_values_and_headers_of_another_client_arrive(empty_log: S
     ]
 
 
-def test_missing_codec_stops_reading_by_its_name_and_skips_nothing(
+def test_missing_codec_stops_reading_names_the_codec_and_skips_nothing(
     empty_log: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with producing(empty_log, compression_codec="snappy", linger_ms="50") as producer:
@@ -153,10 +153,10 @@ def transaction(settings: Settings) -> Iterator[Producer]:
 
 def send(producer: Producer, image_id: str, kinds: tuple[Kind, ...] = tuple(Kind), partition: int = 0) -> None:
     for kind in kinds:
-        producer.produce(EMBEDDINGS[kind], half(image_id, kind), key=image_id, partition=partition)
+        producer.produce(EMBEDDINGS[kind], embedding(image_id, kind), key=image_id, partition=partition)
 
 
-def test_halves_of_an_aborted_transaction_are_never_decided(empty_log: Settings) -> None:
+def test_embeddings_of_an_aborted_transaction_are_never_decided(empty_log: Settings) -> None:
     with reading(empty_log) as source:
         joining = Joining(source)
         with transaction(empty_log) as producer:
@@ -167,7 +167,7 @@ def test_halves_of_an_aborted_transaction_are_never_decided(empty_log: Settings)
         with producing(empty_log) as producer:
             send(producer, "plain")
         joining.until(lambda: joining.joined)
-        # The marker of the abort is behind it, and read past.
+        # The marker of the abort is at the end of the log, and is stepped over.
         joining.until(lambda: source.lag() == 0 and source.metrics()["transactions_open"] == 0)
         assert joining.joined == ["plain"]
         assert len(joining.messages) == 2
@@ -191,7 +191,7 @@ def test_open_transaction_holds_back_its_partition_only_until_it_is_committed(
             joining.for_a_while(4)
             assert joining.joined == ["elsewhere"]
             assert source.lag() == 4
-            # Its partitions have not been read to their ends: no half waits in vain for what may be committed yet.
+            # Its partitions were not read to their ends, so nothing expires because of what may still be committed.
             assert {partition for _, partition in joining.reached} == {1, 2, 3}
             producer.commit_transaction(30)
         joining.until(lambda: len(joining.joined) == 3)
@@ -215,7 +215,7 @@ def test_transaction_open_at_the_start_is_read_when_it_is_committed(empty_log: S
     assert joining.joined == ["early"]
 
 
-def test_of_interleaved_transactions_what_is_committed_is_read_once_and_in_order(empty_log: Settings) -> None:
+def test_committed_messages_of_interleaved_transactions_are_read_once_and_in_order(empty_log: Settings) -> None:
     rng = np.random.default_rng(5)
     committed: set[str] = set()
     sent: list[str] = []

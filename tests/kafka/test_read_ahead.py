@@ -1,4 +1,4 @@
-"""Claims about what lies between reading and the worker's loop."""
+"""Claims about the buffer between reading and the worker's loop."""
 
 import threading
 
@@ -26,8 +26,8 @@ ACTIONS = st.lists(
 
 
 @given(ACTIONS)
-def test_rebalances_make_no_message_go_twice_or_missing(actions: list[tuple[str, int, int]]) -> None:
-    """A log of three partitions, and a reader that goes on where it is told after every rebalance."""
+def test_rebalances_neither_repeat_nor_lose_a_message(actions: list[tuple[str, int, int]]) -> None:
+    """A log with three partitions, and a reader that continues at the given position after every rebalance."""
     ahead = ReadAhead({(TOPIC, n): 0 for n in range(3)}, 100, 1_000)
     reading = dict.fromkeys(range(3), 0)
     handed_out: list[Message] = []
@@ -47,7 +47,7 @@ def test_rebalances_make_no_message_go_twice_or_missing(actions: list[tuple[str,
         assert offsets == list(range(reading[partition]))
 
 
-def test_lot_is_bounded_by_number_and_bytes_but_never_empty() -> None:
+def test_a_batch_is_limited_by_number_and_bytes_but_never_empty() -> None:
     ahead = ReadAhead({}, 100, 1_000)
     ahead.put([message(0, n, size=size) for n, size in enumerate((500, 10, 10, 10, 10))])
     assert [m.offset for m in ahead.take(3, 100, 0)] == [0]
@@ -67,7 +67,7 @@ def test_full_by_number_or_bytes_until_half_of_it_is_taken() -> None:
     assert ahead.full
 
 
-def test_held_commands_are_handed_out_once_let_go() -> None:
+def test_held_commands_are_handed_out_once_released() -> None:
     ahead = ReadAhead({}, 10, 1_000)
     ahead.hold_commands = True
     ahead.put([message(0, 0, CONTROL), message(0, 0)])
@@ -84,7 +84,7 @@ def test_failure_of_the_reader_wakes_the_loop() -> None:
             ahead.take(most, 1_000, 30)
 
 
-def test_gap_in_the_log_counts_as_handed_out_once_what_lay_before_it_is() -> None:
+def test_gap_in_the_log_counts_as_handed_out_once_everything_before_it_is() -> None:
     ahead = ReadAhead({(TOPIC, 0): 0}, 10, 1_000)
     ahead.begin_at((TOPIC, 0), 7)
     assert ahead.next_to_hand_out((TOPIC, 0)) == 7
@@ -95,7 +95,7 @@ def test_gap_in_the_log_counts_as_handed_out_once_what_lay_before_it_is() -> Non
     assert ahead.next_to_hand_out((TOPIC, 0)) == ahead.next_to_read((TOPIC, 0)) == 20
 
 
-def test_end_is_reached_once_all_before_it_is_handed_out_and_told_once() -> None:
+def test_end_is_reached_once_everything_before_it_is_handed_out_and_is_returned_once() -> None:
     ends, handed_out = PartitionEnds(), {(TOPIC, 0): 3, (TOPIC, 1): 9}
     ends.update({(TOPIC, 0): 5, (TOPIC, 1): 9}, 1_000)
     assert ends.reached(handed_out.get) == {(TOPIC, 1): 1_000}
@@ -107,7 +107,7 @@ def test_end_is_reached_once_all_before_it_is_handed_out_and_told_once() -> None
     assert ends.reached(handed_out.get) == {}
 
 
-def test_what_was_read_of_a_log_that_is_gone_is_handed_out_whoever_gets_its_partition() -> None:
+def test_buffered_messages_of_a_deleted_log_are_handed_out_even_if_its_partition_goes_elsewhere() -> None:
     ahead, log = ReadAhead({(TOPIC, 0): 0}, 10, 1_000), Log("old")
     ahead.put([Message(TOPIC, 0, offset, b"", b"x", log=log) for offset in range(3)])
     assert ahead.identify([(TOPIC, 0)], "new") == [(TOPIC, 0)]

@@ -1,4 +1,4 @@
-"""Claims about what the log no longer holds, on a real Kafka."""
+"""Claims about counting what the log no longer holds, on a real Kafka."""
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
@@ -13,7 +13,7 @@ from neardup_platform.wire.topics import EMBEDDINGS
 LSH = EMBEDDINGS[Kind.LSH]
 
 
-def test_what_was_deleted_after_a_position_is_counted_by_partition(empty_log: Settings) -> None:
+def test_messages_deleted_after_a_position_are_counted_by_partition(empty_log: Settings) -> None:
     kafka = empty_log.kafka
     producer = make_producer(kafka)
     offsets = [producer.send(LSH, partition=1, value=b"x").get(timeout=30).offset for _ in range(5)]
@@ -26,11 +26,11 @@ def test_what_was_deleted_after_a_position_is_counted_by_partition(empty_log: Se
     assert deleted_since(kafka, ends) == {}
     assert deleted_since(kafka, {**ends, (LSH, 1): first + 1}) == {f"{LSH}[1]": 2}
     assert deleted_since(kafka, {**ends, (LSH, 1): first + 3}) == {}
-    # The end of the log is gone, which the worker finds out when it reads.
+    # The end of the log is gone, which the worker detects when it reads.
     assert deleted_since(kafka, {**ends, (LSH, 1): first + 6}) == {}
 
 
-def test_of_a_topic_made_again_it_is_not_known_how_many_were_deleted(empty_log: Settings) -> None:
+def test_the_number_deleted_from_a_recreated_topic_is_unknown(empty_log: Settings) -> None:
     kafka, ends = empty_log.kafka, _ends(empty_log)
     consumer = KafkaConsumer(**connection(kafka))
     consumer.partitions_for_topic(LSH)

@@ -1,4 +1,4 @@
-"""Claims about the consumer, on a real Kafka: positions of the store, one static member, bounded reading ahead."""
+"""Claims about the consumer, on a real Kafka: positions from the store, one static member, a bounded buffer."""
 
 import os
 import time
@@ -33,7 +33,7 @@ _STORES = count()
 
 
 def store_id() -> str:
-    """Of a store of the test's own, and so a group of its own."""
+    """Return the id of a new store, and so of a new group."""
     return f"test-{next(_STORES)}-{time.monotonic_ns()}"
 
 
@@ -57,7 +57,7 @@ def publish(settings: Settings, numbers: range, topic: str = LSH, size: int = 10
 
 
 def flood(settings: Settings, messages: int) -> None:
-    """So large, and so hard to compress, that no single fetch takes it in."""
+    """Publish so much incompressible data that no single fetch holds it."""
     producer = make_producer(settings.kafka)
     for number in range(messages):
         producer.send(LSH, key=str(number).encode(), value=os.urandom(1_000))
@@ -77,11 +77,11 @@ def read(source: KafkaSource, messages: int, most: int = 1_000) -> list[Message]
 
 
 def after(messages: list[Message], positions: dict[tuple[str, int], int] | None = None) -> dict[tuple[str, int], int]:
-    """Positions of a store that has committed these."""
+    """Return the positions of a store that has committed these messages."""
     return (positions or {}) | {(m.topic, m.partition): m.offset + 1 for m in messages}
 
 
-def test_reading_goes_on_at_the_positions_of_the_store(empty_log: Settings) -> None:
+def test_reading_continues_at_the_positions_of_the_store(empty_log: Settings) -> None:
     publish(empty_log, range(100))
     with reading(empty_log) as source:
         first = read(source, 60, most=30)[:60]
@@ -90,8 +90,8 @@ def test_reading_goes_on_at_the_positions_of_the_store(empty_log: Settings) -> N
     assert sorted(int(m.value) for m in first + rest) == list(range(100))
 
 
-def test_what_kafka_thinks_was_read_is_no_truth(empty_log: Settings) -> None:
-    """The group's offsets are told to Kafka and never read: a restored store reads again."""
+def test_offsets_committed_to_kafka_do_not_matter(empty_log: Settings) -> None:
+    """The group's offsets are committed to Kafka and never read: a restored store reads again."""
     store = store_id()
     publish(empty_log, range(50))
     with reading(empty_log, store) as source:
@@ -109,20 +109,20 @@ def offsets_of(consumer: KafkaConsumer) -> list[int]:
     return [max(0, (consumer.committed(p) or 0) - begins[p]) for p in partitions]
 
 
-def test_restart_within_the_session_waits_for_nobody(empty_log: Settings) -> None:
-    """A process that was killed leaves its membership behind; the next one takes it over at once."""
+def test_restart_within_the_session_does_not_wait(empty_log: Settings) -> None:
+    """A killed process leaves its membership behind, and the next one takes it over at once."""
     store = store_id()
     publish(empty_log, range(10))
     killed = KafkaSource(empty_log.kafka, store, {})
     first = read(killed, 10)
-    # It polls no more, and neither leaves nor closes: as far as the broker knows it may still be there.
+    # It stops polling, and neither leaves nor closes. As far as the broker knows, it is still running.
     killed._stop.set()
     try:
         publish(empty_log, range(10, 20))
         before = membership(killed)
         with reading(empty_log, store, after(first)) as source:
             assert sorted(int(m.value) for m in read(source, 10)) == list(range(10, 20))
-            # No rebalance: that would have begun another generation.
+            # No rebalance: that would start another generation.
             assert membership(source)[0] == before[0]
             assert membership(source)[1] != before[1]
     finally:
@@ -156,7 +156,7 @@ def test_second_process_for_the_same_store_ends_the_first(empty_log: Settings) -
 
 
 def test_partition_that_comes_back_is_neither_skipped_nor_handed_out_twice(empty_log: Settings) -> None:
-    """Someone else joins the group and leaves: partitions go and come back while messages are under way."""
+    """Another member joins the group and leaves: partitions go and come back while messages are in flight."""
     store = store_id()
     seen: list[Message] = []
     with reading(empty_log, store) as source:
@@ -194,13 +194,13 @@ def test_reading_ahead_is_bounded_and_nothing_is_dropped(empty_log: Settings) ->
         eventually(lambda: source._ahead.full)
         for _ in range(20):
             assert source.poll(0, 20) == []
-        # Full at 32 MB; one poll more of at most a fetch of each partition may have come on top.
+        # Full at 32 MB, plus one poll of at most one fetch from each partition.
         assert sum(queue.size for queue in source._ahead._embeddings.values()) < 2 * (32 << 20)
         sizes, numbers = [], []
         while len(numbers) < 120:
-            lot = source.poll(1_000, 1_000)
-            sizes.append(sum(m.size for m in lot))
-            numbers += [int(m.key) for m in lot]
+            batch = source.poll(1_000, 1_000)
+            sizes.append(sum(m.size for m in batch))
+            numbers += [int(m.key) for m in batch]
     assert sorted(numbers) == list(range(120))
     assert max(sizes) <= 8 << 20
 
@@ -211,13 +211,13 @@ def test_flood_on_one_topic_does_not_keep_the_other_waiting(empty_log: Settings)
     with reading(empty_log) as source:
         before, pairs = 0, 0
         while pairs < 100:
-            lot = source.poll(500, 1_000)
-            pairs += sum(m.topic == PAIR for m in lot)
-            before += sum(m.topic == LSH for m in lot)
+            batch = source.poll(500, 1_000)
+            pairs += sum(m.topic == PAIR for m in batch)
+            before += sum(m.topic == LSH for m in batch)
     assert before < 20_000
 
 
-def test_client_that_hands_out_nothing_is_replaced(
+def test_client_that_delivers_nothing_is_recreated(
     empty_log: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(kafka_member, "_STALLED_S", 2.0)
@@ -226,7 +226,7 @@ def test_client_that_hands_out_nothing_is_replaced(
         numbers: list[int] = []
         eventually(lambda: numbers.extend(numbers_of(source)) or len(numbers) == 10)
         eventually(lambda: source._member.assignment._paused == (False, False))
-        # Behind the member's back: it believes that these are being read.
+        # Without the member's knowledge: it still expects messages from these.
         source._member._consumer.pause(*source._member.assignment.owned)
         publish(empty_log, range(10, 20))
         publish(empty_log, range(20, 30), CONTROL)
@@ -236,7 +236,7 @@ def test_client_that_hands_out_nothing_is_replaced(
 
 
 def test_join_that_the_client_forgot_is_finished(empty_log: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    """As kafka-python leaves it when the reason to join anew vanishes while it waits for the broker's answer."""
+    """kafka-python forgets a join if the reason for it disappears before the broker answers."""
     with reading(empty_log) as source:
         publish(empty_log, range(10))
         numbers: list[int] = []
@@ -254,7 +254,7 @@ def numbers_of(source: KafkaSource) -> list[int]:
     return [int(message.key) for message in source.poll(1_000, 100)]
 
 
-def test_held_commands_wait_and_embeddings_go_on(empty_log: Settings) -> None:
+def test_held_commands_wait_while_embeddings_continue(empty_log: Settings) -> None:
     with reading(empty_log) as source:
         source.hold_control(True)
         publish(empty_log, range(3), CONTROL)
@@ -303,18 +303,18 @@ def test_messages_deleted_unread_are_counted_while_running(empty_log: Settings) 
 
 @pytest.fixture(scope="module")
 def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A broker whose topics and files a test may spoil."""
+    """A broker whose topics and files a test may damage."""
     with running_servers(Settings(home=tmp_path_factory.mktemp("own")), s3=False) as settings:
         ensure_topics(settings.kafka)
         yield settings
 
 
-def test_damaged_batch_is_reported_offset_by_offset_and_stepped_over(own_broker: Settings) -> None:
+def test_damaged_batch_is_reported_offset_by_offset_and_skipped(own_broker: Settings) -> None:
     topic = PAIR
     producer = make_producer(own_broker.kafka)
-    for lot in range(3):
+    for batch in range(3):
         for number in range(4):
-            producer.send(topic, key=b"k", value=b"lot %d, %d" % (lot, number) * 20, partition=0)
+            producer.send(topic, key=b"k", value=b"batch %d, %d" % (batch, number) * 20, partition=0)
         producer.flush()
     producer.close()
     (log,) = (own_broker.home / "kafka" / "data" / f"{topic}-0").glob("*.log")
@@ -327,7 +327,7 @@ def test_damaged_batch_is_reported_offset_by_offset_and_stepped_over(own_broker:
     flip(log, batches[1] + 70)
     with reading(own_broker) as source:
         found = [m for m in read(source, 12) if m.topic == topic]
-    flip(log, batches[1] + 70)  # or a broker that recovers from a crash cuts its log off there
+    flip(log, batches[1] + 70)  # otherwise a broker that recovers from a crash truncates its log there
     assert [m.offset for m in found] == list(range(12))
     assert [bool(m.damage) for m in found] == [False] * 4 + [True] * 4 + [False] * 4
 
@@ -340,7 +340,7 @@ def flip(file: Path, at: int) -> None:
         opened.write(bytes([byte ^ 0xFF]))
 
 
-def test_broker_away_never_makes_the_worker_wait(own_broker: Settings) -> None:
+def test_a_broker_outage_never_blocks_the_worker(own_broker: Settings) -> None:
     with reading(own_broker) as source:
         publish(own_broker, range(5))
         seen = read(source, 5)

@@ -1,8 +1,8 @@
-"""Builds a small store that has every kind of record, and keeps it as a file: one JSON object for each key, gzipped.
+"""Builds a small store with every kind of record, and saves it as a file: one JSON object per key, gzipped.
 
     python -m tests.store.golden_store tests/store/data/store-format-4.jsonl.gz
 
-A file is written once, by the version whose stores it stands for, and never again.
+A file is written once, by the version whose stores it represents, and never again.
 """
 
 import gzip
@@ -56,7 +56,7 @@ MESSAGES: dict[Table, type[ProtoMessage]] = {
 
 
 def records(store: StoreView) -> Iterator[dict[str, object]]:
-    """Every key and value as hex, and the value's message as JSON."""
+    """Yield every key and value as hex, with the message in the value as JSON."""
     for table in Table:
         for key, value in store.scan(table):
             message = MESSAGES[table].FromString(value) if table in MESSAGES else None
@@ -65,13 +65,13 @@ def records(store: StoreView) -> Iterator[dict[str, object]]:
 
 
 def read(path: Path) -> list[dict[str, object]]:
-    """The records of a file."""
+    """Return the records of a file."""
     with gzip.open(path, "rt") as lines:
         return [json.loads(line) for line in lines]
 
 
 def restore(kept: list[dict[str, object]], folder: Path) -> None:
-    """Make a store of records, byte for byte."""
+    """Create a store from records, byte for byte."""
     with closing(Rdict(str(folder), rocksdb_options())) as db:
         for record in kept:
             key = Table[str(record["table"])].value + bytes.fromhex(str(record["key"]))
@@ -79,7 +79,7 @@ def restore(kept: list[dict[str, object]], folder: Path) -> None:
 
 
 def build(home: Path) -> None:
-    """Clusters, overrides, a handover, a forgotten image, a newer vector, and everything around the stream."""
+    """Build clusters, overrides, a handover, a forgotten image, a newer vector, and the state of the stream."""
     with closing(InMemoryWorker(home)) as worker:
         worker.decide(IMAGES)
         head = next(iter(worker.store.scan(Table.RECENT)))[0][8:].decode()
@@ -116,7 +116,7 @@ def _unpaired(image_id: str, kind: Kind, dim: int, offset: int) -> Half[Message]
 
 
 def _put_the_rest(store: Store) -> None:
-    """What only a long command, a promotion, a refused dead letter or a pause leaves behind."""
+    """Write the records of a long command, a promotion, a refused dead letter and a pause."""
     batch, state = Batch(), store.state()
     promotion = store_pb.Promotion(version="v2", replaced="v1", command_id="p", issued_by="a test", forced=True)
     batch.put(Table.PROMOTIONS, layout.number_key(2), promotion.SerializeToString())
@@ -140,7 +140,7 @@ def _put_the_rest(store: Store) -> None:
 
 
 def main(path: Path) -> None:
-    """Build a store and keep it."""
+    """Build a store and save it."""
     with tempfile.TemporaryDirectory() as home:
         build(Path(home))
         with closing(open_checkpoint(Path(home) / "store")) as store, gzip.GzipFile(path, "wb", mtime=0) as file:

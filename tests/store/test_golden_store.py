@@ -52,7 +52,7 @@ def test_no_byte_of_a_record_is_unknown() -> None:
             assert message_type.FromString(value).ByteSize() == len(value)
 
 
-def test_the_digest_is_that_of_the_clusters(view: StoreView) -> None:
+def test_the_digest_matches_the_clusters(view: StoreView) -> None:
     digest = bytes(16)
     for image_id, record in view.images.all():
         digest = layout.digest_after(digest, layout.assignment_digest(image_id, record.head))
@@ -65,13 +65,13 @@ def test_a_secondary_reads_it_before_a_writer_has_opened_it(home: Path, tmp_path
         assert list(records(reader)) == KEPT
 
 
-def test_opening_it_for_writing_changes_nothing_but_the_purge_left_undone(home: Path) -> None:
+def test_opening_it_for_writing_changes_nothing_and_completes_the_purge(home: Path) -> None:
     with closing(Store(home / "store")) as store:
         store.purged()
         assert list(records(store)) == [record for record in KEPT if record["table"] != Table.PURGES.name]
 
 
-def test_every_reader_finds_what_the_file_has(view: StoreView) -> None:
+def test_every_reader_finds_its_records(view: StoreView) -> None:
     assert {override.action for override in view.overrides.all()} == {"link", "alone", "forbid"}
     assert view.overrides.deferred() == ["link"]
     assert [promotion.version for promotion in view.commands.promotions()] == ["v2"]

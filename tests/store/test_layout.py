@@ -1,4 +1,4 @@
-"""Claims about the byte layout; golden bytes guard stores that exist."""
+"""Claims about the byte layout. Golden bytes protect existing stores."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +16,7 @@ def test_members_of_a_head_sort_by_sequence(head: str, a: int, b: int) -> None:
 
 
 @given(IDS, IDS)
-def test_no_id_is_the_prefix_of_another_ids_range(a: str, b: str) -> None:
+def test_no_id_is_a_prefix_of_another_ids_range(a: str, b: str) -> None:
     if a != b:
         assert not layout.sequence_key(b, 0).startswith(layout.id_prefix(a))
 
@@ -30,13 +30,13 @@ def test_blocks_of_recent_clusters_sort_newest_first(a: int, b: int) -> None:
 
 
 @given(IDS, st.integers(0, (1 << 32) - 1))
-def test_keys_are_read_back(name: str, number: int) -> None:
+def test_keys_decode_to_what_they_encode(name: str, number: int) -> None:
     assert layout.position_of(layout.position_key(name, number)) == (name, number)
     assert layout.number_of(layout.sequence_key(name, number)) == number
 
 
 @given(st.lists(st.tuples(IDS, IDS), unique_by=lambda pair: pair[0]), st.randoms())
-def test_digest_does_not_depend_on_order_and_forgets_what_left(pairs: list, random: object) -> None:
+def test_digest_does_not_depend_on_order_or_on_removed_images(pairs: list, random: object) -> None:
     def digest(assignments: list) -> bytes:
         total = bytes(16)
         for image, head in assignments:

@@ -1,4 +1,4 @@
-"""Claims about what reading the store costs after many commits, counted in deleted keys that RocksDB steps over."""
+"""Claims about the cost of reads after many commits, measured in deleted keys that RocksDB steps over."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -27,7 +27,7 @@ COMMITS = 3_000
 
 @pytest.fixture
 def skipped(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """Keys that readers opened from now on have stepped over."""
+    """Return a count of the keys that readers opened from now on step over."""
     opened: list[Options] = []
 
     def counting() -> Options:
@@ -45,7 +45,7 @@ def skipped(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
 
 
 def commit_many(store: Store, commits: int) -> None:
-    """Commits of one published message each, the one before acknowledged."""
+    """Commit steps with one published message each. Each commit acknowledges the previous message."""
     state = store.state()
     settled: list[Settled] = []
     for number in range(commits):
@@ -54,7 +54,7 @@ def commit_many(store: Store, commits: int) -> None:
         settled = [Settled(published.number, published.size)]
 
 
-def test_commits_and_acknowledged_messages_are_in_no_readers_way(tmp_path: Path, skipped: Callable[[], int]) -> None:
+def test_commits_and_acknowledged_messages_do_not_slow_readers(tmp_path: Path, skipped: Callable[[], int]) -> None:
     with closing(Store(tmp_path / "store")) as store:
         commit_many(store, COMMITS)
         with closing(SecondaryStore(tmp_path / "store", tmp_path / "reader")) as reader:
@@ -64,7 +64,7 @@ def test_commits_and_acknowledged_messages_are_in_no_readers_way(tmp_path: Path,
             assert skipped() == 0
 
 
-def test_a_cluster_that_changes_often_is_in_no_readers_way(tmp_path: Path, skipped: Callable[[], int]) -> None:
+def test_a_cluster_that_changes_often_does_not_slow_readers(tmp_path: Path, skipped: Callable[[], int]) -> None:
     with closing(Store(tmp_path / "store")) as store:
         pipeline, images = small_pipeline(), families(2, 1)
         commit(store, store.state(), Step(), pipeline.decide(images, 1, 5))
@@ -79,11 +79,11 @@ def test_a_cluster_that_changes_often_is_in_no_readers_way(tmp_path: Path, skipp
             store.write(batch)
         with closing(SecondaryStore(tmp_path / "store", tmp_path / "reader")) as reader:
             assert reader.clusters.recent(100)[0] == head
-            # In each block one deleted key, and of a key that was written often RocksDB steps over eight versions.
+            # One deleted key per block, and eight versions of a key that was written often.
             assert skipped() <= 16 * (1 + COMMITS // layout.RECENT_BLOCK)
 
 
-def test_a_store_of_format_3_is_migrated_by_the_writer_and_read_before(tmp_path: Path) -> None:
+def test_a_store_of_format_3_is_readable_and_is_migrated_by_the_writer(tmp_path: Path) -> None:
     with closing(Store(tmp_path / "store")) as store:
         images, pipeline = families(6, 3), small_pipeline()
         outgoing = commit(store, store.state(), Step(), pipeline.decide(images, 1, 5))
@@ -109,7 +109,7 @@ def test_a_store_of_format_3_is_migrated_by_the_writer_and_read_before(tmp_path:
 
 
 @given(st.binary(min_size=1, max_size=4), st.binary(max_size=4))
-def test_the_key_after_a_prefix_follows_all_that_begin_with_it_and_nothing_else(prefix: bytes, more: bytes) -> None:
+def test_the_key_after_a_prefix_follows_exactly_the_keys_with_that_prefix(prefix: bytes, more: bytes) -> None:
     prefix = b"\x07" + prefix
     assert prefix + more < layout.after_prefix(prefix)
     assert not any(key.startswith(prefix) for key in (layout.after_prefix(prefix), layout.after_prefix(prefix) + more))

@@ -1,4 +1,4 @@
-"""Claims about the wire format; golden bytes guard what producers in other languages send."""
+"""Claims about the wire format. Golden bytes protect producers in other languages."""
 
 import math
 import unicodedata
@@ -47,7 +47,7 @@ def decode(value: bytes, key: bytes = b"cat 1") -> Embedding:
     return decode_embedding(message(value, key), Kind.LSH, ModelSpec("v1", 3), NOW_MS)
 
 
-def test_golden_embedding_is_read_and_written_as_ever() -> None:
+def test_golden_embedding_is_read_and_written_unchanged() -> None:
     assert raw().SerializeToString(deterministic=True).hex() == GOLDEN_EMBEDDING
     embedding = decode(bytes.fromhex(GOLDEN_EMBEDDING))
     assert embedding.vector.tolist() == [1, -2, 0.5]
@@ -113,7 +113,7 @@ NAMES = {
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES.keys())
-def test_every_name_that_people_give_is_an_id(name: str) -> None:
+def test_every_plausible_file_name_is_a_valid_id(name: str) -> None:
     assert decode(raw(image_id=name).SerializeToString(), name.encode()).image_id == name
 
 
@@ -124,19 +124,19 @@ def test_the_composed_and_the_decomposed_form_of_a_name_are_two_ids() -> None:
 
 
 @pytest.mark.parametrize("key", [b"", b"cat 1"])
-def test_a_tombstone_has_a_reason_of_its_own_that_names_the_command(key: bytes) -> None:
+def test_a_tombstone_has_its_own_reason_which_names_the_command(key: bytes) -> None:
     with pytest.raises(BadMessage) as refused:
         decode(b"", key)
     assert refused.value.reason == "tombstone"
     assert "neardup forget" in refused.value.detail
 
 
-def test_a_time_in_seconds_is_named_as_such() -> None:
+def test_the_error_about_a_time_in_seconds_says_so() -> None:
     with pytest.raises(BadMessage, match=r"looks like seconds: multiply by 1,000"):
         decode(raw(event_time_ms=NOW_MS // 1_000).SerializeToString())
 
 
-def test_a_pair_vector_may_be_zero_but_not_vanish_in_float16() -> None:
+def test_a_pair_vector_may_be_zero_but_must_not_become_zero_in_float16() -> None:
     def pair(values: NDArray[np.float32]) -> Embedding:
         sent = raw(kind=pb.KIND_PAIR, vector=values.astype("<f4").tobytes())
         return decode_embedding(message(sent.SerializeToString()), Kind.PAIR, ModelSpec("v1", 3), NOW_MS)

@@ -32,16 +32,16 @@ def test_letter_keeps_place_reason_and_original_bytes() -> None:
 )
 def test_any_message_fits_the_smallest_topic_and_comes_back_whole(key_bytes: int, value_bytes: int) -> None:
     original = Message("t", 0, 1, b"k" * key_bytes, bytes(range(256)) * (value_bytes // 256 + 1))
-    told = letters(original, "w" * 100_000)
-    assert all(len(key) + len(value) < SMALLEST_LIMIT - 1_024 for key, value in told)
-    parts = [pb.DeadLetter.FromString(value) for _, value in reversed(told)]
+    written = letters(original, "w" * 100_000)
+    assert all(len(key) + len(value) < SMALLEST_LIMIT - 1_024 for key, value in written)
+    parts = [pb.DeadLetter.FromString(value) for _, value in reversed(written)]
     assert len({part.event_id for part in parts}) == 1
     whole = joined(parts)
     assert (whole.key, whole.value) == (original.key, original.value)
 
 
 @given(st.one_of(st.none(), st.binary(max_size=12)))
-def test_header_of_someone_else_counts_as_no_replay(value: bytes | None) -> None:
+def test_a_foreign_header_counts_as_no_replay(value: bytes | None) -> None:
     assert 0 <= replays_of([("other", b"7"), (HEADER, value)]) <= 9_999
 
 
@@ -50,7 +50,7 @@ def test_replays_are_counted_in_a_header() -> None:
     assert replays_of([]) == 0
 
 
-def test_letters_of_one_place_in_a_topic_made_again_are_told_apart() -> None:
+def test_letters_from_one_place_in_a_recreated_topic_have_different_event_ids() -> None:
     error = BadMessage("garbage", "why")
     messages = [Message("t", 0, 4, b"k", b"v", log=log) for log in (Log(), Log("a" * 32, 0), Log("b" * 32, 0))]
     again = Message("t", 0, 4, b"k", b"v", log=Log("a" * 32, 3))

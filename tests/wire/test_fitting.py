@@ -1,4 +1,4 @@
-"""Claims about messages that are too large for a topic: what is published of them fits and says what it leaves out."""
+"""Claims about messages that are too large for a topic: what is published fits and says what it leaves out."""
 
 import pytest
 from hypothesis import given
@@ -37,7 +37,7 @@ def test_a_decision_fits_and_counts_what_it_leaves_out(candidates: int, bridges:
     assert (sent.event_id, sent.head) == (whole.event_id, whole.head)
 
 
-def test_a_report_of_a_thousand_long_ids_fits_and_its_counts_are_of_all() -> None:
+def test_a_report_with_a_thousand_long_ids_fits_and_counts_all_of_them() -> None:
     halves = [pb.ExpiredHalf(image_id=f"{n:04d}{LONG}", event_time_ms=n) for n in range(1_000)]
     report = pb.ExpiryReport(counts=[pb.ExpiryCount(halves=1_200)], halves=halves, halves_left_out=200)
     sent = pb.ExpiryReport.FromString(fitting(JOIN_REPORT, report.SerializeToString(), MOST))
@@ -46,18 +46,18 @@ def test_a_report_of_a_thousand_long_ids_fits_and_its_counts_are_of_all() -> Non
     assert list(sent.halves) == halves[: len(sent.halves)]
 
 
-def test_a_result_loses_its_largest_values_by_name() -> None:
+def test_a_result_loses_its_largest_values_and_names_them() -> None:
     result = pb.CommandResult(command_id="c", values={"large": "x" * 70_000, "small": "y"}, reason="z" * 5_000)
     sent = pb.CommandResult.FromString(fitting(CONTROL_RESULTS, result.SerializeToString(), MOST))
     assert (dict(sent.values), dict(sent.values_left_out)) == ({"small": "y"}, {"large": 70_000})
 
 
 @pytest.mark.parametrize("topic", [DECISIONS, JOIN_REPORT, CONTROL_RESULTS, DEBUG])
-def test_what_fits_is_left_as_it_is(topic: str) -> None:
+def test_a_message_that_fits_is_unchanged(topic: str) -> None:
     assert fitting(topic, b"\x00garbage", MOST) == b"\x00garbage"
 
 
-def test_a_field_that_is_too_large_is_named_with_its_size_and_bound_and_not_repeated() -> None:
+def test_the_error_about_a_large_field_has_its_name_size_and_limit_but_not_its_value() -> None:
     fields = {
         "issued_by": pb.Command(command_id="c", issued_by="é" * MAX_ISSUED_BY_BYTES),
         "name": pb.Command(command_id="c", name="é" * MAX_ISSUED_BY_BYTES),
