@@ -33,13 +33,13 @@ def hand_over(plan: Plan, old: str, cluster: store_pb.ClusterRecord) -> None:
     remaining = list(draft.members(old))
     if len(remaining) != cluster.size:
         raise InvariantBroken(
-            f"the cluster of {old!r} is to be handed over, says that {cluster.size} members are left and has "
+            f"the cluster of {old!r} cannot be handed over: it says that {cluster.size} members are left and has "
             f"{len(remaining)}: `neardup doctor` shows what is damaged"
         )
     new = _new_head(plan, cluster, oldest=remaining[0][1])
     _move_members(plan, old, new, remaining)
     if draft.find_cluster(new) is not None:
-        raise InvariantBroken(f"the cluster of {old!r} is to be handed to {new!r}, which heads another")
+        raise InvariantBroken(f"the cluster of {old!r} cannot be handed to {new!r}, which heads another cluster")
     draft.clusters[old], draft.clusters[new] = None, cluster
     draft.counted[new] = len(remaining)
     draft.redirects[new] = None

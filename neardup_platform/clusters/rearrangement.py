@@ -74,7 +74,7 @@ class Rearrangement:
         by_head: dict[str, list[str]] = {}
         for image_id in leaving:
             if image_id in self._departed:
-                raise InvariantBroken(f"image {image_id!r} is to leave its cluster and has left it")
+                raise InvariantBroken(f"image {image_id!r} cannot leave its cluster twice")
             by_head.setdefault(self.image(image_id).head, []).append(image_id)
         for head, images in by_head.items():
             self._depart(head, images)
@@ -83,7 +83,7 @@ class Rearrangement:
         cluster = self._draft.cluster(head)
         if cluster.size < len(leaving):
             raise InvariantBroken(
-                f"{len(leaving)} images are to leave the cluster of {head!r}, which says that it has {cluster.size}: "
+                f"{len(leaving)} images cannot leave the cluster of {head!r}, which says that it has {cluster.size}: "
                 "`neardup doctor` shows what is damaged"
             )
         for image_id in leaving:
@@ -106,7 +106,7 @@ class Rearrangement:
     def place(self, decision: Decision) -> None:
         """Put a departed image into the cluster that its decision names, or into its own if it founds one."""
         if decision.image_id not in self._departed:
-            raise InvariantBroken(f"image {decision.image_id!r} is to be placed and has not left its cluster")
+            raise InvariantBroken(f"image {decision.image_id!r} cannot be placed: it has not left its cluster")
         self._departed.remove(decision.image_id)
         plan, draft, record = self._plan, self._draft, self.image(decision.image_id)
         previous_head = record.head
@@ -126,7 +126,7 @@ class Rearrangement:
 
     def _found(self, decision: Decision) -> None:
         if self._draft.find_cluster(decision.head) is not None:
-            raise InvariantBroken(f"image {decision.head!r} is to found a cluster and heads one")
+            raise InvariantBroken(f"image {decision.head!r} cannot found a cluster: it heads one")
         self._draft.clusters[decision.head] = store_pb.ClusterRecord(created_ms=decision.decided_ms)
         self._state.clusters += 1
         self._draft.redirects[decision.head] = None

@@ -64,7 +64,7 @@ def complete_swap(store: Path) -> bool:
     try:
         marker = read_sealed(_marker(store))
     except ValueError as error:
-        raise InvariantBroken(f"{_marker(store)} is damaged ({error}): delete it to go on with {store}") from error
+        raise InvariantBroken(f"{_marker(store)} is damaged ({error}): delete it to continue with {store}") from error
     if marker is None:
         _remove(next_path(store))
         return False
@@ -82,7 +82,7 @@ def _rename(store: Path) -> None:
         next_path(store).rename(store)
         sync_folder(store.parent)
     elif not store.exists():
-        raise InvariantBroken(f"neither {store} nor {next_path(store)} is there: restore a backup")
+        raise InvariantBroken(f"neither {store} nor {next_path(store)} exists: restore a backup")
     _marker(store).unlink()
     sync_folder(store.parent)
 

@@ -11,13 +11,12 @@ from neardup_platform.store.layout import Table
 from neardup_platform.store.readers.clusters import ClusterReader, MemberReader, RedirectReader
 from neardup_platform.store.readers.commands import CommandReader, OverrideReader
 from neardup_platform.store.readers.images import HistoryReader, ImageReader, VectorReader
+from neardup_platform.store.readers.state import StateReader
 from neardup_platform.store.readers.stream import OutboxReader, PositionReader, UnpairedReader
 from neardup_platform.store.store_pb2 import StoreState
 from neardup_platform.store.tables import Tables
 
 log = logging.getLogger(__name__)
-
-_MAX_NAME_CHARACTERS = 200
 
 
 class StoreView:
@@ -49,15 +48,16 @@ class StoreView:
         self.commands = CommandReader(tables)
         self.positions = PositionReader(tables)
         self.unpaired = UnpairedReader(tables)
-        self.outbox = OutboxReader(tables, lambda: self.state().outbox_first)
+        self._state = StateReader(tables)
+        self.outbox = OutboxReader(tables, self._state)
 
     def state(self) -> StoreState:
         """Return totals, versions and digest."""
-        return migrated(self._stored_state())
+        return self._state.get()
 
     def stored_format(self) -> int:
         """Return the format that the store was last written in."""
-        return self._stored_state().format
+        return self._state.stored().format
 
     def scan(self, table: Table) -> Iterator[tuple[bytes, bytes]]:
         """Yield every key and value of a table as stored, in order of key."""
@@ -69,25 +69,6 @@ class StoreView:
             self._tables.db.close()
         except Exception as error:  # noqa: BLE001 -- rocksdict raises bare Exception with RocksDB's text
             log.warning("closing the store failed: %s", error)
-
-    def _stored_state(self) -> StoreState:
-        return StoreState.FromString(self._tables.get(Table.STATE, b"") or b"")
-
-
-def migrated(state: StoreState) -> StoreState:
-    """Return the totals of an older format as this version reads them.
-
-    Before format 3 no image was ever forgotten, so the next ordinal was the number of images. Before format 4 the
-    outbox had no known first number, and RECENT had other keys; opening the store for writing rewrites them.
-    """
-    if state.format == 2:
-        state.format, state.ordinals = 3, state.images
-    if state.format == 3:
-        state.format = 4
-        if state.HasField("paused"):
-            # It had no limit, and is part of every commit.
-            state.paused.by = state.paused.by[:_MAX_NAME_CHARACTERS]
-    return state
 
 
 def open_checkpoint(folder: Path) -> StoreView:

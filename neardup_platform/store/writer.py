@@ -83,7 +83,7 @@ class Store(StoreView):
         Raises:
             SetupError: the disk is full or broken; nothing of the batch is visible.
         """
-        with _rocksdb("writing to the store failed", "free some disk under NEARDUP_HOME and it goes on"):
+        with _rocksdb("writing to the store failed", "free some disk under NEARDUP_HOME and it continues"):
             self._tables.db.write(batch.raw)
 
     def sync(self) -> None:

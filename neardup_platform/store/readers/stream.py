@@ -1,10 +1,11 @@
 """Reads the stream's own state: input positions, unpaired embeddings and the outbox."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from neardup_platform.records import Kind
 from neardup_platform.store import layout
 from neardup_platform.store.layout import Table
+from neardup_platform.store.readers.state import StateReader
 from neardup_platform.store.store_pb2 import OutboxEntry, Position, UnpairedRecord
 from neardup_platform.store.tables import Tables
 from neardup_platform.wire.codec import Log
@@ -60,18 +61,14 @@ class UnpairedReader:
 
 
 class OutboxReader:
-    """Messages to publish.
+    """Messages to publish."""
 
-    Args:
-        first_unacknowledged: returns the number of the first message that was not acknowledged.
-    """
-
-    def __init__(self, tables: Tables, first_unacknowledged: Callable[[], int]) -> None:
+    def __init__(self, tables: Tables, state: StateReader) -> None:
         self._tables = tables
-        self._first_unacknowledged = first_unacknowledged
+        self._state = state
 
     def pending(self, first: int = 0) -> Iterator[tuple[int, OutboxEntry]]:
         """Yield the unacknowledged messages by number, from number `first` on if it is given."""
-        start = layout.number_key(first or self._first_unacknowledged())
+        start = layout.number_key(first or self._state.get().outbox_first)
         for key, value in self._tables.scan(Table.OUTBOX, start=start):
             yield layout.number_of(key), OutboxEntry.FromString(value)
