@@ -76,7 +76,7 @@ class ChangingRoutes:
         self,
         image_id: Annotated[str | None, Query(description="only those that name this image")] = None,
         after: Annotated[str | None, Query(description="last `override_id` of the previous page")] = None,
-        limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+        limit: Annotated[int, Query(ge=1, le=1_000, description="overrides on the page")] = 100,
     ) -> Overrides:
         """A page of the active overrides, oldest first."""
         stored = self._follower.read(lambda store: store.overrides.all())

@@ -71,14 +71,16 @@ class ReadingRoutes:
     def members(
         self,
         head: Id,
-        limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
-        cursor: Annotated[str | None, Query(max_length=64)] = None,
+        limit: Annotated[int, Query(ge=1, le=1_000, description="members on the page")] = 100,
+        cursor: Annotated[str | None, Query(max_length=64, description="`next_cursor` of the previous page")] = None,
     ) -> Members:
         """A page of members, oldest first; its cost does not depend on the cluster's size."""
         after = None if cursor is None else decode_cursor(head, cursor)
         return self._follower.read(lambda store: self._page(store, head, limit, after))
 
-    def recent_clusters(self, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> RecentClusters:
+    def recent_clusters(
+        self, limit: Annotated[int, Query(ge=1, le=100, description="clusters to return")] = 20
+    ) -> RecentClusters:
         """Clusters of two or more images, the one that changed last first, with their first members."""
 
         def newest(store: StoreView) -> list[RecentCluster]:

@@ -6,6 +6,7 @@ from scripts.reference.commands_page import commands_page
 from scripts.reference.dagster_page import dagster_page
 from scripts.reference.endpoints_page import endpoints_page
 from scripts.reference.metrics_page import metrics_page
+from scripts.reference.python_page import python_page
 from scripts.reference.settings_page import settings_page
 from scripts.reference.small_pages import decisions_index, errors_page, reasons_page
 from scripts.reference.topics_page import topics_page
@@ -23,6 +24,7 @@ def pages() -> dict[str, str]:
         "reference/topics.md": topics_page(),
         "reference/dead-letter-reasons.md": reasons_page(),
         "reference/errors.md": errors_page(),
+        "reference/python.md": python_page(),
         "reference/dagster.md": dagster_page(),
         "adr/index.md": decisions_index(DOCS / "adr"),
     }
