@@ -4,6 +4,7 @@ training_pairs, pair_classifier → **classifier_evaluation** → check → prom
 pipeline; the check scores the same pairs with the new classifier and the active one.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -100,7 +101,7 @@ def comparison(
     metrics: "list[MetricComparison]", further: dict[str, float], further_active: dict[str, float]
 ) -> dict[str, Any]:
     """Dagster metadata of two classifiers on the same pairs: a table, and each metric by its name, for plots."""
-    rows = [
+    rows: list[dict[str, str | float | bool]] = [
         {"metric": m.name, "new": m.value, "in use": m.active_value, "decides": True, "worse": m.worse} for m in metrics
     ]
     rows += [
@@ -127,7 +128,7 @@ def metadata(evaluation: "Evaluation", limits: "ImageSettings") -> dict[str, Any
     sheets = {"worst_false_positives": worst_false_positives, "worst_misses": worst_misses}
     for name, worst in sheets.items():
         pairs = worst(evaluation, _WORST)
-        shown[name] = picture(name.replace("_", " "), lambda pairs=pairs: draw_pairs(pairs, evaluation.rows, limits))
+        shown[name] = picture(name.replace("_", " "), partial(draw_pairs, pairs, evaluation.rows, limits))
     if len(whole.scores):
         threshold = evaluation.runs[0].matching.threshold
         shown["reliability"] = picture("reliability", lambda: _plots().draw_reliability(whole.scores, whole.true))

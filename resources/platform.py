@@ -7,7 +7,7 @@ come from `NEARDUP_…` environment variables and `neardup.toml`, as for the com
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -25,7 +25,7 @@ def logs_start() -> str:
     return os.environ.get("NEARDUP_DAGSTER_LOGS_START", "2025-01-01-00:00")
 
 
-class PlatformResource(dg.ConfigurableResource):
+class PlatformResource(dg.ConfigurableResource[Any]):
     """How every asset, job and sensor of this code location reaches the outside.
 
     It has no fields, because anyone who can launch a run could set them: a program, a path or an address never comes
