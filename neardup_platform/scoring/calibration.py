@@ -38,11 +38,14 @@ def precision_recall(scores: Scores, labels: Labels) -> PrecisionRecall:
     """
     if not labels.any():
         raise ValueError("no true pair among the labels: precision and recall are undefined")
-    order = np.argsort(-scores, kind="stable")
-    descending, hits = scores[order], np.cumsum(labels[order])
-    last = np.append(np.flatnonzero(np.diff(descending)), len(descending) - 1)
-    matches = last + 1
-    return PrecisionRecall(descending[last], hits[last] / matches, hits[last] / hits[-1], matches)
+    # Imported here because the worker loads this module and does not need it.
+    from sklearn.metrics import precision_recall_curve
+
+    precision, recall, thresholds = precision_recall_curve(labels, scores)
+    descending = thresholds[::-1]
+    matches = len(scores) - np.searchsorted(np.sort(scores), descending)
+    # The last point, precision 1 at recall 0, belongs to no threshold.
+    return PrecisionRecall(descending, precision[-2::-1], recall[-2::-1], matches)
 
 
 def best_f1(curve: PrecisionRecall) -> float:

@@ -13,7 +13,18 @@ def scored(n: int = 5000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return np.round(rng.normal(size=n) + 2.2 * labels, 2), labels
 
 
-def test_precision_and_recall_agree_with_scikit_learn() -> None:
+def test_precision_and_recall_agree_with_counting() -> None:
+    scores, labels = scored()
+    curve = cal.precision_recall(scores, labels)
+    assert curve.thresholds.tolist() == sorted(set(scores.tolist()), reverse=True)
+    matches = [int((scores >= threshold).sum()) for threshold in curve.thresholds]
+    hits = np.array([int(labels[scores >= threshold].sum()) for threshold in curve.thresholds])
+    assert curve.matches.tolist() == matches
+    assert curve.precision.tolist() == (hits / matches).tolist()
+    assert curve.recall.tolist() == (hits / labels.sum()).tolist()
+
+
+def test_summaries_of_the_curve_agree_with_scikit_learn() -> None:
     scores, labels = scored()
     curve = cal.precision_recall(scores, labels)
     precision, recall, _ = precision_recall_curve(labels, scores)
