@@ -1,4 +1,4 @@
-"""What the compiled loops need of the processor and numba has no name for."""
+"""Processor instructions that the compiled loops need and numba does not offer."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from numba.extending import intrinsic
 
 @intrinsic
 def popcount(_context: Any, _word: Any) -> Any:
-    """Set bits of a 64-bit word: LLVM's ctpop, which becomes VPOPCNTQ where the processor has it."""
+    """The number of set bits of a 64-bit word: LLVM's ctpop, which becomes VPOPCNTQ on processors that have it."""
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.call(builder.module.declare_intrinsic("llvm.ctpop", [ir.IntType(64)]), [arguments[0]])
@@ -20,7 +20,7 @@ def popcount(_context: Any, _word: Any) -> Any:
 
 @intrinsic
 def prefetch(_context: Any, rows: Any, _row: Any, _column: Any) -> Any:
-    """Ask for a word of a matrix before it is needed: survivors lie far apart, and memory answers in parallel."""
+    """Prefetch a word of a matrix: the rows to visit are far apart, and memory serves requests in parallel."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = signature.args[0]
@@ -38,10 +38,10 @@ def prefetch(_context: Any, rows: Any, _row: Any, _column: Any) -> Any:
 
 @intrinsic
 def single_of_half(_context: Any, _bits: Any) -> Any:
-    """A finite float16, given as its 16 bits, as float32; exact for subnormal numbers too.
+    """Convert a finite float16, given as its 16 bits, to float32; exact for subnormal numbers too.
 
-    Sign, exponent and fraction go where float32 has them; multiplying by 2^(127−15) then corrects the exponent's
-    bias. Every step is a vector instruction on any processor, whether or not it knows float16.
+    Sign, exponent and fraction move to their places in float32; multiplying by 2^(127−15) then corrects the exponent's
+    bias. Every step is a vector instruction on any processor, whether or not it supports float16.
     """
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:

@@ -1,10 +1,10 @@
-"""Reporting how far a long start has come."""
+"""Progress reports of a long start."""
 
 from collections.abc import Callable
 
-# Called with what is being done, how much of it is done, and how much there is; 0, 0 where that is unknown.
+# Called with the current step, the amount done, and the total; 0, 0 if the amounts are unknown.
 Progress = Callable[[str, int, int], None]
 
 
 def no_progress(_doing: str, _done: int, _of: int) -> None:
-    """Report to nobody."""
+    """Discard the report."""

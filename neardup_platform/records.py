@@ -1,4 +1,4 @@
-"""The vocabulary: what flows from stage to stage, in the order of the data's way."""
+"""The vocabulary: the records that flow from stage to stage, in the order of the data flow."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,13 +17,13 @@ class Kind(StrEnum):
 
     @property
     def other(self) -> "Kind":
-        """The kind this one is joined with."""
+        """The kind that this one is joined with."""
         return Kind.PAIR if self is Kind.LSH else Kind.LSH
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """What embeddings of one kind must be: made by this model version, of this dimension."""
+    """The requirements for embeddings of one kind: the model version and the dimension."""
 
     version: str
     dim: int
@@ -31,13 +31,13 @@ class ModelSpec:
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """One vector of one image, validated: finite, of known kind, of the expected dimension.
+    """One vector of one image, validated: finite, of a known kind, of the required dimension.
 
     Attributes:
         vector: float32 [dim].
-        event_time_ms: Unix milliseconds at which the producer made the embedding.
+        event_time_ms: Unix milliseconds at which the producer created the embedding.
         source_uri: where the picture is, or empty.
-        replaces: whether it takes the place of a stored one of the same image and model version.
+        replaces: whether it replaces a stored embedding of the same image and model version.
     """
 
     image_id: str
@@ -51,39 +51,39 @@ class Embedding:
 
 @dataclass(frozen=True, slots=True)
 class JoinedImage:
-    """An image both of whose embeddings have arrived. `event_time_ms` is the later of the two."""
+    """An image with both embeddings. `event_time_ms` is the later of the two."""
 
     lsh: Embedding
     pair: Embedding
 
     @property
     def image_id(self) -> str:
-        """The id shared by both halves."""
+        """The id that both embeddings share."""
         return self.lsh.image_id
 
-    def half(self, kind: Kind) -> Embedding:
+    def embedding(self, kind: Kind) -> Embedding:
         """The embedding of one kind."""
         return self.lsh if kind is Kind.LSH else self.pair
 
     @property
     def event_time_ms(self) -> int:
-        """Unix milliseconds of the later half."""
+        """Unix milliseconds of the later embedding."""
         return max(self.lsh.event_time_ms, self.pair.event_time_ms)
 
     @property
     def source_uri(self) -> str:
-        """Where the picture is, from whichever half says so."""
+        """Where the picture is, from the first embedding that names it."""
         return self.lsh.source_uri or self.pair.source_uri
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An image sharing terms with the one being decided.
+    """An image that shares terms with the one to decide.
 
     Attributes:
         overlap: number of equal terms; 0 for a head that was scored only for the head check.
         score: calibrated probability, 0…1, that the two are near-duplicates.
-        head: the cluster the candidate was in when it was compared.
+        head: the cluster of the candidate when it was compared.
     """
 
     image_id: str
@@ -93,7 +93,7 @@ class Candidate:
 
 
 class Cause(StrEnum):
-    """What made a decision necessary that the stream did not ask for."""
+    """The cause of a decision that does not come from the stream."""
 
     OVERRIDE = "override"
     HANDOVER = "handover"
@@ -106,19 +106,20 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Why an image went where it went; enough to explain it and to decide again without rescoring.
+    """Why an image is in its cluster; enough to explain it and to decide again without rescoring.
 
     Attributes:
-        sequence: 1, 2, 3… in the order of deciding, over the life of the store.
-        head: id of the cluster joined, or the image's own id where it founded one.
+        sequence: 1, 2, 3… in decision order, over the lifetime of the store.
+        head: id of the cluster joined, or the image's own id if it founded one.
         score: pair score of the best match that let it join; 0 for a founder.
         head_score: pair score against the head joined; 1 for a founder.
-        candidates: best first; scores below `RECORDED_SCORE_FLOOR` and what exceeds the cap are counted only.
-        candidates_found: candidates searched and scored, before floor and cap.
-        bridges: heads of other clusters that held a match too; for re-clustering, not acted upon.
-        cause: empty for the stream's; `Cause` otherwise.
-        override_id: the override that acted; of a hand-over: the command that made it necessary.
-        replaced_head: of a hand-over: what the cluster was called before.
+        candidates: best first; those with scores below `RECORDED_SCORE_FLOOR` and those beyond the cap are only
+            counted.
+        candidates_found: number of candidates searched and scored, before floor and cap.
+        bridges: heads of other clusters that contained a match too; for re-clustering, the stream ignores them.
+        cause: empty for decisions of the stream; otherwise a `Cause`.
+        override_id: the override that applied; for a handover, the command that required it.
+        replaced_head: for a handover, the previous id of the cluster.
     """
 
     sequence: int

@@ -1,4 +1,4 @@
-"""S3 as batch work, worker and API use it: one client for AWS, the embedded server or any other; bounded reads."""
+"""S3 for batch work, worker and API: one client for AWS, the embedded server or any other; bounded reads."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -15,7 +15,7 @@ HEAD_BYTES = 256
 
 
 def open_s3(settings: S3Settings) -> Any:
-    """A boto3 client; without keys in the settings boto3's own chain (environment, profile, role) applies.
+    """A boto3 client; without keys in the settings, boto3's own chain (environment, profile, role) applies.
 
     Raises:
         SetupError: there is no endpoint.
@@ -38,7 +38,7 @@ def open_s3(settings: S3Settings) -> Any:
 
 
 def ensure_bucket(s3: Any, settings: S3Settings) -> None:
-    """Create the bucket when it is missing.
+    """Create the bucket if it is missing.
 
     Raises:
         ServerUnavailable: S3 does not answer or refuses.
@@ -54,20 +54,20 @@ def ensure_bucket(s3: Any, settings: S3Settings) -> None:
 def read_bounded(
     s3: Any, bucket: str, key: str, max_bytes: int, check_head: Callable[[bytes], None] = lambda _: None
 ) -> bytes:
-    """At most `max_bytes` + 1 bytes of an object, so that the reader can tell that it is too large.
+    """At most `max_bytes` + 1 bytes of an object, so that the caller can tell that it is too large.
 
     Args:
-        check_head: called with its first `HEAD_BYTES` before more is read; what it raises ends the reading.
+        check_head: called with its first `HEAD_BYTES` before more is read; an error that it raises ends the read.
 
     Raises:
-        NotFound: no such object.
-        ServerUnavailable: S3 does not answer, or not as it should.
+        NotFound: the object does not exist.
+        ServerUnavailable: S3 does not answer, or not correctly.
     """
     try:
         with closing(s3.get_object(Bucket=bucket, Key=key)["Body"]) as body:
             head: bytes = body.read(min(HEAD_BYTES, max_bytes + 1))
             check_head(head)
-            # An empty read after the end would wait for what the connection sends next.
+            # An empty read after the end would wait for more data on the connection.
             rest: bytes = body.read(max_bytes + 1 - len(head)) if len(head) == HEAD_BYTES else b""
     except ClientError as error:
         if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
@@ -82,9 +82,9 @@ def split_uri(uri: str) -> tuple[str, str]:
     """Bucket and key of an `s3://` uri.
 
     Raises:
-        NotFound: there is no bucket in it.
+        NotFound: it has no bucket.
     """
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     if not bucket:
-        raise NotFound(f"{uri!r} names no bucket: s3://bucket/prefix is expected")
+        raise NotFound(f"{uri!r} has no bucket: expected s3://bucket/prefix")
     return bucket, key

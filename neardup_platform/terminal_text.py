@@ -1,8 +1,8 @@
-r"""Text of others on a terminal or in a log: what would control either is shown escaped. Pure.
+r"""Untrusted text on a terminal or in a log: control characters are shown escaped. Pure.
 
 Ids, file names, reasons and details come from producers, operators and file systems. Control characters could move the
-cursor, retitle the window or forge a line of a log; characters that change the direction of text make one name look
-like another. Both are shown as `\x1b` or `\u202e`. Joiners of emoji and of Persian or Indic words stay as they are.
+cursor, change the window title or forge a log line; characters that change the direction of text make one name look
+like another. Both are shown as `\x1b` or `\u202e`. Joiners in emoji and in Persian or Indic words stay as they are.
 """
 
 import json
@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-# C0, DEL and C1; marks, embeddings and isolates of direction; separators of lines; invisible operators; the byte order
-# mark; interlinear annotation; lone surrogates, of names that are no UTF-8.
+# C0, DEL and C1; direction marks, embeddings and isolates; line separators; invisible operators; the byte order mark;
+# interlinear annotation; lone surrogates, from names that are not UTF-8.
 _ESCAPED = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
@@ -20,7 +20,7 @@ _ONE_SPACE = re.compile("[ \t\r\n]+")
 
 
 def visible(text: str, keep: str = "") -> str:
-    """A text with all that would control a terminal escaped, but for the characters to keep."""
+    """A text with every control character escaped, except for the characters in `keep`."""
 
     def escaped(found: re.Match[str]) -> str:
         character = found[0]
@@ -32,7 +32,7 @@ def visible(text: str, keep: str = "") -> str:
 
 
 def visible_values(value: Any) -> Any:
-    """A JSON-like value with every text in it made visible, so that none can forge a line of what is printed."""
+    """A JSON-like value with every text in it made visible, so that none can forge a line of the output."""
     if isinstance(value, str):
         return visible(value)
     if isinstance(value, Mapping):
@@ -43,30 +43,30 @@ def visible_values(value: Any) -> Any:
 
 
 def one_line(text: str) -> str:
-    """A text on one line, spaces and line ends collapsed. Other spaces, such as those in file names, stay."""
+    """A text on one line, with spaces and line ends collapsed. Other spaces, such as those in file names, stay."""
     return visible(_ONE_SPACE.sub(" ", text).strip())
 
 
 def json_text(value: Any) -> str:
-    """Exactly this value as JSON, readable, with what would control a terminal as JSON's own escapes."""
+    """Exactly this value as readable JSON, with control characters as JSON's own escapes."""
     return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False))
 
 
 class VisibleFormatter(logging.Formatter):
-    """Formats records of a log so that no value in a message can forge another record or control a terminal."""
+    """Formats log records so that no value in a message can forge another record or control a terminal."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 -- logging's name
-        """The line of a record."""
+        """Format the line of a record."""
         record.message = visible(record.message)
         return super().formatMessage(record)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 -- logging's name
-        """The trace of a record."""
+        """Format the traceback of a record."""
         return visible(super().formatException(ei), keep="\n\t")
 
 
 def log_to_stderr(line_format: str) -> None:
-    """Have the root logger write to stderr from level INFO on."""
+    """Make the root logger write to stderr from level INFO."""
     handler = logging.StreamHandler()
     handler.setFormatter(VisibleFormatter(line_format))
     logging.basicConfig(level=logging.INFO, handlers=[handler])

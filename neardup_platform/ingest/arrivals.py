@@ -81,7 +81,7 @@ def refusal(image: JoinedImage, models: Models, now_ms: int) -> str | None:
     """Why the worker would refuse an image; None if it would accept it."""
     try:
         for kind, model in models.items():
-            checked_embedding(image.half(kind), model.spec, now_ms, model.newer)
+            checked_embedding(image.embedding(kind), model.spec, now_ms, model.newer)
     except BadMessage as error:
         return str(error)
     return None

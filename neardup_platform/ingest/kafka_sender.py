@@ -56,7 +56,7 @@ class Sender:
     def send(self, image: JoinedImage) -> None:
         """Pass both embeddings of an image to the producer."""
         for kind in Kind:
-            key, value = image.image_id.encode(), encode_embedding(image.half(kind))
+            key, value = image.image_id.encode(), encode_embedding(image.embedding(kind))
             self._open.append(self._producer.send(EMBEDDINGS[kind], key=key, value=value))
         while len(self._open) > _MOST_OPEN:
             self._await_oldest()

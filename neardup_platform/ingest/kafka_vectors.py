@@ -72,5 +72,5 @@ def _expected(models: Models) -> str:
 
 
 def _replacing(image: JoinedImage, now_ms: int) -> JoinedImage:
-    lsh, pair = (replace(image.half(kind), event_time_ms=now_ms, replaces=True) for kind in (Kind.LSH, Kind.PAIR))
+    lsh, pair = (replace(image.embedding(kind), event_time_ms=now_ms, replaces=True) for kind in (Kind.LSH, Kind.PAIR))
     return JoinedImage(lsh, pair)

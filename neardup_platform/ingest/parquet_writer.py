@@ -43,9 +43,9 @@ def _record_batch(images: list[JoinedImage], schema: pa.Schema) -> pa.RecordBatc
     columns: list[pa.Array] = [pa.array([image.image_id for image in images], pa.string())]
     for kind in Kind:
         listed = schema.field(kind.value).type
-        matrix = np.array([image.half(kind).vector for image in images], np.float32).reshape(-1)
+        matrix = np.array([image.embedding(kind).vector for image in images], np.float32).reshape(-1)
         columns.append(pa.FixedSizeListArray.from_arrays(pa.array(matrix), listed.list_size))
-    columns += [pa.array([image.half(kind).model_version for image in images], pa.string()) for kind in Kind]
+    columns += [pa.array([image.embedding(kind).model_version for image in images], pa.string()) for kind in Kind]
     columns.append(pa.array([image.event_time_ms for image in images], pa.int64()))
     columns.append(pa.array([image.source_uri for image in images], pa.string()))
     return pa.RecordBatch.from_arrays(columns, schema=schema)

@@ -315,7 +315,7 @@ class Intake:
             return True
         order = (self._models[embedding.kind].version, *self._newer[embedding.kind])
         present = self._stored(embedding.image_id)
-        stored = present.half(embedding.kind).model_version if present is not None else ""
+        stored = present.embedding(embedding.kind).model_version if present is not None else ""
         return stored not in order or order.index(embedding.model_version) > order.index(stored)
 
     def _give_up(self, step: Step, now_ms: int) -> None:
@@ -366,7 +366,7 @@ def _check_same(embedding: Embedding, present: JoinedImage | Embedding | None) -
     Raises:
         BadMessage: `conflicting`.
     """
-    there = present.half(embedding.kind) if isinstance(present, JoinedImage) else present
+    there = present.embedding(embedding.kind) if isinstance(present, JoinedImage) else present
     if there is None or there.model_version != embedding.model_version:
         return
     if not same_vector(embedding.vector, there.vector):

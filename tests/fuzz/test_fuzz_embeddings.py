@@ -126,7 +126,7 @@ def test_the_intake_refuses_with_reasons_and_every_message_has_one_outcome(log: 
                 by = newer[1]
                 halves = by if isinstance(by, JoinedImage) else None
                 stored[image.image_id] = halves or JoinedImage(
-                    *(by if by.kind is kind else image.half(kind) for kind in (Kind.LSH, Kind.PAIR))  # type: ignore[union-attr]
+                    *(by if by.kind is kind else image.embedding(kind) for kind in (Kind.LSH, Kind.PAIR))  # type: ignore[union-attr]
                 )
             for done in steps:
                 assert {error.reason for _, error in done.dead} <= REASONS.keys()
@@ -233,7 +233,7 @@ def check_file(path: Path, rows: int | None) -> None:
         assert len({row.row for row in bad}) == len(bad)
     for image in good:
         for kind in Kind:
-            decode_embedding(sent(image.half(kind)), kind, MODELS[kind], NOW_MS)
+            decode_embedding(sent(image.embedding(kind)), kind, MODELS[kind], NOW_MS)
 
 
 @given(tables())

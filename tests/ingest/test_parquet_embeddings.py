@@ -188,7 +188,7 @@ def test_what_is_written_is_read_back_bit_for_bit(tmp_path: Path) -> None:
     for sent, found in zip(images, back, strict=True):
         assert (found.image_id, found.event_time_ms, found.source_uri) == (sent.image_id, sent.event_time_ms, "s3://x")
         for kind in Kind:
-            assert found.half(kind).vector.tobytes() == sent.half(kind).vector.tobytes()
+            assert found.embedding(kind).vector.tobytes() == sent.embedding(kind).vector.tobytes()
 
 
 def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:

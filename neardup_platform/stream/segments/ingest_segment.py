@@ -202,7 +202,7 @@ class IngestSegment:
 
 def _repeated(image: JoinedImage, there: JoinedImage) -> str:
     """Whether what is there already says the same, as `known`, or of one kind and model version something else."""
-    pairs = [(image.half(kind), there.half(kind)) for kind in Kind]
+    pairs = [(image.embedding(kind), there.embedding(kind)) for kind in Kind]
     same = all(a.model_version != b.model_version or same_vector(a.vector, b.vector) for a, b in pairs)
     return "known" if same else "conflicting"
 
