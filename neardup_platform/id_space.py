@@ -30,8 +30,8 @@ def check_ordinals(end: int) -> None:
     """
     if end > MAX_ORDINALS:
         raise SetupError(
-            f"{end} ordinals are needed, at most {MAX_ORDINALS} exist: `neardup reprocess` renumbers the images without "
-            "the gaps left by newer embeddings and forgotten images"
+            f"{end} ordinals are needed, at most {MAX_ORDINALS} exist: `neardup reprocess` renumbers the images "
+            "without the gaps left by newer embeddings and forgotten images"
         )
 
 
