@@ -16,6 +16,7 @@ from neardup_platform.errors import AccessDenied, NeardupError, ServerUnavailabl
 from neardup_platform.servers.detached import platform_status, start_detached, stop
 from neardup_platform.servers.endpoints import resolve
 from neardup_platform.servers.platform import run_platform
+from neardup_platform.servers.worker_supervision import NAME as WORKER_SUPERVISOR
 from neardup_platform.settings import Settings
 from neardup_platform.supervise.heartbeat import pause as ask_pause
 from neardup_platform.supervise.heartbeat import paused_by, read_heartbeat
@@ -27,7 +28,10 @@ from neardup_platform.terminal_text import log_to_stderr
 @click.option("--detach", is_flag=True, help="Return once ready; `neardup down` stops it.")
 @json_option
 def up(detach: bool, as_json: bool) -> None:
-    """Start Kafka, S3, Dagster with the stream worker, and the API."""
+    """Start Kafka, S3, Dagster with the stream worker, and the API.
+
+    Outside a checkout there is no Dagster code location; then the worker is supervised without Dagster.
+    """
     from neardup_platform.serving.access import api_tokens
 
     settings = Settings()
@@ -162,6 +166,7 @@ def collect_status(settings: Settings) -> dict[str, Any]:
             "progress": heartbeat.progress if heartbeat else "",
             "heartbeat_age_s": heartbeat.age_s(now_ms) if heartbeat else None,
             "paused_by": paused_by(settings.home),
+            "supervised_by": _supervisor(platform["services"]),
             "stream_paused_by": store.get("paused_by"),
             "stream_paused_ms": store.get("paused_ms"),
             "figures": metrics,
@@ -177,6 +182,13 @@ def collect_status(settings: Settings) -> dict[str, Any]:
     }
 
 
+def _supervisor(services: dict[str, Any]) -> str | None:
+    """What restarts the worker: `dagster`, `neardup up` where no code location is installed, or None."""
+    if "dagster-daemon" in services:
+        return "dagster"
+    return "neardup up" if WORKER_SUPERVISOR in services else None
+
+
 def _ask_api(settings: Settings) -> dict[str, Any]:
     try:
         with api_client(settings, attempts=1) as api:
@@ -190,7 +202,7 @@ def _ask_api(settings: Settings) -> dict[str, Any]:
 
 
 def _describe_urls(answer: dict[str, Any]) -> str:
-    return "\n".join(f"{name:>9}  {url}" for name, url in answer["urls"].items())
+    return "\n".join(f"{name:>9}  {url}" for name, url in answer["urls"].items() if url)
 
 
 # Metrics of reading Kafka that are 0 when all is well.
@@ -215,6 +227,8 @@ def _describe_status(answer: dict[str, Any]) -> str:
         f"   digest  {answer['state_digest'] or 'unknown'}",
         f"   scorer  classifier {answer['classifier_version'] or 'unknown'}",
     ]
+    if worker["supervised_by"] == "neardup up":
+        lines.append("  dagster  no code location here: `neardup up` supervises the worker itself")
     if worker["figures"].get("paused"):
         by = worker["stream_paused_by"] or "an operator"
         lines.append(f"   stream  paused by {by}: `neardup resume --stream` continues it")

@@ -21,6 +21,7 @@ from neardup_platform.servers.dagster_workspace import (
 from neardup_platform.servers.endpoints import environment
 from neardup_platform.servers.http_probe import answers_ok
 from neardup_platform.servers.ports import socket_answers
+from neardup_platform.servers.worker_supervision import NAME as WORKER_SUPERVISOR
 from neardup_platform.settings import Settings
 from neardup_platform.supervise.service import Service
 
@@ -78,8 +79,11 @@ def dagster_services(settings: Settings, workspace: Path, stop_worker: Callable[
 
 
 def stop_order(services: list[Service]) -> tuple[str, ...]:
-    """First the daemon, so that it launches nothing more; then the code servers, whose groups contain the runs."""
-    return (_DAEMON, *(service.name for service in services if service.name.startswith(_CODE)))
+    """First the daemon, so that it launches nothing more; then the code servers, whose groups contain the runs.
+
+    Without Dagster, the supervisor of the worker stops first.
+    """
+    return (_DAEMON, WORKER_SUPERVISOR, *(service.name for service in services if service.name.startswith(_CODE)))
 
 
 def _code_server(

@@ -24,6 +24,7 @@ from neardup_platform.servers.endpoints import API_PORT, DAGSTER_PORT, environme
 from neardup_platform.servers.http_probe import answers_ok
 from neardup_platform.servers.logs_start import with_logs_start
 from neardup_platform.servers.ports import check_available, choose
+from neardup_platform.servers.worker_supervision import worker_service
 from neardup_platform.settings import Settings
 from neardup_platform.supervise.service import Service
 from neardup_platform.supervise.stop_worker import stop_worker
@@ -76,8 +77,15 @@ def platform_services(settings: Settings) -> tuple[Settings, list[Service]]:
         replace(server, on_ready=lambda: _ensure_topics(resolved)) if server.name == "kafka" else server
         for server in servers
     ]
-    dagster = dagster_services(resolved, workspace_file(), lambda: stop_worker(settings.home))
-    return resolved, [*servers, *dagster, _api_service(resolved)]
+    return resolved, [*servers, *_worker_services(resolved), _api_service(resolved)]
+
+
+def _worker_services(settings: Settings) -> list[Service]:
+    """Dagster, whose sensor starts the worker; outside a checkout, which has no code location, the worker itself."""
+    workspace = workspace_file()
+    if workspace.exists():
+        return dagster_services(settings, workspace, lambda: stop_worker(settings.home))
+    return [worker_service(settings)]
 
 
 def workspace_file() -> Path:

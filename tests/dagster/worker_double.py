@@ -8,8 +8,8 @@ import time
 
 from dagster_pipes import open_dagster_pipes
 
-from jobs.stream_worker_process import stop_with_run
 from neardup_platform.settings import Settings
+from neardup_platform.stream.supervised_process import stop_with_supervisor
 from neardup_platform.supervise.heartbeat import Heartbeat, Phase, write_heartbeat
 from neardup_platform.supervise.restarts import EXIT_SETUP
 
@@ -21,7 +21,7 @@ def main(behaviour: str) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     else:
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
-        threading.Thread(target=stop_with_run, args=(stop,), daemon=True).start()
+        threading.Thread(target=stop_with_supervisor, args=(stop,), daemon=True).start()
     with (home / "starts").open("a") as starts:
         starts.write(f"{os.getpid()} {time.time()}\n")
     started_ms = time.time_ns() // 1_000_000

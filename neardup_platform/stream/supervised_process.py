@@ -1,0 +1,67 @@
+"""The stream worker as a supervised process; `python -m neardup_platform.stream.supervised_process` runs it.
+
+It stops cleanly on SIGINT and SIGTERM, whatever handlers it inherited, and when its standard input closes: that is a
+pipe held by the supervisor, so the worker never outlives it. `jobs/stream_worker_process.py` is the same process with
+metrics for Dagster.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+EXIT_FAILED = 1
+# Deciding and committing a batch takes far less.
+ORPHAN_GRACE_S = 20.0
+
+Report = Callable[[dict[str, float]], None]
+
+
+def run_supervised(reporting: Callable[[], AbstractContextManager[Report]]) -> int:
+    """Run the worker until it is told to stop; return the exit status.
+
+    Args:
+        reporting: opens what the worker's metrics are reported to.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    threading.Thread(target=stop_with_supervisor, args=(stop,), daemon=True).start()
+    # Imported here, so that the signal handlers are installed before TensorFlow is loaded.
+    from neardup_platform.errors import NeardupError, PermanentError, SetupError
+    from neardup_platform.settings import Settings
+    from neardup_platform.stream.running import run_worker
+    from neardup_platform.supervise.restarts import EXIT_SETUP
+    from neardup_platform.terminal_text import log_to_stderr, one_line
+
+    log_to_stderr("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    with reporting() as report:
+        try:
+            run_worker(Settings(), stop, report)
+        except NeardupError as error:
+            sys.stderr.write(f"{type(error).__name__}: {one_line(str(error))}\n")
+            return EXIT_SETUP if isinstance(error, SetupError | PermanentError) else EXIT_FAILED
+    return 0
+
+
+def stop_with_supervisor(stop: threading.Event) -> None:
+    """Wait until standard input closes, then set `stop`; exit the process if it does not stop in time."""
+    # os.read, because the lock of a buffered reader fails at interpreter shutdown. A pipe that fails counts as closed.
+    with contextlib.suppress(OSError):
+        while os.read(0, 1):
+            pass
+    stop.set()
+    time.sleep(ORPHAN_GRACE_S)
+    os._exit(EXIT_FAILED)
+
+
+def _ignore(_metrics: dict[str, float]) -> None:
+    """Report nothing: the heartbeat carries the metrics, too."""
+
+
+if __name__ == "__main__":
+    sys.exit(run_supervised(lambda: contextlib.nullcontext(_ignore)))
