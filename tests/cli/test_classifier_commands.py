@@ -47,13 +47,13 @@ def api(settings: Settings) -> Iterator[None]:
         process.wait()
 
 
-def test_a_version_that_is_none_is_wrong_usage(empty_log: Settings) -> None:
+def test_a_malformed_version_is_a_usage_error(empty_log: Settings) -> None:
     done = neardup(empty_log, "classifier", "promote", "../x")
     assert done.returncode == 2
     assert "12 hex digits" in done.stderr
 
 
-def test_without_a_worker_the_command_waits_in_the_topic_and_that_is_said(empty_log: Settings) -> None:
+def test_without_a_worker_the_error_says_that_the_command_waits_in_the_topic(empty_log: Settings) -> None:
     done = neardup(empty_log, "classifier", "promote", BETTER, "--timeout", "1")
     assert done.returncode == 1
     (line,) = done.stderr.strip().splitlines()

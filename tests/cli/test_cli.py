@@ -1,4 +1,4 @@
-"""Claims about the command line; where a server is needed, its absence is the case."""
+"""Claims about the command line while no server is running."""
 
 import json
 import os
@@ -100,7 +100,7 @@ def test_status_says_that_the_index_cannot_be_written(tmp_path: Path) -> None:
         assert ("free some disk" in said) == bool(problem)
 
 
-def test_status_says_how_far_a_start_has_come(tmp_path: Path) -> None:
+def test_status_reports_the_progress_of_a_start(tmp_path: Path) -> None:
     now_ms = time.time_ns() // 1_000_000
     beat = Heartbeat(1, now_ms, now_ms, Phase.STARTING, progress="hashing images, 120,000 of 1,000,000")
     write_heartbeat(tmp_path, beat)
@@ -122,7 +122,7 @@ def test_secrets_are_masked(tmp_path: Path) -> None:
     assert "whisper" not in done.stdout
 
 
-def test_fingerprint_follows_what_bears_on_decisions_and_nothing_else() -> None:
+def test_the_fingerprint_changes_only_with_settings_that_affect_decisions() -> None:
     base = Settings()
     assert base.model_copy(update={"home": Path("/elsewhere")}).fingerprint() == base.fingerprint()
     terms = base.terms.model_copy(update={"min_overlap": 2})
@@ -131,7 +131,7 @@ def test_fingerprint_follows_what_bears_on_decisions_and_nothing_else() -> None:
     assert base.model_copy(update={"terms": terms}).fingerprint() == base.fingerprint()
 
 
-def test_pause_is_seen_and_taken_back(tmp_path: Path) -> None:
+def test_a_pause_is_reported_and_reverted(tmp_path: Path) -> None:
     assert json.loads(run("pause", "--json", home=tmp_path).stdout)["paused_by"]
     assert json.loads(run("status", "--json", home=tmp_path).stdout)["worker"]["paused_by"]
     assert json.loads(run("resume", "--json", home=tmp_path).stdout)["paused_by"] is None

@@ -1,4 +1,4 @@
-"""Claims about the doctor's look at the term index: whole, growing, damaged, foreign, ahead of the store, or lost."""
+"""Claims about the check of the term index: complete, growing, damaged, foreign, ahead of the store, missing."""
 
 import shutil
 import threading
@@ -49,14 +49,14 @@ def damage(path: Path) -> None:
     path.write_bytes(data)
 
 
-def test_index_of_a_running_worker_is_said_to_be_right(settings: Settings, worker: InMemoryWorker) -> None:
+def test_the_index_of_a_running_worker_is_correct(settings: Settings, worker: InMemoryWorker) -> None:
     check = index_check(settings)
     assert check.ok
     segments = len(worker.index.segments)
     assert check.detail == f"{SEALED} images in {segments} segments, checksums right"
 
 
-def test_nothing_is_wrong_before_a_worker_has_run_or_sealed(settings: Settings) -> None:
+def test_an_index_without_segments_is_not_damage(settings: Settings) -> None:
     assert index_check(settings) == Check("index", True, "empty: no worker has run yet")
     assert not settings.home.exists()
     with closing(InMemoryWorker(settings.home)) as worker:
@@ -64,14 +64,14 @@ def test_nothing_is_wrong_before_a_worker_has_run_or_sealed(settings: Settings) 
         assert "no segments yet of the 3 images" in index_check(settings).detail
 
 
-def test_a_flipped_bit_is_found_and_the_file_named_and_a_restart_mends_it(settings: Settings) -> None:
+def test_a_flipped_bit_is_reported_with_its_file_and_repaired_by_a_restart(settings: Settings) -> None:
     filled(settings).close()
     (path, *_) = sorted(settings.index_path.glob("*.segment"))
     damage(path)
     check = index_check(settings)
     assert not check.ok
     assert str(path) in check.detail
-    assert "worker mends it when it starts next" in check.detail
+    assert "worker repairs it at its next start" in check.detail
     with closing(InMemoryWorker(settings.home)) as restarted:
         restarted.index.flush()
         check = index_check(settings)
@@ -79,21 +79,21 @@ def test_a_flipped_bit_is_found_and_the_file_named_and_a_restart_mends_it(settin
         assert check.detail.startswith(f"{SEALED} images")
 
 
-def test_a_damaged_manifest_is_named(settings: Settings, worker: InMemoryWorker) -> None:
+def test_a_damaged_manifest_is_reported(settings: Settings, worker: InMemoryWorker) -> None:
     (settings.index_path / NAME).write_text('{"crc": 1, "content": "{}"}')
     check = index_check(settings)
     assert not check.ok
     assert str(settings.index_path / NAME) in check.detail
 
 
-def test_a_lost_index_is_no_damage(settings: Settings, worker: InMemoryWorker) -> None:
+def test_a_missing_index_is_not_damage(settings: Settings, worker: InMemoryWorker) -> None:
     shutil.rmtree(settings.index_path)
     check = index_check(settings)
     assert check.ok
     assert f"no segments yet of the {IMAGES} images" in check.detail
 
 
-def test_an_index_of_another_store_or_terms_is_told_apart(
+def test_an_index_of_another_store_or_term_space_is_reported(
     settings: Settings, worker: InMemoryWorker, tmp_path: Path
 ) -> None:
     home = tmp_path / "another"
@@ -107,7 +107,7 @@ def test_an_index_of_another_store_or_terms_is_told_apart(
     assert small_term_space().version in check.detail
 
 
-def test_an_index_that_knows_more_than_the_store_is_found(settings: Settings, worker: InMemoryWorker) -> None:
+def test_an_index_ahead_of_the_store_is_reported(settings: Settings, worker: InMemoryWorker) -> None:
     """As after a power cut that took the last commits of the store."""
     hashed = small_term_space().hash(
         np.random.default_rng(1).standard_normal((2 * IMAGES, small_term_space().dim)).astype(np.float32)
@@ -120,7 +120,7 @@ def test_an_index_that_knows_more_than_the_store_is_found(settings: Settings, wo
     assert f"the store has {IMAGES}" in check.detail
 
 
-def test_segments_merged_while_the_doctor_looks_are_no_damage(settings: Settings, worker: InMemoryWorker) -> None:
+def test_segments_merged_during_the_check_are_not_damage(settings: Settings, worker: InMemoryWorker) -> None:
     rng = np.random.default_rng(9)
     images = [image(f"more/{n}", rng.standard_normal(small_term_space().dim)) for n in range(600)]
     checks: list[Check] = []

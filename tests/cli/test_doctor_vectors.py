@@ -1,4 +1,4 @@
-"""Claims about the doctor's look at the vector files: right, growing, damaged, foreign, or lost."""
+"""Claims about the doctor's check of the vector files: correct, growing, damaged, foreign, missing."""
 
 import shutil
 from collections.abc import Iterator
@@ -42,19 +42,19 @@ def test_files_of_a_running_worker_are_compared_with_the_store(settings: Setting
     assert check(settings).detail == f"{IMAGES} images synced, {IMAGES} compared with the store"
 
 
-def test_before_a_worker_has_run_nothing_is_wrong(settings: Settings) -> None:
+def test_a_home_without_a_store_passes_every_check(settings: Settings) -> None:
     assert check(settings) == Check("vectors", True, "empty: no worker has run yet")
     assert not settings.home.exists()
 
 
-def test_lost_files_are_no_damage(settings: Settings, worker: InMemoryWorker) -> None:
+def test_missing_files_are_not_damage(settings: Settings, worker: InMemoryWorker) -> None:
     shutil.rmtree(settings.vectors_path)
     assert check(settings) == Check(
         "vectors", True, f"no files yet for the {IMAGES} images of the store: the worker makes them"
     )
 
 
-def test_a_flipped_bit_is_named_with_file_and_image(settings: Settings, worker: InMemoryWorker) -> None:
+def test_a_flipped_bit_is_reported_with_its_file_and_image(settings: Settings, worker: InMemoryWorker) -> None:
     (path,) = settings.vectors_path.glob("pair-*")
     with path.open("r+b") as file:
         file.seek(7 * PAIR_DIM * 2 + 3)
@@ -66,7 +66,7 @@ def test_a_flipped_bit_is_named_with_file_and_image(settings: Settings, worker: 
     assert f"{path} has another vector for image 7" in found.detail
 
 
-def test_a_damaged_manifest_and_foreign_files_are_told_apart(
+def test_a_damaged_manifest_and_files_of_another_store_are_distinguished(
     settings: Settings, worker: InMemoryWorker, tmp_path: Path
 ) -> None:
     other = settings.model_copy(update={"home": tmp_path / "other"})

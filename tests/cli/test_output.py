@@ -1,4 +1,4 @@
-"""Claims about what commands print: one layer prints, and nothing of others controls the terminal."""
+"""Claims about what commands print: one module prints, and no printed value controls the terminal."""
 
 import ast
 import io
@@ -29,7 +29,7 @@ def test_only_one_module_prints() -> None:
         assert path.name == "output.py" or not names & printing, path.name
 
 
-def test_words_are_escaped_and_json_is_exact(capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_is_escaped_and_json_is_exact(capsys: pytest.CaptureFixture[str]) -> None:
     answer = {"reason": "\x1b[31mred\nforged", "image_id": "[red]a\u202fb"}
     emit(answer, as_json=False, human=lambda a: f"{a['image_id']}: {a['reason']}\nend")
     assert capsys.readouterr().out == "[red]a\u202fb: \\x1b[31mred\\x0aforged\nend\n"
@@ -37,18 +37,18 @@ def test_words_are_escaped_and_json_is_exact(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out == '{"reason": "\\u001b[31mred\\nforged", "image_id": "[red]a\u202fb"}\n'
 
 
-def test_an_error_is_one_line_and_names_spaces_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_is_one_line_and_keeps_its_spaces(capsys: pytest.CaptureFixture[str]) -> None:
     complain("no such image:\n  'a\u202fb\x1b'")
     assert capsys.readouterr().err == "neardup: no such image: 'a\u202fb\\x1b'\n"
 
 
-def test_an_argument_in_a_message_about_usage_is_escaped(tmp_path: Path) -> None:
+def test_an_argument_in_a_usage_error_is_escaped(tmp_path: Path) -> None:
     done = run("members", "x", "--limit", "\x1b[2J", home=tmp_path)
     assert done.returncode == 2
     assert "\x1b" not in done.stderr
 
 
-def test_forget_without_an_answer_says_what_to_give(tmp_path: Path) -> None:
+def test_forget_without_an_answer_names_the_option_to_use(tmp_path: Path) -> None:
     for stdin in ("", None):
         done = CliRunner().invoke(cli, ["forget", "x"], input=stdin, standalone_mode=False)
         assert isinstance(done.exception, click.UsageError)
@@ -57,13 +57,13 @@ def test_forget_without_an_answer_says_what_to_give(tmp_path: Path) -> None:
     assert (done.return_value, "a\\x1b is not forgotten" in done.output) == (1, True)
 
 
-def test_a_picture_like_no_head_is_not_in_the_cluster_of_none() -> None:
+def test_a_picture_unlike_every_head_is_reported_without_a_cluster() -> None:
     found = {"seen_before": True, "cluster": None, "matches": [], "images_searched": 3}
     assert _describe_search(found) == "seen before: like 0 image(s), but unlike the head of any cluster (of 3 images)"
     assert "in the cluster of a" in _describe_search({**found, "cluster": "a"})
 
 
-def test_output_goes_to_a_terminal_of_any_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_works_with_any_terminal_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", shown)
     monkeypatch.setattr(sys, "argv", ["neardup", "--version"])
@@ -71,7 +71,7 @@ def test_output_goes_to_a_terminal_of_any_encoding(monkeypatch: pytest.MonkeyPat
     assert shown.errors == "backslashreplace"
 
 
-def test_embeddings_says_what_is_accepted_where_nothing_runs(tmp_path: Path) -> None:
+def test_embeddings_shows_what_is_accepted_while_nothing_runs(tmp_path: Path) -> None:
     answer = json.loads(run("embeddings", "--json", home=tmp_path).stdout)
     for kind, model in active_models(Settings()).items():
         assert answer["models"][kind] == {"version": model.version, "dim": model.dim, "newer": []}

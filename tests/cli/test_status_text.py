@@ -1,4 +1,4 @@
-"""Claims about what `neardup status` says of reading."""
+"""Claims about what `neardup status` reports of reading Kafka."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ def answer(**figures: float) -> dict[str, Any]:
     return {"ready": True, "worker": worker, "images": 1, "clusters": 1, **nothing}
 
 
-def test_what_befell_the_log_is_said_and_nothing_where_all_is_well() -> None:
+def test_problems_of_the_log_are_reported_and_nothing_else_is() -> None:
     wrong = {"partitions_unread": 6.0, "topics_recreated": 1.0, "messages_truncated": 10.0, "transactions_open": 2.0}
     text = _describe_status(answer(**wrong))
     for line in (

@@ -1,4 +1,4 @@
-"""Tokens from the shell, and commands that send one."""
+"""Claims about `neardup token`, and about settings that hold a token."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def test_up_beyond_loopback_without_a_token_starts_nothing(tmp_path: Path, host:
 
 
 @pytest.mark.parametrize("token", ["", "short"])
-def test_an_empty_or_short_token_is_refused_by_name_and_not_shown(tmp_path: Path, token: str) -> None:
+def test_an_empty_or_short_token_is_refused_without_being_shown(tmp_path: Path, token: str) -> None:
     done = run("status", home=tmp_path, NEARDUP_API_HOST="0.0.0.0", NEARDUP_API_TOKEN=token)  # noqa: S104
     assert done.returncode == 1
     assert "api.token" in done.stderr

@@ -76,7 +76,7 @@ def test_status_overrides_and_promotions_are_typed(api: Any, writer: Writer, cli
     assert status.worker.figures["lag"] == 3
     assert list(api.overrides()) == []
     assert api.promotions() == []
-    writer.obey("override", "o1", action="alone", image_id="cat~4")
+    writer.run_command("override", "o1", action="alone", image_id="cat~4")
     writer.decide(["later~1"])
     seen(client, "later~1")
     assert [(o.override_id, o.action, o.image_id) for o in api.overrides("cat~4")] == [("o1", "alone", "cat~4")]

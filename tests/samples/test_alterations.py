@@ -56,14 +56,14 @@ def test_another_seed_gives_other_bytes(name: str, picture: Image.Image) -> None
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_picture_given_is_left_as_it_was(name: str, picture: Image.Image) -> None:
+def test_the_given_picture_is_not_changed(name: str, picture: Image.Image) -> None:
     before = picture.tobytes()
     alterations(1)[name](picture)
     assert picture.tobytes() == before
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_extension_names_the_format(name: str, picture: Image.Image) -> None:
+def test_the_extension_matches_the_format(name: str, picture: Image.Image) -> None:
     content, extension = alterations(1)[name](picture)
     assert Image.open(io.BytesIO(content)).format == {"jpg": "JPEG", "webp": "WEBP"}[extension]
 
@@ -77,13 +77,13 @@ def test_an_alteration_leaves_the_picture_recognisable(name: str, picture: Image
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK"])
 @pytest.mark.parametrize("name", NAMES)
-def test_pictures_of_other_modes_are_taken(name: str, mode: str, picture: Image.Image) -> None:
+def test_pictures_of_other_modes_are_accepted(name: str, mode: str, picture: Image.Image) -> None:
     content, _ = alterations(1)[name](picture.convert(mode))
     decoded(content).load()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_tiny_picture_is_taken(name: str) -> None:
+def test_a_tiny_picture_is_accepted(name: str) -> None:
     content, _ = alterations(1)[name](Image.new("RGB", (48, 32), "teal"))
     decoded(content).load()
 
@@ -107,7 +107,7 @@ def test_copies_are_named_after_their_original_and_alteration(few: Path, tmp_pat
         assert copy.image_id.startswith(f"{Path(copy.original_id).stem}--{copy.alteration}.")
 
 
-def test_copies_are_the_same_again(few: Path, tmp_path: Path) -> None:
+def test_copies_are_reproducible(few: Path, tmp_path: Path) -> None:
     first, second = (
         {copy.image_id: copy.copy_path.read_bytes() for copy in make_copies(few, tmp_path, seed=1)} for _ in range(2)
     )

@@ -42,7 +42,7 @@ def test_a_copy_with_another_original_is_missed_and_a_wrong_merge() -> None:
     assert result.wrong_merges == (WrongMerge("dog--crop.jpg", "dog.jpg", "cat--crop.jpg", "cat.jpg"),)
 
 
-def test_of_two_families_in_one_cluster_the_larger_owns_it_even_where_the_head_is_of_the_smaller() -> None:
+def test_the_larger_of_two_families_owns_a_shared_cluster_whatever_its_head() -> None:
     result = compare(ORIGINALS, COPIES, dict.fromkeys(PERFECT, "dog.jpg"))
     assert [wrong.image_id for wrong in result.wrong_merges] == ["dog--crop.jpg", "dog.jpg"]
     assert result.found == 3  # each copy is with its original all the same
@@ -68,5 +68,5 @@ def test_undecided_original_and_copy_do_not_count_as_together() -> None:
     assert len(result.undecided) == 5
 
 
-def test_images_of_others_are_not_looked_at() -> None:
+def test_other_images_are_ignored() -> None:
     assert compare(ORIGINALS, COPIES, PERFECT | {"holiday.jpg": "dog.jpg"}) == compare(ORIGINALS, COPIES, PERFECT)

@@ -1,11 +1,11 @@
-"""The feed the demo hands to `neardup ingest`."""
+"""The feed that the demo gives to `neardup ingest`."""
 
 from pathlib import Path
 
 from samples.demo import COPIES_PER_PICTURE, PICTURES, prepare_feed
 
 
-def test_the_feed_is_originals_and_copies_and_nothing_left_over(tmp_path: Path) -> None:
+def test_the_feed_holds_originals_and_copies_only(tmp_path: Path) -> None:
     folder = tmp_path / "home" / "demo"
     folder.mkdir(parents=True)
     (folder / "of-an-older-version.jpg").write_bytes(b"")

@@ -1,4 +1,4 @@
-"""The sample folder keeps its promises: small, attributed, freely licensed."""
+"""The sample pictures are small, attributed and freely licensed."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def test_every_picture_names_author_package_and_a_licence_that_allows_redistribu
         assert licence in FREE_LICENCES
 
 
-def test_the_folder_is_of_the_promised_size() -> None:
+def test_the_folder_has_the_documented_size() -> None:
     assert 40 <= len(PICTURES) <= 80
     assert sum(path.stat().st_size for path in PICTURES) < 6_000_000
 

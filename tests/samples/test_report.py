@@ -1,4 +1,4 @@
-"""What the demo prints is counted, complete about failures, and safe to type."""
+"""What the demo prints is counted, lists every failure, and can be pasted into a shell."""
 
 import io
 import shlex
@@ -28,14 +28,14 @@ def test_omitted_complete_originals_are_counted() -> None:
     assert str(table.caption).startswith("and 5 more")
 
 
-def test_an_original_with_a_missed_copy_is_shown_however_late_its_name() -> None:
+def test_every_original_with_a_missed_copy_is_shown() -> None:
     lonely = COPIES[-1].image_id
     text = printed(PERFECT | {lonely: lonely})
     assert ORIGINALS[-1] in text
     assert "16/17" in text
 
 
-def test_wrong_merges_and_undecided_images_are_named() -> None:
+def test_wrong_merges_and_undecided_images_are_listed() -> None:
     heads = PERFECT | {COPIES[0].image_id: ORIGINALS[1]}
     del heads[ORIGINALS[2]]
     text = printed(heads)
@@ -43,7 +43,7 @@ def test_wrong_merges_and_undecided_images_are_named() -> None:
     assert f"Undecided: 1 ({ORIGINALS[2]}" in text
 
 
-def test_commands_name_a_copy_that_was_found_and_its_head() -> None:
+def test_commands_use_a_found_copy_and_its_head() -> None:
     commands = [shlex.split(line) for line in next_commands(compare(ORIGINALS, COPIES, PERFECT), "neardup")]
     assert commands == [
         ["neardup", "lookup", "p00--crop.jpg"],
@@ -52,5 +52,5 @@ def test_commands_name_a_copy_that_was_found_and_its_head() -> None:
     ]
 
 
-def test_no_commands_are_made_up_where_nothing_was_decided() -> None:
+def test_no_commands_are_shown_if_nothing_was_decided() -> None:
     assert next_commands(compare(ORIGINALS, COPIES, {}), "neardup") == []

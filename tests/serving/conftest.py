@@ -116,7 +116,7 @@ def vectors_of(image_id: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 class Writer:
-    """Does what the worker does between join and publishing."""
+    """Decides and commits as the worker does, between join and publishing."""
 
     def __init__(self, settings: Settings) -> None:
         self._home = settings.home
@@ -151,7 +151,7 @@ class Writer:
         commit(self.store, self._state, Step(), decided)
 
     def promote(self, version: str) -> None:
-        """What a worker commits when it is told to load this classifier."""
+        """Commit what the worker commits when it promotes this classifier."""
         result = pb.CommandResult(command_id=f"promote {version}", accepted=True)
 
         def write(batch: Batch, state: store_pb.StoreState) -> None:
@@ -162,8 +162,8 @@ class Writer:
         handled = Handled(Message(CONTROL, 0, 0, b"", b""), result, Outcome({}, write=write))
         commit(self.store, self._state, Step.of_command(handled), ())
 
-    def obey(self, name: str, command_id: str, *, apply: bool = True, **arguments: str) -> Callable[[], None]:
-        """What a worker does that is told to override or to forget; returns what follows in its memory."""
+    def run_command(self, name: str, command_id: str, *, apply: bool = True, **arguments: str) -> Callable[[], None]:
+        """Commit a command as the worker does; returns what updates its memory."""
         now_ms = time.time_ns() // 1_000_000
         command = pb.Command(
             command_id=command_id, name=name, arguments=arguments, issued_by="a test", issued_ms=now_ms

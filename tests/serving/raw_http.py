@@ -1,4 +1,4 @@
-"""HTTP by hand: clients that send part of a request, slowly or never, and read what comes."""
+"""Raw HTTP: clients that send partial requests, slowly or never, and read the response."""
 
 import socket
 from contextlib import ExitStack

@@ -1,4 +1,4 @@
-"""Clients that send too much, too slowly, too often or nothing at all, over real sockets."""
+"""Clients that send too much, too slowly, too often or nothing, over real sockets."""
 
 import json
 import threading
@@ -51,10 +51,8 @@ def problem(answer: Answer, status: int) -> dict:
     return document
 
 
-def test_nothing_of_a_body_is_read_before_the_token_and_the_length_are_right(
-    settings: Settings, writer: Writer
-) -> None:
-    """300 MB of JSON were parsed for 52 s before anybody asked for a token."""
+def test_a_body_is_not_read_before_token_and_length_are_checked(settings: Settings, writer: Writer) -> None:
+    """Without this, 300 MB of JSON were parsed for 52 s before the token was checked."""
     with bounded(settings, token=TOKEN) as (_, port):
         huge = ("Content-Length: 300000000", JSON)
         # None of the body is sent, so an answer shows that none of it was waited for.
@@ -75,7 +73,7 @@ def test_nothing_of_a_body_is_read_before_the_token_and_the_length_are_right(
         ("/v1/search", "multipart/form-data; boundary=x", "api.max_upload_bytes"),
     ],
 )
-def test_a_body_of_no_declared_length_is_cut_off_where_it_exceeds_the_bound(
+def test_a_body_without_a_declared_length_is_cut_off_at_the_bound(
     settings: Settings, writer: Writer, path: str, media_type: str, setting: str
 ) -> None:
     with bounded(settings) as (_, port), connect(port) as connection:
@@ -94,8 +92,8 @@ def test_a_body_of_no_declared_length_is_cut_off_where_it_exceeds_the_bound(
             assert setting in problem(answer, 413)["detail"]
 
 
-def test_stalled_uploads_keep_no_search_out(settings: Settings, writer: Writer) -> None:
-    """They held all places of the queue for as long as they liked."""
+def test_stalled_uploads_do_not_block_searches(settings: Settings, writer: Writer) -> None:
+    """Without this, they held all places of the queue forever."""
     with bounded(settings, max_waiting_queries=100, read_timeout_s=300) as (client, port), ExitStack() as stack:
         stalled_uploads(stack, port, 150)
         assert client.get("/healthz").status_code == 200
@@ -109,7 +107,7 @@ def test_stalled_uploads_keep_no_search_out(settings: Settings, writer: Writer) 
         assert client.get("/v1/status").status_code == 200
 
 
-def test_a_body_that_stops_is_a_408_and_the_connection_is_closed(settings: Settings, writer: Writer) -> None:
+def test_a_stalled_body_is_answered_408_and_the_connection_is_closed(settings: Settings, writer: Writer) -> None:
     with bounded(settings, read_timeout_s=0.5) as (_, port), connect(port) as connection:
         connection.sendall(head("POST", "/v1/overrides", JSON, "Content-Length: 100") + b'{"action":')
         answer = read_answer(connection)
@@ -117,7 +115,7 @@ def test_a_body_that_stops_is_a_408_and_the_connection_is_closed(settings: Setti
         assert is_closed(connection)
 
 
-def test_a_body_that_arrives_slowly_and_steadily_is_taken(settings: Settings, writer: Writer) -> None:
+def test_a_slow_and_steady_body_is_accepted(settings: Settings, writer: Writer) -> None:
     body = b'{"action": "alone", "image_id": "nobody"}'
     with bounded(settings, read_timeout_s=5) as (_, port), connect(port) as connection:
         connection.sendall(head("POST", "/v1/overrides", JSON, f"Content-Length: {len(body)}"))
@@ -127,7 +125,7 @@ def test_a_body_that_arrives_slowly_and_steadily_is_taken(settings: Settings, wr
         assert "has not been decided" in problem(read_answer(connection), 404)["detail"]
 
 
-def test_a_head_that_does_not_end_is_a_408_and_a_silent_connection_is_closed(
+def test_an_unfinished_head_is_answered_408_and_a_silent_connection_is_closed(
     settings: Settings, writer: Writer
 ) -> None:
     with bounded(settings, read_timeout_s=0.5) as (_, port):
@@ -145,7 +143,7 @@ def test_a_head_that_does_not_end_is_a_408_and_a_silent_connection_is_closed(
             problem(read_answer(connection), 408)
 
 
-def test_a_client_that_reads_nothing_of_its_answer_is_cut_off() -> None:
+def test_a_client_that_does_not_read_its_response_is_disconnected() -> None:
     ended = threading.Event()
 
     async def endless(scope: Scope, receive: Receive, send: Send) -> None:
@@ -172,7 +170,7 @@ async def _soon(receive: Receive) -> dict:
         return {"type": "none"}
 
 
-def test_silent_connections_give_way_to_those_that_ask(settings: Settings, writer: Writer) -> None:
+def test_silent_connections_make_room_for_requests(settings: Settings, writer: Writer) -> None:
     api = {"max_requests": 8, "max_requests_per_client": 4, "read_timeout_s": 300}
     with bounded(settings, **api) as (_, port), ExitStack() as stack:
         silent = [stack.enter_context(connect(port)) for _ in range(200)]
@@ -246,7 +244,7 @@ def test_one_client_has_its_share_of_requests_and_probes_are_always_answered(
         (head("TRACE", "/"), 405),
     ],
 )
-def test_what_is_no_request_or_too_long_a_head_is_a_problem_document(bare: int, data: bytes, status: int) -> None:
+def test_malformed_http_and_oversize_heads_get_problem_documents(bare: int, data: bytes, status: int) -> None:
     problem(exchange(bare, data), status)
 
 
@@ -261,7 +259,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 @pytest.mark.parametrize(
     "body", [b"[" * 60_000, b'{"a":' * 10_000, b'{"action": ' + b"[" * 5_000 + b"]" * 5_000 + b"}", b"9" * 60_000]
 )
-def test_json_of_any_depth_is_a_400(settings: Settings, writer: Writer, body: bytes) -> None:
+def test_deeply_nested_json_is_answered_400(settings: Settings, writer: Writer, body: bytes) -> None:
     with bounded(settings) as (client, _):
         for path in ("/v1/overrides", "/v1/search"):
             problem_of(client.post(path, content=body, headers={"Content-Type": "application/json"}), 400)
@@ -275,12 +273,12 @@ def test_json_of_any_depth_is_a_400(settings: Settings, writer: Writer, body: by
         [("a", (None, b"x"))] * 3,
     ],
 )
-def test_a_multipart_body_has_one_file_and_no_more(settings: Settings, writer: Writer, files: list) -> None:
+def test_a_multipart_body_may_have_one_file_only(settings: Settings, writer: Writer, files: list) -> None:
     with bounded(settings) as (client, _):
         problem_of(client.post("/v1/search", files=files), 400)
 
 
-def test_clients_are_told_apart_by_the_network_that_hosts_have_whole() -> None:
+def test_ipv6_clients_are_counted_by_their_64_bit_network() -> None:
     def of(address: str) -> str:
         return client_of({"client": (address, 1)})
 

@@ -1,4 +1,4 @@
-"""What commands send to an API that asks for a token."""
+"""Claims about the token that commands send to the API."""
 
 import subprocess
 
@@ -10,7 +10,7 @@ from tests.serving.conftest import Writer, serving, wait_for
 TOKEN = "a-token-of-the-operator"  # noqa: S105 -- of this test
 
 
-def test_commands_send_the_token_that_the_api_asks_for(settings: Settings, writer: Writer) -> None:
+def test_commands_send_the_token_that_the_api_requires(settings: Settings, writer: Writer) -> None:
     # As a proxy would show it, so that reading needs a token on loopback, too.
     guarded = settings.model_copy(update={"api": ApiSettings(refresh_ms=20, token=TOKEN, names=("neardup.example",))})
     reader = TokenFile(settings.home).create("reader", [Scope.READ])

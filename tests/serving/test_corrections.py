@@ -1,4 +1,4 @@
-"""Claims about what the API tells of overrides, of clusters that changed hands and of forgotten images."""
+"""Claims about what the API reports of overrides, handed-over clusters and forgotten images."""
 
 import httpx
 import pytest
@@ -17,16 +17,16 @@ def filled(client: httpx.Client, writer: Writer) -> httpx.Client:
     return client
 
 
-def obeyed(client: httpx.Client, writer: Writer, name: str, command_id: str, **arguments: str) -> None:
-    """Until readers have caught up with the command, which is made visible by an image decided after it."""
-    writer.obey(name, command_id, **arguments)
+def run_and_wait(client: httpx.Client, writer: Writer, name: str, command_id: str, **arguments: str) -> None:
+    """Run a command and wait until readers see it, by an image decided after it."""
+    writer.run_command(name, command_id, **arguments)
     writer.decide([f"{command_id}~1"])
     seen(client, f"{command_id}~1")
 
 
-def test_a_cluster_answers_by_its_old_head(filled: httpx.Client, writer: Writer) -> None:
+def test_a_former_head_redirects_to_its_cluster(filled: httpx.Client, writer: Writer) -> None:
     first = filled.get("/v1/clusters/cat~1/members?limit=2").json()
-    obeyed(filled, writer, "forget", "c1", image_id="cat~1")
+    run_and_wait(filled, writer, "forget", "c1", image_id="cat~1")
     cluster = filled.get("/v1/clusters/cat~1").json()
     assert (cluster["head"], cluster["redirected_from"], cluster["size"]) == ("cat~2", "cat~1", 3)
     page = filled.get("/v1/clusters/cat~1/members").json()
@@ -35,23 +35,23 @@ def test_a_cluster_answers_by_its_old_head(filled: httpx.Client, writer: Writer)
     rest = filled.get("/v1/clusters/cat~1/members", params={"cursor": first["next_cursor"]}).json()
     assert [member["image_id"] for member in rest["members"]] == CATS[2:]
     assert filled.get("/v1/clusters/cat~2").json()["redirected_from"] is None
-    told = filled.get("/v1/images/cat~2/explanation").json()
-    assert (told["cause"], told["replaced_head"], told["override_id"]) == ("handover", "cat~1", "c1")
-    assert "Heads the cluster of cat~1" in told["summary"]
-    told = filled.get("/v1/images/cat~3/explanation").json()
-    assert told["head"] == "cat~1"
-    assert told["summary"].endswith("cat~2 heads that cluster now.")
+    explained = filled.get("/v1/images/cat~2/explanation").json()
+    assert (explained["cause"], explained["replaced_head"], explained["override_id"]) == ("handover", "cat~1", "c1")
+    assert "Heads the cluster of cat~1" in explained["summary"]
+    explained = filled.get("/v1/images/cat~3/explanation").json()
+    assert explained["head"] == "cat~1"
+    assert explained["summary"].endswith("cat~2 heads that cluster now.")
 
 
 @pytest.mark.parametrize("call", ["", "/explanation", "/history"])
-def test_a_forgotten_image_is_told_to_be_forgotten_and_by_whom(filled: httpx.Client, writer: Writer, call: str) -> None:
-    obeyed(filled, writer, "forget", "c2", image_id="cat~1")
+def test_a_forgotten_image_is_reported_with_who_forgot_it(filled: httpx.Client, writer: Writer, call: str) -> None:
+    run_and_wait(filled, writer, "forget", "c2", image_id="cat~1")
     problem = problem_of(filled.get(f"/v1/images/cat~1{call}"), 404)
     assert "was forgotten at" in problem["detail"]
     assert "by a test (command c2); its cluster is that of 'cat~2' now" in problem["detail"]
 
 
-def test_search_shows_no_forgotten_image_though_its_corpus_still_has_it(filled: httpx.Client, writer: Writer) -> None:
+def test_search_hides_a_forgotten_image_that_its_corpus_still_holds(filled: httpx.Client, writer: Writer) -> None:
     lsh, pair = (vector.tolist() for vector in vectors_of("cat~1"))
 
     def found() -> set[str]:
@@ -59,7 +59,7 @@ def test_search_shows_no_forgotten_image_though_its_corpus_still_has_it(filled: 
         return {match["image_id"] for match in answer.json()["matches"]} if answer.status_code == 200 else set()
 
     wait_for(filled, "/readyz", lambda _: found() == set(CATS))
-    follow = writer.obey("forget", "c3", apply=False, image_id="cat~1")
+    follow = writer.run_command("forget", "c3", apply=False, image_id="cat~1")
     wait_for(filled, "/v1/images/cat~1", lambda answer: answer.status_code == 404)
     assert found() == set(CATS[1:])
     follow()
@@ -69,12 +69,10 @@ def test_search_shows_no_forgotten_image_though_its_corpus_still_has_it(filled: 
     wait_for(filled, "/readyz", lambda _: found() == set(CATS[1:]))
 
 
-def test_a_search_corpus_made_after_images_were_forgotten_passes_over_their_ordinals(
-    settings: Settings, writer: Writer
-) -> None:
+def test_a_search_corpus_skips_the_ordinals_of_forgotten_images(settings: Settings, writer: Writer) -> None:
     writer.decide([*CATS, "dog~1", "last~1"])
-    writer.obey("forget", "c4", image_id="cat~2")
-    writer.obey("forget", "c5", image_id="last~1")
+    writer.run_command("forget", "c4", image_id="cat~2")
+    writer.run_command("forget", "c5", image_id="last~1")
     lsh, pair = (vector.tolist() for vector in vectors_of("cat~1"))
     with serving(settings) as client:
         answer = wait_for(
@@ -86,9 +84,9 @@ def test_a_search_corpus_made_after_images_were_forgotten_passes_over_their_ordi
 
 
 def test_overrides_are_listed_with_who_and_why(filled: httpx.Client, writer: Writer) -> None:
-    writer.obey("override", "o1", action="move", image_id="cat~3", other_id="dog~1", reason="it barks")
-    writer.obey("override", "o2", action="alone", image_id="cat~4")
-    obeyed(filled, writer, "override", "o3", action="forbid", image_id="cat~1", other_id="dog~1")
+    writer.run_command("override", "o1", action="move", image_id="cat~3", other_id="dog~1", reason="it barks")
+    writer.run_command("override", "o2", action="alone", image_id="cat~4")
+    run_and_wait(filled, writer, "override", "o3", action="forbid", image_id="cat~1", other_id="dog~1")
     listed = filled.get("/v1/overrides").json()
     assert listed["total"] == 3
     first = listed["overrides"][0]
@@ -98,9 +96,9 @@ def test_overrides_are_listed_with_who_and_why(filled: httpx.Client, writer: Wri
     assert [override["override_id"] for override in named] == ["o1", "o3"]
     page = filled.get("/v1/overrides?limit=1&after=o1").json()
     assert [override["override_id"] for override in page["overrides"]] == ["o2"]
-    told = filled.get("/v1/images/cat~3/history").json()["decisions"]
-    assert [decision["override_id"] for decision in told] == ["", "o1"]
-    assert "by override o1" in told[1]["summary"]
+    explained = filled.get("/v1/images/cat~3/history").json()["decisions"]
+    assert [decision["override_id"] for decision in explained] == ["", "o1"]
+    assert "by override o1" in explained[1]["summary"]
     assert "override o2 keeps it" in filled.get("/v1/images/cat~4/explanation").json()["summary"]
 
 
@@ -112,7 +110,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("method", "path", "body"), CHANGES)
-def test_a_change_needs_the_token_once_there_is_one(
+def test_a_change_needs_a_token_once_one_exists(
     settings: Settings, writer: Writer, method: str, path: str, body: dict
 ) -> None:
     guarded = Settings(home=settings.home, api={**settings.api.model_dump(), "token": "s3cret-of-sixteen"})
@@ -127,7 +125,7 @@ def test_a_change_needs_the_token_once_there_is_one(
         assert "has not been decided" in allowed.text or "no override" in allowed.text
 
 
-def test_a_change_that_makes_no_sense_is_refused_before_it_is_sent(filled: httpx.Client) -> None:
+def test_an_invalid_change_is_refused_before_it_is_sent(filled: httpx.Client) -> None:
     problem_of(filled.post("/v1/overrides", json={"action": "fly", "image_id": "cat~1"}), 400)
     problem_of(filled.post("/v1/overrides", json={"action": "alone", "image_id": "nobody"}), 404)
     problem_of(filled.delete("/v1/overrides/none"), 404)

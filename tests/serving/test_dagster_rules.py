@@ -1,4 +1,4 @@
-"""Who may use Dagster's webserver: on loopback, beyond it, and behind a proxy."""
+"""Claims about access to Dagster's webserver: on loopback, beyond it, and behind a proxy."""
 
 import base64
 from pathlib import Path
@@ -19,7 +19,7 @@ BASIC = "Basic " + base64.b64encode(f"anyone:{TOKEN}".encode()).decode()
 
 
 async def nothing(*_: Any) -> None:
-    """An application that is never reached here."""
+    """An application that no request reaches."""
 
 
 def guard(home: Path, **dagster: Any) -> Guard:
@@ -36,7 +36,7 @@ def answer(door: Guard, method: str = "GET", path: str = "/runs", client: str = 
     return 200
 
 
-def test_beyond_loopback_it_does_not_open_without_a_token(tmp_path: Path) -> None:
+def test_beyond_loopback_the_webserver_does_not_start_without_a_token(tmp_path: Path) -> None:
     for exposing in ({"host": EVERYWHERE}, {"names": ("dagster.example",)}, {"proxies": ("10.0.0.2",)}):
         with pytest.raises(SetupError, match="NEARDUP_DAGSTER_TOKEN"):
             guard(tmp_path, **exposing)
@@ -44,7 +44,7 @@ def test_beyond_loopback_it_does_not_open_without_a_token(tmp_path: Path) -> Non
         DagsterSettings(token="")  # type: ignore[arg-type]
 
 
-def test_beyond_loopback_every_call_needs_a_token_of_an_admin(tmp_path: Path) -> None:
+def test_beyond_loopback_every_call_needs_an_admin_token(tmp_path: Path) -> None:
     reader = TokenFile(tmp_path).create("reader", [Scope.READ])
     door = guard(tmp_path, host=EVERYWHERE, token=TOKEN)
     json = {"content_type": "application/json"}
@@ -64,7 +64,7 @@ def test_a_browser_is_asked_for_the_token(tmp_path: Path) -> None:
     assert refused.value.headers["WWW-Authenticate"].startswith("Basic ")
 
 
-def test_on_loopback_nobody_is_asked_until_there_is_a_token(tmp_path: Path) -> None:
+def test_on_loopback_no_token_is_needed_until_one_exists(tmp_path: Path) -> None:
     door = guard(tmp_path)
     assert answer(door) == 200
     text = TokenFile(tmp_path).create("operator", [Scope.ADMIN])
@@ -72,7 +72,7 @@ def test_on_loopback_nobody_is_asked_until_there_is_a_token(tmp_path: Path) -> N
     assert answer(door, authorization=f"Bearer {text}") == 200
 
 
-def test_an_identity_is_believed_of_the_proxies_alone(tmp_path: Path) -> None:
+def test_an_identity_header_is_trusted_only_from_the_proxies(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="NEARDUP_DAGSTER_PROXIES"):
         guard(tmp_path, identity_header="X-User")
     door = guard(tmp_path, host=EVERYWHERE, identity_header="X-User", proxies=("10.0.0.2",), names=("d.example",))
@@ -86,7 +86,7 @@ def test_an_identity_is_believed_of_the_proxies_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/graphql", "/graphql/"])
-def test_graphql_is_taken_by_post_as_json_alone_whoever_asks(tmp_path: Path, path: str) -> None:
+def test_graphql_is_accepted_only_by_post_as_json(tmp_path: Path, path: str) -> None:
     door = guard(tmp_path, token=TOKEN)
     sent = {"authorization": f"Bearer {TOKEN}"}
     assert answer(door, "GET", path, **sent) == 405

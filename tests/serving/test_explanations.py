@@ -1,4 +1,4 @@
-"""Claims about how a decision is told."""
+"""Claims about how a decision is explained."""
 
 from dataclasses import replace
 
@@ -26,14 +26,14 @@ DECISION = Decision(
 
 
 @pytest.mark.parametrize("cause", ["", Cause.RE_EMBEDDED, Cause.REPLACED])
-def test_a_decision_about_what_has_arrived_says_how_long_that_waited(cause: str) -> None:
+def test_a_decision_of_the_stream_has_a_latency(cause: str) -> None:
     assert explanation(replace(DECISION, cause=cause), []).latency_ms == 1_800_000
 
 
 @pytest.mark.parametrize("cause", [Cause.REPROCESS, Cause.OVERRIDE, Cause.HANDOVER])
-def test_a_decision_that_a_command_made_again_has_no_time_from_event_to_decision(cause: str) -> None:
+def test_a_decision_made_by_a_command_has_no_latency(cause: str) -> None:
     assert explanation(replace(DECISION, cause=cause), []).latency_ms is None
 
 
-def test_a_replacement_is_told_in_the_summary() -> None:
+def test_the_summary_mentions_a_replacement() -> None:
     assert "embeddings were replaced" in explanation(replace(DECISION, cause=Cause.REPLACED), []).summary

@@ -1,4 +1,4 @@
-"""A writer in another process commits while readers read."""
+"""Reading while a writer in another process commits."""
 
 import multiprocessing
 import shutil
@@ -53,10 +53,10 @@ def writing(home: Path) -> Iterator[multiprocessing.process.BaseProcess]:
         process.join()
 
 
-def test_heads_and_members_agree_in_every_answer_while_a_writer_commits_flushes_and_restarts(
+def test_heads_and_members_agree_while_a_writer_commits_flushes_and_restarts(
     settings: Settings,
 ) -> None:
-    """An image just read is among the members of its head, and every member of a head answers that head."""
+    """An image just read is among the members of its head, and every member of a head has that head."""
     with serving(settings) as client, writing(settings.home) as process:
         wait_for(client, "/readyz", lambda answer: answer.status_code == 200, within_s=60)
         newest, checked, ages_ms = 0, 0, []
@@ -96,7 +96,7 @@ def all_members(client: httpx.Client, head: str) -> list[str]:
             return found
 
 
-def test_a_store_made_after_the_api_started_is_read_at_once(settings: Settings) -> None:
+def test_a_store_created_after_the_api_started_is_read_at_once(settings: Settings) -> None:
     with serving(settings) as client:
         assert client.get("/v1/status").status_code == 503
         writer = Writer(settings)

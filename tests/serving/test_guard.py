@@ -1,4 +1,4 @@
-"""The guard by itself, before an application that would answer anything."""
+"""The guard alone, in front of an application that answers every request."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from tests.serving.test_problems import problem_of
 
 
 async def _anything(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers 200 with what it read of the body."""
+    """Answer 200 with the body it has read."""
     body, more = b"", True
     while more:
         message = await receive()
@@ -50,7 +50,7 @@ LOOPBACK = Rules("127.0.0.1", is_page=lambda path: path == "/")
         ("a_b-c.example:", "a_b-c.example", None),
     ],
 )
-def test_a_host_is_read_in_its_normal_form(text: str, host: str, port: int | None) -> None:
+def test_a_host_is_normalised(text: str, host: str, port: int | None) -> None:
     assert parse_authority(text) == Authority(host, port)
 
 
@@ -79,22 +79,22 @@ def test_a_host_is_read_in_its_normal_form(text: str, host: str, port: int | Non
         "",
     ],
 )
-def test_what_is_not_plainly_a_host_is_none(text: str) -> None:
+def test_malformed_hosts_are_rejected(text: str) -> None:
     assert parse_authority(text) is None
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:1@evil.example", "127.0.0.1:1:2", "[::1", "a b"])
-def test_a_host_that_two_readers_may_read_in_two_ways_is_a_400(host: str) -> None:
+def test_an_ambiguous_host_is_answered_400(host: str) -> None:
     problem_of(ask(LOOPBACK, headers=[("Host", host)]), 400)
 
 
-def test_a_name_of_somebody_else_is_a_421_unless_it_is_among_the_names() -> None:
+def test_an_unknown_host_name_is_answered_421() -> None:
     problem_of(ask(LOOPBACK, headers=[("Host", "neardup.example")]), 421)
     assert ask(Rules("127.0.0.1", ("neardup.example",)), headers=[("Host", "NEARDUP.example.:8")]).status_code == 200
 
 
 @pytest.mark.parametrize("name", ["Host", "Origin", "Authorization", "Content-Type"])
-def test_a_header_that_decides_is_taken_once(name: str) -> None:
+def test_a_repeated_decisive_header_is_refused(name: str) -> None:
     headers = [("Host", "127.0.0.1:8000")] if name != "Host" else []
     problem_of(ask(LOOPBACK, headers=[*headers, (name, "127.0.0.1:8000"), (name, "127.0.0.1:8000")]), 400)
 
@@ -119,7 +119,7 @@ def test_a_page_of_another_origin_is_refused(origin: str) -> None:
     problem_of(ask(LOOPBACK, "POST", headers=[("Origin", origin), json], body=b"{}"), 403)
 
 
-def test_a_page_of_its_own_may_ask() -> None:
+def test_a_page_of_the_server_itself_is_accepted() -> None:
     assert ask(LOOPBACK, headers=[("Origin", "http://127.0.0.1:8000"), ("Sec-Fetch-Site", "same-origin")]).is_success
     assert same_origin("https://neardup.example", Authority("neardup.example", None))
     assert same_origin("https://neardup.example:443", Authority("neardup.example", None))
@@ -129,7 +129,7 @@ def test_a_page_of_its_own_may_ask() -> None:
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "nonsense"])
-def test_what_another_site_embeds_or_fetches_without_an_origin_is_refused_and_its_links_lead_to_pages_only(
+def test_other_sites_may_only_link_to_pages(
     site: str,
 ) -> None:
     fetched, followed = ("Sec-Fetch-Mode", "no-cors"), ("Sec-Fetch-Mode", "navigate")
@@ -141,13 +141,13 @@ def test_what_another_site_embeds_or_fetches_without_an_origin_is_refused_and_it
 
 
 @pytest.mark.parametrize("sent", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "x"])
-def test_a_body_that_a_form_could_send_is_refused(sent: str | None) -> None:
+def test_media_types_that_forms_can_send_are_refused(sent: str | None) -> None:
     headers = [] if sent is None else [("Content-Type", sent)]
     problem_of(ask(LOOPBACK, "POST", headers=headers, body=b"{}"), 415)
     assert ask(LOOPBACK, "POST", headers=[("Content-Type", "Application/JSON; charset=utf-8")], body=b"{}").is_success
 
 
-def test_nothing_of_a_refused_body_is_read_and_a_long_one_is_cut_off() -> None:
+def test_a_refused_body_is_not_read_and_a_long_one_closes_the_connection() -> None:
     async def refused(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
         sent: list[dict] = []
 
@@ -183,9 +183,7 @@ def test_nothing_of_a_refused_body_is_read_and_a_long_one_is_cut_off() -> None:
         ([(b"host", b"evil.example:8000"), (b"origin", b"http://evil.example:8000")], False),
     ],
 )
-def test_a_websocket_of_another_origin_is_closed_before_it_is_open(
-    headers: list[tuple[bytes, bytes]], let_in: bool
-) -> None:
+def test_a_websocket_of_another_origin_is_refused(headers: list[tuple[bytes, bytes]], let_in: bool) -> None:
     seen: list[str] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -218,7 +216,7 @@ def statuses(rules: Rules, *authorization: str) -> list[int]:
     return [ask(rules, method, headers=headers).status_code for method in ("GET", "POST", "DELETE")]
 
 
-def test_on_loopback_all_is_open_until_there_is_a_token_and_then_questions_are(tmp_path) -> None:
+def test_on_loopback_every_call_is_open_until_a_token_exists_and_then_only_questions(tmp_path) -> None:
     rules = _door(tmp_path, exposed=False)
     assert statuses(rules) == [200, 200, 200]
     text = TokenFile(tmp_path).create("ops", [TokenScope.ADMIN])
@@ -238,7 +236,7 @@ def test_beyond_loopback_every_call_needs_a_token_unless_reading_is_public(tmp_p
         assert statuses(_door(tmp_path, exposed=True), wrong) == [401, 401, 401], wrong
 
 
-def test_with_a_damaged_file_of_tokens_nobody_is_let_in(tmp_path) -> None:
+def test_a_damaged_token_file_refuses_every_call_that_needs_a_token(tmp_path) -> None:
     text = TokenFile(tmp_path).create("ops", [TokenScope.ADMIN])
     rules = _door(tmp_path, exposed=False)
     (tmp_path / "tokens.json").write_text("{")
@@ -246,7 +244,7 @@ def test_with_a_damaged_file_of_tokens_nobody_is_let_in(tmp_path) -> None:
         assert statuses(rules, *authorization) == [503, 503, 503]
 
 
-def test_a_browser_is_asked_for_a_token_and_sends_it_as_password(tmp_path) -> None:
+def test_a_browser_is_asked_for_the_token_as_a_password(tmp_path) -> None:
     text = TokenFile(tmp_path).create("ops", [TokenScope.ADMIN])
     rules = _door(tmp_path, exposed=True)
     assert ask(rules).headers["www-authenticate"].startswith("Basic ")
@@ -259,7 +257,7 @@ def test_a_browser_is_asked_for_a_token_and_sends_it_as_password(tmp_path) -> No
     ("host", "names", "proxies"),
     [("0.0.0.0", (), ()), ("127.0.0.1", ("a.example",), ()), ("::1", (), ("127.0.0.1",))],  # noqa: S104
 )
-def test_a_door_beyond_loopback_is_never_opened_without_any_token(tmp_path, host: str, names, proxies) -> None:
+def test_a_server_beyond_loopback_does_not_start_without_a_token(tmp_path, host: str, names, proxies) -> None:
     exposed = is_exposed(host, names, proxies)
     with pytest.raises(Exception, match=r"set api\.token .*token create"):
         check_opened(Tokens(tmp_path), exposed=exposed, setting="api", host=host)
@@ -268,7 +266,7 @@ def test_a_door_beyond_loopback_is_never_opened_without_any_token(tmp_path, host
     assert not is_exposed("127.0.0.1")
 
 
-def test_the_rules_see_the_path_as_it_was_sent() -> None:
+def test_the_rules_see_the_path_as_sent() -> None:
     seen: list[Request] = []
     ask(Rules("127.0.0.1", check=seen.append), path="/v1/images/a%2Fb")
     assert seen[0].path == "/v1/images/a%2Fb"

@@ -1,3 +1,5 @@
+"""Claims about readiness, status and metrics."""
+
 import os
 import time
 from contextlib import closing
@@ -27,13 +29,15 @@ def test_readiness_names_the_check_that_fails(client: httpx.Client, writer: Writ
     assert client.get("/readyz").status_code == 200
 
 
-def test_a_damaged_heartbeat_is_no_heartbeat(client: httpx.Client, settings: Settings) -> None:
+def test_a_damaged_heartbeat_counts_as_none(client: httpx.Client, settings: Settings) -> None:
     (settings.home / "worker.json").write_text("{")
     assert client.get("/readyz").status_code == 503
     assert client.get("/v1/status").json()["worker"] is None
 
 
-def test_status_counts_images_and_clusters_and_passes_figures_on(client: httpx.Client, writer: Writer) -> None:
+def test_status_counts_images_and_clusters_and_includes_the_worker_s_metrics(
+    client: httpx.Client, writer: Writer
+) -> None:
     writer.decide(["a~1", "a~2", "b"])
     writer.beat(images_per_s=12.5)
     seen(client, "b")
@@ -70,7 +74,7 @@ def test_an_index_that_cannot_be_written_is_a_metric(client: httpx.Client, write
     assert "neardup_worker_index_problem 1.0" in client.get("/metrics").text
 
 
-def test_readiness_fails_when_refreshing_has_failed_for_a_second(settings: Settings, writer: Writer) -> None:
+def test_readiness_fails_after_a_second_without_a_refresh(settings: Settings, writer: Writer) -> None:
     follower = StoreFollower(settings.store_path, settings.home, settings.api.refresh_ms)
     watch = HealthWatch(settings, follower, SearchCorpus(follower, lambda: models(settings)))
     with closing(follower):
@@ -90,7 +94,7 @@ def test_readiness_fails_when_refreshing_has_failed_for_a_second(settings: Setti
         assert "the disk is gone" in freshness.detail
 
 
-def test_scratch_of_dead_processes_is_removed_and_of_living_ones_kept(tmp_path: Path) -> None:
+def test_scratch_folders_of_dead_processes_are_removed(tmp_path: Path) -> None:
     dead, living = tmp_path / "api-999999999", tmp_path / f"api-{os.getpid()}"
     for folder in (dead, living, tmp_path / "api-notes"):
         folder.mkdir()
@@ -100,7 +104,7 @@ def test_scratch_of_dead_processes_is_removed_and_of_living_ones_kept(tmp_path: 
     assert (tmp_path / "api-notes").exists()
 
 
-def test_scratch_is_gone_after_the_end(settings: Settings, writer: Writer) -> None:
+def test_the_scratch_folder_is_removed_at_the_end(settings: Settings, writer: Writer) -> None:
     with serving(settings) as client:
         wait_for(client, "/readyz", lambda answer: answer.status_code == 200)
         assert list(settings.home.glob("api-*"))

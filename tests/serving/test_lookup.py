@@ -38,7 +38,7 @@ def test_a_thousand_of_the_longest_ids_are_accepted(client: httpx.Client) -> Non
         {"ids": ["cat"], "other": 1},
     ],
 )
-def test_what_is_no_list_of_ids_is_refused(client: httpx.Client, body: dict[str, object]) -> None:
+def test_malformed_lists_of_ids_are_refused(client: httpx.Client, body: dict[str, object]) -> None:
     problem_of(client.post(PATH, json=body), 400)
 
 

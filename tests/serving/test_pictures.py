@@ -1,4 +1,4 @@
-"""Pictures over a real S3 server, and everything that must never be fetched."""
+"""Pictures from a real S3 server, and everything that must not be fetched."""
 
 import subprocess
 import time
@@ -112,7 +112,7 @@ def test_a_picture_in_the_folder_of_pictures_is_shown(
         "s3://neardup@evil.example/pictures/a.jpg",
     ],
 )
-def test_nothing_outside_the_folder_of_pictures_is_ever_served(stored: httpx.Client, writer: Writer, uri: str) -> None:
+def test_nothing_outside_the_folder_of_pictures_is_served(stored: httpx.Client, writer: Writer, uri: str) -> None:
     answer = show(stored, writer, uri)
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
@@ -123,7 +123,7 @@ def test_nothing_outside_the_folder_of_pictures_is_ever_served(stored: httpx.Cli
     ("key", "said"),
     [("page.jpg", "not a picture that browsers show"), ("huge.jpg", "too large"), ("gone.jpg", "no longer exists")],
 )
-def test_what_is_no_picture_or_too_large_or_gone_is_not_served(
+def test_objects_that_are_not_pictures_too_large_or_missing_are_not_served(
     stored: httpx.Client, writer: Writer, key: str, said: str
 ) -> None:
     answer = show(stored, writer, f"s3://neardup/pictures/{key}")
@@ -131,7 +131,7 @@ def test_what_is_no_picture_or_too_large_or_gone_is_not_served(
     assert said in answer.json()["detail"]
 
 
-def test_with_s3_away_pictures_are_503_and_other_calls_answer(settings: Settings, writer: Writer) -> None:
+def test_without_s3_pictures_are_answered_503_and_other_calls_work(settings: Settings, writer: Writer) -> None:
     away = S3Settings(endpoint="http://127.0.0.1:9", access_key=SecretStr("a"), secret_key=SecretStr("b"))
     with serving(settings.model_copy(update={"s3": away})) as client:
         answer = show(client, writer, "s3://neardup/pictures/a.jpg")
@@ -140,7 +140,7 @@ def test_with_s3_away_pictures_are_503_and_other_calls_answer(settings: Settings
         assert client.get("/v1/images/x").status_code == 200
 
 
-def test_without_an_address_of_s3_no_picture_is_offered(client: httpx.Client, writer: Writer) -> None:
+def test_without_an_s3_endpoint_answers_have_no_pictures(client: httpx.Client, writer: Writer) -> None:
     assert show(client, writer, "s3://neardup/pictures/a.jpg").status_code == 404
     assert client.get("/v1/images/x").json()["picture"] is None
 
@@ -165,11 +165,11 @@ def test_keys_come_only_from_the_folder_of_pictures() -> None:
         (b"", None),
     ],
 )
-def test_types_are_told_by_content_alone(start: bytes, expected: str | None) -> None:
+def test_media_types_are_determined_by_content(start: bytes, expected: str | None) -> None:
     assert media_type(start) == expected
 
 
-def test_the_demonstration_pictures_are_of_known_type() -> None:
+def test_the_sample_pictures_have_known_media_types() -> None:
     pictures = list((Path(__file__).parents[2] / "samples" / "pictures").glob("*.jpg"))
     assert pictures
     assert {media_type(picture.read_bytes()) for picture in pictures} == {"image/jpeg"}

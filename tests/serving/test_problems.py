@@ -1,3 +1,5 @@
+"""Claims about problem documents, methods and the OpenAPI document."""
+
 import logging
 from pathlib import Path
 
@@ -40,7 +42,7 @@ def test_a_wrong_method_is_a_problem_document(client: httpx.Client) -> None:
     assert "GET" in answer.headers["allow"]
 
 
-def test_an_error_of_our_own_is_a_problem_document_without_its_traceback(
+def test_an_internal_error_is_a_problem_document_without_its_traceback(
     settings: Settings, writer: Writer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(self: ReadingRoutes, limit: int = 20) -> None:
@@ -53,7 +55,7 @@ def test_an_error_of_our_own_is_a_problem_document_without_its_traceback(
     assert "member 'x'" in caplog.text
 
 
-def test_without_a_store_calls_say_503_and_when_to_come_back(settings: Settings) -> None:
+def test_without_a_store_calls_are_answered_503_with_retry_after(settings: Settings) -> None:
     with serving(settings) as client:
         answer = client.get("/v1/images/cat")
         assert int(answer.headers["retry-after"]) >= 1
@@ -123,7 +125,7 @@ def test_an_unknown_path_has_no_methods(client: httpx.Client) -> None:
         assert "allow" not in answer.headers
 
 
-def test_every_type_of_problem_is_an_anchor_that_is_there(client: httpx.Client) -> None:
+def test_every_type_of_problem_is_an_anchor_on_the_page(client: httpx.Client) -> None:
     page = client.get("/docs/problems")
     assert page.headers["content-type"].startswith("text/html")
     for status in TYPES:
@@ -137,7 +139,7 @@ def test_every_type_of_problem_is_an_anchor_that_is_there(client: httpx.Client) 
     "path", ["/v1/images/{}", "/v1/clusters/{}", "/v1/clusters/{}/members", "/v1/images/{}/picture"]
 )
 @pytest.mark.parametrize("raw", ["%00", "a%00b", "%0A", "%7F", "..", "%2e%2e", "%E2%80%AF", "x" * 1_024])
-def test_an_id_of_any_characters_is_not_found_and_never_a_503(client: httpx.Client, path: str, raw: str) -> None:
+def test_an_id_of_any_characters_is_answered_404_and_never_503(client: httpx.Client, path: str, raw: str) -> None:
     # httpx would resolve dot segments by itself.
     request = client.build_request("GET", "/")
     request.url = request.url.copy_with(raw_path=path.format(raw).encode())
@@ -145,17 +147,17 @@ def test_an_id_of_any_characters_is_not_found_and_never_a_503(client: httpx.Clie
 
 
 @pytest.mark.parametrize("cursor", ["%00", "a%00", "AAAAAAAAAAAAAAAA", "%F0%9F%A6%86"])
-def test_a_cursor_of_any_characters_is_a_400_or_finds_nothing(client: httpx.Client, cursor: str) -> None:
+def test_a_cursor_of_any_characters_is_answered_400_or_404(client: httpx.Client, cursor: str) -> None:
     assert client.get(f"/v1/clusters/cat/members?cursor={cursor}").status_code in (400, 404)
     assert client.get(f"/v1/overrides?after={cursor}&image_id={cursor}").status_code == 200
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:1@evil.example", "evil.example@127.0.0.1", "127.0.0.1:1:1"])
-def test_a_host_that_is_none_is_a_400(client: httpx.Client, host: str) -> None:
+def test_a_malformed_host_is_answered_400(client: httpx.Client, host: str) -> None:
     problem_of(client.get("/v1/status", headers={"Host": host}), 400)
 
 
-def test_what_a_proxy_says_about_a_client_is_not_read_unless_it_is_known(client: httpx.Client) -> None:
+def test_forwarded_headers_are_read_only_from_known_proxies(client: httpx.Client) -> None:
     forwarded = {"X-Forwarded-Host": "evil.example", "X-Forwarded-For": "192.0.2.7", "Forwarded": "host=evil.example"}
     assert client.get("/v1/status", headers=forwarded).status_code == 200
     problem_of(client.get("/v1/status", headers={"Host": "evil.example", "X-Forwarded-Host": "127.0.0.1"}), 421)
@@ -172,14 +174,14 @@ def test_loopback_names_are_accepted(client: httpx.Client, host: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/v1/status", "/nothing", "/static/explorer.js"])
-def test_every_answer_forbids_other_hosts(client: httpx.Client, path: str) -> None:
+def test_every_response_forbids_other_hosts(client: httpx.Client, path: str) -> None:
     headers = client.get(path).headers
     assert "default-src 'none'" in headers["content-security-policy"]
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
     assert headers["x-content-type-options"] == "nosniff"
 
 
-def test_the_pages_name_no_other_host() -> None:
+def test_the_pages_refer_to_no_other_host() -> None:
     static = Path(__file__).parents[2] / "neardup_platform/serving/static"
     texts = {file.name: file.read_text() for file in static.iterdir()}
     assert {"explorer.html", "explorer.js", "explorer.css", "docs.html", "docs.js"} <= set(texts)
@@ -222,7 +224,7 @@ def test_openapi_describes_every_call_and_its_problems(client: httpx.Client) -> 
     assert "docs.js" in page.text
 
 
-def test_openapi_says_which_token_each_call_needs_and_how_it_is_refused(client: httpx.Client) -> None:
+def test_openapi_documents_scopes_and_refusals_of_each_call(client: httpx.Client) -> None:
     document = client.get("/openapi.json").json()
     (scheme,) = document["components"]["securitySchemes"].values()
     assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")

@@ -1,4 +1,4 @@
-"""The API as it is started for real: `python -m neardup_platform.serving`, with the shipped models."""
+"""The API as a process: `python -m neardup_platform.serving`, with the shipped models."""
 
 import os
 import signal
@@ -128,7 +128,7 @@ def test_sigterm_ends_the_process_and_leaves_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("api-*"))
 
 
-def test_a_wrong_setting_ends_it_with_one_clear_line(tmp_path: Path) -> None:
+def test_a_wrong_setting_ends_the_process_with_one_clear_line(tmp_path: Path) -> None:
     environment = {**os.environ, "NEARDUP_HOME": str(tmp_path), "NEARDUP_API_HOST": "192.0.2.1"}
     ended = subprocess.run(
         [sys.executable, "-m", "neardup_platform.serving"],

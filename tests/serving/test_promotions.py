@@ -1,4 +1,4 @@
-"""Claims about how the API follows a change of the classifier that the worker has committed."""
+"""Claims about how the API follows a promotion that the worker has committed."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -47,7 +47,7 @@ def test_search_started_after_a_promotion_uses_the_promoted_classifier(settings:
         assert threshold(client) == PROMOTED_THRESHOLD
 
 
-def test_status_metrics_and_promotions_name_the_classifier_in_force(client: httpx.Client, writer: Writer) -> None:
+def test_status_metrics_and_promotions_name_the_active_classifier(client: httpx.Client, writer: Writer) -> None:
     assert client.get("/v1/status").json()["classifier_version"] == "cosine-1"
     assert client.get("/v1/promotions").json() == {"promotions": []}
     writer.promote(PROMOTED)
@@ -60,7 +60,7 @@ def test_status_metrics_and_promotions_name_the_classifier_in_force(client: http
     assert (oldest["replaced"], oldest["issued_by"], oldest["at_ms"]) == ("cosine-1", "a test", 7)
 
 
-def test_a_promoted_classifier_that_cannot_be_had_now_is_tried_again(settings: Settings, writer: Writer) -> None:
+def test_a_promoted_classifier_that_is_unavailable_is_retried(settings: Settings, writer: Writer) -> None:
     outages = [ServerUnavailable("S3 is away")] * 3
 
     def flaky(promoted: Callable) -> Callable:
@@ -81,9 +81,7 @@ def test_a_promoted_classifier_that_cannot_be_had_now_is_tried_again(settings: S
         until_threshold(client, PROMOTED_THRESHOLD)
 
 
-def test_search_goes_on_with_the_classifier_before_while_the_next_is_missing(
-    settings: Settings, writer: Writer
-) -> None:
+def test_search_uses_the_previous_classifier_while_the_next_is_unavailable(settings: Settings, writer: Writer) -> None:
     def load_models() -> Models:
         def missing(version: str) -> tuple[object, Matching]:
             raise ServerUnavailable("S3 is away")

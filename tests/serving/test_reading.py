@@ -1,3 +1,5 @@
+"""Claims about the calls that read: images, clusters, members, explanations, history."""
+
 from urllib.parse import quote
 
 import httpx
@@ -14,7 +16,7 @@ def filled(client: httpx.Client, writer: Writer) -> httpx.Client:
     return client
 
 
-def test_an_image_answers_its_head_and_the_head_its_members(filled: httpx.Client) -> None:
+def test_an_image_has_a_head_and_the_head_its_members(filled: httpx.Client) -> None:
     image = filled.get("/v1/images/cat~3").json()
     assert image["head"] == "cat~1"
     assert image["score"] > 0.9
@@ -28,7 +30,7 @@ def test_an_image_answers_its_head_and_the_head_its_members(filled: httpx.Client
     assert members["next_cursor"] is None
 
 
-def test_a_cluster_lists_its_representatives_oldest_first_and_none_that_the_index_need_not_hold(
+def test_a_cluster_lists_its_representatives_oldest_first_without_retired_ones(
     client: httpx.Client, writer: Writer
 ) -> None:
     ids = [f"cat~{n:02d}" for n in range(60)]
@@ -68,7 +70,7 @@ def test_pages_of_members_neither_repeat_nor_skip(client: httpx.Client, writer: 
     assert found == ids
 
 
-def test_a_page_goes_on_after_its_cursor_when_members_have_come_meanwhile(client: httpx.Client, writer: Writer) -> None:
+def test_a_cursor_stays_valid_when_members_are_added(client: httpx.Client, writer: Writer) -> None:
     writer.decide(["cat~1", "cat~2", "cat~3"])
     seen(client, "cat~3")
     cursor = client.get("/v1/clusters/cat~1/members?limit=2").json()["next_cursor"]
@@ -79,7 +81,7 @@ def test_a_page_goes_on_after_its_cursor_when_members_have_come_meanwhile(client
 
 
 @pytest.mark.parametrize("cursor", ["x", "AAAA", "A" * 16, "////", "é", "A" * 64])
-def test_a_cursor_not_given_out_is_refused(filled: httpx.Client, cursor: str) -> None:
+def test_a_forged_cursor_is_refused(filled: httpx.Client, cursor: str) -> None:
     answer = filled.get("/v1/clusters/cat~1/members", params={"cursor": cursor})
     assert answer.status_code == 400
     assert "start again" in answer.json()["detail"]
@@ -97,14 +99,14 @@ def test_a_limit_out_of_range_is_refused(filled: httpx.Client, limit: str) -> No
     assert answer.json()["errors"][0]["where"] == "query.limit"
 
 
-def test_a_member_asked_for_as_head_is_told_its_head(filled: httpx.Client) -> None:
+def test_a_member_asked_for_as_a_head_is_answered_with_its_head(filled: httpx.Client) -> None:
     answer = filled.get("/v1/clusters/cat~3")
     assert answer.status_code == 404
     assert "member of 'cat~1'" in answer.json()["detail"]
     assert filled.get("/v1/clusters/cat~3/members").status_code == 404
 
 
-def test_an_explanation_names_what_was_compared_and_why_it_joined(filled: httpx.Client) -> None:
+def test_an_explanation_lists_the_compared_images_and_the_reason(filled: httpx.Client) -> None:
     why = filled.get("/v1/images/cat~3/explanation").json()
     assert why["head"] == "cat~1"
     assert not why["founded"]
@@ -120,7 +122,7 @@ def test_an_explanation_names_what_was_compared_and_why_it_joined(filled: httpx.
     assert why["summary"].startswith("Joined the cluster of cat~1")
 
 
-def test_an_explanation_of_a_founder_says_that_it_founded(filled: httpx.Client) -> None:
+def test_an_explanation_of_a_founder_says_that_it_founded_a_cluster(filled: httpx.Client) -> None:
     why = filled.get("/v1/images/bird~1/explanation").json()
     assert why["founded"]
     assert why["summary"].startswith("Founded a cluster")
@@ -132,7 +134,7 @@ def test_the_history_holds_the_decision(filled: httpx.Client) -> None:
     assert filled.get("/v1/images/nobody/history").status_code == 404
 
 
-def test_recent_clusters_come_newest_first_and_only_from_two_members_up(filled: httpx.Client, writer: Writer) -> None:
+def test_recent_clusters_have_two_members_or_more_and_come_newest_first(filled: httpx.Client, writer: Writer) -> None:
     writer.decide(["dog~2"])
     seen(filled, "dog~2")
     clusters = filled.get("/v1/recent-clusters").json()["clusters"]
@@ -159,7 +161,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("image_id", HOSTILE)
-def test_any_id_that_was_decided_can_be_asked_for(client: httpx.Client, writer: Writer, image_id: str) -> None:
+def test_every_decided_id_can_be_looked_up(client: httpx.Client, writer: Writer, image_id: str) -> None:
     writer.decide([image_id])
     encoded = quote(image_id, safe="")
     seen(client, encoded)
@@ -178,7 +180,7 @@ def test_slashes_in_an_id_need_not_be_encoded(client: httpx.Client, writer: Writ
 
 
 @pytest.mark.parametrize("raw", ["%ff%fe", "x" * 513, "", "%C3"])
-def test_what_cannot_be_an_id_is_refused(client: httpx.Client, raw: str) -> None:
+def test_malformed_ids_are_refused(client: httpx.Client, raw: str) -> None:
     answer = client.get(f"/v1/images/{raw}")
     assert answer.status_code == 400
     assert answer.headers["content-type"] == "application/problem+json"

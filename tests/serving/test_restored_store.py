@@ -1,4 +1,4 @@
-"""Claims about the API while another store takes the place of the one it reads: it follows, in every answer."""
+"""Claims about the API while the store it reads is replaced: every answer comes from the new store."""
 
 import time
 from contextlib import closing
@@ -24,7 +24,7 @@ def until_searched(client: httpx.Client, images: int) -> None:
         time.sleep(0.02)
 
 
-def test_after_a_restore_lookups_and_searches_are_of_the_restored_store(settings: Settings) -> None:
+def test_after_a_restore_lookups_and_searches_use_the_restored_store(settings: Settings) -> None:
     first = Writer(settings)
     first.decide(["cat~1", "dog~1"])
     first.store.close()

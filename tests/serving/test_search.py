@@ -1,3 +1,5 @@
+"""Claims about search by example, over a real server."""
+
 import json
 import socket
 import threading
@@ -60,7 +62,7 @@ def test_vectors_seen_before_find_their_cluster_best_match_first(searchable: htt
     assert set(found["stage_ms"]) == {"terms", "search", "score"}
 
 
-def test_vectors_never_seen_have_no_cluster(searchable: httpx.Client) -> None:
+def test_unknown_vectors_have_no_cluster(searchable: httpx.Client) -> None:
     found = search(searchable, "whale~1")
     assert not found["seen_before"]
     assert found["cluster"] is None
@@ -93,7 +95,7 @@ def test_a_search_changes_nothing(searchable: httpx.Client, writer: Writer) -> N
     assert searchable.get("/v1/images/cat~9").status_code == 404
 
 
-def test_a_new_image_is_soon_found(searchable: httpx.Client, writer: Writer) -> None:
+def test_a_new_image_is_found_soon(searchable: httpx.Client, writer: Writer) -> None:
     writer.decide(["whale~1"])
     begun = time.monotonic()
     wait_until_searched(searchable, 6)
@@ -119,7 +121,7 @@ GOOD = {"lsh": [1.0] * LSH_DIM, "pair": [1.0] * PAIR_DIM}
         ([], "object"),
     ],
 )
-def test_wrong_vectors_are_refused_with_the_reason(searchable: httpx.Client, body: object, said: str) -> None:
+def test_malformed_vectors_are_refused_with_the_reason(searchable: httpx.Client, body: object, said: str) -> None:
     answer = searchable.post("/v1/search", json=body)
     assert answer.status_code == 400
     assert answer.headers["content-type"] == "application/problem+json"
@@ -150,7 +152,9 @@ def test_vectors_that_are_not_finite_are_refused(searchable: httpx.Client, numbe
         ("", b"x", 415),
     ],
 )
-def test_damaged_bodies_are_problems(searchable: httpx.Client, content_type: str, content: bytes, status: int) -> None:
+def test_damaged_bodies_get_problem_documents(
+    searchable: httpx.Client, content_type: str, content: bytes, status: int
+) -> None:
     answer = searchable.post("/v1/search", content=content, headers={"Content-Type": content_type})
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
@@ -198,7 +202,7 @@ def test_an_oversize_upload_of_unknown_length_is_refused_while_it_is_read(
     assert searchable.get("/healthz").status_code == 200
 
 
-def test_until_models_are_loaded_search_says_when_to_come_back_and_other_calls_answer(
+def test_until_models_are_loaded_search_is_503_with_retry_after_and_other_calls_work(
     settings: Settings, writer: Writer
 ) -> None:
     go_on = threading.Event()
@@ -219,7 +223,7 @@ def test_until_models_are_loaded_search_says_when_to_come_back_and_other_calls_a
         assert client.post("/v1/search", json=GOOD).status_code == 200
 
 
-def test_a_model_that_cannot_be_loaded_switches_search_off_and_says_why(settings: Settings, writer: Writer) -> None:
+def test_a_model_that_cannot_be_loaded_disables_search_with_the_reason(settings: Settings, writer: Writer) -> None:
     settings = settings.model_copy(
         update={"scoring": settings.scoring.model_copy(update={"model": Path("/nowhere/classifier")})}
     )
@@ -232,7 +236,7 @@ def test_a_model_that_cannot_be_loaded_switches_search_off_and_says_why(settings
         assert client.get("/v1/status").status_code == 200
 
 
-def test_a_store_of_another_term_space_switches_search_off(settings: Settings, writer: Writer) -> None:
+def test_a_store_of_another_term_space_disables_search(settings: Settings, writer: Writer) -> None:
     writer.decide(["cat"])
     state = writer.store.state()
     state.terms_version = "another"

@@ -1,3 +1,5 @@
+"""Claims about the rate limit and the queue of searches."""
+
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,7 +45,7 @@ def metric(client: httpx.Client, name: str) -> float:
     return float(client.get("/metrics").text.partition(f"\n{name} ")[2].split()[0])
 
 
-def test_over_the_rate_a_search_is_a_429_that_says_when_to_come_back(settings: Settings, writer: Writer) -> None:
+def test_a_search_over_the_rate_is_answered_429_with_retry_after(settings: Settings, writer: Writer) -> None:
     with limited(settings, max_queries_per_s=0.02) as client:
         assert client.post("/v1/search", json=VECTORS).status_code == 200
         for send in ({"json": VECTORS}, {"files": {"picture": ("x.jpg", b"x" * 10_000)}}):
@@ -59,7 +61,7 @@ def test_over_the_rate_a_search_is_a_429_that_says_when_to_come_back(settings: S
         assert client.get("/v1/status").status_code == 200
 
 
-def test_retrying_after_the_seconds_said_is_answered(settings: Settings, writer: Writer) -> None:
+def test_a_retry_after_the_given_seconds_succeeds(settings: Settings, writer: Writer) -> None:
     with limited(settings, max_queries_per_s=1.0) as client:
         assert client.post("/v1/search", json=VECTORS).status_code == 200
         refused = client.post("/v1/search", json=VECTORS)
@@ -68,10 +70,8 @@ def test_retrying_after_the_seconds_said_is_answered(settings: Settings, writer:
         assert client.post("/v1/search", json=VECTORS).status_code == 200
 
 
-def test_beyond_the_queue_a_search_is_a_503_and_those_that_wait_are_all_answered(
-    settings: Settings, writer: Writer
-) -> None:
-    """One search runs, two wait for it, and the fourth is one too many."""
+def test_a_search_beyond_the_queue_is_answered_503_and_waiting_ones_succeed(settings: Settings, writer: Writer) -> None:
+    """One search runs, two wait for it, and the fourth is refused."""
     go_on = threading.Event()
     answers: list[int] = []
     with limited(settings, go_on, max_waiting_queries=2) as client:
@@ -102,7 +102,7 @@ def test_beyond_the_queue_a_search_is_a_503_and_those_that_wait_are_all_answered
 
 
 @pytest.mark.parametrize("body", [b"{", b'{"lsh": [1.0]}'])
-def test_a_search_refused_for_its_body_waits_no_longer(settings: Settings, writer: Writer, body: bytes) -> None:
+def test_a_search_refused_for_its_body_leaves_the_queue(settings: Settings, writer: Writer, body: bytes) -> None:
     with limited(settings, max_waiting_queries=1) as client:
         for _ in range(3):
             answer = client.post("/v1/search", content=body, headers={"Content-Type": "application/json"})

@@ -1,4 +1,4 @@
-"""Tokens: made once, kept as digests, private, revoked at once."""
+"""Tokens: generated once, stored as digests, private, revoked at once."""
 
 import json
 import stat
@@ -11,7 +11,7 @@ from neardup_platform.errors import Conflict, NotFound, PermanentError, SetupErr
 from neardup_platform.serving.tokens import Scope, TokenFile, Tokens, digest_of, holder, is_loopback, setting_token
 
 
-def test_a_token_is_kept_as_its_digest_in_a_private_file(tmp_path: Path) -> None:
+def test_a_token_is_stored_as_its_digest_in_a_private_file(tmp_path: Path) -> None:
     file = TokenFile(tmp_path / "home")
     text = file.create("ops", [Scope.CORRECT, Scope.READ])
     assert len(text) > 40
@@ -34,7 +34,7 @@ def test_a_token_allows_its_scopes_and_admin_allows_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", " ", "x", "neardup_", "\0"])
-def test_nothing_short_or_empty_is_a_token(tmp_path: Path, text: str) -> None:
+def test_short_and_empty_texts_are_not_tokens(tmp_path: Path, text: str) -> None:
     TokenFile(tmp_path).create("a", [Scope.ADMIN])
     assert holder(TokenFile(tmp_path).read(), text) is None
     assert holder((), text) is None
@@ -75,14 +75,14 @@ def test_names_are_unique_and_plain(tmp_path: Path) -> None:
         json.dumps({"tokens": [{"name": "a", "scopes": ["read"], "digest": "", "created_ms": 0}]}),
     ],
 )
-def test_a_damaged_file_lets_nobody_in_and_says_so(tmp_path: Path, content: str) -> None:
+def test_a_damaged_file_refuses_every_token_with_the_reason(tmp_path: Path, content: str) -> None:
     (tmp_path / "tokens.json").write_text(content)
     with pytest.raises(SetupError, match=r"tokens\.json cannot be used"):
         Tokens(tmp_path).all()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost", "LOCALHOST.", "::ffff:127.0.0.1"])
-def test_loopback_is_loopback_however_it_is_written(host: str) -> None:
+def test_loopback_is_recognised_in_every_spelling(host: str) -> None:
     assert is_loopback(host)
 
 
@@ -90,5 +90,5 @@ def test_loopback_is_loopback_however_it_is_written(host: str) -> None:
     "host",
     ["0.0.0.0", "::", "192.0.2.1", "127.0.0.1.evil.example", "localhost.evil", "", "127.1"],  # noqa: S104
 )
-def test_what_others_can_reach_is_not_loopback(host: str) -> None:
+def test_reachable_addresses_are_not_loopback(host: str) -> None:
     assert not is_loopback(host)

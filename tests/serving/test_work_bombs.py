@@ -1,4 +1,4 @@
-"""Uploads that are a lot of work, to the real server: others are answered, memory is bounded, leaving ends the work."""
+"""Expensive uploads to the real server: other searches work, memory is bounded, a disconnect ends the work."""
 
 import re
 import socket
@@ -60,8 +60,10 @@ def resident_bytes(process: psutil.Process) -> int:
 
 
 @pytest.mark.slow
-def test_bombs_hold_no_other_search_and_leaving_ends_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A JPEG of a hundred scans would take about ten seconds and here may take an hour: it is there all the while."""
+def test_expensive_uploads_do_not_delay_searches_and_end_with_their_client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A JPEG of a hundred scans takes about ten seconds; with the limits of an hour here it runs throughout the test."""
     monkeypatch.setenv("NEARDUP_IMAGES_DECODE_CPU_S", "3600")
     bomb = jpeg_of_scans(100)
     names = sorted(picture.name for picture in PICTURES.glob("*.jpg"))[:3]
