@@ -1,1 +1,1 @@
-"""Sample pictures and the demo that feeds altered copies of them to the platform and counts what it found."""
+"""Sample pictures, and the demo, which ingests altered copies of them and counts what the platform found."""

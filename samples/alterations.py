@@ -1,8 +1,8 @@
-"""What people do to a picture before uploading it again: the demo's altered copies.
+"""The demo's altered copies: what people do to a picture before they upload it again.
 
-Each alteration is a pure function of a picture and a seed, of the moderate strength seen in re-uploads: a
-crop keeps at least 70% of the area, colours stay recognisable. The same seed gives the same bytes, so image
-ids and contents do not change from one demo run to the next.
+Each alteration is a pure function of a picture and a seed, as moderate as in re-uploads: a crop keeps at least 70% of
+the area, colours stay recognisable. The same seed gives the same bytes, so ids and contents are the same in every run
+of the demo.
 """
 
 import io
@@ -17,7 +17,7 @@ from PIL import ExifTags, Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
 Encoded = tuple[bytes, str]
 Alteration = Callable[[Image.Image], Encoded]
 
-# The least share of the area that a crop keeps.
+# Smallest share of the area that a crop keeps.
 CROP_KEEPS_RATIO = 0.70
 JPEG_QUALITY = 88
 
@@ -32,7 +32,7 @@ class Copy:
 
     Attributes:
         original_id: file name of the picture it was made from, which is also that picture's image id.
-        copy_path: where it was written; the file name is its image id.
+        copy_path: where it is; the file name is its image id.
         alteration: a name of `alterations()`.
     """
 
@@ -42,7 +42,7 @@ class Copy:
 
     @property
     def image_id(self) -> str:
-        """The id the platform gives it: its path relative to the folder given to `neardup ingest`."""
+        """Its image id: the path relative to the folder given to `neardup ingest`."""
         return self.copy_path.name
 
 
@@ -60,7 +60,7 @@ def _resize(picture: Image.Image, rng: random.Random) -> Encoded:
 
 def _crop(picture: Image.Image, rng: random.Random) -> Encoded:
     area = rng.uniform(CROP_KEEPS_RATIO + 0.02, 0.9)
-    # One side keeps more than the other, within what the area allows.
+    # One side keeps more than the other, within the area.
     width_ratio = rng.uniform(area, 1.0)
     width = round(picture.width * width_ratio)
     height = round(picture.height * area / width_ratio)
@@ -152,7 +152,7 @@ def alterations(seed: int | str = 0) -> dict[str, Alteration]:
     """Every alteration by name.
 
     Args:
-        seed: fixes the strength, place and colours of each; the same seed gives the same bytes.
+        seed: determines strength, place and colours of each; the same seed gives the same bytes.
 
     Returns:
         Name to a function from an upright picture of any mode to (encoded bytes, file extension without dot).
@@ -164,13 +164,13 @@ def make_copies(pictures: Path, out: Path, seed: int, per_picture: int = 4) -> l
     """Writes altered copies, named `<stem>--<alteration>.<extension>`, rotating through the alterations.
 
     Args:
-        pictures: a folder of JPEG files; taken in the order of their names.
+        pictures: a folder of JPEG files, processed in the order of their names.
         out: an existing folder.
-        seed: fixes every copy; each picture gets strengths of its own.
+        seed: determines every copy; strengths differ between pictures.
         per_picture: copies of each picture, at most as many as there are alterations.
 
     Returns:
-        The copies in the order made, `per_picture` for each picture.
+        The copies in order, `per_picture` for each picture.
     """
     names = tuple(_BY_NAME)
     copies: list[Copy] = []

@@ -1,4 +1,4 @@
-"""The clusters the platform made against the copies the demo made: pure counting, no figure assumed."""
+"""Compares the clusters that the platform made with the copies that the demo made. Pure counting."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,12 +9,12 @@ from samples.alterations import Copy
 
 @dataclass(frozen=True, slots=True)
 class OriginalFound:
-    """One original and where its copies went.
+    """One original and the clusters of its copies.
 
     Attributes:
-        head: the cluster the original is in; None while it is undecided.
+        head: the original's cluster; None while it is undecided.
         found: ids of its copies in the same cluster.
-        missed: alterations of its copies that are elsewhere or undecided.
+        missed: alterations of its copies that are in other clusters or undecided.
     """
 
     original_id: str
@@ -30,7 +30,7 @@ class OriginalFound:
 
 @dataclass(frozen=True, slots=True)
 class WrongMerge:
-    """An image in a cluster most of whose images come from another original."""
+    """An image in a cluster that belongs to another original."""
 
     image_id: str
     original_id: str
@@ -40,14 +40,14 @@ class WrongMerge:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What was found of what was made.
+    """How many of the copies were found.
 
     Attributes:
         originals: in the order of their ids.
         wrong_merges: in the order of cluster and image id.
         by_alteration: alteration to (copies found, copies made).
-        undecided: ids of originals and copies that are in no cluster.
-        clusters: number of distinct clusters the images are in.
+        undecided: ids of originals and copies without a cluster.
+        clusters: number of distinct clusters of the images.
     """
 
     originals: tuple[OriginalFound, ...]
@@ -86,7 +86,7 @@ def _wrong_merges(family: Mapping[str, str], heads: Mapping[str, str]) -> tuple[
     wrong: list[WrongMerge] = []
     for head, image_ids in sorted(members.items()):
         sizes = Counter(family[image_id] for image_id in image_ids)
-        # The larger family owns the cluster; of equal ones the head's, then the first by name.
+        # The largest family owns the cluster; among equals the head's, then the first by name.
         owner_id = min(sizes, key=lambda name: (-sizes[name], name != family.get(head), name))
         strangers = (image_id for image_id in image_ids if family[image_id] != owner_id)
         wrong.extend(WrongMerge(image_id, family[image_id], head, owner_id) for image_id in strangers)
@@ -94,13 +94,13 @@ def _wrong_merges(family: Mapping[str, str], heads: Mapping[str, str]) -> tuple[
 
 
 def compare(originals: Sequence[str], copies: Sequence[Copy], heads: Mapping[str, str]) -> Comparison:
-    """Counts which copies are in the cluster of their original, and which images are with strangers.
+    """Count which copies are in the cluster of their original, and which images share a cluster with strangers.
 
     Args:
         originals: image ids of the originals.
         copies: the copies made of them.
         heads: image id to the head of its cluster; an image that is absent is undecided. Ids that are
-            neither original nor copy are not looked at.
+            neither original nor copy are ignored.
 
     Returns:
         The counts and the ids behind them.

@@ -30,13 +30,13 @@ SEED = 2
 COPIES_PER_PICTURE = 4
 # Readers are less than a second behind the worker; this allows for a busy machine.
 READER_TIMEOUT_S = 10.0
-# The shell's convention: 128 and the number of SIGINT.
+# The shell's convention: 128 plus the number of SIGINT.
 INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """The folder given to `neardup ingest`; an image id is a file name in it."""
+    """The folder given to `neardup ingest`; image ids are file names in it."""
 
     folder: Path
     originals: tuple[str, ...]
@@ -59,7 +59,7 @@ def prepare_feed(pictures: Path, folder: Path, seed: int) -> Feed:
 
 
 def feed_and_compare(console: Console, feed: Feed) -> Comparison:
-    """Ingests the feed into the running platform, reads the clusters back and prints the comparison."""
+    """Ingest the feed into the running platform, read the clusters back, and print the comparison."""
     urls: dict[str, str] = neardup_cli.run_json("status")["urls"]
     with Client.from_settings(resolve(Settings())) as api:
         return _feed(console, feed, api, urls)
@@ -108,7 +108,7 @@ def _run(console: Console, detach: bool) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the demo; returns the exit status."""
+    """Run the demo; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m samples.demo", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--detach", action="store_true", help="return once ready; `make down` stops it")
     options = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""The `neardup` command line as a child process: the demo uses only what a user can type."""
+"""Runs `neardup` as a child process: the demo uses only commands that a user can type."""
 
 import json
 import subprocess
@@ -12,26 +12,26 @@ _COMMAND = (sys.executable, "-m", "neardup_platform.cli")
 
 
 class CommandFailed(NeardupError):
-    """A `neardup` command that ended with an error, which it has printed itself."""
+    """A `neardup` command failed; it has printed its error itself."""
 
 
 def run(*arguments: str) -> None:
-    """Runs a command whose output goes to the terminal.
+    """Run a command; its output goes to the terminal.
 
     Raises:
-        CommandFailed: its exit status was not 0.
+        CommandFailed: its exit status is not 0.
     """
     _check(arguments, subprocess.run([*_COMMAND, *arguments], check=False).returncode)
 
 
 def run_json(*arguments: str) -> dict[str, Any]:
-    """Runs a command with `--json`; errors and progress still go to the terminal.
+    """Run a command with `--json`; errors and progress go to the terminal.
 
     Returns:
         The object it printed.
 
     Raises:
-        CommandFailed: its exit status was not 0, or it printed something else than one JSON object.
+        CommandFailed: its exit status is not 0, or it printed something other than one JSON object.
     """
     done = subprocess.run([*_COMMAND, *arguments, "--json"], stdout=subprocess.PIPE, text=True, check=False)
     _check(arguments, done.returncode)
@@ -45,7 +45,7 @@ def run_json(*arguments: str) -> dict[str, Any]:
 
 
 def is_ready() -> bool:
-    """Whether a platform runs already and answers."""
+    """Whether a platform is already running and ready."""
     done = subprocess.run([*_COMMAND, "status", "--json"], capture_output=True, text=True, check=False)
     try:
         return json.loads(done.stdout).get("ready") is True
@@ -54,7 +54,7 @@ def is_ready() -> bool:
 
 
 def shown_path() -> str:
-    """The command to show a user: beside this interpreter, relative to the working directory if inside it."""
+    """The path of the command to show to users, relative to the working directory if inside it."""
     command = Path(sys.executable).with_name("neardup")
     return str(command.relative_to(Path.cwd()) if command.is_relative_to(Path.cwd()) else command)
 

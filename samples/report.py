@@ -1,4 +1,4 @@
-"""What the demo prints: the clusters found against the copies made, and where to look next."""
+"""What the demo prints: the clusters found, compared with the copies made, and where to look next."""
 
 import shlex
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from rich.table import Table
 
 from samples.comparison import Comparison, OriginalFound
 
-# Originals with every copy found that are listed one by one; the rest are counted in the caption.
+# Originals with every copy found that are listed; the caption counts the others.
 COMPLETE_SHOWN = 12
 
 
@@ -18,7 +18,7 @@ def _share(found: int, made: int) -> str:
 
 
 def clusters_table(comparison: Comparison) -> Table:
-    """Originals with their copies found: every incomplete one, and the first complete ones."""
+    """The originals with their found copies: all incomplete ones, and the first complete ones."""
     incomplete = [row for row in comparison.originals if row.missed or row.head is None]
     complete = [row for row in comparison.originals if row not in incomplete]
     omitted = len(complete) - COMPLETE_SHOWN
@@ -37,7 +37,7 @@ def clusters_table(comparison: Comparison) -> Table:
 
 
 def alterations_table(comparison: Comparison) -> Table:
-    """Copies found of those made, for each alteration, best first."""
+    """Copies found and made, by alteration, best first."""
     table = Table(title="Found by alteration", title_justify="left")
     table.add_column("alteration")
     table.add_column("copies found/made")
@@ -48,7 +48,7 @@ def alterations_table(comparison: Comparison) -> Table:
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:
-    """Prints both tables, then the totals, each wrong merge and what is undecided."""
+    """Print both tables, the totals, each wrong merge, and undecided images."""
     console.print(clusters_table(comparison))
     console.print(alterations_table(comparison))
     console.print(
@@ -65,12 +65,12 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
 
 
 def example(comparison: Comparison) -> OriginalFound | None:
-    """The original to show commands for: the one with the most copies found, first by name."""
+    """The original to use in commands: the one with the most copies found, first by name."""
     return max(comparison.originals, key=lambda row: len(row.found), default=None)
 
 
 def next_commands(comparison: Comparison, neardup: str) -> list[str]:
-    """Three command lines with real ids, or none where no original was decided."""
+    """Three command lines with real ids, or none if no original was decided."""
     shown = example(comparison)
     if shown is None or shown.head is None:
         return []
@@ -80,7 +80,7 @@ def next_commands(comparison: Comparison, neardup: str) -> list[str]:
 
 
 def print_where_next(console: Console, urls: Mapping[str, str], commands: list[str]) -> None:
-    """Prints the addresses to open and the commands to try."""
+    """Print the addresses to open and the commands to try."""
     console.print("\nOpen:")
     pages = {"explorer": urls["explorer"], "dagster": urls["dagster"], "api": f"{urls['api']}/docs"}
     for name, url in pages.items():

@@ -63,7 +63,7 @@ def resident_bytes(process: psutil.Process) -> int:
 def test_expensive_uploads_do_not_delay_searches_and_end_with_their_client(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A JPEG of a hundred scans takes about ten seconds; with the limits of an hour here it runs throughout the test."""
+    """A JPEG of a hundred scans takes about ten seconds; with limits of an hour it runs all the time."""
     monkeypatch.setenv("NEARDUP_IMAGES_DECODE_CPU_S", "3600")
     bomb = jpeg_of_scans(100)
     names = sorted(picture.name for picture in PICTURES.glob("*.jpg"))[:3]
