@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from kafka import TopicPartition
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from neardup_platform.errors import InvariantBroken, NeardupError, ServerUnavailable
 from neardup_platform.kafka.member import Member
@@ -204,16 +205,17 @@ def wait_for_source(
     Raises:
         ServerUnavailable: still away after `timeout_s`.
     """
-    deadline, pause_s, logged = time.monotonic() + timeout_s, 0.25, False
-    while True:
-        waiting()
-        try:
-            return KafkaSource(settings, store_id, positions, logs, now_ms)
-        except ServerUnavailable as error:
-            if time.monotonic() > deadline:
-                raise
-            if not logged:
-                log.warning("%s; trying again for %.0f s", error, timeout_s)
-                logged = True
-            time.sleep(pause_s)
-            pause_s = min(2 * pause_s, 2.0)
+    attempts = Retrying(
+        retry=retry_if_exception_type(ServerUnavailable),
+        stop=stop_after_delay(timeout_s),
+        wait=wait_exponential(multiplier=0.25, max=2.0),
+        before=lambda _: waiting(),
+        before_sleep=_log_first_failure,
+        reraise=True,
+    )
+    return attempts(KafkaSource, settings, store_id, positions, logs, now_ms)
+
+
+def _log_first_failure(attempt: RetryCallState) -> None:
+    if attempt.attempt_number == 1 and attempt.outcome is not None:
+        log.warning("%s; trying again", attempt.outcome.exception())

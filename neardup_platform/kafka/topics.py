@@ -1,12 +1,12 @@
 """Creates the topics, and gives every Kafka client of the platform its connection settings."""
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 from kafka.errors import KafkaError, KafkaTimeoutError, TopicAlreadyExistsError
+from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from neardup_platform.errors import ServerUnavailable, SetupError
 from neardup_platform.settings import KafkaSettings
@@ -61,17 +61,17 @@ def ensure_topics(settings: KafkaSettings, timeout_s: float = 30.0) -> None:
     Raises:
         ServerUnavailable: no broker answered within `timeout_s`.
     """
-    deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            admin = KafkaAdminClient(**connection(settings), client_id="neardup-admin", bootstrap_timeout_ms=2_000)
-            break
-        except KafkaTimeoutError as error:
-            if time.monotonic() > deadline:
-                raise ServerUnavailable(
-                    f"no Kafka broker at {settings.bootstrap} after {timeout_s:.0f} s: is it running?"
-                ) from error
-            time.sleep(0.25)
+    attempts = Retrying(
+        retry=retry_if_exception_type(KafkaTimeoutError), stop=stop_after_delay(timeout_s), wait=wait_fixed(0.25)
+    )
+    try:
+        admin = attempts(
+            KafkaAdminClient, **connection(settings), client_id="neardup-admin", bootstrap_timeout_ms=2_000
+        )
+    except RetryError as error:
+        raise ServerUnavailable(
+            f"no Kafka broker at {settings.bootstrap} after {timeout_s:.0f} s: is it running?"
+        ) from error.last_attempt.exception()
     try:
         _create_missing(admin, settings)
     except KafkaError as error:
