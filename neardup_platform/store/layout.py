@@ -104,7 +104,7 @@ def commands_read_key(topic: str, partition: int) -> bytes:
 
 
 AHEAD_KEY = b"\x00ahead"
-MEET_PREFIX = b"\x00meet"
+DEFERRED_PREFIX = b"\x00meet"
 
 
 def position_of(key: bytes) -> tuple[str, int]:

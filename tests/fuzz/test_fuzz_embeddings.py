@@ -124,8 +124,8 @@ def test_the_intake_refuses_with_reasons_and_every_message_has_one_outcome(log: 
                 steps.append(newer[0])
                 image = stored[newer[1].image_id]
                 by = newer[1]
-                halves = by if isinstance(by, JoinedImage) else None
-                stored[image.image_id] = halves or JoinedImage(
+                both = by if isinstance(by, JoinedImage) else None
+                stored[image.image_id] = both or JoinedImage(
                     *(by if by.kind is kind else image.embedding(kind) for kind in (Kind.LSH, Kind.PAIR))  # type: ignore[union-attr]
                 )
             for done in steps:

@@ -147,12 +147,12 @@ def test_any_damage_is_found_and_repaired_and_every_image_has_a_valid_head(
         moved = {image_id for image_id, head in before.items() if now[image_id] != head}
         assert all(before.get(head) != head for head in (before[image_id] for image_id in moved))
         assert repaired.decisions == len(moved)
-        said = [
+        published = [
             decode_decision(e.value)
             for n, e in store.outbox.pending()
             if e.topic == DECISIONS and n > then.outbox_number
         ]
-        assert {(d.image_id, d.head, d.cause) for d in said} == {(i, now[i], "repair") for i in moved}
+        assert {(d.image_id, d.head, d.cause) for d in published} == {(i, now[i], "repair") for i in moved}
         changed = (store.state().store_id, store.state().commit) != (then.store_id, then.commit)
         assert changed == bool(repaired.mended)
         assert Survey(store).findings == []

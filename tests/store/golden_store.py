@@ -127,7 +127,7 @@ def _put_the_rest(store: Store) -> None:
     )
     ahead = store_pb.CommandProgress(done=2, of=b"long")
     batch.put(Table.PROGRESS, layout.AHEAD_KEY, ahead.SerializeToString())
-    batch.put(Table.PROGRESS, layout.MEET_PREFIX + b"link", b"")
+    batch.put(Table.PROGRESS, layout.DEFERRED_PREFIX + b"link", b"")
     entry = store_pb.OutboxEntry(topic=DEAD_LETTER, key=b"k", value=b"v")
     batch.put(Table.KEPT, layout.number_key(3), entry.SerializeToString())
     _, decision = next(store.scan(Table.HISTORY))

@@ -54,5 +54,5 @@ class OverrideReader:
 
     def deferred(self) -> list[str]:
         """Return the ids of overrides accepted while this store was built, and not yet applied to it."""
-        prefix = layout.MEET_PREFIX
+        prefix = layout.DEFERRED_PREFIX
         return [key[len(prefix) :].decode() for key, _ in self._tables.scan(Table.PROGRESS, prefix, prefix)]

@@ -29,9 +29,9 @@ def overrides_ahead(store: StoreView, command_id: str) -> list[str]:
 def put_to_meet(batch: Batch, override_ids: Iterable[str]) -> None:
     """List overrides to be acted upon at the next start."""
     for override_id in override_ids:
-        batch.put(Table.PROGRESS, layout.MEET_PREFIX + override_id.encode(), b"")
+        batch.put(Table.PROGRESS, layout.DEFERRED_PREFIX + override_id.encode(), b"")
 
 
 def delete_to_meet(batch: Batch, override_id: str) -> None:
     """Note that an override has been acted upon."""
-    batch.delete(Table.PROGRESS, layout.MEET_PREFIX + override_id.encode())
+    batch.delete(Table.PROGRESS, layout.DEFERRED_PREFIX + override_id.encode())
