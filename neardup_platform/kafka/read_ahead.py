@@ -5,10 +5,11 @@ of the reader is kept apart from the position of the worker. No IO; safe between
 """
 
 import threading
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 from neardup_platform.errors import NeardupError
+from neardup_platform.kafka.message_queue import MessageQueue
 from neardup_platform.wire.codec import UNKNOWN_LOG, Log, Message
 from neardup_platform.wire.topics import EMBEDDINGS
 
@@ -33,8 +34,8 @@ class ReadAhead:
         logs: Mapping[Partition, Log] | None = None,
     ) -> None:
         self._max_messages, self._max_bytes = max_messages, max_bytes
-        self._embeddings = {topic: _Queue() for topic in EMBEDDINGS.values()}
-        self._commands = _Queue()
+        self._embeddings = {topic: MessageQueue() for topic in EMBEDDINGS.values()}
+        self._commands = MessageQueue()
         self._handed_out = dict(positions)
         self._read = dict(positions)
         self._logs = {partition: log for partition, log in (logs or {}).items() if partition in positions}
@@ -224,36 +225,3 @@ class ReadAhead:
     def _raise(self) -> None:
         if self._failure is not None:
             raise self._failure
-
-
-class _Queue:
-    """Messages in order. `size` is the number of bytes of their keys and values."""
-
-    def __init__(self) -> None:
-        self._messages: deque[Message] = deque()
-        self.size = 0
-
-    def __len__(self) -> int:
-        return len(self._messages)
-
-    def append(self, message: Message) -> None:
-        self._messages.append(message)
-        self.size += message.size
-
-    def take(self, most: int, max_bytes: int) -> list[Message]:
-        taken: list[Message] = []
-        size = 0
-        while self._messages and len(taken) < most:
-            size += self._messages[0].size
-            if taken and size > max_bytes:
-                break
-            taken.append(self._messages.popleft())
-            self.size -= taken[-1].size
-        return taken
-
-    def drop(self, condition: Callable[[Message], bool]) -> None:
-        kept = [message for message in self._messages if not condition(message)]
-        self._messages, self.size = deque(kept), sum(message.size for message in kept)
-
-    def beyond(self, most: int, max_bytes: int) -> bool:
-        return len(self._messages) >= most or self.size >= max_bytes
