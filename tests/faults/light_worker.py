@@ -11,48 +11,27 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from neardup_platform.cli import main
 from neardup_platform.learning.classifier.keras_active_classifier import active_folder
 from neardup_platform.matching import Matching
-from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.scoring.card import SHIPPED_FOLDER, Card, read_card
-from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.settings import Settings
 from neardup_platform.store.writer import Store
 from neardup_platform.stream import worker
 from neardup_platform.stream.models import load_model
+from neardup_platform.testing import CosineScorer
 from tests.faults.power_cut import NOTED, noting
 
 CLOCK = "NEARDUP_TEST_CLOCK"
 THRESHOLD, HEAD_THRESHOLD = 0.8, 0.7
 
 
-class LightScorer:
-    """Pair score = cosine of the `lsh` vectors, clipped to 0…1; in all else the classifier of a card."""
-
-    threshold = THRESHOLD
-    head_threshold = HEAD_THRESHOLD
+class LightScorer(CosineScorer):
+    """Scores by the cosine and takes the place of the classifier that a card describes."""
 
     def __init__(self, folder: Path | None = None, threads: int = 1) -> None:
         self.card: Card = read_card(folder or SHIPPED_FOLDER)
-
-    @property
-    def version(self) -> str:
-        return self.card.version
-
-    @property
-    def expects(self) -> dict[Kind, ModelSpec]:
-        return self.card.expects
-
-    def score(
-        self, a: ImageVectors, rows_a: NDArray[np.int64], b: ImageVectors, rows_b: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
-        x, y = a.lsh[rows_a].astype(np.float32), b.lsh[rows_b].astype(np.float32)
-        norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
-        return np.clip((x * y).sum(axis=1) / norms, 0, 1).astype(np.float32)
+        super().__init__(self.card.version, THRESHOLD, HEAD_THRESHOLD, self.card.expects)
 
 
 def matching() -> Matching:

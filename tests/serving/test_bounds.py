@@ -15,7 +15,8 @@ from neardup_platform.serving.app import build_app
 from neardup_platform.serving.limits import client_of
 from neardup_platform.serving.search_corpus import Models
 from neardup_platform.settings import ApiSettings, Settings
-from tests.serving.conftest import Writer, listening, models, picture_of, until, wait_for
+from neardup_platform.testing import eventually
+from tests.serving.conftest import Writer, listening, models, picture_of, wait_for
 from tests.serving.raw_http import Answer, connect, exchange, head, is_closed, read_answer, stalled_uploads
 from tests.serving.test_problems import problem_of
 from tests.serving.test_search_limits import VECTORS
@@ -208,13 +209,13 @@ def test_one_client_has_its_share_of_requests_and_probes_are_always_answered(
                     connection.sendall(request)
                     held[source].append(connection)
                 if source == "127.0.0.1":
-                    until(lambda: exchange(port, head("GET", "/v1/status")).status == 429)
+                    eventually(lambda: exchange(port, head("GET", "/v1/status")).status == 429)
                     answer = exchange(port, head("GET", "/v1/status"))
                     assert "api.max_requests_per_client" in problem(answer, 429)["detail"]
                     assert answer.headers["retry-after"] == "1"
                     # Somebody else is not affected.
                     assert exchange(port, head("GET", "/v1/status"), source="127.0.0.3").status == 200
-            until(lambda: exchange(port, head("GET", "/v1/status"), source="127.0.0.3").status == 503)
+            eventually(lambda: exchange(port, head("GET", "/v1/status"), source="127.0.0.3").status == 503)
             assert (
                 "api.max_requests"
                 in problem(exchange(port, head("GET", "/v1/status"), source="127.0.0.3"), 503)["detail"]

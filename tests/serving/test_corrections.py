@@ -59,10 +59,10 @@ def test_search_hides_a_forgotten_image_that_its_corpus_still_holds(filled: http
         return {match["image_id"] for match in answer.json()["matches"]} if answer.status_code == 200 else set()
 
     wait_for(filled, "/readyz", lambda _: found() == set(CATS))
-    follow = writer.run_command("forget", "c3", apply=False, image_id="cat~1")
+    writer.run_command("forget", "c3", apply=False, image_id="cat~1")
     wait_for(filled, "/v1/images/cat~1", lambda answer: answer.status_code == 404)
     assert found() == set(CATS[1:])
-    follow()
+    writer.worker.apply_pending()
     writer.decide(["late~1"])
     seen(filled, "late~1")
     # The image that heads the cluster now has a new ordinal, which the search follows a moment later.

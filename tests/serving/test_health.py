@@ -12,7 +12,8 @@ from neardup_platform.serving.rocksdb_follower import StoreFollower, remove_stal
 from neardup_platform.serving.search_corpus import SearchCorpus
 from neardup_platform.settings import Settings
 from neardup_platform.supervise.heartbeat import Phase
-from tests.serving.conftest import Writer, models, seen, serving, until, wait_for
+from neardup_platform.testing import eventually
+from tests.serving.conftest import Writer, models, seen, serving, wait_for
 
 
 def test_readiness_names_the_check_that_fails(client: httpx.Client, writer: Writer) -> None:
@@ -79,7 +80,7 @@ def test_readiness_fails_after_a_second_without_a_refresh(settings: Settings, wr
     watch = HealthWatch(settings, follower, SearchCorpus(follower, lambda: models(settings)))
     with closing(follower):
         follower.start()
-        until(lambda: watch.readiness().ready)
+        eventually(lambda: watch.readiness().ready)
 
         def broken() -> None:
             raise OSError("the disk is gone")
@@ -87,7 +88,7 @@ def test_readiness_fails_after_a_second_without_a_refresh(settings: Settings, wr
         assert follower._reader is not None
         follower._reader.refresh = broken  # type: ignore[method-assign]
         begun = time.monotonic()
-        until(lambda: not watch.readiness().ready)
+        eventually(lambda: not watch.readiness().ready)
         assert time.monotonic() - begun > 0.5
         freshness = watch.readiness().checks["freshness"]
         assert not freshness.ok

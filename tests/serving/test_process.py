@@ -26,7 +26,7 @@ from neardup_platform.settings import Settings
 from neardup_platform.stream.commit import Step, commit
 from neardup_platform.terms.hyperplanes import load_term_space
 from neardup_platform.terms.index import open_index
-from tests.serving.conftest import until
+from neardup_platform.testing import eventually
 from tests.serving.raw_http import stalled_uploads
 
 PICTURES = Path(__file__).parents[2] / "samples" / "pictures"
@@ -108,7 +108,7 @@ def test_a_picture_uploaded_to_the_real_server_finds_itself(tmp_path: Path) -> N
             # 1,150 of them closed the search.
             stalled_uploads(stack, client.base_url.port, 300)
             picture = {"picture": (PICTURES / names[2]).read_bytes()}
-            until(lambda: client.post("/v1/search", files=picture).status_code == 200, within_s=30)
+            eventually(lambda: client.post("/v1/search", files=picture).status_code == 200, timeout_s=30)
             assert client.get("/healthz").status_code == 200
         found = client.post("/v1/search", files={"picture": (PICTURES / names[2]).read_bytes()}).json()
         assert found["seen_before"]

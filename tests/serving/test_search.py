@@ -109,8 +109,8 @@ GOOD = {"lsh": [1.0] * LSH_DIM, "pair": [1.0] * PAIR_DIM}
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ({**GOOD, "lsh": [1.0] * (LSH_DIM - 1)}, "lsh vector of 31 values, 32 expected"),
-        ({**GOOD, "pair": [1.0] * 9}, "pair vector of 9 values, 8 expected"),
+        ({**GOOD, "lsh": [1.0] * (LSH_DIM - 1)}, f"lsh vector of {LSH_DIM - 1} values, {LSH_DIM} expected"),
+        ({**GOOD, "pair": [1.0] * 9}, f"pair vector of 9 values, {PAIR_DIM} expected"),
         ({**GOOD, "lsh": [0.0] * LSH_DIM}, "no direction"),
         ({**GOOD, "lsh": [1e-30] * LSH_DIM}, "no direction"),
         ({**GOOD, "lsh": [1e9] * LSH_DIM}, "±60,000 allowed"),
