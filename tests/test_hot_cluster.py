@@ -90,7 +90,7 @@ def test_a_flood_makes_one_cluster_stored_whole_and_indexed_by_few(worker: InMem
     sealed = np.concatenate([segment.part.ordinals for segment in index.segments])
     assert sorted(sealed.tolist()) == [worker.store.images.find(i).ordinal for i in held]  # type: ignore[union-attr]
     assert max(segment.end for segment in index.segments) >= 500 - 2 * BLOCK_IMAGES
-    assert index.figures()["index_images"] <= BOUND
+    assert index.metrics()["index_images"] <= BOUND
 
 
 def test_nearly_equal_members_leave_only_the_head_in_the_index(worker: InMemoryWorker) -> None:

@@ -28,7 +28,6 @@ from neardup_platform.images.embedders import load_embedders
 from neardup_platform.settings import Settings
 from neardup_platform.terms.effort import Effort
 from neardup_platform.terms.hyperplanes import WORD_BITS, TermSpace, load_term_space
-from neardup_platform.terms.index import effort_of
 
 Report = Callable[[str], None]
 Row = dict[str, Any]
@@ -90,7 +89,7 @@ def bench_search(task: Task, settings: Settings, report: Report) -> dict[str, An
     lsh, _ = load_embedders(settings.images)
     what, planted = plant(task.manifest, lsh, space, settings.images, report)
     terms = settings.terms
-    effort = effort_of(terms)
+    effort = Effort.of(terms)
     conditions = Conditions(task.k, terms.min_overlap, effort, terms.max_representatives)
     rows = []
     for docs, with_all in task.sizes.items():

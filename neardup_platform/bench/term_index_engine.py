@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from neardup_platform.terms.blocks import BLOCK_IMAGES
 from neardup_platform.terms.effort import Effort, Ranking
 from neardup_platform.terms.hyperplanes import Hashed, TermSpace
-from neardup_platform.terms.index import BLOCK_IMAGES, TermIndex
+from neardup_platform.terms.index import TermIndex
 
 # Shares of the corpus scanned by the first step.
 SCANNED_SHARES = (1 / 80, 1 / 20, 1 / 10, 1 / 4)

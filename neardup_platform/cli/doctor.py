@@ -201,7 +201,7 @@ def _index(settings: Settings) -> str:
                 raise BadArtefact(
                     f"index {settings.index_path} covers {held} ordinals, the store has {stored}; {_REBUILT}"
                 )
-            metrics = index.figures()
+            metrics = index.metrics()
     return f"{metrics['index_images']} images in {metrics['index_segments']} segments, checksums correct"
 
 

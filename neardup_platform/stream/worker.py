@@ -371,7 +371,7 @@ class Worker:
             **self._source.metrics(),
             **self._figures.snapshot(time.monotonic()),
             **self._gate.figures(),
-            **self._pipeline.corpus.index.figures(),
+            **self._pipeline.corpus.index.metrics(),
             **{fate: float(count) for fate, count in sorted(self._state.counters.items())},
         }
 

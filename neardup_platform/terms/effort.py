@@ -1,33 +1,35 @@
-"""How much a search looks at, for a corpus of any size (docs/adr/0007, 0012). Pure."""
+"""How much a search examines, for a corpus of any size (docs/adr/0007, 0012). Pure."""
 
 import math
 from dataclasses import dataclass
 from typing import Literal
 
+from neardup_platform.settings import TermSettings
+
 Ranking = Literal["hamming", "overlap"]
 
-# An effort is given as that for a corpus of so many images. In a smaller one fewer strangers come between a query and
-# its neighbours, so less will do; the powers are what keeps the recall of planted corpora of 0.1, 0.3, 1 and 10 million
+# Settings give the effort for a corpus of this size. In a smaller one fewer unrelated images come between a query and
+# its neighbours, so less is enough; the powers keep the recall of planted corpora of 0.1, 0.3, 1 and 10 million images
 # at 0.99 (docs/adr/0012).
 REFERENCE_IMAGES = 10_000_000
 SCAN_POWER = 0.7
 SHORTLIST_POWER = 0.5
-# A corpus of no more is searched whole in any case: that costs less than choosing.
-LEAST_SCAN = 100_000
-# Places on the shortlist for each candidate asked for.
-LEAST_PLACES = 1.25
+# A corpus up to this size is searched whole: that costs less than choosing.
+MIN_SCAN = 100_000
+# Places on the shortlist for each candidate asked for, at least.
+MIN_PLACES_RATIO = 1.25
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much a search looks at.
+    """How much a search examines.
 
     Attributes:
         scan: images compared by the first step, at least.
         shortlist: images compared on their whole signature.
         ranking: what the shortlist is chosen by.
-        follows: whether `scan` and `shortlist` are those of REFERENCE_IMAGES and others follow their corpus, or hold
-            for any.
+        follows: whether `scan` and `shortlist` are for `REFERENCE_IMAGES` images and follow the size of the corpus;
+            otherwise they hold for any corpus.
     """
 
     scan: int
@@ -35,11 +37,16 @@ class Effort:
     ranking: Ranking = "hamming"
     follows: bool = False
 
+    @classmethod
+    def of(cls, settings: TermSettings) -> "Effort":
+        """Returns the effort that the settings ask for."""
+        return cls(settings.scan_images, settings.shortlist, settings.ranking, follows=True)
+
     def within(self, images: int, k: int) -> "Effort":
-        """The effort for a corpus of so many images, when k candidates are wanted."""
+        """Returns the effort for a corpus of so many images when k candidates are wanted."""
         if not self.follows:
             return self
         share = images / REFERENCE_IMAGES
-        scan = max(LEAST_SCAN, math.ceil(self.scan * math.pow(share, SCAN_POWER)))
-        shortlist = max(math.ceil(LEAST_PLACES * k), math.ceil(self.shortlist * math.pow(share, SHORTLIST_POWER)))
+        scan = max(MIN_SCAN, math.ceil(self.scan * math.pow(share, SCAN_POWER)))
+        shortlist = max(math.ceil(MIN_PLACES_RATIO * k), math.ceil(self.shortlist * math.pow(share, SHORTLIST_POWER)))
         return Effort(scan, shortlist, self.ranking)

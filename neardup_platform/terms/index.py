@@ -1,53 +1,52 @@
-"""The term index: the images nearest to a query, out of the whole corpus, while it grows.
+"""The term index: finds the images nearest to a query in the whole corpus, while it grows.
 
-Images are numbered in order of arrival (ordinals). The newest lie in a window of
-one to two blocks of BLOCK_IMAGES; a block that leaves it is sealed into a segment, without the images that were
-retired meanwhile.
+    add ──▶ window (newest one to two blocks) ──sealed──▶ segments ──merged──▶ fewer segments
+                  └───────────── view ─────────────┴──▶ cascade ──▶ K nearest
+
+Images are numbered in order of arrival (ordinals). The newest are in a window of one to two blocks of `BLOCK_IMAGES`;
+a block that leaves the window is sealed into a segment, without the images that were retired meanwhile.
 """
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neardup_platform.id_space import MAX_ORDINALS, check_ordinals
+from neardup_platform.id_space import check_ordinals
 from neardup_platform.progress import Progress, no_progress
 from neardup_platform.settings import TermSettings
-from neardup_platform.terms.candidates import Candidates, nothing_found
-from neardup_platform.terms.cascade import BATCH_QUERIES, Cascade, View
+from neardup_platform.terms.blocks import BLOCK_IMAGES, Blocks
+from neardup_platform.terms.candidates import Candidates
+from neardup_platform.terms.cascade import View
 from neardup_platform.terms.effort import Effort
 from neardup_platform.terms.hyperplanes import Hashed, Signatures, TermSpace
+from neardup_platform.terms.image_states import ImageStates
 from neardup_platform.terms.merging import count_live
 from neardup_platform.terms.mmap_segment import Segment, memory_segment
-from neardup_platform.terms.parts import DELETED, LIVE, RETIRED
-from neardup_platform.terms.segments import Segments
+from neardup_platform.terms.searcher import Searcher
+from neardup_platform.terms.segments import RETRY_S, Segments
 from neardup_platform.terms.window import Window
 
 Ordinals = NDArray[np.int64]
 
-# Images are retired from, and sealed in, whole blocks, so that what a query sees does not depend on batches.
-BLOCK_IMAGES = 4_096
-# Fewer queries are not worth handing to another thread.
-LEAST_QUERIES = 4
-
 
 class TermIndex:
-    """Signatures of every image, by ordinal; see `CandidateIndex`.
+    """The signatures of all images, by ordinal; see `CandidateIndex`.
 
     One writer adds, retires and deletes; any number of threads may search meanwhile.
 
     Args:
         folder: of the segments; None keeps them in memory.
         space: gives the width of a signature and the number of cells.
-        effort: how much a search looks at.
-        threads: that share a micro-batch.
-        source: names the store the images come from; an index of another one is not used.
-        writable: False for processes that only follow what the writer publishes.
+        effort: how much a search examines.
+        threads: share a micro-batch of queries.
+        source: id of the store the images come from; an index of another one is not used.
+        writable: False for a process that follows what the writer publishes.
         known: an index of the same folder whose mapped segments are used again.
-        progress: is told how far opening has come.
-        block_images: see BLOCK_IMAGES; tests make it small.
+        progress: receives how many segments have been opened.
+        block_images: see `BLOCK_IMAGES`; tests make it small.
+        retry_s: pause after a failed write.
 
     Raises:
         BadArtefact: the folder holds an index of another term space.
@@ -65,48 +64,48 @@ class TermIndex:
         known: "TermIndex | None" = None,
         progress: Progress = no_progress,
         block_images: int = BLOCK_IMAGES,
+        retry_s: float = RETRY_S,
     ) -> None:
-        self._space, self._block = space, block_images
+        self._space, self._blocks = space, Blocks(block_images)
         self._lock = threading.Lock()
-        self._states = np.zeros(block_images, np.uint8)
+        self._states = ImageStates(block_images)
         self._segments = Segments(
             folder,
             space.version,
             source,
             writable=writable,
-            states=lambda: self._states,
+            states=lambda: self._states.all,
             known=known.segments if known else (),
             progress=progress,
+            retry_s=retry_s,
         )
-        self._sealed_end = self._end = max((segment.end for segment in self.segments), default=0)
-        self._grow_states(self._end)
-        self._states[self._segments.deleted] = DELETED
+        self._sealed_end = self._end = self._segments.end
+        self._states.grow(self._end)
+        self._states.reset(self._segments.deleted)
         self._sizes = self._count_cells()
         self._window = Window(2 * block_images, space.words)
-        self._cascade = Cascade(space, effort)
-        self._threads = threads
-        self._pool = ThreadPoolExecutor(threads, "term-search")
+        self._searcher = Searcher(space, effort, threads)
 
     def __len__(self) -> int:
         return self._end
 
     @property
     def segments(self) -> tuple[Segment, ...]:
-        """The sealed segments in force."""
+        """The active segments."""
         return self._segments.all
 
     @property
     def problem(self) -> str:
-        """Why segments cannot be written at present; empty when they can."""
+        """Why segments cannot be written now; empty when they can."""
         return self._segments.problem
 
     @property
     def damaged(self) -> tuple[str, ...]:
-        """What is wrong with segments that were found damaged at opening; each names its file."""
+        """What is wrong with segments that were damaged when the index was opened; each names its file."""
         return self._segments.damaged
 
-    def figures(self) -> dict[str, float]:
-        """Images held, segments in force, bytes of them on disk, and 1 while they cannot be written."""
+    def metrics(self) -> dict[str, float]:
+        """Returns the images held, the active segments, their bytes on disk, and 1 while they cannot be written."""
         segments = self.segments
         return {
             "index_images": sum(segment.images for segment in segments) + self._end - self._sealed_end,
@@ -116,16 +115,16 @@ class TermIndex:
         }
 
     def is_stale(self) -> bool:
-        """Whether the writer has published segments since this index, which follows it, was opened."""
+        """Whether the writer has published segments since this follower was opened."""
         return self._segments.is_stale()
 
     @property
     def room(self) -> int:
-        """Images that may be added and then searched as one micro-batch: those left in the present block."""
-        return self._block - self._end % self._block
+        """Images that may be added and searched as one micro-batch: the rest of the present block."""
+        return self._blocks.room(self._end)
 
     def missing(self, upto: int) -> list[tuple[int, int]]:
-        """Ranges [first, end) of ordinals below `upto` that are not held and `restore` must be given, ascending."""
+        """Returns the ranges [first, end) of ordinals below `upto` that `restore` must be given, ascending."""
         held = [(s.first, s.end) for s in self.segments]
         if self._end > self._sealed_end:
             held.append((self._sealed_end, self._end))
@@ -133,14 +132,14 @@ class TermIndex:
         return [(first, min(end, upto)) for first, end in gaps if first < min(end, upto)]
 
     def add(self, hashed: Hashed) -> Ordinals:
-        """Add images; they are found by the next search.
+        """Adds images; the next search finds them.
 
         Returns:
             Their ordinals, int64 [n], consecutive.
 
         Raises:
-            ValueError: signatures of another width.
-            SetupError: more images than there are ordinals.
+            ValueError: the signatures have another width.
+            SetupError: there are no ordinals left.
         """
         self._check(hashed)
         ordinals = np.arange(self._end, self._end + len(hashed))
@@ -148,25 +147,25 @@ class TermIndex:
         return ordinals
 
     def restore(self, first: int, end: int, ordinals: Ordinals, hashed: Hashed, retired: NDArray[np.bool_]) -> None:
-        """Fill part of a missing range with what the store holds of it.
+        """Fills part of a missing range from the store.
 
         Args:
-            first: where the range, or what is left of it, begins.
-            end: first ordinal after those given now.
-            ordinals: int64 [n], ascending; those not named do not exist any more.
-            hashed: of these images.
+            first: where the range, or the rest of it, starts.
+            end: the ordinal after the last one given now.
+            ordinals: int64 [n], ascending; the others of the range no longer exist.
+            hashed: the images of these ordinals.
             retired: bool [n].
 
         Raises:
-            ValueError: signatures of another width, or the range does not begin where one is missing.
+            ValueError: the signatures have another width, or no missing range starts at `first`.
         """
         self._check(hashed)
         if first not in (gap for gap, _ in self.missing(max(end, self._end + 1))):
-            raise ValueError(f"ordinals from {first} on are not missing; missing are {self.missing(end)}")
+            raise ValueError(f"no missing range starts at ordinal {first}; missing are {self.missing(end)}")
         if first >= self._end:
             with self._lock:
-                self._grow_states(end)
-                self._states[ordinals[retired]] = RETIRED
+                self._states.grow(end)
+                self._states.restore(ordinals[retired])
             self._append(ordinals, hashed.signatures, hashed.cells, end)
             return
         live = ~retired
@@ -178,34 +177,31 @@ class TermIndex:
         self._segments.wait_for_room()
 
     def retire(self, ordinals: Ordinals) -> None:
-        """Hide images from all queries of the blocks after the next; they leave the index when sealed.
+        """Hides images from queries of the blocks after the next one; sealing removes them from the index.
 
         Raises:
-            ValueError: an image too old for it: it lies in no block of the window.
+            ValueError: an image is too old: it has left the window.
         """
-        recent = _recent(self._end, self._block)
+        recent = self._blocks.recent(self._end)
         if len(ordinals) and ordinals.min() < recent:
             raise ValueError(f"ordinal {ordinals.min()} is sealed; only from {recent} on can images be retired")
         with self._lock:
-            live = ordinals[self._states[ordinals] == LIVE]
-            self._states[live] = RETIRED
+            self._states.retire(ordinals)
 
     def delete(self, ordinals: Ordinals) -> None:
-        """Forget images; no later search finds them, and what is on disk of them goes with the next merge.
+        """Deletes images: no later search finds them, and the next merge removes them from disk.
 
-        Unknown or already deleted ordinals are ignored.
+        Unknown and already deleted ordinals are ignored.
         """
         with self._lock:
-            known = np.unique(ordinals[(ordinals >= 0) & (ordinals < self._end)])
-            fresh = known[self._states[known] != DELETED]
-            self._states[fresh] = DELETED
+            fresh = self._states.delete(ordinals[(ordinals >= 0) & (ordinals < self._end)])
         sealed = fresh[fresh < self._sealed_end]
         if len(sealed):
             self._sizes = self._count_cells()
             self._segments.delete(sealed)
 
     def sealed(self, ordinals: Ordinals) -> Ordinals:
-        """Those of these images, int64 ascending, that a segment holds and that are not deleted."""
+        """Returns those of these images that a segment holds and that are not deleted, int64 ascending."""
         held = np.zeros(len(ordinals), np.bool_)
         for segment in self.segments if len(ordinals) else ():
             held |= np.isin(ordinals, segment.part.ordinals)
@@ -219,83 +215,67 @@ class TermIndex:
         before: Ordinals | None = None,
         view: View | None = None,
     ) -> Candidates:
-        """The K nearest images to each query, as `CandidateIndex.search` says; a cascade (module docstring).
+        """Finds the K nearest images to each query; see `CandidateIndex.search` and `cascade.py`.
 
-        Queries given `before` must lie in the present block: see `room`.
+        Queries with `before` must be in the present block: see `room`.
 
         Args:
-            view: of the moment at which those queries were added, for a search that comes later; None: of now.
+            view: taken when those queries were added, for a search that runs later; None takes the present one.
 
         Raises:
-            ValueError: k below 1, signatures of another width, or a wrong number of limits.
+            ValueError: k is below 1, the signatures have another width, or the number of limits is wrong.
         """
         self._check(hashed)
-        if k < 1:
-            raise ValueError(f"k is {k}, at least 1 is needed")
-        if before is not None and len(before) != len(hashed):
-            raise ValueError(f"{len(before)} limits for {len(hashed)} queries")
-        found = nothing_found(len(hashed), k)
-        view = self.view() if view is None else view
-        limits = np.full(len(hashed), view.end, np.int64) if before is None else before.astype(np.int64)
-        share = max(LEAST_QUERIES, min(BATCH_QUERIES, -(-len(hashed) // self._threads)))
-        batches = [slice(at, at + share) for at in range(0, len(hashed), share)]
-
-        def answer(rows: slice) -> None:
-            self._cascade.search(view, hashed[rows], limits[rows], min_overlap, found.part(rows))
-
-        for _ in self._pool.map(answer, batches) if len(batches) > 1 else map(answer, batches):
-            pass
-        return found
+        return self._searcher.search(self.view() if view is None else view, hashed, k, min_overlap, before)
 
     def rewind(self, images: int) -> int:
-        """Forget what an index of so many images would not have sealed yet; returns how many segments that were.
+        """Drops the segments that an index of so many images would not have sealed; returns how many.
 
-        After a crash the store may know less than the index: images are sealed before they are committed, and a
-        power cut takes the last commits. Called before anything is added or restored.
+        After a crash the index may hold more than the store: images are sealed before they are committed, and a
+        power cut loses the last commits. Call it before anything is added or restored.
 
         Raises:
             SetupError: the disk is full or broken.
         """
-        dropped = self._segments.drop(_recent(images, self._block))
+        dropped = self._segments.drop(self._blocks.recent(images))
         if dropped:
             with self._lock:
-                self._sealed_end = self._end = max((segment.end for segment in self.segments), default=0)
-                self._states = np.zeros_like(self._states)
-                self._states[self._segments.deleted] = DELETED
+                self._sealed_end = self._end = self._segments.end
+                self._states.reset(self._segments.deleted)
                 self._sizes = self._count_cells()
         return dropped
 
     def flush(self) -> None:
-        """Return when every sealed segment is written and no merge is left to do."""
+        """Waits until every sealed segment is written and no merge is due."""
         self._segments.wait()
 
     def close(self) -> None:
-        """Stop threads after what they do now; images not yet written are restored from the store next time."""
-        self._pool.shutdown()
+        """Stops the threads after their current work; images not written are restored from the store next time."""
+        self._searcher.close()
         self._segments.close()
 
     def view(self) -> View:
-        """What a search of this moment works on: later ones may find less, as blocks leave the window."""
+        """Returns what a search works on now; a later one may find less, as blocks leave the window."""
         with self._lock:
             deleted = self._segments.deleted
             sealed = (segment.part._replace(hides=segment.count_of(deleted) > 0) for segment in self.segments)
             window = self._window.part()
-            recent = _recent(self._end, self._block)
-            before = max(0, (self._end - 1) // self._block * self._block)
-            return View(tuple(sealed), window, self._sizes, self._states, recent, before, self._end)
+            recent = self._blocks.recent(self._end)
+            before = self._blocks.present(self._end)
+            return View(tuple(sealed), window, self._sizes, self._states.all, recent, before, self._end)
 
     def _append(self, ordinals: Ordinals, signatures: Signatures, cells: NDArray[np.uint16], end: int) -> None:
-        """Put images behind all others; seal those that leave the window."""
+        """Adds images after all others; seals those that leave the window."""
         check_ordinals(end)
         with self._lock:
-            self._grow_states(end)
-            recent = _recent(end, self._block)
+            self._states.grow(end)
+            recent = self._blocks.recent(end)
             if recent > self._sealed_end:
                 rows = self._window.rows(ordinals, signatures, cells)
                 old = rows.ordinals < recent
-                live = old & (self._states[rows.ordinals] == LIVE)
+                live = old & self._states.live(rows.ordinals)
                 segment = memory_segment(self._sealed_end, recent, *rows.select(live), self._space.cells)
-                self._window = Window(2 * self._block, self._space.words)
+                self._window = Window(2 * self._blocks.size, self._space.words)
                 self._window.append(*rows.select(~old))
                 self._sealed_end = recent
                 self._take(segment)
@@ -306,34 +286,21 @@ class TermIndex:
 
     def _take(self, segment: Segment) -> None:
         sizes = self._sizes.copy()
-        count_live(segment.part, self._states, 0, sizes)
+        count_live(segment.part, self._states.all, 0, sizes)
         self._segments.add(segment)
         self._sizes = sizes
 
     def _count_cells(self) -> NDArray[np.int64]:
-        """Live images of each cell in the segments, int64 [cells]; counted anew, because forgetting is rare."""
+        """Counts the live images of each cell in the segments, int64 [cells]; deletions are rare enough for it."""
         sizes = np.zeros(self._space.cells, np.int64)
         for segment in self.segments:
-            count_live(segment.part, self._states, 0, sizes)
+            count_live(segment.part, self._states.all, 0, sizes)
         return sizes
-
-    def _grow_states(self, images: int) -> None:
-        if images > len(self._states):
-            # With room to spare, which takes no memory until it is written, so that it is seldom copied.
-            room = max(images + images // 2, 2 * len(self._states))
-            grown = np.zeros(min(room, MAX_ORDINALS), np.uint8)
-            grown[: len(self._states)] = self._states
-            self._states = grown
 
     def _check(self, hashed: Hashed) -> None:
         found, expected = hashed.signatures, self._space.words
         if found.ndim != 2 or found.shape[1] != expected or found.dtype != np.uint64:
             raise ValueError(f"signatures are {found.dtype} {found.shape}, expected uint64 [n, {expected}]")
-
-
-def effort_of(settings: TermSettings) -> Effort:
-    """The effort that the settings ask for."""
-    return Effort(settings.scan_images, settings.shortlist, settings.ranking, follows=True)
 
 
 def open_index(
@@ -346,18 +313,12 @@ def open_index(
     known: TermIndex | None = None,
     progress: Progress = no_progress,
 ) -> TermIndex:
-    """A term index as the settings want it; arguments as of `TermIndex`."""
-    effort = effort_of(settings)
+    """Opens a term index according to the settings; arguments as of `TermIndex`."""
     return TermIndex(
-        *(folder, space, effort),
+        *(folder, space, Effort.of(settings)),
         threads=settings.threads,
         source=source,
         writable=writable,
         known=known,
         progress=progress,
     )
-
-
-def _recent(end: int, block: int) -> int:
-    """The first ordinal of the window: the block of the newest image, and the one before."""
-    return max(0, ((end - 1) // block - 1) * block)

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neardup_platform.settings import TermSettings
-from neardup_platform.terms.effort import LEAST_SCAN, REFERENCE_IMAGES, Effort
-from neardup_platform.terms.index import TermIndex, effort_of
+from neardup_platform.terms.effort import MIN_SCAN, REFERENCE_IMAGES, Effort
+from neardup_platform.terms.index import TermIndex
 from tests.terms.contract import SPACE, pooled
 
-EFFORT = effort_of(TermSettings())
+EFFORT = Effort.of(TermSettings())
 sizes = st.integers(0, 10 * REFERENCE_IMAGES)
 
 
@@ -33,7 +33,7 @@ def test_it_grows_with_the_corpus_but_slower(one: int, other: int, k: int) -> No
 @given(sizes, st.integers(1, 10_000))
 def test_a_small_corpus_is_searched_whole_and_every_candidate_asked_for_has_a_place(images: int, k: int) -> None:
     effort = EFFORT.within(images, k)
-    assert effort.scan >= min(images, LEAST_SCAN)
+    assert effort.scan >= min(images, MIN_SCAN)
     assert effort.shortlist > k
 
 
@@ -47,7 +47,7 @@ def test_an_effort_that_does_not_follow_is_the_same_for_all(images: int) -> None
 def test_what_is_found_does_not_depend_on_batches_although_the_effort_grows(
     size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("neardup_platform.terms.effort.LEAST_SCAN", 4)
+    monkeypatch.setattr("neardup_platform.terms.effort.MIN_SCAN", 4)
     monkeypatch.setattr("neardup_platform.terms.effort.REFERENCE_IMAGES", 64)
     images = pooled(np.random.default_rng(0).integers(0, 192, 96).tolist())
     found = []

@@ -17,8 +17,8 @@ from neardup_platform.errors import BadArtefact
 from neardup_platform.terms.hyperplanes import Hashed, hamming
 from neardup_platform.terms.index import TermIndex
 from neardup_platform.terms.json_manifest import NAME
+from neardup_platform.terms.merge_policy import MERGE_FACTOR
 from neardup_platform.terms.mmap_segment import PAGE, open_segment
-from neardup_platform.terms.segments import MERGE_FACTOR
 from neardup_platform.testing import EXHAUSTIVE, small_term_space
 from tests.terms.sealing_process import BLOCK_IMAGES, IMAGES, vectors
 
@@ -26,7 +26,9 @@ HASHED = small_term_space().hash(vectors())
 
 
 def opened(folder: Path | None, **options: object) -> TermIndex:
-    return TermIndex(folder, small_term_space(), EXHAUSTIVE, source="s", block_images=BLOCK_IMAGES, **options)  # type: ignore[arg-type]
+    """Opens an index of small blocks that retries a failed write at once."""
+    fixed = {"source": "s", "block_images": BLOCK_IMAGES, "retry_s": 0.0}
+    return TermIndex(folder, small_term_space(), EXHAUSTIVE, **fixed, **options)  # type: ignore[arg-type]
 
 
 def filled(folder: Path | None, images: int = IMAGES) -> TermIndex:
@@ -192,10 +194,7 @@ def full_disk(bytes_left: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_full_disk_is_reported_and_answers_stay_right_and_it_goes_on_when_there_is_room(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("neardup_platform.terms.segments.RETRY_S", 0.0)
+def test_full_disk_is_reported_and_answers_stay_right_and_it_goes_on_when_there_is_room(tmp_path: Path) -> None:
     index = filled(tmp_path, 160)
     with full_disk(2 * PAGE):
         for first in range(160, 320, 8):
@@ -219,15 +218,14 @@ def test_full_disk_is_reported_and_answers_stay_right_and_it_goes_on_when_there_
 def test_whatever_ends_the_merging_thread_shows_and_the_index_goes_on_and_closes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, folder: bool
 ) -> None:
-    monkeypatch.setattr("neardup_platform.terms.segments.RETRY_S", 0.0)
     index = filled(tmp_path if folder else None, 160)
 
     def broken(*_: object) -> None:
         raise error
 
     with monkeypatch.context() as patched:
-        for writing in ("write_segment", "merge_in_memory"):
-            patched.setattr(f"neardup_platform.terms.segments.{writing}", broken)
+        patched.setattr("neardup_platform.terms.segment_folder.write_segment", broken)
+        patched.setattr("neardup_platform.terms.segments.merge_in_memory", broken)
         for first in range(160, 320, 8):
             index.add(HASHED[first : first + 8])
         flushed = threading.Thread(target=index.flush, daemon=True)
@@ -235,7 +233,7 @@ def test_whatever_ends_the_merging_thread_shows_and_the_index_goes_on_and_closes
         flushed.join(30)
         assert not flushed.is_alive(), "flush() waits for a thread that is no more"
         assert type(error).__name__ in index.problem or str(error) in index.problem
-        assert index.figures()["index_problem"] == 1
+        assert index.metrics()["index_problem"] == 1
         assert_answers_are_exact(index, upto=320)
     for first in range(320, IMAGES, 8):
         index.add(HASHED[first : first + 8])
@@ -251,7 +249,6 @@ def test_whatever_ends_the_merging_thread_shows_and_the_index_goes_on_and_closes
 def test_a_system_without_another_thread_is_a_problem_and_no_hang(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("neardup_platform.terms.segments.RETRY_S", 0.0)
     index = opened(tmp_path)
 
     def none_left(_: threading.Thread) -> None:
@@ -274,14 +271,13 @@ def test_a_system_without_another_thread_is_a_problem_and_no_hang(
 
 
 def test_a_manifest_that_could_not_be_written_is_written_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("neardup_platform.terms.segments.RETRY_S", 0.0)
     index = filled(tmp_path, 160)
 
     def broken(*_: object) -> None:
         raise OSError("no space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("neardup_platform.terms.segments.write_manifest", broken)
+        patched.setattr("neardup_platform.terms.segment_folder.write_manifest", broken)
         index.add(HASHED[160:168])
         index.add(HASHED[168:200])
         index.flush()

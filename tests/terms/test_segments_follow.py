@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neardup_platform.terms import segments
+from neardup_platform.terms import segment_folder
 from neardup_platform.terms.index import TermIndex
 from neardup_platform.terms.mmap_segment import Segment, open_segment
 from tests.terms.sealing_process import BLOCK_IMAGES, IMAGES
@@ -46,7 +46,7 @@ def test_a_file_that_the_writer_replaced_meanwhile_makes_the_follower_read_the_m
         asked.append(path)
         return open_segment(path, version, **options)
 
-    monkeypatch.setattr(segments, "open_segment", open_late)
+    monkeypatch.setattr(segment_folder, "open_segment", open_late)
     follower = opened(tmp_path, writable=False)
     assert asked[0] in named
     assert not asked[0].exists()

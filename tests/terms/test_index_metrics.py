@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neardup_platform.terms import segments
 from neardup_platform.terms.mmap_segment import PAGE
 from tests.terms.sealing_process import BLOCK_IMAGES, IMAGES
 from tests.terms.test_segments import HASHED, filled, full_disk, opened, restore_missing, segment_files
@@ -14,20 +13,20 @@ from tests.terms.test_segments import HASHED, filled, full_disk, opened, restore
 
 def test_figures_count_images_segments_and_bytes_on_disk(tmp_path: Path) -> None:
     index = filled(tmp_path)
-    figures = index.figures()
+    metrics = index.metrics()
     files = segment_files(tmp_path)
-    assert figures["index_images"] == IMAGES
-    assert figures["index_segments"] == len(files)
+    assert metrics["index_images"] == IMAGES
+    assert metrics["index_segments"] == len(files)
     on_disk = sum(path.stat().st_size for path in files)
-    assert on_disk - 6 * PAGE * len(files) <= figures["index_bytes"] <= on_disk
-    assert figures["index_problem"] == 0
+    assert on_disk - 6 * PAGE * len(files) <= metrics["index_bytes"] <= on_disk
+    assert metrics["index_problem"] == 0
     index.close()
 
 
 def test_an_index_in_memory_has_no_bytes_on_disk() -> None:
     index = filled(None)
-    assert index.figures()["index_bytes"] == 0
-    assert index.figures()["index_images"] == IMAGES
+    assert index.metrics()["index_bytes"] == 0
+    assert index.metrics()["index_images"] == IMAGES
     index.close()
 
 
@@ -37,27 +36,26 @@ def test_images_that_were_retired_are_not_counted_once_sealed(tmp_path: Path) ->
         index.retire(index.add(HASHED[first : first + BLOCK_IMAGES])[4:])
     index.flush()
     sealed_blocks = IMAGES // BLOCK_IMAGES - 2
-    assert index.figures()["index_images"] == 4 * sealed_blocks + 2 * BLOCK_IMAGES
+    assert index.metrics()["index_images"] == 4 * sealed_blocks + 2 * BLOCK_IMAGES
     index.close()
 
 
 def test_a_full_disk_is_a_figure_and_a_log_line_until_there_is_room_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It goes on with the next images, without waiting for the next block to be sealed."""
-    monkeypatch.setattr(segments, "RETRY_S", 0.0)
     index = filled(tmp_path, 160)
     with full_disk(2 * PAGE):
         for first in range(160, 320, 8):
             index.add(HASHED[first : first + 8])
         index.flush()
-        assert index.figures()["index_problem"] == 1
+        assert index.metrics()["index_problem"] == 1
         assert any("free some disk" in record.message for record in caplog.records if record.levelno == logging.ERROR)
-    segments_before = index.figures()["index_segments"]
+    segments_before = index.metrics()["index_segments"]
     index.add(HASHED[320:321])
     index.flush()
-    assert index.figures()["index_problem"] == 0
-    assert index.figures()["index_segments"] < segments_before
+    assert index.metrics()["index_problem"] == 0
+    assert index.metrics()["index_segments"] < segments_before
     assert caplog.records[-1].message == f"the term index is written to {tmp_path} again"
     index.close()
     again = opened(tmp_path)
