@@ -39,7 +39,6 @@ from neardup_platform.testing import (
     eventually,
     small_term_space,
 )
-from neardup_platform.wire import neardup_pb2 as pb
 
 MATCHING = Matching(max_candidates=100, min_overlap=1, threshold=0.9, head_threshold=0.8)
 SHIPPED, PROMOTED_THRESHOLD = "cosine-1", 0.97
@@ -121,7 +120,7 @@ class Writer:
 
         def write(batch: Batch, state: store_pb.StoreState) -> None:
             state.classifier_version = version
-            promotion = pb.Promotion(version=version, replaced=SHIPPED, issued_by="a test", at_ms=7)
+            promotion = store_pb.Promotion(version=version, replaced=SHIPPED, issued_by="a test", at_ms=7)
             batch.put(Table.PROMOTIONS, layout.number_key(state.commands), promotion.SerializeToString())
 
         self.worker.commit_outcome(f"promote {version}", Outcome({}, write=write))
