@@ -1,7 +1,8 @@
-"""Everything known of the decided images by ordinal: what a new image is compared with.
+"""What a new image is compared with: ids, heads, vectors and terms of the decided images, by ordinal.
 
-Derived from the store: ids and heads are read into memory when a worker starts, grow as it decides, and are followed
-by the API; vectors and the term index lie in files of their own, and are given what they miss.
+Everything here is derived from the store. A worker reads ids and heads into memory when it starts, and extends them as
+it decides; the API follows them. Vectors and the term index have files of their own, which are completed from the
+store.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,7 +27,7 @@ _CHUNK = 65_536
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """One image as the store holds it: float16 vectors, little-endian; `retired` from the term index or not."""
+    """One image as stored: float16 vectors, little-endian, and whether the term index has retired it."""
 
     ordinal: int
     image_id: str
@@ -36,13 +37,13 @@ class StoredImage:
 
 
 def stored_vectors(part: Sequence[tuple[bytes, bytes]]) -> ImageVectors:
-    """Vectors from the store's bytes, `lsh` and `pair` of each image, at least one."""
+    """Returns the vectors of stored images, `lsh` and `pair` of each, at least one."""
     lsh, pair = (np.frombuffer(b"".join(kind), "<f2").reshape(len(part), -1) for kind in zip(*part, strict=True))
     return ImageVectors(lsh, pair)
 
 
 def spread_rows(first: int, end: int, ordinals: Sequence[int], vectors: ImageVectors) -> ImageVectors:
-    """Rows for the ordinals from `first` to before `end`: those named have vectors, the others zeros.
+    """Returns rows for the ordinals first…end − 1: vectors for those given, zeros for the others.
 
     Args:
         ordinals: ascending, of the rows of `vectors`.
@@ -59,13 +60,13 @@ def spread_rows(first: int, end: int, ordinals: Sequence[int], vectors: ImageVec
 class Corpus:
     """Ids, vectors, terms and heads by ordinal.
 
-    An ordinal whose image was forgotten or was given another one is dead: no id, no head, vectors of zeros, and the
-    term index does not hold it. It is not given again.
+    An ordinal is dead once its image was forgotten or got another ordinal: it has no id and no head, its vectors are
+    zeros, the term index does not hold it, and it is never assigned again.
 
     Args:
         space: hashes the `lsh` embedding.
-        index: the term index; what it misses of the images is given to it by `fill_index`.
-        vectors: of no image yet, or of those that `restore` will name.
+        index: the term index; `fill_index` gives it the images it lacks.
+        vectors: empty, or the vectors of the images that `restore` names.
     """
 
     def __init__(self, space: TermSpace, index: TermIndex, vectors: VectorTable) -> None:
@@ -98,17 +99,17 @@ class Corpus:
         self.fill_index()
 
     def add(self, ids: Sequence[str], vectors: ImageVectors, hashed: Hashed) -> Ordinals:
-        """Add images, searchable at once and as yet without a head; returns their ordinals, int64 [n]."""
+        """Adds images, searchable at once and without a head; returns their ordinals, int64 [n]."""
         self._vectors.append(vectors)
         self._append(ids, np.zeros(len(ids), np.bool_))
         return self._index.add(hashed)
 
     def extend(self, stored: Iterable[StoredImage], end: int) -> None:
-        """Add images read from the store, in order of ordinal; searchable once `fill_index` was called.
+        """Adds images from the store, in order of ordinal; they are searchable after `fill_index`.
 
         Args:
-            stored: ordinals that are passed over are dead.
-            end: ordinals below it that come after the last image are dead, too.
+            stored: the images; ordinals missing between them are dead.
+            end: ordinals after the last image and below this one are dead as well.
         """
         images = iter(stored)
         while part := list(islice(images, _CHUNK)):
@@ -127,11 +128,11 @@ class Corpus:
         self._append(ids, retired)
 
     def restore(self, ids: Sequence[str], heads: Ordinals, retired: NDArray[np.bool_]) -> None:
-        """Name the images, before any is added, whose vectors are there; searchable once `fill_index` was called.
+        """Names the images whose vectors the table holds, before any is added; searchable after `fill_index`.
 
         Args:
-            ids: by ordinal; empty where it is dead.
-            heads: int64 [n], ordinals of the heads of their clusters, −1 where dead.
+            ids: by ordinal; empty for dead ordinals.
+            heads: int64 [n], ordinals of the heads of their clusters; −1 for dead ordinals.
             retired: bool [n], images that the term index need not hold, and dead ordinals.
         """
         self._append(ids, retired)
@@ -140,7 +141,7 @@ class Corpus:
         self._representatives[:n] = np.bincount(heads[~retired], minlength=n)
 
     def drop(self, ordinals: Ordinals) -> None:
-        """Let these ordinals die: nothing finds or names them any more, and their vectors are overwritten."""
+        """Makes ordinals dead: removes them from the index and their clusters, and erases their vectors."""
         for ordinal in ordinals.tolist():
             self.leave(ordinal)
             self._ids[ordinal] = ""
@@ -149,20 +150,20 @@ class Corpus:
         self._vectors.erase(ordinals)
 
     def leave(self, ordinal: int) -> None:
-        """Take an image out of its cluster, if it is in one; it may head it, `rename` then names the next head."""
+        """Removes an image from its cluster, if it is in one; if it is the head, `rename` names the next one."""
         head = int(self._heads[ordinal])
         if head >= 0:
             self._representatives[head] -= not self._retired[ordinal]
             self._heads[ordinal] = -1
 
     def rename(self, old: int, new: int) -> None:
-        """Let all members of the cluster of one head be members of another's, by ordinals of the heads."""
+        """Moves all members of one head's cluster to another head's, by ordinals of the heads."""
         self._heads[: len(self)][self._heads[: len(self)] == old] = new
         self._representatives[new] += self._representatives[old]
         self._representatives[old] = 0
 
     def fill_index(self, progress: Progress = no_progress) -> int:
-        """Give the index the images it misses; returns how many. `progress` is told how far that has come."""
+        """Gives the index the images it lacks; returns how many. Reports to `progress`."""
         filled = 0
         for first, end in self._index.missing(len(self)):
             for at in range(first, end, _CHUNK):
@@ -175,19 +176,19 @@ class Corpus:
         return filled
 
     def id_of(self, ordinal: int) -> str:
-        """The image id of an ordinal; empty for a dead one."""
+        """Returns the image id of an ordinal; empty for a dead one."""
         return self._ids[ordinal]
 
     def ids(self) -> Sequence[str]:
-        """All image ids, by ordinal; empty for dead ones."""
+        """Returns all image ids, by ordinal; empty for dead ones."""
         return self._ids
 
     def head_of(self, ordinal: int) -> int:
-        """Ordinal of the head of an image's cluster; −1 while it is being decided, and for a dead one."""
+        """Returns the ordinal of the head of an image's cluster; −1 for an undecided image and a dead ordinal."""
         return int(self._heads[ordinal])
 
     def heads_of(self, ordinals: Ordinals) -> Ordinals:
-        """As `head_of`, for many images: int64 [n]."""
+        """Returns `head_of` for many images, int64 [n]."""
         return self._heads[ordinals]
 
     def vectors_of(self, ordinal: int) -> ImageVectors:
@@ -195,17 +196,17 @@ class Corpus:
         return ImageVectors(*(kind[ordinal : ordinal + 1] for kind in self._vectors.rows))
 
     def set_head(self, ordinal: int, head: int, *, represents: bool) -> None:
-        """Put an image into a head's cluster, as one of its representatives or not."""
+        """Adds an image to a head's cluster, as one of its representatives or not."""
         self._heads[ordinal] = head
         self._representatives[head] += represents
         self._retired[ordinal] = not represents
 
     def representatives_of(self, head: int) -> int:
-        """Members of a head's cluster that the index holds."""
+        """Returns how many members of a head's cluster the index holds."""
         return int(self._representatives[head])
 
     def follow(self, steps: Iterable[CorpusStep]) -> None:
-        """Do what a rearrangement of the store did."""
+        """Repeats what a rearrangement did to the store."""
         for step in steps:
             match step:
                 case Left(ordinal):
@@ -223,14 +224,14 @@ class Corpus:
     def _add_stored(self, ordinal: int, image_id: str, vectors: ImageVectors) -> None:
         given = self.add([image_id], vectors, self._space.hash(vectors.lsh.astype(np.float32)))
         if given.tolist() != [ordinal]:
-            raise InvariantBroken(f"image {image_id!r} is to have ordinal {ordinal}, the corpus gives {given.tolist()}")
+            raise InvariantBroken(f"the store gives image {image_id!r} ordinal {ordinal}, the corpus {given.tolist()}")
 
     def retired(self, ordinals: Ordinals) -> NDArray[np.bool_]:
-        """Which of these images the index need not hold, bool [n]."""
+        """Returns which of these images the index need not hold, bool [n]."""
         return self._retired[ordinals]
 
     def close(self) -> None:
-        """Stop the threads of the term index and release the files of the vectors."""
+        """Stops the threads of the term index and releases the files of the vectors."""
         self._index.close()
         self._vectors.close()
 

@@ -22,7 +22,7 @@ from neardup_platform.bench.score_shares import shares
 from neardup_platform.bench.synthetic import FAMILY_IMAGES, many_vectors
 from neardup_platform.errors import InvariantBroken
 from neardup_platform.scoring.card import Card
-from neardup_platform.scoring.keras_classifier import cut, limit_tensorflow_threads, load_classifier
+from neardup_platform.scoring.keras_classifier import limit_tensorflow_threads, load_classifier, split_pairs
 from neardup_platform.scoring.mmap_vectors import WrittenVectors
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.settings import Settings
@@ -76,7 +76,7 @@ def bench_score(rows: int, rounds: int, settings: Settings, report: Report) -> d
                     made = engines(classifier, threads)
                     batch = _batch(table.rows, images, candidates, rng)
                     found = _measure(made, table.rows, images, candidates, rounds, rng)
-                    part = batch.rows[cut(len(batch.rows), threads)[0]]
+                    part = batch.rows[split_pairs(len(batch.rows), threads)[0]]
                     found["neardup"] |= shares(classifier, batch.images, part, table.rows, rng)
                     shape = {"threads": threads, "batch": len(batch.rows), "images": images}
                     measured += [{"engine": name, **shape, **metrics} for name, metrics in found.items()]
@@ -94,7 +94,7 @@ def bench_score(rows: int, rounds: int, settings: Settings, report: Report) -> d
 
 
 def _table(folder: Path, rows: int, card: Card, rng: np.random.Generator) -> WrittenVectors:
-    table = WrittenVectors(folder, "bench", card.expects, 0)
+    table = WrittenVectors(folder, "bench", card.required_models, 0)
     for first in range(0, rows, _CHUNK):
         count = min(_CHUNK, rows - first)
         pair = many_vectors(rng, count, card.pair_dim)

@@ -19,7 +19,7 @@ from neardup_platform.bench.frozen_network import freeze, numpy_probability, onn
 from neardup_platform.bench.numpy_features import numpy_features
 from neardup_platform.errors import SetupError
 from neardup_platform.scoring.features import pair_features
-from neardup_platform.scoring.keras_classifier import PairClassifier, cut
+from neardup_platform.scoring.keras_classifier import PairClassifier, split_pairs
 from neardup_platform.scoring.vectors import ImageVectors
 
 Floats = NDArray[np.float32]
@@ -48,7 +48,7 @@ class Peer:
         def score_part(part: slice) -> Floats:
             return self._probability(self._features(a, rows_a[part], b, rows_b[part]))
 
-        parts = cut(len(rows_a), self._threads)
+        parts = split_pairs(len(rows_a), self._threads)
         return np.concatenate(list(self._pool.map(score_part, parts) if len(parts) > 1 else map(score_part, parts)))
 
 

@@ -20,7 +20,7 @@ BATCH_IMAGES = 4_096
 def seed_store(settings: Settings, images: int) -> None:
     """Put images 0…n−1 into an empty store, each in the cluster of the first image of its family."""
     space = load_term_space(settings.terms.space)
-    models = read_card(settings.scoring.model or SHIPPED_FOLDER).expects
+    models = read_card(settings.scoring.model or SHIPPED_FOLDER).required_models
     store = Store(settings.store_path)
     state = store.state()
     for first in range(0, images, BATCH_IMAGES):

@@ -19,7 +19,7 @@ from neardup_platform.wire.topics import EMBEDDINGS
 
 def produce(first: int, count: int, rate_per_s: float, settings: Settings) -> None:
     """Publish `count` images, the n-th at n / rate seconds after the start."""
-    models = read_card(settings.scoring.model or SHIPPED_FOLDER).expects
+    models = read_card(settings.scoring.model or SHIPPED_FOLDER).required_models
     images = [
         [(EMBEDDINGS[one.kind], one.image_id.encode(), encode_embedding(one)) for one in both]
         for both in (embeddings(first + n, models, 0) for n in range(count))

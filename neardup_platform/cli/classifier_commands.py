@@ -135,7 +135,7 @@ def _entry(entry: "Published", active: str | None) -> dict[str, Any]:
         "head_threshold": card.head_threshold,
         "target_precision": card.training.get("target_precision"),
         "metrics": dict(card.metrics),
-        "fits": {kind: f"{spec.version} [{spec.dim}]" for kind, spec in card.expects.items()},
+        "fits": {kind: f"{spec.version} [{spec.dim}]" for kind, spec in card.required_models.items()},
     }
 
 

@@ -52,7 +52,7 @@ class Run:
 
 def empty_pipeline(space: TermSpace, scorer: PairClassifier, settings: Settings) -> Pipeline:
     """A pipeline with these settings, in memory, without any image."""
-    vectors = MemoryVectors(space.dim, scorer.expects[Kind.PAIR].dim)
+    vectors = MemoryVectors(space.dim, scorer.required_models[Kind.PAIR].dim)
     corpus = Corpus(space, open_index(None, space, settings.terms), vectors)
     return Pipeline(space, scorer, corpus, Matching.of(settings, scorer))
 

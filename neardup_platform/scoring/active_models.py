@@ -1,7 +1,7 @@
 """Which embeddings are accepted: model versions and dimensions of both kinds, oldest version first.
 
-A classifier is promoted only if it was trained on the same embeddings as the one before. So this holds for the life of
-a store, and follows from the settings that the worker, the API and the command line share.
+A classifier is promoted only if it was trained on the same embeddings as the previous one. So this holds for the life
+of a store, and follows from the settings that the worker, the API and the command line share.
 """
 
 from dataclasses import dataclass
@@ -13,11 +13,12 @@ from neardup_platform.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class ActiveModel:
-    """What embeddings of one kind must be.
+    """The embeddings of one kind that are accepted.
 
     Attributes:
-        version: what the classifier was trained on.
-        newer: versions that are comparable with it, oldest first; a later one of a known image has it decided again.
+        version: of the model that the classifier was trained on.
+        newer: model versions whose embeddings are comparable with it, oldest first; a known image with a newer
+            embedding is decided again.
     """
 
     version: str
@@ -26,16 +27,16 @@ class ActiveModel:
 
     @property
     def spec(self) -> ModelSpec:
-        """Version and dimension."""
+        """The version and dimension."""
         return ModelSpec(self.version, self.dim)
 
 
 def active_models(settings: Settings) -> dict[Kind, ActiveModel]:
-    """By kind.
+    """Returns the accepted embeddings by kind.
 
     Raises:
         BadArtefact: the classifier that the settings name cannot be read.
     """
-    expects = read_card(settings.scoring.model or SHIPPED_FOLDER).expects
+    required = read_card(settings.scoring.model or SHIPPED_FOLDER).required_models
     newer = {Kind.LSH: settings.join.newer_lsh, Kind.PAIR: settings.join.newer_pair}
-    return {kind: ActiveModel(spec.version, spec.dim, newer[kind]) for kind, spec in expects.items()}
+    return {kind: ActiveModel(spec.version, spec.dim, newer[kind]) for kind, spec in required.items()}

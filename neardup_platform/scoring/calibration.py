@@ -1,7 +1,7 @@
-"""From scores to decisions that can be trusted: calibration, thresholds and the figures that say how good.
+"""Calibration of scores, thresholds, and the metrics that measure both.
 
-Held-out logits and labels → **scale, threshold, metrics** → card of the classifier. Pure NumPy, all over pairs
-as they occur in operation: the candidates of each image.
+Held-out logits and labels → **scale, threshold, metrics** → card of the classifier. Pure NumPy. The pairs are those
+that occur in operation: the candidates of each image.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Labels = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class PrecisionRecall:
-    """Precision and recall when everything from each distinct score up is called a match.
+    """Precision and recall if every pair at or above a score is a match, for each distinct score.
 
     Attributes:
         thresholds: float64 [m], descending.
@@ -31,10 +31,10 @@ class PrecisionRecall:
 
 
 def precision_recall(scores: Scores, labels: Labels) -> PrecisionRecall:
-    """Counts matches at every distinct score; equal scores are taken together, as a threshold would.
+    """Counts matches at every distinct score; equal scores count together, as with a threshold.
 
     Raises:
-        ValueError: no pair is a true one.
+        ValueError: no label is true.
     """
     if not labels.any():
         raise ValueError("no true pair among the labels: precision and recall are undefined")
@@ -49,23 +49,23 @@ def precision_recall(scores: Scores, labels: Labels) -> PrecisionRecall:
 
 
 def best_f1(curve: PrecisionRecall) -> float:
-    """Largest harmonic mean of precision and recall."""
+    """Returns the largest harmonic mean of precision and recall."""
     sums = np.maximum(curve.precision + curve.recall, 1e-12)
     return float((2 * curve.precision * curve.recall / sums).max())
 
 
 def recall_at_precision(curve: PrecisionRecall, precision: float) -> float:
-    """Largest recall where precision is at least `precision`; 0 where it never is."""
+    """Returns the largest recall at which precision is at least `precision`; 0 if it never is."""
     return float(curve.recall[curve.precision >= precision].max(initial=0.0))
 
 
 def average_precision(curve: PrecisionRecall) -> float:
-    """Area under the precision-recall steps."""
+    """Returns the area under the precision-recall steps."""
     return float((np.diff(curve.recall, prepend=0.0) * curve.precision).sum())
 
 
 def threshold_for_precision(curve: PrecisionRecall, precision: float) -> float:
-    """Lowest threshold at which precision is reached with confidence; the highest score where it never is.
+    """Returns the lowest threshold that reaches the precision with confidence; the highest score if none does.
 
     Confidence means that the lower end of the 95% interval reaches `precision`, so few examples give a high threshold.
     """
@@ -77,7 +77,7 @@ def threshold_for_precision(curve: PrecisionRecall, precision: float) -> float:
 def wilson_interval(
     hits: NDArray[Any] | int, trials: NDArray[np.int64] | int, z: float = 1.96
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Confidence interval of shares (Wilson, 1927); `z` 1.96 is 95%; 0…1 where nothing was tried."""
+    """Returns the confidence interval of ratios (Wilson, 1927); `z` 1.96 is 95%; 0…1 where there are no trials."""
     tried = np.maximum(trials, 1)
     share, spread = np.asarray(hits / tried, np.float64), z * z / tried
     centre = (share + spread / 2) / (1 + spread)
@@ -87,7 +87,7 @@ def wilson_interval(
 
 
 def fit_platt(logits: Scores, labels: Labels, iterations: int = 50) -> tuple[float, float]:
-    """Fits slope and offset so that sigmoid(slope · logit + offset) is the share of true pairs.
+    """Fits slope and offset so that sigmoid(slope · logit + offset) is the ratio of true pairs.
 
     Platt, *Probabilistic Outputs for Support Vector Machines* (1999), with his smoothed targets, by Newton's
     method. The slope is kept positive, so calibration never changes the order of pairs.
@@ -116,7 +116,7 @@ def fit_platt(logits: Scores, labels: Labels, iterations: int = 50) -> tuple[flo
 
 
 def expected_calibration_error(probabilities: Scores, labels: Labels, bins: int = 15) -> float:
-    """Mean |share of true pairs − mean probability| over bins of equal width, weighted by pairs.
+    """Returns the mean |ratio of true pairs − mean probability| over bins of equal width, weighted by pairs.
 
     Guo et al., *On Calibration of Modern Neural Networks* (2017).
     """
@@ -126,5 +126,5 @@ def expected_calibration_error(probabilities: Scores, labels: Labels, bins: int 
 
 
 def sigmoid(logits: Scores) -> Scores:
-    """1 / (1 + e^−x) without overflow."""
+    """Returns 1 / (1 + e^−x) without overflow."""
     return 0.5 * (1.0 + np.tanh(0.5 * logits))

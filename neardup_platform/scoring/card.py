@@ -1,6 +1,6 @@
-"""What a classifier is, fits and promises: the `card.json` beside its network.
+"""The card of a classifier, `card.json` beside its network: identity, required models, thresholds, measured quality.
 
-Written by training, read and verified by `PairClassifier`; a person can read it too.
+Training writes it; `PairClassifier` reads and verifies it. It is readable by people as well.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from neardup_platform.scoring.features import Block, feature_names
 
 CARD_FILE = "card.json"
 NETWORK_FILE = "model.keras"
-# Fingerprints of the pictures trained on, where training recorded them; not needed for scoring.
+# Fingerprints of the training pictures, if training recorded them; scoring does not need them.
 PICTURES_FILE = "training_pictures.bin"
 SHIPPED_FOLDER = Path(__file__).parent / "classifier"
 FORMAT = 1
@@ -24,7 +24,7 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """Identity, fit, thresholds and measured quality of a classifier.
+    """Identity, required models, thresholds and measured quality of a classifier.
 
     Attributes:
         version: 12 hex digits over the network's weights, the features and the thresholds.
@@ -33,9 +33,9 @@ class Card:
         blocks: parts of the pair vector and how they are compared.
         features: names, in the order of the network's input.
         threshold: calibrated probability, 0…1, from which a pair is a match.
-        head_threshold: lower probability an image must also reach against the head of the cluster it joins.
-        calibration: slope and offset applied to the logits; they are part of the network already.
-        training: what it was trained on, as counts and settings.
+        head_threshold: lower probability that an image must also reach against the head of the cluster it joins.
+        calibration: slope and offset applied to the logits; the network includes them.
+        training: counts and settings of the training.
         metrics: measured on groups held out of training.
         network_sha256: of `model.keras`.
     """
@@ -55,7 +55,7 @@ class Card:
     network_sha256: str
 
     @property
-    def expects(self) -> dict[Kind, ModelSpec]:
+    def required_models(self) -> dict[Kind, ModelSpec]:
         """The embeddings it was trained on."""
         return {
             Kind.LSH: ModelSpec(self.lsh_version, self.lsh_dim),
@@ -63,12 +63,12 @@ class Card:
         }
 
     def check_embedders(self, found: Mapping[Kind, ModelSpec]) -> None:
-        """Refuse embeddings it was not trained on.
+        """Checks that embeddings are those it was trained on.
 
         Raises:
             BadArtefact: a dimension or a model version differs.
         """
-        for kind, expected in self.expects.items():
+        for kind, expected in self.required_models.items():
             if found[kind] != expected:
                 raise BadArtefact(
                     f"classifier {self.version} fits {kind} embeddings of {expected.version!r} [{expected.dim}], "
@@ -78,7 +78,7 @@ class Card:
 
 
 def write_card(card: Card, folder: Path) -> None:
-    """Writes `card.json`, readable and with its own checksum."""
+    """Writes `card.json`, indented and with its own checksum."""
     content = {"format": FORMAT, **asdict(card), "blocks": [list(block) for block in card.blocks]}
     sealed = {**content, "card_sha256": _seal(content)}
     (folder / CARD_FILE).write_text(json.dumps(sealed, indent=2) + "\n", encoding="utf-8")
@@ -88,7 +88,7 @@ def read_card(folder: Path) -> Card:
     """Reads `card.json` and verifies it and the checksum of the network beside it.
 
     Raises:
-        BadArtefact: a file is missing, changed since it was written, or of another format.
+        BadArtefact: a file is missing, changed after it was written, or of another format.
     """
     try:
         data = (folder / CARD_FILE).read_bytes()
@@ -109,10 +109,10 @@ def parse_card(data: bytes, path: str) -> Card:
 
     Args:
         data: content of a `card.json`.
-        path: where it lies, for messages.
+        path: of the file, for messages.
 
     Raises:
-        BadArtefact: it was changed since it was written, or is of another format.
+        BadArtefact: it was changed after it was written, or is of another format.
     """
     try:
         content = json.loads(data.decode("utf-8"))

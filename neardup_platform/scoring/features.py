@@ -1,8 +1,8 @@
-"""What two images' vectors say about each other: the classifier's input, and why a score is what it is.
+"""The features of a pair of images: the input of the classifier, and the explanation of its score.
 
 Rows of two tables → **features** → classifier. Every feature is symmetric: exchanging the two images
-changes nothing. Which features there are follows from the blocks of the pair vector, a list of parts with the
-way each is compared:
+changes nothing. The blocks of the pair vector determine the features; each names a part of it and how it is
+compared:
 
     cosine      cosine and mean absolute difference of the parts
     dihedral    parts that are unit DCT spectra ordered [2, 2, s, s] by parity (4·s² entries): likeness upright,
@@ -10,13 +10,13 @@ way each is compared:
                 of one length also the best likeness across (a whole picture against a crop of it)
     apart       as dihedral, but not across: parts of one length that mean different things
     difference  absolute difference, entry by entry
-    level       absolute difference and the smaller of the two, entry by entry: says how much the rest can be trusted
+    level       absolute difference and the smaller of the two, entry by entry: how far the rest can be trusted
 
 Mirroring a picture negates the frequencies that are odd along that axis and a diagonal flip transposes the
 spectrum, so all eight positions follow from eight partial sums (a property of the DCT-II).
 
-Of every likeness x the last features hold its gap √(1 − x): near-duplicates crowd where x is nearly 1, and the
-root spreads them (recall at 99% precision on held-out groups: 0.942 with gaps, 0.912 without).
+The last features are the gaps √(1 − x) of all likenesses x: near-duplicates have x close to 1, and the root
+spreads them (recall at 99% precision on held-out groups: 0.942 with gaps, 0.912 without).
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.scoring.kernels import COSINE, DIFFERENCE, DIHEDRAL, LEVEL, Bits, Plan, compare_pairs, widen_rows
-from neardup_platform.scoring.vectors import Half, ImageVectors
+from neardup_platform.scoring.vectors import Float16, ImageVectors
 
 _COMPARISONS = {
     "cosine": COSINE,
@@ -41,7 +41,7 @@ _LIKENESSES = ("_cosine", "_upright", "_coarse", "_turned", "_across")
 
 
 class Block(NamedTuple):
-    """Entries start…stop of the pair vector and how they are compared."""
+    """Entries start…stop − 1 of the pair vector and how they are compared."""
 
     name: str
     start: int
@@ -50,10 +50,10 @@ class Block(NamedTuple):
 
 
 def feature_names(blocks: Sequence[Block]) -> tuple[str, ...]:
-    """Names of the features of `pair_features`, in their order.
+    """Returns the names of the features of `pair_features`, in order.
 
     Raises:
-        ValueError: a block names no known comparison, or is no spectrum and compared as one.
+        ValueError: the comparison of a block is unknown, or needs a spectrum that the block is not.
     """
     return _names(tuple(blocks))
 
@@ -68,21 +68,21 @@ def _names(blocks: tuple[Block, ...]) -> tuple[str, ...]:
 def pair_features(
     a: ImageVectors, rows_a: NDArray[np.int64], b: ImageVectors, rows_b: NDArray[np.int64], blocks: Sequence[Block]
 ) -> NDArray[np.float32]:
-    """Compares images by row number, symmetrically; releases the GIL.
+    """Compares images by row number; symmetric; releases the GIL.
 
     Args:
         a: vectors of finite values.
-        rows_a: int64 [n], each pair's row in `a`; fastest where equal rows follow one another.
-        b: vectors, as mapped from a file or not.
+        rows_a: int64 [n], each pair's row in `a`; fastest if equal rows are adjacent.
+        b: vectors, mapped from a file or not.
         rows_b: int64 [n], each pair's row in `b`.
-        blocks: parts of the pair vector; together with the order of the features fixed by the model's card.
+        blocks: parts of the pair vector, as on the classifier's card.
 
     Returns:
         float32 [n, len(feature_names(blocks))]; cosines in −1…1, differences from 0.
 
     Raises:
-        IndexError: a row that is not there.
-        ValueError: the two sides' dimensions differ, or a block is not within them.
+        IndexError: a row does not exist.
+        ValueError: the dimensions of the two sides differ, or a block exceeds them.
     """
     plan = _plan_of(tuple(blocks), a.pair.shape[1])
     shapes = [(side.lsh.shape, side.pair.shape) for side in (a, b)]
@@ -95,11 +95,11 @@ def pair_features(
     return out
 
 
-def widened(rows: Half, which: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Rows of finite float16 by number, as float32 [n, dim].
+def widened(rows: Float16, which: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Returns rows of finite float16 by number, as float32 [n, dim].
 
     Raises:
-        IndexError: a row that is not there.
+        IndexError: a row does not exist.
     """
     out = np.empty((len(which), rows.shape[1]), np.float32)
     widen_rows(_bits(rows), _checked_rows(len(rows), which, len(which)), out)
@@ -134,7 +134,7 @@ def _side(block: Block) -> int:
 
 @lru_cache
 def _plan_of(blocks: tuple[Block, ...], pair_dim: int) -> Plan:
-    """What the compiled loops need to know of the blocks."""
+    """Returns the blocks as the compiled loops need them."""
     names = feature_names(blocks)
     mirrored, coarse = np.arange(pair_dim), np.zeros(pair_dim, np.float32)
     rows, feature = [], 1
@@ -161,7 +161,7 @@ def _plan_of(blocks: tuple[Block, ...], pair_dim: int) -> Plan:
 
 
 def _checked_rows(held: int, rows: NDArray[np.int64], expected: int) -> NDArray[np.int64]:
-    """The compiled loops read where they are told to: what is not there must not reach them."""
+    """Checks row numbers, because the compiled loops do not."""
     if rows.shape != (expected,) or rows.dtype != np.int64:
         raise ValueError(f"rows are {rows.dtype} {list(rows.shape)}, expected int64 [{expected}]")
     if expected and not 0 <= rows.min() <= rows.max() < held:
@@ -169,8 +169,8 @@ def _checked_rows(held: int, rows: NDArray[np.int64], expected: int) -> NDArray[
     return np.ascontiguousarray(rows)
 
 
-def _bits(rows: Half) -> Bits:
-    """Always of one type, so that the loops are compiled once whether rows are mapped read-only or not."""
+def _bits(rows: Float16) -> Bits:
+    """Returns rows as bits, always of one type, so that the loops are compiled once for mapped and other rows."""
     if rows.dtype != np.float16:
         raise ValueError(f"vectors are {rows.dtype}, expected float16")
     bits = np.ascontiguousarray(rows).view(np.uint16)

@@ -1,4 +1,4 @@
-"""The manifest of the vector files: whose vectors they hold, and how many rows are known to have reached the disk."""
+"""The manifest of the vector files: the store and models of their vectors, and how many rows are synced to disk."""
 
 import logging
 from collections.abc import Mapping
@@ -20,10 +20,10 @@ class Manifest:
 
     Attributes:
         store_id: of the store that the vectors come from.
-        lsh_version, pair_version: models that made them.
+        lsh_version, pair_version: models that produced the vectors.
         lsh_dim, pair_dim: their dimensions.
-        generation: G in the names of the files; counts up whenever they are made anew.
-        rows: known to have reached the disk.
+        generation: G in the names of the files; higher whenever the files are rebuilt.
+        rows: rows that are synced to disk.
     """
 
     store_id: str
@@ -36,35 +36,35 @@ class Manifest:
 
     @classmethod
     def of(cls, store_id: str, models: Mapping[Kind, ModelSpec]) -> "Manifest":
-        """Of no rows yet."""
+        """Returns the manifest of an empty table."""
         lsh, pair = models[Kind.LSH], models[Kind.PAIR]
         return cls(store_id, lsh.version, pair.version, lsh.dim, pair.dim)
 
     def suits(self, other: "Manifest") -> bool:
-        """Whether both are about vectors of the same store and models."""
+        """Returns whether both describe vectors of the same store and models."""
         return replace(self, generation=0, rows=0) == replace(other, generation=0, rows=0)
 
     @property
     def dims(self) -> tuple[int, int]:
-        """Columns of the two files."""
+        """The columns of the two files."""
         return self.lsh_dim, self.pair_dim
 
     def paths(self, folder: Path) -> list[Path]:
-        """The two files."""
+        """Returns the paths of the two files."""
         return [folder / f"{kind}-{self.generation}.f16" for kind in (Kind.LSH, Kind.PAIR)]
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Replace the manifest.
+    """Replaces the manifest.
 
     Raises:
-        OSError: the disk is full or broken; the former manifest stays in force.
+        OSError: the disk is full or broken; the previous manifest stays.
     """
     write_sealed(folder / NAME, asdict(manifest))
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest in force, or None where there are no files yet.
+    """Returns the manifest, or None where there are no files yet.
 
     Raises:
         BadArtefact: it is damaged, or the files are shorter than it says.
@@ -84,7 +84,7 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 def usable_manifest(folder: Path, wanted: Manifest) -> Manifest | None:
-    """The manifest in force, where its files can be used for what is wanted; why not is logged."""
+    """Returns the manifest if its files hold the vectors wanted; otherwise logs why not and returns None."""
     try:
         found = read_manifest(folder)
     except BadArtefact as error:

@@ -1,8 +1,8 @@
-"""The pair classifier in operation: two images' vectors to the probability that they are near-duplicates.
+"""The pair classifier in operation: the vectors of two images → the probability that they are near-duplicates.
 
-Candidates → features → **probability** → decision. The network is a small Keras model whose calibration is part
-of it; it is traced once for any number of pairs, so no batch size costs a retrace or padding. Many pairs are cut
-into parts whose features stay in the processor's cache until the network has read them; threads take parts.
+Candidates → features → **probability** → decision. The network is a small Keras model that includes its calibration;
+it is traced once for any number of pairs, so no batch size causes a retrace. Many pairs are split into parts, one
+thread each, whose features stay in the processor's cache until the network has read them.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -19,20 +19,20 @@ from neardup_platform.scoring.features import pair_features
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.settings import ScoringSettings
 
-# A call of the network costs 0.3 ms however few the pairs, the features of as many as 700.
+# A call of the network costs at least 0.3 ms, as much as the features of 700 pairs.
 PART_PAIRS = 8_192
-# Two threads are faster than one from about here on for both.
+# From about this size on, two threads are faster than one, for features and network alike.
 MIN_PART_PAIRS = 2_048
-# Parts are filled up to a multiple of so many pairs. The last rows of a matrix product, and a single row, go through
-# other loops than the rest and round differently, so a score would depend on its company in the last bit; 24 is a
-# multiple of what the loops for every instruction set up to AVX-512 take at a time.
+# Parts are padded to a multiple of this. The last rows of a matrix product, and a single row, go through other loops
+# than the rest and round differently, so the last bit of a score would depend on the other pairs of the part; 24 is a
+# multiple of the step of the loops for every instruction set up to AVX-512.
 PART_MULTIPLE = 24
 
 Ordinals = NDArray[np.int64]
 
 
 class PairClassifier:
-    """A trained classifier, read from a folder written by `training.train`.
+    """A trained classifier, read from a folder that `training.train` wrote.
 
     Attributes:
         card: identity, thresholds and measured quality.
@@ -44,11 +44,11 @@ class PairClassifier:
 
     def __init__(self, folder: Path = SHIPPED_FOLDER, threads: int = ScoringSettings().threads) -> None:
         self.card: Card = read_card(folder)
-        # The traced function knows the model's variables but does not keep them.
+        # The traced function refers to the model's variables but does not keep them alive.
         self._model, self.network = _load(folder / NETWORK_FILE, len(self.card.features))
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, "pair-score")
-        # Compile and trace now, not at the first image.
+        # Compiles and traces now, not at the first image.
         one = ImageVectors(*(np.zeros((1, dim), np.float16) for dim in (self.card.lsh_dim, self.card.pair_dim)))
         first = np.zeros(1, np.int64)
         self.score(one, first, one, first)
@@ -65,21 +65,21 @@ class PairClassifier:
 
     @property
     def head_threshold(self) -> float:
-        """Lower probability that an image must reach against the head it joins."""
+        """Lower probability that an image must reach against the head of the cluster it joins."""
         return self.card.head_threshold
 
     @property
-    def expects(self) -> dict[Kind, ModelSpec]:
+    def required_models(self) -> dict[Kind, ModelSpec]:
         """The embeddings it was trained on."""
-        return self.card.expects
+        return self.card.required_models
 
     def score(self, a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> NDArray[np.float32]:
-        """Scores pairs of images by row number; symmetric in a and b, each as if alone, to the last bit.
+        """Scores pairs of images by row number; symmetric, and equal to the last bit in any batch.
 
         Args:
-            a: vectors of finite values, as of a batch.
-            rows_a: int64 [n], n from 0, each pair's row in `a`; fastest where equal rows follow one another.
-            b: vectors, as of the corpus.
+            a: vectors of finite values, such as those of a batch.
+            rows_a: int64 [n], n from 0, each pair's row in `a`; fastest if equal rows are adjacent.
+            b: vectors, such as those of the corpus.
             rows_b: int64 [n], each pair's row in `b`.
 
         Returns:
@@ -87,7 +87,7 @@ class PairClassifier:
 
         Raises:
             BadArtefact: the dimensions are not those the classifier was trained on.
-            IndexError: a row that is not there.
+            IndexError: a row does not exist.
         """
         import tensorflow as tf
 
@@ -101,7 +101,7 @@ class PairClassifier:
             features = pair_features(a, rows_a[filled], b, rows_b[filled], self.card.blocks)
             scores[part] = self.network(tf.constant(features)).numpy()[:pairs, 0]
 
-        parts = cut(len(rows_a), self._threads)
+        parts = split_pairs(len(rows_a), self._threads)
         for _ in self._pool.map(score_part, parts) if len(parts) > 1 else map(score_part, parts):
             pass
         return scores
@@ -116,8 +116,8 @@ class PairClassifier:
             )
 
 
-def cut(pairs: int, threads: int) -> list[slice]:
-    """Parts of so many pairs, equal but for one, and as many for each thread, or one where they are few."""
+def split_pairs(pairs: int, threads: int) -> list[slice]:
+    """Splits pairs into near-equal parts, the same number for each thread; a few pairs stay whole."""
     count = max(min(threads, pairs // MIN_PART_PAIRS), -(-pairs // PART_PAIRS), min(1, pairs))
     if count > 1:
         count += -count % threads
@@ -125,11 +125,11 @@ def cut(pairs: int, threads: int) -> list[slice]:
 
 
 def load_classifier(folder: Path | None, threads: int = ScoringSettings().threads) -> PairClassifier:
-    """The classifier of a folder; None is the one shipped for the built-in embedders.
+    """Loads the classifier of a folder; None loads the one shipped for the built-in embedders.
 
     Args:
         folder: written by `training.train`.
-        threads: that share a micro-batch of pairs.
+        threads: share a micro-batch of pairs.
 
     Raises:
         BadArtefact: the folder is incomplete, damaged or of another format.
@@ -138,10 +138,10 @@ def load_classifier(folder: Path | None, threads: int = ScoringSettings().thread
 
 
 def limit_tensorflow_threads(calls: int) -> None:
-    """Keeps TensorFlow to one thread for an operation and `calls` for calls at a time; call before its first use.
+    """Limits TensorFlow to one thread per operation and `calls` concurrent calls; call it before its first use.
 
-    The network is so small that more threads for an operation only cost hand-overs. Does nothing once TensorFlow has
-    started, because it cannot be changed then.
+    The network is so small that more threads per operation only add hand-overs. Once TensorFlow has started the limit
+    cannot be changed, and this does nothing.
     """
     import tensorflow as tf
 
@@ -153,12 +153,12 @@ def limit_tensorflow_threads(calls: int) -> None:
 
 
 def _load(path: Path, n_features: int) -> tuple[Any, Any]:
-    """The Keras model, and it traced for any number of pairs."""
+    """Returns the Keras model, and its function traced for any number of pairs."""
     import keras
     import tensorflow as tf
 
     try:
-        # safe_mode refuses Lambda layers: an artefact must not run code of its own.
+        # safe_mode rejects Lambda layers: an artefact must not run its own code.
         network = keras.saving.load_model(path, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError) as error:
         reason = str(error).strip().splitlines()[0][:200]
@@ -169,5 +169,5 @@ def _load(path: Path, n_features: int) -> tuple[Any, Any]:
             "one probability: restore it or train again"
         )
     traced = tf.function(network, input_signature=[tf.TensorSpec([None, n_features], tf.float32)])
-    # A concrete function is never traced again, and called with less ado: 0.24 ms instead of 0.37.
+    # A concrete function is never traced again, and its calls cost less: 0.24 ms instead of 0.37.
     return network, traced.get_concrete_function()

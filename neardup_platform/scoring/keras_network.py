@@ -1,7 +1,7 @@
 """The network of the pair classifier: built, fitted and calibrated.
 
-Features and labels → **Keras model** → `model.keras`. Several small networks that differ only by their random
-start are averaged: the mean of their logits errs less far from the training pairs than any one of them.
+Features and labels → **Keras model** → `model.keras`. It averages the logits of several small networks that differ only
+in their random start: far from the training pairs the mean is wrong less often than any one of them.
 """
 
 from typing import Any
@@ -29,7 +29,7 @@ def fit_network(
         features: float32 [n, n_features].
         labels: bool [n].
         seed: of the start and the order of pairs; the same seed gives the same network on the same machine.
-        weights: float32 [n], how much each pair counts; None: all alike.
+        weights: float32 [n], the weight of each pair; None weights all equally.
 
     Returns:
         keras.Model from float32 [n, n_features] to logits [n, 1].
@@ -54,7 +54,7 @@ def fit_network(
 def _member(scaled: Any, member: int) -> Any:
     import keras
 
-    # Names of our own: Keras numbers layers over the life of the process, and sums follow the order of names.
+    # Explicit names: Keras numbers layers over the life of the process, and sums follow the order of names.
     x = scaled
     for layer, units in enumerate(HIDDEN):
         x = keras.layers.Dense(units, activation="relu", name=f"member_{member}_{layer}")(x)
@@ -62,7 +62,7 @@ def _member(scaled: Any, member: int) -> Any:
 
 
 def logits(model: Any, features: Features) -> NDArray[np.float64]:
-    """Uncalibrated logits of many pairs: float64 [n]."""
+    """Returns the uncalibrated logits of many pairs, float64 [n]."""
     parts = [
         np.asarray(model(features[i : i + _SCORED_AT_ONCE]))[:, 0] for i in range(0, len(features), _SCORED_AT_ONCE)
     ]
@@ -70,7 +70,7 @@ def logits(model: Any, features: Features) -> NDArray[np.float64]:
 
 
 def calibrate(model: Any, slope: float, offset: float) -> Any:
-    """Appends calibration: keras.Model from features to sigmoid(slope · logit + offset), [n, 1]."""
+    """Appends calibration; returns the keras.Model from features to sigmoid(slope · logit + offset), [n, 1]."""
     import keras
 
     layer = keras.layers.Dense(1, activation="sigmoid", name="calibration")

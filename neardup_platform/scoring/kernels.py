@@ -1,13 +1,13 @@
 """Compiled loops that compare pairs of images (numba): float16 rows in, features out, nothing in between.
 
-Rows by number in two tables → **features** → network. What is known of a query is prepared once and used for all of
-its candidates that follow one another; a candidate's row is widened to float32 into the cache, and every feature is
-summed from there. All loops release the GIL. As in the term index they index with unsigned numbers and make no views,
-and rows are asked for some pairs ahead, because candidates lie far apart in memory. What is called for each block of
-each pair is put in its place (`forceinline`): the calls alone were 40% of the time.
+Rows by number in two tables → **features** → network. The query is prepared once for all of its adjacent candidates; a
+candidate's row is widened to float32 into the cache, and every feature is summed from there. All loops release the GIL.
+As in the term index they use unsigned indices and make no views, and rows are prefetched some pairs ahead, because
+candidates are far apart in memory. Functions called for each block of each pair are inlined (`forceinline`): the calls
+alone took 40% of the time.
 
-Only sums may be reordered (`_SUMS`), which lets them be vector instructions. A pair's features depend on nothing but
-its two rows.
+Only sums may be reordered (`_SUMS`), so that they compile to vector instructions. The features of a pair depend on its
+two rows alone.
 """
 
 from typing import NamedTuple
@@ -20,12 +20,12 @@ from neardup_platform.intrinsics import prefetch, single_of_half
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
-# Rows as the bits of float16, because numba has no float16 on processors.
+# Rows as the bits of float16, because numba has no float16 on CPUs.
 Bits = NDArray[np.uint16]
 
 # How a block is compared.
 COSINE, DIHEDRAL, DIFFERENCE, LEVEL = 0, 1, 2, 3
-# Pairs that are asked for before they are compared: 0.61 µs a pair without, 0.45 with 1 to 8 (644 entries an image).
+# Pairs to prefetch ahead: 0.61 µs a pair without, 0.45 with 1 to 8 (644 entries an image).
 _AHEAD = 4
 # Entries of a cache line.
 _LINE = 32
@@ -40,9 +40,9 @@ class Plan(NamedTuple):
 
     Attributes:
         blocks: int64 [blocks, 4], comparison, first entry, entries, first feature.
-        across: int64 [pairs, 4], first entries of two parts of one length, entries, feature.
+        across: int64 [pairs, 4], first entries of two parts of equal length, entries, feature.
         likenesses: int64 [m], the features whose gaps are the last m features.
-        mirrored: int64 [pair_dim], the entry that lies here once pictures are mirrored along the diagonal.
+        mirrored: int64 [pair_dim], the entry that moves here when pictures are mirrored along the diagonal.
         coarse: float32 [pair_dim], 1 in the coarse half of spectra, else 0.
     """
 
@@ -54,22 +54,22 @@ class Plan(NamedTuple):
 
 
 @njit(nogil=True, cache=True)
-def compare_pairs(  # one loop, whose arrays are taken out of `plan` first: reading them from it counts references
+def compare_pairs(  # one loop; takes the arrays out of `plan` first, because reading them from it counts references
     lsh_a: Bits, pair_a: Bits, rows_a: I64, lsh_b: Bits, pair_b: Bits, rows_b: I64, plan: Plan, out: F32
 ) -> None:
-    """Features of pairs, in the order of `features.feature_names`.
+    """Computes the features of pairs, in the order of `features.feature_names`.
 
     Args:
         lsh_a, pair_a: uint16 [·, dim], vectors of one side.
-        rows_a: int64 [n], each pair's row there; fastest where equal rows follow one another.
+        rows_a: int64 [n], each pair's row there; fastest if equal rows are adjacent.
         lsh_b, pair_b: uint16 [·, dim], of the other side.
         rows_b: int64 [n].
         plan: of the blocks.
-        out: float32 [n, features], receives them.
+        out: float32 [n, features], receives the features.
     """
     blocks, across, likenesses, order, half = plan.blocks, plan.across, plan.likenesses, plan.mirrored, plan.coarse
     lsh_dim, pair_dim, count = lsh_a.shape[1], pair_a.shape[1], _U(rows_a.shape[0])
-    # Of the query: as it is, with spectra mirrored along the diagonal, with nothing but their coarse half.
+    # The query as it is, with spectra mirrored along the diagonal, and with their coarse half only.
     lsh, pair = np.empty(lsh_dim, np.float32), np.empty(pair_dim, np.float32)
     mirrored, coarse = np.empty(pair_dim, np.float32), np.empty(pair_dim, np.float32)
     squares = np.empty(1 + blocks.shape[0], np.float32)
@@ -77,7 +77,7 @@ def compare_pairs(  # one loop, whose arrays are taken out of `plan` first: read
     prepared, gaps = np.int64(-1), _U(out.shape[1] - likenesses.shape[0])
     for n in range(count):
         if n + _U(_AHEAD) < count:
-            _ask_for(lsh_b, pair_b, _U(rows_b[n + _U(_AHEAD)]))
+            _prefetch_row(lsh_b, pair_b, _U(rows_b[n + _U(_AHEAD)]))
         if rows_a[n] != prepared:
             prepared = rows_a[n]
             _widen(lsh_a, _U(prepared), lsh)
@@ -108,14 +108,14 @@ def compare_pairs(  # one loop, whose arrays are taken out of `plan` first: read
 
 @njit(nogil=True, cache=True)
 def widen_rows(rows: Bits, which: I64, out: F32) -> None:
-    """Rows of float16 by number as float32 [n, dim]; several times faster than NumPy's conversion."""
+    """Copies rows of float16 by number to float32 [n, dim]; several times faster than NumPy's conversion."""
     for n in range(_U(which.shape[0])):
         for d in range(_U(rows.shape[1])):
             out[n, d] = single_of_half(rows[_U(which[n]), d])
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def _ask_for(lsh: Bits, pair: Bits, row: np.uint64) -> None:
+def _prefetch_row(lsh: Bits, pair: Bits, row: np.uint64) -> None:
     for d in range(_U(0), _U(lsh.shape[1]), _U(_LINE)):
         prefetch(lsh, row, d)
     for d in range(_U(0), _U(pair.shape[1]), _U(_LINE)):
@@ -130,7 +130,7 @@ def _widen(rows: Bits, row: np.uint64, out: F32) -> None:
 
 @njit(nogil=True, cache=True, forceinline=True)
 def _prepare(lsh: F32, pair: F32, order: I64, half: F32, blocks: I64, mirrored: F32, coarse: F32, squares: F32) -> None:
-    """What all candidates of a query need of it; `squares` of `lsh`, and of what each block takes the cosine of."""
+    """Prepares a query for all of its candidates; `squares` receives those of `lsh` and of each block's vector."""
     for d in range(_U(pair.shape[0])):
         mirrored[d] = pair[_U(order[d])]
         coarse[d] = pair[d] * half[d]
@@ -147,7 +147,7 @@ def _prepare(lsh: F32, pair: F32, order: I64, half: F32, blocks: I64, mirrored: 
 def _entry_by_entry(
     a: F32, b: F32, first: np.uint64, entries: np.uint64, level: bool, out: F32, row: np.uint64, feature: np.uint64
 ) -> None:
-    """Absolute differences; of levels each followed by the smaller of the two."""
+    """Writes absolute differences; for levels each is followed by the smaller entry."""
     for d in range(entries):
         x, y = a[first + d], b[first + d]
         if level:
@@ -171,10 +171,10 @@ def _cosine_and_distance(
 def _dihedral(
     a: F32, mirrored: F32, coarse: F32, half: F32, b: F32, first: np.uint64, entries: np.uint64, square_a: np.float32
 ) -> tuple[np.float32, np.float32, np.float32]:
-    """Likeness upright, of the coarse half, and best of the seven other positions, from eight partial sums.
+    """Returns the likeness upright, of the coarse half, and the best of the seven other positions, from partial sums.
 
-    A picture mirrored along the diagonal has its spectrum transposed. To transpose the query's spectrum comes to the
-    same as to transpose the candidate's, and is done once.
+    Mirroring a picture along the diagonal transposes its spectrum. Transposing the query's spectrum gives the same
+    result as transposing the candidate's, and is done once.
     """
     quarter = entries >> _U(2)
     u0, t0, product, square = _quarter(a, mirrored, coarse, half, b, first, quarter)
@@ -191,7 +191,7 @@ def _dihedral(
 def _quarter(
     a: F32, mirrored: F32, coarse: F32, half: F32, b: F32, first: np.uint64, entries: np.uint64
 ) -> tuple[np.float32, np.float32, np.float32, np.float32]:
-    """Of frequencies of one parity: products upright and mirrored, product and square of the coarse half."""
+    """Sums frequencies of one parity: products upright and mirrored, product and square of the coarse half."""
     upright, turned, product, square = _F(0), _F(0), _F(0), _F(0)
     for d in range(first, first + entries):
         upright += a[d] * b[d]
@@ -203,7 +203,7 @@ def _quarter(
 
 @njit(nogil=True, cache=True, forceinline=True)
 def _best_mirrored(even: np.float32, odd_x: np.float32, odd_y: np.float32, odd: np.float32) -> np.float32:
-    """Best of a picture mirrored along one axis, the other, or both: odd frequencies change their sign."""
+    """Returns the best for mirroring along one axis, the other, or both: odd frequencies change their sign."""
     best: np.float32 = max(even - odd_x + odd_y - odd, even + odd_x - odd_y - odd, even - odd_x - odd_y + odd)
     return best
 

@@ -1,19 +1,18 @@
-"""The vectors of every decided image on disk, mapped by the worker that appends them and by those who follow it.
+"""The vectors of every decided image on disk, mapped by the worker, which appends them, and by its followers.
 
-Store → **files, by ordinal** → features, in every process from the same pages of memory. RocksDB is the truth and these
-files are derived: what they may lack after a crash is read from the store again, and the folder may be deleted while no
-worker runs.
+Store → **files, by ordinal** → features; all processes share the same pages of memory. The files are derived from
+RocksDB: rows that a crash has lost are read from the store again, and the folder may be deleted while no worker runs.
 
 | file | content |
 |---|---|
-| `lsh-G.f16` | float16 [·, lsh_dim], little-endian, row = ordinal; beyond the rows written a hole that takes no disk |
+| `lsh-G.f16` | float16 [·, lsh_dim], little-endian, row = ordinal; after the last row a hole that takes no disk space |
 | `pair-G.f16` | float16 [·, pair_dim], likewise |
-| `manifest.json` | sealed: G, whose vectors they are, and how many rows are known to have reached the disk |
+| `manifest.json` | sealed: G, the store and models of the vectors, and how many rows are synced |
 
-Rows are written before the commit that makes their images known. So after the death of the process the files hold at
-least the rows of the store, but after a power cut maybe only those of the manifest: the rest is written again at the
-start, and rows beyond the store's images are written over. Files never shrink and are never replaced under a
-follower: files that cannot be used are left alone until others, with a higher G, are in the manifest.
+Rows are written before the commit that makes their images known. So after a crash of the process the files hold at
+least the rows of the store, but after a power cut possibly only those of the manifest: the next start writes the rest
+again, and overwrites rows beyond the store's images. Files never shrink and are never replaced under a follower: files
+that cannot be used stay until the manifest names others, with a higher G.
 """
 
 import logging
@@ -33,24 +32,24 @@ from neardup_platform.errors import ServerUnavailable, SetupError
 from neardup_platform.id_space import MAX_ORDINALS, check_ordinals
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.scoring.json_vector_manifest import Manifest, usable_manifest, write_manifest
-from neardup_platform.scoring.vectors import Half, ImageVectors, check_dims
+from neardup_platform.scoring.vectors import Float16, ImageVectors, check_dims
 
 log = logging.getLogger(__name__)
 
-# Rows that a file has room for at first; it doubles whenever it is full, which costs address space, not disk.
+# Initial capacity of a file in rows. It doubles whenever the file is full, which costs address space, not disk space.
 FIRST_ROWS = 256
-# Rows after which what was written is synced, and so the most that a restart reads from the store again: 10 MB.
+# Rows between two syncs, and so the most that a restart reads from the store again: 10 MB.
 SYNC_ROWS = 8_192
 
 
 class WrittenVectors:
-    """The one writer's table; see `VectorTable`.
+    """The table of the one writer; see `VectorTable`.
 
     Args:
-        folder: made if it is missing.
-        store_id: of the store the images come from; vectors of another one are not used.
-        models: versions and dimensions of the embeddings; vectors of others are not used.
-        images: of the store; of the rows after them nothing is kept.
+        folder: created if it is missing.
+        store_id: of the store that the images come from; vectors of another store are not used.
+        models: versions and dimensions of the embeddings; vectors of other models are not used.
+        images: ordinals of the store; rows after them are dropped.
 
     Raises:
         SetupError: the disk is full or broken.
@@ -64,7 +63,7 @@ class WrittenVectors:
             found = usable_manifest(folder, wanted) or replace(wanted, generation=_unused_generation(folder))
             self._manifest = replace(found, rows=min(found.rows, images))
             self._files = [_open(path) for path in self._manifest.paths(folder)]
-            # Before anything is written over: what it says is synced must be what the store has.
+            # Before any row is overwritten: the rows that it says are synced must be those of the store.
             write_manifest(folder, self._manifest)
             _remove_others(folder, self._manifest)
             self._mapped = _map(self._files, wanted.dims)
@@ -79,10 +78,10 @@ class WrittenVectors:
         return ImageVectors(*(kind[: self._count] for kind in self._mapped))
 
     def append(self, vectors: ImageVectors) -> None:
-        """Add images; other processes see them as soon as this returns.
+        """Adds images; other processes see them when this returns.
 
         Raises:
-            SetupError: the disk is full or broken, or more images than there are ordinals.
+            SetupError: the disk is full or broken, or there are no ordinals left.
         """
         check_dims(vectors, self._manifest.dims)
         end = self._count + len(vectors.lsh)
@@ -97,7 +96,7 @@ class WrittenVectors:
             self.sync()
 
     def erase(self, ordinals: NDArray[np.int64]) -> None:
-        """Overwrite rows with zeros, on the disk when this returns.
+        """Overwrites rows with zeros; synced when this returns.
 
         Raises:
             SetupError: the disk is broken.
@@ -111,7 +110,7 @@ class WrittenVectors:
                 os.fsync(file.fileno())
 
     def sync(self) -> None:
-        """Return when all rows have reached the disk, and note it in the manifest.
+        """Syncs all rows to disk, and records it in the manifest.
 
         Raises:
             SetupError: the disk is full or broken.
@@ -125,7 +124,7 @@ class WrittenVectors:
             write_manifest(self._folder, self._manifest)
 
     def close(self) -> None:
-        """Sync and release the files; what a broken disk keeps from being synced is read from the store next time."""
+        """Syncs and releases the files; rows that a broken disk cannot sync are read from the store next time."""
         try:
             self.sync()
         except SetupError as error:
@@ -138,7 +137,7 @@ class WrittenVectors:
         while room < rows:
             room = min(2 * room, MAX_ORDINALS)
         for file, dim in zip(self._files, self._manifest.dims, strict=True):
-            # One may be larger already, if a crash came between the two.
+            # One may be larger already, after a crash between the two.
             os.ftruncate(file.fileno(), max(room * dim * 2, os.fstat(file.fileno()).st_size))
         self._mapped = _map(self._files, self._manifest.dims)
 
@@ -146,8 +145,8 @@ class WrittenVectors:
 class FollowedVectors:
     """The table of a process that follows the writer and its store; see `VectorTable`.
 
-    It takes over rows that the writer wrote: `append` is told what the store holds, and compares. So it never uses a
-    row that is not the store's, whatever became of the files.
+    It maps the rows that the writer wrote: `append` compares them with the rows of the store. So it never uses a row
+    that differs from the store's, whatever happens to the files.
 
     Args:
         folder: of the writer.
@@ -169,13 +168,13 @@ class FollowedVectors:
         return ImageVectors(*(kind[: self._count] for kind in self._mapped))
 
     def append(self, vectors: ImageVectors) -> None:
-        """Take over rows.
+        """Adds the writer's next rows.
 
         Args:
-            vectors: what the store holds of them.
+            vectors: those rows according to the store.
 
         Raises:
-            ServerUnavailable: the writer has not written them, or is making its files anew.
+            ServerUnavailable: the writer has not written them, or is rebuilding its files.
         """
         end = self._count + len(vectors.lsh)
         if not self._holds(vectors, end):
@@ -188,10 +187,10 @@ class FollowedVectors:
         self._count = end
 
     def erase(self, ordinals: NDArray[np.int64]) -> None:
-        """Nothing to do: the writer erases them for all who have them mapped."""
+        """Does nothing: the writer erases rows for everyone who maps them."""
 
     def close(self) -> None:
-        """Nothing to do: mapped memory goes with the last array that refers to it."""
+        """Does nothing: memory is unmapped with the last array that refers to it."""
 
     def _holds(self, vectors: ImageVectors, end: int) -> bool:
         return len(self._mapped.lsh) >= end and all(
@@ -200,34 +199,34 @@ class FollowedVectors:
         )
 
     def _follow(self) -> None:
-        """Map the files as they are now; others than before only if they hold what is in use already."""
+        """Maps the present files; rebuilt ones only once they hold all rows in use."""
         found = usable_manifest(self._folder, self._wanted)
         if found is None or (found.generation != self._generation and found.rows < self._count):
             return
         lsh, pair = found.paths(self._folder)
-        # The writer may have removed them meanwhile: then there are others the next time.
+        # The writer may have removed them meanwhile: then the manifest names others next time.
         with suppress(FileNotFoundError), lsh.open("rb", 0) as lsh_file, pair.open("rb", 0) as pair_file:
             self._mapped, self._generation = _map((lsh_file, pair_file), found.dims), found.generation
 
 
 @contextmanager
-def _explained(folder: Path, doing: str) -> Iterator[None]:
+def _explained(folder: Path, action: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise SetupError(
-            f"{doing} the vectors in {folder} failed: {error}; free some disk under NEARDUP_HOME and it goes on"
+            f"{action} the vectors in {folder} failed: {error}; free some disk under NEARDUP_HOME and it continues"
         ) from error
 
 
 def _unused_generation(folder: Path) -> int:
-    """A number that no earlier files of this folder had, even if they were deleted: followers go by it."""
+    """Returns a generation that no earlier files of this folder had, deleted ones included: followers compare it."""
     numbers = [path.stem.rpartition("-")[2] for path in folder.glob("*.f16")]
     return max([time_ns(), *(int(number) + 1 for number in numbers if number.isdecimal())])
 
 
 def _remove_others(folder: Path, manifest: Manifest) -> None:
-    """Delete files that are not in force; those who have them mapped may go on."""
+    """Deletes files that the manifest does not name; processes that have them mapped may continue."""
     for path in folder.glob("*.f16"):
         if path not in manifest.paths(folder):
             path.unlink()
@@ -237,8 +236,8 @@ def _open(path: Path) -> FileIO:
     return FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+")
 
 
-def _write(file: FileIO, rows: Half, at: int) -> None:
-    """By the system's write, not through the map: there a full disk would kill the process."""
+def _write(file: FileIO, rows: Float16, at: int) -> None:
+    """Writes through the file, not through the map, where a full disk would kill the process."""
     data = memoryview(np.ascontiguousarray(rows, "<f2").tobytes())
     while data:
         done = os.pwrite(file.fileno(), data, at)
@@ -246,7 +245,7 @@ def _write(file: FileIO, rows: Half, at: int) -> None:
 
 
 def _map(files: Sequence[FileIO], dims: tuple[int, int]) -> ImageVectors:
-    """Read-only, shared: what the writer writes is seen at once."""
+    """Maps files read-only and shared, so that the writer's changes are visible at once."""
     sizes = [os.fstat(file.fileno()).st_size for file in files]
     rows = min(size // (dim * 2) for size, dim in zip(sizes, dims, strict=True))
     if not rows:

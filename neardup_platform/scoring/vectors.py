@@ -1,8 +1,8 @@
-"""Both vectors of images, row by row: what the pair classifier compares.
+"""Both vectors of all images, which the pair classifier compares.
 
-Embeddings of decided images → **table, by ordinal** → features. A table grows at its end; of its rows only
-those of images that are no more are changed. `MemoryVectors` lives as long as its process, for evaluation and tests;
-`mmap_vectors.py` has the one on disk.
+Embeddings of decided images → **table, by ordinal** → features. A table grows at its end; a row changes only when its
+image is forgotten or gets another ordinal. `MemoryVectors` is for evaluation and tests; the tables on disk are in
+`mmap_vectors.py`.
 """
 
 import mmap
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from neardup_platform.errors import SetupError
 from neardup_platform.id_space import check_ordinals
 
-Half = NDArray[np.float16]
+Float16 = NDArray[np.float16]
 # Address space, not memory: room for 16.8 million images before a table in memory has to be copied.
 FIRST_CAPACITY = 1 << 24
 
@@ -27,36 +27,36 @@ class ImageVectors(NamedTuple):
         pair: float16 [n, pair_dim].
     """
 
-    lsh: Half
-    pair: Half
+    lsh: Float16
+    pair: Float16
 
 
 class VectorTable(Protocol):
-    """Vectors of every decided image, by ordinal."""
+    """The vectors of every decided image, by ordinal."""
 
     def __len__(self) -> int:
-        """Images held."""
+        """Returns the number of images."""
 
     @property
     def rows(self) -> ImageVectors:
-        """All of them, without copying; unchanged by what is appended later."""
+        """All rows, not copied; later appends do not change them."""
 
     def append(self, vectors: ImageVectors) -> None:
-        """Add images."""
+        """Adds images."""
 
     def erase(self, ordinals: NDArray[np.int64]) -> None:
-        """Overwrite rows with zeros, for whoever has them; all of them are held."""
+        """Overwrites rows with zeros, also for everyone who holds `rows`; the table holds all of these ordinals."""
 
     def close(self) -> None:
-        """Release what the table holds; rows handed out stay readable."""
+        """Releases the table's resources; rows that were returned stay readable."""
 
 
 class MemoryVectors:
-    """A table in memory, reserved at once and taken from the system page by page, so that growing seldom copies.
+    """A table in memory; its address space is reserved at once and used page by page, so that growing rarely copies.
 
     Args:
         lsh_dim, pair_dim: columns.
-        capacity: images it holds before it is copied into one of twice the size.
+        capacity: images it holds before it is copied into a table of twice the size.
     """
 
     def __init__(self, lsh_dim: int, pair_dim: int, capacity: int = FIRST_CAPACITY) -> None:
@@ -72,10 +72,10 @@ class MemoryVectors:
         return ImageVectors(*(kind[: self._count] for kind in self._reserved))
 
     def append(self, vectors: ImageVectors) -> None:
-        """Add images.
+        """Adds images.
 
         Raises:
-            SetupError: more images than there are ordinals.
+            SetupError: there are no ordinals left.
         """
         check_dims(vectors, (self._reserved.lsh.shape[1], self._reserved.pair.shape[1]))
         end = self._count + len(vectors.lsh)
@@ -87,7 +87,7 @@ class MemoryVectors:
         self._count = end
 
     def _grow(self, rows: int) -> None:
-        """Rows handed out stay those of the smaller table."""
+        """Copies the rows; `rows` returned earlier stay those of the smaller table."""
         capacity = max(rows, 2 * len(self._reserved.lsh))
         larger = ImageVectors(*(_reserve(capacity, kind.shape[1]) for kind in self._reserved))
         for new, old in zip(larger, self.rows, strict=True):
@@ -100,11 +100,11 @@ class MemoryVectors:
             kind[ordinals] = 0
 
     def close(self) -> None:
-        """Nothing to do: memory goes with the last array that refers to it."""
+        """Does nothing: memory is freed with the last array that refers to it."""
 
 
 def check_dims(vectors: ImageVectors, dims: tuple[int, int]) -> None:
-    """Refuse vectors that do not belong into a table.
+    """Checks that vectors fit a table.
 
     Raises:
         SetupError: they have other dimensions.
@@ -117,7 +117,7 @@ def check_dims(vectors: ImageVectors, dims: tuple[int, int]) -> None:
         )
 
 
-def _reserve(rows: int, dim: int) -> Half:
+def _reserve(rows: int, dim: int) -> Float16:
     # MAP_NORESERVE is Linux's; elsewhere untouched anonymous pages cost nothing anyway.
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
     return np.frombuffer(mmap.mmap(-1, max(1, rows * dim * 2), flags=flags), np.float16, rows * dim).reshape(rows, dim)

@@ -29,7 +29,7 @@ from neardup_platform.serving.s3_pictures import PictureStore
 from neardup_platform.serving.search_corpus import Models, SearchCorpus
 from neardup_platform.serving.search_routes import SearchRoutes
 from neardup_platform.settings import Settings
-from neardup_platform.terms.rate_limiter import SearchGate
+from neardup_platform.terms.rate_limiter import SearchLimiter
 
 
 def build_app(
@@ -50,7 +50,7 @@ def build_app(
     search = ExampleSearch(corpus, follower)
     pictures = PictureStore(settings.s3)
     watch = HealthWatch(settings, follower, corpus)
-    limiter = SearchGate(settings.terms.max_queries_per_s, settings.terms.max_waiting_queries)
+    limiter = SearchLimiter(settings.terms.max_queries_per_s, settings.terms.max_waiting_queries)
     decoding = decoding or PictureDecoding(settings.images)
     metrics = Metrics(watch, limiter, decoding)
 

@@ -76,9 +76,9 @@ class ExampleSearch:
             BadMessage: a vector has the wrong dimension, or values that no message may have.
             ServerUnavailable: models and corpus are still being loaded, or cannot be.
         """
-        expects = self._corpus.models.expects
+        required = self._corpus.models.required_models
         return self._search(
-            _checked(Kind.LSH, lsh, expects[Kind.LSH].dim), _checked(Kind.PAIR, pair, expects[Kind.PAIR].dim), {}
+            _checked(Kind.LSH, lsh, required[Kind.LSH].dim), _checked(Kind.PAIR, pair, required[Kind.PAIR].dim), {}
         )
 
     def _search(self, lsh: Vectors, pair: Vectors, stage_ms: dict[str, float]) -> Found:

@@ -30,7 +30,7 @@ def load_models(settings: Settings) -> Models:
     enough_px = max(lsh.enough_px, pair.enough_px)
 
     def embed(pixels: Pixels) -> tuple[Vectors, Vectors]:
-        if model_specs((lsh, pair)) != scorer.expects:
+        if model_specs((lsh, pair)) != scorer.required_models:
             raise ServerUnavailable(
                 "search by picture is off: the embedders of this server are not those the classifier was trained "
                 "on; search by vectors instead, or set images.lsh_model and images.pair_model"
@@ -41,7 +41,7 @@ def load_models(settings: Settings) -> Models:
         return open_index(settings.index_path, space, settings.terms, source, writable=False, known=known)
 
     def follow_vectors(source: str) -> VectorTable:
-        return FollowedVectors(settings.vectors_path, source, scorer.expects)
+        return FollowedVectors(settings.vectors_path, source, scorer.required_models)
 
     def promoted(version: str) -> tuple[PairScorer, Matching]:
         classifier = load_active_classifier(settings, version)
@@ -53,7 +53,7 @@ def load_models(settings: Settings) -> Models:
     return Models(
         space=space,
         scorer=scorer,
-        expects=scorer.expects,
+        required_models=scorer.required_models,
         matching=Matching.of(settings, scorer),
         embed=embed,
         enough_px=enough_px,

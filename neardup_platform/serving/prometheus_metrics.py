@@ -13,7 +13,7 @@ from neardup_platform.errors import ServerUnavailable
 from neardup_platform.serving.health import HealthWatch
 from neardup_platform.serving.picture_decoding import PictureDecoding
 from neardup_platform.supervise.worker_metrics import WORKER_METRICS
-from neardup_platform.terms.rate_limiter import SearchGate
+from neardup_platform.terms.rate_limiter import SearchLimiter
 
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _METRIC_NAME = re.compile("[a-z][a-z0-9_]*")
@@ -22,7 +22,7 @@ _METRIC_NAME = re.compile("[a-z][a-z0-9_]*")
 class Metrics:
     """The metrics of this application, in a registry of its own."""
 
-    def __init__(self, watch: HealthWatch, limiter: SearchGate, decoding: PictureDecoding) -> None:
+    def __init__(self, watch: HealthWatch, limiter: SearchLimiter, decoding: PictureDecoding) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "neardup_api_requests_total",
@@ -112,7 +112,7 @@ class _Gauges(Collector):
 class _SearchCounters(Collector):
     """Searches by example at the rate limiter, read when Prometheus scrapes."""
 
-    def __init__(self, limiter: SearchGate) -> None:
+    def __init__(self, limiter: SearchLimiter) -> None:
         self._limiter = limiter
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:

@@ -53,7 +53,7 @@ class Models:
 
     space: TermSpace
     scorer: PairScorer
-    expects: Mapping[Kind, ModelSpec]
+    required_models: Mapping[Kind, ModelSpec]
     matching: Matching
     embed: PictureEmbedder
     enough_px: int
@@ -247,5 +247,5 @@ def _exercise(loaded: _Loaded) -> None:
     """Search once, so that kernels are compiled before the first user waits for them."""
     models = loaded.models
     lsh = np.linspace(-1, 1, models.space.dim, dtype=np.float32)[None]
-    pair = np.zeros((1, models.expects[Kind.PAIR].dim), np.float16)
+    pair = np.zeros((1, models.required_models[Kind.PAIR].dim), np.float16)
     loaded.pipeline.preview(ImageVectors(lsh.astype(np.float16), pair), matches_only=True)

@@ -24,7 +24,7 @@ from neardup_platform.serving.problem_types import TYPES
 from neardup_platform.serving.problems import MEDIA_TYPE
 from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.serving.s3_pictures import PictureStore
-from neardup_platform.terms.rate_limiter import SearchGate
+from neardup_platform.terms.rate_limiter import SearchLimiter
 
 FIELD = "picture"
 
@@ -64,7 +64,7 @@ class SearchRoutes:
     def __init__(
         self,
         search: ExampleSearch,
-        limiter: SearchGate,
+        limiter: SearchLimiter,
         follower: StoreFollower,
         pictures: PictureStore,
         decoding: PictureDecoding,

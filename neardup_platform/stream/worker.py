@@ -52,7 +52,7 @@ from neardup_platform.stream.snapshots import restore, snapshot
 from neardup_platform.stream.trace import trace
 from neardup_platform.terms.hyperplanes import load_term_space
 from neardup_platform.terms.index import open_index
-from neardup_platform.terms.rate_limiter import SearchGate
+from neardup_platform.terms.rate_limiter import SearchLimiter
 from neardup_platform.wire.topics import CONTROL
 
 log = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ class Worker:
         corpus = rebuild_corpus(
             store,
             space,
-            scorer.expects,
+            scorer.required_models,
             lambda source: open_index(settings.index_path, space, settings.terms, source, progress=progress),
             settings.vectors_path,
             progress,
@@ -129,7 +129,7 @@ class Worker:
         self._pipeline = Pipeline(space, scorer, corpus, Matching.of(settings, scorer))
         self._intake = Intake(
             settings.join,
-            scorer.expects,
+            scorer.required_models,
             source.partitions,
             store.unpaired.all(),
             lambda image_id: store.images.find(image_id) is not None,
@@ -156,7 +156,7 @@ class Worker:
                     settings,
                     store,
                     lambda: self._pipeline,
-                    scorer.expects,
+                    scorer.required_models,
                     lambda: not self._outbox.full,
                 ),
                 pause.PAUSE: pause.Pause(store.state),
@@ -177,7 +177,7 @@ class Worker:
             store.commands.handled_ahead().of.decode(),
         )
         self._figures = Figures()
-        self._gate = SearchGate(settings.terms.max_queries_per_s, settings.terms.max_waiting_queries)
+        self._gate = SearchLimiter(settings.terms.max_queries_per_s, settings.terms.max_waiting_queries)
         self._outbox = self._open_outbox(publisher)
         self._crash.passing(CrashPoint.REPUBLISHED)
         self._comparing = ThreadPoolExecutor(COMPARED_AT_ONCE, "compare")
@@ -370,7 +370,7 @@ class Worker:
             **self._outbox.figures(),
             **self._source.metrics(),
             **self._figures.snapshot(time.monotonic()),
-            **self._gate.figures(),
+            **self._gate.metrics(),
             **self._pipeline.corpus.index.metrics(),
             **{fate: float(count) for fate, count in sorted(self._state.counters.items())},
         }

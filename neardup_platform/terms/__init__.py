@@ -1,1 +1,1 @@
-"""Candidate search: embeddings become LSH terms, and the images nearest by them are found."""
+"""Candidate search: hashes embeddings into LSH terms and finds the images that are nearest by them."""

@@ -8,7 +8,7 @@ BLOCK_IMAGES = 4_096
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """Blocks of `size` images; block 0 starts at ordinal 0. `end` is the ordinal that the next image gets."""
+    """Blocks of `size` images; block 0 starts at ordinal 0. In all methods `end` is the next image's ordinal."""
 
     size: int
 

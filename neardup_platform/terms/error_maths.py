@@ -1,4 +1,4 @@
-"""What hashing costs in recall and in work, before anything is measured.
+"""The recall and the work of hashing, computed before anything is measured.
 
 Two vectors at angle θ (after centring and whitening) agree in one random sign bit with probability
 p = 1 − θ/π (Charikar 2002, "Similarity estimation techniques from rounding algorithms", section 3). Bits of
@@ -11,7 +11,7 @@ from scipy.special import bdtr
 
 
 def agree_probability(cosine: float) -> float:
-    """Probability that one bit of two vectors agrees, 0…1.
+    """Returns the probability that one bit of two vectors agrees, 0…1.
 
     Args:
         cosine: −1…1, between the vectors after centring and whitening.
@@ -20,12 +20,12 @@ def agree_probability(cosine: float) -> float:
 
 
 def share_probability(cosine: float, tables: int, bits: int, at_least: int = 1) -> float:
-    """Probability that two vectors share at least so many terms: Binomial(T, p^k) (Indyk and Motwani 1998)."""
+    """Returns the probability that two vectors share at least so many terms: Binomial(T, p^k) (Indyk, Motwani 1998)."""
     return 1.0 - _binomial_below(at_least, tables, agree_probability(cosine) ** bits)
 
 
 def expected_postings(cosines: NDArray[np.float64], tables: int, bits: int) -> float:
-    """Postings that an inverted index of the terms reads per stored image and query: the mean overlap.
+    """Returns the postings that an inverted index of the terms reads per stored image and query: the mean overlap.
 
     Args:
         cosines: float64 [n], a sample of the cosines between unrelated images.
@@ -35,10 +35,10 @@ def expected_postings(cosines: NDArray[np.float64], tables: int, bits: int) -> f
 
 
 def within_probability(cosine: float, signature_bits: int, distance: int) -> float:
-    """Probability that two signatures differ in at most so many bits: Binomial(bits, 1 − p)."""
+    """Returns the probability that two signatures differ in at most so many bits: Binomial(bits, 1 − p)."""
     return _binomial_below(distance + 1, signature_bits, 1.0 - agree_probability(cosine))
 
 
 def _binomial_below(limit: int, trials: int, probability: float) -> float:
-    # scipy's cumulative distribution: the binomial coefficients of 2,040 bits are beyond float64.
+    # scipy's cumulative distribution, because the binomial coefficients of 2,040 bits exceed float64.
     return float(bdtr(limit - 1, trials, probability)) if limit > 0 else 0.0

@@ -1,4 +1,4 @@
-"""The manifest of a term index: which segments are in force and which of their images are deleted."""
+"""The manifest of a term index: its active segments, and which of their images are deleted."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,12 +12,12 @@ NAME = "manifest.json"
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What an index consists of.
+    """The content of an index.
 
     Attributes:
         version: of the term space.
-        source: which store the images come from; an index of another store is not used.
-        generation: counts up with every change.
+        source: id of the store that the images come from; an index of another store is not used.
+        generation: higher with every change.
         segments: file names, in order of ordinal.
         deleted: ordinals that a segment still holds, ascending.
     """
@@ -30,19 +30,19 @@ class Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Replace the manifest.
+    """Replaces the manifest.
 
     Raises:
-        OSError: the disk is full or broken; the former manifest stays in force.
+        OSError: the disk is full or broken; the previous manifest stays.
     """
     write_sealed(folder / NAME, asdict(manifest))
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest in force, or None where there is no index yet.
+    """Returns the manifest, or None where there is no index yet.
 
     Raises:
-        BadArtefact: it is damaged.
+        BadArtefact: the manifest is damaged.
     """
     path = folder / NAME
     try:

@@ -1,4 +1,4 @@
-"""Compiled loops that copy the images of segments, cell by cell, into one that takes their place."""
+"""Compiled loops that copy the images of segments, cell by cell, into the segment that replaces them."""
 
 import numpy as np
 from numba import njit
@@ -11,12 +11,14 @@ _U = np.uint64
 
 @njit(nogil=True, cache=True)
 def append_cells(part: Part, states: NDArray[np.uint8], first: int, to: Part, ends: NDArray[np.int64]) -> None:
-    """Append the live images of each cell of a part to the same cell of a part being written.
+    """Appends the live images of each cell of a part to the same cell of another part.
 
     Args:
-        states: uint8 [·], of the images from ordinal `first` on; RETIRED and DELETED ones are left out.
+        part: the source.
+        states: uint8 [·], of the images from ordinal `first` on; RETIRED and DELETED ones are skipped.
+        first: see `states`.
         to: the part being written.
-        ends: int64 [cells], where each of its cells goes on; moved on.
+        ends: int64 [cells], where the next image of each of its cells goes; advanced.
     """
     for cell in range(len(ends)):
         end = _U(ends[cell])
@@ -34,7 +36,7 @@ def append_cells(part: Part, states: NDArray[np.uint8], first: int, to: Part, en
 
 @njit(nogil=True, cache=True)
 def count_live(part: Part, states: NDArray[np.uint8], first: int, sizes: NDArray[np.int64]) -> None:
-    """Add the number of live images in each cell of a part to `sizes`, int64 [cells]; `states` as above."""
+    """Adds the number of live images in each cell of a part to `sizes`, int64 [cells]; `states` as above."""
     for cell in range(len(sizes)):
         for place in range(_U(part.starts[cell]), _U(part.starts[cell + 1])):
             sizes[cell] += states[_U(part.ordinals[place]) - _U(first)] == LIVE

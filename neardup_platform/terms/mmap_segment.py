@@ -11,7 +11,7 @@ Byte layout, little-endian, every section on a page boundary:
 | signatures | 8 · images · words | uint64 [images, words] |
 | table | 4 · chunks | uint32, CRC-32 of every 16 MiB from `starts` to the end of `signatures` |
 
-A file is written under a temporary name, synced and renamed, so a segment exists wholly or not at all.
+A file is written under a temporary name, synced and renamed, so a segment exists completely or not at all.
 """
 
 import json
@@ -41,12 +41,12 @@ _PREFIX = struct.Struct("<8sII")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Segment:
-    """Images of consecutive ordinals, without those that were retired or deleted.
+    """The images of a range of ordinals, without those that were retired or deleted.
 
     Attributes:
         first: the first ordinal covered.
         end: the ordinal after the last one covered.
-        path: the file, or None while only in memory.
+        path: the file, or None for a segment in memory.
     """
 
     first: int
@@ -56,17 +56,17 @@ class Segment:
 
     @property
     def images(self) -> int:
-        """Images held."""
+        """The number of images."""
         return len(self.part.ordinals)
 
     def count_of(self, ordinals: NDArray[np.int64]) -> int:
-        """How many of these ordinals, ascending, it covers."""
+        """Returns how many of these ordinals, ascending, are in its range."""
         first, end = np.searchsorted(ordinals, [self.first, self.end])
         return int(end - first)
 
     @property
     def bytes(self) -> int:
-        """Bytes of its arrays; the file has some pages more."""
+        """The bytes of its arrays; the file has a few more pages."""
         part = self.part
         return part.head.nbytes + part.signatures.nbytes + part.ordinals.nbytes + part.starts.nbytes
 
@@ -79,7 +79,15 @@ def memory_segment(
     cells: NDArray[np.uint16],
     cell_count: int,
 ) -> Segment:
-    """Sort images by cell, int64 [n] ordinals ascending, uint64 [n, words] signatures, uint16 [n] cells."""
+    """Sorts images by cell into a segment in memory.
+
+    Args:
+        first, end: range of ordinals covered.
+        ordinals: int64 [n], ascending.
+        signatures: uint64 [n, words].
+        cells: uint16 [n].
+        cell_count: cells of the term space.
+    """
     order = np.argsort(cells, kind="stable")
     starts = np.zeros(cell_count + 1, np.int64)
     np.cumsum(np.bincount(cells, minlength=cell_count), out=starts[1:])
@@ -88,7 +96,7 @@ def memory_segment(
 
 
 def merge_in_memory(segments: Sequence[Segment], states: NDArray[np.uint8]) -> Segment:
-    """Neighbouring segments as one, in memory, without retired and deleted images; `states` as of `write_segment`."""
+    """Merges neighbouring segments in memory, without retired and deleted images; `states` as of `write_segment`."""
     starts = _merged_starts(segments, states)
     images, words = int(starts[-1]), segments[0].part.signatures.shape[1]
     head, signatures = np.empty((HEAD_WORDS, images), np.uint64), np.empty((images, words), np.uint64)
@@ -100,16 +108,17 @@ def merge_in_memory(segments: Sequence[Segment], states: NDArray[np.uint8]) -> S
 def write_segment(
     folder: Path, name: str, segments: Sequence[Segment], states: NDArray[np.uint8], version: str
 ) -> Segment:
-    """Merge neighbouring segments into a new file, without retired and deleted images.
+    """Merges neighbouring segments into a new file, without retired and deleted images.
 
     Args:
         folder: of the index.
         name: of the file.
+        segments: in order of ordinal.
         states: uint8 [·], of the ordinals from the first one of these segments on.
-        version: of the term space, noted in the header.
+        version: of the term space, for the header.
 
     Raises:
-        OSError: the disk is full or broken; no file of that name exists then.
+        OSError: the disk is full or broken; then no file of that name exists.
     """
     starts = _merged_starts(segments, states)
     sections = _sections(int(starts[-1]), len(starts) - 1, segments[0].part.signatures.shape[1])
@@ -118,7 +127,7 @@ def write_segment(
     temporary = folder / f"{name}.tmp"
     try:
         with temporary.open("w+b") as file:
-            # Reserves the blocks: without, a full disk would kill the process when a mapped page is written.
+            # Reserves the blocks: otherwise a full disk would kill the process when a mapped page is written.
             os.posix_fallocate(file.fileno(), 0, body + 4 * chunks)
             with mmap.mmap(file.fileno(), 0) as memory:
                 part = _map_part(memory, sections)
@@ -140,16 +149,16 @@ def write_segment(
 def open_segment(
     path: Path, version: str, *, verify: bool = True, verified: Callable[[], None] = lambda: None
 ) -> Segment:
-    """Map a segment.
+    """Maps a segment.
 
     Args:
         path: the file.
-        version: the term space it must have been made with.
-        verify: read all of it and compare checksums (about 1.5 GB/s on two cores).
-        verified: called after every 16 MiB of that.
+        version: the term space that it must have.
+        verify: whether to read the whole file and compare checksums (about 1.5 GB/s on two cores).
+        verified: called after every 16 MiB verified.
 
     Raises:
-        BadArtefact: missing, truncated, damaged, or made with another term space.
+        BadArtefact: the file is missing, truncated, damaged, or of another term space.
     """
     try:
         with path.open("rb") as file:
@@ -184,7 +193,7 @@ class _Section:
 
 
 def _sections(images: int, cells: int, words: int) -> list[_Section]:
-    """starts, ordinals, head and signatures, each on a page boundary after the header."""
+    """Returns the sections starts, ordinals, head and signatures, each on a page boundary after the header."""
     sections: list[_Section] = []
     begin = PAGE
     for dtype, shape in (

@@ -1,4 +1,4 @@
-"""What the compiled loops work on: parts of the index, queries, and shortlists, as plain arrays."""
+"""The arguments of the compiled loops: parts of the index, queries and shortlists, as plain arrays."""
 
 from typing import NamedTuple
 
@@ -7,16 +7,16 @@ from numpy.typing import NDArray
 
 U64 = NDArray[np.uint64]
 
-# Words of a signature that all images are compared by. With 256 bits a shortlist of 1,024 loses as few true
-# neighbours at ten million images as one of 16,000 with 128 bits does (docs/adr/0007).
+# Leading words of a signature, by which all images are compared. With 256 bits a shortlist of 1,024 loses as few true
+# neighbours at ten million images as one of 16,000 with 128 bits (docs/adr/0007).
 HEAD_WORDS = 4
-# In place of the key of an image that is not wanted after all.
+# Replaces the key of an image that turns out not to qualify.
 NOTHING = ~np.uint64(0)
 # States of an image.
 LIVE, RETIRED, DELETED = 0, 1, 2
 # Turns of a cell.
 EARLY, LATE = 1, 2
-# Images whose distances are computed in one vectorised run before any is looked at.
+# Images whose distances are computed in one vectorised run before any is tested.
 GROUP = 64
 
 
@@ -28,7 +28,7 @@ class Part(NamedTuple):
         signatures: uint64 [n, words], all of them.
         ordinals: uint32 [n].
         starts: int64 [cells + 1], where each cell begins.
-        hides: whether retired or deleted images are among them, so that states must be looked up.
+        hides: whether some are retired or deleted, so that states must be looked up.
     """
 
     head: U64
@@ -39,7 +39,7 @@ class Part(NamedTuple):
 
 
 class Query(NamedTuple):
-    """Queries, uint64 [q, words], and how they are ranked: by unequal terms, or by Hamming distance of the head."""
+    """Queries, uint64 [q, words], and their ranking: by unequal terms, or by the Hamming distance of the head."""
 
     words: U64
     plane_words: int
@@ -47,12 +47,12 @@ class Query(NamedTuple):
 
 
 class Visible(NamedTuple):
-    """What a search may find.
+    """The images that a search may find.
 
     Attributes:
         states: uint8 [images], LIVE, RETIRED or DELETED.
         recent: retired images from this ordinal on are still found.
-        before: int64 [q], only images of a smaller ordinal.
+        before: int64 [q], finds only images of smaller ordinals.
     """
 
     states: NDArray[np.uint8]
@@ -61,17 +61,17 @@ class Visible(NamedTuple):
 
 
 class Shortlists(NamedTuple):
-    """The nearest images met so far.
+    """The nearest images so far.
 
     Attributes:
         size: images wanted, S.
         keys: uint64 [q, capacity], distance · 2^32 + ordinal.
         places: uint64 [q, capacity], part · 2^32 + position.
         filled: int64 [q], entries.
-        cutoffs: int64 [q], the distance up to which images are taken.
-        within: int64 [q], entries ever taken at or below the cutoff.
+        cutoffs: int64 [q], the largest distance that is accepted.
+        within: int64 [q], entries accepted so far at or below the cutoff.
         bounds: uint64 [q], the largest key that can still be among the best.
-        histograms: int64 [q, distances], entries ever taken at each distance.
+        histograms: int64 [q, distances], entries accepted so far at each distance.
     """
 
     size: int

@@ -1,4 +1,4 @@
-"""The matrix product that hashes an embedding, the same to the last bit for every image, batch and processor.
+"""The matrix product that hashes an embedding, equal to the last bit in any batch and on any processor.
 
 Embedding → **projection** → signs → signature.
 """
@@ -7,17 +7,17 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-# Columns of the matrix that stay in the second cache while all rows pass over them.
+# Columns of the matrix that stay in the L2 cache while all rows pass over them.
 _COLUMNS = 256
 
 
 @njit(nogil=True, cache=True)
 def project(vectors: NDArray[np.float32], matrix: NDArray[np.float32], out: NDArray[np.float32]) -> None:
-    """Multiply, each sum in the order of its terms and rounded after each: `out[i] = vectors[i] @ matrix`.
+    """Multiplies with sums in the order of their terms, rounded after each: `out[i] = vectors[i] @ matrix`.
 
-    A general matrix product rounds a row differently in different company (its last rows go through other loops, a
-    single row through another routine), and differently on other processors, so that now and then a sign flips with
-    the size of a batch. This takes 30 µs an image and 2,040 columns of 256 terms, OpenBLAS on one thread 11 µs.
+    A general matrix product rounds a row differently depending on the rest of the batch (the last rows go through other
+    loops, a single row through another routine) and on the processor, so that signs occasionally flip with the size of
+    a batch. This takes 30 µs an image for 2,040 columns of 256 terms, OpenBLAS on one thread 11 µs.
 
     Args:
         vectors: float32 [n, dim], contiguous.
@@ -32,7 +32,7 @@ def project(vectors: NDArray[np.float32], matrix: NDArray[np.float32], out: NDAr
         for row in range(rows):
             terms, sums = vectors[row], out[row, left:right]
             sums[:] = 0
-            # Four terms a pass: their sum is still formed one after the other, but kept in a register meanwhile.
+            # Four terms a pass: they are still summed one after the other, but the sum stays in a register.
             for t in range(0, fours, 4):
                 a, b = matrix[t, left:right], matrix[t + 1, left:right]
                 c, d = matrix[t + 2, left:right], matrix[t + 3, left:right]

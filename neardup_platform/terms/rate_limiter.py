@@ -1,8 +1,7 @@
-"""How many queries candidate search is given: a rate limit, and a bound on those that wait.
+"""The rate limiter of candidate search, with a bound on waiting queries.
 
-Stands before the search. The stream asks and waits, so over the limit it falls behind and drops nothing: what
-it has not read waits in Kafka. The API asks and is refused, because its client can come again. The limit holds
-for each process alone.
+Over the limit the stream waits: it falls behind and drops nothing, because unread messages stay in Kafka. The API is
+refused instead, because its client can retry. Each process has its own limit.
 """
 
 import threading
@@ -14,12 +13,13 @@ from neardup_platform.errors import RateExceeded, ServerUnavailable
 
 
 class TokenBucket:
-    """A rate limit with one second's burst; time is an argument.
+    """A rate limit with a burst of one second; time is an argument.
 
     The leaky bucket as a meter of Turner 1986, "New directions in communications".
 
     Args:
-        per_s: queries a second, above 0. The bucket holds so many, at least one, and begins full.
+        per_s: queries a second, above 0. The bucket holds that many, at least one, and starts full.
+        now_s: the clock, seconds.
     """
 
     def __init__(self, per_s: float, now_s: float) -> None:
@@ -29,13 +29,13 @@ class TokenBucket:
         self._at_s = now_s
 
     def take(self, queries: int, now_s: float) -> float:
-        """Take queries in any case; returns the seconds after which they are within the limit."""
+        """Takes queries in any case; returns the seconds until they are within the limit."""
         self._refill(now_s)
         self._left -= queries
         return max(0.0, -self._left / self._per_s)
 
     def try_take(self, queries: int, now_s: float) -> float:
-        """Take queries if they are within the limit; else returns the seconds after which they would be."""
+        """Takes queries if they are within the limit; otherwise returns the seconds until they would be."""
         self._refill(now_s)
         if self._left < queries:
             return (queries - self._left) / self._per_s
@@ -47,14 +47,14 @@ class TokenBucket:
         self._at_s = now_s
 
 
-class SearchGate:
+class SearchLimiter:
     """Admits queries to the search; safe to use from several threads.
 
     Args:
-        queries_per_s: the limit; None for none.
+        queries_per_s: the limit; None for no limit.
         max_waiting: queries of `queued` that may wait at once; those of `wait_for` count but are never refused.
-        clock: seconds, never going back.
-        sleep: waits so many seconds.
+        clock: returns seconds and never goes back.
+        sleep: waits for seconds.
     """
 
     def __init__(
@@ -74,11 +74,11 @@ class SearchGate:
         self._waited_s = 0.0
 
     def batch(self, most: int) -> int:
-        """The largest micro-batch, up to `most`, that never waits longer than about a second."""
+        """Returns the largest micro-batch, up to `most`, that waits for about a second at most."""
         return most if self._per_s is None else max(1, min(most, int(self._per_s)))
 
     def wait_for(self, queries: int) -> None:
-        """Return when so many queries may run; every caller's turn comes, in order of asking."""
+        """Waits until so many queries may run; callers take turns in the order of their calls."""
         with self._lock:
             wait_s = self._bucket.take(queries, self._clock()) if self._bucket else 0.0
             self._waiting += queries
@@ -88,13 +88,13 @@ class SearchGate:
 
     @contextmanager
     def queued(self) -> Iterator[Callable[[], None]]:
-        """Admit one query or refuse it at once.
+        """Admits one query or refuses it at once.
 
         Yields:
-            A function to call when the query's turn has come: until then, or the end of the block, it waits.
+            A function to call when the query starts: until then, or the end of the block, it counts as waiting.
 
         Raises:
-            RateExceeded: over the limit; says in how many seconds one query will be within it.
+            RateExceeded: over the limit; the error says after how many seconds one query will be within it.
             ServerUnavailable: `max_waiting` queries wait already.
         """
         asked_s = self._clock()
@@ -113,8 +113,8 @@ class SearchGate:
                 with self._lock:
                     self._waiting -= 1
 
-    def figures(self) -> dict[str, float]:
-        """`search_queries` begun, `search_waited_ms` in all, `search_refused`, and `search_waiting` now."""
+    def metrics(self) -> dict[str, float]:
+        """Returns the totals `search_queries` started, `search_waited_ms`, `search_refused`; `search_waiting` now."""
         with self._lock:
             return {
                 "search_queries": self._queries,

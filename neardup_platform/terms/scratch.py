@@ -1,4 +1,4 @@
-"""Working memory of searches, one set per thread, so that a search allocates next to nothing."""
+"""Working memory of searches, one set per thread, so that a search allocates almost nothing."""
 
 import threading
 
@@ -6,16 +6,16 @@ import numpy as np
 
 from neardup_platform.terms.parts import GROUP, NOTHING, Shortlists
 
-# Entries a shortlist may hold before it is cut back, as a multiple of its size: each cut costs a pass over it.
+# Entries that a shortlist may hold before it is compacted, as a multiple of its size: compacting is a pass over it.
 _SPARE = 4
 
 
 class Scratch:
-    """Makes empty shortlists.
+    """Provides empty shortlists.
 
     Args:
         queries: of one pass, at most.
-        distances: the largest distance there is.
+        distances: the largest possible distance.
     """
 
     def __init__(self, queries: int, distances: int) -> None:
@@ -23,10 +23,10 @@ class Scratch:
         self._own = threading.local()
 
     def shortlists(self, queries: int, size: int) -> Shortlists:
-        """Empty shortlists of a size for so many queries, valid until the same thread asks again."""
+        """Returns empty shortlists for so many queries, valid until the next call of the same thread."""
         lists: Shortlists | None = getattr(self._own, "lists", None)
         if lists is None or lists.size < size:
-            # Some more than asked for, because a corpus that grows soon asks for more.
+            # More than needed, because a growing corpus soon needs more.
             self._own.lists = lists = self._allocate(size + size // 4)
         lists.filled[:] = lists.within[:] = lists.histograms[:] = 0
         lists.cutoffs[:] = self._distances

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.records import Kind, ModelSpec
-from neardup_platform.scoring.vectors import Half, ImageVectors
+from neardup_platform.scoring.vectors import Float16, ImageVectors
 from neardup_platform.testing.images import MODELS
 
 
@@ -17,7 +17,7 @@ class CosineScorer:
         version: named in every decision.
         threshold: pair score of a match.
         head_threshold: pair score required against the head.
-        expects: models of the embeddings that it scores.
+        required_models: the embeddings that it scores.
     """
 
     def __init__(
@@ -25,12 +25,12 @@ class CosineScorer:
         version: str = "cosine",
         threshold: float = 0.9,
         head_threshold: float = 0.8,
-        expects: Mapping[Kind, ModelSpec] = MODELS,
+        required_models: Mapping[Kind, ModelSpec] = MODELS,
     ) -> None:
         self.version = version
         self.threshold = threshold
         self.head_threshold = head_threshold
-        self.expects = dict(expects)
+        self.required_models = dict(required_models)
 
     def score(
         self, a: ImageVectors, rows_a: NDArray[np.int64], b: ImageVectors, rows_b: NDArray[np.int64]
@@ -39,7 +39,7 @@ class CosineScorer:
         return _cosines(a.lsh[rows_a], b.lsh[rows_b]).clip(0, 1)
 
 
-def _cosines(a: Half, b: Half) -> NDArray[np.float32]:
+def _cosines(a: Float16, b: Float16) -> NDArray[np.float32]:
     """Cosines of rows, float32 [n]; 0 where one is all zeros."""
     x, y = a.astype(np.float32), b.astype(np.float32)
     norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)

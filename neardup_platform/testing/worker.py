@@ -60,7 +60,11 @@ class InMemoryWorker:
         space, scorer = space or small_term_space(), scorer or CosineScorer()
         self.store = Store(home / "store")
         corpus = rebuild_corpus(
-            self.store, space, scorer.expects, lambda source: open_index(source, home / "index"), home / "vectors"
+            self.store,
+            space,
+            scorer.required_models,
+            lambda source: open_index(source, home / "index"),
+            home / "vectors",
         )
         matching = matching or small_pipeline(corpus, scorer=scorer).matching
         self.pipeline = Pipeline(space, scorer, corpus, matching)

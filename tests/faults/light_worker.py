@@ -31,7 +31,7 @@ class LightScorer(CosineScorer):
 
     def __init__(self, folder: Path | None = None, threads: int = 1) -> None:
         self.card: Card = read_card(folder or SHIPPED_FOLDER)
-        super().__init__(self.card.version, THRESHOLD, HEAD_THRESHOLD, self.card.expects)
+        super().__init__(self.card.version, THRESHOLD, HEAD_THRESHOLD, self.card.required_models)
 
 
 def matching() -> Matching:

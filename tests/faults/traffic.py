@@ -52,7 +52,7 @@ def embedding(number: int, kind: Kind, time_ms: int) -> Embedding:
 
 @cache
 def _models() -> dict[Kind, ModelSpec]:
-    return read_card(SHIPPED_FOLDER).expects
+    return read_card(SHIPPED_FOLDER).required_models
 
 
 @dataclass(slots=True)

@@ -19,6 +19,6 @@ def test_shipped_classifier_fits_the_built_in_embedders() -> None:
 @pytest.mark.parametrize("kind", list(Kind))
 def test_embeddings_of_another_model_are_refused_with_both_named(kind: Kind, change: dict[str, object]) -> None:
     card = read_card(SHIPPED_FOLDER)
-    found = card.expects | {kind: replace(card.expects[kind], **change)}
+    found = card.required_models | {kind: replace(card.required_models[kind], **change)}
     with pytest.raises(BadArtefact, match=f"fits {kind} embeddings of .*{next(iter(change.values()))}"):
         card.check_embedders(found)

@@ -13,7 +13,7 @@ from neardup_platform.errors import BadArtefact, SetupError
 from neardup_platform.learning.classifier.training import train
 from neardup_platform.scoring.card import CARD_FILE, NETWORK_FILE, SHIPPED_FOLDER, read_card
 from neardup_platform.scoring.features import pair_features
-from neardup_platform.scoring.keras_classifier import MIN_PART_PAIRS, PART_PAIRS, PairClassifier, cut
+from neardup_platform.scoring.keras_classifier import MIN_PART_PAIRS, PART_PAIRS, PairClassifier, split_pairs
 from neardup_platform.scoring.vectors import ImageVectors
 from tests.scoring.labelled import RECIPE, Labelled, labelled
 
@@ -78,7 +78,7 @@ def test_scores_do_not_depend_on_threads_and_parts(folder: Path, threads: int) -
 @pytest.mark.parametrize("pairs", [0, 1, MIN_PART_PAIRS, 2 * MIN_PART_PAIRS, PART_PAIRS + 1, 10 * PART_PAIRS - 3])
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_parts_cover_all_pairs_once_and_none_is_too_large(pairs: int, threads: int) -> None:
-    parts = cut(pairs, threads)
+    parts = split_pairs(pairs, threads)
     assert [n for part in parts for n in range(part.start, part.stop)] == list(range(pairs))
     assert all(0 < part.stop - part.start <= PART_PAIRS for part in parts)
     assert len(parts) >= min(threads, pairs // MIN_PART_PAIRS)

@@ -81,8 +81,8 @@ def vectors_of(image_id: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]
     own = np.random.default_rng(list(image_id.encode()))
     lsh, pair = group.standard_normal(LSH_DIM), group.standard_normal(PAIR_DIM)
     return (
-        (lsh + 0.03 * own.standard_normal(LSH_DIM)).astype(np.float32),
-        (pair + 0.03 * own.standard_normal(PAIR_DIM)).astype(np.float32),
+        (lsh + 0.08 * own.standard_normal(LSH_DIM)).astype(np.float32),
+        (pair + 0.08 * own.standard_normal(PAIR_DIM)).astype(np.float32),
     )
 
 

@@ -84,7 +84,7 @@ def decide_pictures(settings: Settings, names: list[str]) -> None:
         for name, lsh_vector, pair_vector in zip(names, lsh.embed(pixels), pair.embed(pixels), strict=True)
     ]
     with closing(Store(settings.store_path)) as store:
-        vectors = WrittenVectors(settings.vectors_path, store.state().store_id, scorer.expects, 0)
+        vectors = WrittenVectors(settings.vectors_path, store.state().store_id, scorer.required_models, 0)
         with closing(Corpus(space, open_index(None, space, settings.terms), vectors)) as corpus:
             decided = Pipeline(space, scorer, corpus, Matching.of(settings, scorer)).decide(images, 1, 2_000)
             commit(store, store.state(), Step(), decided)

@@ -52,7 +52,7 @@ def assert_accounted_for(reader: SecondaryStore) -> None:
 def repeat(settings: Settings, number: int, time_ms: int, lsh_version: str = "") -> None:
     """Publish the embeddings of an image again, or only a newer one of one kind."""
     producer = make_producer(settings.kafka)
-    for half in embeddings(number, read_card(SHIPPED_FOLDER).expects, time_ms):
+    for half in embeddings(number, read_card(SHIPPED_FOLDER).required_models, time_ms):
         raw = pb.EmbeddingReady.FromString(encode_embedding(half))
         raw.model_version = lsh_version or raw.model_version
         if not lsh_version or raw.kind == pb.KIND_LSH:

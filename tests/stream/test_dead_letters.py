@@ -34,7 +34,7 @@ from tests.stream.worker_process import images, publish, read_topic, reading, ru
 pytestmark = pytest.mark.slow
 
 LSH, PAIR = EMBEDDINGS[Kind.LSH], EMBEDDINGS[Kind.PAIR]
-MODEL = read_card(SHIPPED_FOLDER).expects[Kind.LSH]
+MODEL = read_card(SHIPPED_FOLDER).required_models[Kind.LSH]
 
 
 def good(image_id: str) -> bytes:

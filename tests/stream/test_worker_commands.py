@@ -129,7 +129,7 @@ def results(settings: Settings) -> dict[str, set[bytes]]:
 
 
 def segment(folder: Path, numbers: range) -> Path:
-    models = read_card(SHIPPED_FOLDER).expects
+    models = read_card(SHIPPED_FOLDER).required_models
     halves = [{half.kind: half for half in embeddings(number, models, 1_700_000_000_000)} for number in numbers]
     columns = {
         "image_id": [half[Kind.LSH].image_id for half in halves],

@@ -54,7 +54,7 @@ def running(settings: Settings) -> Iterator[ForkedWorker]:
 def publish(settings: Settings, numbers: range, kinds: tuple[Kind, ...] = tuple(Kind)) -> None:
     """Publish synthetic images; their event time is now."""
     producer = make_producer(settings.kafka)
-    models = read_card(SHIPPED_FOLDER).expects
+    models = read_card(SHIPPED_FOLDER).required_models
     for number in numbers:
         for half in embeddings(number, models, time.time_ns() // 1_000_000):
             if half.kind in kinds:

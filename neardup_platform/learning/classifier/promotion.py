@@ -93,8 +93,8 @@ def check_fits(card: Card, active: Card) -> None:
     Raises:
         BadArtefact: a dimension or a model version differs from the active classifier.
     """
-    for kind, expected in active.expects.items():
-        found = card.expects[kind]
+    for kind, expected in active.required_models.items():
+        found = card.required_models[kind]
         if found != expected:
             raise BadArtefact(
                 f"classifier {card.version} fits {kind} embeddings of {found.version!r} [{found.dim}], the active ones "

@@ -151,7 +151,7 @@ class _Served:
         corpus = rebuild_corpus(
             target,
             space,
-            scorer.expects,
+            scorer.required_models,
             lambda source: open_index(scratch / "index", space, settings.terms, source),
             scratch / "vectors",
         )
