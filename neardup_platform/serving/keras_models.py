@@ -1,4 +1,4 @@
-"""The models of search by example, as the settings name them; importing TensorFlow takes seconds."""
+"""Loads the models of search by example that the settings name; importing TensorFlow takes seconds."""
 
 from neardup_platform.errors import ServerUnavailable
 from neardup_platform.images.rgb import Pixels
@@ -8,7 +8,7 @@ from neardup_platform.settings import Settings
 
 
 def load_models(settings: Settings) -> Models:
-    """Term space, classifier and embedders, used once so that the first search is as fast as the next.
+    """Loads term space, classifier and embedders, and uses them once so that the first search is not slower.
 
     Raises:
         BadArtefact: a model file is missing, damaged or does not fit.
@@ -32,8 +32,8 @@ def load_models(settings: Settings) -> Models:
     def embed(pixels: Pixels) -> tuple[Vectors, Vectors]:
         if model_specs((lsh, pair)) != scorer.required_models:
             raise ServerUnavailable(
-                "search by picture is off: the embedders of this server are not those the classifier was trained "
-                "on; search by vectors instead, or set images.lsh_model and images.pair_model"
+                "search by picture is off: the classifier was not trained on the embedders of this server; search by "
+                "vectors instead, or set images.lsh_model and images.pair_model"
             )
         return lsh.embed([pixels])[0], pair.embed([pixels])[0]
 

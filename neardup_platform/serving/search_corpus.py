@@ -1,4 +1,4 @@
-"""What search by example compares with: models loaded in the background, and a corpus that follows the store."""
+"""The models and the corpus of search by example: loaded in the background, following the worker's store."""
 
 import logging
 import threading
@@ -25,7 +25,7 @@ from neardup_platform.terms.index import TermIndex
 
 log = logging.getLogger(__name__)
 
-# Read under the follower's lock at once: a few milliseconds, so that refreshes do not fall behind.
+# Images read at once under the follower's lock: a few milliseconds, so that refreshes keep up.
 _CHUNK_IMAGES = 1_024
 _FOLLOW_S = 0.2
 
@@ -33,22 +33,25 @@ Vectors = NDArray[np.float32]
 
 
 class PictureEmbedder(Protocol):
-    """Pixels of a picture to its two vectors, each float32 [dim]."""
+    """Turns a picture into its two vectors."""
 
     def __call__(self, pixels: Pixels) -> tuple[Vectors, Vectors]:
-        """Embed one picture."""
+        """Returns the `lsh` and the `pair` vector of a picture, each float32 [dim]."""
 
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """What a search needs besides the corpus.
+    """Everything that a search needs besides the corpus.
 
     Attributes:
-        scorer, matching: the classifier of the settings, until another was promoted.
+        space: hashes the example.
+        scorer, matching: the classifier of the settings, active until another is promoted.
+        required_models: of the embeddings that the classifier scores.
+        embed: turns a picture into vectors.
         enough_px: shorter side that the embedders need of a picture.
-        promoted: loads the classifier of this version, and what its thresholds make of the settings.
-        open_index: maps the worker's term index of the store with this id, which an index opened before shares.
-        open_vectors: maps the worker's vectors of the store with this id.
+        open_index: maps the worker's term index of a store by its id; shares the segments of an index opened earlier.
+        open_vectors: maps the worker's vectors of a store by its id.
+        promoted: loads the classifier of a version, with the limits and thresholds that apply with it.
     """
 
     space: TermSpace
@@ -70,15 +73,15 @@ class _Loaded:
 
 
 class _StoreReplaced(Exception):
-    """A store was restored: ordinals are of other images now."""
+    """Another store is active: its ordinals belong to other images."""
 
 
 class SearchCorpus:
-    """Models and corpus, once they are there.
+    """Models and corpus, once they are loaded.
 
     Args:
-        follower: the store.
-        load: builds the models; called once, in a thread, because TensorFlow takes seconds to import.
+        follower: reads the store.
+        load: loads the models; called in a thread, because importing TensorFlow takes seconds.
     """
 
     def __init__(self, follower: StoreFollower, load: Callable[[], Models]) -> None:
@@ -92,39 +95,39 @@ class SearchCorpus:
         self._thread = threading.Thread(target=self._run, name="search-corpus", daemon=True)
 
     def start(self) -> None:
-        """Begin to load models and corpus."""
+        """Starts loading models and corpus."""
         self._thread.start()
 
     def close(self) -> None:
-        """Stop following the store; models being loaded are not waited for."""
+        """Stops following the store; does not wait for models that are being loaded."""
         self._stop.set()
         if self._loaded is not None:
             self._thread.join()
 
     @property
     def problem(self) -> str:
-        """Why no search can be made now; empty when one can."""
+        """Why search is unavailable now; empty when it is available."""
         return "" if self._loaded else self._problem
 
     @property
     def models(self) -> Models:
-        """The models in force.
+        """The active models.
 
         Raises:
-            ServerUnavailable: not warmed up yet, or switched off by an error.
+            ServerUnavailable: they are still being loaded, or an error turned search off.
         """
         return self._warm().models
 
     @contextmanager
     def searching(self) -> Iterator[Pipeline]:
-        """The pipeline over a corpus that does not grow until the block ends.
+        """Gives the pipeline over a corpus that does not grow until the block ends.
 
         Raises:
-            ServerUnavailable: as `models`.
+            ServerUnavailable: as for `models`.
         """
         self._warm()
         with self._using:
-            # Again, because another store may have come into force while waiting.
+            # Again, because another store may have become active meanwhile.
             yield self._warm().pipeline
 
     def _warm(self) -> _Loaded:
@@ -151,7 +154,7 @@ class SearchCorpus:
                 self._follow_classifier(loaded)
                 self._catch_up(loaded)
         except _StoreReplaced:
-            log.info("another store is in force: the corpus of the search is made anew")
+            log.info("another store is active: the corpus of the search is loaded again")
             self._loaded = None
             with self._using:
                 loaded.pipeline.corpus.close()
@@ -166,7 +169,7 @@ class SearchCorpus:
         begun = perf_counter()
         models = self._load()
         space = models.space
-        self._problem = "search by example is warming up: it waits for the worker's store"
+        self._problem = "search by example is warming up: waiting for the worker's store"
         while not self._follower.is_open and not self._stop.wait(_FOLLOW_S):
             pass
         source = self._follower.read(lambda store: store.state().store_id)
@@ -182,7 +185,7 @@ class SearchCorpus:
         return loaded
 
     def _follow_classifier(self, loaded: _Loaded) -> bool:
-        """Use the classifier that the store names; returns whether it can be had now."""
+        """Activates the classifier that the store names; returns whether it is active now."""
         pipeline = loaded.pipeline
         promoted = self._follower.read(lambda store: store.state().classifier_version)
         if promoted in ("", pipeline.scorer.version):
@@ -201,13 +204,13 @@ class SearchCorpus:
         return True
 
     def _catch_up(self, loaded: _Loaded) -> bool:
-        """Add to the corpus what the store has more, and share what the worker has written and sealed of it.
+        """Adds the new images of the store to the corpus, with the vectors and segments that the worker has written.
 
         Returns:
-            Whether the corpus holds now what the store holds.
+            Whether the corpus now holds all images of the store.
 
         Raises:
-            _StoreReplaced: it is another store.
+            _StoreReplaced: another store is active.
         """
         corpus, version = loaded.pipeline.corpus, loaded.models.space.version
         if corpus.index.is_stale():
@@ -222,7 +225,7 @@ class SearchCorpus:
                 part = list(islice(store.vectors.numbered(len(corpus)), _CHUNK_IMAGES))
             if len(corpus) >= state.ordinals:
                 return True
-            # What comes after the last of them is read next, unless there is nothing more.
+            # A full part may be followed by more images; otherwise the rest of the ordinals is dead.
             end = part[-1][0] + 1 if len(part) == _CHUNK_IMAGES else state.ordinals
             stored = state.terms_version
             if stored != version:
@@ -244,7 +247,7 @@ class SearchCorpus:
 
 
 def _exercise(loaded: _Loaded) -> None:
-    """Search once, so that kernels are compiled before the first user waits for them."""
+    """Searches once, so that kernels are compiled before the first user waits for them."""
     models = loaded.models
     lsh = np.linspace(-1, 1, models.space.dim, dtype=np.float32)[None]
     pair = np.zeros((1, models.required_models[Kind.PAIR].dim), np.float16)

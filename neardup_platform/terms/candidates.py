@@ -1,7 +1,7 @@
-"""The port of candidate search: what every index answers, and what it is asked.
+"""The interface of candidate search: queries and answers of every index.
 
-`TermIndex` serves the stream; the faiss indexes are the exact second backends and the oracle of recall. One
-contract suite (`tests/terms/contract.py`) holds them all to what is said here.
+`TermIndex` serves the stream; the faiss indexes are exact second backends and the oracle for recall. One suite of tests
+(`tests/terms/contract.py`) holds all of them to what is documented here.
 """
 
 from typing import NamedTuple, Protocol
@@ -13,15 +13,15 @@ from neardup_platform.terms.hyperplanes import Hashed
 
 
 class Candidates(NamedTuple):
-    """Result of a search, a row per query, best first; older images (smaller ordinals) first among equals.
+    """Result of a search: a row per query, best first, older images (smaller ordinals) first among equals.
 
-    Best is nearest by Hamming distance over the whole signature, unless the index says otherwise.
+    Best means nearest by Hamming distance over the whole signature, unless the index documents otherwise.
 
     Attributes:
-        ordinals: int64 [q, K], −1 where there are fewer than K.
+        ordinals: int64 [q, K]; −1 pads a row of fewer than K.
         distances: uint16 [q, K], Hamming distance of the signatures, bits; 0 where padded.
         overlaps: uint8 [q, K], equal terms; 0 where padded.
-        examined: int64 [q], images that were compared with the query at all.
+        examined: int64 [q], images that were compared with the query.
     """
 
     ordinals: NDArray[np.int64]
@@ -30,7 +30,7 @@ class Candidates(NamedTuple):
     examined: NDArray[np.int64]
 
     def part(self, rows: slice) -> "Candidates":
-        """Some queries' answers; writing to them writes to these."""
+        """Returns the answers to some queries, not copied."""
         return Candidates(self.ordinals[rows], self.distances[rows], self.overlaps[rows], self.examined[rows])
 
     def without(self, ordinal: int, k: int) -> "Candidates":
@@ -40,7 +40,7 @@ class Candidates(NamedTuple):
 
 
 def nothing_found(queries: int, k: int) -> Candidates:
-    """An answer of padding only, to be filled in."""
+    """Returns an answer of padding only, to be filled in."""
     shape = (queries, k)
     return Candidates(
         np.full(shape, -1, np.int64), np.zeros(shape, np.uint16), np.zeros(shape, np.uint8), np.zeros(queries, np.int64)
@@ -48,17 +48,17 @@ def nothing_found(queries: int, k: int) -> Candidates:
 
 
 class CandidateIndex(Protocol):
-    """Images by ordinal, their numbers in order of arrival, searched by example while they grow.
+    """Images by ordinal, numbered in order of arrival, searched by example while they grow.
 
     One writer adds and deletes; any number of threads may search meanwhile.
     """
 
     def __len__(self) -> int:
-        """Images ever added, deleted ones included: the next ordinal."""
+        """Returns the number of images ever added, deleted ones included: the next ordinal."""
         ...
 
     def add(self, hashed: Hashed) -> NDArray[np.int64]:
-        """Add images; they are found by the next search.
+        """Adds images; the next search finds them.
 
         Args:
             hashed: n images, n ≥ 0.
@@ -67,12 +67,12 @@ class CandidateIndex(Protocol):
             Their ordinals, int64 [n], consecutive.
 
         Raises:
-            ValueError: a width or dtype that is not the index's.
+            ValueError: a width or dtype differs from the index's.
         """
         ...
 
     def delete(self, ordinals: NDArray[np.int64]) -> None:
-        """Forget images; no later search finds them. Unknown or already deleted ordinals are ignored.
+        """Deletes images: no later search finds them. Unknown and already deleted ordinals are ignored.
 
         Args:
             ordinals: int64 [n], in any order.
@@ -82,19 +82,19 @@ class CandidateIndex(Protocol):
     def search(
         self, hashed: Hashed, k: int, min_overlap: int = 1, before: NDArray[np.int64] | None = None
     ) -> Candidates:
-        """The K best images for each query.
+        """Finds the K best images for each query.
 
         Args:
             hashed: q queries.
-            k: at most so many per query, at least 1.
-            min_overlap: equal terms a candidate needs.
-            before: int64 [q]; row by row only images of a smaller ordinal are found. None: all images.
+            k: candidates per query, at least 1.
+            min_overlap: equal terms that a candidate needs.
+            before: int64 [q], finds only images of smaller ordinals, row by row; None finds all.
 
         Raises:
-            ValueError: k below 1, or a width, dtype or number of limits that does not fit.
+            ValueError: k is below 1, or a width, dtype or the number of limits does not fit.
         """
         ...
 
     def close(self) -> None:
-        """Release files and threads; the index must not be used afterwards."""
+        """Releases files and threads; the index must not be used afterwards."""
         ...

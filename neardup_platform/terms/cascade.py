@@ -1,12 +1,12 @@
-"""One search of the term index, in three steps that each look closer at fewer images (docs/adr/0007).
+"""One search of the term index, in three steps that compare ever fewer images ever more closely (docs/adr/0007).
 
-1. *scan*: the newest images, and of the older ones the cells nearest to the query until they hold enough; a small
-   corpus is searched whole
-2. *shortlist*: of those the nearest by the first 256 bits of the signature, or by unequal terms
-3. *compare*: of those the K nearest by the whole signature
+1. *scan*: the newest images, and of the older ones those in the cells nearest to the query, until there are enough; a
+   small corpus is searched whole
+2. *shortlist*: the nearest of those by the first 256 bits of the signature, or by unequal terms
+3. *compare*: the K nearest of those by the whole signature
 
-Every step is exact and breaks ties by age, so the answer depends on the images and their order alone, not on how
-they came to lie in segments.
+Every step is exact and breaks ties by age, so the answer depends on the images and their order alone, not on how they
+are distributed over segments.
 """
 
 from dataclasses import dataclass
@@ -21,24 +21,24 @@ from neardup_platform.terms.kernels import best_of, close_shortlists, compare_pa
 from neardup_platform.terms.parts import EARLY, HEAD_WORDS, LATE, Part, Query, Visible
 from neardup_platform.terms.scratch import Scratch
 
-# Queries that share one pass over the segments, at most: of fewer, each would read its cells alone from memory.
+# Queries that share one pass over the segments, at most. With fewer, each would read its cells from memory alone.
 BATCH_QUERIES = 64
-# Images of the cells looked into first, as a multiple of the shortlist: enough for a cutoff that few others pass.
+# Images in the cells scanned first, as a multiple of the shortlist: enough for a cutoff that few other images pass.
 EARLY_SHORTLISTS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What one search works on; adding and sealing make new ones.
+    """The images that one search works on; adding and sealing create new views.
 
     Attributes:
         sealed: the segments.
-        window: the newest images, as one cell that every query looks into.
+        window: the newest images, as one cell that every query scans.
         sizes: int64 [cells], images of each cell in the segments.
         states: uint8 [images].
         recent: the first ordinal of the window.
-        images: of the corpus, as far as it bears on the effort: those before the present block, so that the effort does
-            not depend on how the block comes in batches.
+        images: images before the present block, which determine the effort: so it does not depend on how the block is
+            cut into batches.
         end: the next ordinal.
     """
 
@@ -63,12 +63,13 @@ class Cascade:
     def search(
         self, view: View, hashed: Hashed, before: NDArray[np.int64], min_overlap: int, found: Candidates
     ) -> None:
-        """Answer at most BATCH_QUERIES queries.
+        """Answers at most `BATCH_QUERIES` queries.
 
         Args:
+            view: the images.
             hashed: the queries.
-            before: int64 [q], only images of a smaller ordinal.
-            min_overlap: equal terms needed.
+            before: int64 [q], finds only images of smaller ordinals.
+            min_overlap: equal terms that a candidate needs.
             found: receives the best.
         """
         query = Query(hashed.signatures, self._space.plane_words, self._by_overlap)
@@ -88,7 +89,7 @@ class Cascade:
 
 
 def _turns(view: View, hashed: Hashed, effort: Effort, found: Candidates) -> NDArray[np.uint8]:
-    """When each query looks into which cells, uint8 [q, cells]; notes how many images it examines."""
+    """Returns when each query scans which cells, uint8 [q, cells]; sets `found.examined`."""
     found.examined[:] = view.window.starts[-1]
     turns = np.zeros((len(hashed), len(view.sizes)), np.uint8)
     nearest = _nearest(hashed.affinities)
@@ -97,9 +98,9 @@ def _turns(view: View, hashed: Hashed, effort: Effort, found: Candidates) -> NDA
 
 
 def _nearest(affinities: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Cells by affinity, int64 [q, cells], the lower number first among equals.
+    """Returns cells by affinity, int64 [q, cells], the lower number first among equals.
 
-    Sorts keys of affinity and number in one word, which the processor does several times faster than arguments.
+    Sorts words that combine affinity and number, which is several times faster than argsort.
     """
     keys = (-affinities).view(np.int32).astype(np.int64)
     keys ^= (keys >> 63) & 0x7FFFFFFF  # the bits of a float, as a number in the same order

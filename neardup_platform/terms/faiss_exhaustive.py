@@ -1,9 +1,9 @@
-"""What the faiss backends share: exact answers to the port's questions from plain nearest-neighbour fetches.
+"""The common part of the faiss backends: exact answers from plain nearest-neighbour fetches.
 
-faiss knows nearness alone. What the port asks beyond it (deletes, `before`, `min_overlap`, older first
-among equals) is applied to what faiss returns, and the fetch grows until K images are left that no image
-unseen can come before, or all have been seen: an answer is never short or out of order because of a filter.
-Many deleted or filtered images near a query therefore cost time, not recall.
+faiss knows distances alone. Deletions, `before`, `min_overlap` and the order of equals are applied to what faiss
+returns, and the fetch grows until K images are left that no unseen image can precede, or all images have been seen. So
+an answer is never short or out of order because of a filter: many deleted or filtered images near a query cost time,
+not recall.
 """
 
 import threading
@@ -17,12 +17,12 @@ from neardup_platform.terms.candidates import Candidates, nothing_found
 from neardup_platform.terms.faiss_flat import FaissFlat, stored_rows
 from neardup_platform.terms.hyperplanes import Hashed, Signatures, TermSpace, hamming
 
-# First fetch per candidate asked for, and its growth while too few survive.
+# The first fetch per candidate asked for, and its growth while too few remain.
 _FETCH_FACTOR = 2
 _GROWTH = 4
-# Neighbours held at once: 12 bytes each from faiss.
+# Neighbours in memory at once: 12 bytes each from faiss.
 _MAX_CELLS = 1 << 22
-# Rows gathered at once when survivors are compared.
+# Rows gathered at once when the rest is compared.
 CHUNK_ROWS = 4_096
 
 Costs = NDArray[np.float64]
@@ -30,14 +30,14 @@ Nearest = tuple[NDArray[np.int64], Costs, Costs]
 
 
 class FaissExhaustive(ABC):
-    """A `CandidateIndex` in memory. Calls from several threads take turns: faiss's rows move when it grows.
+    """A `CandidateIndex` in memory. Calls from several threads take turns, because faiss moves its rows when it grows.
 
-    faiss releases the GIL while it scans, and shares the queries of a call among its own (OpenMP) threads.
+    faiss releases the GIL while it scans, and splits the queries of a call among its own (OpenMP) threads.
 
     Args:
         space: of all images and queries.
-        flat: what is scanned.
-        signatures: the `IndexBinaryFlat` that holds the images' signatures.
+        flat: the rows to scan.
+        signatures: the `IndexBinaryFlat` with the signatures of the images.
     """
 
     def __init__(self, space: TermSpace, flat: FaissFlat, signatures: Any) -> None:
@@ -63,7 +63,7 @@ class FaissExhaustive(ABC):
         return np.arange(first, end, dtype=np.int64)
 
     def delete(self, ordinals: NDArray[np.int64]) -> None:
-        """See `CandidateIndex.delete`. The images' memory is not given back."""
+        """See `CandidateIndex.delete`. The memory of the images is not freed."""
         with self._turn:
             known = ordinals[(ordinals >= 0) & (ordinals < self._images)]
             self._deleted[known] = True
@@ -98,15 +98,15 @@ class FaissExhaustive(ABC):
 
     @abstractmethod
     def _append(self, hashed: Hashed) -> None:
-        """Store the images' rows."""
+        """Stores the rows of the images."""
 
     @abstractmethod
     def _nearest(self, hashed: Hashed, fetch: int) -> Nearest:
-        """The nearest images of each query by faiss.
+        """Finds the nearest images of each query with faiss.
 
         Returns:
-            Ordinals [q, fetch], their costs (lower is better), and for each query [q] a bound: an image that
-            was not fetched costs so much or more.
+            Ordinals [q, fetch], their costs (lower is better), and a bound for each query [q]: an image that was not
+            fetched costs at least as much.
         """
 
     def _fill(
@@ -118,8 +118,8 @@ class FaissExhaustive(ABC):
         min_overlap: int,
         limits: NDArray[np.int64],
     ) -> NDArray[np.int64]:
-        """Write the answers that this fetch settles; returns the queries that need a larger one."""
-        unsettled = []
+        """Writes the answers that this fetch completes; returns the queries that need a larger one."""
+        incomplete = []
         at_once = max(1, _MAX_CELLS // fetch)
         for start in range(0, len(pending), at_once):
             rows = pending[start : start + at_once]
@@ -131,8 +131,8 @@ class FaissExhaustive(ABC):
                 usable[usable] = ~self._deleted[ordinals[usable]]
                 kept = self._write(found, int(row), signature, ordinals[usable], costs[usable], min_overlap)
                 if kept < found.ordinals.shape[1] and fetch < self._images:
-                    unsettled.append(row)
-        return np.array(unsettled, np.int64)
+                    incomplete.append(row)
+        return np.array(incomplete, np.int64)
 
     def _write(
         self,
@@ -143,7 +143,7 @@ class FaissExhaustive(ABC):
         costs: Costs,
         min_overlap: int,
     ) -> int:
-        """Write the best images that overlap enough into a row of the answer; returns their number."""
+        """Writes the best images that overlap enough into a row of the answer; returns their number."""
         distances, overlaps = self._compare(signature, ordinals)
         enough = np.flatnonzero(overlaps >= min_overlap)
         best = enough[np.lexsort((ordinals[enough], costs[enough]))][: found.ordinals.shape[1]]
@@ -156,7 +156,7 @@ class FaissExhaustive(ABC):
     def _compare(
         self, signature: Signatures, ordinals: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Hamming distances and overlaps of a query's signature, uint64 [words], with stored images."""
+        """Returns Hamming distances and overlaps of a query's signature, uint64 [words], with stored images."""
         stored = stored_rows(self._signatures).view(np.uint64)
         distances, overlaps = np.empty(len(ordinals), np.int64), np.empty(len(ordinals), np.int64)
         for start in range(0, len(ordinals), CHUNK_ROWS):

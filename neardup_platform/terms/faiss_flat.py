@@ -1,8 +1,8 @@
-"""Exhaustive nearest-neighbour scans by faiss, on the GPU where faiss sees one.
+"""Exhaustive nearest-neighbour scans with faiss, on the GPU if faiss finds one.
 
 Both kinds of flat index are used: `IndexBinaryFlat` (Hamming) and `IndexFlatIP` (inner product). On a GPU they
-become `GpuIndexBinaryFlat` and `GpuIndexFlat`; the vectors stay in host memory as well, because a GPU returns
-no more than 2,048 neighbours of a query, and because survivors are compared once more on the host.
+become `GpuIndexBinaryFlat` and `GpuIndexFlat`; the vectors also stay in host memory, because a GPU returns at most
+2,048 neighbours of a query, and because results are compared once more on the host.
 """
 
 from typing import Any
@@ -35,13 +35,13 @@ class FaissFlat:
         return int(self._host.ntotal)
 
     def add(self, rows: NDArray[Any]) -> None:
-        """Append rows: uint8 [n, bytes] of a binary index, float32 [n, dim] of the other, contiguous."""
+        """Appends contiguous rows: uint8 [n, bytes] for a binary index, otherwise float32 [n, dim]."""
         self._host.add(rows)
         if self._gpu is not None:
             self._gpu.add(rows)
 
     def nearest(self, rows: NDArray[Any], count: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
-        """The nearest rows and how near they are, nearest first; of equals at the end any may be missing.
+        """Finds the nearest rows, nearest first; among equals at the end any may be missing.
 
         Args:
             rows: as for `add`, [q, …].
@@ -55,18 +55,18 @@ class FaissFlat:
         return numbers, nearness
 
     def reset(self) -> None:
-        """Forget all rows and give their memory back."""
+        """Removes all rows and frees their memory."""
         for index in (self._host, self._gpu):
             if index is not None:
                 index.reset()
 
     def rows(self) -> NDArray[Any]:
-        """All rows, see `stored_rows`."""
+        """Returns all rows, see `stored_rows`."""
         return stored_rows(self._host)
 
 
 def stored_rows(host: Any) -> NDArray[Any]:
-    """All rows of a flat index in host memory, as given to `add`, not copied; valid until the next `add`."""
+    """Returns all rows of a flat index in host memory, as added, not copied; valid until the next `add`."""
     binary = isinstance(host, faiss.IndexBinary)
     width, dtype = (host.code_size, np.uint8) if binary else (host.d, np.float32)
     if not host.ntotal:

@@ -1,7 +1,8 @@
-"""Exact candidate search by faiss: the second backends behind `CandidateIndex`, and the oracle of recall.
+"""Exact candidate search with faiss: second backends behind `CandidateIndex`, and the oracle for recall.
 
-Every query is compared with every image, so the cost grows with the corpus, and nothing is kept on disk: the
-caller adds all images anew. `faiss_exhaustive.py` has what both share, `faiss_flat.py` the choice of CPU or GPU.
+Every query is compared with every image, so the cost grows with the corpus. Nothing is stored on disk: after a restart
+the caller adds all images again. The common part is in `faiss_exhaustive.py`, the choice of CPU or GPU in
+`faiss_flat.py`.
 """
 
 import faiss
@@ -34,17 +35,17 @@ class FaissHammingIndex(FaissExhaustive):
 
 
 class FaissCosineIndex(FaissExhaustive):
-    """Exact search by cosine of the centred vectors: best first is cosine descending, not Hamming ascending.
+    """Exact search by the cosine of the centred vectors: best first means highest cosine, not lowest Hamming distance.
 
-    `IndexFlatIP` on the CPU, moved by `index_cpu_to_gpu` where faiss sees a GPU. faiss computes in float32, and
-    differently for many queries than for few; so cosines of what it fetched are computed once more in float64,
-    the same way for every pair, and equal vectors tie exactly. Signatures are kept for distances and overlaps.
+    `IndexFlatIP` on the CPU, moved by `index_cpu_to_gpu` if faiss finds a GPU. faiss computes in float32, and rounds
+    differently for many queries than for few. So the cosines of the fetched images are computed again in float64, in
+    the same way for every pair, and equal vectors tie exactly. Signatures give distances and overlaps.
     """
 
     def __init__(self, space: TermSpace) -> None:
         super().__init__(space, FaissFlat(faiss.IndexFlatIP(space.dim)), faiss.IndexBinaryFlat(WORD_BITS * space.words))
-        # Worst error of a float32 inner product of unit vectors (Higham, Accuracy and Stability of Numerical
-        # Algorithms, §3.1), doubled because a unit vector in float32 is not quite one long.
+        # Largest error of a float32 inner product of unit vectors (Higham, Accuracy and Stability of Numerical
+        # Algorithms, §3.1), doubled because the length of a unit vector in float32 is not exactly 1.
         self._error = 2 * space.dim * 2.0**-24
 
     def _append(self, hashed: Hashed) -> None:
@@ -61,7 +62,7 @@ class FaissCosineIndex(FaissExhaustive):
 
 
 def _minus_cosines(query: NDArray[np.float32], stored: NDArray[np.float32], ordinals: NDArray[np.int64]) -> Costs:
-    """Each pair's products, exact in float64, summed in an order that depends on the dimension alone."""
+    """Sums the products of each pair, exact in float64, in an order that depends on the dimension alone."""
     costs = np.empty(len(ordinals), np.float64)
     exact = query.astype(np.float64)
     for start in range(0, len(ordinals), CHUNK_ROWS):

@@ -1,11 +1,11 @@
 """From an embedding to its signature: seeded random hyperplanes after centring and whitening.
 
 The first step of candidate search. T·k hyperplanes give T·k sign bits; bits j = 0…k−1 of table t are one term.
-All of them together are the signature, stored by bit: plane j holds bit j of every term, padded to a multiple
-of 64 tables. So the Hamming distance of two signatures is Σ popcount(a ⊕ b), and their overlap, the number of
-equal terms, is T − popcount(OR of the planes of a ⊕ b): both from the same words, whatever T and k are.
+All bits together are the signature, stored by bit: plane j holds bit j of every term, padded to a multiple of 64
+tables. So the Hamming distance of two signatures is Σ popcount(a ⊕ b), and their overlap, the number of equal terms, is
+T − popcount(OR of the planes of a ⊕ b): both from the same words, for any T and k.
 
-The space also holds cells (centroids of k-means on the sample): which images are compared with a query first.
+The space also has cells (centroids of k-means on the sample), which determine the images that a query scans first.
 """
 
 import hashlib
@@ -33,12 +33,12 @@ SHIPPED = Path(__file__).parent / "term_space.npz"
 
 @dataclass(frozen=True)
 class Hashed:
-    """Embeddings as the term index takes them; row i belongs to image i.
+    """Hashed embeddings, as the term index takes them; row i belongs to image i.
 
     Attributes:
         unit: float32 [n, dim], centred, of length 1.
         signatures: uint64 [n, words].
-        affinities: float32 [n, cells], how near each cell's centroid is: larger is nearer.
+        affinities: float32 [n, cells], larger for nearer centroids.
     """
 
     unit: Vectors
@@ -60,10 +60,10 @@ class Hashed:
 
 @dataclass(frozen=True)
 class TermSpace:
-    """Everything that decides which terms an embedding has.
+    """Everything that determines the terms of an embedding.
 
     Attributes:
-        model_version: the `lsh` embedder that the space was fitted for.
+        model_version: of the `lsh` embedder that the space was fitted for.
         tables: T, 1…255.
         bits: k, 2…16.
         mean: float32 [dim], subtracted first.
@@ -86,7 +86,7 @@ class TermSpace:
 
     @property
     def plane_words(self) -> int:
-        """64-bit words that one bit of every term takes."""
+        """64-bit words of one plane, which holds one bit of every term."""
         return -(-self.tables // WORD_BITS)
 
     @property
@@ -101,15 +101,15 @@ class TermSpace:
 
     @cached_property
     def version(self) -> str:
-        """Changes when any signature or cell could: `<tables>x<bits>-` and 12 hex digits of the content."""
+        """`<tables>x<bits>-` and 12 hex digits of the content; differs if any signature or cell could."""
         content = b"".join(array.tobytes() for array in (self.mean, self.directions, self.centroids))
         return f"{self.tables}x{self.bits}-{hashlib.sha256(content + self.model_version.encode()).hexdigest()[:12]}"
 
     def hash(self, vectors: Vectors) -> Hashed:
-        """Hash embeddings; each as if it were alone, to the last bit.
+        """Hashes embeddings; equal to the last bit in any batch.
 
         Args:
-            vectors: float32 [n, dim], any length but zero; only directions matter.
+            vectors: float32 [n, dim], of any length but zero; only directions matter.
         """
         centred = vectors / np.linalg.norm(vectors, axis=1, keepdims=True) - self.mean
         unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), np.finfo(np.float32).tiny)
@@ -120,7 +120,7 @@ class TermSpace:
         return Hashed(unit, packed.view("<u8").reshape(len(unit), self.words), _product(unit, self.centroids))
 
     def overlap(self, a: Signatures, b: Signatures) -> NDArray[np.int64]:
-        """Number of equal terms of row-aligned (or broadcastable) signatures, 0…tables."""
+        """Returns the number of equal terms of row-aligned (or broadcastable) signatures, 0…tables."""
         planes = np.bitwise_xor(a, b)
         differ = np.bitwise_or.reduce(planes.reshape(*planes.shape[:-1], self.bits, self.plane_words), axis=-2)
         unequal: NDArray[np.int64] = np.bitwise_count(differ).sum(axis=-1, dtype=np.int64)
@@ -134,13 +134,13 @@ def _product(vectors: Vectors, matrix: Vectors) -> Vectors:
 
 
 def hamming(a: Signatures, b: Signatures) -> NDArray[np.int64]:
-    """Differing bits of row-aligned (or broadcastable) signatures."""
+    """Returns the number of different bits of row-aligned (or broadcastable) signatures."""
     distance: NDArray[np.int64] = np.bitwise_count(np.bitwise_xor(a, b)).sum(axis=-1, dtype=np.int64)
     return distance
 
 
 def save_term_space(space: TermSpace, path: Path) -> None:
-    """Write the space as one `.npz` of plain arrays."""
+    """Writes the space as one `.npz` of plain arrays."""
     np.savez_compressed(
         path,
         model_version=np.array(space.model_version),
@@ -152,10 +152,10 @@ def save_term_space(space: TermSpace, path: Path) -> None:
 
 
 def load_term_space(path: Path | None) -> TermSpace:
-    """Read a space; None is the one shipped for the built-in embedder. Nothing is unpickled.
+    """Reads a space; None reads the one shipped for the built-in embedder. Nothing is unpickled.
 
     Raises:
-        BadArtefact: the file is missing, damaged, or its arrays do not fit together.
+        BadArtefact: the file is missing or damaged, or its arrays do not fit together.
     """
     path = path or SHIPPED
     try:

@@ -1,9 +1,9 @@
-"""Compiled inner loops of the term index (numba), written for the memory traffic that rules their cost.
+"""Compiled inner loops of the term index (numba), optimised for memory traffic, which dominates their cost.
 
-Most images are compared by the first words of their signature alone, which therefore lie once more in columns of
-their own; only the few that are near enough are looked up in the rows of whole signatures. All loops release the GIL.
-Where it counts they index with unsigned numbers and make no views: signed indices keep the compiler from using
-vector instructions, and a view inside a loop makes it count references atomically, which stalls memory reads.
+Most images are compared by the first words of their signature alone, which are stored a second time in columns; only
+those near enough are looked up in the rows of whole signatures. All loops release the GIL. Hot loops use unsigned
+indices and make no views: signed indices prevent vector instructions, and a view inside a loop counts references
+atomically, which stalls memory reads.
 """
 
 import numpy as np
@@ -26,9 +26,9 @@ from neardup_platform.terms.parts import (
     Visible,
 )
 
-# Images of which all queries of a batch are compared with the heads, 512 KiB, before going on.
+# Images, 512 KiB of heads, that all queries of a batch are compared with before the next ones.
 BLOCK_IMAGES = 16_384
-# Shortlisted images that are asked for before they are compared; memory answers many at once.
+# Shortlisted images to prefetch ahead; memory serves many requests at once.
 AHEAD = 16
 # Words of a cache line.
 LINE_WORDS = 8
@@ -45,15 +45,15 @@ def plan_cells(
     turns: NDArray[np.uint8],
     covered: NDArray[np.int64],
 ) -> None:
-    """Choose the nearest cells that together hold `scan` images.
+    """Chooses the nearest cells that together hold `scan` images.
 
     Args:
         nearest: int64 [q, cells], cells by affinity, nearest first.
         sizes: int64 [cells], images in each.
-        early: images of the cells looked into first.
-        scan: images of all cells looked into.
-        turns: uint8 [q, cells], receives EARLY, LATE or 0 for cells that are left out.
-        covered: int64 [q], to which the images of the chosen cells are added.
+        early: images in the cells scanned first.
+        scan: images in all cells scanned.
+        turns: uint8 [q, cells], receives EARLY, LATE, or 0 for cells that are skipped.
+        covered: int64 [q], increased by the images of the chosen cells.
     """
     for query in range(nearest.shape[0]):
         chosen = 0
@@ -68,7 +68,7 @@ def plan_cells(
 
 @njit(nogil=True, cache=True, inline="always")
 def _unequal_terms(signatures: U64, place: np.uint64, words: U64, row: np.uint64, plane_words: np.uint64) -> np.uint64:
-    """Terms that differ: set bits of the OR of all planes' differences."""
+    """Counts different terms: the set bits of the OR of the differences of all planes."""
     unequal = _U(0)
     for column in range(plane_words):
         differ = _U(0)
@@ -88,16 +88,20 @@ def shortlist_part(  # noqa: C901, PLR0912, PLR0915 -- one loop nest, which the 
     visible: Visible,
     lists: Shortlists,
 ) -> None:
-    """Put a part's nearest images on each query's shortlist.
+    """Puts a part's nearest images on the shortlist of each query.
 
-    A shortlist takes every image up to a cutoff distance, which sinks as it fills to the smallest one that `size`
-    images reach. So what stays does not depend on the order in which images are met; but the sooner near ones are,
-    the less is taken that does not stay, which is why each query's nearest cells have their turn first.
+    A shortlist accepts every image up to a cutoff distance. As it fills, the cutoff drops to the smallest distance that
+    `size` images reach. So the result does not depend on the order of images; but the earlier near ones come, the fewer
+    are accepted in vain, which is why each query scans its nearest cells first.
 
     Args:
-        number: of the part, noted in `places`.
+        number: of the part, recorded in `places`.
+        part: the images.
         turn: EARLY or LATE.
-        turns: uint8 [q, cells], when each query looks into a cell; 0: never.
+        turns: uint8 [q, cells], when each query scans a cell; 0 means never.
+        query: the queries.
+        visible: the images that may be found.
+        lists: the shortlists.
     """
     head, signatures, ordinals, starts, hides = part.head, part.signatures, part.ordinals, part.starts, part.hides
     words, plane_words, by_overlap = query.words, _U(query.plane_words), query.by_overlap
@@ -109,7 +113,7 @@ def shortlist_part(  # noqa: C901, PLR0912, PLR0915 -- one loop nest, which the 
     cells = starts.shape[0] - 1
     first = 0
     while first < cells:
-        # Cells are taken in blocks that fit the cache, so that all queries of a batch share what is read.
+        # Cells are scanned in blocks that fit the cache, so that all queries of a batch share each read.
         stop = first + 1
         while stop < cells and starts[stop] - starts[first] < BLOCK_IMAGES:
             stop += 1
@@ -133,7 +137,7 @@ def shortlist_part(  # noqa: C901, PLR0912, PLR0915 -- one loop nest, which the 
                             distances[i] = _unequal_terms(signatures, group + i, words, row, plane_words)
                             nearest = min(nearest, distances[i])
                     elif group + _U(GROUP) <= images:
-                        # A fixed count, which becomes straight vector code; images behind the end are passed over.
+                        # A fixed count compiles to straight vector code; images after the end are skipped below.
                         for i in range(_U(GROUP)):
                             place = group + i
                             one = popcount(head[_U(0), place] ^ word0) + popcount(head[_U(1), place] ^ word1)
@@ -149,7 +153,7 @@ def shortlist_part(  # noqa: C901, PLR0912, PLR0915 -- one loop nest, which the 
                             nearest = min(nearest, one + two)
                     if nearest > _U(cutoff):
                         continue
-                    # A bit for each image within the cutoff: few are, and nobody could predict which.
+                    # One bit for each image within the cutoff: few are, and branches would be unpredictable.
                     near = _U(0)
                     for i in range(size):
                         near |= _U(distances[i] <= _U(cutoff)) << i
@@ -180,10 +184,10 @@ def shortlist_part(  # noqa: C901, PLR0912, PLR0915 -- one loop nest, which the 
 
 @njit(nogil=True, cache=True)
 def _compact(keys: U64, places: U64, n: int, cutoff: int, size: int, bound: np.uint64) -> tuple[int, np.uint64]:
-    """Drop entries beyond the cutoff, and of those at it the newest, so that at most `size` stay.
+    """Drops entries beyond the cutoff, and the newest of those at it, so that at most `size` remain.
 
     Returns:
-        How many stay, and the largest key that can still be among the best.
+        How many remain, and the largest key that can still be among the best.
     """
     n = _keep(keys, places, n, (_U(cutoff + 1) << _U(32)) - _U(1))
     if n <= size:
@@ -204,7 +208,7 @@ def _keep(keys: U64, places: U64, n: int, largest: np.uint64) -> int:
 
 @njit(nogil=True, cache=True)
 def close_shortlists(lists: Shortlists) -> None:
-    """Leave the `size` nearest images of each shortlist, the older first among equals."""
+    """Keeps the `size` nearest images of each shortlist, the older first among equals."""
     for row in range(lists.filled.shape[0]):
         lists.filled[row], _ = _compact(
             lists.keys[row], lists.places[row], lists.filled[row], lists.cutoffs[row], lists.size, lists.bounds[row]
@@ -213,9 +217,9 @@ def close_shortlists(lists: Shortlists) -> None:
 
 @njit(nogil=True, cache=True)
 def compare_part(number: int, part: Part, query: Query, tables: int, min_overlap: int, lists: Shortlists) -> None:
-    """Compare the shortlisted images of a part on their whole signatures.
+    """Compares the shortlisted images of a part by their whole signatures.
 
-    Each key becomes Hamming distance · 2^40 + ordinal · 2^8 + overlap, or all ones where the overlap is too small.
+    Each key becomes Hamming distance · 2^40 + ordinal · 2^8 + overlap, or all ones if the overlap is too small.
     """
     signatures, here, words, plane_words = part.signatures, _U(number), query.words, _U(query.plane_words)
     for row in range(_U(lists.filled.shape[0])):
@@ -238,7 +242,7 @@ def compare_part(number: int, part: Part, query: Query, tables: int, min_overlap
 
 @njit(nogil=True, cache=True)
 def best_of(lists: Shortlists, k: int, found: Candidates) -> None:
-    """Unpack the K smallest keys of each query, best first."""
+    """Unpacks the K smallest keys of each query, best first."""
     for row in range(lists.filled.shape[0]):
         keys = lists.keys[row, : lists.filled[row]]
         best = np.sort(np.partition(keys, k)[:k]) if len(keys) > k else np.sort(keys)

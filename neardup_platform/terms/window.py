@@ -1,4 +1,4 @@
-"""The newest images, in order of arrival: where an image can be found the moment it was added."""
+"""The newest images in order of arrival, found from the moment they are added."""
 
 from dataclasses import dataclass
 
@@ -21,12 +21,12 @@ class Rows:
     cells: Cells
 
     def select(self, mask: NDArray[np.bool_]) -> tuple[Ordinals, Signatures, Cells]:
-        """The rows where the mask, bool [n], is true."""
+        """Returns the rows for which the mask, bool [n], is true."""
         return self.ordinals[mask], self.signatures[mask], self.cells[mask]
 
 
 class Window:
-    """Rows that are only ever appended, so that a search may go on over those it began with.
+    """Rows that are only appended, so that a search can continue over the rows it started with.
 
     Args:
         capacity: rows it can hold.
@@ -41,7 +41,7 @@ class Window:
         self._count = 0
 
     def append(self, ordinals: Ordinals, signatures: Signatures, cells: Cells) -> None:
-        """Add rows."""
+        """Appends rows."""
         rows = slice(self._count, self._count + len(ordinals))
         self._head[:, rows] = signatures[:, :HEAD_WORDS].T
         self._signatures[rows] = signatures
@@ -50,7 +50,7 @@ class Window:
         self._count += len(ordinals)
 
     def rows(self, ordinals: Ordinals, signatures: Signatures, cells: Cells) -> Rows:
-        """Its rows, and after them those given."""
+        """Returns its rows, followed by those given."""
         n = self._count
         return Rows(
             np.concatenate([self._ordinals[:n].astype(np.int64), ordinals]),
@@ -59,6 +59,6 @@ class Window:
         )
 
     def part(self) -> Part:
-        """The rows so far, as one cell."""
+        """Returns the rows so far, as one cell."""
         starts = np.array([0, self._count], np.int64)
         return Part(self._head, self._signatures, self._ordinals, starts, hides=True)
