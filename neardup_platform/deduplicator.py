@@ -116,7 +116,7 @@ class Deduplicator:
         settings = settings or Settings()
         scorer: PairClassifier = load_classifier(settings.scoring.model, settings.scoring.threads)
         pipeline = empty_pipeline(load_term_space(settings.terms.space), scorer, settings)
-        return cls(pipeline, scorer.expects, settings, max_images=max_images, clock_ms=clock_ms)
+        return cls(pipeline, scorer.required_models, settings, max_images=max_images, clock_ms=clock_ms)
 
     def __enter__(self) -> Self:
         return self

@@ -117,7 +117,7 @@ class _SearchCounters(Collector):
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
         """Searches begun, refused and waiting, and their total waiting time."""
-        figures = self._limiter.figures()
+        figures = self._limiter.metrics()
         yield _counter("neardup_api_searches", "Searches by example begun.", figures["search_queries"])
         yield _counter("neardup_api_searches_refused", "Searches refused, 429 or 503.", figures["search_refused"])
         waited_s = figures["search_waited_ms"] / 1_000
