@@ -343,6 +343,6 @@ def test_wrong_width_is_refused_with_both_widths() -> None:
 
 def test_only_what_is_missing_can_be_restored() -> None:
     index = filled(None, 80)
-    with pytest.raises(ValueError, match="not missing"):
+    with pytest.raises(ValueError, match="no missing range"):
         index.restore(8, 16, np.arange(8, 16), HASHED[8:16], np.zeros(8, np.bool_))
     index.close()
