@@ -1,4 +1,4 @@
-"""Claims about text of others on a terminal: nothing in it controls one, and everything in it can be read."""
+"""Untrusted text on a terminal: nothing in it controls the terminal, and everything in it is readable."""
 
 import io
 import json
@@ -14,19 +14,19 @@ ANY_TEXT = st.text(st.characters(codec=None))  # lone surrogates too
 
 
 @given(ANY_TEXT)
-def test_no_control_character_or_change_of_direction_comes_through(text: str) -> None:
+def test_no_control_character_or_change_of_direction_passes(text: str) -> None:
     shown = visible(text)
     assert not {unicodedata.category(c) for c in shown} & {"Cc", "Cs", "Zl", "Zp"}
     assert not {unicodedata.bidirectional(c) for c in shown} & {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI"}
     shown.encode()
 
 
-def test_escapes_say_what_was_there() -> None:
+def test_escapes_show_what_they_replace() -> None:
     assert visible("\x1b[31m\u202etxt\x9b\udcff\n") == "\\x1b[31m\\u202etxt\\x9b\\udcff\\x0a"
     assert visible("a\nb\x1b", keep="\n") == "a\nb\\x1b"
 
 
-def test_names_that_people_give_are_shown_as_they_are() -> None:
+def test_ordinary_names_are_unchanged() -> None:
     for name in (
         "Screenshot 9.41.00\u202fAM.png",
         "\U0001f468\u200d\U0001f469.jpg",
@@ -46,7 +46,7 @@ def test_values_cannot_forge_a_line() -> None:
     }
 
 
-# As in names that are no UTF-8: JSON takes a high and a low surrogate side by side for one character.
+# As in names that are not UTF-8: JSON reads adjacent high and low surrogates as one character.
 NAMES = st.text(st.characters(exclude_categories=["Cs"]) | st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF))
 
 

@@ -1,4 +1,4 @@
-"""What the search benchmark's tests plant: diverse pictures' vectors, some with near copies, and a small term space."""
+"""Vectors to plant in tests of the search benchmark: diverse, some with near copies; and a small term space."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from neardup_platform.terms.hyperplanes import TermSpace
 
 
 def planted(groups: int, copies: int, distractors: int, dim: int, seed: int = 3) -> Planted:
-    """Groups of one vector and `copies` of it at a cosine of about 0.95, then vectors like nothing else."""
+    """Groups of a vector and `copies` of it at a cosine of about 0.95, then vectors that resemble no other."""
     rng = np.random.default_rng(seed)
     originals = unit_rows(rng.standard_normal((groups + distractors, dim), np.float32))
     noise = unit_rows(rng.standard_normal((groups, copies, dim), np.float32).reshape(-1, dim))

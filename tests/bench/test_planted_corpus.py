@@ -1,4 +1,4 @@
-"""Claims about the corpus that candidate search is measured on."""
+"""The corpus for measuring candidate search."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def drawn() -> tuple[PlantedCorpus, np.ndarray]:
 
 def test_cosines_of_pairs_have_the_measured_tail(drawn: tuple[PlantedCorpus, np.ndarray]) -> None:
     _, images = drawn
-    # Of different chunks, so of different families: of a corpus this small these would be too large a share.
+    # From different chunks, so from different families: in such a small corpus their share would be too large.
     cosines = (images[:CHUNK_IMAGES:7] @ images[CHUNK_IMAGES::7].T).ravel()
     for share, measured in MEASURED_TAIL.items():
         assert np.quantile(cosines, 1 - share) == pytest.approx(measured, abs=0.03), share
@@ -33,14 +33,14 @@ def test_a_planted_picture_has_as_many_hard_negatives_as_real_ones(drawn: tuple[
         assert (cosines > cosine).sum() > 300 * 2
 
 
-def test_the_corpus_is_of_its_size_and_its_vectors_are_unit(drawn: tuple[PlantedCorpus, np.ndarray]) -> None:
+def test_the_corpus_has_its_size_and_its_vectors_have_unit_length(drawn: tuple[PlantedCorpus, np.ndarray]) -> None:
     _, images = drawn
     assert images.shape == (DOCS, 256)
     assert images.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(images, axis=1), 1, atol=1e-5)
 
 
-def test_planted_pictures_lie_where_the_corpus_says_all_over_it(drawn: tuple[PlantedCorpus, np.ndarray]) -> None:
+def test_planted_pictures_are_at_the_stated_places_all_over_the_corpus(drawn: tuple[PlantedCorpus, np.ndarray]) -> None:
     corpus, images = drawn
     vectors = planted(groups=300, copies=1, distractors=400, dim=256).unit
     np.testing.assert_array_equal(images[corpus.ordinals], vectors)
@@ -49,7 +49,7 @@ def test_planted_pictures_lie_where_the_corpus_says_all_over_it(drawn: tuple[Pla
     assert in_each_tenth.min() > len(vectors) / 20
 
 
-def test_a_larger_corpus_begins_with_the_images_of_a_smaller_one(drawn: tuple[PlantedCorpus, np.ndarray]) -> None:
+def test_a_larger_corpus_starts_with_the_images_of_a_smaller_one(drawn: tuple[PlantedCorpus, np.ndarray]) -> None:
     _, images = drawn
     larger = PlantedCorpus(planted(groups=300, copies=1, distractors=400, dim=256), 3 * CHUNK_IMAGES, seed=11)
     first = next(larger.chunks())
@@ -71,18 +71,18 @@ def test_families_have_six_images_on_average(drawn: tuple[PlantedCorpus, np.ndar
     assert 8 < relatives.mean() < 24
 
 
-def test_newcomers_are_no_images_of_the_corpus(drawn: tuple[PlantedCorpus, np.ndarray]) -> None:
+def test_newcomers_are_not_in_the_corpus(drawn: tuple[PlantedCorpus, np.ndarray]) -> None:
     corpus, images = drawn
     assert (corpus.newcomers()[:500] @ images.T).max() < 0.999
 
 
-def test_too_small_a_corpus_is_refused_with_the_least_size() -> None:
+def test_too_small_a_corpus_is_refused_with_the_minimum_size() -> None:
     few = planted(groups=10, copies=1, distractors=0, dim=32)
     with pytest.raises(SetupError, match="take at least"):
         PlantedCorpus(few, 30, seed=1)
 
 
-def test_centring_an_embedding_gives_back_the_vector_it_was_made_of() -> None:
+def test_centring_an_embedding_restores_the_vector_it_was_made_from() -> None:
     unit = planted(groups=50, copies=0, distractors=0, dim=32).unit
     mean = np.full(32, 0.05, np.float32)
     embeddings = centred_to_embeddings(unit, mean)

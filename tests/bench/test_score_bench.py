@@ -1,4 +1,4 @@
-"""Claims about `neardup bench score`, small."""
+"""`neardup bench score`, on a small scale."""
 
 import json
 
@@ -47,7 +47,7 @@ def test_every_engine_has_a_row_for_each_batch_and_thread(monkeypatch: pytest.Mo
             assert sum(parts) == pytest.approx(1, abs=0.01)
 
 
-def test_all_engines_give_the_probabilities_of_near_duplicates_and_strangers(classifier: PairClassifier) -> None:
+def test_all_engines_agree_on_near_duplicates_and_unrelated_pairs(classifier: PairClassifier) -> None:
     rng, card = np.random.default_rng(0), classifier.card
     pair = many_vectors(rng, 600, card.pair_dim)
     for block in card.blocks:
@@ -77,7 +77,7 @@ def test_engines_that_disagree_are_not_timed(classifier: PairClassifier) -> None
         score._measure({"neardup": classifier, "wrong": Wrong()}, table, 2, 20, 3, rng)
 
 
-def test_a_network_of_operations_that_the_peers_do_not_know_is_refused() -> None:
+def test_a_network_with_unsupported_operations_is_refused() -> None:
     import tensorflow as tf
 
     odd = tf.function(lambda x: tf.math.erf(x)[:, :1], input_signature=[tf.TensorSpec([None, 3], tf.float32)])
@@ -85,7 +85,7 @@ def test_a_network_of_operations_that_the_peers_do_not_know_is_refused() -> None
         freeze(odd.get_concrete_function())
 
 
-def test_a_frozen_network_computes_as_the_traced_one(classifier: PairClassifier) -> None:
+def test_a_frozen_network_computes_the_same_as_the_traced_one(classifier: PairClassifier) -> None:
     import tensorflow as tf
 
     features = np.random.default_rng(1).random((50, len(classifier.card.features)), np.float32)

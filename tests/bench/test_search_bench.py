@@ -1,4 +1,4 @@
-"""Claims about `neardup bench search`, small."""
+"""`neardup bench search`, on a small scale."""
 
 import csv
 import json
@@ -30,7 +30,7 @@ SAMPLES = Path(__file__).parents[2] / "samples" / "pictures"
 
 
 class Thumbnails:
-    """A real, if poor, embedder of 32 dimensions: no network has to be loaded."""
+    """A real but weak embedder of 32 dimensions, which needs no network."""
 
     kind, model_version, dim, enough_px = "lsh", "test", 32, 32
     blocks = ()
@@ -47,7 +47,7 @@ def _short_phases(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def manifest_of_samples(folder: Path, pictures: int) -> Path:
-    """Each sample picture with an altered copy; and one distractor."""
+    """Each sample picture with an altered copy, and one distractor."""
     rng = np.random.default_rng(4)
     files = sorted(SAMPLES.glob("*.jpg"))[: pictures + 1]
     rows = [(str(files[-1]), "")]
@@ -64,7 +64,7 @@ def manifest_of_samples(folder: Path, pictures: int) -> Path:
 
 
 @pytest.mark.slow
-def test_every_engine_gets_a_row_per_setting_with_what_the_contract_names() -> None:
+def test_every_engine_gets_a_row_per_setting_with_the_fields_of_the_contract() -> None:
     said: list[str] = []
     few = planted(groups=30, copies=2, distractors=10, dim=32)
     rows = measure_at(3_000, few, small_space(), Asked(100, 0, Effort(10_000, 512), 32), said.append, with_all=True)
@@ -78,7 +78,7 @@ def test_every_engine_gets_a_row_per_setting_with_what_the_contract_names() -> N
         assert row["docs"] == 3_000
         assert 0 < row["p50_ms"] <= row["p99_ms"]
         assert min(row["qps_1"], row["qps_2"]) > 0
-        # So few images in memory of the process's own may be lost in its noise; files are not.
+        # The memory of so few images may be lost in the noise of the process; the size of files is not.
         assert row["bytes_per_image"] > 0 or not row["adds_running"]
         assert row["adds_running"] == (row["adds_per_s"] is not None) == (row["engine"] in ("neardup", "tantivy"))
     best = {row["engine"]: max(r["recall"] for r in rows if r["engine"] == row["engine"]) for row in rows}
@@ -103,7 +103,7 @@ def test_the_command_plants_the_pictures_of_a_manifest_and_draws_a_plot(tmp_path
         assert picture.width > 800
 
 
-def test_engines_slow_to_build_get_a_corpus_of_their_own_and_ours_is_measured_in_both() -> None:
+def test_engines_that_are_slow_to_build_get_their_own_corpus_and_ours_is_measured_on_both() -> None:
     assert Task(10_000_000, 1_000_000, 200, None).sizes == {10_000_000: False, 1_000_000: True}
     assert Task(50_000, 50_000, 200, None).sizes == {50_000: True}
 
@@ -133,7 +133,7 @@ def test_an_empty_group_is_a_distractor(tmp_path: Path) -> None:
     assert found.groups[1:].min() >= 0
 
 
-def test_nothing_to_plant_says_what_to_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pictures_to_plant_the_error_names_the_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SetupError, match="--manifest"):
         plant(None, Thumbnails(), small_space(), ImageSettings(), lambda _: None)
@@ -146,7 +146,7 @@ def test_a_manifest_without_near_duplicates_is_refused(tmp_path: Path) -> None:
         plant(path, Thumbnails(), small_space(), ImageSettings(), lambda _: None)
 
 
-def test_an_adder_that_fails_ends_the_measurement() -> None:
+def test_a_failing_adder_ends_the_measurement() -> None:
     class Broken:
         grows = True
 
@@ -165,14 +165,14 @@ def test_an_adder_that_fails_ends_the_measurement() -> None:
         search_measures.measure_speed(Broken(), "any", load)  # type: ignore[arg-type]
 
 
-def test_the_frontier_leaves_out_what_is_beaten_in_both() -> None:
+def test_the_frontier_excludes_rows_beaten_in_both() -> None:
     rows = [
         {"recall": r, "qps_2": q} for r, q in ((0.9, 100.0), (0.8, 90.0), (0.99, 10.0), (0.95, 100.0), (0.5, 500.0))
     ]
     assert [(row["recall"], row["qps_2"]) for row in frontier(rows)] == [(0.5, 500.0), (0.95, 100.0), (0.99, 10.0)]
 
 
-def test_a_plot_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+def test_an_unwritable_plot_is_reported(tmp_path: Path) -> None:
     row = {"engine": "neardup", "setting": "scan all", "docs": 10, "recall": 0.9, "qps_2": 5.0}
     with pytest.raises(SetupError, match="name another file"):
         draw_frontier([row], tmp_path / "absent" / "plot.png")

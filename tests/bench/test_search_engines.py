@@ -1,4 +1,4 @@
-"""What every engine of the search benchmark does, ours and the peers."""
+"""Common behaviour of every engine of the search benchmark, ours and the peers."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -58,7 +58,7 @@ def test_an_image_is_found_first_by_itself_at_every_setting(engine: Engine) -> N
             assert (found[:, 0] == np.arange(len(QUERIES))).mean() > 0.9, setting
 
 
-def test_the_dearest_setting_finds_near_copies(engine: Engine) -> None:
+def test_the_most_expensive_setting_finds_near_copies(engine: Engine) -> None:
     engine.use(engine.settings[-1], 2)
     found = engine.search(QUERIES, 20)
     copies = 1_000 + 2 * np.arange(len(QUERIES))[:, None] + np.arange(2)
@@ -66,7 +66,7 @@ def test_the_dearest_setting_finds_near_copies(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("name", ["neardup", "tantivy"])
-def test_what_is_added_to_an_engine_that_grows_is_found_next(name: str, tmp_path: Path) -> None:
+def test_the_next_search_finds_what_was_added_to_an_engine_that_grows(name: str, tmp_path: Path) -> None:
     engine = built(name, tmp_path)
     assert engine.grows
     engine.use(engine.settings[-1], 1)
@@ -76,7 +76,7 @@ def test_what_is_added_to_an_engine_that_grows_is_found_next(name: str, tmp_path
     engine.close()
 
 
-def test_our_index_is_whole_again_at_another_setting(tmp_path: Path) -> None:
+def test_our_index_is_complete_again_at_another_setting(tmp_path: Path) -> None:
     engine = built("neardup", tmp_path)
     engine.add(NEWCOMERS)
     for setting in engine.settings:

@@ -1,4 +1,4 @@
-"""Claims about what candidate search should find."""
+"""What candidate search should find."""
 
 import numpy as np
 
@@ -30,7 +30,7 @@ def test_pairs_are_those_that_a_sort_of_all_cosines_puts_first() -> None:
     assert 0 < len(expected) < truth.labelled == 60 * 3
 
 
-def test_a_chunk_smaller_than_what_is_kept_is_no_trouble() -> None:
+def test_a_chunk_smaller_than_the_kept_results_is_accepted() -> None:
     images = unit_rows(RNG.standard_normal((30, 8), np.float32))
     exhaustive = ExhaustiveCosine(images[:2])
     exhaustive.see(images[:25])
@@ -47,6 +47,6 @@ def test_recall_counts_pairs_within_k_and_never_the_query_itself() -> None:
     assert truth.recall(found, 3) == 2 / 3
 
 
-def test_the_query_leaves_its_place_or_the_last_goes() -> None:
+def test_the_query_is_removed_or_otherwise_the_last_result() -> None:
     found = np.array([[4, 7, 8, -1], [1, 2, 3, 4]])
     assert without_self(found, np.array([7, 9])).tolist() == [[4, 8, -1], [1, 2, 3]]

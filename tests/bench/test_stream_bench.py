@@ -1,4 +1,4 @@
-"""Claims about `neardup bench stream`, on servers of its own."""
+"""`neardup bench stream`, with its own servers."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ FIELDS = {
 }
 
 
-def test_synthetic_copies_are_alike_and_families_are_not() -> None:
+def test_synthetic_copies_are_similar_and_families_are_not() -> None:
     made = vectors(np.arange(10 * FAMILY_IMAGES), Kind.LSH, 256)
     cosines = made @ made.T
     family = np.arange(len(made)) // FAMILY_IMAGES
@@ -32,7 +32,7 @@ def test_an_image_is_the_same_in_every_process() -> None:
 
 
 @pytest.mark.slow
-def test_bench_stream_measures_what_the_contract_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_bench_stream_measures_the_fields_of_the_contract(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     said: list[str] = []
     answer = bench_stream(Load(rate_per_s=40, seconds=6, corpus=300, candidates=20, backlog=300), said.append)

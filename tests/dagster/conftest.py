@@ -10,7 +10,7 @@ from tests.dagster.supervised import SupervisedRun
 
 @pytest.fixture(scope="session")
 def new_dagster_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A DAGSTER_HOME whose databases are made: it takes seconds, so it is done once and copied."""
+    """A DAGSTER_HOME with its databases: creating it takes seconds, so it is created once and copied."""
     folder = tmp_path_factory.mktemp("dagster")
     (folder / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     with dg.DagsterInstance.from_config(str(folder)) as instance:
@@ -27,7 +27,7 @@ def supervised(tmp_path: Path, new_dagster_home: Path) -> Iterator[SupervisedRun
         "NEARDUP_HOME": str(home),
         "DAGSTER_HOME": str(dagster_home),
         "NEARDUP_WORKER_STALLED_S": "3",
-        # Never connected to: they only keep the embedded servers from being asked for.
+        # Never connected to: they only prevent the use of the embedded servers.
         "NEARDUP_KAFKA_BOOTSTRAP": "127.0.0.1:1",
         "NEARDUP_S3_ENDPOINT": "http://127.0.0.1:1",
     }

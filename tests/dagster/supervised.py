@@ -1,4 +1,4 @@
-"""The job `stream_worker` in a process of its own, with `worker_double.py` as its worker."""
+"""The job `stream_worker` in a separate process, with `worker_double.py` as its worker."""
 
 import os
 import signal
@@ -68,12 +68,12 @@ class SupervisedRun:
         return self.logged()[-3_000:]
 
     def runs(self) -> list[dg.DagsterRunStatus]:
-        """How the runs stand, oldest first."""
+        """The status of the runs, oldest first."""
         with dg.DagsterInstance.from_config(str(self.dagster_home)) as instance:
             return [record.dagster_run.status for record in reversed(instance.get_run_records())]
 
     def cancel(self) -> None:
-        """As the webserver does before it signals the run's process."""
+        """Do what the webserver does before it signals the run's process."""
         with dg.DagsterInstance.from_config(str(self.dagster_home)) as instance:
             (record,) = instance.get_run_records()
             instance.report_run_canceling(record.dagster_run)

@@ -29,7 +29,7 @@ def test_loading_imports_neither_tensorflow_nor_a_client_library() -> None:
     assert loaded == []
 
 
-def test_loading_needs_no_settings_and_makes_no_files(tmp_path: Path) -> None:
+def test_loading_needs_no_settings_and_creates_no_files(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("NEARDUP_")}
     home = tmp_path / "home"
     subprocess.run(
@@ -47,14 +47,14 @@ def test_the_sensor_and_the_schedule_run_by_default() -> None:
     assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
 
 
-def test_every_job_explains_itself() -> None:
+def test_every_job_has_a_description() -> None:
     jobs = [job for job in defs.resolve_all_job_defs() if not job.name.startswith("__")]
     assert {job.name for job in jobs} >= {"stream_worker", "pause_stream_worker", "resume_stream_worker"}
     assert [job.name for job in jobs if not job.description] == []
 
 
 def described() -> dict[str, str]:
-    """Every description that the UI shows, by what it describes."""
+    """Every description that the UI shows, by the object it describes."""
     repository = defs.get_repository_def()
     repository.load_all_definitions()
     graph = defs.resolve_asset_graph()
@@ -77,7 +77,7 @@ def described() -> dict[str, str]:
 
 
 def config_fields(config_type: ConfigType, path: str = "") -> Iterator[tuple[str, Field]]:
-    """Every field of a configuration that a launch may set, however deep."""
+    """Every configuration field that a launch can set, at any depth."""
     if ConfigTypeKind.has_fields(config_type.kind):
         for name, field in config_type.fields.items():  # type: ignore[attr-defined]
             yield f"{path}/{name}", field
@@ -95,8 +95,8 @@ def test_no_placeholder_in_a_description_reads_as_html() -> None:
     assert {name: text for name, text in shown.items() if re.search(r"<[A-Za-z/!?]|&[a-z]+;", text)} == {}
 
 
-def test_what_a_launch_may_set_names_no_program_and_no_pickle() -> None:
-    """Labelled pictures are read from where a launch says; nothing is run, loaded or written from there."""
+def test_a_launch_can_set_no_program_and_no_pickle() -> None:
+    """A launch chooses where labelled pictures are read from; nothing is run, loaded or written there."""
     repository = defs.get_repository_def()
     settable: set[str] = set()
     for job in repository.get_all_jobs():
@@ -111,7 +111,7 @@ def test_what_a_launch_may_set_names_no_program_and_no_pickle() -> None:
     assert {key for key in settable if re.match("/resources/", key)} <= resources
 
 
-def test_versions_pass_from_asset_to_asset_as_text_and_nothing_else_does(tmp_path: Path) -> None:
+def test_only_versions_pass_from_asset_to_asset_as_text(tmp_path: Path) -> None:
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         resources = {"io_manager": version_files}
 

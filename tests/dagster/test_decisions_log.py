@@ -31,7 +31,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 @pytest.fixture
 def settings(empty_log: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """As a run gets them: by the environment. The bucket does not exist yet."""
+    """As a run gets them, from the environment. The bucket does not exist yet."""
     bucket = f"log-{time.time_ns()}"
     settings = empty_log.model_copy(update={"s3": empty_log.s3.model_copy(update={"bucket": bucket})})
     for name, value in environment(settings).items():
@@ -86,13 +86,13 @@ def test_the_check_fails_on_a_gap_and_says_what_to_do(settings: Settings, instan
 
 
 def evaluations(result: dg.ExecuteInProcessResult) -> tuple[dg.AssetCheckEvaluation, dg.AssetCheckEvaluation]:
-    """Of the hour, and of all hours."""
+    """The result for the hour, and for all hours."""
     named = {evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()}
     return named["offsets_are_continuous"], named["no_hour_is_broken"]
 
 
 def by_hour(instance: dg.DagsterInstance) -> dict[datetime, str]:
-    """What the check says of each hour now, as the UI shows it."""
+    """The current result of the check for each hour, as the UI shows it."""
     stored = instance.event_log_storage.get_asset_check_partition_info([offsets_are_continuous.check_key])
     return {
         datetime.strptime(f"{info.partition_key}+0000", "%Y-%m-%d-%H:%M%z"): info.latest_execution_status.name
@@ -107,7 +107,7 @@ def test_the_schedule_requests_the_hour_that_has_ended_once() -> None:
     assert request.partition_key == request.run_key == "2026-02-28-23:00"
 
 
-def test_the_hour_under_way_is_a_partition() -> None:
+def test_the_current_hour_is_a_partition() -> None:
     now = datetime.now(UTC)
     assert f"{now:%Y-%m-%d-%H:00}" in hours.get_partition_keys(current_time=now)
 
@@ -117,7 +117,7 @@ def test_the_scheduled_job_runs_the_check_too() -> None:
     assert checks == {offsets_are_continuous.check_key, no_hour_is_broken.check_key}
 
 
-def test_the_hours_begin_with_the_platform_and_those_of_before_stay_valid(tmp_path: Path) -> None:
+def test_the_hours_start_with_the_platform_and_earlier_ones_stay_valid(tmp_path: Path) -> None:
     prepare_home(tmp_path)
     mark_of(tmp_path)
     started = datetime(2026, 3, 1, 12, 40, tzinfo=UTC)
@@ -136,7 +136,7 @@ def test_the_hours_begin_with_the_platform_and_those_of_before_stay_valid(tmp_pa
     assert hours_offered(with_logs_start(Settings(home=tmp_path), embedded_kafka=True, now=now), now) == offered
 
 
-def test_of_a_kafka_that_was_there_before_all_that_it_may_hold_is_offered(tmp_path: Path) -> None:
+def test_for_an_existing_kafka_every_hour_that_it_may_keep_is_offered(tmp_path: Path) -> None:
     prepare_home(tmp_path)
     now = datetime.now(UTC)
     settings = with_logs_start(Settings(home=tmp_path), embedded_kafka=False, now=now)
@@ -146,7 +146,7 @@ def test_of_a_kafka_that_was_there_before_all_that_it_may_hold_is_offered(tmp_pa
 
 
 def hours_offered(settings: Settings, now: datetime) -> list[str]:
-    """The partitions that a code location has which was started with these settings."""
+    """The partitions of a code location that was started with these settings."""
     program = (
         "import sys; from datetime import datetime; from assets.decisions_log import hours\n"
         "print(*hours.get_partition_keys(current_time=datetime.fromisoformat(sys.argv[1])))"

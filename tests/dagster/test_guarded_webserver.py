@@ -1,4 +1,4 @@
-"""Dagster's webserver as `neardup up` runs it: a real process, asked as browsers, pages of strangers and clients do."""
+"""Dagster's webserver as `neardup up` runs it: a real process, with requests from browsers, other sites and clients."""
 
 import http.client
 import json
@@ -26,7 +26,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 class Webserver:
-    """A running webserver without code locations, and what launches through it leave behind."""
+    """A running webserver without code locations, and the effects of launches through it."""
 
     def __init__(self, port: int, dagster_home: Path) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -34,7 +34,7 @@ class Webserver:
         self._dagster_home = dagster_home
 
     def changed(self) -> bool:
-        """Whether the mutation of these tests has been carried out; it is taken back."""
+        """Whether the mutation of these tests was executed; it is reverted."""
         with dg.DagsterInstance.from_config(str(self._dagster_home)) as instance:
             keys = instance.event_log_storage.get_concurrency_keys()
             for key in keys:
@@ -92,7 +92,7 @@ def await_answer(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     [{}, {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, {"Origin": EVIL}, {"Accept": "image/*"}],
     ids=["a client", "a picture of a page", "a script of a page", "an old browser's picture"],
 )
-def test_no_mutation_is_taken_by_get(webserver: Webserver, headers: dict[str, str]) -> None:
+def test_no_mutation_is_accepted_by_get(webserver: Webserver, headers: dict[str, str]) -> None:
     for path in ("/graphql", "/graphql/", "/%67raphql"):
         answer = httpx.get(webserver.url + path, params={"query": MUTATION}, headers=headers, follow_redirects=True)
         assert answer.status_code in (403, 405)
@@ -111,7 +111,7 @@ def test_a_link_of_another_site_runs_nothing(webserver: Webserver) -> None:
     "media_type",
     ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/graphql", None],
 )
-def test_what_a_form_can_send_is_not_taken(webserver: Webserver, media_type: str | None) -> None:
+def test_what_a_form_can_send_is_not_accepted(webserver: Webserver, media_type: str | None) -> None:
     headers = {"Content-Type": media_type} if media_type else {}
     for content in (MUTATION, json.dumps({"query": MUTATION}), ""):
         answer = httpx.post(
@@ -122,7 +122,7 @@ def test_what_a_form_can_send_is_not_taken(webserver: Webserver, media_type: str
     assert not webserver.changed()
 
 
-def test_pages_of_other_sites_and_names_that_are_not_ours_are_refused(webserver: Webserver) -> None:
+def test_pages_of_other_sites_and_other_host_names_are_refused(webserver: Webserver) -> None:
     body = json.dumps({"query": MUTATION})
     for headers, status in (
         ({"Origin": EVIL}, 403),
@@ -136,7 +136,7 @@ def test_pages_of_other_sites_and_names_that_are_not_ours_are_refused(webserver:
     assert not webserver.changed()
 
 
-def test_the_page_itself_asks_and_changes(webserver: Webserver) -> None:
+def test_our_own_page_can_query_and_mutate(webserver: Webserver) -> None:
     page = httpx.get(webserver.url, headers={"Accept": "text/html"})
     assert page.status_code == 200
     assert "script-src" in page.headers["content-security-policy"]
@@ -147,7 +147,7 @@ def test_the_page_itself_asks_and_changes(webserver: Webserver) -> None:
     assert webserver.changed()
 
 
-def test_a_body_that_is_no_launch_is_not_read(webserver: Webserver) -> None:
+def test_an_oversized_body_is_not_read(webserver: Webserver) -> None:
     connection = http.client.HTTPConnection(webserver.url.removeprefix("http://"))
     connection.putrequest("POST", "/graphql")
     for name, value in (JSON | {"Content-Length": str(5 << 20)}).items():
@@ -157,7 +157,7 @@ def test_a_body_that_is_no_launch_is_not_read(webserver: Webserver) -> None:
     connection.close()
 
 
-def test_a_web_socket_opens_for_our_own_page_only(webserver: Webserver) -> None:
+def test_a_web_socket_opens_only_for_our_own_page(webserver: Webserver) -> None:
     with connect(webserver.socket, origin=webserver.url, subprotocols=["graphql-ws"]) as socket:  # type: ignore[list-item]
         socket.send(json.dumps({"type": "connection_init", "payload": {}}))
         assert json.loads(socket.recv(60)) == {"type": "connection_ack"}

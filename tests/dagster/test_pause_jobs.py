@@ -14,6 +14,6 @@ def test_the_jobs_pause_and_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert paused_by(tmp_path) is None
 
 
-def test_resuming_what_is_not_paused_succeeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resuming_without_a_pause_succeeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEARDUP_HOME", str(tmp_path))
     assert defs.resolve_job_def("resume_stream_worker").execute_in_process().success

@@ -27,7 +27,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A NEARDUP_HOME, and something that accepts connections where its broker is said to be."""
+    """A NEARDUP_HOME, and a listener at the address of its broker."""
     monkeypatch.setenv("NEARDUP_HOME", str(tmp_path))
     monkeypatch.setenv("NEARDUP_S3_ENDPOINT", "http://127.0.0.1:1")
     with socket.create_server(("127.0.0.1", 0)) as broker:
@@ -50,7 +50,7 @@ def tick(instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:
 
 
 def started(instance: dg.DagsterInstance, status: dg.DagsterRunStatus = dg.DagsterRunStatus.STARTED) -> str:
-    # A queued run must know where its code is; nothing is loaded from there.
+    # A queued run must name the location of its code; nothing is loaded from it.
     location = InProcessCodeLocationOrigin(LoadableTargetOrigin(python_file="definitions.py"))
     origin = RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), stream_worker.name)
     return instance.create_run_for_job(stream_worker, status=status, remote_job_origin=origin).run_id
@@ -81,7 +81,7 @@ def test_a_second_run_is_never_requested(instance: dg.DagsterInstance, home: Pat
     assert isinstance(tick(instance), dg.SkipReason)
 
 
-def test_a_run_without_its_process_is_marked_failed_and_followed(
+def test_a_run_without_its_process_is_marked_failed_and_replaced(
     instance: dg.DagsterInstance, home: Path, run_process: subprocess.Popen[bytes]
 ) -> None:
     run_id = started(instance)
@@ -95,7 +95,7 @@ def test_a_run_without_its_process_is_marked_failed_and_followed(
     assert run.status is dg.DagsterRunStatus.FAILURE
 
 
-def test_a_stalled_run_is_killed_before_it_is_followed(
+def test_a_stalled_run_is_killed_before_it_is_replaced(
     instance: dg.DagsterInstance, home: Path, run_process: subprocess.Popen[bytes]
 ) -> None:
     run_id = started(instance)
@@ -104,7 +104,7 @@ def test_a_stalled_run_is_killed_before_it_is_followed(
     assert run_process.wait(timeout=5) == -9
 
 
-def test_a_stranger_with_the_number_of_the_run_is_not_killed(
+def test_another_process_with_the_id_of_the_run_is_not_killed(
     instance: dg.DagsterInstance, home: Path, run_process: subprocess.Popen[bytes]
 ) -> None:
     run_id = started(instance)
@@ -116,7 +116,7 @@ def test_a_stranger_with_the_number_of_the_run_is_not_killed(
     assert run_process.poll() is None
 
 
-def test_a_pause_is_respected_until_it_is_taken_back(instance: dg.DagsterInstance, home: Path) -> None:
+def test_a_pause_is_respected_until_it_is_lifted(instance: dg.DagsterInstance, home: Path) -> None:
     pause(home, by="Ada")
     skipped = tick(instance)
     assert isinstance(skipped, dg.SkipReason)
@@ -125,7 +125,7 @@ def test_a_pause_is_respected_until_it_is_taken_back(instance: dg.DagsterInstanc
     assert isinstance(tick(instance), dg.RunRequest)
 
 
-def test_damaged_files_start_and_end_nothing(instance: dg.DagsterInstance, home: Path) -> None:
+def test_damaged_files_neither_start_nor_end_anything(instance: dg.DagsterInstance, home: Path) -> None:
     run_id = started(instance)
     (home / "stream_worker_run.json").write_text("{")
     assert isinstance(tick(instance), dg.SkipReason)
@@ -134,7 +134,7 @@ def test_damaged_files_start_and_end_nothing(instance: dg.DagsterInstance, home:
     assert run.status is dg.DagsterRunStatus.STARTED
 
 
-def test_where_no_broker_answers_nothing_is_started_and_the_address_is_named(
+def test_without_a_broker_nothing_is_started_and_the_address_is_named(
     instance: dg.DagsterInstance, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NEARDUP_KAFKA_BOOTSTRAP", "127.0.0.1:1")
@@ -143,7 +143,7 @@ def test_where_no_broker_answers_nothing_is_started_and_the_address_is_named(
     assert "no Kafka broker answers at 127.0.0.1:1" in (skipped.skip_message or "")
 
 
-def test_where_the_embedded_servers_do_not_run_nothing_is_started(
+def test_without_the_embedded_servers_nothing_is_started(
     instance: dg.DagsterInstance, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("NEARDUP_KAFKA_BOOTSTRAP")

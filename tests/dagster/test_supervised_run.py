@@ -14,7 +14,7 @@ from tests.dagster.supervised import SupervisedRun, alive
 pytestmark = pytest.mark.slow
 
 
-def test_a_killed_worker_is_started_again_at_once_and_its_exit_is_told(supervised: SupervisedRun) -> None:
+def test_a_killed_worker_is_restarted_immediately_and_its_exit_is_reported(supervised: SupervisedRun) -> None:
     run = supervised.start("steady")
     (first, _) = supervised.await_starts(1)[0]
     os.kill(first, signal.SIGKILL)
@@ -76,9 +76,7 @@ def test_a_misconfigured_worker_is_tried_again_only_after_the_longest_wait(super
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_planned_stop_takes_the_worker_down_and_ends_in_success(
-    supervised: SupervisedRun, number: signal.Signals
-) -> None:
+def test_a_planned_stop_stops_the_worker_and_ends_in_success(supervised: SupervisedRun, number: signal.Signals) -> None:
     run = supervised.start("steady")
     (worker, _) = supervised.await_starts(1)[0]
     run.send_signal(number)
@@ -87,7 +85,7 @@ def test_a_planned_stop_takes_the_worker_down_and_ends_in_success(
     assert supervised.runs() == [dg.DagsterRunStatus.SUCCESS]
 
 
-def test_a_run_terminated_in_dagster_takes_the_worker_down_and_ends_as_canceled(supervised: SupervisedRun) -> None:
+def test_a_run_terminated_in_dagster_stops_the_worker_and_ends_as_canceled(supervised: SupervisedRun) -> None:
     run = supervised.start("steady")
     (worker, _) = supervised.await_starts(1)[0]
     supervised.cancel()
@@ -97,7 +95,7 @@ def test_a_run_terminated_in_dagster_takes_the_worker_down_and_ends_as_canceled(
     assert supervised.runs() == [dg.DagsterRunStatus.CANCELED]
 
 
-def test_a_planned_stop_that_the_worker_does_not_obey_is_a_failure(supervised: SupervisedRun) -> None:
+def test_a_planned_stop_that_the_worker_ignores_is_a_failure(supervised: SupervisedRun) -> None:
     run = supervised.start("deaf")
     (worker, _) = supervised.await_starts(1)[0]
     eventually(lambda: read_heartbeat(supervised.home) is not None)
@@ -116,7 +114,7 @@ def test_a_killed_run_leaves_no_orphan(supervised: SupervisedRun) -> None:
     eventually(lambda: not alive(worker), timeout_s=60.0)
 
 
-def test_the_next_run_ends_a_worker_that_outlived_its_run(supervised: SupervisedRun) -> None:
+def test_the_next_run_stops_a_worker_that_outlived_its_run(supervised: SupervisedRun) -> None:
     first_run = supervised.start("deaf")
     (orphan, _) = supervised.await_starts(1)[0]
     eventually(lambda: f'"pid": {orphan}' in (supervised.home / "stream_worker_run.json").read_text())
@@ -129,7 +127,7 @@ def test_the_next_run_ends_a_worker_that_outlived_its_run(supervised: Supervised
     assert not alive(orphan)
 
 
-def test_a_second_run_for_the_same_home_says_so_in_one_line_and_leaves_the_first_alone(
+def test_a_second_run_for_the_same_home_ends_with_one_line_and_does_not_affect_the_first(
     supervised: SupervisedRun,
 ) -> None:
     first = supervised.start("steady")

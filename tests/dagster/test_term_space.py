@@ -32,7 +32,7 @@ def materialise(manifest: Path, images: int) -> dg.ExecuteInProcessResult:
 
 
 @pytest.mark.slow
-def test_the_space_is_written_under_its_version_with_figures_and_a_plot(manifest: Path, tmp_path: Path) -> None:
+def test_the_space_is_written_under_its_version_with_metrics_and_a_plot(manifest: Path, tmp_path: Path) -> None:
     (event,) = materialise(manifest, 20_000).asset_materializations_for_node("term_space")
     shown = {name: value.value for name, value in event.metadata.items()}
     space = load_term_space(Path(shown["path"]))
@@ -43,7 +43,7 @@ def test_the_space_is_written_under_its_version_with_figures_and_a_plot(manifest
     assert "](data:image/png;base64,iVBOR" in shown["recall_against_bytes"]
 
 
-def test_a_corpus_that_so_few_pictures_cannot_stand_for_fails_the_run_with_the_reason(manifest: Path) -> None:
+def test_a_corpus_too_large_for_the_pictures_fails_the_run_with_the_reason(manifest: Path) -> None:
     result = materialise(manifest, 10_000_000)
     assert not result.success
     (failure,) = result.get_step_failure_events()

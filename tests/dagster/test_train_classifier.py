@@ -51,7 +51,7 @@ def train(manifest: Path, instance: dg.DagsterInstance) -> dg.ExecuteInProcessRe
 
 
 def mislabelled(manifest: Path) -> Path:
-    """The same pictures, those to train on under one another's groups; those held out keep theirs."""
+    """The same pictures: those for training with swapped groups, held-out ones with their own."""
     with manifest.open() as lines:
         rows = list(csv.DictReader(lines))
     grouped = [row for row in rows if row["group"]]
@@ -73,7 +73,7 @@ def shown(result: dg.ExecuteInProcessResult, asset: str) -> dict:
     return {name: value.value for name, value in event.metadata.items()}
 
 
-def test_a_worse_classifier_stops_at_the_check_and_a_better_one_reaches_the_worker(
+def test_a_worse_classifier_fails_the_check_and_a_better_one_reaches_the_worker(
     platform: Settings, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
     manifest = labelled_samples(tmp_path / "labelled", 40, 20)
@@ -109,7 +109,7 @@ def test_a_worse_classifier_stops_at_the_check_and_a_better_one_reaches_the_work
         assert "](data:image/png;base64,iVBOR" in judged[picture], picture
 
 
-def test_every_step_descends_from_the_one_before() -> None:
+def test_every_step_depends_on_the_previous_one() -> None:
     graph = defs.resolve_asset_graph()
     steps = ("pair_classifier", "classifier_evaluation", "promoted_classifier")
     parents = {step: {p.to_user_string() for p in graph.get(dg.AssetKey(step)).parent_keys} for step in steps}

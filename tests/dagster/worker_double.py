@@ -1,4 +1,4 @@
-"""A small program in the stream worker's place: it beats, reports and ends as told by its one argument."""
+"""A small program in place of the stream worker: it writes heartbeats, reports and ends as its argument says."""
 
 import os
 import signal

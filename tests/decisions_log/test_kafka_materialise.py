@@ -34,7 +34,7 @@ NEXT = HOUR + timedelta(hours=1)
 
 @pytest.fixture
 def settings(empty_log: Settings) -> Settings:
-    """Emptied topics and a bucket of the test's own, which does not exist yet."""
+    """Emptied topics and the test's own bucket, which does not exist yet."""
     bucket = f"log-{time.time_ns()}"
     return empty_log.model_copy(update={"s3": empty_log.s3.model_copy(update={"bucket": bucket})})
 
@@ -67,7 +67,7 @@ def decision(number: int, head: str | None = None) -> Decision:
 
 
 def publish(settings: Settings, hour: datetime, *decisions: Decision, partition: int = 0) -> None:
-    """As published in the given hour, a second apart."""
+    """Decisions published in the given hour, one second apart."""
     values = [encode_decision(item) for item in decisions]
     publish_bytes(settings, hour, *values, partition=partition)
 
@@ -82,7 +82,7 @@ def publish_bytes(settings: Settings, hour: datetime, *values: bytes, partition:
 
 
 def rows(s3: Any, settings: Settings, hour: datetime, folder: Path) -> list[dict[str, Any]]:
-    """What lies in S3, read by DuckDB alone."""
+    """The content of S3, read with DuckDB alone."""
     found: list[dict[str, Any]] = []
     for partition in sorted(stored_ranges(s3, settings.s3.bucket, hour)):
         file = folder / f"{partition}.parquet"
@@ -96,7 +96,7 @@ def etags(s3: Any, settings: Settings, hour: datetime) -> list[str]:
     return [s3.head_object(Bucket=settings.s3.bucket, Key=key)["ETag"] for key in keys]
 
 
-def test_an_hour_holds_exactly_its_decisions_with_every_field(settings: Settings, s3: Any, tmp_path: Path) -> None:
+def test_an_hour_contains_exactly_its_decisions_with_every_field(settings: Settings, s3: Any, tmp_path: Path) -> None:
     publish(settings, HOUR, decision(1), decision(2, head="image-1"))
     publish(settings, HOUR, decision(3), partition=1)
     publish(settings, NEXT, decision(4))
@@ -131,7 +131,7 @@ def test_materialising_again_writes_the_same_objects(settings: Settings, s3: Any
     assert etags(s3, settings, HOUR) == before
 
 
-def test_the_hour_under_way_can_be_materialised_as_it_fills(settings: Settings, s3: Any) -> None:
+def test_the_current_hour_can_be_materialised_while_it_fills(settings: Settings, s3: Any) -> None:
     now = datetime.now(UTC)
     hour = now.replace(minute=0, second=0, microsecond=0)
     publish(settings, now, decision(1))
@@ -141,7 +141,7 @@ def test_the_hour_under_way_can_be_materialised_as_it_fills(settings: Settings, 
     assert find_breaks(s3, settings.s3.bucket, hour) == Breaks()
 
 
-def test_a_message_that_is_no_decision_is_counted_and_leaves_no_gap(settings: Settings, s3: Any) -> None:
+def test_a_message_that_is_not_a_decision_is_counted_and_leaves_no_gap(settings: Settings, s3: Any) -> None:
     publish_bytes(settings, HOUR, encode_decision(decision(1)), b"\xff\xff\xff", encode_decision(decision(2)))
     counts = materialise_decisions(settings, s3, HOUR).counts
     assert (counts.records, counts.decisions, counts.undecodable) == (3, 2, 1)
@@ -156,7 +156,7 @@ def test_consecutive_hours_are_continuous_even_with_none_between(settings: Setti
         assert find_breaks(s3, settings.s3.bucket, hour) == Breaks()
 
 
-def test_decisions_that_came_after_their_hour_was_materialised_are_found(settings: Settings, s3: Any) -> None:
+def test_decisions_that_arrived_after_their_hour_was_materialised_are_detected(settings: Settings, s3: Any) -> None:
     publish(settings, HOUR, decision(1))
     materialise_decisions(settings, s3, HOUR)
     publish(settings, HOUR + timedelta(seconds=5), decision(2), decision(3))
@@ -169,7 +169,7 @@ def test_decisions_that_came_after_their_hour_was_materialised_are_found(setting
     assert find_breaks(s3, settings.s3.bucket, NEXT) == Breaks()
 
 
-def test_an_object_that_lost_rows_is_found(settings: Settings, s3: Any, tmp_path: Path) -> None:
+def test_an_object_that_lost_rows_is_detected(settings: Settings, s3: Any, tmp_path: Path) -> None:
     publish(settings, HOUR, *(decision(n) for n in range(1, 8)))
     materialise_decisions(settings, s3, HOUR)
     key, bucket = object_key(HOUR, 0), settings.s3.bucket
@@ -180,7 +180,7 @@ def test_an_object_that_lost_rows_is_found(settings: Settings, s3: Any, tmp_path
     assert any("missing" in found for found in find_breaks(s3, bucket, HOUR).within)
 
 
-def test_objects_are_not_overwritten_once_retention_has_eaten_the_log(settings: Settings, s3: Any) -> None:
+def test_objects_are_not_overwritten_after_retention_has_deleted_the_log(settings: Settings, s3: Any) -> None:
     publish(settings, HOUR, decision(1), decision(2), decision(3))
     offsets = materialise_decisions(settings, s3, HOUR).ranges[0]
     before = etags(s3, settings, HOUR)
@@ -192,7 +192,7 @@ def test_objects_are_not_overwritten_once_retention_has_eaten_the_log(settings: 
     assert etags(s3, settings, HOUR) == before
 
 
-def test_a_topic_made_again_within_an_hour_leaves_what_was_materialised_of_the_first(
+def test_a_topic_created_again_within_an_hour_keeps_what_was_materialised_of_the_first(
     settings: Settings, s3: Any, tmp_path: Path
 ) -> None:
     publish(settings, HOUR, decision(1), decision(2))
@@ -220,7 +220,7 @@ def read_object(s3: Any, settings: Settings, key: str, folder: Path) -> list[dic
     return list(duckdb.read_parquet(str(file)).order("kafka_offset").to_arrow_table().to_pylist())
 
 
-def test_offsets_deleted_while_an_hour_is_read_are_never_left_out_in_silence(settings: Settings) -> None:
+def test_offsets_deleted_while_an_hour_is_read_are_never_skipped_silently(settings: Settings) -> None:
     publish(settings, HOUR, *(decision(n) for n in range(1, 10)))
     consumer = open_consumer(settings.kafka)
     wanted = offset_ranges(consumer, DECISIONS, int(HOUR.timestamp() * 1_000), int(NEXT.timestamp() * 1_000))[0]
@@ -231,7 +231,7 @@ def test_offsets_deleted_while_an_hour_is_read_are_never_left_out_in_silence(set
         list(read_range(consumer, DECISIONS, wanted))
 
 
-def test_an_hour_never_materialised_says_so(settings: Settings, s3: Any) -> None:
+def test_an_hour_that_was_never_materialised_is_reported(settings: Settings, s3: Any) -> None:
     with pytest.raises(ClientError):
         s3.head_bucket(Bucket=settings.s3.bucket)
     (found,) = find_breaks(s3, settings.s3.bucket, HOUR).within

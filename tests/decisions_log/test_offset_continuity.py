@@ -17,7 +17,7 @@ def parquet(offsets: list[int], file: Path) -> Path:
     return file
 
 
-def test_gaps_and_repeats_are_found_where_they_are(tmp_path: Path) -> None:
+def test_gaps_and_repeats_are_located(tmp_path: Path) -> None:
     assert offset_gaps(parquet([5, 6, 9, 10, 12], tmp_path / "gaps")) == [(7, 9), (11, 12)]
     assert offset_gaps(parquet([5, 6, 6, 7], tmp_path / "repeats")) == [(7, 6)]
     assert offset_gaps(parquet([], tmp_path / "empty")) == []
@@ -26,7 +26,7 @@ def test_gaps_and_repeats_are_found_where_they_are(tmp_path: Path) -> None:
 
 
 @given(st.integers(0, 100), st.integers(0, 100), st.integers(0, 100))
-def test_a_seam_is_whole_exactly_when_the_hours_touch(first: int, end: int, begin: int) -> None:
+def test_a_seam_is_intact_exactly_when_the_hours_touch(first: int, end: int, begin: int) -> None:
     before, now = OffsetRange(0, min(first, end), end), OffsetRange(0, begin, begin + 5)
     assert (seam_breaks({0: before}, {0: now}, "early", "late") == []) == (begin == end)
 
@@ -39,7 +39,7 @@ def test_a_partition_is_compared_only_with_itself() -> None:
     assert "partition 1 has no object" in seam_breaks(before, {0: now[0]}, "early", "late")[0]
 
 
-def test_an_object_must_hold_what_it_stands_for() -> None:
+def test_an_object_must_contain_the_offsets_in_its_metadata() -> None:
     offsets = OffsetRange(3, 10, 20)
     assert content_breaks(offsets, (10, 19), [], "h") == []
     assert content_breaks(OffsetRange(3, 10, 10), None, [], "h") == []
@@ -64,7 +64,7 @@ def test_row_groups_are_bounded_and_every_row_is_written(tmp_path: Path) -> None
     assert largest < ROW_GROUP_ROWS + 3_000
 
 
-def test_what_is_no_decision_becomes_a_row_of_nulls_in_its_place() -> None:
+def test_what_is_not_a_decision_becomes_a_row_of_nulls_in_its_place() -> None:
     (row,) = decision_table([LogRecord(2, 8, 1_000, b"\xff\xff")]).to_pylist()
     assert row["event_id"] is None
     assert (row["kafka_partition"], row["kafka_offset"]) == (2, 8)

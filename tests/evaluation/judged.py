@@ -1,4 +1,4 @@
-"""A small evaluation made by hand: rows, clusters and scores as a test wants them."""
+"""A small hand-made evaluation with given rows, clusters and scores."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ def judged(
     parts: Sequence[Sequence[int]] | None = None,
     rows: Sequence[Row] | None = None,
 ) -> Evaluation:
-    """Row i is of `groups[i]` and was put under `heads[i]`; `scored` holds later row, earlier row and score."""
+    """Row i belongs to `groups[i]` and joined `heads[i]`; `scored` lists later row, earlier row and score."""
     made = rows or [Row(Path(f"/pictures/{number}.jpg"), group) for number, group in enumerate(groups)]
     images = {n: _image(n) for n in range(len(made)) if n not in refused}
     embedded = EmbeddedRows(made, images, dict.fromkeys(refused, "no picture"), np.arange(len(made), dtype="u8"), 1.0)

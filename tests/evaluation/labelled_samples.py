@@ -22,7 +22,7 @@ def write_rows(path: Path, rows: list[tuple[str, ...]], columns: tuple[str, ...]
 
 
 def labelled_samples(folder: Path, groups: int, distractors: int, seed: int = 0) -> Path:
-    """Writes `groups` small pictures with two mild copies of each, and others alone; returns the manifest."""
+    """Write `groups` small pictures with two mild copies of each, and single ones; returns the manifest."""
     folder.mkdir(parents=True, exist_ok=True)
     rng, rows = np.random.default_rng(seed), []
     for number, picture in enumerate(PICTURES[: groups + distractors]):

@@ -1,4 +1,4 @@
-"""Claims about honest splits and training on several files, on sample pictures and real models."""
+"""Cross-validation never evaluates on training pictures; training on several files. Sample pictures, real models."""
 
 import json
 import shutil
@@ -38,16 +38,18 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def also_of(manifest: Path, folder: Path, name: str, group: str) -> Path:
-    """Another CSV: a copy of a picture that is judged, and a picture of its own."""
+    """Another CSV: a copy of an evaluated picture, and a new picture."""
     shutil.copy(manifest.parent / name, folder / "again.png")
     shutil.copy(manifest.parent / "20-original.png", folder / "own.png")
     (folder / "own.png").write_bytes((folder / "own.png").read_bytes() + b"\0")
     return write_rows(folder / "also.csv", [("again.png", group), ("own.png", "")])
 
 
-def test_no_part_is_judged_by_a_classifier_trained_on_it_and_figures_are_pooled(manifest: Path, tmp_path: Path) -> None:
+def test_no_part_is_evaluated_by_a_classifier_trained_on_it_and_metrics_are_pooled(
+    manifest: Path, tmp_path: Path
+) -> None:
     also = also_of(manifest, tmp_path, "3-original.png", "g3")
-    # Pictures to alter, some of which are judged too.
+    # Pictures to alter, some of which are also evaluated.
     diverse = write_rows(
         manifest.parent / "diverse.csv", [(f"{n}-original.png",) for n in (1, 2, 21)], columns=("file",)
     )
@@ -66,13 +68,13 @@ def test_no_part_is_judged_by_a_classifier_trained_on_it_and_figures_are_pooled(
     assert "By part" in page
 
 
-def test_pictures_of_a_group_that_is_judged_are_not_trained_on_whichever_file_lists_them(
+def test_pictures_of_an_evaluated_group_are_not_used_in_training_whichever_file_lists_them(
     manifest: Path, embedders: tuple[Embedder, Embedder]
 ) -> None:
     rows = read_manifest(manifest)
     embedded = embed_rows(rows, embedders, ImageSettings(), lambda _: None)
     part = parts_of([row.group for row in rows], embedded.fingerprints, FOLDS, 1)
-    # A new picture of a judged group, one of a group of its own, and one that is judged.
+    # A new picture of an evaluated group, one of a new group, and one that is evaluated.
     folder = manifest.parent.parent / "also"
     folder.mkdir()
     for name in ("new.png", "other.png"):
@@ -90,7 +92,7 @@ def test_pictures_of_a_group_that_is_judged_are_not_trained_on_whichever_file_li
     assert {name.split("#")[0] for name in found.altered.pictures.ids} == {"../also/new.png"}
 
 
-def test_a_classifier_judged_by_what_it_was_trained_on_says_so(
+def test_an_evaluation_on_training_pictures_is_flagged(
     manifest: Path, tmp_path: Path, embedders: tuple[Embedder, Embedder]
 ) -> None:
     half = labelled_samples(tmp_path / "half", 7, 0)
@@ -108,11 +110,11 @@ def test_a_classifier_judged_by_what_it_was_trained_on_says_so(
         for judged in (half, manifest)
     ]
     assert shares[0] == 1.0
-    # The same first seven originals are in the other set; their copies were altered otherwise, but for a few.
+    # The same first seven originals are in the other set; most of their copies were altered differently.
     assert 7 / (3 * GROUPS + DISTRACTORS) <= shares[1] < 0.5
 
 
-def test_several_files_are_one_set_and_a_picture_in_two_counts_once(
+def test_several_files_form_one_set_and_a_picture_in_two_counts_once(
     manifest: Path, tmp_path: Path, embedders: tuple[Embedder, Embedder]
 ) -> None:
     also = also_of(manifest, tmp_path, "3-original.png", "g3")
@@ -132,6 +134,6 @@ def test_a_picture_with_two_groups_is_refused_by_name(
         join(embed_labelled([manifest, also], embedders, ImageSettings()))
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path, embedders: tuple[Embedder, Embedder]) -> None:
+def test_a_missing_file_is_named(tmp_path: Path, embedders: tuple[Embedder, Embedder]) -> None:
     with pytest.raises(SetupError, match=r"gone\.png.*relative to the CSV"):
         embed_labelled([write_rows(tmp_path / "m.csv", [("gone.png", "a")])], embedders, ImageSettings())

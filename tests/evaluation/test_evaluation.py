@@ -1,4 +1,4 @@
-"""Claims about `neardup evaluate`, on sample pictures and real models."""
+"""`neardup evaluate`, on sample pictures and real models."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ FIGURES = {
 }
 
 
-def test_copies_are_found_and_a_broken_picture_costs_coverage_only(tmp_path: Path) -> None:
+def test_copies_are_found_and_a_broken_picture_only_costs_coverage(tmp_path: Path) -> None:
     rows = []
     for number, picture in enumerate(PICTURES[:6]):
         shutil.copy(picture, tmp_path / picture.name)
@@ -41,7 +41,7 @@ def test_copies_are_found_and_a_broken_picture_costs_coverage_only(tmp_path: Pat
     assert metrics["pair_recall_at_p99_low"] <= metrics["pair_recall_at_p99"] <= metrics["pair_recall_at_p99_high"]
 
 
-def test_figures_by_subset_are_printed_in_words_too(tmp_path: Path) -> None:
+def test_metrics_by_subset_are_printed_as_text_too(tmp_path: Path) -> None:
     manifest = labelled_samples(tmp_path, 3, 2)
     answer = CliRunner().invoke(cli, ["evaluate", str(manifest)])
     assert answer.exit_code == 0, answer.output
@@ -59,7 +59,7 @@ def test_figures_by_subset_are_printed_in_words_too(tmp_path: Path) -> None:
         (["--report", "/proc/report"], 1, "/proc/report"),
     ],
 )
-def test_what_cannot_be_judged_is_refused_before_any_picture_is_read(
+def test_an_impossible_evaluation_is_refused_before_any_picture_is_read(
     tmp_path: Path, options: list[str], status: int, says: str
 ) -> None:
     manifest = labelled_samples(tmp_path, 3, 0)
@@ -72,7 +72,7 @@ def test_what_cannot_be_judged_is_refused_before_any_picture_is_read(
     assert (answer.exit_code == 2) == (status == 2)
 
 
-def test_a_manifest_of_which_no_picture_can_be_read_is_refused(tmp_path: Path) -> None:
+def test_a_manifest_without_readable_pictures_is_refused(tmp_path: Path) -> None:
     manifest = write_rows(tmp_path / "m.csv", [("a.jpg", "g"), ("b.jpg", "g")])
     answer = CliRunner().invoke(cli, ["evaluate", str(manifest)])
     assert "none of the 2 pictures can be read" in str(answer.exception)

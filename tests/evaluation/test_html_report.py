@@ -1,4 +1,4 @@
-"""Claims about the report: one file, whole in itself, safe whatever the pictures are called."""
+"""The report: a single self-contained file, safe whatever the file names are."""
 
 import re
 from pathlib import Path
@@ -66,7 +66,7 @@ def test_mixed_clusters_and_refused_pictures_are_listed(rows: list[Row], tmp_pat
     assert re.search(r"<strong>\d groups</strong>, 14 pictures", page)
 
 
-def test_an_evaluation_without_errors_or_scores_has_a_report_too(rows: list[Row], tmp_path: Path) -> None:
+def test_an_evaluation_without_errors_or_scores_also_has_a_report(rows: list[Row], tmp_path: Path) -> None:
     names = sorted({row.group for row in rows})
     heads = [next(n for n, other in enumerate(rows) if other.group == row.group) for row in rows]
     alone = [n if not row.group else head for n, (row, head) in enumerate(zip(rows, heads, strict=True))]
@@ -75,7 +75,7 @@ def test_an_evaluation_without_errors_or_scores_has_a_report_too(rows: list[Row]
     assert page.count('<p class="empty">None.</p>') == 3
 
 
-def test_a_classifier_judged_by_its_own_training_pictures_is_flagged(rows: list[Row], tmp_path: Path) -> None:
+def test_a_classifier_evaluated_on_its_own_training_pictures_is_flagged(rows: list[Row], tmp_path: Path) -> None:
     evaluation = judged([], list(range(len(rows))), [(1, 0, 0.9)], rows=rows)
     for share, says in ((0.5, "50.0%"), (None, "does not say"), (0.0, "None of these pictures")):
         measured = {**metrics(evaluation), "trained_on_share": share}
@@ -83,7 +83,7 @@ def test_a_classifier_judged_by_its_own_training_pictures_is_flagged(rows: list[
         assert says in path.read_text()
 
 
-def test_a_folder_that_cannot_be_written_is_refused_by_name(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SetupError, match=r"file/report cannot be written.*--report"):
         prepare_folder(tmp_path / "file" / "report")

@@ -1,4 +1,4 @@
-"""Claims about reading what is judged."""
+"""Reading the manifest of an evaluation."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.evaluation.labelled_samples import write_rows
 ROWS = [("a.jpg", "g"), ("in/b.jpg", "g"), ("c.jpg", "")]
 
 
-def test_details_fill_in_what_the_manifest_leaves_open(tmp_path: Path) -> None:
+def test_details_fill_in_empty_columns_of_the_manifest(tmp_path: Path) -> None:
     manifest = write_rows(
         tmp_path / "m.csv", [("a.jpg", "g", "own"), ("in/b.jpg", "g", "")], ("file", "group", "subset")
     )
@@ -26,7 +26,7 @@ def test_details_fill_in_what_the_manifest_leaves_open(tmp_path: Path) -> None:
     assert (second.subset, second.transformation, second.turned) == ("other", "flip", True)
 
 
-def test_a_distractor_is_a_group_of_its_own(tmp_path: Path) -> None:
+def test_a_distractor_has_its_own_group(tmp_path: Path) -> None:
     rows = read_manifest(write_rows(tmp_path / "m.csv", [*ROWS, ("d.jpg", " ")]))
     labels = [group_label(row, number) for number, row in enumerate(rows)]
     assert labels[0] == labels[1]
@@ -34,12 +34,12 @@ def test_a_distractor_is_a_group_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rows", [[("a.jpg", ""), ("b.jpg", "")], [("a.jpg", "x"), ("b.jpg", "y")]])
-def test_a_manifest_with_nothing_to_find_is_refused(tmp_path: Path, rows: list[tuple[str, str]]) -> None:
+def test_a_manifest_without_near_duplicates_is_refused(tmp_path: Path, rows: list[tuple[str, str]]) -> None:
     with pytest.raises(SetupError, match=r"m\.csv: no two of its 2 rows share a group"):
         read_manifest(write_rows(tmp_path / "m.csv", rows))
 
 
-def test_details_that_are_missing_or_of_other_pictures_are_refused_by_name(tmp_path: Path) -> None:
+def test_details_that_are_missing_or_about_other_pictures_are_refused_by_name(tmp_path: Path) -> None:
     manifest = write_rows(tmp_path / "m.csv", ROWS)
     with pytest.raises(SetupError, match=r"nowhere\.csv cannot be read"):
         read_manifest(manifest, [tmp_path / "nowhere.csv"])

@@ -1,4 +1,4 @@
-"""Claims about the plots: they are pictures, on either ground, and bear what is rare."""
+"""The plots: PNG for light and dark backgrounds, also for unusual data."""
 
 import io
 
@@ -29,7 +29,7 @@ PLOTS = {
 
 
 @pytest.mark.parametrize("name", PLOTS)
-def test_a_plot_is_drawn_on_a_light_and_on_a_dark_ground(name: str) -> None:
+def test_a_plot_is_drawn_for_light_and_dark_backgrounds(name: str) -> None:
     light, dark = (Image.open(io.BytesIO(PLOTS[name](dark))) for dark in (False, True))
     assert light.size == dark.size
     assert light.convert("L").getpixel((2, 2)) > 200
@@ -37,13 +37,13 @@ def test_a_plot_is_drawn_on_a_light_and_on_a_dark_ground(name: str) -> None:
     assert len(light.convert("RGB").getcolors(1 << 20)) > 20
 
 
-def test_other_scores_make_another_plot() -> None:
+def test_different_scores_give_a_different_plot() -> None:
     other = np.where(TRUE, 0.999, 0.001).astype(np.float32)
     assert draw_reliability(SCORES, TRUE) != draw_reliability(other, TRUE)
     assert draw_score_histograms(SCORES, TRUE) != draw_score_histograms(other, TRUE)
 
 
-def test_one_pair_and_one_size_can_be_drawn() -> None:
+def test_a_single_pair_and_a_single_size_can_be_drawn() -> None:
     one = np.ones(1, np.float32), np.ones(1, bool)
     for content in (draw_reliability(*one), draw_score_histograms(*one), draw_cluster_sizes({1: 1})):
         assert content.startswith(b"\x89PNG")

@@ -1,4 +1,4 @@
-"""Claims about the measures."""
+"""Metrics of clustering and of pair scores."""
 
 from itertools import combinations
 
@@ -53,7 +53,7 @@ def test_true_pairs_that_were_never_scored_count_as_missed() -> None:
     assert measured["pair_best_f1"] == pytest.approx(2 / 3)
 
 
-def test_nothing_scored_gives_no_figure_rather_than_a_wrong_one() -> None:
+def test_without_scored_pairs_the_metrics_are_none() -> None:
     measured = score_measures(np.zeros(0, np.float32), np.zeros(0, bool), missed=3)
     assert set(measured.values()) == {None}
 
@@ -62,7 +62,7 @@ MARKED = st.lists(st.tuples(*(st.integers(0, 3) for _ in range(3))), min_size=1,
 
 
 @given(MARKED)
-def test_figures_by_mark_equal_counting_every_pair_that_touches_it(labels: list[tuple[int, int, int]]) -> None:
+def test_metrics_by_mark_equal_counting_every_pair_that_touches_it(labels: list[tuple[int, int, int]]) -> None:
     clusters, groups, numbers = zip(*labels, strict=True)
     marks = [f"m{number}" for number in numbers]
     measured = marked_measures(clusters, groups, marks)

@@ -1,4 +1,4 @@
-"""Claims about the metrics of an evaluation, on small ones made by hand."""
+"""The metrics of an evaluation, on small hand-made ones."""
 
 import json
 from pathlib import Path
@@ -16,10 +16,10 @@ HEADS = [0, 0, 2, 3, 3, 3, 0, 7]
 SCORED = [(1, 0, 0.9), (2, 0, 0.2), (2, 1, 0.3), (4, 3, 0.8), (5, 4, 0.7), (6, 0, 0.6), (7, 6, 0.05)]
 
 
-def test_figures_are_those_counted_by_hand() -> None:
+def test_metrics_equal_those_counted_by_hand() -> None:
     measured = metrics(judged(GROUPS, HEADS, SCORED))
     assert (measured["images"], measured["pairs_true"], measured["pairs_scored"]) == (8, 6, 7)
-    # Together: 0-1, 0-6, 1-6 and the three of "b"; four of the six are right, as are four of the six true ones.
+    # Joined: 0-1, 0-6, 1-6 and the three of "b"; four of the six are right, and four of the six true ones are found.
     assert measured["precision"] == pytest.approx(4 / 6)
     assert measured["recall"] == pytest.approx(4 / 6)
     assert measured["candidate_recall"] == pytest.approx(5 / 6)
@@ -30,7 +30,7 @@ def test_figures_are_those_counted_by_hand() -> None:
     assert json.loads(json.dumps(measured)) == measured
 
 
-def test_a_picture_that_cannot_be_read_is_found_alone_and_counted() -> None:
+def test_an_unreadable_picture_is_alone_in_its_cluster_and_counted() -> None:
     measured = metrics(judged(GROUPS, HEADS, [p for p in SCORED if 5 not in p[:2]], refused=[5]))
     assert (measured["images"], measured["pictures_refused"]) == (8, 1)
     assert measured["coverage"] == pytest.approx(7 / 8)
@@ -38,7 +38,7 @@ def test_a_picture_that_cannot_be_read_is_found_alone_and_counted() -> None:
     assert measured["recall"] == pytest.approx(2 / 6)
 
 
-def test_parts_are_pooled_by_counting_and_never_share_a_cluster() -> None:
+def test_parts_are_pooled_by_counting_and_share_no_cluster() -> None:
     groups = ["a", "a", "", "b", "b", "b"]
     heads = [0, 0, 0, 3, 3, 5]
     scored = [(1, 0, 0.9), (2, 0, 0.6), (4, 3, 0.8), (5, 3, 0.3)]
@@ -68,7 +68,7 @@ def test_recall_by_transformation_counts_a_pair_for_both_of_its_pictures() -> No
     assert measured["subsets"]["s"]["pairs_true"] == 3
 
 
-def test_transformations_beyond_the_bound_are_counted_together() -> None:
+def test_transformations_beyond_the_limit_are_counted_together() -> None:
     rows = [
         row
         for n in range(TRANSFORMATIONS_LISTED + 5)
@@ -81,12 +81,12 @@ def test_transformations_beyond_the_bound_are_counted_together() -> None:
     assert measured["full"]["pairs_true"] == TRANSFORMATIONS_LISTED + 5
 
 
-def test_what_the_manifest_does_not_say_gives_no_figures() -> None:
+def test_columns_missing_from_the_manifest_give_no_metrics() -> None:
     measured = metrics(judged(GROUPS, HEADS, SCORED))
     assert (measured["subsets"], measured["transformations"], measured["turned"]) == ({}, {}, None)
 
 
-def test_where_no_true_pair_was_scored_there_is_no_figure_of_pairs() -> None:
+def test_without_a_scored_true_pair_there_are_no_pair_metrics() -> None:
     measured = metrics(judged(["a", "a"], [0, 1], []))
     assert measured["recall"] == measured["candidate_recall"] == 0.0
     for name in ("pair_recall_at_p99", "pair_recall_at_p99_low", "calibration_error", "calibration_error_uncertain"):

@@ -1,4 +1,4 @@
-"""Claims about how sure the pair metrics are said to be."""
+"""The reported uncertainty of pair metrics."""
 
 from itertools import pairwise
 
@@ -18,7 +18,7 @@ Pairs = tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray], np.ndarray]
 
 
 def pairs_of(groups: int, seed: int) -> Pairs:
-    """One to six true pairs a group, all of a group alike likely to be found, and as many false ones between groups."""
+    """One to six true pairs per group, likely to be found together, and as many false ones between groups."""
     rng = np.random.default_rng(seed)
     sizes = rng.integers(1, 7, groups)
     own = np.repeat(np.arange(groups), sizes)
@@ -36,7 +36,7 @@ def recall_of(pairs: Pairs) -> float:
     return recall_at_precision(curve, 0.99)
 
 
-def test_the_interval_holds_the_recall_of_all_groups_nineteen_times_in_twenty() -> None:
+def test_the_interval_contains_the_recall_of_all_groups_nineteen_times_in_twenty() -> None:
     truth = recall_of(pairs_of(40_000, seed=1))
     intervals = [recall_interval(*pairs_of(150, seed), 0.99) for seed in range(60)]
     held = [low <= truth <= high for low, high in intervals]
@@ -44,7 +44,7 @@ def test_the_interval_holds_the_recall_of_all_groups_nineteen_times_in_twenty() 
     assert np.mean([high - low for low, high in intervals]) < 0.25
 
 
-def test_more_groups_make_a_narrower_interval_and_more_pairs_of_a_group_do_not() -> None:
+def test_more_groups_narrow_the_interval_and_more_pairs_of_a_group_do_not() -> None:
     few, many = (recall_interval(*pairs_of(groups, seed=3), 0.99) for groups in (60, 960))
     assert many[1] - many[0] < 0.5 * (few[1] - few[0])
     scores, true, (first, second), sizes = pairs_of(60, seed=3)
@@ -60,7 +60,7 @@ def test_true_pairs_never_scored_lower_the_interval() -> None:
     assert recall_interval(scores, true, groups, 2 * sizes, 0.99)[1] == pytest.approx(high / 2)
 
 
-def test_scores_that_never_reach_the_precision_have_an_interval_at_nothing() -> None:
+def test_scores_that_never_reach_the_precision_have_an_interval_at_zero() -> None:
     groups = np.arange(10), np.arange(10)
     assert recall_interval(np.ones(10, np.float32), np.zeros(10, bool), groups, np.ones(10, int), 0.99) == (0.0, 0.0)
 
@@ -72,12 +72,12 @@ def test_easy_pairs_hide_an_error_that_uncertain_pairs_show() -> None:
     assert uncertain_calibration_error(scores, true) == pytest.approx(0.3, abs=0.01)
 
 
-def test_without_an_uncertain_pair_there_is_no_error_of_them() -> None:
+def test_without_uncertain_pairs_their_error_is_none() -> None:
     assert uncertain_calibration_error(np.array([0.0, 0.01, 0.99, 1.0], np.float32), np.zeros(4, bool)) is None
 
 
 @pytest.mark.parametrize("n", [0, 3, 15, 31])
-def test_bins_of_equal_mass_hold_every_score_once_and_ascend(n: int) -> None:
+def test_bins_of_equal_mass_contain_every_score_once_and_ascend(n: int) -> None:
     scores = np.random.default_rng(n).random(n).astype(np.float32)
     bins = equal_mass_bins(scores)
     assert sorted(np.concatenate([np.zeros(0, int), *bins]).tolist()) == list(range(n))
@@ -85,7 +85,7 @@ def test_bins_of_equal_mass_hold_every_score_once_and_ascend(n: int) -> None:
     assert all(scores[a].max() <= scores[b].min() for a, b in pairwise(bins))
 
 
-def test_the_printed_curve_is_short_and_lies_on_the_whole_one() -> None:
+def test_the_printed_curve_is_a_short_part_of_the_whole_one() -> None:
     scores, true, _, _ = pairs_of(500, seed=5)
     curve = pair_curve(scores, true, 100)
     assert curve is not None

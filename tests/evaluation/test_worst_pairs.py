@@ -1,4 +1,4 @@
-"""Claims about which pairs are shown as the worst, and what is said of them."""
+"""Which pairs are shown as the worst, and their evidence."""
 
 import io
 
@@ -24,7 +24,7 @@ def test_false_positives_are_pairs_of_different_groups_highest_score_first() -> 
     assert worst[0].heads == (0, 0)
 
 
-def test_misses_are_true_pairs_apart_those_never_compared_first() -> None:
+def test_misses_are_separated_true_pairs_those_never_compared_first() -> None:
     worst = worst_misses(judged(["a", "a", "a", "b", "b"], [0, 1, 2, 3, 3], [(1, 0, 0.4), (2, 1, 0.3), (4, 3, 0.6)]))
     assert [(pair.later, pair.earlier, pair.score is None) for pair in worst] == [
         (2, 0, True),
@@ -33,7 +33,7 @@ def test_misses_are_true_pairs_apart_those_never_compared_first() -> None:
     ]
 
 
-def test_a_picture_that_cannot_be_read_is_no_miss() -> None:
+def test_an_unreadable_picture_is_not_a_miss() -> None:
     assert worst_misses(judged(["a", "a"], [0, 1], [], refused=[1])) == []
 
 
@@ -53,7 +53,7 @@ def test_mixed_clusters_come_worst_first_with_their_rows_by_group() -> None:
     assert two_of_three[0].groups[0] == (5, 6)
 
 
-def test_evidence_points_the_way_the_vectors_do() -> None:
+def test_evidence_follows_the_vectors() -> None:
     evaluation = judged(["a"] * 2 + [f"{n}" for n in range(20)], list(range(22)), [])
     images = evaluation.embedded.images
     for half in ("lsh", "pair"):
@@ -72,7 +72,7 @@ def test_evidence_points_the_way_the_vectors_do() -> None:
     assert all(each.weight < 0 for each in apart)
 
 
-def test_the_sheet_shows_every_pair_and_bears_pictures_that_are_gone(tmp_path) -> None:
+def test_the_sheet_shows_every_pair_even_if_pictures_are_gone(tmp_path) -> None:
     manifest = labelled_samples(tmp_path, groups=3, distractors=0)
     from neardup_platform.evaluation.manifest import read_manifest
 

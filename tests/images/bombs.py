@@ -1,4 +1,4 @@
-"""Small files that are a lot of work to decode, made by code."""
+"""Generates small files that are a lot of work to decode."""
 
 import io
 import struct
@@ -7,7 +7,7 @@ from PIL import Image
 
 
 def jpeg_of_scans(scans: int, side_px: int = 9_999) -> bytes:
-    """A progressive JPEG of a few hundred kilobytes at most, each of whose scans passes over the whole picture."""
+    """A progressive JPEG of at most a few hundred kilobytes, each scan of which passes over the whole picture."""
     content = io.BytesIO()
     Image.new("L", (side_px, side_px), 77).save(content, "JPEG", progressive=True)
     data = content.getvalue()

@@ -1,4 +1,4 @@
-"""Whatever is uploaded, decoding yields upright RGB pixels or one clear refusal."""
+"""For any upload, decoding returns upright RGB pixels or raises one clear error."""
 
 import io
 import struct
@@ -33,7 +33,7 @@ def encoded(image: Image.Image, file_format: str, **options: object) -> bytes:
 
 
 def assert_is_gradient(pixels: Pixels, width: int = 64, height: int = 48) -> None:
-    """Upright and about as bright everywhere: lossy formats and palettes are off by some levels."""
+    """Upright with the right brightness everywhere; lossy formats and palettes may differ by a few levels."""
     assert pixels.shape == (height, width, 3)
     assert np.abs(pixels.astype(int) - np.asarray(gradient(width, height)).astype(int)).mean() < 12
 
@@ -69,12 +69,12 @@ def test_each_accepted_format_keeps_its_pixels(file_format: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["gradient", "turned", "ten-bit"])
-def test_heic_is_decoded_and_turned_once(name: str) -> None:
-    """`turned.heic` says its rotation twice, in a property and in EXIF, as phones do."""
+def test_heic_is_decoded_and_rotated_once(name: str) -> None:
+    """`turned.heic` declares its rotation twice, in a property and in EXIF, as phones do."""
     assert_is_gradient(decode((HEIF / f"{name}.heic").read_bytes(), **LIMITS))
 
 
-def test_heic_of_tiles_is_put_together() -> None:
+def test_heic_tiles_are_joined() -> None:
     assert_is_gradient(decode((HEIF / "grid.heic").read_bytes(), **LIMITS), 160, 96)
 
 
@@ -84,7 +84,7 @@ def test_heic_keeps_its_transparency() -> None:
     assert pixels[24, 20].max() < 200
 
 
-def test_the_first_of_several_pictures_in_a_jpeg_is_taken() -> None:
+def test_the_first_of_several_pictures_in_a_jpeg_is_used() -> None:
     second = gradient().transpose(Image.Transpose.ROTATE_180)
     assert_is_gradient(decode(encoded(gradient(), "MPO", save_all=True, append_images=[second], quality=95), **LIMITS))
 
@@ -157,7 +157,7 @@ def test_damaged_exif_data_does_not_lose_the_picture(exif: bytes) -> None:
     assert_is_gradient(decode(encoded(gradient(), "JPEG", exif=exif, quality=95), **LIMITS))
 
 
-def test_transparency_lies_over_white() -> None:
+def test_transparency_is_laid_over_white() -> None:
     pixels = decode(encoded(Image.new("RGBA", (10, 10), (0, 0, 0, 0)), "PNG"), **LIMITS)
     assert (pixels == 255).all()
 
@@ -169,7 +169,7 @@ def test_half_transparent_black_over_white_is_grey() -> None:
 
 @pytest.mark.parametrize("white", [255, 245])
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_a_white_logo_lies_on_black(mode: str, white: int) -> None:
+def test_a_white_logo_is_laid_over_black(mode: str, white: int) -> None:
     shape = Image.new("L", (40, 40), 0)
     shape.paste(255, (10, 10, 30, 30))
     logo = Image.merge("LA", (Image.new("L", (40, 40), white), shape)).convert("RGBA").convert(mode)
@@ -190,7 +190,7 @@ def test_a_white_page_without_transparency_stays_white() -> None:
     assert (decode(encoded(Image.new("RGBA", (50, 50), "white"), "PNG"), **LIMITS) == 255).all()
 
 
-def test_the_white_logos_of_the_field_are_seen() -> None:
+def test_real_white_logos_are_visible() -> None:
     for name in ("whitelogo-alternativeto~0.png", "whitelogo-bookbub~0.png"):
         pixels = decode((CASES / name).read_bytes(), **LIMITS)
         assert 0.05 < (pixels > 128).mean() < 0.9
@@ -209,7 +209,7 @@ def test_sixteen_bit_grey_is_scaled_not_clipped() -> None:
         assert np.abs(pixels[..., 0].astype(int).ravel() - np.arange(256)).max() <= 1
 
 
-def test_sixteen_bit_grey_that_holds_eight_is_not_black() -> None:
+def test_sixteen_bit_grey_with_eight_bit_values_is_not_black() -> None:
     ramp = np.arange(256, dtype=np.uint16).reshape(16, 16)
     assert (decode(encoded(Image.fromarray(ramp), "PNG"), **LIMITS)[..., 0].ravel() == np.arange(256)).all()
 
@@ -224,7 +224,7 @@ def test_wide_grey_keeps_its_range(low: float, high: float) -> None:
     assert np.abs(pixels[..., 0].astype(int).ravel() - np.arange(256)).max() <= 1
 
 
-def test_grey_that_is_no_number_is_black() -> None:
+def test_grey_that_is_not_a_number_is_black() -> None:
     odd = np.array([[np.nan, 0.5], [np.inf, 1.0]], np.float32)
     assert decode(encoded(Image.fromarray(odd), "TIFF"), **LIMITS)[..., 0].tolist() == [[0, 127], [255, 255]]
 
@@ -245,13 +245,13 @@ def test_grey_that_is_no_number_is_black() -> None:
 def test_the_transparent_colour_of_a_png_is_found_at_every_depth(
     depth: int, colour: int, row: bytes, key: bytes
 ) -> None:
-    """The first pixel has it and lies on white; the last is black and stays so."""
+    """The first pixel has it and becomes white; the last is black and stays black."""
     pixels = decode(png(depth, colour, row, key), **LIMITS)
     assert pixels[0, 0].tolist() == [255, 255, 255]
     assert pixels[0, -1].tolist() == [0, 0, 0]
 
 
-def test_the_sixteen_bit_grey_picture_of_the_field_is_not_black_and_is_transparent() -> None:
+def test_a_real_sixteen_bit_grey_picture_is_not_black_and_is_transparent() -> None:
     data = (CASES / "i_trns.png").read_bytes()
     pixels, levels = decode(data, **LIMITS), np.asarray(Image.open(io.BytesIO(data)))
     assert (pixels[levels == 255] == 255).all()
@@ -286,14 +286,14 @@ def lab() -> Image.Image:
     return converted
 
 
-def test_lab_and_cmyk_have_the_colours_meant() -> None:
+def test_lab_and_cmyk_have_the_intended_colours() -> None:
     assert_is_gradient(decode(encoded(lab(), "TIFF"), **LIMITS))
     red = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
     for file_format in ("JPEG", "TIFF"):
         assert np.abs(decode(encoded(red, file_format), **LIMITS)[8, 8].astype(int) - (255, 0, 0)).max() <= 3
 
 
-def test_a_palette_with_transparent_entries_lies_on_white() -> None:
+def test_a_palette_with_transparent_entries_is_laid_over_white() -> None:
     palette = Image.new("P", (2, 1))
     palette.putpalette([10, 20, 30, 40, 50, 60])
     palette.putdata([0, 1])
@@ -302,7 +302,7 @@ def test_a_palette_with_transparent_entries_lies_on_white() -> None:
         assert pixels[0].tolist() == [[10, 20, 30], [255, 255, 255]]
 
 
-def test_a_large_picture_is_averaged_down_unless_asked_for_whole() -> None:
+def test_a_large_picture_is_averaged_down_unless_requested_whole() -> None:
     columns = np.repeat(np.arange(0, 200, 2, dtype=np.uint8), 84)
     big = Image.fromarray(np.broadcast_to(columns, (6_000, 8_400)).copy())
     reduced = to_rgb(big, 1, 224)
@@ -313,7 +313,7 @@ def test_a_large_picture_is_averaged_down_unless_asked_for_whole() -> None:
 
 
 def progressive(scans: int) -> bytes:
-    """A progressive JPEG whose last scan is repeated until it has `scans`."""
+    """A progressive JPEG whose last scan is repeated until there are `scans`."""
     data = encoded(gradient(), "JPEG", progressive=True)
     body, last = data[:-2], data.rindex(b"\xff\xda")
     return body + data[last:-2] * (scans - count_scans(data, 99)) + b"\xff\xd9"
@@ -332,12 +332,12 @@ def test_scans_of_a_thumbnail_are_not_counted() -> None:
 
 
 @given(st.binary(max_size=300))
-def test_counting_scans_ends_on_any_bytes(data: bytes) -> None:
+def test_counting_scans_terminates_on_any_bytes(data: bytes) -> None:
     assert 0 <= count_scans(data, 5) <= 6
     assert 0 <= count_scans(b"\xff\xd8" + data.replace(b"a", b"\xff\xda"), 5) <= 6
 
 
-def test_a_jpeg_is_reduced_no_further_than_asked() -> None:
+def test_a_jpeg_is_reduced_no_further_than_requested() -> None:
     big = encoded(gradient(900, 700), "JPEG", quality=95)
     pixels = decode(big, **LIMITS, enough_px=224)
     assert pixels.shape == (350, 450, 3)
@@ -350,7 +350,7 @@ def test_a_jpeg_is_reduced_no_further_than_asked() -> None:
     st.binary(max_size=400),
     st.sampled_from([b"", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF\x40\0\0\0WEBPVP8 "]),
 )
-def test_garbage_is_refused_and_nothing_else_happens(tail: bytes, magic: bytes) -> None:
+def test_garbage_is_refused_without_another_error(tail: bytes, magic: bytes) -> None:
     with pytest.raises(BadPicture):
         decode(magic + tail, **LIMITS)
 

@@ -1,4 +1,4 @@
-"""Decoding in processes of their own: the same pixels, within limits of time and memory that nothing gets around."""
+"""Decoding in separate processes: the same pixels, within limits of time and memory that no file can evade."""
 
 import io
 import os
@@ -59,7 +59,7 @@ def gone(pid: int) -> bool:
         return True
 
 
-def test_pixels_are_those_of_decoding_here(pool: DecoderPool) -> None:
+def test_pixels_equal_those_of_decoding_in_this_process(pool: DecoderPool) -> None:
     picture = Image.open(PICTURES[0]).convert("RGB").resize((300, 200))
     files = [path.read_bytes() for path in (*PICTURES, *HEIF)]
     files += [encoded(picture, name) for name in ("PNG", "WEBP", "GIF", "AVIF", "TIFF", "BMP", "MPO")]
@@ -71,7 +71,7 @@ def test_pixels_are_those_of_decoding_here(pool: DecoderPool) -> None:
     assert len(pool.pids()) == 1
 
 
-def test_a_refusal_has_its_reason_and_leaves_the_process_alone(pool: DecoderPool) -> None:
+def test_a_refusal_has_its_reason_and_keeps_the_process(pool: DecoderPool) -> None:
     pids = pool.pids()
     for data in (b"", b"no picture", PICTURES[0].read_bytes()[:5_000]):
         with pytest.raises(BadPicture) as there:
@@ -89,7 +89,7 @@ def test_a_file_above_the_limit_is_not_even_sent() -> None:
         assert small.pids() == []
 
 
-def test_work_without_end_is_ended_by_processor_time(bomb: bytes) -> None:
+def test_endless_work_is_ended_by_the_limit_of_processor_time(bomb: bytes) -> None:
     with DecoderPool(ImageSettings(decode_cpu_s=0.5), processes=1) as pool:
         pool.start()
         (first,) = pool.pids()
@@ -104,7 +104,7 @@ def test_work_without_end_is_ended_by_processor_time(bomb: bytes) -> None:
 
 
 def test_memory_is_bounded(pool: DecoderPool) -> None:
-    """A WebP of 34 bytes that would take 2.5 GB is not begun; what is not foreseen fails within the limit."""
+    """A WebP of 34 bytes that would take 2.5 GB is not decoded; anything unforeseen fails within the limit."""
     pids = pool.pids()
     with pytest.raises(TooCostly, match=r"WebP of 16383×6000 takes about 2,343 MB .* images\.decode_memory_mb = 1,536"):
         pool.decode(webp_of_one_colour(), 224)
@@ -122,7 +122,7 @@ def test_a_large_plain_picture_is_passed_on_small(pool: DecoderPool) -> None:
     assert pool.decode(webp_of_one_colour(400, 300), 224).shape == (300, 400, 3)
 
 
-def test_the_quick_lane_takes_what_is_done_soon(bomb: bytes) -> None:
+def test_the_quick_lane_decodes_what_is_quick(bomb: bytes) -> None:
     with DecoderPool(ImageSettings(decode_cpu_s=5.0), processes=1, quick=True) as quick:
         assert quick.decode(PICTURES[0].read_bytes(), 224).shape[2] == 3
         pids = quick.pids()
@@ -178,8 +178,8 @@ pool.decode(Path(sys.argv[1]).read_bytes(), 224)
 """
 
 
-def test_no_process_outlives_a_parent_that_is_killed(tmp_path: Path, bomb: bytes) -> None:
-    """Neither the one that waits for a file nor the one in the middle of a bomb."""
+def test_no_process_outlives_a_killed_parent(tmp_path: Path, bomb: bytes) -> None:
+    """Neither one that waits for a file nor one that decodes a bomb."""
     (tmp_path / "bomb.jpg").write_bytes(bomb)
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, str(tmp_path / "bomb.jpg")], stdout=subprocess.PIPE, text=True
@@ -204,7 +204,7 @@ def test_a_closed_pool_leaves_no_process() -> None:
     assert all(gone(pid) for pid in pids)
 
 
-def test_a_decoder_knows_no_secrets_and_can_open_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decoder_has_no_secrets_and_can_open_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEARDUP_API_TOKEN", "a-secret-token")
     with DecoderPool(ImageSettings(decode_memory_mb=100), processes=1) as pool:
         pool.start()
@@ -246,7 +246,7 @@ def test_headers_survive_the_wire(width: int, height: int) -> None:
         "b'NDAN'",
     ],
 )
-def test_a_decoder_that_was_taken_over_gets_nowhere(monkeypatch: pytest.MonkeyPatch, says: str) -> None:
+def test_an_exploited_decoder_achieves_nothing(monkeypatch: pytest.MonkeyPatch, says: str) -> None:
     monkeypatch.setattr(process, "_PROGRAM", f"import os; os.write(1, b'NDOK'); os.read(0, 1); os.write(1, {says})")
     with DecoderPool(ImageSettings(), processes=1) as pool, pytest.raises(TooCostly, match="decoder failed"):
         pool.decode(PICTURES[0].read_bytes(), 224)
@@ -261,7 +261,7 @@ def test_a_decoder_that_says_nothing_is_killed(monkeypatch: pytest.MonkeyPatch) 
         assert pool.metrics()["decodes_killed"] == 1
 
 
-def test_a_decoder_that_does_not_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decoder_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "_PROGRAM", "raise SystemExit('no decoder here')")
     with DecoderPool(ImageSettings(), processes=1) as pool, pytest.raises(SetupError, match="does not start"):
         pool.decode(PICTURES[0].read_bytes(), 224)

@@ -1,4 +1,4 @@
-"""The network is the published one until it is tuned, and the lsh vector is stable, unit and useful."""
+"""The network equals the published one until it is tuned; the lsh vector is stable, of unit length and useful."""
 
 import shutil
 from pathlib import Path
@@ -35,8 +35,8 @@ def picture(seed: int, height: int = 180, width: int = 240) -> np.ndarray:
 
 
 def test_the_rebuilt_network_reproduces_the_published_features() -> None:
-    # 152.99, 338.70 and 1.2056 with float32 kernels; the float16 kernels shipped move the sums by under 0.5%
-    # and a single feature by 1.3%. Another padding or channel order misses by more than 10%.
+    # 152.99, 338.70 and 1.2056 with float32 kernels; the shipped float16 kernels change the sums by under 0.5%
+    # and a single feature by 1.3%. Another padding or channel order is off by more than 10%.
     published = load_weights(WEIGHTS_FOLDER / NETWORK_FILE)
     last = build_late(published)(build_early(published)(check_picture()[None].astype(np.float32)))[-1]
     averaged = last.numpy().mean(axis=(1, 2))[0]
@@ -52,7 +52,7 @@ def test_vectors_have_unit_norm_and_the_stated_dimension(embedder: LshEmbedder) 
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
 
-def test_a_picture_embeds_alike_alone_and_in_any_batch(embedder: LshEmbedder) -> None:
+def test_a_picture_has_the_same_vector_alone_and_in_any_batch(embedder: LshEmbedder) -> None:
     pictures = [picture(s) for s in range(35)]
     together = embedder.embed(pictures)
     assert np.allclose(together[34], embedder.embed([pictures[34]])[0], atol=1e-4)
@@ -71,7 +71,7 @@ def test_no_pictures_give_no_rows(embedder: LshEmbedder) -> None:
     assert embedder.embed([]).shape == (0, 256)
 
 
-def test_other_weights_are_another_model_version(embedder: LshEmbedder, tmp_path: Path) -> None:
+def test_other_weights_give_another_model_version(embedder: LshEmbedder, tmp_path: Path) -> None:
     shutil.copy(WEIGHTS_FOLDER / NETWORK_FILE, tmp_path)
     tuned = load_weights(WEIGHTS_FOLDER / TUNED_FILE)
     tuned["bias"] = tuned["bias"] + np.float16(0.01)

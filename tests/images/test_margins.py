@@ -1,4 +1,4 @@
-"""Plain margins are cut off, and only they."""
+"""Plain margins are removed, and nothing else."""
 
 import numpy as np
 import pytest
@@ -13,14 +13,14 @@ def picture(width: int = 240, height: int = 180) -> Image.Image:
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
 
 
-def test_a_picture_without_margins_is_kept_as_it_is() -> None:
+def test_a_picture_without_margins_is_unchanged() -> None:
     image = picture()
     assert without_margins(image) is image
 
 
 @pytest.mark.parametrize("margins", [(30, 0, 30, 0), (0, 20, 0, 60), (40, 10, 5, 25)])
 @pytest.mark.parametrize("colour", [(255, 255, 255), (0, 0, 0), (200, 30, 90)])
-def test_a_frame_is_cut_off_after_recompression_too(
+def test_a_frame_is_removed_after_recompression_too(
     margins: tuple[int, int, int, int], colour: tuple[int, int, int]
 ) -> None:
     framed = recompress(ImageOps.expand(picture(), margins, fill=colour), np.random.default_rng(1))
@@ -38,5 +38,5 @@ def test_a_plain_or_nearly_plain_picture_is_kept_whole() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 2)])
-def test_pictures_of_any_shape_are_taken(size: tuple[int, int]) -> None:
+def test_pictures_of_any_shape_are_accepted(size: tuple[int, int]) -> None:
     assert without_margins(picture(*size)).size <= size

@@ -1,4 +1,4 @@
-"""The pair vector keeps what it promises: layout, norms, and likeness under cropping and mirroring."""
+"""The pair vector has the documented layout and norms, and stays similar under cropping and mirroring."""
 
 import numpy as np
 from PIL import Image

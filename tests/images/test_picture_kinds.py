@@ -1,4 +1,4 @@
-"""The kind of a file follows from its first bytes; its name only says whether to complain."""
+"""The kind of a file depends on its first bytes; its name only decides whether a problem is reported."""
 
 import pytest
 from hypothesis import given
@@ -27,7 +27,7 @@ def boxed(major: bytes, *listed: bytes) -> bytes:
         (b"MM\0*", "TIFF"),
     ],
 )
-def test_formats_are_told_apart(head: bytes, expected: str | None) -> None:
+def test_formats_are_distinguished(head: bytes, expected: str | None) -> None:
     assert kind_of(head).format == expected
 
 
@@ -49,8 +49,8 @@ def test_formats_are_told_apart(head: bytes, expected: str | None) -> None:
         ("empty.png", b"", None),
     ],
 )
-def test_what_is_passed_over_is_counted_by_kind(name: str, head: bytes, expected: str | None) -> None:
-    """None: it is decoded, or refused by its own name because it is called a picture."""
+def test_skipped_files_are_counted_by_kind(name: str, head: bytes, expected: str | None) -> None:
+    """None: it is decoded, or refused by name because it has the suffix of a picture."""
     assert skipped_as(name, head) == expected
 
 

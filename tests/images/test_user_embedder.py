@@ -1,4 +1,4 @@
-"""A user's own network is a setting away, and a bad one is refused in one line."""
+"""A user's own network is used through a setting, and a bad one is refused in one line."""
 
 from pathlib import Path
 
@@ -15,13 +15,13 @@ PICTURES = [np.full((40, 60, 3), value, np.uint8) for value in (0, 100, 255)]
 
 
 def mean_colour_model(height: int = 16, width: int = 24) -> keras.Model:
-    """Its vector is the mean of each channel, so that the preprocessing can be read off it."""
+    """Its vector is the mean of each channel, which reveals the preprocessing."""
     entry = keras.Input((height, width, 3))
     return keras.Model(entry, keras.layers.GlobalAveragePooling2D()(entry))
 
 
 def onnx_file(path: Path, shape: list[int | str]) -> Path:
-    """Writes a network of one ReduceMean over the sides, built from the ONNX wire format."""
+    """Write a network of one ReduceMean over the sides, in the ONNX wire format."""
 
     def field(number: int, payload: bytes | int) -> bytes:
         if isinstance(payload, int):
@@ -62,7 +62,7 @@ def model_path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return path
 
 
-def test_a_user_model_gets_rgb_of_0_to_255_at_its_own_size(model_path: Path) -> None:
+def test_a_user_model_gets_rgb_from_0_to_255_at_its_own_size(model_path: Path) -> None:
     embedder = UserEmbedder("pair", model_path)
     pictures = [*PICTURES, np.dstack([np.full((9, 9), c, np.uint8) for c in (10, 20, 30)])]
     vectors = embedder.embed(pictures)
@@ -71,7 +71,7 @@ def test_a_user_model_gets_rgb_of_0_to_255_at_its_own_size(model_path: Path) -> 
     assert embedder.embed([]).shape == (0, 3)
 
 
-def test_the_version_follows_the_content(tmp_path: Path) -> None:
+def test_the_version_depends_on_the_content(tmp_path: Path) -> None:
     mean_colour_model().save(tmp_path / "a.keras")
     mean_colour_model(32, 32).save(tmp_path / "b.keras")
     (tmp_path / "c").mkdir()
@@ -89,7 +89,7 @@ def test_settings_choose_the_user_model_for_one_kind_only(tmp_path: Path) -> Non
     assert pair.model_version.startswith("mine-")
 
 
-def test_a_model_that_runs_code_of_its_own_is_refused(tmp_path: Path) -> None:
+def test_a_model_that_runs_its_own_code_is_refused(tmp_path: Path) -> None:
     entry = keras.Input((8, 8, 3))
     model = keras.Model(entry, keras.layers.Lambda(lambda x: x[:, 0, 0, :])(entry))
     model.save(tmp_path / "evil.keras")
@@ -97,7 +97,7 @@ def test_a_model_that_runs_code_of_its_own_is_refused(tmp_path: Path) -> None:
         UserEmbedder("lsh", tmp_path / "evil.keras")
 
 
-def test_unfit_models_are_refused_with_the_reason(tmp_path: Path) -> None:
+def test_unsuitable_models_are_refused_with_the_reason(tmp_path: Path) -> None:
     flat = keras.Input((7,))
     keras.Model(flat, keras.layers.Dense(2)(flat)).save(tmp_path / "flat.keras")
     anysize = keras.Input((None, None, 3))

@@ -1,4 +1,4 @@
-"""Claims about ingesting: what is published is accepted, what is refused is named, a picture keeps its own vectors."""
+"""Ingest: what is published is accepted, what is refused is reported, a picture keeps its own vectors."""
 
 import json
 import os
@@ -39,7 +39,7 @@ MODELS = active_models(Settings())
 
 
 class ColourEmbedder:
-    """Vectors that follow from the mean colour of a picture alone."""
+    """Vectors that depend only on the mean colour of a picture."""
 
     enough_px = 8
     blocks = ()
@@ -64,7 +64,7 @@ def picture(path: Path | bytes, colour: tuple[int, int, int]) -> None:
 
 @contextmanager
 def platform(settings: Settings) -> Iterator[tuple[Settings, httpx.Client]]:
-    """A worker and the API over its store, and settings that name both."""
+    """A worker and the API over its store, and settings for both."""
     with supervised(settings), api(settings) as client:
         port = httpx.URL(str(client.base_url)).port
         yield settings.model_copy(update={"api": settings.api.model_copy(update={"port": port})}), client
@@ -122,7 +122,7 @@ def test_a_picture_under_a_known_id_is_repeated_refused_or_replaced_and_never_sh
         assert (
             "`neardup ingest --replace` replaces it" in other.refused[1 - other.refused.index(first.refused[0])].reason
         )
-        # A producer that asks nobody: the worker itself tells, and the picture shown stays that of the vectors.
+        # A producer that looks up nothing: the worker refuses, and the picture shown still belongs to the vectors.
         follower = Follower(settings.kafka)
         blind = ingest_pictures([str(folder / "plain.png")], EMBEDDERS, settings, MODELS, lambda _: None)
         refused = outcomes(follower, blind, client)
@@ -210,7 +210,7 @@ def test_vectors_of_a_version_that_is_not_active_are_refused_before_publishing(
     assert [read_topic(empty_log, topic) for topic in EMBEDDINGS.values()] == [[], []]
 
 
-def test_what_embed_writes_is_what_ingest_takes(empty_log: Settings, tmp_path: Path) -> None:
+def test_ingest_accepts_what_embed_writes(empty_log: Settings, tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()
     for name, colour in (("a.png", RED), ("b.png", GREEN), ("b\nc.png", BLUE)):
@@ -225,7 +225,7 @@ def test_what_embed_writes_is_what_ingest_takes(empty_log: Settings, tmp_path: P
     assert sum(len(read_topic(empty_log, topic)) for topic in EMBEDDINGS.values()) == 4
 
 
-def test_one_id_from_two_folders_is_taken_once_and_another_picture_under_it_named(
+def test_an_id_from_two_folders_is_used_once_and_another_picture_with_it_is_refused(
     empty_log: Settings, tmp_path: Path
 ) -> None:
     for folder, colour in (("one", RED), ("two", RED), ("three", BLUE)):
@@ -237,7 +237,7 @@ def test_one_id_from_two_folders_is_taken_once_and_another_picture_under_it_name
     assert f"{tmp_path}/one/x.png has the id 'x.png' too" in done.refused[0].reason
 
 
-def test_what_to_do_with_a_picture_follows_from_what_is_stored_under_its_id() -> None:
+def test_the_action_for_a_picture_depends_on_what_is_stored_under_its_id() -> None:
     models = {kind: (f"{kind}1", np.zeros(1, np.float32)) for kind in Kind}
     same = EmbeddedPicture("x", "/x", "a" * 64, models, b"")
     other = replace(same, content="b" * 64)

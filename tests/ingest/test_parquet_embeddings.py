@@ -1,4 +1,4 @@
-"""Claims about Parquet files of embeddings: whatever is in one is read, or named by row and reason, without a trace."""
+"""Parquet files of embeddings: any content is read, or reported by row and reason, without a traceback."""
 
 import re
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ def with_row(values: list[Any], row: int, value: Any) -> list[Any]:
     return [value if n == row else other for n, other in enumerate(values)]
 
 
-def test_a_good_file_is_read_whole_and_in_order(tmp_path: Path) -> None:
+def test_a_good_file_is_read_completely_and_in_order(tmp_path: Path) -> None:
     images, bad = read(written(tmp_path))
     assert bad == []
     assert [image.image_id for image in images] == [f"i{n}" for n in range(ROWS)]
@@ -88,7 +88,7 @@ INVALID = pa.Array.from_buffers(pa.string(), ROWS, pa.array([b"a", b"\xff\xfe", 
         ({"pair": pa.nulls(5)}, "row 0: bad-dimension: the pair vector is null"),
     ],
 )
-def test_a_bad_row_is_named_by_number_and_reason_and_the_others_are_read(
+def test_a_bad_row_is_reported_by_number_and_reason_and_the_others_are_read(
     tmp_path: Path, changes: dict[str, pa.Array], says: str
 ) -> None:
     images, bad = read(written(tmp_path, **changes))
@@ -117,7 +117,7 @@ def test_a_column_of_another_type_is_named_with_its_type(
         read(written(tmp_path, **changes))
 
 
-def test_a_column_that_is_there_twice_is_named(tmp_path: Path) -> None:
+def test_a_duplicate_column_is_named(tmp_path: Path) -> None:
     path = tmp_path / "twice.parquet"
     columns = [*GOOD.values(), GOOD["lsh"]]
     pq.write_table(pa.Table.from_arrays(columns, names=[*GOOD, "lsh"]), path)
@@ -141,13 +141,13 @@ def test_a_column_that_is_there_twice_is_named(tmp_path: Path) -> None:
         {"source_uri": pa.nulls(5)},
     ],
 )
-def test_every_type_that_can_hold_the_values_is_read(tmp_path: Path, changes: dict[str, pa.Array]) -> None:
+def test_every_type_that_can_represent_the_values_is_read(tmp_path: Path, changes: dict[str, pa.Array]) -> None:
     images, bad = read(written(tmp_path, **changes))
     assert bad == []
     assert [image.lsh.vector.tolist() for image in images] == LSH
 
 
-def test_missing_versions_and_times_have_stand_ins_only_where_they_are_given(tmp_path: Path) -> None:
+def test_missing_versions_and_times_have_defaults_only_if_given(tmp_path: Path) -> None:
     path = written(tmp_path, lsh_version=None, pair_version=None, event_time_ms=None)
     with pytest.raises(BadArtefact, match=r"\['event_time_ms', 'lsh_version', 'pair_version'\]"):
         read(path)
@@ -191,7 +191,7 @@ def test_what_is_written_is_read_back_bit_for_bit(tmp_path: Path) -> None:
             assert found.embedding(kind).vector.tobytes() == sent.embedding(kind).vector.tobytes()
 
 
-def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+def test_an_unwritable_file_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(BadArtefact, match="cannot be written"):
         write_embeddings(tmp_path / "nowhere" / "out.parquet", iter([]), MODELS)
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""A folder is walked whole and never left; what is no picture is named and counted, not opened for long."""
+"""The walk of a folder is complete and never leaves it; other files than pictures are skipped and counted."""
 
 import os
 import socket
@@ -17,7 +17,7 @@ JPEG = b"\xff\xd8\xff\xe0" + b"j" * 300
 
 
 def found(*paths: Path | str, settings: Settings | None = None) -> dict[str, bytes | str]:
-    """What reading each file gives: its bytes, or why not."""
+    """The result of reading each file: its bytes, or the reason of the failure."""
     results: dict[str, bytes | str] = {}
     for source in find_pictures([str(path) for path in paths], settings or Settings()):
         try:
@@ -27,7 +27,7 @@ def found(*paths: Path | str, settings: Settings | None = None) -> dict[str, byt
     return results
 
 
-def test_pictures_are_known_by_content_whatever_they_are_called(tmp_path: Path) -> None:
+def test_pictures_are_recognised_by_content_whatever_their_name(tmp_path: Path) -> None:
     names = ("IMG_0042", "a.jpg", "b.JFIF", "c.txt", "sub/d.heic", "sub/x.jpg/e")
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +36,7 @@ def test_pictures_are_known_by_content_whatever_they_are_called(tmp_path: Path) 
     assert found(tmp_path) == {**dict.fromkeys(names, JPEG), "notes.txt": ".txt"}
 
 
-def test_pipes_sockets_and_devices_are_passed_over_and_never_waited_for(tmp_path: Path) -> None:
+def test_pipes_sockets_and_devices_are_skipped_and_never_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "socket.jpg"))
@@ -55,7 +55,7 @@ def test_a_file_that_became_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
         source.read()
 
 
-def test_links_out_of_the_folder_are_passed_over_and_loops_end(tmp_path: Path) -> None:
+def test_links_out_of_the_folder_are_skipped_and_cycles_end(tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "secret.jpg").write_bytes(JPEG)
     folder = tmp_path / "folder"
@@ -86,8 +86,8 @@ def test_a_link_given_by_name_is_followed(tmp_path: Path) -> None:
     assert found(tmp_path / "folder", tmp_path / "b.jpg") == {"a.jpg": JPEG, "b.jpg": JPEG}
 
 
-def test_a_folder_that_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
-    """A path longer than the system allows: permissions do not stop root."""
+def test_an_unreadable_folder_is_reported_and_the_rest_continues(tmp_path: Path) -> None:
+    """The path is longer than the system allows, because permissions do not stop root."""
     here = os.open(tmp_path, os.O_RDONLY)
     for _ in range(20):
         os.mkdir("d" * 250, dir_fd=here)
@@ -112,7 +112,7 @@ def test_a_file_above_the_limit_is_read_no_further(tmp_path: Path) -> None:
     assert len(found(tmp_path, settings=settings)["a.jpg"]) == 2_001
 
 
-def test_objects_are_known_by_content_too(servers: Settings) -> None:
+def test_objects_are_recognised_by_content_too(servers: Settings) -> None:
     s3 = boto3.client(
         "s3",
         endpoint_url=servers.s3.endpoint,

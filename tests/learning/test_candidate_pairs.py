@@ -1,4 +1,4 @@
-"""Pairs for training are those the search would offer, each once."""
+"""Training pairs are those that the search would return, each once."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from neardup_platform.learning.classifier.candidate_pairs import candidate_pairs
 from tests.scoring.labelled import labelled
 
 
-def test_every_true_pair_is_there_once_and_labelled() -> None:
+def test_every_true_pair_occurs_once_and_is_labelled() -> None:
     data = labelled()
     pairs = candidate_pairs(data.lsh, data.groups, 5)
     keys = set(zip(pairs.a.tolist(), pairs.b.tolist(), strict=True))
@@ -28,7 +28,7 @@ def test_the_nearest_by_cosine_are_the_candidates() -> None:
     assert not pairs.same.any()
 
 
-def test_more_candidates_than_images_is_every_pair() -> None:
+def test_more_candidates_than_images_give_every_pair() -> None:
     data = labelled(groups=2, distractors=3)
     assert len(candidate_pairs(data.lsh, data.groups, 500).a) == 9 * 8 // 2
 

@@ -1,4 +1,4 @@
-"""Tuning learns: copies come nearer, other pictures do not; the same seed writes the same weights."""
+"""Fine-tuning learns: copies get closer, other pictures do not; the same seed writes the same weights."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +30,7 @@ def test_views_are_the_picture_and_altered_copies_of_it() -> None:
     assert not np.array_equal(views[1:], make_views(picture(0), np.random.default_rng(2))[1:])
 
 
-def test_two_different_views_of_one_sort_or_a_mild_and_a_strong_one_are_chosen() -> None:
+def test_two_different_views_of_one_type_or_a_mild_and_a_strong_one_are_chosen() -> None:
     first, second = choose_views(5_000, np.random.default_rng(0))
     assert (first != second).all()
     assert set(first) | set(second) == set(range(VIEWS))
@@ -39,7 +39,7 @@ def test_two_different_views_of_one_sort_or_a_mild_and_a_strong_one_are_chosen()
     assert (second[~tiny] >= MILD).all()
 
 
-def test_the_loss_is_smaller_the_more_alike_the_views_and_the_farther_the_others() -> None:
+def test_the_loss_falls_with_similar_views_and_distant_others() -> None:
     rng = np.random.default_rng(0)
     basis = np.linalg.qr(rng.normal(size=(16, 16)))[0].astype(np.float32)
     apart = np.concatenate([basis[:8], basis[:8]])
@@ -54,7 +54,7 @@ def test_the_loss_is_smaller_the_more_alike_the_views_and_the_farther_the_others
     assert dense == pytest.approx(0.0, abs=1e-3)
 
 
-def test_nearest_others_leave_out_the_row_itself() -> None:
+def test_nearest_others_exclude_the_row_itself() -> None:
     angles = np.arange(10, dtype=np.float32) / 20
     vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     found = nearest_others(vectors, 2)

@@ -1,4 +1,4 @@
-"""Pictures of a CSV become rows in its order, and altered copies are the same for the same seed."""
+"""Pictures of a CSV become rows in its order; the same seed gives the same altered copies."""
 
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def test_altered_copies_share_the_group_of_their_picture(manifest: Path, embedde
     assert not np.array_equal(made[0].pair, made[2].pair)
 
 
-def test_a_broken_picture_stops_training_rather_than_vanish(
+def test_a_broken_picture_stops_training_rather_than_disappear(
     manifest: Path, embedders: tuple[Embedder, Embedder]
 ) -> None:
     (manifest.parent / "3.png").write_bytes(b"no picture")
@@ -76,7 +76,7 @@ def test_a_csv_without_the_columns_is_refused(
 
 @pytest.mark.parametrize("name", list(ALTERATIONS))
 @pytest.mark.parametrize("size", [(90, 60), (2, 2), (1, 40)])
-def test_every_alteration_yields_another_rgb_picture(name: str, size: tuple[int, int]) -> None:
+def test_every_alteration_gives_a_different_rgb_picture(name: str, size: tuple[int, int]) -> None:
     original = picture(0).resize(size)
     copy = ALTERATIONS[name](original, np.random.default_rng(0))
     assert copy.mode == "RGB"
@@ -85,7 +85,7 @@ def test_every_alteration_yields_another_rgb_picture(name: str, size: tuple[int,
         assert copy.size != original.size or np.asarray(copy).tobytes() != np.asarray(original).tobytes()
 
 
-def test_a_seed_makes_the_same_copy() -> None:
+def test_the_same_seed_gives_the_same_copy() -> None:
     pixels = np.asarray(picture(1))
     (one, names), (two, same_names) = (alter(pixels, np.random.default_rng(7)) for _ in range(2))
     assert np.array_equal(one, two)
@@ -93,7 +93,7 @@ def test_a_seed_makes_the_same_copy() -> None:
     assert 1 <= len(names) <= 3
 
 
-def test_white_logos_on_transparent_ground_are_neither_each_other_nor_a_blank_page(
+def test_white_logos_on_transparent_background_match_neither_each_other_nor_a_blank_page(
     tmp_path: Path, embedders: tuple[Embedder, Embedder]
 ) -> None:
     names = ("whitelogo-alternativeto~0.png", "whitelogo-bookbub~0.png", "white.png", "black.png")
@@ -105,5 +105,5 @@ def test_white_logos_on_transparent_ground_are_neither_each_other_nor_a_blank_pa
     found = embed_manifest(tmp_path / "m.csv", embedders, LIMITS)
     vectors, scorer = ImageVectors(found.lsh, found.pair), load_classifier(None, 1)
     first, second = (np.array(rows) for rows in zip((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), strict=True))
-    # Both were blank: the logos had equal vectors and a score of 1.
+    # As blank pictures the logos had equal vectors and a score of 1.
     assert scorer.score(vectors, first, vectors, second).max() < 0.01 < scorer.threshold

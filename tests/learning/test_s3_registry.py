@@ -1,4 +1,4 @@
-"""Claims about the registry of classifiers, on a real S3 server."""
+"""The registry of classifiers, on a real S3 server."""
 
 import hashlib
 import shutil
@@ -22,7 +22,7 @@ TRAINING = {k: v for k, v in read_card(SHIPPED_FOLDER).training.items() if k != 
 
 @pytest.fixture
 def settings(servers: Settings, request: pytest.FixtureRequest) -> S3Settings:
-    """A bucket of the test's own, not made yet."""
+    """The test's own bucket, not yet created."""
     name = "".join(c for c in request.node.name.lower() if c.isalnum())[:40]
     return servers.s3.model_copy(update={"bucket": f"{name}{abs(hash(request.node.nodeid)) % 10_000}"})
 
@@ -80,7 +80,7 @@ def test_publishing_again_changes_nothing_and_other_bytes_are_refused(
     assert listed.card == card
 
 
-def test_a_publication_broken_off_is_invisible_and_can_be_finished(
+def test_an_interrupted_publication_is_invisible_and_can_be_completed(
     s3: Any, settings: S3Settings, folder: Path, tmp_path: Path
 ) -> None:
     publish(s3, settings, folder)
@@ -106,7 +106,7 @@ def test_a_damaged_object_is_refused_and_leaves_nothing_behind(
     assert list((tmp_path / "home" / "classifiers").iterdir()) == []
 
 
-def test_an_artefact_under_a_version_not_its_own_is_refused(
+def test_an_artefact_under_another_version_is_refused(
     s3: Any, settings: S3Settings, folder: Path, tmp_path: Path
 ) -> None:
     publish(s3, settings, folder)
@@ -117,7 +117,7 @@ def test_an_artefact_under_a_version_not_its_own_is_refused(
         fetch(settings, "ba9876543210", tmp_path / "home")
 
 
-def test_an_oversized_object_is_not_downloaded_whole(
+def test_an_oversized_object_is_not_downloaded_completely(
     s3: Any, settings: S3Settings, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(s3, settings, folder)
@@ -129,7 +129,7 @@ def test_an_oversized_object_is_not_downloaded_whole(
         publish(s3, settings, folder)
 
 
-def test_a_damaged_local_copy_is_fetched_again_and_a_whole_one_needs_no_s3(
+def test_a_damaged_local_copy_is_fetched_again_and_an_intact_one_needs_no_s3(
     s3: Any, settings: S3Settings, folder: Path, tmp_path: Path
 ) -> None:
     publish(s3, settings, folder)
@@ -146,13 +146,13 @@ def test_a_damaged_local_copy_is_fetched_again_and_a_whole_one_needs_no_s3(
 
 
 @pytest.mark.parametrize("version", ["", "..", "../../../etc", "0123456789AB", "0123456789ab/", "0123456789abc", "a\n"])
-def test_only_twelve_hex_digits_name_a_folder(settings: S3Settings, tmp_path: Path, version: str) -> None:
+def test_only_twelve_hex_digits_are_a_valid_folder_name(settings: S3Settings, tmp_path: Path, version: str) -> None:
     with pytest.raises(BadArtefact, match="12 hex digits"):
         fetch(settings, version, tmp_path / "home")
     assert not (tmp_path / "home").exists()
 
 
-def test_the_list_of_pictures_trained_on_travels_along_and_is_verified(
+def test_the_list_of_training_pictures_is_published_too_and_verified(
     s3: Any, settings: S3Settings, folder: Path, tmp_path: Path
 ) -> None:
     pictures = bytes(range(32))

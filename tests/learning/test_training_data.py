@@ -1,4 +1,4 @@
-"""Claims about the pictures held out of training, and about how training data is kept on S3."""
+"""The pictures held out of training, and training data on S3."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +40,7 @@ def test_whole_groups_are_held_out_and_about_one_in_five() -> None:
     assert 0.15 < held.mean() < 0.25
 
 
-def test_more_pictures_move_none_to_the_other_side() -> None:
+def test_additional_pictures_move_none_to_the_other_part() -> None:
     rng = np.random.default_rng(1)
     groups = ["", *(f"g{n}" for n in range(50))]
     prints = rng.integers(1, 1 << 60, len(groups)).astype(np.uint64)
@@ -49,7 +49,7 @@ def test_more_pictures_move_none_to_the_other_side() -> None:
     assert (more[: len(groups)] == before).all()
 
 
-def test_no_picture_and_no_group_is_on_both_sides(data: TrainingData) -> None:
+def test_no_picture_and_no_group_is_in_both_parts(data: TrainingData) -> None:
     assert not set(data.train.fingerprints.tolist()) & set(data.held_out.fingerprints.tolist())
     groups = [{g for g in side.pictures.groups if g} for side in (data.train, data.held_out)]
     assert not groups[0] & groups[1]
@@ -58,7 +58,7 @@ def test_no_picture_and_no_group_is_on_both_sides(data: TrainingData) -> None:
     assert data.held_out_pairs.same.sum() == 3 * len(groups[1])
 
 
-def test_altered_copies_of_pictures_held_out_are_not_trained_on(data: TrainingData, manifest: Path) -> None:
+def test_altered_copies_of_held_out_pictures_are_not_used_in_training(data: TrainingData, manifest: Path) -> None:
     lines = ["file", *(name for name in data.held_out.pictures.ids), *data.train.pictures.ids[:4]]
     diverse = manifest.parent / "diverse.csv"
     diverse.write_text("\n".join(lines) + "\n")
@@ -68,7 +68,7 @@ def test_altered_copies_of_pictures_held_out_are_not_trained_on(data: TrainingDa
     assert len(altered.fingerprints) > 4
 
 
-def test_training_data_comes_back_from_s3_as_it_was(data: TrainingData, s3_settings: S3Settings) -> None:
+def test_training_data_survives_a_round_trip_through_s3(data: TrainingData, s3_settings: S3Settings) -> None:
     s3 = open_s3(s3_settings)
     version = put_training_data(s3, s3_settings, data)
     assert put_training_data(s3, s3_settings, data) == version
@@ -98,6 +98,6 @@ def test_damaged_or_missing_training_data_is_refused(data: TrainingData, s3_sett
         get_training_data(s3, s3_settings, version)
 
 
-def test_too_few_groups_are_said_with_the_number(tmp_path: Path) -> None:
+def test_too_few_groups_are_refused_with_the_number(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="5 groups of two or more pictures are needed to train on, and there are"):
         gather([labelled_samples(tmp_path, 4, 2)], None, load_embedders(LIMITS), LIMITS)

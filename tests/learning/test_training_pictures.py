@@ -1,4 +1,4 @@
-"""Claims about what a classifier remembers of the pictures it was trained on."""
+"""The record of the pictures that a classifier was trained on."""
 
 import shutil
 from pathlib import Path
@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
     return copied
 
 
-def test_each_picture_is_remembered_once_and_the_card_still_verifies(folder: Path) -> None:
+def test_each_picture_is_recorded_once_and_the_card_is_still_valid(folder: Path) -> None:
     card = read_card(folder)
     seen = read_training_pictures(card, folder)
     assert seen is not None

@@ -1,4 +1,4 @@
-"""Claims about choosing tables and bits: brute force counts the same, and nothing cheaper reaches the target."""
+"""Choosing tables and bits: brute force gives the same counts, and nothing cheaper reaches the target."""
 
 import json
 from dataclasses import replace
@@ -29,7 +29,7 @@ KS = (1, 3, 10, 50)
 
 
 def gaussian_sample() -> TermSample:
-    """Families of noisy copies among unrelated vectors, shuffled."""
+    """Families of noisy copies among unrelated vectors, in random order."""
     rng = np.random.default_rng(3)
     centres = np.repeat(rng.standard_normal((FAMILIES, DIM)), COPIES, axis=0)
     members = centres + rng.uniform(0.2, 1.0, (len(centres), 1)) * rng.standard_normal(centres.shape)
@@ -54,7 +54,7 @@ def truth_of(images: int, space: TermSpace = SPACE) -> Truth:
 
 
 def bits_of(space: TermSpace) -> NDArray[np.bool_]:
-    """The sign bits anew, from the hyperplanes rather than from the packed signatures: [n, bits, tables]."""
+    """The sign bits computed from the hyperplanes rather than from the packed signatures: [n, bits, tables]."""
     unit = space.hash(SAMPLE.vectors).unit
     return np.asarray(unit @ space.directions > 0).reshape(len(unit), space.bits, space.tables)
 
@@ -76,7 +76,7 @@ def recall_by_brute_force(costs: NDArray[np.float64], k: int) -> float:
     return float(np.mean([j in ranked(costs[i], i)[:k] for i, j in pairs]))
 
 
-def test_recall_measured_equals_brute_force() -> None:
+def test_measured_recall_equals_brute_force() -> None:
     measured = measure_space(SPACE, SAMPLE.vectors, truth_of(IN_SAMPLE), KS)
     flat = bits_of(SPACE).reshape(len(SAMPLE.vectors), -1).astype(np.float64)
     costs = flat @ (1 - flat).T + (1 - flat) @ flat.T
@@ -95,31 +95,31 @@ def test_recall_by_equal_terms_and_pairs_with_a_term_equal_brute_force() -> None
     assert measured.sharing_a_term == pytest.approx(np.mean([overlaps[i, j] > 0 for i, j in pairs_of_groups()]))
 
 
-def test_mean_overlap_of_unrelated_pairs_is_what_the_error_maths_expects(tuned: Tuned) -> None:
+def test_mean_overlap_of_unrelated_pairs_matches_the_error_maths(tuned: Tuned) -> None:
     for row in tuned.rows:
         assert row.postings == pytest.approx(row.postings_expected, rel=0.1, abs=0.01), (row.tables, row.bits)
 
 
-def test_recall_in_a_large_corpus_is_what_the_error_maths_predicts(tuned: Tuned) -> None:
+def test_recall_in_a_large_corpus_matches_the_error_maths(tuned: Tuned) -> None:
     of_a_hundred = [row.within[0] for row in tuned.rows]
     assert min(within.recall for within in of_a_hundred) < 0.95
     for within in of_a_hundred:
         assert within.recall == pytest.approx(within.predicted_recall, abs=0.06)
 
 
-def test_extrapolation_to_hardly_more_than_the_sample_agrees_with_the_sample() -> None:
+def test_extrapolation_to_slightly_more_than_the_sample_agrees_with_the_sample() -> None:
     (within,) = measure_space(SPACE, SAMPLE.vectors, truth_of(len(SAMPLE.vectors) + 1), (10,)).within
     assert within.recall == pytest.approx(within.sample_recall, abs=0.05)
     assert within.overlap_recall == pytest.approx(within.sample_overlap_recall, abs=0.05)
 
 
-def test_fewer_pairs_are_in_reach_of_exhaustive_search_the_larger_the_corpus() -> None:
+def test_exhaustive_search_finds_fewer_pairs_in_a_larger_corpus() -> None:
     reached = [int(truth_of(images).within.sum()) for images in (IN_SAMPLE, 5_000, LARGE, 500_000)]
     assert reached == sorted(reached, reverse=True)
     assert reached[0] > reached[-1] > 0
 
 
-def test_a_corpus_beyond_what_the_pairs_can_tell_is_refused_with_the_most_they_can() -> None:
+def test_a_corpus_too_large_for_the_pairs_is_refused_with_the_maximum() -> None:
     most = 10 * int(truth_of(IN_SAMPLE).unrelated.sum())
     assert truth_of(most).extrapolated
     with pytest.raises(SetupError, match=rf"at most {most:,}.*--images"):
@@ -151,7 +151,7 @@ def test_an_impossible_target_is_refused_with_the_best_found(tuned: Tuned) -> No
         choose(tuned.rows, Target(1.0, LARGE, 100))
 
 
-def test_the_space_chosen_has_the_signatures_that_were_measured_and_cells_besides(tuned: Tuned) -> None:
+def test_the_chosen_space_has_the_measured_signatures_and_cells(tuned: Tuned) -> None:
     assert tuned.space.cells > 1
     again = measure_space(tuned.space, SAMPLE.vectors, truth_of(LARGE, tuned.space))
     assert again == tuned.chosen
@@ -162,7 +162,7 @@ def test_every_row_can_be_drawn(tuned: Tuned) -> None:
     assert draw_tuning(tuned).startswith(b"\x89PNG")
 
 
-def test_a_space_is_written_whole_and_a_place_that_cannot_be_is_named(tuned: Tuned, tmp_path: Path) -> None:
+def test_a_space_is_written_atomically_and_an_unwritable_path_is_named(tuned: Tuned, tmp_path: Path) -> None:
     write_space(tuned.space, tmp_path / "new" / "space.npz")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["space.npz"]
     assert load_term_space(tmp_path / "new" / "space.npz").version == tuned.space.version
@@ -185,7 +185,7 @@ def sample_of(manifest: Path, diverse: Path | None, embedders: tuple[Embedder, E
     return embed_sample(manifest, diverse, embedders, ImageSettings(), lambda _: None)
 
 
-def test_unlabelled_pictures_are_judged_by_copies_of_one_half_and_fitted_to_the_other(
+def test_unlabelled_pictures_are_evaluated_with_copies_of_one_half_and_fitted_to_the_other(
     tmp_path: Path, embedders: tuple[Embedder, Embedder]
 ) -> None:
     sample = sample_of(manifest_of(tmp_path, "m.csv", ["file", *map(str, PICTURES[:64])]), None, embedders)
@@ -212,7 +212,7 @@ def test_diverse_pictures_are_fitted_to_and_searched_among(
 @pytest.mark.parametrize(
     ("rows", "says"), [(["a.jpg,x"], "a.jpg"), ([f"{PICTURES[0]},x", f"{PICTURES[1]},y"], "nothing to find")]
 )
-def test_a_manifest_that_cannot_be_used_is_refused(
+def test_an_unusable_manifest_is_refused(
     rows: list[str], says: str, tmp_path: Path, embedders: tuple[Embedder, Embedder]
 ) -> None:
     with pytest.raises(SetupError, match=says):
@@ -220,7 +220,7 @@ def test_a_manifest_that_cannot_be_used_is_refused(
 
 
 @pytest.mark.slow
-def test_the_command_writes_the_space_it_chose_and_says_how_to_use_it(tmp_path: Path) -> None:
+def test_the_command_writes_the_chosen_space_and_says_how_to_use_it(tmp_path: Path) -> None:
     manifest, out = manifest_of(tmp_path, "m.csv", ["file", *map(str, PICTURES)]), tmp_path / "space.npz"
     arguments = ["tune", str(manifest), "--recall", "0.9", "--images", "20000", "--out", str(out)]
     answer = json.loads(CliRunner().invoke(cli, [*arguments, "--json"]).stdout)
@@ -235,7 +235,7 @@ def test_the_command_writes_the_space_it_chose_and_says_how_to_use_it(tmp_path: 
     assert f'terms.space = "{out}"' in shown
 
 
-def test_a_file_that_is_no_npz_is_wrong_usage(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_npz_is_a_usage_error(tmp_path: Path) -> None:
     manifest = manifest_of(tmp_path, "m.csv", ["file"])
     answer = CliRunner().invoke(cli, ["tune", str(manifest), "--out", str(tmp_path / "space.bin")])
     assert answer.exit_code == 2

@@ -59,7 +59,7 @@ def test_a_home_whose_path_is_too_long_for_a_socket_gets_a_private_folder(tmp_pa
     assert not socket.parent.exists()
 
 
-def test_a_dagster_home_of_the_operators_own_is_used(tmp_path: Path) -> None:
+def test_an_operators_own_dagster_home_is_used(tmp_path: Path) -> None:
     theirs = tmp_path / "theirs"
     first, *_ = services(tmp_path / "home", tmp_path, theirs)
     assert first.env["DAGSTER_HOME"] == str(theirs)

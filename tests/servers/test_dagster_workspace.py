@@ -1,4 +1,4 @@
-"""`workspace.yaml` and `dagster.yaml`: every location is served, and nothing of an operator's is overwritten."""
+"""`workspace.yaml` and `dagster.yaml`: every location is served, and no file of an operator is overwritten."""
 
 import sys
 from pathlib import Path
@@ -38,7 +38,7 @@ def test_a_python_code_location_is_served(tmp_path: Path, entry: str, name: str,
     assert ("--attribute" in found.arguments) == ("attribute" in entry)
 
 
-def test_a_python_file_is_taken_relative_to_the_workspace(tmp_path: Path) -> None:
+def test_a_python_file_is_relative_to_the_workspace(tmp_path: Path) -> None:
     ([found], _) = code_locations(
         workspace(tmp_path, "load_from:\n  - python_file: {relative_path: a/defs.py, executable_path: /venv/python}\n")
     )
@@ -46,7 +46,7 @@ def test_a_python_file_is_taken_relative_to_the_workspace(tmp_path: Path) -> Non
     assert (found.name, found.python) == ("defs.py", "/venv/python")
 
 
-def test_every_location_is_served_and_code_servers_of_somebody_else_are_passed_on(tmp_path: Path) -> None:
+def test_every_location_is_served_and_external_code_servers_are_passed_through(tmp_path: Path) -> None:
     server = {"grpc_server": {"host": "elsewhere", "port": 4266, "location_name": "theirs"}}
     entries = [{"python_file": "one.py"}, {"python_file": "two.py"}, server]
     locations, others = code_locations(workspace(tmp_path, yaml.safe_dump({"load_from": entries})))
@@ -81,7 +81,7 @@ def test_a_missing_workspace_is_refused(tmp_path: Path) -> None:
         code_locations(tmp_path / "workspace.yaml")
 
 
-def test_the_instance_file_is_made_once_and_an_operators_stays_as_it_is(tmp_path: Path) -> None:
+def test_the_instance_file_is_created_once_and_an_operators_is_not_changed(tmp_path: Path) -> None:
     prepare_dagster_home(tmp_path / "new")
     made = tmp_path / "new" / "dagster.yaml"
     assert yaml.safe_load(made.read_text())["telemetry"] == {"enabled": False}
@@ -92,7 +92,7 @@ def test_the_instance_file_is_made_once_and_an_operators_stays_as_it_is(tmp_path
     assert made.read_text() == theirs
 
 
-def test_a_dagster_home_that_cannot_be_written_is_told_with_its_setting(tmp_path: Path) -> None:
+def test_an_unwritable_dagster_home_is_reported_with_its_setting(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SetupError, match="NEARDUP_DAGSTER_HOME"):
         prepare_dagster_home(tmp_path / "file" / "dagster")

@@ -1,4 +1,4 @@
-"""The platform in the background: how a failed start is told, and that stopping is harmless."""
+"""The platform in the background: a failed start is reported, and stopping is always safe."""
 
 import socket
 from pathlib import Path
@@ -12,13 +12,13 @@ from neardup_platform.supervise.home import mark_of, owned, prepare_home
 from neardup_platform.supervise.process import marked
 
 
-def test_a_home_in_use_is_told_by_the_one_who_asked(tmp_path: Path) -> None:
+def test_a_home_in_use_is_reported_by_the_starting_process(tmp_path: Path) -> None:
     prepare_home(tmp_path)
     with owned(tmp_path), pytest.raises(HomeInUse, match="neardup down"):
         detached.start_detached(Settings(home=tmp_path))
 
 
-def test_a_failed_start_leaves_nothing_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_start_leaves_no_process_and_gives_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.delenv("JAVA_HOME", raising=False)
     with pytest.raises(SetupError, match="Java is missing"):
@@ -28,14 +28,14 @@ def test_a_failed_start_leaves_nothing_and_says_why(tmp_path: Path, monkeypatch:
         pass
 
 
-def test_a_taken_port_that_was_asked_for_is_told(tmp_path: Path) -> None:
+def test_a_taken_port_that_was_requested_is_reported(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         settings = Settings(home=tmp_path, api=ApiSettings(port=taken.getsockname()[1]))
         with pytest.raises(SetupError, match="NEARDUP_API_PORT=0"):
             detached.start_detached(settings)
 
 
-def test_stopping_what_does_not_run_does_nothing(tmp_path: Path) -> None:
+def test_stopping_a_stopped_platform_does_nothing(tmp_path: Path) -> None:
     assert detached.stop(Settings(home=tmp_path / "never")) is False
     assert not (tmp_path / "never").exists()
 

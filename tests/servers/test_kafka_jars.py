@@ -1,4 +1,4 @@
-"""Java, Maven and the jar cache: what is missing is said in one line that says what to do."""
+"""Java, Maven and the jar cache: what is missing is reported in one line that says what to do."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def program(folder: Path, name: str, script: str) -> None:
 
 @pytest.fixture
 def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine with nothing on PATH but what the test puts into the folder returned."""
+    """A machine with nothing on PATH except what the test puts into the returned folder."""
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/nowhere")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("JAVA_HOME", raising=False)
@@ -74,7 +74,7 @@ def test_jars_are_copied_once_and_again_when_one_is_damaged(bare: Path) -> None:
     assert (bare / "runs").read_text().count("run") == 2
 
 
-def test_a_cache_that_cannot_be_written_says_so(bare: Path, tmp_path: Path) -> None:
+def test_an_unwritable_cache_is_reported(bare: Path, tmp_path: Path) -> None:
     program(bare, "mvn", "exit 0")
     (tmp_path / "cache").write_text("a file where the folder should be")
     with pytest.raises(SetupError, match="XDG_CACHE_HOME"):

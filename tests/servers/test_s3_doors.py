@@ -1,4 +1,4 @@
-"""Every port of the embedded S3 server, asked without its keys: by a page, by another process, by a gRPC client."""
+"""Every port of the embedded S3 server, queried without its keys: by a page, a process, a gRPC client."""
 
 import http.client
 import re
@@ -20,7 +20,7 @@ from neardup_platform.supervise.home import mark_of
 from neardup_platform.supervise.process import marked
 
 ORIGIN = {"Origin": "http://evil.example", "Host": "evil.example"}
-# What the inner servers answered before: writing, reading and deleting files, and giving out the keys to do so.
+# What unprotected inner servers answer: writing, reading and deleting files, and handing out the keys for it.
 PATHS = (
     "/",
     "/stolen.txt",
@@ -55,7 +55,7 @@ def bucket(resolved: Settings):
 
 
 def ask(port: int, method: str, path: str, *, tls: bool = False, body: bytes | None = None) -> int | None:
-    """The status of an unsigned request, or None where there is no answer at all."""
+    """The status of an unsigned request, or None if there is no answer at all."""
     connection: http.client.HTTPConnection = (
         http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=_anyones_tls())
         if tls
@@ -73,7 +73,7 @@ def ask(port: int, method: str, path: str, *, tls: bool = False, body: bytes | N
 
 
 def _anyones_tls() -> ssl.SSLContext:
-    """Of a client that trusts everybody and has no certificate."""
+    """For a client that trusts every server and has no certificate."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -86,14 +86,14 @@ def test_an_inner_port_answers_nothing_to_an_unsigned_request(running: Settings,
     port = remembered(running.home)[name]
     for path in PATHS:
         for method, body in (("GET", None), ("PUT", b"x"), ("POST", b"x"), ("DELETE", None)):
-            # Over TLS the handshake fails; without it the server says that it wants TLS, and no more.
+            # Over TLS the handshake fails; without TLS the server only says that it requires TLS.
             assert ask(port, method, path, tls=tls, body=body) in ((None,) if tls else (None, 400)), (method, path)
     assert bucket(running).get_object(Bucket="neardup", Key="kept")["Body"].read() == b"kept"
 
 
 @pytest.mark.parametrize("name", PORTS)
 @pytest.mark.parametrize("tls", [False, True])
-def test_a_grpc_port_speaks_with_nobody_without_a_certificate(running: Settings, name: str, tls: bool) -> None:
+def test_a_grpc_port_answers_no_client_without_a_certificate(running: Settings, name: str, tls: bool) -> None:
     preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
     received = b""
     try:
@@ -109,11 +109,11 @@ def test_a_grpc_port_speaks_with_nobody_without_a_certificate(running: Settings,
                 received = plain.recv(100)
     except OSError:
         pass
-    # 0x15 is the alert of TLS; a server of HTTP/2 begins with its settings.
+    # 0x15 is a TLS alert; an HTTP/2 server starts with its settings.
     assert received == b"" or received[0] == 0x15
 
 
-def test_the_s3_port_takes_nothing_unsigned_and_allows_no_page(running: Settings) -> None:
+def test_the_s3_port_accepts_nothing_unsigned_and_allows_no_page(running: Settings) -> None:
     port = remembered(running.home)["seaweed-s3"]
     for path in ("/neardup/kept", "/neardup/new", "/neardup", "/"):
         for method, body in (("GET", None), ("HEAD", None), ("PUT", b"x"), ("POST", b"x"), ("DELETE", None)):
@@ -132,7 +132,7 @@ def test_the_s3_port_takes_nothing_unsigned_and_allows_no_page(running: Settings
     assert bucket(running).get_object(Bucket="neardup", Key="kept")["Body"].read() == b"kept"
 
 
-def test_it_listens_on_the_ports_that_were_chosen_and_on_no_other(running: Settings) -> None:
+def test_it_listens_only_on_the_chosen_ports(running: Settings) -> None:
     chosen = {remembered(running.home)[name] + offset for name in PORTS for offset in (0, GRPC_OFFSET)}
     listening = {
         connected.laddr.port
@@ -156,7 +156,7 @@ def test_keys_are_private_and_new_at_every_start(tmp_path: Path) -> None:
     assert len(set(re.findall(r'key = "([0-9a-f]{64})"', first["security.toml"]))) == 4
 
 
-def test_a_home_of_any_name_can_be_written_down(tmp_path: Path) -> None:
+def test_a_home_with_any_name_can_be_configured(tmp_path: Path) -> None:
     import tomllib
 
     home = tmp_path / 'a "quoted" \\ földer'

@@ -1,4 +1,4 @@
-"""The embedded Kafka and S3 themselves: what they acknowledge survives, wherever their ports go."""
+"""The embedded Kafka and S3: what they acknowledge survives, whatever ports they get."""
 
 import os
 import signal
@@ -33,13 +33,13 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    """Of a home in which nothing runs."""
+    """Settings of a home in which nothing runs."""
     return Settings(home=tmp_path / "home")
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Of a home in which both servers run."""
+    """Settings of a home in which both servers run."""
     with running_servers(Settings(home=tmp_path_factory.mktemp("running"))) as resolved:
         ensure_topics(resolved.kafka)
         yield resolved
@@ -59,7 +59,7 @@ def s3_client(resolved: Settings, secret: str | None = None) -> Any:
 
 
 def produce(resolved: Settings, values: list[bytes]) -> None:
-    """Returns once every value is acknowledged."""
+    """Publish values; returns once every one is acknowledged."""
     producer = KafkaProducer(**connection(resolved.kafka), acks="all")
     for acknowledgement in [producer.send(CONTROL, value) for value in values]:
         acknowledgement.get(timeout=30)
@@ -81,7 +81,7 @@ def consumed(resolved: Settings) -> list[bytes]:
 
 
 def killed_and_back(running: Settings, name: str) -> None:
-    """Kill a server with signal 9, then wait until the supervisor has a new one that is ready."""
+    """Kill a server with signal 9, then wait until the supervisor has a new one ready."""
 
     def service() -> dict[str, Any]:
         return next(entry for entry in read_json(state_file(running.home))["services"] if entry["name"] == name)
@@ -122,7 +122,7 @@ def test_data_and_addresses_survive_a_restart_even_when_ports_are_taken(settings
     with running_servers(settings) as second:
         assert second == first
     ports = remembered(settings.home)
-    # Somebody else takes them all.
+    # Another process takes all of them.
     with_strangers = [socket.create_server(("127.0.0.1", port)) for port in ports.values()]
     try:
         with running_servers(settings) as third:
@@ -161,13 +161,13 @@ def test_every_server_listens_on_loopback_only(running: Settings) -> None:
     assert {address.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
 
 
-def test_a_second_instance_on_the_home_is_refused_and_the_first_goes_on(running: Settings) -> None:
+def test_a_second_instance_on_the_home_is_refused_and_the_first_continues(running: Settings) -> None:
     with pytest.raises(HomeInUse, match="neardup down"), running_servers(Settings(home=running.home)):
         pass
     produce(running, [b"still here"])
 
 
-def test_two_homes_run_side_by_side(running: Settings, tmp_path: Path) -> None:
+def test_two_homes_run_concurrently(running: Settings, tmp_path: Path) -> None:
     with running_servers(Settings(home=tmp_path / "other"), s3=False) as other:
         ensure_topics(other.kafka)
         produce(other, [b"other"])
@@ -190,7 +190,7 @@ def test_nothing_is_left_after_a_stop(settings: Settings) -> None:
     assert resolve(resolved) == resolved
 
 
-def test_a_stale_state_file_does_not_pass_for_a_running_platform(settings: Settings) -> None:
+def test_a_stale_state_file_does_not_count_as_a_running_platform(settings: Settings) -> None:
     prepare_home(settings.home)
     write_json(state_file(settings.home), {"pid": os.getpid(), "created": 1.0, "servers_ready": True})
     with pytest.raises(ServerUnavailable, match="Kafka and S3 server"):
@@ -206,7 +206,7 @@ def test_a_child_reads_the_same_settings_from_its_environment(
     assert Settings() == running
 
 
-def test_external_servers_are_left_as_the_user_set_them(tmp_path: Path) -> None:
+def test_external_servers_keep_their_settings(tmp_path: Path) -> None:
     external = Settings(home=tmp_path, kafka=KafkaSettings(bootstrap="broker:9092"), s3=S3Settings(endpoint="aws"))
     assert resolve(external) == external
     with running_servers(external) as resolved:

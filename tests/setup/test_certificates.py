@@ -1,4 +1,4 @@
-"""What `make setup` and `make lock` fetch with trusts an authority that only this machine's own configuration names."""
+"""`make setup` and `make lock` trust a certificate authority that only this machine's configuration names."""
 
 import base64
 import hashlib
@@ -25,7 +25,7 @@ UV = Path(sys.executable).with_name("uv")
 
 
 class Index:
-    """A package index on loopback whose certificate an authority of its own has signed."""
+    """A package index on loopback with a certificate signed by its own authority."""
 
     def __init__(self, url: str, authority: Path) -> None:
         self.url = url
@@ -58,7 +58,7 @@ def quietly(folder: Path) -> type[http.server.SimpleHTTPRequestHandler]:
 
 
 def certificates(folder: Path) -> tuple[Path, Path]:
-    """A new authority's certificate, and key with certificate of a server that it has signed for 127.0.0.1."""
+    """The certificate of a new authority, and key and certificate of a server at 127.0.0.1 signed by it."""
     now = datetime.now(UTC)
 
     def builder(name: str, issuer: str, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
@@ -111,7 +111,7 @@ def tiny_wheel(folder: Path) -> None:
 
 
 def prepared(command: str, home: Path, **told: str) -> subprocess.CompletedProcess[str]:
-    """Run a command as the set-up does, on a machine whose user has told its tools this and nothing else."""
+    """Run a command as the set-up does, on a machine with this configuration and no other."""
     bare = {"PATH": os.environ["PATH"], "HOME": str(home), "UV_CACHE_DIR": str(home / "uv"), "PIP_NO_CACHE_DIR": "1"}
     return subprocess.run(
         ["bash", "-euc", f". scripts/system_certificates.sh; system_certificates; {command}"],
@@ -124,7 +124,7 @@ def prepared(command: str, home: Path, **told: str) -> subprocess.CompletedProce
 
 
 @pytest.mark.parametrize("told", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "pip.conf"])
-def test_pip_and_uv_trust_the_same_authority_wherever_it_is_named(index: Index, tmp_path: Path, told: str) -> None:
+def test_pip_and_uv_trust_the_same_authority_wherever_it_is_configured(index: Index, tmp_path: Path, told: str) -> None:
     named = {told: str(index.authority)}
     if told == "pip.conf":
         (tmp_path / ".config" / "pip").mkdir(parents=True)
@@ -140,7 +140,7 @@ def test_pip_and_uv_trust_the_same_authority_wherever_it_is_named(index: Index, 
     assert (tmp_path / "uv-target" / "tiny.py").exists()
 
 
-def test_nobody_is_trusted_who_is_not_named(index: Index, tmp_path: Path) -> None:
+def test_an_unknown_authority_is_not_trusted(index: Index, tmp_path: Path) -> None:
     fetch = (
         f"{UV} pip install -q --python {sys.executable} --target {tmp_path}/t --no-deps --index-url {index.url} tiny"
     )
@@ -149,14 +149,14 @@ def test_nobody_is_trusted_who_is_not_named(index: Index, tmp_path: Path) -> Non
     assert "UnknownIssuer" in answer.stderr
 
 
-def test_without_a_word_the_store_of_the_system_is_trusted_where_there_is_one(tmp_path: Path) -> None:
+def test_by_default_the_certificate_store_of_the_system_is_trusted(tmp_path: Path) -> None:
     stores = ("ssl/certs/ca-certificates.crt", "pki/tls/certs/ca-bundle.crt", "ssl/ca-bundle.pem", "ssl/cert.pem")
     store = next((str(Path("/etc", each)) for each in stores if Path("/etc", each).exists()), "")
     shown = prepared('echo "${UV_SYSTEM_CERTS:-} ${PIP_CERT:-}"', tmp_path)
     assert shown.stdout.strip() == (f"1 {store}" if store else "")
 
 
-def test_a_choice_of_the_users_is_kept(tmp_path: Path) -> None:
+def test_an_explicit_configuration_is_kept(tmp_path: Path) -> None:
     said = {"UV_SYSTEM_CERTS": "0", "MAVEN_OPTS": "-Djavax.net.ssl.trustStore=/mine"}
     shown = prepared('echo "$UV_SYSTEM_CERTS $MAVEN_OPTS"', tmp_path, **said)
     assert shown.stdout.split() == list(said.values())
