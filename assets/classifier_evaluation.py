@@ -39,7 +39,7 @@ def classifier_evaluation(
     training_pairs: str, pair_classifier: str, platform: PlatformResource
 ) -> dg.MaterializeResult[str]:
     """Evaluate; the value is the evaluated version."""
-    from neardup_platform.evaluation.judge_held_out import evaluate_held_out
+    from neardup_platform.evaluation.held_out import evaluate_held_out
     from neardup_platform.learning.classifier.keras_active_classifier import classifier_folder
     from neardup_platform.learning.classifier.s3_training_data import get_training_data
     from neardup_platform.s3_client import open_s3
@@ -68,7 +68,7 @@ def classifier_evaluation(
 def not_worse_than_in_use(training_pairs: str, pair_classifier: str, platform: PlatformResource) -> dg.AssetCheckResult:
     """Compare with the active classifier."""
     from neardup_platform.errors import BadArtefact
-    from neardup_platform.evaluation.judge_held_out import measure_held_out
+    from neardup_platform.evaluation.held_out import measure_held_out
     from neardup_platform.learning.classifier.active_version import active_version
     from neardup_platform.learning.classifier.keras_active_classifier import active_folder, classifier_folder
     from neardup_platform.learning.classifier.promotion import check_as_good, check_fits, compare

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.evaluation.outcome import Evaluation, outcome
-from neardup_platform.evaluation.worst_pairs import JudgedPair
+from neardup_platform.evaluation.worst_pairs import EvaluatedPair
 from neardup_platform.scoring.features import Block, feature_names, pair_features
 from neardup_platform.scoring.vectors import ImageVectors
 
@@ -40,7 +40,7 @@ class Evidence:
 
 
 def evidence_of(
-    evaluation: Evaluation, pairs: Sequence[JudgedPair], blocks: Sequence[Block], seed: int = 0
+    evaluation: Evaluation, pairs: Sequence[EvaluatedPair], blocks: Sequence[Block], seed: int = 0
 ) -> list[tuple[Evidence, ...]]:
     """The strongest features of each pair: at most three in favour, then at most three against.
 

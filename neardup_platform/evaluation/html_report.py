@@ -24,7 +24,7 @@ from neardup_platform.evaluation.measures import TARGET_PRECISION, pair_curve, p
 from neardup_platform.evaluation.outcome import Evaluation, Outcome, outcome
 from neardup_platform.evaluation.picture_sheet import caption, thumbnail_jpeg
 from neardup_platform.evaluation.worst_pairs import (
-    JudgedPair,
+    EvaluatedPair,
     MixedCluster,
     mixed_clusters,
     worst_false_positives,
@@ -120,7 +120,7 @@ class _Pictures:
     def name(self, number: int) -> str:
         return str(self._rows[number].file.relative_to(self._shared))
 
-    def pair(self, pair: JudgedPair, evidence: Sequence[Evidence]) -> dict[str, Any]:
+    def pair(self, pair: EvaluatedPair, evidence: Sequence[Evidence]) -> dict[str, Any]:
         sides = zip((pair.earlier, pair.later), reversed(pair.heads), strict=True)
         return {
             "caption": caption(pair),

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from neardup_platform.errors import BadPicture
 from neardup_platform.evaluation.manifest import Row
-from neardup_platform.evaluation.worst_pairs import JudgedPair
+from neardup_platform.evaluation.worst_pairs import EvaluatedPair
 from neardup_platform.images.decode import decode
 from neardup_platform.settings import ImageSettings
 
@@ -43,13 +43,13 @@ def thumbnail_jpeg(path: Path, limits: ImageSettings, side_px: int = THUMBNAIL_P
     return content.getvalue()
 
 
-def caption(pair: JudgedPair) -> str:
+def caption(pair: EvaluatedPair) -> str:
     """Score and outcome of a pair, in a few words."""
     score = "no candidate" if pair.score is None else f"score {pair.score:.3f}"
     return f"{score}, {'together' if pair.together else 'apart'}"
 
 
-def draw_pairs(pairs: Sequence[JudgedPair], rows: Sequence[Row], limits: ImageSettings) -> bytes:
+def draw_pairs(pairs: Sequence[EvaluatedPair], rows: Sequence[Row], limits: ImageSettings) -> bytes:
     """A PNG of all pairs, four per line, each with its score below; for an empty list, a line that says so.
 
     Args:

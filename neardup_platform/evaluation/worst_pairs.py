@@ -19,7 +19,7 @@ _OF_THE_SAME_GROUPS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class JudgedPair:
+class EvaluatedPair:
     """Two pictures and what the evaluation decided about them.
 
     Attributes:
@@ -54,7 +54,7 @@ class MixedCluster:
     groups: tuple[tuple[int, ...], ...]
 
 
-def worst_false_positives(evaluation: Evaluation, most: int = MOST_PAIRS) -> list[JudgedPair]:
+def worst_false_positives(evaluation: Evaluation, most: int = MOST_PAIRS) -> list[EvaluatedPair]:
     """Pairs of different groups with the highest scores, highest first, matches or not.
 
     At most three pairs of the same two groups are listed.
@@ -63,10 +63,10 @@ def worst_false_positives(evaluation: Evaluation, most: int = MOST_PAIRS) -> lis
     wrong = np.flatnonzero(~whole.true)
     ordered = wrong[np.argsort(-whole.scores[wrong], kind="stable")]
     pairs = ((int(whole.later[p]), int(whole.earlier[p]), float(whole.scores[p])) for p in ordered)
-    return _judged(evaluation, whole, pairs, most)
+    return _selected(evaluation, whole, pairs, most)
 
 
-def worst_misses(evaluation: Evaluation, most: int = MOST_PAIRS) -> list[JudgedPair]:
+def worst_misses(evaluation: Evaluation, most: int = MOST_PAIRS) -> list[EvaluatedPair]:
     """True pairs that are not in the same cluster: first those that were no candidates, then by ascending score.
 
     At most three pairs of one group are listed. Unreadable pictures are excluded; they are counted elsewhere.
@@ -79,7 +79,7 @@ def worst_misses(evaluation: Evaluation, most: int = MOST_PAIRS) -> list[JudgedP
         if whole.heads[later] != whole.heads[earlier]
     ]
     missed.sort(key=lambda pair: (-1.0 if pair[2] is None else pair[2], pair[:2]))
-    return _judged(evaluation, whole, missed, most)
+    return _selected(evaluation, whole, missed, most)
 
 
 def mixed_clusters(evaluation: Evaluation) -> list[MixedCluster]:
@@ -108,11 +108,11 @@ def _true_pairs(evaluation: Evaluation, whole: Outcome) -> Iterable[tuple[int, i
     return (pair for rows in members.values() for pair in combinations(rows, 2))
 
 
-def _judged(
+def _selected(
     evaluation: Evaluation, whole: Outcome, pairs: Iterable[tuple[int, int, float | None]], most: int
-) -> list[JudgedPair]:
+) -> list[EvaluatedPair]:
     threshold = {int(number): run.matching.threshold for run in evaluation.runs for number in run.part}
-    taken, chosen = Counter[tuple[int, int]](), list[JudgedPair]()
+    taken, chosen = Counter[tuple[int, int]](), list[EvaluatedPair]()
     for later, earlier, score in pairs:
         if len(chosen) == most:
             break
@@ -122,5 +122,5 @@ def _judged(
             continue
         numbers = int(whole.numbers[later]), int(whole.numbers[earlier])
         heads = int(whole.heads[later]), int(whole.heads[earlier])
-        chosen.append(JudgedPair(*numbers, score, threshold[numbers[0]], heads))
+        chosen.append(EvaluatedPair(*numbers, score, threshold[numbers[0]], heads))
     return chosen

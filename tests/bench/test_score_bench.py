@@ -31,13 +31,13 @@ def test_every_engine_has_a_row_for_each_batch_and_thread(monkeypatch: pytest.Mo
     options = ["--rows", "1000", "--rounds", "3", "--json"]
     answer = CliRunner().invoke(cli, ["bench", "score", *options], catch_exceptions=False)
     assert answer.exit_code == 0, answer.output
-    told = json.loads(answer.stdout)
-    assert told.keys() == {"bench", "machine", "settings", "rows"}
-    assert told["bench"] == "score"
-    assert told["settings"]["rows"] == 1_000
-    keys = [(row["batch"], row["threads"], row["engine"]) for row in told["rows"]]
+    result = json.loads(answer.stdout)
+    assert result.keys() == {"bench", "machine", "settings", "rows"}
+    assert result["bench"] == "score"
+    assert result["settings"]["rows"] == 1_000
+    keys = [(row["batch"], row["threads"], row["engine"]) for row in result["rows"]]
     assert keys == [(batch, threads, engine) for batch in (40, 240) for threads in (1, 2) for engine in ENGINES]
-    for row in told["rows"]:
+    for row in result["rows"]:
         assert row["pairs_per_s"] > 0
         assert row["time_ratio"] > 0
         assert 0 <= row["max_difference"] <= 1e-4

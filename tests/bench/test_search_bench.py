@@ -13,7 +13,7 @@ from PIL import Image
 from neardup_platform.bench import search_measures
 from neardup_platform.bench.matplotlib_frontier import draw_frontier, frontier
 from neardup_platform.bench.planted_pictures import COPIES, plant
-from neardup_platform.bench.search import Asked, Task, measure_at
+from neardup_platform.bench.search import Conditions, Task, measure_at
 from neardup_platform.cli.main import cli
 from neardup_platform.errors import SetupError
 from neardup_platform.images.decode import Pixels
@@ -65,9 +65,11 @@ def manifest_of_samples(folder: Path, pictures: int) -> Path:
 
 @pytest.mark.slow
 def test_every_engine_gets_a_row_per_setting_with_the_fields_of_the_contract() -> None:
-    said: list[str] = []
+    lines: list[str] = []
     few = planted(groups=30, copies=2, distractors=10, dim=32)
-    rows = measure_at(3_000, few, small_space(), Asked(100, 0, Effort(10_000, 512), 32), said.append, with_all=True)
+    rows = measure_at(
+        3_000, few, small_space(), Conditions(100, 0, Effort(10_000, 512), 32), lines.append, with_all=True
+    )
     engines = {row["engine"] for row in rows}
     assert engines == {
         *("neardup", "tantivy", "faiss.IndexBinaryFlat", "faiss.IndexBinaryIVF"),
@@ -85,7 +87,7 @@ def test_every_engine_gets_a_row_per_setting_with_the_fields_of_the_contract() -
     assert best["faiss.IndexBinaryFlat"] > 0.95
     assert best["neardup"] >= best["faiss.IndexBinaryFlat"]
     assert best["tantivy"] > 0.5
-    assert any("faiss.IndexBinaryIVF" in line for line in said)
+    assert any("faiss.IndexBinaryIVF" in line for line in lines)
 
 
 @pytest.mark.slow
@@ -94,10 +96,10 @@ def test_the_command_plants_the_pictures_of_a_manifest_and_draws_a_plot(tmp_path
     options = ["--docs", "2000", "--manifest", str(manifest), "--plot", str(plot), "--json"]
     answer = CliRunner().invoke(cli, ["bench", "search", *options], catch_exceptions=False)
     assert answer.exit_code == 0, answer.output
-    told = json.loads(answer.stdout)
-    assert told["bench"] == "search"
-    assert told["settings"]["planted_pictures"] == 13
-    assert {(row["docs"], row["k"]) for row in told["rows"]} == {(2_000, told["settings"]["k"])}
+    result = json.loads(answer.stdout)
+    assert result["bench"] == "search"
+    assert result["settings"]["planted_pictures"] == 13
+    assert {(row["docs"], row["k"]) for row in result["rows"]} == {(2_000, result["settings"]["k"])}
     with Image.open(plot) as picture:
         assert picture.format == "PNG"
         assert picture.width > 800

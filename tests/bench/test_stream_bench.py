@@ -34,8 +34,8 @@ def test_an_image_is_the_same_in_every_process() -> None:
 @pytest.mark.slow
 def test_bench_stream_measures_the_fields_of_the_contract(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    said: list[str] = []
-    answer = bench_stream(Load(rate_per_s=40, seconds=6, corpus=300, candidates=20, backlog=300), said.append)
+    lines: list[str] = []
+    answer = bench_stream(Load(rate_per_s=40, seconds=6, corpus=300, candidates=20, backlog=300), lines.append)
     assert json.loads(json.dumps(answer)).keys() >= {"bench", "machine", "settings", "rows"}
     (row,) = answer["rows"]
     assert row.keys() >= FIELDS
@@ -45,4 +45,4 @@ def test_bench_stream_measures_the_fields_of_the_contract(monkeypatch: pytest.Mo
     assert (row["durability"], row["durable_p50_ms"] > 0) == ("power-cut", True)
     assert 0 < row["published_p50_ms"] <= row["published_p99_ms"]
     assert row["recovery_s"] > 0
-    assert said
+    assert lines

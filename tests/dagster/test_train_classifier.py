@@ -102,11 +102,11 @@ def test_a_worse_classifier_fails_the_check_and_a_better_one_reaches_the_worker(
 
     pairs = shown(better, "training_pairs")
     assert pairs["pairs_true"] + pairs["held_out_pairs_true"] == 3 * 40
-    judged = shown(better, "classifier_evaluation")
-    assert judged["version"] == version
-    assert 0 < judged["pair_recall_at_p99"] <= 1
+    evaluated = shown(better, "classifier_evaluation")
+    assert evaluated["version"] == version
+    assert 0 < evaluated["pair_recall_at_p99"] <= 1
     for picture in ("precision_recall", "reliability", "scores", "worst_false_positives", "worst_misses"):
-        assert "](data:image/png;base64,iVBOR" in judged[picture], picture
+        assert "](data:image/png;base64,iVBOR" in evaluated[picture], picture
 
 
 def test_every_step_depends_on_the_previous_one() -> None:

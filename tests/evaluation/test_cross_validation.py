@@ -79,8 +79,8 @@ def test_pictures_of_an_evaluated_group_are_not_used_in_training_whichever_file_
     folder.mkdir()
     for name in ("new.png", "other.png"):
         (folder / name).write_bytes((manifest.parent / "3-original.png").read_bytes() + name.encode())
-    shutil.copy(manifest.parent / "4-original.png", folder / "judged.png")
-    also = write_rows(folder / "also.csv", [("new.png", " g3 "), ("other.png", "else"), ("judged.png", "g4")])
+    shutil.copy(manifest.parent / "4-original.png", folder / "evaluated.png")
+    also = write_rows(folder / "also.csv", [("new.png", " g3 "), ("other.png", "else"), ("evaluated.png", "g4")])
     diverse = write_rows(manifest.parent / "diverse.csv", [("3-original.png",), ("../also/new.png",)], ("file",))
     found = trainable(embedded, part, [also], diverse, embedders, ImageSettings())
     names = found.pictures.pictures.ids
@@ -100,14 +100,14 @@ def test_an_evaluation_on_training_pictures_is_flagged(
     shares = [
         metrics(
             evaluate(
-                read_manifest(judged),
+                read_manifest(evaluated),
                 Settings(),
                 lambda _: None,
                 classifier=tmp_path / "classifier",
                 embedders=embedders,
             )
         )["trained_on_share"]
-        for judged in (half, manifest)
+        for evaluated in (half, manifest)
     ]
     assert shares[0] == 1.0
     # The same first seven originals are in the other set; most of their copies were altered differently.

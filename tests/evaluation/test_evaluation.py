@@ -11,7 +11,7 @@ from PIL import Image
 from neardup_platform.cli import cli
 from tests.evaluation.labelled_samples import PICTURES, labelled_samples, write_rows
 
-FIGURES = {
+METRICS = {
     *("images", "pairs_true", "precision", "recall", "f1", "bcubed_precision", "bcubed_recall"),
     *("candidate_recall", "coverage", "images_per_s"),
     *("pair_best_f1", "pair_recall_at_p99", "pair_average_precision", "calibration_error"),
@@ -30,7 +30,7 @@ def test_copies_are_found_and_a_broken_picture_only_costs_coverage(tmp_path: Pat
         cli, ["evaluate", str(write_rows(tmp_path / "m.csv", [*rows, ("broken.jpg", "")])), "--json"]
     )
     metrics = json.loads(answer.stdout)
-    assert set(metrics) >= FIGURES
+    assert set(metrics) >= METRICS
     assert (metrics["images"], metrics["pairs_true"]) == (13, 6)
     assert metrics["coverage"] == pytest.approx(12 / 13)
     assert metrics["precision"] == 1.0
@@ -50,7 +50,7 @@ def test_metrics_by_subset_are_printed_as_text_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "status", "says"),
+    ("options", "status", "expected"),
     [
         (["--folds", "9"], 1, "--folds 3"),
         (["--folds", "1"], 2, "--folds"),
@@ -60,15 +60,15 @@ def test_metrics_by_subset_are_printed_as_text_too(tmp_path: Path) -> None:
     ],
 )
 def test_an_impossible_evaluation_is_refused_before_any_picture_is_read(
-    tmp_path: Path, options: list[str], status: int, says: str
+    tmp_path: Path, options: list[str], status: int, expected: str
 ) -> None:
     manifest = labelled_samples(tmp_path, 3, 0)
     for picture in tmp_path.glob("*.png"):
         picture.unlink()
     answer = CliRunner().invoke(cli, ["evaluate", str(manifest), *options])
     assert answer.stdout == ""
-    told = f"{answer.exception} {answer.stderr}"
-    assert says in told
+    text = f"{answer.exception} {answer.stderr}"
+    assert expected in text
     assert (answer.exit_code == 2) == (status == 2)
 
 

@@ -11,7 +11,7 @@ from neardup_platform.evaluation.manifest import Row, read_manifest
 from neardup_platform.evaluation.metrics import metrics
 from neardup_platform.scoring.features import Block
 from neardup_platform.settings import ImageSettings
-from tests.evaluation.judged import judged
+from tests.evaluation.hand_made import evaluation_of
 from tests.evaluation.labelled_samples import labelled_samples
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -19,7 +19,7 @@ BLOCKS = [Block("shape", 0, 8, "cosine")]
 
 
 def report_of(rows: list[Row], heads: list[int], scored: list[tuple[int, int, float]], folder: Path, **how) -> str:
-    evaluation = judged([], heads, scored, rows=rows, **how)
+    evaluation = evaluation_of([], heads, scored, rows=rows, **how)
     path = write_report(
         evaluation, metrics(evaluation), folder, title="<b>m.csv", blocks=BLOCKS, limits=ImageSettings()
     )
@@ -76,7 +76,7 @@ def test_an_evaluation_without_errors_or_scores_also_has_a_report(rows: list[Row
 
 
 def test_a_classifier_evaluated_on_its_own_training_pictures_is_flagged(rows: list[Row], tmp_path: Path) -> None:
-    evaluation = judged([], list(range(len(rows))), [(1, 0, 0.9)], rows=rows)
+    evaluation = evaluation_of([], list(range(len(rows))), [(1, 0, 0.9)], rows=rows)
     for share, says in ((0.5, "50.0%"), (None, "does not say"), (0.0, "None of these pictures")):
         measured = {**metrics(evaluation), "trained_on_share": share}
         path = write_report(evaluation, measured, tmp_path, title="m", blocks=BLOCKS, limits=ImageSettings())

@@ -8,7 +8,7 @@ import pytest
 from neardup_platform.evaluation.manifest import Row
 from neardup_platform.evaluation.measures import pair_measures
 from neardup_platform.evaluation.metrics import OTHERS, TRANSFORMATIONS_LISTED, metrics
-from tests.evaluation.judged import judged
+from tests.evaluation.hand_made import evaluation_of
 
 # Two groups of three and two distractors; one true pair of "b" is never scored, one distractor joins "a".
 GROUPS = ["a", "a", "a", "b", "b", "b", "", ""]
@@ -17,7 +17,7 @@ SCORED = [(1, 0, 0.9), (2, 0, 0.2), (2, 1, 0.3), (4, 3, 0.8), (5, 4, 0.7), (6, 0
 
 
 def test_metrics_equal_those_counted_by_hand() -> None:
-    measured = metrics(judged(GROUPS, HEADS, SCORED))
+    measured = metrics(evaluation_of(GROUPS, HEADS, SCORED))
     assert (measured["images"], measured["pairs_true"], measured["pairs_scored"]) == (8, 6, 7)
     # Joined: 0-1, 0-6, 1-6 and the three of "b"; four of the six are right, and four of the six true ones are found.
     assert measured["precision"] == pytest.approx(4 / 6)
@@ -31,7 +31,7 @@ def test_metrics_equal_those_counted_by_hand() -> None:
 
 
 def test_an_unreadable_picture_is_alone_in_its_cluster_and_counted() -> None:
-    measured = metrics(judged(GROUPS, HEADS, [p for p in SCORED if 5 not in p[:2]], refused=[5]))
+    measured = metrics(evaluation_of(GROUPS, HEADS, [p for p in SCORED if 5 not in p[:2]], refused=[5]))
     assert (measured["images"], measured["pictures_refused"]) == (8, 1)
     assert measured["coverage"] == pytest.approx(7 / 8)
     assert measured["pairs_true"] == 6
@@ -42,7 +42,7 @@ def test_parts_are_pooled_by_counting_and_share_no_cluster() -> None:
     groups = ["a", "a", "", "b", "b", "b"]
     heads = [0, 0, 0, 3, 3, 5]
     scored = [(1, 0, 0.9), (2, 0, 0.6), (4, 3, 0.8), (5, 3, 0.3)]
-    measured = metrics(judged(groups, heads, scored, parts=[[0, 1, 2], [3, 4, 5]]))
+    measured = metrics(evaluation_of(groups, heads, scored, parts=[[0, 1, 2], [3, 4, 5]]))
     first, second = measured["parts"]
     assert measured["folds"] == 2
     assert (first["precision"], second["precision"]) == (pytest.approx(1 / 3), 1.0)
@@ -58,7 +58,7 @@ def test_recall_by_transformation_counts_a_pair_for_both_of_its_pictures() -> No
         Row(Path(f"/{n}.jpg"), group, "s", how, how == "flip")
         for n, (group, how) in enumerate([("a", "full"), ("a", "crop"), ("a", "flip"), ("", "crop")])
     ]
-    measured = metrics(judged([], [0, 0, 2, 3], [(1, 0, 0.9), (2, 0, 0.1)], rows=rows))
+    measured = metrics(evaluation_of([], [0, 0, 2, 3], [(1, 0, 0.9), (2, 0, 0.1)], rows=rows))
     assert measured["transformations"] == {
         "flip": {"images": 1, "pairs_true": 2, "recall": 0.0},
         "crop": {"images": 2, "pairs_true": 2, "recall": 0.5},
@@ -75,19 +75,19 @@ def test_transformations_beyond_the_limit_are_counted_together() -> None:
         for row in (Row(Path(f"/{n}a.jpg"), f"g{n}", "", "full"), Row(Path(f"/{n}b.jpg"), f"g{n}", "", f"size {n}"))
     ]
     heads = [n - n % 2 for n in range(len(rows))]
-    measured = metrics(judged([], heads, [(1, 0, 0.9)], rows=rows))["transformations"]
+    measured = metrics(evaluation_of([], heads, [(1, 0, 0.9)], rows=rows))["transformations"]
     assert len(measured) == TRANSFORMATIONS_LISTED + 1
     assert measured[OTHERS] == {"images": 6, "pairs_true": 6, "recall": 1.0}
     assert measured["full"]["pairs_true"] == TRANSFORMATIONS_LISTED + 5
 
 
 def test_columns_missing_from_the_manifest_give_no_metrics() -> None:
-    measured = metrics(judged(GROUPS, HEADS, SCORED))
+    measured = metrics(evaluation_of(GROUPS, HEADS, SCORED))
     assert (measured["subsets"], measured["transformations"], measured["turned"]) == ({}, {}, None)
 
 
 def test_without_a_scored_true_pair_there_are_no_pair_metrics() -> None:
-    measured = metrics(judged(["a", "a"], [0, 1], []))
+    measured = metrics(evaluation_of(["a", "a"], [0, 1], []))
     assert measured["recall"] == measured["candidate_recall"] == 0.0
     for name in ("pair_recall_at_p99", "pair_recall_at_p99_low", "calibration_error", "calibration_error_uncertain"):
         assert measured[name] is None

@@ -120,12 +120,12 @@ def test_objects_are_recognised_by_content_too(servers: Settings) -> None:
         aws_access_key_id=servers.s3.access_key.get_secret_value(),
         aws_secret_access_key=servers.s3.secret_key.get_secret_value(),
     )
-    s3.create_bucket(Bucket="strangers")
+    s3.create_bucket(Bucket="external")
     for key, content in {"in/IMG_1": JPEG, "in/a.txt": b"hello" * 100_000, "in/b.jpg": b"", "in/folder/": b""}.items():
-        s3.put_object(Bucket="strangers", Key=key, Body=content)
-    assert found("s3://strangers/in/", settings=servers) == {"IMG_1": JPEG, "a.txt": ".txt", "b.jpg": b""}
+        s3.put_object(Bucket="external", Key=key, Body=content)
+    assert found("s3://external/in/", settings=servers) == {"IMG_1": JPEG, "a.txt": ".txt", "b.jpg": b""}
     with pytest.raises(NotFound, match="no objects"):
-        found("s3://strangers/out/", settings=servers)
+        found("s3://external/out/", settings=servers)
 
 
 def test_kinds_are_counted_and_their_number_is_bounded() -> None:

@@ -21,9 +21,9 @@ def test_the_nearest_by_cosine_are_the_candidates() -> None:
     data = labelled()
     pairs = candidate_pairs(data.lsh, [""] * len(data.groups), 1)
     unit = data.lsh / np.linalg.norm(data.lsh.astype(np.float32), axis=1, keepdims=True)
-    likeness = unit.astype(np.float32) @ unit.astype(np.float32).T
-    np.fill_diagonal(likeness, -2)
-    expected = {tuple(sorted((row, int(best)))) for row, best in enumerate(likeness.argmax(axis=1))}
+    cosines = unit.astype(np.float32) @ unit.astype(np.float32).T
+    np.fill_diagonal(cosines, -2)
+    expected = {tuple(sorted((row, int(best)))) for row, best in enumerate(cosines.argmax(axis=1))}
     assert set(zip(pairs.a.tolist(), pairs.b.tolist(), strict=True)) == expected
     assert not pairs.same.any()
 

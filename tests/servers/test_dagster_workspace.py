@@ -61,7 +61,7 @@ def test_every_location_is_served_and_external_code_servers_are_passed_through(t
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "lists no Python code"),
         ("load_from: []", "lists no Python code"),
@@ -71,8 +71,8 @@ def test_every_location_is_served_and_external_code_servers_are_passed_through(t
         ("load_from: [{python_file: a/x.py}, {python_file: b/x.py}]", "two locations named 'x.py'"),
     ],
 )
-def test_a_workspace_that_cannot_be_served_is_refused(tmp_path: Path, text: str, told: str) -> None:
-    with pytest.raises(SetupError, match=told):
+def test_a_workspace_that_cannot_be_served_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(SetupError, match=message):
         code_locations(workspace(tmp_path, text))
 
 

@@ -55,9 +55,9 @@ def test_missing_maven_says_what_to_install_or_set(bare: Path) -> None:
 
 def test_a_failing_maven_leaves_no_cache_behind(bare: Path) -> None:
     program(bare, "mvn", "echo '[ERROR] no route to host'; exit 1")
-    with pytest.raises(SetupError, match="no route to host") as told:
+    with pytest.raises(SetupError, match="no route to host") as error:
         ensure_jars()
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
     assert list(jar_folder().parent.iterdir()) == []
 
 

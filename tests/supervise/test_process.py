@@ -57,13 +57,13 @@ def test_a_child_that_ignores_sigterm_is_killed_after_the_deadline(tmp_path: Pat
 
 
 def test_a_process_without_the_mark_is_not_ours() -> None:
-    stranger = subprocess.Popen(["sleep", "600"])
+    other = subprocess.Popen(["sleep", "600"])
     try:
-        assert not is_marked(stranger.pid, "ours")
-        assert not is_same(stranger.pid, time.time() - 3600)
+        assert not is_marked(other.pid, "ours")
+        assert not is_same(other.pid, time.time() - 3600)
     finally:
-        stranger.kill()
-        stranger.wait()
+        other.kill()
+        other.wait()
 
 
 @pytest.mark.parametrize("marked", [True, False])

@@ -15,7 +15,7 @@ from neardup_platform.records import Embedding, JoinedImage, Kind
 THRESHOLD = 0.5
 
 
-def judged(
+def evaluation_of(
     groups: Sequence[str],
     heads: Sequence[int],
     scored: Sequence[tuple[int, int, float]],
