@@ -9,23 +9,18 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from os import PathLike
-from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
 
 from neardup_platform.client.answers import FoundImage, SearchAnswer
 from neardup_platform.decide import Recording
 from neardup_platform.errors import BadPicture, Conflict, InvalidRequest, NotFound, SetupError
 from neardup_platform.evaluation.pipeline_run import empty_pipeline
-from neardup_platform.images.decoding.pool import DecoderPool
-from neardup_platform.images.embedder import Embedder
-from neardup_platform.images.embedders import load_embedders, model_specs
-from neardup_platform.images.rgb import Pixels, to_rgb
+from neardup_platform.images.picture_embedder import Picture, PictureEmbedder
+from neardup_platform.images.rgb import Pixels
 from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import Decision, Embedding, JoinedImage, Kind, ModelSpec
 from neardup_platform.scoring.keras_classifier import PairClassifier, load_classifier
@@ -34,17 +29,12 @@ from neardup_platform.settings import Settings
 from neardup_platform.terms.hyperplanes import load_term_space
 from neardup_platform.wire.validation import check_vector, checked_id
 
-# A picture: its path, the bytes of its file, a file opened for binary reading, or a PIL image.
-Picture = str | PathLike[str] | bytes | BinaryIO | Image.Image
-Vectors = tuple[NDArray[np.float32], NDArray[np.float32]]
-
 # An image takes about 5 KB with the built-in embedders.
 MAX_IMAGES = 100_000
 # Pictures decoded and embedded together: at most 32 × 150 MB of pixels, usually far less.
 _BATCH_PICTURES = 32
 # Images decided together.
 _BATCH_IMAGES = 256
-_ORIENTATION = 0x0112
 
 
 def _now_ms() -> int:
@@ -88,12 +78,10 @@ class Deduplicator:
     ) -> None:
         self._pipeline = pipeline
         self._models = models
-        self._settings = settings
         self._max_images = max_images
         self._clock_ms = clock_ms
         self._heads: dict[str, str] = {}
-        self._embedders: tuple[Embedder, Embedder] | None = None
-        self._decoders = DecoderPool(settings.images)
+        self._pictures = PictureEmbedder(settings.images, models)
 
     @classmethod
     def in_memory(
@@ -134,7 +122,7 @@ class Deduplicator:
 
     def close(self) -> None:
         """Stop the decoder processes and threads."""
-        self._decoders.close()
+        self._pictures.close()
         self._pipeline.corpus.close()
 
     def add(self, image_id: str, picture: Picture) -> Decision:
@@ -152,7 +140,7 @@ class Deduplicator:
             OSError: the file cannot be read.
         """
         self._check_new([image_id])
-        lsh, pair = self._embed([self._decode(picture)])
+        lsh, pair = self._pictures.embed([self._pictures.decode(picture)])
         return self._decide([image_id], lsh, pair)[0]
 
     def add_many(self, pictures: Mapping[str, Picture] | Iterable[tuple[str, Picture]]) -> AddedPictures:
@@ -168,11 +156,11 @@ class Deduplicator:
             decoded: dict[str, Pixels] = {}
             for image_id, picture in batch:
                 try:
-                    decoded[image_id] = self._decode(picture)
+                    decoded[image_id] = self._pictures.decode(picture)
                 except (BadPicture, OSError) as error:
                     added.refused[image_id] = str(error)
             if decoded:
-                added.decisions.extend(self._decide(list(decoded), *self._embed(list(decoded.values()))))
+                added.decisions.extend(self._decide(list(decoded), *self._pictures.embed(list(decoded.values()))))
         return added
 
     def add_vectors(self, image_ids: Sequence[str], lsh: ArrayLike, pair: ArrayLike) -> list[Decision]:
@@ -226,7 +214,7 @@ class Deduplicator:
             BadPicture, BadMessage, OSError: as `add` and `add_vectors`.
         """
         if picture is not None and lsh is None and pair is None:
-            rows = self._embed([self._decode(picture)])
+            rows = self._pictures.embed([self._pictures.decode(picture)])
         elif picture is None and lsh is not None and pair is not None:
             rows = self._checked_rows(Kind.LSH, np.atleast_2d(lsh)), self._checked_rows(Kind.PAIR, np.atleast_2d(pair))
         else:
@@ -263,46 +251,6 @@ class Deduplicator:
                 f"{len(self)} images and {len(new)} more exceed max_images = {self._max_images}: make a deduplicator "
                 "with a larger max_images, or run the platform"
             )
-
-    def _decode(self, picture: Picture) -> Pixels:
-        enough_px = max(embedder.enough_px for embedder in self._loaded())
-        if isinstance(picture, Image.Image):
-            return self._rgb(picture, enough_px)
-        limit = self._settings.images.max_bytes + 1
-        if isinstance(picture, bytes):
-            data = picture
-        elif isinstance(picture, str | PathLike):
-            with Path(picture).open("rb") as file:
-                data = file.read(limit)
-        else:
-            data = picture.read(limit)
-        return self._decoders.decode(data, enough_px)
-
-    def _rgb(self, image: Image.Image, enough_px: int) -> Pixels:
-        most = self._settings.images.max_pixels
-        if not 0 < image.width * image.height <= most:
-            raise BadPicture(f"image of {image.width}×{image.height} pixels: 1 to images.max_pixels = {most:,} allowed")
-        try:
-            image.load()
-            return to_rgb(image, image.getexif().get(_ORIENTATION, 1), enough_px)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise BadPicture(f"image of mode {image.mode} cannot be read ({error})") from error
-
-    def _loaded(self) -> tuple[Embedder, Embedder]:
-        """The embedders, loaded with the first picture: TensorFlow takes seconds, and vectors need none."""
-        if self._embedders is None:
-            embedders = load_embedders(self._settings.images)
-            if model_specs(embedders) != self._models:
-                raise SetupError(
-                    "the embedders are not those the classifier was trained on: add vectors instead, or set "
-                    "images.lsh_model and images.pair_model"
-                )
-            self._embedders = embedders
-        return self._embedders
-
-    def _embed(self, pictures: Sequence[Pixels]) -> Vectors:
-        lsh, pair = self._loaded()
-        return lsh.embed(pictures), pair.embed(pictures)
 
     def _checked_rows(self, kind: Kind, rows: ArrayLike) -> NDArray[np.float32]:
         matrix = np.asarray(rows, np.float64)

@@ -1,6 +1,7 @@
 """What the client returns. Times are Unix milliseconds, scores are calibrated probabilities 0…1.
 
-The fields are those of the API's answers, in the same order; fields that a newer server adds are ignored.
+The fields are those of the API's answers, in the same order; fields that a newer server adds are ignored. It is one
+file because it is one vocabulary, to be read beside the API reference.
 """
 
 from dataclasses import dataclass, field

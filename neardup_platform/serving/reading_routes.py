@@ -48,7 +48,7 @@ class ReadingRoutes:
         return image_answer(image_id, record, self._pictures.path(image_id, record))
 
     def lookup(self, asked: ImageIds) -> Heads:
-        """The heads of many images. Unknown ids are listed, they are no error."""
+        """The heads of many images. Unknown ids are listed; they are not an error."""
         image_ids = list(dict.fromkeys(asked.ids))
         records = self._follower.read(lambda store: store.images.find_many(image_ids))
         known = [(image_id, record) for image_id, record in zip(image_ids, records, strict=True) if record is not None]

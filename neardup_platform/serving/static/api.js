@@ -1,4 +1,4 @@
-// Calls of the API; an error carries the problem document's own words.
+// Calls of the API; an error carries the text of the problem document.
 
 import { withToken } from "./token.js";
 
@@ -21,7 +21,7 @@ async function ask(path, options) {
   try {
     response = await fetch(path, withToken(options));
   } catch {
-    throw new Problem(0, "The API does not answer. Is the platform up? `neardup status` tells.");
+    throw new Problem(0, "The API does not answer. Is the platform running? See `neardup status`.");
   }
   return answer(response);
 }
@@ -29,7 +29,7 @@ async function ask(path, options) {
 // An address for <img>, which cannot send a token: the path itself where none is needed.
 export async function pictureUrl(path) {
   const response = await fetch(path, withToken());
-  if (!response.ok) throw new Problem(response.status, `the picture's call answered ${response.status}`);
+  if (!response.ok) throw new Problem(response.status, `the request for the picture answered ${response.status}`);
   return URL.createObjectURL(await response.blob());
 }
 

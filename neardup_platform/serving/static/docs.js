@@ -23,7 +23,7 @@ function table(rows) {
 
 function needs(call) {
   const scopes = (call.security ?? []).flatMap((way) => Object.values(way).flat());
-  return scopes.length ? `A token, where one is needed, has the scope ${scopes.join(" or ")}.` : "Needs no token.";
+  return scopes.length ? `If a token is needed, it must have the scope ${scopes.join(" or ")}.` : "Needs no token.";
 }
 
 function operation(path, method, call) {

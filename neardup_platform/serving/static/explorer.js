@@ -47,11 +47,11 @@ async function show(view, { quietly = false } = {}) {
 
 function failure(problem) {
   if (problem.status === 404) return message("Not found", problem.message);
-  if (![401, 403].includes(problem.status)) return message("That did not work", problem.message);
-  const title = problem.status === 403 ? "This token is not enough" : token() ? "The token is not known" : "This server asks for a token";
+  if (![401, 403].includes(problem.status)) return message("The call failed", problem.message);
+  const title = problem.status === 403 ? "This token lacks a scope" : token() ? "The token is not known" : "This server requires a token";
   return message(
     title,
-    "Whoever runs it makes one with `neardup token create NAME --scope read --scope search`. It stays in this browser tab.",
+    "Its operator creates one with `neardup token create NAME --scope read --scope search`. It stays in this browser tab.",
     tokenForm(keep),
     token() && el("p", { class: "quiet" }, marked(problem.message)),
   );

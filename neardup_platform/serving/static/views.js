@@ -148,7 +148,7 @@ function candidates(why) {
     (unlisted > 0 || !why.candidates.length) && el("p", { class: "quiet" },
       why.candidates_found === 0
         ? "No image shared a term with it."
-        : `${counted(unlisted, "other image")} shared terms with it and scored too low to be listed.`),
+        : `${counted(unlisted, "other image")} shared terms with it and scored too low to list.`),
   );
 }
 
@@ -157,7 +157,7 @@ function bridges(why) {
     "section",
     {},
     el("h2", {}, "Bridges"),
-    el("p", { class: "quiet" }, "These clusters hold a match too; the stream records the link and does not act on it."),
+    el("p", { class: "quiet" }, "These clusters contain a match, too; the stream records the link and does not act on it."),
     el("ul", { class: "plain" }, why.bridges.map((head) => el("li", {}, clusterLink(head)))),
   );
 }
@@ -172,7 +172,7 @@ function history(decisions) {
 }
 
 export function found(result, url, name) {
-  const verdict = !result.seen_before ? "Not seen before" : result.cluster ? "Seen before" : "Seen before, but no cluster would take it";
+  const verdict = !result.seen_before ? "Not seen before" : result.cluster ? "Seen before" : "Seen before, but it would join no cluster";
   return el(
     "section",
     {},
