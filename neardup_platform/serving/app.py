@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp
@@ -28,7 +29,7 @@ from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.serving.s3_pictures import PictureStore
 from neardup_platform.serving.search_corpus import Models, SearchCorpus
 from neardup_platform.serving.search_routes import SearchRoutes
-from neardup_platform.settings import Settings
+from neardup_platform.settings import ApiSettings, Settings
 from neardup_platform.terms.rate_limiter import SearchLimiter
 
 
@@ -63,7 +64,21 @@ def build_app(
         corpus.close()
         follower.close()
 
-    app = FastAPI(
+    app = _empty_app(lifespan)
+    problems.install(app)
+    app.include_router(PictureRoutes(follower, pictures).router())
+    app.include_router(ReadingRoutes(follower, pictures).router())
+    app.include_router(ChangingRoutes(WorkerCommands(settings.kafka, follower), follower).router())
+    app.include_router(SearchRoutes(search, limiter, follower, pictures, decoding).router())
+    app.include_router(PlatformRoutes(watch, metrics).router())
+    app.include_router(Pages().router())
+    app.openapi = documented(app)  # type: ignore[method-assign]
+    limited = Limits(Methods(app, app.router.routes), _bounds(settings.api))
+    return Meter(Guard(limited, _rules(settings)), metrics)
+
+
+def _empty_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
+    return FastAPI(
         title="neardup",
         version=neardup_platform.__version__,
         description="Which images are the same: image → cluster head, cluster head → members, and why.",
@@ -78,21 +93,15 @@ def build_app(
             }
         },
     )
-    problems.install(app)
-    app.include_router(PictureRoutes(follower, pictures).router())
-    app.include_router(ReadingRoutes(follower, pictures).router())
-    app.include_router(ChangingRoutes(WorkerCommands(settings.kafka, follower), follower).router())
-    app.include_router(SearchRoutes(search, limiter, follower, pictures, decoding).router())
-    app.include_router(PlatformRoutes(watch, metrics).router())
-    app.include_router(Pages().router())
-    app.openapi = documented(app)  # type: ignore[method-assign]
-    bounds = Bounds(
-        lambda request: max_body(request.path, request.media_type, settings.api),
-        settings.api.max_requests,
-        settings.api.max_requests_per_client,
-        settings.api.read_timeout_s,
+
+
+def _bounds(api: ApiSettings) -> Bounds:
+    return Bounds(
+        lambda request: max_body(request.path, request.media_type, api),
+        api.max_requests,
+        api.max_requests_per_client,
+        api.read_timeout_s,
     )
-    return Meter(Guard(Limits(Methods(app, app.router.routes), bounds), _rules(settings)), metrics)
 
 
 def _rules(settings: Settings) -> Rules:
