@@ -2,14 +2,18 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import sysconfig
 import venv
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from neardup_platform.testing import eventually
 
 ROOT = Path(__file__).parents[2]
 # Files that are no Python code and that the package cannot work without.
@@ -108,3 +112,27 @@ def test_up_supervises_the_worker_itself(clean: Path) -> None:
     )
     done = run(clean, "python", "-c", code)
     assert done.stdout.strip() == "False ['worker']", done.stderr
+
+
+def test_the_platform_runs_with_a_worker_that_is_restarted_after_a_crash(clean: Path) -> None:
+    started = run(clean, "neardup", "up", "--detach", "--json")
+    try:
+        assert started.returncode == 0, started.stderr
+        assert "worker" in json.loads(started.stdout)["services"]
+
+        def status() -> dict[str, Any]:
+            return dict(json.loads(run(clean, "neardup", "status", "--json").stdout))
+
+        before = status()
+        assert (before["ready"], before["worker"]["supervised_by"]) == (True, "neardup up")
+        assert "supervises the worker itself" in run(clean, "neardup", "status").stdout
+        os.kill(before["worker"]["pid"], signal.SIGKILL)
+
+        def is_back() -> bool:
+            worker = status()["worker"]
+            return bool(worker["pid"] != before["worker"]["pid"] and worker["phase"] == "running")
+
+        eventually(is_back, "another worker runs", 240)
+    finally:
+        stopped = run(clean, "neardup", "down", "--json")
+    assert json.loads(stopped.stdout) == {"stopped": True}
