@@ -56,7 +56,7 @@ def list_(as_json: bool) -> None:
 
 @classifier.command(epilog="Example:  neardup classifier promote 0123456789ab")
 @click.argument("version")
-@click.option("--force", is_flag=True, help="Even if its metrics are worse than those of the active one.")
+@click.option("--force", is_flag=True, help="Promote it even if its metrics are worse than those of the active one.")
 @_wait_option
 @_timeout_option
 @json_option

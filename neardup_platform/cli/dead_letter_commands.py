@@ -72,7 +72,7 @@ def list_(reason: str | None, since_ms: int, limit: int, as_json: bool) -> None:
 @_since_option
 @click.option("--ids", multiple=True, metavar="EVENT_ID", help="Only this letter; may be repeated.")
 @click.option("--dry-run", is_flag=True, help="Show what would be sent; send nothing.")
-@click.option("--force", is_flag=True, help="Also letters that were replayed three times already.")
+@click.option("--force", is_flag=True, help="Send letters that were replayed three times already, too.")
 @json_option
 def replay(reason: str | None, since_ms: int, ids: tuple[str, ...], dry_run: bool, force: bool, as_json: bool) -> None:
     """Publish originals again, to their topic under their key. Safe to repeat: decided images are not decided again."""

@@ -13,7 +13,7 @@ from neardup_platform.settings import Settings
 @click.command(epilog="Example:  neardup rollback 1700000000000-0123abcd   (or: neardup rollback --undo)")
 @click.argument("snapshot", required=False)
 @click.option("--undo", is_flag=True, help="Return to the store that the last rollback replaced.")
-@click.option("--force", is_flag=True, help="Even if Kafka no longer has all embeddings since the snapshot.")
+@click.option("--force", is_flag=True, help="Roll back even if Kafka no longer has all embeddings since the snapshot.")
 @wait_option
 @timeout_option
 @json_option
