@@ -37,10 +37,11 @@ def promoted_classifier(
 ) -> dg.MaterializeResult[None]:
     """Send the command and wait. A retried step gets the first answer again, because the run names the command."""
     from neardup_platform.kafka.control import new_command, run_command
+    from neardup_platform.wire.command_arguments import LoadModelArguments
 
-    arguments = {"version": pair_classifier, "force": str(config.force).lower()}
+    arguments = LoadModelArguments(version=pair_classifier, force=config.force)
     run = context.run.run_id
-    command = new_command("load-model", arguments, f"dagster run {run}", f"dagster-{run}")
+    command = new_command(arguments.command, arguments.to_wire(), f"dagster run {run}", f"dagster-{run}")
     result = run_command(platform.settings().kafka, command, config.timeout_s)
     if not result.accepted:
         raise dg.Failure(f"the worker refused classifier {pair_classifier}: {result.reason}", allow_retries=False)

@@ -19,7 +19,6 @@ NeardupError
 │   ├── RateExceeded          more queries per second than allowed
 │   └── HomeInUse             another process owns this NEARDUP_HOME
 ├── SetupError                the machine lacks something; the message says what to install or set
-├── StoreReplaced             another store is active: the worker must start over it
 └── InvariantBroken           stored state contradicts itself: the worker must stop
     └── Damaged               `neardup doctor` found such a contradiction
 
@@ -59,6 +58,10 @@ class NotAPicture(PermanentError):
 
 class BadArtefact(PermanentError):
     """A model, term space or index file that is damaged or does not fit the data."""
+
+
+class BadCommand(PermanentError):
+    """A control command whose name, arguments or age is not accepted, or that cannot be carried out."""
 
 
 class Conflict(PermanentError):

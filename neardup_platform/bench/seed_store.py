@@ -11,10 +11,12 @@ from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.settings import Settings
 from neardup_platform.store.writer import Store
-from neardup_platform.stream.commit import Step, commit
+from neardup_platform.stream.commit import commit
+from neardup_platform.stream.steps import StreamStep
 from neardup_platform.terms.hyperplanes import TermSpace, load_term_space
 
 BATCH_IMAGES = 4_096
+_DECIDED_MS = 1
 
 
 def seed_store(settings: Settings, images: int) -> None:
@@ -26,7 +28,7 @@ def seed_store(settings: Settings, images: int) -> None:
     for first in range(0, images, BATCH_IMAGES):
         numbers = np.arange(first, min(first + BATCH_IMAGES, images))
         decided = _decided(numbers, space, models)
-        commit(store, state, Step(), [decided], publish=False)
+        commit(store, state, StreamStep(decided=[decided]), _DECIDED_MS, publish=False)
     store.close()
 
 
@@ -70,5 +72,5 @@ def _decision(number: int, terms_version: str) -> Decision:
         terms_version=terms_version,
         classifier_version="bench",
         event_time_ms=1,
-        decided_ms=1,
+        decided_ms=_DECIDED_MS,
     )

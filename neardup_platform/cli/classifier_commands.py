@@ -12,6 +12,7 @@ from neardup_platform.cli.output import api_client, emit, json_option
 from neardup_platform.errors import BadArtefact, NeardupError, NotFound
 from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
+from neardup_platform.wire.command_arguments import LoadModelArguments
 
 if TYPE_CHECKING:
     from neardup_platform.learning.classifier.s3_registry import Published
@@ -97,7 +98,8 @@ def _promote(settings: Settings, version: str, force: bool, timeout_s: float | N
         check_version(version)
     except BadArtefact as error:
         raise click.BadParameter(str(error), param_hint="VERSION") from error
-    command = new_command("load-model", {"version": version, "force": str(force).lower()}, getpass.getuser())
+    arguments = LoadModelArguments(version=version, force=force)
+    command = new_command(arguments.command, arguments.to_wire(), getpass.getuser())
     if timeout_s is None:
         send_command(settings.kafka, command)
         emit({"command_id": command.command_id}, as_json, lambda a: f"sent as command {a['command_id']}")

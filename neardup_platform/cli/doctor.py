@@ -12,6 +12,7 @@ from typing import Any
 
 from kafka.errors import KafkaError
 
+from neardup_platform.clock import SystemClock
 from neardup_platform.errors import BadArtefact, InvariantBroken, NeardupError, NotFound
 from neardup_platform.kafka.codecs import check_codecs
 from neardup_platform.kafka.topics import check_even, ensure_topics
@@ -176,7 +177,7 @@ def repair_clusters(settings: Settings) -> Repaired:
     if not path.exists():
         raise NotFound(f"there is no store at {path}: no worker has run yet")
     with closing(Store(path)) as store:
-        return repair(store)
+        return repair(store, SystemClock().now_ms())
 
 
 def _index(settings: Settings) -> str:

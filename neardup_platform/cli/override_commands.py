@@ -10,6 +10,7 @@ from neardup_platform.cli.output import api_client, complain, confirmed, emit, j
 from neardup_platform.cli.worker_commands import send_to_worker
 from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
+from neardup_platform.wire.command_arguments import ForgetArguments, OverrideArguments, RemoveArguments
 
 _reason_option = click.option("--reason", default="", help="Why, in your own words; kept with the override.")
 
@@ -29,8 +30,9 @@ def move(image_id: str, other_id: str | None, alone: bool, reason: str, as_json:
     """Move an image to another's cluster, or to one of its own; images linked with it move along."""
     if alone == bool(other_id):
         raise click.UsageError("use either --to IMAGE or --alone")
-    arguments = {"action": "alone"} if alone else {"action": "move", "other_id": str(other_id)}
-    return _create({**arguments, "image_id": image_id}, reason, as_json)
+    if other_id is None or alone:
+        return _create({"action": "alone", "image_id": image_id}, reason, as_json)
+    return _create({"action": "move", "image_id": image_id, "other_id": other_id}, reason, as_json)
 
 
 @override.command(epilog="Example:  neardup override forbid bridge.jpg other-bridge.jpg")
@@ -58,8 +60,8 @@ def list_(image_id: str | None, as_json: bool) -> None:
 @json_option
 def remove(override_id: str, as_json: bool) -> int:
     """Remove an override. Images stay where they are until something else moves them."""
-    arguments = {"action": "remove", "override_id": override_id}
-    return send_to_worker(resolve(Settings()), "override", arguments, as_json, lambda a: f"removed {a['override_id']}")
+    arguments = RemoveArguments(override_id=override_id)
+    return send_to_worker(resolve(Settings()), arguments, as_json, lambda a: f"removed {a['override_id']}")
 
 
 @click.command(epilog="Example:  neardup forget bridge.jpg --yes")
@@ -71,12 +73,12 @@ def forget(image_id: str, yes: bool, as_json: bool) -> int:
     if not (yes or as_json or confirmed(f"forget {image_id}? This cannot be undone")):
         complain(f"{image_id} is not forgotten")
         return 1
-    return send_to_worker(resolve(Settings()), "forget", {"image_id": image_id}, as_json, _describe_forgotten)
+    return send_to_worker(resolve(Settings()), ForgetArguments(image_id=image_id), as_json, _describe_forgotten)
 
 
 def _create(arguments: dict[str, str], reason: str, as_json: bool) -> int:
-    given = {**arguments, "reason": reason} if reason else arguments
-    return send_to_worker(resolve(Settings()), "override", given, as_json, _describe)
+    given = OverrideArguments.parse({**arguments, "reason": reason})
+    return send_to_worker(resolve(Settings()), given, as_json, _describe)
 
 
 def _describe(answer: dict[str, Any]) -> str:

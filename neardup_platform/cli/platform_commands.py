@@ -22,6 +22,7 @@ from neardup_platform.supervise.heartbeat import pause as ask_pause
 from neardup_platform.supervise.heartbeat import paused_by, read_heartbeat
 from neardup_platform.supervise.heartbeat import resume as end_pause
 from neardup_platform.terminal_text import log_to_stderr
+from neardup_platform.wire.command_arguments import PauseArguments, ResumeArguments
 
 
 @click.command(epilog="Example:  neardup up --detach && neardup status")
@@ -106,6 +107,7 @@ def _describe_repair(answer: dict[str, Any]) -> str:
 @click.option("--verbose", is_flag=True, help="Log every report.")
 def worker(verbose: bool) -> None:
     """Run the stream worker alone, in the foreground, until Ctrl-C. Dagster starts the same worker."""
+    from neardup_platform.clock import SystemClock
     from neardup_platform.stream.running import run_worker
 
     log_to_stderr("%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -113,7 +115,7 @@ def worker(verbose: bool) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     report = logging.getLogger("neardup.report").info if verbose else lambda _: None
-    run_worker(resolve(Settings()), stopping, report)
+    run_worker(resolve(Settings()), SystemClock(), stopping, report)
 
 
 @click.command(epilog="Example:  neardup pause --stream")
@@ -125,8 +127,7 @@ def pause(stream: bool, as_json: bool) -> int | None:
     if stream:
         return send_to_worker(
             resolve(settings),
-            "pause",
-            {},
+            PauseArguments(),
             as_json,
             lambda a: f"the stream is paused by {a['by']}: embeddings wait in Kafka",
         )
@@ -142,7 +143,7 @@ def resume(stream: bool, as_json: bool) -> int | None:
     """End a pause: the worker starts again within seconds."""
     settings = Settings()
     if stream:
-        return send_to_worker(resolve(settings), "resume", {}, as_json, lambda _: "embeddings are read")
+        return send_to_worker(resolve(settings), ResumeArguments(), as_json, lambda _: "embeddings are read")
     end_pause(settings.home)
     emit({"paused_by": paused_by(settings.home)}, as_json, lambda _: "resumed")
     return None

@@ -8,6 +8,7 @@ from neardup_platform.cli.output import json_option
 from neardup_platform.cli.worker_commands import send_to_worker, wait_option
 from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
+from neardup_platform.wire.command_arguments import ReprocessArguments
 
 
 @click.command(epilog="Example:  neardup classifier promote 0123456789ab && neardup reprocess")
@@ -18,7 +19,7 @@ from neardup_platform.settings import Settings
 @json_option
 def reprocess(wait: bool, timeout_s: float, as_json: bool) -> int:
     """Decide all images again by the active classifier, thresholds and overrides while the stream runs."""
-    return send_to_worker(resolve(Settings()), "reprocess", {}, as_json, _describe, timeout_s if wait else None)
+    return send_to_worker(resolve(Settings()), ReprocessArguments(), as_json, _describe, timeout_s if wait else None)
 
 
 def _describe(answer: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from neardup_platform.cli.output import json_option
 from neardup_platform.cli.worker_commands import send_to_worker, timeout_option, wait_option
 from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
+from neardup_platform.wire.command_arguments import RestoreArguments
 
 
 @click.command(epilog="Example:  neardup rollback 1700000000000-0123abcd   (or: neardup rollback --undo)")
@@ -21,10 +22,8 @@ def rollback(snapshot: str | None, undo: bool, force: bool, wait: bool, timeout_
     """Return to a snapshot (`neardup snapshot list`); later embeddings are read and decided again."""
     if undo == (snapshot is not None):
         raise click.UsageError("give a SNAPSHOT, or --undo")
-    arguments = {"undo": "true"} if snapshot is None else {"snapshot": snapshot}
-    if force:
-        arguments["force"] = "true"
-    return send_to_worker(resolve(Settings()), "restore", arguments, as_json, _describe, timeout_s if wait else None)
+    arguments = RestoreArguments(snapshot=snapshot, undo=undo, force=force)
+    return send_to_worker(resolve(Settings()), arguments, as_json, _describe, timeout_s if wait else None)
 
 
 def _describe(answer: dict[str, Any]) -> str:

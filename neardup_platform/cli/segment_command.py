@@ -9,6 +9,7 @@ from neardup_platform.cli.output import json_option
 from neardup_platform.cli.worker_commands import send_to_worker, timeout_option, wait_option
 from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
+from neardup_platform.wire.command_arguments import IngestSegmentArguments
 
 
 @click.command("ingest-segment", epilog="Example:  neardup ingest-segment corpus-2024.parquet")
@@ -25,8 +26,8 @@ def ingest_segment(segment: str, skip_bad: bool, wait: bool, timeout_s: float, a
     """Decide the images of a Parquet file: SEGMENT is a key in the bucket, or a file to upload."""
     settings = resolve(Settings())
     key = _uploaded(settings, Path(segment)) if Path(segment).is_file() else segment
-    arguments = {"key": key, "skip_bad": "true"} if skip_bad else {"key": key}
-    return send_to_worker(settings, "ingest-segment", arguments, as_json, _describe, timeout_s if wait else None)
+    arguments = IngestSegmentArguments(key=key, skip_bad=skip_bad)
+    return send_to_worker(settings, arguments, as_json, _describe, timeout_s if wait else None)
 
 
 def _uploaded(settings: Settings, file: Path) -> str:

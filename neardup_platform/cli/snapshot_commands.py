@@ -12,6 +12,7 @@ from neardup_platform.cli.output import emit, json_option
 from neardup_platform.cli.worker_commands import send_to_worker, timeout_option, wait_option
 from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
+from neardup_platform.wire.command_arguments import SnapshotArguments
 
 
 class Duration(click.ParamType[Any]):
@@ -41,7 +42,9 @@ def snapshot(context: click.Context, wait: bool, timeout_s: float, as_json: bool
     """Copy the store to S3, consistently, while the stream runs; `list` shows the snapshots."""
     if context.invoked_subcommand is not None:
         return None
-    return send_to_worker(resolve(Settings()), "snapshot", {}, as_json, _describe_taken, timeout_s if wait else None)
+    return send_to_worker(
+        resolve(Settings()), SnapshotArguments(), as_json, _describe_taken, timeout_s if wait else None
+    )
 
 
 @snapshot.command("list", epilog="Example:  neardup snapshot list --json")

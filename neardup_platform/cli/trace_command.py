@@ -10,6 +10,7 @@ from neardup_platform.cli.output import json_option
 from neardup_platform.cli.worker_commands import SHORT_S, send_to_worker
 from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
+from neardup_platform.wire.command_arguments import TraceArguments
 
 
 @click.command(epilog="Example:  neardup trace bridge--crop.jpg")
@@ -19,7 +20,7 @@ from neardup_platform.settings import Settings
 def trace(image_id: str, timeout_s: float, as_json: bool) -> int:
     """Run a decided image through the running pipeline again and report every step; changes nothing."""
     settings = resolve(Settings())
-    return send_to_worker(settings, "trace", {"image_id": image_id}, as_json, describe, timeout_s, read)
+    return send_to_worker(settings, TraceArguments(image_id=image_id), as_json, describe, timeout_s, read)
 
 
 def read(values: Mapping[str, str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import click
 from neardup_platform.cli.output import emit
 from neardup_platform.errors import NeardupError
 from neardup_platform.settings import Settings
+from neardup_platform.wire.command_arguments import CommandArguments
 
 wait_option = click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the worker's answer.")
 timeout_option = click.option(
@@ -49,8 +50,7 @@ def _number(value: str) -> int | float | str:
 
 def send_to_worker(
     settings: Settings,
-    name: str,
-    arguments: Mapping[str, str],
+    arguments: CommandArguments,
     as_json: bool,
     human: Callable[[dict[str, Any]], str],
     timeout_s: float | None = SHORT_S,
@@ -60,7 +60,7 @@ def send_to_worker(
 
     Args:
         settings: resolved.
-        name, arguments: see docs/control-commands.md.
+        arguments: see docs/control-commands.md.
         human: the answer in words: `command_id`, `sequence` and the values of the result.
         timeout_s: how long to wait for the result; None returns without waiting.
         read: converts the values of the result for the answer; None converts numbers only.
@@ -74,7 +74,8 @@ def send_to_worker(
     # Importing kafka-python takes time, and most commands do not need it.
     from neardup_platform.kafka.control import new_command, run_command, send_command
 
-    command = new_command(name, arguments, getpass.getuser())
+    name = arguments.command
+    command = new_command(name, arguments.to_wire(), getpass.getuser())
     if timeout_s is None:
         send_command(settings.kafka, command)
         emit({"command_id": command.command_id}, as_json, lambda a: f"sent as command {a['command_id']}")

@@ -1,14 +1,14 @@
-"""The join as a pure state machine: halves in; pairs, expiries and changes of the waiting room out.
+"""The join as a pure state machine: embeddings in; pairs, expiries and changes of the waiting room out.
 
-An image's two embeddings arrive on two topics in any order. The first waits; the second completes the pair.
-Each input partition has its own clock: the newest event time it has shown, or a moment up to which it is known to have
-been read. The watermark is the slowest of them, so a partition that is being caught up on holds back expiry for all. A
-half waits from what its partition's clock says at its arrival, and expires when the watermark has moved on from there
-by more than the allowed lateness: an image that comes late in one topic (replayed, or of a producer whose clock runs
-behind) comes as late in the other, and how far that one has been read must not matter.
+The two embeddings of an image arrive on two topics in any order. The first one waits, and the second completes the
+pair. Each input partition has a clock: the newest event time seen in it, or a moment up to which it is known to have
+been read. The watermark is the slowest of these clocks, so a partition that lags holds back expiry for all. An unpaired
+embedding waits from its partition's clock at its arrival, and expires once the watermark has advanced from there by
+more than the allowed lateness. Its event time does not count: an image that is late in one topic (replayed, or from a
+producer whose clock is behind) is equally late in the other, and how far that one has been read must not matter.
 
-What is joined and expired follows from the halves, the clocks and the order of arrival, so a process that restores both
-goes on as if it had never stopped.
+What is joined and what expires depends on the embeddings, the clocks and the order of arrival alone, so a process that
+restores all three continues as if it had never stopped.
 """
 
 import heapq
@@ -21,19 +21,19 @@ from neardup_platform.records import Embedding, JoinedImage, Kind
 Origin = TypeVar("Origin")
 WaitingKey = tuple[Kind, str]
 
-# What a waiting half takes beside its vector and the bytes it came as, measured: objects, dict and heap entries.
-HALF_OVERHEAD_BYTES = 1_100
+# Memory of an unpaired embedding beside its vector and its message, measured: objects, dict and heap entries.
+UNPAIRED_OVERHEAD_BYTES = 1_100
 _MIN_SWEPT = 1_000
 _ANY = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
-class Half(Generic[Origin]):
-    """One waiting embedding.
+class UnpairedEmbedding(Generic[Origin]):
+    """An embedding that waits for its partner.
 
     Attributes:
-        origin: where it came from, for the report of an expiry; the join does not look into it.
-        waits_from_ms: clock of its partition at its arrival, from which its allowed lateness counts.
+        origin: where it came from, for the report of an expiry; the join does not use it.
+        waits_from_ms: the clock of its partition at its arrival, from which its lateness counts.
         origin_bytes: memory that the origin takes.
     """
 
@@ -50,25 +50,25 @@ class Half(Generic[Origin]):
     @property
     def size(self) -> int:
         """Bytes of memory it takes."""
-        return HALF_OVERHEAD_BYTES + self.embedding.vector.nbytes + self.origin_bytes
+        return UNPAIRED_OVERHEAD_BYTES + self.embedding.vector.nbytes + self.origin_bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Offer(Generic[Origin]):
-    """What came of one embedding: it completed an image, or entered the waiting room, or was older than one there.
+    """The result of one embedding: it completed an image, entered the waiting room, or was older than one there.
 
     Attributes:
         image: the completed image.
-        partner: the half that left the waiting room to complete it.
-        entered: the half that now waits.
-        replaced: a half that is forgotten: of two of the same kind and id the one made earlier; where one of them
-            replaces what is stored, the other.
+        partner: the embedding that left the waiting room to complete it.
+        entered: the embedding that now waits.
+        replaced: the one that is dropped of two with the same kind and id: the earlier one, or the one that does not
+            replace a stored embedding.
     """
 
     image: JoinedImage | None = None
-    partner: Half[Origin] | None = None
-    entered: Half[Origin] | None = None
-    replaced: Half[Origin] | None = None
+    partner: UnpairedEmbedding[Origin] | None = None
+    entered: UnpairedEmbedding[Origin] | None = None
+    replaced: UnpairedEmbedding[Origin] | None = None
 
 
 class Pairing(Generic[Origin]):
@@ -76,10 +76,10 @@ class Pairing(Generic[Origin]):
 
     Args:
         partitions: every input partition; until each has a clock, nothing expires.
-        lateness_ms: how far the watermark may move on before a half expires.
-        max_waiting: bound of the waiting room; above it the oldest half is evicted.
+        lateness_ms: how far the watermark may advance before an unpaired embedding expires.
+        max_waiting: size of the waiting room; above it the oldest embedding is evicted.
         max_bytes: the same in bytes of memory.
-        waiting: halves restored from the store.
+        waiting: unpaired embeddings restored from the store.
         clocks_ms: clocks restored from the store.
     """
 
@@ -89,25 +89,25 @@ class Pairing(Generic[Origin]):
         lateness_ms: int,
         max_waiting: int,
         max_bytes: int,
-        waiting: Iterable[Half[Origin]] = (),
+        waiting: Iterable[UnpairedEmbedding[Origin]] = (),
         clocks_ms: Mapping[Hashable, int] | None = None,
     ) -> None:
         self._clocks_ms: dict[Hashable, int] = dict.fromkeys(partitions, 0) | dict(clocks_ms or {})
         self._lateness_ms = lateness_ms
         self._max_waiting, self._max_bytes = max_waiting, max_bytes
-        self._waiting: dict[WaitingKey, Half[Origin]] = {}
+        self._waiting: dict[WaitingKey, UnpairedEmbedding[Origin]] = {}
         self._bytes = 0
-        # (waits_from_ms, kind, image id); entries of halves that have left stay until they surface or are swept.
+        # (waits_from_ms, kind, image id); entries of embeddings that have left stay until they surface or are swept.
         self._by_time: list[tuple[int, Kind, str]] = []
-        for half in waiting:
-            self._admit(half)
+        for unpaired in waiting:
+            self._admit(unpaired)
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     @property
     def bytes(self) -> int:
-        """Bytes of memory that the waiting halves take."""
+        """Bytes of memory that the unpaired embeddings take."""
         return self._bytes
 
     @property
@@ -116,34 +116,34 @@ class Pairing(Generic[Origin]):
         return min(self._clocks_ms.values(), default=0)
 
     def clock_ms(self, partition: Hashable) -> int:
-        """One partition's clock; of a partition that is new the watermark, which it must not set back."""
+        """One partition's clock; for a new partition the watermark, which it must not set back."""
         clock_ms = self._clocks_ms.get(partition)
         return self.watermark_ms if clock_ms is None else clock_ms
 
     def advance(self, partition: Hashable, time_ms: int) -> bool:
-        """Move one partition's clock on to an event time; returns whether it had not shown it before."""
+        """Advance one partition's clock to an event time; returns whether that moved it."""
         before_ms = self.clock_ms(partition)
         self._clocks_ms[partition] = max(before_ms, time_ms)
         return time_ms > before_ms
 
     @property
     def partitions(self) -> Set[Hashable]:
-        """Partitions that have a clock, or are waited for."""
+        """Partitions that have a clock, or whose clock is awaited."""
         return self._clocks_ms.keys()
 
     def add_partition(self, partition: Hashable) -> None:
-        """A partition has appeared: its clock is the watermark, which stands still until something is known of it."""
+        """Add a partition. Its clock is the watermark, which stands still until the partition is read."""
         self._clocks_ms.setdefault(partition, self.watermark_ms)
 
     def drop_partition(self, partition: Hashable) -> None:
-        """A partition is gone, and with it its clock; halves that came from it wait on."""
+        """Remove a partition and its clock; embeddings that came from it keep waiting."""
         self._clocks_ms.pop(partition, None)
 
     def offer(self, embedding: Embedding, origin: Origin, partition: Hashable, origin_bytes: int = 0) -> Offer[Origin]:
-        """Take one embedding.
+        """Add one embedding.
 
         Args:
-            partition: where it came from, its clock advanced already.
+            partition: where it came from, with its clock already advanced.
             origin_bytes: memory that the origin takes.
         """
         partner = self.partner(embedding)
@@ -153,20 +153,20 @@ class Pairing(Generic[Origin]):
             pair = (embedding, other) if embedding.kind is Kind.LSH else (other, embedding)
             left_over = self._take((embedding.kind, embedding.image_id)) if embedding.replaces else None
             return Offer(image=JoinedImage(*pair), partner=partner, replaced=left_over)
-        half = Half(embedding, origin, self.clock_ms(partition), origin_bytes)
-        waiting = self._waiting.get(half.key)
+        unpaired = UnpairedEmbedding(embedding, origin, self.clock_ms(partition), origin_bytes)
+        waiting = self._waiting.get(unpaired.key)
         if waiting is not None and _precedence(waiting.embedding) > _precedence(embedding):
-            return Offer(replaced=half)
-        self._admit(half)
-        return Offer(entered=half, replaced=waiting)
+            return Offer(replaced=unpaired)
+        self._admit(unpaired)
+        return Offer(entered=unpaired, replaced=waiting)
 
-    def partner(self, embedding: Embedding) -> Half[Origin] | None:
-        """The waiting half that an embedding completes. Those that replace and those that do not are never mixed."""
+    def partner(self, embedding: Embedding) -> UnpairedEmbedding[Origin] | None:
+        """The unpaired embedding that this one completes. One that replaces is only paired with another that does."""
         found = self._waiting.get((embedding.kind.other, embedding.image_id))
         return found if found is not None and found.embedding.replaces == embedding.replaces else None
 
-    def waiting(self, kind: Kind, image_id: str) -> Half[Origin] | None:
-        """The half of an image that waits for its partner."""
+    def waiting(self, kind: Kind, image_id: str) -> UnpairedEmbedding[Origin] | None:
+        """The unpaired embedding of an image."""
         return self._waiting.get((kind, image_id))
 
     @property
@@ -174,38 +174,38 @@ class Pairing(Generic[Origin]):
         """Whether `expire` or `evict` has something to give up."""
         return self._is_due() or self._is_full()
 
-    def expire(self, most: int = _ANY, most_bytes: int = _ANY) -> list[Half[Origin]]:
-        """Remove and return halves whose partner did not come in time, oldest first.
+    def expire(self, most: int = _ANY, most_bytes: int = _ANY) -> list[UnpairedEmbedding[Origin]]:
+        """Remove and return embeddings whose partner did not arrive in time, oldest first.
 
         Args:
-            most: of so many at most; the next call goes on.
-            most_bytes: of about so many bytes in all, and at least one.
+            most: at most this many; the next call continues.
+            most_bytes: at most about this many bytes, but at least one embedding.
         """
         return self._pop_while(self._is_due, most, most_bytes)
 
-    def evict(self, most: int = _ANY, most_bytes: int = _ANY) -> list[Half[Origin]]:
-        """Remove and return the oldest halves above `max_waiting` and `max_bytes`, once none is left to expire."""
+    def evict(self, most: int = _ANY, most_bytes: int = _ANY) -> list[UnpairedEmbedding[Origin]]:
+        """Remove and return the oldest embeddings above `max_waiting` and `max_bytes`, once none is left to expire."""
         return [] if self._is_due() else self._pop_while(self._is_full, most, most_bytes)
 
     def remove(self, image_id: str) -> None:
-        """Forget the waiting halves of an image."""
+        """Drop the unpaired embeddings of an image."""
         for kind in Kind:
             self._take((kind, image_id))
 
-    def _admit(self, half: Half[Origin]) -> None:
-        self._take(half.key)
-        self._waiting[half.key] = half
-        self._bytes += half.size
-        heapq.heappush(self._by_time, (half.waits_from_ms, *half.key))
+    def _admit(self, unpaired: UnpairedEmbedding[Origin]) -> None:
+        self._take(unpaired.key)
+        self._waiting[unpaired.key] = unpaired
+        self._bytes += unpaired.size
+        heapq.heappush(self._by_time, (unpaired.waits_from_ms, *unpaired.key))
         if len(self._by_time) > 2 * len(self._waiting) + _MIN_SWEPT:
-            self._by_time = [(half.waits_from_ms, *key) for key, half in self._waiting.items()]
+            self._by_time = [(unpaired.waits_from_ms, *key) for key, unpaired in self._waiting.items()]
             heapq.heapify(self._by_time)
 
-    def _take(self, key: WaitingKey) -> Half[Origin] | None:
-        half = self._waiting.pop(key, None)
-        if half is not None:
-            self._bytes -= half.size
-        return half
+    def _take(self, key: WaitingKey) -> UnpairedEmbedding[Origin] | None:
+        unpaired = self._waiting.pop(key, None)
+        if unpaired is not None:
+            self._bytes -= unpaired.size
+        return unpaired
 
     def _is_due(self) -> bool:
         oldest = self._oldest()
@@ -214,28 +214,28 @@ class Pairing(Generic[Origin]):
     def _is_full(self) -> bool:
         return len(self._waiting) > self._max_waiting or self._bytes > self._max_bytes
 
-    def _oldest(self) -> Half[Origin] | None:
+    def _oldest(self) -> UnpairedEmbedding[Origin] | None:
         while self._by_time:
             waits_from_ms, kind, image_id = self._by_time[0]
-            half = self._waiting.get((kind, image_id))
-            if half is not None and half.waits_from_ms == waits_from_ms:
-                return half
+            unpaired = self._waiting.get((kind, image_id))
+            if unpaired is not None and unpaired.waits_from_ms == waits_from_ms:
+                return unpaired
             heapq.heappop(self._by_time)
         return None
 
-    def _pop_while(self, condition: Callable[[], bool], most: int, most_bytes: int) -> list[Half[Origin]]:
-        left: list[Half[Origin]] = []
+    def _pop_while(self, condition: Callable[[], bool], most: int, most_bytes: int) -> list[UnpairedEmbedding[Origin]]:
+        left: list[UnpairedEmbedding[Origin]] = []
         size = 0
         while len(left) < most and size < most_bytes and condition():
-            half = self._oldest()
-            if half is None:
+            unpaired = self._oldest()
+            if unpaired is None:
                 break
-            self._take(half.key)
-            left.append(half)
-            size += half.size
+            self._take(unpaired.key)
+            left.append(unpaired)
+            size += unpaired.size
         return left
 
 
 def _precedence(embedding: Embedding) -> tuple[bool, int]:
-    """Of two waiting halves of one kind and image the greater one stays."""
+    """Of two unpaired embeddings of one kind and image, the greater one stays."""
     return embedding.replaces, embedding.event_time_ms

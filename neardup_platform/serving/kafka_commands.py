@@ -6,10 +6,11 @@ Call of the API → control topic → worker → result topic → **answer**. Th
 import time
 from collections.abc import Mapping
 
-from neardup_platform.errors import Conflict, PermanentError
+from neardup_platform.errors import BadCommand, Conflict, PermanentError
 from neardup_platform.kafka.control import new_command, run_command
 from neardup_platform.serving.rocksdb_follower import MAX_AGE_S, StoreFollower
 from neardup_platform.settings import KafkaSettings
+from neardup_platform.wire.command_arguments import COMMANDS
 from neardup_platform.wire.command_bounds import MAX_COMMAND_ID_BYTES
 
 # The worker applies commands between two steps. While it catches up after a start, a command waits.
@@ -47,7 +48,11 @@ class WorkerCommands:
         """
         if len(key.encode()) > MAX_COMMAND_ID_BYTES or not key.isprintable():
             raise PermanentError(f"the Idempotency-Key has 1 to {MAX_COMMAND_ID_BYTES} printable bytes")
-        command = new_command(name, arguments, issued_by, key)
+        try:
+            checked = COMMANDS[name].parse(arguments)
+        except BadCommand as error:
+            raise Conflict(str(error)) from error
+        command = new_command(name, checked.to_wire(), issued_by, key)
         result = run_command(self._settings, command, RESULT_TIMEOUT_S)
         if not result.accepted:
             raise Conflict(result.reason)

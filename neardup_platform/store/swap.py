@@ -20,14 +20,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from neardup_platform.errors import HomeInUse, InvariantBroken, NeardupError
+from neardup_platform.errors import HomeInUse, InvariantBroken
 from neardup_platform.files import read_sealed, sync_folder, sync_tree, write_sealed
 
 log = logging.getLogger(__name__)
-
-
-class StoreReplaced(NeardupError):
-    """Another store becomes active: the worker must restart."""
 
 
 def next_path(store: Path) -> Path:

@@ -1,31 +1,27 @@
-"""The commit: everything one step of the worker changes, in one atomic write.
+"""The commit: everything that one step of the worker changes, in one atomic write.
 
-Order of a step, which is what makes the worker effectively once; in brackets the crash points (crash_points.py) that
-tests kill it at:
+The order of a step makes the worker effectively once. In brackets are the crash points (crash_points.py) at which tests
+kill it:
 
-1. read messages from where the step before left off, at start from the positions in the store [read]
+1. read messages from where the previous step ended, after a start from the positions in the store [read]
 2. join them [joined], put the complete images into the vector files and the term index [added], compare and decide
-   them [decided]; or, in a step of its own, finish a control command (control.py) [prepared] or decide a known image
-   again for a newer embedding (re_embedding.py)
-3. one RocksDB write: decisions and history, images, clusters and members, vectors, the waiting room, what a command
-   changed and its result, dead letters, decisions and results in the outbox, the new positions, the totals and the
-   state digest [committed, of a command: obeyed]
-4. sync RocksDB's log to the disk, once for all writes since the last time [synced]; from here on a thread (outbox.py)
+   them [decided]; or, in a step of its own, finish a control command (control/control.py) [prepared] or decide a known
+   image again for a newer embedding (corrections/re_embedding.py)
+3. one RocksDB write: decisions and history, images, clusters and members, vectors, the waiting room, the effect and
+   result of a command, dead letters, decisions and results in the outbox, the new positions, the totals and the state
+   digest [committed; of a command: command_committed, of a stage: stage_committed]
+4. sync RocksDB's log to disk, once for all writes since the last sync [synced]; from here on in a thread (outbox.py)
 5. publish from the outbox what is synced [published]
 6. what the broker acknowledged [acknowledged] leaves the outbox with the next write
 
-A crash before 3 repeats the step from the positions in the store, and what vector files and term index hold too much
-is overwritten or dropped at the start [restored]; a crash after 3 publishes from the outbox again [republished], under
-the same event ids. So does a power cut after 4; one before 4 may repeat steps that were committed, but none that anyone
-was told of. Steps are committed in the order of reading; the next one is read and compared meanwhile.
+A crash before 3 repeats the step from the positions in the store; what the vector files and the term index hold beyond
+the store is overwritten or dropped at the next start [restored]. A crash after 3 publishes from the outbox again
+[republished], under the same event ids. So does a power cut after 4. One before 4 may repeat steps that were committed,
+but none that was published. Steps are committed in read order, while the next one is read and compared.
 """
 
-import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
-from neardup_platform.errors import BadMessage
-from neardup_platform.join.pairing import Half
 from neardup_platform.kafka.publisher import Outgoing, Settled
 from neardup_platform.pipeline import Decided
 from neardup_platform.store import layout
@@ -33,109 +29,53 @@ from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.commit_checks import check_decided
-from neardup_platform.stream.control.command import Handled, Outcome
 from neardup_platform.stream.control.commit import answers, put_handled
-from neardup_platform.stream.outbox_entries import ToPublish, leave_outbox, put_outbox
+from neardup_platform.stream.outbox_entries import ToPublish, decision_messages, leave_outbox, put_outbox
+from neardup_platform.stream.steps import CommandStep, Consumed, RedecideStep, Step, StreamStep
 from neardup_platform.wire import neardup_pb2 as pb
-from neardup_platform.wire.codec import UNKNOWN_LOG, Log, Message, decision_event_id, encode_decision
+from neardup_platform.wire.codec import UNKNOWN_LOG, decision_event_id, encode_decision
 from neardup_platform.wire.dead_letters import dead_letters
 from neardup_platform.wire.topics import DEAD_LETTER, DEBUG, DECISIONS, JOIN_REPORT
-
-WaitingHalf = Half[Message]
-
-
-@dataclass(slots=True)
-class Step:
-    """What one step read and joined, before it is decided.
-
-    Attributes:
-        positions: next offset by (topic, partition).
-        logs: of which log each position is.
-        gone: partitions that are no longer there; nothing of them stays in the store.
-        left: halves that left the waiting room, by pairing, replacement or expiry.
-        entered: halves that entered it.
-        dead: messages that end here, each with its reason.
-        clocks: event-time clocks of partitions, Unix milliseconds, where they moved.
-        report: of the halves that expired or were evicted, where there are any.
-        counts: messages of this step by fate: received, repeated, expired, evicted, dead_lettered, commands_….
-        handled: a control command; then nothing else is in the step.
-        outcome: a known image decided again for a newer embedding; then nothing else is in the step.
-    """
-
-    positions: dict[tuple[str, int], int] = field(default_factory=dict)
-    left: list[WaitingHalf] = field(default_factory=list)
-    entered: list[WaitingHalf] = field(default_factory=list)
-    dead: list[tuple[Message, BadMessage]] = field(default_factory=list)
-    clocks: dict[tuple[str, int], int] = field(default_factory=dict)
-    report: pb.ExpiryReport | None = None
-    counts: dict[str, int] = field(default_factory=dict)
-    handled: Handled | None = None
-    outcome: Outcome | None = None
-    logs: dict[tuple[str, int], Log] = field(default_factory=dict)
-    gone: set[tuple[str, int]] = field(default_factory=set)
-
-    @classmethod
-    def of_command(cls, handled: Handled) -> "Step":
-        """The step of a control command."""
-        message = handled.message
-        logs = dict.fromkeys(handled.positions, message.log)
-        return cls(handled.positions, counts=handled.counts, handled=handled, logs=logs)
-
-    def passed(self, message: Message) -> None:
-        """Note that a message is done with."""
-        partition = message.topic, message.partition
-        self.positions[partition] = message.offset + 1
-        self.logs[partition] = message.log
-
-    def count(self, fate: str) -> None:
-        """Count one message by its fate."""
-        self.counts[fate] = self.counts.get(fate, 0) + 1
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing was read, nothing expired, no clock has to be written, and no partition is gone."""
-        return not (self.positions or self.left or self.clocks or self.gone)
 
 
 def commit(
     store: Store,
     state: store_pb.StoreState,
     step: Step,
-    decided: Sequence[Decided],
+    now_ms: int,
     settled: Sequence[Settled] = (),
     *,
     publish: bool = True,
 ) -> list[Outgoing]:
-    """Write one step; returns what it put into the outbox, to be published.
+    """Write one step; returns what it put into the outbox.
 
     Args:
-        state: totals as of the last commit; brought up to date only once the write has succeeded.
-        settled: the first messages of the outbox, which leave it: they are in the log, or their dead letters come.
-        publish: False for a store in the making, of which nobody is told.
+        state: totals as of the last commit; updated only once the write has succeeded.
+        now_ms: the clock, Unix milliseconds.
+        settled: the first messages of the outbox, which leave it: acknowledged, or refused for good.
+        publish: False for a store under construction, whose decisions are not published.
 
     Raises:
         InvariantBroken: what was decided does not fit the store (commit_checks.py); nothing is written.
     """
+    decided = _decided(step)
     check_decided(store, state, decided)
     new = store_pb.StoreState()
     new.CopyFrom(state)
     batch = Batch()
-    now_ms = time.time_ns() // 1_000_000
     refused = list(leave_outbox(batch, new, settled, now_ms))
-    _put_positions(store, batch, step)
-    _put_waiting(batch, step)
+    _put_consumed(store, batch, new, step)
     histories = [_put_decided(batch, new, images) for images in decided]
     _put_clusters(store, batch, decided)
     if state.redirects:
         _end_redirects(batch, decided)
-    if step.outcome is not None:
-        step.outcome.write(batch, new)
-    if step.handled is not None:
-        put_handled(batch, new, step.handled, store.commands.id_of)
-    messages = _messages(step, decided, histories, now_ms) if publish else ()
+    match step:
+        case CommandStep(handled):
+            put_handled(batch, new, handled, store.commands.id_of)
+        case RedecideStep(write=write):
+            write(batch, new)
+    messages = _messages(step, histories, now_ms) if publish else ()
     outgoing = put_outbox(batch, new, [*refused, *messages])
-    for fate, count in step.counts.items():
-        new.counters[fate] += count
     new.commit += 1
     batch.delete(Table.COMMIT, layout.number_key(state.commit))
     batch.put(Table.COMMIT, layout.number_key(new.commit), b"")
@@ -145,41 +85,62 @@ def commit(
     return outgoing
 
 
-def _put_positions(store: Store, batch: Batch, step: Step) -> None:
-    """A partition that was read brings its clock along; of one whose clock alone moved the position stays."""
-    for partition in step.positions.keys() | step.clocks.keys():
-        if partition in step.positions:
-            log_id, epoch = step.logs.get(partition, UNKNOWN_LOG)
-            position = store_pb.Position(next_offset=step.positions[partition], log=log_id)
+def _decided(step: Step) -> Sequence[Decided]:
+    """The new images of a step."""
+    match step:
+        case StreamStep(decided=decided) | RedecideStep(decided=decided):
+            return decided
+        case CommandStep(handled):
+            return handled.decided
+
+
+def _put_consumed(store: Store, batch: Batch, state: store_pb.StoreState, step: Step) -> None:
+    """Write what a step consumed from the log: positions, clocks, the waiting room, counters."""
+    match step:
+        case StreamStep(consumed=consumed) | RedecideStep(consumed=consumed):
+            _put_waiting(batch, consumed)
+        case CommandStep(handled):
+            consumed = Consumed(handled.positions, handled.logs, counts=handled.counts)
+    _put_positions(store, batch, consumed)
+    for fate, count in consumed.counts.items():
+        state.counters[fate] += count
+
+
+def _put_positions(store: Store, batch: Batch, consumed: Consumed) -> None:
+    """Write positions with their clocks; where only the clock moved, the stored position stays."""
+    for partition in consumed.positions.keys() | consumed.clocks.keys():
+        if partition in consumed.positions:
+            log_id, epoch = consumed.logs.get(partition, UNKNOWN_LOG)
+            position = store_pb.Position(next_offset=consumed.positions[partition], log=log_id)
             if epoch >= 0:
                 position.epoch = epoch
         else:
             position = store.positions.find(partition) or store_pb.Position(unread=True)
-        position.clock_ms = step.clocks.get(partition, 0)
+        position.clock_ms = consumed.clocks.get(partition, 0)
         batch.put(Table.POSITIONS, layout.position_key(*partition), position.SerializeToString())
-    for partition in step.gone:
+    for partition in consumed.gone:
         batch.delete(Table.POSITIONS, layout.position_key(*partition))
 
 
-def _put_waiting(batch: Batch, step: Step) -> None:
-    """A half may enter and leave within one step, and a newer one take its key: last word wins."""
-    for half in step.entered:
+def _put_waiting(batch: Batch, consumed: Consumed) -> None:
+    """Leaving is written after entering, because an embedding may do both within one consumed."""
+    for unpaired in consumed.entered:
         value = store_pb.UnpairedRecord(
-            value=half.origin.value,
-            topic=half.origin.topic,
-            partition=half.origin.partition,
-            offset=half.origin.offset,
-            waits_from_ms=half.waits_from_ms,
-            replays=half.origin.replays,
-            log=half.origin.log.id,
+            value=unpaired.origin.value,
+            topic=unpaired.origin.topic,
+            partition=unpaired.origin.partition,
+            offset=unpaired.origin.offset,
+            waits_from_ms=unpaired.waits_from_ms,
+            replays=unpaired.origin.replays,
+            log=unpaired.origin.log.id,
         )
-        batch.put(Table.WAITING, layout.waiting_key(*half.key), value.SerializeToString())
-    for half in step.left:
-        batch.delete(Table.WAITING, layout.waiting_key(*half.key))
+        batch.put(Table.WAITING, layout.waiting_key(*unpaired.key), value.SerializeToString())
+    for unpaired in consumed.left:
+        batch.delete(Table.WAITING, layout.waiting_key(*unpaired.key))
 
 
 def _put_decided(batch: Batch, state: store_pb.StoreState, decided: Decided) -> list[bytes]:
-    """Write what was decided; returns the decisions as encoded."""
+    """Write new images; returns their decisions, encoded."""
     digest, encoded = 0, [encode_decision(decision) for decision in decided.decisions]
     for row, decision in enumerate(decided.decisions):
         image_key = decision.image_id.encode()
@@ -223,7 +184,7 @@ def _put_clusters(store: Store, batch: Batch, decided: Sequence[Decided]) -> Non
 
 
 def _end_redirects(batch: Batch, decided: Sequence[Decided]) -> None:
-    """An id that heads a cluster leads to no other (clusters/rearrangement.py)."""
+    """Delete the redirects of ids that head a cluster now (clusters/rearrangement.py)."""
     for images in decided:
         for decision in images.decisions:
             if decision.founded:
@@ -255,23 +216,28 @@ def _vector_record(decided: Decided, row: int) -> store_pb.VectorRecord:
     )
 
 
-def _messages(
-    step: Step, decided: Sequence[Decided], histories: Sequence[Sequence[bytes]], now_ms: int
-) -> Iterable[ToPublish]:
-    """Topic, key and value of everything this step has to say; `histories` are the decisions as encoded."""
-    for message, error in step.dead:
-        for key, letter in dead_letters(message, error, now_ms):
-            yield DEAD_LETTER, key, letter
-    if step.report is not None:
-        yield JOIN_REPORT, step.report.event_id.encode(), step.report.SerializeToString()
-    if step.handled is not None:
-        yield from answers(step.handled, now_ms)
-    if step.outcome is not None:
-        yield from step.outcome.messages
-    for images, encoded in zip(decided, histories, strict=True):
+def _messages(step: Step, histories: Sequence[Sequence[bytes]], now_ms: int) -> Iterable[ToPublish]:
+    """Everything that a step publishes; `histories` are its new decisions, encoded."""
+    match step:
+        case StreamStep(consumed=consumed):
+            yield from _consumed_messages(consumed, now_ms)
+        case CommandStep(handled):
+            yield from answers(handled, now_ms)
+        case RedecideStep(consumed=consumed, decisions=decisions):
+            yield from _consumed_messages(consumed, now_ms)
+            yield from decision_messages(decisions)
+    for images, encoded in zip(_decided(step), histories, strict=True):
         for decision, value in zip(images.decisions, encoded, strict=True):
             yield DECISIONS, decision.image_id.encode(), value
         yield DEBUG, images.decisions[0].image_id.encode(), _debug_detail(images).SerializeToString()
+
+
+def _consumed_messages(consumed: Consumed, now_ms: int) -> Iterable[ToPublish]:
+    for message, error in consumed.dead:
+        for key, letter in dead_letters(message, error, now_ms):
+            yield DEAD_LETTER, key, letter
+    if consumed.report is not None:
+        yield JOIN_REPORT, consumed.report.event_id.encode(), consumed.report.SerializeToString()
 
 
 def _debug_detail(decided: Decided) -> pb.DebugDetail:

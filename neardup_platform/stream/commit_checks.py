@@ -1,4 +1,4 @@
-"""What a commit of new images takes for granted, looked at before it is written: a few keys for each image."""
+"""Checks, before a commit of new images is written, what it relies on: a few keys for each image."""
 
 from collections.abc import Sequence
 
@@ -10,10 +10,10 @@ from neardup_platform.store.view import StoreView
 
 
 def check_decided(store: StoreView, state: store_pb.StoreState, decided: Sequence[Decided]) -> None:
-    """Refuse new images that are not new, or that join what is no cluster.
+    """Refuse new images that are known already, or that join what is not a cluster.
 
     Args:
-        state: totals before they are written.
+        state: totals before the write.
 
     Raises:
         InvariantBroken: the text names the image.
@@ -24,8 +24,8 @@ def check_decided(store: StoreView, state: store_pb.StoreState, decided: Sequenc
     ordinals = [ordinal for batch in decided for ordinal in batch.ordinals.tolist()]
     if ordinals != list(range(state.ordinals, state.ordinals + len(ordinals))):
         raise InvariantBroken(
-            f"image {decisions[0].image_id!r} is to have ordinal {ordinals[0]}, the store gives {state.ordinals} next: "
-            "what is in memory is not what is stored"
+            f"image {decisions[0].image_id!r} has ordinal {ordinals[0]}, the store gives {state.ordinals} next: "
+            "memory and store differ"
         )
     _check_new(store, decisions)
     _check_heads(store, decisions)
@@ -36,7 +36,7 @@ def _check_new(store: StoreView, decisions: Sequence[Decision]) -> None:
     seen: set[str] = set()
     for image_id, record in zip(ids, store.images.find_many(ids), strict=True):
         if record is not None or image_id in seen:
-            raise InvariantBroken(f"image {image_id!r} was decided as a new one and is known")
+            raise InvariantBroken(f"image {image_id!r} was decided as a new image and is known")
         seen.add(image_id)
 
 
@@ -62,5 +62,5 @@ def _check_heads(store: StoreView, decisions: Sequence[Decision]) -> None:
 def _no_cluster(image_id: str, head: str) -> InvariantBroken:
     return InvariantBroken(
         f"image {image_id!r} joined the cluster of {head!r}, which heads none: stop the worker (`neardup pause`), then "
-        "`neardup doctor` shows what is damaged and `neardup doctor --repair` mends it"
+        "`neardup doctor` shows what is damaged and `neardup doctor --repair` repairs it"
     )

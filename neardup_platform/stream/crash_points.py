@@ -1,7 +1,7 @@
-"""The places of a worker's life between which a crash makes a difference, named so that tests can kill it there.
+"""The points in a worker's life between which a crash makes a difference, named so that tests can kill it there.
 
-The order is that of `commit.py`. `NEARDUP_CRASH_AT=committed:3` kills the process, as `kill -9` does, when it passes
-the point for the third time; unset, passing costs one comparison.
+Their order is that of `commit.py`. `NEARDUP_CRASH_AT=committed:3` kills the process, as `kill -9` does, when it passes
+the point for the third time. Without the variable, passing a point costs one comparison.
 """
 
 import os
@@ -18,7 +18,7 @@ class CrashPoint(StrEnum):
     """What has happened when a point is passed, and what has not."""
 
     RESTORED = "restored"  # the corpus is read from the store; nothing is published or read from Kafka
-    REPUBLISHED = "republished"  # the first of what the outbox held is handed to Kafka; nothing is read
+    REPUBLISHED = "republished"  # the first messages of the outbox are handed to Kafka; nothing is read
     READ = "read"  # messages are read; nothing is joined
     JOINED = "joined"  # joined in memory; nothing is in the vector files or the term index
     ADDED = "added"  # images are in the vector files and the term index; nothing is decided
@@ -27,19 +27,19 @@ class CrashPoint(StrEnum):
     SYNCED = "synced"  # synced to the disk; nothing of it is published
     PUBLISHED = "published"  # handed to Kafka; whether it was acknowledged is not known
     ACKNOWLEDGED = "acknowledged"  # acknowledged; still in the outbox
-    PREPARED = "prepared"  # the first half of a command is done; nothing of it is written
-    PART = "part"  # a part of a command is written; nothing of it is done in memory, and the next is not begun
-    OBEYED = "obeyed"  # a command's effect and result are written; nothing is done in memory
+    PREPARED = "prepared"  # a command is prepared and finished; nothing of it is written
+    STAGE_COMMITTED = "stage_committed"  # a stage of a command is written; the next one is not started
+    COMMAND_COMMITTED = "command_committed"  # a command's effect and result are written; nothing is applied in memory
 
 
 class CrashPoints:
-    """Counts the passing of points, in any thread; kills the process at the one that was asked for.
+    """Counts how often points are passed, in any thread; kills the process at the one asked for.
 
     Args:
         asked: as in the environment, `point:times`; empty for never.
 
     Raises:
-        SetupError: no such point.
+        SetupError: there is no such point.
     """
 
     def __init__(self, asked: str) -> None:
@@ -51,11 +51,11 @@ class CrashPoints:
 
     @classmethod
     def of_environment(cls) -> "CrashPoints":
-        """What the environment asks for."""
+        """Those that the environment asks for."""
         return cls(os.environ.get(_VARIABLE, ""))
 
     def passing(self, point: CrashPoint) -> None:
-        """Note that the worker is here; may not return."""
+        """Record that the worker is here. It may not return."""
         if point == self._asked:
             self._passed[point] += 1
             if self._passed[point] >= self._times:

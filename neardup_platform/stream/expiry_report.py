@@ -1,36 +1,36 @@
-"""The report of halves that left the waiting room unpaired: one message for each step in which some did. Pure.
+"""The report on embeddings that left the waiting room unpaired: one message for each step in which some did. Pure.
 
-The dead letter of each half has its bytes; the report says how many there were, of which kind, and how late it is.
-Where the names do not fit into a message, it says how many it leaves out (wire/fitting.py).
+The dead letter of each embedding has its bytes. The report says how many there were, of which kind, and how late the
+stream is. Where the names do not fit into a message, it says how many it leaves out (wire/fitting.py).
 """
 
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
 
-from neardup_platform.join.pairing import Half
+from neardup_platform.join.pairing import UnpairedEmbedding
 from neardup_platform.records import Kind
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import Message
 
-NAMED_HALVES = 1_000
+NAMED_EMBEDDINGS = 1_000
 
 _KIND_NUMBERS = {Kind.LSH: pb.KIND_LSH, Kind.PAIR: pb.KIND_PAIR}
 
 
 def expiry_report(
-    given_up: Sequence[tuple[Half[Message], str]], watermark_ms: int, lateness_ms: int, at_ms: int
+    given_up: Sequence[tuple[UnpairedEmbedding[Message], str]], watermark_ms: int, lateness_ms: int, at_ms: int
 ) -> pb.ExpiryReport:
     """The report of one step.
 
     Args:
-        given_up: at least one half, each with its reason, `expired` or `evicted`.
+        given_up: at least one embedding, each with its reason, `expired` or `evicted`.
         watermark_ms: event time up to which every partition had been read, Unix milliseconds.
         at_ms: the clock, Unix milliseconds.
     """
-    counts = Counter((half.embedding.kind, reason) for half, reason in given_up)
-    times = [half.embedding.event_time_ms for half, _ in given_up]
-    places = "/".join(f"{half.origin.identity}:{reason}" for half, reason in given_up)
+    counts = Counter((unpaired.embedding.kind, reason) for unpaired, reason in given_up)
+    times = [unpaired.embedding.event_time_ms for unpaired, _ in given_up]
+    places = "/".join(f"{unpaired.origin.identity}:{reason}" for unpaired, reason in given_up)
     by_age = sorted(given_up, key=lambda each: (each[0].embedding.event_time_ms, each[0].key))
     return pb.ExpiryReport(
         event_id=hashlib.blake2b(places.encode(), digest_size=16).hexdigest(),
@@ -43,18 +43,18 @@ def expiry_report(
         ],
         oldest_event_ms=min(times),
         newest_event_ms=max(times),
-        halves=[_named(half, reason) for half, reason in by_age[:NAMED_HALVES]],
-        halves_left_out=max(0, len(by_age) - NAMED_HALVES),
+        halves=[_named(unpaired, reason) for unpaired, reason in by_age[:NAMED_EMBEDDINGS]],
+        halves_left_out=max(0, len(by_age) - NAMED_EMBEDDINGS),
     )
 
 
-def _named(half: Half[Message], reason: str) -> pb.ExpiredHalf:
+def _named(unpaired: UnpairedEmbedding[Message], reason: str) -> pb.ExpiredHalf:
     return pb.ExpiredHalf(
-        image_id=half.embedding.image_id,
-        kind=_KIND_NUMBERS[half.embedding.kind],
+        image_id=unpaired.embedding.image_id,
+        kind=_KIND_NUMBERS[unpaired.embedding.kind],
         reason=reason,
-        topic=half.origin.topic,
-        partition=half.origin.partition,
-        offset=half.origin.offset,
-        event_time_ms=half.embedding.event_time_ms,
+        topic=unpaired.origin.topic,
+        partition=unpaired.origin.partition,
+        offset=unpaired.origin.offset,
+        event_time_ms=unpaired.embedding.event_time_ms,
     )

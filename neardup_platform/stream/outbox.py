@@ -1,47 +1,47 @@
-"""Publishes the outbox beside the worker's loop: what is durable, in order, and never more than a little in memory.
+"""Publishes the outbox beside the worker's loop: in order, only what is durable, with little in memory.
 
-Commit → outbox in the store → **sync, read, hand over** → Kafka → acknowledged: leaves with the next commit. One thread
-does all of it, at the start as later: it syncs the store's log once for all commits since the last sync, reads as many
-messages from the store as may be in flight, and collects the answers. So a long outbox, of a broker that was away or of
-a command that changed millions of images, takes neither memory nor the loop's time.
+Commit → outbox in the store → **sync, read, send** → Kafka → acknowledged: leaves with the next commit. One thread does
+all of it, at the start and later. It syncs the store's log once for all commits since the last sync, reads as many
+messages from the store as may be in flight, and collects the acknowledgements. So a long outbox, after an outage of the
+broker or a command that changed millions of images, takes neither memory nor the loop's time.
 
-Nothing is handed to Kafka before it survives a power cut (`worker.durability`): otherwise the log could keep a decision
+Nothing is sent to Kafka before it survives a power cut (`worker.durability`). Otherwise Kafka could keep a decision
 that the store has lost and makes again in another way.
 """
 
 import threading
-import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from neardup_platform.clock import Clock
 from neardup_platform.errors import NeardupError, RetryableError
 from neardup_platform.kafka.publisher import KafkaPublisher, Outgoing, Settled
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.crash_points import CrashPoint, CrashPoints
 
-# In memory at a time, handed to the producer and not acknowledged.
+# Sent to the producer and not acknowledged; this is what is in memory.
 MOST_IN_FLIGHT = 4_000
 MOST_IN_FLIGHT_BYTES = 32 << 20
-# Messages by which the outbox may grow above its shortest since the start before no more embeddings are read.
+# How far the outbox may grow above its shortest length since the start before no more embeddings are read.
 MOST_BEHIND = 20_000
 MOST_BEHIND_BYTES = 128 << 20
-# Between two looks at what is in flight.
-_LOOK_S = 0.02
+# Between two checks of what is in flight.
+_POLL_S = 0.02
 _CLOSE_S = 10.0
 # Syncs whose delay is kept.
 _WINDOW = 1_000
-# Settled messages that the loop has not taken, above which nothing more is handed over.
+# Settled messages that the loop has not taken, above which nothing more is sent.
 _MOST_SETTLED = 20_000
 
 
 @dataclass(slots=True)
 class Backlog:
-    """How far the outbox has grown above its shortest. Pure.
+    """How far the outbox has grown above its shortest length. Pure.
 
-    The length itself does not count: a long outbox that is getting shorter holds nobody up.
+    The length itself does not count: a long outbox that is getting shorter does not hold back the stream.
     """
 
     most: int
@@ -49,13 +49,13 @@ class Backlog:
     least: int = 0
 
     def add(self, amount: int) -> None:
-        """Messages, or bytes, that came; negative: that left."""
+        """Add messages, or bytes; a negative amount has left."""
         self.behind += amount
         self.least = min(self.least, self.behind)
 
     @property
     def full(self) -> bool:
-        """Whether nothing more should come for now."""
+        """Whether nothing more should be added for now."""
         return self.behind - self.least >= self.most
 
 
@@ -63,21 +63,30 @@ class Outbox:
     """The outbox of the active store.
 
     Args:
-        publisher: used by this object's thread alone from now on.
-        first: number of the first message that was not acknowledged.
+        publisher: from now on used by the thread of this object alone.
+        first: number of the first message that is not acknowledged.
         last: number of the last message committed.
-        sync: whether a message must survive a power cut before it is handed over.
+        sync: whether a message must survive a power cut before it is sent.
     """
 
     def __init__(
-        self, store: Store, publisher: KafkaPublisher, first: int, last: int, crash: CrashPoints, *, sync: bool
+        self,
+        store: Store,
+        publisher: KafkaPublisher,
+        first: int,
+        last: int,
+        crash: CrashPoints,
+        clock: Clock,
+        *,
+        sync: bool,
     ) -> None:
         self._store, self._publisher, self._crash, self._sync = store, publisher, crash, sync
+        self._clock = clock
         self._next = first
         self._committed = last
-        # What an earlier process committed may lie in its log only.
+        # What an earlier process committed may be in RocksDB's log only.
         self._durable = first - 1
-        self._unsynced_since = time.monotonic()
+        self._unsynced_since = self._clock.monotonic_s()
         self._delays_ms: deque[float] = deque(maxlen=_WINDOW)
         self._settled: deque[Settled] = deque()
         self._messages, self._bytes = Backlog(MOST_BEHIND), Backlog(MOST_BEHIND_BYTES)
@@ -87,7 +96,7 @@ class Outbox:
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
 
     def start(self) -> None:
-        """Hand over the first messages, and go on in a thread.
+        """Send the first messages, and continue in a thread.
 
         Raises:
             SetupError: the disk is full or broken.
@@ -96,22 +105,22 @@ class Outbox:
         self._thread.start()
 
     def committed(self, messages: Sequence[Outgoing]) -> None:
-        """Note what a commit has put into the outbox."""
+        """Record what a commit has put into the outbox."""
         if not messages:
             return
         self._messages.add(len(messages))
         self._bytes.add(sum(message.size for message in messages))
         with self._work:
             if self._durable >= self._committed:
-                self._unsynced_since = time.monotonic()
+                self._unsynced_since = self._clock.monotonic_s()
             self._committed = messages[-1].number
             self._work.notify()
 
     def settled(self) -> list[Settled]:
-        """Messages that are done with since the last call, in order; they leave the outbox with the next commit.
+        """Messages acknowledged or refused since the last call, in order; they leave the outbox with the next commit.
 
         Raises:
-            NeardupError: publishing has ended with this.
+            NeardupError: publishing has ended with this error.
         """
         if self._failure is not None:
             raise self._failure
@@ -123,11 +132,15 @@ class Outbox:
 
     @property
     def full(self) -> bool:
-        """Whether so much waits to be published that nothing more should be decided for now."""
+        """Whether too much waits to be published for anything more to be decided."""
         return self._messages.full or self._bytes.full
 
-    def figures(self) -> dict[str, float]:
-        """Messages not acknowledged, and how long commits of the last syncs waited for the disk."""
+    def has_room(self) -> bool:
+        """Whether more may be decided."""
+        return not self.full
+
+    def metrics(self) -> dict[str, float]:
+        """Messages not acknowledged, and how long the commits of recent syncs waited for the disk."""
         unsent = self._committed - self._next + 1
         waiting = {"outbox": float(unsent + self._publisher.in_flight + len(self._settled))}
         if not self._delays_ms:
@@ -136,7 +149,7 @@ class Outbox:
         return {**waiting, "durable_p50_ms": round(float(p50), 1), "durable_p99_ms": round(float(p99), 1)}
 
     def close(self) -> None:
-        """Hand over what is committed, as far as there is room, and stop."""
+        """Send what is committed, as far as there is room, and stop."""
         with self._work:
             self._closing = True
             self._work.notify()
@@ -149,18 +162,18 @@ class Outbox:
             while not closing:
                 with self._work:
                     idle = not self._publisher.in_flight and self._next > self._durable
-                    self._work.wait_for(self._has_work, None if idle else _LOOK_S)
+                    self._work.wait_for(self._has_work, None if idle else _POLL_S)
                     closing = self._closing
                 self._round()
         except NeardupError as error:
             self._failure = error
-        except Exception as error:  # noqa: BLE001 -- the loop must hear of whatever ends publishing
+        except Exception as error:  # noqa: BLE001 -- whatever ends publishing must end the loop
             self._failure = RetryableError(f"publishing ended with {type(error).__name__}: {error}")
 
     def _has_work(self) -> bool:
-        return self._closing or self._durable < self._committed or (self._next <= self._durable and self._has_room())
+        return self._closing or self._durable < self._committed or (self._next <= self._durable and self._may_send())
 
-    def _has_room(self) -> bool:
+    def _may_send(self) -> bool:
         return (
             self._publisher.in_flight < MOST_IN_FLIGHT
             and self._publisher.in_flight_bytes < MOST_IN_FLIGHT_BYTES
@@ -170,7 +183,7 @@ class Outbox:
     def _round(self) -> None:
         self._make_durable()
         self._settled.extend(self._publisher.settled())
-        self._hand_over()
+        self._send()
 
     def _make_durable(self) -> None:
         with self._work:
@@ -180,17 +193,17 @@ class Outbox:
         if self._sync:
             self._store.sync()
             self._crash.passing(CrashPoint.SYNCED)
-            self._delays_ms.append(1_000 * (time.monotonic() - since))
+            self._delays_ms.append(1_000 * (self._clock.monotonic_s() - since))
         with self._work:
             self._durable = committed
-            self._unsynced_since = time.monotonic()
+            self._unsynced_since = self._clock.monotonic_s()
 
-    def _hand_over(self) -> None:
-        """Read from the store as much as there is room for."""
-        if self._next > self._durable or not self._has_room():
+    def _send(self) -> None:
+        """Send as much of the store's outbox as there is room for."""
+        if self._next > self._durable or not self._may_send():
             return
         for number, entry in self._store.outbox.pending(self._next):
-            if number > self._durable or not self._has_room():
+            if number > self._durable or not self._may_send():
                 break
             self._publisher.send(Outgoing(number, entry.topic, entry.key, entry.value))
             self._next = number + 1

@@ -1,7 +1,7 @@
-"""What writes put into the outbox and take out of it: one place for the commit and for commands that fill a store.
+"""What a write puts into the outbox and takes out of it, for the commit and for commands that fill a store.
 
-A message that Kafka refuses for good leaves the outbox in the write that puts its dead letter there. One that is itself
-a dead letter is kept in table KEPT, and put back into the outbox when the worker starts next.
+A message that Kafka refuses for good leaves the outbox in the write that puts its dead letter there. A dead letter that
+is refused itself is kept in table KEPT and goes back into the outbox at the worker's next start.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,26 +9,27 @@ from itertools import islice
 
 from neardup_platform.errors import BadMessage
 from neardup_platform.kafka.publisher import Outgoing, Settled
+from neardup_platform.records import Decision
 from neardup_platform.store import layout
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
 from neardup_platform.store.writer import Batch, Store
-from neardup_platform.wire.codec import Message
+from neardup_platform.wire.codec import Message, encode_decision
 from neardup_platform.wire.dead_letters import dead_letters
-from neardup_platform.wire.topics import DEAD_LETTER
+from neardup_platform.wire.topics import DEAD_LETTER, DECISIONS
 
 # Topic, key and value.
 ToPublish = tuple[str, bytes, bytes]
 
 # Counters of the state.
 UNPUBLISHABLE, KEPT = "unpublishable", "unpublishable_kept"
-# Where a message lay that was never in a partition.
+# The partition of a message that was never in one.
 _NO_PARTITION = -1
 _CHUNK = 1_000
 
 
 def put_outbox(batch: Batch, state: store_pb.StoreState, messages: Iterable[ToPublish]) -> list[Outgoing]:
-    """Put messages at the end of the outbox."""
+    """Append messages to the outbox."""
     outgoing = []
     for topic, key, value in messages:
         state.outbox_number += 1
@@ -41,9 +42,9 @@ def put_outbox(batch: Batch, state: store_pb.StoreState, messages: Iterable[ToPu
 def leave_outbox(
     batch: Batch, state: store_pb.StoreState, settled: Sequence[Settled], now_ms: int
 ) -> Iterator[ToPublish]:
-    """Take messages out of the beginning of the outbox; yields what is to be published of those that were refused.
+    """Remove messages from the start of the outbox; yields what to publish about those that were refused.
 
-    Each is deleted by its key: every range deleted since the last flush is looked through by every later read.
+    Each is deleted by its key, because every later read has to search all ranges deleted since the last flush.
 
     Args:
         settled: the first messages of the outbox, in order.
@@ -66,8 +67,14 @@ def leave_outbox(
             yield DEAD_LETTER, key, letter
 
 
+def decision_messages(decisions: Iterable[Decision]) -> Iterator[ToPublish]:
+    """The messages that publish decisions."""
+    for decision in decisions:
+        yield DECISIONS, decision.image_id.encode(), encode_decision(decision)
+
+
 def requeue_kept(store: Store, state: store_pb.StoreState) -> int:
-    """At start: put what no topic took back into the outbox, a part at a time; returns how many messages."""
+    """Put refused dead letters back into the outbox at the start, in chunks; returns how many messages."""
     kept = store.scan(Table.KEPT)
     count = 0
     while part := list(islice(kept, _CHUNK)):

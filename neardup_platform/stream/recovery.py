@@ -1,4 +1,4 @@
-"""At start: the corpus, from the store and the files that follow from it, once settings and all are seen to fit."""
+"""Rebuilds the corpus at the start, from the store and the files derived from it, once these and the settings fit."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ from neardup_platform.terms.index import TermIndex
 log = logging.getLogger(__name__)
 
 _CHUNK = 8_192
-_MEND = "with the worker stopped `neardup doctor` shows what is damaged, `neardup doctor --repair` mends it"
+_REPAIR = "stop the worker; `neardup doctor` shows what is damaged, `neardup doctor --repair` repairs it"
 
 
 def rebuild_corpus(
@@ -35,15 +35,15 @@ def rebuild_corpus(
     vectors_path: Path,
     progress: Progress = no_progress,
 ) -> Corpus:
-    """Read every image's id and head into memory, and give vector files and term index what they miss.
+    """Read the id and head of every image into memory, and add to vector files and term index what they lack.
 
     Args:
         open_index: opens the term index of the store with this id.
         vectors_path: folder of the vector files.
-        progress: is told how far it has come.
+        progress: called with how far it has come.
 
     Raises:
-        SetupError: term space, classifier and stored terms are not made for one another; the disk is full.
+        SetupError: term space, classifier and stored terms do not fit each other; the disk is full.
         InvariantBroken: the store contradicts itself.
     """
     state = store.state()
@@ -55,13 +55,13 @@ def rebuild_corpus(
     index = open_index(state.store_id)
     ahead = index.rewind(state.ordinals)
     if ahead:
-        log.warning("%d segments of the term index were ahead of the store; they are made anew", ahead)
-    _bury(np.nonzero(~images.alive)[0], vectors, index)
+        log.warning("%d segments of the term index were ahead of the store; they are rebuilt", ahead)
+    _erase_dead(np.nonzero(~images.alive)[0], vectors, index)
     corpus = Corpus(space, index, vectors)
     corpus.restore(images.ids, images.heads, images.retired)
     filled = corpus.fill_index(progress)
     log.info(
-        "%d images in %.1f s: vectors of %d read from the store, %d hashed anew",
+        "%d images in %.1f s: vectors of %d read from the store, %d hashed again",
         state.images,
         perf_counter() - begun,
         read,
@@ -73,10 +73,10 @@ def rebuild_corpus(
 def fill_vectors(
     store: StoreView, vectors: WrittenVectors, alive: NDArray[np.bool_], progress: Progress = no_progress
 ) -> int:
-    """Give the vector files what they miss of the store; returns of how many ordinals.
+    """Append to the vector files what they lack of the store; returns how many ordinals.
 
     Args:
-        alive: bool [ordinals], those that an image has.
+        alive: bool [ordinals], those that belong to an image.
 
     Raises:
         SetupError: the disk is full, or the store holds vectors of other models.
@@ -109,8 +109,8 @@ def _append(
     vectors.append(spread_rows(first, end, ordinals, found))
 
 
-def _bury(dead: NDArray[np.int64], vectors: WrittenVectors, index: TermIndex) -> None:
-    """Do what a crash between a commit and its effect in memory has left undone."""
+def _erase_dead(dead: NDArray[np.int64], vectors: WrittenVectors, index: TermIndex) -> None:
+    """Erase dead images that a crash between a commit and its effect in memory has left."""
     rows = vectors.rows
     vectors.erase(dead[rows.lsh[dead].any(axis=1) | rows.pair[dead].any(axis=1)])
     index.delete(index.sealed(dead))
@@ -130,7 +130,7 @@ def _check_fit(state: store_pb.StoreState, space: TermSpace, models: Mapping[Kin
 
 
 class _Images(NamedTuple):
-    """By ordinal; a dead one has no id, no head, and is retired."""
+    """Columns by ordinal; a dead ordinal has no id and no head, and is retired."""
 
     ids: list[str]
     heads: NDArray[np.int64]
@@ -139,7 +139,7 @@ class _Images(NamedTuple):
 
 
 def _read_images(store: StoreView, state: store_pb.StoreState, progress: Progress) -> _Images:
-    """Ids and heads from the images' records, and from their clusters' which of them the index holds."""
+    """Ids and heads from the records of images, and which of them the index holds from those of clusters."""
     count = state.ordinals
     ids, head_ids = [""] * count, [""] * count
     alive = np.zeros(count, np.bool_)
@@ -163,12 +163,12 @@ def _read_images(store: StoreView, state: store_pb.StoreState, progress: Progres
             sizes[ordinals[head]] = 0
             retired[[ordinals[image_id] for image_id in cluster.representatives]] = False
     except KeyError as error:
-        raise InvariantBroken(f"{error} is the head or a representative of a cluster, but no image: {_MEND}") from error
+        raise InvariantBroken(f"{error} is a head or represents a cluster, but is no image: {_REPAIR}") from error
     if sizes.any():
-        raise InvariantBroken(f"{ids[int(sizes.argmax())]!r} is the head of images and heads no cluster: {_MEND}")
+        raise InvariantBroken(f"{ids[int(sizes.argmax())]!r} is the head of images and heads no cluster: {_REPAIR}")
     return _Images(ids, heads, retired, alive)
 
 
-def _check_cluster(head: str, said: int, found: int) -> None:
-    if said != found:
-        raise InvariantBroken(f"the cluster of {head!r} says that it has {said} members and has {found}: {_MEND}")
+def _check_cluster(head: str, recorded: int, found: int) -> None:
+    if recorded != found:
+        raise InvariantBroken(f"the cluster of {head!r} records {recorded} members and has {found}: {_REPAIR}")

@@ -1,25 +1,22 @@
-"""Repairs the clusters of a store, with the worker stopped, or those of a snapshot before it becomes active."""
+"""Repairs the clusters of a store: of one whose worker is stopped, or of a snapshot before it becomes active."""
 
-import time
 from dataclasses import dataclass
 
 from neardup_platform.store.repair_plan import RepairPlan
 from neardup_platform.store.survey import Finding, Survey
 from neardup_platform.store.writer import Store
-from neardup_platform.stream.commit import Step, commit
-from neardup_platform.stream.control.command import Outcome
-from neardup_platform.wire.codec import encode_decision
-from neardup_platform.wire.topics import DECISIONS
+from neardup_platform.stream.commit import commit
+from neardup_platform.stream.steps import RedecideStep
 
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """What came of it.
+    """The result of a repair.
 
     Attributes:
-        mended: what was wrong.
+        mended: what was wrong and is repaired.
         decisions: images that have another head now; they are published when the worker runs again.
-        left: what is wrong still.
+        left: what is still wrong.
     """
 
     mended: list[Finding]
@@ -27,24 +24,28 @@ class Repaired:
     left: list[str]
 
 
-def repair(store: Store) -> Repaired:
-    """Mend in one write, and look again."""
+def repair(store: Store, now_ms: int) -> Repaired:
+    """Repair a store in one write, and check it again.
+
+    Args:
+        now_ms: the clock, Unix milliseconds.
+    """
     survey = Survey(store)
-    decisions = mend(store, survey)
+    decisions = repair_surveyed(store, survey, now_ms)
     after = Survey(store) if survey.findings else survey
     return Repaired(survey.findings, decisions, [found.what for found in after.findings] + after.beyond_repair)
 
 
-def mend(store: Store, survey: Survey) -> int:
-    """Mend what was found, in one write; returns how many images got another head.
+def repair_surveyed(store: Store, survey: Survey, now_ms: int) -> int:
+    """Repair what a survey found, in one write; returns how many images got another head.
 
     Args:
-        survey: of this store, whose clusters were not changed since.
+        survey: of this store, whose clusters have not changed since.
+        now_ms: the clock, Unix milliseconds.
     """
     if not survey.findings:
         return 0
-    plan = RepairPlan(store, survey, time.time_ns() // 1_000_000)
-    said = [(DECISIONS, made.image_id.encode(), encode_decision(made)) for made in plan.decisions]
-    commit(store, store.state(), Step(outcome=Outcome({}, said, plan.write)), ())
+    plan = RepairPlan(store, survey, now_ms)
+    commit(store, store.state(), RedecideStep(plan.write, plan.decisions), now_ms)
     store.flush()
     return len(plan.decisions)

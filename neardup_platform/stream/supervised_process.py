@@ -32,6 +32,7 @@ def run_supervised(reporting: Callable[[], AbstractContextManager[Report]]) -> i
         signal.signal(number, lambda *_: stop.set())
     threading.Thread(target=stop_with_supervisor, args=(stop,), daemon=True).start()
     # Imported here, so that the signal handlers are installed before TensorFlow is loaded.
+    from neardup_platform.clock import SystemClock
     from neardup_platform.errors import NeardupError, PermanentError, SetupError
     from neardup_platform.settings import Settings
     from neardup_platform.stream.running import run_worker
@@ -41,7 +42,7 @@ def run_supervised(reporting: Callable[[], AbstractContextManager[Report]]) -> i
     log_to_stderr("%(asctime)s %(levelname)s %(name)s: %(message)s")
     with reporting() as report:
         try:
-            run_worker(Settings(), stop, report)
+            run_worker(Settings(), SystemClock(), stop, report)
         except NeardupError as error:
             sys.stderr.write(f"{type(error).__name__}: {one_line(str(error))}\n")
             return EXIT_SETUP if isinstance(error, SetupError | PermanentError) else EXIT_FAILED

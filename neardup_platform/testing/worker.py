@@ -1,29 +1,34 @@
 """The stream worker between join and publish, in this process: no Kafka, no TensorFlow, no thread of its own."""
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 from uuid import uuid4
 
+from neardup_platform.clock import Clock, SystemClock
+from neardup_platform.clusters.change import Change
 from neardup_platform.clusters.overrides import Overrides
 from neardup_platform.corpus import Corpus
 from neardup_platform.matching import Matching
 from neardup_platform.pipeline import Decided, Pipeline
 from neardup_platform.records import Decision, Embedding, JoinedImage
 from neardup_platform.store.writer import Store
-from neardup_platform.stream.commit import Step, commit
-from neardup_platform.stream.control.command import Handled, Handler, Outcome
-from neardup_platform.stream.corrections import forget, override
-from neardup_platform.stream.corrections.deciding_again import DecidingAgain
+from neardup_platform.stream.commit import commit
+from neardup_platform.stream.control.handled import Handled
+from neardup_platform.stream.control.outcome import Done
+from neardup_platform.stream.corrections.forget import Forget
+from neardup_platform.stream.corrections.override import Override
 from neardup_platform.stream.corrections.re_embedding import decide_newer, vacate
+from neardup_platform.stream.corrections.redeciding import Redeciding
 from neardup_platform.stream.recovery import rebuild_corpus
+from neardup_platform.stream.steps import CommandStep, RedecideStep, StreamStep
 from neardup_platform.terms.hyperplanes import TermSpace
 from neardup_platform.terms.index import TermIndex
 from neardup_platform.testing.pipeline import small_index, small_pipeline, small_term_space
 from neardup_platform.testing.scorer import CosineScorer
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import Message, decode_decision
+from neardup_platform.wire.command_arguments import ForgetArguments, OverrideArguments
 from neardup_platform.wire.topics import CONTROL
 
 DECIDED_MS = 7
@@ -41,11 +46,13 @@ class InMemoryWorker:
         scorer: scores pairs and names the models of the embeddings.
         matching: limits and thresholds; None takes those of `small_pipeline`.
         open_index: opens the term index of a store by its id, in a folder.
+        clock: gives commands and commits their time; None takes that of this machine.
 
     Attributes:
         store: the store.
         pipeline: decides.
         again: decides known images again.
+        override_handler, forget_handler: carry out those commands.
     """
 
     def __init__(
@@ -56,7 +63,9 @@ class InMemoryWorker:
         scorer: CosineScorer | None = None,
         matching: Matching | None = None,
         open_index: Callable[[str, Path], TermIndex] = small_index,
+        clock: Clock | None = None,
     ) -> None:
+        self._clock = clock or SystemClock()
         space, scorer = space or small_term_space(), scorer or CosineScorer()
         self.store = Store(home / "store")
         corpus = rebuild_corpus(
@@ -68,11 +77,9 @@ class InMemoryWorker:
         )
         matching = matching or small_pipeline(corpus, scorer=scorer).matching
         self.pipeline = Pipeline(space, scorer, corpus, matching)
-        self.again = DecidingAgain(self.store, self.pipeline, Overrides(self.store.overrides.all()))
-        self._handlers: dict[str, Handler] = {
-            override.NAME: override.Override(self.again),
-            forget.NAME: forget.Forget(self.store, self.again, lambda _: None),
-        }
+        self.again = Redeciding(self.store, self.pipeline, Overrides(self.store.overrides.all()))
+        self.override_handler = Override(self.again, self._clock)
+        self.forget_handler = Forget(self.store, self.again, self._clock, _nothing_else)
         self._pending: list[Callable[[], None]] = []
 
     def __enter__(self) -> Self:
@@ -95,7 +102,7 @@ class InMemoryWorker:
         """Decides and commits new images in steps of `size`."""
         for at in range(0, len(images), size):
             decided = self.decide_uncommitted(images[at : at + size], decided_ms)
-            commit(self.store, self.store.state(), Step(), decided)
+            self._commit(StreamStep(decided=decided))
 
     def decide_uncommitted(self, images: Sequence[JoinedImage], decided_ms: int = DECIDED_MS) -> list[Decided]:
         """Decides new images and commits nothing, like a worker that is killed just before."""
@@ -119,14 +126,20 @@ class InMemoryWorker:
             name=name,
             arguments=arguments,
             issued_by="a test",
-            issued_ms=time.time_ns() // 1_000_000,
+            issued_ms=self._clock.now_ms(),
         )
-        return self.commit_outcome(command.command_id, self._handlers[name](command)(), apply=apply)
+        if name == ForgetArguments.command:
+            outcome = self.forget_handler(command, ForgetArguments.parse(arguments))()
+        else:
+            outcome = self.override_handler(command, OverrideArguments.parse(arguments))()
+        if not isinstance(outcome, Done):
+            raise TypeError(f"{name} is not done at once")
+        return self.commit_outcome(command.command_id, outcome, apply=apply)
 
-    def commit_outcome(self, command_id: str, outcome: Outcome, *, apply: bool = True) -> pb.CommandResult:
+    def commit_outcome(self, command_id: str, outcome: Done, *, apply: bool = True) -> pb.CommandResult:
         """Commits what a command changes; arguments as of `run_command`."""
         result = pb.CommandResult(command_id=command_id, accepted=True, values=outcome.values)
-        self._commit(Step.of_command(Handled(Message(CONTROL, 0, 0, b"", b""), result, outcome)))
+        self._commit(CommandStep(Handled(Message(CONTROL, 0, 0, b"", b""), result, outcome)))
         self._pending.append(outcome.apply)
         if apply:
             self.apply_pending()
@@ -141,25 +154,23 @@ class InMemoryWorker:
     def override(self, action: str, image_id: str, other_id: str = "") -> pb.CommandResult:
         """Lays down an override: `move` to another's cluster, `alone`, or `forbid` with another."""
         if other_id:
-            return self.run_command(override.NAME, action=action, image_id=image_id, other_id=other_id)
-        return self.run_command(override.NAME, action=action, image_id=image_id)
+            return self.run_command(OverrideArguments.command, action=action, image_id=image_id, other_id=other_id)
+        return self.run_command(OverrideArguments.command, action=action, image_id=image_id)
 
     def forget(self, image_id: str) -> pb.CommandResult:
         """Forgets an image."""
-        return self.run_command(forget.NAME, image_id=image_id)
+        return self.run_command(ForgetArguments.command, image_id=image_id)
 
     def re_embed(self, newer: Embedding) -> None:
         """Decides a known image again for a newer embedding."""
-        self._apply_outcomes([lambda: decide_newer(self.again, newer, DECIDED_MS + 1)])
+        self._redecide(decide_newer(self.again, newer, DECIDED_MS + 1))
 
     def replace(self, image: JoinedImage) -> None:
         """Decides a known image again for two embeddings that replace the stored ones."""
-        self._apply_outcomes(
-            [
-                lambda: vacate(self.again, image.image_id, DECIDED_MS + 1),
-                lambda: decide_newer(self.again, image, DECIDED_MS + 1),
-            ]
-        )
+        vacated = vacate(self.again, image.image_id, DECIDED_MS + 1)
+        if vacated is not None:
+            self._redecide(vacated)
+        self._redecide(decide_newer(self.again, image, DECIDED_MS + 1))
 
     def heads(self) -> dict[str, str]:
         """Returns the id of every image's head by the image's id."""
@@ -174,12 +185,13 @@ class InMemoryWorker:
         self.corpus.close()
         self.store.close()
 
-    def _apply_outcomes(self, redecisions: Iterable[Callable[[], Outcome | None]]) -> None:
-        for redecide in redecisions:
-            outcome = redecide()
-            if outcome is not None:
-                self._commit(Step(outcome=outcome))
-                outcome.apply()
+    def _redecide(self, change: Change) -> None:
+        self._commit(RedecideStep(change.write, change.decisions))
+        self.corpus.follow(change.steps)
 
-    def _commit(self, step: Step) -> None:
-        commit(self.store, self.store.state(), step, ())
+    def _commit(self, step: StreamStep | CommandStep | RedecideStep) -> None:
+        commit(self.store, self.store.state(), step, self._clock.now_ms())
+
+
+def _nothing_else(_image_id: str) -> None:
+    """Nothing but the corpus is in memory."""

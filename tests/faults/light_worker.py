@@ -6,19 +6,19 @@ the file that `NEARDUP_TEST_CLOCK` names, where there is one; what it syncs is n
 """
 
 import os
-import sys
-import time
-from collections.abc import Callable
+import signal
+import threading
 from pathlib import Path
 
-from neardup_platform.cli import main
+from neardup_platform.clock import SystemClock
 from neardup_platform.learning.classifier.keras_active_classifier import active_folder
 from neardup_platform.matching import Matching
 from neardup_platform.scoring.card import SHIPPED_FOLDER, Card, read_card
+from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
 from neardup_platform.store.writer import Store
-from neardup_platform.stream import worker
-from neardup_platform.stream.models import load_model
+from neardup_platform.stream.running import run_worker
+from neardup_platform.terminal_text import log_to_stderr
 from neardup_platform.testing import CosineScorer
 from tests.faults.power_cut import NOTED, noting
 
@@ -39,26 +39,40 @@ def matching() -> Matching:
     return Matching.of(Settings(), LightScorer())
 
 
-def _in_force(settings: Settings, promoted: str) -> LightScorer:
-    return LightScorer(active_folder(settings, promoted))
+class LightClassifiers:
+    """Light scorers, by the same folders as the real classifiers."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def load_active(self, promoted: str) -> LightScorer:
+        return LightScorer(active_folder(self._settings, promoted))
+
+    def load(self, folder: Path) -> LightScorer:
+        return LightScorer(folder)
 
 
-def _skewed(clock: Path) -> Callable[[], int]:
-    true = time.time_ns
+class SkewedClock(SystemClock):
+    """Off by the milliseconds in a file."""
 
-    def skewed() -> int:
-        return true() + 1_000_000 * int(clock.read_text() or 0)
+    def __init__(self, file: Path) -> None:
+        self._file = file
 
-    return skewed
+    def now_ms(self) -> int:
+        return super().now_ms() + int(self._file.read_text() or 0)
+
+
+def main() -> None:
+    """As `neardup worker`."""
+    log_to_stderr("%(asctime)s %(levelname)s %(name)s %(message)s")
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    if NOTED in os.environ:
+        Store.sync = noting(Path(os.environ[NOTED]))  # type: ignore[method-assign]
+    clock = SkewedClock(Path(os.environ[CLOCK])) if CLOCK in os.environ else SystemClock()
+    run_worker(resolve(Settings()), clock, stopping, lambda _: None, LightClassifiers)
 
 
 if __name__ == "__main__":
-    worker.limit_tensorflow_threads = lambda _calls: None  # type: ignore[assignment]
-    worker.load_active_classifier = _in_force  # type: ignore[assignment]
-    load_model.load_classifier = LightScorer  # type: ignore[assignment]
-    if NOTED in os.environ:
-        Store.sync = noting(Path(os.environ[NOTED]))  # type: ignore[method-assign]
-    if CLOCK in os.environ:
-        time.time_ns = _skewed(Path(os.environ[CLOCK]))
-    sys.argv = ["neardup", "worker"]
-    sys.exit(main())
+    main()

@@ -41,7 +41,11 @@ from tests.stream.worker_process import reading, start
 CHUNK_S = 0.25
 SAMPLE_S = 10.0
 SETTLE_S = 900.0
-POINTS = [point for point in CrashPoint if point not in (CrashPoint.PREPARED, CrashPoint.PART, CrashPoint.OBEYED)]
+POINTS = [
+    point
+    for point in CrashPoint
+    if point not in (CrashPoint.PREPARED, CrashPoint.STAGE_COMMITTED, CrashPoint.COMMAND_COMMITTED)
+]
 # What may grow with the images: ids, heads and the term index, about 300 and 400 bytes an image; and what settles late.
 GROWTH_BYTES_PER_IMAGE, GROWTH_MB = 1_000, 64
 

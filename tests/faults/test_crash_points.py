@@ -30,9 +30,9 @@ WAVE = 40
 AT_START = (CrashPoint.RESTORED, CrashPoint.REPUBLISHED)
 # Passed once for several commits.
 BY_GROUPS = (CrashPoint.SYNCED, CrashPoint.PUBLISHED, CrashPoint.ACKNOWLEDGED)
-OF_COMMANDS = (CrashPoint.PREPARED, CrashPoint.OBEYED)
-# Parts are tested with the commands that have them (tests/stream/test_command_parts.py).
-POINTS = [point for point in CrashPoint if point is not CrashPoint.PART]
+OF_COMMANDS = (CrashPoint.PREPARED, CrashPoint.COMMAND_COMMITTED)
+# Parts are tested with the commands that have them (tests/stream/control/test_command_stages.py).
+POINTS = [point for point in CrashPoint if point is not CrashPoint.STAGE_COMMITTED]
 PASSINGS = [
     (point, n) for point in POINTS for n in ((1,) if point in AT_START else (1, 2 if point in BY_GROUPS else 3))
 ]

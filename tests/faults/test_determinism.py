@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from neardup_platform.matching import Scored
 from neardup_platform.pipeline import Added
 from neardup_platform.records import JoinedImage
-from neardup_platform.stream.commit import Step, commit
+from neardup_platform.stream.commit import commit
+from neardup_platform.stream.steps import StreamStep
 from neardup_platform.testing import BLOCK_IMAGES, InMemoryWorker, families
 from tests.faults.replaying import decisions, members
 
@@ -89,7 +90,7 @@ class Life:
         return self.worker.pipeline.decide_compared(compared, sequence, self.read)
 
     def commit(self) -> None:
-        commit(self.worker.store, self.worker.store.state(), Step(), self.settle())
+        commit(self.worker.store, self.worker.store.state(), StreamStep(decided=self.settle()), 0)
         self.under_way = []
 
     def killed(self) -> None:

@@ -66,7 +66,7 @@ def test_the_workers_clock_may_jump_hours_either_way(empty_log: Settings, tmp_pa
         check_settled(empty_log, sender.sent)
 
 
-def test_a_clock_hours_ahead_for_a_moment_expires_no_waiting_half(empty_log: Settings, tmp_path: Path) -> None:
+def test_a_clock_hours_ahead_for_a_moment_expires_no_unpaired_embedding(empty_log: Settings, tmp_path: Path) -> None:
     """Nor does a start meanwhile, nor one after it is right again."""
     clock = tmp_path / "clock"
     clock.write_text("0")
@@ -92,7 +92,7 @@ def test_a_clock_hours_ahead_for_a_moment_expires_no_waiting_half(empty_log: Set
         check_settled(empty_log, sender.sent)
 
 
-def test_topics_made_again_with_fewer_partitions_lose_no_image_and_leave_no_clock(empty_log: Settings) -> None:
+def test_topics_recreated_with_fewer_partitions_lose_no_image_and_leave_no_clock(empty_log: Settings) -> None:
     topics = tuple(EMBEDDINGS.values())
     with supervised(empty_log), reading(empty_log) as reader:
         with traffic(empty_log) as sender:

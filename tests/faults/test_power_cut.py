@@ -45,7 +45,7 @@ def test_after_power_cuts_no_published_decision_contradicts_the_store(
     assert any(lost)
 
 
-def test_what_is_published_before_it_is_synced_contradicts_the_store_after_a_power_cut(
+def test_decisions_published_before_a_sync_contradict_the_store_after_a_power_cut(
     empty_log: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same with `worker.durability` = `process`: what the other test finds nothing of is there to be found."""

@@ -11,7 +11,8 @@ from neardup_platform.kafka.publisher import Settled
 from neardup_platform.store import layout
 from neardup_platform.store.layout import Table
 from neardup_platform.store.writer import Batch, Store
-from neardup_platform.stream.commit import Step, commit
+from neardup_platform.stream.commit import commit
+from neardup_platform.stream.steps import Consumed, StreamStep
 from neardup_platform.testing import families, small_pipeline
 from neardup_platform.wire import neardup_pb2 as pb
 from tests.faults.traffic import Sent
@@ -25,9 +26,12 @@ SENT = Sent(whole={image.image_id for image in IMAGES}, messages=2 * len(IMAGES)
 def store(tmp_path: Path) -> Iterator[Store]:
     """Everything decided, published and acknowledged."""
     with closing(Store(tmp_path / "store")) as store:
-        state, step = store.state(), Step(counts={"received": 2 * len(IMAGES)})
-        outgoing = commit(store, state, step, small_pipeline().decide(IMAGES, 1, 5))
-        commit(store, state, Step(), (), [Settled(message.number, message.size) for message in outgoing])
+        state, step = (
+            store.state(),
+            StreamStep(Consumed(counts={"received": 2 * len(IMAGES)}), small_pipeline().decide(IMAGES, 1, 5)),
+        )
+        outgoing = commit(store, state, step, 0)
+        commit(store, state, StreamStep(), 0, [Settled(message.number, message.size) for message in outgoing])
         yield store
 
 

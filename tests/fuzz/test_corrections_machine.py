@@ -4,7 +4,6 @@ The store, the commands and the pipeline are the worker's own; snapshots are in 
 """
 
 import shutil
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
@@ -21,8 +20,8 @@ from neardup_platform.settings import Settings
 from neardup_platform.store import layout
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table, listed_under
-from neardup_platform.store.swap import StoreReplaced
-from neardup_platform.stream.commit import Step, commit
+from neardup_platform.stream.commit import commit
+from neardup_platform.stream.steps import StreamStep
 from neardup_platform.testing import LSH_DIM, families, image
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import decode_decision
@@ -64,8 +63,9 @@ class Corrections(RuleBasedStateMachine):
     def send(self, name: str, **arguments: str) -> pb.CommandResult:
         self.commands += 1
         self.worker.log.append(command(name, f"c{self.commands:06}", **arguments))
-        with suppress(StoreReplaced):
-            (result,) = self.worker.run()
+        results = self.worker.run()
+        if not self.worker.replaced:
+            (result,) = results
             return result
         self.start()
         return self.worker.store.commands.find(f"c{self.commands:06}").result  # type: ignore[union-attr]
@@ -87,7 +87,7 @@ class Corrections(RuleBasedStateMachine):
         store, state = self.worker.store, self.worker.store.state()
         again = self.worker.worker.again
         decided = again.pipeline.decide(images, state.sequence + 1, 7, again.constraints())
-        commit(store, state, Step(), decided)
+        commit(store, state, StreamStep(decided=decided), 0)
         self.model.begin()
         for new in images:
             found, searched = self.search_result(new.image_id)
@@ -167,7 +167,7 @@ class Corrections(RuleBasedStateMachine):
     @rule(one=number)
     def crash(self, one: int) -> None:
         """Kill the worker between the write and its effect in memory."""
-        self.worker.kill_at("obeyed")
+        self.worker.kill_at("command_committed")
         with pytest.raises(Killed):
             self.send("forget", image_id=self.known(one))
         self.model.begin()

@@ -139,7 +139,7 @@ def test_any_damage_is_found_and_repaired_and_every_image_has_a_valid_head(
         for damage in damages:
             damaged.damage(*damage)
         before, then = heads(store), store.state()
-        repaired = repair(store)
+        repaired = repair(store, 0)
         assert repaired.left == []
         assert_store_agrees(store)
         now = heads(store)

@@ -32,7 +32,7 @@ from neardup_platform.servers.endpoints import environment
 from neardup_platform.settings import Settings
 from neardup_platform.wire.topics import EMBEDDINGS
 from tests.faults.world import supervised
-from tests.stream.test_corrections_worker import api
+from tests.stream.corrections.test_corrections_worker import api
 from tests.stream.worker_process import read_topic
 
 MODELS = active_models(Settings())

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neardup_platform.join.pairing import HALF_OVERHEAD_BYTES, Half, Pairing
+from neardup_platform.join.pairing import UNPAIRED_OVERHEAD_BYTES, Pairing, UnpairedEmbedding
 from neardup_platform.records import Embedding, Kind
 
 
@@ -19,7 +19,7 @@ def room(**changes: int) -> Pairing[str]:
     return Pairing(["p"], **{"lateness_ms": 100, "max_waiting": 10, "max_bytes": MB} | changes)
 
 
-def test_second_half_completes_the_image_whichever_comes_first() -> None:
+def test_the_second_embedding_completes_the_image_in_either_order() -> None:
     for first in Kind:
         waiting = room()
         assert waiting.offer(half("a", first), "x", "p").image is None
@@ -31,7 +31,7 @@ def test_second_half_completes_the_image_whichever_comes_first() -> None:
         assert len(waiting) == 0
 
 
-def test_newer_half_of_the_same_kind_replaces_the_waiting_one() -> None:
+def test_a_newer_embedding_of_the_same_kind_replaces_the_waiting_one() -> None:
     waiting = room()
     waiting.offer(half("a", Kind.LSH, version="old"), "x", "p")
     offer = waiting.offer(half("a", Kind.LSH, version="new"), "y", "p")
@@ -42,7 +42,7 @@ def test_newer_half_of_the_same_kind_replaces_the_waiting_one() -> None:
     assert image.lsh.model_version == "new"
 
 
-def test_half_expires_once_the_watermark_has_moved_on_by_more_than_the_lateness() -> None:
+def test_an_embedding_expires_once_the_watermark_has_advanced_by_more_than_the_lateness() -> None:
     waiting = room()
     waiting.advance("p", 1_000)
     waiting.offer(half("a", Kind.LSH, 1_000), "x", "p")
@@ -63,7 +63,7 @@ def test_slowest_partition_holds_back_expiry() -> None:
     assert len(waiting.expire()) == 1
 
 
-def test_half_older_than_the_watermark_still_gets_its_full_lateness() -> None:
+def test_an_embedding_older_than_the_watermark_still_gets_its_full_lateness() -> None:
     waiting = room()
     waiting.advance("p", 1_000_000)
     waiting.offer(half("old", Kind.LSH, 5), "x", "p")
@@ -72,7 +72,7 @@ def test_half_older_than_the_watermark_still_gets_its_full_lateness() -> None:
     assert len(waiting.expire()) == 1
 
 
-def test_oldest_half_is_evicted_when_the_room_is_full() -> None:
+def test_the_oldest_embedding_is_evicted_when_the_room_is_full() -> None:
     waiting = room(max_waiting=2)
     for time_ms, name in ((1, "c"), (2, "a"), (3, "b")):
         waiting.advance("p", time_ms)
@@ -81,13 +81,13 @@ def test_oldest_half_is_evicted_when_the_room_is_full() -> None:
     assert len(waiting) == 2
 
 
-def test_restored_halves_wait_on() -> None:
-    restored = Half(half("a", Kind.LSH), "x", 1_000)
+def test_restored_embeddings_keep_waiting() -> None:
+    restored = UnpairedEmbedding(half("a", Kind.LSH), "x", 1_000)
     waiting = Pairing(["p"], 100, 10, MB, [restored])
     assert waiting.offer(half("a", Kind.PAIR), "y", "p").image is not None
 
 
-def test_half_made_earlier_does_not_replace_the_waiting_one() -> None:
+def test_an_earlier_embedding_does_not_replace_the_waiting_one() -> None:
     waiting = room()
     waiting.offer(half("a", Kind.LSH, 2_000, "newer"), "x", "p")
     offer = waiting.offer(half("a", Kind.LSH, 1_000, "older"), "y", "p")
@@ -98,7 +98,9 @@ def test_half_made_earlier_does_not_replace_the_waiting_one() -> None:
 
 
 @given(st.lists(st.integers(1, 10_000), min_size=1, max_size=30), st.data())
-def test_how_far_one_topic_is_read_before_the_other_makes_no_half_late(times: list[int], data: st.DataObject) -> None:
+def test_how_far_one_topic_is_read_before_the_other_makes_no_embedding_late(
+    times: list[int], data: st.DataObject
+) -> None:
     """Event times in any disorder, as of producers hours behind one another, as long as it is that of both topics."""
     waiting: Pairing[str] = Pairing(list(Kind), 100, 100, MB)
     unread = {kind: list(enumerate(times)) for kind in Kind}
@@ -113,15 +115,15 @@ def test_how_far_one_topic_is_read_before_the_other_makes_no_half_late(times: li
 
 
 def test_room_is_bounded_by_bytes() -> None:
-    waiting = room(max_bytes=3 * (HALF_OVERHEAD_BYTES + 8 + 500))
+    waiting = room(max_bytes=3 * (UNPAIRED_OVERHEAD_BYTES + 8 + 500))
     for time_ms in range(1, 6):
         waiting.advance("p", time_ms)
         waiting.offer(half(f"i{time_ms}", Kind.LSH, time_ms), f"{time_ms}", "p", 500)
     assert [h.origin for h in waiting.evict()] == ["1", "2"]
-    assert waiting.bytes == 3 * (HALF_OVERHEAD_BYTES + 8 + 500)
+    assert waiting.bytes == 3 * (UNPAIRED_OVERHEAD_BYTES + 8 + 500)
 
 
-def test_halves_that_left_take_no_memory_though_time_stands_still() -> None:
+def test_embeddings_that_left_take_no_memory_even_while_time_stands_still() -> None:
     waiting = room()
     for number in range(5_000):
         for kind in Kind:
@@ -142,8 +144,8 @@ ARRIVALS = st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from(list(Kin
 
 
 @given(ARRIVALS)
-def test_every_half_is_joined_replaced_expired_evicted_or_waiting(arrivals: list[Arrival]) -> None:
-    waiting = room(max_waiting=3, max_bytes=4 * HALF_OVERHEAD_BYTES)
+def test_every_embedding_is_joined_replaced_expired_evicted_or_waiting(arrivals: list[Arrival]) -> None:
+    waiting = room(max_waiting=3, max_bytes=4 * UNPAIRED_OVERHEAD_BYTES)
     joined = replaced = given_up = 0
     for image_id, kind, time_ms in arrivals:
         waiting.advance("p", time_ms)
@@ -152,7 +154,7 @@ def test_every_half_is_joined_replaced_expired_evicted_or_waiting(arrivals: list
         replaced += offer.replaced is not None
         given_up += len(waiting.expire()) + len(waiting.evict())
         assert len(waiting) <= 3
-        assert waiting.bytes <= 4 * HALF_OVERHEAD_BYTES
+        assert waiting.bytes <= 4 * UNPAIRED_OVERHEAD_BYTES
     assert joined + replaced + given_up + len(waiting) == len(arrivals)
 
 
@@ -176,7 +178,7 @@ def test_order_and_repeats_do_not_change_what_is_joined(data: st.DataObject, lsh
 
 
 @given(ARRIVALS, st.integers(1, 3), st.integers(2, 8))
-def test_giving_up_in_parts_gives_up_the_same_in_the_same_order(arrivals: list[Arrival], part: int, most: int) -> None:
+def test_giving_up_in_steps_gives_up_the_same_in_the_same_order(arrivals: list[Arrival], part: int, most: int) -> None:
     def run(part: int) -> list[str]:
         waiting: Pairing[str] = Pairing(["p", "q"], 100, most, MB)
         for number, (image_id, kind, time_ms) in enumerate(arrivals):
@@ -211,7 +213,7 @@ def test_restart_at_any_point_changes_nothing(arrivals: list[Arrival], restarts:
     assert run(restarts) == run(set())
 
 
-def test_partition_that_is_gone_no_longer_holds_the_watermark() -> None:
+def test_a_removed_partition_no_longer_holds_the_watermark() -> None:
     pairing = Pairing[str](["p", "q"], 100, 10, MB)
     pairing.advance("p", 5_000)
     pairing.advance("q", 1_000)
@@ -222,7 +224,7 @@ def test_partition_that_is_gone_no_longer_holds_the_watermark() -> None:
     assert [waiting.key for waiting in pairing.expire()] == [(Kind.LSH, "a")]
 
 
-def test_partition_that_is_added_holds_the_watermark_where_it_is() -> None:
+def test_a_new_partition_holds_the_watermark() -> None:
     pairing = room()
     pairing.advance("p", 5_000)
     pairing.add_partition("q")

@@ -27,7 +27,7 @@ from neardup_platform.store import layout
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
 from neardup_platform.store.writer import Batch, Store
-from neardup_platform.stream.control.command import Outcome
+from neardup_platform.stream.control.outcome import Done
 from neardup_platform.supervise.heartbeat import Heartbeat, Phase, write_heartbeat
 from neardup_platform.terms.index import TermIndex, open_index
 from neardup_platform.testing import (
@@ -123,7 +123,7 @@ class Writer:
             promotion = store_pb.Promotion(version=version, replaced=SHIPPED, issued_by="a test", at_ms=7)
             batch.put(Table.PROMOTIONS, layout.number_key(state.commands), promotion.SerializeToString())
 
-        self.worker.commit_outcome(f"promote {version}", Outcome({}, write=write))
+        self.worker.commit_outcome(f"promote {version}", Done({}, write))
 
     def run_command(self, name: str, command_id: str, *, apply: bool = True, **arguments: str) -> None:
         """Runs an override or forget command; see `InMemoryWorker.run_command`."""

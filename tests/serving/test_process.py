@@ -23,7 +23,8 @@ from neardup_platform.records import Embedding, JoinedImage, Kind
 from neardup_platform.scoring.keras_classifier import load_classifier
 from neardup_platform.scoring.mmap_vectors import WrittenVectors
 from neardup_platform.settings import Settings
-from neardup_platform.stream.commit import Step, commit
+from neardup_platform.stream.commit import commit
+from neardup_platform.stream.steps import StreamStep
 from neardup_platform.terms.hyperplanes import load_term_space
 from neardup_platform.terms.index import open_index
 from neardup_platform.testing import eventually
@@ -87,7 +88,7 @@ def decide_pictures(settings: Settings, names: list[str]) -> None:
         vectors = WrittenVectors(settings.vectors_path, store.state().store_id, scorer.required_models, 0)
         with closing(Corpus(space, open_index(None, space, settings.terms), vectors)) as corpus:
             decided = Pipeline(space, scorer, corpus, Matching.of(settings, scorer)).decide(images, 1, 2_000)
-            commit(store, store.state(), Step(), decided)
+            commit(store, store.state(), StreamStep(decided=decided), 0)
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from google.protobuf.message import Message as ProtoMessage
 from rocksdict import Rdict
 
 from neardup_platform.errors import BadMessage
-from neardup_platform.join.pairing import Half
+from neardup_platform.join.pairing import UnpairedEmbedding
 from neardup_platform.kafka.publisher import Settled
 from neardup_platform.records import Embedding, Kind
 from neardup_platform.store import layout
@@ -27,7 +27,8 @@ from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
 from neardup_platform.store.view import StoreView, open_checkpoint, rocksdb_options
 from neardup_platform.store.writer import Batch, Store
-from neardup_platform.stream.commit import Step, commit
+from neardup_platform.stream.commit import commit
+from neardup_platform.stream.steps import Consumed, StreamStep
 from neardup_platform.testing import LSH_DIM, PAIR_DIM, InMemoryWorker, families
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import Log, Message, encode_embedding
@@ -95,7 +96,7 @@ def build(home: Path) -> None:
 
 
 def _commit_stream(store: Store) -> None:
-    step = Step(
+    consumed = Consumed(
         positions={(EMBEDDINGS[Kind.LSH], 1): 40, (EMBEDDINGS[Kind.PAIR], 0): 39, (CONTROL, 0): 5},
         logs={(EMBEDDINGS[Kind.LSH], 1): Log("a" * 32, 3), (EMBEDDINGS[Kind.PAIR], 0): Log("b" * 32, -1)},
         clocks={(EMBEDDINGS[Kind.LSH], 1): NOW_MS, (EMBEDDINGS[Kind.PAIR], 2): NOW_MS - 5},
@@ -104,15 +105,15 @@ def _commit_stream(store: Store) -> None:
         counts={"received": 79, "dead_lettered": 1},
     )
     entries = [(layout.number_of(key), len(value)) for key, value in store.scan(Table.OUTBOX)]
-    commit(store, store.state(), step, (), [Settled(number, size) for number, size in entries[:-6]])
+    commit(store, store.state(), StreamStep(consumed), NOW_MS, [Settled(number, size) for number, size in entries[:-6]])
 
 
-def _unpaired(image_id: str, kind: Kind, dim: int, offset: int) -> Half[Message]:
+def _unpaired(image_id: str, kind: Kind, dim: int, offset: int) -> UnpairedEmbedding[Message]:
     vector = np.random.default_rng(offset).standard_normal(dim).astype(np.float32)
     embedding = Embedding(image_id, kind, "test", vector, NOW_MS)
     value = encode_embedding(embedding)
     message = Message(EMBEDDINGS[kind], 1, offset, image_id.encode(), value, log=Log("a" * 32, 3))
-    return Half(embedding, message, NOW_MS)
+    return UnpairedEmbedding(embedding, message, NOW_MS)
 
 
 def _put_the_rest(store: Store) -> None:

@@ -18,7 +18,8 @@ from neardup_platform.store import view as rocksdb_view
 from neardup_platform.store.layout import Table
 from neardup_platform.store.secondary import SecondaryStore
 from neardup_platform.store.writer import Batch, Store
-from neardup_platform.stream.commit import Step, commit
+from neardup_platform.stream.commit import commit
+from neardup_platform.stream.steps import Consumed, StreamStep
 from neardup_platform.testing import families, small_pipeline
 from neardup_platform.wire.codec import Message
 
@@ -49,8 +50,8 @@ def commit_many(store: Store, commits: int) -> None:
     state = store.state()
     settled: list[Settled] = []
     for number in range(commits):
-        step = Step(dead=[(Message("t", 0, number, b"k", b"v"), BadMessage("garbage", "why"))])
-        (published,) = commit(store, state, step, (), settled)
+        consumed = Consumed(dead=[(Message("t", 0, number, b"k", b"v"), BadMessage("garbage", "why"))])
+        (published,) = commit(store, state, StreamStep(consumed), 0, settled)
         settled = [Settled(published.number, published.size)]
 
 
@@ -67,7 +68,7 @@ def test_commits_and_acknowledged_messages_do_not_slow_readers(tmp_path: Path, s
 def test_a_cluster_that_changes_often_does_not_slow_readers(tmp_path: Path, skipped: Callable[[], int]) -> None:
     with closing(Store(tmp_path / "store")) as store:
         pipeline, images = small_pipeline(), families(2, 1)
-        commit(store, store.state(), Step(), pipeline.decide(images, 1, 5))
+        commit(store, store.state(), StreamStep(decided=pipeline.decide(images, 1, 5)), 0)
         (head, *_) = store.clusters.recent(1)
         before = store.clusters.get(head).updated_sequence
         for sequence in range(before + 1, before + COMMITS):
@@ -86,8 +87,8 @@ def test_a_cluster_that_changes_often_does_not_slow_readers(tmp_path: Path, skip
 def test_a_store_of_format_3_is_readable_and_is_migrated_by_the_writer(tmp_path: Path) -> None:
     with closing(Store(tmp_path / "store")) as store:
         images, pipeline = families(6, 3), small_pipeline()
-        outgoing = commit(store, store.state(), Step(), pipeline.decide(images, 1, 5))
-        commit(store, store.state(), Step(), (), [Settled(each.number, each.size) for each in outgoing[:4]])
+        outgoing = commit(store, store.state(), StreamStep(decided=pipeline.decide(images, 1, 5)), 0)
+        commit(store, store.state(), StreamStep(), 0, [Settled(each.number, each.size) for each in outgoing[:4]])
         recent, state = store.clusters.recent(100), store.state()
         old = Batch()
         for key, sequence in list(store.scan(Table.RECENT)):

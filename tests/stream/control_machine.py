@@ -1,27 +1,44 @@
-"""A small worker that obeys: store, corpus and control topic without Kafka, killed and started at will."""
+"""A small worker that carries out commands: store, corpus and control topic, without Kafka, killed at will."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from neardup_platform.clock import ManualClock
 from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import JoinedImage
 from neardup_platform.store.swap import complete_swap
 from neardup_platform.store.writer import Store
-from neardup_platform.stream.commit import Step, commit
-from neardup_platform.stream.control.command import Handled, Handler
+from neardup_platform.stream.commit import commit
+from neardup_platform.stream.control.command import Handler, RegisteredCommand
 from neardup_platform.stream.control.control import Control
-from neardup_platform.stream.worker import PROMPT
+from neardup_platform.stream.control.handled import Handled
+from neardup_platform.stream.control.outcome import Done, ReplaceStore, Stage
+from neardup_platform.stream.steps import CommandStep
 from neardup_platform.testing import InMemoryWorker
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import Message
+from neardup_platform.wire.command_arguments import CommandArguments
 from neardup_platform.wire.topics import CONTROL, CONTROL_RESULTS
 
 NOW_MS = 1_700_000_000_000
 _PATIENCE_S = 20.0
 
-Handlers = Callable[["ControlMachine"], Mapping[str, Handler]]
+Commands = Callable[["ControlMachine"], Sequence[RegisteredCommand]]
+
+
+class AnyArguments(CommandArguments):
+    """Arguments of the commands that tests make up."""
+
+    command = "any"
+    text: str = ""
+    fails_at: str = ""
+
+
+def made_up(name: str, handler: Handler[AnyArguments]) -> RegisteredCommand:
+    """A long command that only a test knows."""
+    return RegisteredCommand(name, AnyArguments, handler)
 
 
 class Killed(BaseException):
@@ -40,11 +57,11 @@ class Machines:
         self._made: list[ControlMachine] = []
         self._log: list[bytes] = []
 
-    def start(self, handlers: "Handlers", *commands: bytes, kill_at: str = "") -> "ControlMachine":
+    def start(self, commands: "Commands", *sent: bytes, kill_at: str = "") -> "ControlMachine":
         """The next worker, with more commands in the topic."""
         self.end()
-        self._log.extend(commands)
-        self._made.append(ControlMachine(self._home, self._log, handlers, kill_at))
+        self._log.extend(sent)
+        self._made.append(ControlMachine(self._home, self._log, commands, kill_at))
         return self._made[-1]
 
     def end(self) -> None:
@@ -60,29 +77,19 @@ class ControlMachine:
 
     Args:
         log: the control topic, which outlives the worker.
-        handlers: made for this worker.
-        kill_at: raises `Killed` at this crash point, the first time it is passed: prepared, part:2, obeyed.
+        commands: made for this worker.
+        kill_at: raises `Killed` at this crash point, the first time it is passed: prepared, stage_committed:2,
+            command_committed.
     """
 
-    def __init__(
-        self,
-        home: Path,
-        log: list[bytes],
-        handlers: "Handlers",
-        kill_at: str = "",
-    ) -> None:
-        self.now_ms = NOW_MS
+    def __init__(self, home: Path, log: list[bytes], commands: "Commands", kill_at: str = "") -> None:
+        self.clock = ManualClock(NOW_MS)
         complete_swap(home / "store")
-        self.worker = InMemoryWorker(home)
+        self.worker = InMemoryWorker(home, clock=self.clock)
         self.log = log
-        self.control = Control(
-            handlers(self),
-            self.store.commands.find,
-            self.store.commands.progress,
-            PROMPT,
-            self.store.commands.read_offset,
-            self.store.commands.handled_ahead().of.decode(),
-        )
+        self.replaced = False
+        self.commands = {registered.name: registered for registered in commands(self)}
+        self.control = Control(self.commands.values(), self.store.commands, self.clock)
         self._next = self.store.positions.next_offsets().get((CONTROL, 0), 0)
         self.kill_at(kill_at)
 
@@ -106,35 +113,51 @@ class ControlMachine:
     def turn(self) -> list[Handled]:
         """What the worker's loop does with commands in one turn."""
         read = [Message(CONTROL, 0, n, b"key", self.log[n]) for n in range(self._next, len(self.log))]
-        self.control.take(read, self.now_ms)
+        self.control.take(read)
         self._next = len(self.log)
         done = []
         while (ready := self.control.take_ready()) is not None:
             handled = ready.finish()
             self._passing("prepared")
-            outcome = handled.outcome
-            store, state = outcome.into or (self.store, self.store.state())
-            commit(store, state, Step.of_command(handled), outcome.decided)
-            self._passing("part" if handled.is_part else "obeyed")
-            outcome.apply()
             done.append(handled)
-            if handled.is_part:
+            self._carry_out(handled)
+            if handled.is_stage or self.replaced:
                 break
         return done
 
+    def _carry_out(self, handled: Handled) -> None:
+        outcome, now_ms = handled.outcome, self.clock.now_ms()
+        if isinstance(outcome, ReplaceStore):
+            commit(outcome.store, outcome.state, CommandStep(handled), now_ms)
+            self._passing("command_committed")
+            outcome.swap()
+            self.replaced = True
+            return
+        commit(self.store, self.store.state(), CommandStep(handled), now_ms)
+        self._passing("stage_committed" if handled.is_stage else "command_committed")
+        if isinstance(outcome, Done):
+            outcome.apply()
+        elif isinstance(outcome, Stage):
+            self.control.start_next(outcome)
+
     def run(self, between: Callable[[], None] = lambda: None) -> list[pb.CommandResult]:
-        """Turn until no command is left; `between` is what the stream does after each part."""
+        """Turn until no command is left, or the store is replaced; `between` is what the stream does after a stage."""
         results = []
         deadline = time.monotonic() + _PATIENCE_S
-        while self.control.busy or self._next < len(self.log):
+        while not self.replaced and (self.control.busy or self._next < len(self.log)):
             assert time.monotonic() < deadline
             for handled in self.turn():
-                if handled.is_part:
+                if handled.is_stage:
                     between()
                 elif handled.result is not None:
                     results.append(handled.result)
             time.sleep(0.001)
         return results
+
+    def run_until_replaced(self, between: Callable[[], None] = lambda: None) -> None:
+        """Turn until a command has replaced the store."""
+        self.run(between)
+        assert self.replaced
 
     def _passing(self, point: str) -> None:
         if point == self._point:

@@ -10,7 +10,7 @@ import pytest
 
 from neardup_platform.corpus import Corpus
 from neardup_platform.errors import BadMessage, HomeInUse, NotFound, SetupError
-from neardup_platform.join.pairing import Half
+from neardup_platform.join.pairing import UnpairedEmbedding
 from neardup_platform.kafka.publisher import Settled
 from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import Embedding, JoinedImage, Kind
@@ -18,8 +18,9 @@ from neardup_platform.store import layout
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.secondary import SecondaryStore
 from neardup_platform.store.writer import Batch, Store
-from neardup_platform.stream.commit import Step, commit
+from neardup_platform.stream.commit import commit
 from neardup_platform.stream.recovery import rebuild_corpus
+from neardup_platform.stream.steps import Consumed, StreamStep
 from neardup_platform.testing import MODELS, families, small_index, small_pipeline, small_term_space
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import Log, Message, decode_decision
@@ -37,7 +38,9 @@ def run(store: Store, images: list[JoinedImage], pipeline: Pipeline | None = Non
     pipeline = pipeline or small_pipeline()
     for at in range(0, len(images), batch):
         state = store.state()
-        commit(store, state, Step(), pipeline.decide(images[at : at + batch], state.sequence + 1, 50 + at))
+        commit(
+            store, state, StreamStep(decided=pipeline.decide(images[at : at + batch], state.sequence + 1, 50 + at)), 0
+        )
     return pipeline
 
 
@@ -94,7 +97,7 @@ def test_decision_is_kept_with_the_image(store: Store) -> None:
         store.history.current("nobody")
 
 
-def test_member_asked_for_as_head_is_told_its_head(store: Store) -> None:
+def test_a_member_requested_as_head_resolves_to_its_head(store: Store) -> None:
     run(store, families(1, 1))
     member = next(i.image_id for i in families(1, 1) if store.images.find(i.image_id).head != i.image_id)  # type: ignore[union-attr]
     with pytest.raises(NotFound, match="it is a member of"):
@@ -125,20 +128,20 @@ def test_store_of_another_term_space_is_refused(store: Store, tmp_path: Path) ->
         rebuild_corpus(store, other, MODELS, small_index, tmp_path / "vectors")
 
 
-def half(image_id: str, offset: int) -> Half[Message]:
+def half(image_id: str, offset: int) -> UnpairedEmbedding[Message]:
     embedding = Embedding(image_id, Kind.LSH, "v", np.ones(2, np.float32), 5)
-    return Half(embedding, Message("neardup.embeddings.lsh", 1, offset, image_id.encode(), b"bytes"), 5)
+    return UnpairedEmbedding(embedding, Message("neardup.embeddings.lsh", 1, offset, image_id.encode(), b"bytes"), 5)
 
 
 def test_waiting_positions_and_dead_letters_change_together(store: Store) -> None:
     state = store.state()
-    step = Step(positions={("t", 0): 5}, entered=[half("a", 1), half("b", 2)])
-    step.dead.append((Message("t", 0, 4, b"k", b"raw"), BadMessage("garbage", "why")))
-    step.count("dead_lettered")
-    (letter,) = commit(store, state, step, [])
+    consumed = Consumed({("t", 0): 5}, entered=[half("a", 1), half("b", 2)])
+    consumed.dead.append((Message("t", 0, 4, b"k", b"raw"), BadMessage("garbage", "why")))
+    consumed.count("dead_lettered")
+    (letter,) = commit(store, state, StreamStep(consumed), 0)
     assert letter.topic == DEAD_LETTER
     assert pb.DeadLetter.FromString(letter.value).value == b"raw"
-    commit(store, state, Step(positions={("t", 0): 6}, left=[half("a", 1)]), [])
+    commit(store, state, StreamStep(Consumed({("t", 0): 6}, left=[half("a", 1)])), 0)
     assert store.positions.next_offsets() == {("t", 0): 6}
     assert [w.offset for w in store.unpaired.all()] == [2]
     assert store.state().counters == {"dead_lettered": 1}
@@ -146,14 +149,14 @@ def test_waiting_positions_and_dead_letters_change_together(store: Store) -> Non
 
 def test_outbox_holds_decisions_until_acknowledged(store: Store) -> None:
     state, pipeline = store.state(), small_pipeline()
-    outgoing = commit(store, state, Step(), pipeline.decide(families(1, 1), 1, 0))
+    outgoing = commit(store, state, StreamStep(decided=pipeline.decide(families(1, 1), 1, 0)), 0)
     assert [o.topic for o in outgoing] == [DECISIONS, DECISIONS, DEBUG]
     assert [number for number, _ in store.outbox.pending()] == [1, 2, 3]
-    commit(store, state, Step(), [], [Settled(each.number, each.size) for each in outgoing[:2]])
+    commit(store, state, StreamStep(), 0, [Settled(each.number, each.size) for each in outgoing[:2]])
     assert [number for number, _ in store.outbox.pending()] == [3]
 
 
-def test_second_writer_is_refused_and_told_what_to_do(store: Store, tmp_path: Path) -> None:
+def test_a_second_writer_is_refused_with_the_next_step(store: Store, tmp_path: Path) -> None:
     with pytest.raises(HomeInUse, match="neardup down"):
         Store(tmp_path / "store")
 
@@ -181,12 +184,12 @@ def test_reader_sees_a_commit_whole_after_refresh(store: Store, tmp_path: Path) 
     reader.close()
 
 
-def test_position_keeps_which_log_it_is_of_and_nothing_stays_of_a_partition_that_is_gone(store: Store) -> None:
+def test_a_position_keeps_its_log_and_nothing_stays_of_a_removed_partition(store: Store) -> None:
     state = store.state()
-    step = Step(clocks={("t", 0): 7, ("t", 1): 8})
-    step.passed(Message("t", 0, 4, b"", b"", log=Log("f" * 32, 0)))
-    step.passed(Message("t", 1, 9, b"", b""))
-    commit(store, state, step, [])
+    consumed = Consumed(clocks={("t", 0): 7, ("t", 1): 8})
+    consumed.add(Message("t", 0, 4, b"", b"", log=Log("f" * 32, 0)))
+    consumed.add(Message("t", 1, 9, b"", b""))
+    commit(store, state, StreamStep(consumed), 0)
     assert store.positions.logs() == {("t", 0): Log("f" * 32, 0), ("t", 1): Log("", -1)}
-    commit(store, state, Step(gone={("t", 0)}), [])
+    commit(store, state, StreamStep(Consumed(gone={("t", 0)})), 0)
     assert (store.positions.next_offsets(), store.positions.clocks_ms()) == ({("t", 1): 10}, {("t", 1): 8})

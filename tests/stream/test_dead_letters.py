@@ -57,7 +57,7 @@ POISON: list[tuple[str, bytes | None, bytes | None, str]] = [
 ]
 
 
-def test_poison_of_every_kind_is_reported_whole_and_good_input_goes_on(empty_log: Settings) -> None:
+def test_every_kind_of_bad_message_is_reported_whole_and_good_input_is_decided(empty_log: Settings) -> None:
     producer = make_producer(empty_log.kafka.model_copy(update={"max_message_bytes": 2_000_000}))
     for topic, key, value, _ in POISON:
         producer.send(topic, key=key, value=value, headers=[("neardup-replays", b"\xff"), ("odd", b"")]).get(timeout=30)
@@ -88,7 +88,7 @@ def originals(settings: Settings) -> set[tuple[str, bytes, bytes, str]]:
     return {(each.topic, each.key, each.value, each.reason) for each in Letters(settings.kafka, 0).read()}
 
 
-def test_expired_halves_are_reported_and_join_when_replayed(
+def test_expired_embeddings_are_reported_and_join_when_replayed(
     empty_log: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     join = empty_log.join.model_copy(update={"lateness_s": 3.0, "idle_s": 0.5})

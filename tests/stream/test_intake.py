@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from neardup_platform.clock import ManualClock
 from neardup_platform.join.clock import JoinClocks
-from neardup_platform.join.pairing import Half
+from neardup_platform.join.pairing import UnpairedEmbedding
 from neardup_platform.records import Embedding, Kind, ModelSpec
 from neardup_platform.settings import JoinSettings
 from neardup_platform.store import store_pb2 as store_pb
@@ -28,7 +29,7 @@ def intake(decided: set[str] = frozenset(), waiting: list[store_pb.UnpairedRecor
     return Intake(settings, MODELS, PARTITIONS, waiting, decided.__contains__)
 
 
-def test_both_halves_in_one_read_make_an_image_and_leave_no_one_waiting() -> None:
+def test_both_embeddings_in_one_read_complete_an_image_and_nothing_waits() -> None:
     step, joined = intake().take([message("a", Kind.LSH, 4), message("a", Kind.PAIR, 9)], {}, NOW_MS)
     assert [image.image_id for image in joined] == ["a"]
     assert step.positions == {(EMBEDDINGS[Kind.LSH], 0): 5, (EMBEDDINGS[Kind.PAIR], 0): 10}
@@ -51,7 +52,7 @@ def test_repeats_are_counted_and_decided_once() -> None:
     assert (joined, step.counts["repeated"]) == ([], 1)
 
 
-def test_bad_message_is_set_aside_and_the_rest_goes_on() -> None:
+def test_a_bad_message_is_dead_lettered_and_the_rest_is_taken() -> None:
     bad = Message(EMBEDDINGS[Kind.LSH], 0, 1, b"x", b"\xff\xff")
     step, joined = intake().take([bad, message("a", Kind.LSH, 2), message("a", Kind.PAIR, 0)], {}, NOW_MS)
     assert len(joined) == 1
@@ -60,7 +61,7 @@ def test_bad_message_is_set_aside_and_the_rest_goes_on() -> None:
     assert step.positions[EMBEDDINGS[Kind.LSH], 0] == 3
 
 
-def test_half_without_partner_is_reported_once_time_has_passed() -> None:
+def test_an_unpaired_embedding_is_reported_once_its_lateness_has_passed() -> None:
     take = intake().take
     take([message("a", Kind.LSH, 0)], {}, NOW_MS)
     step, _ = take([], dict.fromkeys(PARTITIONS, NOW_MS + 15_001), NOW_MS + 15_001)
@@ -69,7 +70,7 @@ def test_half_without_partner_is_reported_once_time_has_passed() -> None:
     assert not step.empty
 
 
-def test_clock_ahead_of_ours_makes_no_one_late() -> None:
+def test_a_producers_clock_that_is_ahead_makes_no_other_late() -> None:
     take = intake().take
     take([message("a", Kind.LSH, 0)], {}, NOW_MS)
     ahead = NOW_MS + 3_600_000
@@ -77,13 +78,13 @@ def test_clock_ahead_of_ours_makes_no_one_late() -> None:
     assert step.dead == []
 
 
-def test_fullest_room_evicts_the_oldest_and_says_so() -> None:
+def test_a_full_waiting_room_evicts_the_oldest_and_reports_it() -> None:
     messages = [message(i, Kind.LSH, n, NOW_MS + n) for n, i in enumerate("abc")]
     step, _ = intake(max_waiting=2).take(messages, {}, NOW_MS)
     assert [(m.offset, e.reason) for m, e in step.dead] == [(0, "evicted")]
 
 
-def test_restored_half_meets_its_partner() -> None:
+def test_a_restored_embedding_is_paired_with_its_partner() -> None:
     first = message("a", Kind.LSH, 0)
     restored = store_pb.UnpairedRecord(
         value=first.value, topic=first.topic, partition=0, offset=0, waits_from_ms=NOW_MS
@@ -128,7 +129,7 @@ def test_step_takes_the_clocks_that_restore_the_watermark() -> None:
     step, _ = taking.take([message("a", Kind.LSH, 0, NOW_MS - 50)], {PARTITIONS[1]: NOW_MS}, NOW_MS)
     assert step.clocks == {PARTITIONS[0]: NOW_MS - 50, PARTITIONS[1]: NOW_MS - 5_000}
     restored = Intake(JoinSettings(), MODELS, PARTITIONS, [], lambda _: False, step.clocks)
-    assert restored.figures(NOW_MS)["watermark_ms"] == taking.figures(NOW_MS)["watermark_ms"] == NOW_MS - 5_000
+    assert restored.metrics(NOW_MS)["watermark_ms"] == taking.metrics(NOW_MS)["watermark_ms"] == NOW_MS - 5_000
 
 
 def test_quiet_stream_writes_its_clocks_only_now_and_then() -> None:
@@ -148,7 +149,7 @@ def test_unreadable_message_is_reported_by_its_place() -> None:
     assert step.positions[EMBEDDINGS[Kind.LSH], 0] == 5
 
 
-def test_clock_of_the_join_bounds_event_times_and_the_wall_clock_what_is_too_far_ahead() -> None:
+def test_the_join_clock_bounds_event_times_and_the_wall_clock_bounds_how_far_ahead_they_are() -> None:
     """After a long sleep the join's clock is behind; messages of now are good, and move no clock beyond it."""
     taking, hours = intake(), 30 * 3_600_000
     step, joined = taking.take([message("a", kind, 0, NOW_MS + hours) for kind in Kind], {}, NOW_MS, NOW_MS + hours)
@@ -161,29 +162,29 @@ def test_clock_of_the_join_bounds_event_times_and_the_wall_clock_what_is_too_far
     assert step.dead == []
 
 
-def test_partition_that_is_gone_leaves_the_watermark_and_the_store() -> None:
+def test_a_removed_partition_leaves_the_watermark_and_the_store() -> None:
     taking = intake()
     there = [*PARTITIONS, (EMBEDDINGS[Kind.LSH], 1)]
-    taking.log_is(frozenset(there), {})
+    taking.update_log(frozenset(there), {})
     taking.take([], {PARTITIONS[0]: NOW_MS, PARTITIONS[1]: NOW_MS}, NOW_MS)
-    assert "watermark_ms" not in taking.figures(NOW_MS)
+    assert "watermark_ms" not in taking.metrics(NOW_MS)
     step, _ = taking.take([message("a", Kind.LSH, 0)], dict.fromkeys(there, NOW_MS - 60_000), NOW_MS)
-    assert taking.figures(NOW_MS)["watermark_ms"] == NOW_MS - 65_000
-    taking.log_is(frozenset(PARTITIONS), {})
+    assert taking.metrics(NOW_MS)["watermark_ms"] == NOW_MS - 65_000
+    taking.update_log(frozenset(PARTITIONS), {})
     step, _ = taking.take([], dict.fromkeys(PARTITIONS, NOW_MS), NOW_MS)
     assert step.gone == {there[2]}
     assert not step.empty
-    assert taking.figures(NOW_MS)["watermark_ms"] == NOW_MS - 5_000
+    assert taking.metrics(NOW_MS)["watermark_ms"] == NOW_MS - 5_000
     late = Message(there[2][0], 1, 9, b"late", message("late", Kind.LSH, 9).value)
     step, _ = taking.take([late], {}, NOW_MS)
     assert step.gone == {there[2]}
     assert there[2] not in step.clocks
-    assert taking.figures(NOW_MS)["watermark_ms"] == NOW_MS - 5_000
+    assert taking.metrics(NOW_MS)["watermark_ms"] == NOW_MS - 5_000
 
 
 def test_restart_of_a_log_is_written_with_its_identity() -> None:
     taking, log = intake(), Log("new", 0)
-    taking.log_is(frozenset(PARTITIONS), {PARTITIONS[0]: log})
+    taking.update_log(frozenset(PARTITIONS), {PARTITIONS[0]: log})
     step, _ = taking.take([], {}, NOW_MS)
     assert (step.positions, step.logs) == ({PARTITIONS[0]: 0}, {PARTITIONS[0]: log})
     assert step.counts == {"partitions_restarted": 1}
@@ -191,7 +192,7 @@ def test_restart_of_a_log_is_written_with_its_identity() -> None:
     assert step.empty
 
 
-def stored_half(half: Half[Message]) -> store_pb.UnpairedRecord:
+def stored_half(half: UnpairedEmbedding[Message]) -> store_pb.UnpairedRecord:
     origin = half.origin
     return store_pb.UnpairedRecord(
         value=origin.value, topic=origin.topic, offset=origin.offset, waits_from_ms=half.waits_from_ms
@@ -209,7 +210,7 @@ def expired_in_steps(take: Intake, messages: list[Message], now_ms: int) -> list
     return steps
 
 
-def test_a_step_gives_up_so_many_halves_at_most_and_the_rest_goes_before_anything_is_read() -> None:
+def test_a_step_gives_up_a_bounded_number_and_the_rest_follows_before_more_is_read() -> None:
     late_ms = NOW_MS + 15_001
     halves = [message(f"{n:05d}", Kind.LSH, n, NOW_MS - 3_000 + n) for n in range(2_500)]
     whole = intake()
@@ -222,7 +223,7 @@ def test_a_step_gives_up_so_many_halves_at_most_and_the_rest_goes_before_anythin
     assert (joined, [half.key[1] for half in step.entered]) == ([], ["02400"])
 
 
-def test_what_is_left_to_give_up_is_the_same_after_a_restart() -> None:
+def test_a_restart_gives_up_the_same_embeddings() -> None:
     late_ms = NOW_MS + 15_001
     halves = [message(f"{n:05d}", Kind.LSH, n, NOW_MS - 3_000 + n) for n in range(1_500)]
     first = intake()
@@ -263,16 +264,16 @@ def test_a_smaller_waiting_room_is_emptied_in_steps() -> None:
     assert not smaller.gives_up
 
 
-def test_backlog_of_hours_read_one_topic_after_the_other_makes_no_half_late() -> None:
+def test_a_backlog_of_hours_read_one_topic_after_the_other_makes_no_embedding_late() -> None:
     """After hours in which no worker ran, and minutes between a half and its partner."""
-    wall_ms, passed_ms, hours = float(NOW_MS), 0.0, 10
-    clocks = JoinClocks.begin(NOW_MS - hours * 3_600_000, lambda: wall_ms, lambda: passed_ms, lambda: passed_ms)
+    clock, hours = ManualClock(NOW_MS), 10
+    clocks = JoinClocks.start(clock, NOW_MS - hours * 3_600_000)
     stored = dict.fromkeys(PARTITIONS, NOW_MS - hours * 3_600_000)
     taking = Intake(JoinSettings(lateness_s=600), MODELS, PARTITIONS, [], lambda _: False, stored)
     expired, joined = 0, 0
     for kind in Kind:
         for minute in range(60 * hours):
-            wall_ms, passed_ms = wall_ms + 5_000, passed_ms + 5_000
+            clock.advance(5_000)
             sent_ms = NOW_MS - hours * 3_600_000 + minute * 60_000
             step, images = taking.take([message(f"i{minute}", kind, minute, sent_ms)], {}, clocks.now.now_ms())
             expired, joined = expired + step.counts.get("expired", 0), joined + len(images)

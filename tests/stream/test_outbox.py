@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from neardup_platform.clock import SystemClock
 from neardup_platform.kafka.publisher import KafkaPublisher
 from neardup_platform.settings import Settings
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.writer import Batch, Store
-from neardup_platform.stream.commit import Step, commit
+from neardup_platform.stream.commit import commit
 from neardup_platform.stream.crash_points import CrashPoints
 from neardup_platform.stream.outbox import MOST_BEHIND, MOST_IN_FLIGHT, Backlog, Outbox
 from neardup_platform.stream.outbox_entries import put_outbox
+from neardup_platform.stream.steps import StreamStep
 from neardup_platform.testing import eventually
 from neardup_platform.wire.topics import DEAD_LETTER
 from tests.stream.worker_process import read_topic
@@ -40,7 +42,7 @@ def fill(store: Store, first: int, count: int) -> store_pb.StoreState:
 def test_a_long_outbox_is_published_in_order_a_little_at_a_time(empty_log: Settings, store: Store) -> None:
     state = fill(store, 0, MESSAGES)
     with closing_publisher(empty_log) as publisher:
-        outbox = Outbox(store, publisher, 1, MESSAGES, CrashPoints(""), sync=True)
+        outbox = Outbox(store, publisher, 1, MESSAGES, CrashPoints(""), SystemClock(), sync=True)
         outbox.start()
         most, left = 0, MESSAGES
 
@@ -50,13 +52,13 @@ def test_a_long_outbox_is_published_in_order_a_little_at_a_time(empty_log: Setti
             settled = outbox.settled()
             left -= len(settled)
             if settled:
-                commit(store, state, Step(), (), settled)
+                commit(store, state, StreamStep(), 0, settled)
             return left == 0
 
         eventually(is_empty)
         assert MOST_IN_FLIGHT // 2 < most <= MOST_IN_FLIGHT
         assert not outbox.full
-        assert outbox.figures()["outbox"] == 0
+        assert outbox.metrics()["outbox"] == 0
         outbox.close()
     assert list(store.outbox.pending()) == []
     assert state.outbox_first == MESSAGES + 1
@@ -76,7 +78,7 @@ class _SlowDisk(Store):
 
 def test_nothing_is_published_before_it_is_synced(empty_log: Settings, tmp_path: Path) -> None:
     with closing(_SlowDisk(tmp_path / "slow")) as store, closing_publisher(empty_log) as publisher:
-        outbox = Outbox(store, publisher, 1, 0, CrashPoints(""), sync=True)
+        outbox = Outbox(store, publisher, 1, 0, CrashPoints(""), SystemClock(), sync=True)
         outbox.start()
         state, batch = store.state(), Batch()
         outgoing = put_outbox(batch, state, [(DEAD_LETTER, b"k", b"only once it is durable")])
@@ -89,7 +91,7 @@ def test_nothing_is_published_before_it_is_synced(empty_log: Settings, tmp_path:
         outbox.close()
 
 
-def test_an_outbox_that_gets_shorter_holds_nobody_up() -> None:
+def test_a_shrinking_outbox_does_not_hold_back_the_stream() -> None:
     backlog = Backlog(MOST_BEHIND)
     backlog.add(-5 * MOST_BEHIND)
     backlog.add(MOST_BEHIND - 1)

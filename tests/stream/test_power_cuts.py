@@ -157,7 +157,7 @@ def test_of_two_that_publish_a_folder_at_once_neither_takes_it_from_the_other(tm
     assert (tmp_path / "whole" / "file").read_text() == "second"
 
 
-def test_nobody_can_open_a_store_while_it_is_exchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_cannot_be_opened_while_it_is_exchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = tmp_path / "store"
     with closing(Store(tmp_path / "made")):
         pass

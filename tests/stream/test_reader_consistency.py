@@ -8,8 +8,9 @@ import pytest
 
 from neardup_platform.store.secondary import SecondaryStore
 from neardup_platform.store.writer import Store
-from neardup_platform.stream.commit import Step, commit
+from neardup_platform.stream.commit import commit
 from neardup_platform.stream.recovery import rebuild_corpus
+from neardup_platform.stream.steps import StreamStep
 from neardup_platform.testing import MODELS, families, small_index, small_pipeline, small_term_space
 from neardup_platform.wire.codec import decode_decision
 
@@ -28,7 +29,7 @@ def write(path: Path, seconds: float) -> None:
             size = 1 + batch % 5
             state = store.state()
             decided = pipeline.decide(images[at : at + size], state.sequence + 1, 1)
-            commit(store, state, Step(), decided)
+            commit(store, state, StreamStep(decided=decided), 0)
             at += size
             if batch % 3 == 0:
                 store._tables.db.flush(True)

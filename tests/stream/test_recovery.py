@@ -63,7 +63,7 @@ def test_a_start_after_a_crash_reads_what_was_not_synced(tmp_path: Path, caplog:
 
 
 @pytest.mark.parametrize("other", [True, False], ids=["of another store", "lost"])
-def test_files_that_cannot_be_used_are_made_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture, other: bool) -> None:
+def test_unusable_files_are_rebuilt(tmp_path: Path, caplog: pytest.LogCaptureFixture, other: bool) -> None:
     filled(tmp_path / "home")
     shutil.rmtree(tmp_path / "home" / "vectors")
     if other:
@@ -146,7 +146,7 @@ def test_vectors_of_other_dimensions_than_the_models_are_refused_in_one_line(tmp
         rebuild_corpus(store, small_term_space(), wider, small_index, tmp_path / "vectors")
 
 
-def test_a_start_tells_how_far_each_of_its_stages_has_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_start_reports_the_progress_of_each_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     filled(tmp_path)
     told: list[tuple[str, int, int]] = []
 

@@ -15,14 +15,13 @@ from neardup_platform.errors import HomeInUse, InvariantBroken
 from neardup_platform.settings import Settings
 from neardup_platform.store import layout
 from neardup_platform.store.layout import Table, listed_under
-from neardup_platform.store.swap import StoreReplaced
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.testing import InMemoryWorker
 from neardup_platform.wire.codec import decode_decision, encode_decision
 from tests.stream.control_machine import Machines, command
 from tests.stream.corrected import corrections, give_up, snapshot
+from tests.stream.corrections.test_overrides import near
 from tests.stream.rearranged import assert_sound, assert_store_agrees, heads
-from tests.stream.test_overrides import near
 
 IMAGES = [near(0, "a0"), near(0, "a1", 10), near(1, "b0"), near(1, "b1", 10), near(1, "b2", 12)]
 HEADS = {"a0": "a0", "a1": "a0", "b0": "b0", "b1": "a0", "b2": "b0"}
@@ -74,7 +73,7 @@ def damaged(settings: Settings) -> Settings:
     return settings
 
 
-def test_the_doctor_says_what_is_wrong_and_changes_nothing(damaged: Settings) -> None:
+def test_the_doctor_reports_what_is_wrong_and_changes_nothing(damaged: Settings) -> None:
     before = {path.name: path.read_bytes() for path in damaged.store_path.glob("*.log")}
     check = doctor._run("clusters", doctor._clusters, damaged)
     assert not check.ok
@@ -87,11 +86,11 @@ def test_the_doctor_says_what_is_wrong_and_changes_nothing(damaged: Settings) ->
 
 
 def test_a_worker_does_not_start_over_it_and_names_the_way_out(damaged: Settings) -> None:
-    with pytest.raises(InvariantBroken, match=r"'a0' says that it has 4 members and has 3.*neardup doctor --repair"):
+    with pytest.raises(InvariantBroken, match=r"'a0' records 4 members and has 3.*neardup doctor --repair"):
         InMemoryWorker(damaged.home)
 
 
-def test_it_is_mended_and_the_worker_goes_on_with_files_made_again(damaged: Settings, tmp_path: Path) -> None:
+def test_it_is_repaired_and_the_worker_continues_with_rebuilt_files(damaged: Settings, tmp_path: Path) -> None:
     done = doctor.repair_clusters(damaged)
     assert (done.left, done.decisions) == ([], 0)
     assert doctor._run("clusters", doctor._clusters, damaged).detail == "5 images in 2 clusters agree in every table"
@@ -106,9 +105,7 @@ def test_it_is_mended_and_the_worker_goes_on_with_files_made_again(damaged: Sett
     assert doctor.repair_clusters(damaged).mended == []
 
 
-def test_members_that_were_left_without_a_head_are_a_cluster_again_and_history_says_so(
-    settings: Settings, tmp_path: Path
-) -> None:
+def test_members_without_a_head_become_a_cluster_and_history_shows_it(settings: Settings, tmp_path: Path) -> None:
     with closing(Store(settings.store_path)) as store:
         as_the_version_before_left_it(store, bereft=True)
     done = doctor.repair_clusters(settings)
@@ -128,7 +125,7 @@ def test_the_worker_must_be_stopped(damaged: Settings) -> None:
         doctor.repair_clusters(damaged)
 
 
-def test_the_command_line_mends_and_answers_as_json(damaged: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_line_repairs_and_answers_as_json(damaged: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEARDUP_HOME", str(damaged.home))
     result = CliRunner().invoke(cli, ["doctor", "--repair", "--json"])
     answer = json.loads(result.output)
@@ -138,7 +135,7 @@ def test_the_command_line_mends_and_answers_as_json(damaged: Settings, monkeypat
     assert (again.exit_code, again.output) == (0, "nothing was wrong\n")
 
 
-def test_what_cannot_be_mended_is_named_and_counts_as_failure(
+def test_damage_that_cannot_be_repaired_is_named_and_counts_as_failure(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with closing(Store(settings.store_path)) as store:
@@ -153,15 +150,14 @@ def test_what_cannot_be_mended_is_named_and_counts_as_failure(
     assert "FAILED  image 'b2' has the ordinal 0 of another: restore a snapshot" in result.output
 
 
-def test_a_snapshot_of_a_damaged_store_is_mended_when_it_is_restored(settings: Settings) -> None:
+def test_a_snapshot_of_a_damaged_store_is_repaired_when_it_is_restored(settings: Settings) -> None:
     machines = Machines(settings.home, give_up)
     with closing(machines.start(partial(corrections, settings))) as machine:
         as_the_version_before_left_it(machine.store, bereft=False)
         snapshot(machine.store, settings.home / "then")
     assert doctor.repair_clusters(settings).left == []
     machine = machines.start(partial(corrections, settings), command("restore", "r1", snapshot="then"))
-    with pytest.raises(StoreReplaced):
-        machine.run()
+    machine.run_until_replaced()
     after = machines.start(partial(corrections, settings))
     assert_store_agrees(after.store)
     assert heads(after.store) == HEADS

@@ -15,7 +15,7 @@ from neardup_platform.testing import eventually
 _PATIENCE_S = 60.0
 
 
-def test_a_follower_that_cannot_open_the_store_says_why_and_tries_again(tmp_path: Path) -> None:
+def test_a_follower_that_cannot_open_the_store_reports_why_and_tries_again(tmp_path: Path) -> None:
     with closing(Store(tmp_path / "store")):
         follower = StoreFollower(tmp_path / "store", tmp_path, 50)
         # The folder of the secondary cannot be made, as on a full disk.

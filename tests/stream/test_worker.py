@@ -98,7 +98,7 @@ def test_kill_9_in_the_middle_loses_nothing_and_decides_nothing_twice(empty_log:
         assert counters["received"] == 2 * total
 
 
-def test_worker_goes_on_past_garbage_and_reports_it(empty_log: Settings) -> None:
+def test_the_worker_continues_after_garbage_and_reports_it(empty_log: Settings) -> None:
     model = read_card(SHIPPED_FOLDER).required_models[Kind.LSH]
     nan = np.full(model.dim, np.nan, np.float32)
     bad = {

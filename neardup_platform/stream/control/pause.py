@@ -1,68 +1,60 @@
-"""`pause` and `resume`: the embeddings are read no more, or again, while the worker stays and obeys commands.
+"""`pause` and `resume`: the worker reads no embeddings, or reads them again, and keeps carrying out commands.
 
-The store remembers it, so a worker that starts later reads none either. What arrives meanwhile waits in Kafka; the
-clock of the join stands still, so no half expires for it. Neither takes an argument.
+The store records the pause, so a worker that starts later reads none either. What arrives in the meantime waits in
+Kafka. The clock of the join stands still, so no unpaired embedding expires because of a pause.
 """
 
-import time
-from collections.abc import Callable
+from functools import partial
 
+from neardup_platform.clock import Clock
 from neardup_platform.store import store_pb2 as store_pb
+from neardup_platform.store.view import StoreView
 from neardup_platform.store.writer import Batch
-from neardup_platform.stream.control.command import Finish, Outcome, check_arguments
+from neardup_platform.stream.control.outcome import Done, Finish
 from neardup_platform.wire import neardup_pb2 as pb
-
-PAUSE, RESUME = "pause", "resume"
-
-ReadState = Callable[[], store_pb.StoreState]
+from neardup_platform.wire.command_arguments import PauseArguments, ResumeArguments
 
 
 class Pause:
-    """The handler of `pause`; a second one changes nothing and says who paused first."""
+    """The handler of `pause`; a second pause changes nothing and reports who paused first."""
 
-    def __init__(self, state: ReadState) -> None:
-        self._state = state
+    def __init__(self, store: StoreView, clock: Clock) -> None:
+        self._store, self._clock = store, clock
 
-    def __call__(self, command: pb.Command) -> Finish:
+    def __call__(self, command: pb.Command, _arguments: PauseArguments) -> Finish:
         """See `Handler`."""
-        check_arguments(command, set(), set())
+        return partial(self._finish, command)
 
-        def finish() -> Outcome:
-            state = self._state()
-            if state.HasField("paused"):
-                return Outcome({"paused": "before", **_who(state.paused)})
-            paused = store_pb.Pause(
-                by=command.issued_by, at_ms=time.time_ns() // 1_000_000, command_id=command.command_id
-            )
+    def _finish(self, command: pb.Command) -> Done:
+        state = self._store.state()
+        if state.HasField("paused"):
+            return Done({"paused": "before", **_who(state.paused)})
+        paused = store_pb.Pause(by=command.issued_by, at_ms=self._clock.now_ms(), command_id=command.command_id)
 
-            def write(_batch: Batch, new: store_pb.StoreState) -> None:
-                new.paused.CopyFrom(paused)
+        def write(_batch: Batch, new: store_pb.StoreState) -> None:
+            new.paused.CopyFrom(paused)
 
-            return Outcome({"paused": "now", **_who(paused)}, write=write)
-
-        return finish
+        return Done({"paused": "now", **_who(paused)}, write)
 
 
 class Resume:
-    """The handler of `resume`; says who had paused."""
+    """The handler of `resume`; reports who had paused."""
 
-    def __init__(self, state: ReadState) -> None:
-        self._state = state
+    def __init__(self, store: StoreView) -> None:
+        self._store = store
 
-    def __call__(self, command: pb.Command) -> Finish:
+    def __call__(self, _command: pb.Command, _arguments: ResumeArguments) -> Finish:
         """See `Handler`."""
-        check_arguments(command, set(), set())
+        return self._finish
 
-        def finish() -> Outcome:
-            state = self._state()
-            if not state.HasField("paused"):
-                return Outcome({"was_paused": "false"})
-            return Outcome({"was_paused": "true", **_who(state.paused)}, write=_resume)
-
-        return finish
+    def _finish(self) -> Done:
+        state = self._store.state()
+        if not state.HasField("paused"):
+            return Done({"was_paused": "false"})
+        return Done({"was_paused": "true", **_who(state.paused)}, _clear_pause)
 
 
-def _resume(_batch: Batch, new: store_pb.StoreState) -> None:
+def _clear_pause(_batch: Batch, new: store_pb.StoreState) -> None:
     new.ClearField("paused")
 
 

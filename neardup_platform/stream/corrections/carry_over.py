@@ -1,15 +1,15 @@
-"""What does not go back with a restored store: numbers, corrections, and what was said to whom.
+"""What a restored store takes over from the active one: numbers, corrections, and everything that was published.
 
-Store in force + store of a snapshot → **the snapshot's images and positions, the present's commands and corrections**.
+Active store + snapshot → **the snapshot's images and positions, the active store's commands and corrections**
 
-| table, total | of the restored store |
+| table, total | in the restored store |
 |---|---|
 | images, clusters, members, history, vectors, redirects, waiting room, positions, counters | the snapshot's |
 | position of the control topic, commands and their results, promotions, counters of commands | the present's |
-| overrides, forgotten ids | the present's: they were laid down for good |
-| outbox, what Kafka refused | the present's: what was decided is published, and what comes is numbered above |
-| sequence | the present's: no event id is given twice, so no two decisions share one |
-| store id | a new one: term index and vector files are of another store, and are made anew |
+| overrides, forgotten ids | the present's: they are permanent |
+| outbox, what Kafka refused | the present's: what was decided is published, and what follows gets higher numbers |
+| sequence | the present's: no event id is used twice, so no two decisions share one |
+| store id | a new one: term index and vector files belong to another store and are rebuilt |
 | whether the stream is paused | the present's |
 """
 
@@ -40,11 +40,11 @@ _CHUNK = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """What was carried over, for whoever asked for the restore.
+    """What was carried over, for the result of the restore.
 
     Attributes:
-        overrides: in force, before and after.
-        overrides_unmet: of them, those whose images are not where the override wants them.
+        overrides: active before and after.
+        overrides_unmet: of them, those whose images are not where the override requires.
     """
 
     overrides: int
@@ -52,12 +52,12 @@ class Carried:
 
 
 def carry_over(present: StoreView, restored: Store, classifier: store_pb.Promotion | None) -> Carried:
-    """Write into a restored store what it takes over from the one in force.
+    """Write into a restored store what it takes over from the active one.
 
     Args:
-        present: nothing may be written to it afterwards.
+        present: the active store; nothing may be written to it afterwards.
         restored: as it was when the snapshot was taken.
-        classifier: the change of the classifier that the restore brings with it; None where it stays the same.
+        classifier: the change of classifier that the restore makes; None where the classifier stays.
     """
     now, state = present.state(), restored.state()
     for table in _OF_THE_PRESENT:
@@ -70,16 +70,16 @@ def carry_over(present: StoreView, restored: Store, classifier: store_pb.Promoti
     _take_totals(now, state)
     if classifier is not None:
         state.classifier_version = classifier.version
-        # It is written with the result of the command, whose number is the next.
+        # It belongs to the command, whose result has the next number.
         batch.put(Table.PROMOTIONS, layout.number_key(state.commands + 1), classifier.SerializeToString())
     batch.put_state(state)
     restored.write(batch)
     overrides = restored.overrides.all()
-    return Carried(len(overrides), sum(not _is_met(restored, override) for override in overrides))
+    return Carried(len(overrides), sum(not _is_satisfied(restored, override) for override in overrides))
 
 
 def _copy(table: Table, present: StoreView, restored: Store) -> None:
-    """Replace a table, a part at a time: nobody reads the restored store yet, and an outbox may be long."""
+    """Replace a table, in chunks, because an outbox may be long; nothing reads the restored store yet."""
     batch = Batch()
     batch.clear(table)
     restored.write(batch)
@@ -105,8 +105,8 @@ def _take_totals(now: store_pb.StoreState, state: store_pb.StoreState) -> None:
             state.counters[fate] = now.counters[fate]
 
 
-def _is_met(store: StoreView, override: store_pb.Override) -> bool:
-    """Whether images are where an override wants them; one that is not there yet will be decided by it."""
+def _is_satisfied(store: StoreView, override: store_pb.Override) -> bool:
+    """Whether images are where an override requires; an image that is not stored yet will be decided by it."""
     image, other = store.images.find(override.image_id), store.images.find(override.other_id)
     if image is None:
         return True

@@ -1,17 +1,15 @@
-"""`forget`: an image is removed from everything that the worker keeps; what stays is that, when and by whom.
+"""`forget`: removes an image from everything the worker keeps, except that, when and by whom it was removed.
 
-Its record, place among the members, vectors, decisions and waiting halves go in one write with the overrides that name
-it. A cluster that it headed is handed to another head. Embeddings of it made before are dropped from now on, later ones
-are those of a new image. After the commit the bytes are overwritten in the vector files, and RocksDB is made to write
-the files anew that held them.
-
-Its only argument is `image_id`.
+One write deletes its record, its place among the members, its vectors, decisions and unpaired embeddings, and the
+overrides that name it. A cluster that it headed gets another head. Embeddings of the image made before are dropped from
+now on; later ones are those of a new image. After the commit its bytes are overwritten in the vector files, and RocksDB
+rewrites the files that held them.
 """
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
+from neardup_platform.clock import Clock
 from neardup_platform.clusters.change import Change, spans_of
 from neardup_platform.clusters.rearrangement import Rearrangement
 from neardup_platform.errors import NotFound
@@ -20,42 +18,39 @@ from neardup_platform.store import layout
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
 from neardup_platform.store.writer import Batch, Store
-from neardup_platform.stream.control.command import Finish, Outcome, check_arguments
-from neardup_platform.stream.corrections.deciding_again import DecidingAgain, published
+from neardup_platform.stream.control.outcome import Done, Finish
+from neardup_platform.stream.corrections.redeciding import Redeciding
 from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.command_arguments import ForgetArguments
 
-NAME = "forget"
-# Messages that an image was made of.
-_HALVES = 2
+# Embeddings of one image.
+EMBEDDINGS_EACH = 2
 
 
 class Forget:
     """The handler.
 
     Args:
-        forgotten: told of each image, to forget what else is known of it in memory.
+        on_forgotten: called with the id of each image, to drop what else is in memory of it.
     """
 
-    def __init__(self, store: Store, again: DecidingAgain, *forgotten: Callable[[str], None]) -> None:
-        self._store = store
-        self._again = again
-        self._forgotten = forgotten
+    def __init__(
+        self, store: Store, redeciding: Redeciding, clock: Clock, on_forgotten: Callable[[str], None], /
+    ) -> None:
+        self._store, self._redeciding, self._clock = store, redeciding, clock
+        self._on_forgotten = on_forgotten
 
-    def __call__(self, command: pb.Command) -> Finish:
-        """The first half.
+    def __call__(self, command: pb.Command, arguments: ForgetArguments) -> Finish:
+        """See `Handler`."""
+        return partial(self._finish, command, arguments.image_id)
 
-        Raises:
-            BadCommand: the arguments will not do.
-        """
-        return partial(self._finish, command, check_arguments(command, {"image_id"}, set())["image_id"])
-
-    def _finish(self, command: pb.Command, image_id: str) -> Outcome:
+    def _finish(self, command: pb.Command, image_id: str) -> Done:
         record = self._store.images.find(image_id)
-        halves = [half for kind in Kind if (half := self._store.unpaired.find(kind, image_id)) is not None]
-        if record is None and not halves:
-            raise NotFound("the image to be forgotten is not known: not decided, nor waiting for its other half")
-        now_ms = time.time_ns() // 1_000_000
-        times_ms = [pb.EmbeddingReady.FromString(half.value).event_time_ms for half in halves]
+        unpaired = [found for kind in Kind if (found := self._store.unpaired.find(kind, image_id)) is not None]
+        if record is None and not unpaired:
+            raise NotFound("the image to forget is unknown: it is neither decided nor waiting for its other embedding")
+        now_ms = self._clock.now_ms()
+        times_ms = [pb.EmbeddingReady.FromString(found.value).event_time_ms for found in unpaired]
         times_ms += [command.issued_ms, *([record.event_time_ms] if record else [])]
         plan = Rearrangement(self._store, now_ms, command.command_id)
         if record is not None:
@@ -70,11 +65,11 @@ class Forget:
         change = plan.complete()
         heir = next((d.image_id for d in change.decisions if d.cause == Cause.HANDOVER), "")
         values = {"forgotten": "image" if record else "halves", "new_head": heir}
-        count = len(halves) + (_HALVES if record else 0)
+        count = len(unpaired) + (EMBEDDINGS_EACH if record else 0)
         return self._outcome(image_id, change, values, {"forgotten": count})
 
-    def _outcome(self, image_id: str, change: Change, values: dict[str, str], counts: dict[str, int]) -> Outcome:
-        named = [override.override_id for override in self._again.overrides.naming(image_id)]
+    def _outcome(self, image_id: str, change: Change, values: Mapping[str, str], counts: Mapping[str, int]) -> Done:
+        named = [override.override_id for override in self._redeciding.overrides.naming(image_id)]
         numbers: list[int] = []
 
         def write(batch: Batch, state: store_pb.StoreState) -> None:
@@ -88,10 +83,9 @@ class Forget:
 
         def apply() -> None:
             for override_id in named:
-                self._again.overrides.remove(override_id)
-            for forget in self._forgotten:
-                forget(image_id)
-            self._again.pipeline.corpus.follow(change.steps)
+                self._redeciding.overrides.remove(override_id)
+            self._on_forgotten(image_id)
+            self._redeciding.pipeline.corpus.follow(change.steps)
             self._store.purge(numbers[0], change.purge or spans_of(image_id, []))
 
-        return Outcome(values, published(change), write, apply, counts=counts)
+        return Done(values, write, apply, change.decisions, counts)

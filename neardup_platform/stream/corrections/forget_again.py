@@ -1,4 +1,4 @@
-"""Images that a restored store has and that were forgotten since: they are forgotten again before it is in force."""
+"""Images in a restored store that were forgotten since: they are forgotten again before that store becomes active."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,13 +11,10 @@ from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
 from neardup_platform.store.view import StoreView
 from neardup_platform.store.writer import Batch, Store
-from neardup_platform.stream.corrections.deciding_again import published
-from neardup_platform.stream.outbox_entries import put_outbox
+from neardup_platform.stream.corrections.forget import EMBEDDINGS_EACH
+from neardup_platform.stream.outbox_entries import decision_messages, put_outbox
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.topics import KIND_OF_TOPIC
-
-# Messages that an image was made of.
-_HALVES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,50 +23,50 @@ class Forgotten:
 
     Attributes:
         images: ids of decided images.
-        halves: keys of halves in the waiting room.
+        unpaired: keys of unpaired embeddings in the waiting room.
     """
 
     images: Sequence[str] = ()
-    halves: Sequence[bytes] = ()
+    unpaired: Sequence[bytes] = ()
 
     def __or__(self, other: "Forgotten") -> "Forgotten":
-        """What is in either, each once."""
+        """Everything that is in either, once."""
         return Forgotten(
-            list(dict.fromkeys((*self.images, *other.images))), list(dict.fromkeys((*self.halves, *other.halves)))
+            list(dict.fromkeys((*self.images, *other.images))), list(dict.fromkeys((*self.unpaired, *other.unpaired)))
         )
 
 
 def forgotten_since(present: StoreView, restored: StoreView) -> Forgotten:
-    """Look through a restored store for images that were forgotten after it was taken.
+    """Search a restored store for images that were forgotten after it was copied.
 
     Args:
-        present: the store in force, which knows what was forgotten.
+        present: the active store, which records what was forgotten.
     """
     if next(present.scan(Table.FORGOTTEN), None) is None:
         return Forgotten()
     images = [
         image_id for image_id, record in restored.images.all() if _is_forgotten(present, image_id, record.event_time_ms)
     ]
-    return Forgotten(images, _halves(present, restored.unpaired.all()))
+    return Forgotten(images, _unpaired_keys(present, restored.unpaired.all()))
 
 
 def forgotten_of(present: StoreView, restored: StoreView, image_ids: Iterable[str]) -> Forgotten:
-    """As `forgotten_since`, looking only at these images."""
-    images, halves = [], []
+    """As `forgotten_since`, for these images only."""
+    images, unpaired = [], []
     for image_id in image_ids:
         record = restored.images.find(image_id)
         if record is not None and _is_forgotten(present, image_id, record.event_time_ms):
             images.append(image_id)
-        halves += [half for kind in Kind if (half := restored.unpaired.find(kind, image_id)) is not None]
-    return Forgotten(images, _halves(present, halves))
+        unpaired += [found for kind in Kind if (found := restored.unpaired.find(kind, image_id)) is not None]
+    return Forgotten(images, _unpaired_keys(present, unpaired))
 
 
-def _halves(present: StoreView, waiting: Iterable[store_pb.UnpairedRecord]) -> list[bytes]:
+def _unpaired_keys(present: StoreView, records: Iterable[store_pb.UnpairedRecord]) -> list[bytes]:
     found = []
-    for half in waiting:
-        embedding = pb.EmbeddingReady.FromString(half.value)
+    for record in records:
+        embedding = pb.EmbeddingReady.FromString(record.value)
         if _is_forgotten(present, embedding.image_id, embedding.event_time_ms):
-            found.append(layout.waiting_key(KIND_OF_TOPIC[half.topic], embedding.image_id))
+            found.append(layout.waiting_key(KIND_OF_TOPIC[record.topic], embedding.image_id))
     return found
 
 
@@ -79,9 +76,9 @@ def _is_forgotten(present: StoreView, image_id: str, event_time_ms: int) -> bool
 
 
 def forget_again(restored: Store, forgotten: Forgotten, command_id: str, now_ms: int) -> None:
-    """Remove them from a restored store, and put what is to be published of it into its outbox.
+    """Remove them from a restored store, and put the decisions that this takes into its outbox.
 
-    Their bytes leave its files when it is opened next.
+    Their bytes leave the store's files when it is opened next.
     """
     for image_id in forgotten.images:
         plan = Rearrangement(restored, now_ms, command_id)
@@ -89,19 +86,19 @@ def forget_again(restored: Store, forgotten: Forgotten, command_id: str, now_ms:
         plan.forget(image_id)
         _write(restored, plan.complete())
     state, batch = restored.state(), Batch()
-    for key in forgotten.halves:
+    for key in forgotten.unpaired:
         batch.delete(Table.WAITING, key)
-    if forgotten.images or forgotten.halves:
+    if forgotten.images or forgotten.unpaired:
         batch.put(Table.PURGES, layout.number_key(state.commands + 1), b"")
-        state.counters["forgotten"] += _HALVES * len(forgotten.images) + len(forgotten.halves)
+        state.counters["forgotten"] += EMBEDDINGS_EACH * len(forgotten.images) + len(forgotten.unpaired)
     batch.put_state(state)
     restored.write(batch)
 
 
 def _write(restored: Store, change: Change) -> None:
-    """Each in a write of its own: the next one plans on what this one left."""
+    """Write one change by itself, because the next one is planned on its result."""
     state, batch = restored.state(), Batch()
     change.write(batch, state)
-    put_outbox(batch, state, published(change))
+    put_outbox(batch, state, decision_messages(change.decisions))
     batch.put_state(state)
     restored.write(batch)

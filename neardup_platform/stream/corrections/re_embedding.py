@@ -1,38 +1,39 @@
-"""Decides a known image again: for an embedding that a newer model made of it, or for two that replace the stored ones.
+"""Decides a known image again: for an embedding by a newer model, or for two that replace the stored ones.
 
 Newer embedding + stored one of the other kind, or both new → new ordinal → search, score, decide → **rearrangement**.
-In a step of its own, so that the result does not depend on how the stream was cut. Linked images stay together; any
-other image may move. A head of other members that has a newer embedding stays their head, since it shows the same
-picture and a cluster keeps its id. One whose embeddings are replaced shows another: it leaves them first (`vacate`).
+It is a step of its own, so that the result does not depend on how the stream is cut into steps. Linked images stay
+together; any other image may move. A head with members stays their head after a newer embedding, because it shows the
+same picture and a cluster keeps its id. A head whose embeddings are replaced shows another picture: it leaves its
+members first (`vacate`).
 """
 
 from dataclasses import replace
 
+from neardup_platform.clusters.change import Change
 from neardup_platform.clusters.decision import Constraint
 from neardup_platform.clusters.rearrangement import Rearrangement
 from neardup_platform.errors import InvariantBroken
 from neardup_platform.pipeline import Added
 from neardup_platform.records import Cause, Decision, Embedding, JoinedImage, Kind
 from neardup_platform.store import store_pb2 as store_pb
-from neardup_platform.stream.control.command import Outcome
-from neardup_platform.stream.corrections.deciding_again import DecidingAgain, published
+from neardup_platform.stream.corrections.redeciding import Redeciding
 from neardup_platform.stream.reprocess.replay import joined_image
 from neardup_platform.wire.codec import decode_decision
 
 
-def decide_newer(again: DecidingAgain, newer: Embedding | JoinedImage, now_ms: int) -> Outcome:
-    """Decide an image again, in the corpus at once; `write` and `apply` do the rest.
+def decide_newer(redeciding: Redeciding, newer: Embedding | JoinedImage, now_ms: int) -> Change:
+    """Decide an image again, in the corpus at once; the change is then committed, and the corpus follows it.
 
     Args:
-        again: of one moment with the corpus; nothing is under way.
-        newer: of a known image; one embedding goes with the stored one of the other kind.
+        redeciding: consistent with the corpus; no step is in flight.
+        newer: of a known image; a single embedding is joined with the stored one of the other kind.
         now_ms: the clock, Unix milliseconds.
 
     Raises:
         InvariantBroken: the store contradicts itself where the image is, or would afterwards.
     """
-    store, pipeline = again.store, again.pipeline
-    record = again.known(newer.image_id)
+    store, pipeline = redeciding.store, redeciding.pipeline
+    record = redeciding.known(newer.image_id)
     stored = store.vectors.get(record.ordinal)
     replaced = isinstance(newer, JoinedImage)
     image = newer if isinstance(newer, JoinedImage) else _joined(newer, joined_image(stored, record))
@@ -44,28 +45,27 @@ def decide_newer(again: DecidingAgain, newer: Embedding | JoinedImage, now_ms: i
         raise InvariantBroken(f"the corpus gives ordinal {ordinal} to {newer.image_id!r}, the store another")
     if record.head == newer.image_id:
         pipeline.corpus.rename(record.ordinal, ordinal)
-    constraint = _constraint(again, record, newer.image_id, ordinal)
+    constraint = _constraint(redeciding, record, newer.image_id, ordinal)
     scored = pipeline.compare(added).without(record.ordinal)
     (decided,) = pipeline.decide_compared([(added, scored)], plan.next_sequence, now_ms, lambda *_: constraint)
     decision = replace(decided.decisions[0], cause=Cause.REPLACED if replaced else Cause.RE_EMBEDDED)
     vectors.retired = bool(decided.retired[0])
     plan.image(newer.image_id).source_uri = image.source_uri
     _put(plan, record.head, decision, searched=not vectors.retired)
-    change = plan.complete()
-    return Outcome({}, published(change), change.write, lambda: pipeline.corpus.follow(change.steps))
+    return plan.complete()
 
 
-def vacate(again: DecidingAgain, image_id: str, now_ms: int) -> Outcome | None:
-    """Take an image that is to be replaced out of the cluster it heads, which gets another head.
+def vacate(redeciding: Redeciding, image_id: str, now_ms: int) -> Change | None:
+    """Take an image whose embeddings are replaced out of the cluster it heads, which gets another head.
 
     Returns:
-        A change to be committed and applied before the image is decided again; None where it heads no others, or
-        overrides link it with them.
+        A change to commit and apply before the image is decided again; None where it heads no other image, or overrides
+        link it with one.
     """
-    record, store = again.known(image_id), again.store
+    record, store = redeciding.known(image_id), redeciding.store
     if record.head != image_id or store.clusters.get(image_id).size == 1:
         return None
-    linked = store.images.find_many(again.overrides.group(image_id))[1:]
+    linked = store.images.find_many(redeciding.overrides.group(image_id))[1:]
     if any(other is not None and other.head == image_id for other in linked):
         return None
     plan = Rearrangement(store, now_ms)
@@ -82,8 +82,7 @@ def vacate(again: DecidingAgain, image_id: str, now_ms: int) -> Outcome | None:
         replaced_head="",
     )
     plan.place(alone)
-    change = plan.complete()
-    return Outcome({}, published(change), change.write, lambda: again.pipeline.corpus.follow(change.steps))
+    return plan.complete()
 
 
 def _put(plan: Rearrangement, head: str, decision: Decision, *, searched: bool) -> None:
@@ -97,26 +96,26 @@ def _put(plan: Rearrangement, head: str, decision: Decision, *, searched: bool) 
         plan.place(decision)
 
 
-def _constraint(again: DecidingAgain, record: store_pb.ImageRecord, image_id: str, ordinal: int) -> Constraint:
-    """It stays where it is if it heads others; else what overrides say.
+def _constraint(redeciding: Redeciding, record: store_pb.ImageRecord, image_id: str, ordinal: int) -> Constraint:
+    """An image that heads others stays where it is; otherwise overrides decide.
 
     Args:
         ordinal: the new one of the image.
     """
 
     def head_of(other: str) -> int | None:
-        found = again.store.images.find(other)
+        found = redeciding.store.images.find(other)
         if found is None:
             return None
-        return ordinal if found.head == image_id else again.known(found.head).ordinal
+        return ordinal if found.head == image_id else redeciding.known(found.head).ordinal
 
-    if record.head == image_id and again.store.clusters.get(image_id).size > 1:
+    if record.head == image_id and redeciding.store.clusters.get(image_id).size > 1:
         return Constraint(ordinal)
-    return again.overrides.constraint(image_id, head_of)
+    return redeciding.overrides.constraint(image_id, head_of)
 
 
 def _joined(newer: Embedding, stored: JoinedImage) -> JoinedImage:
-    """The image with one of its embeddings exchanged; the newer one's source goes before the stored one's."""
+    """The image with one of its embeddings replaced; the source of the newer one takes precedence."""
     image = JoinedImage(newer, stored.pair) if newer.kind is Kind.LSH else JoinedImage(stored.lsh, newer)
     source = newer.source_uri or stored.source_uri
     return JoinedImage(replace(image.lsh, source_uri=source), replace(image.pair, source_uri=source))

@@ -1,8 +1,8 @@
-"""Decides every image of a store anew, in the recorded order, into an empty store.
+"""Decides every image of a store again, in the recorded order, into an empty store.
 
-Store → **images in order of deciding → pipeline → commit** → another store. The state is a function of that order: the
-same images, through the same pipeline, give the same clusters, however the stream cut them into batches and wherever
-it was killed. `reprocess` decides with other rules than those of then; a test, with the same ones.
+Store → **images in the order of deciding → pipeline → commit** → another store. The state is a function of that order:
+the same images, through the same pipeline, give the same clusters, however the stream cut them into batches and
+wherever it was killed. `reprocess` decides by other rules than the recorded ones; a test, by the same ones.
 """
 
 from collections.abc import Iterator
@@ -17,18 +17,19 @@ from neardup_platform.records import Embedding, JoinedImage, Kind
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.view import StoreView
 from neardup_platform.store.writer import Store
-from neardup_platform.stream.commit import Step, commit
+from neardup_platform.stream.commit import commit
 from neardup_platform.stream.constraints import constraints_of
+from neardup_platform.stream.steps import RedecideStep
 
 
 def replay(store: StoreView, target: Store, pipeline: Pipeline, batch: int) -> None:
-    """Decide the images of a store again, as its overrides want it.
+    """Decide the images of a store again, under its overrides.
 
-    An image keeps its event time and source; it is said to be decided when the newest of its batch was. Nothing is
-    published of it: the outbox of the target is empty afterwards.
+    An image keeps its event time and source; its decision time is that of the newest of its batch. Nothing is
+    published: the outbox of the target is empty afterwards.
 
     Args:
-        store: read only; it must not change meanwhile.
+        store: only read; it must not change meanwhile.
         target: without images, or with the first ones of `store`, as an interrupted replay leaves it.
         pipeline: over a corpus of the same images as `target`.
         batch: images decided at once, at least 1; no decision depends on it.
@@ -39,14 +40,14 @@ def replay(store: StoreView, target: Store, pipeline: Pipeline, batch: int) -> N
     state = target.state()
     if len(pipeline.corpus) != state.ordinals:
         raise InvariantBroken(
-            f"the corpus holds {len(pipeline.corpus)} images, the store to be filled {state.ordinals}: make it anew"
+            f"the corpus holds {len(pipeline.corpus)} images, the target {state.ordinals}: start with empty ones"
         )
     constraints = constraints_of(Overrides(store.overrides.all()), target, pipeline.corpus)
     images = recorded_images(store, _next_ordinal(store, target, state.ordinals))
     while part := list(islice(images, batch)):
         decided_ms = max(record.decided_ms for _, record in part)
         decided = pipeline.decide([image for image, _ in part], state.sequence + 1, decided_ms, constraints)
-        commit(target, state, Step(), decided, publish=False)
+        commit(target, state, RedecideStep(decided=decided), decided_ms, publish=False)
 
 
 def recorded_images(store: StoreView, start: int = 0) -> Iterator[tuple[JoinedImage, store_pb.ImageRecord]]:
@@ -65,27 +66,27 @@ def recorded_images(store: StoreView, start: int = 0) -> Iterator[tuple[JoinedIm
 def joined_image(stored: store_pb.VectorRecord, record: store_pb.ImageRecord) -> JoinedImage:
     """A decided image as it was before it was decided."""
 
-    def half(kind: Kind, version: str, data: bytes) -> Embedding:
+    def embedding(kind: Kind, version: str, data: bytes) -> Embedding:
         vector = np.frombuffer(data, "<f2").astype(np.float32)
         return Embedding(stored.image_id, kind, version, vector, record.event_time_ms, record.source_uri)
 
     return JoinedImage(
-        half(Kind.LSH, stored.lsh_version, stored.lsh), half(Kind.PAIR, stored.pair_version, stored.pair)
+        embedding(Kind.LSH, stored.lsh_version, stored.lsh), embedding(Kind.PAIR, stored.pair_version, stored.pair)
     )
 
 
 def stored_image(store: StoreView, image_id: str) -> JoinedImage | None:
-    """The embeddings that a store has of an image; None where it is not known."""
+    """The stored embeddings of an image; None where it is not known."""
     record = store.images.find(image_id)
     return None if record is None else joined_image(store.vectors.get(record.ordinal), record)
 
 
 def _next_ordinal(store: StoreView, target: StoreView, images: int) -> int:
-    """Where the target ends in the order of the store."""
+    """The ordinal at which the target's images end in the order of the store."""
     if not images:
         return 0
     last = target.vectors.get(images - 1).image_id
     record = store.images.find(last)
     if record is None:
-        raise InvariantBroken(f"the store to be filled ends with image {last!r}, which the other one does not hold")
+        raise InvariantBroken(f"the target store ends with image {last!r}, which the other one does not hold")
     return record.ordinal + 1

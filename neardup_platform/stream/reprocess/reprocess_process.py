@@ -1,91 +1,119 @@
 """Reprocessing in a process of its own, of low priority, so that the stream keeps its pace.
 
-The worker writes a request a line to its standard input and reads an answer a line; see `RemoteReprocessing`. When that
-ends, or the worker dies, so does the process; what it has decided is in the store to come.
+The worker sends calls over a socket pair, and the process answers each (`multiprocessing.connection`). The process ends
+when the worker closes its end or dies, by whatever signal; what it has decided is in the store under construction. It
+is started as a new interpreter in a session of its own, and not by `multiprocessing.Process`, which would import the
+worker's main module and start a resource tracker.
 """
 
-import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import asdict
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import IO, Any
 
+from neardup_platform.clock import Clock, SystemClock
 from neardup_platform.errors import HomeInUse, NeardupError, PermanentError, RetryableError, SetupError
 from neardup_platform.settings import Settings
 from neardup_platform.store.view import open_checkpoint
 from neardup_platform.store.writer import Store
-from neardup_platform.stream.reprocess.reprocessing import Reprocessed, Reprocessing, prepare
+from neardup_platform.stream.reprocess.construction import prepare
+from neardup_platform.stream.reprocess.reprocessing import Reprocessed, Reprocessing
 
 # Below everything else on the machine.
 _NICENESS = 19
-# An earlier process notices within a batch that its worker is no more.
+# An earlier process notices within a batch that its worker is gone.
 _PATIENCE_S = 30.0
+_RETRY_S = 0.2
 _CLOSE_S = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Open:
+    checkpoint: Path
+    target: Path
+    scratch: Path
+    command_id: str
+    rules: str
+    classifier: str
+    settings: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Round:
+    checkpoint: Path
+    first_sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Finalise:
+    checkpoint: Path
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    reason: str
+
+
+_Call = _Open | _Round | _Finalise
+
+
 class RemoteReprocessing:
-    """What the worker has of it.
+    """The worker's end.
 
     Args:
-        settings: those of the process are read anew and must be the same.
-        log: takes what the process says.
+        settings: the process reads its own, which must be the same.
+        log: receives the output of the process.
     """
 
     def __init__(self, settings: Settings, log: Path) -> None:
-        with log.open("ab") as out:
+        self._log, self._settings = log, settings.fingerprint()
+        self._connection, theirs = Pipe()
+        with theirs, log.open("ab") as out:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "neardup_platform.stream.reprocess.reprocess_process"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+                [sys.executable, "-m", "neardup_platform.stream.reprocess.reprocess_process", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
                 stderr=out,
                 start_new_session=True,
+                pass_fds=[theirs.fileno()],
             )
-        self._log, self._settings = log, settings.fingerprint()
 
     def open(
         self, checkpoint: Path, target: Path, scratch: Path, command_id: str, rules: str, classifier: str
     ) -> Reprocessed:
-        """Begin, or go on with what an interrupted attempt by the same rules has done.
+        """Start, or continue what an interrupted attempt by the same rules has done.
 
         Args:
-            checkpoint: of the store in force.
-            target: folder of the store to come.
+            checkpoint: of the active store.
+            target: folder of the store under construction.
             scratch: folder for its vectors and terms.
             rules: names what decides.
             classifier: version of the classifier.
 
         Raises:
-            NeardupError: it cannot be.
+            NeardupError: it failed; the text says why.
         """
-        return self._ask(
-            "open",
-            checkpoint=str(checkpoint),
-            target=str(target),
-            scratch=str(scratch),
-            command_id=command_id,
-            rules=rules,
-            classifier=classifier,
-            settings=self._settings,
-        )
+        return self._call(_Open(checkpoint, target, scratch, command_id, rules, classifier, self._settings))
 
     def round(self, checkpoint: Path, first_sequence: int) -> Reprocessed:
         """See `Reprocessing.round`."""
-        return self._ask("round", checkpoint=str(checkpoint), first_sequence=first_sequence)
+        return self._call(_Round(checkpoint, first_sequence))
 
     def finalise(self, checkpoint: Path) -> Reprocessed:
         """See `Reprocessing.finalise`; the process has ended afterwards."""
-        found = self._ask("finalise", checkpoint=str(checkpoint))
+        found = self._call(_Finalise(checkpoint))
         self.close()
         return found
 
     def close(self) -> None:
         """End the process."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        self._connection.close()
         try:
             self._process.wait(_CLOSE_S)
         except subprocess.TimeoutExpired:
@@ -96,41 +124,40 @@ class RemoteReprocessing:
         """See `Rounds.interrupt`."""
         self._process.kill()
 
-    def _ask(self, what: str, **details: object) -> Reprocessed:
-        line = b""
-        if self._process.stdin is not None and self._process.stdout is not None:
-            try:
-                self._process.stdin.write(json.dumps({"what": what, **details}).encode() + b"\n")
-                self._process.stdin.flush()
-                line = self._process.stdout.readline()
-            except OSError as error:
-                raise RetryableError(f"the process that decides again has ended ({error}): see {self._log}") from error
-        if not line:
-            raise RetryableError(f"the process that decides again has ended: see {self._log}, send the command again")
-        answer = json.loads(line)
-        if "error" in answer:
-            raise PermanentError(answer["error"])
-        return Reprocessed(**answer)
+    def _call(self, call: _Call) -> Reprocessed:
+        try:
+            self._connection.send(call)
+            answer = self._connection.recv()
+        except (EOFError, OSError) as error:
+            raise RetryableError(
+                f"the process that decides again has ended: see {self._log}, send the command again"
+            ) from error
+        if isinstance(answer, _Failure):
+            raise PermanentError(answer.reason)
+        if not isinstance(answer, Reprocessed):
+            raise PermanentError(f"the process that decides again answered {type(answer).__name__}")
+        return answer
 
 
-class _Served:
+class _Server:
     """The other end."""
 
-    def __init__(self, stack: ExitStack) -> None:
-        self._stack = stack
+    def __init__(self, stack: ExitStack, clock: Clock) -> None:
+        self._stack, self._clock = stack, clock
         self._parent = os.getppid()
         self._reprocessing: Reprocessing | None = None
 
-    def answer(self, request: dict[str, Any]) -> Reprocessed:
-        if request["what"] == "open":
-            return self._open(request)
-        assert self._reprocessing is not None  # noqa: S101 -- the worker opens first
-        with closing(open_checkpoint(Path(request["checkpoint"]))) as source:
-            if request["what"] == "round":
-                return self._reprocessing.round(source, request["first_sequence"])
+    def answer(self, call: _Call) -> Reprocessed:
+        if isinstance(call, _Open):
+            return self._open(call)
+        if self._reprocessing is None:
+            raise PermanentError("the worker has to open the stores first")
+        with closing(open_checkpoint(call.checkpoint)) as source:
+            if isinstance(call, _Round):
+                return self._reprocessing.round(source, call.first_sequence)
             return self._reprocessing.finalise(source)
 
-    def _open(self, request: dict[str, Any]) -> Reprocessed:
+    def _open(self, call: _Open) -> Reprocessed:
         from neardup_platform.learning.classifier.keras_active_classifier import classifier_folder
         from neardup_platform.matching import Matching
         from neardup_platform.pipeline import Pipeline
@@ -140,62 +167,59 @@ class _Served:
         from neardup_platform.terms.index import open_index
 
         settings = Settings()
-        if settings.fingerprint() != request["settings"]:
-            raise SetupError("neardup.toml is other than when the worker started: restart the worker, send it again")
-        _wait_for(lambda: prepare(Path(request["checkpoint"]), Path(request["target"]), request["rules"]))
+        if settings.fingerprint() != call.settings:
+            raise SetupError("neardup.toml has changed since the worker started: restart the worker, send it again")
+        self._wait_for(lambda: prepare(call.checkpoint, call.target, call.rules))
         limit_tensorflow_threads(1)
         space = load_term_space(settings.terms.space)
-        scorer = load_classifier(classifier_folder(settings, request["classifier"]), threads=1)
-        target = self._stack.enter_context(closing(Store(Path(request["target"]))))
-        scratch = Path(request["scratch"])
+        scorer = load_classifier(classifier_folder(settings, call.classifier), threads=1)
+        target = self._stack.enter_context(closing(Store(call.target)))
         corpus = rebuild_corpus(
             target,
             space,
             scorer.required_models,
-            lambda source: open_index(scratch / "index", space, settings.terms, source),
-            scratch / "vectors",
+            lambda source: open_index(call.scratch / "index", space, settings.terms, source),
+            call.scratch / "vectors",
         )
         self._stack.callback(corpus.close)
         pipeline = Pipeline(space, scorer, corpus, Matching.of(settings, scorer))
-        self._reprocessing = Reprocessing(target, pipeline, request["command_id"], self._check_parent)
+        self._reprocessing = Reprocessing(target, pipeline, call.command_id, self._clock, self._check_parent)
         return self._reprocessing.so_far()
 
     def _check_parent(self) -> None:
         if os.getppid() != self._parent:
             raise SystemExit(1)
 
-
-def _wait_for(preparing: Any) -> None:
-    deadline = time.monotonic() + _PATIENCE_S
-    while True:
-        try:
-            preparing()
-        except HomeInUse:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
-        else:
-            return
-
-
-def main() -> None:
-    """Answer requests until there are no more."""
-    os.nice(_NICENESS)
-    # TensorFlow and others may write to standard output, which is for answers.
-    answers: IO[str] = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    with ExitStack() as stack:
-        served = _Served(stack)
-        for line in sys.stdin:
+    def _wait_for(self, preparing: Callable[[], None]) -> None:
+        """Prepare once an earlier process has closed the store."""
+        deadline_s = self._clock.monotonic_s() + _PATIENCE_S
+        while True:
             try:
-                answer: dict[str, Any] = asdict(served.answer(json.loads(line)))
+                return preparing()
+            except HomeInUse:
+                if self._clock.monotonic_s() > deadline_s:
+                    raise
+                time.sleep(_RETRY_S)
+
+
+def serve(connection: Connection, clock: Clock) -> None:
+    """Answer calls until the worker closes its end or is gone."""
+    with ExitStack() as stack:
+        server = _Server(stack, clock)
+        while True:
+            try:
+                call = connection.recv()
+            except (EOFError, OSError):
+                return
+            try:
+                answer: Reprocessed | _Failure = server.answer(call)
             except NeardupError as error:
-                answer = {"error": str(error)}
-            except Exception as error:  # noqa: BLE001 -- whatever it is, the worker must hear of it
-                answer = {"error": f"{type(error).__name__}: {error}"}
-            answers.write(json.dumps(answer) + "\n")
-            answers.flush()
+                answer = _Failure(str(error))
+            except Exception as error:  # noqa: BLE001 -- whatever it is, the worker must report it
+                answer = _Failure(f"{type(error).__name__}: {error}")
+            connection.send(answer)
 
 
 if __name__ == "__main__":
-    main()
+    os.nice(_NICENESS)
+    serve(Connection(int(sys.argv[1])), SystemClock())

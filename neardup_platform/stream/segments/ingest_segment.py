@@ -1,27 +1,21 @@
-"""`ingest-segment`: images from a Parquet file on S3, which is how a corpus that exists gets in.
+"""`ingest-segment`: decides the images of a Parquet file on S3, which is how an existing corpus gets in.
 
-Fetched and validated in a thread; then decided in the order of its rows, by the pipeline of the stream, in parts of
-`worker.max_batch_images` between steps of the stream. Each part is one commit with how far it came. Images that are
-known are skipped and counted, those that are known with another vector of the same model version apart
-(`conflicting`); so are those forgotten since their event time.
-
-| argument | |
-|---|---|
-| `key` | of the object in the bucket of the settings; ingest/parquet_embeddings.py has its columns |
-| `skip_bad` | `true`: bad rows are skipped and counted; otherwise one of them refuses the segment |
+The file is fetched and validated in a thread. Its images are then decided in the order of the rows, by the stream's
+pipeline, in stages of `worker.max_batch_images` between stream steps. Each stage is one commit, which also records how
+far the command has come. Known images are skipped and counted; those known with another vector of the same model
+version are counted as conflicting, and those forgotten since their event time as forgotten.
 """
 
 import hashlib
-import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from neardup_platform.clock import Clock
 from neardup_platform.clusters.overrides import Overrides
-from neardup_platform.errors import BadArtefact
+from neardup_platform.errors import BadArtefact, BadCommand
 from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import JoinedImage, Kind, ModelSpec
 from neardup_platform.settings import Settings
@@ -29,108 +23,99 @@ from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.view import StoreView
 from neardup_platform.store.writer import Batch
 from neardup_platform.stream.constraints import constraints_of
-from neardup_platform.stream.control.command import (
-    BadCommand,
-    Finish,
-    Outcome,
-    check_arguments,
-    flag,
-    put_progress,
-)
+from neardup_platform.stream.control.command import put_progress
+from neardup_platform.stream.control.interruption import Interruption
+from neardup_platform.stream.control.outcome import Done, Finish, Outcome, Stage
 from neardup_platform.stream.reprocess.replay import joined_image
 from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.command_arguments import IngestSegmentArguments
 from neardup_platform.wire.validation import same_vector
 
-NAME = "ingest-segment"
 _FOLDER = "segment-"
 _WAIT_S = 0.02
 _COUNTS = ("decided", "known", "conflicting", "forgotten")
 
-Parts = Iterator[tuple[int, list[JoinedImage]]]
+Chunk = tuple[int, list[JoinedImage]]
 
 
 @dataclass(frozen=True, slots=True)
-class _UnderWay:
-    """A segment that is being decided."""
+class _Ingest:
+    """A segment that is being decided.
+
+    Attributes:
+        chunks: images of each stage, with the row that the stage ends at.
+    """
 
     command: pb.Command
     path: Path
     rows: int
     bad: int
-    parts: Parts
+    chunks: Iterator[Chunk]
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
 
 
 class IngestSegment:
     """The handler.
 
     Args:
-        settings: resolved.
-        store: the one in force.
-        pipeline: the one that decides now.
-        models: what embeddings must be.
-        room: whether decisions may be made: what was decided before is mostly published.
+        models: the models that embeddings must be of.
+        has_room: whether more may be decided: most of what was decided before is published.
     """
 
     def __init__(
         self,
         settings: Settings,
         store: StoreView,
-        pipeline: Callable[[], Pipeline],
-        models: dict[Kind, ModelSpec],
-        room: Callable[[], bool],
+        pipeline: Pipeline,
+        models: Mapping[Kind, ModelSpec],
+        has_room: Callable[[], bool],
+        clock: Clock,
     ) -> None:
         self._settings = settings
         self._store = store
         self._pipeline = pipeline
         self._models = models
-        self._room = room
-        self._interrupted = threading.Event()
+        self._has_room = has_room
+        self._clock = clock
+        self._interruption = Interruption()
 
     def interrupt(self) -> None:
         """See `Interruptible`."""
-        self._interrupted.set()
+        self._interruption.interrupt()
 
-    def _going_on(self) -> None:
-        if self._interrupted.is_set():
-            raise BadCommand("it was cancelled")
-
-    def __call__(self, command: pb.Command) -> Finish:
-        """The first half: fetch and validate.
-
-        Raises:
-            NeardupError: it is refused; the text says why.
-        """
+    def __call__(self, command: pb.Command, arguments: IngestSegmentArguments) -> Finish:
+        """Fetch and validate the file; see `Handler`."""
         # pyarrow and boto3 take a while to import, and most starts do without.
         from neardup_platform.stream.segments.parquet_segment import Segment
 
-        arguments = check_arguments(command, {"key"}, {"skip_bad"})
-        skip_bad = flag(arguments, "skip_bad")
-        self._interrupted.clear()
+        self._interruption.clear()
         remove_segments(self._settings.home)
         path = self._settings.home / f"{_FOLDER}{hashlib.sha256(command.command_id.encode()).hexdigest()[:16]}.parquet"
         try:
-            checksum = self._fetch(arguments["key"], path)
-            segment = Segment(path, self._models, time.time_ns() // 1_000_000)
+            checksum = self._fetch(arguments.key, path)
+            segment = Segment(path, self._models, self._clock.now_ms())
             progress = self._progress(command, checksum)
-            bad = segment.check(self._going_on)
-            if bad.counts and not skip_bad:
+            bad = segment.check(self._interruption.check)
+            if bad.counts and not arguments.skip_bad:
                 raise BadCommand(
                     f"{bad.counts.total()} of {len(segment)} rows are bad: {bad}; skip_bad = true takes the others"
                 )
         except BadArtefact as error:
             path.unlink(missing_ok=True)
-            raise BadArtefact(f"s3://{self._settings.s3.bucket}/{arguments['key']}: {error}") from error
+            raise BadArtefact(f"s3://{self._settings.s3.bucket}/{arguments.key}: {error}") from error
         except Exception:
             path.unlink(missing_ok=True)
             raise
-        parts = segment.images(self._settings.worker.max_batch_images, progress.done)
-        return self._next(_UnderWay(command, path, len(segment), bad.counts.total(), parts), progress)
+        chunks = segment.images(self._settings.worker.max_batch_images, progress.done)
+        return self._read_chunk(_Ingest(command, path, len(segment), bad.counts.total(), chunks), progress)
 
     def _fetch(self, key: str, path: Path) -> bytes:
         from neardup_platform.s3_client import open_s3
         from neardup_platform.stream.segments.s3_segments import fetch_segment
 
-        return fetch_segment(open_s3(self._settings.s3), self._settings.s3.bucket, key, path, self._going_on)
+        return fetch_segment(open_s3(self._settings.s3), self._settings.s3.bucket, key, path, self._interruption.check)
 
     def _progress(self, command: pb.Command, checksum: bytes) -> store_pb.CommandProgress:
         found = self._store.commands.progress(command.command_id)
@@ -143,44 +128,40 @@ class IngestSegment:
             )
         return found
 
-    def _next(self, under_way: _UnderWay, progress: store_pb.CommandProgress) -> Finish:
-        """The first half of a part: read it, and wait until there is room for its decisions."""
-        while not self._room():
-            self._going_on()
-            time.sleep(_WAIT_S)
-        return partial(self._decide, under_way, progress, next(under_way.parts, None))
+    def _read_chunk(self, ingest: _Ingest, progress: store_pb.CommandProgress) -> Finish:
+        """Prepare a stage: wait until there is room for its decisions, and read its images."""
+        while not self._has_room():
+            self._interruption.check()
+            self._interruption.wait(_WAIT_S)
+        return partial(self._decide, ingest, progress, next(ingest.chunks, None))
 
-    def _decide(
-        self, under_way: _UnderWay, progress: store_pb.CommandProgress, part: tuple[int, list[JoinedImage]] | None
-    ) -> Outcome:
-        if part is None:
-            under_way.path.unlink(missing_ok=True)
+    def _decide(self, ingest: _Ingest, progress: store_pb.CommandProgress, chunk: Chunk | None) -> Outcome:
+        if chunk is None:
+            ingest.remove()
             counts = {name: str(progress.counts[name]) for name in _COUNTS}
-            return Outcome({"rows": str(under_way.rows), "bad": str(under_way.bad), **counts})
-        end, images = part
+            return Done({"rows": str(ingest.rows), "bad": str(ingest.bad), **counts})
+        end, images = chunk
         fresh, fates = self._fresh(images)
-        state = self._store.state()
-        now_ms, pipeline = time.time_ns() // 1_000_000, self._pipeline()
-        constraints = constraints_of(Overrides(self._store.overrides.all()), self._store, pipeline.corpus)
-        decided = pipeline.decide(fresh, state.sequence + 1, now_ms, constraints)
+        constraints = constraints_of(Overrides(self._store.overrides.all()), self._store, self._pipeline.corpus)
+        sequence = self._store.state().sequence + 1
+        decided = self._pipeline.decide(fresh, sequence, self._clock.now_ms(), constraints)
         after = store_pb.CommandProgress(done=end, of=progress.of, counts=progress.counts)
         for name in _COUNTS:
             after.counts[name] += fates[name]
 
         def write(batch: Batch, _state: store_pb.StoreState) -> None:
-            put_progress(batch, under_way.command.command_id, after)
+            put_progress(batch, ingest.command.command_id, after)
 
-        return Outcome(
-            {},
-            write=write,
+        return Stage(
+            partial(self._read_chunk, ingest, after),
+            write,
             decided=decided,
             counts={"ingested": len(fresh)},
-            more=partial(self._next, under_way, after),
-            abandon=partial(under_way.path.unlink, missing_ok=True),
+            abandon=ingest.remove,
         )
 
     def _fresh(self, images: list[JoinedImage]) -> tuple[list[JoinedImage], Counter[str]]:
-        """The images to be decided, and how many become what; of one id the first row counts."""
+        """The images to decide, and how many have each fate; of several rows with one id the first counts."""
         first: dict[str, JoinedImage] = {}
         fates: Counter[str] = Counter()
         fresh = []
@@ -189,8 +170,8 @@ class IngestSegment:
                 fates[_repeated(image, first[image.image_id])] += 1
         stored = self._store.images.find_many(list(first))
         for image, record in zip(first.values(), stored, strict=True):
-            told = self._store.images.forgotten(image.image_id)
-            if told is not None and image.event_time_ms <= told.upto_ms:
+            forgotten = self._store.images.forgotten(image.image_id)
+            if forgotten is not None and image.event_time_ms <= forgotten.upto_ms:
                 fates["forgotten"] += 1
             elif record is not None:
                 fates[_repeated(image, joined_image(self._store.vectors.get(record.ordinal), record))] += 1
@@ -201,13 +182,13 @@ class IngestSegment:
 
 
 def _repeated(image: JoinedImage, there: JoinedImage) -> str:
-    """Whether what is there already says the same, as `known`, or of one kind and model version something else."""
+    """`known` where the present image has equal vectors of each kind and model version, `conflicting` otherwise."""
     pairs = [(image.embedding(kind), there.embedding(kind)) for kind in Kind]
     same = all(a.model_version != b.model_version or same_vector(a.vector, b.vector) for a, b in pairs)
     return "known" if same else "conflicting"
 
 
 def remove_segments(home: Path) -> None:
-    """Remove what an attempt that was killed left behind."""
+    """Remove the files of an attempt that was killed."""
     for left in home.glob(f"{_FOLDER}*.parquet"):
         left.unlink(missing_ok=True)

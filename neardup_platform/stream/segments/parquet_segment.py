@@ -1,7 +1,7 @@
-"""A segment: images with both embeddings in a Parquet file, all of them checked before any is decided.
+"""A segment: images with both embeddings in a Parquet file, all of which are checked before any is decided.
 
-`ingest/parquet_embeddings.py` has the columns. All but `source_uri` must be there. Rows are decided in their order.
-A row that the stream would send to the dead letters is bad for the same reason.
+`ingest/parquet_embeddings.py` lists the columns; all but `source_uri` are required. Rows are decided in file order.
+A row is bad for the same reasons for which the stream dead-letters a message.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,21 +12,20 @@ from neardup_platform.ingest.parquet_embeddings import BadRows, EmbeddingFile, M
 from neardup_platform.records import JoinedImage
 
 MAX_ROWS = 5_000_000
-# What the columns take in memory when unpacked, all in all; rows are read in parts of it.
+# Memory of all columns when unpacked; rows are read in chunks.
 MAX_UNPACKED_BYTES = 64 << 30
 _CHECKED_ROWS = 4_096
 
 
 class Segment:
-    """A file of this kind.
+    """A segment on this machine.
 
     Args:
-        path: on this machine.
-        models: what embeddings must be.
-        now_ms: the clock; event times a day ahead of it are refused.
+        models: the models that embeddings must be of.
+        now_ms: the clock, Unix milliseconds; event times more than a day ahead of it are bad.
 
     Raises:
-        BadArtefact: it is no Parquet file with these columns, or too large.
+        BadArtefact: it is not a Parquet file with these columns, or is too large.
     """
 
     def __init__(self, path: Path, models: Models, now_ms: int) -> None:
@@ -35,32 +34,32 @@ class Segment:
         if rows > MAX_ROWS or unpacked > MAX_UNPACKED_BYTES:
             raise BadArtefact(
                 f"it has {rows} rows and {unpacked} bytes unpacked, at most {MAX_ROWS} and "
-                f"{MAX_UNPACKED_BYTES} are taken: cut it into several"
+                f"{MAX_UNPACKED_BYTES} are allowed: split it"
             )
 
     def __len__(self) -> int:
         return len(self._file)
 
-    def check(self, going_on: Callable[[], None] = lambda: None) -> BadRows:
-        """Look at every row.
+    def check(self, check_cancelled: Callable[[], None] = lambda: None) -> BadRows:
+        """Check every row.
 
         Args:
-            going_on: called for each part of the rows; raises to end it.
+            check_cancelled: called for each chunk of rows; raises to stop the check.
 
         Raises:
             BadArtefact: the file is damaged.
         """
         bad = BadRows()
         for part in self._file.parts(_CHECKED_ROWS):
-            going_on()
+            check_cancelled()
             bad.add(part.bad)
         return bad
 
-    def images(self, part: int, start: int = 0) -> Iterator[tuple[int, list[JoinedImage]]]:
-        """The good rows from row `start` on, in parts; with each the number of rows that it ends at.
+    def images(self, chunk: int, start: int = 0) -> Iterator[tuple[int, list[JoinedImage]]]:
+        """The good rows from row `start` on, in chunks, each with the row that it ends at.
 
         Args:
-            part: rows read at once, bad ones included.
-            start: a number that an earlier reading with the same `part` gave, or 0.
+            chunk: rows read at once, bad ones included.
+            start: an end that an earlier call with the same `chunk` returned, or 0.
         """
-        return ((read.end, read.images) for read in self._file.parts(part) if read.end > start)
+        return ((read.end, read.images) for read in self._file.parts(chunk) if read.end > start)

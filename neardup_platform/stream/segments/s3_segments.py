@@ -1,4 +1,4 @@
-"""Segments on S3: Parquet files of images, put by whoever has them and fetched by the worker once told to."""
+"""Segments on S3: Parquet files of images, uploaded by a client and fetched by the worker for `ingest-segment`."""
 
 import hashlib
 from collections.abc import Callable
@@ -15,10 +15,10 @@ MAX_BYTES = 16 << 30
 
 
 def put_segment(s3: Any, bucket: str, file: Path) -> str:
-    """Put a file into the bucket; returns its key, which its content gives.
+    """Upload a file; returns its key, which depends on its content alone.
 
     Raises:
-        ServerUnavailable: S3 does not answer or refuses.
+        ServerUnavailable: S3 does not answer, or refuses.
     """
     with file.open("rb") as opened:
         key = f"{PREFIX}/{hashlib.file_digest(opened, 'sha256').hexdigest()}.parquet"
@@ -29,15 +29,17 @@ def put_segment(s3: Any, bucket: str, file: Path) -> str:
     return key
 
 
-def fetch_segment(s3: Any, bucket: str, key: str, path: Path, going_on: Callable[[], None] = lambda: None) -> bytes:
+def fetch_segment(
+    s3: Any, bucket: str, key: str, path: Path, check_cancelled: Callable[[], None] = lambda: None
+) -> bytes:
     """Download a segment; returns its SHA-256.
 
     Args:
-        going_on: called for each megabyte; raises to end it.
+        check_cancelled: called for each megabyte; raises to stop the download.
 
     Raises:
         BadArtefact: it is too large.
-        ServerUnavailable: there is none, or S3 does not answer.
+        ServerUnavailable: there is no such object, or S3 does not answer.
         SetupError: the disk is full.
     """
     digest, size = hashlib.sha256(), 0
@@ -45,12 +47,12 @@ def fetch_segment(s3: Any, bucket: str, key: str, path: Path, going_on: Callable
         body = s3.get_object(Bucket=bucket, Key=key)["Body"]
         with body, path.open("wb") as out:
             while part := body.read(1 << 20):
-                going_on()
+                check_cancelled()
                 digest.update(part)
                 out.write(part)
                 size += len(part)
                 if size > MAX_BYTES:
-                    raise BadArtefact(f"s3://{bucket}/{key} has more than {MAX_BYTES >> 30} GiB: cut it into several")
+                    raise BadArtefact(f"s3://{bucket}/{key} has more than {MAX_BYTES >> 30} GiB: split it")
     except (ClientError, BotoCoreError) as error:
         raise ServerUnavailable(f"s3://{bucket}/{key[:500]} cannot be read: {error}") from error
     except OSError as error:

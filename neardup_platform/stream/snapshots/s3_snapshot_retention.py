@@ -1,16 +1,16 @@
-"""Snapshots leave S3: by id, or all but the newest; and with them the files that no other snapshot names.
+"""Deletes snapshots from S3, by id or all but the newest, and the files that no other snapshot names.
 
-Files are shared between snapshots by their content, so the order is what makes it safe:
+Snapshots share files by content, so the order makes it safe:
 
-1. the manifests of what goes are deleted: from here on those snapshots do not exist
-2. all other manifests, and the lists of files of snapshots being written, are read: they name what must stay
-3. unnamed files are moved to `snapshots/trash/` in small lots; before and after each lot step 2 is repeated for what
-   has come since; what has got a name is moved back, the rest is deleted
+1. delete the manifests of the snapshots; from here on these do not exist
+2. read all other manifests, and the lists of files of snapshots being written: they name what must stay
+3. move unnamed files to `snapshots/trash/` in small batches; before and after each batch repeat step 2 for what has
+   come since; move back what is named now, and delete the rest
 
-A snapshot being written puts its list of files before it looks which of them are there, and looks again when its
-manifest is there (s3_snapshots.py). So either it finds a file missing and uploads it, or step 3 finds its list. Files
-younger than `GRACE_S` are never deleted. A run that is killed anywhere leaves files that nobody names, or some in the
-trash, for the next one. A manifest that cannot be read may name any file: then none is deleted.
+A snapshot being written puts its list of files before it checks which of them exist, and checks again once its manifest
+exists (s3_snapshots.py). So either it finds a file missing and uploads it, or step 3 finds its list. Files younger than
+`GRACE_S` are never deleted. A run that is killed leaves unnamed files, or some in the trash, for the next run. A
+manifest that cannot be read may name any file: then none is deleted.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -33,22 +33,22 @@ from neardup_platform.stream.snapshots.snapshot_manifest import (
     writing_key,
 )
 
-# Files of this age are nobody's: a snapshot of an older version, which lists nothing beforehand, is written in less.
+# A snapshot of an older version, which lists no files beforehand, is written in less time than this.
 GRACE_S = 3_600.0
-# A list of files this old is of a snapshot that nobody goes on with.
+# A list of files this old belongs to a snapshot that is not being written any more.
 ABANDONED_S = 7 * 24 * 3_600.0
-_LOT = 100
+_BATCH = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What went, or would go.
+    """What was deleted, or would be.
 
     Attributes:
         snapshots: ids, oldest first.
-        kept: ids of those that stay, oldest first.
-        files, bytes: of files that no snapshot names any more.
-        problem: why no file could be deleted; empty where they could.
+        kept: ids of the others, oldest first.
+        files, bytes: number and size of the files that no snapshot names any more.
+        problem: why no file could be deleted; empty where files could.
     """
 
     snapshots: Sequence[str] = ()
@@ -59,12 +59,12 @@ class Removed:
 
 
 def choose(snapshots: Sequence[Manifest], keep: int, older_than_s: float, now_ms: int) -> list[str]:
-    """Which snapshots go: those beyond the newest `keep` that are older than `older_than_s`. Pure.
+    """Choose the snapshots to delete: those beyond the newest `keep` that are older than `older_than_s`. Pure.
 
     Args:
         snapshots: usable ones, in any order.
         keep: how many of the newest stay whatever their age, at least 0.
-        older_than_s: younger ones stay, too.
+        older_than_s: younger ones stay as well.
 
     Returns:
         Ids, oldest first.
@@ -79,10 +79,10 @@ def prune_snapshots(
 ) -> Removed:
     """Delete all snapshots but the newest `keep` and those younger than `older_than_s`, and the files left over.
 
-    Damaged snapshots neither count nor go: `delete_snapshots` takes them.
+    Damaged snapshots do not count and stay: use `delete_snapshots` for them.
 
     Raises:
-        ServerUnavailable: S3 does not answer or refuses; what was begun is completed by the next run.
+        ServerUnavailable: S3 does not answer, or refuses; the next run completes what was started.
     """
     usable = [found for found in map(_reader(s3, bucket), snapshot_ids(s3, bucket)) if isinstance(found, Manifest)]
     return delete_snapshots(s3, bucket, choose(usable, keep, older_than_s, now_ms), now_ms=now_ms, dry_run=dry_run)
@@ -91,11 +91,11 @@ def prune_snapshots(
 def delete_snapshots(
     s3: Any, bucket: str, snapshots: Collection[str], *, now_ms: int, dry_run: bool = False
 ) -> Removed:
-    """Delete snapshots, damaged ones too, and the files that no other snapshot names.
+    """Delete snapshots, also damaged ones, and the files that no other snapshot names.
 
     Raises:
-        BadSnapshotId: one is no id.
-        NotFound: there is no such snapshot; nothing is deleted.
+        BadSnapshotId: one is not an id.
+        NotFound: a snapshot does not exist; nothing is deleted.
         ServerUnavailable: as of `prune_snapshots`.
     """
     there = snapshot_ids(s3, bucket)
@@ -113,7 +113,7 @@ def delete_snapshots(
 
 @dataclass(slots=True)
 class _Named:
-    """Files that must stay, by SHA-256; a manifest is read once, because it never changes."""
+    """The files that must stay, by SHA-256. A manifest is read once, because it never changes."""
 
     s3: Any
     bucket: str
@@ -123,7 +123,7 @@ class _Named:
     whole: set[str] = field(default_factory=set)
 
     def refresh(self) -> str:
-        """Read what has come since; returns why files may be named that are not known here, or nothing."""
+        """Read what has come since; returns why unknown files may be named, or nothing."""
         for snapshot in snapshot_ids(self.s3, self.bucket):
             if snapshot in self.without or snapshot in self.whole:
                 continue
@@ -145,7 +145,7 @@ class _Named:
 
 
 def _sweep(s3: Any, bucket: str, without: frozenset[str], now_ms: int, dry_run: bool) -> tuple[int, int, str]:
-    """Delete files that nobody names; returns how many, their bytes, and why not where none may be."""
+    """Delete unnamed files; returns how many, their bytes, and the reason where none may be deleted."""
     named = _Named(s3, bucket, without, now_ms)
     problem = named.refresh()
     if problem:
@@ -160,22 +160,24 @@ def _sweep(s3: Any, bucket: str, without: frozenset[str], now_ms: int, dry_run: 
         and _sha256_of(key) not in named.files
         and now_ms - changed_ms > 1_000 * GRACE_S
     )
-    while lot := list(islice(unnamed, _LOT)):
+    while batch := list(islice(unnamed, _BATCH)):
         if not dry_run:
-            lot, problem = _delete_lot(s3, bucket, lot, named)
-        files += len(lot)
-        size += sum(length for _, length in lot)
+            batch, problem = _delete_batch(s3, bucket, batch, named)
+        files += len(batch)
+        size += sum(length for _, length in batch)
         if problem:
             break
     return files, size, problem
 
 
-def _delete_lot(s3: Any, bucket: str, lot: list[tuple[str, int]], named: _Named) -> tuple[list[tuple[str, int]], str]:
-    """Delete files that are still not named; what gets a name in that moment is put back. Returns what went."""
+def _delete_batch(
+    s3: Any, bucket: str, batch: list[tuple[str, int]], named: _Named
+) -> tuple[list[tuple[str, int]], str]:
+    """Delete files that are still unnamed, and put back those named in the meantime; returns what was deleted."""
     problem = named.refresh()
     if problem:
         return [], problem
-    going = [(key, length) for key, length in lot if _sha256_of(key) not in named.files]
+    going = [(key, length) for key, length in batch if _sha256_of(key) not in named.files]
     for key, _ in going:
         _copy(s3, bucket, key, TRASH_PREFIX + _sha256_of(key))
         _delete(s3, bucket, [key])
@@ -186,7 +188,7 @@ def _delete_lot(s3: Any, bucket: str, lot: list[tuple[str, int]], named: _Named)
 
 
 def _empty_trash(s3: Any, bucket: str, named: _Named) -> None:
-    """Put back what is named, and delete the rest; also what a run that was killed left there."""
+    """Put back what is named, and delete the rest, including what a killed run left there."""
     for key, _, _ in list_objects(s3, bucket, TRASH_PREFIX):
         sha256 = key.removeprefix(TRASH_PREFIX)
         if sha256 in named.files:
@@ -216,7 +218,7 @@ def _reader(s3: Any, bucket: str) -> Callable[[str], Manifest | None]:
 
 
 def _delete(s3: Any, bucket: str, keys: Sequence[str]) -> None:
-    """One by one: not every S3 knows how to delete many, and a missing object is no error."""
+    """Delete keys one by one, because not every S3 can delete many; a missing object is no error."""
     for key in keys:
         try:
             s3.delete_object(Bucket=bucket, Key=key)

@@ -1,7 +1,7 @@
-"""Snapshots on S3: files found by their content, so that what two snapshots share is uploaded once.
+"""Snapshots on S3: files are named by their content, so that what two snapshots share is uploaded once.
 
-Checkpoint of the store → **s3://{bucket}/snapshots/** → folder of a store. See snapshot_manifest.py for what lies
-there. Every byte is compared with its SHA-256 after the upload, and again when it is fetched.
+Checkpoint of the store → **s3://{bucket}/snapshots/** → folder of a store. snapshot_manifest.py lists the objects.
+Every file is compared with its SHA-256 after the upload, and again when it is downloaded.
 """
 
 import hashlib
@@ -47,24 +47,24 @@ def describe_files(folder: Path) -> tuple[StoredFile, ...]:
 
 
 def put_snapshot(
-    s3: Any, bucket: str, folder: Path, manifest: Manifest, going_on: Callable[[], None] = lambda: None
+    s3: Any, bucket: str, folder: Path, manifest: Manifest, check_cancelled: Callable[[], None] = lambda: None
 ) -> int:
-    """Upload what S3 does not have of a snapshot and make it exist; returns how many bytes that were.
+    """Upload the files of a snapshot that S3 lacks, and its manifest; returns the bytes uploaded.
 
-    Its files are listed before it is looked which are there, and looked for again once the manifest names them: what is
-    deleted beside it (s3_snapshot_retention.py) either sees the list, or is put again here.
+    The list of files is written before it is checked which exist, and they are checked again once the manifest names
+    them. A deletion at the same time (s3_snapshot_retention.py) either sees the list, or its file is uploaded again.
 
     Args:
-        folder: of its files; they stay until this returns.
-        going_on: called before each file; raises to end it.
+        folder: of the files; it must stay until this returns.
+        check_cancelled: called before each file; raises to stop.
 
     Raises:
-        ServerUnavailable: S3 does not answer, refuses, or gives back other bytes.
+        ServerUnavailable: S3 does not answer, refuses, or returns other bytes.
     """
     _put(s3, bucket, writing_key(manifest.snapshot), json.dumps([file.sha256 for file in manifest.files]).encode())
-    uploaded = upload_files(s3, bucket, folder, manifest.files, going_on)
+    uploaded = upload_files(s3, bucket, folder, manifest.files, check_cancelled)
     put_manifest(s3, bucket, manifest)
-    uploaded += upload_files(s3, bucket, folder, manifest.files, going_on)
+    uploaded += upload_files(s3, bucket, folder, manifest.files, check_cancelled)
     try:
         s3.delete_object(Bucket=bucket, Key=writing_key(manifest.snapshot))
     except _S3Error as error:
@@ -73,10 +73,10 @@ def put_snapshot(
 
 
 def read_writing(s3: Any, bucket: str, snapshot: str) -> set[str]:
-    """SHA-256 of the files of a snapshot that is being written.
+    """The SHA-256 of the files of a snapshot that is being written.
 
     Raises:
-        NotFound: it is not being written any more.
+        NotFound: it is not being written.
         BadArtefact: the list is damaged.
         ServerUnavailable: S3 does not answer.
     """
@@ -89,16 +89,20 @@ def read_writing(s3: Any, bucket: str, snapshot: str) -> set[str]:
 
 
 def upload_files(
-    s3: Any, bucket: str, folder: Path, files: tuple[StoredFile, ...], going_on: Callable[[], None] = lambda: None
+    s3: Any,
+    bucket: str,
+    folder: Path,
+    files: tuple[StoredFile, ...],
+    check_cancelled: Callable[[], None] = lambda: None,
 ) -> int:
-    """Put files into the bucket that are not there yet, and compare what arrived; returns how many bytes that were.
+    """Upload the files that the bucket lacks, and compare what arrived; returns the bytes uploaded.
 
     Raises:
-        ServerUnavailable: S3 does not answer, refuses, or gives back other bytes.
+        ServerUnavailable: S3 does not answer, refuses, or returns other bytes.
     """
     uploaded = 0
     for file in {file.sha256: file for file in files}.values():
-        going_on()
+        check_cancelled()
         if _size(s3, bucket, file.key) == file.bytes:
             continue
         try:
@@ -114,7 +118,7 @@ def upload_files(
 
 
 def put_manifest(s3: Any, bucket: str, manifest: Manifest) -> None:
-    """Make the snapshot exist, once all of its files are there.
+    """Write the manifest, which makes the snapshot exist, once all of its files do.
 
     Raises:
         ServerUnavailable: S3 does not answer or refuses.
@@ -122,14 +126,14 @@ def put_manifest(s3: Any, bucket: str, manifest: Manifest) -> None:
     key = manifest_key(manifest.snapshot)
     _put(s3, bucket, key, encode_manifest(manifest))
     if read_manifest(s3, bucket, manifest.snapshot) != manifest:
-        raise ServerUnavailable(f"s3://{bucket}/{key} came back otherwise than it was written: take the snapshot again")
+        raise ServerUnavailable(f"s3://{bucket}/{key} came back changed: take the snapshot again")
 
 
 def read_manifest(s3: Any, bucket: str, snapshot: str) -> Manifest:
     """The manifest of a snapshot.
 
     Raises:
-        BadSnapshotId: it is no id.
+        BadSnapshotId: it is not an id.
         NotFound: there is no such snapshot.
         BadArtefact: it is damaged.
         ServerUnavailable: S3 does not answer.
@@ -148,10 +152,10 @@ def read_manifest(s3: Any, bucket: str, snapshot: str) -> Manifest:
 
 
 def list_snapshots(s3: Any, bucket: str) -> list[Manifest | str]:
-    """Every snapshot, the newest first; of one whose manifest cannot be used only the id.
+    """Every snapshot, newest first; only the id where the manifest cannot be used.
 
     Raises:
-        ServerUnavailable: S3 does not answer or refuses; a missing bucket holds none.
+        ServerUnavailable: S3 does not answer, or refuses; a missing bucket holds none.
     """
     found: list[Manifest | str] = []
     for snapshot in reversed(snapshot_ids(s3, bucket)):
@@ -169,21 +173,21 @@ def download_files(
     bucket: str,
     files: tuple[StoredFile, ...],
     folder: Path,
-    going_on: Callable[[], None] = lambda: None,
+    check_cancelled: Callable[[], None] = lambda: None,
 ) -> None:
-    """Fetch the files of a snapshot into a folder, each compared with its checksum; those that are there are kept.
+    """Download the files of a snapshot into a folder and compare each with its checksum; whole files there are kept.
 
     Args:
-        going_on: called before each file; raises to end it.
+        check_cancelled: called before each file; raises to stop.
 
     Raises:
-        NotFound, BadArtefact: one is missing or damaged.
+        NotFound, BadArtefact: a file is missing or damaged.
         ServerUnavailable: S3 does not answer.
         SetupError: the disk is full.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for file in files:
-        going_on()
+        check_cancelled()
         path = folder / file.name
         if _is_whole(path, file):
             continue
@@ -224,10 +228,10 @@ def _is_whole(path: Path, file: StoredFile) -> bool:
 
 
 def snapshot_ids(s3: Any, bucket: str) -> list[str]:
-    """Ids under which there is anything in the bucket, oldest first; what is not ours is passed over.
+    """The ids in the bucket, oldest first; other objects are skipped.
 
     Raises:
-        ServerUnavailable: S3 does not answer or refuses; a missing bucket holds none.
+        ServerUnavailable: S3 does not answer, or refuses; a missing bucket holds none.
     """
     pages = _pages(s3, Bucket=bucket, Prefix=f"{PREFIX}/", Delimiter="/")
     names = (entry["Prefix"].split("/")[1] for page in pages for entry in page.get("CommonPrefixes", ()))
@@ -235,7 +239,7 @@ def snapshot_ids(s3: Any, bucket: str) -> list[str]:
 
 
 def list_objects(s3: Any, bucket: str, prefix: str) -> Iterator[tuple[str, int, int]]:
-    """Key, bytes and time of the last change, Unix milliseconds, of every object with a prefix.
+    """Key, bytes and time of the last change, in Unix milliseconds, of every object with a prefix.
 
     Raises:
         ServerUnavailable: as of `snapshot_ids`.
@@ -263,7 +267,7 @@ def _put(s3: Any, bucket: str, key: str, body: bytes) -> None:
 
 
 def _size(s3: Any, bucket: str, key: str) -> int | None:
-    """Of an object; None where there is none."""
+    """The size of an object; None where there is none."""
     try:
         return int(s3.head_object(Bucket=bucket, Key=key)["ContentLength"])
     except ClientError as error:

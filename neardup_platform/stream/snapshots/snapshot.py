@@ -1,31 +1,32 @@
-"""`snapshot`: a consistent copy of the store on S3, without a pause that anyone would notice.
+"""`snapshot`: a consistent copy of the store on S3, without a noticeable pause of the stream.
 
-Flushed in a thread; then, between two steps, a RocksDB checkpoint, which is hard links of files that never change;
-then, in a thread again, what S3 does not have of it is uploaded and verified, and the manifest is put. Takes no
-argument. What follows from the store (term index, vector files) is not in it.
+The store is flushed in a thread. Then, between two steps, a RocksDB checkpoint is taken, which only links files that
+never change. Then, in a thread again, the files that S3 lacks are uploaded and verified, and the manifest is written.
+Term index and vector files are not part of it, because they follow from the store.
 """
 
 import logging
 import shutil
-import threading
-import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from neardup_platform.clock import Clock
 from neardup_platform.errors import NeardupError
+from neardup_platform.pipeline import Pipeline
 from neardup_platform.settings import Settings
 from neardup_platform.store.writer import Store
-from neardup_platform.stream.control.command import BadCommand, Finish, Outcome, check_arguments
+from neardup_platform.stream.control.interruption import Interruption
+from neardup_platform.stream.control.outcome import Done, Finish, Stage
 from neardup_platform.stream.snapshots.snapshot_manifest import Manifest, snapshot_id
 from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.command_arguments import SnapshotArguments
 
 log = logging.getLogger(__name__)
 
-NAME = "snapshot"
-# Of a checkpoint that is being uploaded, under NEARDUP_HOME.
+# Prefix, under NEARDUP_HOME, of checkpoints that are being uploaded.
 _FOLDER = "checkpoint-"
 
 
@@ -33,42 +34,44 @@ class Snapshot:
     """The handler.
 
     Args:
-        settings: resolved.
-        store: the one in force.
-        classifier: version of the classifier that decides.
+        pipeline: names the active classifier.
     """
 
-    def __init__(self, settings: Settings, store: Store, classifier: Callable[[], str]) -> None:
+    def __init__(self, settings: Settings, store: Store, pipeline: Pipeline, clock: Clock) -> None:
         self._settings = settings
         self._store = store
-        self._classifier = classifier
-        self._interrupted = threading.Event()
+        self._pipeline = pipeline
+        self._clock = clock
+        self._interruption = Interruption()
 
-    def __call__(self, command: pb.Command) -> Finish:
-        """The first half: see that S3 is there, and have little left to flush.
+    def interrupt(self) -> None:
+        """See `Interruptible`."""
+        self._interruption.interrupt()
 
-        Raises:
-            NeardupError: it is refused; the text says why.
-        """
+    def __call__(self, command: pb.Command, _arguments: SnapshotArguments) -> Finish:
+        """Check that S3 answers, and leave little to flush; see `Handler`."""
         # boto3 takes a third of a second to import, and most starts do without.
         from neardup_platform.s3_client import ensure_bucket, open_s3
 
-        check_arguments(command, set(), set())
-        self._interrupted.clear()
+        self._interruption.clear()
         ensure_bucket(open_s3(self._settings.s3), self._settings.s3)
         remove_checkpoints(self._settings.home)
         self._store.flush()
         return partial(self._take, command)
 
-    def _take(self, command: pb.Command) -> Outcome:
+    def _take(self, command: pb.Command) -> Stage:
         folder = self._settings.home / f"{_FOLDER}{snapshot_id(command)}"
-        begun = time.perf_counter()
+        started_s = self._clock.monotonic_s()
         self._store.checkpoint(folder)
-        pause_ms = 1_000 * (time.perf_counter() - begun)
-        state = self._store.state()
-        manifest = Manifest(
+        pause_ms = 1_000 * (self._clock.monotonic_s() - started_s)
+        return Stage(partial(self._upload, folder, self._manifest(command), pause_ms))
+
+    def _manifest(self, command: pb.Command) -> Manifest:
+        """The manifest of the present state, without its files."""
+        state, positions = self._store.state(), self._store.positions.next_offsets()
+        return Manifest(
             snapshot=snapshot_id(command),
-            taken_ms=time.time_ns() // 1_000_000,
+            taken_ms=self._clock.now_ms(),
             command_id=command.command_id,
             issued_by=command.issued_by,
             store_format=state.format,
@@ -77,27 +80,24 @@ class Snapshot:
             clusters=state.clusters,
             sequence=state.sequence,
             digest=state.digest.hex(),
-            positions={
-                f"{topic}[{number}]": offset for (topic, number), offset in self._store.positions.next_offsets().items()
-            },
+            positions={f"{topic}[{number}]": offset for (topic, number), offset in positions.items()},
             terms_version=state.terms_version,
-            classifier_version=self._classifier(),
+            classifier_version=self._pipeline.scorer.version,
             promoted_version=state.classifier_version,
             settings=self._settings.fingerprint(),
             files=(),
         )
-        return Outcome({}, more=partial(self._upload, folder, manifest, pause_ms))
 
     def _upload(self, folder: Path, manifest: Manifest, pause_ms: float) -> Finish:
         from neardup_platform.s3_client import open_s3
         from neardup_platform.stream.snapshots.s3_snapshots import describe_files, put_snapshot
 
         s3, bucket = open_s3(self._settings.s3), self._settings.s3.bucket
-        # Nothing that a power cut here could take leaves this machine.
+        # Nothing that a power cut could still undo here may leave this machine.
         self._store.sync()
         try:
             whole = replace(manifest, files=describe_files(folder))
-            uploaded = put_snapshot(s3, bucket, folder, whole, self._going_on)
+            uploaded = put_snapshot(s3, bucket, folder, whole, self._interruption.check)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         values = {
@@ -110,19 +110,19 @@ class Snapshot:
             "uploaded_bytes": uploaded,
             "pause_ms": f"{pause_ms:.1f}",
             "taken_after": whole.sequence,
+            **self._prune(s3, bucket),
         }
-        told = {name: str(value) for name, value in values.items()}
-        return partial(Outcome, told | self._prune(s3, bucket))
+        return partial(Done, {name: str(value) for name, value in values.items()})
 
-    def _prune(self, s3: Any, bucket: str) -> dict[str, str]:
-        """Delete the oldest snapshots where the settings say how many are kept; a failure is reported, no refusal."""
+    def _prune(self, s3: Any, bucket: str) -> Mapping[str, str]:
+        """Delete the oldest snapshots, where the settings say how many to keep; a failure is only reported."""
         from neardup_platform.stream.snapshots.s3_snapshot_retention import prune_snapshots
 
         keep = self._settings.snapshots.keep
         if keep is None:
             return {}
         try:
-            removed = prune_snapshots(s3, bucket, keep, now_ms=time.time_ns() // 1_000_000)
+            removed = prune_snapshots(s3, bucket, keep, now_ms=self._clock.now_ms())
         except NeardupError as error:
             log.warning("older snapshots could not be deleted: %s", error)
             return {"pruned": "0", "prune_problem": str(error)}
@@ -130,16 +130,8 @@ class Snapshot:
             log.warning("files of deleted snapshots stay: %s", removed.problem)
         return {"pruned": str(len(removed.snapshots)), "prune_problem": removed.problem}
 
-    def interrupt(self) -> None:
-        """See `Interruptible`."""
-        self._interrupted.set()
-
-    def _going_on(self) -> None:
-        if self._interrupted.is_set():
-            raise BadCommand("it was cancelled")
-
 
 def remove_checkpoints(home: Path) -> None:
-    """Remove what a snapshot that was killed left behind."""
+    """Remove the checkpoints of an attempt that was killed."""
     for left in home.glob(f"{_FOLDER}*"):
         shutil.rmtree(left, ignore_errors=True)

@@ -1,10 +1,10 @@
-"""What a snapshot is: a list of files with their checksums, and of which moment they are. Pure.
+"""The manifest of a snapshot: its files with their checksums, and the state that they hold. Pure.
 
 | object | content |
 |---|---|
-| `snapshots/{id}/manifest.json` | this list, put last: a snapshot without one does not exist |
-| `snapshots/{id}/writing.json` | the SHA-256 of its files, put first, removed last: none of them is deleted meanwhile |
-| `snapshots/files/{sha256}` | the files of all snapshots; equal ones lie there once |
+| `snapshots/{id}/manifest.json` | this list, written last: a snapshot without one does not exist |
+| `snapshots/{id}/writing.json` | the SHA-256 of its files, written first, removed last: protects them from deletion |
+| `snapshots/files/{sha256}` | the files of all snapshots; equal ones are stored once |
 | `snapshots/trash/{sha256}` | files that are being deleted, for moments |
 """
 
@@ -29,12 +29,12 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 
 
 class BadSnapshotId(PermanentError):
-    """What is no id of a snapshot."""
+    """A text that is not the id of a snapshot."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file of a snapshot: its name in the store's folder, its size, and the SHA-256 it is found by."""
+    """A file of a snapshot: its name in the store's folder, its size, and the SHA-256 that names it in the bucket."""
 
     name: str
     bytes: int
@@ -42,7 +42,7 @@ class StoredFile:
 
     @property
     def key(self) -> str:
-        """Where it lies in the bucket."""
+        """Its key in the bucket."""
         return f"{FILES_PREFIX}{self.sha256}"
 
 
@@ -52,13 +52,13 @@ class Manifest:
 
     Attributes:
         snapshot: its id; ids sort by time.
-        store_format: layout of the store.
+        store_format: format of the store.
         sequence: of the last decision in it.
         digest: the state digest, hex.
         positions: next offset to read, by `topic[partition]`.
-        classifier_version: that decided then.
-        promoted_version: of the last promotion; empty where there was none.
-        settings: fingerprint of those that bear on decisions.
+        classifier_version: the active classifier.
+        promoted_version: the last promoted one; empty where there was none.
+        settings: fingerprint of the settings that affect decisions.
     """
 
     snapshot: str
@@ -80,72 +80,72 @@ class Manifest:
 
     @property
     def bytes(self) -> int:
-        """Of all files."""
+        """The size of all files."""
         return sum(file.bytes for file in self.files)
 
 
 def snapshot_id(command: pb.Command) -> str:
-    """The id of the snapshot that a command makes, however often it is begun: when it was issued, and a hash."""
+    """The id of the snapshot that a command makes, the same at every attempt: time of issue, and a hash."""
     return f"{command.issued_ms:013d}-{sha256(command.command_id.encode()).hexdigest()[:8]}"
 
 
 def check_id(snapshot: str) -> str:
-    """The id itself, if it may be part of a key.
+    """Return the id, if it may be part of a key.
 
     Raises:
-        BadSnapshotId: it is none.
+        BadSnapshotId: it is not an id.
     """
     if not _ID.fullmatch(snapshot):
         raise BadSnapshotId(
-            f"{snapshot[:40]!r} is no snapshot: an id like 1700000000000-0123abcd is expected (`neardup snapshot list`)"
+            f"{snapshot[:40]!r} is not a snapshot: an id is like 1700000000000-0123abcd (`neardup snapshot list`)"
         )
     return snapshot
 
 
 def is_id(name: str) -> bool:
-    """Whether this may be the id of a snapshot."""
+    """Whether a name has the form of a snapshot id."""
     return _ID.fullmatch(name) is not None
 
 
 def is_file_name(name: str) -> bool:
-    """Whether this may be the name of a file in the bucket: a SHA-256."""
+    """Whether a name has the form of a file in the bucket: a SHA-256."""
     return _SHA256.fullmatch(name) is not None
 
 
 def snapshot_prefix(snapshot: str) -> str:
-    """Of all objects that are of one snapshot alone."""
+    """The prefix of the objects that belong to one snapshot alone."""
     return f"{PREFIX}/{check_id(snapshot)}/"
 
 
 def manifest_key(snapshot: str) -> str:
-    """Where the manifest lies in the bucket."""
+    """The key of the manifest."""
     return f"{snapshot_prefix(snapshot)}manifest.json"
 
 
 def writing_key(snapshot: str) -> str:
-    """Where the files of a snapshot that is being written are listed."""
+    """The key of the list of files of a snapshot that is being written."""
     return f"{snapshot_prefix(snapshot)}writing.json"
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """As JSON, with a checksum of itself."""
+    """Encode a manifest as JSON with its checksum."""
     content = json.dumps({"format": FORMAT, **asdict(manifest)}, sort_keys=True)
     return json.dumps({"sha256": sha256(content.encode()).hexdigest(), "content": content}).encode()
 
 
 def decode_manifest(data: bytes, place: str) -> Manifest:
-    """The inverse of `encode_manifest`.
+    """Decode what `encode_manifest` wrote.
 
     Raises:
-        BadArtefact: it is damaged, or of another version of this format.
+        BadArtefact: it is damaged, or has another format.
     """
     try:
         outer = json.loads(data)
         if sha256(outer["content"].encode()).hexdigest() != outer["sha256"]:
-            raise ValueError("its checksum is not that of its content")
+            raise ValueError("its checksum does not match its content")
         raw: dict[str, Any] = json.loads(outer["content"])
         if raw.pop("format") != FORMAT:
-            raise ValueError(f"it is not of format {FORMAT}, which this version reads")
+            raise ValueError(f"its format is not {FORMAT}, which this version reads")
         files = tuple(_checked(StoredFile(**file)) for file in raw.pop("files"))
         return Manifest(**raw, files=files)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -154,5 +154,5 @@ def decode_manifest(data: bytes, place: str) -> Manifest:
 
 def _checked(file: StoredFile) -> StoredFile:
     if not (_NAME.fullmatch(file.name) and _SHA256.fullmatch(file.sha256) and file.bytes >= 0):
-        raise ValueError(f"{file.name[:40]!r} of {file.bytes} bytes and SHA-256 {file.sha256[:70]!r} is none of ours")
+        raise ValueError(f"{file.name[:40]!r} ({file.bytes} bytes, SHA-256 {file.sha256[:70]!r}) is not valid")
     return file

@@ -1,0 +1,167 @@
+"""The commands that the worker accepts: their arguments, whether they are prompt, and who handles them.
+
+Adding one takes a model in `wire/command_arguments.py`, a handler in a folder here, and a line in `COMMANDS`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from neardup_platform.clock import Clock
+from neardup_platform.kafka.retention import deleted_since
+from neardup_platform.learning.classifier.keras_active_classifier import active_folder
+from neardup_platform.pipeline import Pipeline
+from neardup_platform.scoring.card import read_card
+from neardup_platform.settings import Settings
+from neardup_platform.store.writer import Store
+from neardup_platform.stream.control.command import Handler, RegisteredCommand, register
+from neardup_platform.stream.control.pause import Pause, Resume
+from neardup_platform.stream.corrections.forget import Forget
+from neardup_platform.stream.corrections.override import Override
+from neardup_platform.stream.corrections.redeciding import Redeciding
+from neardup_platform.stream.intake import Intake
+from neardup_platform.stream.models.keras_classifiers import Classifier, Classifiers
+from neardup_platform.stream.models.load_model import LoadModel, check_loadable
+from neardup_platform.stream.outbox import Outbox
+from neardup_platform.stream.reprocess.reprocess import Reprocess
+from neardup_platform.stream.reprocess.reprocess_process import RemoteReprocessing
+from neardup_platform.stream.segments.ingest_segment import IngestSegment
+from neardup_platform.stream.snapshots.restore import Restore
+from neardup_platform.stream.snapshots.snapshot import Snapshot
+from neardup_platform.stream.trace.trace import Trace
+from neardup_platform.wire.command_arguments import (
+    CommandArguments,
+    ForgetArguments,
+    IngestSegmentArguments,
+    LoadModelArguments,
+    OverrideArguments,
+    PauseArguments,
+    ReprocessArguments,
+    RestoreArguments,
+    ResumeArguments,
+    SnapshotArguments,
+    TraceArguments,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandContext:
+    """What the handlers are built from.
+
+    Attributes:
+        classifier: the active one at the start.
+        restore: shared by `restore`, and by `forget`, which reports to it what is forgotten while it prepares.
+    """
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    pipeline: Pipeline
+    classifier: Classifier
+    classifiers: Classifiers
+    corrections: Redeciding
+    intake: Intake
+    outbox: Outbox
+    restore: Restore
+
+    def forget_in_memory(self, image_id: str) -> None:
+        """Drop what is in memory of a forgotten image, beside the corpus."""
+        self.intake.forget(image_id)
+        self.restore.note_forgotten(image_id)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSpec:
+    """A line of the table.
+
+    Attributes:
+        arguments: model of the arguments; names the command.
+        prompt: whether the command is handled ahead of long ones. What each prompt command does to a store under
+            construction, and what the long commands do about it, is in docs/adr/0016.
+        make: makes the handler.
+    """
+
+    arguments: type[CommandArguments]
+    prompt: bool
+    make: Callable[[CommandContext], Handler[Any]]
+
+
+def _load_model(context: CommandContext) -> LoadModel:
+    return LoadModel(context.settings, context.classifier, context.pipeline, context.classifiers, context.clock)
+
+
+def _ingest_segment(context: CommandContext) -> IngestSegment:
+    return IngestSegment(
+        context.settings,
+        context.store,
+        context.pipeline,
+        context.classifier.required_models,
+        context.outbox.has_room,
+        context.clock,
+    )
+
+
+def _pause(context: CommandContext) -> Pause:
+    return Pause(context.store, context.clock)
+
+
+def _resume(context: CommandContext) -> Resume:
+    return Resume(context.store)
+
+
+def _snapshot(context: CommandContext) -> Snapshot:
+    return Snapshot(context.settings, context.store, context.pipeline, context.clock)
+
+
+def _reprocess(context: CommandContext) -> Reprocess:
+    launch = partial(RemoteReprocessing, context.settings)
+    return Reprocess(context.settings, context.store, context.pipeline, launch)
+
+
+def _restore(context: CommandContext) -> Restore:
+    return context.restore
+
+
+def _override(context: CommandContext) -> Override:
+    return Override(context.corrections, context.clock)
+
+
+def _forget(context: CommandContext) -> Forget:
+    return Forget(context.store, context.corrections, context.clock, context.forget_in_memory)
+
+
+def _trace(context: CommandContext) -> Trace:
+    return Trace(context.store, context.pipeline)
+
+
+COMMANDS = (
+    CommandSpec(PauseArguments, prompt=True, make=_pause),
+    CommandSpec(ResumeArguments, prompt=True, make=_resume),
+    CommandSpec(OverrideArguments, prompt=True, make=_override),
+    CommandSpec(ForgetArguments, prompt=True, make=_forget),
+    CommandSpec(TraceArguments, prompt=True, make=_trace),
+    CommandSpec(LoadModelArguments, prompt=False, make=_load_model),
+    CommandSpec(IngestSegmentArguments, prompt=False, make=_ingest_segment),
+    CommandSpec(SnapshotArguments, prompt=False, make=_snapshot),
+    CommandSpec(RestoreArguments, prompt=False, make=_restore),
+    CommandSpec(ReprocessArguments, prompt=False, make=_reprocess),
+)
+
+
+def registered_commands(context: CommandContext) -> list[RegisteredCommand]:
+    """The commands of the table, with their handlers."""
+    return [register(spec.arguments, spec.make(context), prompt=spec.prompt) for spec in COMMANDS]
+
+
+def make_restore(settings: Settings, store: Store, pipeline: Pipeline, classifier: Classifier, clock: Clock) -> Restore:
+    """The handler of `restore`."""
+    return Restore(
+        settings,
+        store,
+        pipeline,
+        read_card(active_folder(settings, "")).version,
+        partial(check_loadable, settings, classifier.card),
+        partial(deleted_since, settings.kafka),
+        clock,
+    )

@@ -1,0 +1,149 @@
+"""Decides known images again, by their recorded candidates and the present overrides.
+
+Active decision, present heads of its candidates → decision rule → **rearrangement**. Nothing is searched, and only
+heads are compared, so an override acts at once and everything it does can be explained by what was recorded.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from neardup_platform.clusters.decision import Constraint
+from neardup_platform.clusters.overrides import Overrides
+from neardup_platform.clusters.rearrangement import Rearrangement
+from neardup_platform.decide import NO_HEAD, Evidence, decide
+from neardup_platform.errors import NotFound
+from neardup_platform.matching import Thresholds
+from neardup_platform.pipeline import Constraints, Pipeline
+from neardup_platform.records import Cause, Decision
+from neardup_platform.store import store_pb2 as store_pb
+from neardup_platform.store.view import StoreView
+from neardup_platform.stream.constraints import constraints_of
+from neardup_platform.wire.codec import decode_decision
+
+
+@dataclass(frozen=True, slots=True)
+class Redeciding:
+    """What redeciding needs. Between two stream steps, store and corpus are consistent."""
+
+    store: StoreView
+    pipeline: Pipeline
+    overrides: Overrides
+
+    def known(self, image_id: str) -> store_pb.ImageRecord:
+        """The record of an image.
+
+        Raises:
+            NotFound: the image is not decided.
+        """
+        record = self.store.images.find(image_id)
+        if record is None:
+            raise NotFound(f"image {image_id!r} has not been decided: it is unknown, or waits for its other embedding")
+        return record
+
+    def head_of(self, image_id: str) -> int | None:
+        """Ordinal of the head of an image's cluster; None for an image that is not known."""
+        record = self.store.images.find(image_id)
+        return None if record is None else self.known(record.head).ordinal
+
+    def constraints(self) -> Constraints:
+        """What overrides demand of images that are new to this store, as after a rollback."""
+        return constraints_of(self.overrides, self.store, self.pipeline.corpus)
+
+    def known_group(self, image_id: str) -> list[str]:
+        """The known images of a linked group: first its leader, or the known image nearest to it."""
+        group = self.overrides.group(self.overrides.leader(image_id))
+        records = self.store.images.find_many(group)
+        return [member for member, record in zip(group, records, strict=True) if record is not None]
+
+    def move(self, plan: Rearrangement, group: Sequence[str], constraint: Constraint, now_ms: int) -> None:
+        """Decide the leader of a group again, and move the others into its cluster.
+
+        Args:
+            group: as `known_group` returns it.
+            constraint: keeps the leader out of its present cluster.
+        """
+        decision = self.decide(group[0], constraint, now_ms)
+        if not decision.founded:
+            self.bring(plan, self._links(group), decision.head, now_ms, decision)
+            return
+        head_ordinal = self.known(decision.head).ordinal
+        plan.depart(group)
+        plan.place(replace(decision, sequence=plan.next_sequence))
+        self._follow(plan, self._links(group[1:]), head_ordinal, now_ms)
+
+    def bring(
+        self, plan: Rearrangement, images: Mapping[str, str], head: str, now_ms: int, first: Decision | None = None
+    ) -> None:
+        """Move images into an existing cluster; those already in it stay as they are.
+
+        Args:
+            images: ids, each with the override that moves it.
+            first: the decision of the first image, where it is already made.
+        """
+        apart = {image_id: by for image_id, by in images.items() if self.known(image_id).head != head}
+        head_ordinal = self.known(head).ordinal
+        plan.depart(list(apart))
+        if first is not None and apart.pop(first.image_id, None) is not None:
+            plan.place(replace(first, sequence=plan.next_sequence))
+        self._follow(plan, apart, head_ordinal, now_ms)
+
+    def bring_group(self, plan: Rearrangement, group: Sequence[str], now_ms: int) -> None:
+        """Bring a group together in the cluster of its first image, which stays there."""
+        self.bring(plan, self._links(group[1:]), self.known(group[0]).head, now_ms)
+
+    def _links(self, images: Sequence[str]) -> dict[str, str]:
+        """Images with the override that links each to another."""
+        own = {image_id: self.overrides.own(image_id) for image_id in images}
+        return {image_id: link.override_id if link else "" for image_id, link in own.items()}
+
+    def _follow(self, plan: Rearrangement, images: Mapping[str, str], head_ordinal: int, now_ms: int) -> None:
+        for image_id, by in images.items():
+            decision = self.decide(image_id, Constraint(head_ordinal, override_id=by), now_ms)
+            plan.place(replace(decision, sequence=plan.next_sequence))
+
+    def decide(self, image_id: str, constraint: Constraint, now_ms: int) -> Decision:
+        """Decide an image by its recorded candidates; the caller numbers the decision."""
+        own = self.known(image_id).ordinal
+        recorded = decode_decision(self.store.history.current(image_id))
+        ruling = decide(
+            self._evidence(recorded, own),
+            Thresholds(recorded.threshold, recorded.head_threshold),
+            lambda head: self.pipeline.pair_score(own, head),
+            self.pipeline.corpus.id_of,
+            constraint,
+        )
+        return replace(
+            recorded,
+            sequence=0,
+            head=ruling.head_id or image_id,
+            score=ruling.score,
+            head_score=ruling.head_score,
+            candidates=ruling.candidates,
+            bridges=ruling.bridges,
+            decided_ms=now_ms,
+            cause=Cause.OVERRIDE,
+            override_id=ruling.override_id,
+            replaced_head="",
+        )
+
+    def _evidence(self, recorded: Decision, own: int) -> Evidence:
+        """The recorded candidates that are still there, in the recorded order, with their present clusters.
+
+        Args:
+            own: ordinal of the image, which leaves the cluster that it heads.
+        """
+        candidates = recorded.candidates
+        records = self.store.images.find_many([candidate.image_id for candidate in candidates]) if candidates else []
+        ordinals, heads = np.full(len(candidates), -1, np.int64), np.full(len(candidates), NO_HEAD, np.int64)
+        for row, record in enumerate(records):
+            if record is not None:
+                ordinals[row], heads[row] = record.ordinal, self.known(record.head).ordinal
+        return Evidence(
+            ordinals,
+            np.array([candidate.overlap for candidate in candidates], np.uint8),
+            np.array([candidate.score for candidate in candidates], np.float32),
+            heads,
+            leaving=own,
+        )
