@@ -24,6 +24,7 @@ import numpy as np
 import psutil
 from kafka import KafkaConsumer, TopicPartition
 from numpy.typing import NDArray
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from neardup_platform.bench.machine import result
 from neardup_platform.bench.seed_store import seed_store
@@ -247,9 +248,21 @@ def _drain(settings: Settings, backlog: int) -> float:
 
 
 def _wait(ready: Callable[[], bool], process: subprocess.Popen[bytes], settings: Settings) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not ready():
-        if process.poll() is not None or time.monotonic() > deadline:
-            tail = (settings.home / "worker.log").read_text().splitlines()[-1:]
-            raise ServerUnavailable(f"the worker did not become ready: {''.join(tail)}")
-        time.sleep(0.05)
+    def attempt() -> bool:
+        if process.poll() is not None:
+            raise _not_ready(settings)
+        return ready()
+
+    retrying = Retrying(
+        retry=retry_if_result(lambda done: not done),
+        wait=wait_fixed(0.05),
+        stop=stop_after_delay(PATIENCE_S),
+        retry_error_callback=lambda _: False,
+    )
+    if not retrying(attempt):
+        raise _not_ready(settings)
+
+
+def _not_ready(settings: Settings) -> ServerUnavailable:
+    tail = (settings.home / "worker.log").read_text().splitlines()[-1:]
+    return ServerUnavailable(f"the worker did not become ready: {''.join(tail)}")

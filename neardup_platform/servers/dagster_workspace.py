@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from neardup_platform.errors import SetupError
-from neardup_platform.files import create_file
+from neardup_platform.files import create_file, replace_file
 
 # By kind of location: the flag of `dagster api grpc`, and the option that names the code.
 _CODE = {
@@ -89,7 +89,8 @@ def code_locations(workspace: Path) -> tuple[list[CodeLocation], list[Mapping[st
 def write_workspace(path: Path, sockets: Mapping[str, Path], others: list[Mapping[str, Any]]) -> None:
     """Write the workspace for webserver and daemon: our code servers by socket, the external ones as given."""
     served = [{"grpc_server": {"socket": str(socket), "location_name": name}} for name, socket in sockets.items()]
-    path.write_text(yaml.safe_dump({"load_from": [*served, *map(dict, others)]}, sort_keys=False))
+    workspace = yaml.safe_dump({"load_from": [*served, *map(dict, others)]}, sort_keys=False)
+    replace_file(path, workspace, durable=False)
 
 
 def prepare_dagster_home(home: Path) -> None:

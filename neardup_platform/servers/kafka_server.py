@@ -10,6 +10,7 @@ import uuid
 from pathlib import Path
 
 from neardup_platform.errors import SetupError
+from neardup_platform.files import replace_file
 from neardup_platform.servers import kafka_jars
 from neardup_platform.servers.ports import LOOPBACK, answers
 from neardup_platform.settings import Settings
@@ -102,7 +103,7 @@ def _prepare(settings: Settings, java: str, folder: Path, ports: dict[str, int])
     kafka_jars.ensure_jars()
     (folder / "tmp").mkdir(mode=0o700, parents=True, exist_ok=True)
     properties = folder / "server.properties"
-    properties.write_text(server_properties(settings, folder, ports))
+    replace_file(properties, server_properties(settings, folder, ports), durable=False)
     if (folder / "data" / "meta.properties").exists():
         return
     arguments = ("kafka.tools.StorageTool", "format", "-t", cluster_id(), "-c", str(properties))

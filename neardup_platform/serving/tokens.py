@@ -10,9 +10,7 @@ import hashlib
 import hmac
 import ipaddress
 import json
-import os
 import secrets
-import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -22,6 +20,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from neardup_platform.errors import Conflict, NotFound, PermanentError, SetupError
+from neardup_platform.files import write_json
 
 FILE_NAME = "tokens.json"
 PREFIX = "neardup_"
@@ -152,12 +151,7 @@ class TokenFile:
 
     def _write(self, tokens: tuple[Token, ...]) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # A temporary file is private from its creation.
-        with tempfile.NamedTemporaryFile("w", dir=self.path.parent, prefix=f".{FILE_NAME}.", delete=False) as file:
-            json.dump({"tokens": [asdict(token) for token in tokens]}, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(file.name).replace(self.path)
+        write_json(self.path, {"tokens": [asdict(token) for token in tokens]})
 
 
 class Tokens:

@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from filelock import FileLock
+
 from neardup_platform.errors import HomeInUse, InvariantBroken
 from neardup_platform.files import read_sealed, sync_folder, sync_tree, write_sealed
 
@@ -114,16 +116,13 @@ def _closed(store: Path) -> Iterator[None]:
     """
     with ExitStack() as stack:
         try:
-            _lock(stack, store.with_name(f"{store.name}.swap.lock"))
+            stack.enter_context(FileLock(store.with_name(f"{store.name}.swap.lock"), timeout=0))
             if store.exists():
-                _lock(stack, store / "LOCK")
-        except OSError as error:
+                # A POSIX record lock, as RocksDB takes: filelock uses flock, which does not conflict with it.
+                fcntl.lockf(stack.enter_context((store / "LOCK").open("a")), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:  # also filelock.Timeout
             raise HomeInUse(f"another worker still has {store} open: stop it (`neardup down`)") from error
         yield
-
-
-def _lock(stack: ExitStack, path: Path) -> None:
-    fcntl.lockf(stack.enter_context(path.open("a")), fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _remove(folder: Path) -> None:
