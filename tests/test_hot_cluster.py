@@ -1,4 +1,4 @@
-"""Claims about a cluster that grows and grows: all members are stored, few are searched, and nothing else changes."""
+"""Claims about a large cluster: all members are stored, few are searched, and nothing else changes."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -23,9 +23,9 @@ from neardup_platform.testing import (
 )
 from neardup_platform.wire.codec import decode_decision, encode_decision
 
-# What one query can find at most of a single cluster: its representatives, and what lies in the window.
+# The most that one query can find of a single cluster: its representatives, and its members in the window.
 BOUND = MAX_REPRESENTATIVES + 2 * BLOCK_IMAGES
-# Each example opens two stores: to make a failing one smaller would take minutes and tell no more.
+# Each example opens two stores: shrinking a failing one would take minutes and reveal nothing more.
 WITH_RESTARTS = settings(max_examples=12, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 
 
@@ -37,7 +37,7 @@ def flood(count: int, noise: float = 0.15, seed: int = 7, name: str = "flood") -
 
 
 def mixed(count: int, seed: int) -> list[JoinedImage]:
-    """Two floods, one of them at the limit of what joins, and small families, in any order."""
+    """Two floods, one of them barely joining, and small families, in any order."""
     images = [
         *flood(count, seed=seed),
         *flood(count // 2, noise=0.3, seed=seed + 1, name="loose"),
@@ -58,7 +58,7 @@ def decide(pipeline: Pipeline, images: list[JoinedImage], sizes: list[int]) -> l
 
 
 def stored(decisions: list[Decision]) -> list[Decision]:
-    """As the store gives them back: scores in single precision."""
+    """Returns decisions as stored: scores in single precision."""
     return [decode_decision(encode_decision(decision)) for decision in decisions]
 
 
@@ -74,7 +74,7 @@ def worker(tmp_path: Path) -> Iterator[InMemoryWorker]:
         yield worker
 
 
-def test_a_flood_makes_one_cluster_stored_whole_and_indexed_by_few(worker: InMemoryWorker) -> None:
+def test_a_flood_becomes_one_cluster_that_is_stored_whole_and_indexed_by_few_members(worker: InMemoryWorker) -> None:
     images = flood(500)
     worker.decide(images)
     cluster = worker.store.clusters.get("flood/0")
@@ -93,7 +93,7 @@ def test_a_flood_makes_one_cluster_stored_whole_and_indexed_by_few(worker: InMem
     assert index.metrics()["index_images"] <= BOUND
 
 
-def test_nearly_equal_members_leave_only_the_head_in_the_index(worker: InMemoryWorker) -> None:
+def test_only_the_head_of_nearly_equal_members_is_indexed(worker: InMemoryWorker) -> None:
     worker.decide(flood(200, noise=0.005))
     assert worker.store.clusters.get("flood/0").size == 200
     assert worker.store.clusters.get("flood/0").representatives == ["flood/0"]
@@ -113,7 +113,7 @@ def test_every_head_is_searched_and_representatives_are_members_within_the_bound
         assert len(representatives) <= MAX_REPRESENTATIVES
 
 
-def test_what_a_query_finds_does_not_grow_with_its_cluster() -> None:
+def test_the_candidates_of_a_query_do_not_grow_with_its_cluster() -> None:
     images = flood(600)
     found = [decision.candidates_found for decision in decide(small_pipeline(), images, [7])]
     assert max(found) <= BOUND
@@ -131,7 +131,7 @@ def test_a_flood_joins_the_cluster_it_would_join_if_all_its_members_were_searche
 
 
 def test_a_flood_does_not_hide_an_older_image_from_its_copy() -> None:
-    """With every member searched, the copies nearer to the query would fill all ten places."""
+    """If every member were searched, the copies nearer to the query would fill all ten places."""
     (first, *others) = flood(400)
     unlike = np.random.default_rng(11).standard_normal(LSH_DIM)
     older = image("older", first.lsh.vector + 0.6 * unlike)
@@ -152,7 +152,7 @@ def test_decisions_do_not_depend_on_the_batches_while_images_are_retired(seed: i
         assert decide(small_pipeline(), images, batches) == expected
 
 
-def test_stores_of_different_batches_have_one_digest_and_the_same_representatives(tmp_path: Path) -> None:
+def test_batch_sizes_change_neither_digest_nor_representatives(tmp_path: Path) -> None:
     images = mixed(150, 5)
     states = []
     for size in (1, 7, 64):
@@ -167,7 +167,7 @@ def test_stores_of_different_batches_have_one_digest_and_the_same_representative
 @WITH_RESTARTS
 @given(st.integers(0, 1_000), st.integers(1, 180), st.integers(1, 40), st.booleans(), st.booleans())
 def test_a_restart_changes_no_decision(seed: int, cut: int, size: int, flushed: bool, lost: bool) -> None:
-    """Wherever it comes, whether or not what was sealed had been written, and if the index was deleted meanwhile."""
+    """At any point, with sealed segments written or not, and with the index deleted meanwhile."""
     images = mixed(110, seed)
     expected = stored(decide(small_pipeline(), images, [1]))
     with temporary_home() as home:
@@ -187,7 +187,7 @@ def test_a_restart_changes_no_decision(seed: int, cut: int, size: int, flushed: 
 @given(st.integers(0, 1_000), st.integers(1, 180), st.integers(1, 40))
 @example(3, 60, 10)
 def test_a_crash_between_sealing_and_committing_changes_no_decision(seed: int, cut: int, size: int) -> None:
-    """The index may have written what the store never heard of."""
+    """The index may have written segments of images that were never committed."""
     images = mixed(110, seed)
     expected = stored(decide(small_pipeline(), images, [1]))
     with temporary_home() as home:

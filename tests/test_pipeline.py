@@ -1,4 +1,4 @@
-"""Claims about the way from joined images to decisions."""
+"""Claims about the path from joined images to decisions."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -11,7 +11,7 @@ from neardup_platform.testing import LSH_DIM, families, image, small_pipeline
 
 
 def decide(images: list[JoinedImage], sizes: list[int]) -> list[Decision]:
-    """Decide in batches of the given sizes, over and over."""
+    """Decides in batches that repeat the given sizes."""
     pipeline, decisions, at = small_pipeline(), [], 0
     while at < len(images):
         size = sizes[len(decisions) % len(sizes)]
@@ -21,7 +21,7 @@ def decide(images: list[JoinedImage], sizes: list[int]) -> list[Decision]:
     return decisions
 
 
-def test_copies_join_the_family_and_strangers_found_clusters() -> None:
+def test_copies_join_their_family_and_unrelated_images_found_clusters() -> None:
     images = families(12, 4)
     decisions = decide(images, [8])
     heads: dict[str, set[str]] = {}
@@ -45,17 +45,17 @@ def test_every_image_has_one_head_that_heads_itself() -> None:
     assert all(head_of[head] == head for head in head_of.values())
 
 
-def test_chain_is_not_joined_end_to_end() -> None:
+def test_a_chain_is_not_joined_end_to_end() -> None:
     axis = np.eye(LSH_DIM)
     step = np.deg2rad(22)
     chain = [image(str(n), np.cos(n * step) * axis[0] + np.sin(n * step) * axis[1]) for n in range(5)]
     decisions = decide(chain, [5])
-    # Neighbours are at cosine 0.93, next but one at 0.72: below what a head must agree to.
+    # Neighbours have cosine 0.93, every second image 0.72, which is below the head threshold.
     assert [d.head for d in decisions] == ["0", "0", "2", "2", "4"]
     assert decisions[2].bridges == ("0",)
 
 
-def test_decision_records_what_it_takes_to_decide_again() -> None:
+def test_a_decision_records_the_evidence_for_deciding_again() -> None:
     decisions = decide(families(3, 2), [3])
     for decision in decisions:
         recorded = decision.candidates
@@ -68,7 +68,7 @@ def test_decision_records_what_it_takes_to_decide_again() -> None:
             assert decision.head_score >= decision.head_threshold
 
 
-def test_more_candidates_never_lower_what_is_found() -> None:
+def test_more_candidates_never_found_more_clusters() -> None:
     images = families(5, 5)
     few, many = small_pipeline(), small_pipeline()
     few.use_classifier(few.scorer, Matching(1, 1, 0.9, 0.8))

@@ -1,4 +1,4 @@
-"""Small labelled vectors on which a classifier can be trained within seconds."""
+"""Small labelled vectors that a classifier can be trained on within seconds."""
 
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ class Labelled:
 
 
 def labelled(groups: int = 40, distractors: int = 80, seed: int = 0) -> Labelled:
-    """Groups of three around a centre each, and single pictures, unit vectors with some noise."""
+    """Groups of three around a centre, and single pictures: unit vectors with noise."""
     rng = np.random.default_rng(seed)
     names = [f"g{g}" for g in range(groups) for _ in range(3)] + [""] * distractors
     centres = np.concatenate([np.repeat(rng.normal(size=(groups, 78)), 3, axis=0), rng.normal(size=(distractors, 78))])

@@ -1,4 +1,4 @@
-"""A pair's score and an image's terms are the same to the last bit in any company: replay and restarts rely on it."""
+"""Pair scores and terms are equal to the last bit in any batch; replay and restarts rely on it."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def classifier() -> PairClassifier:
 
 @pytest.fixture(scope="module")
 def vectors(classifier: PairClassifier) -> ImageVectors:
-    """Of pairs of copies from nearly equal to strangers, so that scores are all but 0 and 1."""
+    """Vectors of pairs from nearly equal to unrelated, so that scores spread between 0 and 1."""
     rng = np.random.default_rng(0)
     sides = []
     for dim in (classifier.card.lsh_dim, classifier.card.pair_dim):
@@ -29,7 +29,7 @@ def vectors(classifier: PairClassifier) -> ImageVectors:
     return ImageVectors(*sides)
 
 
-def test_a_score_does_not_depend_on_how_many_pairs_are_scored_or_where_it_stands(
+def test_a_score_does_not_depend_on_the_number_of_pairs_or_the_position(
     classifier: PairClassifier, vectors: ImageVectors
 ) -> None:
     a = np.random.default_rng(1).integers(0, IMAGES, PART_PAIRS + 5)
@@ -44,7 +44,7 @@ def test_a_score_does_not_depend_on_how_many_pairs_are_scored_or_where_it_stands
     assert np.array_equal(classifier.score(vectors, a[order], vectors, b[order]), whole[order])
 
 
-def test_an_image_is_hashed_alike_alone_and_in_any_batch(vectors: ImageVectors) -> None:
+def test_the_hash_of_an_image_does_not_depend_on_the_batch(vectors: ImageVectors) -> None:
     space, lsh = load_term_space(None), vectors.lsh.astype(np.float32)
     whole = space.hash(lsh)
     for size in (1, 2, 3, 4, 5, 7, 8, 12, 31, 64, IMAGES - 1):

@@ -1,4 +1,4 @@
-"""Thresholds and calibration mean what they say."""
+"""Claims about thresholds and calibration."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_summaries_of_the_curve_agree_with_scikit_learn() -> None:
     assert cal.recall_at_precision(curve, 0.9) == pytest.approx(recall[precision >= 0.9].max())
 
 
-def test_the_threshold_reaches_the_precision_asked_for() -> None:
+def test_the_threshold_reaches_the_target_precision() -> None:
     scores, labels = scored()
     threshold = cal.threshold_for_precision(cal.precision_recall(scores, labels), 0.85)
     matches = scores >= threshold
@@ -43,7 +43,7 @@ def test_the_threshold_reaches_the_precision_asked_for() -> None:
     assert cal.wilson_interval(int(labels[looser].sum()), int(looser.sum()))[0] < 0.85
 
 
-def test_few_examples_give_a_higher_threshold_than_many_alike() -> None:
+def test_few_examples_give_a_higher_threshold_than_many() -> None:
     scores, labels = scored()
     few = cal.threshold_for_precision(cal.precision_recall(scores, labels), 0.85)
     many = cal.threshold_for_precision(cal.precision_recall(np.tile(scores, 50), np.tile(labels, 50)), 0.85)
@@ -82,6 +82,6 @@ def test_wilson_matches_the_published_example() -> None:
     assert cal.wilson_interval(0, 0) == (0.0, 1.0)
 
 
-def test_no_true_pair_is_an_error_not_a_perfect_score() -> None:
+def test_no_true_pair_is_an_error_and_not_a_perfect_score() -> None:
     with pytest.raises(ValueError, match="no true pair"):
         cal.precision_recall(np.ones(3), np.zeros(3, bool))

@@ -1,4 +1,4 @@
-"""Claims about which embeddings a classifier takes."""
+"""Claims about the embeddings that a classifier accepts."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ def test_shipped_classifier_fits_the_built_in_embedders() -> None:
 
 @pytest.mark.parametrize("change", [{"version": "another"}, {"dim": 7}])
 @pytest.mark.parametrize("kind", list(Kind))
-def test_embeddings_of_another_model_are_refused_with_both_named(kind: Kind, change: dict[str, object]) -> None:
+def test_embeddings_of_another_model_are_rejected_with_both_names(kind: Kind, change: dict[str, object]) -> None:
     card = read_card(SHIPPED_FOLDER)
     found = card.required_models | {kind: replace(card.required_models[kind], **change)}
     with pytest.raises(BadArtefact, match=f"fits {kind} embeddings of .*{next(iter(change.values()))}"):

@@ -1,4 +1,4 @@
-"""Features are symmetric, bounded, equal to their definition, and blind to mirroring where they should be."""
+"""Claims about features: symmetric, bounded, equal to their definition, and invariant to mirroring where intended."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def column(features: np.ndarray, name: str) -> np.ndarray:
 def assert_as_numpy(a: ImageVectors, rows_a: np.ndarray, b: ImageVectors, rows_b: np.ndarray, blocks: list) -> None:
     found = pair_features(a, rows_a, b, rows_b, blocks)
     expected = numpy_features(a.lsh[rows_a], b.lsh[rows_b], a.pair[rows_a], b.pair[rows_b], blocks)
-    # The root of a gap makes much of a likeness that is rounded where it is nearly 1.
+    # The root of a gap amplifies the rounding of a likeness close to 1.
     gap = np.array([name.endswith("_gap") for name in feature_names(blocks)])
     scale = np.maximum(1, np.abs(expected[:, ~gap]).max(axis=0, initial=1))
     assert np.allclose(found[:, ~gap] / scale, expected[:, ~gap] / scale, atol=2e-6)
@@ -53,7 +53,7 @@ def any_blocks(draw: st.DrawFn) -> list[Block]:
 
 @settings(deadline=None, max_examples=40)
 @given(any_blocks(), st.integers(1, 90), st.integers(1, 60), st.integers(0, 1_000))
-def test_any_blocks_are_compared_as_numpy_does(blocks: list[Block], lsh_dim: int, pairs: int, seed: int) -> None:
+def test_features_of_any_blocks_equal_those_of_numpy(blocks: list[Block], lsh_dim: int, pairs: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     pair_dim = max((block.stop for block in blocks), default=1) + seed % 3
     a, b = (
@@ -63,7 +63,7 @@ def test_any_blocks_are_compared_as_numpy_does(blocks: list[Block], lsh_dim: int
     assert_as_numpy(a, rng.integers(0, 7, pairs), b, rng.integers(0, 40, pairs), blocks)
 
 
-def test_the_shipped_features_are_as_numpy_has_them_for_near_duplicates_and_strangers() -> None:
+def test_shipped_features_equal_those_of_numpy_for_near_duplicates_and_unrelated_images() -> None:
     card, rng = read_card(SHIPPED_FOLDER), np.random.default_rng(3)
     lsh, pair = rng.normal(size=(60, card.lsh_dim)), rng.normal(size=(60, card.pair_dim))
     for block in card.blocks:
@@ -79,12 +79,12 @@ def test_the_shipped_features_are_as_numpy_has_them_for_near_duplicates_and_stra
     assert_as_numpy(vectors, a, vectors, b, list(card.blocks))
 
 
-def test_exchanging_the_two_images_changes_nothing() -> None:
+def test_features_are_symmetric() -> None:
     a, b = some_pairs(300)
     assert np.allclose(features_of(a, b), features_of(b, a), atol=1e-5)
 
 
-def test_an_image_is_as_like_itself_as_can_be() -> None:
+def test_an_image_has_the_largest_likeness_to_itself() -> None:
     rows = np.arange(50)
     features = features_of(rows, rows)
     for name in ("lsh_cosine", "shape_upright", "shape_coarse", "colour_cosine"):
@@ -93,7 +93,7 @@ def test_an_image_is_as_like_itself_as_can_be() -> None:
         assert np.allclose(column(features, name), 0), name
 
 
-def test_a_pair_has_the_same_features_whatever_stands_beside_it() -> None:
+def test_features_do_not_depend_on_the_other_pairs() -> None:
     a, b = some_pairs(3_000)
     together = features_of(a, b)
     assert np.array_equal(
@@ -103,7 +103,7 @@ def test_a_pair_has_the_same_features_whatever_stands_beside_it() -> None:
         assert np.array_equal(together[row], features_of(a[row : row + 1], b[row : row + 1])[0])
 
 
-def test_read_only_and_strided_rows_are_compared_alike() -> None:
+def test_read_only_and_strided_rows_give_equal_features() -> None:
     a, b = some_pairs(50)
     frozen = ImageVectors(DATA.lsh.copy(), np.asfortranarray(DATA.pair))
     frozen.lsh.flags.writeable = False
@@ -157,14 +157,14 @@ def test_a_turned_or_mirrored_picture_is_recognised_by_its_spectrum(turn: object
     assert values["shape_upright"] < 0.7
 
 
-def test_parts_compared_apart_are_not_compared_with_one_another() -> None:
+def test_parts_compared_apart_are_not_compared_with_each_other() -> None:
     alone = (Block("blue", 0, 16, "apart"), Block("red", 16, 32, "apart"))
     assert [name for name in feature_names(alone) if "across" in name] == []
     together = feature_names([block._replace(comparison="dihedral") for block in alone])
     assert "blue_red_across" in together
 
 
-def test_levels_say_how_far_apart_and_how_low_the_two_are() -> None:
+def test_levels_give_the_difference_and_the_smaller_value() -> None:
     rows = ImageVectors(np.ones((2, 4), np.float16), np.array([[7, 2], [5, 3]], np.float16))
     features = pair_features(rows, np.array([0]), rows, np.array([1]), [Block("levels", 0, 2, "level")])[0]
     names = feature_names([Block("levels", 0, 2, "level")])
@@ -191,25 +191,25 @@ def test_every_finite_float16_is_widened_exactly() -> None:
     assert (found.view(np.uint32) == finite[order].astype(np.float32).view(np.uint32)).all()
 
 
-def test_an_unknown_comparison_is_named() -> None:
+def test_an_unknown_comparison_is_rejected_by_name() -> None:
     with pytest.raises(ValueError, match="'x': no comparison 'guess'"):
         feature_names([Block("x", 0, 4, "guess")])
 
 
-def test_a_block_that_is_no_spectrum_is_named() -> None:
+def test_a_block_that_is_no_spectrum_is_rejected_by_name() -> None:
     with pytest.raises(ValueError, match="'x': 20 entries"):
         feature_names([Block("x", 0, 20, "dihedral")])
 
 
 @pytest.mark.parametrize("rows", [[0, len(DATA.groups)], [-1, 0]])
-def test_rows_that_are_not_there_are_refused_before_anything_is_read(rows: list[int]) -> None:
+def test_rows_that_do_not_exist_are_rejected_before_anything_is_read(rows: list[int]) -> None:
     with pytest.raises(IndexError, match=f"of a table of {len(DATA.groups)}"):
         features_of(np.array([0, 1]), np.array(rows))
     with pytest.raises(IndexError, match=f"of a table of {len(DATA.groups)}"):
         widened(DATA.lsh, np.array(rows))
 
 
-def test_what_does_not_fit_is_refused_with_the_numbers() -> None:
+def test_vectors_that_do_not_fit_are_rejected_with_the_numbers() -> None:
     one = np.array([0])
     narrow = ImageVectors(DATA.lsh, DATA.pair[:, :-1])
     with pytest.raises(ValueError, match="45"):

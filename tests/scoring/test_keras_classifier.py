@@ -1,4 +1,4 @@
-"""A classifier is trained honestly, scores fast and alike, and a damaged one never scores at all."""
+"""Claims about the pair classifier: honest metrics, fast and equal scores, and no score from a damaged one."""
 
 import json
 import shutil
@@ -40,7 +40,7 @@ def score(classifier: PairClassifier, data: Labelled, a: Sequence[int], b: Seque
     return classifier.score(vectors, np.array(a, np.int64), vectors, np.array(b, np.int64))
 
 
-def test_unseen_pairs_are_told_apart(classifier: PairClassifier) -> None:
+def test_unseen_pairs_are_separated(classifier: PairClassifier) -> None:
     unseen = labelled(seed=77)
     same = score(classifier, unseen, range(0, 120, 3), range(1, 120, 3))
     apart = score(classifier, unseen, range(0, 117, 3), range(3, 120, 3))
@@ -55,11 +55,11 @@ def test_scores_are_probabilities_and_symmetric(classifier: PairClassifier) -> N
     assert np.allclose(scores, score(classifier, labelled(), range(100, 200), range(100)), atol=1e-5)
 
 
-def test_no_batch_size_traces_the_network_again(classifier: PairClassifier) -> None:
+def test_no_batch_size_causes_a_retrace(classifier: PairClassifier) -> None:
     alone = score(classifier, labelled(), [0], [1])
     for n in (2, 7, 150):
         assert np.allclose(score(classifier, labelled(), [0] * n, [1] * n), alone, atol=1e-6)
-    # A concrete function takes no other shape than it was traced for: any number of rows.
+    # A concrete function accepts only the shape it was traced for: any number of rows.
     assert classifier.network.structured_input_signature[0][0].shape.as_list() == [None, len(classifier.card.features)]
 
 
@@ -77,7 +77,7 @@ def test_scores_do_not_depend_on_threads_and_parts(folder: Path, threads: int) -
 
 @pytest.mark.parametrize("pairs", [0, 1, MIN_PART_PAIRS, 2 * MIN_PART_PAIRS, PART_PAIRS + 1, 10 * PART_PAIRS - 3])
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_parts_cover_all_pairs_once_and_none_is_too_large(pairs: int, threads: int) -> None:
+def test_parts_cover_each_pair_once_and_none_is_too_large(pairs: int, threads: int) -> None:
     parts = split_pairs(pairs, threads)
     assert [n for part in parts for n in range(part.start, part.stop)] == list(range(pairs))
     assert all(0 < part.stop - part.start <= PART_PAIRS for part in parts)
@@ -89,7 +89,7 @@ def test_no_pairs_give_no_scores(classifier: PairClassifier) -> None:
     assert score(classifier, labelled(), [], []).shape == (0,)
 
 
-def test_vectors_of_another_dimension_are_refused_with_the_numbers(classifier: PairClassifier) -> None:
+def test_vectors_of_another_dimension_are_rejected_with_the_numbers(classifier: PairClassifier) -> None:
     data, one = labelled(), np.zeros(1, np.int64)
     right, narrow = ImageVectors(data.lsh, data.pair), ImageVectors(data.lsh, data.pair[:, :-1])
     for a, b in ((right, narrow), (narrow, right)):
@@ -103,7 +103,7 @@ def test_the_same_data_and_seed_give_the_same_classifier(folder: Path, tmp_path:
     assert again.metrics == read_card(folder).metrics
 
 
-def test_the_card_says_how_good_it_is_and_thresholds_are_ordered(classifier: PairClassifier) -> None:
+def test_the_card_has_metrics_and_ordered_thresholds(classifier: PairClassifier) -> None:
     card = classifier.card
     at = card.metrics["at_threshold"]
     assert at["precision"] >= 0.95
@@ -113,7 +113,7 @@ def test_the_card_says_how_good_it_is_and_thresholds_are_ordered(classifier: Pai
     assert card.metrics["calibration_error"] < 0.05
 
 
-def test_held_out_metrics_do_not_flatter_vectors_that_say_nothing(tmp_path: Path) -> None:
+def test_held_out_metrics_of_random_vectors_are_poor(tmp_path: Path) -> None:
     data, rng = labelled(), np.random.default_rng(9)
     noise = Labelled(
         data.groups,
@@ -123,12 +123,12 @@ def test_held_out_metrics_do_not_flatter_vectors_that_say_nothing(tmp_path: Path
     assert train(noise, tmp_path, RECIPE).metrics["pair_average_precision"] < 0.2
 
 
-def test_too_few_groups_to_hold_any_out_is_said(tmp_path: Path) -> None:
+def test_too_few_groups_to_hold_any_out_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="at least 5 groups of two or more pictures, the data has 4"):
         train(labelled(groups=4), tmp_path, RECIPE)
 
 
-def test_a_damaged_network_is_refused(copy: Path) -> None:
+def test_a_damaged_network_is_rejected(copy: Path) -> None:
     data = bytearray((copy / NETWORK_FILE).read_bytes())
     data[len(data) // 2] ^= 1
     (copy / NETWORK_FILE).write_bytes(data)
@@ -136,7 +136,7 @@ def test_a_damaged_network_is_refused(copy: Path) -> None:
         PairClassifier(copy)
 
 
-def test_an_edited_threshold_is_refused(copy: Path) -> None:
+def test_an_edited_threshold_is_rejected(copy: Path) -> None:
     card = json.loads((copy / CARD_FILE).read_text())
     card["threshold"] = 0.01
     (copy / CARD_FILE).write_text(json.dumps(card))
@@ -145,7 +145,7 @@ def test_an_edited_threshold_is_refused(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 9}', '{"format": 1}'])
-def test_a_card_that_is_no_card_is_refused_in_one_line(copy: Path, content: str) -> None:
+def test_a_file_that_is_no_card_is_rejected_in_one_line(copy: Path, content: str) -> None:
     (copy / CARD_FILE).write_text(content)
     with pytest.raises(BadArtefact) as caught:
         PairClassifier(copy)
@@ -153,13 +153,13 @@ def test_a_card_that_is_no_card_is_refused_in_one_line(copy: Path, content: str)
 
 
 @pytest.mark.parametrize("missing", [CARD_FILE, NETWORK_FILE])
-def test_a_missing_file_is_refused(copy: Path, missing: str) -> None:
+def test_a_missing_file_is_rejected(copy: Path, missing: str) -> None:
     (copy / missing).unlink()
     with pytest.raises(BadArtefact, match="cannot be read"):
         PairClassifier(copy)
 
 
-def test_the_shipped_classifier_holds_its_promise() -> None:
+def test_the_shipped_classifier_has_the_documented_quality() -> None:
     card = PairClassifier(SHIPPED_FOLDER).card
     assert (card.lsh_dim, card.pair_dim) == (256, 661)
     assert card.metrics["pair_best_f1"] >= 0.95

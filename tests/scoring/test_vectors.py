@@ -1,4 +1,4 @@
-"""Claims about tables of vectors, on disk and in memory, and about what becomes of the files when things break."""
+"""Claims about tables of vectors, on disk and in memory, and about their files after damage."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ MODELS = {Kind.LSH: ModelSpec("l", DIMS[0]), Kind.PAIR: ModelSpec("p", DIMS[1])}
 
 
 def vectors_of(first: int, end: int) -> ImageVectors:
-    """Of images by ordinal, always the same."""
+    """Returns vectors of images by ordinal, always the same."""
     ordinals = np.arange(first, end, dtype=np.float32)[:, None]
     return ImageVectors(*(np.sin(ordinals * 7 + np.arange(dim)).astype(np.float16) for dim in DIMS))
 
@@ -57,7 +57,9 @@ def files(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("make", [lambda _: MemoryVectors(*DIMS), lambda folder: writer(folder / "v")])
-def test_rows_are_kept_in_order_and_those_handed_out_stay(tmp_path: Path, make: Callable[[Path], VectorTable]) -> None:
+def test_rows_stay_in_order_and_returned_rows_do_not_change(
+    tmp_path: Path, make: Callable[[Path], VectorTable]
+) -> None:
     with closing(make(tmp_path)) as table:
         assert_holds(table, 0)
         table.append(vectors_of(0, 3))
@@ -72,7 +74,7 @@ def test_rows_are_kept_in_order_and_those_handed_out_stay(tmp_path: Path, make: 
         assert_holds(table, at)
 
 
-def test_a_table_in_memory_grows_beyond_what_it_has_reserved() -> None:
+def test_a_table_in_memory_grows_beyond_its_capacity() -> None:
     table, at = MemoryVectors(*DIMS, capacity=2), 0
     for size in (1, 4, 0, 100):
         early = table.rows
@@ -83,8 +85,8 @@ def test_a_table_in_memory_grows_beyond_what_it_has_reserved() -> None:
 
 
 @pytest.mark.parametrize("first", [(1 << 24) - 3, (1 << 31) - 3, MAX_ORDINALS - 10])
-def test_rows_are_written_and_found_up_to_the_last_ordinal_that_there_is(tmp_path: Path, first: int) -> None:
-    """Over files with a hole of this many rows, which takes no disk."""
+def test_rows_are_written_and_found_up_to_the_last_ordinal(tmp_path: Path, first: int) -> None:
+    """The files have a hole of this many rows, which takes no disk space."""
     models = {kind: ModelSpec(kind, 2) for kind in Kind}
     manifest = replace(Manifest.of("s", models), generation=1, rows=first)
     for path in manifest.paths(tmp_path):
@@ -110,7 +112,7 @@ def test_rows_are_written_and_found_up_to_the_last_ordinal_that_there_is(tmp_pat
     assert np.array_equal(reader.rows.pair[first + 9], seen[9])
 
 
-def test_closed_files_are_used_as_they_are(tmp_path: Path) -> None:
+def test_closed_files_are_used_again(tmp_path: Path) -> None:
     filled(tmp_path, 1_000)
     before = files(tmp_path)
     with closing(writer(tmp_path)) as table:
@@ -118,21 +120,21 @@ def test_closed_files_are_used_as_they_are(tmp_path: Path) -> None:
     assert files(tmp_path) == before
 
 
-def test_rows_beyond_the_images_of_the_store_are_written_over(tmp_path: Path) -> None:
+def test_rows_beyond_the_images_of_the_store_are_overwritten(tmp_path: Path) -> None:
     filled(tmp_path, 1_000)
     with closing(writer(tmp_path, images=700)) as table:
         assert_holds(table, 700)
-        # Known before anything is written over, in case the power goes.
+        # Recorded before anything is overwritten, in case of a power cut.
         assert read_manifest(tmp_path).rows == 700  # type: ignore[union-attr]
         table.append(ImageVectors(*(rows + np.float16(1) for rows in vectors_of(700, 710))))
         assert (table.rows.lsh[700:] == vectors_of(700, 710).lsh + np.float16(1)).all()
 
 
-def test_only_what_was_synced_is_trusted_after_a_crash(tmp_path: Path) -> None:
+def test_only_synced_rows_are_trusted_after_a_crash(tmp_path: Path) -> None:
     table = writer(tmp_path)
     table.append(vectors_of(0, SYNC_ROWS + 5))
     table.append(vectors_of(SYNC_ROWS + 5, SYNC_ROWS + 9))
-    # Nothing is closed: the process is gone.
+    # Nothing is closed, as after a crash.
     with closing(writer(tmp_path)) as again:
         assert_holds(again, SYNC_ROWS + 5)
 
@@ -179,12 +181,10 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
-def test_what_is_damaged_is_made_anew_and_those_who_follow_go_on(
-    tmp_path: Path, damage: Callable[[Path], object]
-) -> None:
+def test_damaged_files_are_rebuilt_and_followers_continue(tmp_path: Path, damage: Callable[[Path], object]) -> None:
     filled(tmp_path, 300)
     reader = follower(tmp_path)
-    if damage is not truncate_file:  # no writer of ours ever makes a file shorter
+    if damage is not truncate_file:  # no writer ever shortens a file
         reader.append(vectors_of(0, 300))
     damage(tmp_path)
     with closing(writer(tmp_path)) as table:
@@ -206,14 +206,14 @@ def test_what_is_damaged_is_made_anew_and_those_who_follow_go_on(
 @pytest.mark.parametrize(
     "name", ["cut", "changed", "no text", "no object", "other fields", "file truncated", "file missing"]
 )
-def test_damage_is_named_with_the_place_and_what_happens_next(tmp_path: Path, name: str) -> None:
+def test_damage_is_reported_with_the_place_and_the_consequence(tmp_path: Path, name: str) -> None:
     filled(tmp_path, 300)
     DAMAGE[name](tmp_path)
     with pytest.raises(BadArtefact, match=f"vectors {tmp_path}: .*; they are read from the store again"):
         read_manifest(tmp_path)
 
 
-def test_a_follower_sees_rows_at_once_and_only_those_of_the_store(tmp_path: Path) -> None:
+def test_a_follower_sees_the_rows_of_the_store_at_once_and_no_others(tmp_path: Path) -> None:
     reader = follower(tmp_path)
     with pytest.raises(ServerUnavailable, match="0 to 4 are not in"):
         reader.append(vectors_of(0, 5))
@@ -226,14 +226,14 @@ def test_a_follower_sees_rows_at_once_and_only_those_of_the_store(tmp_path: Path
             assert_holds(reader, at)
         with pytest.raises(ServerUnavailable):
             reader.append(vectors_of(at, at + 1))
-        # A row of another timeline, as after a power cut that took commits of the store.
+        # A row that the store never had, as after a power cut that lost commits.
         table.append(vectors_of(at + 50, at + 51))
         with pytest.raises(ServerUnavailable):
             reader.append(vectors_of(at, at + 1))
     assert_holds(reader, at)
 
 
-def test_a_follower_survives_that_the_folder_is_deleted_and_made_again(tmp_path: Path) -> None:
+def test_a_follower_survives_the_deletion_of_the_folder(tmp_path: Path) -> None:
     filled(tmp_path / "v", 300)
     reader = follower(tmp_path / "v")
     reader.append(vectors_of(0, 300))
@@ -249,7 +249,7 @@ def test_a_follower_survives_that_the_folder_is_deleted_and_made_again(tmp_path:
     assert_holds(reader, 301)
 
 
-def test_a_full_disk_is_said_in_one_line_and_costs_no_row(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_in_one_line_and_loses_no_row(tmp_path: Path) -> None:
     filled(tmp_path, FIRST_ROWS)
     table = writer(tmp_path)
     with full_disk(FIRST_ROWS * DIMS[1] * 2), pytest.raises(SetupError, match="free some disk under NEARDUP_HOME"):
@@ -261,7 +261,7 @@ def test_a_full_disk_is_said_in_one_line_and_costs_no_row(tmp_path: Path) -> Non
         assert_holds(again, FIRST_ROWS + 1)
 
 
-def test_a_folder_that_cannot_be_made_is_said_in_one_line(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SetupError, match=r"opening the vectors in .*file/v failed"):
         writer(tmp_path / "file" / "v")
@@ -269,7 +269,7 @@ def test_a_folder_that_cannot_be_made_is_said_in_one_line(tmp_path: Path) -> Non
 
 @settings(deadline=None, max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 400), st.booleans(), st.integers(0, 50)), max_size=8))
-def test_any_course_of_appending_crashing_and_losing_commits_ends_with_the_rows_of_the_store(
+def test_any_sequence_of_appends_crashes_and_lost_commits_ends_with_the_rows_of_the_store(
     course: list[tuple[int, bool, int]],
 ) -> None:
     with fresh_folder() as folder:
@@ -315,7 +315,7 @@ while True:
 
 
 def test_kill_at_any_moment_loses_no_row_of_the_store(tmp_path: Path) -> None:
-    """The store of this test is a file of how many images were committed; a row is written before its commit."""
+    """The store of this test is a file with the number of committed images; a row is written before its commit."""
     commits = tmp_path / "commits"
     commits.write_text("0\n")
     delays = np.random.default_rng(0).uniform(0.02, 0.3, 5)
@@ -333,7 +333,7 @@ def test_kill_at_any_moment_loses_no_row_of_the_store(tmp_path: Path) -> None:
         images = int(whole[-1])
         assert images > committed
         reader = follower(tmp_path / "v")
-        # Those who follow have every committed row though nothing was synced or closed.
+        # A follower has every committed row although nothing was synced or closed.
         reader.append(vectors_of(0, images))
         assert_holds(reader, images)
         with closing(writer(tmp_path / "v", images)) as table:

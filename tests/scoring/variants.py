@@ -1,4 +1,4 @@
-"""Classifiers that differ from the shipped one in what their cards say, sealed as training seals them."""
+"""Classifiers whose cards differ from the shipped one, sealed as training seals them."""
 
 import shutil
 from dataclasses import replace
@@ -9,7 +9,7 @@ from neardup_platform.scoring.card import NETWORK_FILE, PICTURES_FILE, SHIPPED_F
 
 
 def variant(folder: Path, version: str, *, recall: float | None = None, **changes: Any) -> Card:
-    """Write one to a folder; `recall` at its threshold and at 99% precision in place of what was measured."""
+    """Writes one to a folder; `recall` replaces the measured recall at its threshold and at 99% precision."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in (NETWORK_FILE, PICTURES_FILE):
         if (SHIPPED_FOLDER / name).exists():

@@ -1,4 +1,4 @@
-"""What every `CandidateIndex` is held to: the backends, a small corpus, and a brute-force model in plain numpy.
+"""The parts of the tests that every `CandidateIndex` passes: backends, a small corpus, a brute-force model in NumPy.
 
 The model knows terms and bits one by one, so it shares no arithmetic with what it judges.
 """
@@ -30,7 +30,7 @@ def _small_space() -> TermSpace:
 
 
 def _pool(space: TermSpace) -> Hashed:
-    """Families of copies, each further from its original than the last; the first copy is exact."""
+    """Families of copies, each further from its original than the previous one; the first copy is exact."""
     rng = np.random.default_rng(3)
     originals = rng.standard_normal((FAMILIES, 1, DIM))
     noise = rng.standard_normal((FAMILIES, COPIES, DIM)) * (0.1 * np.arange(-1, COPIES - 1).clip(0))[None, :, None]
@@ -43,13 +43,13 @@ NOTHING = np.zeros(0, np.int64)
 
 
 def pooled(numbers: Sequence[int]) -> Hashed:
-    """Images of the pool by number; one number may come many times."""
+    """Returns images of the pool by number; a number may repeat."""
     return POOL[np.array(numbers, np.int64)]
 
 
 @dataclass(frozen=True)
 class Backend:
-    """One implementation of the port.
+    """One implementation of the interface.
 
     Attributes:
         open: makes it, new in an empty folder or over what an earlier one left there.
@@ -68,13 +68,13 @@ class Backend:
 
 
 def add_all_again(index: CandidateIndex, images: Hashed, deleted: NDArray[np.int64]) -> None:
-    """What the caller of an index that keeps nothing on disk does after a restart."""
+    """Adds all images again, as the caller of an index without files does after a restart."""
     index.add(images)
     index.delete(deleted)
 
 
 def term_index(name: str, *, ranking: Ranking, block_images: int, on_disk: bool) -> Backend:
-    """`TermIndex` so set that it looks at everything; small blocks make it seal and merge at every turn."""
+    """A `TermIndex` that examines every image; small blocks make it seal and merge all the time."""
     effort = Effort(scan=1 << 30, shortlist=1 << 14, ranking=ranking)
 
     def open_index(folder: Path, *, writable: bool = True) -> TermIndex:
@@ -91,7 +91,7 @@ def term_index(name: str, *, ranking: Ranking, block_images: int, on_disk: bool)
 
 
 def restore_missing(index: CandidateIndex, images: Hashed, deleted: NDArray[np.int64]) -> None:
-    """What the caller of `TermIndex` does after a restart: gives it what it lacks, in pieces, deleted images not."""
+    """Restores in pieces what a `TermIndex` lacks after a restart, without deleted images."""
     assert isinstance(index, TermIndex)
     for gap_first, gap_end in index.missing(len(images)):
         for first in range(gap_first, gap_end, 25):
@@ -111,7 +111,7 @@ Row = list[tuple[int, int, int]]
 
 
 class BruteForce:
-    """The model: every image ever added, compared with every query, one term and one bit at a time."""
+    """The model: compares every image with every query, one term and one bit at a time."""
 
     def __init__(self, best_first: str) -> None:
         self.best_first = best_first
@@ -127,7 +127,7 @@ class BruteForce:
         return list(range(first, len(self.numbers)))
 
     def search(self, number: int, k: int, min_overlap: int, before: int | None) -> Row:
-        """The best images for one of the pool: ordinal, distance, overlap."""
+        """Returns (ordinal, distance, overlap) of the best images for one of the pool."""
         others = np.array(self.numbers, np.int64)
         costs, distances, overlaps = (table[number, others] for table in compared(self.best_first))
         ordinals = np.arange(len(self))
@@ -142,7 +142,7 @@ class BruteForce:
 
 @cache
 def compared(best_first: str) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
-    """Costs, Hamming distances and overlaps of any two images of the pool."""
+    """Returns costs, Hamming distances and overlaps of any two images of the pool."""
     terms = np.array([terms_of(signature) for signature in POOL.signatures])
     differing = terms[:, None] != terms[None]
     distances, overlaps = differing.sum((2, 3)), TABLES - differing.any(3).sum(2)
@@ -154,7 +154,7 @@ def compared(best_first: str) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[
 
 
 def terms_of(signature: NDArray[np.uint64]) -> list[list[int]]:
-    """The bits of each table's term, read off the planes as the signature's layout says."""
+    """Returns the bits of the term of each table, read from the planes of the signature."""
     plane_words = -(-TABLES // WORD_BITS)
     return [
         [int(signature[bit * plane_words + table // WORD_BITS]) >> (table % WORD_BITS) & 1 for bit in range(BITS)]
@@ -163,7 +163,7 @@ def terms_of(signature: NDArray[np.uint64]) -> list[list[int]]:
 
 
 def rows_of(found: Candidates) -> list[Row]:
-    """An answer without its padding, which must be −1, 0, 0 and at the end."""
+    """Returns an answer without its padding, which must be −1, 0, 0 and at the end."""
     rows = []
     for ordinals, distances, overlaps in zip(found.ordinals, found.distances, found.overlaps, strict=True):
         kept = int((ordinals >= 0).sum())

@@ -1,10 +1,10 @@
-"""Adds and deletes images until killed with SIGKILL, again and again, each time at a later call that changes the disk.
+"""Adds and deletes images until it is killed with SIGKILL, repeatedly, each time at a later call that changes the disk.
 
     python -m tests.terms.sealing_process FOLDER STEP
 
-Run n works in FOLDER/n and dies before (n even) or after (n odd) call n // 2; runs are STEP apart, and the last one
-is the first to reach its end. Each notes in FOLDER/n.log what it begins to delete, and that it has finished.
-Processes are forked from one that has imported and compiled everything.
+Run n works in FOLDER/n and is killed before (n even) or after (n odd) call n // 2; runs are STEP apart, and the last
+one is the first that finishes. Each logs in FOLDER/n.log what it starts to delete, and that it has finished. Processes
+are forked from one that has imported and compiled everything.
 """
 
 import os
@@ -26,12 +26,12 @@ IMAGES = 400
 
 
 def vectors() -> np.ndarray:
-    """The images, float32 [IMAGES, dim]: always the same."""
+    """Returns the images, float32 [IMAGES, dim]; always the same."""
     return np.random.default_rng(5).standard_normal((IMAGES, small_term_space().dim)).astype(np.float32)
 
 
 def kill_again_and_again(folder: Path, step: int) -> None:
-    """Fork one run after the other until one is not killed."""
+    """Forks one run after the other until one is not killed."""
     images = small_term_space().hash(vectors())
     fill(folder / "compiled", images)
     number, status = 0, -1
@@ -48,7 +48,7 @@ def kill_again_and_again(folder: Path, step: int) -> None:
 
 
 def fill(folder: Path, images: Hashed) -> None:
-    """Add all images, delete some, and seal and merge meanwhile."""
+    """Adds all images and deletes some, while segments are sealed and merged."""
     log = folder.with_suffix(".log")
     log.parent.mkdir(exist_ok=True)
     with log.open("w", buffering=1) as notes:

@@ -30,7 +30,7 @@ EVERYTHING = range(FAMILIES * COPIES)
 
 @pytest.fixture(autouse=True)
 def one_thread_of_faiss() -> Iterator[None]:
-    """Thousands of tiny scans: faiss's threads would mostly wait for one another."""
+    """Thousands of tiny scans: faiss's threads would mostly wait for each other."""
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     yield
@@ -57,7 +57,7 @@ def test_an_empty_index_finds_nothing(index: CandidateIndex) -> None:
     assert (found.ordinals.dtype, found.distances.dtype, found.overlaps.dtype) == (np.int64, np.uint16, np.uint8)
 
 
-def test_no_queries_have_no_answers(index: CandidateIndex) -> None:
+def test_no_queries_give_no_answers(index: CandidateIndex) -> None:
     index.add(POOL)
     assert index.search(POOL[:0], 5).ordinals.shape == (0, 5)
 
@@ -78,7 +78,7 @@ def test_ordinals_are_consecutive_and_the_length_counts_deleted_images(index: Ca
     assert added.dtype == np.int64
 
 
-def test_the_answer_is_brute_force_exactly(index: CandidateIndex, backend: Backend) -> None:
+def test_the_answer_equals_brute_force(index: CandidateIndex, backend: Backend) -> None:
     model = BruteForce(backend.best_first)
     model.add(EVERYTHING)
     index.add(POOL)
@@ -87,7 +87,7 @@ def test_the_answer_is_brute_force_exactly(index: CandidateIndex, backend: Backe
 
 
 @pytest.mark.parametrize("min_overlap", [0, 1, 3, TABLES])
-def test_no_candidate_below_the_overlap_asked_for_and_none_above_it_missing(
+def test_exactly_the_candidates_with_the_minimum_overlap_are_found(
     index: CandidateIndex, backend: Backend, min_overlap: int
 ) -> None:
     model = BruteForce(backend.best_first)
@@ -101,33 +101,33 @@ def test_an_overlap_beyond_the_tables_finds_nothing(index: CandidateIndex) -> No
     assert rows_of(index.search(POOL[:2], 5, TABLES + 1)) == [[], []]
 
 
-def test_of_equal_images_the_older_come_first(index: CandidateIndex) -> None:
-    """More of them than any first fetch: the cut runs through the ties."""
+def test_older_images_come_first_among_equals(index: CandidateIndex) -> None:
+    """There are more of them than any first fetch returns, so the cut runs through the ties."""
     index.add(pooled([50, *[0] * 3_000, 60]))
     assert [o for o, _, _ in rows_of(index.search(pooled([0]), 20))[0]] == list(range(1, 21))
     assert [o for o, _, _ in rows_of(index.search(pooled([0] * 40), 20))[-1]] == list(range(1, 21))
 
 
-def test_images_of_one_batch_see_those_before_them_and_not_those_after(index: CandidateIndex) -> None:
+def test_images_of_one_batch_see_earlier_ones_and_no_later_ones(index: CandidateIndex) -> None:
     index.add(pooled([0, 0, 0]))
     ordinals = index.add(pooled([0] * 4))
     found = rows_of(index.search(pooled([0] * 4), 10, before=ordinals))
     assert [[o for o, _, _ in row] for row in found] == [list(range(o)) for o in ordinals]
 
 
-def test_limits_far_below_or_beyond_the_corpus_hold(index: CandidateIndex) -> None:
+def test_limits_far_below_or_above_the_corpus_hold(index: CandidateIndex) -> None:
     index.add(pooled([0] * 200))
     found = rows_of(index.search(pooled([0] * 4), 3, before=np.array([-5, 0, 2, 1_000])))
     assert [[o for o, _, _ in row] for row in found] == [[], [], [0, 1], [0, 1, 2]]
 
 
-def test_an_image_is_found_by_the_search_after_its_adding(index: CandidateIndex, backend: Backend) -> None:
+def test_the_next_search_finds_an_added_image(index: CandidateIndex, backend: Backend) -> None:
     for number in EVERYTHING:
         (ordinal,) = index.add(pooled([number]))
         assert (ordinal, 0, TABLES) in rows_of(index.search(pooled([number]), 10))[0]
 
 
-def test_a_deleted_image_is_gone_from_the_next_search_and_the_rest_are_all_found(index: CandidateIndex) -> None:
+def test_the_next_search_finds_all_images_but_a_deleted_one(index: CandidateIndex) -> None:
     index.add(pooled([0] * 600))
     index.delete(np.arange(1, 600))
     assert rows_of(index.search(pooled([0]), 5)) == [[(0, 0, TABLES)]]
@@ -137,7 +137,7 @@ def test_a_deleted_image_is_gone_from_the_next_search_and_the_rest_are_all_found
     assert rows_of(index.search(pooled([0]), 5)) == [[(again, 0, TABLES)]]
 
 
-def test_deleting_what_is_unknown_or_gone_is_ignored(index: CandidateIndex) -> None:
+def test_deleting_unknown_or_deleted_images_is_ignored(index: CandidateIndex) -> None:
     index.delete(np.array([0, 5]))
     index.add(pooled([0, 0]))
     index.delete(np.array([-1, 1, 1, 99, 2]))
@@ -148,12 +148,12 @@ def test_deleting_what_is_unknown_or_gone_is_ignored(index: CandidateIndex) -> N
 
 
 @pytest.mark.parametrize("k", [0, -3])
-def test_k_below_one_is_refused_by_value(index: CandidateIndex, k: int) -> None:
+def test_k_below_one_is_rejected_with_its_value(index: CandidateIndex, k: int) -> None:
     with pytest.raises(ValueError, match=f"k.*{k}"):
         index.search(POOL[:1], k)
 
 
-def test_signatures_of_another_width_are_refused_by_width(index: CandidateIndex) -> None:
+def test_signatures_of_another_width_are_rejected_with_it(index: CandidateIndex) -> None:
     index.add(POOL[:2])
     narrow = replace(POOL, signatures=POOL.signatures[:, :-1].copy())
     for call in (index.add, lambda hashed: index.search(hashed, 1)):
@@ -162,7 +162,7 @@ def test_signatures_of_another_width_are_refused_by_width(index: CandidateIndex)
     assert len(index) == 2
 
 
-def test_signatures_of_another_dtype_are_refused_by_name(index: CandidateIndex) -> None:
+def test_signatures_of_another_dtype_are_rejected_with_it(index: CandidateIndex) -> None:
     for dtype in (np.int64, np.uint32):
         other = replace(POOL, signatures=POOL.signatures.astype(dtype))
         for call in (index.add, lambda hashed: index.search(hashed, 1)):
@@ -170,13 +170,13 @@ def test_signatures_of_another_dtype_are_refused_by_name(index: CandidateIndex) 
                 call(other)
 
 
-def test_limits_that_do_not_match_the_queries_are_refused(index: CandidateIndex) -> None:
+def test_a_wrong_number_of_limits_is_rejected(index: CandidateIndex) -> None:
     index.add(POOL[:2])
     with pytest.raises(ValueError, match=r"1.*2"):
         index.search(POOL[:2], 1, before=np.array([1]))
 
 
-def test_an_answer_is_not_changed_by_what_happens_later(index: CandidateIndex) -> None:
+def test_later_changes_do_not_change_an_answer(index: CandidateIndex) -> None:
     index.add(POOL)
     found = index.search(POOL[:4], 10)
     kept = rows_of(found)
@@ -186,8 +186,8 @@ def test_an_answer_is_not_changed_by_what_happens_later(index: CandidateIndex) -
     assert rows_of(found) == kept
 
 
-def test_searches_beside_a_writer_find_all_that_was_there_and_nothing_deleted(index: CandidateIndex) -> None:
-    """Twenty exact copies are there from the beginning, and one is deleted, while the index grows and grows."""
+def test_searches_beside_a_writer_find_all_earlier_images_and_no_deleted_one(index: CandidateIndex) -> None:
+    """Twenty exact copies exist from the start, and one is deleted, while the index keeps growing."""
     index.add(pooled([0] * 20))
     index.delete(np.array([7]))
     expected = [o for o in range(20) if o != 7]
@@ -215,7 +215,7 @@ NUMBERS = st.integers(0, FAMILIES * COPIES - 1)
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Adds (which seal and merge), deletes, restarts, readers and searches in any order against the model."""
+    """Adds (which seal and merge), deletions, restarts, readers and searches in any order, compared with the model."""
 
     backend: Backend
 
@@ -231,7 +231,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @invariant()
     def holds_every_image_that_was_not_deleted(self) -> None:
-        """None of the pool is beyond so many candidates and so little overlap."""
+        """Searches with so many candidates and so little overlap find the whole pool."""
         everything = self.index.search(pooled([0]), len(self.model) + 1, min_overlap=0)
         assert rows_of(everything) == [self.model.search(0, len(self.model) + 1, 0, None)]
 
@@ -243,7 +243,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(percent=st.integers(0, 100), count=st.integers(1, 20), step=st.integers(1, 3))
     def delete(self, percent: int, count: int, step: int) -> None:
-        """A run of images anywhere, now and then beyond the newest."""
+        """Deletes a run of images anywhere, sometimes beyond the newest."""
         first = percent * len(self.model) // 100
         ordinals = [first + step * i for i in range(count)]
         self.index.delete(np.array(ordinals[::-1], np.int64))
@@ -288,7 +288,7 @@ class AnyOrder(RuleBasedStateMachine):
         assert len(index) == len(self.model)
 
 
-def test_adds_deletes_seals_merges_and_restarts_in_any_order_equal_brute_force(backend: Backend) -> None:
+def test_any_sequence_of_operations_gives_the_answers_of_brute_force(backend: Backend) -> None:
     machine = type(f"AnyOrder_{backend.name}", (AnyOrder,), {"backend": backend})
     run_state_machine_as_test(
         machine,

@@ -1,4 +1,4 @@
-"""Claims about how much a search looks at as the corpus grows."""
+"""Claims about how much a search examines as the corpus grows."""
 
 from itertools import pairwise
 
@@ -16,13 +16,13 @@ EFFORT = Effort.of(TermSettings())
 sizes = st.integers(0, 10 * REFERENCE_IMAGES)
 
 
-def test_at_ten_million_images_it_is_what_the_settings_say() -> None:
+def test_the_settings_give_the_effort_at_ten_million_images() -> None:
     settings, effort = TermSettings(), EFFORT.within(REFERENCE_IMAGES, 150)
     assert (effort.scan, effort.shortlist) == (settings.scan_images, settings.shortlist)
 
 
 @given(sizes, sizes, st.integers(1, 10_000))
-def test_it_grows_with_the_corpus_but_slower(one: int, other: int, k: int) -> None:
+def test_the_effort_grows_slower_than_the_corpus(one: int, other: int, k: int) -> None:
     less, more = (EFFORT.within(images, k) for images in sorted((one, other)))
     assert less.scan <= more.scan
     assert less.shortlist <= more.shortlist
@@ -31,22 +31,20 @@ def test_it_grows_with_the_corpus_but_slower(one: int, other: int, k: int) -> No
 
 
 @given(sizes, st.integers(1, 10_000))
-def test_a_small_corpus_is_searched_whole_and_every_candidate_asked_for_has_a_place(images: int, k: int) -> None:
+def test_a_small_corpus_is_searched_whole_and_the_shortlist_holds_every_candidate(images: int, k: int) -> None:
     effort = EFFORT.within(images, k)
     assert effort.scan >= min(images, MIN_SCAN)
     assert effort.shortlist > k
 
 
 @given(sizes)
-def test_an_effort_that_does_not_follow_is_the_same_for_all(images: int) -> None:
+def test_a_fixed_effort_does_not_depend_on_the_corpus(images: int) -> None:
     fixed = Effort(500, 20)
     assert fixed.within(images, 9) is fixed
 
 
 @pytest.mark.parametrize("size", [2, 7, 16])
-def test_what_is_found_does_not_depend_on_batches_although_the_effort_grows(
-    size: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_answers_do_not_depend_on_batches_although_the_effort_grows(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("neardup_platform.terms.effort.MIN_SCAN", 4)
     monkeypatch.setattr("neardup_platform.terms.effort.REFERENCE_IMAGES", 64)
     images = pooled(np.random.default_rng(0).integers(0, 192, 96).tolist())

@@ -15,7 +15,7 @@ DIM = 300
 
 
 def wide_space() -> TermSpace:
-    """Planes of two words, the second not full."""
+    """Planes of two words, the second one partly filled."""
     sample = np.random.default_rng(0).standard_normal((600, DIM)).astype(np.float32)
     return fit_term_space(sample, "test", tables=100, bits=9, whitening=0.25, seed=1, cells=8)
 
@@ -33,8 +33,8 @@ def best_first(costs: NDArray[Any], k: int) -> list[int]:
 
 
 @pytest.mark.parametrize("queries", [1, 64])
-def test_cosines_that_float32_cannot_tell_apart_are_in_true_order(queries: int) -> None:
-    """With few queries faiss scans by another kernel than with many; neither rounding may show."""
+def test_cosines_that_float32_cannot_distinguish_are_in_exact_order(queries: int) -> None:
+    """Faiss uses different kernels for few and for many queries; the rounding of neither may show."""
     space = wide_space()
     images = crowd(space, 3_000, 3e-4)
     index = FaissCosineIndex(space)
@@ -69,7 +69,7 @@ def test_overlaps_of_planes_wider_than_a_word_are_counted_term_by_term(backend: 
 
 
 class BoundedCopy:
-    """Stands in for a GPU, which no test machine needs to have: a copy that, like one, answers 2,048 at most."""
+    """Stands in for a GPU, so that no test needs one: like a GPU, it returns at most 2,048 neighbours."""
 
     def __init__(self, host: Any) -> None:
         binary = isinstance(host, faiss.IndexBinary)
@@ -84,7 +84,7 @@ class BoundedCopy:
 
 
 @pytest.mark.parametrize("backend", [FaissHammingIndex, FaissCosineIndex])
-def test_a_gpu_answers_up_to_its_limit_and_the_host_beyond(
+def test_the_gpu_answers_up_to_its_limit_and_the_host_beyond(
     backend: type[CandidateIndex], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copies: list[BoundedCopy] = []

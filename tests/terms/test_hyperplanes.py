@@ -1,4 +1,4 @@
-"""Claims about the term space: what is fitted, hashed, saved and refused."""
+"""Claims about the term space: fitting, hashing, saving and loading."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +29,7 @@ def fit(**changes: object) -> TermSpace:
 
 
 def plain(space: TermSpace) -> TermSpace:
-    """The same hyperplanes without centring, so that cosines of the inputs are those hashed."""
+    """The same hyperplanes without centring, so that the cosines of the inputs are those of the hashed vectors."""
     return replace(space, mean=np.zeros_like(space.mean))
 
 
@@ -40,18 +40,18 @@ def pairs_at_distance() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return a.astype(np.float32), b.astype(np.float32), cosines
 
 
-def test_same_seed_and_sample_give_the_same_terms_and_cells() -> None:
+def test_the_same_seed_and_sample_give_the_same_terms_and_cells() -> None:
     assert fit().version == fit().version
     assert fit(seed=4).version != fit().version
 
 
-def test_signatures_depend_on_direction_only() -> None:
+def test_signatures_depend_on_the_direction_alone() -> None:
     space = fit()
     assert (space.hash(SAMPLE).signatures == space.hash(5 * SAMPLE).signatures).all()
 
 
 @pytest.mark.parametrize("rows", [1, 2, 7, 64])
-def test_signatures_do_not_depend_on_what_is_hashed_along(rows: int) -> None:
+def test_signatures_do_not_depend_on_the_batch(rows: int) -> None:
     space = fit(tables=128, bits=9)
     whole = space.hash(SAMPLE)
     part = space.hash(SAMPLE[100 : 100 + rows])
@@ -105,20 +105,20 @@ def test_error_maths_has_its_known_values() -> None:
     assert within_probability(0.0, 2, 1) == pytest.approx(0.75)
 
 
-def test_cells_are_evenly_enough_filled_to_be_of_use() -> None:
+def test_cells_are_filled_evenly_enough() -> None:
     space = fit(cells=16)
     sizes = np.bincount(space.hash(SAMPLE).cells, minlength=16)
     assert (sizes > 0).all()
     assert sizes.max() < 200
 
 
-def test_saved_space_loads_equal(tmp_path: Path) -> None:
+def test_a_saved_space_loads_equal(tmp_path: Path) -> None:
     space = fit()
     save_term_space(space, tmp_path / "s.npz")
     assert load_term_space(tmp_path / "s.npz").version == space.version
 
 
-def test_damaged_space_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_damaged_space_is_rejected_by_name(tmp_path: Path) -> None:
     path = tmp_path / "s.npz"
     save_term_space(fit(), path)
     path.write_bytes(path.read_bytes()[:-200])
@@ -126,7 +126,7 @@ def test_damaged_space_is_refused_by_name(tmp_path: Path) -> None:
         load_term_space(path)
 
 
-def test_space_whose_parts_do_not_fit_is_refused(tmp_path: Path) -> None:
+def test_a_space_whose_parts_do_not_fit_is_rejected(tmp_path: Path) -> None:
     space = fit()
     save_term_space(replace(space, directions=space.directions[:, 1:]), tmp_path / "s.npz")
     with pytest.raises(BadArtefact, match="32×6"):
@@ -134,7 +134,7 @@ def test_space_whose_parts_do_not_fit_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"tables": 300}, {"bits": 1}, {"bits": 3}, {"bits": 17}, {"cells": 0}])
-def test_impossible_shape_is_refused(wrong: dict[str, int]) -> None:
+def test_an_impossible_shape_is_rejected(wrong: dict[str, int]) -> None:
     ((name, value),) = wrong.items()
     with pytest.raises(ValueError, match=f"{name} {value}"):
         fit(**wrong)

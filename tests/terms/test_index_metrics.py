@@ -1,4 +1,4 @@
-"""Claims about what the term index tells an operator."""
+"""Claims about the metrics and log lines of the term index."""
 
 import logging
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.terms.sealing_process import BLOCK_IMAGES, IMAGES
 from tests.terms.test_segments import HASHED, filled, full_disk, opened, restore_missing, segment_files
 
 
-def test_figures_count_images_segments_and_bytes_on_disk(tmp_path: Path) -> None:
+def test_metrics_count_images_segments_and_bytes_on_disk(tmp_path: Path) -> None:
     index = filled(tmp_path)
     metrics = index.metrics()
     files = segment_files(tmp_path)
@@ -30,7 +30,7 @@ def test_an_index_in_memory_has_no_bytes_on_disk() -> None:
     index.close()
 
 
-def test_images_that_were_retired_are_not_counted_once_sealed(tmp_path: Path) -> None:
+def test_sealing_drops_retired_images_from_the_count(tmp_path: Path) -> None:
     index = opened(tmp_path)
     for first in range(0, IMAGES, BLOCK_IMAGES):
         index.retire(index.add(HASHED[first : first + BLOCK_IMAGES])[4:])
@@ -40,10 +40,10 @@ def test_images_that_were_retired_are_not_counted_once_sealed(tmp_path: Path) ->
     index.close()
 
 
-def test_a_full_disk_is_a_figure_and_a_log_line_until_there_is_room_again(
+def test_a_full_disk_shows_in_a_metric_and_a_log_line_until_there_is_room(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It goes on with the next images, without waiting for the next block to be sealed."""
+    """Writing resumes with the next images, before the next block is sealed."""
     index = filled(tmp_path, 160)
     with full_disk(2 * PAGE):
         for first in range(160, 320, 8):

@@ -1,4 +1,4 @@
-"""Claims about the term index where ordinals end: the last one there is is found, and none beyond it is given."""
+"""Claims about the term index at the end of the ordinals: the last one is found, and no further one is assigned."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ FIRST_BLOCK = BLOCK_IMAGES * 4
 
 
 def index_from(folder: Path, first: int) -> TermIndex:
-    """An index whose first segment begins at an ordinal, as if all older images had been forgotten."""
+    """An index whose first segment starts at an ordinal, as if all older images had been forgotten."""
     folder.mkdir()
     hashed = HASHED[:FIRST_BLOCK]
     ordinals = np.arange(first, first + FIRST_BLOCK)
@@ -53,18 +53,18 @@ def test_images_are_found_sealed_merged_and_deleted_up_to_the_last_ordinal(tmp_p
     index.close()
 
 
-def test_an_ordinal_that_there_is_not_is_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_an_image_beyond_the_last_ordinal_is_rejected_with_the_remedy(tmp_path: Path) -> None:
     index = index_from(tmp_path / "index", MAX_ORDINALS - FIRST_BLOCK - 3)
     index.add(HASHED[:2])
     with pytest.raises(SetupError, match="`neardup reprocess`"):
         index.add(HASHED[2:4])
     assert index.add(HASHED[2:3]).tolist() == [MAX_ORDINALS - 1]
-    # Image 2 is there twice, and the last ordinal is not wrapped to a small one.
+    # Image 2 is stored twice, and the last ordinal did not wrap around.
     assert index.search(HASHED[2:3], 2, 0).ordinals.tolist() == [[MAX_ORDINALS - FIRST_BLOCK - 1, MAX_ORDINALS - 1]]
     index.close()
 
 
-def test_what_is_left_of_each_kind_of_number_is_reported() -> None:
+def test_the_remaining_numbers_of_each_kind_are_reported() -> None:
     gauges = id_space(ordinals=1 << 31, sequence=7, outbox_number=8, commands=9)
     assert gauges["ordinals"] == 1 << 31
     assert gauges["ordinals_limit"] == MAX_ORDINALS == 1 << 32

@@ -11,7 +11,7 @@ from neardup_platform.terms.rate_limiter import SearchLimiter
 
 
 class Clock:
-    """A clock that only sleeping and `now` move."""
+    """A clock that moves only by sleeping and by assigning `now`."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -44,7 +44,7 @@ def test_without_a_limit_nothing_waits() -> None:
     assert limiter.batch(64) == 64
 
 
-def test_one_second_of_burst_passes_at_once_and_the_rest_at_the_rate() -> None:
+def test_a_burst_of_one_second_passes_at_once_and_the_rest_at_the_rate() -> None:
     limiter, clock = limiter_of(10)
     limiter.wait_for(10)
     assert not clock.slept
@@ -70,7 +70,7 @@ def test_a_batch_larger_than_the_burst_waits_and_is_not_dropped() -> None:
     per_s=st.floats(0.1, 1_000),
     batches=st.lists(st.tuples(st.integers(1, 200), st.floats(0, 5)), min_size=1, max_size=30),
 )
-def test_never_more_than_the_rate_and_one_burst_have_begun_and_waits_are_no_longer_than_that_needs(
+def test_at_most_the_rate_and_one_burst_start_and_no_wait_is_longer_than_needed(
     per_s: float, batches: list[tuple[int, float]]
 ) -> None:
     limiter, clock = limiter_of(per_s)
@@ -88,7 +88,7 @@ def test_never_more_than_the_rate_and_one_burst_have_begun_and_waits_are_no_long
 
 
 @given(per_s=st.floats(0.1, 500), most=st.integers(1, 4_096))
-def test_a_micro_batch_of_the_gates_size_waits_a_second_at_most_unless_the_rate_is_below_one(
+def test_a_micro_batch_of_the_limiters_size_waits_for_a_second_at_most_unless_the_rate_is_below_one(
     per_s: float, most: int
 ) -> None:
     limiter, clock = limiter_of(per_s)
@@ -98,7 +98,7 @@ def test_a_micro_batch_of_the_gates_size_waits_a_second_at_most_unless_the_rate_
     assert max(clock.slept, default=0) <= max(1, 1 / per_s) + 1e-9
 
 
-def test_over_the_limit_a_query_is_refused_and_told_when_it_would_not_be() -> None:
+def test_a_query_over_the_limit_is_refused_with_the_time_to_retry() -> None:
     limiter, clock = limiter_of(4)
     for _ in range(4):
         asked(limiter)
@@ -111,7 +111,7 @@ def test_over_the_limit_a_query_is_refused_and_told_when_it_would_not_be() -> No
     assert (limiter.metrics()["search_queries"], limiter.metrics()["search_refused"]) == (5, 1)
 
 
-def test_a_refusal_costs_no_allowance() -> None:
+def test_a_refusal_uses_no_allowance() -> None:
     limiter, clock = limiter_of(1)
     asked(limiter)
     for _ in range(50):
@@ -121,7 +121,7 @@ def test_a_refusal_costs_no_allowance() -> None:
     asked(limiter)
 
 
-def test_one_more_than_may_wait_is_refused_until_another_begins() -> None:
+def test_a_query_beyond_the_waiting_limit_is_refused_until_another_starts() -> None:
     limiter, clock = limiter_of(None, max_waiting=2)
     with limiter.queued() as begin_first, limiter.queued():
         assert limiter.metrics()["search_waiting"] == 2
@@ -138,7 +138,7 @@ def test_one_more_than_may_wait_is_refused_until_another_begins() -> None:
         }
 
 
-def test_a_query_that_is_given_up_while_it_waits_waits_no_longer() -> None:
+def test_a_query_abandoned_while_waiting_no_longer_counts() -> None:
     limiter, _ = limiter_of(None, max_waiting=1)
     for _ in range(3):
         with pytest.raises(ConnectionError), limiter.queued():
@@ -146,7 +146,7 @@ def test_a_query_that_is_given_up_while_it_waits_waits_no_longer() -> None:
     assert limiter.metrics()["search_waiting"] == limiter.metrics()["search_queries"] == 0
 
 
-def test_a_full_queue_costs_no_allowance() -> None:
+def test_a_full_queue_uses_no_allowance() -> None:
     limiter, _ = limiter_of(2, max_waiting=1)
     with limiter.queued() as begin:
         with pytest.raises(ServerUnavailable):
@@ -155,7 +155,7 @@ def test_a_full_queue_costs_no_allowance() -> None:
         asked(limiter)
 
 
-def test_the_stream_is_seen_waiting_and_is_never_refused_for_others_that_wait() -> None:
+def test_the_stream_counts_as_waiting_and_is_never_refused() -> None:
     clock = Clock()
     seen: list[float] = []
 
@@ -169,7 +169,7 @@ def test_the_stream_is_seen_waiting_and_is_never_refused_for_others_that_wait() 
     assert seen == [6]
 
 
-def test_threads_that_wait_take_turns_within_the_rate() -> None:
+def test_waiting_threads_stay_within_the_rate() -> None:
     """Real clock and real sleep: 32 queries at 20 a second, 20 of them at once."""
     limiter = SearchLimiter(20, 1)
     begun_s = time.monotonic()
@@ -179,7 +179,7 @@ def test_threads_that_wait_take_turns_within_the_rate() -> None:
     assert limiter.metrics()["search_waiting"] == 0
 
 
-def test_threads_that_ask_get_exactly_the_burst() -> None:
+def test_concurrent_queries_get_exactly_the_burst() -> None:
     limiter = SearchLimiter(0.001, 1_000)
     refused = []
 

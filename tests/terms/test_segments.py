@@ -1,4 +1,4 @@
-"""Claims about the files of the term index: damage is refused by name, and no crash or full disk loses an image."""
+"""Claims about the files of the term index: damage is rejected by name, and no crash or full disk loses an image."""
 
 import resource
 import subprocess
@@ -60,7 +60,7 @@ def segment_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.segment"))
 
 
-def test_reopened_index_misses_only_what_was_not_sealed(tmp_path: Path) -> None:
+def test_a_reopened_index_lacks_only_images_that_were_not_sealed(tmp_path: Path) -> None:
     filled(tmp_path).close()
     index = opened(tmp_path)
     assert index.missing(IMAGES) == [(IMAGES - 2 * BLOCK_IMAGES, IMAGES)]
@@ -69,7 +69,7 @@ def test_reopened_index_misses_only_what_was_not_sealed(tmp_path: Path) -> None:
     index.close()
 
 
-def test_segments_grow_geometrically_and_cover_all_that_is_sealed(tmp_path: Path) -> None:
+def test_segments_grow_geometrically_and_cover_all_sealed_images(tmp_path: Path) -> None:
     for folder in (None, tmp_path):
         index = filled(folder)
         sizes = [segment.images for segment in index.segments]
@@ -79,7 +79,7 @@ def test_segments_grow_geometrically_and_cover_all_that_is_sealed(tmp_path: Path
         index.close()
 
 
-def test_blocks_of_which_nothing_is_left_do_not_pile_up() -> None:
+def test_empty_blocks_do_not_accumulate() -> None:
     index = opened(None)
     for first in range(0, IMAGES, 8):
         index.retire(index.add(HASHED[first : first + 8]))
@@ -89,7 +89,7 @@ def test_blocks_of_which_nothing_is_left_do_not_pile_up() -> None:
 
 
 @pytest.mark.parametrize("place", ["magic", "header", "starts", "ordinals", "head", "tail", "table"])
-def test_a_flipped_bit_anywhere_is_refused_by_name_and_the_range_rebuilt(tmp_path: Path, place: str) -> None:
+def test_a_flipped_bit_anywhere_is_rejected_by_name_and_the_range_is_rebuilt(tmp_path: Path, place: str) -> None:
     filled(tmp_path).close()
     path = segment_files(tmp_path)[0]
     at = {"magic": 3, "header": 40, "starts": PAGE + 9, "ordinals": 2 * PAGE + 1, "table": path.stat().st_size - 1}
@@ -109,7 +109,7 @@ def test_a_flipped_bit_anywhere_is_refused_by_name_and_the_range_rebuilt(tmp_pat
 
 
 @pytest.mark.parametrize("kept", [0, 10, PAGE, PAGE + 1_000, -1])
-def test_a_truncated_segment_is_refused_by_name(tmp_path: Path, kept: int) -> None:
+def test_a_truncated_segment_is_rejected_by_name(tmp_path: Path, kept: int) -> None:
     filled(tmp_path).close()
     path = segment_files(tmp_path)[0]
     path.write_bytes(path.read_bytes()[:kept])
@@ -117,7 +117,7 @@ def test_a_truncated_segment_is_refused_by_name(tmp_path: Path, kept: int) -> No
         open_segment(path, small_term_space().version)
 
 
-def test_a_hole_left_by_a_damaged_segment_is_filled_in_pieces(tmp_path: Path) -> None:
+def test_the_range_of_a_damaged_segment_is_restored_in_pieces(tmp_path: Path) -> None:
     filled(tmp_path).close()
     segment_files(tmp_path)[0].unlink()
     index = opened(tmp_path)
@@ -129,7 +129,7 @@ def test_a_hole_left_by_a_damaged_segment_is_filled_in_pieces(tmp_path: Path) ->
     index.close()
 
 
-def test_an_index_of_another_term_space_is_refused(tmp_path: Path) -> None:
+def test_an_index_of_another_term_space_is_rejected(tmp_path: Path) -> None:
     filled(tmp_path).close()
     with pytest.raises(BadArtefact, match=r"restore terms\.space"):
         TermIndex(tmp_path, replace(small_term_space(), mean=small_term_space().mean + 1), EXHAUSTIVE, source="s")
@@ -155,7 +155,7 @@ def test_an_index_of_another_store_is_not_used(tmp_path: Path) -> None:
     other.close()
 
 
-def test_an_index_rewound_to_nothing_is_empty_after_a_restart_too(tmp_path: Path) -> None:
+def test_an_index_rewound_to_no_image_stays_empty_after_a_restart(tmp_path: Path) -> None:
     filled(tmp_path).close()
     index = opened(tmp_path)
     assert index.rewind(0) > 0
@@ -168,13 +168,13 @@ def test_an_index_rewound_to_nothing_is_empty_after_a_restart_too(tmp_path: Path
     again.close()
 
 
-def test_deleted_images_stay_deleted_after_a_restart_and_leave_the_disk_with_a_merge(tmp_path: Path) -> None:
+def test_deleted_images_stay_deleted_after_a_restart_and_a_merge_removes_them_from_disk(tmp_path: Path) -> None:
     index = filled(tmp_path)
     deleted = frozenset(range(0, 300, 5))
     index.delete(np.array(sorted(deleted)))
     assert_answers_are_exact(index, deleted)
     index.flush()
-    # A fifth of the large segment is deleted: it is written anew.
+    # A fifth of the large segment is deleted: it is rewritten.
     assert sum(segment.images for segment in index.segments) == IMAGES - 2 * BLOCK_IMAGES - len(deleted)
     index.close()
     index = opened(tmp_path)
@@ -185,7 +185,7 @@ def test_deleted_images_stay_deleted_after_a_restart_and_leave_the_disk_with_a_m
 
 @contextmanager
 def full_disk(bytes_left: int) -> Iterator[None]:
-    """No file can grow beyond this size: the system refuses the write, as on a full disk."""
+    """No file can grow beyond this size: the system rejects the write, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_left, hard))
     try:
@@ -194,7 +194,7 @@ def full_disk(bytes_left: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_full_disk_is_reported_and_answers_stay_right_and_it_goes_on_when_there_is_room(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_answers_stay_correct_and_writing_resumes_when_there_is_room(tmp_path: Path) -> None:
     index = filled(tmp_path, 160)
     with full_disk(2 * PAGE):
         for first in range(160, 320, 8):
@@ -215,7 +215,7 @@ def test_full_disk_is_reported_and_answers_stay_right_and_it_goes_on_when_there_
 
 @pytest.mark.parametrize("error", [MemoryError(), ValueError("a bug"), SystemExit(3), OSError("torn cable")])
 @pytest.mark.parametrize("folder", [False, True])
-def test_whatever_ends_the_merging_thread_shows_and_the_index_goes_on_and_closes(
+def test_any_failure_of_the_merging_thread_is_reported_and_the_index_continues_and_closes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, folder: bool
 ) -> None:
     index = filled(tmp_path if folder else None, 160)
@@ -231,7 +231,7 @@ def test_whatever_ends_the_merging_thread_shows_and_the_index_goes_on_and_closes
         flushed = threading.Thread(target=index.flush, daemon=True)
         flushed.start()
         flushed.join(30)
-        assert not flushed.is_alive(), "flush() waits for a thread that is no more"
+        assert not flushed.is_alive(), "flush() waits for a thread that has ended"
         assert type(error).__name__ in index.problem or str(error) in index.problem
         assert index.metrics()["index_problem"] == 1
         assert_answers_are_exact(index, upto=320)
@@ -246,7 +246,7 @@ def test_whatever_ends_the_merging_thread_shows_and_the_index_goes_on_and_closes
     assert not closed.is_alive()
 
 
-def test_a_system_without_another_thread_is_a_problem_and_no_hang(
+def test_a_system_without_threads_is_reported_and_does_not_hang(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index = opened(tmp_path)
@@ -304,7 +304,7 @@ def test_kill_at_any_call_that_changes_the_disk_loses_nothing(tmp_path: Path) ->
     for number, notes in runs:
         folder, deleted = tmp_path / str(number), frozenset(int(note) for note in notes if note != "finished")
         index = opened(folder)
-        # The one it was deleting when it died is deleted again, as a client would.
+        # The image it was deleting when it was killed is deleted again, as a client would do.
         index.delete(np.array(sorted(deleted)[-1:], np.int64))
         restore_missing(index, deleted)
         assert_answers_are_exact(index, deleted)
@@ -314,7 +314,7 @@ def test_kill_at_any_call_that_changes_the_disk_loses_nothing(tmp_path: Path) ->
         assert not list(folder.glob("*.tmp"))
 
 
-def test_a_follower_sees_what_the_writer_published_and_shares_its_files(tmp_path: Path) -> None:
+def test_a_follower_sees_published_segments_and_shares_their_files(tmp_path: Path) -> None:
     writer = filled(tmp_path, 200)
     follower = opened(tmp_path, writable=False)
     restore_missing(follower, upto=200)
@@ -332,7 +332,7 @@ def test_a_follower_sees_what_the_writer_published_and_shares_its_files(tmp_path
         index.close()
 
 
-def test_wrong_width_is_refused_with_both_widths() -> None:
+def test_a_wrong_width_is_rejected_with_both_widths() -> None:
     index = opened(None)
     narrow = Hashed(HASHED.unit[:2], np.ascontiguousarray(HASHED.signatures[:2, :4]), HASHED.affinities[:2])
     for call in (lambda: index.add(narrow), lambda: index.search(narrow, 3)):
@@ -341,7 +341,7 @@ def test_wrong_width_is_refused_with_both_widths() -> None:
     index.close()
 
 
-def test_only_what_is_missing_can_be_restored() -> None:
+def test_only_missing_ranges_can_be_restored() -> None:
     index = filled(None, 80)
     with pytest.raises(ValueError, match="no missing range"):
         index.restore(8, 16, np.arange(8, 16), HASHED[8:16], np.zeros(8, np.bool_))

@@ -1,4 +1,4 @@
-"""Claims about those who read the term index beside its writer: what is replaced meanwhile is no damage."""
+"""Claims about followers of a term index: segments that the writer replaces are not damage."""
 
 import threading
 from pathlib import Path
@@ -32,7 +32,7 @@ def add(writer: TermIndex, first: int, end: int) -> None:
     writer.flush()
 
 
-def test_a_file_that_the_writer_replaced_meanwhile_makes_the_follower_read_the_manifest_again(
+def test_a_follower_reads_the_manifest_again_after_the_writer_replaced_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     writer = filled(tmp_path, 200)
@@ -40,7 +40,7 @@ def test_a_file_that_the_writer_replaced_meanwhile_makes_the_follower_read_the_m
     asked: list[Path] = []
 
     def open_late(path: Path, version: str, **options: bool) -> Segment:
-        """Between reading the manifest and opening the first file it names, the writer merges all of them away."""
+        """Lets the writer replace all segments after the manifest was read, before the first file is opened."""
         if not asked:
             add(writer, 200, IMAGES)
         asked.append(path)
@@ -59,7 +59,7 @@ def test_a_file_that_the_writer_replaced_meanwhile_makes_the_follower_read_the_m
         index.close()
 
 
-def test_followers_that_come_while_the_writer_seals_and_merges_never_see_damage(tmp_path: Path) -> None:
+def test_followers_opened_while_the_writer_seals_and_merges_see_no_damage(tmp_path: Path) -> None:
     writer = filled(tmp_path, 2 * BLOCK_IMAGES + 8)
     done = threading.Event()
 
@@ -83,7 +83,7 @@ def test_followers_that_come_while_the_writer_seals_and_merges_never_see_damage(
     writer.close()
 
 
-def test_a_damaged_file_is_named_and_left_to_the_writer(tmp_path: Path) -> None:
+def test_a_follower_names_a_damaged_file_and_leaves_it_to_the_writer(tmp_path: Path) -> None:
     filled(tmp_path).close()
     path = segment_files(tmp_path)[0]
     damage(path)
@@ -104,8 +104,8 @@ def test_a_damaged_file_is_named_and_left_to_the_writer(tmp_path: Path) -> None:
     mended.close()
 
 
-def test_no_range_beyond_what_the_caller_has_is_asked_for(tmp_path: Path) -> None:
-    """A follower that has read half of the store is given the hole of a damaged segment up to there."""
+def test_missing_ranges_end_where_the_images_of_the_caller_end(tmp_path: Path) -> None:
+    """A follower that has read half of the store gets the range of a damaged segment up to there."""
     writer = opened(tmp_path)
     for first in range(0, 10 * BLOCK_IMAGES, BLOCK_IMAGES):
         add(writer, first, first + BLOCK_IMAGES)
@@ -122,7 +122,7 @@ def test_no_range_beyond_what_the_caller_has_is_asked_for(tmp_path: Path) -> Non
     index.close()
 
 
-def test_a_follower_writes_nothing_where_there_is_no_index(tmp_path: Path) -> None:
+def test_a_follower_writes_nothing_if_there_is_no_index(tmp_path: Path) -> None:
     follower = opened(tmp_path / "index", writable=False)
     assert len(follower) == 0
     assert not follower.is_stale()
