@@ -83,7 +83,7 @@ class Preview:
     Attributes:
         ruling: where it would go, and its best candidates.
         evidence: its candidates, best first, with their clusters.
-        scored: all that the search found, one row, nearest first.
+        scored: all candidates of the search, one row, nearest first.
         hashed: its signature.
         matching: the limits and thresholds applied.
         images: in the corpus.

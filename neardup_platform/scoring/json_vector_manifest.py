@@ -67,7 +67,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     """Returns the manifest, or None where there are no files yet.
 
     Raises:
-        BadArtefact: it is damaged, or the files are shorter than it says.
+        BadArtefact: it is damaged, or a file is shorter than its synced rows.
     """
     try:
         content = read_sealed(folder / NAME)

@@ -63,7 +63,7 @@ class WrittenVectors:
             found = usable_manifest(folder, wanted) or replace(wanted, generation=_unused_generation(folder))
             self._manifest = replace(found, rows=min(found.rows, images))
             self._files = [_open(path) for path in self._manifest.paths(folder)]
-            # Before any row is overwritten: the rows that it says are synced must be those of the store.
+            # Before any row is overwritten: the synced rows in the manifest must be those of the store.
             write_manifest(folder, self._manifest)
             _remove_others(folder, self._manifest)
             self._mapped = _map(self._files, wanted.dims)

@@ -43,7 +43,7 @@ class Effort:
         return cls(settings.scan_images, settings.shortlist, settings.ranking, follows=True)
 
     def within(self, images: int, k: int) -> "Effort":
-        """Returns the effort for a corpus of so many images when k candidates are wanted."""
+        """Returns the effort for a corpus of `images` images when k candidates are wanted."""
         if not self.follows:
             return self
         share = images / REFERENCE_IMAGES

@@ -20,7 +20,7 @@ def agree_probability(cosine: float) -> float:
 
 
 def share_probability(cosine: float, tables: int, bits: int, at_least: int = 1) -> float:
-    """Returns the probability that two vectors share at least so many terms: Binomial(T, p^k) (Indyk, Motwani 1998)."""
+    """Returns the probability that two vectors share `at_least` terms: Binomial(T, p^k) (Indyk, Motwani 1998)."""
     return 1.0 - _binomial_below(at_least, tables, agree_probability(cosine) ** bits)
 
 
@@ -35,7 +35,7 @@ def expected_postings(cosines: NDArray[np.float64], tables: int, bits: int) -> f
 
 
 def within_probability(cosine: float, signature_bits: int, distance: int) -> float:
-    """Returns the probability that two signatures differ in at most so many bits: Binomial(bits, 1 − p)."""
+    """Returns the probability that two signatures differ in at most `distance` bits: Binomial(bits, 1 − p)."""
     return _binomial_below(distance + 1, signature_bits, 1.0 - agree_probability(cosine))
 
 

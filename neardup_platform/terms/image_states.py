@@ -26,7 +26,7 @@ class ImageStates:
         return self._states
 
     def grow(self, images: int) -> None:
-        """Makes room for so many images."""
+        """Makes room for `images` images."""
         if images > len(self._states):
             # Spare room takes no memory until it is written, and makes copies rare.
             room = max(images + images // 2, 2 * len(self._states))

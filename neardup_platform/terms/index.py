@@ -229,7 +229,7 @@ class TermIndex:
         return self._searcher.search(self.view() if view is None else view, hashed, k, min_overlap, before)
 
     def rewind(self, images: int) -> int:
-        """Drops the segments that an index of so many images would not have sealed; returns how many.
+        """Drops the segments that an index of `images` images would not have sealed; returns how many.
 
         After a crash the index may hold more than the store: images are sealed before they are committed, and a
         power cut loses the last commits. Call it before anything is added or restored.

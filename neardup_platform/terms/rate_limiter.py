@@ -78,7 +78,7 @@ class SearchLimiter:
         return most if self._per_s is None else max(1, min(most, int(self._per_s)))
 
     def wait_for(self, queries: int) -> None:
-        """Waits until so many queries may run; callers take turns in the order of their calls."""
+        """Waits until the queries may run; callers take turns in the order of their calls."""
         with self._lock:
             wait_s = self._bucket.take(queries, self._clock()) if self._bucket else 0.0
             self._waiting += queries

@@ -23,7 +23,7 @@ class Scratch:
         self._own = threading.local()
 
     def shortlists(self, queries: int, size: int) -> Shortlists:
-        """Returns empty shortlists for so many queries, valid until the next call of the same thread."""
+        """Returns an empty shortlist for each query, valid until the next call of the same thread."""
         lists: Shortlists | None = getattr(self._own, "lists", None)
         if lists is None or lists.size < size:
             # More than needed, because a growing corpus soon needs more.

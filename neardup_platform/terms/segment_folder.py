@@ -141,7 +141,7 @@ class SegmentFolder:
 
 
 def remove(segments: Sequence[Segment]) -> None:
-    """Deletes the files of segments that the manifest no longer names; processes that have them mapped may go on."""
+    """Deletes the files of segments that the manifest no longer names; processes that have them mapped may continue."""
     for segment in segments:
         if segment.path is not None:
             segment.path.unlink(missing_ok=True)

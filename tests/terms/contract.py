@@ -55,15 +55,15 @@ class Backend:
         open: makes it, new in an empty folder or over what an earlier one left there.
         restore: given one opened over an earlier one's folder, brings back what is not there.
         best_first: "hamming" or "cosine".
-        settle: returns when no background work is under way.
-        follow: opens a reader beside the writer of the folder; None where there can be none.
+        wait: waits until no background work is in progress.
+        follow: opens a reader beside the writer of the folder; None if it has no readers.
     """
 
     name: str
     open: Callable[[Path], CandidateIndex]
     restore: Callable[[CandidateIndex, Hashed, NDArray[np.int64]], None]
     best_first: str = "hamming"
-    settle: Callable[[CandidateIndex], None] = lambda _: None
+    wait: Callable[[CandidateIndex], None] = lambda _: None
     follow: Callable[[Path], CandidateIndex] | None = None
 
 
@@ -85,7 +85,7 @@ def term_index(name: str, *, ranking: Ranking, block_images: int, on_disk: bool)
         name,
         open_index,
         restore_missing,
-        settle=TermIndex.flush,  # type: ignore[arg-type]
+        wait=TermIndex.flush,  # type: ignore[arg-type]
         follow=(lambda folder: open_index(folder, writable=False)) if on_disk else None,
     )
 

@@ -265,8 +265,8 @@ class AnyOrder(RuleBasedStateMachine):
         assert rows_of(found) == expected
 
     @rule()
-    def settle(self) -> None:
-        self.backend.settle(self.index)
+    def wait(self) -> None:
+        self.backend.wait(self.index)
 
     @rule()
     def restart(self) -> None:

@@ -99,9 +99,9 @@ def test_a_follower_names_a_damaged_file_and_leaves_it_to_the_writer(tmp_path: P
     restore_missing(writer)
     writer.flush()
     writer.close()
-    mended = opened(tmp_path, writable=False)
-    assert mended.damaged == ()
-    mended.close()
+    rebuilt = opened(tmp_path, writable=False)
+    assert rebuilt.damaged == ()
+    rebuilt.close()
 
 
 def test_missing_ranges_end_where_the_images_of_the_caller_end(tmp_path: Path) -> None:

@@ -4,13 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from neardup_platform.decide import Clusters
-from neardup_platform.matching import PairScorer
+from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.testing import (
     LSH_DIM,
-    CosineScorer,
     InMemoryWorker,
     eventually,
     families,
@@ -69,22 +68,13 @@ def test_a_command_that_is_committed_and_not_applied_takes_effect_with_a_restart
         assert "0/1" not in restarted.corpus.ids()
 
 
-def test_the_twins_have_the_interfaces_of_what_they_stand_for() -> None:
-    scorer: PairScorer = CosineScorer()
-    clusters: Clusters = small_pipeline().corpus
-    assert scorer.threshold > scorer.head_threshold
-    assert clusters.heads_of is not None
-
-
 def test_a_preview_agrees_with_the_decision_and_changes_nothing() -> None:
     pipeline, images = small_pipeline(), families(count=6, copies=4, noise=0.25)
     pipeline.decide(images[:-1], 1, 0)
-    added = pipeline.corpus.vectors_of(0)
-    before = len(pipeline.corpus)
     newest = images[-1]
-    example = type(added)(newest.lsh.vector[None].astype("f2"), newest.pair.vector[None].astype("f2"))
-    preview = pipeline.preview(example)
-    assert len(pipeline.corpus) == before
+    lsh, pair = newest.lsh.vector.astype(np.float16), newest.pair.vector.astype(np.float16)
+    preview = pipeline.preview(ImageVectors(lsh[None], pair[None]))
+    assert len(pipeline.corpus) == len(images) - 1
     (batch,) = pipeline.decide([newest], len(images), 0)
     (decision,) = batch.decisions
     assert (preview.ruling.head_id or newest.image_id) == decision.head
