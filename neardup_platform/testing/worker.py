@@ -37,8 +37,8 @@ DECIDED_MS = 7
 class InMemoryWorker:
     """Decides images and applies corrections as the stream worker does, over the same files.
 
-    Opened over the home of an earlier one it finds what that one committed, as a restart does. One that is dropped
-    without `close` stands for a process that was killed.
+    Opened over the home of an earlier one, it finds everything that one committed, as after a restart. One that is
+    dropped without `close` stands for a process that was killed.
 
     Args:
         home: folder of the store, the vectors and the term index, as `NEARDUP_HOME` has them.
@@ -52,7 +52,7 @@ class InMemoryWorker:
         store: the store.
         pipeline: decides.
         again: decides known images again.
-        override_handler, forget_handler: carry out those commands.
+        override_handler, forget_handler: handle those commands.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class InMemoryWorker:
             self._commit(StreamStep(decided=decided))
 
     def decide_uncommitted(self, images: Sequence[JoinedImage], decided_ms: int = DECIDED_MS) -> list[Decided]:
-        """Decides new images and commits nothing, like a worker that is killed just before."""
+        """Decides new images and commits nothing, like a worker that is killed before the commit."""
         return self.pipeline.decide(images, self.store.state().sequence + 1, decided_ms)
 
     def run_command(self, name: str, *, command_id: str = "", apply: bool = True, **arguments: str) -> pb.CommandResult:
@@ -114,8 +114,8 @@ class InMemoryWorker:
         Args:
             name: of the command.
             command_id: empty gives it one.
-            apply: False commits it and changes nothing in memory, like a worker that is killed just after; see
-                `apply_pending`.
+            apply: False commits it and changes nothing in memory, like a worker that is killed right after the commit;
+                see `apply_pending`.
             arguments: of the command.
 
         Raises:
@@ -146,13 +146,13 @@ class InMemoryWorker:
         return result
 
     def apply_pending(self) -> None:
-        """Changes in memory what commands run with `apply=False` have committed."""
+        """Applies in memory what commands run with `apply=False` have committed."""
         pending, self._pending = self._pending, []
         for apply in pending:
             apply()
 
     def override(self, action: str, image_id: str, other_id: str = "") -> pb.CommandResult:
-        """Lays down an override: `move` to another's cluster, `alone`, or `forbid` with another."""
+        """Adds an override: `move` to another's cluster, `alone`, or `forbid` with another."""
         if other_id:
             return self.run_command(OverrideArguments.command, action=action, image_id=image_id, other_id=other_id)
         return self.run_command(OverrideArguments.command, action=action, image_id=image_id)
@@ -194,4 +194,4 @@ class InMemoryWorker:
 
 
 def _nothing_else(_image_id: str) -> None:
-    """Nothing but the corpus is in memory."""
+    """Does nothing: only the corpus is in memory."""
