@@ -40,7 +40,7 @@ def test_a_worker_whose_log_cannot_be_written_does_not_hang_on_its_output(monkey
     worker = WorkerProcess([sys.executable, "-c", "for _ in range(5_000): print('x' * 99, flush=True)"], {})
     try:
         assert worker.wait(_PATIENCE_S), "the worker waits for someone to read its output"
-        assert worker.ended(stalled=False).last_lines[-1] == "x" * 99
+        assert worker.exit_info(stalled=False).last_lines[-1] == "x" * 99
     finally:
         worker.stop(kill=True)
 
