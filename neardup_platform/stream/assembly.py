@@ -65,61 +65,70 @@ def open_worker(
         NeardupError: something cannot be opened, or does not fit the rest.
     """
     liveness.starting("opening the store", 0, 0)
-    outages = watch_outages()
-    crash = CrashPoints.of_environment()
     with ExitStack() as stack:
         complete_swap(settings.store_path)
         store = stack.enter_context(closing(Store(settings.store_path)))
-        state = store.state()
-        join_clocks = JoinClocks.start(clock, max(store.positions.clocks_ms().values(), default=0))
-        source = _open_source(settings, store, join_clocks, liveness)
-        stack.callback(source.close)
-        publisher = KafkaPublisher(settings.kafka)
-        stack.callback(publisher.close, _CLOSE_S)
-        classifiers = make_classifiers(settings)
-        liveness.starting("loading the classifier", 0, 0)
-        classifier = classifiers.load_active(state.classifier_version)
-        space = load_term_space(settings.terms.space)
-        corpus = _open_corpus(settings, store, space, classifier, liveness.starting)
-        stack.callback(corpus.close)
-        crash.passing(CrashPoint.RESTORED)
-        pipeline = Pipeline(space, classifier, corpus, Matching.of(settings, classifier))
-        steps = stack.enter_context(closing(StepsInFlight(pipeline, crash)))
-        intake = _open_intake(settings, store, state, classifier, source)
-        corrections = Redeciding(store, pipeline, Overrides(store.overrides.all()))
-        restore = make_restore(settings, store, pipeline, classifier, clock)
-        outbox = _make_outbox(settings, clock, store, state, publisher, crash)
-        context = CommandContext(
-            settings, clock, store, pipeline, classifier, classifiers, corrections, intake, outbox, restore
-        )
-        control = Control(registered_commands(context), store.commands, clock)
-        stack.callback(control.close, _CLOSE_S)
-        outbox.start()
-        stack.callback(outbox.close)
-        crash.passing(CrashPoint.REPUBLISHED)
-        limiter = SearchLimiter(settings.terms.max_queries_per_s, settings.terms.max_waiting_queries)
-        parts = WorkerParts(
-            settings,
-            clock,
-            store,
-            state,
-            source,
-            outages,
-            join_clocks,
-            intake,
-            pipeline,
-            corrections,
-            control,
-            outbox,
-            steps,
-            limiter,
-            crash,
-        )
+        parts = _open_parts(stack, settings, clock, store, liveness, make_classifiers)
         _apply_deferred_overrides(parts, liveness.starting)
         # What was read at the start stays; searching it for garbage would stop the stream for tens of milliseconds.
         gc.collect()
         gc.freeze()
         yield Worker(parts)
+
+
+def _open_parts(
+    stack: ExitStack,
+    settings: Settings,
+    clock: Clock,
+    store: Store,
+    liveness: Liveness,
+    make_classifiers: MakeClassifiers,
+) -> WorkerParts:
+    """Open what a worker runs on; the stack closes it in reverse order."""
+    outages, crash, state = watch_outages(), CrashPoints.of_environment(), store.state()
+    join_clocks = JoinClocks.start(clock, max(store.positions.clocks_ms().values(), default=0))
+    source = _open_source(settings, store, join_clocks, liveness)
+    stack.callback(source.close)
+    publisher = KafkaPublisher(settings.kafka)
+    stack.callback(publisher.close, _CLOSE_S)
+    classifiers = make_classifiers(settings)
+    liveness.starting("loading the classifier", 0, 0)
+    classifier = classifiers.load_active(state.classifier_version)
+    space = load_term_space(settings.terms.space)
+    corpus = _open_corpus(settings, store, space, classifier, liveness.starting)
+    stack.callback(corpus.close)
+    crash.passing(CrashPoint.RESTORED)
+    pipeline = Pipeline(space, classifier, corpus, Matching.of(settings, classifier))
+    steps = stack.enter_context(closing(StepsInFlight(pipeline, crash)))
+    intake = _open_intake(settings, store, state, classifier, source)
+    corrections = Redeciding(store, pipeline, Overrides(store.overrides.all()))
+    outbox = _make_outbox(settings, clock, store, state, publisher, crash)
+    restore = make_restore(settings, store, pipeline, classifier, clock)
+    context = CommandContext(
+        settings, clock, store, pipeline, classifier, classifiers, corrections, intake, outbox, restore
+    )
+    control = Control(registered_commands(context), store.commands, clock)
+    stack.callback(control.close, _CLOSE_S)
+    outbox.start()
+    stack.callback(outbox.close)
+    crash.passing(CrashPoint.REPUBLISHED)
+    return WorkerParts(
+        settings=settings,
+        clock=clock,
+        store=store,
+        state=state,
+        source=source,
+        outages=outages,
+        join_clocks=join_clocks,
+        intake=intake,
+        pipeline=pipeline,
+        corrections=corrections,
+        control=control,
+        outbox=outbox,
+        steps=steps,
+        rate_limiter=SearchLimiter(settings.terms.max_queries_per_s, settings.terms.max_waiting_queries),
+        crash=crash,
+    )
 
 
 def _open_source(settings: Settings, store: Store, join_clocks: JoinClocks, liveness: Liveness) -> KafkaSource:
