@@ -46,13 +46,13 @@ POINTS = [
     for point in CrashPoint
     if point not in (CrashPoint.PREPARED, CrashPoint.STAGE_COMMITTED, CrashPoint.COMMAND_COMMITTED)
 ]
-# What may grow with the images: ids, heads and the term index, about 300 and 400 bytes an image; and what settles late.
+# What may grow with the images: ids, heads and the term index, 300 and 400 bytes per image; and what levels off late.
 GROWTH_BYTES_PER_IMAGE, GROWTH_MB = 1_000, 64
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is asked for; each a variable of the environment in capitals."""
+    """The options, each an environment variable in capitals."""
 
     minutes: float = 30.0
     kills: int = 100
@@ -73,7 +73,7 @@ class Plan:
 
 
 class Sending(threading.Thread):
-    """Images at a steady rate until told to stop."""
+    """Sends images at a steady rate until it is stopped."""
 
     def __init__(self, sender: Traffic, plan: Plan) -> None:
         super().__init__(name="sending", daemon=True)
@@ -179,7 +179,7 @@ class Soak:
         self.say(" ".join(f"{name} {value:.0f}" for name, value in row.items() if name != "s"))
 
     def settle(self, sending: Sending) -> None:
-        """Wait until everything sent is decided, with a worker that nobody kills."""
+        """Wait until everything sent is decided, by a worker that is not killed."""
         sending.enough.set()
         sending.join()
         if sending.error:

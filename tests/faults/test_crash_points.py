@@ -47,12 +47,12 @@ class World:
         self._waves = count()
 
     def wave(self) -> None:
-        """More images, halves out of order and some sent twice."""
+        """More images, with embeddings out of order and some sent twice."""
         number = next(self._waves)
         self.sender.disordered(range(WAVE * number, WAVE * (number + 1)), number, repeat_ratio=0.1, skew_ms=2_000)
 
     def command(self) -> None:
-        """Another classifier in force."""
+        """Activate another classifier."""
         version = VERSIONS[len(self.commands) % len(VERSIONS)]
         self.commands.append(new_command("load-model", {"version": version}, "a test"))
         send_command(self.settings.kafka, self.commands[-1])

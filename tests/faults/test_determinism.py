@@ -46,7 +46,7 @@ ACTS = st.lists(
 
 
 class Life:
-    """A worker's loop as `Worker.turn`: one step is added and compared before the one before is settled."""
+    """The loop of `Worker.turn`: a step is added and compared before the previous one is decided."""
 
     def __init__(self, home: Path, images: Sequence[JoinedImage]) -> None:
         self.home, self.images = home, images
@@ -94,7 +94,7 @@ class Life:
         self.under_way = []
 
     def killed(self) -> None:
-        # All that is left is what lies in the files; the vectors' are not even synced.
+        # Only the files are left, and those of the vectors are not even synced.
         self.worker.index.close()
         self.worker.store.close()
         self.start()

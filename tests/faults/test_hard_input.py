@@ -80,7 +80,7 @@ def test_a_clock_hours_ahead_for_a_moment_expires_no_unpaired_embedding(empty_lo
                 eventually(lambda: images(reader) == len(sender.sent.whole))
                 clock.write_text(str(HOUR_MS - jump_ms))
                 sender.alone(2 * turn + 1, second)
-                # Every partition is asked for its end, and is read to it, several times.
+                # Long enough for every partition to be read to its end several times.
                 time.sleep(3)
                 clock.write_text(str(jump_ms))
         with supervised(empty_log), reading(empty_log) as reader:

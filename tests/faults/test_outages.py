@@ -39,7 +39,7 @@ FROZEN_S = 10.0
 
 @contextlib.contextmanager
 def frozen(process: psutil.Process) -> Iterator[None]:
-    """SIGSTOP, then SIGCONT: connections stay open and nobody answers."""
+    """SIGSTOP, then SIGCONT: connections stay open without an answer."""
     process.suspend()
     try:
         yield

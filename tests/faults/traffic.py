@@ -42,7 +42,7 @@ def digest_of(ids: Iterable[str]) -> bytes:
 
 
 def embedding(number: int, kind: Kind, time_ms: int) -> Embedding:
-    """One half of an image."""
+    """One embedding of an image."""
     model = _models()[kind]
     centre = np.random.default_rng([number // FAMILY, kind is Kind.LSH]).standard_normal(model.dim, np.float32)
     own = np.random.default_rng([number, 2 + (kind is Kind.LSH)]).standard_normal(model.dim, np.float32)
@@ -82,7 +82,7 @@ class Traffic:
         self.sent = sent
 
     def images(self, numbers: Iterable[int], time_ms: int = 0) -> None:
-        """Both halves of images; event time is now unless given."""
+        """Both embeddings of images; event time is now unless given."""
         for number in numbers:
             for kind in Kind:
                 self._half(number, kind, time_ms)
@@ -116,13 +116,13 @@ class Traffic:
         self._producer.flush()
 
     def alone(self, number: int, kind: Kind) -> None:
-        """One half of an image, the other one never."""
+        """One embedding of an image, and never the other."""
         self._half(number, kind)
         self.sent.alone += 1
         self._producer.flush()
 
     def completed(self, number: int, kind: Kind) -> None:
-        """The other half of an image of which one was sent alone."""
+        """The other embedding of an image that was sent unpaired."""
         self._half(number, kind)
         self.sent.alone -= 1
         self.sent.whole.add(image_id(number))

@@ -1,4 +1,4 @@
-"""Whether anything was lost, doubled or torn: pure functions over a reader of the store and what lies in the log.
+"""Whether anything was lost, doubled or torn: pure functions over a reader of the store and the content of the log.
 
 Each yields what is wrong, a line for each finding and nothing where all is well.
 """
@@ -19,7 +19,7 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """What lies in the topics: how many embeddings, and every published value, repeats included."""
+    """The content of the topics: the number of embeddings, and every published value, repeats included."""
 
     embeddings: int
     decisions: list[bytes]
@@ -27,7 +27,7 @@ class Log:
 
 
 def wrong_at_any_moment(store: StoreView, log: Log) -> Iterator[str]:
-    """What must hold between any two commits. The log is to be read before the store."""
+    """What must hold between any two commits. Read the log before the store."""
     yield from _balance(store)
     yield from _clusters(store)
     yield from _doubled(log)

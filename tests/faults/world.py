@@ -92,7 +92,7 @@ def supervised(settings: Settings, module: str = LIGHT, **more: str) -> Iterator
 
 
 def crash(settings: Settings, at: str, module: str = LIGHT) -> None:
-    """Run a worker until it is killed where it was told to be; it fails the test if it never gets there."""
+    """Run a worker until it is killed at a crash point; the test fails if it never gets there."""
     process = start(settings, module=module, more={"NEARDUP_CRASH_AT": at})
     try:
         status = process.wait(PATIENCE_S)

@@ -160,7 +160,7 @@ def test_every_embedding_is_joined_replaced_expired_evicted_or_waiting(arrivals:
 
 @given(st.data(), st.sets(st.sampled_from("abcdefgh")), st.sets(st.sampled_from("abcdefgh")))
 def test_order_and_repeats_do_not_change_what_is_joined(data: st.DataObject, lsh: set[str], pair: set[str]) -> None:
-    """As long as no half is later than allowed: every order of arrival, any half any number of times."""
+    """While no embedding is later than allowed: in every order of arrival, with any number of repeats."""
     once = [(i, Kind.LSH) for i in lsh] + [(i, Kind.PAIR) for i in pair]
     repeats = data.draw(st.lists(st.sampled_from(once), max_size=20)) if once else []
     times = {each: data.draw(st.integers(1_000, 1_100)) for each in once}

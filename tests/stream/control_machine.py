@@ -166,7 +166,7 @@ class ControlMachine:
                 raise Killed
 
     def published(self) -> list[pb.CommandResult]:
-        """Results in the outbox, which nobody empties here."""
+        """Results in the outbox, which is not emptied here."""
         return [
             pb.CommandResult.FromString(e.value) for _, e in self.store.outbox.pending() if e.topic == CONTROL_RESULTS
         ]

@@ -19,7 +19,7 @@ _FORKS.set_forkserver_preload(
 
 
 class ForkedWorker:
-    """The part of `subprocess.Popen` that tests of the worker use."""
+    """The methods of `subprocess.Popen` that worker tests use."""
 
     def __init__(self, module: str, env: Mapping[str, str], log: Path, max_file_kb: int = 0) -> None:
         self._process = _FORKS.Process(target=_run, args=(module, dict(env), log, max_file_kb))

@@ -1,4 +1,4 @@
-"""Claims about the first half of a worker's step."""
+"""Claims about taking messages: validation, pairing, expiry."""
 
 import numpy as np
 
@@ -133,7 +133,7 @@ def test_step_takes_the_clocks_that_restore_the_watermark() -> None:
 
 
 def test_quiet_stream_writes_its_clocks_only_now_and_then() -> None:
-    """Ten per cent of the lateness is what a half could lose by a restart; a write every second would be too many."""
+    """A restart may cost an embedding ten per cent of its lateness; a write every second would be too many."""
     taking = intake(lateness_s=100)
     taking.take([message("a", Kind.LSH, 0), message("a", Kind.PAIR, 0)], {}, NOW_MS)
     steps = [taking.take([], dict.fromkeys(PARTITIONS, at), at)[0] for at in range(NOW_MS, NOW_MS + 60_000, 1_000)]
@@ -265,7 +265,7 @@ def test_a_smaller_waiting_room_is_emptied_in_steps() -> None:
 
 
 def test_a_backlog_of_hours_read_one_topic_after_the_other_makes_no_embedding_late() -> None:
-    """After hours in which no worker ran, and minutes between a half and its partner."""
+    """After hours without a worker, with minutes between an embedding and its partner."""
     clock, hours = ManualClock(NOW_MS), 10
     clocks = JoinClocks.start(clock, NOW_MS - hours * 3_600_000)
     stored = dict.fromkeys(PARTITIONS, NOW_MS - hours * 3_600_000)

@@ -1,4 +1,4 @@
-"""Claims about threads that look after others: whatever they meet shows, and they go on."""
+"""Claims about supervising threads: they report any failure, and continue."""
 
 import sys
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""Claims about commands that take long and those that do not: who waits for whom, and what a kill changes."""
+"""Claims about long and prompt commands: which waits for which, and what a kill changes."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +25,7 @@ from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import Message
 from neardup_platform.wire.command_arguments import ForgetArguments, OverrideArguments, PauseArguments, ResumeArguments
 from neardup_platform.wire.topics import CONTROL
-from tests.stream.control.test_command_stages import PARTS, Count
+from tests.stream.control.test_command_stages import STAGES, Count
 from tests.stream.control_machine import NOW_MS, AnyArguments, ControlMachine, Killed, Machines, command, made_up
 
 IMAGES = families(6, 3)
@@ -34,7 +34,7 @@ Make = Callable[..., ControlMachine]
 
 
 class Slow:
-    """A command that takes as long to prepare as it is let; it can be interrupted."""
+    """A command that takes as long to prepare as the test lets it; it can be interrupted."""
 
     def __init__(self) -> None:
         self.go = threading.Event()
@@ -94,7 +94,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
 
 
 def turns(machine: ControlMachine, count: int = 20) -> list[tuple[str, bool]]:
-    """What is handled in so many turns: ids, and whether they were accepted."""
+    """Ids of the commands handled in a number of turns, and whether they were accepted."""
     done = []
     for _ in range(count):
         done += [(h.result.command_id, h.result.accepted) for h in machine.turn() if h.result is not None]
@@ -158,7 +158,7 @@ def test_a_kill_anywhere_repeats_nothing_that_was_handled_ahead(make: Make, kill
     again = make()
     again.run()
     state = again.store.state()
-    assert state.counters["counted"] == PARTS
+    assert state.counters["counted"] == STAGES
     assert state.counters["commands_accepted"] == state.commands == len(log)
     assert state.counters["commands_refused"] == 0
     assert state.forgotten == 1

@@ -1,4 +1,4 @@
-"""Claims about commands of many parts: the stream goes on, a kill costs nothing, and they can be cancelled."""
+"""Claims about commands of several stages: the stream runs, a kill costs nothing, and they can be cancelled."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -16,23 +16,23 @@ from neardup_platform.testing import families
 from neardup_platform.wire import neardup_pb2 as pb
 from tests.stream.control_machine import NOW_MS, AnyArguments, ControlMachine, Killed, command, made_up
 
-PARTS = 5
+STAGES = 5
 
 
 class Count:
-    """Counts to PARTS, one in each stage, and records in the store how far it is."""
+    """Counts to STAGES, one in each stage, and records in the store how far it is."""
 
     def __init__(self, machine: ControlMachine) -> None:
         self._machine = machine
 
     def __call__(self, command: pb.Command, arguments: AnyArguments) -> Finish:
         progress = self._machine.store.commands.progress(command.command_id) or store_pb.CommandProgress()
-        return partial(self._part, command, progress)
+        return partial(self._stage, command, progress)
 
-    def _part(self, command: pb.Command, progress: store_pb.CommandProgress) -> Outcome:
+    def _stage(self, command: pb.Command, progress: store_pb.CommandProgress) -> Outcome:
         if command.arguments.get("fails_at") == str(progress.done):
             raise BadCommand("the world has changed meanwhile")
-        if progress.done == PARTS:
+        if progress.done == STAGES:
             return Done({"counted": str(progress.done)})
         after = store_pb.CommandProgress(done=progress.done + 1)
 
@@ -40,7 +40,7 @@ class Count:
             put_progress(batch, command.command_id, after)
 
         def prepare() -> Finish:
-            return partial(self._part, command, after)
+            return partial(self._stage, command, after)
 
         return Stage(prepare, write, counts={"counted": 1})
 
@@ -67,12 +67,12 @@ def machine(tmp_path: Path) -> Iterator[Callable[..., ControlMachine]]:
 def test_the_stream_decides_between_the_stages_and_the_result_comes_last(
     machine: Callable[..., ControlMachine],
 ) -> None:
-    images = iter(families(PARTS, 1))
+    images = iter(families(STAGES, 1))
     one = machine([command("count")])
     (result,) = one.run(between=lambda: one.decide([next(images)]))
-    assert (result.accepted, dict(result.values)) == (True, {"counted": str(PARTS)})
-    assert one.store.state().images == PARTS
-    assert result.sequence == PARTS
+    assert (result.accepted, dict(result.values)) == (True, {"counted": str(STAGES)})
+    assert one.store.state().images == STAGES
+    assert result.sequence == STAGES
     assert one.store.commands.progress("c1") is None
 
 
@@ -80,7 +80,7 @@ def test_the_position_of_the_topic_is_written_with_the_last_stage_only(machine: 
     one = machine([command("count")])
     positions = []
     one.run(between=lambda: positions.append(one.store.positions.next_offsets()))
-    assert positions == [{}] * PARTS
+    assert positions == [{}] * STAGES
     assert list(one.store.positions.next_offsets().values()) == [1]
 
 
@@ -93,9 +93,9 @@ def test_a_kill_anywhere_repeats_and_loses_no_stage(machine: Callable[..., Contr
         machine(log, kill_at).run()
     again = machine(log)
     again.run()
-    assert again.store.state().counters["counted"] == PARTS
+    assert again.store.state().counters["counted"] == STAGES
     (result,) = again.published()
-    assert dict(result.values) == {"counted": str(PARTS)}
+    assert dict(result.values) == {"counted": str(STAGES)}
 
 
 def test_a_started_command_is_never_too_old_to_continue(machine: Callable[..., ControlMachine]) -> None:
@@ -128,7 +128,7 @@ def test_cancel_ends_a_command_between_two_stages(machine: Callable[..., Control
     counted, cancel = one.run(between=cancel_after_two)
     assert (counted.accepted, counted.reason) == (False, "cancelled by command c2")
     assert (cancel.accepted, dict(cancel.values)) == (True, {"cancelled": "c1"})
-    assert len(parts) < PARTS
+    assert len(parts) < STAGES
     assert one.store.commands.progress("c1") is None
 
 

@@ -121,7 +121,7 @@ def test_commands_of_several_stages_survive_kill_9_at_any_stage(
 
 
 def results(settings: Settings) -> dict[str, set[bytes]]:
-    """What was said of each command."""
+    """The results of each command."""
     found: dict[str, set[bytes]] = {}
     for value in read_topic(settings, CONTROL_RESULTS):
         found.setdefault(pb.CommandResult.FromString(value).command_id, set()).add(value)

@@ -1,4 +1,4 @@
-"""Claims about embeddings of known and of forgotten images, in the first half of a worker's step."""
+"""Claims about embeddings of known and of forgotten images, as they are taken."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace

@@ -18,7 +18,7 @@ AXES = np.eye(LSH_DIM)
 
 
 def near(axis: int, name: str, degrees: float = 0.0) -> JoinedImage:
-    """An image so many degrees off an axis; a match is within 25, a head agrees within 36."""
+    """An image at an angle to an axis, in degrees; a match is within 25, a head agrees within 36."""
     angle = np.deg2rad(degrees)
     return image(name, np.cos(angle) * AXES[axis] + np.sin(angle) * AXES[axis + 8])
 
@@ -42,7 +42,7 @@ def worker(tmp_path: Path) -> Iterator[InMemoryWorker]:
         assert_sound(worker, tmp_path / "scratch")
 
 
-def lay_down(worker: InMemoryWorker, action: str, image_id: str, other_id: str = "", **more: str) -> str:
+def add_override(worker: InMemoryWorker, action: str, image_id: str, other_id: str = "", **more: str) -> str:
     arguments = {"action": action, "image_id": image_id, **({"other_id": other_id} if other_id else {})}
     return worker.run_command("override", **arguments, **more).values["override_id"]
 
@@ -62,7 +62,7 @@ def members(worker: InMemoryWorker, head: str) -> list[str]:
 
 
 def test_a_moved_member_is_in_the_other_cluster_and_its_decision_gives_the_reason(worker: InMemoryWorker) -> None:
-    override_id = lay_down(worker, "move", "a1", "b1", reason="a false match")
+    override_id = add_override(worker, "move", "a1", "b1", reason="a false match")
     assert members(worker, "a") == ["a", "a2"]
     assert members(worker, "b") == ["b", "b1", "a1"]
     made = decision(worker, "a1")
@@ -76,7 +76,7 @@ def test_a_moved_member_is_in_the_other_cluster_and_its_decision_gives_the_reaso
 
 def test_a_head_that_is_moved_leaves_its_cluster_to_the_oldest_representative(worker: InMemoryWorker) -> None:
     heir = worker.store.clusters.get("a").representatives[1]
-    lay_down(worker, "move", "a", "b")
+    add_override(worker, "move", "a", "b")
     handed, moved = said(worker)
     assert (handed.cause, handed.image_id, handed.head, handed.replaced_head) == ("handover", heir, heir, "a")
     assert (moved.cause, moved.image_id, moved.head) == ("override", "a", "b")
@@ -93,7 +93,7 @@ def test_members_keep_their_order_when_their_cluster_is_handed_over(tmp_path: Pa
         first = worker.store.clusters.get(head).representatives[1]
         worker.run_command("forget", image_id=head)
         assert members(worker, first) == before[1:]
-        lay_down(worker, "alone", before[-1])
+        add_override(worker, "alone", before[-1])
         assert members(worker, first) == before[1:-1]
         assert_sound(worker, tmp_path / "scratch")
 
@@ -116,29 +116,29 @@ def test_a_new_head_that_was_not_searched_is_searched_from_then_on(tmp_path: Pat
 
 
 def test_an_only_member_that_is_moved_leaves_a_redirect(worker: InMemoryWorker) -> None:
-    lay_down(worker, "move", "lone", "b1")
+    add_override(worker, "move", "lone", "b1")
     assert worker.store.redirects.resolve("lone") == "b"
-    lay_down(worker, "alone", "b")
+    add_override(worker, "alone", "b")
     # It was searched, so the cluster is handed to it: now it heads one, and leads nowhere else.
     assert members(worker, "lone") == ["b1", "lone"]
     assert worker.store.redirects.resolve("lone") == "lone"
 
 
 def test_an_image_set_alone_founds_a_cluster_even_if_it_headed_one(worker: InMemoryWorker) -> None:
-    override_id = lay_down(worker, "alone", "a")
+    override_id = add_override(worker, "alone", "a")
     assert heads(worker.store)["a"] == "a"
     assert members(worker, "a") == ["a"]
     assert len({heads(worker.store)["a1"], heads(worker.store)["a2"], "a"}) == 2
     assert decision(worker, "a").override_id == override_id
     before = worker.store.state().sequence
     worker.run_command("override", action="remove", override_id=override_id)
-    lay_down(worker, "alone", "a")
+    add_override(worker, "alone", "a")
     assert worker.store.state().sequence == before
 
 
 def test_images_that_are_linked_move_as_one(worker: InMemoryWorker) -> None:
-    first = lay_down(worker, "move", "lone", "a2")
-    second = lay_down(worker, "move", "a2", "b")
+    first = add_override(worker, "move", "lone", "a2")
+    second = add_override(worker, "move", "a2", "b")
     assert members(worker, "b") == ["b", "b1", "a2", "lone"]
     assert (decision(worker, "a2").override_id, decision(worker, "lone").override_id) == (second, first)
 
@@ -148,24 +148,24 @@ def test_forbidding_separates_two_images_and_the_later_one_joins_its_next_match(
     with closing(InMemoryWorker(tmp_path / "home")) as worker:
         worker.decide(images)
         assert heads(worker.store) == {"a": "a", "far": "far", "between": "a"}
-        override_id = lay_down(worker, "forbid", "a", "between")
+        override_id = add_override(worker, "forbid", "a", "between")
         assert heads(worker.store) == {"a": "a", "far": "far", "between": "far"}
         made = decision(worker, "between")
         assert (made.override_id, made.score >= 0.9, made.head_score >= 0.8) == (override_id, True, True)
-        lay_down(worker, "forbid", "between", "far")
+        add_override(worker, "forbid", "between", "far")
         assert heads(worker.store)["between"] == "between"
         assert_sound(worker, tmp_path / "scratch")
 
 
 def test_forbidding_keeps_the_head_and_moves_the_other(worker: InMemoryWorker) -> None:
-    lay_down(worker, "forbid", "a1", "a")
+    add_override(worker, "forbid", "a1", "a")
     assert heads(worker.store) == {"a": "a", "a1": "a1", "a2": "a", "b": "b", "b1": "b", "lone": "lone"}
-    lay_down(worker, "forbid", "b", "lone")
+    add_override(worker, "forbid", "b", "lone")
     assert len(said(worker)) == 1
 
 
 def test_removing_an_override_changes_no_cluster(worker: InMemoryWorker) -> None:
-    override_id = lay_down(worker, "move", "a1", "b")
+    override_id = add_override(worker, "move", "a1", "b")
     before = worker.store.state()
     worker.run_command("override", action="remove", override_id=override_id)
     after = worker.store.state()
@@ -196,9 +196,9 @@ def test_an_override_that_makes_no_sense_is_refused_and_changes_nothing(
 
 
 def test_a_move_that_an_earlier_override_forbids_is_refused_by_its_name(worker: InMemoryWorker) -> None:
-    override_id = lay_down(worker, "forbid", "a1", "b1")
+    override_id = add_override(worker, "forbid", "a1", "b1")
     with pytest.raises(Conflict, match=override_id):
-        lay_down(worker, "move", "a1", "b")
+        add_override(worker, "move", "a1", "b")
     assert heads(worker.store)["a1"] == "a"
 
 
@@ -257,15 +257,15 @@ def test_a_replaced_head_leaves_its_members_to_another_and_goes_where_its_new_pi
 
 
 def test_a_replaced_image_stays_with_those_it_is_linked_with(worker: InMemoryWorker, tmp_path: Path) -> None:
-    lay_down(worker, "move", "lone", "a")
+    add_override(worker, "move", "lone", "a")
     worker.replace(near(1, "a"))
     assert members(worker, "a") == ["a", "a1", "a2", "lone"]
     assert_sound(worker, tmp_path / "scratch")
 
 
 def test_a_re_embedded_image_goes_by_its_overrides(worker: InMemoryWorker) -> None:
-    linked = lay_down(worker, "move", "lone", "a2")
-    apart = lay_down(worker, "forbid", "a1", "b1")
+    linked = add_override(worker, "move", "lone", "a2")
+    apart = add_override(worker, "forbid", "a1", "b1")
     worker.re_embed(newer("lone", 1))
     worker.re_embed(newer("a1", 1))
     assert (heads(worker.store)["lone"], decision(worker, "lone").override_id) == ("a", linked)
@@ -275,7 +275,7 @@ def test_a_re_embedded_image_goes_by_its_overrides(worker: InMemoryWorker) -> No
 def test_overrides_hold_after_a_restart(tmp_path: Path) -> None:
     with closing(InMemoryWorker(tmp_path / "home")) as worker:
         worker.decide(IMAGES)
-        lay_down(worker, "forbid", "a1", "b1")
+        add_override(worker, "forbid", "a1", "b1")
     with closing(InMemoryWorker(tmp_path / "home")) as worker:
         worker.re_embed(newer("a1", 1))
         assert heads(worker.store)["a1"] == "a1"

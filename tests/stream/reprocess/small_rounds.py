@@ -14,7 +14,7 @@ from neardup_platform.testing import MODELS, small_index, small_pipeline, small_
 
 
 class SmallRounds:
-    """The process's part, in this process."""
+    """What the other process does, in this one."""
 
     def __init__(self, matching: Matching, clock: Clock) -> None:
         self._matching, self._clock = matching, clock

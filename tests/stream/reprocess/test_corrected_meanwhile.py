@@ -1,4 +1,4 @@
-"""Claims about corrections made while another store is under construction: they hold, and consumers hear what is so."""
+"""Claims about corrections while another store is under construction: they hold, and consumers get the result."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ def apply_deferred_overrides(machine: ControlMachine) -> int:
 
 
 def heard(store: Store) -> dict[str, str]:
-    """Where a consumer of all decisions thinks that images are."""
+    """The heads that a consumer of all decisions derives."""
     heads: dict[str, str] = {}
     sequences: dict[str, int] = {}
     for _, entry in store.outbox.pending():

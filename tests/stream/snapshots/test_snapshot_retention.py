@@ -166,7 +166,7 @@ class _Interleaved:
 
 
 def test_a_snapshot_written_beside_is_whole_wherever_the_pruning_comes(bucket: Bucket) -> None:
-    """The files it shares are nobody else's any more, and it counts on them."""
+    """Only this snapshot still needs the files that it shared."""
     at, calls = 1, 99
     while at <= calls:
         one = bucket.put(1, "a", "b")
