@@ -17,7 +17,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from neardup_platform.clock import Clock, SystemClock
+from neardup_platform.clock import Clock
 from neardup_platform.errors import HomeInUse, NeardupError, PermanentError, RetryableError, SetupError
 from neardup_platform.settings import Settings
 from neardup_platform.store.view import open_checkpoint
@@ -25,8 +25,6 @@ from neardup_platform.store.writer import Store
 from neardup_platform.stream.reprocess.construction import prepare
 from neardup_platform.stream.reprocess.reprocessing import Reprocessed, Reprocessing
 
-# Below everything else on the machine.
-_NICENESS = 19
 # An earlier process notices within a batch that its worker is gone.
 _PATIENCE_S = 30.0
 _RETRY_S = 0.2
@@ -76,7 +74,7 @@ class RemoteReprocessing:
         self._connection, theirs = Pipe()
         with theirs, log.open("ab") as out:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "neardup_platform.stream.reprocess.reprocess_process", str(theirs.fileno())],
+                [sys.executable, "-m", "neardup_platform.stream.reprocess", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -218,8 +216,3 @@ def serve(connection: Connection, clock: Clock) -> None:
             except Exception as error:  # noqa: BLE001 -- whatever it is, the worker must report it
                 answer = _Failure(f"{type(error).__name__}: {error}")
             connection.send(answer)
-
-
-if __name__ == "__main__":
-    os.nice(_NICENESS)
-    serve(Connection(int(sys.argv[1])), SystemClock())
