@@ -17,7 +17,7 @@ def _dagster_pipes() -> Iterator[Report]:
 
 
 def main() -> int:
-    """Run the worker until it is told to stop; return the exit status."""
+    """Run the worker until it is stopped; return the exit status."""
     return run_supervised(_dagster_pipes)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("docs", ".github", "scripts", "neardup_platform/settings")
+FOLDERS = ("docs", ".github", "scripts", "neardup_platform", "assets", "jobs", "resources", "samples", "sensors")
 FILES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "Makefile", "mkdocs.yml")
 SUFFIXES = {".md", ".py", ".sh", ".yml"}
 

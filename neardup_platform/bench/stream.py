@@ -8,13 +8,9 @@ one until an image sent in the meantime is readable. Finally the worker is stopp
 in which a new worker drains it gives the sustained rate.
 """
 
-import os
-import subprocess
-import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,18 +20,23 @@ import numpy as np
 import psutil
 from kafka import KafkaConsumer, TopicPartition
 from numpy.typing import NDArray
-from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from neardup_platform.bench.machine import result
 from neardup_platform.bench.seed_store import seed_store
+from neardup_platform.bench.stream_processes import (
+    PATIENCE_S,
+    producing,
+    running_worker,
+    wait_until,
+    wait_until_idle,
+)
 from neardup_platform.bench.synthetic import image_id
 from neardup_platform.errors import ServerUnavailable
 from neardup_platform.kafka.topics import connection, ensure_topics
 from neardup_platform.servers.embedded_servers import running_servers
-from neardup_platform.servers.endpoints import environment
 from neardup_platform.settings import Settings
 from neardup_platform.store.secondary import SecondaryStore
-from neardup_platform.supervise.heartbeat import Phase, read_heartbeat
+from neardup_platform.supervise.heartbeat import read_heartbeat
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.topics import DECISIONS
 
@@ -47,9 +48,6 @@ WARMUP_S = 3.0
 LOOKUP_IMAGES = 16
 # Interval between two checks of a backlog: a reader that catches up more often takes processor time from the worker.
 DRAIN_CHECK_S = 0.1
-PATIENCE_S = 180.0
-# An idle worker uses less than this share of a core.
-QUIET_PERCENT = 15.0
 
 Report = Callable[[str], None]
 
@@ -87,11 +85,11 @@ def _measure(load: Load, settings: Settings, report: Report) -> dict[str, Any]:
         report(f"seeding a corpus of {load.corpus} images")
         seed_store(settings, load.corpus)
     images = round(load.rate_per_s * load.seconds)
-    with _worker(settings) as worker:
-        _wait_until_idle(worker)
+    with running_worker(settings) as worker:
+        wait_until_idle(worker)
         reader = SecondaryStore(settings.store_path, settings.home / "bench-reader")
         report(f"{images} images at {load.rate_per_s:g} a second")
-        with _producer(load.corpus, images, load.rate_per_s, settings):
+        with producing(load.corpus, images, load.rate_per_s, settings):
             latencies_ms = _follow(reader, load.corpus, images)
         metrics = read_heartbeat(settings.home).metrics  # type: ignore[union-attr]
         rss_mb = psutil.Process(worker.pid).memory_info().rss / 1e6
@@ -101,7 +99,7 @@ def _measure(load: Load, settings: Settings, report: Report) -> dict[str, Any]:
     recovery_s = _recover(load.corpus + images, settings, reader)
     reader.close()
     report(f"publishing a backlog of {load.backlog} images")
-    with _producer(load.corpus + images + 1, load.backlog, 0, settings) as producer:
+    with producing(load.corpus + images + 1, load.backlog, 0, settings) as producer:
         producer.wait()
     sustained = _drain(settings, load.backlog)
     warm = round(min(WARMUP_S, load.seconds / 2) * load.rate_per_s)
@@ -127,51 +125,6 @@ def _measure(load: Load, settings: Settings, report: Report) -> dict[str, Any]:
         "recovery_s": round(recovery_s, 1),
         "rss_mb": round(rss_mb, 1),
     }
-
-
-def _wait_until_idle(worker: subprocess.Popen[bytes]) -> None:
-    """Wait until the seeded data is compacted: a store that grows at this rate never has so much to compact at once."""
-    deadline = time.monotonic() + PATIENCE_S
-    while psutil.Process(worker.pid).cpu_percent(1.0) > QUIET_PERCENT and time.monotonic() < deadline:
-        pass
-
-
-@contextmanager
-def _worker(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    """A running worker process; stopped at the end."""
-    log = (settings.home / "worker.log").open("ab")
-    argv = [sys.executable, "-m", "neardup_platform.cli", "worker"]
-    started_ms = time.time_ns() // 1_000_000
-    process = subprocess.Popen(argv, env=_environment(settings), stdout=log, stderr=log)
-    try:
-        _wait(lambda: _is_running(settings, started_ms), process, settings)
-        yield process
-    finally:
-        process.terminate()
-        process.wait()
-        log.close()
-
-
-def _is_running(settings: Settings, since_ms: int) -> bool:
-    heartbeat = read_heartbeat(settings.home)
-    return heartbeat is not None and heartbeat.at_ms >= since_ms and heartbeat.phase is Phase.RUNNING
-
-
-@contextmanager
-def _producer(first: int, count: int, rate_per_s: float, settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    numbers = (first, count, rate_per_s)
-    argv = [sys.executable, "-m", "neardup_platform.bench.stream_producer", *map(str, numbers)]
-    process = subprocess.Popen(argv, env=_environment(settings))
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-
-    return {**os.environ, **environment(settings)}
 
 
 def _follow(reader: SecondaryStore, first: int, images: int) -> NDArray[np.int64]:
@@ -212,7 +165,7 @@ def _published(settings: Settings) -> NDArray[np.int64]:
 
 def _recover(number: int, settings: Settings, reader: SecondaryStore) -> float:
     """Seconds from the start of a worker until an image that was sent before is readable."""
-    with _producer(number, 1, 0, settings) as producer:
+    with producing(number, 1, 0, settings) as producer:
         producer.wait()
     reader.refresh()
     before = reader.state().ordinals
@@ -222,8 +175,8 @@ def _recover(number: int, settings: Settings, reader: SecondaryStore) -> float:
         return reader.state().ordinals > before
 
     started = time.monotonic()
-    with _worker(settings) as worker:
-        _wait(is_readable, worker, settings)
+    with running_worker(settings) as worker:
+        wait_until(is_readable, worker, settings)
         return time.monotonic() - started
 
 
@@ -232,7 +185,7 @@ def _drain(settings: Settings, backlog: int) -> float:
     reader = SecondaryStore(settings.store_path, settings.home / "bench-reader")
     begin = reader.state().images
     marks: dict[float, float] = {}
-    with _worker(settings) as worker:
+    with running_worker(settings) as worker:
         deadline = time.monotonic() + PATIENCE_S
         while 0.9 not in marks:
             reader.refresh()
@@ -245,24 +198,3 @@ def _drain(settings: Settings, backlog: int) -> float:
             time.sleep(DRAIN_CHECK_S)
     reader.close()
     return 0.8 * backlog / (marks[0.9] - marks[0.1])
-
-
-def _wait(ready: Callable[[], bool], process: subprocess.Popen[bytes], settings: Settings) -> None:
-    def attempt() -> bool:
-        if process.poll() is not None:
-            raise _not_ready(settings)
-        return ready()
-
-    retrying = Retrying(
-        retry=retry_if_result(lambda done: not done),
-        wait=wait_fixed(0.05),
-        stop=stop_after_delay(PATIENCE_S),
-        retry_error_callback=lambda _: False,
-    )
-    if not retrying(attempt):
-        raise _not_ready(settings)
-
-
-def _not_ready(settings: Settings) -> ServerUnavailable:
-    tail = (settings.home / "worker.log").read_text().splitlines()[-1:]
-    return ServerUnavailable(f"the worker did not become ready: {''.join(tail)}")

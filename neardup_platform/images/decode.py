@@ -74,38 +74,21 @@ def decode(
         Postponed: more than `quick_pixels`.
         TooCostly: a JPEG of more than `MOST_SCANS` scans, or not enough memory.
     """
-    if not data:
-        raise BadPicture(f"empty file: expected a {NAMES} picture")
-    if len(data) > max_bytes:
-        raise BadPicture(
-            f"file of {len(data):,} bytes exceeds images.max_bytes = {max_bytes:,}: shrink it or raise the limit"
-        )
-    kind = kind_of(data[:HEAD_BYTES])
-    if kind.format is None:
-        raise BadPicture(f"not a {NAMES} file{f' but {kind.name}' if kind.name else ''}")
-    if kind.format == "JPEG" and count_scans(data, MOST_SCANS) > MOST_SCANS:
-        raise TooCostly(f"JPEG of more than {MOST_SCANS} scans: save it again, as baseline or progressive")
+    file_format, name = _checked_kind(data, max_bytes)
     prepare()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns about odd metadata; serious problems raise
-        try:
-            image = Image.open(io.BytesIO(data), formats=[kind.format])
-        except MemoryError as error:
-            raise TooCostly(f"{kind.name} that {_MEMORY}") from error
-        except _DECODER_ERRORS as error:
-            # Pillow's text about files it cannot identify contains a memory address.
-            detail = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
-            raise BadPicture(f"damaged {kind.name} file{detail}") from None
-        _check_dimensions(image, kind.name, max_pixels)
-        _check_memory(image, kind.name, memory_bytes)
+        image = _open(data, file_format, name)
+        _check_dimensions(image, name, max_pixels)
+        _check_memory(image, name, memory_bytes)
         if quick_pixels is not None and image.format != "JPEG" and image.width * image.height > quick_pixels:
             raise Postponed
         try:
             return _pixels(image, enough_px)
         except MemoryError as error:
-            raise TooCostly(f"{kind.name} of {image.width}×{image.height} {_MEMORY}") from error
+            raise TooCostly(f"{name} of {image.width}×{image.height} {_MEMORY}") from error
         except _DECODER_ERRORS as error:
-            raise BadPicture(f"truncated or damaged {kind.name} file ({error})") from error
+            raise BadPicture(f"truncated or damaged {name} file ({error})") from error
 
 
 @cache
@@ -120,6 +103,33 @@ def prepare() -> None:
     Image.preinit()  # Pillow would load these later, when the process may not open files any more
     for name in _PLUGINS:
         importlib.import_module(f"PIL.{name}ImagePlugin")
+
+
+def _checked_kind(data: bytes, max_bytes: int) -> tuple[str, str]:
+    """Pillow's name of the format of a file, and the name for people; refuses what is never opened."""
+    if not data:
+        raise BadPicture(f"empty file: expected a {NAMES} picture")
+    if len(data) > max_bytes:
+        raise BadPicture(
+            f"file of {len(data):,} bytes exceeds images.max_bytes = {max_bytes:,}: shrink it or raise the limit"
+        )
+    kind = kind_of(data[:HEAD_BYTES])
+    if kind.format is None:
+        raise BadPicture(f"not a {NAMES} file{f' but {kind.name}' if kind.name else ''}")
+    if kind.format == "JPEG" and count_scans(data, MOST_SCANS) > MOST_SCANS:
+        raise TooCostly(f"JPEG of more than {MOST_SCANS} scans: save it again, as baseline or progressive")
+    return kind.format, kind.name
+
+
+def _open(data: bytes, file_format: str, name: str) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data), formats=[file_format])
+    except MemoryError as error:
+        raise TooCostly(f"{name} that {_MEMORY}") from error
+    except _DECODER_ERRORS as error:
+        # Pillow's text about files it cannot identify contains a memory address.
+        detail = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
+        raise BadPicture(f"damaged {name} file{detail}") from None
 
 
 def _check_dimensions(image: Image.Image, name: str, max_pixels: int) -> None:

@@ -22,7 +22,7 @@ Report = Callable[[dict[str, float]], None]
 
 
 def run_supervised(reporting: Callable[[], AbstractContextManager[Report]]) -> int:
-    """Run the worker until it is told to stop; return the exit status.
+    """Run the worker until it is stopped; return the exit status.
 
     Args:
         reporting: opens what the worker's metrics are reported to.

@@ -1,0 +1,92 @@
+"""The processes that `neardup bench stream` measures: a stream worker and a producer."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psutil
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from neardup_platform.errors import ServerUnavailable
+from neardup_platform.servers.endpoints import environment
+from neardup_platform.settings import Settings
+from neardup_platform.supervise.heartbeat import Phase, read_heartbeat
+
+PATIENCE_S = 180.0
+# An idle worker uses less than this share of a core.
+QUIET_PERCENT = 15.0
+
+
+def wait_until_idle(worker: subprocess.Popen[bytes]) -> None:
+    """Wait until the seeded data is compacted: a store that grows at this rate never has so much to compact at once."""
+    deadline = time.monotonic() + PATIENCE_S
+    while psutil.Process(worker.pid).cpu_percent(1.0) > QUIET_PERCENT and time.monotonic() < deadline:
+        pass
+
+
+@contextmanager
+def running_worker(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    """A running worker process; stopped at the end."""
+    log = (settings.home / "worker.log").open("ab")
+    argv = [sys.executable, "-m", "neardup_platform.cli", "worker"]
+    started_ms = time.time_ns() // 1_000_000
+    process = subprocess.Popen(argv, env=_environment(settings), stdout=log, stderr=log)
+    try:
+        wait_until(lambda: _is_running(settings, started_ms), process, settings)
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+        log.close()
+
+
+def _is_running(settings: Settings, since_ms: int) -> bool:
+    heartbeat = read_heartbeat(settings.home)
+    return heartbeat is not None and heartbeat.at_ms >= since_ms and heartbeat.phase is Phase.RUNNING
+
+
+@contextmanager
+def producing(first: int, count: int, rate_per_s: float, settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that publishes synthetic images; stopped at the end."""
+    numbers = (first, count, rate_per_s)
+    argv = [sys.executable, "-m", "neardup_platform.bench.stream_producer", *map(str, numbers)]
+    process = subprocess.Popen(argv, env=_environment(settings))
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    return {**os.environ, **environment(settings)}
+
+
+def wait_until(ready: Callable[[], bool], worker: subprocess.Popen[bytes], settings: Settings) -> None:
+    """Wait until `ready` returns True.
+
+    Raises:
+        ServerUnavailable: the worker process ended, or `PATIENCE_S` passed.
+    """
+
+    def attempt() -> bool:
+        if worker.poll() is not None:
+            raise _not_ready(settings)
+        return ready()
+
+    retrying = Retrying(
+        retry=retry_if_result(lambda done: not done),
+        wait=wait_fixed(0.05),
+        stop=stop_after_delay(PATIENCE_S),
+        retry_error_callback=lambda _: False,
+    )
+    if not retrying(attempt):
+        raise _not_ready(settings)
+
+
+def _not_ready(settings: Settings) -> ServerUnavailable:
+    tail = (settings.home / "worker.log").read_text().splitlines()[-1:]
+    return ServerUnavailable(f"the worker did not become ready: {''.join(tail)}")
