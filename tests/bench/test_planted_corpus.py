@@ -78,7 +78,7 @@ def test_newcomers_are_not_in_the_corpus(drawn: tuple[PlantedCorpus, np.ndarray]
 
 def test_too_small_a_corpus_is_refused_with_the_minimum_size() -> None:
     few = planted(groups=10, copies=1, distractors=0, dim=32)
-    with pytest.raises(SetupError, match="take at least"):
+    with pytest.raises(SetupError, match="use at least"):
         PlantedCorpus(few, 30, seed=1)
 
 

@@ -21,7 +21,7 @@ def test_a_killed_worker_is_restarted_immediately_and_its_exit_is_reported(super
     (second, _) = supervised.await_starts(2)[1]
     eventually(lambda: alive(second))
     assert not alive(first)
-    assert supervised.logged().count("was ended by SIGKILL") == 1
+    assert supervised.logged().count("was killed by SIGKILL") == 1
     assert "next start in 0 s" in supervised.logged()
     assert run.poll() is None
 
@@ -59,7 +59,7 @@ def test_a_worker_that_keeps_crashing_is_started_ever_more_slowly(supervised: Su
     pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert pauses[1] >= 1.0
     assert pauses[2] >= 2.0
-    assert "ended with status 3" in supervised.logged()
+    assert "exited with status 3" in supervised.logged()
     assert "the last words" in supervised.logged()
 
 
@@ -103,7 +103,7 @@ def test_a_planned_stop_that_the_worker_ignores_is_a_failure(supervised: Supervi
     assert run.wait(timeout=180) == 1
     assert not alive(worker)
     assert supervised.runs() == [dg.DagsterRunStatus.FAILURE]
-    assert "was ended by SIGKILL" in supervised.logged()
+    assert "was killed by SIGKILL" in supervised.logged()
 
 
 def test_a_killed_run_leaves_no_orphan(supervised: SupervisedRun) -> None:

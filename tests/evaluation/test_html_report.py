@@ -77,7 +77,7 @@ def test_an_evaluation_without_errors_or_scores_also_has_a_report(rows: list[Row
 
 def test_a_classifier_evaluated_on_its_own_training_pictures_is_flagged(rows: list[Row], tmp_path: Path) -> None:
     evaluation = evaluation_of([], list(range(len(rows))), [(1, 0, 0.9)], rows=rows)
-    for share, says in ((0.5, "50.0%"), (None, "does not say"), (0.0, "None of these pictures")):
+    for share, says in ((0.5, "50.0%"), (None, "are unknown"), (0.0, "None of these pictures")):
         measured = {**metrics(evaluation), "trained_on_share": share}
         path = write_report(evaluation, measured, tmp_path, title="m", blocks=BLOCKS, limits=ImageSettings())
         assert says in path.read_text()

@@ -113,7 +113,7 @@ def test_unsuitable_models_are_refused_with_the_reason(tmp_path: Path) -> None:
         "map.keras": "expected .n, dim",
         "broken.keras": "cannot be loaded",
         "broken.onnx": "cannot be loaded",
-        "picture.jpg": "no .keras file, SavedModel folder or .onnx file",
+        "picture.jpg": "not a .keras file, SavedModel folder or .onnx file",
         "missing.keras": "does not exist",
     }.items():
         with pytest.raises(BadArtefact, match=reason) as caught:

@@ -210,7 +210,7 @@ def test_diverse_pictures_are_fitted_to_and_searched_among(
 
 
 @pytest.mark.parametrize(
-    ("rows", "says"), [(["a.jpg,x"], "a.jpg"), ([f"{PICTURES[0]},x", f"{PICTURES[1]},y"], "nothing to find")]
+    ("rows", "says"), [(["a.jpg,x"], "a.jpg"), ([f"{PICTURES[0]},x", f"{PICTURES[1]},y"], "no near-duplicates")]
 )
 def test_an_unusable_manifest_is_refused(
     rows: list[str], says: str, tmp_path: Path, embedders: tuple[Embedder, Embedder]

@@ -208,7 +208,7 @@ def test_forgotten_images_stay_forgotten(make: Make, settings: Settings, tmp_pat
     [
         ({}, "takes the arguments ['key']"),
         ({"key": "nowhere.parquet"}, "nowhere.parquet cannot be read"),
-        ({"key": "garbage.parquet"}, "no readable Parquet file"),
+        ({"key": "garbage.parquet"}, "not a readable Parquet file"),
         ({"key": "columns.parquet"}, "lacks the columns ['event_time_ms', 'lsh'"),
     ],
 )
@@ -242,5 +242,5 @@ def test_a_column_of_another_type_and_a_truncated_file_are_refused(tmp_path: Pat
     with pytest.raises(BadArtefact, match="'event_time_ms' has the type string"):
         Segment(path, MODELS, NOW_MS)
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(BadArtefact, match="no readable Parquet"):
+    with pytest.raises(BadArtefact, match="not a readable Parquet"):
         Segment(path, MODELS, NOW_MS)
