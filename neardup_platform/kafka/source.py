@@ -42,10 +42,6 @@ _REPORT_EVERY_S = 3.0
 _CLOSE_S = 3.0
 
 
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 class KafkaSource:
     """All partitions of both embedding topics and of the control topic.
 
@@ -64,8 +60,8 @@ class KafkaSource:
         settings: KafkaSettings,
         store_id: str,
         positions: Mapping[Partition, int],
-        logs: Mapping[Partition, Log] | None = None,
-        now_ms: Callable[[], int] = _wall_ms,
+        logs: Mapping[Partition, Log],
+        now_ms: Callable[[], int],
     ) -> None:
         self._ahead = ReadAhead(positions, _MAX_MESSAGES, _MAX_BYTES, logs)
         self._member = Member(settings, store_id, self._ahead, now_ms)
@@ -194,8 +190,8 @@ def wait_for_source(
     positions: Mapping[Partition, int],
     timeout_s: float,
     waiting: Callable[[], None],
-    logs: Mapping[Partition, Log] | None = None,
-    now_ms: Callable[[], int] = _wall_ms,
+    logs: Mapping[Partition, Log],
+    now_ms: Callable[[], int],
 ) -> KafkaSource:
     """Return a `KafkaSource`, retrying with back-off while the broker is away. The log says so once.
 

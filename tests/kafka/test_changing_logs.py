@@ -9,6 +9,7 @@ import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import NewPartitions, NewTopic
 
+from neardup_platform.clock import SystemClock
 from neardup_platform.kafka import assignment as kafka_assignment
 from neardup_platform.kafka import group_client as kafka_group_client
 from neardup_platform.kafka.publisher import make_producer
@@ -47,7 +48,7 @@ class Store:
 
     @contextmanager
     def reading(self, settings: Settings) -> Iterator["Reading"]:
-        source = KafkaSource(settings.kafka, self.id, self.positions, self.logs)
+        source = KafkaSource(settings.kafka, self.id, self.positions, self.logs, SystemClock().now_ms)
         try:
             yield Reading(self, source)
         finally:

@@ -11,6 +11,7 @@ import psutil
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
+from neardup_platform.clock import SystemClock
 from neardup_platform.errors import HomeInUse
 from neardup_platform.kafka import member as kafka_member
 from neardup_platform.kafka.group_client import GROUP_PREFIX
@@ -41,7 +42,7 @@ def store_id() -> str:
 def reading(
     settings: Settings, store: str | None = None, positions: dict[tuple[str, int], int] | None = None
 ) -> Iterator[KafkaSource]:
-    source = KafkaSource(settings.kafka, store or store_id(), positions or {})
+    source = KafkaSource(settings.kafka, store or store_id(), positions or {}, {}, SystemClock().now_ms)
     try:
         yield source
     finally:
@@ -113,7 +114,7 @@ def test_restart_within_the_session_does_not_wait(empty_log: Settings) -> None:
     """A killed process leaves its membership behind, and the next one takes it over at once."""
     store = store_id()
     publish(empty_log, range(10))
-    killed = KafkaSource(empty_log.kafka, store, {})
+    killed = KafkaSource(empty_log.kafka, store, {}, {}, SystemClock().now_ms)
     first = read(killed, 10)
     # It stops polling, and neither leaves nor closes. As far as the broker knows, it is still running.
     killed._stop.set()
