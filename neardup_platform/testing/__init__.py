@@ -12,6 +12,8 @@ Everything that decides is real: term space, term index, decision rule, store, c
 |---|---|
 | `CosineScorer` | the pair classifier |
 | `InMemoryWorker` | the stream worker: opened over a folder, it decides, applies commands and restarts |
+| `MemoryVectors` | the vector files |
+| `ManualClock` | the clocks of the machine |
 | `image`, `families` | embedded pictures: synthetic vectors with copies |
 | `small_term_space`, `small_index`, `small_pipeline` | the real ones, of which a few dozen images fill segments |
 | `eventually` | waiting for something that another thread or process does |
@@ -19,6 +21,8 @@ Everything that decides is real: term space, term index, decision rule, store, c
 The kit imports no test framework.
 """
 
+from neardup_platform.clock import ManualClock
+from neardup_platform.scoring.vectors import MemoryVectors
 from neardup_platform.testing.images import LSH_DIM, MODELS, PAIR_DIM, families, image
 from neardup_platform.testing.pipeline import (
     BLOCK_IMAGES,
@@ -41,6 +45,8 @@ __all__ = [
     "PAIR_DIM",
     "CosineScorer",
     "InMemoryWorker",
+    "ManualClock",
+    "MemoryVectors",
     "eventually",
     "families",
     "image",

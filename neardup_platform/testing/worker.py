@@ -51,7 +51,7 @@ class InMemoryWorker:
     Attributes:
         store: the store.
         pipeline: decides.
-        again: decides known images again.
+        redeciding: decides known images again.
         override_handler, forget_handler: handle those commands.
     """
 
@@ -77,9 +77,9 @@ class InMemoryWorker:
         )
         matching = matching or small_pipeline(corpus, scorer=scorer).matching
         self.pipeline = Pipeline(space, scorer, corpus, matching)
-        self.again = Redeciding(self.store, self.pipeline, Overrides(self.store.overrides.all()))
-        self.override_handler = Override(self.again, self._clock)
-        self.forget_handler = Forget(self.store, self.again, self._clock, _nothing_else)
+        self.redeciding = Redeciding(self.store, self.pipeline, Overrides(self.store.overrides.all()))
+        self.override_handler = Override(self.redeciding, self._clock)
+        self.forget_handler = Forget(self.store, self.redeciding, self._clock, _nothing_else)
         self._pending: list[Callable[[], None]] = []
 
     def __enter__(self) -> Self:
@@ -163,14 +163,14 @@ class InMemoryWorker:
 
     def re_embed(self, newer: Embedding) -> None:
         """Decides a known image again for a newer embedding."""
-        self._redecide(decide_newer(self.again, newer, DECIDED_MS + 1))
+        self._redecide(decide_newer(self.redeciding, newer, DECIDED_MS + 1))
 
     def replace(self, image: JoinedImage) -> None:
         """Decides a known image again for two embeddings that replace the stored ones."""
-        vacated = vacate(self.again, image.image_id, DECIDED_MS + 1)
+        vacated = vacate(self.redeciding, image.image_id, DECIDED_MS + 1)
         if vacated is not None:
             self._redecide(vacated)
-        self._redecide(decide_newer(self.again, image, DECIDED_MS + 1))
+        self._redecide(decide_newer(self.redeciding, image, DECIDED_MS + 1))
 
     def heads(self) -> dict[str, str]:
         """Returns the id of every image's head by the image's id."""

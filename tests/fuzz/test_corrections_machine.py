@@ -85,7 +85,7 @@ class Corrections(RuleBasedStateMachine):
         at %= len(left)
         images = [self.at_its_time(i) for i in (left[at:] + left[:at])[:count]]
         store, state = self.worker.store, self.worker.store.state()
-        again = self.worker.worker.again
+        again = self.worker.worker.redeciding
         decided = again.pipeline.decide(images, state.sequence + 1, 7, again.constraints())
         commit(store, state, StreamStep(decided=decided), 0)
         self.model.begin()
@@ -269,7 +269,7 @@ class Corrections(RuleBasedStateMachine):
         assert forgotten == {layout.hash_key(i): upto for i, upto in model.forgotten.items()}
         overrides = {o.override_id: (o.action, o.image_id, o.other_id) for o in store.overrides.all()}
         assert overrides == model.overrides
-        assert {o.override_id for o in self.worker.worker.again.overrides} == set(overrides)
+        assert {o.override_id for o in self.worker.worker.redeciding.overrides} == set(overrides)
 
     def compare_totals(self) -> None:
         state, model = self.worker.store.state(), self.model

@@ -67,8 +67,8 @@ def assert_store_agrees(store: Store) -> None:
 def assert_overrides_are_met(worker: InMemoryWorker) -> None:
     now = heads(worker.store)
     stored = {override.override_id for override in worker.store.overrides.all()}
-    assert stored == {override.override_id for override in worker.again.overrides}
-    for override in worker.again.overrides:
+    assert stored == {override.override_id for override in worker.redeciding.overrides}
+    for override in worker.redeciding.overrides:
         head, other = now[override.image_id], now.get(override.other_id)
         if override.action == Action.ALONE:
             assert head == override.image_id

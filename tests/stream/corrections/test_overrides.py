@@ -170,7 +170,7 @@ def test_removing_an_override_changes_no_cluster(worker: InMemoryWorker) -> None
     worker.run_command("override", action="remove", override_id=override_id)
     after = worker.store.state()
     assert (after.digest, after.sequence) == (before.digest, before.sequence)
-    assert (worker.store.overrides.all(), len(worker.again.overrides)) == ([], 0)
+    assert (worker.store.overrides.all(), len(worker.redeciding.overrides)) == ([], 0)
 
 
 @pytest.mark.parametrize(

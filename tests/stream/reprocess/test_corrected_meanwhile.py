@@ -182,7 +182,7 @@ def test_a_correction_during_a_restore_holds_afterwards(tmp_path: Path) -> None:
     def commands(machine: ControlMachine) -> Sequence[RegisteredCommand]:
         held.append(Held(machine, settings))
         note_forgotten = held[-1].restore.note_forgotten
-        forget = Forget(machine.store, machine.worker.again, machine.clock, note_forgotten)
+        forget = Forget(machine.store, machine.worker.redeciding, machine.clock, note_forgotten)
         return [
             register(RestoreArguments, held[-1]),
             register(ForgetArguments, forget, prompt=True),
