@@ -83,6 +83,11 @@ class Corpus:
         return len(self._ids)
 
     @property
+    def space(self) -> TermSpace:
+        """Hashes the `lsh` vectors."""
+        return self._space
+
+    @property
     def index(self) -> TermIndex:
         """The term index."""
         return self._index

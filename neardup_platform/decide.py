@@ -11,7 +11,7 @@
 Pure: values in, values out; only `head_score` may score a pair. The rule itself is `clusters/decision.py`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -42,6 +42,22 @@ class Clusters(Protocol):
 
     def vectors_of(self, ordinal: int) -> ImageVectors:
         """Returns both vectors of such an image, one row each."""
+
+
+class Constraints(Protocol):
+    """What overrides demand of images that are about to be decided."""
+
+    def __call__(self, image_id: str, in_flight: Mapping[str, int], /) -> Constraint:
+        """Returns what is demanded of one image.
+
+        Args:
+            in_flight: ordinals, by id, of the images decided in the same step, which are not stored yet.
+        """
+
+
+def unconstrained(_image_id: str, _in_flight: Mapping[str, int], /) -> Constraint:
+    """Demands nothing."""
+    return FREE
 
 
 @dataclass(frozen=True, slots=True)

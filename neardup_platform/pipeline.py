@@ -7,41 +7,24 @@ are decided and committed. `preview` answers what would be decided about an imag
 are arguments: nothing here imports Kafka, RocksDB or TensorFlow.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neardup_platform.clusters.decision import FREE, Constraint
-from neardup_platform.clusters.representatives import is_representative
+from neardup_platform.clusters.decision import Constraint
 from neardup_platform.corpus import Corpus, Ordinals
-from neardup_platform.decide import RECORDED, Clusters, Evidence, Recording, Ruling, decide
+from neardup_platform.decide import RECORDED, Clusters, Constraints, Evidence, Recording, Ruling, decide, unconstrained
 from neardup_platform.head_scores import HeadScores
 from neardup_platform.matching import Matcher, Matching, PairScorer, Query, Scored, StageTimes
+from neardup_platform.placement import place
 from neardup_platform.records import Decision, JoinedImage
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.terms.cascade import View
 from neardup_platform.terms.hyperplanes import Hashed, TermSpace
 from neardup_platform.terms.index import TermIndex
-
-
-class Constraints(Protocol):
-    """What overrides demand of images that are about to be decided."""
-
-    def __call__(self, image_id: str, in_flight: Mapping[str, int], /) -> Constraint:
-        """Returns what is demanded of one image.
-
-        Args:
-            in_flight: ordinals, by id, of the images decided in the same step, which are not stored yet.
-        """
-
-
-def unconstrained(_image_id: str, _in_flight: Mapping[str, int], /) -> Constraint:
-    """Demands nothing."""
-    return FREE
 
 
 @dataclass(slots=True)
@@ -265,30 +248,12 @@ class Pipeline:
                     corpus.id_of,
                     constraint_of(image.image_id),
                 )
-                self._place(int(added.ordinals[row]), ruling, scored, row)
+                place(corpus, int(added.ordinals[row]), ruling, scored, row, self.matching.max_representatives)
                 found = int((scored.ordinals[row] >= 0).sum())
                 decisions.append(self._decision(image, ruling, found, first_sequence + row, decided_ms))
             retired = corpus.retired(added.ordinals)
             corpus.index.retire(added.ordinals[retired])
         return Decided(added.images, added.ordinals, vectors, scored, retired, decisions, times)
-
-    def _place(self, ordinal: int, ruling: Ruling, scored: Scored, row: int) -> None:
-        """Makes an image a member of its cluster, searched from now on or not."""
-        head = ordinal if ruling.head is None else ruling.head
-        represents = is_representative(
-            head == ordinal,
-            self.corpus.representatives_of(head),
-            self.matching.max_representatives,
-            self._nearest_overlap(scored, row, head),
-            self.space.tables,
-        )
-        self.corpus.set_head(ordinal, head, represents=represents)
-
-    def _nearest_overlap(self, scored: Scored, row: int, head: int) -> int:
-        """Returns the most terms shared with a candidate that represents this cluster."""
-        ordinals = scored.ordinals[row][scored.ordinals[row] >= 0]
-        inside = (self.corpus.heads_of(ordinals) == head) & ~self.corpus.retired(ordinals)
-        return int(scored.overlaps[row][: len(ordinals)][inside].max(initial=0))
 
     def _decision(
         self, image: JoinedImage, ruling: Ruling, candidates_found: int, sequence: int, decided_ms: int

@@ -31,8 +31,8 @@ from neardup_platform.store.swap import complete_swap
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.repair import Repaired, repair
 from neardup_platform.terms.hyperplanes import load_term_space
-from neardup_platform.terms.index import open_index
 from neardup_platform.terms.json_manifest import read_manifest
+from neardup_platform.terms.opening import open_index
 
 # Below this RocksDB and Kafka may soon fail to write.
 MIN_FREE_BYTES = 2 << 30

@@ -19,7 +19,7 @@ from neardup_platform.scoring.keras_classifier import PairClassifier
 from neardup_platform.scoring.vectors import MemoryVectors
 from neardup_platform.settings import Settings
 from neardup_platform.terms.hyperplanes import TermSpace
-from neardup_platform.terms.index import open_index
+from neardup_platform.terms.opening import open_index
 
 _IMAGES_AT_ONCE = 64
 

@@ -21,7 +21,8 @@ def load_models(settings: Settings) -> Models:
     from neardup_platform.scoring.mmap_vectors import FollowedVectors
     from neardup_platform.scoring.vectors import VectorTable
     from neardup_platform.terms.hyperplanes import load_term_space
-    from neardup_platform.terms.index import TermIndex, open_index
+    from neardup_platform.terms.index import TermIndex
+    from neardup_platform.terms.opening import open_index
 
     limit_tensorflow_threads(settings.scoring.threads)
     space = load_term_space(settings.terms.space)

@@ -37,7 +37,8 @@ from neardup_platform.stream.outbox_entries import requeue_kept
 from neardup_platform.stream.recovery import rebuild_corpus
 from neardup_platform.stream.worker import Worker, WorkerParts
 from neardup_platform.terms.hyperplanes import TermSpace, load_term_space
-from neardup_platform.terms.index import TermIndex, open_index
+from neardup_platform.terms.index import TermIndex
+from neardup_platform.terms.opening import open_index
 from neardup_platform.terms.rate_limiter import SearchLimiter
 
 log = logging.getLogger(__name__)

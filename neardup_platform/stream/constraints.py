@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from neardup_platform.clusters.decision import Constraint
 from neardup_platform.clusters.overrides import Overrides
 from neardup_platform.corpus import Corpus
-from neardup_platform.pipeline import Constraints, unconstrained
+from neardup_platform.decide import Constraints, unconstrained
 from neardup_platform.store.view import StoreView
 
 

@@ -1,5 +1,6 @@
-"""Blocks of consecutive ordinals, the units in which a term index seals and retires images. Pure."""
+"""Ranges of ordinals: the blocks in which a term index seals and retires images, and gaps between ranges. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 # Images are retired and sealed in whole blocks, so that what a query sees does not depend on batches.
@@ -23,3 +24,14 @@ class Blocks:
     def recent(self, end: int) -> int:
         """Returns the first ordinal of the window: that block, and the one before it."""
         return max(0, ((end - 1) // self.size - 1) * self.size)
+
+
+def gaps(held: Sequence[tuple[int, int]], upto: int) -> list[tuple[int, int]]:
+    """Returns the ranges [first, end) of ordinals below `upto` that are in none of the held ranges, ascending.
+
+    Args:
+        held: ranges [first, end), ascending, without overlaps; the last one may be empty.
+        upto: see above.
+    """
+    between = zip([0, *(end for _, end in held)], [*(first for first, _ in held), upto], strict=True)
+    return [(first, min(end, upto)) for first, end in between if first < min(end, upto)]

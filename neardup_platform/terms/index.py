@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from neardup_platform.id_space import check_ordinals
 from neardup_platform.progress import Progress, no_progress
-from neardup_platform.settings import TermSettings
-from neardup_platform.terms.blocks import BLOCK_IMAGES, Blocks
+from neardup_platform.terms.blocks import BLOCK_IMAGES, Blocks, gaps
 from neardup_platform.terms.candidates import Candidates
 from neardup_platform.terms.cascade import View
 from neardup_platform.terms.effort import Effort
@@ -125,11 +124,8 @@ class TermIndex:
 
     def missing(self, upto: int) -> list[tuple[int, int]]:
         """Returns the ranges [first, end) of ordinals below `upto` that `restore` must be given, ascending."""
-        held = [(s.first, s.end) for s in self.segments]
-        if self._end > self._sealed_end:
-            held.append((self._sealed_end, self._end))
-        gaps = zip([0, *(end for _, end in held)], [*(first for first, _ in held), upto], strict=True)
-        return [(first, min(end, upto)) for first, end in gaps if first < min(end, upto)]
+        held = [(segment.first, segment.end) for segment in self.segments]
+        return gaps([*held, (self._sealed_end, self._end)], upto)
 
     def add(self, hashed: Hashed) -> Ordinals:
         """Adds images; the next search finds them.
@@ -301,24 +297,3 @@ class TermIndex:
         found, expected = hashed.signatures, self._space.words
         if found.ndim != 2 or found.shape[1] != expected or found.dtype != np.uint64:
             raise ValueError(f"signatures are {found.dtype} {found.shape}, expected uint64 [n, {expected}]")
-
-
-def open_index(
-    folder: Path | None,
-    space: TermSpace,
-    settings: TermSettings,
-    source: str = "",
-    *,
-    writable: bool = True,
-    known: TermIndex | None = None,
-    progress: Progress = no_progress,
-) -> TermIndex:
-    """Opens a term index according to the settings; arguments as of `TermIndex`."""
-    return TermIndex(
-        *(folder, space, Effort.of(settings)),
-        threads=settings.threads,
-        source=source,
-        writable=writable,
-        known=known,
-        progress=progress,
-    )

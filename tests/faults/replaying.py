@@ -15,7 +15,7 @@ from neardup_platform.store.view import StoreView
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.reprocess.replay import replay
 from neardup_platform.terms.hyperplanes import load_term_space
-from neardup_platform.terms.index import open_index
+from neardup_platform.terms.opening import open_index
 from neardup_platform.wire import neardup_pb2 as pb
 from tests.faults.light_worker import LightScorer
 from tests.stream.worker_process import reading

@@ -29,7 +29,8 @@ from neardup_platform.store.layout import Table
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.control.outcome import Done
 from neardup_platform.supervise.heartbeat import Heartbeat, Phase, write_heartbeat
-from neardup_platform.terms.index import TermIndex, open_index
+from neardup_platform.terms.index import TermIndex
+from neardup_platform.terms.opening import open_index
 from neardup_platform.testing import (
     LSH_DIM,
     MODELS,

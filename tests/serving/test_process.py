@@ -26,7 +26,7 @@ from neardup_platform.settings import Settings
 from neardup_platform.stream.commit import commit
 from neardup_platform.stream.steps import StreamStep
 from neardup_platform.terms.hyperplanes import load_term_space
-from neardup_platform.terms.index import open_index
+from neardup_platform.terms.opening import open_index
 from neardup_platform.testing import eventually
 from tests.serving.raw_http import stalled_uploads
 

@@ -12,10 +12,10 @@ import numpy as np
 from neardup_platform.clusters.decision import Constraint
 from neardup_platform.clusters.overrides import Overrides
 from neardup_platform.clusters.rearrangement import Rearrangement
-from neardup_platform.decide import NO_HEAD, Evidence, decide
+from neardup_platform.decide import NO_HEAD, Constraints, Evidence, decide
 from neardup_platform.errors import NotFound
 from neardup_platform.matching import Thresholds
-from neardup_platform.pipeline import Constraints, Pipeline
+from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import Cause, Decision
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.view import StoreView

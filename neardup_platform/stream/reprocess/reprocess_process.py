@@ -162,7 +162,7 @@ class _Server:
         from neardup_platform.scoring.keras_classifier import limit_tensorflow_threads, load_classifier
         from neardup_platform.stream.recovery import rebuild_corpus
         from neardup_platform.terms.hyperplanes import load_term_space
-        from neardup_platform.terms.index import open_index
+        from neardup_platform.terms.opening import open_index
 
         settings = Settings()
         if settings.fingerprint() != call.settings:

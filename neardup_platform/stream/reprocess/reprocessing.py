@@ -17,8 +17,9 @@ from dataclasses import dataclass, replace
 
 from neardup_platform.clock import Clock
 from neardup_platform.clusters.overrides import Overrides
+from neardup_platform.decide import Constraints
 from neardup_platform.errors import InvariantBroken, PermanentError
-from neardup_platform.pipeline import Constraints, Decided, Pipeline
+from neardup_platform.pipeline import Decided, Pipeline
 from neardup_platform.records import Cause
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.view import StoreView
