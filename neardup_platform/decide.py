@@ -4,7 +4,7 @@
 |---|---|---|---|
 | stream, bootstrap, reprocess: `Pipeline.decide` | search and score | the corpus | a decision and a new member |
 | re-embedded image: `stream/corrections` | search and score | the corpus | a decision that may move it |
-| override, forget, rollback: `stream/corrections` | the recorded decision | the store | a decision that moves it |
+| override: `stream/corrections` | the recorded decision | the store | a decision that moves it |
 | trace: `Pipeline.preview` | search and score | the corpus | an answer |
 | search by example: `Pipeline.preview` | search and score | the store, as of now | an answer |
 

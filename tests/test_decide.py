@@ -1,0 +1,102 @@
+"""Claims about the decide path: evidence in, ruling out."""
+
+import numpy as np
+import pytest
+
+from neardup_platform.clusters.decision import Constraint
+from neardup_platform.decide import NO_HEAD, Evidence, Recording, Ruling, decide
+from neardup_platform.matching import Scored, Thresholds
+from neardup_platform.scoring.vectors import ImageVectors
+
+THRESHOLDS = Thresholds(match=0.9, head=0.8)
+
+
+class FixedClusters:
+    """Image n is in the cluster of image n - n % 10; image 13 is in none."""
+
+    def heads_of(self, ordinals: np.ndarray) -> np.ndarray:
+        return np.where(ordinals == 13, NO_HEAD, ordinals - ordinals % 10)
+
+    def id_of(self, ordinal: int) -> str:
+        return f"image {ordinal}"
+
+    def vectors_of(self, ordinal: int) -> ImageVectors:
+        raise AssertionError("no vector is needed")
+
+
+def scored(*candidates: tuple[int, float]) -> Scored:
+    """One row of candidates, padded at the end."""
+    ordinals = np.array([[ordinal for ordinal, _ in candidates] + [-1, -1]], np.int64)
+    scores = np.array([[score for _, score in candidates] + [0, 0]], np.float32)
+    zeros = np.zeros(ordinals.shape)
+    return Scored(ordinals, zeros.astype(np.uint16), zeros.astype(np.uint8), scores, np.array([5]))
+
+
+def evidence(*candidates: tuple[int, float], leaving: int = NO_HEAD) -> Evidence:
+    found = Evidence.of(scored(*candidates), 0, FixedClusters())
+    return Evidence(found.ordinals, found.overlaps, found.scores, found.heads, leaving)
+
+
+def ruling(found: Evidence, constraint: Constraint | None = None, recording: Recording | None = None) -> Ruling:
+    return decide(
+        found,
+        THRESHOLDS,
+        lambda head: 0.95 if head < 30 else 0.5,
+        FixedClusters().id_of,
+        constraint or Constraint(),
+        recording or Recording(),
+    )
+
+
+def test_the_best_match_whose_head_agrees_gives_the_cluster_and_the_others_are_bridges() -> None:
+    found = ruling(evidence((12, 0.92), (21, 0.95), (31, 0.99)))
+    assert (found.head, found.head_id, found.matches) == (20, "image 20", 3)
+    assert (found.score, found.head_score) == (pytest.approx(0.95), 0.95)
+    assert found.bridges == ("image 30", "image 10")
+
+
+def test_candidates_are_recorded_best_first_with_their_clusters_and_the_older_first_among_equals() -> None:
+    found = ruling(evidence((22, 0.5), (11, 0.9), (21, 0.5), (5, 0.1)))
+    assert [(c.image_id, c.head) for c in found.candidates] == [
+        ("image 11", "image 10"),
+        ("image 21", "image 20"),
+        ("image 22", "image 20"),
+        ("image 5", "image 0"),
+    ]
+
+
+def test_a_recording_bounds_number_and_score() -> None:
+    candidates = evidence(*((n, n / 20) for n in range(1, 10)))
+    assert [c.image_id for c in ruling(candidates, recording=Recording(2, 0.0)).candidates] == ["image 9", "image 8"]
+    assert len(ruling(candidates, recording=Recording(100, 0.25)).candidates) == 5
+
+
+def test_a_candidate_without_a_cluster_is_neither_a_match_nor_recorded() -> None:
+    found = ruling(evidence((13, 0.99)))
+    assert (found.head, found.matches, found.candidates) == (None, 0, ())
+
+
+def test_members_of_the_cluster_that_the_image_leaves_are_recorded_and_no_matches() -> None:
+    found = ruling(evidence((21, 0.99), (11, 0.93), leaving=20))
+    assert (found.head, found.matches, found.bridges) == (10, 1, ())
+    assert [c.image_id for c in found.candidates] == ["image 21", "image 11"]
+
+
+def test_a_constraint_takes_precedence_and_names_its_override() -> None:
+    matched = evidence((21, 0.99), (11, 0.93))
+    assert ruling(matched, Constraint(head=10, override_id="o")).head_id == "image 10"
+    alone = ruling(matched, Constraint(alone=True, override_id="o"))
+    assert (alone.head, alone.head_id, alone.override_id) == (None, None, "o")
+    barred = ruling(matched, Constraint(barred={20: "b"}))
+    assert (barred.head, barred.override_id) == (10, "b")
+
+
+def test_a_score_equal_to_the_threshold_in_single_precision_is_a_match() -> None:
+    """The store holds both in single precision, in which 0.9 is a little less than 0.9."""
+    assert ruling(evidence((11, float(np.float32(0.9))))).matches == 1
+    assert ruling(evidence((11, float(np.nextafter(np.float32(0.9), np.float32(0)))))).matches == 0
+
+
+def test_candidates_below_the_minimum_are_not_looked_up() -> None:
+    found = Evidence.of(scored((11, 0.95), (21, 0.5)), 0, FixedClusters(), min_score=0.9)
+    assert found.ordinals.tolist() == [11]
