@@ -1,6 +1,6 @@
 """The jars of Apache Kafka and the Java to run them, or an error in one line that says what to install.
 
-Maven resolves `kafka/pom.xml` once per user, not once per checkout, into a cache folder that appears complete or not at
+Maven resolves `kafka_files/pom.xml` once per user, not once per checkout, into a cache folder that appears complete or not at
 all and is verified against its own list before each use.
 """
 
@@ -25,7 +25,7 @@ _INSTALL = "on Debian or Ubuntu: apt-get install openjdk-17-jre-headless maven"
 
 
 def kafka_version() -> str:
-    """The version of Apache Kafka that `kafka/pom.xml` pins."""
+    """The version of Apache Kafka that `kafka_files/pom.xml` pins."""
     found = ElementTree.parse(POM).find(".//{*}kafka.version")  # noqa: S314 -- our own file
     return str(found.text) if found is not None else "unknown"
 

@@ -53,7 +53,7 @@ def test_the_index_of_a_running_worker_is_correct(settings: Settings, worker: In
     check = index_check(settings)
     assert check.ok
     segments = len(worker.index.segments)
-    assert check.detail == f"{SEALED} images in {segments} segments, checksums right"
+    assert check.detail == f"{SEALED} images in {segments} segments, checksums correct"
 
 
 def test_an_index_without_segments_is_not_damage(settings: Settings) -> None:

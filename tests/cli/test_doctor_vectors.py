@@ -50,7 +50,7 @@ def test_a_home_without_a_store_passes_every_check(settings: Settings) -> None:
 def test_missing_files_are_not_damage(settings: Settings, worker: InMemoryWorker) -> None:
     shutil.rmtree(settings.vectors_path)
     assert check(settings) == Check(
-        "vectors", True, f"no files yet for the {IMAGES} images of the store: the worker makes them"
+        "vectors", True, f"no files yet for the {IMAGES} images of the store: the worker creates them"
     )
 
 
