@@ -116,7 +116,7 @@ def _closed(store: Path) -> Iterator[None]:
     """
     with ExitStack() as stack:
         try:
-            stack.enter_context(FileLock(store.with_name(f"{store.name}.swap.lock"), timeout=0))
+            stack.enter_context(FileLock(store.with_name(f"{store.name}.swap.lock"), timeout=0, fallback_to_soft=False))
             if store.exists():
                 # A POSIX record lock, as RocksDB takes: filelock uses flock, which does not conflict with it.
                 fcntl.lockf(stack.enter_context((store / "LOCK").open("a")), fcntl.LOCK_EX | fcntl.LOCK_NB)

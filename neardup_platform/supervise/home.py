@@ -14,15 +14,14 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from neardup_platform.errors import HomeInUse, SetupError
-from neardup_platform.files import create_file, replace_file
+from neardup_platform.files import create_file
 
 MARK = "NEARDUP_MARK"
 # Kafka and SeaweedFS both fail in unclear ways on a full disk, so `up` refuses earlier and says why.
 MIN_FREE_BYTES = 512 * 1024 * 1024
 
+# Contains the process id of the owner.
 _LOCK = "supervisor.lock"
-# Next to the lock, because opening a lock file truncates it.
-_OWNER = "supervisor.pid"
 
 
 def prepare_home(home: Path) -> None:
@@ -59,14 +58,15 @@ def owned(home: Path) -> Iterator[None]:
         HomeInUse: another process owns it.
     """
     try:
-        lock = FileLock(home / _LOCK, timeout=0, mode=0o600).acquire()
+        # Without flock an existence lock would outlive a killed owner, so there is no fallback.
+        lock = FileLock(home / _LOCK, timeout=0, mode=0o600, fallback_to_soft=False).acquire()
     except Timeout as error:
         raise HomeInUse(
             f"{home} is in use by process {_owner(home)}: stop it with `neardup down`, "
             "or set NEARDUP_HOME to another folder"
         ) from error
     with lock:
-        replace_file(home / _OWNER, str(os.getpid()), durable=False, private=True)
+        (home / _LOCK).write_text(str(os.getpid()))
         yield
 
 
@@ -82,7 +82,4 @@ def mark_of(home: Path) -> str:
 
 
 def _owner(home: Path) -> str:
-    try:
-        return (home / _OWNER).read_text() or "unknown"
-    except FileNotFoundError:
-        return "unknown"
+    return (home / _LOCK).read_text() or "unknown"

@@ -96,7 +96,7 @@ def sole_supervisor(home: Path, run_id: str, patience_s: float = 10.0) -> Iterat
     """
     home.mkdir(parents=True, exist_ok=True)
     try:
-        lock = FileLock(home / _LOCK, timeout=patience_s, mode=0o600).acquire(poll_interval=0.2)
+        lock = FileLock(home / _LOCK, timeout=patience_s, mode=0o600, fallback_to_soft=False).acquire(poll_interval=0.2)
     except Timeout as error:
         raise HomeInUse(
             f"another run supervises the stream worker of {home}: one is enough; "
