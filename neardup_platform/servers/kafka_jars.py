@@ -1,7 +1,7 @@
 """The jars of Apache Kafka and the Java to run them, or an error in one line that says what to install.
 
-Maven resolves `kafka_files/pom.xml` once per user, not once per checkout, into a cache folder that appears complete or not
-at all and is verified against its own list before each use.
+Maven resolves `kafka_files/pom.xml` once per user, not once per checkout, into a cache folder that appears complete or
+not at all and is verified against its own list before each use.
 """
 
 import os
