@@ -20,7 +20,7 @@ Answer = TypeVar("Answer")
 
 log = logging.getLogger(__name__)
 
-# Answers are never older; docs/reference promises it.
+# An answer is never older than this; users rely on it.
 MAX_AGE_S = 1.0
 _SCRATCH = "api-"
 _OPEN_RETRY_S = 0.2

@@ -56,7 +56,7 @@ def test_a_body_is_not_read_before_token_and_length_are_checked(settings: Settin
     """Without this, 300 MB of JSON were parsed for 52 s before the token was checked."""
     with bounded(settings, token=TOKEN) as (_, port):
         huge = ("Content-Length: 300000000", JSON)
-        # None of the body is sent, so an answer shows that none of it was waited for.
+        # No byte of the body is sent, so an answer shows that the server did not wait for it.
         assert problem(exchange(port, head("POST", "/v1/overrides", *huge)), 401)
         wrong = ("Authorization: Bearer wrong-and-sixteen-long", *huge)
         assert problem(exchange(port, head("POST", "/v1/overrides", *wrong)), 401)
@@ -88,7 +88,7 @@ def test_a_body_without_a_declared_length_is_cut_off_at_the_bound(
         except ConnectionError:
             pass
         answer = read_answer(connection)
-        # A reset may overtake the answer; that it was cut off is what matters then.
+        # A reset may overtake the answer; then only the disconnect matters.
         if answer.status and method == "POST":
             assert setting in problem(answer, 413)["detail"]
 
@@ -137,7 +137,7 @@ def test_an_unfinished_head_is_answered_408_and_a_silent_connection_is_closed(
         with connect(port) as connection:
             assert is_closed(connection)
         with connect(port) as connection:
-            # The second request on a connection is waited for no longer than the first.
+            # The server waits for the second request on a connection no longer than for the first.
             connection.sendall(head("GET", "/healthz"))
             assert read_answer(connection).status == 200
             connection.sendall(b"GET /healthz HTTP/1.1\r\n")
@@ -213,7 +213,7 @@ def test_one_client_has_its_share_of_requests_and_probes_are_always_answered(
                     answer = exchange(port, head("GET", "/v1/status"))
                     assert "api.max_requests_per_client" in problem(answer, 429)["detail"]
                     assert answer.headers["retry-after"] == "1"
-                    # Somebody else is not affected.
+                    # Other clients are not affected.
                     assert exchange(port, head("GET", "/v1/status"), source="127.0.0.3").status == 200
             eventually(lambda: exchange(port, head("GET", "/v1/status"), source="127.0.0.3").status == 503)
             assert (

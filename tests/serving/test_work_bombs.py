@@ -106,7 +106,7 @@ def test_expensive_uploads_do_not_delay_searches_and_end_with_their_client(
         eventually(lambda: metric(client, "neardup_api_searches_waiting") == 0, "a search outlived its client", LONG_S)
         assert metric(client, "neardup_api_decodes_cancelled_total") >= 1
         assert metric(client, "neardup_api_decodes_killed_total") >= 1
-        # What was slow and has no client any more makes room.
+        # Slow work whose client has disconnected makes room.
         assert search(gif_of_one_pixel()).status_code == 200
         assert max(largest) < 3 << 30
         assert re.search(r'neardup_api_requests_total\{.*status="499"\}', client.get("/metrics").text)
