@@ -4,9 +4,8 @@ Pictures or vectors → **the pipeline of the stream** → decisions. Term space
 those of the platform with the same settings, so the decisions are, too.
 """
 
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from types import TracebackType
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neardup_platform.client.answers import FoundImage, SearchAnswer
+from neardup_platform.clock import Clock, SystemClock
 from neardup_platform.decide import Recording
 from neardup_platform.errors import BadPicture, Conflict, InvalidRequest, NotFound, SetupError
 from neardup_platform.evaluation.pipeline_run import empty_pipeline
@@ -35,10 +35,6 @@ MAX_IMAGES = 100_000
 _BATCH_PICTURES = 32
 # Images decided together.
 _BATCH_IMAGES = 256
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +70,12 @@ class Deduplicator:
         settings: Settings,
         *,
         max_images: int = MAX_IMAGES,
-        clock_ms: Callable[[], int] = _now_ms,
+        clock: Clock | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._models = models
         self._max_images = max_images
-        self._clock_ms = clock_ms
+        self._clock = clock or SystemClock()
         self._heads: dict[str, str] = {}
         self._pictures = PictureEmbedder(settings.images, models)
 
@@ -89,14 +85,14 @@ class Deduplicator:
         settings: Settings | None = None,
         *,
         max_images: int = MAX_IMAGES,
-        clock_ms: Callable[[], int] = _now_ms,
+        clock: Clock | None = None,
     ) -> Self:
         """Make an empty deduplicator.
 
         Args:
             settings: models, thresholds and limits; None reads `neardup.toml` and `NEARDUP_…` variables.
             max_images: images it can hold.
-            clock_ms: returns the time of a decision, Unix milliseconds.
+            clock: gives the time of a decision; None for the clock of this machine.
 
         Raises:
             BadArtefact: a model of the settings is missing or damaged.
@@ -104,7 +100,7 @@ class Deduplicator:
         settings = settings or Settings()
         scorer: PairClassifier = load_classifier(settings.scoring.model, settings.scoring.threads)
         pipeline = empty_pipeline(load_term_space(settings.terms.space), scorer, settings)
-        return cls(pipeline, scorer.required_models, settings, max_images=max_images, clock_ms=clock_ms)
+        return cls(pipeline, scorer.required_models, settings, max_images=max_images, clock=clock)
 
     def __enter__(self) -> Self:
         return self
@@ -261,7 +257,7 @@ class Deduplicator:
         return matrix.astype(np.float32)
 
     def _decide(self, image_ids: Sequence[str], lsh: NDArray[np.float32], pair: NDArray[np.float32]) -> list[Decision]:
-        now_ms = self._clock_ms()
+        now_ms = self._clock.now_ms()
         decisions = []
         images = map(self._joined, image_ids, lsh, pair, [now_ms] * len(image_ids))
         while batch := list(islice(images, _BATCH_IMAGES)):

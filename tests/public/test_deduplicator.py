@@ -21,7 +21,7 @@ from neardup_platform import (
     SetupError,
 )
 from neardup_platform.records import JoinedImage
-from neardup_platform.testing import MODELS, families, small_pipeline
+from neardup_platform.testing import MODELS, ManualClock, families, small_pipeline
 from samples.alterations import alterations
 
 PICTURES = Path(__file__).parents[2] / "samples" / "pictures"
@@ -29,7 +29,7 @@ BRIDGE, BISON = PICTURES / "brandenburg-gate.jpg", PICTURES / "bison.jpg"
 
 
 def small(max_images: int = 1_000) -> Deduplicator:
-    return Deduplicator(small_pipeline(), MODELS, Settings(), max_images=max_images, clock_ms=lambda: 7)
+    return Deduplicator(small_pipeline(), MODELS, Settings(), max_images=max_images, clock=ManualClock(7))
 
 
 def vectors(images: list[JoinedImage]) -> tuple[list[str], NDArray[np.float32], NDArray[np.float32]]:
