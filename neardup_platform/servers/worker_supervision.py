@@ -10,9 +10,9 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Sequence
 
+from neardup_platform.clock import Clock, SystemClock
 from neardup_platform.errors import HomeInUse
 from neardup_platform.servers.endpoints import environment
 from neardup_platform.settings import Settings
@@ -59,11 +59,14 @@ class WorkerSupervision:
         command: of the worker process.
     """
 
-    def __init__(self, settings: Settings, record: RunRecord, stop: threading.Event, command: Sequence[str]) -> None:
+    def __init__(
+        self, settings: Settings, record: RunRecord, stop: threading.Event, command: Sequence[str], clock: Clock
+    ) -> None:
         self._settings = settings
         self._record = record
         self._stop = stop
         self._command = command
+        self._clock = clock
         self._heartbeat: Heartbeat | None = None
 
     def run(self) -> None:
@@ -96,7 +99,7 @@ class WorkerSupervision:
 
     def _look(self, worker: ProcessId | None) -> bool:
         """Renew the record of this supervisor; return whether the worker is paused."""
-        self._record = renewed(self._record, worker, _now_ms())
+        self._record = renewed(self._record, worker, self._clock.now_ms())
         write_record(self._settings.home, self._record)
         return paused_by(self._settings.home) is not None
 
@@ -105,13 +108,13 @@ class WorkerSupervision:
         with contextlib.suppress(OSError, ValueError, KeyError):
             self._heartbeat = read_heartbeat(self._settings.home)
         own = self._heartbeat if self._heartbeat and self._heartbeat.pid == worker.pid else None
-        return is_stalled(own, worker.spawned_ms, _now_ms(), self._settings.worker.stalled_s)
+        return is_stalled(own, worker.spawned_ms, self._clock.now_ms(), self._settings.worker.stalled_s)
 
     def _wait(self, seconds: float) -> None:
         """Wait before the next start, at most until a stop or a pause."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and not self._stop.is_set() and not self._look(None):
-            self._stop.wait(min(_LOOK_S, max(0.0, until - time.monotonic())))
+        until = self._clock.monotonic_s() + seconds
+        while self._clock.monotonic_s() < until and not self._stop.is_set() and not self._look(None):
+            self._stop.wait(min(_LOOK_S, max(0.0, until - self._clock.monotonic_s())))
 
 
 def main() -> int:
@@ -125,15 +128,11 @@ def main() -> int:
         with sole_supervisor(settings.home, f"{NAME}-{os.getpid()}") as record:
             if stop_leftover(record.worker):
                 log.warning("stopped a worker process (%s) that had outlived its supervisor", record.worker)
-            WorkerSupervision(settings, record, stop, WORKER).run()
+            WorkerSupervision(settings, record, stop, WORKER, SystemClock()).run()
     except HomeInUse as error:
         log.error("%s", error)
         return 1
     return 0
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 if __name__ == "__main__":

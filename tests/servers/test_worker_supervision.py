@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from neardup_platform.clock import SystemClock
 from neardup_platform.servers.worker_supervision import WorkerSupervision, worker_service
 from neardup_platform.settings import Settings, WorkerSettings
 from neardup_platform.supervise.heartbeat import pause, resume
@@ -26,7 +27,9 @@ def supervised(home: Path, behaviour: str) -> Iterator[None]:
     home.mkdir(exist_ok=True)
     stop = threading.Event()
     with sole_supervisor(home, "a test") as record:
-        supervision = WorkerSupervision(settings, record, stop, (sys.executable, "-m", DOUBLE, behaviour))
+        supervision = WorkerSupervision(
+            settings, record, stop, (sys.executable, "-m", DOUBLE, behaviour), SystemClock()
+        )
         thread = threading.Thread(target=supervision.run)
         thread.start()
         try:
