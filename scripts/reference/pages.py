@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from scripts.reference.commands_page import commands_page
+from scripts.reference.control_page import control_page
 from scripts.reference.dagster_page import dagster_page
 from scripts.reference.endpoints_page import endpoints_page
 from scripts.reference.metrics_page import metrics_page
@@ -22,6 +23,7 @@ def pages() -> dict[str, str]:
         "reference/endpoints.md": endpoints_page(),
         "reference/metrics.md": metrics_page(),
         "reference/topics.md": topics_page(),
+        "reference/control-commands.md": control_page(),
         "reference/dead-letter-reasons.md": reasons_page(),
         "reference/errors.md": errors_page(),
         "reference/python.md": python_page(),

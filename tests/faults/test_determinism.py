@@ -39,7 +39,13 @@ class Act(NamedTuple):
     late: bool = False
 
 
-ENDS = ("goes on", "is stopped", "is killed with two steps under way", "is killed before the commit", "is killed after")
+ENDS = (
+    "continues",
+    "is stopped",
+    "is killed with two steps in flight",
+    "is killed before the commit",
+    "is killed after",
+)
 ACTS = st.lists(
     st.builds(Act, st.integers(1, MOST_IMAGES), st.sampled_from(ENDS), st.booleans()), min_size=1, max_size=8
 )
@@ -59,7 +65,7 @@ class Life:
 
     def turn(self, act: Act) -> None:
         begun = self.begin(act)
-        if act.end == "is killed with two steps under way":
+        if act.end == "is killed with two steps in flight":
             return self.killed()
         if act.end == "is killed before the commit":
             self.settle()
@@ -101,7 +107,7 @@ class Life:
 
     def finish(self) -> tuple[bytes, list, dict]:
         while self.read < len(self.images) or self.under_way:
-            self.turn(Act(MOST_IMAGES, "goes on"))
+            self.turn(Act(MOST_IMAGES, "continues"))
         store = self.worker.store
         found = bytes(store.state().digest), decisions(store), members(store)
         self.worker.close()
@@ -133,7 +139,7 @@ def undisturbed(seed: int) -> tuple[bytes, list, dict]:
     """Each image in a step of its own, one life long."""
     if seed not in _UNDISTURBED:
         images = families(FAMILIES, COPIES, seed, NOISE)
-        _UNDISTURBED[seed] = outcome(images, [Act(1, "goes on")] * len(images))
+        _UNDISTURBED[seed] = outcome(images, [Act(1, "continues")] * len(images))
     return _UNDISTURBED[seed]
 
 
@@ -147,7 +153,7 @@ def test_a_comparison_that_comes_late_sees_no_more_and_no_less() -> None:
     """Not even where the step after has begun a new block of the term index, and the oldest has left its window."""
     for size in (3, 7, MOST_IMAGES):
         for seed in range(4):
-            acts = [Act(size, "goes on", late=True)] * (FAMILIES * (COPIES + 1) // size + 1)
+            acts = [Act(size, "continues", late=True)] * (FAMILIES * (COPIES + 1) // size + 1)
             assert outcome(families(FAMILIES, COPIES, seed, NOISE), acts) == undisturbed(seed)
 
 

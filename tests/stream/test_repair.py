@@ -1,4 +1,4 @@
-"""Claims about mending a store that the version before damaged, by the doctor and by a rollback to a snapshot of it."""
+"""A store that an earlier version damaged is repaired: by the doctor, and by a rollback to its snapshot."""
 
 import json
 from contextlib import closing

@@ -15,6 +15,7 @@ from neardup_platform.settings import Settings
 from neardup_platform.store import layout
 from neardup_platform.store.secondary import SecondaryStore
 from neardup_platform.supervise.heartbeat import Phase, pause, read_heartbeat
+from neardup_platform.supervise.worker_metrics import GAUGES, WORKER_METRICS
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import encode_embedding
 from neardup_platform.wire.topics import DEAD_LETTER, DEBUG, DECISIONS, EMBEDDINGS
@@ -80,6 +81,7 @@ def test_images_become_readable_and_each_decision_is_published(empty_log: Settin
         assert heartbeat.phase is Phase.STOPPED
         assert heartbeat.metrics["images"] == heartbeat.metrics["index_images"] == 60
         assert heartbeat.metrics["index_problem"] == 0
+        assert GAUGES.keys() <= heartbeat.metrics.keys() <= WORKER_METRICS.keys()
 
 
 def test_kill_9_in_the_middle_loses_nothing_and_decides_nothing_twice(empty_log: Settings) -> None:
