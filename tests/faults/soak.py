@@ -149,11 +149,11 @@ class Soak:
         self.worker = self.start()
 
     def ended(self) -> None:
-        if self.worker.returncode == -signal.SIGKILL:
+        if self.worker.poll() == -signal.SIGKILL:
             self.crashed += 1
             self.say(f"worker killed at a named point ({self.killed + self.crashed})")
         else:
-            self.wrong.append(f"the worker ended by itself with {self.worker.returncode}")
+            self.wrong.append(f"the worker ended by itself with {self.worker.poll()}")
             self.say(self.wrong[-1])
         self.worker = self.start()
 
