@@ -3,13 +3,13 @@
 import inspect
 from collections.abc import Iterator
 
-from neardup_platform.wire.command_arguments import CommandArguments
+from neardup_platform.wire.command_arguments import COMMANDS, CommandArguments
 from scripts.reference.markdown import code, one_line, page, table
 
 
 def control_page() -> str:
     """Every command with its arguments."""
-    models = sorted(_models(CommandArguments), key=lambda model: inspect.getdoc(model) or "")
+    models = sorted(_models(), key=lambda model: inspect.getdoc(model) or "")
     return page(
         "Control commands",
         "`name` and `arguments` of a `Command` on `neardup.control`. [How commands behave](../control-commands.md).",
@@ -19,13 +19,10 @@ def control_page() -> str:
     )
 
 
-def _models(base: type[CommandArguments]) -> Iterator[type[CommandArguments]]:
-    """The models that are not bases of others."""
-    for model in base.__subclasses__():
-        if model.__subclasses__():
-            yield from _models(model)
-        else:
-            yield model
+def _models() -> Iterator[type[CommandArguments]]:
+    """The models of the worker's commands, and of each action of `override`. A test may define others."""
+    for model in COMMANDS.values():
+        yield from model.__subclasses__() or [model]
 
 
 def _name(model: type[CommandArguments]) -> str:
