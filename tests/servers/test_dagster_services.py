@@ -42,7 +42,7 @@ def test_every_location_has_a_code_server_that_others_cannot_reach(tmp_path: Pat
     assert first.env["NEARDUP_KAFKA_BOOTSTRAP"] == "broker:9092"
     assert {"dagster-code", "dagster-code-2-more-py", "dagster-webserver"} <= set(daemon.after)
     assert webserver.url == "http://127.0.0.1:12001"
-    assert stop_order(found) == ("dagster-daemon", "dagster-code", "dagster-code-2-more-py")
+    assert stop_order(found) == ("dagster-daemon", "worker", "dagster-code", "dagster-code-2-more-py")
 
     first.prepare()
     shared = yaml.safe_load((home / "run" / "dagster-workspace.yaml").read_text())["load_from"]

@@ -66,7 +66,7 @@ def test_every_location_is_served_and_external_code_servers_are_passed_through(t
         ("", "lists no Python code"),
         ("load_from: []", "lists no Python code"),
         ("load_from: [{grpc_server: {port: 1}}]", "lists no Python code"),
-        ("load_from: [{python_fiel: a.py}]", "python_fiel under load_from is none of"),
+        ("load_from: [{python_fiel: a.py}]", "python_fiel under load_from is not supported"),
         ("load_from: [{python_module: {attribute: a}}]", "needs module_name"),
         ("load_from: [{python_file: a/x.py}, {python_file: b/x.py}]", "two locations named 'x.py'"),
     ],

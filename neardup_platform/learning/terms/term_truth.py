@@ -132,7 +132,7 @@ def _last_place(unrelated_cosines: NDArray[np.float32], images: int) -> float:
     if nearer < FEWEST_NEARER:
         most = FIRST * len(unrelated_cosines) // FEWEST_NEARER
         raise SetupError(
-            f"{len(unrelated_cosines):,} unrelated pairs cannot predict the ranking of {images:,} images, at most of "
+            f"{len(unrelated_cosines):,} unrelated pairs cannot predict the ranking of {images:,} images, at most "
             f"{most:,}: lower --images, or add more pictures (--diverse)"
         )
     place = int(np.ceil(nearer))
