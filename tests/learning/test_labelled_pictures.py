@@ -98,7 +98,7 @@ def test_white_logos_on_transparent_background_match_neither_each_other_nor_a_bl
 ) -> None:
     names = ("whitelogo-alternativeto~0.png", "whitelogo-bookbub~0.png", "white.png", "black.png")
     for name in names[:2]:
-        (tmp_path / name).write_bytes((Path(__file__).parent / "cases" / name).read_bytes())
+        (tmp_path / name).write_bytes((Path(__file__).parents[1] / "images" / "cases" / name).read_bytes())
     for name in names[2:]:
         Image.new("RGB", (400, 400), name.removesuffix(".png")).save(tmp_path / name)
     (tmp_path / "m.csv").write_text("\n".join(["file,group", *(f"{name}," for name in names)]))

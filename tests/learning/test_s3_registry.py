@@ -125,7 +125,7 @@ def test_an_oversized_object_is_not_downloaded_completely(
     with pytest.raises(BadArtefact, match="larger than 1 MiB"):
         fetch(settings, VERSION, tmp_path / "home")
     monkeypatch.setitem(s3_registry.MAX_BYTES, NETWORK_FILE, 1_000)
-    with pytest.raises(BadArtefact, match="at most 1000"):
+    with pytest.raises(BadArtefact, match="the limit is 1000"):
         publish(s3, settings, folder)
 
 
