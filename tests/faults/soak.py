@@ -13,7 +13,7 @@ import os
 import random
 import shutil
 import signal
-import subprocess
+
 import sys
 import threading
 import time
@@ -36,6 +36,7 @@ from tests.faults.replaying import differences_of_replay
 from tests.faults.traffic import Sent, Traffic, traffic
 from tests.faults.verification import wrong_when_settled
 from tests.faults.world import FULL, is_settled, listener, read_log
+from tests.stream.forked_worker import ForkedWorker
 from tests.stream.worker_process import reading, start
 
 CHUNK_S = 0.25
@@ -105,7 +106,7 @@ class Soak:
         self.begun = time.monotonic()
         self.worker = self.start()
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self) -> ForkedWorker:
         """A worker, one in three with a named point to die at."""
         more = {}
         if self.plan.kills and self.rng.random() < 1 / 3:

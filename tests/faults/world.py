@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from neardup_platform.messages.kafka_topics import CONTROL, DEAD_LETTER, DECISIO
 from neardup_platform.settings import Settings
 from tests.faults.traffic import Sent
 from tests.faults.verification import Log, wrong_at_any_moment, wrong_when_settled
+from tests.stream.forked_worker import ForkedWorker
 from tests.stream.worker_process import PATIENCE_S, eventually, log_tail, read_topic, reading, start
 
 FULL, LIGHT = "neardup_platform.cli", "tests.faults.light_worker"
@@ -78,7 +78,7 @@ def wait_until_settled(settings: Settings, reader: StoreReader) -> None:
 
 
 @contextmanager
-def supervised(settings: Settings, module: str = LIGHT, **more: str) -> Iterator[subprocess.Popen[bytes]]:
+def supervised(settings: Settings, module: str = LIGHT, **more: str) -> Iterator[ForkedWorker]:
     """A worker that must not end by itself."""
     process = start(settings, module=module, more=more)
     try:

@@ -1,8 +1,6 @@
 """A real worker process, and the log and store around it, for tests."""
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +18,7 @@ from neardup_platform.messages.kafka_topics import EMBEDDINGS, connection
 from neardup_platform.records import Kind
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.settings import Settings
+from tests.stream.forked_worker import ForkedWorker
 
 PATIENCE_S = 120.0
 
@@ -29,23 +28,19 @@ def start(
     max_file_kb: int = 0,
     module: str = "neardup_platform.cli",
     more: Mapping[str, str] | None = None,
-) -> subprocess.Popen[bytes]:
+) -> ForkedWorker:
     """Start a worker; with `max_file_kb` its writes fail beyond that size, as on a full disk.
 
     Args:
         more: variables of its environment.
     """
     settings.home.mkdir(parents=True, exist_ok=True)
-    argv = [sys.executable, "-m", module, "worker"]
-    if max_file_kb:
-        argv = ["bash", "-c", f'ulimit -f {max_file_kb}; exec "$@"', "bash", *argv]
-    with (settings.home / "worker.log").open("ab") as log:
-        env = {**os.environ, **environment(settings), **(more or {})}
-        return subprocess.Popen(argv, env=env, stdout=log, stderr=log)
+    env = {**os.environ, **environment(settings), **(more or {})}
+    return ForkedWorker(module, env, settings.home / "worker.log", max_file_kb)
 
 
 @contextmanager
-def running(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+def running(settings: Settings) -> Iterator[ForkedWorker]:
     process = start(settings)
     try:
         yield process
