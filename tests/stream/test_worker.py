@@ -1,6 +1,5 @@
 """Claims about the worker: a real process on a real Kafka, killed without warning."""
 
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +72,7 @@ def test_images_become_readable_and_each_decision_is_published(empty_log: Settin
         assert_accounted_for(reader, empty_log)
         details = [pb.DebugDetail.FromString(value) for value in read_topic(empty_log, DEBUG)]
         assert sorted(n for d in details for n in range(d.first_sequence, d.last_sequence + 1)) == [*range(1, 61)]
-        worker.send_signal(signal.SIGTERM)
+        worker.terminate()
         assert worker.wait(30) == 0
         heartbeat = read_heartbeat(empty_log.home)
         assert heartbeat is not None
