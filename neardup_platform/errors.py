@@ -8,11 +8,11 @@ NeardupError
 │   ├── NotAPicture           a file in a folder that is skipped and counted
 │   ├── BadArtefact           a model or index file that is damaged or does not fit
 │   ├── BadCommand            a control command whose name, arguments or age is not accepted
-│   ├── BadSnapshotId         a snapshot id with characters or a form that no snapshot has
+│   ├── BadSnapshotId         a snapshot id of a form that no snapshot has (stream/snapshots/snapshot_manifest.py)
 │   ├── Conflict              a request that contradicts an active one
 │   ├── AccessDenied          a call of the API without the token it needs, or whose token lacks the scope
 │   ├── InvalidRequest        a call of the API that is malformed
-│   ├── DecidedAnew           an image that was decided again while a reprocessing ran
+│   ├── DecidedAnew           an image decided again while a reprocessing ran (stream/reprocess/reprocessing.py)
 │   └── NotFound              an image or a cluster that is not stored
 ├── RetryableError            the same call may succeed later
 │   ├── ServerUnavailable     Kafka, S3 or the API does not answer
@@ -20,7 +20,7 @@ NeardupError
 │   └── HomeInUse             another process owns this NEARDUP_HOME
 ├── SetupError                the machine lacks something; the message says what to install or set
 └── InvariantBroken           stored state contradicts itself: the worker must stop
-    └── Damaged               `neardup doctor` found such a contradiction
+    └── Damaged               `neardup doctor` found such a contradiction (cli/doctor.py)
 
 A message names what was tried, the offending value, the place (`topic[partition]@offset`, `s3://…`, a path) and the
 next step, on one line, because the command line prints it as it is.

@@ -1,4 +1,4 @@
-"""From joined images to decisions; the stream, bootstrap, reprocess, evaluation and search by example all use it.
+"""From joined images to decisions; every caller of `decide.py` uses it.
 
     images ──add──▶ corpus ──compare──▶ candidates with pair scores ──decide──▶ decisions, members
 
@@ -90,7 +90,7 @@ class Pipeline:
 
     Attributes:
         space: hashes `lsh` vectors.
-        corpus: the images decided so far.
+        corpus: the images to compare with: those decided, and those added and not decided yet.
     """
 
     def __init__(self, space: TermSpace, scorer: PairScorer, corpus: Corpus, matching: Matching) -> None:

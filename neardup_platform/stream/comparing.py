@@ -16,8 +16,8 @@ from neardup_platform.stream.steps import Consumed
 
 # Smaller steps are compared in the turn that reads them: passing them to a thread takes longer than it saves.
 MIN_IMAGES = 16
-# Steps that may be in flight while more is read; see worker.max_batch_images.
-MAX_IN_FLIGHT = 3
+# Steps that may wait, beside the one read last, while more is read; see worker.max_batch_images.
+MAX_WAITING = 3
 # Steps compared at once: while one waits for the slower of the threads that share it, the other continues.
 _THREADS = 2
 
@@ -53,7 +53,7 @@ class StepsInFlight:
     @property
     def full(self) -> bool:
         """Whether there are more than may be in flight."""
-        return len(self._steps) > MAX_IN_FLIGHT
+        return len(self._steps) > MAX_WAITING
 
     @property
     def first_is_compared(self) -> bool:

@@ -100,7 +100,7 @@ class WaitingRoom:
         evicted = self._pairing.evict(most - len(expired), MOST_GIVEN_UP_BYTES)
         given_up = [(unpaired, "expired") for unpaired in expired] + [(unpaired, "evicted") for unpaired in evicted]
         details = {
-            "expired": f"no partner within {self._lateness_ms / 1_000:g} s of event time",
+            "expired": f"no partner before the watermark had advanced {self._lateness_ms / 1_000:g} s past its arrival",
             "evicted": "the waiting room was full (join.max_waiting, join.max_waiting_mb)",
         }
         for unpaired, reason in given_up:

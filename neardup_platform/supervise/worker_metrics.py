@@ -7,7 +7,7 @@ Counters are part of the store: they survive restarts, and a rollback restores t
 GAUGES = {
     "images": "Images decided and not forgotten.",
     "clusters": "Clusters.",
-    "lag": "Messages of the input topics that the worker has not decided.",
+    "lag": "Embeddings in the input topics that the worker has not taken up yet.",
     "images_per_s": "Images decided per second, over the last ten seconds.",
     "p50_ms": "Median time from an image's event time to its commit, over the last 2,000 images.",
     "p99_ms": "99th percentile of the same.",

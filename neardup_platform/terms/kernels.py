@@ -27,7 +27,7 @@ from neardup_platform.terms.parts import (
 )
 
 # Images, 512 KiB of heads, that all queries of a batch are compared with before the next ones.
-BLOCK_IMAGES = 16_384
+CHUNK_IMAGES = 16_384
 # Shortlisted images to prefetch ahead; memory serves many requests at once.
 AHEAD = 16
 # Words of a cache line.
@@ -115,7 +115,7 @@ def shortlist_part(  # noqa: C901, PLR0912, PLR0915 -- one loop nest, which the 
     while first < cells:
         # Cells are scanned in blocks that fit the cache, so that all queries of a batch share each read.
         stop = first + 1
-        while stop < cells and starts[stop] - starts[first] < BLOCK_IMAGES:
+        while stop < cells and starts[stop] - starts[first] < CHUNK_IMAGES:
             stop += 1
         for row in range(_U(turns.shape[0])):
             word0, word1, word2, word3 = words[row, 0], words[row, 1], words[row, 2], words[row, 3]
