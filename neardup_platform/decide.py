@@ -2,7 +2,7 @@
 
 | caller | candidates come from | clusters come from | the ruling becomes |
 |---|---|---|---|
-| stream, `ingest-segment`, reprocess, evaluation, `Deduplicator`: `Pipeline.decide` | search and score | the corpus | a decision and a new member |
+| new images, wherever they come from: `Pipeline.decide` | search and score | the corpus | a decision and a new member |
 | re-embedded image: `stream/corrections` | search and score | the corpus | a decision that may move it |
 | override: `stream/corrections` | the recorded decision | the store | a decision that moves it |
 | trace: `Pipeline.preview` | search and score | the corpus | an answer |
