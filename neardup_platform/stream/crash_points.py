@@ -1,7 +1,8 @@
 """The points in a worker's life between which a crash makes a difference, named so that tests can kill it there.
 
 They are in the order of a run; `commit.py` explains the order of a commit. `NEARDUP_CRASH_AT=committed:3` kills the
-process, as `kill -9` does, when it passes the point for the third time. Without the variable, passing a point costs one comparison.
+process, as `kill -9` does, when it passes the point for the third time. Without the variable, passing a point costs one
+comparison.
 """
 
 import os
