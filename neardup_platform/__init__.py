@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from neardup_platform.errors import (
         AccessDenied,
         BadArtefact,
+        BadCommand,
         BadMessage,
         BadPicture,
         Conflict,
@@ -36,6 +37,7 @@ __all__ = [
     "AccessDenied",
     "AsyncClient",
     "BadArtefact",
+    "BadCommand",
     "BadMessage",
     "BadPicture",
     "Client",

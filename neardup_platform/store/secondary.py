@@ -26,6 +26,7 @@ class SecondaryStore(StoreView):
     def __init__(self, path: Path, scratch: Path) -> None:
         scratch.mkdir(parents=True, exist_ok=True)
         self._path, self._scratch = path, scratch
+        self._verified = 0
         super().__init__(self._open())
         self._moment = threading.RLock()
         self._reopen_until_consistent()
@@ -60,7 +61,7 @@ class SecondaryStore(StoreView):
     def _reopen(self) -> None:
         fresh = self._open()
         self._tables.db.close()
-        self._tables.db = fresh
+        self._tables.db, self._verified = fresh, 0
 
     def _is_replaced(self) -> bool:
         """Return whether the path holds another store now. RocksDB would read its files as part of this one."""
@@ -85,11 +86,16 @@ class SecondaryStore(StoreView):
         )
 
     def _is_one_moment(self) -> bool:
-        """Return whether the totals, which are part of every commit, match the newest commit (docs/adr/0006).
+        """Return whether no commit is missing up to that of the totals, which are part of every commit (docs/adr/0006).
 
-        The keys of earlier commits are deleted, and slow to step over until they are compacted, so the scan starts
-        behind them.
+        A commit writes its own key and deletes the one before, so a key beside the last one shows that the commit after
+        it is missing. Deleted keys are slow to step over until they are compacted: the scan starts at the last commit
+        verified, and at the first one after opening.
         """
         last = self.state().commit
-        commits = [layout.number_of(key) for key, _ in self._tables.scan(Table.COMMIT, start=layout.number_key(last))]
-        return commits == ([last] if last else [])
+        start = layout.number_key(self._verified)
+        commits = [layout.number_of(key) for key, _ in self._tables.scan(Table.COMMIT, start=start)]
+        if commits != ([last] if last else []):
+            return False
+        self._verified = last
+        return True
