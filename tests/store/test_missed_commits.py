@@ -1,6 +1,6 @@
 """Claims about a reader that meets a flush: commits that left the log before it could read them are noticed.
 
-The flush falls between the reader's look at the list of files and its look at the log. The tests put together the folder
+The flush falls between the reading of the list of files and of the log. The tests put together the folder
 as such a reader sees it: the old list of files, and the log after the flush.
 """
 
