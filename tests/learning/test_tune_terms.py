@@ -122,7 +122,7 @@ def test_exhaustive_search_finds_fewer_pairs_in_a_larger_corpus() -> None:
 def test_a_corpus_too_large_for_the_pairs_is_refused_with_the_maximum() -> None:
     most = 10 * int(truth_of(IN_SAMPLE).unrelated.sum())
     assert truth_of(most).extrapolated
-    with pytest.raises(SetupError, match=rf"at most of {most:,}.*--images"):
+    with pytest.raises(SetupError, match=rf"at most {most:,}.*--images"):
         truth_of(most + 1)
 
 
