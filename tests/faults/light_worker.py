@@ -7,10 +7,12 @@ the file that `NEARDUP_TEST_CLOCK` names, where there is one; what it syncs is n
 
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 
 from neardup_platform.clock import SystemClock
+from neardup_platform.errors import NeardupError
 from neardup_platform.learning.classifier.keras_active_classifier import active_folder
 from neardup_platform.matching import Matching
 from neardup_platform.scoring.card import SHIPPED_FOLDER, Card, read_card
@@ -62,8 +64,8 @@ class SkewedClock(SystemClock):
         return super().now_ms() + int(self._file.read_text() or 0)
 
 
-def main() -> None:
-    """As `neardup worker`."""
+def main() -> int:
+    """As `neardup worker`; returns the exit status."""
     log_to_stderr("%(asctime)s %(levelname)s %(name)s %(message)s")
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -71,8 +73,13 @@ def main() -> None:
     if NOTED in os.environ:
         Store.sync = noting(Path(os.environ[NOTED]))  # type: ignore[method-assign]
     clock = SkewedClock(Path(os.environ[CLOCK])) if CLOCK in os.environ else SystemClock()
-    run_worker(resolve(Settings()), clock, stopping, lambda _: None, LightClassifiers)
+    try:
+        run_worker(resolve(Settings()), clock, stopping, lambda _: None, LightClassifiers)
+    except NeardupError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
