@@ -54,9 +54,10 @@ class StoreFollower:
         """Stop following and remove the scratch folder."""
         self._stop.set()
         self._thread.join()
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            with reader.consistent():
+                reader.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
 
     @contextlib.contextmanager
@@ -70,6 +71,8 @@ class StoreFollower:
         if reader is None:
             raise ServerUnavailable(self._problem)
         with reader.consistent():
+            if self._reader is not reader:
+                raise ServerUnavailable("the store is being closed")
             yield reader
 
     def read(self, answer: Callable[[SecondaryStore], Answer]) -> Answer:

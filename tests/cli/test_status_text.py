@@ -6,7 +6,14 @@ from neardup_platform.cli.platform_commands import _describe_status
 
 
 def answer(**figures: float) -> dict[str, Any]:
-    worker = {"paused_by": None, "alive": True, "lag": 7.0, "stream_paused_by": None, "progress": ""}
+    worker = {
+        "paused_by": None,
+        "alive": True,
+        "lag": 7.0,
+        "stream_paused_by": None,
+        "progress": "",
+        "supervised_by": "dagster",
+    }
     worker["figures"] = figures
     nothing = {"state_digest": "", "classifier_version": "", "api_problem": "", "services": {}, "urls": {}}
     return {"ready": True, "worker": worker, "images": 1, "clusters": 1, **nothing}
