@@ -23,7 +23,7 @@ def test_problems_of_the_log_are_reported_and_nothing_else_is() -> None:
     wrong = {"partitions_unread": 6.0, "topics_recreated": 1.0, "messages_truncated": 10.0, "transactions_open": 2.0}
     text = _describe_status(answer(**wrong))
     for line in (
-        "6 partitions exist and are not read",
+        "6 partitions are not read yet",
         "1 topics were deleted",
         "10 messages were lost",
         "2 partitions",
