@@ -19,27 +19,26 @@ from types import FrameType
 import dagster as dg
 
 from assets.stream_worker import observation
+from neardup_platform.clock import SystemClock
 from neardup_platform.errors import HomeInUse, ServerUnavailable
 from neardup_platform.settings import Settings
-from neardup_platform.supervise.heartbeat import Heartbeat, Phase, paused_by, read_heartbeat
+from neardup_platform.supervise.heartbeat import paused_by
 from neardup_platform.supervise.restarts import (
     WorkerExit,
     crashes_in_a_row,
     delay_s,
     describe_crash,
     describe_exit,
-    is_stalled,
     unclean_stop,
 )
 from neardup_platform.supervise.run_record import (
     ProcessId,
     RunRecord,
     other_supervisor,
-    renewed,
     sole_supervisor,
-    write_record,
 )
 from neardup_platform.supervise.worker_process import WorkerProcess, stop_leftover
+from neardup_platform.supervise.worker_watch import WorkerWatch
 from resources.platform import PlatformResource
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -90,12 +89,9 @@ class _Supervision:
     def __init__(self, context: dg.OpExecutionContext, settings: Settings, record: RunRecord) -> None:
         self._context = context
         self._settings = settings
-        self._record = record
+        self._watch = WorkerWatch(settings.home, settings.worker.stalled_s, record, SystemClock(), context.log.warning)
         self._asked_at = 0.0
-        self._heartbeat: Heartbeat | None = None
         self._interrupted = False
-        # Whether the current or last worker process had started to work.
-        self._running = False
 
     def run(self, command: list[str]) -> Iterator[dg.AssetObservation]:
         """Start the worker, again after each crash, until it is paused or this run is stopped.
@@ -108,7 +104,7 @@ class _Supervision:
         self._catch_signals()
         while not self._check(None):
             exited = yield from self._one_process(command)
-            last = unclean_stop(exited, self._running) if self._stopping() else describe_exit(exited)
+            last = unclean_stop(exited, self._watch.running) if self._stopping() else describe_exit(exited)
             if self._stopping():
                 break
             crashes = crashes_in_a_row(crashes, exited)
@@ -132,11 +128,11 @@ class _Supervision:
         ) as session:
             worker = WorkerProcess(command, self._environment(session.get_bootstrap_env_vars()))
             self._context.log.info("started worker process %d", worker.pid)
-            stopping, stalled, self._running = False, False, False
+            stopping = stalled = self._watch.running = False
             try:
                 while not (worker.wait(_CHECK_EVERY_S) or stopping or stalled):
                     stopping = self._check(worker.identity)
-                    stalled = self._stalled(worker)
+                    stalled = self._watch.is_stalled(worker)
                     for metrics in session.get_custom_messages()[reported:]:
                         reported += 1
                         yield observation(metrics)
@@ -159,8 +155,7 @@ class _Supervision:
 
     def _check(self, worker: ProcessId | None) -> bool:
         """Renew the heartbeat; returns whether the worker must stop: paused, interrupted, or the run is finished."""
-        self._record = renewed(self._record, worker, time.time_ns() // 1_000_000)
-        write_record(self._settings.home, self._record)
+        self._watch.renew(worker)
         if time.monotonic() - self._asked_at > _ASK_DAGSTER_EVERY_S:
             self._asked_at = time.monotonic()
             # Marked as finished by an operator or the sensor: stop as if interrupted.
@@ -184,17 +179,6 @@ class _Supervision:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, interrupt)
-
-    def _stalled(self, worker: WorkerProcess) -> bool:
-        try:
-            self._heartbeat = read_heartbeat(self._settings.home)
-        except (OSError, ValueError, KeyError) as error:
-            # The last readable heartbeat still counts.
-            self._context.log.warning("the heartbeat is unreadable: %r", error)
-        now_ms = time.time_ns() // 1_000_000
-        own = self._heartbeat if self._heartbeat and self._heartbeat.pid == worker.pid else None
-        self._running = own is not None and own.phase is Phase.RUNNING
-        return is_stalled(own, worker.spawned_ms, now_ms, self._settings.worker.stalled_s)
 
     def _wait(self, seconds: float) -> None:
         """Wait before the next start, until `seconds` have passed or the run must stop."""

@@ -47,6 +47,7 @@ from neardup_platform.errors import (
     ServerUnavailable,
     TooCostly,
 )
+from neardup_platform.settings import Settings
 
 T = TypeVar("T")
 
@@ -174,6 +175,12 @@ class Server:
                 "is it the API of a near-duplicate platform of this version?"
             ) from error
         return answer
+
+
+def address_of(settings: Settings) -> tuple[str, str | None]:
+    """The address of this machine's API and the token that it asks for, if any."""
+    token = settings.api.sent_token
+    return settings.api.url, None if token is None else token.get_secret_value()
 
 
 def whole(call: Call[T]) -> Call[T]:

@@ -9,7 +9,7 @@ from tenacity import Retrying
 
 from neardup_platform.client import answers, calls
 from neardup_platform.client.calls import PAGE, Call, Picture
-from neardup_platform.client.exchange import ATTEMPTS, TIMEOUT_S, Server, whole
+from neardup_platform.client.exchange import ATTEMPTS, TIMEOUT_S, Server, address_of, whole
 from neardup_platform.settings import Settings
 
 T = TypeVar("T")
@@ -51,9 +51,7 @@ class Client:
         Args:
             settings: with the API's port filled in.
         """
-        token = settings.api.sent_token
-        plain = None if token is None else token.get_secret_value()
-        return cls(settings.api.url, plain, timeout_s=timeout_s, attempts=attempts)
+        return cls(*address_of(settings), timeout_s=timeout_s, attempts=attempts)
 
     def __enter__(self) -> Self:
         return self

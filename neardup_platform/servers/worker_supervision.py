@@ -4,7 +4,6 @@ The rules are those of the job `stream_worker`: one supervisor per home, the sam
 worker is killed, and a pause stops the worker until `neardup resume`.
 """
 
-import contextlib
 import logging
 import os
 import signal
@@ -16,12 +15,13 @@ from neardup_platform.clock import Clock, SystemClock
 from neardup_platform.errors import HomeInUse
 from neardup_platform.servers.endpoints import environment
 from neardup_platform.settings import Settings
-from neardup_platform.supervise.heartbeat import Heartbeat, paused_by, read_heartbeat
-from neardup_platform.supervise.restarts import WorkerExit, crashes_in_a_row, delay_s, describe_crash, is_stalled
-from neardup_platform.supervise.run_record import ProcessId, RunRecord, renewed, sole_supervisor, write_record
+from neardup_platform.supervise.heartbeat import paused_by
+from neardup_platform.supervise.restarts import WorkerExit, crashes_in_a_row, delay_s, describe_crash
+from neardup_platform.supervise.run_record import RunRecord, sole_supervisor
 from neardup_platform.supervise.service import Service
 from neardup_platform.supervise.stop_worker import stop_worker
 from neardup_platform.supervise.worker_process import WorkerProcess, stop_leftover
+from neardup_platform.supervise.worker_watch import WorkerWatch
 from neardup_platform.terminal_text import log_to_stderr
 
 log = logging.getLogger(__name__)
@@ -63,17 +63,16 @@ class WorkerSupervision:
         self, settings: Settings, record: RunRecord, stop: threading.Event, command: Sequence[str], clock: Clock
     ) -> None:
         self._settings = settings
-        self._record = record
+        self._watch = WorkerWatch(settings.home, settings.worker.stalled_s, record, clock, log.warning)
         self._stop = stop
         self._command = command
         self._clock = clock
-        self._heartbeat: Heartbeat | None = None
 
     def run(self) -> None:
         """Start the worker, again after each crash, except while it is paused."""
         crashes = 0
         while not self._stop.is_set():
-            if self._look(None):
+            if self._watch.renew(None):
                 self._stop.wait(_LOOK_S)
                 continue
             exited = self._one_process()
@@ -91,29 +90,16 @@ class WorkerSupervision:
         stopping = stalled = False
         try:
             while not (worker.wait(_LOOK_S) or stopping or stalled):
-                stopping = self._look(worker.identity) or self._stop.is_set()
-                stalled = self._stalled(worker)
+                stopping = self._watch.renew(worker.identity) or self._stop.is_set()
+                stalled = self._watch.is_stalled(worker)
         finally:
             worker.stop(kill=stalled)
         return worker.exit_info(stalled)
 
-    def _look(self, worker: ProcessId | None) -> bool:
-        """Renew the record of this supervisor; return whether the worker is paused."""
-        self._record = renewed(self._record, worker, self._clock.now_ms())
-        write_record(self._settings.home, self._record)
-        return paused_by(self._settings.home) is not None
-
-    def _stalled(self, worker: WorkerProcess) -> bool:
-        # An unreadable heartbeat is ignored; the last good one counts.
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            self._heartbeat = read_heartbeat(self._settings.home)
-        own = self._heartbeat if self._heartbeat and self._heartbeat.pid == worker.pid else None
-        return is_stalled(own, worker.spawned_ms, self._clock.now_ms(), self._settings.worker.stalled_s)
-
     def _wait(self, seconds: float) -> None:
         """Wait before the next start, at most until a stop or a pause."""
         until = self._clock.monotonic_s() + seconds
-        while self._clock.monotonic_s() < until and not self._stop.is_set() and not self._look(None):
+        while self._clock.monotonic_s() < until and not self._stop.is_set() and not self._watch.renew(None):
             self._stop.wait(min(_LOOK_S, max(0.0, until - self._clock.monotonic_s())))
 
 

@@ -29,7 +29,7 @@ from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.commit_checks import check_decided
-from neardup_platform.stream.control.commit import answers, put_handled
+from neardup_platform.stream.control.result_writes import answers, put_handled
 from neardup_platform.stream.outbox_entries import ToPublish, decision_messages, leave_outbox, put_outbox
 from neardup_platform.stream.steps import CommandStep, Consumed, RedecideStep, Step, StreamStep
 from neardup_platform.wire import neardup_pb2 as pb
@@ -123,7 +123,7 @@ def _put_positions(store: Store, batch: Batch, consumed: Consumed) -> None:
 
 
 def _put_waiting(batch: Batch, consumed: Consumed) -> None:
-    """Leaving is written after entering, because an embedding may do both within one consumed."""
+    """Leaving is written after entering, because an embedding may do both within one step."""
     for unpaired in consumed.entered:
         value = store_pb.UnpairedRecord(
             value=unpaired.origin.value,

@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 # Unfinished commands above which no more are read.
 MAX_WAITING = 1_000
 # Commands read since the oldest unfinished one, above which no more are read: all of them may have been handled ahead
-# of it, and a restart still needs their results (control/commit.py, REMEMBERED).
+# of it, and a restart still needs their results (control/result_writes.py, REMEMBERED).
 MAX_BEHIND = 8_000
 
 

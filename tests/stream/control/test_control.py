@@ -13,7 +13,7 @@ from neardup_platform.clock import ManualClock
 from neardup_platform.errors import BadCommand, ServerUnavailable
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.commit import commit
-from neardup_platform.stream.control import commit as control_commit
+from neardup_platform.stream.control import result_writes
 from neardup_platform.stream.control.command import register
 from neardup_platform.stream.control.control import Control
 from neardup_platform.stream.control.handled import Handled
@@ -197,7 +197,7 @@ def test_a_message_that_is_no_command_is_dead_lettered_and_has_no_result(machine
 
 
 def test_ids_are_remembered_up_to_a_number(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control_commit, "REMEMBERED", 3)
+    monkeypatch.setattr(result_writes, "REMEMBERED", 3)
     machine.send(*(command("note", f"c{n}", text=str(n)) for n in range(5)))
     machine.run(5)
     assert [machine.store.commands.find(f"c{n}") is not None for n in range(5)] == [False, False, True, True, True]
