@@ -39,7 +39,7 @@ def training_pairs(
     context: dg.AssetExecutionContext, config: TrainingPairsConfig, platform: PlatformResource
 ) -> dg.MaterializeResult[str]:
     """Embed, split, mine and store; the value is the version."""
-    from neardup_platform.images.embedders import load_embedders
+    from neardup_platform.images.active_embedders import load_embedders
     from neardup_platform.learning.classifier.s3_training_data import PREFIX, put_training_data
     from neardup_platform.learning.classifier.training_data import gather
     from neardup_platform.s3_client import open_s3

@@ -12,7 +12,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from neardup_platform.clusters.corpus_steps import Added, CorpusStep, Died, Left, Placed, Renamed
+from neardup_platform.clusters.corpus_steps import Appended, CorpusStep, Died, Left, Placed, Renamed
 from neardup_platform.errors import InvariantBroken
 from neardup_platform.progress import Progress, no_progress
 from neardup_platform.scoring.features import widened
@@ -218,7 +218,7 @@ class Corpus:
                     self.leave(ordinal)
                 case Died(ordinal):
                     self.drop(np.array([ordinal]))
-                case Added(ordinal, image_id, lsh, pair):
+                case Appended(ordinal, image_id, lsh, pair):
                     self._add_stored(ordinal, image_id, stored_vectors([(lsh, pair)]))
                 case Renamed(old, new):
                     self.rename(old, new)

@@ -24,7 +24,7 @@ from neardup_platform.bench.search_measures import Load, measure_adds, measure_s
 from neardup_platform.bench.searched_corpus import SEED, SearchedCorpus, make_corpus
 from neardup_platform.bench.tantivy_peer import TantivyPeer
 from neardup_platform.bench.term_index_engine import TermIndexEngine, compile_search
-from neardup_platform.images.embedders import load_embedders
+from neardup_platform.images.active_embedders import load_embedders
 from neardup_platform.settings import Settings
 from neardup_platform.terms.effort import Effort
 from neardup_platform.terms.hyperplanes import WORD_BITS, TermSpace, load_term_space

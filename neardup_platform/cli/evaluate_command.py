@@ -68,7 +68,7 @@ def evaluate(
     from neardup_platform.evaluation.cross_validation import cross_validate
     from neardup_platform.evaluation.evaluation import evaluate as run_evaluation
     from neardup_platform.evaluation.metrics import metrics
-    from neardup_platform.images.embedders import load_embedders
+    from neardup_platform.images.active_embedders import load_embedders
 
     embedders = load_embedders(settings.images)
     with progress_bar("evaluating", len(rows)) as progress:

@@ -133,7 +133,7 @@ def _embedders(settings: Settings, models: dict[Kind, ActiveModel]) -> "Sequence
     Raises:
         BadArtefact: the worker does not accept their embeddings.
     """
-    from neardup_platform.images.embedders import load_embedders, model_specs
+    from neardup_platform.images.active_embedders import load_embedders, model_specs
     from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 
     load_tensorflow()

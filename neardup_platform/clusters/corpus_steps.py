@@ -18,7 +18,7 @@ class Died:
 
 
 @dataclass(frozen=True, slots=True)
-class Added:
+class Appended:
     """An image gets the next ordinal. The vectors are the stored bytes."""
 
     ordinal: int
@@ -44,4 +44,4 @@ class Placed:
     represents: bool
 
 
-CorpusStep = Left | Died | Added | Renamed | Placed
+CorpusStep = Left | Died | Appended | Renamed | Placed

@@ -1,6 +1,6 @@
 """What a rearrangement has planned so far, and the small changes that all of its operations share."""
 
-from neardup_platform.clusters.corpus_steps import Added, CorpusStep, Died
+from neardup_platform.clusters.corpus_steps import Appended, CorpusStep, Died
 from neardup_platform.records import Decision
 from neardup_platform.store import layout
 from neardup_platform.store import store_pb2 as store_pb
@@ -86,5 +86,5 @@ class Plan:
         vectors = self.store.vectors.get(self.draft.image(image_id).ordinal)
         vectors.retired = False
         ordinal = self.replace_vectors(vectors)
-        self.steps.append(Added(ordinal, image_id, vectors.lsh, vectors.pair))
+        self.steps.append(Appended(ordinal, image_id, vectors.lsh, vectors.pair))
         self.searched.add(image_id)

@@ -1,6 +1,6 @@
 """Pictures in any form, one by one, to both vectors: what the deduplicator in memory uses.
 
-Path, bytes, file or PIL image → pixels → **vectors**. `embedding.py` does the same for a stream of files.
+Path, bytes, file or PIL image → pixels → **vectors**. `embedded_pictures.py` does the same for a stream of files.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from PIL import Image
 from neardup_platform.errors import BadPicture, SetupError
 from neardup_platform.images.decoding.pool import DecoderPool
 from neardup_platform.images.embedder import Embedder
-from neardup_platform.images.embedders import load_embedders, model_specs
+from neardup_platform.images.active_embedders import load_embedders, model_specs
 from neardup_platform.images.rgb import Pixels, to_rgb
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.settings import ImageSettings

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from neardup_platform.errors import BadMessage
-from neardup_platform.images.embedding import EmbeddedPicture, Refused, preview_folder
+from neardup_platform.images.embedded_pictures import EmbeddedPicture, Refused, preview_folder
 from neardup_platform.ingest.kafka_sender import Places
 from neardup_platform.ingest.skipped_files import Skipped
 from neardup_platform.records import JoinedImage, Kind

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from neardup_platform.errors import BadArtefact
-from neardup_platform.images.embedding import Refused
+from neardup_platform.images.embedded_pictures import Refused
 from neardup_platform.ingest.arrivals import Ingested, Models, Progress
 from neardup_platform.ingest.event_clock import EventClock
 from neardup_platform.ingest.kafka_sender import Sender

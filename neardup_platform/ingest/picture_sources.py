@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
 from neardup_platform.errors import BadPicture, NotAPicture, NotFound
-from neardup_platform.images.embedding import PictureSource
+from neardup_platform.images.embedded_pictures import PictureSource
 from neardup_platform.images.picture_kinds import HEAD_BYTES, skipped_as
 from neardup_platform.s3_client import open_s3, read_bounded, split_uri
 from neardup_platform.settings import Settings

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from neardup_platform.images.embedding import Refused
+from neardup_platform.images.embedded_pictures import Refused
 
 # Kinds listed; a folder with unusual names can have as many suffixes as files.
 MOST_KINDS = 12

@@ -15,7 +15,7 @@ def load_models(settings: Settings) -> Models:
     """
     import numpy as np
 
-    from neardup_platform.images.embedders import load_embedders, model_specs
+    from neardup_platform.images.active_embedders import load_embedders, model_specs
     from neardup_platform.learning.classifier.keras_active_classifier import load_active_classifier
     from neardup_platform.scoring.keras_classifier import limit_tensorflow_threads, load_classifier
     from neardup_platform.scoring.mmap_vectors import FollowedVectors

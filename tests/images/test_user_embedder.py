@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from neardup_platform.errors import BadArtefact
-from neardup_platform.images.embedders import load_embedders
+from neardup_platform.images.active_embedders import load_embedders
 from neardup_platform.images.keras_user_embedder import UserEmbedder
 from neardup_platform.settings import ImageSettings
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from neardup_platform.cli import cli
 from neardup_platform.errors import BadArtefact
-from neardup_platform.images.embedding import EmbeddedPicture
+from neardup_platform.images.embedded_pictures import EmbeddedPicture
 from neardup_platform.ingest.arrivals import Arrival, Ingested, KnownImage, arrival
 from neardup_platform.ingest.kafka_outcomes import Follower, Outcomes
 from neardup_platform.ingest.kafka_pictures import ingest_pictures

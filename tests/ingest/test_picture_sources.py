@@ -8,7 +8,7 @@ import boto3
 import pytest
 
 from neardup_platform.errors import BadPicture, NotAPicture, NotFound
-from neardup_platform.images.embedding import Refused
+from neardup_platform.images.embedded_pictures import Refused
 from neardup_platform.ingest.picture_sources import find_pictures
 from neardup_platform.ingest.skipped_files import MOST_KINDS, Skipped, in_words
 from neardup_platform.settings import Settings

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from neardup_platform.errors import BadArtefact, NotFound, SetupError
-from neardup_platform.images.embedders import load_embedders
+from neardup_platform.images.active_embedders import load_embedders
 from neardup_platform.learning.classifier.s3_training_data import get_training_data, put_training_data
 from neardup_platform.learning.classifier.training_data import TrainingData, gather, held_out
 from neardup_platform.s3_client import open_s3

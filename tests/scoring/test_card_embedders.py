@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from neardup_platform.errors import BadArtefact
-from neardup_platform.images.embedders import load_embedders, model_specs
+from neardup_platform.images.active_embedders import load_embedders, model_specs
 from neardup_platform.records import Kind
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.settings import ImageSettings

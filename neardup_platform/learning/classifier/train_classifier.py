@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from neardup_platform.images.embedders import load_embedders
+from neardup_platform.images.active_embedders import load_embedders
 from neardup_platform.learning.classifier.training import Recipe, train
 from neardup_platform.learning.classifier.training_pictures import record_training_pictures
 from neardup_platform.learning.classifier.training_set import (

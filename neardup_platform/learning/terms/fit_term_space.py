@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from neardup_platform.images.embedders import load_embedders
-from neardup_platform.images.embedding import PictureSource, embed_pictures
+from neardup_platform.images.active_embedders import load_embedders
+from neardup_platform.images.embedded_pictures import PictureSource, embed_pictures
 from neardup_platform.learning.terms.fitting import fit_term_space
 from neardup_platform.records import Kind
 from neardup_platform.settings import ImageSettings, Settings

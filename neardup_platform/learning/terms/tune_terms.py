@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from neardup_platform.errors import PermanentError, SetupError
 from neardup_platform.files import staged_file
-from neardup_platform.images.embedders import load_embedders
+from neardup_platform.images.active_embedders import load_embedders
 from neardup_platform.learning.terms.fitting import CELLS, fit_term_space
 from neardup_platform.learning.terms.term_sample import TermSample, embed_sample
 from neardup_platform.learning.terms.term_space_measures import CANDIDATES, RecallWithin, SpaceMetrics, measure_space
