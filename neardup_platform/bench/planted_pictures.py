@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from neardup_platform.bench.planted_corpus import Planted
 from neardup_platform.errors import SetupError
 from neardup_platform.images.decode import Pixels, decode
-from neardup_platform.images.embedder import Embedder
 from neardup_platform.images.embedded_pictures import BATCH_PICTURES, PictureSource, embed_pictures
+from neardup_platform.images.embedder import Embedder
 from neardup_platform.learning.embedder.alterations import alter
 from neardup_platform.learning.embedder.labelled_pictures import read_manifest
 from neardup_platform.records import Kind

@@ -20,8 +20,8 @@ from neardup_platform.evaluation.folds import parts_of
 from neardup_platform.evaluation.manifest import Row
 from neardup_platform.evaluation.outcome import Evaluation
 from neardup_platform.evaluation.pipeline_run import Run, empty_pipeline, run_pipeline
-from neardup_platform.images.embedder import Embedder
 from neardup_platform.images.active_embedders import load_embedders
+from neardup_platform.images.embedder import Embedder
 from neardup_platform.learning.classifier.train_classifier import train_on_sets
 from neardup_platform.learning.classifier.training import Recipe
 from neardup_platform.learning.classifier.training_pictures import read_training_pictures

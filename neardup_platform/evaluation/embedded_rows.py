@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from neardup_platform.errors import SetupError
 from neardup_platform.evaluation.manifest import Row
-from neardup_platform.images.embedder import Embedder
 from neardup_platform.images.embedded_pictures import PictureSource, embed_pictures
+from neardup_platform.images.embedder import Embedder
 from neardup_platform.learning.classifier.training_pictures import Fingerprints, fingerprint
 from neardup_platform.learning.embedder.labelled_pictures import EmbeddedPictures
 from neardup_platform.records import Embedding, JoinedImage

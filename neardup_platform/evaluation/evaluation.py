@@ -12,8 +12,8 @@ from neardup_platform.evaluation.embedded_rows import embed_rows
 from neardup_platform.evaluation.manifest import Row
 from neardup_platform.evaluation.outcome import Evaluation
 from neardup_platform.evaluation.pipeline_run import empty_pipeline, run_pipeline
-from neardup_platform.images.embedder import Embedder
 from neardup_platform.images.active_embedders import load_embedders, model_specs
+from neardup_platform.images.embedder import Embedder
 from neardup_platform.learning.classifier.training_pictures import Fingerprints, read_training_pictures
 from neardup_platform.scoring.card import SHIPPED_FOLDER
 from neardup_platform.scoring.keras_classifier import load_classifier

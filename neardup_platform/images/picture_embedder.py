@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from neardup_platform.errors import BadPicture, SetupError
+from neardup_platform.images.active_embedders import load_embedders, model_specs
 from neardup_platform.images.decoding.pool import DecoderPool
 from neardup_platform.images.embedder import Embedder
-from neardup_platform.images.active_embedders import load_embedders, model_specs
 from neardup_platform.images.rgb import Pixels, to_rgb
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.settings import ImageSettings

@@ -11,8 +11,8 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from neardup_platform.errors import ServerUnavailable
-from neardup_platform.images.embedder import Embedder
 from neardup_platform.images.embedded_pictures import EmbeddedPicture, Refused
+from neardup_platform.images.embedder import Embedder
 from neardup_platform.ingest.arrivals import (
     Arrival,
     Ingested,

@@ -8,8 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from neardup_platform.errors import BadMessage, BadPicture
+from neardup_platform.images.embedded_pictures import (
+    EmbeddedBatch,
+    EmbeddedPicture,
+    PictureSource,
+    Refused,
+    embed_pictures,
+)
 from neardup_platform.images.embedder import Embedder
-from neardup_platform.images.embedded_pictures import EmbeddedBatch, EmbeddedPicture, PictureSource, Refused, embed_pictures
 from neardup_platform.ingest.arrivals import Ingested, Progress, refusal
 from neardup_platform.ingest.event_clock import EventClock
 from neardup_platform.ingest.parquet_writer import write_embeddings

@@ -16,8 +16,8 @@ from neardup_platform.evaluation.evaluation import evaluate
 from neardup_platform.evaluation.folds import parts_of
 from neardup_platform.evaluation.manifest import read_manifest
 from neardup_platform.evaluation.metrics import metrics
-from neardup_platform.images.embedder import Embedder
 from neardup_platform.images.active_embedders import load_embedders
+from neardup_platform.images.embedder import Embedder
 from neardup_platform.learning.classifier.train_classifier import train_on_pictures
 from neardup_platform.learning.classifier.training_set import embed_labelled, join
 from neardup_platform.settings import ImageSettings, Settings

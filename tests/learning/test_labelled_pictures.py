@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from neardup_platform.errors import BadPicture, SetupError
-from neardup_platform.images.embedder import Embedder
 from neardup_platform.images.active_embedders import load_embedders
+from neardup_platform.images.embedder import Embedder
 from neardup_platform.learning.embedder.alterations import ALTERATIONS, alter
 from neardup_platform.learning.embedder.labelled_pictures import embed_altered, embed_manifest
 from neardup_platform.scoring.keras_classifier import load_classifier

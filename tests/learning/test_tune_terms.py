@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from neardup_platform.cli import cli
 from neardup_platform.errors import PermanentError, SetupError
-from neardup_platform.images.embedder import Embedder
 from neardup_platform.images.active_embedders import load_embedders
+from neardup_platform.images.embedder import Embedder
 from neardup_platform.learning.terms.fitting import fit_term_space
 from neardup_platform.learning.terms.matplotlib_tuning import draw_tuning
 from neardup_platform.learning.terms.term_sample import ALONE, TermSample, embed_sample

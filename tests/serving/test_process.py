@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from neardup_platform.corpus import Corpus
-from neardup_platform.images.decode import decode
 from neardup_platform.images.active_embedders import load_embedders
+from neardup_platform.images.decode import decode
 from neardup_platform.matching import Matching
 from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import Embedding, JoinedImage, Kind
