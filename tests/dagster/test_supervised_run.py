@@ -91,7 +91,8 @@ def test_a_run_terminated_in_dagster_stops_the_worker_and_ends_as_canceled(super
     supervised.cancel()
     run.send_signal(signal.SIGINT)
     run.wait(timeout=180)
-    assert not alive(worker)
+    # Interrupted while it records an observation, the run ends at once, and the worker when its input closes.
+    eventually(lambda: not alive(worker), timeout_s=60.0)
     assert supervised.runs() == [dg.DagsterRunStatus.CANCELED]
 
 
