@@ -47,6 +47,8 @@ def fit_network(
         optimizer=keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY),
         loss=keras.losses.BinaryCrossentropy(from_logits=True),
     )
+    # Otherwise TensorFlow traces the training step a second time, after it has created the optimizer's variables.
+    model.optimizer.build(model.trainable_variables)
     model.fit(features, labels.astype(np.float32), sample_weight=weights, batch_size=BATCH, epochs=EPOCHS, verbose=0)
     return model
 
