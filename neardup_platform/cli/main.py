@@ -13,6 +13,7 @@ from neardup_platform import __version__
 from neardup_platform.cli.bench_commands import bench
 from neardup_platform.cli.cancel_command import cancel
 from neardup_platform.cli.classifier_commands import classifier
+from neardup_platform.cli.compare_command import compare
 from neardup_platform.cli.dead_letter_commands import dead_letter
 from neardup_platform.cli.evaluate_command import evaluate
 from neardup_platform.cli.ingest_commands import embed, embeddings, ingest
@@ -46,7 +47,7 @@ for _command in (
     token,
     *(ingest, embed, embeddings, lookup, members, search, explain, history, trace),
     *(override, forget, ingest_segment, snapshot, rollback, reprocess, cancel),
-    *(evaluate, train, classifier, tune, bench),
+    *(compare, evaluate, train, classifier, tune, bench),
 ):
     cli.add_command(_command)
 

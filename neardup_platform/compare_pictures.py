@@ -1,0 +1,122 @@
+"""Two pictures compared directly: their pair score, and where they agree. Needs no servers.
+
+Two pictures → vectors, sketches → **pair score, alignment** → `neardup compare`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy.ndimage import uniform_filter
+
+from neardup_platform.images.decode import Pixels
+from neardup_platform.images.picture_embedder import Picture, PictureEmbedder
+from neardup_platform.images.picture_sketch import sketch_of
+from neardup_platform.scoring.keras_classifier import load_classifier
+from neardup_platform.scoring.vectors import ImageVectors
+from neardup_platform.settings import Settings
+from neardup_platform.structure.agreement import NAMES, Prepared, features
+from neardup_platform.structure.alignment import Alignment, align
+from neardup_platform.structure.filters import View, local_contrast
+from neardup_platform.structure.search import Affine
+from neardup_platform.structure.sketch import decode_sketch
+
+_PANEL_PX, _GAP_PX = 480, 12
+# Differences of local contrast, averaged over as many cells a side, that are not marked, and that are red.
+_NO_RED, _FULL_RED, _SMOOTH = 0.4, 1.0, 5
+_RED = (220, 30, 30)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What is known about two pictures.
+
+    Attributes:
+        score: pair score, 0…1.
+        threshold: pair score of a match.
+        classifier: version of the classifier.
+        structure: features of the alignment, by name; see `neardup_platform.structure.agreement.NAMES`.
+        overlay: RGB, one picture, the other laid over it, and where they differ, in red.
+    """
+
+    score: float
+    threshold: float
+    classifier: str
+    structure: dict[str, float]
+    overlay: Image.Image
+
+    @property
+    def matches(self) -> bool:
+        """Whether the score reaches the threshold."""
+        return self.score >= self.threshold
+
+
+def compare_pictures(first: Picture, second: Picture, settings: Settings) -> Comparison:
+    """Compares two pictures with the classifier and the embedders of the settings.
+
+    Raises:
+        BadPicture: one cannot be decoded within the limits.
+        OSError: a file cannot be read.
+        SetupError: the embedders are not those of the classifier.
+    """
+    classifier = load_classifier(settings.scoring.model)
+    embedder = PictureEmbedder(settings.images, classifier.required_models)
+    try:
+        pixels = [embedder.decode(picture) for picture in (first, second)]
+        vectors = ImageVectors(*(kind.astype(np.float16) for kind in embedder.embed(pixels)))
+    finally:
+        embedder.close()
+    one, other = np.array([0]), np.array([1])
+    score = float(classifier.score(vectors, one, vectors, other)[0])
+    a, b = (Prepared.of(decode_sketch(sketch_of(each))) for each in pixels)
+    found = align(a.view, b.view)
+    return Comparison(
+        score,
+        settings.scoring.threshold or classifier.threshold,
+        classifier.version,
+        dict(zip(NAMES, features(a, b, found).tolist(), strict=True)),
+        _overlay((pixels[0], pixels[1]), (a.view, b.view), found),
+    )
+
+
+def write_overlay(comparison: Comparison, path: Path) -> None:
+    """Writes the overlay as a picture; the suffix says in which format.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    comparison.overlay.save(path)
+
+
+def _overlay(pictures: tuple[Pixels, Pixels], views: tuple[View, View], found: Alignment) -> Image.Image:
+    """The frame, the other picture laid over it, and where their sketches differ; side by side."""
+    frame, over = (1, 0) if found.swapped else (0, 1)
+    below = Image.fromarray(pictures[frame])
+    below.thumbnail((_PANEL_PX, _PANEL_PX))
+    above = Image.fromarray(pictures[over])
+    laid = above.transform(
+        below.size,
+        Image.Transform.AFFINE,
+        _between_pixels(found.affine, below, views[frame], views[over], above).ravel().tolist(),
+        Image.Resampling.BILINEAR,
+        fillcolor="white",
+    )
+    different = uniform_filter(np.abs(views[frame].detail - local_contrast(found.other, View.FULL_SIGMA)), _SMOOTH)
+    red = np.where(found.covered, np.clip((different - _NO_RED) / (_FULL_RED - _NO_RED), 0.0, 0.8), 0.0)
+    mask = Image.fromarray((255 * red).astype(np.uint8)).resize(laid.size, Image.Resampling.BILINEAR)
+    marked = Image.composite(Image.new("RGB", laid.size, _RED), laid.convert("L").convert("RGB"), mask)
+    sheet = Image.new("RGB", (3 * below.width + 2 * _GAP_PX, below.height), "white")
+    for number, panel in enumerate((below, laid, marked)):
+        sheet.paste(panel, (number * (below.width + _GAP_PX), 0))
+    return sheet
+
+
+def _between_pixels(affine: Affine, below: Image.Image, frame: View, over: View, above: Image.Image) -> Affine:
+    """Turns an affine between cells, numbered from their middles, into one between pixels, measured from edges."""
+    height, width = frame.grey.shape
+    other_height, other_width = over.grey.shape
+    to_cells = np.array([[width / below.width, 0, -0.5], [0, height / below.height, -0.5], [0, 0, 1.0]])
+    across, down = above.width / other_width, above.height / other_height
+    to_pixels = np.array([[across, 0, across / 2], [0, down, down / 2]])
+    return np.asarray(to_pixels @ np.vstack([affine, [0, 0, 1.0]]) @ to_cells, np.float64)

@@ -1,0 +1,153 @@
+"""Compiled: how well two pictures agree, block by block, once one is laid over the other.
+
+Feature numbers are those of `agreement.NAMES`.
+"""
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+_BLOCK, _STEP = 6, 3
+_LEAST_SHARE = 0.6
+# Variances of luma: what counts as texture, what makes a block count no more, and what stabilises ratios.
+_TEXTURE, _STRONG, _NOISE = 25.0, 900.0, 9.0
+_DIFFERING, _CONTRADICTING, _REPLACED, _ONE_SIDED = 0.5, 0.2, 0.4, 0.25
+LEAST_CELLS = 40
+
+
+@njit(nogil=True, cache=True)
+def judge_blocks(  # noqa: C901, PLR0912, PLR0915 -- one pass over the blocks; its parts share a dozen sums
+    grey: NDArray[np.float32],
+    other: NDArray[np.float32],
+    covered: NDArray[np.bool_],
+    detail: NDArray[np.float32],
+    other_detail: NDArray[np.float32],
+    back: NDArray[np.float64],
+    out: NDArray[np.float32],
+) -> None:
+    """Computes features 2 to 22 and 32 to 34.
+
+    Args:
+        grey: luma of the frame.
+        other: the other picture, laid over it.
+        covered: where it lies.
+        detail, other_detail: local contrast of the frame, and of the other picture where it was.
+        back: affine [2, 3] from the other picture to the frame.
+        out: receives the features.
+    """
+    height, width = grey.shape
+    cells = covered.sum()
+    share, other_share = cells / (height * width), _share_inside(other_detail, back, height, width, False)
+    energy, inside = 1e-6, 0.0
+    for y in range(height):
+        for x in range(width):
+            square = detail[y, x] * detail[y, x]
+            energy += square
+            if covered[y, x]:
+                inside += square
+    detail_share, other_detail_share = inside / energy, _share_inside(other_detail, back, height, width, True)
+    out[2], out[3] = max(share, other_share), min(share, other_share)
+    out[4], out[5] = min(detail_share, other_detail_share), max(detail_share, other_detail_share)
+    if cells < LEAST_CELLS:
+        return
+    rows, columns = max(1, (height - _BLOCK) // _STEP + 1), max(1, (width - _BLOCK) // _STEP + 1)
+    agreement, weight = np.empty(rows * columns), np.empty(rows * columns)
+    ground = np.empty(rows * columns)
+    blocks, textured, replaced_blocks = 0, 0, 0
+    texture_a, texture_b = 0, 0
+    total, differing, contradicting, replaced, added, mean = 1e-9, 0.0, 0.0, 0.0, 0.0, 0.0
+    for block in range(rows * columns):
+        top, left = (block // columns) * _STEP, (block % columns) * _STEP
+        n, s, t, ss, tt, st = 0, 0.0, 0.0, 0.0, 0.0, 0.0
+        for y in range(top, min(height, top + _BLOCK)):
+            for x in range(left, min(width, left + _BLOCK)):
+                if covered[y, x]:
+                    p, q = grey[y, x], other[y, x]
+                    n += 1
+                    s += p
+                    t += q
+                    ss += p * p
+                    tt += q * q
+                    st += p * q
+        if n < _LEAST_SHARE * _BLOCK * _BLOCK:
+            continue
+        s, t = s / n, t / n
+        one, two, both = max(0.0, ss / n - s * s), max(0.0, tt / n - t * t), st / n - s * t
+        ground[blocks] = s - t
+        blocks += 1
+        texture_a += one > _TEXTURE
+        texture_b += two > _TEXTURE
+        more, less = max(one, two), min(one, two)
+        if more <= _TEXTURE:
+            continue
+        value, counts = both / (np.sqrt(one * two) + _NOISE), np.sqrt(min(more, _STRONG))
+        agreement[textured], weight[textured] = value, counts
+        textured += 1
+        total += counts
+        mean += value * counts
+        differing += counts * (value < _DIFFERING)
+        contradicting += counts * (value < _CONTRADICTING)
+        if value < _REPLACED:
+            if less > _ONE_SIDED * more:
+                replaced += counts
+                replaced_blocks += 1
+            else:
+                added += counts
+    out[6], out[7] = np.log1p(textured), textured / max(1, blocks)
+    if textured:
+        out[8] = mean / total
+        ordered = np.sort(agreement[:textured])
+        for k, quantile in enumerate((0.02, 0.05, 0.1, 0.25, 0.5)):
+            out[9 + k] = ordered[int(quantile * (textured - 1))]
+        out[14], out[15], out[16], out[17] = differing / total, contradicting / total, replaced / total, added / total
+        out[18] = np.log1p(replaced_blocks)
+    else:
+        out[8:18] = -1.0
+    _judge_brightness(grey, other, covered, out)
+    if blocks:
+        middle = ground[:blocks].mean()
+        out[32] = np.sort(np.abs(ground[:blocks] - middle))[int(0.95 * (blocks - 1))]
+    out[33], out[34] = min(texture_a, texture_b) / max(1, blocks), max(texture_a, texture_b) / max(1, blocks)
+
+
+@njit(nogil=True, cache=True)
+def _judge_brightness(
+    grey: NDArray[np.float32], other: NDArray[np.float32], covered: NDArray[np.bool_], out: NDArray[np.float32]
+) -> None:
+    """Computes features 19 to 22: how well a linear change of brightness explains the difference."""
+    n, s, t, ss, tt, st = 0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for y in range(grey.shape[0]):
+        for x in range(grey.shape[1]):
+            if covered[y, x]:
+                p, q = grey[y, x], other[y, x]
+                n += 1
+                s += p
+                t += q
+                ss += p * p
+                tt += q * q
+                st += p * q
+    s, t = s / n, t / n
+    one, two, both = max(0.0, ss / n - s * s), max(0.0, tt / n - t * t), st / n - s * t
+    gain = (both + 4.0) / (two + 4.0)
+    left = max(0.0, one - 2 * gain * both + gain * gain * two)
+    out[19] = both / (np.sqrt(one * two) + _NOISE)
+    out[20] = np.sqrt(left) / (np.sqrt(one) + 3.0)
+    out[21] = abs(np.log(gain)) if gain > 1e-3 else 7.0
+    out[22] = min(64.0, abs(s - t))
+
+
+@njit(nogil=True, cache=True)
+def _share_inside(
+    detail: NDArray[np.float32], affine: NDArray[np.float64], height: int, width: int, by_energy: bool
+) -> float:
+    """Share of a picture that lies within another of this size, by area or by the energy of its detail."""
+    all_of_it, inside = 1e-6, 0.0
+    for y in range(detail.shape[0]):
+        for x in range(detail.shape[1]):
+            value = detail[y, x] * detail[y, x] if by_energy else 1.0
+            at_x = affine[0, 0] * x + affine[0, 1] * y + affine[0, 2]
+            at_y = affine[1, 0] * x + affine[1, 1] * y + affine[1, 2]
+            all_of_it += value
+            if -0.5 < at_x < width - 0.5 and -0.5 < at_y < height - 0.5:
+                inside += value
+    return inside / all_of_it
