@@ -22,7 +22,8 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 def compare(first: Path, second: Path, out: Path | None, as_json: bool) -> None:
     """Compare two pictures: their pair score, and how they lie over each other.
 
-    The structure is shown to explain a score; decisions do not use it. Needs no servers and changes nothing.
+    The classifier is the one of the settings, which may differ from one that was promoted. The structure is shown to
+    explain a score; decisions do not use it. Needs no servers and changes nothing.
     """
     load_tensorflow()
     from neardup_platform.compare_pictures import compare_pictures, write_overlay

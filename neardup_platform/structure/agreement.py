@@ -29,7 +29,7 @@ NAMES = (
     "chroma_mean", "chroma_most",  # differences of colour where the pictures lie over each other, levels
     "colour_mean", "colour_most",  # differences of red, green, blue with whole laid on whole, log of levels
     "ground_most",  # 95th percentile of the difference of brightness of blocks
-    "texture_less", "texture_more",  # share of blocks with texture in each whole picture
+    "texture_less", "texture_more",  # share of blocks with texture in each picture, where they overlap
 )  # fmt: skip
 COUNT = len(NAMES)
 
