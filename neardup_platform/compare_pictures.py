@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import uniform_filter
 
+from neardup_platform.errors import BadPicture
 from neardup_platform.images.decode import Pixels
 from neardup_platform.images.picture_embedder import Picture, PictureEmbedder
 from neardup_platform.images.picture_sketch import sketch_of
@@ -63,7 +64,7 @@ def compare_pictures(first: Picture, second: Picture, settings: Settings) -> Com
     classifier = load_classifier(settings.scoring.model)
     embedder = PictureEmbedder(settings.images, classifier.required_models)
     try:
-        pixels = [embedder.decode(picture) for picture in (first, second)]
+        pixels = [_decoded(embedder, "first", first), _decoded(embedder, "second", second)]
         vectors = ImageVectors(*(kind.astype(np.float16) for kind in embedder.embed(pixels)))
     finally:
         embedder.close()
@@ -78,6 +79,13 @@ def compare_pictures(first: Picture, second: Picture, settings: Settings) -> Com
         dict(zip(NAMES, features(a, b, found).tolist(), strict=True)),
         _overlay((pixels[0], pixels[1]), (a.view, b.view), found),
     )
+
+
+def _decoded(embedder: PictureEmbedder, which: str, picture: Picture) -> Pixels:
+    try:
+        return embedder.decode(picture)
+    except BadPicture as error:
+        raise BadPicture(f"the {which} is no picture that can be read ({error})") from error
 
 
 def write_overlay(comparison: Comparison, path: Path) -> None:

@@ -1,5 +1,6 @@
 """`neardup compare`: two pictures compared directly."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def compare(first: Path, second: Path, out: Path | None, as_json: bool) -> None:
 
     try:
         found = compare_pictures(first, second, Settings())
-    except BadPicture as error:
+    except (BadPicture, OSError) as error:
         raise SetupError(f"{first} and {second} cannot be compared: {error}") from error
     answer: dict[str, Any] = {
         "score": round(found.score, 6),
@@ -51,7 +52,7 @@ def compare(first: Path, second: Path, out: Path | None, as_json: bool) -> None:
 def _in_words(answer: dict[str, Any]) -> str:
     structure = answer["structure"]
     verdict = "a match" if answer["matches"] else "no match"
-    turn = [f"scale {2.718281828 ** structure['scale']:.2f}", f"{structure['rotation']:.1f}° off axis"]
+    turn = [f"scale {math.exp(structure['scale']):.2f}", f"{structure['rotation']:.1f}° off axis"]
     turn += ["mirrored"] * (structure["mirrored"] > 0) + ["turned"] * (structure["turned"] > 0)
     lines = [
         f"pair score {answer['score']:.4f}: {verdict} (threshold {answer['threshold']:.4f})",

@@ -58,21 +58,9 @@ def judge_blocks(  # noqa: C901, PLR0912, PLR0915 -- one pass over the blocks; i
     total, differing, contradicting, replaced, added, mean = 1e-9, 0.0, 0.0, 0.0, 0.0, 0.0
     for block in range(rows * columns):
         top, left = (block // columns) * _STEP, (block % columns) * _STEP
-        n, s, t, ss, tt, st = 0, 0.0, 0.0, 0.0, 0.0, 0.0
-        for y in range(top, min(height, top + _BLOCK)):
-            for x in range(left, min(width, left + _BLOCK)):
-                if covered[y, x]:
-                    p, q = grey[y, x], other[y, x]
-                    n += 1
-                    s += p
-                    t += q
-                    ss += p * p
-                    tt += q * q
-                    st += p * q
+        n, s, t, one, two, both = _moments(grey, other, covered, top, left, _BLOCK, _BLOCK)
         if n < _LEAST_SHARE * _BLOCK * _BLOCK:
             continue
-        s, t = s / n, t / n
-        one, two, both = max(0.0, ss / n - s * s), max(0.0, tt / n - t * t), st / n - s * t
         ground[blocks] = s - t
         blocks += 1
         texture_a += one > _TEXTURE
@@ -111,13 +99,19 @@ def judge_blocks(  # noqa: C901, PLR0912, PLR0915 -- one pass over the blocks; i
 
 
 @njit(nogil=True, cache=True)
-def _judge_brightness(
-    grey: NDArray[np.float32], other: NDArray[np.float32], covered: NDArray[np.bool_], out: NDArray[np.float32]
-) -> None:
-    """Computes features 19 to 22: how well a linear change of brightness explains the difference."""
+def _moments(
+    grey: NDArray[np.float32],
+    other: NDArray[np.float32],
+    covered: NDArray[np.bool_],
+    top: int,
+    left: int,
+    height: int,
+    width: int,
+) -> tuple[int, float, float, float, float, float]:
+    """Returns cells, both means, both variances and the covariance of the covered cells of a rectangle."""
     n, s, t, ss, tt, st = 0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for y in range(grey.shape[0]):
-        for x in range(grey.shape[1]):
+    for y in range(top, min(grey.shape[0], top + height)):
+        for x in range(left, min(grey.shape[1], left + width)):
             if covered[y, x]:
                 p, q = grey[y, x], other[y, x]
                 n += 1
@@ -126,8 +120,18 @@ def _judge_brightness(
                 ss += p * p
                 tt += q * q
                 st += p * q
+    if not n:
+        return 0, 0.0, 0.0, 0.0, 0.0, 0.0
     s, t = s / n, t / n
-    one, two, both = max(0.0, ss / n - s * s), max(0.0, tt / n - t * t), st / n - s * t
+    return n, s, t, max(0.0, ss / n - s * s), max(0.0, tt / n - t * t), st / n - s * t
+
+
+@njit(nogil=True, cache=True)
+def _judge_brightness(
+    grey: NDArray[np.float32], other: NDArray[np.float32], covered: NDArray[np.bool_], out: NDArray[np.float32]
+) -> None:
+    """Computes features 19 to 22: how well a linear change of brightness explains the difference."""
+    _, s, t, one, two, both = _moments(grey, other, covered, 0, 0, grey.shape[0], grey.shape[1])
     gain = (both + 4.0) / (two + 4.0)
     left = max(0.0, one - 2 * gain * both + gain * gain * two)
     out[19] = both / (np.sqrt(one * two) + _NOISE)

@@ -3,6 +3,9 @@
 The refinement is Gauss–Newton on the difference of local contrasts (Lucas and Kanade, 1981; Baker and Matthews,
 *Lucas-Kanade 20 Years On*, 2004), with Huber's weights so that captions and overlays do not pull. Pictures are float32
 [height, width]; affines float64 [2, 3] map (x, y, 1), the middle of a cell, to another picture.
+
+Blurring, resizing and summing are compiled here because an alignment has some hundred such steps on tiny pictures: with
+SciPy, Pillow and NumPy it takes twice as long, 46 ms instead of 22 for two different pictures.
 """
 
 import numpy as np

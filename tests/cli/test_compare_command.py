@@ -58,6 +58,7 @@ def test_a_file_that_is_no_picture_is_named(tmp_path: Path) -> None:
     result = run(SAMPLES[0], text)
     assert isinstance(result.exception, SetupError)
     assert "notes.jpg" in str(result.exception)
+    assert "the second is no picture" in str(result.exception)
 
 
 def test_a_missing_file_is_wrong_usage(tmp_path: Path) -> None:
