@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from neardup_platform.errors import SetupError
+from neardup_platform.bench.matplotlib_png import save_png
 
 OURS = "neardup"
 _TICKS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 1.0)
 _MOST, _ROOM = 1.002, 0.006
-_WIDTH_IN, _HEIGHT_IN, _DPI = 9.0, 4.8, 120
+_WIDTH_IN, _HEIGHT_IN = 9.0, 4.8
 
 Row = dict[str, Any]
 
@@ -32,8 +33,6 @@ def draw_frontier(rows: Sequence[Row], path: Path) -> None:
     Raises:
         SetupError: the file cannot be written.
     """
-    from matplotlib.figure import Figure
-
     rows = [row for row in rows if "cluster_members" not in row]
     sizes = sorted({row["docs"] for row in rows}, reverse=True)
     figure = Figure(figsize=(_WIDTH_IN, _HEIGHT_IN * len(sizes)), layout="constrained")
@@ -41,10 +40,7 @@ def draw_frontier(rows: Sequence[Row], path: Path) -> None:
     for panel, docs in zip(panels, sizes, strict=True):
         _draw_panel(panel, [row for row in rows if row["docs"] == docs])
         panel.set_title(f"{docs:,} images, two cores")
-    try:
-        figure.savefig(path, dpi=_DPI, format="png")
-    except OSError as error:
-        raise SetupError(f"the plot cannot be written to {path} ({error}): name another file") from error
+    save_png(figure, path)
 
 
 def _draw_panel(panel: Any, rows: Sequence[Row]) -> None:

@@ -8,6 +8,8 @@ import click
 from neardup_platform.cli.output import emit, json_option, load_tensorflow, report
 from neardup_platform.settings import Settings, TermSettings
 
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
 
 @click.group()
 def bench() -> None:
@@ -52,7 +54,7 @@ def stream(rate_per_s: float, seconds: float, corpus: int, candidates: int, back
 )
 @click.option(
     "--manifest",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=_FILE,
     help="CSV with the columns file and group: the pictures to plant. Default: ../shared/data/evaluate.csv, or "
     "samples/pictures with altered copies of them.",
 )
@@ -63,7 +65,7 @@ def stream(rate_per_s: float, seconds: float, corpus: int, candidates: int, back
 )
 @click.option(
     "--plot",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=_FILE,
     help="PNG file to draw: recall against queries per second.",
 )
 @json_option
@@ -103,6 +105,39 @@ def score(rows: int, rounds: int, as_json: bool) -> None:
 
     answer = bench_score(rows, rounds, Settings(), report)
     emit(answer, as_json, lambda a: _table(a["rows"]))
+
+
+@bench.command(epilog="Example:  neardup bench accuracy receipts.csv faces.csv --plot curves.png --json")
+@click.argument("manifests", metavar="MANIFEST...", nargs=-1, required=True, type=_FILE)
+@click.option("--plot", type=_FILE, help="PNG file to draw: precision against recall, over all pictures.")
+@json_option
+def accuracy(manifests: tuple[Path, ...], plot: Path | None, as_json: bool) -> None:
+    """Measure recall and wrong pairs on labelled pictures, next to the perceptual hashes PDQ and pHash.
+
+    Each MANIFEST is a CSV with the columns file (relative to it), group (same non-empty value = near-duplicates; empty
+    = resembles no other picture) and optionally subset. All are searched as one corpus. Ours is the whole pipeline with
+    the active classifier; hashes are compared exhaustively. Needs no servers.
+    """
+    load_tensorflow()
+    from neardup_platform.bench.accuracy import bench_accuracy
+    from neardup_platform.bench.matplotlib_curves import draw_curves
+
+    found = bench_accuracy(manifests, Settings(), report)
+    share = found.answer["settings"]["trained_on_share"]
+    if share:
+        report(f"warning: our classifier was trained on {share:.1%} of these pictures, so its rows are too good")
+    if plot:
+        draw_curves(found.measured, plot)
+    emit(found.answer, as_json, lambda a: _columns(a["rows"]))
+
+
+def _columns(rows: list[dict[str, Any]]) -> str:
+    """Rows below the names of the first one's fields; a method that is missing says why below them."""
+    names = list(rows[0])
+    shown = [names, *([str(row.get(name, "")) for name in names] for row in rows if "missing" not in row)]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in shown]
+    return "\n".join(lines + [f"{row['method']}: {row['missing']}" for row in rows if "missing" in row])
 
 
 def _table(rows: list[dict[str, Any]]) -> str:

@@ -5,6 +5,7 @@ First step of an evaluation: CSV → **rows** → vectors → pipeline → metri
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from neardup_platform.errors import BadArtefact, SetupError
@@ -44,20 +45,9 @@ def read_manifest(path: Path, details: Sequence[Path] = ()) -> list[Row]:
             none of the pictures.
         BadArtefact: a picture is listed twice.
     """
-    lines = read_csv(path, ("file", "group"))
     known = [_details_of(each) for each in details]
-    rows = [_row(path.parent / line["file"], line, known) for line in lines]
-    duplicates = len(rows) - len({row.file for row in rows})
-    if duplicates:
-        raise BadArtefact(
-            f"{path} lists {duplicates} files more than once: each picture is evaluated once, remove the others"
-        )
-    groups = [row.group for row in rows if row.group]
-    if len(set(groups)) == len(groups):
-        raise SetupError(
-            f"{path}: no two of its {len(rows)} rows share a group, so there are no near-duplicates: name the "
-            "near-duplicates in the column group"
-        )
+    rows = _rows(path, known)
+    _check(rows, str(path))
     named = {row.file.resolve() for row in rows}
     for place, lines_of in zip(details, known, strict=True):
         if named.isdisjoint(lines_of):
@@ -65,9 +55,47 @@ def read_manifest(path: Path, details: Sequence[Path] = ()) -> list[Row]:
     return rows
 
 
+def read_manifests(paths: Sequence[Path]) -> list[Row]:
+    """Rows of several CSVs as one; a CSV of distractors alone is accepted beside one with groups.
+
+    Raises:
+        SetupError: as `read_manifest`; or a group is named in two files, so that nobody knows whether it is one group.
+        BadArtefact: a picture is listed twice.
+    """
+    of_each = {path: _rows(path, []) for path in paths}
+    for (path, rows), (other, others) in combinations(of_each.items(), 2):
+        shared = sorted({row.group for row in rows if row.group} & {row.group for row in others})
+        if shared:
+            raise SetupError(
+                f"{path} and {other} both name group {shared[0]}: list its pictures in one file if it is one group, "
+                "rename it in one of them otherwise"
+            )
+    together = [row for rows in of_each.values() for row in rows]
+    _check(together, ", ".join(map(str, of_each)))
+    return together
+
+
 def group_label(row: Row, number: int) -> str:
     """The row's true group; a distractor gets its own label."""
     return row.group or f"distractor {number}"
+
+
+def _rows(path: Path, known: Sequence[Mapping[Path, Mapping[str, str]]]) -> list[Row]:
+    return [_row(path.parent / line["file"], line, known) for line in read_csv(path, ("file", "group"))]
+
+
+def _check(rows: Sequence[Row], place: str) -> None:
+    duplicates = len(rows) - len({row.file for row in rows})
+    if duplicates:
+        raise BadArtefact(
+            f"{place} lists {duplicates} files more than once: each picture is evaluated once, remove the others"
+        )
+    groups = [row.group for row in rows if row.group]
+    if len(set(groups)) == len(groups):
+        raise SetupError(
+            f"{place}: no two of its {len(rows)} rows share a group, so there are no near-duplicates: name the "
+            "near-duplicates in the column group"
+        )
 
 
 def _details_of(path: Path) -> dict[Path, Mapping[str, str]]:

@@ -5,7 +5,6 @@ Clusters, groups and scored pairs of an evaluation → **metrics**.
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -131,11 +130,7 @@ def pair_curve(scores: NDArray[np.float32], true: NDArray[np.bool_], missed: int
         scores, true: of the scored pairs.
         missed: true pairs that were never scored; they count against recall at every threshold.
     """
-    found = int(true.sum())
-    if not found:
-        return None
-    curve = precision_recall(scores.astype(np.float64), true)
-    return replace(curve, recall=curve.recall * (found / (found + missed)))
+    return precision_recall(scores.astype(np.float64), true, missed) if true.any() else None
 
 
 def score_measures(scores: NDArray[np.float32], true: NDArray[np.bool_], missed: int) -> dict[str, float | None]:

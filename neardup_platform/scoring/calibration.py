@@ -30,22 +30,56 @@ class PrecisionRecall:
     matches: NDArray[np.int64]
 
 
-def precision_recall(scores: Scores, labels: Labels) -> PrecisionRecall:
+@dataclass(frozen=True, slots=True)
+class ScoreCounts:
+    """The number of pairs with each distinct score.
+
+    Attributes:
+        scores: float64 [m], descending.
+        true, other: int64 [m], pairs with exactly that score, by label.
+    """
+
+    scores: Scores
+    true: NDArray[np.int64]
+    other: NDArray[np.int64]
+
+    def matches(self, threshold: float) -> tuple[int, int]:
+        """Returns the true and the other pairs at or above a threshold."""
+        above = self.scores >= threshold
+        return int(self.true[above].sum()), int(self.other[above].sum())
+
+
+def count_scores(scores: Scores, labels: Labels) -> ScoreCounts:
+    """Counts pairs by distinct score."""
+    negated, place = np.unique(-scores, return_inverse=True)
+    true, other = (np.bincount(place[labels == label], minlength=len(negated)) for label in (True, False))
+    return ScoreCounts(-negated, true, other)
+
+
+def precision_recall(scores: Scores, labels: Labels, missed: int = 0) -> PrecisionRecall:
     """Counts matches at every distinct score; equal scores count together, as with a threshold.
+
+    Args:
+        scores: float64 [n].
+        labels: bool [n].
+        missed: true pairs without a score; they count against recall at every threshold.
 
     Raises:
         ValueError: no label is true.
     """
-    if not labels.any():
-        raise ValueError("no true pair among the labels: precision and recall are undefined")
-    # Imported here because the worker loads this module and does not need it.
-    from sklearn.metrics import precision_recall_curve
+    return counted_precision_recall(count_scores(scores, labels), missed)
 
-    precision, recall, thresholds = precision_recall_curve(labels, scores)
-    descending = thresholds[::-1]
-    matches = len(scores) - np.searchsorted(np.sort(scores), descending)
-    # The last point, precision 1 at recall 0, belongs to no threshold.
-    return PrecisionRecall(descending, precision[-2::-1], recall[-2::-1], matches)
+
+def counted_precision_recall(counts: ScoreCounts, missed: int = 0) -> PrecisionRecall:
+    """The same as `precision_recall`, from counts by score.
+
+    Raises:
+        ValueError: no pair is true.
+    """
+    hits, matches = np.cumsum(counts.true), np.cumsum(counts.true + counts.other)
+    if not counts.true.any():
+        raise ValueError("no true pair among the labels: precision and recall are undefined")
+    return PrecisionRecall(counts.scores, hits / matches, hits / (hits[-1] + missed), matches)
 
 
 def best_f1(curve: PrecisionRecall) -> float:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from neardup_platform.errors import BadArtefact, SetupError
-from neardup_platform.evaluation.manifest import group_label, read_manifest
+from neardup_platform.evaluation.manifest import group_label, read_manifest, read_manifests
 from tests.evaluation.labelled_samples import write_rows
 
 ROWS = [("a.jpg", "g"), ("in/b.jpg", "g"), ("c.jpg", "")]
@@ -55,3 +55,27 @@ def test_manifest_without_its_columns_is_refused_by_name(tmp_path: Path) -> None
 def test_manifest_that_lists_a_file_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadArtefact, match="1 files more than once"):
         read_manifest(write_rows(tmp_path / "m.csv", [("a.jpg", ""), ("a.jpg", "g")]))
+
+
+def test_manifests_are_read_as_one_and_one_of_them_may_hold_distractors_alone(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    groups = write_rows(tmp_path / "m.csv", ROWS)
+    lone = write_rows(tmp_path / "far" / "m.csv", [("a.jpg", "", "charts")], ("file", "group", "subset"))
+    rows = read_manifests([groups, lone])
+    assert rows[:3] == read_manifest(groups)
+    assert (rows[3].file, rows[3].group, rows[3].subset) == (tmp_path / "far" / "a.jpg", "", "charts")
+    with pytest.raises(SetupError, match="no two of its 1 rows share a group"):
+        read_manifests([lone])
+
+
+def test_a_group_that_two_manifests_name_is_refused(tmp_path: Path) -> None:
+    first = write_rows(tmp_path / "m.csv", ROWS)
+    second = write_rows(tmp_path / "n.csv", [("x.jpg", "g"), ("y.jpg", "h"), ("z.jpg", "")])
+    with pytest.raises(SetupError, match=r"m\.csv and .*n\.csv both name group g: "):
+        read_manifests([first, second])
+
+
+def test_a_picture_that_two_manifests_list_is_refused(tmp_path: Path) -> None:
+    second = write_rows(tmp_path / "n.csv", [("c.jpg", ""), ("d.jpg", "")])
+    with pytest.raises(BadArtefact, match=r"m\.csv, .*n\.csv lists 1 files more than once"):
+        read_manifests([write_rows(tmp_path / "m.csv", ROWS), second])

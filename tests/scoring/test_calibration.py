@@ -24,6 +24,26 @@ def test_precision_and_recall_agree_with_counting() -> None:
     assert curve.recall.tolist() == (hits / labels.sum()).tolist()
 
 
+def test_true_pairs_without_a_score_lower_recall_alone() -> None:
+    scores, labels = scored()
+    curve, missed = cal.precision_recall(scores, labels), cal.precision_recall(scores, labels, missed=100)
+    found = int(labels.sum())
+    assert missed.recall == pytest.approx(curve.recall * found / (found + 100))
+    assert missed.precision.tolist() == curve.precision.tolist()
+    with pytest.raises(ValueError, match="no true pair"):
+        cal.precision_recall(scores, np.zeros_like(labels), missed=100)
+
+
+def test_counts_by_score_are_those_of_the_pairs() -> None:
+    counts = cal.count_scores(np.array([0.5, 0.0, 0.5, 2.0, 0.5]), np.array([True, False, False, True, True]))
+    assert counts.scores.tolist() == [2.0, 0.5, 0.0]
+    assert counts.true.tolist() == [1, 2, 0]
+    assert counts.other.tolist() == [0, 1, 1]
+    assert counts.matches(0.5) == (3, 1)
+    assert counts.matches(0.6) == (1, 0)
+    assert counts.matches(3.0) == (0, 0)
+
+
 def test_summaries_of_the_curve_agree_with_scikit_learn() -> None:
     scores, labels = scored()
     curve = cal.precision_recall(scores, labels)
