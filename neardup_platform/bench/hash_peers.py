@@ -1,4 +1,4 @@
-"""Perceptual hashes as peers in `neardup bench accuracy`, each as its makers recommend.
+"""Perceptual hashes as peers in `neardup bench accuracy`, each at a published operating point.
 
 | peer | bits | distance of a match | hashes left out |
 |---|---|---|---|
@@ -6,9 +6,8 @@
 | pHash | 64 | at most 10 | none |
 
 PDQ: the README of the reference implementation (facebook/ThreatExchange, `pdq/`) recommends to start with a distance of
-31 or less and to discard hashes of quality 49 or less. pHash: ImageHash documents no threshold; 10 is the default of
-imagededup for hashes of 64 bits, and Krawetz, whose article *Looks Like It* (2011) ImageHash implements, takes
-pictures at a distance of 10 or more to be different.
+31 or less and to discard hashes of quality 49 or less. pHash: ImageHash documents no threshold; 10 is the default
+`max_distance_threshold` of imagededup for hashes of 64 bits.
 """
 
 from collections.abc import Callable

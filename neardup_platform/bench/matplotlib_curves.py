@@ -35,5 +35,5 @@ def draw_curves(measured: Sequence[Measured], path: Path) -> None:
     panel.set(xlim=(0, 1.01), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
     panel.set_title(f"{measured[0].lines[0].pictures:,} pictures, {measured[0].lines[0].true_pairs:,} true pairs")
     panel.grid(alpha=0.25)
-    panel.legend(loc="lower left", fontsize=8)
+    panel.legend(loc="best", fontsize=8)
     save_png(figure, path)
