@@ -53,7 +53,8 @@ def evaluate(
     """Run the whole pipeline over labelled pictures and measure it.
 
     MANIFEST is a CSV with the columns file (relative to it) and group. Pictures with the same non-empty group are
-    near-duplicates of each other; an empty group marks a distractor. Needs no servers.
+    near-duplicates of each other; an empty group marks a distractor. With the column subset, which names the domain or
+    origin of a picture, metrics are also by subset. Needs no servers.
     """
     if folds is None and (also or diverse):
         raise click.UsageError("--also and --diverse need --folds: nothing is trained without it")

@@ -54,6 +54,8 @@ def draw_wrong_matches(rows: Sequence[Mapping[str, Any]], limits: Limits, *, dar
     shown = measured & (value > 0)
     panel.plot(sizes[shown], value[shown], "o", color=theme.false, markersize=5, label="measured")
     for level, label in ((limits.allowed, "99% precision"), (limits.possible, "every candidate wrong")):
+        if not level:
+            continue
         panel.axhline(level, color=theme.ink, linestyle=":", linewidth=1)
         panel.annotate(
             label, (0.99, level), xycoords=("axes fraction", "data"), xytext=(0, 3), textcoords="offset points",
@@ -110,8 +112,7 @@ def draw_tail(
     panel.set_xticks([float(logit(score)) for score in ticks], [f"{score:g}" for score in ticks], rotation=30)
     panel.set_yscale("log")
     panel.set(xlim=(levels[0], levels[-1]), xlabel="threshold", ylabel="wrong matches per 1,000 images")
-    if counted.any():
-        panel.set_ylim(0.3 * counted[counted > 0].min(), None)
+    panel.set_ylim(*((0.3 * counted[counted > 0].min(), None) if counted.any() else (0.1, 10)))
     legend(panel, theme)
     return png(figure)
 

@@ -76,7 +76,7 @@ def plots_by_size(evaluation: Evaluation, whole: Outcome, measured: Mapping[str,
         fitted = np.where(found.rates.levels > found.tail.start, by_tail, np.nan)
         yield _plot("Recall at 99% precision by corpus size", lambda dark: draw_recall_by_size(rows, dark=dark))
     yield _plot(
-        f"Wrong matches by threshold, in {found.images:,} images",
+        "Wrong matches by threshold",
         lambda dark: draw_tail(found.rates.levels, counted, fitted, threshold=found.threshold, dark=dark),
     )
 

@@ -57,10 +57,10 @@ def tail_start(logits: NDArray[np.float64]) -> float | None:
 
     Candidates are the k-th largest logits: k = n^⅔ / ln ln n first (Loretan and Phillips 1994; compared with other
     rules by Scarrott and MacDonald, *A review of extreme value threshold estimation*, 2012), then ever fewer, down to
-    LEAST_EXCESSES. Excesses of an exponential tail vary as much as their mean, lighter ones less: with c the coefficient
-    of variation, √k·(c² − 1)/2 is standard normal for exponential excesses (del Castillo, Daoudi and Lockhart, *Methods
-    to distinguish between polynomial and exponential tails*, 2014). A candidate passes if that is above −1.64. If none
-    does, the last is taken.
+    LEAST_EXCESSES. Excesses of an exponential tail vary as much as their mean, lighter ones less: with c the
+    coefficient of variation, √k·(c² − 1)/2 is standard normal for exponential excesses (del Castillo, Daoudi and
+    Lockhart, *Methods to distinguish between polynomial and exponential tails*, 2014). A candidate passes if that is
+    above −1.64. If none does, the last is taken.
 
     Args:
         logits: float64 [n], of wrong pairs.
@@ -88,8 +88,9 @@ def fit_tail(logits: NDArray[np.float64], weights: NDArray[np.float64], start: f
 
     A negative shape would mean that no wrong pair can score above some end point, and an extrapolation would promise
     none at all; so the lightest tail is exponential. For lighter ones it overestimates wrong matches: for Gaussian
-    logits about twice at the highest of the data, and twentyfold where they are a thousand times rarer. For a ratio θ = ξ/σ the likelihood is largest at ξ = Σ ln(1 + θx) / m with m uncensored
-    excesses x, which leaves one parameter to search (Grimshaw 1993).
+    logits about twice at the highest of the data, and twentyfold where they are a thousand times rarer. For a ratio
+    θ = ξ/σ the likelihood is largest at ξ = Σ ln(1 + θx) / m with m uncensored excesses x, which leaves one parameter
+    to search (Grimshaw, *Computing maximum likelihood estimates for the generalized Pareto distribution*, 1993).
 
     Args:
         logits: float64 [n], of wrong pairs; those up to `start` are ignored.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neardup_platform.evaluation.group_bootstrap import draws_of_groups, middle, widened
+from neardup_platform.evaluation.group_bootstrap import RESAMPLES, draws_of_groups, middle, widened
 from neardup_platform.evaluation.measures import MIXED_GROUPS
 
 WRONG_PAIRS = "wrong_pairs_per_1000"
@@ -40,7 +40,11 @@ class _Cells:
 
 
 def wrong_merges(
-    clusters: Sequence[int], groups: Sequence[int], marked: NDArray[np.bool_], seed: int = 0
+    clusters: Sequence[int],
+    groups: Sequence[int],
+    marked: NDArray[np.bool_],
+    seed: int = 0,
+    resamples: int = RESAMPLES,
 ) -> dict[str, int | float]:
     """Wrong pairs in one cluster of which either picture is marked, per 1,000 marked pictures, with a 95% interval.
 
@@ -50,7 +54,7 @@ def wrong_merges(
     Args:
         clusters, groups: of each image, numbered from 0; every distractor has its own group.
         marked: bool [images], at least one, those of a subset.
-        seed: of the bootstrap.
+        seed, resamples: of the bootstrap.
 
     Returns:
         `wrong_pairs_per_1000`, `…_low`, `…_high`, and `mixed_clusters`, those with a marked picture and MIXED_GROUPS or
@@ -70,8 +74,9 @@ def wrong_merges(
     confused = round(cells.pairs(np.ones_like(inside)) - cells.pairs((inside == 0).astype(np.int64)))
     pictures, groups_marked = int(marked.sum()), int((marked_of_group > 0).sum())
     of_each = value / confused if confused else _PICTURES * (pictures / groups_marked) ** 2 / pictures
-    draws = [per_1000(drawn) for drawn in draws_of_groups(len(marked_of_group), seed)] if confused else [0.0]
-    low, high = widened(middle(draws), confused, of_each)
+    # No draw contains a wrong pair that the whole does not.
+    every = draws_of_groups(len(marked_of_group), seed, resamples if confused else 1)
+    low, high = widened(middle([per_1000(drawn) for drawn in every]), confused, of_each)
     return {
         WRONG_PAIRS: value,
         f"{WRONG_PAIRS}_low": low,
