@@ -99,7 +99,9 @@ def pairs_of_pictures(pairs: ScoredPairs, drawn: _Integers) -> float:
     return float(sizes @ (sizes - 1)) / 2
 
 
-def rates(pairs: ScoredPairs, levels: _Floats, tail_from: float | None, drawn: _Integers) -> tuple[Rates, Tail | None]:
+def rates(
+    pairs: ScoredPairs, levels: _Floats, tail_from: float | None, drawn: _Integers, *, light: bool = False
+) -> tuple[Rates, Tail | None]:
     """Measure the rates, and fit the tail.
 
     Args:
@@ -107,6 +109,7 @@ def rates(pairs: ScoredPairs, levels: _Floats, tail_from: float | None, drawn: _
         levels: float64 [t], thresholds as logits, ascending.
         tail_from: the logit from which the tail is fitted; None if wrong pairs are too few, and rates are counted.
         drawn: int64 [g], how often each group counts: 1 for the estimate, a draw for the bootstrap.
+        light: whether the tail may be lighter than exponential.
     """
     lowest = levels[0] if tail_from is None else min(tail_from, levels[0])
     needed = int(np.searchsorted(-pairs.wrong, -lowest, side="right"))
@@ -116,7 +119,7 @@ def rates(pairs: ScoredPairs, levels: _Floats, tail_from: float | None, drawn: _
     counted = _at_or_above(logits, weights, levels) / possible
     wrong, tail = counted, None
     if tail_from is not None:
-        tail = fit_tail(logits, weights, tail_from)
+        tail = fit_tail(logits, weights, tail_from, light=light)
         beyond = float(weights[logits > tail_from].sum()) / possible
         wrong = np.where(levels > tail_from, beyond * tail.survival(levels), counted)
     true_pairs = max(1, int(drawn @ pairs.true_pairs))

@@ -101,22 +101,24 @@ def test_the_threshold_is_the_lowest_that_keeps_the_precision_and_rises_with_the
     assert found.precision(101)[1] == pytest.approx(0.9 / (0.9 + 1e-3 * 50))
 
 
-def test_the_threshold_for_a_million_images_is_near_the_true_one() -> None:
-    pairs = population(700, seed=5, spread=0.0)
-    start = tail_start(pairs.wrong)
-    found, tail = rates(pairs, LEVELS, start, ones(pairs))
-    assert tail is not None
-    corpus, per_image = 1_000_000, found.true_per_image
+def true_threshold(pairs: ScoredPairs, corpus: int) -> float:
+    """The logit at which the precision of the whole population is 0.99."""
+    per_image = pairs.true_pairs.sum() / pairs.pictures.sum()
 
     def excess(level: float) -> float:
         true, wrong = per_image * norm.sf(level, 4, 2), norm.sf(level, -8, 2) * (corpus - 1) / 2
         return true / (true + wrong) - 0.99
 
-    at = threshold_for(found, corpus, 0.99)
+    return brentq(excess, -4, 8)
+
+
+def test_the_threshold_for_a_million_images_is_near_the_true_one_and_on_the_safe_side() -> None:
+    pairs = population(700, seed=5, spread=0.0)
+    found, tail = rates(pairs, LEVELS, tail_start(pairs.wrong), ones(pairs))
+    assert tail is not None
+    at = threshold_for(found, 1_000_000, 0.99)
     assert at is not None
-    truth = brentq(excess, 0, 8)
-    # A Gaussian tail is lighter than the fitted one, so the threshold is on the safe side.
-    assert truth - 0.3 < LEVELS[at] < truth + 2.5
+    assert -0.3 < LEVELS[at] - true_threshold(pairs, 1_000_000) < 2.5
     assert found.found[at] == pytest.approx(norm.sf(LEVELS[at], 4, 2), abs=0.06)
 
 
@@ -137,6 +139,16 @@ def test_the_interval_of_wrong_matches_contains_the_true_rate_nineteen_times_in_
         held.append(low <= between * norm.sf(-3, -8, 2) * (corpus - 1) / 2 <= high)
         assert low <= value <= high
     assert sum(held) >= 35
+
+
+def test_the_interval_of_the_threshold_contains_the_true_one() -> None:
+    held = []
+    for seed in range(15):
+        found = growth(seed, groups=200)
+        row = next(row for row in by_corpus_size(found) if row["images"] == 100_000)
+        truth = 1 / (1 + np.exp(-true_threshold(found.measured.pairs, 100_000)))
+        held.append(row["threshold_at_p99_low"] <= truth <= (row["threshold_at_p99_high"] or 1))
+    assert sum(held) >= 13
 
 
 def test_wrong_matches_grow_in_proportion_and_precision_and_recall_fall() -> None:

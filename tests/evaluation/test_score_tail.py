@@ -10,7 +10,7 @@ N = 100_000
 TIMES_RARER = np.array([1, 100, 1_000])
 
 
-def ratios(distribution, seeds: range) -> np.ndarray:
+def ratios(distribution, seeds: range, *, light: bool = False) -> np.ndarray:
     """Extrapolated over true rate, [seed, how many times rarer than one pair of the data]."""
     levels = distribution.isf(1 / N / TIMES_RARER)
     found = []
@@ -18,7 +18,7 @@ def ratios(distribution, seeds: range) -> np.ndarray:
         logits = distribution.rvs(N, random_state=seed)
         start = tail_start(logits)
         assert start is not None
-        tail = fit_tail(logits, np.ones(N), start)
+        tail = fit_tail(logits, np.ones(N), start, light=light)
         found.append((logits > start).mean() * tail.survival(levels) * N * TIMES_RARER)
     return np.array(found)
 
@@ -37,6 +37,22 @@ def test_a_gaussian_tail_is_overestimated_never_underestimated() -> None:
     median = np.median(ratios(norm(-6, 2), range(60)), axis=0)
     assert np.all(median > 1)
     assert np.all(median < [3, 15, 40])
+
+
+def test_a_light_fit_of_a_gaussian_tail_does_not_overestimate_it() -> None:
+    heavy, light = (np.median(ratios(norm(-6, 2), range(30), light=light), axis=0) for light in (False, True))
+    assert np.all(light < np.minimum(heavy, [2, 3, 4]))
+    assert np.all(light > [0.5, 0.05, 0.01])
+
+
+def test_a_light_fit_finds_a_rising_hazard_and_only_that() -> None:
+    rng = np.random.default_rng(5)
+    # Inversion of the survival e^(−x − 0.5x²).
+    excesses = np.sqrt(1 + 2 * rng.exponential(1.0, 50_000)) - 1
+    tail = fit_tail(3 + excesses, np.ones(50_000), 3.0, light=True)
+    assert (tail.scale, tail.shape, tail.bend) == pytest.approx((1.0, 0.0, 0.5), abs=0.05)
+    heavy = genpareto(0.3).rvs(5_000, random_state=1)
+    assert fit_tail(heavy, np.ones(5_000), 0.0, light=True) == fit_tail(heavy, np.ones(5_000), 0.0)
 
 
 def test_scale_and_shape_are_those_of_the_distribution() -> None:
@@ -81,4 +97,5 @@ def test_survival_starts_at_one_and_a_saturated_score_has_a_finite_logit() -> No
     for shape in (0.0, 0.5):
         assert Tail(2.0, 1.0, shape).survival(np.array([-9.0, 2.0])).tolist() == [1.0, 1.0]
     assert Tail(0.0, 1.0, 0.5).survival(np.array([2.0]))[0] == pytest.approx(1 / 4)
+    assert Tail(0.0, 2.0, 0.0, 0.5).survival(np.array([2.0]))[0] == pytest.approx(np.exp(-3))
     assert logits_of(np.array([0, 0.5, 1], np.float32)).tolist() == [-CEILING, 0.0, CEILING]
