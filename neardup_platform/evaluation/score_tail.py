@@ -152,7 +152,8 @@ def _lighter(x: NDArray[np.float64], weight: NDArray[np.float64], seen: NDArray[
 
 def _least(cost: Callable[[float], float]) -> float:
     """The ratio with the least cost, between bounds, searched on a logarithmic scale."""
-    found = minimize_scalar(lambda power: cost(np.exp(power)), bounds=np.log(_RATIOS), method="bounded")
+    low, high = (float(np.log(end)) for end in _RATIOS)
+    found = minimize_scalar(lambda power: cost(float(np.exp(power))), bounds=(low, high), method="bounded")
     return float(np.exp(found.x))
 
 
