@@ -10,7 +10,8 @@ from neardup_platform.settings import Settings
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _TABLES = ("subsets", "transformations")
-_NOT_SHOWN = (*_TABLES, "turned", "pair_curve", "cluster_sizes", "parts", "classifiers")
+_BY_SIZE = "by_corpus_size"
+_NOT_SHOWN = (*_TABLES, _BY_SIZE, "wrong_match_tail", "turned", "pair_curve", "cluster_sizes", "parts", "classifiers")
 
 
 @click.command(epilog="Example:  neardup evaluate labelled/manifest.csv --folds 5 --report report/ --json")
@@ -52,7 +53,8 @@ def evaluate(
     """Run the whole pipeline over labelled pictures and measure it.
 
     MANIFEST is a CSV with the columns file (relative to it) and group. Pictures with the same non-empty group are
-    near-duplicates of each other; an empty group marks a distractor. Needs no servers.
+    near-duplicates of each other; an empty group marks a distractor. With the column subset, which names the domain or
+    origin of a picture, metrics are also by subset. Needs no servers.
     """
     if folds is None and (also or diverse):
         raise click.UsageError("--also and --diverse need --folds: nothing is trained without it")
@@ -111,6 +113,7 @@ def _describe(measured: dict[str, Any]) -> str:
     for table in _TABLES:
         if measured[table]:
             lines += ["", f"{table:>28}", *(f"{name:>28}  {_row(row)}" for name, row in measured[table].items())]
+    lines += ["", f"{_BY_SIZE:>28}", *map(_size, measured[_BY_SIZE])]
     if measured["parts"]:
         lines += ["", f"{'parts':>28}"]
         kept = ("images", "pairs_true", "precision", "recall", "f1", "pair_recall_at_p99", "mixed_clusters")
@@ -121,11 +124,26 @@ def _describe(measured: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _size(row: dict[str, Any]) -> str:
+    label = f"{row['images']:,}" + (" (extrapolated)" if row["extrapolated"] else "")
+    return f"{label:>28}  {_row({name: row[name] for name in row if name not in ('images', 'extrapolated')})}"
+
+
 def _row(row: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {_text(value)}" for name, value in row.items())
+    """The values of a row; one with an interval is followed by it."""
+    ends = ("_low", "_high")
+    return ", ".join(
+        f"{name} {_text(value)}"
+        + (f" ({' – '.join(_text(row[name + end]) for end in ends)})" if name + ends[0] in row else "")
+        for name, value in row.items()
+        if not name.endswith(ends)
+    )
 
 
 def _text(value: object) -> str:
     if value is None:
         return "unknown"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    # Four digits would round a threshold close to 1 to 1.
+    return f"{value:.8f}" if 0.9999 < value < 1 else f"{value:.4f}"

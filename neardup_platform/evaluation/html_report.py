@@ -4,9 +4,8 @@ Evaluation → **report.html**, which is self-contained: styles, plots and thumb
 the people who collected the pictures, so everything is escaped.
 """
 
-import base64
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from neardup_platform.errors import SetupError
 from neardup_platform.evaluation.feature_evidence import Evidence, evidence_of
-from neardup_platform.evaluation.matplotlib_scores import (
-    draw_cluster_sizes,
-    draw_precision_recall,
-    draw_reliability,
-    draw_score_histograms,
-)
-from neardup_platform.evaluation.measures import TARGET_PRECISION, pair_curve, pairs_within
-from neardup_platform.evaluation.outcome import Evaluation, Outcome, outcome
+from neardup_platform.evaluation.matplotlib_growth import nines
+from neardup_platform.evaluation.outcome import Evaluation, outcome
 from neardup_platform.evaluation.picture_sheet import caption, thumbnail_jpeg
+from neardup_platform.evaluation.report_plots import data_uri, plots_by_size, plots_of_scores
 from neardup_platform.evaluation.worst_pairs import (
     EvaluatedPair,
     MixedCluster,
@@ -35,7 +29,7 @@ from neardup_platform.settings import ImageSettings
 
 REPORT_FILE = "report.html"
 _TEMPLATE = "report.html.jinja"
-_MOST_CLUSTERS, _MOST_IN_CLUSTER, _MOST_REFUSED = 12, 24, 40
+_MOST_CLUSTERS, _MOST_IN_CLUSTER, _MOST_REFUSED = 10, 12, 40
 _STRIP_PX = 104
 
 
@@ -88,7 +82,9 @@ def write_report(
         .render(
             title=title,
             f=measured,
-            plots=list(_plots(whole, evaluation, measured)),
+            plots=list(plots_of_scores(evaluation, whole, measured)),
+            plots_by_size=list(plots_by_size(evaluation, whole, measured)),
+            subsets=_worst_first(measured["subsets"]),
             false_positives=[shown.pair(*each) for each in zip(wrong, evidence[: len(wrong)], strict=True)],
             misses=[shown.pair(*each) for each in zip(missed, evidence[len(wrong) :], strict=True)],
             mixed=[shown.cluster(each) for each in mixed[:_MOST_CLUSTERS]],
@@ -131,14 +127,16 @@ class _Pictures:
         }
 
     def cluster(self, cluster: MixedCluster) -> dict[str, Any]:
-        rows = [(number, group) for group, numbers in enumerate(cluster.groups) for number in numbers]
+        """One picture of each group, those of the largest groups first."""
+        subsets = Counter(self._rows[number].subset for rows in cluster.groups for number in rows)
         return {
             "head": self.name(cluster.head),
             "groups": len(cluster.groups),
-            "size": len(rows),
+            "size": sum(map(len, cluster.groups)),
+            "subsets": [(name, count) for name, count in subsets.most_common() if name],
             "pictures": [
-                {"uri": self._uri(number, _STRIP_PX), "name": self.name(number), "group": group}
-                for number, group in rows[:_MOST_IN_CLUSTER]
+                {"uri": self._uri(rows[0], _STRIP_PX), "name": self.name(rows[0]), "of_group": len(rows)}
+                for rows in cluster.groups[:_MOST_IN_CLUSTER]
             ],
         }
 
@@ -150,37 +148,13 @@ class _Pictures:
         key = number, sum(side_px)
         if key not in self._uris:
             content = thumbnail_jpeg(self._rows[number].file, self._limits, *side_px)
-            self._uris[key] = None if content is None else _data_uri(content, "jpeg")
+            self._uris[key] = None if content is None else data_uri(content, "jpeg")
         return self._uris[key]
 
 
-def _plots(whole: Outcome, evaluation: Evaluation, measured: Mapping[str, Any]) -> Iterator[dict[str, str]]:
-    sizes = {int(size): count for size, count in measured["cluster_sizes"].items()}
-    true_sizes = Counter(Counter(whole.groups.tolist()).values())
-    yield _plot("Cluster sizes", lambda dark: draw_cluster_sizes(sizes, groups=true_sizes, dark=dark))
-    if not len(whole.scores):
-        return
-    threshold = evaluation.runs[0].matching.threshold if len(evaluation.runs) == 1 else None
-    yield _plot(
-        "Scores of pairs",
-        lambda dark: draw_score_histograms(whole.scores, whole.true, threshold=threshold, dark=dark),
-    )
-    yield _plot("Reliability", lambda dark: draw_reliability(whole.scores, whole.true, dark=dark))
-    curve = pair_curve(whole.scores, whole.true, pairs_within(whole.groups.tolist()) - int(whole.true.sum()))
-    if curve is not None:
-        interval = measured["pair_recall_at_p99_low"], measured["pair_recall_at_p99_high"]
-        yield _plot(
-            "Precision and recall of pairs",
-            lambda dark: draw_precision_recall(curve, target=TARGET_PRECISION, interval=interval, dark=dark),
-        )
-
-
-def _plot(title: str, draw: Callable[[bool], bytes]) -> dict[str, str]:
-    return {"title": title, "light": _data_uri(draw(False), "png"), "dark": _data_uri(draw(True), "png")}
-
-
-def _data_uri(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+def _worst_first(subsets: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Subsets by descending wrong pairs per picture, then by ascending recall."""
+    return sorted(subsets.items(), key=lambda named: (-named[1]["wrong_pairs_per_1000"], named[1]["recall"] or 0))
 
 
 def _shared_folder(files: Sequence[Path]) -> Path:
@@ -201,6 +175,9 @@ def _environment() -> Environment:
     )
     environment.filters["share"] = lambda value: "–" if value is None else f"{value:.3f}"
     environment.filters["small"] = lambda value: "–" if value is None else f"{value:.4f}"
+    environment.filters["rate"] = lambda value: f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    environment.filters["nines"] = lambda value: "none" if value is None else nines(value)
+    environment.filters["shown"] = lambda value, format_: environment.filters[format_](value)
     environment.filters["count"] = lambda value: f"{value:,}"
     environment.filters["percent"] = lambda value: f"{value:.1%}"
     return environment

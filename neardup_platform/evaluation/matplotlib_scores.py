@@ -3,37 +3,16 @@
 Scored pairs, cluster sizes → **plots**. All functions take plain arrays, so any scores and labels can be plotted.
 """
 
-import io
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from neardup_platform.evaluation.matplotlib_panel import legend, panel_of, png
 from neardup_platform.evaluation.score_uncertainty import UNCERTAIN, equal_mass_bins, uncertain
 from neardup_platform.scoring.calibration import PrecisionRecall, wilson_interval
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-_WIDTH_IN, _HEIGHT_IN, _DPI = 5.6, 3.7, 160
 _HISTOGRAM_BINS = 40
-
-
-@dataclass(frozen=True, slots=True)
-class _Theme:
-    paper: str
-    ink: str
-    faint: str
-    true: str
-    false: str
-
-
-# Blue and orange are distinguishable for people with red-green colour blindness.
-_LIGHT = _Theme("#ffffff", "#1d2430", "#c3c9d3", "#2463c9", "#d9731a")
-_DARK = _Theme("#161a22", "#e6e9ef", "#454d5c", "#74a7ff", "#ffa45c")
 
 
 def draw_precision_recall(
@@ -47,7 +26,7 @@ def draw_precision_recall(
         interval: of the recall at that precision; drawn as a band.
         dark: for a dark background.
     """
-    figure, panel, theme = _panel(dark)
+    figure, panel, theme = panel_of(dark)
     panel.step(curve.recall, curve.precision, where="post", color=theme.true, linewidth=1.8)
     panel.axhline(target, color=theme.ink, linestyle=":", linewidth=1)
     reached = curve.recall[curve.precision >= target]
@@ -60,7 +39,7 @@ def draw_precision_recall(
         label = f"recall {recall:.3f}\nat {target:.0%} precision"
         panel.annotate(label, (recall, target), xytext=place, textcoords="offset points", ha=side, color=theme.ink)
     panel.set(xlim=(0, 1.01), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
-    return _png(figure)
+    return png(figure)
 
 
 def draw_reliability(scores: NDArray[np.float32], true: NDArray[np.bool_], *, dark: bool = False) -> bytes:
@@ -73,7 +52,7 @@ def draw_reliability(scores: NDArray[np.float32], true: NDArray[np.bool_], *, da
         true: bool [m].
         dark: for a dark background.
     """
-    figure, panel, theme = _panel(dark)
+    figure, panel, theme = panel_of(dark)
     panel.plot([0, 1], [0, 1], color=theme.faint, linewidth=1.2)
     hard = np.flatnonzero(uncertain(scores))
     bins = [hard[part] for part in equal_mass_bins(scores[hard])]
@@ -84,7 +63,7 @@ def draw_reliability(scores: NDArray[np.float32], true: NDArray[np.bool_], *, da
         panel.plot([at, at], [low, high], color=theme.true, linewidth=1.4, alpha=0.6)
         panel.plot([at], [hits / len(part)], marker="o", markersize=5, color=theme.true)
     panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="mean score", ylabel="share of true pairs")
-    return _png(figure)
+    return png(figure)
 
 
 def draw_score_histograms(
@@ -102,7 +81,7 @@ def draw_score_histograms(
         threshold: of a match; drawn as a line.
         dark: for a dark background.
     """
-    figure, panel, theme = _panel(dark)
+    figure, panel, theme = panel_of(dark)
     edges = np.linspace(0, 1, _HISTOGRAM_BINS + 1)
     for truth, colour, label in ((False, theme.false, "different"), (True, theme.true, "near-duplicates")):
         counts = np.histogram(scores[true == truth], edges)[0]
@@ -117,8 +96,8 @@ def draw_score_histograms(
         )  # fmt: skip
     panel.set_yscale("log")
     panel.set(xlim=(0, 1), ylim=(0.5, None), xlabel="score", ylabel="pairs")
-    _legend(panel, theme)
-    return _png(figure)
+    legend(panel, theme)
+    return png(figure)
 
 
 def draw_cluster_sizes(
@@ -131,7 +110,7 @@ def draw_cluster_sizes(
         groups: size → number of true groups, for comparison.
         dark: for a dark background.
     """
-    figure, panel, theme = _panel(dark)
+    figure, panel, theme = panel_of(dark)
     if groups is not None:
         panel.plot(*_points(groups), "o", color=theme.false, markersize=8, fillstyle="none", label="true groups")
     panel.plot(*_points(sizes), "o", color=theme.true, markersize=4.5, label="clusters")
@@ -140,34 +119,9 @@ def draw_cluster_sizes(
     panel.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     panel.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     panel.set(xlabel="images in it", ylabel="clusters")
-    _legend(panel, theme)
-    return _png(figure)
+    legend(panel, theme)
+    return png(figure)
 
 
 def _points(sizes: Mapping[int, int]) -> tuple[list[int], list[int]]:
     return sorted(sizes), [sizes[size] for size in sorted(sizes)]
-
-
-def _panel(dark: bool) -> tuple[Figure, "Axes", _Theme]:
-    theme = _DARK if dark else _LIGHT
-    figure = Figure(figsize=(_WIDTH_IN, _HEIGHT_IN), layout="constrained", facecolor=theme.paper)
-    panel = figure.subplots()
-    panel.set_facecolor(theme.paper)
-    panel.tick_params(colors=theme.ink, which="both", labelsize=9)
-    panel.xaxis.label.set_color(theme.ink)
-    panel.yaxis.label.set_color(theme.ink)
-    panel.grid(color=theme.faint, alpha=0.4, linewidth=0.6)
-    for side, spine in panel.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(theme.faint)
-    return figure, panel, theme
-
-
-def _legend(panel: "Axes", theme: _Theme) -> None:
-    panel.legend(frameon=False, labelcolor=theme.ink, fontsize=9)
-
-
-def _png(figure: Figure) -> bytes:
-    content = io.BytesIO()
-    figure.savefig(content, dpi=_DPI, format="png")
-    return content.getvalue()

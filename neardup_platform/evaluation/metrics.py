@@ -8,6 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from neardup_platform.evaluation.corpus_size_metrics import (
+    by_corpus_size,
+    growth_of,
+    measured_rates,
+    tail_metrics,
+)
 from neardup_platform.evaluation.manifest import Row
 from neardup_platform.evaluation.measures import (
     TARGET_PRECISION,
@@ -27,6 +33,7 @@ from neardup_platform.evaluation.score_uncertainty import (
     uncertain,
     uncertain_calibration_error,
 )
+from neardup_platform.evaluation.wrong_merges import wrong_merges, wrong_merges_by_mark
 
 UNNAMED = "unnamed"
 TRANSFORMATIONS_LISTED = 40
@@ -39,9 +46,10 @@ def metrics(evaluation: Evaluation) -> dict[str, Any]:
     Returns:
         The metrics of the contract over all parts together, then: their uncertainty (`pair_recall_at_p99_low`,
         `…_high`, `calibration_error_uncertain`, `pairs_uncertain`), clusters (`cluster_sizes`, `mixed_clusters`,
-        `most_groups_in_a_cluster`), metrics by origin (`subsets`, `transformations`, `turned`; empty if the manifest
-        does not have it), `pair_curve`, `pictures_refused`, `trained_on_share`, and `folds` with the metrics of each of
-        its `parts`.
+        `most_groups_in_a_cluster`, `wrong_pairs_per_1000` with `…_low` and `…_high`), metrics by origin (`subsets`,
+        `transformations`, `turned`; empty if the manifest does not have it), `pair_curve`, `by_corpus_size` and the
+        `wrong_match_tail` that it extrapolates with, `pictures_refused`, `trained_on_share`, and `folds` with the
+        metrics of each of its `parts`.
 
         `candidate_recall` is the share of true pairs whose later image had the earlier among its candidates. `coverage`
         is the share of pictures that were decided; unreadable pictures count as alone in their cluster. Pair-level
@@ -54,6 +62,7 @@ def metrics(evaluation: Evaluation) -> dict[str, Any]:
         **_contract_metrics(whole, reading_s),
         **_certainty(whole),
         **_clusters(whole),
+        **wrong_merges(whole.heads.tolist(), whole.groups.tolist(), np.ones(len(whole.heads), np.bool_)),
         "pairs_scored": len(whole.scores),
         "pictures_refused": len(evaluation.embedded.refused),
         "trained_on_share": None if evaluation.trained_on is None else evaluation.trained_on / len(rows),
@@ -64,6 +73,7 @@ def metrics(evaluation: Evaluation) -> dict[str, Any]:
         "transformations": by_transformation(whole, rows),
         "turned": _turned(whole, rows),
         "pair_curve": _curve(whole),
+        **_by_corpus_size(evaluation, whole),
     }
 
 
@@ -131,7 +141,14 @@ def _by(whole: Outcome, marks_of_rows: Sequence[str]) -> dict[str, Any]:
     if not any(marks_of_rows):
         return {}
     marks = [marks_of_rows[number] or UNNAMED for number in whole.numbers]
-    return marked_measures(whole.heads.tolist(), whole.groups.tolist(), marks)
+    heads, groups = whole.heads.tolist(), whole.groups.tolist()
+    wrong = wrong_merges_by_mark(heads, groups, marks)
+    return {mark: {**row, **wrong[mark]} for mark, row in marked_measures(heads, groups, marks).items()}
+
+
+def _by_corpus_size(evaluation: Evaluation, whole: Outcome) -> dict[str, Any]:
+    measured = measured_rates(evaluation, whole)
+    return {"by_corpus_size": by_corpus_size(growth_of(measured)), "wrong_match_tail": tail_metrics(measured)}
 
 
 def _turned(whole: Outcome, rows: Sequence[Row]) -> dict[str, Any] | None:

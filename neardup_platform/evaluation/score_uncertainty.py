@@ -6,9 +6,9 @@ Scored pairs → **intervals, errors of uncertain pairs, a curve short enough to
 import numpy as np
 from numpy.typing import NDArray
 
+from neardup_platform.evaluation.group_bootstrap import RESAMPLES, draws_of_groups
 from neardup_platform.scoring.calibration import PrecisionRecall
 
-RESAMPLES = 1_000
 # Outside this range a pair is clear to any classifier; inside, calibration is tested.
 UNCERTAIN = 0.01, 0.99
 UNCERTAIN_BINS = 15
@@ -25,9 +25,7 @@ def recall_interval(
 ) -> tuple[float, float]:
     """95% interval of the recall at a precision, by resampling groups rather than pairs.
 
-    Pairs of one group, or of the same two groups, are right or wrong together, so groups are drawn: the pigeonhole
-    bootstrap (Owen 2007), in which a pair counts as often as both of its groups were drawn. The interval lies between
-    the percentiles 2.5 and 97.5 of RESAMPLES draws.
+    The interval lies between the percentiles 2.5 and 97.5 of RESAMPLES draws of `group_bootstrap`.
 
     Args:
         scores: float32 [m], of the scored pairs.
@@ -42,10 +40,8 @@ def recall_interval(
         return 0.0, 0.0
     truth, ends = true[order], np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
     first, second = (side[order] for side in groups)
-    rng, g = np.random.default_rng(seed), len(pairs_of_group)
     recalls = np.zeros(RESAMPLES)
-    for draw in range(RESAMPLES):
-        drawn = np.bincount(rng.integers(0, g, g), minlength=g)
+    for draw, drawn in enumerate(draws_of_groups(len(pairs_of_group), seed)):
         weights = np.where(truth, drawn[first], drawn[first] * drawn[second])
         hits, matches = np.cumsum(weights * truth)[ends], np.cumsum(weights)[ends]
         reached = hits >= precision * np.maximum(matches, 1)

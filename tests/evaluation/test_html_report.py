@@ -66,6 +66,21 @@ def test_mixed_clusters_and_refused_pictures_are_listed(rows: list[Row], tmp_pat
     assert re.search(r"<strong>\d groups</strong>, 14 pictures", page)
 
 
+def test_a_mixed_cluster_shows_one_picture_of_each_group_and_what_it_mixes(rows: list[Row], tmp_path: Path) -> None:
+    page = report_of(rows, [0] * len(rows), [(1, 0, 0.9)], tmp_path)
+    groups = len({row.group for row in rows if row.group}) + sum(not row.group for row in rows)
+    assert page.count("<figure title") == groups
+    assert page.count("3 of its group") == len({row.group for row in rows if row.group})
+    assert re.search(r"15 pictures: copies \d+, alone \d, &lt;img", page)
+
+
+def test_subsets_come_worst_first(rows: list[Row], tmp_path: Path) -> None:
+    named = [Row(row.file, row.group, "clean" if row.group else "mixed up") for row in rows]
+    first = {row.group: n for n, row in reversed(list(enumerate(named)))}
+    page = report_of(named, [first[row.group] for row in named], [(1, 0, 0.9)], tmp_path)
+    assert page.index("<tr><th>mixed up") < page.index("<tr><th>clean")
+
+
 def test_an_evaluation_without_errors_or_scores_also_has_a_report(rows: list[Row], tmp_path: Path) -> None:
     names = sorted({row.group for row in rows})
     heads = [next(n for n, other in enumerate(rows) if other.group == row.group) for row in rows]
@@ -77,8 +92,9 @@ def test_an_evaluation_without_errors_or_scores_also_has_a_report(rows: list[Row
 
 def test_a_classifier_evaluated_on_its_own_training_pictures_is_flagged(rows: list[Row], tmp_path: Path) -> None:
     evaluation = evaluation_of([], list(range(len(rows))), [(1, 0, 0.9)], rows=rows)
+    found = metrics(evaluation)
     for share, says in ((0.5, "50.0%"), (None, "are unknown"), (0.0, "None of these pictures")):
-        measured = {**metrics(evaluation), "trained_on_share": share}
+        measured = {**found, "trained_on_share": share}
         path = write_report(evaluation, measured, tmp_path, title="m", blocks=BLOCKS, limits=ImageSettings())
         assert says in path.read_text()
 

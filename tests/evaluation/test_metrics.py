@@ -27,6 +27,14 @@ def test_metrics_equal_those_counted_by_hand() -> None:
     assert measured["cluster_sizes"] == {"1": 2, "3": 2}
     assert (measured["mixed_clusters"], measured["most_groups_in_a_cluster"]) == (0, 2)
     assert measured["pairs_uncertain"] == 7
+    assert measured["wrong_pairs_per_1000"] == pytest.approx(1_000 * 2 / 8)
+    assert [(row["images"], row["extrapolated"]) for row in measured["by_corpus_size"][:2]] == [
+        (8, False),
+        (100_000, True),
+    ]
+    # One wrong match, 6 with 0, among eight images.
+    assert measured["by_corpus_size"][0]["wrong_matches_per_1000"] == pytest.approx(1_000 / 8)
+    assert measured["by_corpus_size"][0]["precision"] == pytest.approx(3 / 4)
     assert json.loads(json.dumps(measured)) == measured
 
 
@@ -51,6 +59,9 @@ def test_parts_are_pooled_by_counting_and_share_no_cluster() -> None:
     assert first["pairs_true"] + second["pairs_true"] == measured["pairs_true"]
     whole = pair_measures(heads, ["a", "a", "alone", "b", "b", "b"])
     assert {name: measured[name] for name in whole} == whole
+    # Each part is a corpus of three: one wrong match among six images.
+    assert measured["by_corpus_size"][0]["images"] == 3
+    assert measured["by_corpus_size"][0]["wrong_matches_per_1000"] == pytest.approx(1_000 / 6)
 
 
 def test_recall_by_transformation_counts_a_pair_for_both_of_its_pictures() -> None:
@@ -66,6 +77,8 @@ def test_recall_by_transformation_counts_a_pair_for_both_of_its_pictures() -> No
     }
     assert measured["turned"] == {"pairs_true": 2, "recall": 0.0}
     assert measured["subsets"]["s"]["pairs_true"] == 3
+    assert (measured["subsets"]["s"]["wrong_pairs_per_1000"], measured["subsets"]["s"]["mixed_clusters"]) == (0, 0)
+    assert measured["subsets"]["s"]["wrong_pairs_per_1000_high"] > 0
 
 
 def test_transformations_beyond_the_limit_are_counted_together() -> None:
