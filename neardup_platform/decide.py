@@ -72,6 +72,7 @@ class Evidence:
         overlaps: uint8 [n], equal terms.
         scores: float32 [n], pair scores.
         heads: int64 [n], the clusters they are in at present; `NO_HEAD` for none.
+        equal: bool [n], whether all terms are equal, as those of copies of one file are.
         leaving: the cluster that the image is about to leave; its members are recorded, but are no matches.
     """
 
@@ -79,6 +80,7 @@ class Evidence:
     overlaps: NDArray[np.uint8]
     scores: NDArray[np.float32]
     heads: Ordinals
+    equal: NDArray[np.bool_]
     leaving: int = NO_HEAD
 
     @classmethod
@@ -87,7 +89,8 @@ class Evidence:
         ordinals, scores = scored.ordinals[row], scored.scores[row]
         best = np.lexsort((ordinals, -scores))
         best = best[(ordinals[best] >= 0) & (scores[best] >= min_score)]
-        return cls(ordinals[best], scored.overlaps[row][best], scores[best], clusters.heads_of(ordinals[best]))
+        heads, equal = clusters.heads_of(ordinals[best]), scored.distances[row][best] == 0
+        return cls(ordinals[best], scored.overlaps[row][best], scores[best], heads, equal)
 
     @property
     def known_heads(self) -> list[int]:
@@ -99,6 +102,10 @@ class Evidence:
         chosen = (self.scores >= threshold) & (self.heads != NO_HEAD) & (self.heads != self.leaving)
         columns = (column[chosen].tolist() for column in (self.scores, self.ordinals, self.heads))
         return list(zip(*columns, strict=True))
+
+    def has_copy(self, head: int, threshold: float) -> bool:
+        """Returns whether a cluster holds a match with equal terms."""
+        return bool(((self.heads == head) & self.equal & (self.scores >= threshold)).any())
 
     def agreement(self, head: int, threshold: float, size: int) -> Agreement:
         """Returns how the image compares with the members of a cluster of this size, whose head agrees with it."""
@@ -177,7 +184,7 @@ def decide(
 
     def objection(head: int) -> Agreement | None:
         size = clusters.size_of(head)
-        if not thresholds.guard.watches(size):
+        if not thresholds.guard.watches(size) or evidence.has_copy(head, thresholds.match):
             return None
         agreement = evidence.agreement(head, thresholds.head, size)
         return None if thresholds.guard.admits(agreement) else agreement

@@ -38,13 +38,13 @@ def scored(*candidates: tuple[int, float]) -> Scored:
     """One row of candidates, padded at the end."""
     ordinals = np.array([[ordinal for ordinal, _ in candidates] + [-1, -1]], np.int64)
     scores = np.array([[score for _, score in candidates] + [0, 0]], np.float32)
-    zeros = np.zeros(ordinals.shape)
-    return Scored(ordinals, zeros.astype(np.uint16), zeros.astype(np.uint8), scores, np.array([5]))
+    ones = np.ones(ordinals.shape)
+    return Scored(ordinals, ones.astype(np.uint16), ones.astype(np.uint8), scores, np.array([5]))
 
 
 def evidence(*candidates: tuple[int, float], leaving: int = NO_HEAD) -> Evidence:
     found = Evidence.of(scored(*candidates), 0, FixedClusters())
-    return Evidence(found.ordinals, found.overlaps, found.scores, found.heads, leaving)
+    return replace(found, leaving=leaving)
 
 
 def ruling(
@@ -137,6 +137,14 @@ def test_an_image_held_apart_joins_the_next_best_cluster() -> None:
     assert (found.head_id, found.bridges) == ("image 20", ("image 10",))
     assert found.guard is not None
     assert found.guard.head == "image 10"
+
+
+def test_a_copy_of_a_member_joins_a_guarded_cluster() -> None:
+    chain = evidence((17, 0.95), (16, 0.7), (15, 0.4), (14, 0.1), (12, 0.0))
+    copy = replace(chain, equal=chain.ordinals == 17)
+    assert (ruling(copy, size=8).head, ruling(copy, size=8).guard) == (10, None)
+    unlike = replace(chain, equal=chain.ordinals == 12)
+    assert ruling(unlike, size=8).head is None
 
 
 def test_a_constraint_joins_a_guarded_cluster() -> None:

@@ -99,6 +99,12 @@ def test_a_chain_that_grows_picture_by_picture_is_stopped_at_the_guarded_size_an
     assert sum(d.head == "head" for d in decisions) < len(chain)
 
 
+def test_a_copy_of_any_member_of_a_chain_joins_its_cluster() -> None:
+    chain = growing_chain(6)
+    copies = [image(f"copy of {member.image_id}", member.lsh.vector) for member in chain]
+    assert {decision.head for decision in decide([*chain, *copies], [4])} == {"head"}
+
+
 def test_a_large_cluster_of_copies_keeps_growing() -> None:
     decisions = decide(families(2, 150, noise=0.15), [7])
     assert sorted(sum(d.head == head for d in decisions) for head in {d.head for d in decisions}) == [151, 151]

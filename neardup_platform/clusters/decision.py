@@ -2,8 +2,9 @@
 
 Pure, one image at a time. Comparing with the head as well keeps clusters from chaining: A~B and B~C alone never put A
 and C together. A large cluster is guarded: a head that resembles everything lets it grow into a star, and a chain stays
-within reach of its head, so an image must also agree with a share of the members it was compared with. A cluster that
-holds a match and is not joined is a bridge, recorded for re-clustering.
+within reach of its head, so an image must also agree with a share of the members it was compared with. A copy of a
+member extends nothing and is not guarded. A cluster that holds a match and is not joined is a bridge, recorded for
+re-clustering.
 """
 
 from collections.abc import Callable, Mapping, Sequence

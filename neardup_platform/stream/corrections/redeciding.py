@@ -146,5 +146,6 @@ class Redeciding:
             np.array([candidate.overlap for candidate in candidates], np.uint8),
             np.array([candidate.score for candidate in candidates], np.float32),
             heads,
+            np.array([candidate.overlap == self.pipeline.space.tables for candidate in candidates], np.bool_),
             leaving=own,
         )
