@@ -45,7 +45,7 @@ def describe(trace: dict[str, Any]) -> str:
         + "".join(_candidates(trace)),
         "decide": f"{_where(verdict, 'founds')} (needs {limits['head']:.4f}): {agrees}",
         "bridges": ", ".join(verdict["bridges"]) or "none",
-        "guard": _held_apart(verdict.get("guard")),
+        **({"guard": _held_apart(verdict["guard"])} if verdict.get("guard") else {}),
         "took": ", ".join(f"{stage} {took:.2f} ms" for stage, took in trace["stage_ms"].items()),
         **{f"features of the pair with {other}": _features(values) for other, values in trace["features"].items()},
     }
@@ -57,9 +57,7 @@ def _where(found: dict[str, Any], founds: str) -> str:
     return f"{place}, score {found['score']:.4f}, against the head {found['head_score']:.4f}"
 
 
-def _held_apart(guard: dict[str, Any] | None) -> str:
-    if guard is None:
-        return "no guarded cluster refuses it"
+def _held_apart(guard: dict[str, Any]) -> str:
     return (
         f"held apart from {guard['head']} ({guard['reason']}): of {guard['size']} members, {guard['compared']} were "
         f"compared and {guard['agreed']} agree"
