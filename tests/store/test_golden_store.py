@@ -52,7 +52,7 @@ def test_no_byte_of_a_record_is_unknown() -> None:
             assert message_type.FromString(value).ByteSize() == len(value)
 
 
-def test_decisions_of_before_were_not_guarded_and_are_written_again_as_they_are(view: StoreView) -> None:
+def test_earlier_decisions_were_not_guarded_and_are_written_again_as_they_are(view: StoreView) -> None:
     written = [value for table in (Table.HISTORY, Table.CHANGED) for _, value in view.scan(table)]
     assert len(written) > len(IMAGES)
     for value in written:

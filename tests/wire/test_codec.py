@@ -187,7 +187,7 @@ def test_decision_survives_the_wire() -> None:
     assert pb.Decision.FromString(encode_decision(decision)).event_id == decision_event_id("b", 3)
 
 
-def test_a_decision_that_was_guarded_survives_the_wire_and_one_of_before_was_not() -> None:
+def test_a_guard_survives_the_wire_and_an_earlier_decision_has_none() -> None:
     before = pb.Decision(image_id="b", head="b", bridges=["a"])
     decision = decode_decision(before.SerializeToString())
     assert decision.guard is None

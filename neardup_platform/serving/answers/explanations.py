@@ -9,6 +9,11 @@ from neardup_platform.records import Cause, Decision
 from neardup_platform.serving.answers.answer import Answer
 from neardup_platform.wire.codec import decision_event_id
 
+_AGAIN: dict[str, str] = {
+    Cause.RE_EMBEDDED: "Decided again for a newer embedding.",
+    Cause.REPLACED: "Decided again because its embeddings were replaced.",
+}
+
 
 class ComparedImage(Answer):
     """An image compared with the one asked for. An overlap of 0 was scored for the head check only."""
@@ -102,16 +107,15 @@ def summary(decision: Decision) -> str:
     """The decision in up to three sentences."""
     if decision.cause == Cause.HANDOVER:
         return f"Heads the cluster of {decision.replaced_head}, which left it by command {decision.override_id}."
-    again = {
-        Cause.RE_EMBEDDED: "Decided again for a newer embedding.",
-        Cause.REPLACED: "Decided again because its embeddings were replaced.",
-    }
-    sentences = again.get(decision.cause), _destination(decision), _held_apart(decision.guard)
-    return " ".join(sentence for sentence in sentences if sentence)
+    sentences = [_AGAIN[decision.cause]] if decision.cause in _AGAIN else []
+    sentences.append(_destination(decision))
+    if decision.guard is not None:
+        sentences.append(_held_apart(decision.guard))
+    return " ".join(sentences)
 
 
-def _held_apart(guard: records.HeldApart | None) -> str | None:
-    return guard and (
+def _held_apart(guard: records.HeldApart) -> str:
+    return (
         f"Held apart from the cluster of {guard.head}, which had {guard.size} members: only {guard.agreed} of the "
         f"{guard.compared} that it was compared with agree, so joining would make a chain."
     )

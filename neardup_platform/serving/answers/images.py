@@ -24,8 +24,8 @@ class Image(Answer):
     event_time_ms: int
     decided_ms: int
     source_uri: str
-    held_apart: bool = Field(description="whether it was held apart from a guarded cluster; the explanation says why")
     picture: str | None = Field(description="path of the picture, where one can be shown")
+    held_apart: bool = Field(description="whether it was held apart from a guarded cluster; the explanation says why")
 
 
 class ImageIds(BaseModel):
