@@ -116,6 +116,7 @@ def metadata(written: "MaterialisedHour") -> dict[str, Any]:
         "images": dg.MetadataValue.int(counts.images),
         "clusters_founded": dg.MetadataValue.int(counts.clusters_founded),
         "joined": dg.MetadataValue.int(counts.joined),
+        "held_apart": dg.MetadataValue.int(counts.held_apart),
         "undecodable": dg.MetadataValue.int(counts.undecodable),
         "bytes": dg.MetadataValue.int(written.bytes),
         "offsets": dg.MetadataValue.table(ranges),

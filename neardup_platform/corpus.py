@@ -78,6 +78,7 @@ class Corpus:
         self._retired = np.zeros(_CHUNK, np.bool_)
         self._dead = np.zeros(_CHUNK, np.bool_)
         self._representatives = np.zeros(_CHUNK, np.int32)
+        self._sizes = np.zeros(_CHUNK, np.int32)
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -144,6 +145,7 @@ class Corpus:
         n = len(ids)
         self._heads[:n] = heads
         self._representatives[:n] = np.bincount(heads[~retired], minlength=n)
+        self._sizes[:n] = np.bincount(heads[heads >= 0], minlength=n)
 
     def drop(self, ordinals: Ordinals) -> None:
         """Makes ordinals dead: removes them from the index and their clusters, and erases their vectors."""
@@ -159,13 +161,15 @@ class Corpus:
         head = int(self._heads[ordinal])
         if head >= 0:
             self._representatives[head] -= not self._retired[ordinal]
+            self._sizes[head] -= 1
             self._heads[ordinal] = -1
 
     def rename(self, old: int, new: int) -> None:
         """Moves all members of one head's cluster to another head's, by ordinals of the heads."""
         self._heads[: len(self)][self._heads[: len(self)] == old] = new
-        self._representatives[new] += self._representatives[old]
-        self._representatives[old] = 0
+        for counts in (self._representatives, self._sizes):
+            counts[new] += counts[old]
+            counts[old] = 0
 
     def fill_index(self, progress: Progress = no_progress) -> int:
         """Gives the index the images it lacks; returns how many. Reports to `progress`."""
@@ -204,7 +208,12 @@ class Corpus:
         """Adds an image to a head's cluster, as one of its representatives or not."""
         self._heads[ordinal] = head
         self._representatives[head] += represents
+        self._sizes[head] += 1
         self._retired[ordinal] = not represents
+
+    def size_of(self, head: int) -> int:
+        """Returns how many members a head's cluster has."""
+        return int(self._sizes[head])
 
     def representatives_of(self, head: int) -> int:
         """Returns how many members of a head's cluster the index holds."""
@@ -248,6 +257,7 @@ class Corpus:
             self._retired = np.concatenate([self._retired, np.zeros(more, np.bool_)])
             self._dead = np.concatenate([self._dead, np.zeros(more, np.bool_)])
             self._representatives = np.concatenate([self._representatives, np.zeros(more, np.int32)])
+            self._sizes = np.concatenate([self._sizes, np.zeros(more, np.int32)])
         self._ids.extend(ids)
         self._retired[first:end] = retired
         self._dead[first:end] = [not image_id for image_id in ids]

@@ -18,10 +18,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from neardup_platform.clusters.decision import FREE, Constraint, choose_cluster
+from neardup_platform.clusters.decision import FREE, Agreement, Constraint, choose_cluster
 from neardup_platform.corpus import Ordinals
 from neardup_platform.matching import Scored, Thresholds
-from neardup_platform.records import Candidate
+from neardup_platform.records import CHAIN_SUSPECTED, Candidate, HeldApart
 from neardup_platform.scoring.vectors import ImageVectors
 
 # A decision records its candidates down to this score, so that any threshold above it can be applied later.
@@ -39,6 +39,9 @@ class Clusters(Protocol):
 
     def id_of(self, ordinal: int) -> str:
         """Returns the id of an image, or of a head that `heads_of` returned."""
+
+    def size_of(self, head: int) -> int:
+        """Returns the number of members of such a head's cluster."""
 
     def vectors_of(self, ordinal: int) -> ImageVectors:
         """Returns both vectors of such an image, one row each."""
@@ -69,6 +72,7 @@ class Evidence:
         overlaps: uint8 [n], equal terms.
         scores: float32 [n], pair scores.
         heads: int64 [n], the clusters they are in at present; `NO_HEAD` for none.
+        equal: bool [n], whether all terms are equal, as those of copies of one file are.
         leaving: the cluster that the image is about to leave; its members are recorded, but are no matches.
     """
 
@@ -76,6 +80,7 @@ class Evidence:
     overlaps: NDArray[np.uint8]
     scores: NDArray[np.float32]
     heads: Ordinals
+    equal: NDArray[np.bool_]
     leaving: int = NO_HEAD
 
     @classmethod
@@ -84,13 +89,30 @@ class Evidence:
         ordinals, scores = scored.ordinals[row], scored.scores[row]
         best = np.lexsort((ordinals, -scores))
         best = best[(ordinals[best] >= 0) & (scores[best] >= min_score)]
-        return cls(ordinals[best], scored.overlaps[row][best], scores[best], clusters.heads_of(ordinals[best]))
+        heads, equal = clusters.heads_of(ordinals[best]), scored.distances[row][best] == 0
+        return cls(ordinals[best], scored.overlaps[row][best], scores[best], heads, equal)
+
+    @property
+    def known_heads(self) -> list[int]:
+        """The heads of the clusters that hold a candidate."""
+        return [int(head) for head in np.unique(self.heads) if head != NO_HEAD]
 
     def matches(self, threshold: float) -> list[tuple[float, int, int]]:
         """Returns (pair score, ordinal, head) of every candidate at or above the threshold, best first."""
         chosen = (self.scores >= threshold) & (self.heads != NO_HEAD) & (self.heads != self.leaving)
         columns = (column[chosen].tolist() for column in (self.scores, self.ordinals, self.heads))
         return list(zip(*columns, strict=True))
+
+    def has_copy(self, head: int, threshold: float) -> bool:
+        """Returns whether a cluster holds a match with equal terms."""
+        return bool(((self.heads == head) & self.equal & (self.scores >= threshold)).any())
+
+    def agreement(self, head: int, threshold: float, size: int) -> Agreement:
+        """Returns how the image compares with the members of a cluster of this size, whose head agrees with it."""
+        inside = self.heads == head
+        compared, agreed = np.count_nonzero(inside), np.count_nonzero(inside & (self.scores >= threshold))
+        apart = not (self.ordinals[inside] == head).any()  # The head was compared on its own, and agreed.
+        return Agreement(int(agreed) + apart, int(compared) + apart, size)
 
     def record(self, id_of: Callable[[int], str], most: int, floor: float) -> tuple[Candidate, ...]:
         """Returns the best candidates with the ids of their clusters: at most `most`, none below `floor`."""
@@ -127,6 +149,7 @@ class Ruling:
         candidates: the best candidates, with the clusters they are in.
         bridges: ids of the heads of the other clusters that hold a match, best first.
         override_id: the override without which the image would go elsewhere; empty where none acted.
+        guard: the large cluster that the image is held apart from, the best of them; None where there is none.
     """
 
     head: int | None
@@ -137,13 +160,14 @@ class Ruling:
     candidates: tuple[Candidate, ...]
     bridges: tuple[str, ...]
     override_id: str
+    guard: HeldApart | None = None
 
 
 def decide(
     evidence: Evidence,
     thresholds: Thresholds,
     head_score: Callable[[int], float],
-    id_of: Callable[[int], str],
+    clusters: Clusters,
     constraint: Constraint = FREE,
     recording: Recording = RECORDED,
 ) -> Ruling:
@@ -153,12 +177,21 @@ def decide(
         evidence: its candidates.
         thresholds: apply to their scores and to `head_score`.
         head_score: scores the image against a head, by ordinal; called at most once per cluster.
-        id_of: id of an image by ordinal.
-        constraint: what overrides demand of the image; takes precedence over scores.
+        clusters: names the images and gives the sizes of their clusters.
+        constraint: what overrides demand of the image; takes precedence over scores and the guard.
         recording: which candidates to record.
     """
+
+    def objection(head: int) -> Agreement | None:
+        size = clusters.size_of(head)
+        if not thresholds.guard.watches(size) or evidence.has_copy(head, thresholds.match):
+            return None
+        agreement = evidence.agreement(head, thresholds.head, size)
+        return None if thresholds.guard.admits(agreement) else agreement
+
     matches = evidence.matches(thresholds.match)
-    verdict = choose_cluster(matches, head_score, thresholds.head, constraint)
+    verdict = choose_cluster(matches, head_score, thresholds.head, constraint, objection)
+    id_of = clusters.id_of
     return Ruling(
         head=verdict.head,
         head_id=None if verdict.head is None else id_of(verdict.head),
@@ -168,4 +201,9 @@ def decide(
         candidates=evidence.record(id_of, recording.most, recording.floor),
         bridges=tuple(id_of(head) for head in verdict.bridges),
         override_id=verdict.override_id,
+        guard=None if verdict.held_apart is None else _held_apart(*verdict.held_apart, id_of),
     )
+
+
+def _held_apart(head: int, agreement: Agreement, id_of: Callable[[int], str]) -> HeldApart:
+    return HeldApart(CHAIN_SUSPECTED, id_of(head), agreement.agreed, agreement.compared, agreement.size)

@@ -6,7 +6,7 @@ those of the platform with the same settings, so the decisions are, too.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from types import TracebackType
 from typing import Self
@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from neardup_platform.client.answers import FoundImage, SearchAnswer
+from neardup_platform.client.answers import FoundImage, HeldApart, SearchAnswer
 from neardup_platform.clock import Clock, SystemClock
 from neardup_platform.decide import Recording
 from neardup_platform.errors import BadPicture, Conflict, InvalidRequest, NotFound, SetupError
@@ -233,6 +233,7 @@ class Deduplicator:
             head_threshold=thresholds.head,
             images_searched=int(found.scored.examined[0]),
             stage_ms=dict(found.stage_ms),
+            guard=None if ruling.guard is None else HeldApart(**asdict(ruling.guard)),
         )
 
     def _check_new(self, image_ids: Sequence[str]) -> None:

@@ -13,12 +13,15 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from neardup_platform.clusters.decision import UNGUARDED, Guard
 from neardup_platform.corpus import Corpus, Ordinals
 from neardup_platform.scoring.vectors import ImageVectors
-from neardup_platform.settings import Settings, TermSettings
+from neardup_platform.settings import ScoringSettings, Settings, TermSettings
 from neardup_platform.terms.candidates import Candidates
 from neardup_platform.terms.cascade import View
 from neardup_platform.terms.hyperplanes import Hashed
+
+DEFAULT_GUARD = Guard(ScoringSettings().guarded_size, ScoringSettings().guard_share)
 
 
 class PairScorer(Protocol):
@@ -42,10 +45,17 @@ class PairScorer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Pair scores that a match must reach, and that an image must reach against the head of the cluster it joins."""
+    """What a decision requires.
+
+    Attributes:
+        match: pair score of a match.
+        head: pair score of the image with the head of the cluster it joins, and with its members if it is guarded.
+        guard: which clusters are guarded, and how many of their members must agree.
+    """
 
     match: float
     head: float
+    guard: Guard = UNGUARDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +68,7 @@ class Matching:
         threshold: pair score of a match.
         head_threshold: pair score required against the head.
         max_representatives: members of a cluster that the index holds.
+        guard: which clusters are guarded, and how many of their members must agree.
     """
 
     max_candidates: int
@@ -65,6 +76,7 @@ class Matching:
     threshold: float
     head_threshold: float
     max_representatives: int = TermSettings().max_representatives
+    guard: Guard = DEFAULT_GUARD
 
     @classmethod
     def of(cls, settings: Settings, scorer: PairScorer) -> "Matching":
@@ -75,12 +87,13 @@ class Matching:
             settings.scoring.threshold or scorer.threshold,
             settings.scoring.head_threshold or scorer.head_threshold,
             settings.terms.max_representatives,
+            Guard(settings.scoring.guarded_size, settings.scoring.guard_share),
         )
 
     @property
     def thresholds(self) -> Thresholds:
-        """Both thresholds."""
-        return Thresholds(self.threshold, self.head_threshold)
+        """What a decision requires."""
+        return Thresholds(self.threshold, self.head_threshold, self.guard)
 
 
 class StageTimes(dict[str, float]):

@@ -200,7 +200,8 @@ class Pipeline:
             ordinal: of the image where the corpus holds it: it is no candidate of itself, and agrees with the cluster
                 that it heads.
             clusters: where images are at present; None asks the corpus.
-            matches_only: looks up no cluster of candidates below the match threshold, and records none of them.
+            matches_only: records no candidate below the match threshold, and looks up their clusters only where a
+                guarded cluster holds a match.
             recording: which candidates to record.
         """
         clusters, times, matcher = clusters or self.corpus, StageTimes(), self._matcher
@@ -216,7 +217,11 @@ class Pipeline:
         with times.measure("decide"):
             thresholds = matcher.matching.thresholds
             evidence = Evidence.of(scored, 0, clusters, thresholds.match if matches_only else 0.0)
-            ruling = decide(evidence, thresholds, head_score, clusters.id_of, recording=recording)
+            if matches_only:
+                recording = Recording(recording.most, max(recording.floor, thresholds.match))
+                if any(thresholds.guard.watches(clusters.size_of(head)) for head in evidence.known_heads):
+                    evidence = Evidence.of(scored, 0, clusters)
+            ruling = decide(evidence, thresholds, head_score, clusters, recording=recording)
         return Preview(ruling, evidence, scored, query.hashed, matcher.matching, len(self.corpus), times)
 
     def pair_score(self, one: int, other: int) -> float:
@@ -245,7 +250,7 @@ class Pipeline:
                     Evidence.of(scored, row, corpus),
                     self.matching.thresholds,
                     partial(head_scores.of, row),
-                    corpus.id_of,
+                    corpus,
                     constraint_of(image.image_id),
                 )
                 place(corpus, int(added.ordinals[row]), ruling, scored, row, self.matching.max_representatives)
@@ -274,4 +279,5 @@ class Pipeline:
             event_time_ms=image.event_time_ms,
             decided_ms=decided_ms,
             override_id=ruling.override_id,
+            guard=ruling.guard,
         )

@@ -104,6 +104,28 @@ class Cause(StrEnum):
     REPAIR = "repair"
 
 
+CHAIN_SUSPECTED = "chain-suspected"
+
+
+@dataclass(frozen=True, slots=True)
+class HeldApart:
+    """The large cluster that an image did not join because too few of its members agree with the image.
+
+    Attributes:
+        reason: `CHAIN_SUSPECTED`.
+        head: id of the cluster; the best one, if there were several.
+        agreed: members, of those compared, that score at least the head threshold with the image.
+        compared: members that the image was compared with: those among its candidates, and the head.
+        size: members of the cluster at that time.
+    """
+
+    reason: str
+    head: str
+    agreed: int
+    compared: int
+    size: int
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """Why an image is in its cluster; enough to explain it and to decide again without rescoring.
@@ -120,6 +142,7 @@ class Decision:
         cause: empty for decisions of the stream; otherwise a `Cause`.
         override_id: the override that applied; for a handover, the command that required it.
         replaced_head: for a handover, the previous id of the cluster.
+        guard: the large cluster that the image was held apart from; None if there is none.
     """
 
     sequence: int
@@ -139,6 +162,7 @@ class Decision:
     cause: str = ""
     override_id: str = ""
     replaced_head: str = ""
+    guard: HeldApart | None = None
 
     @property
     def founded(self) -> bool:

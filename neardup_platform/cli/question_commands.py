@@ -77,6 +77,11 @@ def _describe_members(answer: dict[str, Any]) -> str:
 def _describe_search(answer: dict[str, Any]) -> str:
     if not answer["seen_before"]:
         seen = "not seen before"
+    elif answer["cluster"] is None and (guard := answer.get("guard")) is not None:
+        seen = (
+            f"seen before: like {len(answer['matches'])} image(s), but like only {guard['agreed']} of the "
+            f"{guard['compared']} compared in the cluster of {guard['head']}, which would grow like a chain"
+        )
     elif answer["cluster"] is None:
         seen = f"seen before: like {len(answer['matches'])} image(s), but unlike the head of any cluster"
     else:

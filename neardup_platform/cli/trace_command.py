@@ -45,6 +45,7 @@ def describe(trace: dict[str, Any]) -> str:
         + "".join(_candidates(trace)),
         "decide": f"{_where(verdict, 'founds')} (needs {limits['head']:.4f}): {agrees}",
         "bridges": ", ".join(verdict["bridges"]) or "none",
+        **({"guard": _held_apart(verdict["guard"])} if verdict.get("guard") else {}),
         "took": ", ".join(f"{stage} {took:.2f} ms" for stage, took in trace["stage_ms"].items()),
         **{f"features of the pair with {other}": _features(values) for other, values in trace["features"].items()},
     }
@@ -54,6 +55,13 @@ def describe(trace: dict[str, Any]) -> str:
 def _where(found: dict[str, Any], founds: str) -> str:
     place = "a cluster of its own" if found[founds] else f"cluster {found['head']}"
     return f"{place}, score {found['score']:.4f}, against the head {found['head_score']:.4f}"
+
+
+def _held_apart(guard: dict[str, Any]) -> str:
+    return (
+        f"held apart from {guard['head']} ({guard['reason']}): of {guard['size']} members, {guard['compared']} were "
+        f"compared and {guard['agreed']} agree"
+    )
 
 
 def _candidates(trace: dict[str, Any]) -> list[str]:

@@ -15,6 +15,7 @@ class Image:
     Attributes:
         score: pair score of the match that let the image join; 0 for the founder.
         picture: path of the picture on the server, where one can be shown.
+        held_apart: whether the image was held apart from a guarded cluster; the explanation says why.
     """
 
     image_id: str
@@ -26,6 +27,7 @@ class Image:
     decided_ms: int
     source_uri: str
     picture: str | None
+    held_apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,25 @@ class ComparedImage:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldApart:
+    """The large cluster that an image did not join because too few of its members agree with the image.
+
+    Attributes:
+        reason: `chain-suspected`.
+        head: of the cluster; the best one, if there were several.
+        agreed: members, of those compared, that score at least the head threshold with the image.
+        compared: members that the image was compared with, the head included.
+        size: members of the cluster at that time.
+    """
+
+    reason: str
+    head: str
+    agreed: int
+    compared: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """A decision and everything it is based on.
 
@@ -109,6 +130,7 @@ class Explanation:
         bridges: heads of other clusters that contain a match; the image did not join them.
         latency_ms: time from the event to the decision; None if a command made the decision later.
         cause: empty for a decision of the stream; otherwise what made the decision necessary.
+        guard: the guarded cluster that the image was held apart from; None if there is none.
     """
 
     decision_id: str
@@ -132,6 +154,7 @@ class Explanation:
     cause: str
     override_id: str
     replaced_head: str
+    guard: HeldApart | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +186,7 @@ class SearchAnswer:
         score: of the best match in that cluster; 0 without one.
         head_score: against the head of that cluster; 0 without one.
         matches: best first.
+        guard: the guarded cluster that the example would be held apart from; None if there is none.
     """
 
     seen_before: bool
@@ -175,6 +199,7 @@ class SearchAnswer:
     head_threshold: float
     images_searched: int
     stage_ms: dict[str, float]
+    guard: HeldApart | None = None
 
 
 @dataclass(frozen=True, slots=True)

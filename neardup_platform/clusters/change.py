@@ -36,12 +36,19 @@ class Change:
     def write(self, batch: Batch, state: store_pb.StoreState) -> None:
         """Put everything into a write."""
         self._draft.write(batch, state)
+        count_held_apart(state, self.decisions)
         for key in self._deleted_history:
             batch.delete(Table.HISTORY, key)
         for decision in self.decisions:
             if decision.cause != Cause.FORGET:
                 key = layout.sequence_key(decision.image_id, decision.sequence)
                 batch.put(Table.HISTORY, key, encode_decision(decision))
+
+
+def count_held_apart(state: store_pb.StoreState, decisions: Sequence[Decision]) -> None:
+    """Count the decisions that held an image apart from a large cluster."""
+    if held_apart := sum(decision.guard is not None for decision in decisions):
+        state.counters["held_apart"] += held_apart
 
 
 def forget_decision(sequence: int, image_id: str, at_ms: int, command_id: str) -> Decision:

@@ -1,11 +1,17 @@
-"""The decision rule: join the best-matching cluster whose head matches too, or found a new one.
+"""The decision rule: join the best-matching cluster whose head and members agree, or found a new one.
 
 Pure, one image at a time. Comparing with the head as well keeps clusters from chaining: A~B and B~C alone never put A
-and C together. A cluster that holds a match and is not joined is a bridge, recorded for re-clustering.
+and C together. A large cluster is guarded: a head that resembles everything lets it grow into a star, and a chain stays
+within reach of its head, so an image must also agree with a share of the members it was compared with. A copy of a
+member extends nothing and is not guarded. A cluster that holds a match and is not joined is a bridge, recorded for
+re-clustering.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+# Members that must agree even where the share asks for fewer, as far as as many were compared.
+LEAST_AGREEING = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,48 @@ FREE = Constraint()
 
 
 @dataclass(frozen=True, slots=True)
+class Agreement:
+    """How an image compares with the members of a cluster whose head agrees with it.
+
+    Attributes:
+        agreed: members, of those compared, that score at least the head threshold with the image.
+        compared: members that the image was compared with, the head included, so at least 1.
+        size: members of the cluster, whether compared or not.
+    """
+
+    agreed: int
+    compared: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Which clusters are guarded, and how many of their members must agree with an image that joins.
+
+    Attributes:
+        size: members from which on a cluster is guarded; 0 for none.
+        share: of the members compared, 0…1; 0 guards no cluster.
+    """
+
+    size: int
+    share: float
+
+    def watches(self, size: int) -> bool:
+        """Return whether a cluster with so many members is guarded."""
+        return self.share > 0 and 0 < self.size <= size
+
+    def admits(self, agreement: Agreement) -> bool:
+        """Return whether an image with this agreement may join the cluster."""
+        agreed, compared = agreement.agreed, agreement.compared
+        if not self.watches(agreement.size):
+            return True
+        return agreed >= min(LEAST_AGREEING, compared) and agreed / compared >= self.share
+
+
+UNGUARDED = Guard(0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The cluster that an image goes to.
 
@@ -38,6 +86,7 @@ class Verdict:
         head_score: pair score against the head of that cluster; 1 for a founder.
         bridges: heads of the other clusters with a match, best first.
         override_id: the override that changed the outcome; empty if none did.
+        held_apart: the best cluster that the guard kept the image out of: its head, and the agreement with it.
     """
 
     head: int | None
@@ -45,6 +94,7 @@ class Verdict:
     head_score: float
     bridges: tuple[int, ...]
     override_id: str = ""
+    held_apart: tuple[int, Agreement] | None = None
 
 
 def choose_cluster(
@@ -52,6 +102,7 @@ def choose_cluster(
     head_score: Callable[[int], float],
     head_threshold: float,
     constraint: Constraint = FREE,
+    objection: Callable[[int], Agreement | None] = lambda _: None,
 ) -> Verdict:
     """Apply the rule.
 
@@ -60,7 +111,9 @@ def choose_cluster(
             match threshold, in any order. Among equal scores the older match wins.
         head_score: returns the pair score of the image against a head; called at most once per cluster.
         head_threshold: the least score against the head.
-        constraint: takes precedence over matches and scores.
+        constraint: takes precedence over matches, scores and the guard.
+        objection: returns the agreement with a cluster that the guard keeps the image out of, None if it may join;
+            called at most once per cluster, by ordinal of its head, after that has agreed.
     """
     best: dict[int, float] = {}
     for score, _, head in sorted(matches, key=lambda match: (-match[0], match[1])):
@@ -71,12 +124,16 @@ def choose_cluster(
         return Verdict(constraint.head, best.get(constraint.head, 0.0), agreed, others, constraint.override_id)
     if constraint.alone:
         return Verdict(None, 0.0, 1.0, tuple(best), constraint.override_id)
-    acted = ""
+    acted, held_apart = "", None
     for head, score in best.items():
         agreed = head_score(head)
         if agreed < head_threshold:
             continue
+        if (agreement := objection(head)) is not None:
+            held_apart = held_apart or (head, agreement)
+            continue
         if head not in constraint.barred:
-            return Verdict(head, score, agreed, tuple(other for other in best if other != head), acted)
+            others = tuple(other for other in best if other != head)
+            return Verdict(head, score, agreed, others, acted, held_apart)
         acted = acted or constraint.barred[head]
-    return Verdict(None, 0.0, 1.0, tuple(best), acted)
+    return Verdict(None, 0.0, 1.0, tuple(best), acted, held_apart)

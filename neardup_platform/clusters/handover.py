@@ -56,6 +56,7 @@ def hand_over(plan: Plan, old: str, cluster: store_pb.ClusterRecord) -> None:
         cause=Cause.HANDOVER,
         override_id=plan.command_id,
         replaced_head=old,
+        guard=None,
     )
     plan.record(record, decision, listed_under=listed_under(record))
     plan.touch(new, cluster)

@@ -12,6 +12,15 @@ from neardup_platform.wire import neardup_pb2 as pb
 _CANDIDATE = pa.struct(
     [("image_id", pa.string()), ("overlap", pa.uint32()), ("score", pa.float32()), ("head", pa.string())]
 )
+_HELD_APART = pa.struct(
+    [
+        ("reason", pa.string()),
+        ("head", pa.string()),
+        ("agreed", pa.uint32()),
+        ("compared", pa.uint32()),
+        ("size", pa.uint64()),
+    ]
+)
 # The fields of the Decision message under the same names, then the place of the message in the log.
 SCHEMA = pa.schema(
     [
@@ -33,12 +42,14 @@ SCHEMA = pa.schema(
         ("cause", pa.string()),
         ("override_id", pa.string()),
         ("replaced_head", pa.string()),
+        ("guard", _HELD_APART),
         ("kafka_partition", pa.int32()),
         ("kafka_offset", pa.int64()),
         ("kafka_timestamp", pa.timestamp("ms", tz="UTC")),
     ]
 )
-_SCALARS = [name for name in SCHEMA.names if name not in ("candidates", "bridges") and not name.startswith("kafka_")]
+_NESTED = ("candidates", "bridges", "guard")
+_SCALARS = [name for name in SCHEMA.names if name not in _NESTED and not name.startswith("kafka_")]
 
 
 def decision_table(records: Iterable[LogRecord]) -> pa.Table:
@@ -73,4 +84,7 @@ def _message_columns(value: bytes) -> dict[str, Any]:
             for c in decision.candidates
         ],
         "bridges": list(decision.bridges),
+        "guard": {field.name: getattr(decision.guard, field.name) for field in _HELD_APART}
+        if decision.HasField("guard")
+        else None,
     }

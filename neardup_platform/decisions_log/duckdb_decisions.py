@@ -7,6 +7,10 @@ from typing import Any
 
 import duckdb
 
+from neardup_platform.decisions_log.decision_rows import SCHEMA
+
+# The rows of some files, with every column of `SCHEMA`.
+_ROWS = "(from known union all by name from read_parquet(?, union_by_name = true))"
 # Enough for the distinct counts of an hour at 200 images/s; beyond it DuckDB spills to disk.
 _MEMORY = "512MB"
 
@@ -21,6 +25,7 @@ class DecisionCounts:
         images: distinct image ids.
         clusters_founded: decisions by which an image became the head of a new cluster.
         joined: decisions by which an image joined a cluster; decisions that forget an image have no head.
+        held_apart: decisions that held an image apart from a guarded cluster.
         undecodable: records that are not a decision.
     """
 
@@ -29,18 +34,20 @@ class DecisionCounts:
     images: int
     clusters_founded: int
     joined: int
+    held_apart: int
     undecodable: int
 
 
 def count_decisions(files: Sequence[Path]) -> DecisionCounts:
-    """Count over all files together."""
-    query = """
+    """Count over all files together; columns that a file of an earlier version lacks are null."""
+    query = f"""
         select count(*), count(distinct event_id), count(distinct image_id),
             count(distinct event_id) filter (head = image_id),
             count(distinct event_id) filter (head not in (image_id, '')),
+            count(distinct event_id) filter (guard is not null),
             count(*) filter (event_id is null)
-        from read_parquet(?)
-    """
+        from {_ROWS}
+    """  # noqa: S608 -- our own names
     return DecisionCounts(*_ask(query, files)[0])
 
 
@@ -48,7 +55,7 @@ def first_decisions(files: Sequence[Path], limit: int) -> list[dict[str, Any]]:
     """The first decisions, in decision order, for a preview."""
     names = ("sequence", "image_id", "head", "score", "candidates_found", "kafka_partition", "kafka_offset")
     query = f"""
-        select {", ".join(names)} from read_parquet(?) where event_id is not null
+        select {", ".join(names)} from {_ROWS} where event_id is not null
         order by sequence limit {limit:d}
     """  # noqa: S608 -- our own names and number
     return [dict(zip(names, row, strict=True)) for row in _ask(query, files)]
@@ -72,4 +79,5 @@ def offset_span(file: Path) -> tuple[int, int] | None:
 
 def _ask(query: str, files: Sequence[Path]) -> list[tuple[Any, ...]]:
     with duckdb.connect(config={"memory_limit": _MEMORY, "threads": 2}) as connection:
+        connection.register("known", SCHEMA.empty_table())
         return connection.execute(query, [[str(file) for file in files]]).fetchall()

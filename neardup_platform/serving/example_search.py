@@ -9,7 +9,7 @@ import numpy as np
 from neardup_platform.decide import Recording
 from neardup_platform.images.rgb import Pixels
 from neardup_platform.matching import Matching
-from neardup_platform.records import Candidate, Kind
+from neardup_platform.records import Candidate, HeldApart, Kind
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.serving.followed_clusters import FollowedClusters
 from neardup_platform.serving.rocksdb_follower import StoreFollower
@@ -29,6 +29,7 @@ class Found:
         cluster: id of the cluster that the example would join, or None.
         score: of the best match in that cluster; 0 without one.
         head_score: against its head; 0 without one.
+        guard: the guarded cluster that it would be held apart from, or None.
     """
 
     matches: tuple[Candidate, ...]
@@ -39,6 +40,7 @@ class Found:
     images_searched: int
     matching: Matching
     stage_ms: dict[str, float]
+    guard: HeldApart | None
 
 
 class ExampleSearch:
@@ -100,6 +102,7 @@ class ExampleSearch:
             images_searched=int(preview.scored.examined[0]),
             matching=preview.matching,
             stage_ms=stage_ms | {stage: preview.stage_ms[stage] for stage in STAGES},
+            guard=ruling.guard,
         )
 
 

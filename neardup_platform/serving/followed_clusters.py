@@ -21,11 +21,13 @@ class _Heads:
     Attributes:
         of: ordinals of the heads by ordinals of the images; images that were forgotten are left out.
         ids: by ordinal of the head.
+        sizes: of the clusters, likewise.
         vectors: likewise.
     """
 
     of: dict[int, int] = field(default_factory=dict)
     ids: dict[int, str] = field(default_factory=dict)
+    sizes: dict[int, int] = field(default_factory=dict)
     vectors: dict[int, store_pb.VectorRecord] = field(default_factory=dict)
 
 
@@ -43,7 +45,7 @@ class FollowedClusters:
         self._heads = _Heads()
 
     def heads_of(self, ordinals: Ordinals) -> Ordinals:
-        """Reads the heads and their vectors in one moment of the store."""
+        """Reads the heads, the sizes of their clusters and their vectors in one moment of the store."""
         names = {ordinal: self._corpus.id_of(ordinal) for ordinal in ordinals.tolist()}
         if names:
             self._heads = self._follower.read(lambda store: _read_heads(store, names, len(self._corpus)))
@@ -52,6 +54,10 @@ class FollowedClusters:
     def id_of(self, ordinal: int) -> str:
         """Returns the id of an image of the corpus, or of a head that was read."""
         return self._heads.ids.get(ordinal) or self._corpus.id_of(ordinal)
+
+    def size_of(self, head: int) -> int:
+        """Returns the number of members of the cluster of a head that was read."""
+        return self._heads.sizes[head]
 
     def vectors_of(self, ordinal: int) -> ImageVectors:
         """Returns both vectors of a head that was read, one row each."""
@@ -76,6 +82,7 @@ def _read_heads(store: StoreView, names: dict[int, str], held: int) -> _Heads:
     return _Heads(
         of={ordinal: ordinals[head] for ordinal, head in heads.items()},
         ids={ordinal: head for head, ordinal in ordinals.items()},
+        sizes={ordinal: store.clusters.get(head).size for head, ordinal in ordinals.items()},
         vectors={ordinal: store.vectors.get(ordinal) for ordinal in ordinals.values()},
     )
 

@@ -68,6 +68,12 @@ class ScoringSettings(Section):
     head_threshold: float | None = Field(None, gt=0, lt=1)
     """The lower probability that an image must also reach against the head of the cluster, which prevents chaining.
     Unset: the one stored with the model."""
+    guarded_size: int = Field(8, ge=0)
+    """Members from which on a cluster is guarded: an image joins it only if it agrees with `guard_share` of the members
+    it is compared with (docs/adr/0028). 0: no cluster is guarded."""
+    guard_share: float = Field(0.5, ge=0, le=1)
+    """The share of the members compared, and at least two of them, that must reach the head threshold for an image to
+    join a guarded cluster: at a half, the majority decides. 0: no cluster is guarded."""
     threads: int = Field(2, ge=1, le=64)
     """Threads that share a micro-batch of pairs; fewer than 4,096 pairs are not split."""
 

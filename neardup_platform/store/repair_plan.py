@@ -108,10 +108,11 @@ class RepairPlan:
             cause=Cause.REPAIR,
             override_id="",
             replaced_head="",
+            guard=None,
         )
         self.decisions.append(decision)
         record.head, record.sequence, record.member_sequence = head, decision.sequence, listed
-        record.score, record.decided_ms = 0.0, self._now_ms
+        record.score, record.decided_ms, record.held_apart = 0.0, self._now_ms, False
 
     def _recorded(self, image_id: str, record: store_pb.ImageRecord) -> Decision:
         try:

@@ -6,14 +6,14 @@ failure is a `BadMessage` whose reason is one of `REASONS`.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
 from neardup_platform.errors import BadMessage
-from neardup_platform.records import Candidate, Decision, Embedding, FloatVector, Kind, ModelSpec
+from neardup_platform.records import Candidate, Decision, Embedding, FloatVector, HeldApart, Kind, ModelSpec
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.command_bounds import MAX_COMMAND_ID_BYTES
 from neardup_platform.wire.validation import checked_embedding
@@ -184,6 +184,7 @@ def encode_decision(decision: Decision) -> bytes:
         cause=decision.cause,
         override_id=decision.override_id,
         replaced_head=decision.replaced_head,
+        guard=None if decision.guard is None else pb.HeldApart(**asdict(decision.guard)),
     ).SerializeToString()
 
 
@@ -208,7 +209,12 @@ def decode_decision(data: bytes) -> Decision:
         cause=raw.cause,
         override_id=raw.override_id,
         replaced_head=raw.replaced_head,
+        guard=_decode_guard(raw.guard) if raw.HasField("guard") else None,
     )
+
+
+def _decode_guard(raw: pb.HeldApart) -> HeldApart:
+    return HeldApart(raw.reason, raw.head, raw.agreed, raw.compared, raw.size)
 
 
 def decode_command(message: Message) -> pb.Command:

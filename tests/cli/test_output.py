@@ -61,6 +61,9 @@ def test_a_picture_unlike_every_head_is_reported_without_a_cluster() -> None:
     found = {"seen_before": True, "cluster": None, "matches": [], "images_searched": 3}
     assert _describe_search(found) == "seen before: like 0 image(s), but unlike the head of any cluster (of 3 images)"
     assert "in the cluster of a" in _describe_search({**found, "cluster": "a"})
+    guard = {"reason": "chain-suspected", "head": "b", "agreed": 3, "compared": 8, "size": 9}
+    held_apart = _describe_search({**found, "guard": guard})
+    assert "like only 3 of the 8 compared in the cluster of b" in held_apart
 
 
 def test_output_works_with_any_terminal_encoding(monkeypatch: pytest.MonkeyPatch) -> None:

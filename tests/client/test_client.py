@@ -8,11 +8,13 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import TypeAdapter
 
 from neardup_platform import InvalidRequest, NotFound
 from neardup_platform.client import answers
 from neardup_platform.serving.answers import changes, clusters, explanations, health, images, searches
 from tests.client.conftest import opened
+from tests.growing_chain import FIRST_HELD_APART, growing_chain
 from tests.serving.conftest import Writer, client, picture_of, seen, settings, vectors_of, writer
 
 __all__ = ["client", "settings", "writer"]
@@ -69,6 +71,22 @@ def test_explain_and_history_return_decisions(api: Any) -> None:
     assert api.history("cat~2") == [explanation]
 
 
+def test_an_image_that_was_held_apart_says_so(api: Any, client: httpx.Client, writer: Writer) -> None:
+    assert not api.lookup("cat~2").held_apart
+    assert api.explain("cat~2").guard is None
+    writer.worker.decide(growing_chain(7))
+    seen(client, FIRST_HELD_APART)
+    assert api.lookup(FIRST_HELD_APART).held_apart
+    guard = api.explain(FIRST_HELD_APART).guard
+    assert (guard.reason, guard.head, guard.size) == ("chain-suspected", "head", 8)
+
+
+def test_an_answer_of_a_server_without_guards_is_read() -> None:
+    image = '{"image_id":"a","head":"a","score":0,"decision_id":"d","sequence":1,"event_time_ms":1,"decided_ms":2,'
+    image += '"source_uri":"","picture":null}'
+    assert not TypeAdapter(answers.Image).validate_json(image).held_apart
+
+
 def test_status_overrides_and_promotions_are_typed(api: Any, writer: Writer, client: httpx.Client) -> None:
     status = api.status()
     assert (status.images, status.models["lsh"].dim) == (6, 256)
@@ -115,6 +133,7 @@ def test_what_cannot_be_an_id_is_not_sent(api: Any, image_id: str) -> None:
         (answers.Cluster, clusters.Cluster),
         (answers.Member, clusters.Member),
         (answers.Members, clusters.Members),
+        (answers.HeldApart, explanations.HeldApart),
         (answers.ComparedImage, explanations.ComparedImage),
         (answers.Explanation, explanations.Explanation),
         (answers.History, explanations.History),

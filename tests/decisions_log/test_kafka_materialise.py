@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from neardup_platform.errors import NotFound, ServerUnavailable
 from neardup_platform.kafka.publisher import make_producer
 from neardup_platform.kafka.topics import connection
 from neardup_platform.kafka.window import offset_ranges, open_consumer, read_range
-from neardup_platform.records import Candidate, Decision
+from neardup_platform.records import Candidate, Decision, HeldApart
 from neardup_platform.s3_client import open_s3
 from neardup_platform.settings import Settings
 from neardup_platform.wire.codec import encode_decision
@@ -98,7 +99,8 @@ def etags(s3: Any, settings: Settings, hour: datetime) -> list[str]:
 
 def test_an_hour_contains_exactly_its_decisions_with_every_field(settings: Settings, s3: Any, tmp_path: Path) -> None:
     publish(settings, HOUR, decision(1), decision(2, head="image-1"))
-    publish(settings, HOUR, decision(3), partition=1)
+    guard = HeldApart("chain-suspected", "image-1", agreed=1, compared=9, size=12)
+    publish(settings, HOUR, replace(decision(3), guard=guard), partition=1)
     publish(settings, NEXT, decision(4))
     written = materialise_decisions(settings, s3, HOUR)
     found = rows(s3, settings, HOUR, tmp_path)
@@ -109,10 +111,12 @@ def test_an_hour_contains_exactly_its_decisions_with_every_field(settings: Setti
     ]
     joined = found[1]
     assert joined["candidates"] == [{"image_id": "image-1", "overlap": 7, "score": 0.75, "head": "image-1"}]
+    assert [row["guard"] for row in found] == [None, None, asdict(guard)]
     assert (joined["kafka_partition"], joined["threshold"], joined["terms_version"]) == (0, 0.5, "t1")
     assert joined["kafka_timestamp"] == HOUR + timedelta(seconds=1)
     counts = written.counts
     assert (counts.records, counts.decisions, counts.clusters_founded, counts.joined) == (3, 3, 2, 1)
+    assert counts.held_apart == 1
     assert [row["sequence"] for row in written.preview] == [1, 2, 3]
 
 

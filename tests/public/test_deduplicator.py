@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from neardup_platform import (
 from neardup_platform.records import JoinedImage
 from neardup_platform.testing import MODELS, ManualClock, families, small_pipeline
 from samples.alterations import alterations
+from tests.growing_chain import growing_chain
 
 PICTURES = Path(__file__).parents[2] / "samples" / "pictures"
 BRIDGE, BISON = PICTURES / "brandenburg-gate.jpg", PICTURES / "bison.jpg"
@@ -79,6 +81,19 @@ def test_a_search_says_where_an_image_would_go_and_adds_nothing() -> None:
     assert (found.cluster, found.score, found.head_score) == (decision.head, decision.score, decision.head_score)
     assert {match.image_id.split("/")[0] for match in found.matches} == {ids[0].split("/")[0]}
     assert found.images_searched == len(ids) - 1
+
+
+def test_a_search_says_from_which_cluster_an_image_would_be_held_apart() -> None:
+    *before, newest = growing_chain(7)
+    with small() as dedup:
+        dedup.add_vectors(*vectors(before))
+        found = dedup.search(lsh=newest.lsh.vector, pair=newest.pair.vector)
+        (decision,) = dedup.add_vectors(*vectors([newest]))
+    assert found.seen_before
+    assert found.cluster is None
+    assert found.guard is not None
+    assert decision.guard is not None
+    assert asdict(found.guard) == asdict(decision.guard)
 
 
 def test_heads_are_looked_up_by_id() -> None:

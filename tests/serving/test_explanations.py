@@ -1,10 +1,10 @@
 """Claims about how a decision is explained."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
-from neardup_platform.records import Cause, Decision
+from neardup_platform.records import CHAIN_SUSPECTED, Cause, Decision, HeldApart
 from neardup_platform.serving.answers.explanations import explanation
 
 DECISION = Decision(
@@ -37,3 +37,21 @@ def test_a_decision_made_by_a_command_has_no_latency(cause: str) -> None:
 
 def test_the_summary_mentions_a_replacement() -> None:
     assert "embeddings were replaced" in explanation(replace(DECISION, cause=Cause.REPLACED), []).summary
+
+
+GUARD = HeldApart(CHAIN_SUSPECTED, "a", agreed=2, compared=9, size=12)
+
+
+@pytest.mark.parametrize(("head", "begins"), [("b", "Founded a cluster"), ("c", "Joined the cluster of c")])
+def test_the_summary_says_from_which_cluster_an_image_was_held_apart_and_why(head: str, begins: str) -> None:
+    answer = explanation(replace(DECISION, head=head, bridges=("a",), guard=GUARD), [])
+    assert answer.summary.startswith(begins)
+    assert "Held apart from the cluster of a, which had 12 members: only 2 of the 9" in answer.summary
+    assert answer.guard is not None
+    assert answer.guard.model_dump() == asdict(GUARD)
+
+
+def test_a_decision_that_was_not_guarded_says_nothing_of_it() -> None:
+    answer = explanation(DECISION, [])
+    assert answer.guard is None
+    assert "eld apart" not in answer.summary

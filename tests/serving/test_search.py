@@ -13,6 +13,7 @@ from neardup_platform.serving.app import build_app
 from neardup_platform.serving.search_corpus import Models
 from neardup_platform.settings import Settings
 from neardup_platform.store.writer import Batch
+from tests.growing_chain import growing_chain
 from tests.serving.conftest import (
     LSH_DIM,
     PAIR_DIM,
@@ -76,6 +77,31 @@ def test_a_search_finds_what_the_worker_would_decide(searchable: httpx.Client, w
     seen(searchable, "dog~7")
     why = searchable.get("/v1/images/dog~7/explanation").json()
     assert (found["cluster"], found["score"], found["head_score"]) == (why["head"], why["score"], why["head_score"])
+
+
+def test_an_image_held_apart_is_found_looked_up_and_explained_with_its_guard(
+    client: httpx.Client, writer: Writer
+) -> None:
+    *before, newest = growing_chain(7)
+    writer.worker.decide(before)
+    seen(client, before[-1].image_id)
+    wait_until_searched(client, 8)
+    body = {"lsh": newest.lsh.vector.tolist(), "pair": newest.pair.vector.tolist()}
+    found = client.post("/v1/search", json=body).json()
+    assert found["seen_before"]
+    assert found["cluster"] is None
+    assert all(match["score"] >= found["threshold"] for match in found["matches"])
+
+    writer.worker.decide([newest])
+    seen(client, newest.image_id)
+    image = client.get(f"/v1/images/{newest.image_id}").json()
+    assert (image["head"], image["held_apart"]) == (newest.image_id, True)
+    assert not client.get(f"/v1/images/{before[-1].image_id}").json()["held_apart"]
+    why = client.get(f"/v1/images/{newest.image_id}/explanation").json()
+    assert why["guard"] == found["guard"]
+    assert (why["guard"]["reason"], why["guard"]["head"], why["guard"]["size"]) == ("chain-suspected", "head", 8)
+    assert "Held apart from the cluster of head" in why["summary"]
+    assert why["bridges"] == ["head"]
 
 
 def test_a_picture_is_embedded_and_found(searchable: httpx.Client) -> None:

@@ -16,7 +16,7 @@ from neardup_platform.store.secondary import SecondaryStore
 from neardup_platform.store.view import StoreView, open_checkpoint
 from neardup_platform.store.writer import Store
 from neardup_platform.testing import InMemoryWorker, image
-from neardup_platform.wire.codec import Log
+from neardup_platform.wire.codec import Log, decode_decision, encode_decision
 from neardup_platform.wire.topics import CONTROL, EMBEDDINGS
 from tests.store.golden_store import IMAGES, MESSAGES, read, records, restore
 from tests.stream.rearranged import assert_sound, heads
@@ -50,6 +50,16 @@ def test_no_byte_of_a_record_is_unknown() -> None:
         if (message_type := MESSAGES.get(Table[str(record["table"])])) is not None:
             value = bytes.fromhex(str(record["value"]))
             assert message_type.FromString(value).ByteSize() == len(value)
+
+
+def test_earlier_decisions_were_not_guarded_and_are_written_again_as_they_are(view: StoreView) -> None:
+    written = [value for table in (Table.HISTORY, Table.CHANGED) for _, value in view.scan(table)]
+    assert len(written) > len(IMAGES)
+    for value in written:
+        decision = decode_decision(value)
+        assert decision.guard is None
+        assert encode_decision(decision) == value
+    assert not any(record.held_apart for _, record in view.images.all())
 
 
 def test_the_digest_matches_the_clusters(view: StoreView) -> None:

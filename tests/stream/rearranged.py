@@ -84,6 +84,7 @@ def assert_same_corpus(found: Corpus, expected: Corpus) -> None:
     live = np.unique(expected.heads_of(everything))
     for head in live[live >= 0].tolist():
         assert found.representatives_of(head) == expected.representatives_of(head)
+        assert found.size_of(head) == expected.size_of(head)
     for mine, theirs in zip(found.vectors.rows, expected.vectors.rows, strict=True):
         assert np.array_equal(mine, theirs)
 

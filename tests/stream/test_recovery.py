@@ -73,7 +73,7 @@ def test_unusable_files_are_rebuilt(tmp_path: Path, caplog: pytest.LogCaptureFix
     assert read_from_the_store(tmp_path / "home", caplog) == 0
 
 
-def test_ids_heads_and_representatives_are_those_before_the_restart(tmp_path: Path) -> None:
+def test_ids_heads_representatives_and_sizes_are_those_before_the_restart(tmp_path: Path) -> None:
     with closing(InMemoryWorker(tmp_path)) as worker:
         worker.decide(IMAGES)
         before, everything = worker.corpus, np.arange(len(IMAGES))
@@ -85,6 +85,8 @@ def test_ids_heads_and_representatives_are_those_before_the_restart(tmp_path: Pa
         assert before.retired(everything).any()
         heads = np.unique(before.heads_of(everything)).tolist()
         assert [after.representatives_of(h) for h in heads] == [before.representatives_of(h) for h in heads]
+        assert [after.size_of(h) for h in heads] == [before.size_of(h) for h in heads]
+        assert sum(after.size_of(h) for h in heads) == len(IMAGES)
 
 
 def test_a_crash_between_writing_vectors_and_committing_costs_nothing(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import unicodedata
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from neardup_platform.errors import BadMessage
-from neardup_platform.records import Candidate, Decision, Embedding, Kind, ModelSpec
+from neardup_platform.records import Candidate, Decision, Embedding, HeldApart, Kind, ModelSpec
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import (
     REASONS,
@@ -184,6 +185,15 @@ def test_decision_survives_the_wire() -> None:
     )
     assert decode_decision(encode_decision(decision)) == decision
     assert pb.Decision.FromString(encode_decision(decision)).event_id == decision_event_id("b", 3)
+
+
+def test_a_guard_survives_the_wire_and_an_earlier_decision_has_none() -> None:
+    before = pb.Decision(image_id="b", head="b", bridges=["a"])
+    decision = decode_decision(before.SerializeToString())
+    assert decision.guard is None
+    assert not pb.Decision.FromString(encode_decision(decision)).HasField("guard")
+    guarded = replace(decision, guard=HeldApart("chain-suspected", "a", 2, 9, 1_100_000))
+    assert decode_decision(encode_decision(guarded)) == guarded
 
 
 def test_event_ids_differ_by_image_and_sequence() -> None:

@@ -20,6 +20,7 @@ def decision(candidates: int, bridges: int) -> pb.Decision:
         head=LONG,
         candidates=[pb.Candidate(image_id=LONG, head=LONG, score=n / 10_000) for n in range(candidates)],
         bridges=[f"{n:05d}{LONG}" for n in range(bridges)],
+        guard=pb.HeldApart(reason="chain-suspected", head=LONG, agreed=2, compared=9, size=9),
     )
 
 
@@ -34,7 +35,7 @@ def test_a_decision_fits_and_counts_what_it_leaves_out(candidates: int, bridges:
         assert [c.score for c in sent.candidates] == [
             c.score for c in reversed(whole.candidates[sent.candidates_left_out :])
         ]
-    assert (sent.event_id, sent.head) == (whole.event_id, whole.head)
+    assert (sent.event_id, sent.head, sent.guard) == (whole.event_id, whole.head, whole.guard)
 
 
 def test_a_report_with_a_thousand_long_ids_fits_and_counts_all_of_them() -> None:

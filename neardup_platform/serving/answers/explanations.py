@@ -4,9 +4,15 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
+from neardup_platform import records
 from neardup_platform.records import Cause, Decision
 from neardup_platform.serving.answers.answer import Answer
 from neardup_platform.wire.codec import decision_event_id
+
+_AGAIN: dict[str, str] = {
+    Cause.RE_EMBEDDED: "Decided again for a newer embedding.",
+    Cause.REPLACED: "Decided again because its embeddings were replaced.",
+}
 
 
 class ComparedImage(Answer):
@@ -18,6 +24,16 @@ class ComparedImage(Answer):
     head: str = Field(description="its cluster when it was compared")
     match: bool
     picture: str | None
+
+
+class HeldApart(Answer):
+    """The large cluster that an image did not join because too few of its members agree with the image."""
+
+    reason: str = Field(description="chain-suspected")
+    head: str = Field(description="of the cluster; the best one, if there were several")
+    agreed: int = Field(description="members, of those compared, that score at least the head threshold with the image")
+    compared: int = Field(description="members that the image was compared with, the head included")
+    size: int = Field(description="members of the cluster at that time")
 
 
 class Explanation(Answer):
@@ -51,6 +67,7 @@ class Explanation(Answer):
         description="the override that decided; for a handover: the command that made it necessary"
     )
     replaced_head: str = Field(description="for a handover: the previous head of the cluster")
+    guard: HeldApart | None = Field(description="the guarded cluster that the image was held apart from; null if none")
 
 
 class History(Answer):
@@ -87,14 +104,21 @@ def _latency_ms(decision: Decision) -> int | None:
 
 
 def summary(decision: Decision) -> str:
-    """The decision in one or two sentences."""
+    """The decision in up to three sentences."""
     if decision.cause == Cause.HANDOVER:
         return f"Heads the cluster of {decision.replaced_head}, which left it by command {decision.override_id}."
-    if decision.cause == Cause.RE_EMBEDDED:
-        return f"Decided again for a newer embedding. {_destination(decision)}"
-    if decision.cause == Cause.REPLACED:
-        return f"Decided again because its embeddings were replaced. {_destination(decision)}"
-    return _destination(decision)
+    sentences = [_AGAIN[decision.cause]] if decision.cause in _AGAIN else []
+    sentences.append(_destination(decision))
+    if decision.guard is not None:
+        sentences.append(_held_apart(decision.guard))
+    return " ".join(sentences)
+
+
+def _held_apart(guard: records.HeldApart) -> str:
+    return (
+        f"Held apart from the cluster of {guard.head}, which had {guard.size} members: only {guard.agreed} of the "
+        f"{guard.compared} that it was compared with agree, so joining would make a chain."
+    )
 
 
 def _destination(decision: Decision) -> str:
@@ -114,7 +138,7 @@ def _destination(decision: Decision) -> str:
     if decision.bridges:
         return (
             f"Founded a cluster: it matches images of {len(decision.bridges)} cluster(s), but scores below "
-            f"{decision.head_threshold:.3f} against the head of each."
+            f"{decision.head_threshold:.3f} against the head of each{', or is held apart' if decision.guard else ''}."
         )
     if decision.candidates_found:
         return (

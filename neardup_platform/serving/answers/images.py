@@ -25,6 +25,7 @@ class Image(Answer):
     decided_ms: int
     source_uri: str
     picture: str | None = Field(description="path of the picture, where one can be shown")
+    held_apart: bool = Field(description="whether it was held apart from a guarded cluster; the explanation says why")
 
 
 class ImageIds(BaseModel):

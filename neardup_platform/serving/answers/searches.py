@@ -3,6 +3,7 @@
 from pydantic import BaseModel, ConfigDict, Field
 
 from neardup_platform.serving.answers.answer import Answer
+from neardup_platform.serving.answers.explanations import HeldApart
 
 
 class SearchVectors(BaseModel):
@@ -37,3 +38,4 @@ class SearchAnswer(Answer):
     head_threshold: float
     images_searched: int
     stage_ms: dict[str, float]
+    guard: HeldApart | None = Field(description="the guarded cluster that it would be held apart from; null if none")

@@ -105,7 +105,7 @@ export async function image(id) {
           ...(record.source_uri ? [["Source", record.source_uri]] : []),
         ]),
       ),
-      el("div", {}, decision(why), candidates(why), bridges(why), history(past.decisions)),
+      el("div", {}, decision(why), heldApart(why), candidates(why), bridges(why), history(past.decisions)),
     ),
   );
 }
@@ -122,6 +122,18 @@ function decision(why) {
       el("span", {}, "Best match"), scoreBar(why.score, why.threshold, "pair score"),
       el("span", {}, "Head check"), scoreBar(why.head_score, why.head_threshold, "score against the head"),
     ),
+  );
+}
+
+function heldApart(why) {
+  const guard = why.guard;
+  return guard && el(
+    "section",
+    {},
+    el("h2", {}, "Held apart"),
+    el("p", {}, "From the cluster of ", clusterLink(guard.head), `, which had ${counted(guard.size, "image")}: `,
+      `${count(guard.agreed)} of the ${count(guard.compared)} compared agree with this image.`),
+    el("p", { class: "quiet" }, "A large cluster does not grow like a chain. If the image belongs there, an override moves it."),
   );
 }
 

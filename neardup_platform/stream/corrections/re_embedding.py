@@ -80,6 +80,7 @@ def vacate(redeciding: Redeciding, image_id: str, now_ms: int) -> Change | None:
         cause=Cause.REPLACED,
         override_id="",
         replaced_head="",
+        guard=None,
     )
     plan.place(alone)
     return plan.complete()

@@ -109,9 +109,9 @@ class Redeciding:
         recorded = decode_decision(self.store.history.current(image_id))
         ruling = decide(
             self._evidence(recorded, own),
-            Thresholds(recorded.threshold, recorded.head_threshold),
+            Thresholds(recorded.threshold, recorded.head_threshold, self.pipeline.matching.guard),
             lambda head: self.pipeline.pair_score(own, head),
-            self.pipeline.corpus.id_of,
+            self.pipeline.corpus,
             constraint,
         )
         return replace(
@@ -126,6 +126,7 @@ class Redeciding:
             cause=Cause.OVERRIDE,
             override_id=ruling.override_id,
             replaced_head="",
+            guard=ruling.guard,
         )
 
     def _evidence(self, recorded: Decision, own: int) -> Evidence:
@@ -145,5 +146,6 @@ class Redeciding:
             np.array([candidate.overlap for candidate in candidates], np.uint8),
             np.array([candidate.score for candidate in candidates], np.float32),
             heads,
+            np.array([candidate.overlap == self.pipeline.space.tables for candidate in candidates], np.bool_),
             leaving=own,
         )

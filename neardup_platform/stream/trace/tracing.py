@@ -4,6 +4,7 @@ Image → **terms → search, without the image itself → score → decide** �
 decided later included, and changes nothing.
 """
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,7 @@ def _verdict(pipeline: Pipeline, preview: Preview, ordinal: int, most: int) -> d
         "score": round(ruling.score, 6),
         "head_score": round(ruling.head_score, 6),
         "bridges": list(ruling.bridges[:most]),
+        "guard": None if ruling.guard is None else asdict(ruling.guard),
         "as_in_force": head == corpus.head_of(ordinal),
     }
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from neardup_platform.testing import families
 from neardup_platform.wire.codec import Message
 from neardup_platform.wire.command_arguments import PauseArguments, ResumeArguments, TraceArguments
 from neardup_platform.wire.topics import CONTROL, EMBEDDINGS
+from tests.growing_chain import FIRST_HELD_APART, growing_chain
 from tests.stream.control_machine import ControlMachine, command
 
 LSH = EMBEDDINGS[Kind.LSH]
@@ -87,6 +89,19 @@ def test_a_trace_finds_what_deciding_found_and_changes_nothing(machine: ControlM
     assert (after.images, after.digest, after.sequence) == (40, before.digest, before.sequence)
     assert len(machine.pipeline.corpus) == len(machine.pipeline.corpus.vectors) == 40
     assert f"cluster {last.head}" in describe({**told, "sequence": result.sequence})
+
+
+def test_a_trace_says_from_which_cluster_an_image_is_held_apart(machine: ControlMachine) -> None:
+    machine.decide(growing_chain(7))
+    machine.log.append(command("trace", image_id=FIRST_HELD_APART))
+    (result,) = machine.run()
+    told = json.loads(result.values["trace"])
+    assert told["verdict"]["founds"]
+    assert told["verdict"]["as_in_force"]
+    decision = next(d for d in machine.worker.decisions() if d.image_id == FIRST_HELD_APART)
+    assert decision.guard is not None
+    assert told["verdict"]["guard"] == asdict(decision.guard)
+    assert "held apart from head (chain-suspected)" in describe({**told, "sequence": result.sequence})
 
 
 def test_a_head_is_traced_into_its_own_cluster(machine: ControlMachine) -> None:
