@@ -37,6 +37,9 @@ class Comparison:
         score: pair score, 0…1.
         threshold: pair score of a match.
         classifier: version of the classifier.
+        first_score: pair score before the second look.
+        terms: what each piece of evidence of the second look adds to the logit of the score; empty where the first
+            score stands.
         structure: features of the alignment, by name; see `neardup_platform.structure.agreement.NAMES`.
         overlay: RGB, one picture, the other laid over it, and where they differ, in red.
     """
@@ -44,6 +47,8 @@ class Comparison:
     score: float
     threshold: float
     classifier: str
+    first_score: float
+    terms: dict[str, float]
     structure: dict[str, float]
     overlay: Image.Image
 
@@ -76,6 +81,7 @@ def compare_pictures(first: Picture, second: Picture, settings: Settings) -> Com
         score,
         settings.scoring.threshold or classifier.threshold,
         classifier.version,
+        *classifier.explain(vectors, 0, vectors, 1),
         dict(zip(NAMES, features(a, b, found).tolist(), strict=True)),
         _overlay((pixels[0], pixels[1]), (a.view, b.view), found),
     )

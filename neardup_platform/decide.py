@@ -107,9 +107,11 @@ class Evidence:
         """Returns whether a cluster holds a match with equal terms."""
         return bool(((self.heads == head) & self.equal & (self.scores >= threshold)).any())
 
-    def agreement(self, head: int, threshold: float, size: int) -> Agreement:
+    def agreement(self, head: int, thresholds: Thresholds, size: int) -> Agreement:
         """Returns how the image compares with the members of a cluster of this size, whose head agrees with it."""
-        inside = self.heads == head
+        inside, threshold = self.heads == head, thresholds.head
+        if thresholds.passed_over is not None:
+            inside &= self.scores != np.float32(thresholds.passed_over)
         compared, agreed = np.count_nonzero(inside), np.count_nonzero(inside & (self.scores >= threshold))
         apart = not (self.ordinals[inside] == head).any()  # The head was compared on its own, and agreed.
         return Agreement(int(agreed) + apart, int(compared) + apart, size)
@@ -186,7 +188,7 @@ def decide(
         size = clusters.size_of(head)
         if not thresholds.guard.watches(size) or evidence.has_copy(head, thresholds.match):
             return None
-        agreement = evidence.agreement(head, thresholds.head, size)
+        agreement = evidence.agreement(head, thresholds, size)
         return None if thresholds.guard.admits(agreement) else agreement
 
     matches = evidence.matches(thresholds.match)

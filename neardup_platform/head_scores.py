@@ -10,6 +10,9 @@ from neardup_platform.scoring.vectors import ImageVectors
 class HeadScores:
     """Answers from the scored candidates where it can; scores the other heads of all matches in one call.
 
+    A head that is a candidate below the head threshold is scored again: it may be one of those that the second look
+    passed over.
+
     Args:
         matcher: scores pairs.
         corpus: holds the heads.
@@ -26,20 +29,21 @@ class HeadScores:
 
     def of(self, row: int, head: int) -> float:
         """Returns the pair score of an image of the batch against a head, by ordinal."""
-        score = self._scored.score_of(row, head)
-        if score is None:
-            score = self._known.get((row, head))
-        if score is None:  # The head was founded by an image of this very batch.
+        known = self._known.get((row, head))
+        if known is not None:
+            return known
+        score = self._scored.score_of(row, head) or 0.0
+        if score < self._matcher.matching.head_threshold:  # The head was founded by an image of this very batch.
             score = self._matcher.pair_score(self._vectors, row, self._corpus.vectors.rows, head)
         return score
 
     def _score_heads_of_matches(self) -> dict[tuple[int, int], float]:
-        """Scores the heads that are neither candidates nor of the batch, by (row, ordinal)."""
-        scored = self._scored
-        rows, columns = np.nonzero(scored.scores >= self._matcher.matching.threshold)
+        """Scores the heads that are no sufficient candidates and not of the batch, by (row, ordinal)."""
+        scored, thresholds = self._scored, self._matcher.matching.thresholds
+        rows, columns = np.nonzero(scored.scores >= thresholds.match)
         heads = self._corpus.heads_of(scored.ordinals[rows, columns])
         wanted = {(int(row), int(head)) for row, head in zip(rows, heads, strict=True) if head >= 0}
-        pairs = sorted(pair for pair in wanted if scored.score_of(*pair) is None)
+        pairs = sorted(pair for pair in wanted if (scored.score_of(*pair) or 0.0) < thresholds.head)
         if not pairs:
             return {}
         each = np.array(pairs, np.int64)

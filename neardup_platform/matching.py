@@ -39,6 +39,10 @@ class PairScorer(Protocol):
     def head_threshold(self) -> float:
         """Pair score required against the head, unless the settings give another."""
 
+    @property
+    def passed_over(self) -> float | None:
+        """Score of candidates that are not the best ones of their image and were not looked at; None if all are."""
+
     def score(self, a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> NDArray[np.float32]:
         """Returns calibrated probabilities, float32 [n], for pairs of a row of `a` and a row of `b`, int64 [n] each."""
 
@@ -51,11 +55,13 @@ class Thresholds:
         match: pair score of a match.
         head: pair score of the image with the head of the cluster it joins, and with its members if it is guarded.
         guard: which clusters are guarded, and how many of their members must agree.
+        passed_over: score of candidates that were not looked at, so that they neither agree nor disagree.
     """
 
     match: float
     head: float
     guard: Guard = UNGUARDED
+    passed_over: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,7 @@ class Matching:
         head_threshold: pair score required against the head.
         max_representatives: members of a cluster that the index holds.
         guard: which clusters are guarded, and how many of their members must agree.
+        passed_over: see `PairScorer`.
     """
 
     max_candidates: int
@@ -77,6 +84,7 @@ class Matching:
     head_threshold: float
     max_representatives: int = TermSettings().max_representatives
     guard: Guard = DEFAULT_GUARD
+    passed_over: float | None = None
 
     @classmethod
     def of(cls, settings: Settings, scorer: PairScorer) -> "Matching":
@@ -88,12 +96,13 @@ class Matching:
             settings.scoring.head_threshold or scorer.head_threshold,
             settings.terms.max_representatives,
             Guard(settings.scoring.guarded_size, settings.scoring.guard_share),
+            scorer.passed_over,
         )
 
     @property
     def thresholds(self) -> Thresholds:
         """What a decision requires."""
-        return Thresholds(self.threshold, self.head_threshold, self.guard)
+        return Thresholds(self.threshold, self.head_threshold, self.guard, self.passed_over)
 
 
 class StageTimes(dict[str, float]):

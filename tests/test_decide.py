@@ -116,10 +116,17 @@ def test_candidates_below_the_minimum_are_not_looked_up() -> None:
 
 def test_the_agreement_counts_the_candidates_in_the_cluster_and_the_head_once() -> None:
     apart = evidence((11, 0.95), (12, 0.8), (13, 0.9), (14, 0.7), (21, 0.99))
-    assert apart.agreement(10, 0.8, 9) == Agreement(agreed=3, compared=4, size=9)
+    assert apart.agreement(10, THRESHOLDS, 9) == Agreement(agreed=3, compared=4, size=9)
     among = evidence((11, 0.95), (12, 0.8), (10, 0.85), (14, 0.7), (21, 0.99))
-    assert among.agreement(10, 0.8, 9) == Agreement(agreed=3, compared=4, size=9)
-    assert evidence((21, 0.99)).agreement(10, 0.8, 9) == Agreement(agreed=1, compared=1, size=9)
+    assert among.agreement(10, THRESHOLDS, 9) == Agreement(agreed=3, compared=4, size=9)
+    assert evidence((21, 0.99)).agreement(10, THRESHOLDS, 9) == Agreement(agreed=1, compared=1, size=9)
+
+
+def test_candidates_that_were_not_looked_at_neither_agree_nor_disagree() -> None:
+    passed = replace(THRESHOLDS, passed_over=0.12)
+    found = evidence((11, 0.95), (12, 0.12), (14, 0.12), (10, 0.12))
+    assert found.agreement(10, THRESHOLDS, 9) == Agreement(agreed=1, compared=4, size=9)
+    assert found.agreement(10, passed, 9) == Agreement(agreed=2, compared=2, size=9)
 
 
 def test_an_image_that_agrees_with_few_members_of_a_large_cluster_is_held_apart_and_says_so() -> None:

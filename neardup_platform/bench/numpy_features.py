@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neardup_platform.scoring.features import Block, feature_names
+from neardup_platform.scoring.features import SKETCH, Block, feature_names
 
 Rows = NDArray[np.float32] | NDArray[np.float16]
 Floats = NDArray[np.float32]
@@ -50,6 +50,8 @@ def _compare_rows(lsh_a: Rows, lsh_b: Rows, pair_a: Rows, pair_b: Rows, blocks: 
     a, b = (rows.astype(np.float32, copy=False) for rows in (pair_a, pair_b))
     columns = [_cosine(*(rows.astype(np.float32, copy=False) for rows in (lsh_a, lsh_b)))]
     for block in blocks:
+        if block.comparison == SKETCH:
+            continue
         columns += _compare(a[:, block.start : block.stop], b[:, block.start : block.stop], block.comparison)
     for p, q in _comparable(blocks):
         one_way = _dot(a[:, p.start : p.stop], b[:, q.start : q.stop])

@@ -1,4 +1,4 @@
-"""The pair classifier and its peers: from the same vectors to the same probabilities, with other means.
+"""The first score of the pair classifier and its peers: from the same vectors to the same probabilities.
 
 | engine | features | network |
 |---|---|---|
@@ -32,7 +32,18 @@ class Engine(Protocol):
     """A measured engine."""
 
     def score(self, a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> Floats:
-        """Like `PairClassifier.score`."""
+        """Like `PairClassifier.first_scores`."""
+
+
+class FirstScore:
+    """The classifier without its second look, which no peer has."""
+
+    def __init__(self, classifier: PairClassifier) -> None:
+        self._classifier = classifier
+
+    def score(self, a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> Floats:
+        """Like `PairClassifier.first_scores`."""
+        return self._classifier.first_scores(a, rows_a, b, rows_b)
 
 
 class Peer:
@@ -43,7 +54,7 @@ class Peer:
         self._pool = ThreadPoolExecutor(threads, "bench-score")
 
     def score(self, a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> Floats:
-        """Like `PairClassifier.score`."""
+        """Like `PairClassifier.first_scores`."""
 
         def score_part(part: slice) -> Floats:
             return self._probability(self._features(a, rows_a[part], b, rows_b[part]))
@@ -77,7 +88,7 @@ def engines(classifier: PairClassifier, threads: int) -> dict[str, Engine]:
         return np.asarray(classifier.network(tf.constant(features)).numpy()[:, 0])
 
     return {
-        "neardup": classifier,
+        "neardup": FirstScore(classifier),
         "onnxruntime": Peer(compiled, _onnx_probability(onnx_bytes(frozen)), threads),
         "numpy+tensorflow": Peer(gathered, tensorflow, threads),
         "numpy": Peer(gathered, lambda features: numpy_probability(frozen, features), threads),

@@ -10,6 +10,7 @@ from neardup_platform.cli.output import emit, json_option, load_tensorflow
 from neardup_platform.errors import BadPicture, SetupError
 from neardup_platform.settings import Settings
 
+_TERMS_SHOWN = 6
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -23,8 +24,8 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 def compare(first: Path, second: Path, out: Path | None, as_json: bool) -> None:
     """Compare two pictures: their pair score, and how they lie over each other.
 
-    The classifier is the one of the settings, which may differ from one that was promoted. The structure is shown to
-    explain a score; decisions do not use it. Needs no servers and changes nothing.
+    The classifier is the one of the settings, which may differ from one that was promoted. Terms say what each piece of
+    evidence of the second look adds to the logit of the score. Needs no servers and changes nothing.
     """
     load_tensorflow()
     from neardup_platform.compare_pictures import compare_pictures, write_overlay
@@ -38,6 +39,8 @@ def compare(first: Path, second: Path, out: Path | None, as_json: bool) -> None:
         "threshold": round(found.threshold, 6),
         "matches": found.matches,
         "classifier": found.classifier,
+        "first_score": round(found.first_score, 6),
+        "terms": {name: round(value, 4) for name, value in found.terms.items()},
         "structure": {name: round(value, 4) for name, value in found.structure.items()},
     }
     if out is not None:
@@ -65,4 +68,8 @@ def _in_words(answer: dict[str, Any]) -> str:
             f"texture    {structure['contradicting']:.0%} contradicts: {structure['replaced']:.0%} replaced, "
             f"{structure['added']:.0%} on one side only"
         )
+    lines.append(f"first      score {answer['first_score']:.4f}, of the pictures as wholes")
+    if answer["terms"]:
+        largest = sorted(answer["terms"].items(), key=lambda term: -abs(term[1]))[:_TERMS_SHOWN]
+        lines.append("terms      " + ", ".join(f"{name} {value:+.1f}" for name, value in largest) + ", …")
     return "\n".join(lines)

@@ -48,6 +48,10 @@ def describe(trace: dict[str, Any]) -> str:
         **({"guard": _held_apart(verdict["guard"])} if verdict.get("guard") else {}),
         "took": ", ".join(f"{stage} {took:.2f} ms" for stage, took in trace["stage_ms"].items()),
         **{f"features of the pair with {other}": _features(values) for other, values in trace["features"].items()},
+        **{
+            f"second look at {other}": f"first score {seen['first_score']:.4f}{_features(seen['terms'])}"
+            for other, seen in trace["second_look"].items()
+        },
     }
     return "\n".join(f"{name:<9} {line}" for name, line in lines.items())
 

@@ -1,9 +1,10 @@
-"""The built-in `pair` embedder: shape by DCT, colour by histogram; independent of any network.
+"""The built-in `pair` embedder: shape by DCT, colour by histogram, and a sketch; independent of any network.
 
 Pixels → **pair vector** → topic `neardup.embeddings.pair` → pair classifier. The `lsh` network sees what a picture
-shows; this embedder sees its layout and colours, which separates two photographs of the same kind of thing.
+shows; this embedder sees its layout and colours, which separates two photographs of the same kind of thing. The sketch
+is for the second look at the best candidates, which lays two pictures over each other.
 
-Layout of the vector, float32 [661], described for the classifier by `BLOCKS`:
+Layout of the vector, float32 [1479], described for the classifier by `BLOCKS`:
 
     0…143    DCT of the whole picture squeezed to 64×64 luminance, lowest 12×12 frequencies
     144…287  the same of the central square: equal for a picture and its square thumbnail
@@ -30,6 +31,8 @@ from scipy.fft import dctn
 
 from neardup_platform.images.decode import Pixels
 from neardup_platform.images.margins import without_margins
+from neardup_platform.images.picture_sketch import sketch_of
+from neardup_platform.structure.sketch import ENTRIES
 
 Block = tuple[str, int, int, str]
 BLOCKS: tuple[Block, ...] = (
@@ -43,8 +46,9 @@ BLOCKS: tuple[Block, ...] = (
     ("colour_histogram", 560, 656, "cosine"),
     ("statistics", 656, 658, "difference"),
     ("levels", 658, 661, "level"),
+    ("sketch", 661, 661 + ENTRIES, "sketch"),
 )
-DIM = 661
+DIM = 661 + ENTRIES
 
 _GRID_PX = 64
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -59,10 +63,10 @@ _FLOOR = np.float32(_GRID_PX)
 
 
 class PairDescriptor:
-    """Embeds pictures as layout and colour; needs only NumPy, SciPy and Pillow."""
+    """Embeds pictures as layout, colour and sketch; needs only NumPy, SciPy and Pillow."""
 
     kind = "pair"
-    model_version = "dct-colour-2"
+    model_version = "dct-colour-3"
     dim = DIM
     blocks: tuple[Block, ...] = BLOCKS
     # The size that `decode` must keep on the shorter side.
@@ -75,7 +79,7 @@ class PairDescriptor:
             pictures: uint8 [height, width, 3] each.
 
         Returns:
-            float32 [n, 661], in the layout of the module docstring.
+            float32 [n, 1479], in the layout of the module docstring.
         """
         if not pictures:
             return np.zeros((0, DIM), np.float32)
@@ -98,6 +102,7 @@ class PairDescriptor:
                 np.concatenate([blue, red], axis=1) / (255 * _GRID_PX),
                 np.sqrt(_histogram(luma, chroma)),
                 _statistics(sides, luma, chroma),
+                np.stack([sketch_of(pixels) for pixels in pictures]),
             ],
             axis=1,
         ).astype(np.float32)

@@ -13,9 +13,12 @@ from typing import Any
 from neardup_platform.errors import BadArtefact
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.scoring.features import Block, feature_names
+from neardup_platform.scoring.second_look import SecondLook
 
 CARD_FILE = "card.json"
 NETWORK_FILE = "model.keras"
+# Images that the second look compares with; absent where the classifier has none.
+REFERENCE_FILE = "reference.npy"
 # Fingerprints of the training pictures, if training recorded them; scoring does not need them.
 PICTURES_FILE = "training_pictures.bin"
 SHIPPED_FOLDER = Path(__file__).parent / "classifier"
@@ -38,6 +41,8 @@ class Card:
         training: counts and settings of the training.
         metrics: measured on groups held out of training.
         network_sha256: of `model.keras`.
+        second_look: how the best pairs are looked at again; None if the pair vector has no sketch, or the classifier
+            is of an earlier release.
     """
 
     version: str
@@ -53,6 +58,7 @@ class Card:
     training: Mapping[str, Any]
     metrics: Mapping[str, Any]
     network_sha256: str
+    second_look: SecondLook | None = None
 
     @property
     def required_models(self) -> dict[Kind, ModelSpec]:
@@ -61,6 +67,18 @@ class Card:
             Kind.LSH: ModelSpec(self.lsh_version, self.lsh_dim),
             Kind.PAIR: ModelSpec(self.pair_version, self.pair_dim),
         }
+
+    @property
+    def scoring_files(self) -> dict[str, str]:
+        """SHA-256 of the files beside the card that scoring needs, by name."""
+        reference = {} if self.second_look is None else {REFERENCE_FILE: self.second_look.reference_sha256}
+        return {NETWORK_FILE: self.network_sha256, **reference}
+
+    @property
+    def files(self) -> dict[str, str]:
+        """SHA-256 of every file beside the card, by name."""
+        pictures = self.training.get("pictures_sha256")
+        return self.scoring_files | ({} if pictures is None else {PICTURES_FILE: pictures})
 
     def check_embedders(self, found: Mapping[Kind, ModelSpec]) -> None:
         """Checks that embeddings are those it was trained on.
@@ -85,23 +103,36 @@ def write_card(card: Card, folder: Path) -> None:
 
 
 def read_card(folder: Path) -> Card:
-    """Reads `card.json` and verifies it and the checksum of the network beside it.
+    """Reads `card.json` and verifies it and the checksums of the files that scoring needs.
 
     Raises:
         BadArtefact: a file is missing, changed after it was written, or of another format.
     """
+    card = parse_card(_content(folder, CARD_FILE), str(folder / CARD_FILE))
+    for name, expected in card.scoring_files.items():
+        check_file(folder, name, expected)
+    return card
+
+
+def check_file(folder: Path, name: str, sha256: str) -> None:
+    """Verifies the checksum of a file of a classifier.
+
+    Raises:
+        BadArtefact: it is missing or changed.
+    """
+    found = hashlib.sha256(_content(folder, name)).hexdigest()
+    if found != sha256:
+        raise BadArtefact(
+            f"{folder / name} is damaged: SHA-256 {found[:12]}…, its card says {sha256[:12]}…; "
+            "restore it or train again"
+        )
+
+
+def _content(folder: Path, name: str) -> bytes:
     try:
-        data = (folder / CARD_FILE).read_bytes()
-        network = hashlib.sha256((folder / NETWORK_FILE).read_bytes()).hexdigest()
+        return (folder / name).read_bytes()
     except OSError as error:
         raise BadArtefact(f"classifier {folder} cannot be read ({error}): train it again or restore it") from error
-    card = parse_card(data, str(folder / CARD_FILE))
-    if network != card.network_sha256:
-        raise BadArtefact(
-            f"{folder / NETWORK_FILE} is damaged: SHA-256 {network[:12]}…, its card says "
-            f"{card.network_sha256[:12]}…; restore it or train again"
-        )
-    return card
 
 
 def parse_card(data: bytes, path: str) -> Card:
@@ -132,6 +163,8 @@ def _parse(content: dict[str, Any], path: str) -> Card:
     try:
         content["blocks"] = tuple(Block(*block) for block in content["blocks"])
         content["features"] = tuple(content["features"])
+        if content.get("second_look") is not None:
+            content["second_look"] = SecondLook.parse(content["second_look"])
         card = Card(**content)
         expected = feature_names(card.blocks)
     except (TypeError, KeyError, ValueError) as error:

@@ -11,6 +11,7 @@ compared:
     apart       as dihedral, but not across: parts of one length that mean different things
     difference  absolute difference, entry by entry
     level       absolute difference and the smaller of the two, entry by entry: how far the rest can be trusted
+    sketch      not here: `second_look.py` lays the two pictures over each other
 
 Mirroring a picture negates the frequencies that are odd along that axis and a diagonal flip transposes the
 spectrum, so all eight positions follow from eight partial sums (a property of the DCT-II).
@@ -37,6 +38,7 @@ _COMPARISONS = {
     "difference": DIFFERENCE,
     "level": LEVEL,
 }
+SKETCH = "sketch"
 _LIKENESSES = ("_cosine", "_upright", "_coarse", "_turned", "_across")
 
 
@@ -118,6 +120,8 @@ def _names_of(block: Block) -> Iterator[str]:
         suffixes = range(entries)
     elif block.comparison == "level":
         suffixes = [f"{entry}_{which}" for entry in range(entries) for which in ("difference", "smaller")]
+    elif block.comparison == SKETCH:
+        suffixes = ()
     else:
         raise ValueError(f"block {block.name!r}: no comparison {block.comparison!r}")
     return (f"{block.name}_{suffix}" for suffix in suffixes)
@@ -136,11 +140,15 @@ def _side(block: Block) -> int:
 def _plan_of(blocks: tuple[Block, ...], pair_dim: int) -> Plan:
     """Returns the blocks as the compiled loops need them."""
     names = feature_names(blocks)
-    mirrored, coarse = np.arange(pair_dim), np.zeros(pair_dim, np.float32)
-    rows, feature = [], 1
     for block in blocks:
         if not 0 <= block.start < block.stop <= pair_dim:
             raise ValueError(f"block {block.name!r}: entries {block.start}…{block.stop} of {pair_dim}")
+    compared = [block for block in blocks if block.comparison != SKETCH]
+    # What lies behind the last of them, such as a sketch, is not read.
+    read = max((block.stop for block in compared), default=0)
+    mirrored, coarse = np.arange(read), np.zeros(read, np.float32)
+    rows, feature = [], 1
+    for block in compared:
         rows.append((_COMPARISONS[block.comparison], block.start, block.stop - block.start, feature))
         feature += sum(1 for _ in _names_of(block))
         if _COMPARISONS[block.comparison] == DIHEDRAL:

@@ -1,10 +1,11 @@
 """The pair classifier in operation: the vectors of two images → the probability that they are near-duplicates.
 
-Candidates → features → **probability** → decision. The network is a small Keras model that includes its calibration;
-it is traced once for any number of pairs, so no batch size causes a retrace. Many pairs are split into parts, one
-thread each, whose features stay in the processor's cache until the network has read them.
+Candidates → features → **probability** → second look → decision. The network is a small Keras model that includes its
+calibration; it is traced once for any number of pairs, so no batch size causes a retrace. Many pairs are split into
+parts, one thread each, whose features stay in the processor's cache until the network has read them.
 """
 
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,17 @@ from numpy.typing import NDArray
 
 from neardup_platform.errors import BadArtefact
 from neardup_platform.records import Kind, ModelSpec
-from neardup_platform.scoring.card import NETWORK_FILE, SHIPPED_FOLDER, Card, read_card
+from neardup_platform.scoring.card import NETWORK_FILE, REFERENCE_FILE, SHIPPED_FOLDER, Card, read_card
 from neardup_platform.scoring.features import pair_features
+from neardup_platform.scoring.reference import Reference, parts_of, read_reference
+from neardup_platform.scoring.second_look import (
+    EVIDENCE,
+    best_pairs,
+    evidence,
+    sketch_slice,
+    split_by_row,
+    structure_of,
+)
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.settings import ScoringSettings
 
@@ -46,6 +56,8 @@ class PairClassifier:
         self.card: Card = read_card(folder)
         # The traced function refers to the model's variables but does not keep them alive.
         self._model, self.network = _load(folder / NETWORK_FILE, len(self.card.features))
+        self._reference = _read_reference(folder, self.card)
+        self._sketch = sketch_slice(self.card.blocks)
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, "pair-score")
         # Compiles and traces now, not at the first image.
@@ -69,12 +81,20 @@ class PairClassifier:
         return self.card.head_threshold
 
     @property
+    def passed_over(self) -> float | None:
+        """Score of pairs that the second look passes over; None without a second look."""
+        return None if self.card.second_look is None else self.card.second_look.floor
+
+    @property
     def required_models(self) -> dict[Kind, ModelSpec]:
         """The embeddings it was trained on."""
         return self.card.required_models
 
     def score(self, a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> NDArray[np.float32]:
         """Scores pairs of images by row number; symmetric, and equal to the last bit in any batch.
+
+        With a second look, of the pairs of one row of `a` only the best are looked at again, and the rest score its
+        floor at most: so a call holds all candidates of a row, or the one pair in question.
 
         Args:
             a: vectors of finite values, such as those of a batch.
@@ -89,6 +109,15 @@ class PairClassifier:
             BadArtefact: the dimensions are not those the classifier was trained on.
             IndexError: a row does not exist.
         """
+        first = self.first_scores(a, rows_a, b, rows_b)
+        look = self.card.second_look
+        if look is None:
+            return first
+        looked = best_pairs(first, rows_a, rows_b, look.floor, look.most)
+        return look.scores(first, looked, self.evidence(first[looked], a, rows_a[looked], b, rows_b[looked]))
+
+    def first_scores(self, a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> NDArray[np.float32]:
+        """Returns the network's scores, without the second look; arguments and errors as of `score`."""
         import tensorflow as tf
 
         self._check_dims(a)
@@ -101,10 +130,52 @@ class PairClassifier:
             features = pair_features(a, rows_a[filled], b, rows_b[filled], self.card.blocks)
             scores[part] = self.network(tf.constant(features)).numpy()[:pairs, 0]
 
-        parts = split_pairs(len(rows_a), self._threads)
-        for _ in self._pool.map(score_part, parts) if len(parts) > 1 else map(score_part, parts):
-            pass
+        self._run(score_part, split_pairs(len(rows_a), self._threads))
         return scores
+
+    def evidence(
+        self, first: NDArray[np.float32], a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals
+    ) -> NDArray[np.float64]:
+        """Returns what the second look sees of pairs, float64 [n, len(EVIDENCE)]; NaN where a picture has no sketch.
+
+        Args:
+            first: float32 [n], their first scores; the other arguments as of `score`.
+
+        Raises:
+            BadArtefact: the classifier has no second look.
+        """
+        if self._reference is None:
+            raise BadArtefact(f"classifier {self.version} has no second look: train one on pictures with sketches")
+        reference, sketch = self._reference, self._sketch
+        found = np.empty((len(rows_a), len(EVIDENCE)), np.float64)
+
+        def look(part: slice) -> None:
+            one, other = rows_a[part], rows_b[part]
+            own, which = np.unique(one, return_inverse=True)
+            crowded = reference.crowding(a, own)[which], reference.crowding(b, other)
+            structure = structure_of(a.pair[:, sketch], one, b.pair[:, sketch], other)
+            found[part] = evidence(first[part], *crowded, structure)
+
+        self._run(look, list(split_by_row(rows_a, self._threads)))
+        return found
+
+    def explain(self, a: ImageVectors, row_a: int, b: ImageVectors, row_b: int) -> tuple[float, dict[str, float]]:
+        """Returns the first score of a pair, and the terms of the second look's logit, by evidence.
+
+        There are no terms without a second look, where a picture has no sketch, or where the first score is below the
+        floor: then the first score stands.
+        """
+        one, other = np.array([row_a]), np.array([row_b])
+        first, look = self.first_scores(a, one, b, other), self.card.second_look
+        if look is None or first[0] < np.float32(look.floor):
+            return float(first[0]), {}
+        seen = self.evidence(first, a, one, b, other)
+        terms = dict(zip(EVIDENCE, look.model.terms(seen)[0].tolist(), strict=True)) if np.isfinite(seen).all() else {}
+        return float(first[0]), terms
+
+    def _run(self, work: Callable[[slice], None], parts: Sequence[slice]) -> None:
+        for _ in self._pool.map(work, parts) if len(parts) > 1 else map(work, parts):
+            pass
 
     def _check_dims(self, vectors: ImageVectors) -> None:
         expected = self.card.lsh_dim, self.card.pair_dim
@@ -150,6 +221,16 @@ def limit_tensorflow_threads(calls: int) -> None:
         tf.config.threading.set_inter_op_parallelism_threads(calls)
     except RuntimeError:
         return
+
+
+def _read_reference(folder: Path, card: Card) -> Reference | None:
+    if card.second_look is None:
+        return None
+    path = folder / REFERENCE_FILE
+    try:
+        return Reference(read_reference(path), parts_of(card.lsh_dim, card.blocks))
+    except ValueError as error:
+        raise BadArtefact(f"{path} does not fit its card ({error}): train again") from error
 
 
 def _load(path: Path, n_features: int) -> tuple[Any, Any]:

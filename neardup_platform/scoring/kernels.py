@@ -42,8 +42,9 @@ class Plan(NamedTuple):
         blocks: int64 [blocks, 4], comparison, first entry, entries, first feature.
         across: int64 [pairs, 4], first entries of two parts of equal length, entries, feature.
         likenesses: int64 [m], the features whose gaps are the last m features.
-        mirrored: int64 [pair_dim], the entry that moves here when pictures are mirrored along the diagonal.
-        coarse: float32 [pair_dim], 1 in the coarse half of spectra, else 0.
+        mirrored: int64 [read], the entry that moves here when pictures are mirrored along the diagonal; entries of the
+            pair vector from `read` on are not compared.
+        coarse: float32 [read], 1 in the coarse half of spectra, else 0.
     """
 
     blocks: I64
@@ -68,7 +69,7 @@ def compare_pairs(  # one loop; takes the arrays out of `plan` first, because re
         out: float32 [n, features], receives the features.
     """
     blocks, across, likenesses, order, half = plan.blocks, plan.across, plan.likenesses, plan.mirrored, plan.coarse
-    lsh_dim, pair_dim, count = lsh_a.shape[1], pair_a.shape[1], _U(rows_a.shape[0])
+    lsh_dim, pair_dim, count = lsh_a.shape[1], order.shape[0], _U(rows_a.shape[0])
     # The query as it is, with spectra mirrored along the diagonal, and with their coarse half only.
     lsh, pair = np.empty(lsh_dim, np.float32), np.empty(pair_dim, np.float32)
     mirrored, coarse = np.empty(pair_dim, np.float32), np.empty(pair_dim, np.float32)
@@ -77,7 +78,7 @@ def compare_pairs(  # one loop; takes the arrays out of `plan` first, because re
     prepared, gaps = np.int64(-1), _U(out.shape[1] - likenesses.shape[0])
     for n in range(count):
         if n + _U(_AHEAD) < count:
-            _prefetch_row(lsh_b, pair_b, _U(rows_b[n + _U(_AHEAD)]))
+            _prefetch_row(lsh_b, pair_b, _U(rows_b[n + _U(_AHEAD)]), _U(pair_dim))
         if rows_a[n] != prepared:
             prepared = rows_a[n]
             _widen(lsh_a, _U(prepared), lsh)
@@ -115,10 +116,10 @@ def widen_rows(rows: Bits, which: I64, out: F32) -> None:
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def _prefetch_row(lsh: Bits, pair: Bits, row: np.uint64) -> None:
+def _prefetch_row(lsh: Bits, pair: Bits, row: np.uint64, read: np.uint64) -> None:
     for d in range(_U(0), _U(lsh.shape[1]), _U(_LINE)):
         prefetch(lsh, row, d)
-    for d in range(_U(0), _U(pair.shape[1]), _U(_LINE)):
+    for d in range(_U(0), read, _U(_LINE)):
         prefetch(pair, row, d)
 
 
@@ -229,3 +230,40 @@ def _product_and_square(x: F32, y: F32, first: np.uint64, entries: np.uint64) ->
 def _cosine(product: np.float32, square_x: np.float32, square_y: np.float32) -> np.float32:
     cosine: np.float32 = product / max(np.sqrt(square_x * square_y), _TINY)
     return cosine
+
+
+@njit(nogil=True, cache=True)
+def crowding(table: F32, vector: F32, others: NDArray[np.bool_], ranks: I64, out: F32) -> None:
+    """Computes the mean cosine of a vector and the rows of a table that are most similar to it, by rank.
+
+    Args:
+        table: float32 [rows, dim], of unit norm.
+        vector: float32 [dim].
+        others: bool [rows], the rows that count; where fewer count than a rank needs, the least similar one repeats.
+        ranks: int64 [m, 2], first and last + 1, from 0.
+        out: float32 [m], receives the means.
+    """
+    cosines = np.empty(table.shape[0], np.float32)
+    norm = max(np.sqrt(_product(vector, _U(0), vector, _U(0), _U(vector.shape[0]))), _TINY)
+    count = 0
+    for row in range(_U(table.shape[0])):
+        if others[row]:
+            cosines[count] = _row_product(table, row, vector) / norm
+            count += 1
+    if count == 0:
+        out[:] = _F(-1)
+        return
+    ascending = np.sort(cosines[:count])
+    for which in range(ranks.shape[0]):
+        total = _F(0)
+        for rank in range(ranks[which, 0], ranks[which, 1]):
+            total += ascending[count - 1 - min(rank, count - 1)]
+        out[which] = total / _F(ranks[which, 1] - ranks[which, 0])
+
+
+@njit(nogil=True, cache=True, fastmath=_SUMS, forceinline=True)
+def _row_product(table: F32, row: np.uint64, vector: F32) -> np.float32:
+    total = _F(0)
+    for d in range(_U(vector.shape[0])):
+        total += table[row, d] * vector[d]
+    return total

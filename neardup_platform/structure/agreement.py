@@ -33,7 +33,7 @@ NAMES = (
 )  # fmt: skip
 COUNT = len(NAMES)
 
-_LEAST_SIDE = 8
+LEAST_SIDE = 8
 
 
 class Prepared(NamedTuple):
@@ -49,7 +49,7 @@ class Prepared(NamedTuple):
         Raises:
             ValueError: it has fewer than 8 cells along a side.
         """
-        if min(sketch.grey.shape) < _LEAST_SIDE:
+        if min(sketch.grey.shape) < LEAST_SIDE:
             raise ValueError(f"a sketch of {sketch.grey.shape} cells cannot be aligned: 8 along each side at least")
         return cls(View(sketch.grey), sketch.colours)
 

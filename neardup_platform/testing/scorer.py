@@ -31,6 +31,7 @@ class CosineScorer:
         self.threshold = threshold
         self.head_threshold = head_threshold
         self.required_models = dict(required_models)
+        self.passed_over = None
 
     def score(
         self, a: ImageVectors, rows_a: NDArray[np.int64], b: ImageVectors, rows_b: NDArray[np.int64]

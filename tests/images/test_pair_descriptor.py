@@ -4,6 +4,7 @@ import numpy as np
 from PIL import Image
 
 from neardup_platform.images.pair_descriptor import BLOCKS, DIM, PairDescriptor
+from neardup_platform.images.picture_sketch import sketch_of
 
 RNG = np.random.default_rng(5)
 
@@ -48,7 +49,7 @@ def test_a_framed_copy_has_the_trimmed_spectrum_of_its_picture() -> None:
 def test_the_shorter_side_counts_up_to_what_decoding_keeps() -> None:
     shapes = {(32, 40): 5, (200, 64): 6, (128, 300): 7, (900, 700): 7}
     vectors = PairDescriptor().embed([np.zeros((*shape, 3), np.uint8) for shape in shapes])
-    assert vectors[:, BLOCKS[-1][2] - 1].tolist() == list(shapes.values())
+    assert block(vectors, "levels")[:, -1].tolist() == list(shapes.values())
 
 
 def test_mirroring_negates_odd_horizontal_frequencies_only() -> None:
@@ -79,3 +80,11 @@ def test_no_pictures_give_no_rows() -> None:
 def test_every_value_survives_float16() -> None:
     vectors = PairDescriptor().embed([picture(seed=s) for s in range(4)])
     assert np.abs(vectors.astype(np.float16).astype(np.float32) - vectors).max() < 2e-3
+
+
+def test_the_sketch_survives_the_way_through_float16() -> None:
+    one = picture(seed=3)
+    vectors = PairDescriptor().embed([one, picture(seed=4)])
+    entries = block(vectors, "sketch")
+    assert np.array_equal(entries.astype(np.float16).astype(np.float32), entries)
+    assert np.array_equal(entries[0], sketch_of(one))

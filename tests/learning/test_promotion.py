@@ -87,5 +87,5 @@ def test_invalid_thresholds_are_refused(thresholds: tuple[float, float]) -> None
 def test_other_embeddings_are_refused_with_both_dimensions_and_versions() -> None:
     with pytest.raises(BadArtefact, match=r"\[128\].*\[256\]"):
         check_fits(replace(ACTIVE, lsh_dim=128), ACTIVE)
-    with pytest.raises(BadArtefact, match=r"'other'.*'dct-colour-2'"):
+    with pytest.raises(BadArtefact, match=r"'other'.*'dct-colour-3'"):
         check_fits(replace(ACTIVE, pair_version="other"), ACTIVE)

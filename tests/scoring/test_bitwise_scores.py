@@ -34,14 +34,14 @@ def test_a_score_does_not_depend_on_the_number_of_pairs_or_the_position(
 ) -> None:
     a = np.random.default_rng(1).integers(0, IMAGES, PART_PAIRS + 5)
     b = (a + IMAGES // 2 * np.random.default_rng(2).integers(1, 3, len(a))) % IMAGES
-    whole = classifier.score(vectors, a, vectors, b)
+    whole = classifier.first_scores(vectors, a, vectors, b)
     assert np.mean((whole > 0.01) & (whole < 0.99)) > 0.05
     for size in SIZES:
         for at in (0, 1, len(a) - size):
             part = slice(at, at + size)
-            assert np.array_equal(classifier.score(vectors, a[part], vectors, b[part]), whole[part]), (size, at)
+            assert np.array_equal(classifier.first_scores(vectors, a[part], vectors, b[part]), whole[part]), (size, at)
     order = np.random.default_rng(3).permutation(len(a))
-    assert np.array_equal(classifier.score(vectors, a[order], vectors, b[order]), whole[order])
+    assert np.array_equal(classifier.first_scores(vectors, a[order], vectors, b[order]), whole[order])
 
 
 def test_the_hash_of_an_image_does_not_depend_on_the_batch(vectors: ImageVectors) -> None:

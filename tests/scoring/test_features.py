@@ -44,7 +44,7 @@ def assert_as_numpy(a: ImageVectors, rows_a: np.ndarray, b: ImageVectors, rows_b
 def any_blocks(draw: st.DrawFn) -> list[Block]:
     blocks, start = [], draw(st.integers(0, 3))
     for number in range(draw(st.integers(0, 5))):
-        comparison = draw(st.sampled_from(["cosine", "dihedral", "apart", "difference", "level"]))
+        comparison = draw(st.sampled_from(["cosine", "dihedral", "apart", "difference", "level", "sketch"]))
         entries = 4 * draw(st.integers(1, 7)) ** 2 if comparison in ("dihedral", "apart") else draw(st.integers(1, 70))
         blocks.append(Block(f"b{number}", start, start + entries, comparison))
         start += entries + draw(st.integers(0, 3))

@@ -161,8 +161,9 @@ def test_a_missing_file_is_rejected(copy: Path, missing: str) -> None:
 
 def test_the_shipped_classifier_has_the_documented_quality() -> None:
     card = PairClassifier(SHIPPED_FOLDER).card
-    assert (card.lsh_dim, card.pair_dim) == (256, 661)
-    assert card.metrics["pair_best_f1"] >= 0.95
-    assert card.metrics["pair_recall_at_p99"] >= 0.9
+    assert (card.lsh_dim, card.pair_dim) == (256, 1479)
+    # Over the look-alikes too: of the pictures of galleries and shops alone, 0.98 and 0.97.
+    assert card.metrics["pair_best_f1"] >= 0.93
+    assert card.metrics["pair_recall_at_p99"] >= 0.8
     assert card.metrics["calibration_error"] <= 0.02
     assert card.metrics["at_threshold"]["precision_95_low"] >= card.training["target_precision"]

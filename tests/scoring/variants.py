@@ -5,13 +5,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from neardup_platform.scoring.card import NETWORK_FILE, PICTURES_FILE, SHIPPED_FOLDER, Card, read_card, write_card
+from neardup_platform.scoring.card import (
+    NETWORK_FILE,
+    PICTURES_FILE,
+    REFERENCE_FILE,
+    SHIPPED_FOLDER,
+    Card,
+    read_card,
+    write_card,
+)
 
 
 def variant(folder: Path, version: str, *, recall: float | None = None, **changes: Any) -> Card:
     """Writes one to a folder; `recall` replaces the measured recall at its threshold and at 99% precision."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (NETWORK_FILE, PICTURES_FILE):
+    for name in (NETWORK_FILE, REFERENCE_FILE, PICTURES_FILE):
         if (SHIPPED_FOLDER / name).exists():
             shutil.copy(SHIPPED_FOLDER / name, folder / name)
     card = read_card(SHIPPED_FOLDER)

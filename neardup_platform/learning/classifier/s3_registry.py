@@ -2,15 +2,15 @@
 
 Training → folder → **s3://{bucket}/classifiers/{version}/** → NEARDUP_HOME/classifiers/{version} → worker and API.
 
-    card.json     identity, required embeddings, thresholds, metrics, checksum of itself and of the network
+    card.json     identity, required embeddings, thresholds, metrics, checksums of itself and the other files
     model.keras   the network
+    reference.npy   images that the second look compares with, if the card has a second look
     training_pictures.bin   fingerprints of the training pictures, if the card names their checksum
 
 The card is put last, and no object is ever overwritten: a version without a card is not published. Everything read is
 bounded in size, and verified before it gets its name on this machine.
 """
 
-import hashlib
 import os
 import re
 import shutil
@@ -26,12 +26,21 @@ from neardup_platform.errors import BadArtefact, NotFound, ServerUnavailable
 from neardup_platform.files import publish_once
 from neardup_platform.learning.classifier.promotion import check_usable
 from neardup_platform.s3_client import ensure_bucket, open_s3, read_bounded
-from neardup_platform.scoring.card import CARD_FILE, NETWORK_FILE, PICTURES_FILE, Card, parse_card, read_card
+from neardup_platform.scoring.card import (
+    CARD_FILE,
+    NETWORK_FILE,
+    PICTURES_FILE,
+    REFERENCE_FILE,
+    Card,
+    check_file,
+    parse_card,
+    read_card,
+)
 from neardup_platform.settings import S3Settings
 
 PREFIX = "classifiers"
-# The shipped classifier has 5 KB and 100 KB, plus 8 bytes for each training picture.
-MAX_BYTES = {CARD_FILE: 1 << 20, NETWORK_FILE: 64 << 20, PICTURES_FILE: 64 << 20}
+# The shipped classifier has 30 KB, 100 KB and 1 MB, plus 8 bytes for each training picture.
+MAX_BYTES = {CARD_FILE: 1 << 20, NETWORK_FILE: 64 << 20, REFERENCE_FILE: 64 << 20, PICTURES_FILE: 64 << 20}
 _VERSION = re.compile("[0-9a-f]{12}")
 # A killed download leaves its folder; no download takes this long.
 _ABANDONED_S = 3_600.0
@@ -82,8 +91,8 @@ def publish(s3: Any, settings: S3Settings, folder: Path) -> tuple[Card, bool]:
     check_usable(card)
     ensure_bucket(s3, settings)
     check_version(card.version)
-    files = [folder / name for name in (NETWORK_FILE, *_pictures(card), CARD_FILE)]
-    _check_pictures(card, folder)
+    _check_files(card, folder)
+    files = [folder / name for name in (*card.files, CARD_FILE)]
     new = [_put_once(s3, settings.bucket, card.version, file) for file in files]
     return card, any(new)
 
@@ -162,12 +171,12 @@ def is_complete(folder: Path, version: str) -> bool:
 
 
 def _download(s3: Any, bucket: str, version: str, folder: Path) -> None:
-    for name in (CARD_FILE, NETWORK_FILE):
+    content = _read(s3, bucket, version, CARD_FILE)
+    (folder / CARD_FILE).write_bytes(content)
+    card = parse_card(content, f"s3://{bucket}/{PREFIX}/{version}/{CARD_FILE}")
+    for name in card.files:
         (folder / name).write_bytes(_read(s3, bucket, version, name))
-    card = read_card(folder)
-    for name in _pictures(card):
-        (folder / name).write_bytes(_read(s3, bucket, version, name))
-    _check_pictures(card, folder)
+    _check_files(card, folder)
 
 
 def _read(s3: Any, bucket: str, version: str, name: str) -> bytes:
@@ -183,18 +192,9 @@ def _read(s3: Any, bucket: str, version: str, name: str) -> bytes:
     return data
 
 
-def _pictures(card: Card) -> tuple[str, ...]:
-    return (PICTURES_FILE,) if "pictures_sha256" in card.training else ()
-
-
-def _check_pictures(card: Card, folder: Path) -> None:
-    for name in _pictures(card):
-        try:
-            found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        except OSError as error:
-            raise BadArtefact(f"classifier {folder} lacks {name}, which its card requires: restore it") from error
-        if found != card.training["pictures_sha256"]:
-            raise BadArtefact(f"{folder / name} is damaged: its SHA-256 differs from the card; restore it")
+def _check_files(card: Card, folder: Path) -> None:
+    for name, sha256 in card.files.items():
+        check_file(folder, name, sha256)
 
 
 def _put_once(s3: Any, bucket: str, version: str, file: Path) -> bool:

@@ -8,7 +8,7 @@ scores together give the calibration, the thresholds and the metrics. The shippe
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,9 +17,12 @@ from numpy.typing import NDArray
 
 from neardup_platform.errors import SetupError
 from neardup_platform.learning.classifier.candidate_pairs import Pairs, candidate_pairs, group_numbers
+from neardup_platform.learning.classifier.second_look import FLOOR, MOST, Trained, train_second_look
 from neardup_platform.scoring import calibration, keras_network
-from neardup_platform.scoring.card import NETWORK_FILE, Card, write_card
-from neardup_platform.scoring.features import Block, feature_names, pair_features
+from neardup_platform.scoring.card import NETWORK_FILE, REFERENCE_FILE, Card, write_card
+from neardup_platform.scoring.features import SKETCH, Block, feature_names, pair_features
+from neardup_platform.scoring.reference import write_reference
+from neardup_platform.scoring.second_look import SecondLook
 from neardup_platform.scoring.vectors import ImageVectors
 
 FOLDS = 5
@@ -55,17 +58,17 @@ class Recipe:
         lsh_version, pair_version: model versions of the embeddings.
         blocks: how the parts of the pair vector are compared.
         target_precision: precision of single pairs at `threshold`, on held-out candidates: the lower end of its 95%
-            interval. The precision of clusters is higher, because the head must match too: 0.995 over pairs of a
-            cluster at 0.97. A higher target reduces the recall of pictures of few pixels (docs/accuracy.md).
-        head_precision: the same at `head_threshold`.
+            interval. The precision of clusters is higher, because the head must agree too.
+        head_precision: the same at `head_threshold`; lower, because diverse copies of one picture, such as a crop and a
+            collage, must match some member and need not match the head as well (docs/adr/0029).
         seed: of folds and networks.
     """
 
     lsh_version: str
     pair_version: str
     blocks: tuple[Block, ...]
-    target_precision: float = 0.97
-    head_precision: float = 0.97
+    target_precision: float = 0.98
+    head_precision: float = 0.95
     seed: int = 0
 
 
@@ -94,9 +97,13 @@ def train(labelled: LabelledVectors, out: Path, recipe: Recipe, *, altered: Labe
     _check_enough(labelled.groups)
     examples = _examples(labelled, pairs, recipe)
     more = _examples(altered, _altered_pairs(altered), recipe) if altered is not None else None
-    held_out = _held_out_logits(examples, pairs, labelled.groups, more, recipe.seed)
+    fold = _folds(labelled.groups, recipe.seed)
+    held_out = _held_out_logits(examples, pairs, fold, more, recipe.seed)
     slope, offset = calibration.fit_platt(held_out, examples.labels)
     probabilities = calibration.sigmoid(slope * held_out + offset)
+    second = _second_look(labelled, pairs, probabilities, fold, recipe)
+    if second is not None:
+        probabilities = second.held_out
     curve = calibration.precision_recall(probabilities, examples.labels)
     threshold = calibration.threshold_for_precision(curve, recipe.target_precision)
     head_threshold = min(threshold, calibration.threshold_for_precision(curve, recipe.head_precision))
@@ -104,8 +111,11 @@ def train(labelled: LabelledVectors, out: Path, recipe: Recipe, *, altered: Labe
     metrics = _metrics(curve, probabilities, examples.labels, threshold, head_threshold)
     out.mkdir(parents=True, exist_ok=True)
     network.save(out / NETWORK_FILE)
+    look = None
+    if second is not None:
+        look = SecondLook(FLOOR, MOST, second.model, write_reference(second.reference, out / REFERENCE_FILE))
     card = Card(
-        version=_version(network, recipe, threshold, head_threshold),
+        version=_version(network, recipe, threshold, head_threshold, look),
         lsh_version=recipe.lsh_version,
         pair_version=recipe.pair_version,
         lsh_dim=labelled.lsh.shape[1],
@@ -115,9 +125,10 @@ def train(labelled: LabelledVectors, out: Path, recipe: Recipe, *, altered: Labe
         threshold=threshold,
         head_threshold=head_threshold,
         calibration={"slope": slope, "offset": offset},
-        training=_summary(labelled.groups, pairs, more, recipe),
+        training=_summary(labelled.groups, pairs, more, second, recipe),
         metrics=metrics,
         network_sha256=hashlib.sha256((out / NETWORK_FILE).read_bytes()).hexdigest(),
+        second_look=look,
     )
     write_card(card, out)
     return card
@@ -140,6 +151,17 @@ def _examples(vectors: LabelledVectors, pairs: Pairs, recipe: Recipe) -> _Exampl
     return _Examples(pair_features(both, pairs.a, both, pairs.b, recipe.blocks), pairs.same)
 
 
+def _second_look(
+    labelled: LabelledVectors, pairs: Pairs, first: NDArray[np.float64], fold: NDArray[np.int64], recipe: Recipe
+) -> Trained | None:
+    """Trains the second look if the pair vector has a sketch."""
+    if not any(block.comparison == SKETCH for block in recipe.blocks):
+        return None
+    vectors = ImageVectors(labelled.lsh.astype(np.float16), labelled.pair.astype(np.float16))
+    groups = group_numbers(labelled.groups)
+    return train_second_look(vectors, groups, pairs, first.astype(np.float32), fold, recipe.blocks, recipe.seed)
+
+
 def _fit(examples: _Examples, more: _Examples | None, seed: int) -> Any:
     if more is None:
         return keras_network.fit_network(examples.features, examples.labels, seed)
@@ -152,12 +174,16 @@ def _fit(examples: _Examples, more: _Examples | None, seed: int) -> Any:
     )
 
 
+def _folds(groups: Sequence[str], seed: int) -> NDArray[np.int64]:
+    """Deal groups to folds; return the fold of each picture."""
+    _, numbers = np.unique(group_numbers(groups), return_inverse=True)
+    return np.random.default_rng(seed).permutation(int(numbers.max()) + 1)[numbers] % FOLDS
+
+
 def _held_out_logits(
-    examples: _Examples, pairs: Pairs, groups: Sequence[str], more: _Examples | None, seed: int
+    examples: _Examples, pairs: Pairs, fold: NDArray[np.int64], more: _Examples | None, seed: int
 ) -> NDArray[np.float64]:
     """Score each pair with a network trained without any pair that touches the fold of its first image."""
-    _, numbers = np.unique(group_numbers(groups), return_inverse=True)
-    fold = np.random.default_rng(seed).permutation(int(numbers.max()) + 1)[numbers] % FOLDS
     out = np.zeros(len(pairs.a))
     for k in range(FOLDS):
         seen = (fold[pairs.a] != k) & (fold[pairs.b] != k)
@@ -197,7 +223,9 @@ def _metrics(
     }
 
 
-def _summary(groups: Sequence[str], pairs: Pairs, more: _Examples | None, recipe: Recipe) -> dict[str, Any]:
+def _summary(
+    groups: Sequence[str], pairs: Pairs, more: _Examples | None, second: Trained | None, recipe: Recipe
+) -> dict[str, Any]:
     return {
         "pictures": len(groups),
         "groups": len({g for g in groups if g}),
@@ -207,14 +235,18 @@ def _summary(groups: Sequence[str], pairs: Pairs, more: _Examples | None, recipe
         "candidates": CANDIDATES,
         "altered_pairs": 0 if more is None else len(more.labels),
         "altered_pairs_true": 0 if more is None else int(more.labels.sum()),
+        "looked_pairs": 0 if second is None else second.looked,
+        "looked_pairs_true": 0 if second is None else second.looked_true,
         "target_precision": recipe.target_precision,
         "head_precision": recipe.head_precision,
         "seed": recipe.seed,
     }
 
 
-def _version(network: Any, recipe: Recipe, threshold: float, head_threshold: float) -> str:
-    settings = [recipe.lsh_version, recipe.pair_version, recipe.blocks, threshold, head_threshold]
+def _version(network: Any, recipe: Recipe, threshold: float, head_threshold: float, look: SecondLook | None) -> str:
+    settings: list[Any] = [recipe.lsh_version, recipe.pair_version, recipe.blocks, threshold, head_threshold]
+    if look is not None:
+        settings.append(asdict(look))
     digest = hashlib.sha256(json.dumps(settings).encode())
     for weights in network.get_weights():
         digest.update(np.ascontiguousarray(weights).tobytes())

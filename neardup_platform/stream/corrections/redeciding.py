@@ -14,7 +14,6 @@ from neardup_platform.clusters.overrides import Overrides
 from neardup_platform.clusters.rearrangement import Rearrangement
 from neardup_platform.decide import NO_HEAD, Constraints, Evidence, decide
 from neardup_platform.errors import NotFound
-from neardup_platform.matching import Thresholds
 from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import Cause, Decision
 from neardup_platform.store import store_pb2 as store_pb
@@ -109,7 +108,7 @@ class Redeciding:
         recorded = decode_decision(self.store.history.current(image_id))
         ruling = decide(
             self._evidence(recorded, own),
-            Thresholds(recorded.threshold, recorded.head_threshold, self.pipeline.matching.guard),
+            replace(self.pipeline.matching.thresholds, match=recorded.threshold, head=recorded.head_threshold),
             lambda head: self.pipeline.pair_score(own, head),
             self.pipeline.corpus,
             constraint,

@@ -29,8 +29,8 @@ def trace(pipeline: Pipeline, ordinal: int, most: int = REPORTED_CANDIDATES) -> 
         most: candidates and bridges reported.
 
     Returns:
-        JSON-ready values: `terms`, `candidates` (best by score), `verdict`, `features` of the best pairs by name,
-        `thresholds`, `versions` and `stage_ms`.
+        JSON-ready values: `terms`, `candidates` (best by score), `verdict`, `features` of the best pairs by name and
+        what the second look made of them, `thresholds`, `versions` and `stage_ms`.
     """
     preview = pipeline.preview(
         pipeline.corpus.vectors_of(ordinal), ordinal=ordinal, recording=Recording(most, floor=0.0)
@@ -41,6 +41,7 @@ def trace(pipeline: Pipeline, ordinal: int, most: int = REPORTED_CANDIDATES) -> 
         "candidates_found": int((preview.scored.ordinals >= 0).sum()),
         "candidates": _candidates(preview),
         "features": _features(pipeline, preview, ordinal),
+        "second_look": _second_look(pipeline, preview, ordinal),
         "thresholds": {"match": matching.threshold, "head": matching.head_threshold},
         "verdict": _verdict(pipeline, preview, ordinal, most),
         "versions": {"terms": pipeline.space.version, "classifier": pipeline.scorer.version},
@@ -105,3 +106,15 @@ def _features(pipeline: Pipeline, preview: Preview, ordinal: int) -> dict[str, d
         pipeline.corpus.id_of(other): {name: round(float(v), 4) for name, v in zip(card.features, row, strict=True)}
         for other, row in zip(best.tolist(), values, strict=True)
     }
+
+
+def _second_look(pipeline: Pipeline, preview: Preview, ordinal: int) -> dict[str, dict[str, Any]]:
+    """First score and terms of the best pairs by the other image's id; empty where there is no second look."""
+    if not isinstance(pipeline.scorer, PairClassifier) or pipeline.scorer.card.second_look is None:
+        return {}
+    rows, found = pipeline.corpus.vectors.rows, {}
+    for other in preview.evidence.ordinals[:REPORTED_FEATURES].tolist():
+        first, terms = pipeline.scorer.explain(rows, ordinal, rows, other)
+        described = {name: round(term, 3) for name, term in terms.items()}
+        found[pipeline.corpus.id_of(other)] = {"first_score": round(first, 6), "terms": described}
+    return found

@@ -1,0 +1,142 @@
+"""Trains the second look on the pairs that the first score would match.
+
+Held-out first scores → best pairs → evidence → **curves and their held-out scores** → thresholds, card. The first
+scores are those of networks that did not see the pair's groups, as in operation, where the pictures are new.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neardup_platform.learning.classifier.candidate_pairs import Pairs
+from neardup_platform.scoring import calibration
+from neardup_platform.scoring.additive import AdditiveModel, Curve, knots_of, ramps
+from neardup_platform.scoring.features import Block
+from neardup_platform.scoring.reference import CROWDING, Reference, excerpt, parts_of
+from neardup_platform.scoring.second_look import (
+    EVIDENCE,
+    best_pairs,
+    differ_in_colour_alone,
+    evidence,
+    sketch_slice,
+    structure_of,
+)
+from neardup_platform.scoring.vectors import Float16, ImageVectors
+
+FLOOR, MOST = 0.12, 24
+REFERENCE_IMAGES = 1_000
+_QUANTILES = (0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99)
+# Inverse strength of the penalty on the steps of the curves.
+_LOOSENESS = 1.0
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """The model of a second look, and what it says of pairs whose groups it did not see.
+
+    Attributes:
+        model: fitted to all pairs looked at, calibrated.
+        reference: float16 [images, entries], content of `reference.npy`.
+        held_out: float64 [n], scores of all pairs.
+        looked: number of pairs looked at.
+        looked_true: how many of them are of one group.
+    """
+
+    model: AdditiveModel
+    reference: Float16
+    held_out: Floats
+    looked: int
+    looked_true: int
+
+
+def train_second_look(
+    vectors: ImageVectors,
+    groups: NDArray[np.int64],
+    pairs: Pairs,
+    first: NDArray[np.float32],
+    fold: NDArray[np.int64],
+    blocks: Sequence[Block],
+    seed: int,
+) -> Trained:
+    """Fits the curves, once for each fold on the others, and once on all.
+
+    Args:
+        vectors: of m pictures.
+        groups: int64 [m], equal for near-duplicates.
+        pairs: n pairs of pictures.
+        first: float32 [n], held-out first scores.
+        fold: int64 [m], of each picture's group.
+        blocks: of the pair vector, a sketch among them.
+        seed: of the choice of reference images.
+    """
+    looked = _looked(pairs, first)
+    a, b, same = pairs.a[looked], pairs.b[looked], pairs.same[looked]
+    members = _reference_images(groups, seed)
+    reference = excerpt(vectors, members, parts_of(vectors.lsh.shape[1], blocks))
+    crowding = _crowding(reference, vectors, np.unique(np.append(a, b)), groups, members, blocks)
+    sketches = np.ascontiguousarray(vectors.pair[:, sketch_slice(blocks)])
+    features = evidence(first[looked], crowding[a], crowding[b], structure_of(sketches, a, sketches, b))
+    logits = np.zeros(len(looked))
+    for k in np.unique(fold):
+        seen, held = (fold[a] != k) & (fold[b] != k), fold[a] == k
+        logits[held] = fit_curves(features[seen], same[seen]).logits(features[held])
+    slope, offset = calibration.fit_platt(logits, same)
+    scores = np.minimum(first, FLOOR).astype(np.float64)
+    found = calibration.sigmoid(slope * logits + offset)
+    scores[looked] = np.where(differ_in_colour_alone(features), np.minimum(found, FLOOR), found)
+    model = fit_curves(features, same).scaled(slope, offset)
+    return Trained(model, reference, scores, len(looked), int(same.sum()))
+
+
+def _looked(pairs: Pairs, first: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The best pairs of either image: in operation, either may be the later one."""
+    sides = (best_pairs(first, *rows, FLOOR, MOST) for rows in ((pairs.a, pairs.b), (pairs.b, pairs.a)))
+    return np.unique(np.concatenate(list(sides)))
+
+
+def _reference_images(groups: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """One picture of each of as many groups as are needed, at random."""
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permutation(len(groups))
+    _, firsts = np.unique(groups[shuffled], return_index=True)
+    return np.sort(rng.permutation(shuffled[firsts])[:REFERENCE_IMAGES])
+
+
+def _crowding(
+    reference: Float16,
+    vectors: ImageVectors,
+    rows: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    members: NDArray[np.int64],
+    blocks: Sequence[Block],
+) -> NDArray[np.float32]:
+    """The crowding of some pictures, by row number; copies of a picture are no surroundings of it."""
+    parts = parts_of(vectors.lsh.shape[1], blocks)
+    others = groups[rows][:, None] != groups[members]
+    out = np.zeros((len(groups), len(CROWDING)), np.float32)
+    out[rows] = Reference(reference, parts).crowding(vectors, rows, others)
+    return out
+
+
+def fit_curves(features: Floats, labels: NDArray[np.bool_], names: Sequence[str] = EVIDENCE) -> AdditiveModel:
+    """Fits an additive model by penalised logistic regression on the ramps between quantiles of each feature.
+
+    Args:
+        features: float64 [n, m], finite.
+        labels: bool [n].
+        names: [m], of the features.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    knots = [knots_of(column, _QUANTILES) for column in features.T]
+    bases = [ramps(column, at) for column, at in zip(features.T, knots, strict=True)]
+    fitted = LogisticRegression(C=_LOOSENESS, max_iter=1_000).fit(np.hstack(bases), labels)
+    steps = np.split(fitted.coef_[0], np.cumsum([basis.shape[1] for basis in bases])[:-1])
+    curves = (
+        Curve(name, at, (0.0, *np.cumsum(rises).tolist())) for name, at, rises in zip(names, knots, steps, strict=True)
+    )
+    return AdditiveModel(tuple(curves), float(fitted.intercept_[0]))

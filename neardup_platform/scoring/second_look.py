@@ -1,0 +1,192 @@
+"""The second look: the few best candidates of an image, laid over it, and judged by where they agree.
+
+Pair scores → best candidates → sketches → alignment → **evidence → score** → decision. The first score compares each
+picture as a whole, so it takes pictures of one kind, such as receipts or faces, for copies. It is one of the features
+here. The others say whether the same things are in the same places, and how crowded the surroundings of both are. The
+model is additive, so its terms explain a score.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neardup_platform.scoring.additive import AdditiveModel, Curve
+from neardup_platform.scoring.features import SKETCH, Block
+from neardup_platform.scoring.reference import CROWDING
+from neardup_platform.scoring.vectors import Float16
+from neardup_platform.structure import agreement
+from neardup_platform.structure.agreement import Prepared, compare
+from neardup_platform.structure.sketch import decode_sketch
+
+Ordinals = NDArray[np.int64]
+Scores = NDArray[np.float32]
+
+# Logits are cut off here: a probability in float32 says nothing more beyond.
+MOST_LOGIT = 8.0
+_DERIVED = (
+    "both_correlations", "contradicting_blocks", "replaced_blocks_share", "contradicting_log", "replaced_log",
+    "flat", "colour_if_flat", "colour_if_textured", "chroma_if_textured",
+)  # fmt: skip
+# Pictures without texture have nothing to lay over each other: they are equal within these levels of red, green and
+# blue, or are no copies. (Of such pairs, 89% of the true ones are, and 0.5% of the others.)
+PLAIN_TOLERANCE = 3.0
+EVIDENCE = (
+    "first_logit",
+    *(f"{name}_{which}" for which in ("more", "less") for name in CROWDING),
+    *agreement.NAMES,
+    *_DERIVED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SecondLook:
+    """How far and with which model to look again; part of a classifier.
+
+    Attributes:
+        floor: first score, 0…1, from which a pair is looked at.
+        most: pairs of one image that are looked at, best first; the rest score `floor` at most.
+        model: of `EVIDENCE`, calibrated.
+        reference_sha256: of `reference.npy` beside the card.
+
+    Raises:
+        ValueError: the model is of other features than this release computes.
+    """
+
+    floor: float
+    most: int
+    model: AdditiveModel
+    reference_sha256: str
+
+    def __post_init__(self) -> None:
+        if self.model.features != EVIDENCE:
+            raise ValueError(f"the second look has {len(self.model.features)} features, expected {len(EVIDENCE)}")
+
+    def scores(self, first: Scores, looked: Ordinals, seen: NDArray[np.float64]) -> Scores:
+        """Returns the scores of all pairs.
+
+        Args:
+            first: float32 [n], first scores.
+            looked: int64 [m], pairs that were looked at.
+            seen: float64 [m, len(EVIDENCE)], their evidence; NaN where a picture has no sketch, which keeps the first
+                score.
+        """
+        scores = np.minimum(first, np.float32(self.floor))
+        known = np.isfinite(seen).all(axis=1)
+        found = np.where(known, self.model.probabilities(seen).astype(np.float32), first[looked])
+        scores[looked] = np.where(differ_in_colour_alone(seen), np.minimum(found, np.float32(self.floor)), found)
+        return scores
+
+    @classmethod
+    def parse(cls, content: dict[str, Any]) -> "SecondLook":
+        """Reads what `dataclasses.asdict` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is no second look.
+        """
+        curves = tuple(
+            Curve(each["feature"], tuple(map(float, each["knots"])), tuple(map(float, each["values"])))
+            for each in content["model"]["curves"]
+        )
+        model = AdditiveModel(curves, float(content["model"]["offset"]))
+        return cls(float(content["floor"]), int(content["most"]), model, str(content["reference_sha256"]))
+
+
+def sketch_slice(blocks: Iterable[Block]) -> slice:
+    """Returns which entries of the pair vector are the sketch; none if it has none."""
+    return next((slice(block.start, block.stop) for block in blocks if block.comparison == SKETCH), slice(0, 0))
+
+
+def best_pairs(first: Scores, rows_a: Ordinals, rows_b: Ordinals, floor: float, most: int) -> Ordinals:
+    """Returns the pairs to look at, int64, ascending by row of `a`: the best of each row, the older among equals."""
+    promising = np.flatnonzero(first >= np.float32(floor))
+    promising = promising[np.lexsort((rows_b[promising], -first[promising], rows_a[promising]))]
+    rows = rows_a[promising]
+    rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    return promising[rank < most]
+
+
+def structure_of(a: Float16, rows_a: Ordinals, b: Float16, rows_b: Ordinals) -> NDArray[np.float32]:
+    """Lays pictures over each other; symmetric, equal to the last bit in any batch.
+
+    Args:
+        a, b: float16 [·, sketch.ENTRIES], sketches.
+        rows_a, rows_b: int64 [n], each pair's rows there; fastest if equal rows of `a` are adjacent.
+
+    Returns:
+        float32 [n, agreement.COUNT], the features; NaN where a picture has no sketch.
+    """
+    out = np.full((len(rows_a), agreement.COUNT), np.nan, np.float32)
+    prepared, row = None, -1
+    for n in range(len(rows_a)):
+        if rows_a[n] != row:
+            row = rows_a[n]
+            prepared = _prepared(a[row])
+        other = None if prepared is None else _prepared(b[rows_b[n]])
+        if prepared is not None and other is not None:
+            # Alignment begins from one of the two; which one must not depend on the caller.
+            ordered = a[row].tobytes() <= b[rows_b[n]].tobytes()
+            out[n] = compare(prepared, other) if ordered else compare(other, prepared)
+    return out
+
+
+def _prepared(entries: Float16) -> Prepared | None:
+    sketch = decode_sketch(entries)
+    return Prepared.of(sketch) if min(sketch.grey.shape) >= agreement.LEAST_SIDE else None
+
+
+def evidence(
+    first: Scores, crowding_a: NDArray[np.float32], crowding_b: NDArray[np.float32], structure: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Returns the features of the model, float64 [n, len(EVIDENCE)].
+
+    Args:
+        first: float32 [n], first scores.
+        crowding_a, crowding_b: float32 [n, len(CROWDING)], of the two images.
+        structure: float32 [n, agreement.COUNT].
+    """
+    shape = dict(zip(agreement.NAMES, structure.astype(np.float64).T, strict=True))
+    flat = (shape["blocks"] == 0).astype(np.float64)
+    derived = (
+        shape["fine_correlation"] * shape["coarse_correlation"],
+        shape["contradicting"] * shape["blocks"],
+        shape["replaced"] * shape["blocks"],
+        np.log1p(50 * np.clip(shape["contradicting"], 0, 1)),
+        np.log1p(50 * np.clip(shape["replaced"], 0, 1)),
+        flat,
+        flat * shape["colour_most"],
+        (1 - flat) * shape["colour_most"],
+        (1 - flat) * shape["chroma_most"],
+    )
+    crowded = np.maximum(crowding_a, crowding_b), np.minimum(crowding_a, crowding_b)
+    return np.column_stack([first_logits(first), *crowded, *shape.values(), *derived]).astype(np.float64)
+
+
+def differ_in_colour_alone(seen: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Returns which pairs are of plain pictures in different colours, bool [n].
+
+    Args:
+        seen: float64 [n, len(EVIDENCE)].
+    """
+    flat, colour = (seen[:, EVIDENCE.index(name)] for name in ("flat", "colour_most"))
+    return np.asarray((flat == 1) & (colour > np.log1p(PLAIN_TOLERANCE)))
+
+
+def first_logits(first: Scores) -> NDArray[np.float64]:
+    """Returns the logits of first scores, float64 [n], cut off at ±MOST_LOGIT."""
+    p = first.astype(np.float64)
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.clip(np.log(p) - np.log1p(-p), -MOST_LOGIT, MOST_LOGIT), np.float64)
+
+
+def split_by_row(rows: Ordinals, parts: int) -> Iterator[slice]:
+    """Splits pairs into at most as many parts of similar length, none between two pairs of one row."""
+    starts = [*np.flatnonzero(np.diff(rows, prepend=-1)).tolist(), len(rows)]
+    first = 0
+    for part in range(1, parts + 1):
+        stop = starts[np.searchsorted(starts, len(rows) * part // parts)]
+        if stop > first:
+            yield slice(first, stop)
+        first = max(first, stop)

@@ -1,0 +1,182 @@
+"""The second look tells copies of a picture from look-alikes, and its scores are functions of the two images alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from neardup_platform.errors import BadArtefact
+from neardup_platform.images.picture_embedder import PictureEmbedder
+from neardup_platform.scoring.additive import AdditiveModel, Curve
+from neardup_platform.scoring.card import SHIPPED_FOLDER
+from neardup_platform.scoring.keras_classifier import PairClassifier
+from neardup_platform.scoring.second_look import (
+    EVIDENCE,
+    SecondLook,
+    best_pairs,
+    sketch_slice,
+    split_by_row,
+    structure_of,
+)
+from neardup_platform.scoring.vectors import ImageVectors
+from neardup_platform.settings import ImageSettings
+from neardup_platform.structure import agreement
+from tests.scoring.variants import variant
+
+SAMPLES = sorted((Path(__file__).parents[2] / "samples/pictures").glob("*.jpg"))[:12]
+PICTURES = len(SAMPLES)
+
+
+def receipt(seed: int) -> Image.Image:
+    """A page of one shop: the same layout, other words and sums."""
+    rng, page = np.random.default_rng(seed), Image.new("RGB", (300, 480), "white")
+    draw = ImageDraw.Draw(page)
+    draw.rectangle((20, 20, 280, 60), outline="black", width=3)
+    draw.text((60, 30), "CORNER SHOP", fill="black", font_size=24)
+    for line in range(14):
+        word = "".join(rng.choice(list("ABCDEFGHIKLMNOPRSTUVW"), rng.integers(4, 11)))
+        draw.text((24, 80 + 26 * line), word, fill="black", font_size=17)
+        draw.text((220, 80 + 26 * line), f"{rng.uniform(1, 99):.2f}", fill="black", font_size=17)
+    return page
+
+
+def altered(picture: Image.Image) -> Image.Image:
+    width, height = picture.size
+    crop = picture.crop((width // 25, height // 30, width - width // 30, height - height // 25))
+    return crop.resize((crop.width * 3 // 4, crop.height * 3 // 4))
+
+
+@pytest.fixture(scope="module")
+def classifier() -> PairClassifier:
+    return PairClassifier(SHIPPED_FOLDER)
+
+
+@pytest.fixture(scope="module")
+def vectors(classifier: PairClassifier) -> ImageVectors:
+    """Sample pictures, altered copies of them, six receipts of one shop, copies of these."""
+    originals = [Image.open(path).convert("RGB") for path in SAMPLES] + [receipt(seed) for seed in range(6)]
+    pictures = originals[:PICTURES] + [altered(p) for p in originals[:PICTURES]]
+    pictures += originals[PICTURES:] + [altered(p) for p in originals[PICTURES:]]
+    embedder = PictureEmbedder(ImageSettings(), classifier.required_models)
+    try:
+        lsh, pair = embedder.embed([np.asarray(picture) for picture in pictures])
+    finally:
+        embedder.close()
+    return ImageVectors(lsh.astype(np.float16), pair.astype(np.float16))
+
+
+def all_pairs(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    first, second = np.triu_indices(len(rows), 1)
+    return rows[first], rows[second]
+
+
+def test_copies_match_and_receipts_of_one_shop_do_not(classifier: PairClassifier, vectors: ImageVectors) -> None:
+    originals, receipts = np.arange(PICTURES), np.arange(2 * PICTURES, 2 * PICTURES + 6)
+    assert (classifier.score(vectors, originals, vectors, originals + PICTURES) >= classifier.threshold).all()
+    a, b = all_pairs(receipts)
+    different = classifier.score(vectors, a, vectors, b)
+    assert (different < classifier.threshold).all()
+    assert classifier.score(vectors, receipts, vectors, receipts + 6).min() > 5 * different.max()
+
+
+def test_scores_are_symmetric_and_do_not_depend_on_the_batch(classifier: PairClassifier, vectors: ImageVectors) -> None:
+    a, b = all_pairs(np.arange(len(vectors.lsh)))
+    together = classifier.score(vectors, a, vectors, b)
+    some = np.append(np.flatnonzero(together >= classifier.card.second_look.floor), np.arange(0, len(a), 11))
+    assert (together[some] > 0.5).sum() >= PICTURES
+    for n in some:
+        one, other = a[n : n + 1], b[n : n + 1]
+        assert classifier.score(vectors, one, vectors, other)[0] == together[n]
+        assert classifier.score(vectors, other, vectors, one)[0] == pytest.approx(together[n], abs=1e-5)
+
+
+def test_threads_do_not_change_scores(classifier: PairClassifier, vectors: ImageVectors) -> None:
+    a, b = all_pairs(np.arange(len(vectors.lsh)))
+    for threads in (2, 3):
+        shared = PairClassifier(SHIPPED_FOLDER, threads)
+        assert np.array_equal(shared.score(vectors, a, vectors, b), classifier.score(vectors, a, vectors, b))
+
+
+def test_without_a_sketch_the_first_score_stands(classifier: PairClassifier, vectors: ImageVectors) -> None:
+    bare = vectors.pair.copy()
+    bare[:, sketch_slice(classifier.card.blocks)] = 0
+    without = ImageVectors(vectors.lsh, bare)
+    rows = np.arange(PICTURES)
+    first = classifier.first_scores(vectors, rows, vectors, rows + PICTURES)
+    assert np.array_equal(classifier.score(without, rows, without, rows + PICTURES), first)
+    assert np.array_equal(classifier.score(vectors, rows, without, rows + PICTURES), first)
+    assert np.isnan(classifier.evidence(first, without, rows, vectors, rows + PICTURES)).any(axis=1).all()
+
+
+def test_nonsense_in_the_place_of_a_sketch_gives_a_score(classifier: PairClassifier, vectors: ImageVectors) -> None:
+    rng, place = np.random.default_rng(0), sketch_slice(classifier.card.blocks)
+    for low, high in ((0, 2_047), (-60_000, 60_000), (1, 2), (16, 17)):
+        pair = vectors.pair.copy()
+        pair[:, place] = rng.uniform(low, high, pair[:, place].shape)
+        nonsense = ImageVectors(vectors.lsh, pair)
+        rows = np.arange(PICTURES)
+        scores = classifier.score(nonsense, rows, nonsense, rows + PICTURES)
+        assert ((scores >= 0) & (scores <= 1)).all()
+
+
+def test_structure_is_equal_in_both_directions(classifier: PairClassifier, vectors: ImageVectors) -> None:
+    sketches = vectors.pair[:, sketch_slice(classifier.card.blocks)]
+    a, b = np.arange(PICTURES), np.arange(PICTURES, 2 * PICTURES)
+    one_way = structure_of(sketches, a, sketches, b)
+    assert np.array_equal(one_way, structure_of(sketches, b, sketches, a))
+    assert np.isfinite(one_way).all()
+    assert (one_way[:, agreement.NAMES.index("fine_correlation")] > 0.7).mean() > 0.8
+
+
+def test_the_best_pairs_of_each_row_are_looked_at_the_older_first() -> None:
+    first = np.array([0.9, 0.1, 0.5, 0.5, 0.5, 0.8, 0.2], np.float32)
+    rows_a, rows_b = np.array([0, 0, 0, 0, 0, 3, 3]), np.array([7, 1, 9, 2, 4, 5, 6])
+    assert best_pairs(first, rows_a, rows_b, 0.2, 3).tolist() == [0, 3, 4, 5, 6]
+    assert best_pairs(first, rows_a, rows_b, 0.85, 3).tolist() == [0]
+    assert best_pairs(first, rows_a, rows_b, 0.95, 3).tolist() == []
+    shuffled = np.random.default_rng(1).permutation(7)
+    found = best_pairs(first[shuffled], rows_a[shuffled], rows_b[shuffled], 0.2, 3)
+    assert shuffled[found].tolist() == [0, 3, 4, 5, 6]
+
+
+def test_pairs_that_are_passed_over_score_the_floor_at_most() -> None:
+    curves = tuple(Curve(name, (0.0, 1.0), (0.0, float(name == "first_logit"))) for name in EVIDENCE)
+    look = SecondLook(0.25, 2, AdditiveModel(curves, 1.0), "")
+    first = np.array([0.9, 0.8, 0.7, 0.1], np.float32)
+    seen = np.zeros((2, len(EVIDENCE)))
+    seen[1, 5] = np.nan
+    scores = look.scores(first, np.array([0, 1]), seen)
+    assert scores.tolist() == pytest.approx([1 / (1 + np.exp(-1)), 0.8, 0.25, 0.1])
+
+
+def test_plain_pictures_in_other_colours_are_never_copies() -> None:
+    curves = tuple(Curve(name, (0.0,), (0.0,)) for name in EVIDENCE)
+    look = SecondLook(0.25, 9, AdditiveModel(curves, 3.0), "")
+    seen = np.zeros((4, len(EVIDENCE)))
+    seen[:, EVIDENCE.index("flat")] = [1, 1, 0, 0]
+    seen[:, EVIDENCE.index("colour_most")] = np.log1p([2.5, 3.5, 2.5, 3.5])
+    scores = look.scores(np.full(4, 0.9, np.float32), np.arange(4), seen)
+    assert (scores > 0.9).tolist() == [True, False, True, True]
+    assert scores[1] == 0.25
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 8])
+def test_parts_cover_all_pairs_and_split_no_row(parts: int) -> None:
+    for rows in ([], [4], [4, 4, 4], [0, 0, 1, 1, 1, 2, 5, 5], list(range(40))):
+        found = list(split_by_row(np.array(rows, np.int64), parts))
+        assert [n for part in found for n in range(part.start, part.stop)] == list(range(len(rows)))
+        assert len(found) <= parts
+        assert all(rows[part.start] != rows[part.start - 1] for part in found if part.start)
+
+
+def test_a_model_of_other_features_is_rejected() -> None:
+    with pytest.raises(ValueError, match=f"has 1 features, expected {len(EVIDENCE)}"):
+        SecondLook(0.1, 8, AdditiveModel((Curve("a", (0.0,), (0.0,)),), 0.0), "")
+
+
+def test_a_classifier_whose_reference_is_missing_is_rejected(tmp_path: Path) -> None:
+    variant(tmp_path / "copy", "other")
+    (tmp_path / "copy/reference.npy").unlink()
+    with pytest.raises(BadArtefact, match=r"cannot be read .*reference\.npy"):
+        PairClassifier(tmp_path / "copy")
