@@ -25,7 +25,7 @@ from neardup_platform.scoring.second_look import (
 )
 from neardup_platform.scoring.vectors import Float16, ImageVectors
 
-FLOOR, MOST = 0.12, 24
+FLOOR, MOST = 0.02, 24
 REFERENCE_IMAGES = 1_000
 _QUANTILES = (0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99)
 # Inverse strength of the penalty on the steps of the curves.
