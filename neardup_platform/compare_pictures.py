@@ -19,8 +19,9 @@ from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.settings import Settings
 from neardup_platform.structure.agreement import NAMES, Prepared, features
 from neardup_platform.structure.alignment import Alignment, align
-from neardup_platform.structure.filters import View, local_contrast
-from neardup_platform.structure.search import Affine
+from neardup_platform.structure.filter_kernels import local_contrast
+from neardup_platform.structure.filters import View
+from neardup_platform.structure.affines import Affine
 from neardup_platform.structure.sketch import decode_sketch
 
 _PANEL_PX, _GAP_PX = 480, 12

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from neardup_platform.structure.alignment import Alignment, align, inverse
+from neardup_platform.structure.affines import Affine, inverse
+from neardup_platform.structure.alignment import Alignment, align
 from neardup_platform.structure.block_kernels import judge_blocks
 from neardup_platform.structure.filters import View
-from neardup_platform.structure.search import Affine
 from neardup_platform.structure.sketch import COLOUR_GRID, Sketch
 
 NAMES = (
@@ -54,9 +54,14 @@ class Prepared(NamedTuple):
         return cls(View(sketch.grey), sketch.colours)
 
 
-def compare(a: Prepared, b: Prepared) -> NDArray[np.float32]:
-    """Aligns two pictures; returns the features, float32 [COUNT]."""
-    return features(a, b, align(a.view, b.view))
+def compare(a: Prepared, b: Prepared, *, turned: bool = True) -> NDArray[np.float32]:
+    """Aligns two pictures; returns the features, float32 [COUNT].
+
+    Args:
+        a, b: the pictures.
+        turned: whether to try quarter turns, upside down and their mirror images too, if nothing agrees without.
+    """
+    return features(a, b, align(a.view, b.view, turned=turned))
 
 
 def features(a: Prepared, b: Prepared, found: Alignment) -> NDArray[np.float32]:

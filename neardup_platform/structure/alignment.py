@@ -4,21 +4,30 @@ Two views → placements → refinement at half size → at full size → **alig
 tried first, because most copies are not cropped; then the placements that the search finds upright; then all others.
 """
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_erosion
 
+from neardup_platform.structure.affines import Affine, after, determinant, inverse, is_plausible
 from neardup_platform.structure.block_kernels import LEAST_CELLS
-from neardup_platform.structure.filters import View, local_contrast
-from neardup_platform.structure.kernels import correlation, laid_over, refine
-from neardup_platform.structure.search import OTHERS, UPRIGHT, Affine, find_placements, whole_on_whole
+from neardup_platform.structure.filter_kernels import local_contrast
+from neardup_platform.structure.filters import View
+from neardup_platform.structure.layering_kernels import eroded, laid_over, refine_at_size
+from neardup_platform.structure.refinement_kernels import correlation, refine
+from neardup_platform.structure.search import OTHERS, UPRIGHT, find_placements, whole_on_whole
 
-_COARSE_STEPS, _FINE_STEPS, _PLACEMENTS, _FINALISTS, _ROUNDS = 10, 5, 4, 2, 3
+_SEARCH_STEPS, _HALF_STEPS, _FULL_STEPS = 6, 10, 5
+# How many placements a search returns, how many of them are refined at half size, and at full size, and how often.
+_PLACEMENTS, _REFINED, _FINALISTS, _ROUNDS = 4, 4, 2, 2
+_GAIN = 0.0
+_MOST_SAMPLES = 4
+# Near the edge of the other picture, a frame around it would count as detail of the first.
+_EDGE = 3
 # Coarse correlation from which whole on whole is right, and significance below which other orientations are tried.
 _CERTAIN, _DOUBTFUL = 0.8, 0.5
-_EDGE = 3
 
 
 class Alignment(NamedTuple):
@@ -41,83 +50,89 @@ class Alignment(NamedTuple):
 
 
 class _Rough(NamedTuple):
-    """An alignment at half size, from the first picture to the second.
-
-    Attributes:
-        significance: correlation times the square root of the share of the first picture that is covered: chance
-            agrees well only over little.
-    """
+    """An alignment at a smaller size, from the first picture to the second; see `refine_at_size`."""
 
     affine: Affine
     coarse: float
     significance: float
 
 
-def align(a: View, b: View) -> Alignment:
-    """Lays one picture over the other, where they agree best for the share that they have in common."""
-    found = _refined(a, b, [whole_on_whole(a, b).affine])
-    if found[0].coarse < _CERTAIN:
-        found += _refined(a, b, [each.affine for each in find_placements(a, b, UPRIGHT, _PLACEMENTS)])
-    if max(each.significance for each in found) < _DOUBTFUL:
-        found += _refined(a, b, [each.affine for each in find_placements(a, b, OTHERS, _PLACEMENTS)])
+class _Layer(NamedTuple):
+    """One picture laid over another at full size.
+
+    Attributes:
+        affine, fine, other, covered: see `Alignment`.
+        detail: local contrast of `other`.
+        inner: bool, the cells that are compared.
+    """
+
+    affine: Affine
+    fine: float
+    other: NDArray[np.float32]
+    covered: NDArray[np.bool_]
+    detail: NDArray[np.float32]
+    inner: NDArray[np.bool_]
+
+    @property
+    def significance(self) -> float:
+        return self.fine * float(np.count_nonzero(self.covered) / self.covered.size) ** 0.5
+
+
+def align(a: View, b: View, *, turned: bool = True) -> Alignment:
+    """Lays one picture over the other, where they agree best for the share that they have in common.
+
+    Args:
+        a, b: the pictures.
+        turned: whether to try quarter turns, upside down and their mirror images too, if nothing agrees without.
+    """
+    whole = _at_half_size(a, b, whole_on_whole(a, b))
+    found = [whole if is_plausible(whole.affine) else _Rough(whole_on_whole(a, b), 0.0, 0.0)]
+    if whole.coarse < _CERTAIN:
+        found += _searched(a, b, UPRIGHT)
+    if turned and max(each.significance for each in found) < _DOUBTFUL:
+        found += _searched(a, b, OTHERS)
     best = sorted(found, key=lambda each: -each.significance)[:_FINALISTS]
     return max((_laid(a, b, each) for each in best), key=lambda each: each.fine * each.covered.mean() ** 0.5)
 
 
-def _refined(a: View, b: View, affines: list[Affine]) -> list[_Rough]:
-    """Refines at half size; leaves out what became implausible, unless nothing else is left."""
-    small_a, small_b = a.coarse(1.0), b.coarse(1.0)
-    down_a, down_b = _halving(a), _halving(b)
-    everything = np.ones(small_a.shape, np.bool_)
-    found = []
-    for affine in affines:
-        small = np.ascontiguousarray((down_b @ _square(affine) @ np.linalg.inv(down_a))[:2])
-        refine(small_a, small_b, everything, small, _COARSE_STEPS)
-        value, cells = correlation(small_a, small_b, everything, small)
-        full = np.ascontiguousarray((np.linalg.inv(down_b) @ _square(small) @ down_a)[:2])
-        if _is_plausible(full):
-            found.append(_Rough(full, value, value * (cells / small_a.size) ** 0.5))
-    return found or [_Rough(whole_on_whole(a, b).affine, 0.0, 0.0)]
+def _searched(a: View, b: View, orientations: Sequence[int]) -> list[_Rough]:
+    """Refines the best placements from coarse to fine; leaves out what became implausible."""
+    found = [
+        _Rough(*refine_at_size(a.grey, a.search_detail, b.grey, b.search_detail, affine, _SEARCH_STEPS))
+        for affine in find_placements(a, b, orientations, _PLACEMENTS)
+    ]
+    plausible = [each for each in found if is_plausible(each.affine)]
+    best = sorted(plausible, key=lambda each: -each.significance)[:_REFINED]
+    return [each for rough in best if is_plausible((each := _at_half_size(a, b, rough.affine)).affine)]
+
+
+def _at_half_size(a: View, b: View, affine: Affine) -> _Rough:
+    return _Rough(*refine_at_size(a.grey, a.half_detail, b.grey, b.half_detail, affine, _HALF_STEPS))
 
 
 def _laid(a: View, b: View, rough: _Rough) -> Alignment:
     """Refines at full size: the picture with the smaller cells is averaged down to the other, so both lose the same."""
-    affine, swapped = rough.affine, bool(abs(np.linalg.det(rough.affine[:, :2])) < 1)
+    affine, swapped = rough.affine, abs(determinant(rough.affine)) < 1
     if swapped:
         a, b, affine = b, a, inverse(affine)
-    fine = -1.0
+    best = _layer(a, b, affine)
     for _ in range(_ROUNDS):
-        samples = int(np.clip(np.ceil(abs(np.linalg.det(affine[:, :2])) ** 0.5 - 0.15), 1, 4))
-        other, covered = laid_over(b.grey, affine, *a.grey.shape, samples)
-        detail, rest = local_contrast(other, View.FULL_SIGMA), np.eye(2, 3)
-        # Near the edge of the other picture, a frame around it would count as detail of the first.
-        inner = binary_erosion(covered, iterations=_EDGE, border_value=1)
-        value, cells = correlation(a.detail, detail, inner, rest)
-        if cells < LEAST_CELLS or value <= fine:
+        rest = np.eye(2, 3)
+        refine(a.detail, best.detail, best.inner, rest, _FULL_STEPS)
+        refined = after(best.affine, rest)
+        if not is_plausible(refined):
             break
-        fine, best = value, Alignment(affine, swapped, rough.coarse, value, other, covered)
-        refine(a.detail, detail, inner, rest, _FINE_STEPS)
-        affine = np.ascontiguousarray((_square(affine) @ _square(rest))[:2])
-        if not _is_plausible(affine):
+        layer = _layer(a, b, refined)
+        if layer.fine <= best.fine + _GAIN:
             break
-    if fine < 0:
-        return Alignment(affine, swapped, rough.coarse, 0.0, other, covered)
-    return best
+        best = layer
+    return Alignment(best.affine, swapped, rough.coarse, max(0.0, best.fine), best.other, best.covered)
 
 
-def _is_plausible(affine: Affine) -> bool:
-    return bool(np.isfinite(affine).all() and 0.08 < abs(np.linalg.det(affine[:, :2])) < 12.5)
-
-
-def _halving(view: View) -> NDArray[np.float64]:
-    across, down = (view.half_grey.shape[axis] / view.grey.shape[axis] for axis in (1, 0))
-    return np.array([[across, 0, across / 2 - 0.5], [0, down, down / 2 - 0.5], [0, 0, 1.0]])
-
-
-def _square(affine: Affine) -> NDArray[np.float64]:
-    return np.vstack([affine, [0.0, 0.0, 1.0]])
-
-
-def inverse(affine: Affine) -> Affine:
-    """Returns the affine back."""
-    return np.ascontiguousarray(np.linalg.inv(_square(affine))[:2])
+def _layer(a: View, b: View, affine: Affine) -> _Layer:
+    """Lays `b` over `a`."""
+    samples = min(max(math.ceil(abs(determinant(affine)) ** 0.5 - 0.15), 1), _MOST_SAMPLES)
+    other, covered = laid_over(b.grey, affine, *a.grey.shape, samples)
+    detail, inner = local_contrast(other, View.FULL_SIGMA), eroded(covered, _EDGE)
+    value, cells = correlation(a.detail, detail, inner, np.eye(2, 3))
+    return _Layer(affine, value if cells >= LEAST_CELLS else 0.0, other, covered, detail, inner)
