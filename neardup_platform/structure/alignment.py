@@ -21,8 +21,8 @@ from neardup_platform.structure.search import OTHERS, UPRIGHT, find_placements, 
 
 _SEARCH_STEPS, _HALF_STEPS, _FULL_STEPS = 6, 10, 5
 # How many placements a search returns, how many of them are refined at half size, and at full size, and how often.
-_PLACEMENTS, _REFINED, _FINALISTS, _ROUNDS = 4, 4, 2, 2
-_GAIN = 0.0
+_PLACEMENTS, _REFINED, _FINALISTS, _ROUNDS = 4, 2, 2, 2
+_GAIN = 0.005
 _MOST_SAMPLES = 4
 # Near the edge of the other picture, a frame around it would count as detail of the first.
 _EDGE = 3

@@ -17,11 +17,13 @@ Grid = NDArray[np.float32]
 STEPS_PER_OCTAVE, LEVELS = 5, 7
 # Bits of an orientation: mirrors left to right, upside down, and exchanges rows and columns, which comes first.
 MIRRORED, UPSIDE_DOWN, EXCHANGED = 1, 2, 4
+_BOTH_MIRRORED = MIRRORED | UPSIDE_DOWN
 _LEAST_SIDE = 4
 # Overlaps smaller than this share of the smaller picture prove nothing.
 _LEAST_OVERLAP = 0.3
 # Share of contrast that is taken to be noise where a picture is plain.
-_UNRELIABLE = 1e-3
+_UNRELIABLE = np.float32(1e-3)
+_NOTHING = np.float32(-1e9)
 
 
 @njit(nogil=True, cache=True)
@@ -76,15 +78,32 @@ def search(
         (rows_a, columns_a), (rows_b, columns_b) = sizes_a[level_a], sizes_b[level_b]
         if min(rows_a, columns_a, rows_b, columns_b) < _LEAST_SIDE:
             continue
-        a, b = levels_a[level_a, :rows_a, :columns_a], levels_b[level_b, :rows_b, :columns_b]
-        squares_a = sums_of_squares(a)
-        for orientation in orientations:
-            turned = oriented(b, orientation)
-            significance, down, right = best_shift(correlations(a, turned), squares_a, sums_of_squares(turned))
-            found[count, 0], found[count, 4], found[count, 5] = significance, down, right
-            found[count, 1], found[count, 2], found[count, 3] = level_a, level_b, orientation
-            count += 1
+        a = np.ascontiguousarray(levels_a[level_a, :rows_a, :columns_a])
+        b = np.ascontiguousarray(levels_b[level_b, :rows_b, :columns_b])
+        for exchanged in (0, EXCHANGED):
+            upright = oriented(b, exchanged)
+            overlap = _least_overlap(a, upright)
+            energy_a, energy_b = energies(a, upright.shape, overlap), energies(upright, a.shape, overlap)
+            for orientation in orientations:
+                if orientation & EXCHANGED != exchanged:
+                    continue
+                # Seen from `b`, it is `a` that moves, the other way; and what turns `b` turns its energies.
+                energy_turned = oriented(energy_b, (orientation & _BOTH_MIRRORED) ^ _BOTH_MIRRORED)
+                products = correlations(a, oriented(b, orientation), overlap)
+                significance, down, right = most_significant(products, energy_a, energy_turned, a.shape, upright.shape)
+                found[count, 0], found[count, 1], found[count, 2] = significance, level_a, level_b
+                found[count, 3] = orientation
+                found[count, 4] = down - upright.shape[0] + overlap[0]
+                found[count, 5] = right - upright.shape[1] + overlap[1]
+                count += 1
     return found[:count].copy()
+
+
+@njit(nogil=True, cache=True)
+def _least_overlap(a: Grid, b: Grid) -> tuple[int, int]:
+    """Returns the fewest rows and columns of any overlap that is large enough."""
+    least = _LEAST_OVERLAP * min(a.size, b.size)
+    return int(np.ceil(least / min(a.shape[1], b.shape[1]))), int(np.ceil(least / min(a.shape[0], b.shape[0])))
 
 
 @njit(nogil=True, cache=True)
@@ -93,83 +112,116 @@ def oriented(grid: Grid, orientation: int) -> Grid:
     exchanged = orientation & EXCHANGED
     height, width = (grid.shape[1], grid.shape[0]) if exchanged else grid.shape
     turned = np.empty((height, width), np.float32)
+    first_row, down = (height - 1, -1) if orientation & UPSIDE_DOWN else (0, 1)
+    first_column, across = (width - 1, -1) if orientation & MIRRORED else (0, 1)
     for y in range(height):
-        row = height - 1 - y if orientation & UPSIDE_DOWN else y
+        row = first_row + down * y
         for x in range(width):
-            column = width - 1 - x if orientation & MIRRORED else x
+            column = first_column + across * x
             turned[y, x] = grid[column, row] if exchanged else grid[row, column]
     return turned
 
 
-@njit(nogil=True, cache=True, fastmath=True)
-def correlations(a: Grid, b: Grid) -> Grid:
-    """Sums of the products of both where they overlap, for all shifts of `b`.
+@njit(nogil=True, cache=True)
+def correlations(a: Grid, b: Grid, overlap: tuple[int, int]) -> Grid:
+    """Sums of the products of both where they overlap, for each shift of `b` with enough overlap.
+
+    Args:
+        a, b: any two pictures.
+        overlap: least number of rows, and of columns.
 
     Returns:
-        float32 [height of a + height of b - 1, the same of the widths]; [0, 0] is where the lower right cell of `b`
-        lies on the upper left one of `a`.
+        float32 [rows of a + rows of b - 2 · overlap + 1, the same of columns]; [0, 0] is where the last rows and
+        columns of `b` lie on the first ones of `a`.
     """
+    rows, columns = a.shape[0] + b.shape[0] - 2 * overlap[0] + 1, a.shape[1] + b.shape[1] - 2 * overlap[1] + 1
+    # Work is least with the smaller picture as the one whose cells are weights.
+    swapped = a.size < b.size
+    sums = _correlations(b, a, overlap) if swapped else _correlations(a, b, overlap)
+    out = np.empty((rows, columns), np.float32)
+    for down in range(rows):
+        for right in range(columns):
+            out[down, right] = sums[rows - 1 - down, columns - 1 - right] if swapped else sums[down, right]
+    return out
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _correlations(a: Grid, b: Grid, overlap: tuple[int, int]) -> Grid:
+    """As of `correlations`, with meaningless columns behind."""
     (height_a, width_a), (height_b, width_b) = a.shape, b.shape
-    stride, count = width_a + width_b - 1, height_a * (width_a + width_b - 1)
+    shifts, before, gap = height_a + height_b - 2 * overlap[0] + 1, height_b - overlap[0], width_b - overlap[1]
     # Rows of `a` with zeros between them: then all shifts along both axes are shifts of one long row.
-    spaced = np.zeros(count + width_b + AT_ONCE, np.float32)
+    stride = width_a + gap
+    spaced = np.zeros(height_a * stride + width_b + AT_ONCE, np.float32)
     for y in range(height_a):
         for x in range(width_a):
-            spaced[y * stride + width_b - 1 + x] = a[y, x]
+            spaced[y * stride + gap + x] = a[y, x]
     weights = np.zeros((width_b + AT_ONCE - 1) // AT_ONCE * AT_ONCE, np.float32)
-    out = np.zeros((height_a + height_b - 1) * stride, np.float32)
+    out = np.zeros(shifts * stride, np.float32)
     for y in range(height_b):
         for x in range(width_b):
             weights[x] = b[y, x]
-        start = (height_b - 1 - y) * stride
-        add_products(out[start : start + count], weights, spaced, 1)
-    return out.reshape(height_a + height_b - 1, stride)
+        first, end = max(0, y - before), min(height_a, shifts + y - before)
+        line = out[(first - y + before) * stride : (end - y + before) * stride]
+        add_products(line, weights, spaced[first * stride :], 1)
+    return out.reshape(shifts, stride)
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def best_shift(
-    products: Grid, squares_a: NDArray[np.float64], squares_b: NDArray[np.float64]
-) -> tuple[float, int, int]:
-    """Returns the most significant shift of `b`, as (significance, down, right).
-
-    Args:
-        products: of `correlations`.
-        squares_a, squares_b: integral images of the squares, [height + 1, width + 1].
-    """
-    height_a, width_a = squares_a.shape[0] - 1, squares_a.shape[1] - 1
-    height_b, width_b = squares_b.shape[0] - 1, squares_b.shape[1] - 1
-    least = _LEAST_OVERLAP * min(height_a * width_a, height_b * width_b)
-    best, best_down, best_right = -1e9, 0, 0
-    for down in range(1 - height_b, height_a):
-        top, bottom = max(down, 0), min(down + height_b, height_a)
-        for right in range(1 - width_b, width_a):
-            left, end = max(right, 0), min(right + width_b, width_a)
-            area = (bottom - top) * (end - left)
-            if area < least:
-                continue
-            energy_a = _within(squares_a, top, bottom, left, end)
-            energy_b = _within(squares_b, top - down, bottom - down, left - right, end - right)
-            floor = _UNRELIABLE * area + 1.0
-            product = products[down + height_b - 1, right + width_b - 1]
-            value = product / np.sqrt(max(energy_a, floor) * max(energy_b, floor)) * np.sqrt(area / 1024.0)
-            if value > best:
-                best, best_down, best_right = value, down, right
-    return best, best_down, best_right
-
-
-@njit(nogil=True, cache=True, fastmath=True, inline="always")
-def _within(integral: NDArray[np.float64], top: int, bottom: int, left: int, right: int) -> float:
-    total: float = integral[bottom, right] - integral[top, right] - integral[bottom, left] + integral[top, left]
-    return total
-
-
-@njit(nogil=True, cache=True)
-def sums_of_squares(grid: Grid) -> NDArray[np.float64]:
-    """Returns the integral image of the squares."""
-    out = np.zeros((grid.shape[0] + 1, grid.shape[1] + 1))
-    for y in range(grid.shape[0]):
-        line = 0.0
-        for x in range(grid.shape[1]):
-            line += grid[y, x] * grid[y, x]
-            out[y + 1, x + 1] = out[y, x + 1] + line
+def energies(grid: Grid, shape: tuple[int, int], overlap: tuple[int, int]) -> Grid:
+    """Sums of the squares of `grid` under a picture of this shape, for each shift of it; as of `correlations`."""
+    rows, columns = grid.shape
+    shifts_down, shifts_right = rows + shape[0] - 2 * overlap[0] + 1, columns + shape[1] - 2 * overlap[1] + 1
+    above = np.zeros((rows + 1, shifts_right), np.float32)
+    # Sums of a row up to each cell, as far to both sides as the picture is moved.
+    beside = shape[1] - overlap[1]
+    line = np.zeros(columns + 2 * beside + 1, np.float32)
+    for y in range(rows):
+        for x in range(columns + beside):
+            cell = grid[y, x] if x < columns else np.float32(0.0)
+            line[beside + x + 1] = line[beside + x] + cell * cell
+        for right in range(shifts_right):
+            above[y + 1, right] = above[y, right] + line[right + shape[1]] - line[right]
+    out = np.empty((shifts_down, shifts_right), np.float32)
+    for down in range(shifts_down):
+        top = down + overlap[0] - shape[0]
+        last, first = above[min(top + shape[0], rows)], above[max(top, 0)]
+        for right in range(shifts_right):
+            out[down, right] = last[right] - first[right]
     return out
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def most_significant(
+    products: Grid, energy_a: Grid, energy_b: Grid, shape_a: tuple[int, int], shape_b: tuple[int, int]
+) -> tuple[float, int, int]:
+    """Returns the significance of the best shift, and its row and column in all three arrays.
+
+    Significance is the normalised correlation times the square root of the overlap in units of 1,024 cells. Squares
+    of it are compared, because roots take long.
+    """
+    shifts_down, shifts_right = products.shape
+    most_rows, most_columns = min(shape_a[0], shape_b[0]), min(shape_a[1], shape_b[1])
+    # The first shift overlaps by as much as the last one.
+    rows_first = (shape_a[0] + shape_b[0] - shifts_down + 1) // 2
+    columns_first = (shape_a[1] + shape_b[1] - shifts_right + 1) // 2
+    least = np.float32(_LEAST_OVERLAP * min(shape_a[0] * shape_a[1], shape_b[0] * shape_b[1]))
+    best, best_down, best_right = _NOTHING, 0, 0
+    line = np.empty(shifts_right, np.float32)
+    for down in range(shifts_down):
+        rows = np.float32(min(rows_first + min(down, shifts_down - 1 - down), most_rows))
+        highest = _NOTHING
+        for right in range(shifts_right):
+            columns = min(columns_first + min(right, shifts_right - 1 - right), most_columns)
+            area = rows * np.float32(columns)
+            floor = _UNRELIABLE * area + np.float32(1.0)
+            energy = max(energy_a[down, right], floor) * max(energy_b[down, right], floor)
+            square = products[down, right] * abs(products[down, right]) * area / energy
+            line[right] = square if area >= least else _NOTHING
+            highest = max(highest, line[right])
+        if highest > best:
+            best, best_down = highest, down
+            for right in range(shifts_right):
+                if line[right] == highest:
+                    best_right = right
+    return np.sign(best) * np.sqrt(abs(best) / 1024), best_down, best_right
