@@ -19,15 +19,18 @@ from neardup_platform.structure.layering_kernels import eroded, laid_over, refin
 from neardup_platform.structure.refinement_kernels import correlation, refine
 from neardup_platform.structure.search import OTHERS, UPRIGHT, find_placements, whole_on_whole
 
-_SEARCH_STEPS, _HALF_STEPS, _FULL_STEPS = 6, 10, 5
-# How many placements a search returns, how many of them are refined at half size, and at full size, and how often.
-_PLACEMENTS, _REFINED, _FINALISTS, _ROUNDS = 4, 2, 2, 2
-_GAIN = 0.005
+_SEARCH_STEPS, _HALF_STEPS, _FULL_STEPS = 6, 10, 7
+# How many placements a search returns, and how many go on to half size and to full size.
+_PLACEMENTS, _REFINED, _FINALISTS = 4, 2, 3
 _MOST_SAMPLES = 4
 # Near the edge of the other picture, a frame around it would count as detail of the first.
 _EDGE = 3
 # Coarse correlation from which whole on whole is right, and significance below which other orientations are tried.
 _CERTAIN, _DOUBTFUL = 0.8, 0.5
+
+
+Grid = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
 
 class Alignment(NamedTuple):
@@ -38,15 +41,24 @@ class Alignment(NamedTuple):
         swapped: whether the frame is the second picture.
         coarse, fine: correlation of local contrast at half and full size.
         other: luma of the other picture, laid over the frame.
+        detail: its local contrast there.
         covered: bool, where it lies.
+        compared: bool, where details are compared: not near its edges.
     """
 
     affine: Affine
     swapped: bool
     coarse: float
     fine: float
-    other: NDArray[np.float32]
-    covered: NDArray[np.bool_]
+    other: Grid
+    detail: Grid
+    covered: Mask
+    compared: Mask
+
+    @property
+    def significance(self) -> float:
+        """The fine correlation times the square root of the share of the frame that is covered."""
+        return self.fine * float(np.count_nonzero(self.covered) / self.covered.size) ** 0.5
 
 
 class _Rough(NamedTuple):
@@ -57,27 +69,6 @@ class _Rough(NamedTuple):
     significance: float
 
 
-class _Layer(NamedTuple):
-    """One picture laid over another at full size.
-
-    Attributes:
-        affine, fine, other, covered: see `Alignment`.
-        detail: local contrast of `other`.
-        inner: bool, the cells that are compared.
-    """
-
-    affine: Affine
-    fine: float
-    other: NDArray[np.float32]
-    covered: NDArray[np.bool_]
-    detail: NDArray[np.float32]
-    inner: NDArray[np.bool_]
-
-    @property
-    def significance(self) -> float:
-        return self.fine * float(np.count_nonzero(self.covered) / self.covered.size) ** 0.5
-
-
 def align(a: View, b: View, *, turned: bool = True) -> Alignment:
     """Lays one picture over the other, where they agree best for the share that they have in common.
 
@@ -85,14 +76,14 @@ def align(a: View, b: View, *, turned: bool = True) -> Alignment:
         a, b: the pictures.
         turned: whether to try quarter turns, upside down and their mirror images too, if nothing agrees without.
     """
-    whole = _at_half_size(a, b, whole_on_whole(a, b))
-    found = [whole if is_plausible(whole.affine) else _Rough(whole_on_whole(a, b), 0.0, 0.0)]
-    if whole.coarse < _CERTAIN:
+    whole = _Rough(whole_on_whole(a, b), 0.0, 0.0)
+    found = _at_half_size(a, b, [whole]) or [whole]
+    if found[0].coarse < _CERTAIN:
         found += _searched(a, b, UPRIGHT)
     if turned and max(each.significance for each in found) < _DOUBTFUL:
         found += _searched(a, b, OTHERS)
-    best = sorted(found, key=lambda each: -each.significance)[:_FINALISTS]
-    return max((_laid(a, b, each) for each in best), key=lambda each: each.fine * each.covered.mean() ** 0.5)
+    laid = [_laid(a, b, each) for each in _best(found, _FINALISTS)]
+    return _refined(a, b, max(laid, key=lambda each: each.significance))
 
 
 def _searched(a: View, b: View, orientations: Sequence[int]) -> list[_Rough]:
@@ -101,38 +92,45 @@ def _searched(a: View, b: View, orientations: Sequence[int]) -> list[_Rough]:
         _Rough(*refine_at_size(a.grey, a.search_detail, b.grey, b.search_detail, affine, _SEARCH_STEPS))
         for affine in find_placements(a, b, orientations, _PLACEMENTS)
     ]
-    plausible = [each for each in found if is_plausible(each.affine)]
-    best = sorted(plausible, key=lambda each: -each.significance)[:_REFINED]
-    return [each for rough in best if is_plausible((each := _at_half_size(a, b, rough.affine)).affine)]
+    return _at_half_size(a, b, _best([each for each in found if is_plausible(each.affine)], _REFINED))
 
 
-def _at_half_size(a: View, b: View, affine: Affine) -> _Rough:
-    return _Rough(*refine_at_size(a.grey, a.half_detail, b.grey, b.half_detail, affine, _HALF_STEPS))
+def _at_half_size(a: View, b: View, found: list[_Rough]) -> list[_Rough]:
+    """Refines at half size; leaves out what became implausible."""
+    refined = [
+        _Rough(*refine_at_size(a.grey, a.half_detail, b.grey, b.half_detail, each.affine, _HALF_STEPS))
+        for each in found
+    ]
+    return [each for each in refined if is_plausible(each.affine)]
+
+
+def _best(found: list[_Rough], most: int) -> list[_Rough]:
+    return sorted(found, key=lambda each: -each.significance)[:most]
 
 
 def _laid(a: View, b: View, rough: _Rough) -> Alignment:
-    """Refines at full size: the picture with the smaller cells is averaged down to the other, so both lose the same."""
-    affine, swapped = rough.affine, abs(determinant(rough.affine)) < 1
-    if swapped:
-        a, b, affine = b, a, inverse(affine)
-    best = _layer(a, b, affine)
-    for _ in range(_ROUNDS):
-        rest = np.eye(2, 3)
-        refine(a.detail, best.detail, best.inner, rest, _FULL_STEPS)
-        refined = after(best.affine, rest)
-        if not is_plausible(refined):
-            break
-        layer = _layer(a, b, refined)
-        if layer.fine <= best.fine + _GAIN:
-            break
-        best = layer
-    return Alignment(best.affine, swapped, rough.coarse, max(0.0, best.fine), best.other, best.covered)
+    """Lays the picture with the smaller cells over the other, averaged down to it: so both lose the same."""
+    if abs(determinant(rough.affine)) < 1:
+        return _layer(b, a, inverse(rough.affine), True, rough.coarse)
+    return _layer(a, b, rough.affine, False, rough.coarse)
 
 
-def _layer(a: View, b: View, affine: Affine) -> _Layer:
-    """Lays `b` over `a`."""
+def _refined(a: View, b: View, found: Alignment) -> Alignment:
+    """Refines at full size, if that is better."""
+    frame, over = (b, a) if found.swapped else (a, b)
+    rest = np.eye(2, 3)
+    refine(frame.detail, found.detail, found.compared, rest, _FULL_STEPS)
+    affine = after(found.affine, rest)
+    if not is_plausible(affine):
+        return found
+    refined = _layer(frame, over, affine, found.swapped, found.coarse)
+    return refined if refined.fine > found.fine else found
+
+
+def _layer(frame: View, over: View, affine: Affine, swapped: bool, coarse: float) -> Alignment:
     samples = min(max(math.ceil(abs(determinant(affine)) ** 0.5 - 0.15), 1), _MOST_SAMPLES)
-    other, covered = laid_over(b.grey, affine, *a.grey.shape, samples)
-    detail, inner = local_contrast(other, View.FULL_SIGMA), eroded(covered, _EDGE)
-    value, cells = correlation(a.detail, detail, inner, np.eye(2, 3))
-    return _Layer(affine, value if cells >= LEAST_CELLS else 0.0, other, covered, detail, inner)
+    other, covered = laid_over(over.grey, affine, *frame.grey.shape, samples)
+    detail, compared = local_contrast(other, View.FULL_SIGMA), eroded(covered, _EDGE)
+    value, cells = correlation(frame.detail, detail, compared, np.eye(2, 3))
+    fine = max(0.0, value) if cells >= LEAST_CELLS else 0.0
+    return Alignment(affine, swapped, coarse, fine, other, detail, covered, compared)

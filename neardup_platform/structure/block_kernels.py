@@ -37,16 +37,16 @@ def judge_blocks(  # noqa: C901, PLR0912, PLR0915 -- one pass over the blocks; i
         out: receives the features.
     """
     height, width = grey.shape
-    cells = covered.sum()
-    share, other_share = cells / (height * width), _share_inside(other_detail, back, height, width, False)
-    energy, inside = 1e-6, 0.0
+    cells, energy, inside = 0, 1e-6, 0.0
     for y in range(height):
         for x in range(width):
             square = detail[y, x] * detail[y, x]
             energy += square
             if covered[y, x]:
                 inside += square
-    detail_share, other_detail_share = inside / energy, _share_inside(other_detail, back, height, width, True)
+                cells += 1
+    share, detail_share = cells / (height * width), inside / energy
+    other_share, other_detail_share = _shares_inside(other_detail, back, height, width)
     out[2], out[3] = max(share, other_share), min(share, other_share)
     out[4], out[5] = min(detail_share, other_detail_share), max(detail_share, other_detail_share)
     if cells < LEAST_CELLS:
@@ -106,16 +106,16 @@ def _sums_of_tiles(
     """Sums over the covered cells of each tile of 3×3, of which blocks consist: cells, both, squares, product."""
     height, width = grey.shape
     sums = np.zeros(((height + _STEP - 1) // _STEP, (width + _STEP - 1) // _STEP, 6))
-    for y in range(height):
-        for x in range(width):
-            if covered[y, x]:
-                tile, p, q = sums[y // _STEP, x // _STEP], float(grey[y, x]), float(other[y, x])
-                tile[0] += 1
-                tile[1] += p
-                tile[2] += q
-                tile[3] += p * p
-                tile[4] += q * q
-                tile[5] += p * q
+    for row in range(sums.shape[0]):
+        for column in range(sums.shape[1]):
+            n, s, t, ss, tt, st = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+            for y in range(row * _STEP, min(row * _STEP + _STEP, height)):
+                for x in range(column * _STEP, min(column * _STEP + _STEP, width)):
+                    if covered[y, x]:
+                        p, q = float(grey[y, x]), float(other[y, x])
+                        n, s, t, ss, tt, st = n + 1, s + p, t + q, ss + p * p, tt + q * q, st + p * q
+            tile = sums[row, column]
+            tile[0], tile[1], tile[2], tile[3], tile[4], tile[5] = n, s, t, ss, tt, st
     return sums
 
 
@@ -146,17 +146,18 @@ def _judge_brightness(tiles: NDArray[np.float64], out: NDArray[np.float32]) -> N
 
 
 @njit(nogil=True, cache=True)
-def _share_inside(
-    detail: NDArray[np.float32], affine: NDArray[np.float64], height: int, width: int, by_energy: bool
-) -> float:
-    """Share of a picture that lies within another of this size, by area or by the energy of its detail."""
-    all_of_it, inside = 1e-6, 0.0
+def _shares_inside(
+    detail: NDArray[np.float32], affine: NDArray[np.float64], height: int, width: int
+) -> tuple[float, float]:
+    """Shares of a picture's area and of the energy of its detail that lie within another picture of this size."""
+    energy, cells, inside = 1e-6, 0, 0.0
     for y in range(detail.shape[0]):
         for x in range(detail.shape[1]):
-            value = detail[y, x] * detail[y, x] if by_energy else 1.0
+            square = detail[y, x] * detail[y, x]
             at_x = affine[0, 0] * x + affine[0, 1] * y + affine[0, 2]
             at_y = affine[1, 0] * x + affine[1, 1] * y + affine[1, 2]
-            all_of_it += value
+            energy += square
             if -0.5 < at_x < width - 0.5 and -0.5 < at_y < height - 0.5:
-                inside += value
-    return inside / all_of_it
+                inside += square
+                cells += 1
+    return cells / detail.size, inside / energy

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from neardup_platform.structure.affines import Affine, after, between_sizes, scaling
+from neardup_platform.structure.affines import Affine, between_sizes
 from neardup_platform.structure.filters import View
-from neardup_platform.structure.search_kernels import EXCHANGED, MIRRORED, UPSIDE_DOWN, search
+from neardup_platform.structure.search_kernels import MIRRORED, placement, search
 
 # Of eight orientations, those that most copies have, and the rest.
 UPRIGHT, OTHERS = (0, MIRRORED), (2, 3, 4, 5, 6, 7)
@@ -32,26 +32,7 @@ def find_placements(a: View, b: View, orientations: Sequence[int], most: int) ->
     Returns:
         The best ones, best first, as affines from cells of `a` to `b`.
     """
-    found = search(*a.levels, *b.levels, np.array(orientations))
+    (levels_a, sizes_a), (levels_b, sizes_b) = a.levels, b.levels
+    found = search(levels_a, sizes_a, levels_b, sizes_b, np.array(orientations))
     best = found[np.argsort(-found[:, 0], kind="stable")[:most]]
-    return [_affine(a, b, *(int(entry) for entry in shift[1:])) for shift in best]
-
-
-def _affine(a: View, b: View, level_a: int, level_b: int, orientation: int, down: int, right: int) -> Affine:
-    """The placement in cells of the full pictures."""
-    size_a, size_b = a.levels[1][level_a], b.levels[1][level_b]
-    shifted = after(np.array([[1.0, 0, -right], [0, 1.0, -down]]), between_sizes(*a.grey.shape, *size_a))
-    return after(between_sizes(*size_b, *b.grey.shape), after(undo_orientation(orientation, *size_b), shifted))
-
-
-def undo_orientation(orientation: int, height: int, width: int) -> Affine:
-    """Returns the transform from the turned picture to the picture of this size."""
-    height, width = (width, height) if orientation & EXCHANGED else (height, width)
-    undone = scaling(1.0, 1.0)
-    if orientation & MIRRORED:
-        undone = np.array([[-1.0, 0, width - 1], [0, 1.0, 0]])
-    if orientation & UPSIDE_DOWN:
-        undone = after(np.array([[1.0, 0, 0], [0, -1.0, height - 1]]), undone)
-    if orientation & EXCHANGED:
-        undone = after(np.array([[0, 1.0, 0], [1.0, 0, 0]]), undone)
-    return undone
+    return [placement(shift, sizes_a, a.grey.shape, sizes_b, b.grey.shape) for shift in best]

@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from neardup_platform.structure.affines import Affine, after, between_sizes, scaling
 from neardup_platform.structure.filter_kernels import AT_ONCE, add_products, local_contrast, resized
 
 Grid = NDArray[np.float32]
@@ -97,6 +98,36 @@ def search(
                 found[count, 5] = right - upright.shape[1] + overlap[1]
                 count += 1
     return found[:count].copy()
+
+
+@njit(nogil=True, cache=True)
+def placement(
+    shift: NDArray[np.float64],
+    sizes_a: NDArray[np.int64],
+    shape_a: tuple[int, int],
+    sizes_b: NDArray[np.int64],
+    shape_b: tuple[int, int],
+) -> Affine:
+    """Returns the affine between the cells of two full pictures for a row that `search` returned."""
+    (rows_a, columns_a), (rows_b, columns_b) = sizes_a[int(shift[1])], sizes_b[int(shift[2])]
+    moved = scaling(1.0, 1.0)
+    moved[0, 2], moved[1, 2] = -shift[5], -shift[4]
+    undone = undo_orientation(int(shift[3]), rows_b, columns_b)
+    to_level = between_sizes(shape_a[0], shape_a[1], rows_a, columns_a)
+    return after(between_sizes(rows_b, columns_b, shape_b[0], shape_b[1]), after(undone, after(moved, to_level)))
+
+
+@njit(nogil=True, cache=True)
+def undo_orientation(orientation: int, height: int, width: int) -> Affine:
+    """Returns the transform from the turned picture to the picture of this size."""
+    if orientation & EXCHANGED:
+        height, width = width, height
+    undone = scaling(1.0, 1.0)
+    if orientation & MIRRORED:
+        undone[0, 0], undone[0, 2] = -1.0, width - 1.0
+    if orientation & UPSIDE_DOWN:
+        undone[1, 1], undone[1, 2] = -1.0, height - 1.0
+    return undone[::-1].copy() if orientation & EXCHANGED else undone
 
 
 @njit(nogil=True, cache=True)
