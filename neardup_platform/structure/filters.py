@@ -14,7 +14,7 @@ from neardup_platform.structure.search_kernels import pyramid
 Grid = NDArray[np.float32]
 
 # Cells of the largest size that is searched.
-_SEARCH_CELLS = 350
+_SEARCH_CELLS = 400
 
 
 class View:

@@ -24,7 +24,7 @@ _LEAST_SIDE = 4
 _LEAST_OVERLAP = 0.3
 # Share of contrast that is taken to be noise where a picture is plain.
 _UNRELIABLE = np.float32(1e-3)
-_NOTHING = np.float32(-1e9)
+_NOTHING, _ONE = np.float32(-1e9), np.float32(1.0)
 
 
 @njit(nogil=True, cache=True)
@@ -232,20 +232,16 @@ def most_significant(
     of it are compared, because roots take long.
     """
     shifts_down, shifts_right = products.shape
-    most_rows, most_columns = min(shape_a[0], shape_b[0]), min(shape_a[1], shape_b[1])
-    # The first shift overlaps by as much as the last one.
-    rows_first = (shape_a[0] + shape_b[0] - shifts_down + 1) // 2
-    columns_first = (shape_a[1] + shape_b[1] - shifts_right + 1) // 2
+    rows = _overlaps(shape_a[0], shape_b[0], shifts_down)
+    columns = _overlaps(shape_a[1], shape_b[1], shifts_right)
     least = np.float32(_LEAST_OVERLAP * min(shape_a[0] * shape_a[1], shape_b[0] * shape_b[1]))
     best, best_down, best_right = _NOTHING, 0, 0
     line = np.empty(shifts_right, np.float32)
     for down in range(shifts_down):
-        rows = np.float32(min(rows_first + min(down, shifts_down - 1 - down), most_rows))
         highest = _NOTHING
         for right in range(shifts_right):
-            columns = min(columns_first + min(right, shifts_right - 1 - right), most_columns)
-            area = rows * np.float32(columns)
-            floor = _UNRELIABLE * area + np.float32(1.0)
+            area = rows[down] * columns[right]
+            floor = _UNRELIABLE * area + _ONE
             energy = max(energy_a[down, right], floor) * max(energy_b[down, right], floor)
             square = products[down, right] * abs(products[down, right]) * area / energy
             line[right] = square if area >= least else _NOTHING
@@ -256,3 +252,12 @@ def most_significant(
                 if line[right] == highest:
                     best_right = right
     return np.sign(best) * np.sqrt(abs(best) / 1024), best_down, best_right
+
+
+@njit(nogil=True, cache=True)
+def _overlaps(side_a: int, side_b: int, shifts: int) -> NDArray[np.float32]:
+    """Rows or columns that overlap at each shift; the first shift overlaps by as much as the last one."""
+    out, first = np.empty(shifts, np.float32), (side_a + side_b - shifts + 1) // 2
+    for shift in range(shifts):
+        out[shift] = min(first + shift, first + shifts - 1 - shift, side_a, side_b)
+    return out
