@@ -19,8 +19,8 @@ from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.settings import Settings
 from neardup_platform.structure.agreement import NAMES, Prepared, features
 from neardup_platform.structure.alignment import Alignment, align
-from neardup_platform.structure.filters import View, local_contrast
-from neardup_platform.structure.search import Affine
+from neardup_platform.structure.filters import View
+from neardup_platform.structure.affines import Affine
 from neardup_platform.structure.sketch import decode_sketch
 
 _PANEL_PX, _GAP_PX = 480, 12
@@ -116,7 +116,7 @@ def _overlay(pictures: tuple[Pixels, Pixels], views: tuple[View, View], found: A
         Image.Resampling.BILINEAR,
         fillcolor="white",
     )
-    different = uniform_filter(np.abs(views[frame].detail - local_contrast(found.other, View.FULL_SIGMA)), _SMOOTH)
+    different = uniform_filter(np.abs(views[frame].detail - found.detail), _SMOOTH)
     red = np.where(found.covered, np.clip((different - _NO_RED) / (_FULL_RED - _NO_RED), 0.0, 0.8), 0.0)
     mask = Image.fromarray((255 * red).astype(np.uint8)).resize(laid.size, Image.Resampling.BILINEAR)
     marked = Image.composite(Image.new("RGB", laid.size, _RED), laid.convert("L").convert("RGB"), mask)

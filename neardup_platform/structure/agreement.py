@@ -10,11 +10,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from neardup_platform.structure.alignment import Alignment, align, inverse
+from neardup_platform.structure.affines import inverse
+from neardup_platform.structure.alignment import Alignment, align
 from neardup_platform.structure.block_kernels import judge_blocks
 from neardup_platform.structure.filters import View
-from neardup_platform.structure.search import Affine
-from neardup_platform.structure.sketch import COLOUR_GRID, Sketch
+from neardup_platform.structure.placement_kernels import judge_colours, judge_placement
+from neardup_platform.structure.sketch import Sketch
 
 NAMES = (
     "coarse_correlation", "fine_correlation",  # of local contrast, at half and full size
@@ -54,9 +55,14 @@ class Prepared(NamedTuple):
         return cls(View(sketch.grey), sketch.colours)
 
 
-def compare(a: Prepared, b: Prepared) -> NDArray[np.float32]:
-    """Aligns two pictures; returns the features, float32 [COUNT]."""
-    return features(a, b, align(a.view, b.view))
+def compare(a: Prepared, b: Prepared, *, turned: bool = True) -> NDArray[np.float32]:
+    """Aligns two pictures; returns the features, float32 [COUNT].
+
+    Args:
+        a, b: the pictures.
+        turned: whether to try quarter turns, upside down and their mirror images too, if nothing agrees without.
+    """
+    return features(a, b, align(a.view, b.view, turned=turned))
 
 
 def features(a: Prepared, b: Prepared, found: Alignment) -> NDArray[np.float32]:
@@ -64,41 +70,8 @@ def features(a: Prepared, b: Prepared, found: Alignment) -> NDArray[np.float32]:
     frame, over = (b, a) if found.swapped else (a, b)
     out = np.zeros(COUNT, np.float32)
     out[0], out[1] = found.coarse, found.fine
-    back = inverse(found.affine)
-    judge_blocks(frame.view.grey, found.other, found.covered, frame.view.detail, over.view.detail, back, out)
-    out[23:28] = _placement_features(found.affine)
-    out[28:30] = _chroma_differences(frame, over, found.affine)
-    differences = np.abs(a.colours - b.colours)
-    out[30:32] = np.log1p(differences.mean()), np.log1p(differences.max())
+    affine, (grey, over_grey) = found.affine, (frame.view.grey, over.view.grey)
+    judge_blocks(grey, found.other, found.covered, frame.view.detail, over.view.detail, inverse(affine), out)
+    judge_placement(affine, out)
+    judge_colours(frame.colours, grey.shape, over.colours, over_grey.shape, affine, out)
     return out
-
-
-def _placement_features(affine: Affine) -> NDArray[np.float64]:
-    linear = affine[:, :2]
-    left, stretch, right = np.linalg.svd(linear)
-    turn, mirrored = left @ right, np.linalg.det(linear) < 0
-    degrees = np.degrees(np.arctan2(turn[1, 0], -turn[0, 0] if mirrored else turn[0, 0]))
-    off_axis = abs((degrees + 45) % 90 - 45)
-    scale = abs(np.log(abs(np.linalg.det(linear)))) / 2
-    return np.array([scale, off_axis, np.log(stretch[0] / stretch[1]), mirrored, abs(degrees) > 45])
-
-
-def _chroma_differences(frame: Prepared, over: Prepared, affine: Affine) -> tuple[float, float]:
-    """Mean and largest difference of the chromas of the frame's colour cells and what lies over their middles."""
-    height, width = frame.view.grey.shape
-    middles = (np.arange(COLOUR_GRID) + 0.5) / COLOUR_GRID
-    x, y = np.meshgrid(middles * width - 0.5, middles * height - 0.5)
-    to_x = affine[0, 0] * x + affine[0, 1] * y + affine[0, 2]
-    to_y = affine[1, 0] * x + affine[1, 1] * y + affine[1, 2]
-    column = np.floor((to_x + 0.5) / over.view.grey.shape[1] * COLOUR_GRID).astype(np.int64)
-    row = np.floor((to_y + 0.5) / over.view.grey.shape[0] * COLOUR_GRID).astype(np.int64)
-    inside = (column >= 0) & (row >= 0) & (column < COLOUR_GRID) & (row < COLOUR_GRID)
-    if not inside.any():
-        return 255.0, 255.0
-    differences = np.abs(_chroma(frame.colours)[inside] - _chroma(over.colours[row[inside], column[inside]])).mean(-1)
-    return float(differences.mean()), float(differences.max())
-
-
-def _chroma(colours: NDArray[np.float32]) -> NDArray[np.float32]:
-    luma = colours @ np.array([0.299, 0.587, 0.114], np.float32)
-    return np.stack([colours[..., 2] - luma, colours[..., 0] - luma], axis=-1)

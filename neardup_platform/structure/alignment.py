@@ -4,21 +4,33 @@ Two views → placements → refinement at half size → at full size → **alig
 tried first, because most copies are not cropped; then the placements that the search finds upright; then all others.
 """
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_erosion
 
+from neardup_platform.structure.affines import Affine, after, determinant, inverse, is_plausible
 from neardup_platform.structure.block_kernels import LEAST_CELLS
-from neardup_platform.structure.filters import View, local_contrast
-from neardup_platform.structure.kernels import correlation, laid_over, refine
-from neardup_platform.structure.search import OTHERS, UPRIGHT, Affine, find_placements, whole_on_whole
+from neardup_platform.structure.filter_kernels import local_contrast
+from neardup_platform.structure.filters import View
+from neardup_platform.structure.layering_kernels import eroded, laid_over, refine_at_size
+from neardup_platform.structure.refinement_kernels import correlation, refine
+from neardup_platform.structure.search import OTHERS, UPRIGHT, find_placements, whole_on_whole
 
-_COARSE_STEPS, _FINE_STEPS, _PLACEMENTS, _FINALISTS, _ROUNDS = 10, 5, 4, 2, 3
+_SEARCH_STEPS, _HALF_STEPS, _FULL_STEPS = 6, 10, 7
+# How many placements a search returns, and how many go on to half size and to full size.
+_PLACEMENTS, _REFINED, _FINALISTS = 4, 2, 3
+_MOST_SAMPLES = 4
+# Near the edge of the other picture, a frame around it would count as detail of the first.
+_EDGE = 3
 # Coarse correlation from which whole on whole is right, and significance below which other orientations are tried.
 _CERTAIN, _DOUBTFUL = 0.8, 0.5
-_EDGE = 3
+
+
+Grid = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
 
 class Alignment(NamedTuple):
@@ -29,95 +41,96 @@ class Alignment(NamedTuple):
         swapped: whether the frame is the second picture.
         coarse, fine: correlation of local contrast at half and full size.
         other: luma of the other picture, laid over the frame.
+        detail: its local contrast there.
         covered: bool, where it lies.
+        compared: bool, where details are compared: not near its edges.
     """
 
     affine: Affine
     swapped: bool
     coarse: float
     fine: float
-    other: NDArray[np.float32]
-    covered: NDArray[np.bool_]
+    other: Grid
+    detail: Grid
+    covered: Mask
+    compared: Mask
+
+    @property
+    def significance(self) -> float:
+        """The fine correlation times the square root of the share of the frame that is covered."""
+        return self.fine * float(np.count_nonzero(self.covered) / self.covered.size) ** 0.5
 
 
 class _Rough(NamedTuple):
-    """An alignment at half size, from the first picture to the second.
-
-    Attributes:
-        significance: correlation times the square root of the share of the first picture that is covered: chance
-            agrees well only over little.
-    """
+    """An alignment at a smaller size, from the first picture to the second; see `refine_at_size`."""
 
     affine: Affine
     coarse: float
     significance: float
 
 
-def align(a: View, b: View) -> Alignment:
-    """Lays one picture over the other, where they agree best for the share that they have in common."""
-    found = _refined(a, b, [whole_on_whole(a, b).affine])
+def align(a: View, b: View, *, turned: bool = True) -> Alignment:
+    """Lays one picture over the other, where they agree best for the share that they have in common.
+
+    Args:
+        a, b: the pictures.
+        turned: whether to try quarter turns, upside down and their mirror images too, if nothing agrees without.
+    """
+    whole = _Rough(whole_on_whole(a, b), 0.0, 0.0)
+    found = _at_half_size(a, b, [whole]) or [whole]
     if found[0].coarse < _CERTAIN:
-        found += _refined(a, b, [each.affine for each in find_placements(a, b, UPRIGHT, _PLACEMENTS)])
-    if max(each.significance for each in found) < _DOUBTFUL:
-        found += _refined(a, b, [each.affine for each in find_placements(a, b, OTHERS, _PLACEMENTS)])
-    best = sorted(found, key=lambda each: -each.significance)[:_FINALISTS]
-    return max((_laid(a, b, each) for each in best), key=lambda each: each.fine * each.covered.mean() ** 0.5)
+        found += _searched(a, b, UPRIGHT)
+    if turned and max(each.significance for each in found) < _DOUBTFUL:
+        found += _searched(a, b, OTHERS)
+    laid = [_laid(a, b, each) for each in _best(found, _FINALISTS)]
+    return _refined(a, b, max(laid, key=lambda each: each.significance))
 
 
-def _refined(a: View, b: View, affines: list[Affine]) -> list[_Rough]:
-    """Refines at half size; leaves out what became implausible, unless nothing else is left."""
-    small_a, small_b = a.coarse(1.0), b.coarse(1.0)
-    down_a, down_b = _halving(a), _halving(b)
-    everything = np.ones(small_a.shape, np.bool_)
-    found = []
-    for affine in affines:
-        small = np.ascontiguousarray((down_b @ _square(affine) @ np.linalg.inv(down_a))[:2])
-        refine(small_a, small_b, everything, small, _COARSE_STEPS)
-        value, cells = correlation(small_a, small_b, everything, small)
-        full = np.ascontiguousarray((np.linalg.inv(down_b) @ _square(small) @ down_a)[:2])
-        if _is_plausible(full):
-            found.append(_Rough(full, value, value * (cells / small_a.size) ** 0.5))
-    return found or [_Rough(whole_on_whole(a, b).affine, 0.0, 0.0)]
+def _searched(a: View, b: View, orientations: Sequence[int]) -> list[_Rough]:
+    """Refines the best placements from coarse to fine; leaves out what became implausible."""
+    found = [
+        _Rough(*refine_at_size(a.grey, a.search_detail, b.grey, b.search_detail, affine, _SEARCH_STEPS))
+        for affine in find_placements(a, b, orientations, _PLACEMENTS)
+    ]
+    return _at_half_size(a, b, _best([each for each in found if is_plausible(each.affine)], _REFINED))
+
+
+def _at_half_size(a: View, b: View, found: list[_Rough]) -> list[_Rough]:
+    """Refines at half size; leaves out what became implausible."""
+    refined = [
+        _Rough(*refine_at_size(a.grey, a.half_detail, b.grey, b.half_detail, each.affine, _HALF_STEPS))
+        for each in found
+    ]
+    return [each for each in refined if is_plausible(each.affine)]
+
+
+def _best(found: list[_Rough], most: int) -> list[_Rough]:
+    return sorted(found, key=lambda each: -each.significance)[:most]
 
 
 def _laid(a: View, b: View, rough: _Rough) -> Alignment:
-    """Refines at full size: the picture with the smaller cells is averaged down to the other, so both lose the same."""
-    affine, swapped = rough.affine, bool(abs(np.linalg.det(rough.affine[:, :2])) < 1)
-    if swapped:
-        a, b, affine = b, a, inverse(affine)
-    fine = -1.0
-    for _ in range(_ROUNDS):
-        samples = int(np.clip(np.ceil(abs(np.linalg.det(affine[:, :2])) ** 0.5 - 0.15), 1, 4))
-        other, covered = laid_over(b.grey, affine, *a.grey.shape, samples)
-        detail, rest = local_contrast(other, View.FULL_SIGMA), np.eye(2, 3)
-        # Near the edge of the other picture, a frame around it would count as detail of the first.
-        inner = binary_erosion(covered, iterations=_EDGE, border_value=1)
-        value, cells = correlation(a.detail, detail, inner, rest)
-        if cells < LEAST_CELLS or value <= fine:
-            break
-        fine, best = value, Alignment(affine, swapped, rough.coarse, value, other, covered)
-        refine(a.detail, detail, inner, rest, _FINE_STEPS)
-        affine = np.ascontiguousarray((_square(affine) @ _square(rest))[:2])
-        if not _is_plausible(affine):
-            break
-    if fine < 0:
-        return Alignment(affine, swapped, rough.coarse, 0.0, other, covered)
-    return best
+    """Lays the picture with the smaller cells over the other, averaged down to it: so both lose the same."""
+    if abs(determinant(rough.affine)) < 1:
+        return _layer(b, a, inverse(rough.affine), True, rough.coarse)
+    return _layer(a, b, rough.affine, False, rough.coarse)
 
 
-def _is_plausible(affine: Affine) -> bool:
-    return bool(np.isfinite(affine).all() and 0.08 < abs(np.linalg.det(affine[:, :2])) < 12.5)
+def _refined(a: View, b: View, found: Alignment) -> Alignment:
+    """Refines at full size, if that is better."""
+    frame, over = (b, a) if found.swapped else (a, b)
+    rest = np.eye(2, 3)
+    refine(frame.detail, found.detail, found.compared, rest, _FULL_STEPS)
+    affine = after(found.affine, rest)
+    if not is_plausible(affine):
+        return found
+    refined = _layer(frame, over, affine, found.swapped, found.coarse)
+    return refined if refined.fine > found.fine else found
 
 
-def _halving(view: View) -> NDArray[np.float64]:
-    across, down = (view.half_grey.shape[axis] / view.grey.shape[axis] for axis in (1, 0))
-    return np.array([[across, 0, across / 2 - 0.5], [0, down, down / 2 - 0.5], [0, 0, 1.0]])
-
-
-def _square(affine: Affine) -> NDArray[np.float64]:
-    return np.vstack([affine, [0.0, 0.0, 1.0]])
-
-
-def inverse(affine: Affine) -> Affine:
-    """Returns the affine back."""
-    return np.ascontiguousarray(np.linalg.inv(_square(affine))[:2])
+def _layer(frame: View, over: View, affine: Affine, swapped: bool, coarse: float) -> Alignment:
+    samples = min(max(math.ceil(abs(determinant(affine)) ** 0.5 - 0.15), 1), _MOST_SAMPLES)
+    other, covered = laid_over(over.grey, affine, *frame.grey.shape, samples)
+    detail, compared = local_contrast(other, View.FULL_SIGMA), eroded(covered, _EDGE)
+    value, cells = correlation(frame.detail, detail, compared, np.eye(2, 3))
+    fine = max(0.0, value) if cells >= LEAST_CELLS else 0.0
+    return Alignment(affine, swapped, coarse, fine, other, detail, covered, compared)

@@ -7,7 +7,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-_BLOCK, _STEP = 6, 3
+_STEP, _TILES = 3, 2
+_BLOCK = _STEP * _TILES
 _LEAST_SHARE = 0.6
 # Variances of luma: what counts as texture, what makes a block count no more, and what stabilises ratios.
 _TEXTURE, _STRONG, _NOISE = 25.0, 900.0, 9.0
@@ -36,29 +37,29 @@ def judge_blocks(  # noqa: C901, PLR0912, PLR0915 -- one pass over the blocks; i
         out: receives the features.
     """
     height, width = grey.shape
-    cells = covered.sum()
-    share, other_share = cells / (height * width), _share_inside(other_detail, back, height, width, False)
-    energy, inside = 1e-6, 0.0
+    cells, energy, inside = 0, 1e-6, 0.0
     for y in range(height):
         for x in range(width):
             square = detail[y, x] * detail[y, x]
             energy += square
             if covered[y, x]:
                 inside += square
-    detail_share, other_detail_share = inside / energy, _share_inside(other_detail, back, height, width, True)
+                cells += 1
+    share, detail_share = cells / (height * width), inside / energy
+    other_share, other_detail_share = _shares_inside(other_detail, back, height, width)
     out[2], out[3] = max(share, other_share), min(share, other_share)
     out[4], out[5] = min(detail_share, other_detail_share), max(detail_share, other_detail_share)
     if cells < LEAST_CELLS:
         return
     rows, columns = max(1, (height - _BLOCK) // _STEP + 1), max(1, (width - _BLOCK) // _STEP + 1)
-    agreement, weight = np.empty(rows * columns), np.empty(rows * columns)
-    ground = np.empty(rows * columns)
+    agreement, ground = np.empty(rows * columns), np.empty(rows * columns)
+    tiles = _sums_of_tiles(grey, other, covered)
     blocks, textured, replaced_blocks = 0, 0, 0
     texture_a, texture_b = 0, 0
     total, differing, contradicting, replaced, added, mean = 1e-9, 0.0, 0.0, 0.0, 0.0, 0.0
     for block in range(rows * columns):
-        top, left = (block // columns) * _STEP, (block % columns) * _STEP
-        n, s, t, one, two, both = _moments(grey, other, covered, top, left, _BLOCK, _BLOCK)
+        top, left = block // columns, block % columns
+        n, s, t, one, two, both = _moments(tiles[top : top + _TILES, left : left + _TILES])
         if n < _LEAST_SHARE * _BLOCK * _BLOCK:
             continue
         ground[blocks] = s - t
@@ -69,7 +70,7 @@ def judge_blocks(  # noqa: C901, PLR0912, PLR0915 -- one pass over the blocks; i
         if more <= _TEXTURE:
             continue
         value, counts = both / (np.sqrt(one * two) + _NOISE), np.sqrt(min(more, _STRONG))
-        agreement[textured], weight[textured] = value, counts
+        agreement[textured] = value
         textured += 1
         total += counts
         mean += value * counts
@@ -91,7 +92,7 @@ def judge_blocks(  # noqa: C901, PLR0912, PLR0915 -- one pass over the blocks; i
         out[18] = np.log1p(replaced_blocks)
     else:
         out[8:18] = -1.0
-    _judge_brightness(grey, other, covered, out)
+    _judge_brightness(tiles, out)
     if blocks:
         middle = ground[:blocks].mean()
         out[32] = np.sort(np.abs(ground[:blocks] - middle))[int(0.95 * (blocks - 1))]
@@ -99,39 +100,43 @@ def judge_blocks(  # noqa: C901, PLR0912, PLR0915 -- one pass over the blocks; i
 
 
 @njit(nogil=True, cache=True)
-def _moments(
-    grey: NDArray[np.float32],
-    other: NDArray[np.float32],
-    covered: NDArray[np.bool_],
-    top: int,
-    left: int,
-    height: int,
-    width: int,
-) -> tuple[int, float, float, float, float, float]:
-    """Returns cells, both means, both variances and the covariance of the covered cells of a rectangle."""
-    n, s, t, ss, tt, st = 0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for y in range(top, min(grey.shape[0], top + height)):
-        for x in range(left, min(grey.shape[1], left + width)):
-            if covered[y, x]:
-                p, q = grey[y, x], other[y, x]
-                n += 1
-                s += p
-                t += q
-                ss += p * p
-                tt += q * q
-                st += p * q
+def _sums_of_tiles(
+    grey: NDArray[np.float32], other: NDArray[np.float32], covered: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Sums over the covered cells of each tile of 3×3, of which blocks consist: cells, both, squares, product."""
+    height, width = grey.shape
+    sums = np.zeros(((height + _STEP - 1) // _STEP, (width + _STEP - 1) // _STEP, 6))
+    for row in range(sums.shape[0]):
+        for column in range(sums.shape[1]):
+            n, s, t, ss, tt, st = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+            for y in range(row * _STEP, min(row * _STEP + _STEP, height)):
+                for x in range(column * _STEP, min(column * _STEP + _STEP, width)):
+                    if covered[y, x]:
+                        p, q = float(grey[y, x]), float(other[y, x])
+                        n, s, t, ss, tt, st = n + 1, s + p, t + q, ss + p * p, tt + q * q, st + p * q
+            tile = sums[row, column]
+            tile[0], tile[1], tile[2], tile[3], tile[4], tile[5] = n, s, t, ss, tt, st
+    return sums
+
+
+@njit(nogil=True, cache=True)
+def _moments(tiles: NDArray[np.float64]) -> tuple[float, float, float, float, float, float]:
+    """Returns cells, both means, both variances and the covariance of a rectangle of tiles."""
+    n, s, t, ss, tt, st = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for y in range(tiles.shape[0]):
+        for x in range(tiles.shape[1]):
+            tile = tiles[y, x]
+            n, s, t, ss, tt, st = n + tile[0], s + tile[1], t + tile[2], ss + tile[3], tt + tile[4], st + tile[5]
     if not n:
-        return 0, 0.0, 0.0, 0.0, 0.0, 0.0
+        return 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     s, t = s / n, t / n
     return n, s, t, max(0.0, ss / n - s * s), max(0.0, tt / n - t * t), st / n - s * t
 
 
 @njit(nogil=True, cache=True)
-def _judge_brightness(
-    grey: NDArray[np.float32], other: NDArray[np.float32], covered: NDArray[np.bool_], out: NDArray[np.float32]
-) -> None:
+def _judge_brightness(tiles: NDArray[np.float64], out: NDArray[np.float32]) -> None:
     """Computes features 19 to 22: how well a linear change of brightness explains the difference."""
-    _, s, t, one, two, both = _moments(grey, other, covered, 0, 0, grey.shape[0], grey.shape[1])
+    _, s, t, one, two, both = _moments(tiles)
     gain = (both + 4.0) / (two + 4.0)
     left = max(0.0, one - 2 * gain * both + gain * gain * two)
     out[19] = both / (np.sqrt(one * two) + _NOISE)
@@ -141,17 +146,18 @@ def _judge_brightness(
 
 
 @njit(nogil=True, cache=True)
-def _share_inside(
-    detail: NDArray[np.float32], affine: NDArray[np.float64], height: int, width: int, by_energy: bool
-) -> float:
-    """Share of a picture that lies within another of this size, by area or by the energy of its detail."""
-    all_of_it, inside = 1e-6, 0.0
+def _shares_inside(
+    detail: NDArray[np.float32], affine: NDArray[np.float64], height: int, width: int
+) -> tuple[float, float]:
+    """Shares of a picture's area and of the energy of its detail that lie within another picture of this size."""
+    energy, cells, inside = 1e-6, 0, 0.0
     for y in range(detail.shape[0]):
         for x in range(detail.shape[1]):
-            value = detail[y, x] * detail[y, x] if by_energy else 1.0
+            square = detail[y, x] * detail[y, x]
             at_x = affine[0, 0] * x + affine[0, 1] * y + affine[0, 2]
             at_y = affine[1, 0] * x + affine[1, 1] * y + affine[1, 2]
-            all_of_it += value
+            energy += square
             if -0.5 < at_x < width - 0.5 and -0.5 < at_y < height - 0.5:
-                inside += value
-    return inside / all_of_it
+                inside += square
+                cells += 1
+    return cells / detail.size, inside / energy

@@ -1,38 +1,37 @@
-"""Filters of small grey pictures: resizing, and the local contrast that alignment compares.
+"""One picture at the sizes at which alignment compares it.
 
-Sketch → **pyramid of local contrast** → alignment. Pictures are float32 [height, width].
+Sketch → **local contrast at full, half and ever smaller sizes** → alignment. Pictures are float32 [height, width].
 """
 
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neardup_platform.structure.kernels import blurred, resized
+from neardup_platform.structure.filter_kernels import local_contrast, resized
+from neardup_platform.structure.search_kernels import pyramid
 
 Grid = NDArray[np.float32]
 
-# Grey levels of contrast below which a difference counts as noise.
-NOISE = np.float32(6.0)
-_CONTRAST_WIDTH = 1.5
+# Cells of the largest size that is searched.
+_SEARCH_CELLS = 400
 
 
 class View:
     """One picture prepared for alignment; each size is computed when it is first needed.
 
     Attributes:
-        FULL_SIGMA, COARSE_SIGMA: width of the Gaussian that separates detail from ground, in cells: at full size, and
-            at half and coarser sizes.
+        FULL_SIGMA, HALF_SIGMA, SEARCH_SIGMA: width of the Gaussian that separates detail from ground, in cells, at
+            each of these sizes.
 
     Args:
         grey: float32 [height, width], luma.
     """
 
-    FULL_SIGMA, COARSE_SIGMA = 3.0, 2.5
+    FULL_SIGMA, HALF_SIGMA, SEARCH_SIGMA = 3.0, 2.5, 1.5
 
     def __init__(self, grey: Grid) -> None:
         self.grey = grey
-        self._shrunk: dict[float, Grid] = {}
 
     @cached_property
     def detail(self) -> Grid:
@@ -40,39 +39,20 @@ class View:
         return local_contrast(self.grey, self.FULL_SIGMA)
 
     @cached_property
-    def half_grey(self) -> Grid:
-        """The picture at half its size."""
-        height, width = (max(2, side // 2) for side in self.grey.shape)
-        half: Grid = resized(self.grey, height, width)
-        return half
+    def half_detail(self) -> Grid:
+        """Local contrast at half size."""
+        height, width = self.grey.shape
+        return local_contrast(resized(self.grey, height // 2, width // 2), self.HALF_SIGMA)
 
-    def coarse(self, scale: float) -> Grid:
-        """Local contrast at half size times `scale`, 0…1."""
-        if scale not in self._shrunk:
-            half = self.half_grey
-            height, width = (max(3, round(side * scale)) for side in half.shape)
-            small = half if scale == 1.0 else resized(half, height, width)
-            self._shrunk[scale] = local_contrast(small, self.COARSE_SIGMA)
-        return self._shrunk[scale]
+    @property
+    def search_detail(self) -> Grid:
+        """Local contrast at the largest size that is searched."""
+        largest: Grid = self.levels[0][0]
+        return largest
 
-
-def local_contrast(grey: Grid, sigma: float) -> Grid:
-    """Divides the difference from the blurred picture by its local spread: what remains under any light.
-
-    Args:
-        grey: luma.
-        sigma: of the blur, cells.
-
-    Returns:
-        About −2…2; near 0 where the picture is plain.
-    """
-    detail = grey - blurred(grey, _gaussian(sigma))
-    spread = blurred(detail * detail, _gaussian(_CONTRAST_WIDTH * sigma))
-    return np.asarray(detail / (np.sqrt(spread) + NOISE), np.float32)
-
-
-@cache
-def _gaussian(sigma: float) -> NDArray[np.float32]:
-    reach = np.arange(-int(3 * sigma + 0.5), int(3 * sigma + 0.5) + 1)
-    weights = np.exp(-0.5 * (reach / sigma) ** 2)
-    return np.asarray(weights / weights.sum(), np.float32)
+    @cached_property
+    def levels(self) -> tuple[Grid, NDArray[np.int64]]:
+        """Local contrast at the sizes that are searched; see `search_kernels.pyramid`."""
+        scale = min(0.5, (_SEARCH_CELLS / self.grey.size) ** 0.5)
+        height, width = (round(side * scale) for side in self.grey.shape)
+        return pyramid(self.grey, height, width, self.SEARCH_SIGMA)

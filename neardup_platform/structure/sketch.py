@@ -28,7 +28,7 @@ MOST_ASPECT = 8.0
 _COLOURS_AT = 2
 _BLOCKS_AT = _COLOURS_AT + 3 * COLOUR_GRID**2
 ENTRIES = _BLOCKS_AT + 3 * MOST_BLOCKS
-_MOST_MEAN, _MOST_SPREAD = 63, 31
+_MOST_MEAN, _MOST_SPREAD, _MOST_CODE = 63, 31, 2_047
 _LEVELS, _WIDEST = 255.0, 127.5
 _EIGHTHS = 8.0
 # A ratio of sides that differs by less than this from the picture's is as good as equal.
@@ -93,7 +93,8 @@ def decode_sketch(entries: NDArray[np.floating]) -> Sketch:
     Args:
         entries: [818], of `encode_sketch` or of a producer that did not keep to the layout.
     """
-    whole = np.clip(np.nan_to_num(entries, copy=True), 0, 2_047).astype(np.int64)
+    # fmax takes 0 for what is not a number.
+    whole = np.fmin(np.fmax(np.asarray(entries, np.float32), 0), _MOST_CODE).astype(np.intp)
     columns, rows = int(whole[0]), int(whole[1])
     colours = (whole[_COLOURS_AT:_BLOCKS_AT] / _EIGHTHS).astype(np.float32).reshape(COLOUR_GRID, COLOUR_GRID, 3)
     if not 0 < columns * rows <= MOST_BLOCKS:
@@ -101,11 +102,21 @@ def decode_sketch(entries: NDArray[np.floating]) -> Sketch:
     return Sketch(_unpack(whole[_BLOCKS_AT:], columns, rows), colours)
 
 
-def _unpack(blocks: NDArray[np.int64], columns: int, rows: int) -> Grid:
+def _unpack(blocks: NDArray[np.intp], columns: int, rows: int) -> Grid:
     codes = blocks[: 3 * columns * rows].reshape(-1, 3)
-    mean = (codes[:, 0] >> 5) * (_LEVELS / _MOST_MEAN)
-    spread = ((codes[:, 0] & _MOST_SPREAD) / _MOST_SPREAD) ** 2 * _WIDEST
     bright = np.unpackbits(codes[:, 1:].astype(np.uint8), axis=1, bitorder="little")
-    cells = mean[:, None] + np.where(bright, spread[:, None], -spread[:, None])
+    lower, upper = _LEVELS_OF_CODE[codes[:, 0]].T[:, :, None]
+    cells = np.where(bright.view(np.bool_), upper, lower)
     grid = cells.reshape(rows, columns, BLOCK_PX, BLOCK_PX).transpose(0, 2, 1, 3)
-    return np.ascontiguousarray(grid.reshape(rows * BLOCK_PX, columns * BLOCK_PX), np.float32)
+    return np.ascontiguousarray(grid).reshape(rows * BLOCK_PX, columns * BLOCK_PX)
+
+
+def _levels_of_code() -> NDArray[np.float32]:
+    """Both levels of a block for each value of its first entry: float32 [2048, 2]."""
+    code = np.arange(_MOST_CODE + 1)
+    mean = (code >> 5) * (_LEVELS / _MOST_MEAN)
+    spread = ((code & _MOST_SPREAD) / _MOST_SPREAD) ** 2 * _WIDEST
+    return np.stack([mean - spread, mean + spread], axis=1).astype(np.float32)
+
+
+_LEVELS_OF_CODE = _levels_of_code()
