@@ -17,7 +17,7 @@ from neardup_platform.scoring.card import SHIPPED_FOLDER, Card, read_card
 ACTIVE = read_card(SHIPPED_FOLDER)
 
 
-def card_with(pairs_true: int = 2_301, **metrics: float) -> Card:
+def card_with(pairs_true: int = ACTIVE.training["pairs_true"], **metrics: float) -> Card:
     at = {**ACTIVE.metrics["at_threshold"], **{k: v for k, v in metrics.items() if k in ("precision", "recall")}}
     rest = {k: v for k, v in metrics.items() if k not in at}
     return replace(
