@@ -12,7 +12,14 @@ from neardup_platform.errors import BadArtefact, NotFound, ServerUnavailable
 from neardup_platform.learning.classifier import s3_registry
 from neardup_platform.learning.classifier.s3_registry import fetch, list_published, publish
 from neardup_platform.s3_client import open_s3
-from neardup_platform.scoring.card import CARD_FILE, NETWORK_FILE, PICTURES_FILE, REFERENCE_FILE, SHIPPED_FOLDER, read_card
+from neardup_platform.scoring.card import (
+    CARD_FILE,
+    NETWORK_FILE,
+    PICTURES_FILE,
+    REFERENCE_FILE,
+    SHIPPED_FOLDER,
+    read_card,
+)
 from neardup_platform.settings import S3Settings, Settings
 from tests.scoring.variants import variant
 
