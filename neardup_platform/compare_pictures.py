@@ -17,10 +17,10 @@ from neardup_platform.images.picture_sketch import sketch_of
 from neardup_platform.scoring.keras_classifier import load_classifier
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.settings import Settings
+from neardup_platform.structure.affines import Affine
 from neardup_platform.structure.agreement import NAMES, Prepared, features
 from neardup_platform.structure.alignment import Alignment, align
 from neardup_platform.structure.filters import View
-from neardup_platform.structure.affines import Affine
 from neardup_platform.structure.sketch import decode_sketch
 
 _PANEL_PX, _GAP_PX = 480, 12
