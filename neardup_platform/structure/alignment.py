@@ -25,9 +25,9 @@ _PLACEMENTS, _REFINED, _FINALISTS = 4, 2, 3
 _MOST_SAMPLES = 4
 # Near the edge of the other picture, a frame around it would count as detail of the first.
 _EDGE = 3
-# Coarse correlation from which whole on whole is right, and significance below which other orientations are tried.
-_CERTAIN, _DOUBTFUL = 0.8, 0.5
-
+# Coarse correlation from which whole on whole is right, significance below which other orientations are tried, and
+# below which nothing agrees, so that one alignment is as good as another.
+_CERTAIN, _DOUBTFUL, _HOPELESS = 0.8, 0.5, 0.3
 
 Grid = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -82,7 +82,8 @@ def align(a: View, b: View, *, turned: bool = True) -> Alignment:
         found += _searched(a, b, UPRIGHT)
     if turned and max(each.significance for each in found) < _DOUBTFUL:
         found += _searched(a, b, OTHERS)
-    laid = [_laid(a, b, each) for each in _best(found, _FINALISTS)]
+    best = _best(found, _FINALISTS)
+    laid = [_laid(a, b, each) for each in (best if best[0].significance > _HOPELESS else best[:1])]
     return _refined(a, b, max(laid, key=lambda each: each.significance))
 
 

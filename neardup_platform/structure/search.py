@@ -10,7 +10,8 @@ import numpy as np
 
 from neardup_platform.structure.affines import Affine, between_sizes
 from neardup_platform.structure.filters import View
-from neardup_platform.structure.search_kernels import MIRRORED, placement, search
+from neardup_platform.structure.search_kernels import placement, search
+from neardup_platform.structure.shift_kernels import MIRRORED
 
 # Of eight orientations, those that most copies have, and the rest.
 UPRIGHT, OTHERS = (0, MIRRORED), (2, 3, 4, 5, 6, 7)
