@@ -54,17 +54,18 @@ class Reference:
     """The images to compare with.
 
     Args:
-        rows: float16 [images, entries of all parts], as `excerpt` returns them.
+        rows: float16 [images, entries of all parts], as `excerpt` returns them; of fewer images than the last rank, the
+            least similar one counts for the ranks that are missing.
         parts: of the vectors.
 
     Raises:
-        ValueError: there are fewer images than ranks, or the entries are not those of the parts.
+        ValueError: there are no images, or the entries are not those of the parts.
     """
 
     def __init__(self, rows: Float16, parts: Sequence[Part]) -> None:
         bounds = np.cumsum([0, *(part.stop - part.start for part in parts)])
-        if len(rows) < RANKS[-1][1] + 1 or rows.shape[1] != bounds[-1]:
-            raise ValueError(f"a reference of shape {rows.shape} is too small or has other parts than the vectors")
+        if not len(rows) or rows.shape[1] != bounds[-1]:
+            raise ValueError(f"a reference of shape {rows.shape} is empty or has other parts than the vectors")
         self.parts = tuple(parts)
         wide = widened(rows, np.arange(len(rows)))
         self._tables = [_unit(wide[:, start:stop]) for start, stop in pairwise(bounds)]

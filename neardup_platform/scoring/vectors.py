@@ -16,7 +16,7 @@ from neardup_platform.id_space import check_ordinals
 
 Float16 = NDArray[np.float16]
 # Address space, not memory: room for 16.8 million images before a table in memory has to be copied.
-FIRST_CAPACITY = 1 << 24
+FIRST_CAPACITY = 1 << 22
 
 
 class ImageVectors(NamedTuple):

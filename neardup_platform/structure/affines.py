@@ -19,7 +19,8 @@ def scaling(across: float, down: float) -> Affine:
 @njit(nogil=True, cache=True)
 def between_sizes(height: int, width: int, other_height: int, other_width: int) -> Affine:
     """Returns the transform that lays the whole of one picture on the whole of another."""
-    return scaling(other_width / width, other_height / height)
+    placed: Affine = scaling(other_width / width, other_height / height)
+    return placed
 
 
 @njit(nogil=True, cache=True)
@@ -49,7 +50,8 @@ def inverse(affine: Affine) -> Affine:
     """
     (p, q, across), (r, s, down), size = affine[0], affine[1], determinant(affine)
     out = np.array([[s, -q, q * down - s * across], [-r, p, r * across - p * down]])
-    return out / size
+    back: Affine = out / size
+    return back
 
 
 @njit(nogil=True, cache=True)

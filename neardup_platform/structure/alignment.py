@@ -58,7 +58,8 @@ class Alignment(NamedTuple):
     @property
     def significance(self) -> float:
         """The fine correlation times the square root of the share of the frame that is covered."""
-        return self.fine * float(np.count_nonzero(self.covered) / self.covered.size) ** 0.5
+        share = float(np.count_nonzero(self.covered) / self.covered.size)
+        return float(self.fine * share**0.5)
 
 
 class _Rough(NamedTuple):

@@ -30,7 +30,7 @@ def local_contrast(grey: Grid, sigma: float) -> Grid:
     Returns:
         About −2…2; near 0 where the picture is plain.
     """
-    detail = blurred(grey, sigma)
+    detail: Grid = blurred(grey, sigma)
     squares = np.empty_like(detail)
     for y in range(grey.shape[0]):
         for x in range(grey.shape[1]):

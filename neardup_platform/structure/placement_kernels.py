@@ -68,4 +68,5 @@ def _chroma_difference(one: Colours, other: Colours) -> float:
     """Mean difference of blue and red, each less luma."""
     red, green, blue = one[0] - other[0], one[1] - other[1], one[2] - other[2]
     luma = 0.299 * red + 0.587 * green + 0.114 * blue
-    return (abs(blue - luma) + abs(red - luma)) / 2
+    difference: float = (abs(blue - luma) + abs(red - luma)) / 2
+    return difference

@@ -138,7 +138,9 @@ def placement(
     moved[0, 2], moved[1, 2] = -shift[5], -shift[4]
     undone = undo_orientation(int(shift[3]), rows_b, columns_b)
     to_level = between_sizes(shape_a[0], shape_a[1], rows_a, columns_a)
-    return after(between_sizes(rows_b, columns_b, shape_b[0], shape_b[1]), after(undone, after(moved, to_level)))
+    back = between_sizes(rows_b, columns_b, shape_b[0], shape_b[1])
+    placed: Affine = after(back, after(undone, after(moved, to_level)))
+    return placed
 
 
 @njit(nogil=True, cache=True)
@@ -146,7 +148,7 @@ def undo_orientation(orientation: int, height: int, width: int) -> Affine:
     """Returns the transform from the turned picture to the picture of this size."""
     if orientation & EXCHANGED:
         height, width = width, height
-    undone = scaling(1.0, 1.0)
+    undone: Affine = scaling(1.0, 1.0)
     if orientation & MIRRORED:
         undone[0, 0], undone[0, 2] = -1.0, width - 1.0
     if orientation & UPSIDE_DOWN:

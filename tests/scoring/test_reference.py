@@ -60,6 +60,15 @@ def test_crowding_does_not_depend_on_the_other_images() -> None:
         assert np.array_equal(REFERENCE.crowding(VECTORS, rows[row : row + 1])[0], whole[row])
 
 
+def test_in_a_small_reference_the_least_similar_member_repeats() -> None:
+    few = Reference(excerpt(VECTORS, MEMBERS[:3], PARTS), PARTS)
+    unit = VECTORS.lsh.astype(np.float64) / np.linalg.norm(VECTORS.lsh.astype(np.float64), axis=1, keepdims=True)
+    first, second, third = np.sort(unit[MEMBERS[:3]] @ unit[0])[::-1]
+    assert first > second > third
+    found = few.crowding(VECTORS, np.array([0]))[0, :3]
+    assert np.allclose(found, [(second + 3 * third) / 4, third, third], atol=1e-5)
+
+
 def test_no_members_to_compare_with_give_the_least_value() -> None:
     assert (REFERENCE.crowding(VECTORS, np.array([0]), np.zeros((1, 80), np.bool_)) == -1).all()
 
@@ -93,9 +102,9 @@ def test_objects_are_never_unpickled(tmp_path: Path) -> None:
 
 
 def test_a_reference_that_does_not_fit_is_rejected() -> None:
-    with pytest.raises(ValueError, match="too small or has other parts"):
-        Reference(np.zeros((30, 52), np.float16), PARTS)
-    with pytest.raises(ValueError, match="too small or has other parts"):
+    with pytest.raises(ValueError, match="empty or has other parts"):
+        Reference(np.zeros((0, 52), np.float16), PARTS)
+    with pytest.raises(ValueError, match="empty or has other parts"):
         Reference(np.zeros((80, 51), np.float16), PARTS)
     with pytest.raises(ValueError, match="needs a dihedral and a cosine block"):
         parts_of(24, BLOCKS[:2])
