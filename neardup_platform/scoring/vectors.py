@@ -15,7 +15,7 @@ from neardup_platform.errors import SetupError
 from neardup_platform.id_space import check_ordinals
 
 Float16 = NDArray[np.float16]
-# Address space, not memory: room for 16.8 million images before a table in memory has to be copied.
+# Address space, not memory: room for 4.2 million images before a table in memory has to be copied.
 FIRST_CAPACITY = 1 << 22
 
 

@@ -27,6 +27,8 @@ from neardup_platform.scoring.vectors import Float16, ImageVectors
 
 FLOOR, MOST = 0.02, 24
 REFERENCE_IMAGES = 1_000
+# Pairs of either kind that each fit needs; with fewer there is no second look.
+_LEAST_PAIRS = 20
 _QUANTILES = (0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99)
 # Inverse strength of the penalty on the steps of the curves.
 _LOOSENESS = 1.0
@@ -61,7 +63,7 @@ def train_second_look(
     fold: NDArray[np.int64],
     blocks: Sequence[Block],
     seed: int,
-) -> Trained:
+) -> Trained | None:
     """Fits the curves, once for each fold on the others, and once on all.
 
     Args:
@@ -72,17 +74,23 @@ def train_second_look(
         fold: int64 [m], of each picture's group.
         blocks: of the pair vector, a sketch among them.
         seed: of the choice of reference images.
+
+    Returns:
+        None if there are too few pairs of either kind to judge from.
     """
     looked = _looked(pairs, first)
     a, b, same = pairs.a[looked], pairs.b[looked], pairs.same[looked]
+    seen_by = [(fold[a] != k) & (fold[b] != k) for k in np.unique(fold)]
+    if min(np.bincount(same[seen], minlength=2).min() for seen in seen_by) < _LEAST_PAIRS:
+        return None
     members = _reference_images(groups, seed)
     reference = excerpt(vectors, members, parts_of(vectors.lsh.shape[1], blocks))
     crowding = _crowding(reference, vectors, np.unique(np.append(a, b)), groups, members, blocks)
     sketches = np.ascontiguousarray(vectors.pair[:, sketch_slice(blocks)])
     features = evidence(first[looked], crowding[a], crowding[b], structure_of(sketches, a, sketches, b))
     logits = np.zeros(len(looked))
-    for k in np.unique(fold):
-        seen, held = (fold[a] != k) & (fold[b] != k), fold[a] == k
+    for k, seen in zip(np.unique(fold), seen_by, strict=True):
+        held = fold[a] == k
         logits[held] = fit_curves(features[seen], same[seen]).logits(features[held])
     slope, offset = calibration.fit_platt(logits, same)
     scores = np.minimum(first, FLOOR).astype(np.float64)
