@@ -30,6 +30,8 @@ _DERIVED = (
     "both_correlations", "contradicting_blocks", "replaced_blocks_share", "contradicting_log", "replaced_log",
     "flat", "colour_if_flat", "colour_if_textured", "chroma_if_textured",
 )  # fmt: skip
+# An image with as many doubtful candidates takes seconds.
+_MOST_LOOKS = 1_000
 # Pictures without texture have nothing to lay over each other: they are equal within these levels of red, green and
 # blue, or are no copies. (Of such pairs, 89% of the true ones are, and 0.5% of the others.)
 PLAIN_TOLERANCE = 3.0
@@ -52,7 +54,7 @@ class SecondLook:
         reference_sha256: of `reference.npy` beside the card.
 
     Raises:
-        ValueError: the model is of other features than this release computes.
+        ValueError: the model is of other features than this release computes, or a bound is none.
     """
 
     floor: float
@@ -63,6 +65,8 @@ class SecondLook:
     def __post_init__(self) -> None:
         if self.model.features != EVIDENCE:
             raise ValueError(f"the second look has {len(self.model.features)} features, expected {len(EVIDENCE)}")
+        if not 0 < self.floor < 1 or not 0 < self.most <= _MOST_LOOKS:
+            raise ValueError(f"a second look from {self.floor} at {self.most} pairs: 0…1, and 1…{_MOST_LOOKS}")
 
     def scores(self, first: Scores, looked: Ordinals, seen: NDArray[np.float64]) -> Scores:
         """Returns the scores of all pairs.

@@ -175,6 +175,13 @@ def test_a_model_of_other_features_is_rejected() -> None:
         SecondLook(0.1, 8, AdditiveModel((Curve("a", (0.0,), (0.0,)),), 0.0), "")
 
 
+@pytest.mark.parametrize(("floor", "most"), [(0.0, 8), (1.0, 8), (float("nan"), 8), (0.1, 0), (0.1, 1_001)])
+def test_bounds_that_are_none_are_rejected(floor: float, most: int) -> None:
+    model = AdditiveModel(tuple(Curve(name, (0.0,), (0.0,)) for name in EVIDENCE), 0.0)
+    with pytest.raises(ValueError, match="a second look from"):
+        SecondLook(floor, most, model, "")
+
+
 def test_a_classifier_whose_reference_is_missing_is_rejected(tmp_path: Path) -> None:
     variant(tmp_path / "copy", "other")
     (tmp_path / "copy/reference.npy").unlink()
