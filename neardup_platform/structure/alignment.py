@@ -58,7 +58,7 @@ class Alignment(NamedTuple):
     @property
     def significance(self) -> float:
         """The fine correlation times the square root of the share of the frame that is covered."""
-        return self.fine * float(np.count_nonzero(self.covered) / self.covered.size) ** 0.5
+        return self.fine * math.sqrt(np.count_nonzero(self.covered) / self.covered.size)
 
 
 class _Rough(NamedTuple):

@@ -36,13 +36,15 @@ class View:
     @cached_property
     def detail(self) -> Grid:
         """Local contrast at full size."""
-        return local_contrast(self.grey, self.FULL_SIGMA)
+        detail: Grid = local_contrast(self.grey, self.FULL_SIGMA)
+        return detail
 
     @cached_property
     def half_detail(self) -> Grid:
         """Local contrast at half size."""
         height, width = self.grey.shape
-        return local_contrast(resized(self.grey, height // 2, width // 2), self.HALF_SIGMA)
+        detail: Grid = local_contrast(resized(self.grey, height // 2, width // 2), self.HALF_SIGMA)
+        return detail
 
     @property
     def search_detail(self) -> Grid:
@@ -55,4 +57,5 @@ class View:
         """Local contrast at the sizes that are searched; see `search_kernels.pyramid`."""
         scale = min(0.5, (_SEARCH_CELLS / self.grey.size) ** 0.5)
         height, width = (round(side * scale) for side in self.grey.shape)
-        return pyramid(self.grey, height, width, self.SEARCH_SIGMA)
+        levels: tuple[Grid, NDArray[np.int64]] = pyramid(self.grey, height, width, self.SEARCH_SIGMA)
+        return levels

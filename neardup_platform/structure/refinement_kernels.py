@@ -91,7 +91,7 @@ def _normal_equations(
             gradient[at] += first
             gradient[at + 1] += zeroth * v
             gradient[at + 2] += zeroth
-        all_cells += cells
+        all_cells += float(cells)
     damping = 1e-6
     for i in range(6):
         damping += 1e-3 / 6 * normal[i, i]
@@ -167,8 +167,8 @@ def correlation(a: Grid, b: Grid, counts: Mask, affine: Affine) -> tuple[float, 
             counting = inside if counted[x] else _ZERO
             mine, its = row[x] * counting, value * counting
             one, two, both, cells = one + mine * mine, two + its * its, both + mine * its, cells + counting
-        squares_a, squares_b, products = squares_a + one, squares_b + two, products + both
-        all_cells += cells
+        squares_a, squares_b, products = squares_a + float(one), squares_b + float(two), products + float(both)
+        all_cells += float(cells)
     if all_cells < _LEAST_CELLS:
         return 0.0, int(all_cells)
     floor = 1e-3 * all_cells

@@ -19,7 +19,8 @@ UPRIGHT, OTHERS = (0, MIRRORED), (2, 3, 4, 5, 6, 7)
 
 def whole_on_whole(a: View, b: View) -> Affine:
     """Returns the placement of two copies of which neither is cropped: float64 [2, 3], from cells of `a` to `b`."""
-    return between_sizes(*a.grey.shape, *b.grey.shape)
+    whole: Affine = between_sizes(*a.grey.shape, *b.grey.shape)
+    return whole
 
 
 def find_placements(a: View, b: View, orientations: Sequence[int], most: int) -> list[Affine]:
