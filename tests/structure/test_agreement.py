@@ -84,6 +84,16 @@ def test_the_placement_is_named() -> None:
     assert np.exp(named(whole, crop(whole))["scale"]) == pytest.approx(1.40, abs=0.06)
 
 
+def test_turned_copies_are_found_only_where_turns_are_tried() -> None:
+    whole = picture(4)
+    for copy in (whole.transpose(Image.Transpose.ROTATE_90), whole.transpose(Image.Transpose.ROTATE_180)):
+        tried, upright_only = (compare(prepared(whole), prepared(copy), turned=turned)[1] for turned in (True, False))
+        assert tried > 0.9
+        assert upright_only < 0.6
+    upright = prepared(whole), prepared(ImageOps.mirror(crop(whole)))
+    assert np.array_equal(compare(*upright, turned=False), compare(*upright))
+
+
 def page(words: int) -> Image.Image:
     """A form: the same lines and labels, and other answers for another seed."""
     image, rng = Image.new("RGB", (400, 400), "white"), np.random.default_rng(words)
@@ -124,7 +134,7 @@ def test_plain_and_odd_pictures_give_finite_features(size: tuple[int, int], fill
         image = Image.fromarray(pixels)
     else:
         image = Image.new("RGB", size, fill)
-    for other in (image, picture(0), Image.new("RGB", (50, 40), (12, 200, 30))):
+    for other in (image, image.rotate(90, expand=True), picture(0), Image.new("RGB", (50, 40), (12, 200, 30))):
         found = compare(prepared(image), prepared(other))
         assert found.shape == (COUNT,)
         assert np.isfinite(found).all()
