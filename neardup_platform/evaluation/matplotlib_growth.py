@@ -62,8 +62,8 @@ def draw_wrong_matches(rows: Sequence[Mapping[str, Any]], limits: Limits, *, dar
             ha="right", color=theme.ink, fontsize=9,
         )  # fmt: skip
     panel.set_yscale("log")
-    panel.set(ylim=(bottom, 3 * max(limits.possible, high.max())), ylabel="wrong matches per 1,000 images")
-    legend(panel, theme)
+    panel.set(ylim=(bottom, 100 * max(limits.possible, high.max())), ylabel="wrong matches per 1,000 images")
+    legend(panel, theme, "upper left")
     return png(figure)
 
 
@@ -113,7 +113,7 @@ def draw_tail(
     panel.set_yscale("log")
     panel.set(xlim=(levels[0], levels[-1]), xlabel="threshold", ylabel="wrong matches per 1,000 images")
     panel.set_ylim(*((0.3 * counted[counted > 0].min(), None) if counted.any() else (0.1, 10)))
-    legend(panel, theme)
+    legend(panel, theme, "upper right")
     return png(figure)
 
 

@@ -44,9 +44,9 @@ def panel_of(dark: bool) -> tuple[Figure, "Axes", Theme]:
     return figure, panel, theme
 
 
-def legend(panel: "Axes", theme: Theme) -> None:
-    """Add a legend without a frame."""
-    panel.legend(frameon=False, labelcolor=theme.ink, fontsize=9)
+def legend(panel: "Axes", theme: Theme, place: str = "best") -> None:
+    """Add a legend without a frame; matplotlib takes long to find the best place among many points."""
+    panel.legend(loc=place, frameon=False, labelcolor=theme.ink, fontsize=9)
 
 
 def png(figure: Figure) -> bytes:
