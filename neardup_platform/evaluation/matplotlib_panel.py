@@ -2,7 +2,7 @@
 
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from matplotlib.figure import Figure
 
@@ -44,7 +44,7 @@ def panel_of(dark: bool) -> tuple[Figure, "Axes", Theme]:
     return figure, panel, theme
 
 
-def legend(panel: "Axes", theme: Theme, place: str = "best") -> None:
+def legend(panel: "Axes", theme: Theme, place: Literal["best", "upper left", "upper right"] = "best") -> None:
     """Add a legend without a frame; matplotlib takes long to find the best place among many points."""
     panel.legend(loc=place, frameon=False, labelcolor=theme.ink, fontsize=9)
 

@@ -182,7 +182,7 @@ def test_refinement_finds_the_affine_between_two_pictures() -> None:
     before, _ = correlation(a, b, covered, affine)
     refine(a, b, covered, affine, 10)
     corners = np.array([[0, 0, 1], [39, 0, 1], [0, 35, 1], [39, 35, 1]])
-    assert before < 0.8
+    assert before < 0.9
     assert np.abs(corners @ (affine - truth).T).max() < 0.05
     assert correlation(a, b, covered, affine)[0] > 0.995
 
