@@ -63,8 +63,8 @@ def _member(scaled: Any, member: int) -> Any:
     return keras.layers.Dense(1, name=f"member_{member}_logit")(x)
 
 
-def logits(model: Any, features: Features) -> NDArray[np.float64]:
-    """Returns the uncalibrated logits of many pairs, float64 [n]."""
+def outputs(model: Any, features: Features) -> NDArray[np.float64]:
+    """Returns the outputs of a network for many pairs, float64 [n]: logits, or probabilities if it is calibrated."""
     parts = [
         np.asarray(model(features[i : i + _SCORED_AT_ONCE]))[:, 0] for i in range(0, len(features), _SCORED_AT_ONCE)
     ]

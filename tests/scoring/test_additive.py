@@ -59,7 +59,7 @@ def test_fitting_finds_the_curve_that_made_the_labels() -> None:
     # The first is right in the middle, the second rises, the third says nothing.
     logits = 4 - 3 * np.abs(features[:, 0]) + 2 * features[:, 1]
     labels = rng.uniform(size=len(logits)) < sigmoid(logits)
-    model = fit_curves(features, labels, ("bump", "rise", "noise"))
+    model = fit_curves(features, labels, np.ones(len(labels)), ("bump", "rise", "noise"))
     assert model.features == ("bump", "rise", "noise")
     terms = model.terms(np.array([[-2.5, -2.0, -2.0], [0.0, 2.0, 2.0], [2.5, 0.0, 0.0]]))
     assert terms[1, 0] - max(terms[0, 0], terms[2, 0]) > 5

@@ -6,6 +6,7 @@ scores are those of networks that did not see the pair's groups, as in operation
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,22 @@ _LOOSENESS = 1.0
 Floats = NDArray[np.float64]
 
 
+class Material(NamedTuple):
+    """Pictures and pairs of them.
+
+    Attributes:
+        vectors: of m pictures.
+        groups: int64 [m], equal for near-duplicates.
+        pairs: n pairs.
+        first: float32 [n], first scores.
+    """
+
+    vectors: ImageVectors
+    groups: NDArray[np.int64]
+    pairs: Pairs
+    first: NDArray[np.float32]
+
+
 @dataclass(frozen=True, slots=True)
 class Trained:
     """The model of a second look, and what it says of pairs whose groups it did not see.
@@ -56,48 +73,70 @@ class Trained:
 
 
 def train_second_look(
-    vectors: ImageVectors,
-    groups: NDArray[np.int64],
-    pairs: Pairs,
-    first: NDArray[np.float32],
+    labelled: Material,
     fold: NDArray[np.int64],
     blocks: Sequence[Block],
     seed: int,
+    altered: tuple[Material, float] | None = None,
 ) -> Trained | None:
     """Fits the curves, once for each fold on the others, and once on all.
 
     Args:
-        vectors: of m pictures.
-        groups: int64 [m], equal for near-duplicates.
-        pairs: n pairs of pictures.
-        first: float32 [n], held-out first scores.
+        labelled: with held-out first scores.
         fold: int64 [m], of each picture's group.
         blocks: of the pair vector, a sketch among them.
         seed: of the choice of reference images.
+        altered: copies to fit to as well, and the weight of a pair of them.
 
     Returns:
         None if there are too few pairs of either kind to judge from.
     """
+    vectors, pairs, first = labelled.vectors, labelled.pairs, labelled.first
     looked = _looked(pairs, first)
     a, b, same = pairs.a[looked], pairs.b[looked], pairs.same[looked]
     seen_by = [(fold[a] != k) & (fold[b] != k) for k in np.unique(fold)]
     if min(np.bincount(same[seen], minlength=2).min() for seen in seen_by) < _LEAST_PAIRS:
         return None
-    members = _reference_images(groups, seed)
+    members = _reference_images(labelled.groups, seed)
     reference = excerpt(vectors, members, parts_of(vectors.lsh.shape[1], blocks))
-    crowding = _crowding(reference, vectors, np.unique(np.append(a, b)), groups, members, blocks)
-    sketches = np.ascontiguousarray(vectors.pair[:, sketch_slice(blocks)])
-    features = evidence(first[looked], crowding[a], crowding[b], structure_of(sketches, a, sketches, b))
+    # Copies of a picture are no surroundings of it.
+    others = labelled.groups[:, None] != labelled.groups[members]
+    features = _evidence(labelled, looked, reference, blocks, others)
+    more = _altered_examples(altered, reference, blocks)
+
+    def fit(which: NDArray[np.bool_]) -> AdditiveModel:
+        return fit_curves(*_joined((features[which], same[which], np.ones(int(which.sum()))), more))
+
     logits = np.zeros(len(looked))
     for k, seen in zip(np.unique(fold), seen_by, strict=True):
         held = fold[a] == k
-        logits[held] = fit_curves(features[seen], same[seen]).logits(features[held])
+        logits[held] = fit(seen).logits(features[held])
     slope, offset = calibration.fit_platt(logits, same)
     scores = np.minimum(first, FLOOR).astype(np.float64)
     found = calibration.sigmoid(slope * logits + offset)
     scores[looked] = np.where(differ_in_colour_alone(features), np.minimum(found, FLOOR), found)
-    model = fit_curves(features, same).scaled(slope, offset)
+    model = fit(np.ones(len(looked), np.bool_)).scaled(slope, offset)
     return Trained(model, reference, scores, len(looked), int(same.sum()))
+
+
+def _altered_examples(
+    altered: tuple[Material, float] | None, reference: Float16, blocks: Sequence[Block]
+) -> tuple[Floats, NDArray[np.bool_], Floats] | None:
+    if altered is None:
+        return None
+    material, weight = altered
+    looked = _looked(material.pairs, material.first)
+    features = _evidence(material, looked, reference, blocks)
+    return features, material.pairs.same[looked], np.full(len(looked), weight)
+
+
+def _joined(
+    examples: tuple[Floats, NDArray[np.bool_], Floats], more: tuple[Floats, NDArray[np.bool_], Floats] | None
+) -> tuple[Floats, NDArray[np.bool_], Floats]:
+    if more is None:
+        return examples
+    features, labels, weights = (np.concatenate(both) for both in zip(examples, more, strict=True))
+    return features, labels, weights
 
 
 def _looked(pairs: Pairs, first: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -114,35 +153,39 @@ def _reference_images(groups: NDArray[np.int64], seed: int) -> NDArray[np.int64]
     return np.sort(rng.permutation(shuffled[firsts])[:REFERENCE_IMAGES])
 
 
-def _crowding(
+def _evidence(
+    material: Material,
+    looked: NDArray[np.int64],
     reference: Float16,
-    vectors: ImageVectors,
-    rows: NDArray[np.int64],
-    groups: NDArray[np.int64],
-    members: NDArray[np.int64],
     blocks: Sequence[Block],
-) -> NDArray[np.float32]:
-    """The crowding of some pictures, by row number; copies of a picture are no surroundings of it."""
+    others: NDArray[np.bool_] | None = None,
+) -> Floats:
+    """The evidence of some pairs; `others`, bool [m, reference], is what surrounds each picture."""
+    vectors, a, b = material.vectors, material.pairs.a[looked], material.pairs.b[looked]
+    rows = np.unique(np.append(a, b))
+    crowding = np.zeros((len(material.groups), len(CROWDING)), np.float32)
     parts = parts_of(vectors.lsh.shape[1], blocks)
-    others = groups[rows][:, None] != groups[members]
-    out = np.zeros((len(groups), len(CROWDING)), np.float32)
-    out[rows] = Reference(reference, parts).crowding(vectors, rows, others)
-    return out
+    crowding[rows] = Reference(reference, parts).crowding(vectors, rows, None if others is None else others[rows])
+    sketches = np.ascontiguousarray(vectors.pair[:, sketch_slice(blocks)])
+    return evidence(material.first[looked], crowding[a], crowding[b], structure_of(sketches, a, sketches, b))
 
 
-def fit_curves(features: Floats, labels: NDArray[np.bool_], names: Sequence[str] = EVIDENCE) -> AdditiveModel:
+def fit_curves(
+    features: Floats, labels: NDArray[np.bool_], weights: Floats, names: Sequence[str] = EVIDENCE
+) -> AdditiveModel:
     """Fits an additive model by penalised logistic regression on the ramps between quantiles of each feature.
 
     Args:
         features: float64 [n, m], finite.
         labels: bool [n].
+        weights: float64 [n], of each pair.
         names: [m], of the features.
     """
     from sklearn.linear_model import LogisticRegression
 
     knots = [knots_of(column, _QUANTILES) for column in features.T]
     bases = [ramps(column, at) for column, at in zip(features.T, knots, strict=True)]
-    fitted = LogisticRegression(C=_LOOSENESS, max_iter=1_000).fit(np.hstack(bases), labels)
+    fitted = LogisticRegression(C=_LOOSENESS, max_iter=1_000).fit(np.hstack(bases), labels, sample_weight=weights)
     steps = np.split(fitted.coef_[0], np.cumsum([basis.shape[1] for basis in bases])[:-1])
     curves = (
         Curve(name, at, (0.0, *np.cumsum(rises).tolist())) for name, at, rises in zip(names, knots, steps, strict=True)

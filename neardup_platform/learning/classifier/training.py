@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from neardup_platform.errors import SetupError
 from neardup_platform.learning.classifier.candidate_pairs import Pairs, candidate_pairs, group_numbers
-from neardup_platform.learning.classifier.second_look import FLOOR, MOST, Trained, train_second_look
+from neardup_platform.learning.classifier.second_look import FLOOR, MOST, Material, Trained, train_second_look
 from neardup_platform.scoring import calibration, keras_network
 from neardup_platform.scoring.card import NETWORK_FILE, REFERENCE_FILE, Card, write_card
 from neardup_platform.scoring.features import SKETCH, Block, feature_names, pair_features
@@ -101,13 +101,19 @@ def train(labelled: LabelledVectors, out: Path, recipe: Recipe, *, altered: Labe
     held_out = _held_out_logits(examples, pairs, fold, more, recipe.seed)
     slope, offset = calibration.fit_platt(held_out, examples.labels)
     probabilities = calibration.sigmoid(slope * held_out + offset)
-    second = _second_look(labelled, pairs, probabilities, fold, recipe)
+    network = keras_network.calibrate(_fit(examples, more, recipe.seed), slope, offset)
+    second = None
+    if any(block.comparison == SKETCH for block in recipe.blocks):
+        material = _material(labelled, pairs, probabilities)
+        copies = None
+        if altered is not None and more is not None:
+            copies = _material(altered, _altered_pairs(altered), keras_network.outputs(network, more.features))
+        second = train_second_look(material, fold, recipe.blocks, recipe.seed, copies and (copies, ALTERED_WEIGHT))
     if second is not None:
         probabilities = second.held_out
     curve = calibration.precision_recall(probabilities, examples.labels)
     threshold = calibration.threshold_for_precision(curve, recipe.target_precision)
     head_threshold = min(threshold, calibration.threshold_for_precision(curve, recipe.head_precision))
-    network = keras_network.calibrate(_fit(examples, more, recipe.seed), slope, offset)
     metrics = _metrics(curve, probabilities, examples.labels, threshold, head_threshold)
     out.mkdir(parents=True, exist_ok=True)
     network.save(out / NETWORK_FILE)
@@ -151,15 +157,9 @@ def _examples(vectors: LabelledVectors, pairs: Pairs, recipe: Recipe) -> _Exampl
     return _Examples(pair_features(both, pairs.a, both, pairs.b, recipe.blocks), pairs.same)
 
 
-def _second_look(
-    labelled: LabelledVectors, pairs: Pairs, first: NDArray[np.float64], fold: NDArray[np.int64], recipe: Recipe
-) -> Trained | None:
-    """Trains the second look if the pair vector has a sketch."""
-    if not any(block.comparison == SKETCH for block in recipe.blocks):
-        return None
-    vectors = ImageVectors(labelled.lsh.astype(np.float16), labelled.pair.astype(np.float16))
-    groups = group_numbers(labelled.groups)
-    return train_second_look(vectors, groups, pairs, first.astype(np.float32), fold, recipe.blocks, recipe.seed)
+def _material(vectors: LabelledVectors, pairs: Pairs, first: NDArray[np.float64]) -> Material:
+    both = ImageVectors(vectors.lsh.astype(np.float16), vectors.pair.astype(np.float16))
+    return Material(both, group_numbers(vectors.groups), pairs, first.astype(np.float32))
 
 
 def _fit(examples: _Examples, more: _Examples | None, seed: int) -> Any:
@@ -189,7 +189,7 @@ def _held_out_logits(
         seen = (fold[pairs.a] != k) & (fold[pairs.b] != k)
         network = _fit(_Examples(examples.features[seen], examples.labels[seen]), more, seed + 1 + k)
         held = fold[pairs.a] == k
-        out[held] = keras_network.logits(network, examples.features[held])
+        out[held] = keras_network.outputs(network, examples.features[held])
     return out
 
 
