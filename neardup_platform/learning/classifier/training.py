@@ -107,8 +107,9 @@ def train(labelled: LabelledVectors, out: Path, recipe: Recipe, *, altered: Labe
         material = _material(labelled, pairs, probabilities)
         copies = None
         if altered is not None and more is not None:
-            copies = _material(altered, _altered_pairs(altered), keras_network.outputs(network, more.features))
-        second = train_second_look(material, fold, recipe.blocks, recipe.seed, copies and (copies, ALTERED_WEIGHT))
+            first = keras_network.outputs(network, more.features)
+            copies = _material(altered, _altered_pairs(altered), first), ALTERED_WEIGHT
+        second = train_second_look(material, fold, recipe.blocks, recipe.seed, copies)
     if second is not None:
         probabilities = second.held_out
     curve = calibration.precision_recall(probabilities, examples.labels)
