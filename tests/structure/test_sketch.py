@@ -61,9 +61,9 @@ def test_the_ratio_of_sides_is_kept_and_most_blocks_are_used(width: int, height:
     assert abs(np.log(columns / rows / wanted)) < 0.1
 
 
-@given(hnp.arrays(np.float16, ENTRIES, elements=st.floats(width=16, allow_nan=True, allow_infinity=True)))
-def test_any_entries_decode_to_a_bounded_sketch(entries: np.ndarray) -> None:
-    decoded = decode_sketch(entries)
+@given(hnp.arrays(np.uint16, ENTRIES))
+def test_any_entries_decode_to_a_bounded_sketch(bits: np.ndarray) -> None:
+    decoded = decode_sketch(bits.view(np.float16))  # infinities and NaN among them
     assert decoded.grey.size <= MOST_BLOCKS * BLOCK_PX**2
     assert np.isfinite(decoded.grey).all()
     assert np.isfinite(decoded.colours).all()
