@@ -20,7 +20,6 @@ from neardup_platform.scoring.features import pair_features
 from neardup_platform.scoring.reference import Reference, parts_of, read_reference
 from neardup_platform.scoring.second_look import (
     EVIDENCE,
-    best_pairs,
     evidence,
     sketch_slice,
     split_by_row,
@@ -113,8 +112,11 @@ class PairClassifier:
         look = self.card.second_look
         if look is None:
             return first
-        looked = best_pairs(first, rows_a, rows_b, look.floor, look.most)
-        return look.scores(first, looked, self.evidence(first[looked], a, rows_a[looked], b, rows_b[looked]))
+
+        def see(pairs: Ordinals) -> NDArray[np.float64]:
+            return self.evidence(first[pairs], a, rows_a[pairs], b, rows_b[pairs])
+
+        return look.scores(first, rows_a, rows_b, see)
 
     def first_scores(self, a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> NDArray[np.float32]:
         """Returns the network's scores, without the second look; arguments and errors as of `score`."""

@@ -6,7 +6,7 @@ here. The others say whether the same things are in the same places, and how cro
 model is additive, so its terms explain a score.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,9 @@ _DERIVED = (
 )  # fmt: skip
 # An image with as many doubtful candidates takes seconds.
 _MOST_LOOKS = 1_000
+# Pairs of an image are looked at in rounds of this many, best first, until a round has no score as high as this. Among
+# look-alikes without a copy that is the first round. On held-out pictures no match was lost (docs/adr/0029).
+ROUND, HOPEFUL = 4, 0.1
 # Pictures without texture have nothing to lay over each other: they are equal within these levels of red, green and
 # blue, or are no copies. (Of such pairs, 89% of the true ones are, and 0.5% of the others.)
 PLAIN_TOLERANCE = 3.0
@@ -49,7 +52,8 @@ class SecondLook:
 
     Attributes:
         floor: first score, 0…1, from which a pair is looked at.
-        most: pairs of one image that are looked at, best first; the rest score `floor` at most.
+        most: pairs of one image that are looked at, best first, as long as there is hope; the rest score `floor` at
+            most.
         model: of `EVIDENCE`, calibrated.
         reference_sha256: of `reference.npy` beside the card.
 
@@ -68,20 +72,34 @@ class SecondLook:
         if not 0 < self.floor < 1 or not 0 < self.most <= _MOST_LOOKS:
             raise ValueError(f"a second look from {self.floor} at {self.most} pairs: 0…1, and 1…{_MOST_LOOKS}")
 
-    def scores(self, first: Scores, looked: Ordinals, seen: NDArray[np.float64]) -> Scores:
-        """Returns the scores of all pairs.
+    def scores(
+        self, first: Scores, rows_a: Ordinals, rows_b: Ordinals, see: Callable[[Ordinals], NDArray[np.float64]]
+    ) -> Scores:
+        """Looks at the best pairs of each row of `a`, in rounds; returns the scores of all pairs.
 
         Args:
             first: float32 [n], first scores.
-            looked: int64 [m], pairs that were looked at.
-            seen: float64 [m, len(EVIDENCE)], their evidence; NaN where a picture has no sketch, which keeps the first
-                score.
+            rows_a, rows_b: int64 [n], each pair's rows.
+            see: returns the evidence, float64 [m, len(EVIDENCE)], of some pairs, int64 [m], ascending by row of `a`;
+                NaN where a picture has no sketch, which keeps the first score.
         """
         scores = np.minimum(first, np.float32(self.floor))
-        known = np.isfinite(seen).all(axis=1)
-        found = np.where(known, self.model.probabilities(seen).astype(np.float32), first[looked])
-        scores[looked] = np.where(differ_in_colour_alone(seen), np.minimum(found, np.float32(self.floor)), found)
+        best = best_pairs(first, rows_a, rows_b, self.floor, self.most)
+        rows = rows_a[best]
+        rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
+        hopeful = np.ones(len(rows), np.bool_)
+        for start in range(0, self.most, ROUND):
+            pairs = best[hopeful & (start <= rank) & (rank < start + ROUND)]
+            if not len(pairs):
+                break
+            scores[pairs] = self._judged(first[pairs], see(pairs))
+            hopeful = np.isin(rows, rows_a[pairs][scores[pairs] >= np.float32(HOPEFUL)])
         return scores
+
+    def _judged(self, first: Scores, seen: NDArray[np.float64]) -> Scores:
+        known = np.isfinite(seen).all(axis=1)
+        found = np.where(known, self.model.probabilities(seen).astype(np.float32), first)
+        return np.where(differ_in_colour_alone(seen), np.minimum(found, np.float32(self.floor)), found)
 
     @classmethod
     def parse(cls, content: dict[str, Any]) -> "SecondLook":

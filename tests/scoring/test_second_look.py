@@ -1,9 +1,11 @@
 """The second look tells copies of a picture from look-alikes, and its scores are functions of the two images alone."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from neardup_platform.errors import BadArtefact
@@ -139,23 +141,53 @@ def test_the_best_pairs_of_each_row_are_looked_at_the_older_first() -> None:
     assert shuffled[found].tolist() == [0, 3, 4, 5, 6]
 
 
+def model_of(curve: Callable[[str], float], offset: float) -> AdditiveModel:
+    return AdditiveModel(tuple(Curve(name, (0.0, 1.0), (0.0, curve(name))) for name in EVIDENCE), offset)
+
+
 def test_pairs_that_are_passed_over_score_the_floor_at_most() -> None:
-    curves = tuple(Curve(name, (0.0, 1.0), (0.0, float(name == "first_logit"))) for name in EVIDENCE)
-    look = SecondLook(0.25, 2, AdditiveModel(curves, 1.0), "")
+    look = SecondLook(0.25, 2, model_of(lambda name: float(name == "first_logit"), 1.0), "")
     first = np.array([0.9, 0.8, 0.7, 0.1], np.float32)
-    seen = np.zeros((2, len(EVIDENCE)))
-    seen[1, 5] = np.nan
-    scores = look.scores(first, np.array([0, 1]), seen)
+
+    def see(pairs: NDArray[np.int64]) -> NDArray[np.float64]:
+        assert pairs.tolist() == [0, 1]
+        seen = np.zeros((2, len(EVIDENCE)))
+        seen[1, 5] = np.nan
+        return seen
+
+    scores = look.scores(first, np.zeros(4, np.int64), np.arange(4), see)
     assert scores.tolist() == pytest.approx([1 / (1 + np.exp(-1)), 0.8, 0.25, 0.1])
 
 
+def test_a_round_without_a_promising_pair_is_the_last_of_its_image() -> None:
+    look = SecondLook(0.25, 24, model_of(lambda name: 8.0 * (name == "fine_correlation"), -4.0), "")
+    agreeing = {(1, 2), (1, 6), (2, 5)}
+    asked: list[list[tuple[int, int]]] = []
+    rows_a, rows_b = np.repeat(np.arange(4), [9, 9, 9, 2]), np.concatenate([np.arange(9)] * 3 + [np.arange(2)])
+    first = (0.9 - rows_b / 100).astype(np.float32)
+
+    def see(pairs: NDArray[np.int64]) -> NDArray[np.float64]:
+        asked.append([(int(rows_a[n]), int(rows_b[n])) for n in pairs])
+        seen = np.zeros((len(pairs), len(EVIDENCE)))
+        seen[:, EVIDENCE.index("fine_correlation")] = [pair in agreeing for pair in asked[-1]]
+        return seen
+
+    scores = look.scores(first, rows_a, rows_b, see)
+    assert asked == [
+        [(a, b) for a in (0, 1, 2) for b in (0, 1, 2, 3)] + [(3, 0), (3, 1)],
+        [(1, b) for b in (4, 5, 6, 7)],
+        [(1, 8)],
+    ]
+    assert {(a, b) for a, b, score in zip(rows_a, rows_b, scores, strict=True) if score > 0.9} == {(1, 2), (1, 6)}
+    assert (scores[(rows_a == 2) & (rows_b > 3)] == 0.25).all()
+
+
 def test_plain_pictures_in_other_colours_are_never_copies() -> None:
-    curves = tuple(Curve(name, (0.0,), (0.0,)) for name in EVIDENCE)
-    look = SecondLook(0.25, 9, AdditiveModel(curves, 3.0), "")
+    look = SecondLook(0.25, 9, model_of(lambda _: 0.0, 3.0), "")
     seen = np.zeros((4, len(EVIDENCE)))
     seen[:, EVIDENCE.index("flat")] = [1, 1, 0, 0]
     seen[:, EVIDENCE.index("colour_most")] = np.log1p([2.5, 3.5, 2.5, 3.5])
-    scores = look.scores(np.full(4, 0.9, np.float32), np.arange(4), seen)
+    scores = look.scores(np.full(4, 0.9, np.float32), np.zeros(4, np.int64), np.arange(4), lambda _: seen)
     assert (scores > 0.9).tolist() == [True, False, True, True]
     assert scores[1] == 0.25
 
