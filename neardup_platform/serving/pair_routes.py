@@ -29,7 +29,7 @@ T = TypeVar("T")
 _Side = UploadFile | PairSide
 
 _PART = {
-    "oneOf": [
+    "anyOf": [
         {"type": "string", "format": "binary", "title": "a picture"},
         {"type": "string", "title": "the id of an image of the store"},
     ]

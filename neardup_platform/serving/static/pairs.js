@@ -55,11 +55,12 @@ function differing(overlap) {
 function pairView(result, a, b) {
   const overlap = result.structure.overlap;
   const drawn = overlap && overlap.relation !== "none";
+  const differences = drawn && overlap.differing >= LEAST_DIFFERING ? overlap.differences : [];
   const figures = el(
     "div",
     { class: "pair" },
-    side(a, overlap?.a_aspect, drawn && marks(overlap.a_covered, overlap.b_in_a, overlap.differences.map((each) => each.in_a))),
-    side(b, overlap?.b_aspect, drawn && marks(overlap.b_covered, overlap.a_in_b, overlap.differences.map((each) => each.in_b))),
+    side(a, overlap?.a_aspect, drawn && marks(overlap.a_covered, overlap.b_in_a, differences.map((each) => each.in_a))),
+    side(b, overlap?.b_aspect, drawn && marks(overlap.b_covered, overlap.a_in_b, differences.map((each) => each.in_b))),
   );
   return el(
     "section",
@@ -75,7 +76,7 @@ function pairView(result, a, b) {
         el("span", {}, "As wholes"), scoreBar(result.first_score, result.threshold, "score of the pictures as wholes")),
     ),
     figures,
-    drawn && legend(figures, overlap),
+    drawn && legend(figures, overlap.relation, differences.length),
     terms(result.terms),
     a.id && el("p", {}, el("a", { href: pairHash(b.id, a.id) }, "Exchange the pictures")),
   );
@@ -108,18 +109,18 @@ function marks(covered, outline, differences) {
   );
 }
 
-function legend(figures, overlap) {
+function legend(figures, relation, differences) {
   const shown = el("input", { type: "checkbox", checked: true });
   shown.addEventListener("change", () => figures.classList.toggle("plain", !shown.checked));
   return el(
     "p",
     { class: "legend" },
     el("label", {}, shown, " Show marks"),
-    overlap.relation !== "equal extent" && [
+    relation !== "equal extent" && [
       el("span", {}, el("i", { class: "key outline" }), "outline of the other picture"),
       el("span", {}, el("i", { class: "key elsewhere" }), "not in the other picture"),
     ],
-    overlap.differences.length > 0 && el("span", {}, el("i", { class: "key differs" }), "differs"),
+    differences > 0 && el("span", {}, el("i", { class: "key differs" }), "differs"),
   );
 }
 
