@@ -14,13 +14,15 @@ from neardup_platform.errors import BadPicture
 from neardup_platform.images.decode import Pixels
 from neardup_platform.images.picture_embedder import Picture, PictureEmbedder
 from neardup_platform.images.picture_sketch import sketch_of
+from neardup_platform.matching import Matching
+from neardup_platform.pair_comparison import PairComparison, compare_vectors
 from neardup_platform.scoring.keras_classifier import load_classifier
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.settings import Settings
-from neardup_platform.structure.affines import Affine
+from neardup_platform.structure.affines import Affine, after
 from neardup_platform.structure.agreement import NAMES, Prepared, features
 from neardup_platform.structure.alignment import Alignment, align
-from neardup_platform.structure.filters import View
+from neardup_platform.structure.overlap import between_fractions
 from neardup_platform.structure.sketch import decode_sketch
 
 _PANEL_PX, _GAP_PX = 480, 12
@@ -34,28 +36,14 @@ class Comparison:
     """What is known about two pictures.
 
     Attributes:
-        score: pair score, 0…1.
-        threshold: pair score of a match.
-        classifier: version of the classifier.
-        first_score: pair score before the second look.
-        terms: what each piece of evidence of the second look adds to the logit of the score; empty where the first
-            score stands.
-        structure: features of the alignment, by name; see `neardup_platform.structure.agreement.NAMES`.
+        pair: score, terms, and where the pictures agree; a is the first picture.
+        evidence: features of the alignment, by name; see `neardup_platform.structure.agreement.NAMES`.
         overlay: RGB, one picture, the other laid over it, and where they differ, in red.
     """
 
-    score: float
-    threshold: float
-    classifier: str
-    first_score: float
-    terms: dict[str, float]
-    structure: dict[str, float]
+    pair: PairComparison
+    evidence: dict[str, float]
     overlay: Image.Image
-
-    @property
-    def matches(self) -> bool:
-        """Whether the score reaches the threshold."""
-        return self.score >= self.threshold
 
 
 def compare_pictures(first: Picture, second: Picture, settings: Settings) -> Comparison:
@@ -73,17 +61,12 @@ def compare_pictures(first: Picture, second: Picture, settings: Settings) -> Com
         vectors = ImageVectors(*(kind.astype(np.float16) for kind in embedder.embed(pixels)))
     finally:
         embedder.close()
-    one, other = np.array([0]), np.array([1])
-    score = float(classifier.score(vectors, one, vectors, other)[0])
     a, b = (Prepared.of(decode_sketch(sketch_of(each))) for each in pixels)
     found = align(a.view, b.view)
     return Comparison(
-        score,
-        settings.scoring.threshold or classifier.threshold,
-        classifier.version,
-        *classifier.explain(vectors, 0, vectors, 1),
+        compare_vectors(classifier, Matching.of(settings, classifier), vectors),
         dict(zip(NAMES, features(a, b, found).tolist(), strict=True)),
-        _overlay((pixels[0], pixels[1]), (a.view, b.view), found),
+        _overlay((pixels[0], pixels[1]), (a, b), found),
     )
 
 
@@ -103,7 +86,7 @@ def write_overlay(comparison: Comparison, path: Path) -> None:
     comparison.overlay.save(path)
 
 
-def _overlay(pictures: tuple[Pixels, Pixels], views: tuple[View, View], found: Alignment) -> Image.Image:
+def _overlay(pictures: tuple[Pixels, Pixels], prepared: tuple[Prepared, Prepared], found: Alignment) -> Image.Image:
     """The frame, the other picture laid over it, and where their sketches differ; side by side."""
     frame, over = (1, 0) if found.swapped else (0, 1)
     below = Image.fromarray(pictures[frame])
@@ -112,11 +95,11 @@ def _overlay(pictures: tuple[Pixels, Pixels], views: tuple[View, View], found: A
     laid = above.transform(
         below.size,
         Image.Transform.AFFINE,
-        _between_pixels(found.affine, below, views[frame], views[over], above).ravel().tolist(),
+        _between_pixels(between_fractions(found, prepared[frame], prepared[over]), below, above).ravel().tolist(),
         Image.Resampling.BILINEAR,
         fillcolor="white",
     )
-    different = uniform_filter(np.abs(views[frame].detail - found.detail), _SMOOTH)
+    different = uniform_filter(np.abs(prepared[frame].view.detail - found.detail), _SMOOTH)
     red = np.where(found.covered, np.clip((different - _NO_RED) / (_FULL_RED - _NO_RED), 0.0, 0.8), 0.0)
     mask = Image.fromarray((255 * red).astype(np.uint8)).resize(laid.size, Image.Resampling.BILINEAR)
     marked = Image.composite(Image.new("RGB", laid.size, _RED), laid.convert("L").convert("RGB"), mask)
@@ -126,11 +109,10 @@ def _overlay(pictures: tuple[Pixels, Pixels], views: tuple[View, View], found: A
     return sheet
 
 
-def _between_pixels(affine: Affine, below: Image.Image, frame: View, over: View, above: Image.Image) -> Affine:
-    """Turns an affine between cells, numbered from their middles, into one between pixels, measured from edges."""
-    height, width = frame.grey.shape
-    other_height, other_width = over.grey.shape
-    to_cells = np.array([[width / below.width, 0, -0.5], [0, height / below.height, -0.5], [0, 0, 1.0]])
-    across, down = above.width / other_width, above.height / other_height
-    to_pixels = np.array([[across, 0, across / 2], [0, down, down / 2]])
-    return np.asarray(to_pixels @ np.vstack([affine, [0, 0, 1.0]]) @ to_cells, np.float64)
+def _between_pixels(affine: Affine, below: Image.Image, above: Image.Image) -> Affine:
+    """Turns an affine between fractions of two pictures into one between their pixels."""
+    scaled: Affine = after(
+        np.diag([above.width, above.height, 1.0])[:2],
+        after(affine, np.diag([1 / below.width, 1 / below.height, 1.0])[:2]),
+    )
+    return scaled

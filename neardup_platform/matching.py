@@ -43,6 +43,13 @@ class PairScorer(Protocol):
     def passed_over(self) -> float | None:
         """Score of candidates that are not the best ones of their image and were not looked at; None if all are."""
 
+    @property
+    def sketch(self) -> slice:
+        """Which entries of the pair vector are the sketch; an empty slice if none are."""
+
+    def explain(self, a: ImageVectors, row_a: int, b: ImageVectors, row_b: int) -> tuple[float, dict[str, float]]:
+        """Returns the first score of a pair, and what each piece of evidence adds to the logit of its score."""
+
     def score(self, a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> NDArray[np.float32]:
         """Returns calibrated probabilities, float32 [n], for pairs of a row of `a` and a row of `b`, int64 [n] each."""
 

@@ -1,12 +1,12 @@
 """`neardup compare`: two pictures compared directly."""
 
-import math
 from pathlib import Path
 from typing import Any
 
 import click
 
 from neardup_platform.cli.output import emit, json_option, load_tensorflow
+from neardup_platform.cli.overlap_in_words import relation_in_words
 from neardup_platform.errors import BadPicture, SetupError
 from neardup_platform.settings import Settings
 
@@ -29,19 +29,14 @@ def compare(first: Path, second: Path, out: Path | None, as_json: bool) -> None:
     """
     load_tensorflow()
     from neardup_platform.compare_pictures import compare_pictures, write_overlay
+    from neardup_platform.serving.answers.pairs import ComparedPair
 
     try:
         found = compare_pictures(first, second, Settings())
     except (BadPicture, OSError) as error:
         raise SetupError(f"{first} and {second} cannot be compared: {error}") from error
-    answer: dict[str, Any] = {
-        "score": round(found.score, 6),
-        "threshold": round(found.threshold, 6),
-        "matches": found.matches,
-        "classifier": found.classifier,
-        "first_score": round(found.first_score, 6),
-        "terms": {name: round(value, 4) for name, value in found.terms.items()},
-        "structure": {name: round(value, 4) for name, value in found.structure.items()},
+    answer: dict[str, Any] = ComparedPair.of(found.pair).model_dump(mode="json") | {
+        "evidence": {name: round(value, 4) for name, value in found.evidence.items()},
     }
     if out is not None:
         try:
@@ -53,23 +48,35 @@ def compare(first: Path, second: Path, out: Path | None, as_json: bool) -> None:
 
 
 def _in_words(answer: dict[str, Any]) -> str:
-    structure = answer["structure"]
-    verdict = "a match" if answer["matches"] else "no match"
-    turn = [f"scale {math.exp(structure['scale']):.2f}", f"{structure['rotation']:.1f}° off axis"]
-    turn += ["mirrored"] * (structure["mirrored"] > 0) + ["turned"] * (structure["turned"] > 0)
+    verdict = "a match" if answer["match"] else "no match"
     lines = [
         f"pair score {answer['score']:.4f}: {verdict} (threshold {answer['threshold']:.4f})",
-        f"agreement  {structure['fine_correlation']:.2f} of local contrast where they overlap (1 is equal)",
-        f"overlap    {structure['covered_less']:.0%} of one picture, {structure['covered_more']:.0%} of the other",
-        f"placement  {', '.join(turn)}",
+        *_structure_lines(answer["structure"], answer["evidence"]),
+        f"first      score {answer['first_score']:.4f}, of the pictures as wholes",
     ]
-    if structure["blocks"] > 0:
-        lines.append(
-            f"texture    {structure['contradicting']:.0%} contradicts: {structure['replaced']:.0%} replaced, "
-            f"{structure['added']:.0%} on one side only"
-        )
-    lines.append(f"first      score {answer['first_score']:.4f}, of the pictures as wholes")
     if answer["terms"]:
-        largest = sorted(answer["terms"].items(), key=lambda term: -abs(term[1]))[:_TERMS_SHOWN]
-        lines.append("terms      " + ", ".join(f"{name} {value:+.1f}" for name, value in largest) + ", …")
+        largest = answer["terms"][:_TERMS_SHOWN]
+        lines.append("terms      " + ", ".join(f"{term['name']} {term['value']:+.1f}" for term in largest) + ", …")
     return "\n".join(lines)
+
+
+def _structure_lines(structure: dict[str, Any], evidence: dict[str, float]) -> list[str]:
+    overlap = structure["overlap"]
+    relation = f"relation   {relation_in_words(structure, 'the first', 'the second')}"
+    if overlap is None:
+        return [relation]
+    placement = [f"scale {overlap['scale']:.2f}", f"{overlap['rotation']:.1f}° off axis"]
+    placement += ["mirrored"] * overlap["mirrored"] + [f"turned by {overlap['turned']}°"] * bool(overlap["turned"])
+    lines = [
+        relation,
+        f"agreement  {overlap['agreement']:.2f} of local contrast where they overlap (1 is equal)",
+        f"overlap    {overlap['a_covered']:.0%} of the first, {overlap['b_covered']:.0%} of the second",
+        f"placement  {', '.join(placement)}, to lay the first over the second",
+        f"differing  {overlap['differing']:.0%} of what overlaps",
+    ]
+    if evidence["blocks"] > 0:
+        lines.append(
+            f"texture    {evidence['contradicting']:.0%} contradicts: {evidence['replaced']:.0%} replaced, "
+            f"{evidence['added']:.0%} on one side only"
+        )
+    return lines

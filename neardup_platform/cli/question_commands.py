@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from neardup_platform.cli.output import api_client, emit, json_option
+from neardup_platform.cli.overlap_in_words import relation_in_words
 from neardup_platform.settings import Settings
 
 
@@ -96,6 +97,10 @@ def _describe_decision(answer: dict[str, Any]) -> str:
         answer["summary"],
         f"  decision {answer['sequence']}, {answer['candidates_found']} candidates; {thresholds}; {versions}",
         *_candidate_lines(answer["candidates"]),
+    ]
+    lines += [
+        f"  {'match' if pair['match'] else 'head'}: {relation_in_words(pair['structure'], 'it', pair['image_id'])}"
+        for pair in answer["structures"]
     ]
     if answer["bridges"]:
         lines.append(f"  also matched, not joined: {', '.join(answer['bridges'])}")

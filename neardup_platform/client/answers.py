@@ -122,6 +122,90 @@ class HeldApart:
     size: int
 
 
+Point = tuple[float, float]
+# Upper left, upper right, lower right, lower left corner of what is outlined, wherever they come to lie.
+Outline = tuple[Point, Point, Point, Point]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A rectangle of one picture in which the other shows something else.
+
+    Attributes:
+        in_a, in_b: its outline in each picture.
+        agreement: correlation of brightness there, −1…1; below 0.5.
+    """
+
+    in_a: Outline
+    in_b: Outline
+    agreement: float
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """How two pictures, a and b, lie over each other; points are fractions of width and height from the upper left.
+
+    Attributes:
+        relation: `equal extent`, `a inside b`, `b inside a`, `overlap` or `none`: then the rest means nothing.
+        agreement: correlation of local contrast where they overlap, 0…1.
+        a_covered, b_covered: share of each picture that the other shows, 0…1.
+        a_in_b, b_in_a: outline of each picture in the other; points beyond 0…1 lie outside of it.
+        mirrored: whether a is mirrored, left to right, before it is turned.
+        turned: degrees clockwise that lay a over b, in quarter turns: 0, 90, 180 or 270.
+        rotation: degrees clockwise beyond them, −45…45.
+        scale: side of a, laid over b, as a multiple of the side of b.
+        differing: share of the compared area that differs, 0…1.
+        differences: rectangles that differ, largest first, at most 64.
+        a_aspect, b_aspect: width over height of each picture, to about 6%; 1/8…8.
+    """
+
+    relation: str
+    agreement: float
+    a_covered: float
+    b_covered: float
+    a_in_b: Outline
+    b_in_a: Outline
+    mirrored: bool
+    turned: int
+    rotation: float
+    scale: float
+    differing: float
+    differences: list[Difference]
+    a_aspect: float
+    b_aspect: float
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """Where two pictures agree, or why that cannot be told.
+
+    Attributes:
+        state: `available` or `not available`.
+        reason: why it is not available; empty if it is.
+        overlap: None if it is not available.
+    """
+
+    state: str
+    reason: str
+    overlap: Overlap | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedPair:
+    """Where an image (a) agrees with one that its decision rests on (b).
+
+    Attributes:
+        image_id: of the other image.
+        match: whether it is the match that let the image join.
+        head: whether it is the head of the cluster joined.
+    """
+
+    image_id: str
+    match: bool
+    head: bool
+    structure: Structure
+
+
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """A decision and everything it is based on.
@@ -131,6 +215,8 @@ class Explanation:
         latency_ms: time from the event to the decision; None if a command made the decision later.
         cause: empty for a decision of the stream; otherwise what made the decision necessary.
         guard: the guarded cluster that the image was held apart from; None if there is none.
+        structures: where the image agrees with the match that let it join and with the head, computed now; empty for a
+            founder and in a history.
     """
 
     decision_id: str
@@ -155,6 +241,7 @@ class Explanation:
     override_id: str
     replaced_head: str
     guard: HeldApart | None = None
+    structures: list[ExplainedPair] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +287,47 @@ class SearchAnswer:
     images_searched: int
     stage_ms: dict[str, float]
     guard: HeldApart | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PairTerm:
+    """What a piece of evidence adds to the logit of a score."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class PairImage:
+    """One side of a compared pair; no id for a picture or vectors."""
+
+    image_id: str | None
+    picture: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PairAnswer:
+    """Two images, a and b, compared. A comparison changes nothing.
+
+    Attributes:
+        first_score: of the images as wholes, before the second look.
+        match: whether the score reaches the threshold.
+        head_match: whether it reaches the threshold against the head of a cluster.
+        terms: of the second look, largest first; empty where the first score stands.
+        structure: where the pictures agree.
+    """
+
+    score: float
+    first_score: float
+    threshold: float
+    head_threshold: float
+    match: bool
+    head_match: bool
+    classifier_version: str
+    terms: list[PairTerm]
+    structure: Structure
+    a: PairImage
+    b: PairImage
 
 
 @dataclass(frozen=True, slots=True)

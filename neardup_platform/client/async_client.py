@@ -8,7 +8,7 @@ import httpx
 from tenacity import AsyncRetrying
 
 from neardup_platform.client import answers, calls
-from neardup_platform.client.calls import PAGE, Call, Picture
+from neardup_platform.client.calls import PAGE, Call, PairSide, Picture
 from neardup_platform.client.exchange import ATTEMPTS, TIMEOUT_S, Server, address_of, whole
 from neardup_platform.settings import Settings
 
@@ -120,6 +120,10 @@ class AsyncClient:
             OSError: the file cannot be read.
         """
         return await self._send(calls.search(picture, lsh, pair))
+
+    async def compare(self, a: PairSide, b: PairSide) -> answers.PairAnswer:
+        """Compare two images, which changes nothing: their score, and where the pictures agree."""
+        return await self._send(calls.compare(a, b))
 
     async def explain(self, image_id: str) -> answers.Explanation:
         """Return why an image is in its cluster.

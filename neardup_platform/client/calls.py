@@ -20,6 +20,9 @@ T = TypeVar("T")
 # A picture: its path, its bytes, or a binary file, which is read from its current position.
 Picture = str | PathLike[str] | bytes | BinaryIO
 
+# One side of a pair: the id of an image, a picture, or both vectors, lsh and pair. A text is an id, not a path.
+PairSide = str | PathLike[str] | bytes | BinaryIO | tuple[Sequence[float], Sequence[float]]
+
 # The API's bounds on `POST /v1/images:lookup`: ids, and bytes of the body with room for the JSON around them.
 LOOKUP_IDS = 1_000
 LOOKUP_BYTES = 1_000_000
@@ -36,7 +39,8 @@ class Call(Generic[T]):
     Attributes:
         path: percent-encoded.
         body: sent as JSON; None for no body.
-        picture: sent as a multipart form.
+        pictures: sent as a multipart form, by field.
+        fields: other fields of the form.
         key: sent as `Idempotency-Key`.
     """
 
@@ -45,8 +49,9 @@ class Call(Generic[T]):
     answer: type[T]
     query: Mapping[str, str | int] = field(default_factory=dict)
     body: Any = None
-    picture: Picture | None = None
+    pictures: Mapping[str, Picture] = field(default_factory=dict)
     key: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 def lookup(image_id: str) -> Call[answers.Image]:
@@ -94,12 +99,26 @@ def search(
     if (picture is None) == (not vectors) or len(vectors) == 1:
         raise InvalidRequest("search needs either a picture or both vectors, lsh and pair")
     if picture is not None:
-        return Call("POST", "/v1/search", answers.SearchAnswer, picture=picture)
-    body = {name: [float(value) for value in vector] for name, vector in zip(("lsh", "pair"), vectors, strict=True)}
-    for name, vector in body.items():
-        if not all(map(isfinite, vector)):
-            raise InvalidRequest(f"the vector {name} has a component that is not a finite number")
-    return Call("POST", "/v1/search", answers.SearchAnswer, body=body)
+        return Call("POST", "/v1/search", answers.SearchAnswer, pictures={"picture": picture})
+    return Call("POST", "/v1/search", answers.SearchAnswer, body=_vectors(*vectors))
+
+
+def compare(a: PairSide, b: PairSide) -> Call[answers.PairAnswer]:
+    """Compare two images.
+
+    Raises:
+        InvalidRequest: an id is malformed, a vector is not finite, or a picture is compared with vectors.
+    """
+    sides = {"a": a, "b": b}
+    pictures = {name: side for name, side in sides.items() if not isinstance(side, str | tuple)}
+    ids = {name: _checked(side) for name, side in sides.items() if isinstance(side, str)}
+    vectors = {name: _vectors(*side) for name, side in sides.items() if isinstance(side, tuple)}
+    if pictures and vectors:
+        raise InvalidRequest("a picture cannot be compared with vectors: give two pictures, or vectors of both")
+    if pictures:
+        return Call("POST", "/v1/pairs", answers.PairAnswer, pictures=pictures, fields=ids)
+    body = vectors | {name: {"image_id": image_id} for name, image_id in ids.items()}
+    return Call("POST", "/v1/pairs", answers.PairAnswer, body=body)
 
 
 def explain(image_id: str) -> Call[answers.Explanation]:
@@ -154,6 +173,19 @@ def promotions() -> Call[answers.Promotions]:
 
 def _lookup_chunk(image_ids: list[str]) -> Call[answers.Heads]:
     return Call("POST", "/v1/images:lookup", answers.Heads, body={"ids": image_ids})
+
+
+def _vectors(lsh: Sequence[float], pair: Sequence[float]) -> dict[str, list[float]]:
+    """Both vectors as JSON.
+
+    Raises:
+        InvalidRequest: one is not finite.
+    """
+    body = {name: [float(value) for value in vector] for name, vector in (("lsh", lsh), ("pair", pair))}
+    for name, vector in body.items():
+        if not all(map(isfinite, vector)):
+            raise InvalidRequest(f"the vector {name} has a component that is not a finite number")
+    return body
 
 
 def _path(kind: str, name: str, *more: str) -> str:

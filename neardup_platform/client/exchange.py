@@ -15,15 +15,15 @@ Call → request → **response → answer or error**. The API's own text become
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
 from http import HTTPStatus
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
@@ -36,7 +36,7 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
-from neardup_platform.client.calls import Call
+from neardup_platform.client.calls import Call, Picture
 from neardup_platform.errors import (
     AccessDenied,
     Conflict,
@@ -62,7 +62,6 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 5.0
 _LONGEST_RETRY_AFTER_S = 30.0
 _CONNECT_TIMEOUT_S = 5.0
 _RETRIED = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
-_FIELD = "picture"
 _ERRORS: dict[int, type[NeardupError]] = {
     HTTPStatus.UNAUTHORIZED: AccessDenied,
     HTTPStatus.FORBIDDEN: AccessDenied,
@@ -130,17 +129,19 @@ class Server:
 
     @contextmanager
     def request(self, call: Call[T]) -> Iterator[dict[str, Any]]:
-        """Arguments of `httpx.Client.request`; a picture's file is open inside the with block."""
+        """Arguments of `httpx.Client.request`; pictures' files are open inside the with block."""
         arguments: dict[str, Any] = {"method": call.method, "url": self.url + call.path, "params": dict(call.query)}
         if call.key:
             arguments["headers"] = {"Idempotency-Key": call.key}
-        if call.picture is None:
+        if not call.pictures:
             yield arguments if call.body is None else {**arguments, "json": call.body}
-        elif isinstance(call.picture, str | PathLike):
-            with Path(call.picture).open("rb") as file:
-                yield {**arguments, "files": {_FIELD: (_FIELD, file)}}
-        else:
-            yield {**arguments, "files": {_FIELD: (_FIELD, call.picture)}}
+            return
+        with ExitStack() as stack:
+            files = {
+                name: (name, stack.enter_context(Path(picture).open("rb")) if _is_path(picture) else picture)
+                for name, picture in call.pictures.items()
+            }
+            yield {**arguments, "files": files, "data": dict(call.fields)}
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -188,10 +189,15 @@ def whole(call: Call[T]) -> Call[T]:
 
     Paths are opened for each attempt.
     """
-    if call.picture is None or isinstance(call.picture, str | PathLike | bytes):
-        return call
-    data = call.picture.read()
-    return Call(call.method, call.path, call.answer, call.query, picture=bytes(data), key=call.key)
+    pictures = {
+        name: picture if isinstance(picture, str | PathLike | bytes) else bytes(picture.read())
+        for name, picture in call.pictures.items()
+    }
+    return replace(call, pictures=pictures)
+
+
+def _is_path(picture: Picture) -> TypeGuard[str | PathLike[str]]:
+    return isinstance(picture, str | PathLike)
 
 
 def _reader(answer: Any) -> TypeAdapter[Any]:

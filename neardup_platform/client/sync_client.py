@@ -8,7 +8,7 @@ import httpx
 from tenacity import Retrying
 
 from neardup_platform.client import answers, calls
-from neardup_platform.client.calls import PAGE, Call, Picture
+from neardup_platform.client.calls import PAGE, Call, PairSide, Picture
 from neardup_platform.client.exchange import ATTEMPTS, TIMEOUT_S, Server, address_of, whole
 from neardup_platform.settings import Settings
 
@@ -130,6 +130,20 @@ class Client:
             OSError: the file cannot be read.
         """
         return self._send(calls.search(picture, lsh, pair))
+
+    def compare(self, a: PairSide, b: PairSide) -> answers.PairAnswer:
+        """Compare two images, which changes nothing: their score, and where the pictures agree.
+
+        Args:
+            a, b: each the id of an image (a `str`), a picture (a `Path`, the bytes of a picture file, or a file opened
+                for binary reading), or both vectors of an image as a tuple, lsh and pair, instead of a picture.
+
+        Raises:
+            NotFound: an image has not been decided, or was forgotten.
+            TooCostly: decoding a picture takes more than the server allows.
+            OSError: a file cannot be read.
+        """
+        return self._send(calls.compare(a, b))
 
     def explain(self, image_id: str) -> answers.Explanation:
         """Return why an image is in its cluster.

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
 
 from neardup_platform.errors import SetupError
 from neardup_platform.evaluation.feature_evidence import Evidence, evidence_of
 from neardup_platform.evaluation.matplotlib_growth import nines
 from neardup_platform.evaluation.outcome import Evaluation, outcome
-from neardup_platform.evaluation.picture_sheet import caption, thumbnail_jpeg
+from neardup_platform.evaluation.pair_overlaps import overlaps_of
+from neardup_platform.evaluation.picture_sheet import THUMBNAIL_PX, caption, jpeg, outlined, thumbnail
 from neardup_platform.evaluation.report_plots import data_uri, plots_by_size, plots_of_scores
 from neardup_platform.evaluation.worst_pairs import (
     EvaluatedPair,
@@ -26,11 +28,18 @@ from neardup_platform.evaluation.worst_pairs import (
 )
 from neardup_platform.scoring.features import Block
 from neardup_platform.settings import ImageSettings
+from neardup_platform.structure.overlap import Outline, Overlap, Relation
 
 REPORT_FILE = "report.html"
 _TEMPLATE = "report.html.jinja"
 _MOST_CLUSTERS, _MOST_IN_CLUSTER, _MOST_REFUSED = 10, 12, 40
 _STRIP_PX = 104
+_RELATIONS = {
+    Relation.EQUAL_EXTENT: "show the same part",
+    Relation.A_INSIDE_B: "the first lies inside the second",
+    Relation.B_INSIDE_A: "the second lies inside the first",
+    Relation.OVERLAP: "overlap",
+}
 
 
 def prepare_folder(folder: Path) -> None:
@@ -75,6 +84,7 @@ def write_report(
     whole, shown = outcome(evaluation), _Pictures(evaluation, limits)
     wrong, missed = worst_false_positives(evaluation), worst_misses(evaluation)
     evidence = evidence_of(evaluation, [*wrong, *missed], blocks)
+    cards = list(map(shown.pair, [*wrong, *missed], evidence, overlaps_of(evaluation, [*wrong, *missed], blocks)))
     mixed = mixed_clusters(evaluation)
     page = (
         _environment()
@@ -85,8 +95,8 @@ def write_report(
             plots=list(plots_of_scores(evaluation, whole, measured)),
             plots_by_size=list(plots_by_size(evaluation, whole, measured)),
             subsets=_worst_first(measured["subsets"]),
-            false_positives=[shown.pair(*each) for each in zip(wrong, evidence[: len(wrong)], strict=True)],
-            misses=[shown.pair(*each) for each in zip(missed, evidence[len(wrong) :], strict=True)],
+            false_positives=cards[: len(wrong)],
+            misses=cards[len(wrong) :],
             mixed=[shown.cluster(each) for each in mixed[:_MOST_CLUSTERS]],
             thresholds=[
                 (run.classifier, run.matching.threshold, run.matching.head_threshold) for run in evaluation.runs
@@ -109,20 +119,22 @@ class _Pictures:
 
     def __init__(self, evaluation: Evaluation, limits: ImageSettings) -> None:
         self._rows, self._limits = evaluation.rows, limits
-        self._uris: dict[tuple[int, int], str | None] = {}
+        self._thumbnails: dict[tuple[int, int], Image.Image | None] = {}
         # Names are shown relative to the folder that contains them all.
         self._shared = _shared_folder([row.file for row in evaluation.rows])
 
     def name(self, number: int) -> str:
         return str(self._rows[number].file.relative_to(self._shared))
 
-    def pair(self, pair: EvaluatedPair, evidence: Sequence[Evidence]) -> dict[str, Any]:
-        sides = zip((pair.earlier, pair.later), reversed(pair.heads), strict=True)
+    def pair(self, pair: EvaluatedPair, evidence: Sequence[Evidence], overlap: Overlap | None) -> dict[str, Any]:
+        outlines = (None, None) if overlap is None else (overlap.b_in_a, overlap.a_in_b)
+        sides = zip((pair.earlier, pair.later), reversed(pair.heads), outlines, strict=True)
         return {
             "caption": caption(pair),
             "matched": pair.matched,
             "together": pair.together,
-            "sides": [{**self._side(number), "head": self.name(head)} for number, head in sides],
+            "relation": None if overlap is None else _RELATIONS[overlap.relation],
+            "sides": [{**self._side(number, outline), "head": self.name(head)} for number, head, outline in sides],
             "evidence": evidence,
         }
 
@@ -140,16 +152,18 @@ class _Pictures:
             ],
         }
 
-    def _side(self, number: int) -> dict[str, Any]:
+    def _side(self, number: int, outline: Outline | None) -> dict[str, Any]:
         row = self._rows[number]
-        return {"uri": self._uri(number), "name": self.name(number), "row": row}
+        return {"uri": self._uri(number, THUMBNAIL_PX, outline), "name": self.name(number), "row": row}
 
-    def _uri(self, number: int, *side_px: int) -> str | None:
-        key = number, sum(side_px)
-        if key not in self._uris:
-            content = thumbnail_jpeg(self._rows[number].file, self._limits, *side_px)
-            self._uris[key] = None if content is None else data_uri(content, "jpeg")
-        return self._uris[key]
+    def _uri(self, number: int, side_px: int, outline: Outline | None = None) -> str | None:
+        key = number, side_px
+        if key not in self._thumbnails:
+            self._thumbnails[key] = thumbnail(self._rows[number].file, self._limits, side_px)
+        image = self._thumbnails[key]
+        if image is None:
+            return None
+        return data_uri(jpeg(image if outline is None else outlined(image, outline)), "jpeg")
 
 
 def _worst_first(subsets: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:

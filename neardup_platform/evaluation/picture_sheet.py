@@ -14,9 +14,12 @@ from neardup_platform.evaluation.manifest import Row
 from neardup_platform.evaluation.worst_pairs import EvaluatedPair
 from neardup_platform.images.decode import decode
 from neardup_platform.settings import ImageSettings
+from neardup_platform.structure.overlap import Outline
 
 THUMBNAIL_PX = 176
 _GAP_PX, _CAPTION_PX, _FONT_PX, _COLUMNS = 8, 18, 13, 4
+# A line, and a lighter one below it, so that it shows on any picture.
+_OUTLINE = (("#ffffff", 5), ("#4f46e5", 3))
 _PAPER, _INK, _EMPTY = "#ffffff", "#1d2430", "#e4e7ec"
 
 
@@ -33,11 +36,17 @@ def thumbnail(path: Path, limits: ImageSettings, side_px: int = THUMBNAIL_PX) ->
     return image
 
 
-def thumbnail_jpeg(path: Path, limits: ImageSettings, side_px: int = THUMBNAIL_PX) -> bytes | None:
-    """Like `thumbnail`, as JPEG."""
-    image = thumbnail(path, limits, side_px)
-    if image is None:
-        return None
+def outlined(image: Image.Image, outline: Outline) -> Image.Image:
+    """A copy of a picture with an outline, of which parts may lie outside, drawn over it."""
+    copy = image.copy()
+    points = [(x * (image.width - 1), y * (image.height - 1)) for x, y in (*outline, *outline[:2])]
+    for colour, width in _OUTLINE:
+        ImageDraw.Draw(copy).line(points, fill=colour, width=width, joint="curve")
+    return copy
+
+
+def jpeg(image: Image.Image) -> bytes:
+    """A thumbnail as JPEG."""
     content = io.BytesIO()
     image.save(content, "JPEG", quality=80, optimize=True)
     return content.getvalue()

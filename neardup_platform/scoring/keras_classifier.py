@@ -85,6 +85,11 @@ class PairClassifier:
         return None if self.card.second_look is None else self.card.second_look.floor
 
     @property
+    def sketch(self) -> slice:
+        """Which entries of the pair vector are the sketch; an empty slice if none are."""
+        return self._sketch
+
+    @property
     def required_models(self) -> dict[Kind, ModelSpec]:
         """The embeddings it was trained on."""
         return self.card.required_models

@@ -148,10 +148,14 @@ def structure_of(a: Float16, rows_a: Ordinals, b: Float16, rows_b: Ordinals) -> 
             prepared = _prepared(a[row])
         other = None if prepared is None else _prepared(b[rows_b[n]])
         if prepared is not None and other is not None:
-            # Alignment begins from one of the two; which one must not depend on the caller.
-            ordered = a[row].tobytes() <= b[rows_b[n]].tobytes()
-            out[n] = compare(prepared, other) if ordered else compare(other, prepared)
+            first = comes_first(a[row], b[rows_b[n]])
+            out[n] = compare(prepared, other) if first else compare(other, prepared)
     return out
+
+
+def comes_first(a: Float16, b: Float16) -> bool:
+    """Whether the alignment of two sketches begins from the first of them, which must not depend on the caller."""
+    return a.tobytes() <= b.tobytes()
 
 
 def _prepared(entries: Float16) -> Prepared | None:

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
@@ -12,6 +13,7 @@ from neardup_platform.serving import problems
 from neardup_platform.serving.access import Access, api_is_exposed, api_tokens, open_scopes
 from neardup_platform.serving.calls import max_body, media_types, required_scope
 from neardup_platform.serving.changing_routes import ChangingRoutes
+from neardup_platform.serving.example_pairs import ExamplePairs
 from neardup_platform.serving.example_search import ExampleSearch
 from neardup_platform.serving.guard import Guard, Rules
 from neardup_platform.serving.health import HealthWatch
@@ -20,6 +22,7 @@ from neardup_platform.serving.limits import Bounds, Limits
 from neardup_platform.serving.methods import Methods
 from neardup_platform.serving.openapi import documented
 from neardup_platform.serving.pages import Pages
+from neardup_platform.serving.pair_routes import PairRoutes
 from neardup_platform.serving.picture_decoding import PictureDecoding
 from neardup_platform.serving.picture_routes import PictureRoutes
 from neardup_platform.serving.platform_routes import PlatformRoutes
@@ -48,10 +51,11 @@ def build_app(
     """
     follower = StoreFollower(settings.store_path, settings.home, settings.api.refresh_ms)
     corpus = SearchCorpus(follower, load_models)
-    search = ExampleSearch(corpus, follower)
     pictures = PictureStore(settings.s3)
+    search, pairs = ExampleSearch(corpus, follower), ExamplePairs(corpus, follower, pictures)
     watch = HealthWatch(settings, follower, corpus)
     limiter = SearchLimiter(settings.terms.max_queries_per_s, settings.terms.max_waiting_queries)
+    turn = CapacityLimiter(1)
     decoding = decoding or PictureDecoding(settings.images)
     metrics = Metrics(watch, limiter, decoding)
 
@@ -67,9 +71,10 @@ def build_app(
     app = _empty_app(lifespan)
     problems.install(app)
     app.include_router(PictureRoutes(follower, pictures).router())
-    app.include_router(ReadingRoutes(follower, pictures).router())
+    app.include_router(ReadingRoutes(follower, pictures, corpus).router())
     app.include_router(ChangingRoutes(WorkerCommands(settings.kafka, follower), follower).router())
-    app.include_router(SearchRoutes(search, limiter, follower, pictures, decoding).router())
+    app.include_router(SearchRoutes(search, limiter, follower, pictures, decoding, turn).router())
+    app.include_router(PairRoutes(pairs, limiter, decoding, turn, settings.api.max_upload_bytes).router())
     app.include_router(PlatformRoutes(watch, metrics).router())
     app.include_router(Pages().router())
     app.openapi = documented(app)  # type: ignore[method-assign]

@@ -10,7 +10,8 @@ from neardup_platform.settings import ApiSettings
 # A page must load before a person can enter a token, and probes have none.
 _OPEN = ("/", "/docs", "/docs/problems", "/openapi.json", "/healthz", "/readyz")
 _OPEN_FOLDER = "/static/"
-_PICTURES = ("/v1/search", "/v1/pairs")
+_SEARCH, _PAIRS = "/v1/search", "/v1/pairs"
+_PICTURES = (_SEARCH, _PAIRS)
 _LOOKUP = "/v1/images:lookup"
 JSON, MULTIPART = "application/json", "multipart/form-data"
 # Room for the boundaries and headers of a multipart body around a picture of the largest size.
@@ -51,6 +52,8 @@ def max_body(path: str, media_type: str, api: ApiSettings) -> tuple[int, str]:
         return max(_LOOKUP_BYTES, api.max_json_bytes), "1,000 ids as JSON"
     if path not in _PICTURES:
         return api.max_json_bytes, "api.max_json_bytes"
+    # A search has one example, a pair has two.
+    examples, vectors = (2, "four vectors") if path == _PAIRS else (1, "two vectors")
     if media_type == MULTIPART:
-        return api.max_upload_bytes + _FRAME_BYTES, "api.max_upload_bytes"
-    return max(_VECTORS_BYTES, api.max_json_bytes), "two vectors as JSON"
+        return examples * (api.max_upload_bytes + _FRAME_BYTES), "api.max_upload_bytes"
+    return max(examples * _VECTORS_BYTES, api.max_json_bytes), f"{vectors} as JSON"

@@ -12,8 +12,8 @@ from neardup_platform.records import Kind
 from neardup_platform.serving.answers.changes import Ordered, Overrides, override_of
 from neardup_platform.serving.ids import Id
 from neardup_platform.serving.kafka_commands import WorkerCommands
-from neardup_platform.serving.reading_routes import known_image
 from neardup_platform.serving.rocksdb_follower import StoreFollower
+from neardup_platform.serving.stored_images import known_image
 from neardup_platform.store.view import StoreView
 from neardup_platform.wire.validation import MAX_ID_BYTES
 

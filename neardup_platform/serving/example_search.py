@@ -1,6 +1,6 @@
 """Search by example: what would be decided about a picture or its vectors now, changing nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -9,7 +9,7 @@ import numpy as np
 from neardup_platform.decide import Recording
 from neardup_platform.images.rgb import Pixels
 from neardup_platform.matching import Matching
-from neardup_platform.records import Candidate, HeldApart, Kind
+from neardup_platform.records import Candidate, HeldApart, Kind, ModelSpec
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.serving.followed_clusters import FollowedClusters
 from neardup_platform.serving.rocksdb_follower import StoreFollower
@@ -69,7 +69,7 @@ class ExampleSearch:
         begun = perf_counter()
         lsh, pair = embed(pixels)
         stage_ms = {"decode": decode_ms, "embed": 1_000 * (perf_counter() - begun)}
-        return self._search(lsh, pair, stage_ms)
+        return self._search(one_row(lsh, pair), stage_ms)
 
     def by_vectors(self, lsh: Sequence[float], pair: Sequence[float]) -> Found:
         """Searches for an image by its two vectors.
@@ -78,13 +78,9 @@ class ExampleSearch:
             BadMessage: a vector has the wrong dimension, or values that no message may have.
             ServerUnavailable: models and corpus are still being loaded, or cannot be.
         """
-        required = self._corpus.models.required_models
-        return self._search(
-            _checked(Kind.LSH, lsh, required[Kind.LSH].dim), _checked(Kind.PAIR, pair, required[Kind.PAIR].dim), {}
-        )
+        return self._search(checked_vectors(lsh, pair, self._corpus.models.required_models), {})
 
-    def _search(self, lsh: Vectors, pair: Vectors, stage_ms: dict[str, float]) -> Found:
-        example = ImageVectors(lsh[None].astype(np.float16), pair[None].astype(np.float16))
+    def _search(self, example: ImageVectors, stage_ms: dict[str, float]) -> Found:
         with self._corpus.searching() as pipeline:
             preview = pipeline.preview(
                 example,
@@ -104,6 +100,20 @@ class ExampleSearch:
             stage_ms=stage_ms | {stage: preview.stage_ms[stage] for stage in STAGES},
             guard=ruling.guard,
         )
+
+
+def checked_vectors(lsh: Sequence[float], pair: Sequence[float], required: Mapping[Kind, ModelSpec]) -> ImageVectors:
+    """The two vectors of an example, one row.
+
+    Raises:
+        BadMessage: a vector has the wrong dimension, or values that no message may have.
+    """
+    return one_row(_checked(Kind.LSH, lsh, required[Kind.LSH].dim), _checked(Kind.PAIR, pair, required[Kind.PAIR].dim))
+
+
+def one_row(lsh: Vectors, pair: Vectors) -> ImageVectors:
+    """The two vectors of an image as they are stored, one row."""
+    return ImageVectors(lsh[None].astype(np.float16), pair[None].astype(np.float16))
 
 
 def _checked(kind: Kind, values: Sequence[float], dim: int) -> Vectors:

@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from neardup_platform.serving.answers.pairs import PairSide
 from neardup_platform.serving.answers.problem import Problem
 from neardup_platform.serving.calls import required_scope
 from neardup_platform.serving.problem_types import TYPES
@@ -37,8 +38,9 @@ def documented(app: FastAPI) -> Callable[[], dict[str, Any]]:
         components = document["components"]
         for name in ("HTTPValidationError", "ValidationError"):
             components["schemas"].pop(name, None)
-        components["schemas"]["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-        components["schemas"] |= components["schemas"]["Problem"].pop("$defs", {})
+        for model in (Problem, PairSide):
+            schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+            components["schemas"] |= schema.pop("$defs", {}) | {model.__name__: schema}
         components["securitySchemes"] = {SCHEME: _TOKEN}
         for path, operations in document["paths"].items():
             for method, operation in operations.items():

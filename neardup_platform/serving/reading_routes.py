@@ -1,18 +1,21 @@
 """The calls that read: image → head, head → members, and why."""
 
-from datetime import UTC, datetime
+import threading
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from neardup_platform.errors import InvariantBroken, NotFound
+from neardup_platform.errors import InvariantBroken, NotFound, ServerUnavailable
 from neardup_platform.serving.answers.clusters import Cluster, Member, Members, RecentCluster, RecentClusters
 from neardup_platform.serving.answers.explanations import Explanation, History, explanation
 from neardup_platform.serving.answers.images import Heads, Image, ImageIds, image_answer
 from neardup_platform.serving.cursors import decode_cursor, encode_cursor
+from neardup_platform.serving.explained_pairs import Behind, structures, vectors_behind
 from neardup_platform.serving.ids import Id
 from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.serving.s3_pictures import PictureStore
+from neardup_platform.serving.search_corpus import SearchCorpus
+from neardup_platform.serving.stored_images import known_image
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import listed_under
 from neardup_platform.store.view import StoreView
@@ -25,9 +28,12 @@ SHOWN_MEMBERS = 8
 class ReadingRoutes:
     """Reads from the secondary; every answer is of one moment."""
 
-    def __init__(self, follower: StoreFollower, pictures: PictureStore) -> None:
+    def __init__(self, follower: StoreFollower, pictures: PictureStore, corpus: SearchCorpus) -> None:
         self._follower = follower
         self._pictures = pictures
+        self._corpus = corpus
+        # Pictures are laid over each other by one thread at a time, so that questions leave the worker its processors.
+        self._aligning = threading.Lock()
 
     def router(self) -> APIRouter:
         """The routes; longer patterns come first because ids may contain slashes."""
@@ -91,16 +97,24 @@ class ReadingRoutes:
     def explanation(self, image_id: Id) -> Explanation:
         """The current decision and everything it is based on."""
 
-        def current(store: StoreView) -> Explanation:
-            record = known_image(store, image_id)
-            explained = self._explain(store, store.history.current(image_id))
-            if record.head == explained.head:
-                return explained
-            return explained.model_copy(
-                update={"summary": f"{explained.summary} {record.head} heads that cluster now."}
-            )
+        def current(store: StoreView) -> tuple[Explanation, Behind]:
+            record, data = known_image(store, image_id), store.history.current(image_id)
+            explained = self._explain(store, data)
+            if record.head != explained.head:
+                summary = f"{explained.summary} {record.head} heads that cluster now."
+                explained = explained.model_copy(update={"summary": summary})
+            return explained, vectors_behind(store, decode_decision(data), record)
 
-        return self._follower.read(current)
+        explained, behind = self._follower.read(current)
+        with self._aligning:
+            return explained.model_copy(update={"structures": structures(behind, self._sketch())})
+
+    def _sketch(self) -> slice | str:
+        """Which entries of a pair vector are the sketch, or why that is unknown."""
+        try:
+            return self._corpus.scorer.sketch
+        except ServerUnavailable as error:
+            return str(error)
 
     def history(self, image_id: Id) -> History:
         """Every decision made about an image, oldest first."""
@@ -146,28 +160,6 @@ class ReadingRoutes:
         decision = decode_decision(data)
         ids = [candidate.image_id for candidate in decision.candidates]
         return explanation(decision, self._pictures.paths(store, ids))
-
-
-def known_image(store: StoreView, image_id: str) -> store_pb.ImageRecord:
-    """The record of an image.
-
-    Raises:
-        NotFound: the image has not been decided, or was forgotten; the text says by whom, and where its cluster went.
-    """
-    record = store.images.find(image_id)
-    if record is not None:
-        return record
-    forgotten = store.images.forgotten(image_id)
-    if forgotten is None:
-        raise NotFound(
-            f"image {image_id!r} has not been decided: it is unknown, or still waits for its second embedding"
-        )
-    when = datetime.fromtimestamp(forgotten.at_ms / 1_000, UTC)
-    head = store.redirects.resolve(image_id)
-    raise NotFound(
-        f"image {image_id!r} was forgotten at {when:%Y-%m-%d %H:%M:%SZ} by {forgotten.issued_by} "
-        f"(command {forgotten.command_id}){f'; its cluster is that of {head!r} now' if head != image_id else ''}"
-    )
 
 
 def _cluster(store: StoreView, head: str) -> store_pb.ClusterRecord:

@@ -20,6 +20,8 @@ from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.scoring.vectors import ImageVectors, VectorTable
 from neardup_platform.serving.rocksdb_follower import StoreFollower
+from neardup_platform.structure.overlap import overlap_of
+from neardup_platform.structure.sketch import Sketch
 from neardup_platform.terms.hyperplanes import TermSpace
 from neardup_platform.terms.index import TermIndex
 
@@ -117,6 +119,15 @@ class SearchCorpus:
             ServerUnavailable: they are still being loaded, or an error turned search off.
         """
         return self._warm().models
+
+    @property
+    def scorer(self) -> PairScorer:
+        """The active classifier.
+
+        Raises:
+            ServerUnavailable: as for `models`.
+        """
+        return self._warm().pipeline.scorer
 
     @contextmanager
     def searching(self) -> Iterator[Pipeline]:
@@ -247,8 +258,12 @@ class SearchCorpus:
 
 
 def _exercise(loaded: _Loaded) -> None:
-    """Searches once, so that kernels are compiled before the first user waits for them."""
+    """Searches and aligns once, so that kernels are compiled before the first user waits for them."""
     models = loaded.models
     lsh = np.linspace(-1, 1, models.space.dim, dtype=np.float32)[None]
     pair = np.zeros((1, models.required_models[Kind.PAIR].dim), np.float16)
     loaded.pipeline.preview(ImageVectors(lsh.astype(np.float16), pair), matches_only=True)
+    if models.scorer.sketch != slice(0, 0):
+        noise = np.random.default_rng(0).uniform(0, 255, (32, 32)).astype(np.float32)
+        sketch = Sketch(noise, np.zeros((4, 4, 3), np.float32))
+        overlap_of(sketch, sketch)

@@ -6,22 +6,17 @@ from typing import Any, BinaryIO
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Request
-from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from neardup_platform.images.decoding.cancellation import Cancellation
 from neardup_platform.serving.answers.searches import FoundImage, SearchAnswer, SearchVectors
-from neardup_platform.serving.calls import MULTIPART
 from neardup_platform.serving.connected import ClientDisconnected, while_connected
 from neardup_platform.serving.example_search import ExampleSearch, Found
 from neardup_platform.serving.picture_decoding import PictureDecoding
-from neardup_platform.serving.problem_types import TYPES
-from neardup_platform.serving.problems import MEDIA_TYPE
+from neardup_platform.serving.request_bodies import CLIENT_CLOSED, TOO_COSTLY, form_of, is_multipart, json_of
 from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.serving.s3_pictures import PictureStore
 from neardup_platform.terms.rate_limiter import SearchLimiter
@@ -44,18 +39,9 @@ _BODY: dict[str, Any] = {
     }
 }
 
-_RESPONSES: dict[int | str, dict[str, Any]] = {
-    422: {
-        "description": TYPES[422].text.replace("`", ""),
-        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
-}
-# The status that proxies log for a closed connection; nobody receives it.
-_CLIENT_CLOSED = 499
-
 
 class SearchRoutes:
-    """Runs one search at a time, so that any number of large pictures cannot exhaust memory or threads.
+    """Runs one search at a time, in turns, so that any number of large pictures cannot exhaust memory or threads.
 
     A search passes the rate limiter before its body is read: a refused search holds nothing, and the bound on waiting
     searches bounds the pictures held for them.
@@ -68,13 +54,14 @@ class SearchRoutes:
         follower: StoreFollower,
         pictures: PictureStore,
         decoding: PictureDecoding,
+        turn: CapacityLimiter,
     ) -> None:
         self._search = search
         self._limiter = limiter
         self._follower = follower
         self._pictures = pictures
         self._decoding = decoding
-        self._one = CapacityLimiter(1)
+        self._turn = turn
 
     def router(self) -> APIRouter:
         """The route."""
@@ -85,7 +72,7 @@ class SearchRoutes:
             methods=["POST"],
             summary="Search by example",
             response_model=SearchAnswer,
-            responses=_RESPONSES,
+            responses=TOO_COSTLY,
             openapi_extra=_BODY,
         )
         return router
@@ -95,21 +82,23 @@ class SearchRoutes:
         try:
             return await self._found(request)
         except (ClientDisconnect, ClientDisconnected):
-            return Response(status_code=_CLIENT_CLOSED)
+            return Response(status_code=CLIENT_CLOSED)
 
     async def _found(self, request: Request) -> SearchAnswer:
-        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         with self._limiter.queued() as begin:
-            if media_type != MULTIPART:
-                vectors = await self._vectors(request)
+            if not is_multipart(request):
+                vectors = await json_of(request, SearchVectors)
                 return await self._in_turn(begin, lambda: self._search.by_vectors(vectors.lsh, vectors.pair))
-            upload = await self._picture(request)
+            form = await form_of(request, examples=1)
             try:
+                upload = form.get(FIELD)
+                if not isinstance(upload, UploadFile):
+                    raise HTTPException(400, f"the multipart body has no file in a field named {FIELD!r}")
                 return await while_connected(
                     request, lambda cancellation: self._by_picture(upload.file, begin, cancellation)
                 )
             finally:
-                await upload.close()
+                await form.close()
 
     async def _by_picture(self, file: BinaryIO, begin: Callable[[], None], cancellation: Cancellation) -> SearchAnswer:
         begun = perf_counter()
@@ -122,7 +111,7 @@ class SearchRoutes:
             begin()
             return self._answer(search())
 
-        return await to_thread.run_sync(answer, limiter=self._one)
+        return await to_thread.run_sync(answer, limiter=self._turn)
 
     def _answer(self, found: Found) -> SearchAnswer:
         with self._follower.reading() as store:
@@ -137,21 +126,3 @@ class SearchRoutes:
             threshold=found.matching.threshold,
             head_threshold=found.matching.head_threshold,
         )
-
-    async def _picture(self, request: Request) -> UploadFile:
-        try:
-            form = await MultiPartParser(request.headers, request.stream(), max_files=1, max_fields=1).parse()
-        except (MultiPartException, KeyError, ValueError) as error:
-            # Charsets such as idna raise their own errors, all of them ValueErrors.
-            raise HTTPException(400, f"the multipart body is damaged: {error}") from error
-        upload = form.get(FIELD)
-        if not isinstance(upload, UploadFile):
-            await form.close()
-            raise HTTPException(400, f"the multipart body has no file in a field named {FIELD!r}")
-        return upload
-
-    async def _vectors(self, request: Request) -> SearchVectors:
-        try:
-            return SearchVectors.model_validate_json(await request.body())
-        except ValidationError as error:
-            raise RequestValidationError(error.errors(include_input=False, include_context=False)) from error

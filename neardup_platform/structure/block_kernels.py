@@ -13,6 +13,9 @@ _LEAST_SHARE = 0.6
 # Variances of luma: what counts as texture, what makes a block count no more, and what stabilises ratios.
 _TEXTURE, _STRONG, _NOISE = 25.0, 900.0, 9.0
 _DIFFERING, _CONTRADICTING, _REPLACED, _ONE_SIDED = 0.5, 0.2, 0.4, 0.25
+DIFFERING, TILE_CELLS = _DIFFERING, _STEP
+# Blocks of less texture agree or differ by chance: enough of them average out in a feature, and none is worth showing.
+_SHOWN_TEXTURE = 100.0
 LEAST_CELLS = 40
 
 
@@ -161,3 +164,29 @@ def _shares_inside(
                 inside += square
                 cells += 1
     return cells / detail.size, inside / energy
+
+
+@njit(nogil=True, cache=True)
+def agreement_of_tiles(
+    grey: NDArray[np.float32], other: NDArray[np.float32], covered: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Returns the best agreement of the blocks that contain each tile of 3×3 cells, NaN where none has texture.
+
+    The best, because a block disagrees as soon as one of its tiles does.
+
+    Args:
+        grey, other, covered: as of `judge_blocks`.
+    """
+    tiles = _sums_of_tiles(grey, other, covered)
+    out = np.full(tiles.shape[:2], np.nan)
+    for top in range(max(1, (grey.shape[0] - _BLOCK) // _STEP + 1)):
+        for left in range(max(1, (grey.shape[1] - _BLOCK) // _STEP + 1)):
+            n, _, _, one, two, both = _moments(tiles[top : top + _TILES, left : left + _TILES])
+            if n < _LEAST_SHARE * _BLOCK * _BLOCK or max(one, two) <= _SHOWN_TEXTURE:
+                continue
+            value = both / (np.sqrt(one * two) + _NOISE)
+            for y in range(top, min(top + _TILES, out.shape[0])):
+                for x in range(left, min(left + _TILES, out.shape[1])):
+                    if not out[y, x] >= value:
+                        out[y, x] = value
+    return out

@@ -18,6 +18,7 @@ class CosineScorer:
         threshold: pair score of a match.
         head_threshold: pair score required against the head.
         required_models: the embeddings that it scores.
+        sketch: which entries of the pair vector are a sketch.
     """
 
     def __init__(
@@ -26,12 +27,18 @@ class CosineScorer:
         threshold: float = 0.9,
         head_threshold: float = 0.8,
         required_models: Mapping[Kind, ModelSpec] = MODELS,
+        sketch: slice = slice(0, 0),
     ) -> None:
         self.version = version
         self.threshold = threshold
         self.head_threshold = head_threshold
         self.required_models = dict(required_models)
         self.passed_over = None
+        self.sketch = sketch
+
+    def explain(self, a: ImageVectors, row_a: int, b: ImageVectors, row_b: int) -> tuple[float, dict[str, float]]:
+        """See `PairScorer`; there is no second look."""
+        return float(self.score(a, np.array([row_a]), b, np.array([row_b]))[0]), {}
 
     def score(
         self, a: ImageVectors, rows_a: NDArray[np.int64], b: ImageVectors, rows_b: NDArray[np.int64]

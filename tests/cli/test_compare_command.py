@@ -32,13 +32,18 @@ def test_a_crop_matches_and_lies_inside_the_whole(crop: Path, tmp_path: Path) ->
     result = run(SAMPLES[0], crop, "--out", out, "--json")
     assert result.exit_code == 0, result.output
     answer = json.loads(result.stdout)
-    assert answer["matches"]
+    assert answer["match"]
     assert answer["score"] > 0.9
-    structure = answer["structure"]
-    assert structure["fine_correlation"] > 0.8
-    assert structure["covered_more"] > 0.95
+    sizes = [abs(term["value"]) for term in answer["terms"]]
+    assert sizes == sorted(sizes, reverse=True) != []
+    assert answer["evidence"]["fine_correlation"] > 0.8
+    overlap = answer["structure"]["overlap"]
     width, height = Image.open(SAMPLES[0]).size
-    assert structure["covered_less"] == pytest.approx((width - 90) * (height - 60) / (width * height), abs=0.03)
+    assert overlap["relation"] == "b inside a"
+    assert overlap["b_covered"] > 0.95
+    assert overlap["a_covered"] == pytest.approx((width - 90) * (height - 60) / (width * height), abs=0.03)
+    corners = [[30 / width, 20 / height], [1 - 60 / width, 20 / height], [1 - 60 / width, 1 - 40 / height]]
+    assert np.allclose(overlap["b_in_a"][:3], corners, atol=0.02)
     # Three panels and two gaps; in the last one the crop's surroundings stay white.
     overlay = np.asarray(Image.open(out))
     assert overlay.shape[1] == pytest.approx(3 * overlay.shape[0] * width / height + 24, abs=4)
@@ -49,6 +54,7 @@ def test_different_pictures_do_not_match_in_words() -> None:
     result = run(SAMPLES[0], SAMPLES[1])
     assert result.exit_code == 0, result.output
     assert "no match" in result.stdout
+    assert "the first and the second agree nowhere" in result.stdout
     assert "contradicts" in result.stdout
 
 

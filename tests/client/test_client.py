@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from neardup_platform import InvalidRequest, NotFound
 from neardup_platform.client import answers
-from neardup_platform.serving.answers import changes, clusters, explanations, health, images, searches
+from neardup_platform.serving.answers import changes, clusters, explanations, health, images, pairs, searches
 from tests.client.conftest import opened
 from tests.growing_chain import FIRST_HELD_APART, growing_chain
 from tests.serving.conftest import Writer, client, picture_of, seen, settings, vectors_of, writer
@@ -64,11 +64,53 @@ def test_search_accepts_a_path_bytes_a_file_and_vectors(api: Any, tmp_path: Path
     assert all(answer.matches == found[0].matches for answer in found)
 
 
+def test_compare_accepts_ids_pictures_and_vectors(api: Any, tmp_path: Path) -> None:
+    path = tmp_path / "example.png"
+    path.write_bytes(picture_of("cat~9"))
+    with path.open("rb") as file:
+        found = [api.compare(each, "cat~1") for each in (path, path.read_bytes(), file, vectors_of("cat~9"))]
+    assert all(answer == found[0] for answer in found)
+    assert found[0].match
+    assert (found[0].a.image_id, found[0].b.image_id) == (None, "cat~1")
+    assert found[0].structure.state == "not available"
+    assert found[0].structure.overlap is None
+    assert api.compare(path, path.read_bytes()).score == pytest.approx(1, abs=1e-3)
+    assert api.compare(vectors_of("cat~9"), vectors_of("dog~1")).score < 0.5
+    assert not api.compare("cat~1", "dog~1").match
+    with pytest.raises(NotFound, match="'nobody'"):
+        api.compare("cat~1", "nobody")
+    with pytest.raises(InvalidRequest, match="picture b"):
+        api.compare("cat~1", b"no picture")
+
+
+@pytest.mark.parametrize(
+    ("side", "said"),
+    [("", "is not an id"), (([float("nan")], [1.0]), "finite"), (([1.0], [1.0]), "with vectors")],
+)
+def test_a_pair_that_cannot_be_compared_is_not_sent(api: Any, side: Any, said: str) -> None:
+    with pytest.raises(InvalidRequest, match=said):
+        api.compare(side, b"a picture")
+
+
+def test_an_answer_that_locates_pictures_is_read(api: Any) -> None:
+    corners = [[0, 0], [1, 0], [1, 1], [0, 1]]
+    difference = {"in_a": corners, "in_b": corners, "agreement": 0.1}
+    overlap = dict.fromkeys(("agreement", "a_covered", "b_covered", "rotation", "scale", "differing"), 0.5)
+    overlap |= {"relation": "a inside b", "a_in_b": corners, "b_in_a": corners, "mirrored": True, "turned": 90}
+    overlap |= {"differences": [difference], "a_aspect": 1.5, "b_aspect": 1.5}
+    structure = {"state": "available", "reason": "", "overlap": overlap}
+    read = TypeAdapter(answers.Structure).validate_python(structure)
+    assert read.overlap.a_in_b[1] == (1, 0)
+    assert read.overlap.differences[0].agreement == 0.1
+    assert pairs.Structure.model_validate(structure).model_dump(mode="json") == structure
+
+
 def test_explain_and_history_return_decisions(api: Any) -> None:
     explanation = api.explain("cat~2")
     assert explanation.head == "cat~1"
     assert explanation.candidates[0].match
-    assert api.history("cat~2") == [explanation]
+    assert [(each.image_id, each.match, each.head) for each in explanation.structures] == [("cat~1", True, True)]
+    assert api.history("cat~2") == [replace(explanation, structures=[])]
 
 
 def test_an_image_that_was_held_apart_says_so(api: Any, client: httpx.Client, writer: Writer) -> None:
@@ -137,6 +179,13 @@ def test_what_cannot_be_an_id_is_not_sent(api: Any, image_id: str) -> None:
         (answers.ComparedImage, explanations.ComparedImage),
         (answers.Explanation, explanations.Explanation),
         (answers.History, explanations.History),
+        (answers.Difference, pairs.Difference),
+        (answers.Overlap, pairs.Overlap),
+        (answers.Structure, pairs.Structure),
+        (answers.ExplainedPair, pairs.ExplainedPair),
+        (answers.PairTerm, pairs.PairTerm),
+        (answers.PairImage, pairs.PairImage),
+        (answers.PairAnswer, pairs.PairAnswer),
         (answers.FoundImage, searches.FoundImage),
         (answers.SearchAnswer, searches.SearchAnswer),
         (answers.Override, changes.Override),

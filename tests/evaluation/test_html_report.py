@@ -1,18 +1,27 @@
 """The report: a single self-contained file, safe whatever the file names are."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from neardup_platform.errors import SetupError
 from neardup_platform.evaluation.html_report import prepare_folder, write_report
 from neardup_platform.evaluation.manifest import Row, read_manifest
 from neardup_platform.evaluation.metrics import metrics
-from neardup_platform.scoring.features import Block
+from neardup_platform.evaluation.pair_overlaps import overlaps_of
+from neardup_platform.evaluation.picture_sheet import outlined
+from neardup_platform.evaluation.worst_pairs import worst_false_positives, worst_misses
+from neardup_platform.images.picture_sketch import sketch_of
+from neardup_platform.scoring.features import SKETCH, Block
 from neardup_platform.settings import ImageSettings
+from neardup_platform.structure.overlap import Relation
+from neardup_platform.structure.sketch import ENTRIES
 from tests.evaluation.hand_made import evaluation_of
 from tests.evaluation.labelled_samples import labelled_samples
+from tests.structure.pictures import picture
 
 EVIL = "<img src=x onerror=alert(1)>"
 BLOCKS = [Block("shape", 0, 8, "cosine")]
@@ -103,3 +112,27 @@ def test_an_unwritable_folder_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SetupError, match=r"file/report cannot be written.*--report"):
         prepare_folder(tmp_path / "file" / "report")
+
+
+def test_the_worst_pairs_are_outlined_where_their_pictures_agree(rows: list[Row], tmp_path: Path) -> None:
+    whole = picture(0)
+    pictures = [whole, whole.crop((whole.width // 4, whole.height // 5, whole.width, whole.height)), picture(1)]
+    made = []
+    for number, image in enumerate(pictures):
+        image.save(tmp_path / f"{number}.png")
+        made.append(Row(tmp_path / f"{number}.png", "g" if number < 2 else ""))
+    evaluation = evaluation_of([], [0, 1, 0], [(1, 0, 0.3), (2, 0, 0.9)], rows=made)
+    for number, image in enumerate(pictures):
+        joined = evaluation.embedded.images[number]
+        sketch = replace(joined.pair, vector=sketch_of(np.asarray(image)))
+        evaluation.embedded.images[number] = replace(joined, pair=sketch)
+    blocks = [Block("sketch", 0, ENTRIES, SKETCH)]
+    overlaps = overlaps_of(evaluation, worst_misses(evaluation) + worst_false_positives(evaluation), blocks)
+    assert [each and each.relation for each in overlaps] == [Relation.B_INSIDE_A, None]
+    small = whole.resize((160, 120))
+    blue = np.argwhere((np.asarray(outlined(small, overlaps[0].b_in_a)) == (79, 70, 229)).all(axis=2))
+    assert abs(blue.min(axis=0) - (24, 40)).max() <= 5
+    drawn = write_report(
+        evaluation, metrics(evaluation), tmp_path / "out", title="t", blocks=blocks, limits=ImageSettings()
+    ).read_text()
+    assert drawn.count("the second lies inside the first") == 1

@@ -29,6 +29,14 @@ JSON_VALUES = st.recursive(
     max_leaves=12,
 )
 NUMBERS = st.floats(width=32) | st.integers() | st.just(1.0)
+SIDES = st.fixed_dictionaries(
+    {},
+    optional={
+        "image_id": st.sampled_from(IDS) | JSON_VALUES,
+        "lsh": st.just([1.0] * LSH_DIM) | JSON_VALUES,
+        "pair": st.just([1.0] * PAIR_DIM) | JSON_VALUES,
+    },
+)
 BODIES = {
     "/v1/overrides": st.fixed_dictionaries(
         {
@@ -42,6 +50,9 @@ BODIES = {
             "lsh": st.lists(NUMBERS, max_size=3) | st.lists(NUMBERS, min_size=LSH_DIM, max_size=LSH_DIM) | JSON_VALUES,
             "pair": st.lists(NUMBERS, max_size=3) | st.just([1.0] * PAIR_DIM) | JSON_VALUES,
         }
+    ),
+    "/v1/pairs": st.fixed_dictionaries(
+        {side: st.sampled_from(IDS).map(lambda image_id: {"image_id": image_id}) | SIDES for side in ("a", "b")}
     ),
 }
 MEDIA_TYPES = [
@@ -165,22 +176,36 @@ def test_any_method_path_query_and_body(
 
 @given(
     start=st.sampled_from(
-        [b"", b"--x\r\n", b'--x\r\nContent-Disposition: form-data; name="picture"; filename="a"\r\n\r\n']
+        [
+            b"",
+            b"--x\r\n",
+            b'--x\r\nContent-Disposition: form-data; name="picture"; filename="a"\r\n\r\n',
+            b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nx\r\n',
+        ]
     ),
     middle=st.lists(
         st.sampled_from(
-            [b"--x\r\n", b"--x--", b"\r\n\r\n", b"Content-Disposition: form-data", b'; name="picture"', b"a: b\r\n"]
+            [
+                b"--x\r\n",
+                b"--x--",
+                b"\r\n\r\n",
+                b"Content-Disposition: form-data",
+                b'; name="picture"',
+                b'; name="b"',
+                b"a: b\r\n",
+            ]
         )
         | st.binary(max_size=30),
         max_size=12,
     ),
+    path=st.sampled_from(["/v1/search", "/v1/pairs"]),
     declared=st.sampled_from(
         ["x", '"x"', "", "x; charset=utf-16", "y" * 80, "x; charset=idna", "x; charset=undefined", "x; charset=zlib"]
     ),
 )
-def test_any_multipart_body(api: httpx.Client, start: bytes, middle: list[bytes], declared: str) -> None:
+def test_any_multipart_body(api: httpx.Client, start: bytes, middle: list[bytes], path: str, declared: str) -> None:
     headers = {"Content-Type": f"multipart/form-data; boundary={declared}"}
-    check(api, api.post("/v1/search", content=start + b"".join(middle), headers=headers))
+    check(api, api.post(path, content=start + b"".join(middle), headers=headers))
 
 
 @given(

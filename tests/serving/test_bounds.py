@@ -72,6 +72,7 @@ def test_a_body_is_not_read_before_token_and_length_are_checked(settings: Settin
         ("/v1/overrides/x", "application/json", "api.max_json_bytes"),
         ("/v1/search", "application/json", "two vectors"),
         ("/v1/search", "multipart/form-data; boundary=x", "api.max_upload_bytes"),
+        ("/v1/pairs", "multipart/form-data; boundary=x", "api.max_upload_bytes"),
     ],
 )
 def test_a_body_without_a_declared_length_is_cut_off_at_the_bound(
@@ -262,7 +263,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 )
 def test_deeply_nested_json_is_answered_400(settings: Settings, writer: Writer, body: bytes) -> None:
     with bounded(settings) as (client, _):
-        for path in ("/v1/overrides", "/v1/search"):
+        for path in ("/v1/overrides", "/v1/search", "/v1/pairs"):
             problem_of(client.post(path, content=body, headers={"Content-Type": "application/json"}), 400)
 
 

@@ -1,6 +1,7 @@
 """Claims about problem documents, methods and the OpenAPI document."""
 
 import logging
+import re
 from pathlib import Path
 
 import httpx
@@ -88,6 +89,7 @@ ALLOWED = [
     ("/v1/overrides", "GET, POST, HEAD, OPTIONS"),
     ("/v1/overrides/x", "DELETE, OPTIONS"),
     ("/v1/search", "POST, OPTIONS"),
+    ("/v1/pairs", "POST, OPTIONS"),
     ("/v1/images:lookup", "POST, OPTIONS"),
 ]
 
@@ -208,6 +210,7 @@ def test_openapi_describes_every_call_and_its_problems(client: httpx.Client) -> 
         "/v1/overrides/{override_id}",
         "/v1/promotions",
         "/v1/search",
+        "/v1/pairs",
         "/v1/status",
         "/healthz",
         "/readyz",
@@ -216,10 +219,11 @@ def test_openapi_describes_every_call_and_its_problems(client: httpx.Client) -> 
     refusing = {
         path for path, calls in document["paths"].items() for call in calls.values() if "422" in call["responses"]
     }
-    assert refusing == {"/v1/search"}
+    assert refusing == {"/v1/search", "/v1/pairs"}
     assert "HTTPValidationError" not in str(document)
     assert "multipart/form-data" in document["paths"]["/v1/search"]["post"]["requestBody"]["content"]
-    assert "Problem" in document["components"]["schemas"]
+    named = set(re.findall(r"#/components/schemas/(\w+)", str(document)))
+    assert {"Problem", "PairSide", "Overlap"} <= named <= set(document["components"]["schemas"])
     page = wait_for(client, "/docs", lambda answer: answer.status_code == 200)
     assert "docs.js" in page.text
 
@@ -242,7 +246,7 @@ def test_openapi_documents_scopes_and_refusals_of_each_call(client: httpx.Client
                 assert {"408", "413", "415"} <= responses
     assert needs["get", "/healthz"] is None
     assert needs["get", "/metrics"] == needs["get", "/v1/images/{image_id}"] == "read"
-    assert needs["post", "/v1/search"] == "search"
+    assert needs["post", "/v1/search"] == needs["post", "/v1/pairs"] == "search"
     assert needs["post", "/v1/overrides"] == needs["delete", "/v1/overrides/{override_id}"] == "correct"
     assert needs["delete", "/v1/images/{image_id}"] == "admin"
     assert required_scope("POST", "/v1/anything-new") == "admin"

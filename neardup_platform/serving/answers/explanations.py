@@ -7,6 +7,7 @@ from pydantic import Field
 from neardup_platform import records
 from neardup_platform.records import Cause, Decision
 from neardup_platform.serving.answers.answer import Answer
+from neardup_platform.serving.answers.pairs import ExplainedPair
 from neardup_platform.wire.codec import decision_event_id
 
 _AGAIN: dict[str, str] = {
@@ -68,6 +69,11 @@ class Explanation(Answer):
     )
     replaced_head: str = Field(description="for a handover: the previous head of the cluster")
     guard: HeldApart | None = Field(description="the guarded cluster that the image was held apart from; null if none")
+    structures: list[ExplainedPair] = Field(
+        [],
+        description="where the image agrees with the match that let it join and with the head, computed now; empty for "
+        "a founder and in a history",
+    )
 
 
 class History(Answer):
@@ -89,6 +95,7 @@ def explanation(decision: Decision, pictures: Sequence[str | None]) -> Explanati
         decision_id=decision_event_id(decision.image_id, decision.sequence),
         summary=summary(decision),
         latency_ms=_latency_ms(decision),
+        structures=[],
         candidates=[
             ComparedImage.of(candidate, match=candidate.score >= decision.threshold, picture=picture)
             for candidate, picture in zip(decision.candidates, pictures, strict=True)

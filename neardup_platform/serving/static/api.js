@@ -47,6 +47,14 @@ export function members(head, limit, cursor) {
   return ask(`/v1/clusters/${piece(head)}/members?limit=${limit}${after}`);
 }
 
+// Each side is an image id or a picture file.
+export function pair(a, b) {
+  const body = new FormData();
+  body.append("a", a);
+  body.append("b", b);
+  return ask("/v1/pairs", { method: "POST", body });
+}
+
 export function search(file) {
   const body = new FormData();
   body.append("picture", file);

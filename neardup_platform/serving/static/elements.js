@@ -3,8 +3,12 @@
 import { pictureUrl } from "./api.js";
 import { token } from "./token.js";
 
-export function el(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
+export const el = (tag, attributes, ...children) => filled(document.createElement(tag), attributes, children);
+
+export const svg = (tag, attributes, ...children) =>
+  filled(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+
+function filled(node, attributes = {}, children = []) {
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else if (value === true) node.setAttribute(name, "");
@@ -15,10 +19,14 @@ export function el(tag, attributes = {}, ...children) {
 }
 
 export const imageHash = (id) => `#/image/${encodeURIComponent(id)}`;
+export const pairHash = (a, b) => `#/pair/${encodeURIComponent(a)}/${encodeURIComponent(b)}`;
+// The picture that was searched for last, and an image.
+export const exampleHash = (id) => `#/example/${encodeURIComponent(id)}`;
 export const clusterHash = (id) => `#/cluster/${encodeURIComponent(id)}`;
 
 export const count = (n) => n.toLocaleString("en");
 export const counted = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;
+export const percent = (share) => `${Math.round(100 * share)}%`;
 export const scoreText = (score) => score.toFixed(3);
 
 export function ago(ms) {
@@ -94,6 +102,21 @@ export function scoreBar(score, threshold, label) {
     el("span", { class: "track", role: "img", "aria-label": title, title }, fill, mark),
     el("output", {}, scoreText(score)),
   );
+}
+
+// How many of all, as a bar.
+export function shareBar(some, all) {
+  const fill = el("i", { class: "fill" });
+  fill.style.width = `${(100 * some) / all}%`;
+  return el("span", { class: "score" }, el("span", { class: "track", "aria-hidden": "true" }, fill), el("output", {}, `${count(some)} of ${count(all)}`));
+}
+
+// What a piece of evidence adds to a logit, left or right of the middle; `most` fills one side.
+export function termBar(value, most) {
+  const fill = el("i", { class: value < 0 ? "fill against" : "fill for" });
+  fill.style.width = `${50 * Math.min(1, Math.abs(value) / most)}%`;
+  const text = `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
+  return el("span", { class: "score term" }, el("span", { class: "track", "aria-hidden": "true" }, fill), el("output", {}, text));
 }
 
 export function facts(pairs) {

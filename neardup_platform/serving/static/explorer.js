@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { count, el, imageHash, marked, message, tokenForm } from "./elements.js";
+import * as pairs from "./pairs.js";
 import { keep, token } from "./token.js";
 import * as views from "./views.js";
 
@@ -10,18 +11,22 @@ const NEWEST_MS = 3000;
 const main = document.getElementById("main");
 const said = document.getElementById("said");
 let shown = 0;
-let exampleUrl = null;
+let example = null;
 
 function route() {
   const [, kind, rest] = /^#\/([a-z]*)\/?(.*)$/s.exec(location.hash) ?? [];
-  let id = null;
+  let ids = [];
   try {
-    id = rest && decodeURIComponent(rest);
+    // Slashes of an id are encoded, but links made by hand may leave them as they are.
+    ids = (kind === "pair" ? rest.split("/") : [rest ?? ""]).map(decodeURIComponent);
   } catch {
     return async () => message("Not a valid link", "The part after # is damaged.");
   }
+  const [id, other] = ids;
   if (kind === "image" && id) return () => views.image(id);
   if (kind === "cluster" && id) return () => views.cluster(id);
+  if (kind === "pair" && id && other) return () => pairs.ofImages(id, other);
+  if (kind === "example" && id) return () => pairs.ofExample(example, id);
   return views.newest;
 }
 
@@ -65,11 +70,11 @@ function sameContent(content) {
 
 async function searchFor(file) {
   if (!file) return;
-  if (exampleUrl) URL.revokeObjectURL(exampleUrl);
-  exampleUrl = URL.createObjectURL(file);
+  if (example) URL.revokeObjectURL(example.url);
+  example = { file, url: URL.createObjectURL(file) };
   history.replaceState(null, "", "#/search");
   main.replaceChildren(message("Searching…", file.name));
-  await show(async () => views.found(await api.search(file), exampleUrl, file.name));
+  await show(async () => views.found(await api.search(file), example.url, file.name));
 }
 
 function figure(name, value, state) {
@@ -104,10 +109,10 @@ document.getElementById("lookup").addEventListener("submit", (event) => {
   else location.hash = imageHash(id);
 });
 
-const example = document.getElementById("example");
-example.addEventListener("change", () => {
-  searchFor(example.files[0]);
-  example.value = "";
+const chosen = document.getElementById("example");
+chosen.addEventListener("change", () => {
+  searchFor(chosen.files[0]);
+  chosen.value = "";
 });
 
 const drop = document.getElementById("drop");

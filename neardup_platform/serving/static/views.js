@@ -2,8 +2,10 @@
 
 import * as api from "./api.js";
 import {
-  clusterHash, count, counted, el, facts, imageHash, message, picture, scoreBar, scoreText, shortId, thumb, when,
+  clusterHash, count, counted, el, exampleHash, facts, imageHash, message, pairHash, picture, scoreBar, scoreText, shareBar,
+  shortId, thumb, when,
 } from "./elements.js";
+import { inWords } from "./pairs.js";
 
 const PAGE = 60;
 const heading = (...parts) => el("h1", { tabindex: "-1" }, ...parts);
@@ -122,18 +124,27 @@ function decision(why) {
       el("span", {}, "Best match"), scoreBar(why.score, why.threshold, "pair score"),
       el("span", {}, "Head check"), scoreBar(why.head_score, why.head_threshold, "score against the head"),
     ),
+    why.structures.map((each) => located(why.image_id, each)),
   );
+}
+
+function located(id, other) {
+  const role = other.match ? (other.head ? "best match and head" : "best match") : "head";
+  return el("p", { class: "located-in-words" },
+    el("span", { class: "quiet" }, `Its ${role}: `),
+    inWords(other.structure, ["This picture", "this picture"], ["The other", "the other"]), " ",
+    el("a", { href: pairHash(id, other.image_id) }, "Show the pair"));
 }
 
 function heldApart(why) {
   const guard = why.guard;
   return guard && el(
     "section",
-    {},
-    el("h2", {}, "Held apart"),
-    el("p", {}, "From the cluster of ", clusterLink(guard.head), `, which had ${counted(guard.size, "image")}: `,
-      `${count(guard.agreed)} of the ${count(guard.compared)} compared agree with this image.`),
-    el("p", { class: "quiet" }, "A large cluster does not grow like a chain. If the image belongs there, an override moves it."),
+    { class: "card" },
+    el("h2", {}, "Held apart from ", clusterLink(guard.head)),
+    el("p", {}, `Too few of the members compared agree with this image, so a chain is suspected. The cluster had ${counted(guard.size, "member")}.`),
+    el("div", { class: "checks" }, el("span", {}, "Members that agree"), shareBar(guard.agreed, guard.compared)),
+    el("p", { class: "quiet hint" }, "If the image belongs there, an override moves it."),
   );
 }
 
@@ -153,7 +164,8 @@ function candidates(why) {
           picture(candidate.image_id, candidate.picture)),
         el("span", { class: "who" },
           el("a", { href: imageHash(candidate.image_id), title: candidate.image_id }, shortId(candidate.image_id)),
-          el("span", { class: "quiet" }, counted(candidate.overlap, "equal term"), " · cluster ", clusterLink(candidate.head))),
+          el("span", { class: "quiet" }, counted(candidate.overlap, "equal term"), " · cluster ", clusterLink(candidate.head),
+            " · ", el("a", { href: pairHash(why.image_id, candidate.image_id), "aria-label": `compare with ${candidate.image_id}` }, "compare"))),
         scoreBar(candidate.score, why.threshold, "pair score"),
       )),
     ),
@@ -205,10 +217,12 @@ export function found(result, url, name) {
         ]),
         el("p", { class: "quiet" }, "Nothing was stored: this picture was only compared."),
       ),
-      el("div", { class: "grid" }, result.matches.map((match) => thumb(match, {
-        badge: match.image_id === result.cluster && "head",
-        note: `score ${scoreText(match.score)} · ${counted(match.overlap, "term")}`,
-      }))),
+      el("div", {}, heldApart(result), el("div", { class: "grid" }, result.matches.map((match) => el("div", {},
+        thumb(match, {
+          badge: match.image_id === result.cluster && "head",
+          note: `score ${scoreText(match.score)} · ${counted(match.overlap, "term")}`,
+        }),
+        el("a", { class: "compare", href: exampleHash(match.image_id), "aria-label": `compare with ${match.image_id}` }, "compare"))))),
     ),
   );
 }
