@@ -134,8 +134,8 @@ class SearchRoutes:
             found,
             seen_before=bool(matches),
             matches=matches,
-            threshold=found.matching.threshold,
-            head_threshold=found.matching.head_threshold,
+            threshold=found.thresholds.match,
+            head_threshold=found.thresholds.head,
         )
 
     async def _picture(self, request: Request) -> UploadFile:

@@ -114,7 +114,7 @@ function decision(why) {
   return el(
     "section",
     { class: "card" },
-    el("h2", {}, why.founded ? "Founded a cluster" : "Joined a cluster"),
+    el("h2", {}, why.founded ? "Founded a cluster" : "Joined a cluster", why.undistinctive && undistinctive()),
     el("p", {}, why.summary),
     !why.founded && el(
       "div",
@@ -123,6 +123,12 @@ function decision(why) {
       el("span", {}, "Head check"), scoreBar(why.head_score, why.head_threshold, "score against the head"),
     ),
   );
+}
+
+// A picture that many others resemble.
+function undistinctive() {
+  return el("span", { class: "tag", title: "Plain, or like many other pictures, such as a blank page, a receipt or a code. "
+    + "Look-alikes are easily taken for copies, so it needs a higher score to join a cluster." }, "undistinctive");
 }
 
 function heldApart(why) {
@@ -188,7 +194,7 @@ export function found(result, url, name) {
   return el(
     "section",
     {},
-    heading(verdict),
+    heading(verdict, result.undistinctive && undistinctive()),
     el(
       "div",
       { class: "columns" },
