@@ -35,13 +35,15 @@ class Comparison:
 
     Attributes:
         score: pair score, 0…1.
-        threshold: pair score of a match.
+        threshold: pair score of a match in a small corpus.
         classifier: version of the classifier.
         first_score: pair score before the second look.
         terms: what each piece of evidence of the second look adds to the logit of the score; empty where the first
             score stands.
         structure: features of the alignment, by name; see `neardup_platform.structure.agreement.NAMES`.
         overlay: RGB, one picture, the other laid over it, and where they differ, in red.
+        undistinctive: which of the two are plain or resemble much else, so that they need a higher score in a large
+            corpus.
     """
 
     score: float
@@ -51,6 +53,7 @@ class Comparison:
     terms: dict[str, float]
     structure: dict[str, float]
     overlay: Image.Image
+    undistinctive: tuple[bool, bool]
 
     @property
     def matches(self) -> bool:
@@ -77,6 +80,7 @@ def compare_pictures(first: Picture, second: Picture, settings: Settings) -> Com
     score = float(classifier.score(vectors, one, vectors, other)[0])
     a, b = (Prepared.of(decode_sketch(sketch_of(each))) for each in pixels)
     found = align(a.view, b.view)
+    plain, other_plain = classifier.undistinctive(vectors).tolist()
     return Comparison(
         score,
         settings.scoring.threshold or classifier.threshold,
@@ -84,6 +88,7 @@ def compare_pictures(first: Picture, second: Picture, settings: Settings) -> Com
         *classifier.explain(vectors, 0, vectors, 1),
         dict(zip(NAMES, features(a, b, found).tolist(), strict=True)),
         _overlay((pixels[0], pixels[1]), (a.view, b.view), found),
+        (plain, other_plain),
     )
 
 

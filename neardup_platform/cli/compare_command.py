@@ -41,6 +41,7 @@ def compare(first: Path, second: Path, out: Path | None, as_json: bool) -> None:
         "classifier": found.classifier,
         "first_score": round(found.first_score, 6),
         "terms": {name: round(value, 4) for name, value in found.terms.items()},
+        "undistinctive": list(found.undistinctive),
         "structure": {name: round(value, 4) for name, value in found.structure.items()},
     }
     if out is not None:
@@ -72,4 +73,9 @@ def _in_words(answer: dict[str, Any]) -> str:
     if answer["terms"]:
         largest = sorted(answer["terms"].items(), key=lambda term: -abs(term[1]))[:_TERMS_SHOWN]
         lines.append("terms      " + ", ".join(f"{name} {value:+.1f}" for name, value in largest) + ", …")
+    if any(answer["undistinctive"]):
+        which = [name for name, plain in zip(("first", "second"), answer["undistinctive"], strict=True) if plain]
+        lines.append(
+            f"alike      {' and '.join(which)} undistinctive, like many others: a large corpus asks for a higher score"
+        )
     return "\n".join(lines)
