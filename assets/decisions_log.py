@@ -117,10 +117,15 @@ def metadata(written: "MaterialisedHour") -> dict[str, Any]:
         "clusters_founded": dg.MetadataValue.int(counts.clusters_founded),
         "joined": dg.MetadataValue.int(counts.joined),
         "held_apart": dg.MetadataValue.int(counts.held_apart),
+        "undistinctive": dg.MetadataValue.int(counts.undistinctive),
         "undecodable": dg.MetadataValue.int(counts.undecodable),
         "bytes": dg.MetadataValue.int(written.bytes),
         "offsets": dg.MetadataValue.table(ranges),
     }
+    if (wrong := written.wrong_matches) is not None:
+        shown["wrong_matches_per_1000"] = dg.MetadataValue.float(wrong.per_1000)
+        shown["wrong_matches_per_1000_low"] = dg.MetadataValue.float(wrong.per_1000_low)
+        shown["wrong_matches_per_1000_high"] = dg.MetadataValue.float(wrong.per_1000_high)
     if written.preview:
         shown["preview"] = dg.MetadataValue.table([dg.TableRecord(row) for row in written.preview])
     return shown

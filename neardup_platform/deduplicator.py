@@ -221,7 +221,7 @@ class Deduplicator:
         everything = Recording(self._pipeline.matching.max_candidates, floor=0.0)
         example = ImageVectors(lsh.astype(np.float16), pair.astype(np.float16))
         found = self._pipeline.preview(example, matches_only=True, recording=everything)
-        ruling, thresholds = found.ruling, found.matching.thresholds
+        ruling, thresholds = found.ruling, found.thresholds
         return SearchAnswer(
             seen_before=bool(ruling.candidates),
             cluster=ruling.head_id,
@@ -234,6 +234,7 @@ class Deduplicator:
             images_searched=int(found.scored.examined[0]),
             stage_ms=dict(found.stage_ms),
             guard=None if ruling.guard is None else HeldApart(**asdict(ruling.guard)),
+            undistinctive=found.undistinctive,
         )
 
     def _check_new(self, image_ids: Sequence[str]) -> None:

@@ -1,9 +1,11 @@
 """Pair scores of the images of a batch against the heads of clusters that they may join."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from neardup_platform.corpus import Corpus
-from neardup_platform.matching import Matcher, Scored
+from neardup_platform.matching import Matcher, Scored, Thresholds
 from neardup_platform.scoring.vectors import ImageVectors
 
 
@@ -18,13 +20,22 @@ class HeadScores:
         corpus: holds the heads.
         vectors: of the batch.
         scored: candidates of the batch, row by row.
+        thresholds: of each row.
     """
 
-    def __init__(self, matcher: Matcher, corpus: Corpus, vectors: ImageVectors, scored: Scored) -> None:
+    def __init__(
+        self,
+        matcher: Matcher,
+        corpus: Corpus,
+        vectors: ImageVectors,
+        scored: Scored,
+        thresholds: Sequence[Thresholds],
+    ) -> None:
         self._matcher = matcher
         self._corpus = corpus
         self._vectors = vectors
         self._scored = scored
+        self._thresholds = thresholds
         self._known = self._score_heads_of_matches()
 
     def of(self, row: int, head: int) -> float:
@@ -33,17 +44,17 @@ class HeadScores:
         if known is not None:
             return known
         score = self._scored.score_of(row, head) or 0.0
-        if score < self._matcher.matching.head_threshold:  # The head was founded by an image of this very batch.
+        if score < self._thresholds[row].head:  # The head was founded by an image of this very batch.
             score = self._matcher.pair_score(self._vectors, row, self._corpus.vectors.rows, head)
         return score
 
     def _score_heads_of_matches(self) -> dict[tuple[int, int], float]:
         """Scores the heads that are no sufficient candidates and not of the batch, by (row, ordinal)."""
-        scored, thresholds = self._scored, self._matcher.matching.thresholds
-        rows, columns = np.nonzero(scored.scores >= thresholds.match)
+        scored, least = self._scored, np.array([[each.match] for each in self._thresholds], np.float32)
+        rows, columns = np.nonzero(scored.scores >= least)
         heads = self._corpus.heads_of(scored.ordinals[rows, columns])
         wanted = {(int(row), int(head)) for row, head in zip(rows, heads, strict=True) if head >= 0}
-        pairs = sorted(pair for pair in wanted if (scored.score_of(*pair) or 0.0) < thresholds.head)
+        pairs = sorted(pair for pair in wanted if (scored.score_of(*pair) or 0.0) < self._thresholds[pair[0]].head)
         if not pairs:
             return {}
         each = np.array(pairs, np.int64)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from neardup_platform.clusters.decision import UNGUARDED, Guard
 from neardup_platform.corpus import Corpus, Ordinals
+from neardup_platform.scoring.threshold_table import ThresholdTable
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.settings import ScoringSettings, Settings, TermSettings
 from neardup_platform.terms.candidates import Candidates
@@ -33,11 +34,15 @@ class PairScorer(Protocol):
 
     @property
     def threshold(self) -> float:
-        """Pair score of a match, unless the settings give another."""
+        """Pair score of a match in a small corpus, unless the settings give another."""
 
     @property
     def head_threshold(self) -> float:
-        """Pair score required against the head, unless the settings give another."""
+        """Pair score required against the head in a small corpus, unless the settings give another."""
+
+    @property
+    def threshold_table(self) -> ThresholdTable | None:
+        """The two by distinctiveness and corpus size; None if they are the same everywhere."""
 
     @property
     def passed_over(self) -> float | None:
@@ -52,6 +57,9 @@ class PairScorer(Protocol):
 
     def score(self, a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> NDArray[np.float32]:
         """Returns calibrated probabilities, float32 [n], for pairs of a row of `a` and a row of `b`, int64 [n] each."""
+
+    def undistinctive(self, vectors: ImageVectors) -> NDArray[np.bool_]:
+        """Returns which images are undistinctive, bool [n]; each one's depends on its vectors alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +86,12 @@ class Matching:
     Attributes:
         max_candidates: K of the search.
         min_overlap: equal terms a candidate needs.
-        threshold: pair score of a match.
-        head_threshold: pair score required against the head.
+        threshold: pair score of a match in a small corpus.
+        head_threshold: pair score required against the head, likewise.
         max_representatives: members of a cluster that the index holds.
         guard: which clusters are guarded, and how many of their members must agree.
         passed_over: see `PairScorer`.
+        table: thresholds by distinctiveness and corpus size; None if the two above hold everywhere.
     """
 
     max_candidates: int
@@ -92,10 +101,15 @@ class Matching:
     max_representatives: int = TermSettings().max_representatives
     guard: Guard = DEFAULT_GUARD
     passed_over: float | None = None
+    table: ThresholdTable | None = None
 
     @classmethod
     def of(cls, settings: Settings, scorer: PairScorer) -> "Matching":
-        """Takes thresholds from the settings where given, otherwise those stored with the classifier."""
+        """Takes thresholds from the settings where given, otherwise those stored with the classifier.
+
+        Thresholds of the settings hold for every image in a corpus of any size.
+        """
+        given = settings.scoring.threshold, settings.scoring.head_threshold
         return cls(
             settings.terms.max_candidates,
             settings.terms.min_overlap,
@@ -104,12 +118,21 @@ class Matching:
             settings.terms.max_representatives,
             Guard(settings.scoring.guarded_size, settings.scoring.guard_share),
             scorer.passed_over,
+            scorer.threshold_table if given == (None, None) else None,
         )
 
-    @property
-    def thresholds(self) -> Thresholds:
-        """What a decision requires."""
-        return Thresholds(self.threshold, self.head_threshold, self.guard, self.passed_over)
+    def thresholds(self, images: int, *, undistinctive: bool) -> Thresholds:
+        """What the decision of an image requires.
+
+        Args:
+            images: in the corpus before it.
+            undistinctive: whether it is.
+        """
+        match, head = self.threshold, self.head_threshold
+        if self.table is not None:
+            found = self.table.at(images, undistinctive=undistinctive)
+            match, head = found.match, found.head
+        return Thresholds(match, head, self.guard, self.passed_over)
 
 
 class StageTimes(dict[str, float]):
@@ -140,6 +163,7 @@ class Scored:
         overlaps: uint8, equal terms.
         scores: float32, 0…1.
         examined: int64 [n], images that the search compared with each query.
+        undistinctive: bool [n], which of the images that the candidates were found for are.
     """
 
     ordinals: Ordinals
@@ -147,6 +171,7 @@ class Scored:
     overlaps: NDArray[np.uint8]
     scores: NDArray[np.float32]
     examined: NDArray[np.int64]
+    undistinctive: NDArray[np.bool_]
 
     def score_of(self, row: int, ordinal: int) -> float | None:
         """Returns the pair score of an image with a candidate; None where it is not one."""
@@ -157,7 +182,7 @@ class Scored:
         """Returns the candidates of one image but for this one."""
         keep = np.flatnonzero(self.ordinals[0] != ordinal)
         ordinals, distances, overlaps = self.ordinals[:, keep], self.distances[:, keep], self.overlaps[:, keep]
-        return Scored(ordinals, distances, overlaps, self.scores[:, keep], self.examined)
+        return Scored(ordinals, distances, overlaps, self.scores[:, keep], self.examined, self.undistinctive)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,4 +227,5 @@ class Matcher:
             ordinals = found.ordinals[rows, columns]
             scores = np.zeros(found.ordinals.shape, np.float32)
             scores[rows, columns] = self.scorer.score(query.vectors, rows, corpus.vectors.rows, ordinals)
-        return Scored(found.ordinals, found.distances, found.overlaps, scores, found.examined)
+            undistinctive = self.scorer.undistinctive(query.vectors)
+        return Scored(found.ordinals, found.distances, found.overlaps, scores, found.examined, undistinctive)

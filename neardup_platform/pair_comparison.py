@@ -53,10 +53,12 @@ class PairComparison:
     Attributes:
         score: pair score, 0…1.
         first_score: of the images as wholes, before the second look.
-        threshold, head_threshold: pair scores of a match, and required against the head of a cluster.
+        threshold, head_threshold: pair scores of a match, and required against the head of a cluster, for images that
+            are decided now.
         classifier_version: of the classifier.
         terms: of the second look, largest first; empty where the first score stands.
         structure: where the pictures agree.
+        undistinctive: whether a and b are plain or resemble much else, so that they need a higher score to match.
     """
 
     score: float
@@ -66,6 +68,7 @@ class PairComparison:
     classifier_version: str
     terms: tuple[Term, ...]
     structure: Structure
+    undistinctive: tuple[bool, bool]
 
     @property
     def match(self) -> bool:
@@ -78,26 +81,30 @@ class PairComparison:
         return self.score >= self.head_threshold
 
 
-def compare_vectors(scorer: PairScorer, matching: Matching, vectors: ImageVectors) -> PairComparison:
+def compare_vectors(scorer: PairScorer, matching: Matching, vectors: ImageVectors, images: int = 0) -> PairComparison:
     """Compares two images by their vectors.
 
     Args:
         scorer: the classifier.
         matching: the thresholds that apply with it.
         vectors: of a and b, one row each, of finite values.
+        images: in the corpus; the larger it is, the higher are the thresholds.
 
     Raises:
         BadArtefact: the dimensions are not those the classifier was trained on.
     """
     first_score, terms = scorer.explain(vectors, 0, vectors, 1)
+    a, b = scorer.undistinctive(vectors).tolist()
+    thresholds = matching.thresholds(images, undistinctive=a or b)
     return PairComparison(
         float(scorer.score(vectors, np.array([0]), vectors, np.array([1]))[0]),
         first_score,
-        matching.threshold,
-        matching.head_threshold,
+        thresholds.match,
+        thresholds.head,
         scorer.version,
         tuple(sorted(map(Term._make, terms.items()), key=lambda term: -abs(term.value))),
         structure_of_pair(vectors.pair[0], vectors.pair[1], scorer.sketch),
+        (a, b),
     )
 
 

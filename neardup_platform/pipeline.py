@@ -18,7 +18,7 @@ from neardup_platform.clusters.decision import Constraint
 from neardup_platform.corpus import Corpus, Ordinals
 from neardup_platform.decide import RECORDED, Clusters, Constraints, Evidence, Recording, Ruling, decide, unconstrained
 from neardup_platform.head_scores import HeadScores
-from neardup_platform.matching import Matcher, Matching, PairScorer, Query, Scored, StageTimes
+from neardup_platform.matching import Matcher, Matching, PairScorer, Query, Scored, StageTimes, Thresholds
 from neardup_platform.placement import place
 from neardup_platform.records import Decision, JoinedImage
 from neardup_platform.scoring.vectors import ImageVectors
@@ -68,7 +68,9 @@ class Preview:
         evidence: its candidates, best first, with their clusters.
         scored: all candidates of the search, one row, nearest first.
         hashed: its signature.
-        matching: the limits and thresholds applied.
+        matching: the limits applied.
+        thresholds: applied, those of an image with the whole corpus before it.
+        undistinctive: whether the image is.
         images: in the corpus.
         stage_ms: time of `terms`, `search`, `score` and `decide`.
     """
@@ -78,6 +80,8 @@ class Preview:
     scored: Scored
     hashed: Hashed
     matching: Matching
+    thresholds: Thresholds
+    undistinctive: bool
     images: int
     stage_ms: StageTimes
 
@@ -86,7 +90,8 @@ class Pipeline:
     """Decides micro-batches against a corpus, which grows by them.
 
     The result does not depend on how a sequence of images is cut into batches: image i is compared with every
-    image before it, those of its own batch included.
+    image before it, those of its own batch included, and its thresholds are those of a corpus of i images, those
+    counted that were forgotten or embedded again.
 
     Attributes:
         space: hashes `lsh` vectors.
@@ -215,14 +220,17 @@ class Pipeline:
             return 1.0 if head == ordinal else matcher.pair_score(vectors, 0, clusters.vectors_of(head), 0)
 
         with times.measure("decide"):
-            thresholds = matcher.matching.thresholds
+            undistinctive = bool(scored.undistinctive[0])
+            thresholds = matcher.matching.thresholds(len(self.corpus), undistinctive=undistinctive)
             evidence = Evidence.of(scored, 0, clusters, thresholds.match if matches_only else 0.0)
             if matches_only:
                 recording = Recording(recording.most, max(recording.floor, thresholds.match))
                 if any(thresholds.guard.watches(clusters.size_of(head)) for head in evidence.known_heads):
                     evidence = Evidence.of(scored, 0, clusters)
             ruling = decide(evidence, thresholds, head_score, clusters, recording=recording)
-        return Preview(ruling, evidence, scored, query.hashed, matcher.matching, len(self.corpus), times)
+        return Preview(
+            ruling, evidence, scored, query.hashed, matcher.matching, thresholds, undistinctive, len(self.corpus), times
+        )
 
     def pair_score(self, one: int, other: int) -> float:
         """Returns the pair score of two images of the corpus, by ordinal."""
@@ -243,26 +251,36 @@ class Pipeline:
     ) -> Decided:
         vectors, corpus, times = added.query.vectors, self.corpus, added.stage_ms
         with times.measure("decide"):
-            head_scores = HeadScores(self._matcher, corpus, vectors, scored)
+            images = zip(added.ordinals.tolist(), scored.undistinctive.tolist(), strict=True)
+            thresholds = [self.matching.thresholds(before, undistinctive=each) for before, each in images]
+            head_scores = HeadScores(self._matcher, corpus, vectors, scored, thresholds)
             decisions = []
             for row, image in enumerate(added.images):
                 ruling = decide(
                     Evidence.of(scored, row, corpus),
-                    self.matching.thresholds,
+                    thresholds[row],
                     partial(head_scores.of, row),
                     corpus,
                     constraint_of(image.image_id),
                 )
                 place(corpus, int(added.ordinals[row]), ruling, scored, row, self.matching.max_representatives)
-                found = int((scored.ordinals[row] >= 0).sum())
-                decisions.append(self._decision(image, ruling, found, first_sequence + row, decided_ms))
+                sequence = first_sequence + row
+                decisions.append(self._decision(added, scored, row, thresholds[row], ruling, sequence, decided_ms))
             retired = corpus.retired(added.ordinals)
             corpus.index.retire(added.ordinals[retired])
         return Decided(added.images, added.ordinals, vectors, scored, retired, decisions, times)
 
     def _decision(
-        self, image: JoinedImage, ruling: Ruling, candidates_found: int, sequence: int, decided_ms: int
+        self,
+        added: Added,
+        scored: Scored,
+        row: int,
+        thresholds: Thresholds,
+        ruling: Ruling,
+        sequence: int,
+        decided_ms: int,
     ) -> Decision:
+        image = added.images[row]
         return Decision(
             sequence=sequence,
             image_id=image.image_id,
@@ -270,14 +288,16 @@ class Pipeline:
             score=ruling.score,
             head_score=ruling.head_score,
             candidates=ruling.candidates,
-            candidates_found=candidates_found,
+            candidates_found=int((scored.ordinals[row] >= 0).sum()),
             bridges=ruling.bridges,
-            threshold=self.matching.threshold,
-            head_threshold=self.matching.head_threshold,
+            threshold=thresholds.match,
+            head_threshold=thresholds.head,
             terms_version=self.space.version,
             classifier_version=self.scorer.version,
             event_time_ms=image.event_time_ms,
             decided_ms=decided_ms,
             override_id=ruling.override_id,
             guard=ruling.guard,
+            undistinctive=bool(scored.undistinctive[row]),
+            corpus_images=int(added.ordinals[row]),
         )

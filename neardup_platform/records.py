@@ -142,7 +142,10 @@ class Decision:
         cause: empty for decisions of the stream; otherwise a `Cause`.
         override_id: the override that applied; for a handover, the command that required it.
         replaced_head: for a handover, the previous id of the cluster.
+        threshold, head_threshold: those of this image, by its distinctiveness and `corpus_images`.
         guard: the large cluster that the image was held apart from; None if there is none.
+        undistinctive: whether it is plain or resembles much, so that it needs better evidence to match.
+        corpus_images: images before it, including those forgotten or embedded again; 0 if not recorded.
     """
 
     sequence: int
@@ -163,6 +166,8 @@ class Decision:
     override_id: str = ""
     replaced_head: str = ""
     guard: HeldApart | None = None
+    undistinctive: bool = False
+    corpus_images: int = 0
 
     @property
     def founded(self) -> bool:

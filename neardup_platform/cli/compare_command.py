@@ -57,6 +57,11 @@ def _in_words(answer: dict[str, Any]) -> str:
     if answer["terms"]:
         largest = answer["terms"][:_TERMS_SHOWN]
         lines.append("terms      " + ", ".join(f"{term['name']} {term['value']:+.1f}" for term in largest) + ", …")
+    if any(answer["undistinctive"]):
+        which = [name for name, plain in zip(("first", "second"), answer["undistinctive"], strict=True) if plain]
+        lines.append(
+            f"alike      {' and '.join(which)} undistinctive, like many others: a large corpus asks for a higher score"
+        )
     return "\n".join(lines)
 
 

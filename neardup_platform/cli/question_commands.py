@@ -87,11 +87,16 @@ def _describe_search(answer: dict[str, Any]) -> str:
         seen = f"seen before: like {len(answer['matches'])} image(s), but unlike the head of any cluster"
     else:
         seen = f"seen before, in the cluster of {answer['cluster']}"
-    return "\n".join([f"{seen} (of {answer['images_searched']} images)", *_candidate_lines(answer["matches"])])
+    lines = [f"{seen} (of {answer['images_searched']} images)"]
+    if answer.get("undistinctive"):
+        lines.append("  an undistinctive picture, plain or like many others: a match needs a higher score than usual")
+    return "\n".join([*lines, *_candidate_lines(answer["matches"])])
 
 
 def _describe_decision(answer: dict[str, Any]) -> str:
     thresholds = f"threshold {answer['threshold']:.3f}, against the head {answer['head_threshold']:.3f}"
+    if answer.get("undistinctive"):
+        thresholds += " (undistinctive)"
     versions = f"terms {answer['terms_version']}, classifier {answer['classifier_version']}"
     lines = [
         answer["summary"],

@@ -12,6 +12,8 @@ from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
 from neardup_platform.wire.command_arguments import TraceArguments
 
+_UNDISTINCTIVE = "an undistinctive picture, plain or like many others: it needs a higher score than most"
+
 
 @click.command(epilog="Example:  neardup trace bridge--crop.jpg")
 @click.argument("image_id")
@@ -44,6 +46,7 @@ def describe(trace: dict[str, Any]) -> str:
         "score": f"{verdict['matches']} matches at {limits['match']:.4f} by classifier {classifier}"
         + "".join(_candidates(trace)),
         "decide": f"{_where(verdict, 'founds')} (needs {limits['head']:.4f}): {agrees}",
+        **({"distinct": _UNDISTINCTIVE} if trace.get("undistinctive") else {}),
         "bridges": ", ".join(verdict["bridges"]) or "none",
         **({"guard": _held_apart(verdict["guard"])} if verdict.get("guard") else {}),
         "took": ", ".join(f"{stage} {took:.2f} ms" for stage, took in trace["stage_ms"].items()),

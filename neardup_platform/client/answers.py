@@ -16,6 +16,7 @@ class Image:
         score: pair score of the match that let the image join; 0 for the founder.
         picture: path of the picture on the server, where one can be shown.
         held_apart: whether the image was held apart from a guarded cluster; the explanation says why.
+        undistinctive: whether it is plain or resembles much else, so that it needs a higher score to match.
     """
 
     image_id: str
@@ -28,6 +29,7 @@ class Image:
     source_uri: str
     picture: str | None
     held_apart: bool = False
+    undistinctive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +216,10 @@ class Explanation:
         bridges: heads of other clusters that contain a match; the image did not join them.
         latency_ms: time from the event to the decision; None if a command made the decision later.
         cause: empty for a decision of the stream; otherwise what made the decision necessary.
+        threshold, head_threshold: those of this image.
         guard: the guarded cluster that the image was held apart from; None if there is none.
+        undistinctive: as in `Image`.
+        corpus_images: images before it, including those forgotten or embedded again; thresholds rise with it.
         structures: where the image agrees with the match that let it join and with the head, computed now; empty for a
             founder and in a history.
     """
@@ -241,6 +246,8 @@ class Explanation:
     override_id: str
     replaced_head: str
     guard: HeldApart | None = None
+    undistinctive: bool = False
+    corpus_images: int = 0
     structures: list[ExplainedPair] = field(default_factory=list)
 
 
@@ -274,6 +281,7 @@ class SearchAnswer:
         head_score: against the head of that cluster; 0 without one.
         matches: best first.
         guard: the guarded cluster that the example would be held apart from; None if there is none.
+        undistinctive: as in `Image`.
     """
 
     seen_before: bool
@@ -287,6 +295,7 @@ class SearchAnswer:
     images_searched: int
     stage_ms: dict[str, float]
     guard: HeldApart | None = None
+    undistinctive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +324,7 @@ class PairAnswer:
         head_match: whether it reaches the threshold against the head of a cluster.
         terms: of the second look, largest first; empty where the first score stands.
         structure: where the pictures agree.
+        undistinctive: of a and b, as in `Image`.
     """
 
     score: float
@@ -326,6 +336,7 @@ class PairAnswer:
     classifier_version: str
     terms: list[PairTerm]
     structure: Structure
+    undistinctive: list[bool]
     a: PairImage
     b: PairImage
 

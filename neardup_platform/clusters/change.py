@@ -36,7 +36,7 @@ class Change:
     def write(self, batch: Batch, state: store_pb.StoreState) -> None:
         """Put everything into a write."""
         self._draft.write(batch, state)
-        count_held_apart(state, self.decisions)
+        count_marked(state, self.decisions)
         for key in self._deleted_history:
             batch.delete(Table.HISTORY, key)
         for decision in self.decisions:
@@ -45,10 +45,12 @@ class Change:
                 batch.put(Table.HISTORY, key, encode_decision(decision))
 
 
-def count_held_apart(state: store_pb.StoreState, decisions: Sequence[Decision]) -> None:
-    """Count the decisions that held an image apart from a large cluster."""
+def count_marked(state: store_pb.StoreState, decisions: Sequence[Decision]) -> None:
+    """Count the decisions that held an image apart from a large cluster, and those about undistinctive images."""
     if held_apart := sum(decision.guard is not None for decision in decisions):
         state.counters["held_apart"] += held_apart
+    if undistinctive := sum(decision.undistinctive for decision in decisions):
+        state.counters["undistinctive"] += undistinctive
 
 
 def forget_decision(sequence: int, image_id: str, at_ms: int, command_id: str) -> Decision:

@@ -43,6 +43,8 @@ SCHEMA = pa.schema(
         ("override_id", pa.string()),
         ("replaced_head", pa.string()),
         ("guard", _HELD_APART),
+        ("undistinctive", pa.bool_()),
+        ("corpus_images", pa.uint64()),
         ("kafka_partition", pa.int32()),
         ("kafka_offset", pa.int64()),
         ("kafka_timestamp", pa.timestamp("ms", tz="UTC")),

@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 
 from neardup_platform.decisions_log.decision_rows import SCHEMA
+from neardup_platform.decisions_log.wrong_matches import DecidedAlike
 
 # The rows of some files, with every column of `SCHEMA`.
 _ROWS = "(from known union all by name from read_parquet(?, union_by_name = true))"
@@ -26,6 +27,7 @@ class DecisionCounts:
         clusters_founded: decisions by which an image became the head of a new cluster.
         joined: decisions by which an image joined a cluster; decisions that forget an image have no head.
         held_apart: decisions that held an image apart from a guarded cluster.
+        undistinctive: decisions about undistinctive images.
         undecodable: records that are not a decision.
     """
 
@@ -35,6 +37,7 @@ class DecisionCounts:
     clusters_founded: int
     joined: int
     held_apart: int
+    undistinctive: int
     undecodable: int
 
 
@@ -45,10 +48,21 @@ def count_decisions(files: Sequence[Path]) -> DecisionCounts:
             count(distinct event_id) filter (head = image_id),
             count(distinct event_id) filter (head not in (image_id, '')),
             count(distinct event_id) filter (guard is not null),
+            count(distinct event_id) filter (undistinctive),
             count(*) filter (event_id is null)
         from {_ROWS}
     """  # noqa: S608 -- our own names
     return DecisionCounts(*_ask(query, files)[0])
+
+
+def decided_alike(files: Sequence[Path]) -> list[DecidedAlike]:
+    """Count the decisions of the stream over all files together, by classifier, threshold and distinctiveness."""
+    query = f"""
+        select classifier_version, threshold, undistinctive, avg(corpus_images), count(distinct event_id)
+        from {_ROWS} where cause = '' and corpus_images is not null
+        group by all order by all
+    """  # noqa: S608 -- our own names
+    return [DecidedAlike(*row) for row in _ask(query, files)]
 
 
 def first_decisions(files: Sequence[Path], limit: int) -> list[dict[str, Any]]:

@@ -14,7 +14,12 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from neardup_platform.decisions_log.decision_rows import SCHEMA, decision_table
-from neardup_platform.decisions_log.duckdb_decisions import DecisionCounts, count_decisions, first_decisions
+from neardup_platform.decisions_log.duckdb_decisions import (
+    DecisionCounts,
+    count_decisions,
+    decided_alike,
+    first_decisions,
+)
 from neardup_platform.decisions_log.s3_decisions_log import (
     StoredPart,
     hour_prefix,
@@ -22,9 +27,12 @@ from neardup_platform.decisions_log.s3_decisions_log import (
     put_object,
     stored_parts,
 )
-from neardup_platform.errors import NotFound
+from neardup_platform.decisions_log.wrong_matches import WrongMatches, expected_wrong_matches
+from neardup_platform.errors import NeardupError, NotFound
 from neardup_platform.kafka.window import LogRecord, OffsetRange, offset_ranges, open_consumer, read_range
 from neardup_platform.s3_client import ensure_bucket
+from neardup_platform.scoring.card import read_card
+from neardup_platform.scoring.threshold_table import ThresholdTable
 from neardup_platform.settings import Settings
 from neardup_platform.wire.topics import DECISIONS
 
@@ -41,6 +49,7 @@ class MaterialisedHour:
         ranges: offsets by Kafka partition, ascending; every partition has an object, even if it is empty.
         bytes: total size of the objects.
         preview: the first decisions of the hour, by column.
+        wrong_matches: expected of the decisions; None if their classifiers have no table of thresholds.
     """
 
     uri: str
@@ -48,6 +57,7 @@ class MaterialisedHour:
     counts: DecisionCounts
     bytes: int
     preview: list[dict[str, Any]]
+    wrong_matches: WrongMatches | None
 
 
 def materialise_decisions(settings: Settings, s3: Any, hour: datetime) -> MaterialisedHour:
@@ -73,13 +83,26 @@ def materialise_decisions(settings: Settings, s3: Any, hour: datetime) -> Materi
             for offsets, file in zip(ranges, files, strict=True):
                 write_parquet(read_range(consumer, DECISIONS, offsets), file)
             counts, preview = count_decisions(files), first_decisions(files, PREVIEW_ROWS)
+            alike = decided_alike(files)
             for offsets, file in zip(ranges, files, strict=True):
                 if key := keys[offsets.partition]:
                     put_object(s3, bucket, key, file, offsets)
             size = sum(file.stat().st_size for file in files)
     finally:
         consumer.close()
-    return MaterialisedHour(f"s3://{bucket}/{hour_prefix(hour)}", ranges, counts, size, preview)
+    tables = {version: _table_of(settings, version) for version in {group.classifier for group in alike}}
+    expected = expected_wrong_matches(alike, tables)
+    return MaterialisedHour(f"s3://{bucket}/{hour_prefix(hour)}", ranges, counts, size, preview, expected)
+
+
+def _table_of(settings: Settings, version: str) -> ThresholdTable | None:
+    """The table of a classifier; None if it has none, or cannot be had: the hour matters more than the estimate."""
+    from neardup_platform.learning.classifier.keras_active_classifier import classifier_folder
+
+    try:
+        return read_card(classifier_folder(settings, version)).threshold_table
+    except NeardupError:
+        return None
 
 
 def choose_keys(

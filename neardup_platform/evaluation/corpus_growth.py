@@ -17,7 +17,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from neardup_platform.evaluation.score_tail import Tail, fit_tail
+from neardup_platform.scoring.score_tail import Tail, fit_tail
 
 _Floats = NDArray[np.float64]
 _Integers = NDArray[np.int64]

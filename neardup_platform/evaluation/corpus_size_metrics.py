@@ -20,10 +20,10 @@ from neardup_platform.evaluation.corpus_growth import (
     threshold_for,
     wrong_per_image,
 )
-from neardup_platform.evaluation.group_bootstrap import RESAMPLES, draws_of_groups, middle, widened
 from neardup_platform.evaluation.measures import TARGET_PRECISION
 from neardup_platform.evaluation.outcome import Evaluation, Outcome
-from neardup_platform.evaluation.score_tail import CEILING, Tail, logits_of, tail_start
+from neardup_platform.scoring.group_bootstrap import RESAMPLES, draws_of_groups, middle, widened
+from neardup_platform.scoring.score_tail import CEILING, Tail, logits_of, tail_start
 
 LADDER = 1_000, 3_000, 10_000, 30_000, 100_000, 300_000
 EXTRAPOLATED = 100_000, 1_000_000, 10_000_000

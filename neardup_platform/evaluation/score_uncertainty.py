@@ -6,8 +6,8 @@ Scored pairs → **intervals, errors of uncertain pairs, a curve short enough to
 import numpy as np
 from numpy.typing import NDArray
 
-from neardup_platform.evaluation.group_bootstrap import RESAMPLES, draws_of_groups
 from neardup_platform.scoring.calibration import PrecisionRecall
+from neardup_platform.scoring.group_bootstrap import RESAMPLES, draws_of_groups
 
 # Outside this range a pair is clear to any classifier; inside, calibration is tested.
 UNCERTAIN = 0.01, 0.99

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neardup_platform.evaluation.group_bootstrap import RESAMPLES, draws_of_groups, middle, widened
 from neardup_platform.evaluation.measures import MIXED_GROUPS
+from neardup_platform.scoring.group_bootstrap import RESAMPLES, draws_of_groups, middle, widened
 
 WRONG_PAIRS = "wrong_pairs_per_1000"
 _PICTURES = 1_000

@@ -14,6 +14,7 @@ from neardup_platform.errors import BadArtefact
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.scoring.features import Block, feature_names
 from neardup_platform.scoring.second_look import SecondLook
+from neardup_platform.scoring.threshold_table import ThresholdTable
 
 CARD_FILE = "card.json"
 NETWORK_FILE = "model.keras"
@@ -43,6 +44,8 @@ class Card:
         network_sha256: of `model.keras`.
         second_look: how the best pairs are looked at again; None if the pair vector has no sketch, or the classifier
             is of an earlier release.
+        threshold_table: thresholds by distinctiveness and corpus size, which begin with the two above; None if wrong
+            pairs are too few to fit it, or the classifier is of an earlier release: then those two hold everywhere.
     """
 
     version: str
@@ -59,6 +62,7 @@ class Card:
     metrics: Mapping[str, Any]
     network_sha256: str
     second_look: SecondLook | None = None
+    threshold_table: ThresholdTable | None = None
 
     @property
     def required_models(self) -> dict[Kind, ModelSpec]:
@@ -165,6 +169,8 @@ def _parse(content: dict[str, Any], path: str) -> Card:
         content["features"] = tuple(content["features"])
         if content.get("second_look") is not None:
             content["second_look"] = SecondLook.parse(content["second_look"])
+        if content.get("threshold_table") is not None:
+            content["threshold_table"] = ThresholdTable.parse(content["threshold_table"])
         card = Card(**content)
         expected = feature_names(card.blocks)
     except (TypeError, KeyError, ValueError) as error:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from neardup_platform.errors import BadArtefact
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.scoring.card import NETWORK_FILE, REFERENCE_FILE, SHIPPED_FOLDER, Card, read_card
+from neardup_platform.scoring.distinctiveness import plain_pictures, undistinctive
 from neardup_platform.scoring.features import pair_features
 from neardup_platform.scoring.reference import Reference, parts_of, read_reference
 from neardup_platform.scoring.second_look import (
@@ -25,6 +26,7 @@ from neardup_platform.scoring.second_look import (
     split_by_row,
     structure_of,
 )
+from neardup_platform.scoring.threshold_table import ThresholdTable
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.settings import ScoringSettings
 
@@ -63,6 +65,7 @@ class PairClassifier:
         one = ImageVectors(*(np.zeros((1, dim), np.float16) for dim in (self.card.lsh_dim, self.card.pair_dim)))
         first = np.zeros(1, np.int64)
         self.score(one, first, one, first)
+        self.undistinctive(one)
 
     @property
     def version(self) -> str:
@@ -78,6 +81,11 @@ class PairClassifier:
     def head_threshold(self) -> float:
         """Lower probability that an image must reach against the head of the cluster it joins."""
         return self.card.head_threshold
+
+    @property
+    def threshold_table(self) -> ThresholdTable | None:
+        """Thresholds by distinctiveness and corpus size; None if those two hold everywhere."""
+        return self.card.threshold_table
 
     @property
     def passed_over(self) -> float | None:
@@ -165,6 +173,15 @@ class PairClassifier:
 
         self._run(look, list(split_by_row(rows_a, self._threads)))
         return found
+
+    def undistinctive(self, vectors: ImageVectors) -> NDArray[np.bool_]:
+        """Returns which images are undistinctive, bool [n]; none without a table of thresholds or a second look."""
+        table = self.card.threshold_table
+        if table is None or self._reference is None:
+            return np.zeros(len(vectors.lsh), np.bool_)
+        self._check_dims(vectors)
+        plain = plain_pictures(vectors.pair[:, self._sketch])
+        return undistinctive(self._reference.nearest(vectors), plain, table.crowding)
 
     def explain(self, a: ImageVectors, row_a: int, b: ImageVectors, row_b: int) -> tuple[float, dict[str, float]]:
         """Returns the first score of a pair, and the terms of the second look's logit, by evidence.

@@ -89,6 +89,15 @@ class Reference:
                 crowding(table, piece[n], every if others is None else others[n], _BOUNDS, out[n, at : at + len(RANKS)])
         return out
 
+    def nearest(self, vectors: ImageVectors) -> NDArray[np.float32]:
+        """Returns the first column of the crowding of every image, float32 [n], without computing the others."""
+        rows = np.arange(len(vectors.lsh))
+        out, every = np.empty((len(rows), 1), np.float32), np.ones(len(self._tables[0]), np.bool_)
+        (pieces,) = _pieces(vectors, rows, self.parts[:1])
+        for n in range(len(rows)):
+            crowding(self._tables[0], pieces[n], every, _BOUNDS[:1], out[n])
+        return out[:, 0]
+
 
 def write_reference(rows: Float16, path: Path) -> str:
     """Writes the content of a reference as `.npy`; returns its SHA-256."""

@@ -59,4 +59,4 @@ class ExamplePairs:
         """Compares two images, one row each."""
         vectors = ImageVectors(np.concatenate([a.lsh, b.lsh]), np.concatenate([a.pair, b.pair]))
         with self._corpus.searching() as pipeline:
-            return compare_vectors(pipeline.scorer, pipeline.matching, vectors)
+            return compare_vectors(pipeline.scorer, pipeline.matching, vectors, len(pipeline.corpus))

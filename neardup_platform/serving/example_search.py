@@ -8,7 +8,7 @@ import numpy as np
 
 from neardup_platform.decide import Recording
 from neardup_platform.images.rgb import Pixels
-from neardup_platform.matching import Matching
+from neardup_platform.matching import Thresholds
 from neardup_platform.records import Candidate, HeldApart, Kind, ModelSpec
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.serving.followed_clusters import FollowedClusters
@@ -29,7 +29,9 @@ class Found:
         cluster: id of the cluster that the example would join, or None.
         score: of the best match in that cluster; 0 without one.
         head_score: against its head; 0 without one.
+        thresholds: applied to it.
         guard: the guarded cluster that it would be held apart from, or None.
+        undistinctive: whether it is plain or resembles much, so that it needs better evidence to match.
     """
 
     matches: tuple[Candidate, ...]
@@ -38,9 +40,10 @@ class Found:
     head_score: float
     candidates_found: int
     images_searched: int
-    matching: Matching
+    thresholds: Thresholds
     stage_ms: dict[str, float]
     guard: HeldApart | None
+    undistinctive: bool
 
 
 class ExampleSearch:
@@ -96,9 +99,10 @@ class ExampleSearch:
             head_score=0.0 if ruling.head_id is None else ruling.head_score,
             candidates_found=int((preview.scored.ordinals >= 0).sum()),
             images_searched=int(preview.scored.examined[0]),
-            matching=preview.matching,
+            thresholds=preview.thresholds,
             stage_ms=stage_ms | {stage: preview.stage_ms[stage] for stage in STAGES},
             guard=ruling.guard,
+            undistinctive=preview.undistinctive,
         )
 
 

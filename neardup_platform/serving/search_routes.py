@@ -123,6 +123,6 @@ class SearchRoutes:
             found,
             seen_before=bool(matches),
             matches=matches,
-            threshold=found.matching.threshold,
-            head_threshold=found.matching.head_threshold,
+            threshold=found.thresholds.match,
+            head_threshold=found.thresholds.head,
         )

@@ -64,10 +64,12 @@ class ScoringSettings(Section):
     model: Path | None = None
     """A folder written by `neardup train`. Unset: the classifier shipped for the built-in embedders."""
     threshold: float | None = Field(None, gt=0, lt=1)
-    """The calibrated probability at and above which a pair is a match. Unset: the threshold stored with the model."""
+    """The calibrated probability at and above which a pair is a match. Unset: the thresholds stored with the model,
+    which rise with the corpus and are higher for undistinctive pictures (docs/adr/0032). Setting this or
+    `head_threshold` holds both constant."""
     head_threshold: float | None = Field(None, gt=0, lt=1)
     """The lower probability that an image must also reach against the head of the cluster, which prevents chaining.
-    Unset: the one stored with the model."""
+    Unset: those stored with the model, as for `threshold`."""
     guarded_size: int = Field(8, ge=0)
     """Members from which on a cluster is guarded: an image joins it only if it agrees with `guard_share` of the members
     it is compared with (docs/adr/0028). 0: no cluster is guarded."""

@@ -103,6 +103,18 @@ def judge_blocks(  # noqa: C901, PLR0912, PLR0915 -- one pass over the blocks; i
 
 
 @njit(nogil=True, cache=True)
+def textured_blocks(grey: NDArray[np.float32]) -> int:
+    """Returns how many blocks of a picture of float32 [height, width] have texture."""
+    tiles = _sums_of_tiles(grey, grey, np.ones(grey.shape, np.bool_))
+    rows, columns = max(1, tiles.shape[0] - _TILES + 1), max(1, tiles.shape[1] - _TILES + 1)
+    count = 0
+    for block in range(rows * columns):
+        top, left = block // columns, block % columns
+        count += _moments(tiles[top : top + _TILES, left : left + _TILES])[3] > _TEXTURE
+    return count
+
+
+@njit(nogil=True, cache=True)
 def _sums_of_tiles(
     grey: NDArray[np.float32], other: NDArray[np.float32], covered: NDArray[np.bool_]
 ) -> NDArray[np.float64]:

@@ -54,6 +54,7 @@ COUNTERS = {
     "repeated": "Messages with an embedding that was already there.",
     "re_embedded": "Messages with a newer or replacing embedding of a known image.",
     "held_apart": "Decisions that held an image apart from a guarded cluster (scoring.guarded_size).",
+    "undistinctive": "Decisions about undistinctive images, which are plain or resemble much else.",
     "expired": "Embeddings whose partner did not arrive within join.lateness_s.",
     "evicted": "Embeddings given up because too many waited (join.max_waiting, join.max_waiting_mb).",
     "dead_lettered": "Messages that could not be used.",

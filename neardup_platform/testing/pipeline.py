@@ -57,5 +57,6 @@ def small_pipeline(
     """
     space, scorer = small_term_space(), scorer or CosineScorer()
     corpus = corpus or Corpus(space, small_index(), MemoryVectors(LSH_DIM, PAIR_DIM))
-    matching = Matching(max_candidates, 0, scorer.threshold, scorer.head_threshold, max_representatives)
+    thresholds = scorer.threshold, scorer.head_threshold
+    matching = Matching(max_candidates, 0, *thresholds, max_representatives, table=scorer.threshold_table)
     return Pipeline(space, scorer, corpus, matching)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.records import Kind, ModelSpec
+from neardup_platform.scoring.threshold_table import ThresholdTable
 from neardup_platform.scoring.vectors import Float16, ImageVectors
 from neardup_platform.testing.images import MODELS
 
@@ -13,12 +14,15 @@ from neardup_platform.testing.images import MODELS
 class CosineScorer:
     """Scores a pair by the cosine of its `lsh` vectors, clipped to 0…1; see `PairScorer`.
 
+    With a table of thresholds, an image is undistinctive if the first entry of its `lsh` vector is negative.
+
     Args:
         version: named in every decision.
         threshold: pair score of a match.
         head_threshold: pair score required against the head.
         required_models: the embeddings that it scores.
         sketch: which entries of the pair vector are a sketch.
+        threshold_table: thresholds by distinctiveness and corpus size; None for the same everywhere.
     """
 
     def __init__(
@@ -28,6 +32,7 @@ class CosineScorer:
         head_threshold: float = 0.8,
         required_models: Mapping[Kind, ModelSpec] = MODELS,
         sketch: slice = slice(0, 0),
+        threshold_table: ThresholdTable | None = None,
     ) -> None:
         self.version = version
         self.threshold = threshold
@@ -35,6 +40,7 @@ class CosineScorer:
         self.required_models = dict(required_models)
         self.passed_over = None
         self.sketch = sketch
+        self.threshold_table = threshold_table
 
     def explain(self, a: ImageVectors, row_a: int, b: ImageVectors, row_b: int) -> tuple[float, dict[str, float]]:
         """See `PairScorer`; there is no second look."""
@@ -45,6 +51,10 @@ class CosineScorer:
     ) -> NDArray[np.float32]:
         """See `PairScorer`."""
         return _cosines(a.lsh[rows_a], b.lsh[rows_b]).clip(0, 1)
+
+    def undistinctive(self, vectors: ImageVectors) -> NDArray[np.bool_]:
+        """See `PairScorer`."""
+        return np.asarray((vectors.lsh[:, 0] < 0) & (self.threshold_table is not None), np.bool_)
 
 
 def _cosines(a: Float16, b: Float16) -> NDArray[np.float32]:

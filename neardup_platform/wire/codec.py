@@ -185,6 +185,8 @@ def encode_decision(decision: Decision) -> bytes:
         override_id=decision.override_id,
         replaced_head=decision.replaced_head,
         guard=None if decision.guard is None else pb.HeldApart(**asdict(decision.guard)),
+        undistinctive=decision.undistinctive,
+        corpus_images=decision.corpus_images,
     ).SerializeToString()
 
 
@@ -210,6 +212,8 @@ def decode_decision(data: bytes) -> Decision:
         override_id=raw.override_id,
         replaced_head=raw.replaced_head,
         guard=_decode_guard(raw.guard) if raw.HasField("guard") else None,
+        undistinctive=raw.undistinctive,
+        corpus_images=raw.corpus_images,
     )
 
 

@@ -72,7 +72,7 @@ class HeldApart(_message.Message):
     def __init__(self, reason: _Optional[str] = ..., head: _Optional[str] = ..., agreed: _Optional[int] = ..., compared: _Optional[int] = ..., size: _Optional[int] = ...) -> None: ...
 
 class Decision(_message.Message):
-    __slots__ = ("event_id", "sequence", "image_id", "head", "score", "head_score", "candidates", "candidates_found", "bridges", "threshold", "head_threshold", "terms_version", "classifier_version", "event_time_ms", "decided_ms", "cause", "override_id", "replaced_head", "guard", "candidates_left_out", "bridges_left_out")
+    __slots__ = ("event_id", "sequence", "image_id", "head", "score", "head_score", "candidates", "candidates_found", "bridges", "threshold", "head_threshold", "terms_version", "classifier_version", "event_time_ms", "decided_ms", "cause", "override_id", "replaced_head", "guard", "candidates_left_out", "bridges_left_out", "undistinctive", "corpus_images")
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     IMAGE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -94,6 +94,8 @@ class Decision(_message.Message):
     GUARD_FIELD_NUMBER: _ClassVar[int]
     CANDIDATES_LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
     BRIDGES_LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    UNDISTINCTIVE_FIELD_NUMBER: _ClassVar[int]
+    CORPUS_IMAGES_FIELD_NUMBER: _ClassVar[int]
     event_id: str
     sequence: int
     image_id: str
@@ -115,7 +117,9 @@ class Decision(_message.Message):
     guard: HeldApart
     candidates_left_out: int
     bridges_left_out: int
-    def __init__(self, event_id: _Optional[str] = ..., sequence: _Optional[int] = ..., image_id: _Optional[str] = ..., head: _Optional[str] = ..., score: _Optional[float] = ..., head_score: _Optional[float] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., candidates_found: _Optional[int] = ..., bridges: _Optional[_Iterable[str]] = ..., threshold: _Optional[float] = ..., head_threshold: _Optional[float] = ..., terms_version: _Optional[str] = ..., classifier_version: _Optional[str] = ..., event_time_ms: _Optional[int] = ..., decided_ms: _Optional[int] = ..., cause: _Optional[str] = ..., override_id: _Optional[str] = ..., replaced_head: _Optional[str] = ..., guard: _Optional[_Union[HeldApart, _Mapping]] = ..., candidates_left_out: _Optional[int] = ..., bridges_left_out: _Optional[int] = ...) -> None: ...
+    undistinctive: bool
+    corpus_images: int
+    def __init__(self, event_id: _Optional[str] = ..., sequence: _Optional[int] = ..., image_id: _Optional[str] = ..., head: _Optional[str] = ..., score: _Optional[float] = ..., head_score: _Optional[float] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., candidates_found: _Optional[int] = ..., bridges: _Optional[_Iterable[str]] = ..., threshold: _Optional[float] = ..., head_threshold: _Optional[float] = ..., terms_version: _Optional[str] = ..., classifier_version: _Optional[str] = ..., event_time_ms: _Optional[int] = ..., decided_ms: _Optional[int] = ..., cause: _Optional[str] = ..., override_id: _Optional[str] = ..., replaced_head: _Optional[str] = ..., guard: _Optional[_Union[HeldApart, _Mapping]] = ..., candidates_left_out: _Optional[int] = ..., bridges_left_out: _Optional[int] = ..., undistinctive: _Optional[bool] = ..., corpus_images: _Optional[int] = ...) -> None: ...
 
 class DebugDetail(_message.Message):
     __slots__ = ("event_id", "image_id", "lsh_version", "pair_version", "batch_images", "stage_ms", "first_sequence", "last_sequence")

@@ -58,6 +58,13 @@ def test_different_pictures_do_not_match_in_words() -> None:
     assert "contradicts" in result.stdout
 
 
+def test_a_plain_picture_is_called_undistinctive(tmp_path: Path) -> None:
+    Image.new("RGB", (320, 240), "navy").save(tmp_path / "plain.png")
+    assert "second undistinctive" in run(SAMPLES[0], tmp_path / "plain.png").stdout
+    assert json.loads(run(SAMPLES[0], tmp_path / "plain.png", "--json").stdout)["undistinctive"] == [False, True]
+    assert "undistinctive" not in run(SAMPLES[0], SAMPLES[1]).stdout
+
+
 def test_a_file_that_is_no_picture_is_named(tmp_path: Path) -> None:
     text = tmp_path / "notes.jpg"
     text.write_text("no picture")

@@ -66,6 +66,12 @@ def test_a_picture_unlike_every_head_is_reported_without_a_cluster() -> None:
     assert "like only 3 of the 8 compared in the cluster of b" in held_apart
 
 
+def test_a_search_says_that_a_picture_is_undistinctive() -> None:
+    found = {"seen_before": False, "cluster": None, "matches": [], "images_searched": 3}
+    assert "undistinctive" in _describe_search({**found, "undistinctive": True})
+    assert "undistinctive" not in _describe_search({**found, "undistinctive": False})
+
+
 def test_output_works_with_any_terminal_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", shown)

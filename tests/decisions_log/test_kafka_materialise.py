@@ -16,12 +16,14 @@ from kafka import KafkaAdminClient, TopicPartition
 from neardup_platform.decisions_log.kafka_materialise import materialise_decisions
 from neardup_platform.decisions_log.offset_continuity import Breaks, find_breaks
 from neardup_platform.decisions_log.s3_decisions_log import object_key, put_object, stored_parts, stored_ranges
+from neardup_platform.decisions_log.wrong_matches import WrongMatches
 from neardup_platform.errors import NotFound, ServerUnavailable
 from neardup_platform.kafka.publisher import make_producer
 from neardup_platform.kafka.topics import connection
 from neardup_platform.kafka.window import offset_ranges, open_consumer, read_range
 from neardup_platform.records import Candidate, Decision, HeldApart
 from neardup_platform.s3_client import open_s3
+from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.settings import Settings
 from neardup_platform.wire.codec import encode_decision
 from neardup_platform.wire.topics import DECISIONS
@@ -116,8 +118,29 @@ def test_an_hour_contains_exactly_its_decisions_with_every_field(settings: Setti
     assert joined["kafka_timestamp"] == HOUR + timedelta(seconds=1)
     counts = written.counts
     assert (counts.records, counts.decisions, counts.clusters_founded, counts.joined) == (3, 3, 2, 1)
-    assert counts.held_apart == 1
+    assert (counts.held_apart, counts.undistinctive) == (1, 0)
+    assert written.wrong_matches is None, "no classifier of this version is known"
     assert [row["sequence"] for row in written.preview] == [1, 2, 3]
+
+
+def test_an_hour_says_how_many_wrong_matches_to_expect_by_the_card_of_its_classifier(
+    settings: Settings, s3: Any
+) -> None:
+    card = read_card(SHIPPED_FOLDER)
+    assert card.threshold_table is not None
+    row = card.threshold_table.at(2_000, undistinctive=True)
+    made = replace(
+        decision(1),
+        classifier_version=card.version,
+        threshold=row.match,
+        undistinctive=True,
+        corpus_images=2_000,
+    )
+    publish(settings, HOUR, made, decision(2))
+    written = materialise_decisions(settings, s3, HOUR)
+    assert written.counts.undistinctive == 1
+    expected = row.wrong_matches_per_1000, row.wrong_matches_per_1000_low, row.wrong_matches_per_1000_high
+    assert written.wrong_matches == WrongMatches(1, *expected)
 
 
 def test_repeats_are_kept_in_the_log_and_counted_once(settings: Settings, s3: Any) -> None:

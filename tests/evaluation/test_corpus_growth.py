@@ -24,7 +24,7 @@ from neardup_platform.evaluation.corpus_size_metrics import (
     tail_metrics,
     wrong_matches,
 )
-from neardup_platform.evaluation.score_tail import CEILING, tail_start
+from neardup_platform.scoring.score_tail import CEILING, tail_start
 
 LEVELS = np.arange(-4.0, 12.0, 0.05)
 

@@ -22,7 +22,8 @@ from neardup_platform import (
     SetupError,
 )
 from neardup_platform.records import JoinedImage
-from neardup_platform.testing import MODELS, ManualClock, families, small_pipeline
+from neardup_platform.scoring.threshold_table import StratumThresholds, ThresholdStep, ThresholdTable
+from neardup_platform.testing import MODELS, CosineScorer, ManualClock, families, small_pipeline
 from samples.alterations import alterations
 from tests.growing_chain import growing_chain
 
@@ -94,6 +95,20 @@ def test_a_search_says_from_which_cluster_an_image_would_be_held_apart() -> None
     assert found.guard is not None
     assert decision.guard is not None
     assert asdict(found.guard) == asdict(decision.guard)
+
+
+def test_a_search_applies_the_thresholds_of_the_decision_and_says_if_the_picture_is_undistinctive() -> None:
+    low, high = (StratumThresholds(match, 0.5, 1.0, 0.5, 2.0, 0.99, 0.9) for match in (0.9, 0.99))
+    scorer = CosineScorer(threshold_table=ThresholdTable(None, (ThresholdStep(0, low, high),)))
+    with Deduplicator(small_pipeline(scorer=scorer), MODELS, Settings(), clock=ManualClock(7)) as dedup:
+        seen = set()
+        for each in families(6, 2):
+            found = dedup.search(lsh=each.lsh.vector, pair=each.pair.vector)
+            (decision,) = dedup.add_vectors(*vectors([each]))
+            assert (found.undistinctive, found.threshold) == (decision.undistinctive, decision.threshold)
+            assert found.cluster == (None if decision.founded else decision.head)
+            seen.add((found.undistinctive, found.threshold))
+    assert seen == {(False, 0.9), (True, 0.99)}
 
 
 def test_heads_are_looked_up_by_id() -> None:

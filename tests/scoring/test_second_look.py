@@ -81,6 +81,31 @@ def test_copies_match_and_receipts_of_one_shop_do_not(classifier: PairClassifier
     assert (classifier.score(vectors, a, vectors, b) < classifier.threshold).all()
 
 
+def test_receipts_and_plain_pictures_are_undistinctive_and_photographs_are_not(
+    classifier: PairClassifier, vectors: ImageVectors
+) -> None:
+    found = classifier.undistinctive(vectors)
+    assert found[2 * PICTURES :].mean() > 0.8, "these receipts are drawn, so one may stand out"
+    assert not found[: 2 * PICTURES].any()
+    embedder = PictureEmbedder(ImageSettings(), classifier.required_models)
+    try:
+        lsh, pair = embedder.embed([np.full((240, 320, 3), colour, np.uint8) for colour in ((200, 30, 30), (0, 90, 0))])
+    finally:
+        embedder.close()
+    plain = ImageVectors(lsh.astype(np.float16), pair.astype(np.float16))
+    assert classifier.undistinctive(plain).all()
+
+
+def test_distinctiveness_depends_on_the_image_alone(classifier: PairClassifier, vectors: ImageVectors) -> None:
+    every = classifier.undistinctive(vectors)
+    for row in (0, PICTURES, 2 * PICTURES):
+        one = ImageVectors(*(kind[row : row + 1] for kind in vectors))
+        assert classifier.undistinctive(one).tolist() == [every[row]]
+    without = ImageVectors(vectors.lsh, vectors.pair.copy())
+    without.pair[:, sketch_slice(classifier.card.blocks)] = 0
+    assert classifier.undistinctive(without).tolist() == every.tolist(), "a picture without a sketch is judged too"
+
+
 def test_scores_are_symmetric_and_do_not_depend_on_the_batch(classifier: PairClassifier, vectors: ImageVectors) -> None:
     a, b = all_pairs(np.arange(len(vectors.lsh)))
     together = classifier.score(vectors, a, vectors, b)

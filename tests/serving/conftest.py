@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from neardup_platform.matching import Matching
 from neardup_platform.records import Embedding, JoinedImage, Kind
 from neardup_platform.scoring.mmap_vectors import FollowedVectors
+from neardup_platform.scoring.threshold_table import StratumThresholds, ThresholdStep, ThresholdTable
 from neardup_platform.serving.app import build_app
 from neardup_platform.serving.connections import BoundedConfig
 from neardup_platform.serving.search_corpus import Models
@@ -43,11 +44,14 @@ from neardup_platform.testing import (
 
 MATCHING = Matching(max_candidates=100, min_overlap=1, threshold=0.9, head_threshold=0.8)
 SHIPPED, PROMOTED_THRESHOLD = "cosine-1", 0.97
+_ALIKE = StratumThresholds(0.9, 0.8, 1.0, 0.5, 2.0, 0.99, 0.9)
+# Tells undistinctive images from others; `MATCHING` has no table, so their thresholds are the same.
+_TABLE = ThresholdTable(None, (ThresholdStep(0, _ALIKE, _ALIKE),))
 
 
 def scorer(version: str = SHIPPED) -> CosineScorer:
     threshold = MATCHING.threshold if version == SHIPPED else PROMOTED_THRESHOLD
-    return CosineScorer(version, threshold, MATCHING.head_threshold)
+    return CosineScorer(version, threshold, MATCHING.head_threshold, threshold_table=_TABLE)
 
 
 def picture_of(image_id: str) -> bytes:

@@ -51,6 +51,13 @@ def test_the_summary_says_from_which_cluster_an_image_was_held_apart_and_why(hea
     assert answer.guard.model_dump() == asdict(GUARD)
 
 
+def test_an_undistinctive_picture_says_that_its_thresholds_are_higher() -> None:
+    answer = explanation(replace(DECISION, undistinctive=True, corpus_images=9), [])
+    assert "undistinctive, plain or like many others" in answer.summary
+    assert (answer.undistinctive, answer.corpus_images) == (True, 9)
+    assert "undistinctive" not in explanation(DECISION, []).summary
+
+
 def test_a_decision_that_was_not_guarded_says_nothing_of_it() -> None:
     answer = explanation(DECISION, [])
     assert answer.guard is None

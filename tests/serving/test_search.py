@@ -104,6 +104,21 @@ def test_an_image_held_apart_is_found_looked_up_and_explained_with_its_guard(
     assert why["bridges"] == ["head"]
 
 
+def test_an_undistinctive_image_is_found_looked_up_and_explained_as_such(client: httpx.Client, writer: Writer) -> None:
+    writer.decide([*(f"{name}~1" for name in "abcdefgh")])
+    seen(client, "h~1")
+    wait_until_searched(client, 8)
+    found = set()
+    for name in "abcdefgh":
+        plain = bool(vectors_of(f"{name}~1")[0][0] < 0)
+        image, why = client.get(f"/v1/images/{name}~1").json(), client.get(f"/v1/images/{name}~1/explanation").json()
+        assert image["undistinctive"] == why["undistinctive"] == search(client, f"{name}~1")["undistinctive"] == plain
+        assert ("undistinctive" in why["summary"]) == plain
+        found.add((plain, why["corpus_images"]))
+    assert {plain for plain, _ in found} == {False, True}
+    assert {images for _, images in found} == set(range(8))
+
+
 def test_a_picture_is_embedded_and_found(searchable: httpx.Client) -> None:
     answer = searchable.post("/v1/search", files={"picture": ("x.jpg", picture_of("cat~5"))})
     assert answer.status_code == 200

@@ -196,6 +196,13 @@ def test_a_guard_survives_the_wire_and_an_earlier_decision_has_none() -> None:
     assert decode_decision(encode_decision(guarded)) == guarded
 
 
+def test_distinctiveness_and_corpus_size_survive_the_wire() -> None:
+    decision = decode_decision(pb.Decision(image_id="b", head="b").SerializeToString())
+    assert (decision.undistinctive, decision.corpus_images) == (False, 0)
+    plain = replace(decision, undistinctive=True, corpus_images=1 << 31)
+    assert decode_decision(encode_decision(plain)) == plain
+
+
 def test_event_ids_differ_by_image_and_sequence() -> None:
     ids = {decision_event_id(image, sequence) for image in ("a", "1/a", "b") for sequence in (1, 11)}
     assert len(ids) == 6

@@ -18,11 +18,19 @@ from numpy.typing import NDArray
 from neardup_platform.errors import SetupError
 from neardup_platform.learning.classifier.candidate_pairs import Pairs, candidate_pairs, group_numbers
 from neardup_platform.learning.classifier.second_look import FLOOR, MOST, Material, Trained, train_second_look
+from neardup_platform.learning.classifier.threshold_calibration import (
+    HEAD_STEP_KEPT,
+    STEP_KEPT,
+    Goal,
+    find_undistinctive,
+    fit_table,
+)
 from neardup_platform.scoring import calibration, keras_network
 from neardup_platform.scoring.card import NETWORK_FILE, REFERENCE_FILE, Card, write_card
 from neardup_platform.scoring.features import SKETCH, Block, feature_names, pair_features
 from neardup_platform.scoring.reference import write_reference
 from neardup_platform.scoring.second_look import SecondLook
+from neardup_platform.scoring.threshold_table import ThresholdTable
 from neardup_platform.scoring.vectors import ImageVectors
 
 FOLDS = 5
@@ -58,9 +66,10 @@ class Recipe:
         lsh_version, pair_version: model versions of the embeddings.
         blocks: how the parts of the pair vector are compared.
         target_precision: precision of single pairs at `threshold`, on held-out candidates: the lower end of its 95%
-            interval. The precision of clusters is higher, because the head must agree too.
-        head_precision: the same at `head_threshold`; lower, because diverse copies of one picture, such as a crop and a
-            collage, must match some member and need not match the head as well (docs/adr/0029).
+            interval; and the expected precision that the thresholds of larger corpora hold as far as they can
+            (docs/adr/0032). The precision of clusters is higher, because the head must agree too.
+        head_precision: the same of the head thresholds; lower, because diverse copies of one picture, such as a crop
+            and a collage, must match some member and need not match the head as well (docs/adr/0029).
         seed: of folds and networks.
     """
 
@@ -115,6 +124,7 @@ def train(labelled: LabelledVectors, out: Path, recipe: Recipe, *, altered: Labe
     curve = calibration.precision_recall(probabilities, examples.labels)
     threshold = calibration.threshold_for_precision(curve, recipe.target_precision)
     head_threshold = min(threshold, calibration.threshold_for_precision(curve, recipe.head_precision))
+    table = _threshold_table(labelled, pairs, probabilities, (threshold, head_threshold), second, recipe)
     metrics = _metrics(curve, probabilities, examples.labels, threshold, head_threshold)
     out.mkdir(parents=True, exist_ok=True)
     network.save(out / NETWORK_FILE)
@@ -122,7 +132,7 @@ def train(labelled: LabelledVectors, out: Path, recipe: Recipe, *, altered: Labe
     if second is not None:
         look = SecondLook(FLOOR, MOST, second.model, write_reference(second.reference, out / REFERENCE_FILE))
     card = Card(
-        version=_version(network, recipe, threshold, head_threshold, look),
+        version=_version(network, recipe, threshold, head_threshold, look, table),
         lsh_version=recipe.lsh_version,
         pair_version=recipe.pair_version,
         lsh_dim=labelled.lsh.shape[1],
@@ -136,9 +146,28 @@ def train(labelled: LabelledVectors, out: Path, recipe: Recipe, *, altered: Labe
         metrics=metrics,
         network_sha256=hashlib.sha256((out / NETWORK_FILE).read_bytes()).hexdigest(),
         second_look=look,
+        threshold_table=table,
     )
     write_card(card, out)
     return card
+
+
+def _threshold_table(
+    labelled: LabelledVectors,
+    pairs: Pairs,
+    scores: NDArray[np.float64],
+    thresholds: tuple[float, float],
+    second: Trained | None,
+    recipe: Recipe,
+) -> ThresholdTable | None:
+    """Thresholds by distinctiveness and corpus size; without a second look by size alone."""
+    groups, (match, head) = group_numbers(labelled.groups), thresholds
+    strata: tuple[float | None, NDArray[np.bool_]] = None, np.zeros(len(groups), np.bool_)
+    if second is not None:
+        both = ImageVectors(labelled.lsh.astype(np.float16), labelled.pair.astype(np.float16))
+        strata = find_undistinctive(both, recipe.blocks, second.reference, pairs, scores, head)
+    goals = Goal(match, recipe.target_precision, STEP_KEPT), Goal(head, recipe.head_precision, HEAD_STEP_KEPT)
+    return fit_table(scores, pairs, groups, strata, *goals, recipe.seed)
 
 
 def _check_enough(groups: Sequence[str]) -> None:
@@ -244,10 +273,16 @@ def _summary(
     }
 
 
-def _version(network: Any, recipe: Recipe, threshold: float, head_threshold: float, look: SecondLook | None) -> str:
+def _version(
+    network: Any,
+    recipe: Recipe,
+    threshold: float,
+    head_threshold: float,
+    look: SecondLook | None,
+    table: ThresholdTable | None,
+) -> str:
     settings: list[Any] = [recipe.lsh_version, recipe.pair_version, recipe.blocks, threshold, head_threshold]
-    if look is not None:
-        settings.append(asdict(look))
+    settings += [asdict(part) for part in (look, table) if part is not None]
     digest = hashlib.sha256(json.dumps(settings).encode())
     for weights in network.get_weights():
         digest.update(np.ascontiguousarray(weights).tobytes())

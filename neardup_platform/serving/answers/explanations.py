@@ -69,6 +69,12 @@ class Explanation(Answer):
     )
     replaced_head: str = Field(description="for a handover: the previous head of the cluster")
     guard: HeldApart | None = Field(description="the guarded cluster that the image was held apart from; null if none")
+    undistinctive: bool = Field(
+        description="whether it is plain or resembles much else, so that it needs a higher score to match"
+    )
+    corpus_images: int = Field(
+        description="images before it, including those forgotten or embedded again; thresholds rise with it"
+    )
     structures: list[ExplainedPair] = Field(
         [],
         description="where the image agrees with the match that let it join and with the head, computed now; empty for "
@@ -111,11 +117,13 @@ def _latency_ms(decision: Decision) -> int | None:
 
 
 def summary(decision: Decision) -> str:
-    """The decision in up to three sentences."""
+    """The decision in up to four sentences."""
     if decision.cause == Cause.HANDOVER:
         return f"Heads the cluster of {decision.replaced_head}, which left it by command {decision.override_id}."
     sentences = [_AGAIN[decision.cause]] if decision.cause in _AGAIN else []
     sentences.append(_destination(decision))
+    if decision.undistinctive:
+        sentences.append("The picture is undistinctive, plain or like many others, so its thresholds are higher.")
     if decision.guard is not None:
         sentences.append(_held_apart(decision.guard))
     return " ".join(sentences)

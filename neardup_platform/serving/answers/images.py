@@ -26,6 +26,9 @@ class Image(Answer):
     source_uri: str
     picture: str | None = Field(description="path of the picture, where one can be shown")
     held_apart: bool = Field(description="whether it was held apart from a guarded cluster; the explanation says why")
+    undistinctive: bool = Field(
+        description="whether it is plain or resembles much else, so that it needs a higher score to match"
+    )
 
 
 class ImageIds(BaseModel):

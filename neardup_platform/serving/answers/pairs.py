@@ -110,6 +110,9 @@ class ComparedPair(Answer):
     classifier_version: str
     terms: list[PairTerm] = Field(description="of the second look, largest first; empty where the first score stands")
     structure: Structure
+    undistinctive: tuple[bool, bool] = Field(
+        description="whether a and b are plain or resemble much else, so that they need a higher score to match"
+    )
 
 
 class PairImage(Answer):

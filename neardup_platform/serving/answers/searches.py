@@ -39,3 +39,6 @@ class SearchAnswer(Answer):
     images_searched: int
     stage_ms: dict[str, float]
     guard: HeldApart | None = Field(description="the guarded cluster that it would be held apart from; null if none")
+    undistinctive: bool = Field(
+        description="whether it is plain or resembles much else, so that it needs a higher score to match"
+    )

@@ -116,7 +116,7 @@ function decision(why) {
   return el(
     "section",
     { class: "card" },
-    el("h2", {}, why.founded ? "Founded a cluster" : "Joined a cluster"),
+    el("h2", {}, why.founded ? "Founded a cluster" : "Joined a cluster", why.undistinctive && undistinctive()),
     el("p", {}, why.summary),
     !why.founded && el(
       "div",
@@ -134,6 +134,12 @@ function located(id, other) {
     el("span", { class: "quiet" }, `Its ${role}: `),
     inWords(other.structure, ["This picture", "this picture"], ["The other", "the other"]), " ",
     el("a", { href: pairHash(id, other.image_id) }, "Show the pair"));
+}
+
+// A picture that many others resemble.
+function undistinctive() {
+  return el("span", { class: "tag", title: "Plain, or like many other pictures, such as a blank page, a receipt or a code. "
+    + "Look-alikes are easily taken for copies, so it needs a higher score to join a cluster." }, "undistinctive");
 }
 
 function heldApart(why) {
@@ -200,7 +206,7 @@ export function found(result, url, name) {
   return el(
     "section",
     {},
-    heading(verdict),
+    heading(verdict, result.undistinctive && undistinctive()),
     el(
       "div",
       { class: "columns" },

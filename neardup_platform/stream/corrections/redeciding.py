@@ -14,6 +14,7 @@ from neardup_platform.clusters.overrides import Overrides
 from neardup_platform.clusters.rearrangement import Rearrangement
 from neardup_platform.decide import NO_HEAD, Constraints, Evidence, decide
 from neardup_platform.errors import NotFound
+from neardup_platform.matching import Thresholds
 from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import Cause, Decision
 from neardup_platform.store import store_pb2 as store_pb
@@ -108,7 +109,7 @@ class Redeciding:
         recorded = decode_decision(self.store.history.current(image_id))
         ruling = decide(
             self._evidence(recorded, own),
-            replace(self.pipeline.matching.thresholds, match=recorded.threshold, head=recorded.head_threshold),
+            self._thresholds(recorded),
             lambda head: self.pipeline.pair_score(own, head),
             self.pipeline.corpus,
             constraint,
@@ -127,6 +128,11 @@ class Redeciding:
             replaced_head="",
             guard=ruling.guard,
         )
+
+    def _thresholds(self, recorded: Decision) -> Thresholds:
+        """Those recorded, with the present guard."""
+        matching = self.pipeline.matching
+        return Thresholds(recorded.threshold, recorded.head_threshold, matching.guard, matching.passed_over)
 
     def _evidence(self, recorded: Decision, own: int) -> Evidence:
         """The recorded candidates that are still there, in the recorded order, with their present clusters.

@@ -50,6 +50,8 @@ def _describe(decision: Decision) -> dict[str, object]:
         "head_score": round(decision.head_score, 6),
         "threshold": decision.threshold,
         "head_threshold": decision.head_threshold,
+        "undistinctive": decision.undistinctive,
+        "corpus_images": decision.corpus_images,
         "sequence": decision.sequence,
         "decided_ms": decision.decided_ms,
         "terms_version": decision.terms_version,

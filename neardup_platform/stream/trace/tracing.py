@@ -30,19 +30,19 @@ def trace(pipeline: Pipeline, ordinal: int, most: int = REPORTED_CANDIDATES) -> 
 
     Returns:
         JSON-ready values: `terms`, `candidates` (best by score), `verdict`, `features` of the best pairs by name and
-        what the second look made of them, `thresholds`, `versions` and `stage_ms`.
+        what the second look made of them, `thresholds`, `undistinctive`, `versions` and `stage_ms`.
     """
     preview = pipeline.preview(
         pipeline.corpus.vectors_of(ordinal), ordinal=ordinal, recording=Recording(most, floor=0.0)
     )
-    matching = preview.matching
     return {
         "terms": _terms(pipeline, preview),
         "candidates_found": int((preview.scored.ordinals >= 0).sum()),
         "candidates": _candidates(preview),
         "features": _features(pipeline, preview, ordinal),
         "second_look": _second_look(pipeline, preview, ordinal),
-        "thresholds": {"match": matching.threshold, "head": matching.head_threshold},
+        "thresholds": {"match": preview.thresholds.match, "head": preview.thresholds.head},
+        "undistinctive": preview.undistinctive,
         "verdict": _verdict(pipeline, preview, ordinal, most),
         "versions": {"terms": pipeline.space.version, "classifier": pipeline.scorer.version},
         "stage_ms": {stage: round(took, 3) for stage, took in preview.stage_ms.items()},

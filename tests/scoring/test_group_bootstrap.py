@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import poisson
 
-from neardup_platform.evaluation.group_bootstrap import draws_of_groups, middle, poisson_interval, widened
+from neardup_platform.scoring.group_bootstrap import draws_of_groups, middle, poisson_interval, widened
 
 
 def test_every_draw_has_as_many_groups_as_there_are() -> None:

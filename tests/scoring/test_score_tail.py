@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import genpareto, logistic, norm
 
-from neardup_platform.evaluation.score_tail import CEILING, Tail, fit_tail, logits_of, tail_start
+from neardup_platform.scoring.score_tail import CEILING, Tail, fit_tail, logits_of, tail_start
 
 N = 100_000
 TIMES_RARER = np.array([1, 100, 1_000])
