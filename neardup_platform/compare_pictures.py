@@ -14,6 +14,7 @@ from neardup_platform.errors import BadPicture
 from neardup_platform.images.decode import Pixels
 from neardup_platform.images.picture_embedder import Picture, PictureEmbedder
 from neardup_platform.images.picture_sketch import sketch_of
+from neardup_platform.records import KIND_NAMES
 from neardup_platform.scoring.keras_classifier import load_classifier
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.settings import Settings
@@ -41,6 +42,7 @@ class Comparison:
         terms: what each piece of evidence of the second look adds to the logit of the score; empty where the first
             score stands.
         structure: features of the alignment, by name; see `neardup_platform.structure.agreement.NAMES`.
+        kind: match kind; empty where none is claimed.
         overlay: RGB, one picture, the other laid over it, and where they differ, in red.
     """
 
@@ -50,6 +52,7 @@ class Comparison:
     first_score: float
     terms: dict[str, float]
     structure: dict[str, float]
+    kind: str
     overlay: Image.Image
 
     @property
@@ -66,7 +69,7 @@ def compare_pictures(first: Picture, second: Picture, settings: Settings) -> Com
         OSError: a file cannot be read.
         SetupError: the embedders are not those of the classifier.
     """
-    classifier = load_classifier(settings.scoring.model)
+    classifier = load_classifier(settings.scoring.model, clustering=settings.scoring.kinds)
     embedder = PictureEmbedder(settings.images, classifier.required_models)
     try:
         pixels = [_decoded(embedder, "first", first), _decoded(embedder, "second", second)]
@@ -74,15 +77,16 @@ def compare_pictures(first: Picture, second: Picture, settings: Settings) -> Com
     finally:
         embedder.close()
     one, other = np.array([0]), np.array([1])
-    score = float(classifier.score(vectors, one, vectors, other)[0])
+    judged = classifier.judge(vectors, one, vectors, other)
     a, b = (Prepared.of(decode_sketch(sketch_of(each))) for each in pixels)
     found = align(a.view, b.view)
     return Comparison(
-        score,
+        float(judged.scores[0]),
         settings.scoring.threshold or classifier.threshold,
         classifier.version,
         *classifier.explain(vectors, 0, vectors, 1),
         dict(zip(NAMES, features(a, b, found).tolist(), strict=True)),
+        KIND_NAMES[judged.kinds[0]],
         _overlay((pixels[0], pixels[1]), (a.view, b.view), found),
     )
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from neardup_platform.clusters.decision import UNGUARDED, Guard
 from neardup_platform.corpus import Corpus, Ordinals
+from neardup_platform.scoring.match_kinds import Judged
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.settings import ScoringSettings, Settings, TermSettings
 from neardup_platform.terms.candidates import Candidates
@@ -45,6 +46,9 @@ class PairScorer(Protocol):
 
     def score(self, a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> NDArray[np.float32]:
         """Returns calibrated probabilities, float32 [n], for pairs of a row of `a` and a row of `b`, int64 [n] each."""
+
+    def judge(self, a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> Judged:
+        """Returns the same scores, and the match kinds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,7 @@ class Scored:
         overlaps: uint8, equal terms.
         scores: float32, 0…1.
         examined: int64 [n], images that the search compared with each query.
+        kinds: uint8, positions in `KIND_NAMES`.
     """
 
     ordinals: Ordinals
@@ -140,6 +145,7 @@ class Scored:
     overlaps: NDArray[np.uint8]
     scores: NDArray[np.float32]
     examined: NDArray[np.int64]
+    kinds: NDArray[np.uint8]
 
     def score_of(self, row: int, ordinal: int) -> float | None:
         """Returns the pair score of an image with a candidate; None where it is not one."""
@@ -150,7 +156,7 @@ class Scored:
         """Returns the candidates of one image but for this one."""
         keep = np.flatnonzero(self.ordinals[0] != ordinal)
         ordinals, distances, overlaps = self.ordinals[:, keep], self.distances[:, keep], self.overlaps[:, keep]
-        return Scored(ordinals, distances, overlaps, self.scores[:, keep], self.examined)
+        return Scored(ordinals, distances, overlaps, self.scores[:, keep], self.examined, self.kinds[:, keep])
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +199,7 @@ class Matcher:
         with times.measure("score"):
             rows, columns = np.nonzero(found.ordinals >= 0)
             ordinals = found.ordinals[rows, columns]
-            scores = np.zeros(found.ordinals.shape, np.float32)
-            scores[rows, columns] = self.scorer.score(query.vectors, rows, corpus.vectors.rows, ordinals)
-        return Scored(found.ordinals, found.distances, found.overlaps, scores, found.examined)
+            scores, kinds = np.zeros(found.ordinals.shape, np.float32), np.zeros(found.ordinals.shape, np.uint8)
+            judged = self.scorer.judge(query.vectors, rows, corpus.vectors.rows, ordinals)
+            scores[rows, columns], kinds[rows, columns] = judged
+        return Scored(found.ordinals, found.distances, found.overlaps, scores, found.examined, kinds)

@@ -39,7 +39,7 @@ def scored(*candidates: tuple[int, float]) -> Scored:
     ordinals = np.array([[ordinal for ordinal, _ in candidates] + [-1, -1]], np.int64)
     scores = np.array([[score for _, score in candidates] + [0, 0]], np.float32)
     ones = np.ones(ordinals.shape)
-    return Scored(ordinals, ones.astype(np.uint16), ones.astype(np.uint8), scores, np.array([5]))
+    return Scored(ordinals, ones.astype(np.uint16), ones.astype(np.uint8), scores, np.array([5]), ones.astype(np.uint8))
 
 
 def evidence(*candidates: tuple[int, float], leaving: int = NO_HEAD) -> Evidence:

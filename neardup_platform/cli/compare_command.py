@@ -38,6 +38,7 @@ def compare(first: Path, second: Path, out: Path | None, as_json: bool) -> None:
         "score": round(found.score, 6),
         "threshold": round(found.threshold, 6),
         "matches": found.matches,
+        "kind": found.kind,
         "classifier": found.classifier,
         "first_score": round(found.first_score, 6),
         "terms": {name: round(value, 4) for name, value in found.terms.items()},
@@ -59,6 +60,7 @@ def _in_words(answer: dict[str, Any]) -> str:
     turn += ["mirrored"] * (structure["mirrored"] > 0) + ["turned"] * (structure["turned"] > 0)
     lines = [
         f"pair score {answer['score']:.4f}: {verdict} (threshold {answer['threshold']:.4f})",
+        f"kind       {answer['kind'] or 'none claimed'}",
         f"agreement  {structure['fine_correlation']:.2f} of local contrast where they overlap (1 is equal)",
         f"overlap    {structure['covered_less']:.0%} of one picture, {structure['covered_more']:.0%} of the other",
         f"placement  {', '.join(turn)}",

@@ -16,6 +16,7 @@ class Image:
         score: pair score of the match that let the image join; 0 for the founder.
         picture: path of the picture on the server, where one can be shown.
         held_apart: whether the image was held apart from a guarded cluster; the explanation says why.
+        kind: of the match that let the image join; see `ComparedImage`. Empty for a founder.
     """
 
     image_id: str
@@ -28,6 +29,7 @@ class Image:
     source_uri: str
     picture: str | None
     held_apart: bool = False
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +64,17 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One image of a cluster."""
+    """One image of a cluster.
+
+    Attributes:
+        kind: of the match that let the image join; see `ComparedImage`. Empty for a founder.
+    """
 
     image_id: str
     score: float
     decided_ms: int
     picture: str | None
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,7 @@ class ComparedImage:
     Attributes:
         overlap: number of equal terms; 0 if the image was scored only as the head of a cluster.
         head: its cluster when the two were compared.
+        kind: `same`, `altered-copy`, `same-template` or `same-scene`; empty where none is claimed.
     """
 
     image_id: str
@@ -101,6 +109,7 @@ class ComparedImage:
     head: str
     match: bool
     picture: str | None
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +140,7 @@ class Explanation:
         latency_ms: time from the event to the decision; None if a command made the decision later.
         cause: empty for a decision of the stream; otherwise what made the decision necessary.
         guard: the guarded cluster that the image was held apart from; None if there is none.
+        kind: of the match that let the image join; see `ComparedImage`. Empty for a founder.
     """
 
     decision_id: str
@@ -155,6 +165,7 @@ class Explanation:
     override_id: str
     replaced_head: str
     guard: HeldApart | None = None
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,13 +178,14 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class FoundImage:
-    """A stored image that matches an example."""
+    """A stored image that matches an example; `kind` as of `ComparedImage`."""
 
     image_id: str
     head: str
     score: float
     overlap: int
     picture: str | None = None
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ class Plan:
         record.head, record.sequence, record.score = decision.head, decision.sequence, decision.score
         record.event_time_ms, record.decided_ms = decision.event_time_ms, decision.decided_ms
         record.member_sequence, record.held_apart = listed_under, decision.guard is not None
+        record.kind = decision.kind
         self.state.sequence += 1
         self.decisions.append(decision)
 

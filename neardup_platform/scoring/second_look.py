@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neardup_platform.scoring.additive import AdditiveModel, Curve
+from neardup_platform.scoring.additive import AdditiveModel
 from neardup_platform.scoring.features import SKETCH, Block
+from neardup_platform.scoring.match_kinds import MatchKinds
 from neardup_platform.scoring.reference import CROWDING
 from neardup_platform.scoring.vectors import Float16
 from neardup_platform.structure import agreement
@@ -52,19 +53,22 @@ class SecondLook:
         most: pairs of one image that are looked at, best first; the rest score `floor` at most.
         model: of `EVIDENCE`, calibrated.
         reference_sha256: of `reference.npy` beside the card.
+        kinds: tells match kinds apart; None if the classifier was trained without labels of them.
 
     Raises:
-        ValueError: the model is of other features than this release computes, or a bound is none.
+        ValueError: a model is of other features than this release computes, or a bound is none.
     """
 
     floor: float
     most: int
     model: AdditiveModel
     reference_sha256: str
+    kinds: MatchKinds | None = None
 
     def __post_init__(self) -> None:
-        if self.model.features != EVIDENCE:
-            raise ValueError(f"the second look has {len(self.model.features)} features, expected {len(EVIDENCE)}")
+        for model in (self.model, *(() if self.kinds is None else self.kinds.models)):
+            if model.features != EVIDENCE:
+                raise ValueError(f"the second look has {len(model.features)} features, expected {len(EVIDENCE)}")
         if not 0 < self.floor < 1 or not 0 < self.most <= _MOST_LOOKS:
             raise ValueError(f"a second look from {self.floor} at {self.most} pairs: 0…1, and 1…{_MOST_LOOKS}")
 
@@ -90,12 +94,13 @@ class SecondLook:
         Raises:
             KeyError, TypeError, ValueError: it is no second look.
         """
-        curves = tuple(
-            Curve(each["feature"], tuple(map(float, each["knots"])), tuple(map(float, each["values"])))
-            for each in content["model"]["curves"]
+        return cls(
+            float(content["floor"]),
+            int(content["most"]),
+            AdditiveModel.parse(content["model"]),
+            str(content["reference_sha256"]),
+            None if content.get("kinds") is None else MatchKinds.parse(content["kinds"]),
         )
-        model = AdditiveModel(curves, float(content["model"]["offset"]))
-        return cls(float(content["floor"]), int(content["most"]), model, str(content["reference_sha256"]))
 
 
 def sketch_slice(blocks: Iterable[Block]) -> slice:
@@ -176,6 +181,11 @@ def differ_in_colour_alone(seen: NDArray[np.float64]) -> NDArray[np.bool_]:
     """
     flat, colour = (seen[:, EVIDENCE.index(name)] for name in ("flat", "colour_most"))
     return np.asarray((flat == 1) & (colour > np.log1p(PLAIN_TOLERANCE)))
+
+
+def tellable(seen: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Returns which pairs have evidence that tells match kinds apart, bool [n]; `seen` as of `SecondLook.scores`."""
+    return np.asarray(np.isfinite(seen).all(axis=1) & ~differ_in_colour_alone(seen))
 
 
 def first_logits(first: Scores) -> NDArray[np.float64]:

@@ -26,6 +26,7 @@ class Image(Answer):
     source_uri: str
     picture: str | None = Field(description="path of the picture, where one can be shown")
     held_apart: bool = Field(description="whether it was held apart from a guarded cluster; the explanation says why")
+    kind: str = Field(description="kind of the match that let it join; empty for a founder, and where none is claimed")
 
 
 class ImageIds(BaseModel):

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import {
-  clusterHash, count, counted, el, facts, imageHash, message, picture, scoreBar, scoreText, shortId, thumb, when,
+  clusterHash, count, counted, el, facts, imageHash, kindBadge, message, picture, scoreBar, scoreText, shortId, thumb, when,
 } from "./elements.js";
 
 const PAGE = 60;
@@ -79,7 +79,7 @@ export async function cluster(head) {
 
 function memberThumb(member, head) {
   const isHead = member.image_id === head;
-  return thumb(member, { badge: isHead && "head", note: isHead ? "founder" : `score ${scoreText(member.score)}` });
+  return thumb(member, { badge: isHead && "head", note: isHead ? "founder" : el("span", {}, `score ${scoreText(member.score)} `, kindBadge(member.kind)) });
 }
 
 export async function image(id) {
@@ -114,7 +114,7 @@ function decision(why) {
   return el(
     "section",
     { class: "card" },
-    el("h2", {}, why.founded ? "Founded a cluster" : "Joined a cluster"),
+    el("h2", {}, why.founded ? "Founded a cluster" : "Joined a cluster", " ", kindBadge(why.kind)),
     el("p", {}, why.summary),
     !why.founded && el(
       "div",
@@ -153,7 +153,8 @@ function candidates(why) {
           picture(candidate.image_id, candidate.picture)),
         el("span", { class: "who" },
           el("a", { href: imageHash(candidate.image_id), title: candidate.image_id }, shortId(candidate.image_id)),
-          el("span", { class: "quiet" }, counted(candidate.overlap, "equal term"), " · cluster ", clusterLink(candidate.head))),
+          el("span", { class: "quiet" }, counted(candidate.overlap, "equal term"), " · cluster ", clusterLink(candidate.head), " ",
+            kindBadge(candidate.kind))),
         scoreBar(candidate.score, why.threshold, "pair score"),
       )),
     ),
@@ -207,7 +208,7 @@ export function found(result, url, name) {
       ),
       el("div", { class: "grid" }, result.matches.map((match) => thumb(match, {
         badge: match.image_id === result.cluster && "head",
-        note: `score ${scoreText(match.score)} · ${counted(match.overlap, "term")}`,
+        note: el("span", {}, `score ${scoreText(match.score)} · ${counted(match.overlap, "term")} `, kindBadge(match.kind)),
       }))),
     ),
   );
