@@ -77,6 +77,17 @@ def test_candidates_are_recorded_best_first_with_their_clusters_and_the_older_fi
     ]
 
 
+def test_candidates_are_recorded_with_their_kinds() -> None:
+    found = scored((22, 0.5), (11, 0.9), (21, 0.6))
+    kinds = np.array([[3, 1, 0, 0, 0]], np.uint8)
+    named = ruling(Evidence.of(replace(found, kinds=kinds), 0, FixedClusters()))
+    assert [(c.image_id, c.kind) for c in named.candidates] == [
+        ("image 11", "same"),
+        ("image 21", ""),
+        ("image 22", "same-template"),
+    ]
+
+
 def test_a_recording_bounds_number_and_score() -> None:
     candidates = evidence(*((n, n / 20) for n in range(1, 10)))
     assert [c.image_id for c in ruling(candidates, recording=Recording(2, 0.0)).candidates] == ["image 9", "image 8"]

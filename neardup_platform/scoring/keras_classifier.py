@@ -136,8 +136,7 @@ class PairClassifier:
         looked = best_pairs(first, rows_a, rows_b, look.floor, look.most)
         seen = self.evidence(first[looked], a, rows_a[looked], b, rows_b[looked])
         scores = look.scores(first, looked, seen)
-        if look.kinds is not None:
-            told = tellable(seen)
+        if look.kinds is not None and (told := tellable(seen)).any():
             pairs = looked[told]
             judged = look.kinds.judge(scores[pairs], seen[told], self.card.head_threshold, self._clustering)
             scores[pairs], kinds[pairs] = judged

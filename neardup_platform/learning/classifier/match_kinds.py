@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from neardup_platform.learning.classifier.candidate_pairs import Pairs, candidate_pairs, group_numbers
 from neardup_platform.learning.classifier.second_look import Looked, fit_curves
-from neardup_platform.learning.embedder.kind_labels import UNKNOWN, KindLabels, true_kinds
+from neardup_platform.learning.embedder.kind_labels import EITHER, UNKNOWN, KindLabels, true_kinds
 from neardup_platform.records import KIND_NAMES, MatchKind
 from neardup_platform.scoring import calibration
 from neardup_platform.scoring.additive import AdditiveModel
@@ -24,7 +24,7 @@ FOLDS = 5
 # Nearest pictures that each one is paired with, of those that teach match kinds only.
 CANDIDATES = 100
 # Precision of a claim on held-out pairs: the lower end of its 95% interval.
-CLAIM_PRECISION = 0.95
+CLAIM_PRECISION = 0.9
 # Pairs of either answer that each fit needs; with fewer the question is not asked.
 _LEAST_PAIRS = 20
 
@@ -110,10 +110,11 @@ def _train_claim(pairs: KindPairs, kind: str) -> tuple[Claim | None, dict[str, A
     fitted = _fit(pairs, truth)
     if fitted is None:
         return None, {}
-    curve = calibration.precision_recall(fitted.held_out, truth)
+    judged = pairs.kinds != EITHER
+    curve = calibration.precision_recall(fitted.held_out[judged], truth[judged])
     precision = calibration.average_precision(curve)
     threshold = calibration.threshold_for_precision(curve, CLAIM_PRECISION)
-    called = fitted.held_out >= threshold
+    called = judged & (fitted.held_out >= threshold)
     low, _ = calibration.wilson_interval(int((called & truth).sum()), int(called.sum()))
     if low < CLAIM_PRECISION:
         return None, {kind: {**_row(np.zeros_like(truth), truth), "average_precision": precision}}
