@@ -138,7 +138,8 @@ class PairClassifier:
         scores = look.scores(first, looked, seen)
         if look.kinds is not None and (told := tellable(seen)).any():
             pairs = looked[told]
-            judged = look.kinds.judge(scores[pairs], seen[told], self.card.head_threshold, self._clustering)
+            equal = (a.pair[rows_a[pairs]] == b.pair[rows_b[pairs]]).all(axis=1)
+            judged = look.kinds.judge(scores[pairs], seen[told], equal, self.card.head_threshold, self._clustering)
             scores[pairs], kinds[pairs] = judged
         return Judged(scores, kinds)
 

@@ -24,7 +24,7 @@ _ALTERED = 0.5
 
 
 class Judged(NamedTuple):
-    """What is said of n pairs.
+    """Scores and kinds of n pairs.
 
     Attributes:
         scores: float32 [n], calibrated probability, 0…1, that the pair is of a kind that clusters.
@@ -80,7 +80,14 @@ class MatchKinds:
         """The kinds that it can tell."""
         return MatchKind.SAME, MatchKind.ALTERED_COPY, *(claim.kind for claim in self.claims)
 
-    def judge(self, scores: Scores, seen: Evidence, near_duplicate: float, clustering: Collection[str]) -> Judged:
+    def judge(
+        self,
+        scores: Scores,
+        seen: Evidence,
+        equal: NDArray[np.bool_],
+        near_duplicate: float,
+        clustering: Collection[str],
+    ) -> Judged:
         """Names the kinds of pairs, and scores them as pairs of a kind that clusters.
 
         Where the kind clusters because it is a near-duplicate, or there is none, the score stays as it is. Otherwise
@@ -90,16 +97,17 @@ class MatchKinds:
         Args:
             scores: float32 [n], probability of a near-duplicate.
             seen: float64 [n, len(EVIDENCE)], finite.
+            equal: bool [n], whether the vectors of both are equal: they are the same, whatever the models say.
             near_duplicate: score from which a pair is a near-duplicate.
             clustering: names of the kinds that cluster.
         """
         altered = self.altered.probabilities(seen)
-        close, changed = scores >= np.float32(near_duplicate), altered >= _ALTERED
+        close, changed = scores >= np.float32(near_duplicate), (altered >= _ALTERED) & ~equal
         kinds = np.where(close, np.where(changed, _code(MatchKind.ALTERED_COPY), _code(MatchKind.SAME)), 0)
         likely = np.where(changed, altered, 1 - altered)
         for claim in reversed(self.claims):
             found = claim.model.probabilities(seen)
-            claimed = found >= claim.threshold
+            claimed = (found >= claim.threshold) & ~equal
             kinds, likely = np.where(claimed, _code(claim.kind), kinds), np.where(claimed, found, likely)
         joins = np.isin(kinds, [_code(kind) for kind in clustering])
         more = joins & np.isin(kinds, [_code(claim.kind) for claim in self.claims])

@@ -6,8 +6,10 @@ import pytest
 from neardup_platform.learning.classifier.candidate_pairs import Pairs
 from neardup_platform.learning.classifier.match_kinds import (
     FOLDS,
+    SELVES,
     KindPairs,
     kind_pairs,
+    pairs_with_themselves,
     picture_folds,
     place_pairs,
     train_match_kinds,
@@ -73,6 +75,13 @@ def test_pictures_of_one_template_are_paired_though_they_are_not_of_one_group() 
     assert (kind_pairs(labels, [""] * 6, pairs, looked).kinds == TEMPLATE).sum() == 6
 
 
+def test_some_pictures_are_paired_with_themselves() -> None:
+    few, many = pairs_with_themselves(3), pairs_with_themselves(10_000)
+    assert few.a.tolist() == few.b.tolist() == [0, 1, 2]
+    assert (len(many.a), many.a[0], many.a[-1]) == (SELVES, 0, 9_999)
+    assert many.same.all()
+
+
 def examples(kind: int, count: int, **features: float) -> KindPairs:
     """Pairs with some features around a value, the others around 0."""
     rng = np.random.default_rng(count)
@@ -100,7 +109,8 @@ def test_kinds_that_the_evidence_tells_are_learned() -> None:
     assert min(row["precision"] for row in metrics.values()) > 0.9
     assert min(row["recall"] for row in metrics.values()) > 0.9
     probe = examples(TEMPLATE, 30, scale=2.0, added=2.0)
-    judged = kinds.judge(np.full(30, 0.9, np.float32), probe.evidence, 0.5, ("same", "altered-copy"))
+    different = np.zeros(30, np.bool_)
+    judged = kinds.judge(np.full(30, 0.9, np.float32), probe.evidence, different, 0.5, ("same", "altered-copy"))
     assert (judged.kinds == TEMPLATE).mean() > 0.8
 
 

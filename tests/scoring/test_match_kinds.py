@@ -47,11 +47,12 @@ def judge(
     template: float = 0.1,
     scene: float = 0.1,
     clustering: tuple[str, ...] = NEAR_DUPLICATES,
+    equal: bool = False,
 ) -> tuple[float, str]:
     seen = np.zeros((1, len(EVIDENCE)))
     for name, probability in (("scale", altered), ("added", template), ("shear", scene)):
         seen[0, EVIDENCE.index(name)] = logit(probability)
-    judged = KINDS.judge(np.array([score], np.float32), seen, 0.4, clustering)
+    judged = KINDS.judge(np.array([score], np.float32), seen, np.array([equal]), 0.4, clustering)
     return float(judged.scores[0]), KIND_NAMES[judged.kinds[0]]
 
 
@@ -59,6 +60,10 @@ def test_a_near_duplicate_is_the_same_picture_or_an_altered_copy_and_keeps_its_s
     assert judge(0.9, 0.2) == (np.float32(0.9), "same")
     assert judge(0.9, 0.8) == (np.float32(0.9), "altered-copy")
     assert judge(0.3, 0.8) == (np.float32(0.3), "")
+
+
+def test_equal_vectors_are_the_same_whatever_the_models_say() -> None:
+    assert judge(0.9, 0.8, template=0.8, equal=True) == (np.float32(0.9), "same")
 
 
 def test_a_pair_of_a_kind_that_does_not_cluster_scores_what_is_left_for_the_others() -> None:
@@ -128,6 +133,7 @@ def rows(number: int) -> np.ndarray:
 
 
 def test_smaller_pictures_are_the_same_and_crops_are_altered(classifier: PairClassifier, vectors: ImageVectors) -> None:
+    assert (classifier.judge(vectors, rows(0), vectors, rows(0)).kinds == SAME).all()
     smaller = classifier.judge(vectors, rows(0), vectors, rows(1))
     cropped = classifier.judge(vectors, rows(0), vectors, rows(2))
     assert (smaller.kinds == SAME).mean() > 0.9

@@ -23,6 +23,8 @@ from neardup_platform.scoring.second_look import tellable
 FOLDS = 5
 # Nearest pictures that each one is paired with, of those that teach match kinds only.
 CANDIDATES = 100
+# Pictures that are paired with themselves.
+SELVES = 500
 # Precision of a claim on held-out pairs: the lower end of its 95% interval.
 CLAIM_PRECISION = 0.9
 # Pairs of either answer that each fit needs; with fewer the question is not asked.
@@ -57,6 +59,12 @@ def place_pairs(labels: Sequence[KindLabels], lsh: NDArray[np.float16], groups: 
     names = [label.place or group for label, group in zip(labels, groups, strict=True)]
     pairs, numbers = candidate_pairs(lsh, names, CANDIDATES), group_numbers(groups)
     return replace(pairs, same=numbers[pairs.a] == numbers[pairs.b])
+
+
+def pairs_with_themselves(pictures: int) -> Pairs:
+    """Pairs at most `SELVES` pictures, evenly chosen, with themselves: no manifest lists exact copies."""
+    chosen = np.unique(np.linspace(0, pictures - 1, min(pictures, SELVES)).astype(np.int64))
+    return Pairs(chosen, chosen, np.ones(len(chosen), np.bool_))
 
 
 def kind_pairs(labels: Sequence[KindLabels], groups: Sequence[str], pairs: Pairs, looked: Looked) -> KindPairs:

@@ -18,9 +18,15 @@ from numpy.typing import NDArray
 from neardup_platform.errors import SetupError
 from neardup_platform.learning.classifier.candidate_pairs import Pairs, candidate_pairs, group_numbers
 from neardup_platform.learning.classifier.labelled_vectors import KindLabelling, LabelledVectors
-from neardup_platform.learning.classifier.match_kinds import KindPairs, kind_pairs, place_pairs, train_match_kinds
+from neardup_platform.learning.classifier.match_kinds import (
+    KindPairs,
+    kind_pairs,
+    pairs_with_themselves,
+    place_pairs,
+    train_match_kinds,
+)
 from neardup_platform.learning.classifier.second_look import FLOOR, MOST, Material, Trained, look_at, train_second_look
-from neardup_platform.learning.embedder.kind_labels import NO_LABELS
+from neardup_platform.learning.embedder.kind_labels import NO_LABELS, UNCHANGED_LABELS, KindLabels
 from neardup_platform.scoring import calibration, keras_network
 from neardup_platform.scoring.card import NETWORK_FILE, REFERENCE_FILE, Card, write_card
 from neardup_platform.scoring.features import SKETCH, Block, feature_names, pair_features
@@ -172,17 +178,23 @@ def _kind_pairs(
     network: Any,
     recipe: Recipe,
 ) -> list[KindPairs]:
-    """The pairs looked at of labelled pictures, of altered copies, and of those that teach match kinds only."""
+    """The pairs looked at: of labelled pictures, of some with themselves, of altered copies, of `kinds.more`."""
+
+    def look(vectors: LabelledVectors, labels: Sequence[KindLabels], near: Pairs) -> KindPairs:
+        first = keras_network.outputs(network, _examples(vectors, near, recipe).features)
+        looked = look_at(_material(vectors, near, first), second.reference, recipe.blocks)
+        return kind_pairs(labels, vectors.groups, near, looked)
+
     found = [kind_pairs(kinds.labels, labelled.groups, pairs, second.looked)]
+    found.append(
+        look(labelled, (UNCHANGED_LABELS,) * len(labelled.groups), pairs_with_themselves(len(labelled.groups)))
+    )
     if altered is not None and second.looked_copies is not None:
         unlabelled = (NO_LABELS,) * len(altered.groups)
         found.append(kind_pairs(unlabelled, altered.groups, _altered_pairs(altered), second.looked_copies))
     if kinds.more is not None:
         more = kinds.more
-        near = place_pairs(more.labels, more.lsh, more.groups)
-        first = keras_network.outputs(network, _examples(more, near, recipe).features)
-        looked = look_at(_material(more, near, first), second.reference, recipe.blocks)
-        found.append(kind_pairs(more.labels, more.groups, near, looked))
+        found.append(look(more, more.labels, place_pairs(more.labels, more.lsh, more.groups)))
     return found
 
 

@@ -48,6 +48,7 @@ class KindLabels(NamedTuple):
 
 
 NO_LABELS = KindLabels()
+UNCHANGED_LABELS = KindLabels(MatchKind.SAME)
 
 
 def kind_labels(line: Mapping[str, str | None]) -> KindLabels:
