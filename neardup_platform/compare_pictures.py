@@ -54,7 +54,7 @@ def compare_pictures(first: Picture, second: Picture, settings: Settings) -> Com
         OSError: a file cannot be read.
         SetupError: the embedders are not those of the classifier.
     """
-    classifier = load_classifier(settings.scoring.model)
+    classifier = load_classifier(settings.scoring.model, clustering=settings.scoring.kinds)
     embedder = PictureEmbedder(settings.images, classifier.required_models)
     try:
         pixels = [_decoded(embedder, "first", first), _decoded(embedder, "second", second)]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from neardup_platform.clusters.decision import FREE, Agreement, Constraint, choose_cluster
 from neardup_platform.corpus import Ordinals
 from neardup_platform.matching import Scored, Thresholds
-from neardup_platform.records import CHAIN_SUSPECTED, Candidate, HeldApart
+from neardup_platform.records import CHAIN_SUSPECTED, KIND_NAMES, Candidate, HeldApart
 from neardup_platform.scoring.vectors import ImageVectors
 
 # A decision records its candidates down to this score, so that any threshold above it can be applied later.
@@ -73,6 +73,7 @@ class Evidence:
         scores: float32 [n], pair scores.
         heads: int64 [n], the clusters they are in at present; `NO_HEAD` for none.
         equal: bool [n], whether all terms are equal, as those of copies of one file are.
+        kinds: uint8 [n], positions in `KIND_NAMES`.
         leaving: the cluster that the image is about to leave; its members are recorded, but are no matches.
     """
 
@@ -81,6 +82,7 @@ class Evidence:
     scores: NDArray[np.float32]
     heads: Ordinals
     equal: NDArray[np.bool_]
+    kinds: NDArray[np.uint8]
     leaving: int = NO_HEAD
 
     @classmethod
@@ -90,7 +92,7 @@ class Evidence:
         best = np.lexsort((ordinals, -scores))
         best = best[(ordinals[best] >= 0) & (scores[best] >= min_score)]
         heads, equal = clusters.heads_of(ordinals[best]), scored.distances[row][best] == 0
-        return cls(ordinals[best], scored.overlaps[row][best], scores[best], heads, equal)
+        return cls(ordinals[best], scored.overlaps[row][best], scores[best], heads, equal, scored.kinds[row][best])
 
     @property
     def known_heads(self) -> list[int]:
@@ -119,10 +121,11 @@ class Evidence:
     def record(self, id_of: Callable[[int], str], most: int, floor: float) -> tuple[Candidate, ...]:
         """Returns the best candidates with the ids of their clusters: at most `most`, none below `floor`."""
         count = min(most, int(np.count_nonzero(self.scores >= floor)))
-        columns = (column[:count].tolist() for column in (self.ordinals, self.overlaps, self.scores, self.heads))
+        recorded = self.ordinals, self.overlaps, self.scores, self.heads, self.kinds
+        columns = (column[:count].tolist() for column in recorded)
         return tuple(
-            Candidate(id_of(ordinal), overlap, score, id_of(head))
-            for ordinal, overlap, score, head in zip(*columns, strict=True)
+            Candidate(id_of(ordinal), overlap, score, id_of(head), KIND_NAMES[kind])
+            for ordinal, overlap, score, head, kind in zip(*columns, strict=True)
             if head != NO_HEAD
         )
 

@@ -98,7 +98,9 @@ class Deduplicator:
             BadArtefact: a model of the settings is missing or damaged.
         """
         settings = settings or Settings()
-        scorer: PairClassifier = load_classifier(settings.scoring.model, settings.scoring.threads)
+        scorer: PairClassifier = load_classifier(
+            settings.scoring.model, settings.scoring.threads, settings.scoring.kinds
+        )
         pipeline = empty_pipeline(load_term_space(settings.terms.space), scorer, settings)
         return cls(pipeline, scorer.required_models, settings, max_images=max_images, clock=clock)
 
@@ -227,7 +229,10 @@ class Deduplicator:
             cluster=ruling.head_id,
             score=ruling.score,
             head_score=0.0 if ruling.head_id is None else ruling.head_score,
-            matches=[FoundImage(each.image_id, each.head, each.score, each.overlap) for each in ruling.candidates],
+            matches=[
+                FoundImage(each.image_id, each.head, each.score, each.overlap, kind=each.kind)
+                for each in ruling.candidates
+            ],
             candidates_found=int((found.scored.ordinals >= 0).sum()),
             threshold=thresholds.match,
             head_threshold=thresholds.head,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from neardup_platform.clusters.decision import UNGUARDED, Guard
 from neardup_platform.corpus import Corpus, Ordinals
+from neardup_platform.scoring.match_kinds import Judged
 from neardup_platform.scoring.threshold_table import ThresholdTable
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.settings import ScoringSettings, Settings, TermSettings
@@ -60,6 +61,9 @@ class PairScorer(Protocol):
 
     def undistinctive(self, vectors: ImageVectors) -> NDArray[np.bool_]:
         """Returns which images are undistinctive, bool [n]; each one's depends on its vectors alone."""
+
+    def judge(self, a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> Judged:
+        """Returns the same scores, and the match kinds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +168,7 @@ class Scored:
         scores: float32, 0…1.
         examined: int64 [n], images that the search compared with each query.
         undistinctive: bool [n], which of the images that the candidates were found for are.
+        kinds: uint8, positions in `KIND_NAMES`.
     """
 
     ordinals: Ordinals
@@ -172,6 +177,7 @@ class Scored:
     scores: NDArray[np.float32]
     examined: NDArray[np.int64]
     undistinctive: NDArray[np.bool_]
+    kinds: NDArray[np.uint8]
 
     def score_of(self, row: int, ordinal: int) -> float | None:
         """Returns the pair score of an image with a candidate; None where it is not one."""
@@ -182,7 +188,9 @@ class Scored:
         """Returns the candidates of one image but for this one."""
         keep = np.flatnonzero(self.ordinals[0] != ordinal)
         ordinals, distances, overlaps = self.ordinals[:, keep], self.distances[:, keep], self.overlaps[:, keep]
-        return Scored(ordinals, distances, overlaps, self.scores[:, keep], self.examined, self.undistinctive)
+        return Scored(
+            ordinals, distances, overlaps, self.scores[:, keep], self.examined, self.undistinctive, self.kinds[:, keep]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +233,8 @@ class Matcher:
         with times.measure("score"):
             rows, columns = np.nonzero(found.ordinals >= 0)
             ordinals = found.ordinals[rows, columns]
-            scores = np.zeros(found.ordinals.shape, np.float32)
-            scores[rows, columns] = self.scorer.score(query.vectors, rows, corpus.vectors.rows, ordinals)
+            scores, kinds = np.zeros(found.ordinals.shape, np.float32), np.zeros(found.ordinals.shape, np.uint8)
+            judged = self.scorer.judge(query.vectors, rows, corpus.vectors.rows, ordinals)
+            scores[rows, columns], kinds[rows, columns] = judged
             undistinctive = self.scorer.undistinctive(query.vectors)
-        return Scored(found.ordinals, found.distances, found.overlaps, scores, found.examined, undistinctive)
+        return Scored(found.ordinals, found.distances, found.overlaps, scores, found.examined, undistinctive, kinds)

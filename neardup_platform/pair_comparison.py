@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from neardup_platform.matching import Matching, PairScorer
+from neardup_platform.records import KIND_NAMES
 from neardup_platform.scoring.second_look import comes_first
 from neardup_platform.scoring.vectors import Float16, ImageVectors
 from neardup_platform.structure.agreement import LEAST_SIDE
@@ -59,6 +60,7 @@ class PairComparison:
         terms: of the second look, largest first; empty where the first score stands.
         structure: where the pictures agree.
         undistinctive: whether a and b are plain or resemble much else, so that they need a higher score to match.
+        kind: match kind; empty where none is claimed.
     """
 
     score: float
@@ -69,6 +71,7 @@ class PairComparison:
     terms: tuple[Term, ...]
     structure: Structure
     undistinctive: tuple[bool, bool]
+    kind: str
 
     @property
     def match(self) -> bool:
@@ -96,8 +99,9 @@ def compare_vectors(scorer: PairScorer, matching: Matching, vectors: ImageVector
     first_score, terms = scorer.explain(vectors, 0, vectors, 1)
     a, b = scorer.undistinctive(vectors).tolist()
     thresholds = matching.thresholds(images, undistinctive=a or b)
+    judged = scorer.judge(vectors, np.array([0]), vectors, np.array([1]))
     return PairComparison(
-        float(scorer.score(vectors, np.array([0]), vectors, np.array([1]))[0]),
+        float(judged.scores[0]),
         first_score,
         thresholds.match,
         thresholds.head,
@@ -105,6 +109,7 @@ def compare_vectors(scorer: PairScorer, matching: Matching, vectors: ImageVector
         tuple(sorted(map(Term._make, terms.items()), key=lambda term: -abs(term.value))),
         structure_of_pair(vectors.pair[0], vectors.pair[1], scorer.sketch),
         (a, b),
+        KIND_NAMES[judged.kinds[0]],
     )
 
 

@@ -76,20 +76,36 @@ class JoinedImage:
         return self.lsh.source_uri or self.pair.source_uri
 
 
+class MatchKind(StrEnum):
+    """How two images resemble each other, the closest first; the first two are near-duplicates."""
+
+    SAME = "same"
+    ALTERED_COPY = "altered-copy"
+    SAME_TEMPLATE = "same-template"
+    SAME_SCENE = "same-scene"
+
+
+NEAR_DUPLICATES: tuple[str, ...] = (MatchKind.SAME, MatchKind.ALTERED_COPY)
+# Scores carry kinds as positions in this; the first is none.
+KIND_NAMES: tuple[str, ...] = ("", *map(str, MatchKind))
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """An image that shares terms with the one to decide.
 
     Attributes:
         overlap: number of equal terms; 0 for a head that was scored only for the head check.
-        score: calibrated probability, 0…1, that the two are near-duplicates.
+        score: calibrated probability, 0…1, that the two are of a kind that clusters.
         head: the cluster of the candidate when it was compared.
+        kind: a `MatchKind`; empty where none is claimed.
     """
 
     image_id: str
     overlap: int
     score: float
     head: str
+    kind: str = ""
 
 
 class Cause(StrEnum):
@@ -173,3 +189,9 @@ class Decision:
     def founded(self) -> bool:
         """Whether the image became the head of a new cluster."""
         return self.head == self.image_id
+
+    @property
+    def kind(self) -> str:
+        """Kind of the match that let the image join, a `MatchKind`; empty for a founder, and where none is claimed."""
+        matches = (c.kind for c in self.candidates if c.head == self.head and c.score == self.score)
+        return "" if self.founded else next(matches, "")

@@ -39,7 +39,8 @@ def scored(*candidates: tuple[int, float]) -> Scored:
     ordinals = np.array([[ordinal for ordinal, _ in candidates] + [-1, -1]], np.int64)
     scores = np.array([[score for _, score in candidates] + [0, 0]], np.float32)
     ones = np.ones(ordinals.shape)
-    return Scored(ordinals, ones.astype(np.uint16), ones.astype(np.uint8), scores, np.array([5]), np.array([False]))
+    small = ones.astype(np.uint8)
+    return Scored(ordinals, ones.astype(np.uint16), small, scores, np.array([5]), np.array([False]), small)
 
 
 def evidence(*candidates: tuple[int, float], leaving: int = NO_HEAD) -> Evidence:
@@ -74,6 +75,17 @@ def test_candidates_are_recorded_best_first_with_their_clusters_and_the_older_fi
         ("image 21", "image 20"),
         ("image 22", "image 20"),
         ("image 5", "image 0"),
+    ]
+
+
+def test_candidates_are_recorded_with_their_kinds() -> None:
+    found = scored((22, 0.5), (11, 0.9), (21, 0.6))
+    kinds = np.array([[3, 1, 0, 0, 0]], np.uint8)
+    named = ruling(Evidence.of(replace(found, kinds=kinds), 0, FixedClusters()))
+    assert [(c.image_id, c.kind) for c in named.candidates] == [
+        ("image 11", "same"),
+        ("image 21", ""),
+        ("image 22", "same-template"),
     ]
 
 

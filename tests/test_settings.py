@@ -35,6 +35,21 @@ def test_a_setting_that_is_set_and_empty_is_refused_by_name(
         assert [".".join(map(str, error["loc"])) for error in refused.value.errors()] == [name]
 
 
+def test_the_kinds_that_cluster_are_checked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Settings().scoring.kinds == ("same", "altered-copy")
+    monkeypatch.setenv("NEARDUP_SCORING_KINDS", "same, same-template")
+    assert Settings().scoring.kinds == ("same", "same-template")
+    for kinds, says in (
+        (["same", "twin"], "'same', 'altered-copy', 'same-template' or 'same-scene'"),
+        (["altered-copy"], "altered-copy: name each kind once, and `same` among them"),
+        (["same", "same"], "name each kind once"),
+        ([], "nothing: name each kind once"),
+    ):
+        with pytest.raises(ValidationError, match=says):
+            Settings(scoring={"kinds": kinds})
+
+
 @pytest.mark.parametrize("token", ["x", "fifteen-letters", "sixteen letters!", "sixteen-lettërs!", "x" * 513])
 @pytest.mark.parametrize("name", ["token", "client_token"])
 def test_a_short_or_unsendable_token_is_refused_without_being_shown(name: str, token: str) -> None:

@@ -42,6 +42,7 @@ def _decided(numbers: NDArray[np.int64], space: TermSpace, models: dict[Kind, Mo
         np.empty((len(numbers), 0), np.float32),
         np.zeros(len(numbers), np.int64),
         np.zeros(len(numbers), np.bool_),
+        np.empty((len(numbers), 0), np.uint8),
     )
     retired = np.zeros(len(numbers), np.bool_)
     stored = ImageVectors(lsh.astype(np.float16), pair.astype(np.float16))

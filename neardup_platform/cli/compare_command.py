@@ -51,6 +51,7 @@ def _in_words(answer: dict[str, Any]) -> str:
     verdict = "a match" if answer["match"] else "no match"
     lines = [
         f"pair score {answer['score']:.4f}: {verdict} (threshold {answer['threshold']:.4f})",
+        f"kind       {answer['kind'] or 'none claimed'}",
         *_structure_lines(answer["structure"], answer["evidence"]),
         f"first      score {answer['first_score']:.4f}, of the pictures as wholes",
     ]

@@ -9,7 +9,7 @@ from neardup_platform.cli.output import emit, json_option, load_tensorflow, prog
 from neardup_platform.settings import Settings
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
-_TABLES = ("subsets", "transformations")
+_TABLES = ("subsets", "transformations", "kinds")
 _BY_SIZE = "by_corpus_size"
 _NOT_SHOWN = (*_TABLES, _BY_SIZE, "wrong_match_tail", "turned", "pair_curve", "cluster_sizes", "parts", "classifiers")
 
@@ -20,8 +20,8 @@ _NOT_SHOWN = (*_TABLES, _BY_SIZE, "wrong_match_tail", "turned", "pair_curve", "c
     "--details",
     type=_FILE,
     multiple=True,
-    help="CSV with the column file (relative to it) and subset, transformation or geom_flip_rotate of the pictures, "
-    "which MANIFEST lacks. May be repeated.",
+    help="CSV with the column file (relative to it) and subset, transformation, geom_flip_rotate, template or scene of "
+    "the pictures, which MANIFEST lacks. May be repeated.",
 )
 @click.option(
     "--folds",

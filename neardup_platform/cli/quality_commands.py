@@ -24,24 +24,41 @@ from neardup_platform.settings import Settings
     multiple=True,
     help="More labelled pictures, a CSV like LABELLED; the same group in both is one group. May be repeated.",
 )
+@click.option(
+    "--kinds",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    multiple=True,
+    help="Pictures that teach match kinds only, such as other texts on one template; a CSV like LABELLED. May be "
+    "repeated.",
+)
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write.")
 @click.option("--publish", is_flag=True, help="Also publish it to the registry, as `neardup classifier publish` does.")
 @json_option
 def train(
-    labelled: Path, diverse: Path | None, also: tuple[Path, ...], out: Path, publish: bool, as_json: bool
+    labelled: Path,
+    diverse: Path | None,
+    also: tuple[Path, ...],
+    kinds: tuple[Path, ...],
+    out: Path,
+    publish: bool,
+    as_json: bool,
 ) -> None:
     """Train and calibrate a pair classifier for the active embedders.
 
     LABELLED is a CSV with the columns file and group, as for `evaluate`. To use it, set scoring.model to the folder,
     or publish and promote it (`neardup classifier promote`) while the stream runs.
     The printed metrics are measured on groups held out of training.
+
+    Match kinds are learned from the optional columns transformation (how a copy was made: resize, crop, border…),
+    template and scene: pictures of one template or scene, and of different groups, are of one kind and not copies.
     """
     from neardup_platform.learning.classifier.train_classifier import train_on_pictures
 
     load_tensorflow()
-    card = train_on_pictures(labelled, diverse, out, Settings().images, also=also)
+    card = train_on_pictures(labelled, diverse, out, Settings().images, also=also, kinds=kinds)
     metrics = {name: value for name, value in card.metrics.items() if isinstance(value, float)}
-    answer = {"version": card.version, "out": str(out), "threshold": card.threshold, **metrics}
+    known = card.metrics.get("kinds", {})
+    answer = {"version": card.version, "out": str(out), "threshold": card.threshold, **metrics, "kinds": known}
     if publish:
         answer["uri"] = publish_folder(out, resolve(Settings()))["uri"]
     emit(answer, as_json, _describe)
@@ -124,5 +141,12 @@ def _next_steps(answer: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def _describe(metrics: dict[str, Any]) -> str:
-    shown = {k: f"{v:.4f}" if isinstance(v, float) else v for k, v in metrics.items()}
-    return "\n".join(f"{name:>24}  {value}" for name, value in shown.items())
+    shown = {k: f"{v:.4f}" if isinstance(v, float) else v for k, v in metrics.items() if k != "kinds"}
+    lines = [f"{name:>24}  {value}" for name, value in shown.items()]
+    return "\n".join(lines + [f"{kind:>24}  {_kind(row)}" for kind, row in metrics["kinds"].items()])
+
+
+def _kind(row: dict[str, Any]) -> str:
+    if row["precision"] is None:
+        return f"never claimed: {row['pairs']} pairs do not tell it precisely enough"
+    return f"precision {row['precision']:.4f}, recall {row['recall']:.4f} of {row['pairs']} pairs"

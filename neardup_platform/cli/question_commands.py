@@ -63,13 +63,15 @@ def history(image_id: str, as_json: bool) -> None:
 def _describe_image(answer: dict[str, Any]) -> str:
     if answer["head"] == answer["image_id"]:
         return f"{answer['image_id']} heads its own cluster"
-    return f"{answer['image_id']} is in the cluster of {answer['head']} (pair score {answer['score']:.3f})"
+    return (
+        f"{answer['image_id']} is in the cluster of {answer['head']} (pair score {answer['score']:.3f}{_kind(answer)})"
+    )
 
 
 def _describe_members(answer: dict[str, Any]) -> str:
     redirected = f" (redirected from {answer['redirected_from']})" if answer["redirected_from"] else ""
     lines = [f"{answer['head']}: {answer['size']} members{redirected}"]
-    lines += [f"  {m['image_id']}  {m['score']:.3f}" for m in answer["members"]]
+    lines += [f"  {m['image_id']}  {m['score']:.3f}{_kind(m)}" for m in answer["members"]]
     if answer["next_cursor"]:
         lines.append(f"  more: --cursor {answer['next_cursor']}")
     return "\n".join(lines)
@@ -114,5 +116,10 @@ def _describe_decision(answer: dict[str, Any]) -> str:
 
 def _candidate_lines(candidates: list[dict[str, Any]]) -> list[str]:
     return [
-        f"  {c['score']:.3f}  {c['overlap']:>3} equal terms  {c['image_id']}  (cluster {c['head']})" for c in candidates
+        f"  {c['score']:.3f}  {c['overlap']:>3} equal terms  {c['image_id']}  (cluster {c['head']}{_kind(c)})"
+        for c in candidates
     ]
+
+
+def _kind(answer: dict[str, Any]) -> str:
+    return f", {answer['kind']}" if answer["kind"] else ""

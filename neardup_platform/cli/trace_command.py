@@ -75,7 +75,7 @@ def _candidates(trace: dict[str, Any]) -> list[str]:
     left_out = trace["candidates_found"] - len(trace["candidates"])
     lines = [
         f"\n  {c['score']:.4f}{'*' if c['match'] else ' '} distance {c['distance']:>4}, {c['overlap']:>3} equal terms  "
-        f"{c['image_id']} in {c['head']}"
+        f"{c['image_id']} in {c['head']}" + (f", {c['kind']}" if c.get("kind") else "")
         for c in trace["candidates"]
     ]
     return [*lines, f"\n  and {left_out} more with lower scores"] if left_out else lines

@@ -17,6 +17,7 @@ class Image:
         picture: path of the picture on the server, where one can be shown.
         held_apart: whether the image was held apart from a guarded cluster; the explanation says why.
         undistinctive: whether it is plain or resembles much else, so that it needs a higher score to match.
+        kind: of the match that let the image join; see `ComparedImage`. Empty for a founder.
     """
 
     image_id: str
@@ -30,6 +31,7 @@ class Image:
     picture: str | None
     held_apart: bool = False
     undistinctive: bool = False
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +66,17 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One image of a cluster."""
+    """One image of a cluster.
+
+    Attributes:
+        kind: of the match that let the image join; see `ComparedImage`. Empty for a founder.
+    """
 
     image_id: str
     score: float
     decided_ms: int
     picture: str | None
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +102,7 @@ class ComparedImage:
     Attributes:
         overlap: number of equal terms; 0 if the image was scored only as the head of a cluster.
         head: its cluster when the two were compared.
+        kind: `same`, `altered-copy`, `same-template` or `same-scene`; empty where none is claimed.
     """
 
     image_id: str
@@ -103,6 +111,7 @@ class ComparedImage:
     head: str
     match: bool
     picture: str | None
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +231,7 @@ class Explanation:
         corpus_images: images before it, including those forgotten or embedded again; thresholds rise with it.
         structures: where the image agrees with the match that let it join and with the head, computed now; empty for a
             founder and in a history.
+        kind: of the match that let the image join; see `ComparedImage`. Empty for a founder.
     """
 
     decision_id: str
@@ -249,6 +259,7 @@ class Explanation:
     undistinctive: bool = False
     corpus_images: int = 0
     structures: list[ExplainedPair] = field(default_factory=list)
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,13 +272,14 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class FoundImage:
-    """A stored image that matches an example."""
+    """A stored image that matches an example; `kind` as of `ComparedImage`."""
 
     image_id: str
     head: str
     score: float
     overlap: int
     picture: str | None = None
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +337,7 @@ class PairAnswer:
         terms: of the second look, largest first; empty where the first score stands.
         structure: where the pictures agree.
         undistinctive: of a and b, as in `Image`.
+        kind: as in `ComparedImage`.
     """
 
     score: float
@@ -337,6 +350,7 @@ class PairAnswer:
     terms: list[PairTerm]
     structure: Structure
     undistinctive: list[bool]
+    kind: str
     a: PairImage
     b: PairImage
 

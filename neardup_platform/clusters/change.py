@@ -1,5 +1,6 @@
 """A checked rearrangement, ready to be written: records, decisions, what the corpus does, and what to purge."""
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -36,7 +37,7 @@ class Change:
     def write(self, batch: Batch, state: store_pb.StoreState) -> None:
         """Put everything into a write."""
         self._draft.write(batch, state)
-        count_marked(state, self.decisions)
+        count_outcomes(state, self.decisions)
         for key in self._deleted_history:
             batch.delete(Table.HISTORY, key)
         for decision in self.decisions:
@@ -45,12 +46,14 @@ class Change:
                 batch.put(Table.HISTORY, key, encode_decision(decision))
 
 
-def count_marked(state: store_pb.StoreState, decisions: Sequence[Decision]) -> None:
-    """Count the decisions that held an image apart from a large cluster, and those about undistinctive images."""
-    if held_apart := sum(decision.guard is not None for decision in decisions):
-        state.counters["held_apart"] += held_apart
-    if undistinctive := sum(decision.undistinctive for decision in decisions):
-        state.counters["undistinctive"] += undistinctive
+def count_outcomes(state: store_pb.StoreState, decisions: Sequence[Decision]) -> None:
+    """Count joins by kind of the match, images held apart from a large cluster, and undistinctive ones."""
+    outcomes = Counter("joined_" + decision.kind.replace("-", "_") for decision in decisions if decision.kind)
+    outcomes["held_apart"] = sum(decision.guard is not None for decision in decisions)
+    outcomes["undistinctive"] = sum(decision.undistinctive for decision in decisions)
+    for name, count in outcomes.items():
+        if count:
+            state.counters[name] += count
 
 
 def forget_decision(sequence: int, image_id: str, at_ms: int, command_id: str) -> Decision:

@@ -46,6 +46,7 @@ class Plan:
         record.event_time_ms, record.decided_ms = decision.event_time_ms, decision.decided_ms
         record.member_sequence, record.held_apart = listed_under, decision.guard is not None
         record.undistinctive = decision.undistinctive
+        record.kind = decision.kind
         self.state.sequence += 1
         self.decisions.append(decision)
 

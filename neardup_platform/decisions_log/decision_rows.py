@@ -10,7 +10,13 @@ from neardup_platform.kafka.window import LogRecord
 from neardup_platform.wire import neardup_pb2 as pb
 
 _CANDIDATE = pa.struct(
-    [("image_id", pa.string()), ("overlap", pa.uint32()), ("score", pa.float32()), ("head", pa.string())]
+    [
+        ("image_id", pa.string()),
+        ("overlap", pa.uint32()),
+        ("score", pa.float32()),
+        ("head", pa.string()),
+        ("kind", pa.string()),
+    ]
 )
 _HELD_APART = pa.struct(
     [
@@ -43,6 +49,7 @@ SCHEMA = pa.schema(
         ("override_id", pa.string()),
         ("replaced_head", pa.string()),
         ("guard", _HELD_APART),
+        ("kind", pa.string()),
         ("undistinctive", pa.bool_()),
         ("corpus_images", pa.uint64()),
         ("kafka_partition", pa.int32()),
@@ -81,10 +88,7 @@ def _message_columns(value: bytes) -> dict[str, Any]:
         return {}
     return {
         **{name: getattr(decision, name) for name in _SCALARS},
-        "candidates": [
-            {"image_id": c.image_id, "overlap": c.overlap, "score": c.score, "head": c.head}
-            for c in decision.candidates
-        ],
+        "candidates": [{field.name: getattr(c, field.name) for field in _CANDIDATE} for c in decision.candidates],
         "bridges": list(decision.bridges),
         "guard": {field.name: getattr(decision.guard, field.name) for field in _HELD_APART}
         if decision.HasField("guard")

@@ -150,7 +150,10 @@ def _evaluate_part(
     """The run over one part, and how many of its pictures its classifier was nevertheless trained on."""
     with TemporaryDirectory(prefix="neardup-fold-") as folder:
         card = train_on_sets(*training, Path(folder), recipe)
-        scorer, seen = load_classifier(Path(folder)), read_training_pictures(card, Path(folder))
+        scorer, seen = (
+            load_classifier(Path(folder), clustering=settings.scoring.kinds),
+            read_training_pictures(card, Path(folder)),
+        )
     run = run_pipeline(embedded, numbers.tolist(), empty_pipeline(space, scorer, settings))
     return run, 0 if seen is None else trained_on(embedded.fingerprints[numbers], seen)
 

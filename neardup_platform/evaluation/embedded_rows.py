@@ -46,6 +46,7 @@ class EmbeddedRows:
             tuple(self.rows[number].group for number in kept),
             _stack([self.images[number].lsh for number in kept]),
             _stack([self.images[number].pair for number in kept]),
+            tuple(self.rows[number].labels for number in kept),
         )
 
 

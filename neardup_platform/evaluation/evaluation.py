@@ -43,7 +43,7 @@ def evaluate(
         BadArtefact: a model is damaged, or does not fit the embedders.
     """
     folder = classifier or settings.scoring.model
-    space, scorer = load_term_space(settings.terms.space), load_classifier(folder)
+    space, scorer = load_term_space(settings.terms.space), load_classifier(folder, clustering=settings.scoring.kinds)
     loaded = embedders or load_embedders(settings.images)
     scorer.card.check_embedders(model_specs(loaded))
     seen = read_training_pictures(scorer.card, folder or SHIPPED_FOLDER)

@@ -9,9 +9,10 @@ from itertools import combinations
 from pathlib import Path
 
 from neardup_platform.errors import BadArtefact, SetupError
+from neardup_platform.learning.embedder.kind_labels import NO_LABELS, KindLabels, kind_labels
 from neardup_platform.learning.embedder.labelled_pictures import read_manifest as read_csv
 
-_DETAILS = ("subset", "transformation", "geom_flip_rotate")
+_DETAILS = ("subset", "transformation", "geom_flip_rotate", "template", "scene")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Row:
         subset: its origin; empty if unknown.
         transformation: how it was made from the picture it resembles; empty if unknown.
         turned: whether it is flipped or rotated.
+        labels: of match kinds.
     """
 
     file: Path
@@ -31,13 +33,15 @@ class Row:
     subset: str = ""
     transformation: str = ""
     turned: bool = False
+    labels: KindLabels = NO_LABELS
 
 
 def read_manifest(path: Path, details: Sequence[Path] = ()) -> list[Row]:
     """Rows of a CSV with at least the columns `file` (relative to it) and `group`.
 
     Args:
-        path: the CSV; its columns `subset`, `transformation` and `geom_flip_rotate` are used if present.
+        path: the CSV; its columns `subset`, `transformation`, `geom_flip_rotate`, `template` and `scene` are used if
+            present.
         details: further CSV files, `file` relative to each, that fill in those columns where they are empty.
 
     Raises:
@@ -105,7 +109,9 @@ def _details_of(path: Path) -> dict[Path, Mapping[str, str]]:
 def _row(file: Path, line: Mapping[str, str], known: Sequence[Mapping[Path, Mapping[str, str]]]) -> Row:
     sources = [line, *(lines.get(file.resolve(), {}) for lines in known)]
     # A short line has None for columns without a value.
-    subset, transformation, turned = (
-        next((value for source in sources if (value := (source.get(name) or "").strip())), "") for name in _DETAILS
-    )
-    return Row(file, (line["group"] or "").strip(), subset, transformation, turned == "1")
+    found = {
+        name: next((value for source in sources if (value := (source.get(name) or "").strip())), "")
+        for name in _DETAILS
+    }
+    group, turned = (line["group"] or "").strip(), found["geom_flip_rotate"] == "1"
+    return Row(file, group, found["subset"], found["transformation"], turned, kind_labels(found))

@@ -34,10 +34,13 @@ from neardup_platform.evaluation.score_uncertainty import (
     uncertain_calibration_error,
 )
 from neardup_platform.evaluation.wrong_merges import wrong_merges, wrong_merges_by_mark
+from neardup_platform.learning.embedder.kind_labels import true_kinds
+from neardup_platform.records import KIND_NAMES
 
 UNNAMED = "unnamed"
 TRANSFORMATIONS_LISTED = 40
 OTHERS = "all others"
+NO_KIND = "none"
 
 
 def metrics(evaluation: Evaluation) -> dict[str, Any]:
@@ -47,9 +50,9 @@ def metrics(evaluation: Evaluation) -> dict[str, Any]:
         The metrics of the contract over all parts together, then: their uncertainty (`pair_recall_at_p99_low`,
         `…_high`, `calibration_error_uncertain`, `pairs_uncertain`), clusters (`cluster_sizes`, `mixed_clusters`,
         `most_groups_in_a_cluster`, `wrong_pairs_per_1000` with `…_low` and `…_high`), metrics by origin (`subsets`,
-        `transformations`, `turned`; empty if the manifest does not have it), `pair_curve`, `by_corpus_size` and the
-        `wrong_match_tail` that it extrapolates with, `pictures_refused`, `trained_on_share`, and `folds` with the
-        metrics of each of its `parts`.
+        `transformations`, `turned`, `kinds`; empty if the manifest does not have it), `pair_curve`, `by_corpus_size`
+        and the `wrong_match_tail` that it extrapolates with, `pictures_refused`, `trained_on_share`, and `folds`
+        with the metrics of each of its `parts`.
 
         `candidate_recall` is the share of true pairs whose later image had the earlier among its candidates. `coverage`
         is the share of pictures that were decided; unreadable pictures count as alone in their cluster. Pair-level
@@ -72,6 +75,7 @@ def metrics(evaluation: Evaluation) -> dict[str, Any]:
         "subsets": _by(whole, [row.subset for row in rows]),
         "transformations": by_transformation(whole, rows),
         "turned": _turned(whole, rows),
+        "kinds": kind_confusion(whole, rows),
         "pair_curve": _curve(whole),
         **_by_corpus_size(evaluation, whole),
     }
@@ -96,6 +100,25 @@ def by_transformation(whole: Outcome, rows: Sequence[Row]) -> dict[str, dict[str
         mark: {"images": marks.count(mark), "pairs_true": true[mark], "recall": right[mark] / true[mark]}
         for mark in names
     }
+
+
+def kind_confusion(whole: Outcome, rows: Sequence[Row]) -> dict[str, dict[str, int]]:
+    """Scored pairs by true and by claimed match kind; pairs whose true kind is unknown are left out.
+
+    Empty if no row is labelled. Pairs without a kind count as NO_KIND.
+    """
+    if not any(any(row.labels) for row in rows):
+        return {}
+    labels = [rows[number].labels for number in whole.numbers]
+    true = true_kinds(labels, whole.later, whole.earlier, whole.true)
+    names = (NO_KIND, *KIND_NAMES[1:])
+    found = {
+        names[kind]: dict(
+            zip(names, np.bincount(whole.kinds[true == kind], minlength=len(names)).tolist(), strict=True)
+        )
+        for kind in range(len(names))
+    }
+    return {name: row for name, row in found.items() if any(row.values())}
 
 
 def _contract_metrics(part: Outcome, reading_s: float) -> dict[str, int | float | None]:

@@ -48,6 +48,7 @@ class Outcome:
         groups: int64 [n], equal for near-duplicates of one another; a distractor has its own.
         later, earlier: int64 [m], scored pairs.
         scores: float32 [m].
+        kinds: uint8 [m], positions in `KIND_NAMES`.
         true: bool [m], whether the two are in the same group.
         decided: how many of the rows were decided.
         seconds: time spent deciding.
@@ -59,6 +60,7 @@ class Outcome:
     later: NDArray[np.int64]
     earlier: NDArray[np.int64]
     scores: NDArray[np.float32]
+    kinds: NDArray[np.uint8]
     true: NDArray[np.bool_]
     decided: int
     seconds: float
@@ -84,6 +86,7 @@ def outcome(evaluation: Evaluation, runs: Sequence[Run] | None = None) -> Outcom
         later=later,
         earlier=earlier,
         scores=np.concatenate([run.scores for run in runs]),
+        kinds=np.concatenate([run.kinds for run in runs]),
         true=groups[later] == groups[earlier],
         decided=sum(len(run.decided) for run in runs),
         seconds=sum(run.seconds for run in runs),

@@ -34,6 +34,7 @@ class Run:
         heads: int64 [n], the heads they joined.
         later, earlier: int64 [m], scored pairs: an image and one of its candidates.
         scores: float32 [m].
+        kinds: uint8 [m], positions in `KIND_NAMES`.
         classifier: version of the classifier.
         matching: the thresholds and caps used.
         seconds: time spent deciding.
@@ -45,6 +46,7 @@ class Run:
     later: NDArray[np.int64]
     earlier: NDArray[np.int64]
     scores: NDArray[np.float32]
+    kinds: NDArray[np.uint8]
     classifier: str
     matching: Matching
     seconds: float
@@ -68,7 +70,7 @@ def run_pipeline(embedded: EmbeddedRows, part: Sequence[int], pipeline: Pipeline
     started = perf_counter()
     numbers = [number for number in sorted(part) if number in embedded.images]
     decided = np.array(numbers, np.int64)
-    heads, pairs, scores = [], [], []
+    heads, pairs, scores, kinds = [], [], [], []
     for first in range(0, len(numbers), _IMAGES_AT_ONCE):
         images = [embedded.images[number] for number in numbers[first : first + _IMAGES_AT_ONCE]]
         for batch in pipeline.decide(images, first + 1, 0):
@@ -78,6 +80,7 @@ def run_pipeline(embedded: EmbeddedRows, part: Sequence[int], pipeline: Pipeline
             # Ordinals count the decided images, so they number the readable rows.
             pairs.append(np.stack([decided[batch.ordinals[rows]], decided[found[rows, columns]]]))
             scores.append(batch.scored.scores[rows, columns])
+            kinds.append(batch.scored.kinds[rows, columns])
     later, earlier = np.concatenate([np.zeros((2, 0), np.int64), *pairs], axis=1)
     return Run(
         part=np.array(sorted(part), np.int64),
@@ -86,6 +89,7 @@ def run_pipeline(embedded: EmbeddedRows, part: Sequence[int], pipeline: Pipeline
         later=later,
         earlier=earlier,
         scores=np.concatenate([np.zeros(0, np.float32), *scores]),
+        kinds=np.concatenate([np.zeros(0, np.uint8), *kinds]),
         classifier=pipeline.scorer.version,
         matching=pipeline.matching,
         seconds=perf_counter() - started,

@@ -9,6 +9,7 @@ the same features (docs/adr/0029).
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +73,19 @@ class AdditiveModel:
     def probabilities(self, features: Features) -> NDArray[np.float64]:
         """Returns the sigmoid of the logits."""
         return sigmoid(self.logits(features))
+
+    @classmethod
+    def parse(cls, content: dict[str, Any]) -> "AdditiveModel":
+        """Reads what `dataclasses.asdict` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is no additive model.
+        """
+        curves = (
+            Curve(each["feature"], tuple(map(float, each["knots"])), tuple(map(float, each["values"])))
+            for each in content["curves"]
+        )
+        return cls(tuple(curves), float(content["offset"]))
 
     def scaled(self, slope: float, offset: float) -> "AdditiveModel":
         """Returns the model whose logit is slope · logit + offset."""

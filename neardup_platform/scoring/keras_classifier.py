@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.errors import BadArtefact
-from neardup_platform.records import Kind, ModelSpec
+from neardup_platform.records import NEAR_DUPLICATES, Kind, ModelSpec
 from neardup_platform.scoring.card import NETWORK_FILE, REFERENCE_FILE, SHIPPED_FOLDER, Card, read_card
 from neardup_platform.scoring.distinctiveness import plain_pictures, undistinctive
 from neardup_platform.scoring.features import pair_features
+from neardup_platform.scoring.match_kinds import Judged
 from neardup_platform.scoring.reference import Reference, parts_of, read_reference
 from neardup_platform.scoring.second_look import (
     EVIDENCE,
@@ -25,6 +26,7 @@ from neardup_platform.scoring.second_look import (
     sketch_slice,
     split_by_row,
     structure_of,
+    tellable,
 )
 from neardup_platform.scoring.threshold_table import ThresholdTable
 from neardup_platform.scoring.vectors import ImageVectors
@@ -45,16 +47,28 @@ Ordinals = NDArray[np.int64]
 class PairClassifier:
     """A trained classifier, read from a folder that `training.train` wrote.
 
+    Args:
+        folder: of the classifier.
+        threads: share a micro-batch of pairs.
+        clustering: kinds that cluster; a score is the probability of one of them.
+
     Attributes:
         card: identity, thresholds and measured quality.
         network: the traced function, float32 [n, features] tensors to [n, 1].
 
     Raises:
-        BadArtefact: the folder is incomplete, damaged or of another format.
+        BadArtefact: the folder is incomplete, damaged or of another format, or the classifier does not know a kind.
     """
 
-    def __init__(self, folder: Path = SHIPPED_FOLDER, threads: int = ScoringSettings().threads) -> None:
+    def __init__(
+        self,
+        folder: Path = SHIPPED_FOLDER,
+        threads: int = ScoringSettings().threads,
+        clustering: tuple[str, ...] = NEAR_DUPLICATES,
+    ) -> None:
         self.card: Card = read_card(folder)
+        _check_kinds(self.card, clustering)
+        self._clustering = clustering
         # The traced function refers to the model's variables but does not keep them alive.
         self._model, self.network = _load(folder / NETWORK_FILE, len(self.card.features))
         self._reference = _read_reference(folder, self.card)
@@ -103,7 +117,11 @@ class PairClassifier:
         return self.card.required_models
 
     def score(self, a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> NDArray[np.float32]:
-        """Scores pairs of images by row number; symmetric, and equal to the last bit in any batch.
+        """Scores pairs of images; arguments and errors as of `judge`."""
+        return self.judge(a, rows_a, b, rows_b).scores
+
+    def judge(self, a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> Judged:
+        """Scores pairs of images by row number, and names their kinds; symmetric, equal to the last bit in any batch.
 
         With a second look, of the pairs of one row of `a` only the best are looked at again, and the rest score its
         floor at most: so a call holds all candidates of a row, or the one pair in question.
@@ -115,7 +133,8 @@ class PairClassifier:
             rows_b: int64 [n], each pair's row in `b`.
 
         Returns:
-            float32 [n], calibrated probability, 0…1, that the two are near-duplicates.
+            Of each pair the calibrated probability that it is of a kind that clusters, and its kind; none where the
+            pair was not looked at again, a picture has no sketch, or the classifier was trained without kinds.
 
         Raises:
             BadArtefact: the dimensions are not those the classifier was trained on.
@@ -123,13 +142,20 @@ class PairClassifier:
         """
         first = self.first_scores(a, rows_a, b, rows_b)
         look = self.card.second_look
+        kinds = np.zeros(len(first), np.uint8)
         if look is None:
-            return first
+            return Judged(first, kinds)
 
         def see(pairs: Ordinals) -> NDArray[np.float64]:
             return self.evidence(first[pairs], a, rows_a[pairs], b, rows_b[pairs])
 
-        return look.scores(first, rows_a, rows_b, see)
+        scores, looked, seen = look.scores(first, rows_a, rows_b, see)
+        if look.kinds is not None and (told := tellable(seen)).any():
+            pairs = looked[told]
+            equal = (a.pair[rows_a[pairs]] == b.pair[rows_b[pairs]]).all(axis=1)
+            judged = look.kinds.judge(scores[pairs], seen[told], equal, self.card.head_threshold, self._clustering)
+            scores[pairs], kinds[pairs] = judged
+        return Judged(scores, kinds)
 
     def first_scores(self, a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> NDArray[np.float32]:
         """Returns the network's scores, without the second look; arguments and errors as of `score`."""
@@ -219,17 +245,20 @@ def split_pairs(pairs: int, threads: int) -> list[slice]:
     return [slice(pairs * n // count, pairs * (n + 1) // count) for n in range(count)]
 
 
-def load_classifier(folder: Path | None, threads: int = ScoringSettings().threads) -> PairClassifier:
+def load_classifier(
+    folder: Path | None, threads: int = ScoringSettings().threads, clustering: tuple[str, ...] = NEAR_DUPLICATES
+) -> PairClassifier:
     """Loads the classifier of a folder; None loads the one shipped for the built-in embedders.
 
     Args:
         folder: written by `training.train`.
         threads: share a micro-batch of pairs.
+        clustering: kinds that cluster.
 
     Raises:
-        BadArtefact: the folder is incomplete, damaged or of another format.
+        BadArtefact: the folder is incomplete, damaged or of another format, or the classifier does not know a kind.
     """
-    return PairClassifier(folder or SHIPPED_FOLDER, threads)
+    return PairClassifier(folder or SHIPPED_FOLDER, threads, clustering)
 
 
 def limit_tensorflow_threads(calls: int) -> None:
@@ -245,6 +274,17 @@ def limit_tensorflow_threads(calls: int) -> None:
         tf.config.threading.set_inter_op_parallelism_threads(calls)
     except RuntimeError:
         return
+
+
+def _check_kinds(card: Card, clustering: tuple[str, ...]) -> None:
+    kinds = None if card.second_look is None else card.second_look.kinds
+    missing = [kind for kind in clustering if kind not in (NEAR_DUPLICATES if kinds is None else kinds.known)]
+    if missing or (kinds is None and set(clustering) != set(NEAR_DUPLICATES)):
+        known = "no match kinds" if kinds is None else f"only the kinds {', '.join(kinds.known)}"
+        raise BadArtefact(
+            f"classifier {card.version} knows {known}, scoring.kinds has {', '.join(clustering)}: train one on labels "
+            "of these kinds (`neardup train --kinds`), or leave scoring.kinds out"
+        )
 
 
 def _read_reference(folder: Path, card: Card) -> Reference | None:

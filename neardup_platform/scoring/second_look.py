@@ -8,13 +8,14 @@ model is additive, so its terms explain a score.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neardup_platform.scoring.additive import AdditiveModel, Curve
+from neardup_platform.scoring.additive import AdditiveModel
 from neardup_platform.scoring.features import SKETCH, Block
+from neardup_platform.scoring.match_kinds import MatchKinds
 from neardup_platform.scoring.reference import CROWDING
 from neardup_platform.scoring.vectors import Float16
 from neardup_platform.structure import agreement
@@ -46,6 +47,20 @@ EVIDENCE = (
 )
 
 
+class Looks(NamedTuple):
+    """What a second look found out about n pairs.
+
+    Attributes:
+        scores: float32 [n], of all pairs.
+        pairs: int64 [m], the pairs looked at.
+        seen: float64 [m, len(EVIDENCE)], their evidence.
+    """
+
+    scores: Scores
+    pairs: Ordinals
+    seen: NDArray[np.float64]
+
+
 @dataclass(frozen=True, slots=True)
 class SecondLook:
     """How far and with which model to look again; part of a classifier.
@@ -56,26 +71,29 @@ class SecondLook:
             most.
         model: of `EVIDENCE`, calibrated.
         reference_sha256: of `reference.npy` beside the card.
+        kinds: tells match kinds apart; None if the classifier was trained without labels of them.
 
     Raises:
-        ValueError: the model is of other features than this release computes, or a bound is none.
+        ValueError: a model is of other features than this release computes, or a bound is none.
     """
 
     floor: float
     most: int
     model: AdditiveModel
     reference_sha256: str
+    kinds: MatchKinds | None = None
 
     def __post_init__(self) -> None:
-        if self.model.features != EVIDENCE:
-            raise ValueError(f"the second look has {len(self.model.features)} features, expected {len(EVIDENCE)}")
+        for model in (self.model, *(() if self.kinds is None else self.kinds.models)):
+            if model.features != EVIDENCE:
+                raise ValueError(f"the second look has {len(model.features)} features, expected {len(EVIDENCE)}")
         if not 0 < self.floor < 1 or not 0 < self.most <= _MOST_LOOKS:
             raise ValueError(f"a second look from {self.floor} at {self.most} pairs: 0…1, and 1…{_MOST_LOOKS}")
 
     def scores(
         self, first: Scores, rows_a: Ordinals, rows_b: Ordinals, see: Callable[[Ordinals], NDArray[np.float64]]
-    ) -> Scores:
-        """Looks at the best pairs of each row of `a`, in rounds; returns the scores of all pairs.
+    ) -> "Looks":
+        """Looks at the best pairs of each row of `a`, in rounds.
 
         Args:
             first: float32 [n], first scores.
@@ -88,13 +106,16 @@ class SecondLook:
         rows = rows_a[best]
         rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
         hopeful = np.ones(len(rows), np.bool_)
+        looked, seen = [best[:0]], [np.empty((0, len(EVIDENCE)))]
         for start in range(0, self.most, ROUND):
             pairs = best[hopeful & (start <= rank) & (rank < start + ROUND)]
             if not len(pairs):
                 break
-            scores[pairs] = self._judged(first[pairs], see(pairs))
+            looked.append(pairs)
+            seen.append(see(pairs))
+            scores[pairs] = self._judged(first[pairs], seen[-1])
             hopeful = np.isin(rows, rows_a[pairs][scores[pairs] >= np.float32(HOPEFUL)])
-        return scores
+        return Looks(scores, np.concatenate(looked), np.concatenate(seen))
 
     def _judged(self, first: Scores, seen: NDArray[np.float64]) -> Scores:
         known = np.isfinite(seen).all(axis=1)
@@ -108,12 +129,13 @@ class SecondLook:
         Raises:
             KeyError, TypeError, ValueError: it is no second look.
         """
-        curves = tuple(
-            Curve(each["feature"], tuple(map(float, each["knots"])), tuple(map(float, each["values"])))
-            for each in content["model"]["curves"]
+        return cls(
+            float(content["floor"]),
+            int(content["most"]),
+            AdditiveModel.parse(content["model"]),
+            str(content["reference_sha256"]),
+            None if content.get("kinds") is None else MatchKinds.parse(content["kinds"]),
         )
-        model = AdditiveModel(curves, float(content["model"]["offset"]))
-        return cls(float(content["floor"]), int(content["most"]), model, str(content["reference_sha256"]))
 
 
 def sketch_slice(blocks: Iterable[Block]) -> slice:
@@ -198,6 +220,11 @@ def differ_in_colour_alone(seen: NDArray[np.float64]) -> NDArray[np.bool_]:
     """
     flat, colour = (seen[:, EVIDENCE.index(name)] for name in ("flat", "colour_most"))
     return np.asarray((flat == 1) & (colour > np.log1p(PLAIN_TOLERANCE)))
+
+
+def tellable(seen: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Returns which pairs have evidence that tells match kinds apart, bool [n]; `seen` as of `SecondLook.scores`."""
+    return np.asarray(np.isfinite(seen).all(axis=1) & ~differ_in_colour_alone(seen))
 
 
 def first_logits(first: Scores) -> NDArray[np.float64]:

@@ -26,7 +26,7 @@ def load_models(settings: Settings) -> Models:
 
     limit_tensorflow_threads(settings.scoring.threads)
     space = load_term_space(settings.terms.space)
-    scorer = load_classifier(settings.scoring.model, settings.scoring.threads)
+    scorer = load_classifier(settings.scoring.model, settings.scoring.threads, settings.scoring.kinds)
     lsh, pair = load_embedders(settings.images)
     enough_px = max(lsh.enough_px, pair.enough_px)
 

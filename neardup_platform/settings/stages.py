@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from neardup_platform.settings.values import Section, Texts
+from neardup_platform.settings.values import ClusteringKinds, Section, Texts
 
 
 class JoinSettings(Section):
@@ -76,6 +76,9 @@ class ScoringSettings(Section):
     guard_share: float = Field(0.5, ge=0, le=1)
     """The share of the members compared, and at least two of them, that must reach the head threshold for an image to
     join a guarded cluster: at a half, the majority decides. 0: no cluster is guarded."""
+    kinds: ClusteringKinds = ("same", "altered-copy")
+    """The match kinds that cluster, `same` among them; also `same-template` and `same-scene`, if the classifier knows
+    them (docs/adr/0030). A pair of another kind is recorded with its kind and a low score."""
     threads: int = Field(2, ge=1, le=64)
     """Threads that share a micro-batch of pairs; fewer than 4,096 pairs are not split."""
 

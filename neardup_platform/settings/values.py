@@ -1,7 +1,7 @@
 """Field types and rules that every section of the settings shares."""
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
@@ -52,6 +52,20 @@ def _list_of(value: Any) -> Any:
 
 # Parsed here and not by pydantic-settings, whose errors would name the section only.
 Texts = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], NoDecode, BeforeValidator(_list_of)]
+
+
+def _with_same(kinds: tuple[str, ...]) -> tuple[str, ...]:
+    if "same" not in kinds or len(set(kinds)) < len(kinds):
+        raise ValueError(f"{', '.join(kinds) or 'nothing'}: name each kind once, and `same` among them")
+    return kinds
+
+
+ClusteringKinds = Annotated[
+    tuple[Literal["same", "altered-copy", "same-template", "same-scene"], ...],
+    NoDecode,
+    BeforeValidator(_list_of),
+    AfterValidator(_with_same),
+]
 # A secret that clients send.
 TokenText = Annotated[SecretStr | None, AfterValidator(_checked_token)]
 

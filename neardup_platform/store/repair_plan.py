@@ -112,7 +112,7 @@ class RepairPlan:
         )
         self.decisions.append(decision)
         record.head, record.sequence, record.member_sequence = head, decision.sequence, listed
-        record.score, record.decided_ms, record.held_apart = 0.0, self._now_ms, False
+        record.score, record.decided_ms, record.held_apart, record.kind = 0.0, self._now_ms, False, ""
 
     def _recorded(self, image_id: str, record: store_pb.ImageRecord) -> Decision:
         try:

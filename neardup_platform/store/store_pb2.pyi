@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ImageRecord(_message.Message):
-    __slots__ = ("ordinal", "head", "sequence", "score", "event_time_ms", "decided_ms", "source_uri", "member_sequence", "earlier_ordinals", "held_apart", "undistinctive")
+    __slots__ = ("ordinal", "head", "sequence", "score", "event_time_ms", "decided_ms", "source_uri", "member_sequence", "earlier_ordinals", "held_apart", "kind", "undistinctive")
     ORDINAL_FIELD_NUMBER: _ClassVar[int]
     HEAD_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
@@ -19,6 +19,7 @@ class ImageRecord(_message.Message):
     MEMBER_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     EARLIER_ORDINALS_FIELD_NUMBER: _ClassVar[int]
     HELD_APART_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
     UNDISTINCTIVE_FIELD_NUMBER: _ClassVar[int]
     ordinal: int
     head: str
@@ -30,8 +31,9 @@ class ImageRecord(_message.Message):
     member_sequence: int
     earlier_ordinals: _containers.RepeatedScalarFieldContainer[int]
     held_apart: bool
+    kind: str
     undistinctive: bool
-    def __init__(self, ordinal: _Optional[int] = ..., head: _Optional[str] = ..., sequence: _Optional[int] = ..., score: _Optional[float] = ..., event_time_ms: _Optional[int] = ..., decided_ms: _Optional[int] = ..., source_uri: _Optional[str] = ..., member_sequence: _Optional[int] = ..., earlier_ordinals: _Optional[_Iterable[int]] = ..., held_apart: _Optional[bool] = ..., undistinctive: _Optional[bool] = ...) -> None: ...
+    def __init__(self, ordinal: _Optional[int] = ..., head: _Optional[str] = ..., sequence: _Optional[int] = ..., score: _Optional[float] = ..., event_time_ms: _Optional[int] = ..., decided_ms: _Optional[int] = ..., source_uri: _Optional[str] = ..., member_sequence: _Optional[int] = ..., earlier_ordinals: _Optional[_Iterable[int]] = ..., held_apart: _Optional[bool] = ..., kind: _Optional[str] = ..., undistinctive: _Optional[bool] = ...) -> None: ...
 
 class ClusterRecord(_message.Message):
     __slots__ = ("size", "created_ms", "updated_ms", "updated_sequence", "representatives")

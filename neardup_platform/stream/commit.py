@@ -22,7 +22,7 @@ but none that was published. Steps are committed in read order, while the next o
 
 from collections.abc import Iterable, Sequence
 
-from neardup_platform.clusters.change import count_marked
+from neardup_platform.clusters.change import count_outcomes
 from neardup_platform.kafka.publisher import Outgoing, Settled
 from neardup_platform.pipeline import Decided
 from neardup_platform.store import layout
@@ -157,7 +157,7 @@ def _put_decided(batch: Batch, state: store_pb.StoreState, decided: Decided) -> 
     state.clusters += sum(decision.founded for decision in decided.decisions)
     state.sequence = decided.decisions[-1].sequence
     state.digest = layout.digest_after(state.digest, digest)
-    count_marked(state, decided.decisions)
+    count_outcomes(state, decided.decisions)
     return encoded
 
 
@@ -205,6 +205,7 @@ def _image_record(decided: Decided, row: int) -> store_pb.ImageRecord:
         source_uri=decided.images[row].source_uri,
         held_apart=decision.guard is not None,
         undistinctive=decision.undistinctive,
+        kind=decision.kind,
     )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.records import Kind, ModelSpec
+from neardup_platform.scoring.match_kinds import Judged
 from neardup_platform.scoring.threshold_table import ThresholdTable
 from neardup_platform.scoring.vectors import Float16, ImageVectors
 from neardup_platform.testing.images import MODELS
@@ -55,6 +56,10 @@ class CosineScorer:
     def undistinctive(self, vectors: ImageVectors) -> NDArray[np.bool_]:
         """See `PairScorer`."""
         return np.asarray((vectors.lsh[:, 0] < 0) & (self.threshold_table is not None), np.bool_)
+
+    def judge(self, a: ImageVectors, rows_a: NDArray[np.int64], b: ImageVectors, rows_b: NDArray[np.int64]) -> Judged:
+        """See `PairScorer`; no kind is claimed."""
+        return Judged(self.score(a, rows_a, b, rows_b), np.zeros(len(rows_a), np.uint8))
 
 
 def _cosines(a: Float16, b: Float16) -> NDArray[np.float32]:

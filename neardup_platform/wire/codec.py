@@ -170,7 +170,7 @@ def encode_decision(decision: Decision) -> bytes:
         score=decision.score,
         head_score=decision.head_score,
         candidates=[
-            pb.Candidate(image_id=c.image_id, overlap=c.overlap, score=c.score, head=c.head)
+            pb.Candidate(image_id=c.image_id, overlap=c.overlap, score=c.score, head=c.head, kind=c.kind)
             for c in decision.candidates
         ],
         candidates_found=decision.candidates_found,
@@ -187,6 +187,7 @@ def encode_decision(decision: Decision) -> bytes:
         guard=None if decision.guard is None else pb.HeldApart(**asdict(decision.guard)),
         undistinctive=decision.undistinctive,
         corpus_images=decision.corpus_images,
+        kind=decision.kind,
     ).SerializeToString()
 
 
@@ -199,7 +200,7 @@ def decode_decision(data: bytes) -> Decision:
         head=raw.head,
         score=raw.score,
         head_score=raw.head_score,
-        candidates=tuple(Candidate(c.image_id, c.overlap, c.score, c.head) for c in raw.candidates),
+        candidates=tuple(Candidate(c.image_id, c.overlap, c.score, c.head, c.kind) for c in raw.candidates),
         candidates_found=raw.candidates_found,
         bridges=tuple(raw.bridges),
         threshold=raw.threshold,

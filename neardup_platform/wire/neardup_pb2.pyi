@@ -46,16 +46,18 @@ class EmbeddingReady(_message.Message):
     def __init__(self, image_id: _Optional[str] = ..., kind: _Optional[_Union[Kind, str]] = ..., model_version: _Optional[str] = ..., vector: _Optional[bytes] = ..., dtype: _Optional[_Union[Dtype, str]] = ..., event_time_ms: _Optional[int] = ..., source_uri: _Optional[str] = ..., replace: _Optional[bool] = ...) -> None: ...
 
 class Candidate(_message.Message):
-    __slots__ = ("image_id", "overlap", "score", "head")
+    __slots__ = ("image_id", "overlap", "score", "head", "kind")
     IMAGE_ID_FIELD_NUMBER: _ClassVar[int]
     OVERLAP_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     HEAD_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
     image_id: str
     overlap: int
     score: float
     head: str
-    def __init__(self, image_id: _Optional[str] = ..., overlap: _Optional[int] = ..., score: _Optional[float] = ..., head: _Optional[str] = ...) -> None: ...
+    kind: str
+    def __init__(self, image_id: _Optional[str] = ..., overlap: _Optional[int] = ..., score: _Optional[float] = ..., head: _Optional[str] = ..., kind: _Optional[str] = ...) -> None: ...
 
 class HeldApart(_message.Message):
     __slots__ = ("reason", "head", "agreed", "compared", "size")
@@ -72,7 +74,7 @@ class HeldApart(_message.Message):
     def __init__(self, reason: _Optional[str] = ..., head: _Optional[str] = ..., agreed: _Optional[int] = ..., compared: _Optional[int] = ..., size: _Optional[int] = ...) -> None: ...
 
 class Decision(_message.Message):
-    __slots__ = ("event_id", "sequence", "image_id", "head", "score", "head_score", "candidates", "candidates_found", "bridges", "threshold", "head_threshold", "terms_version", "classifier_version", "event_time_ms", "decided_ms", "cause", "override_id", "replaced_head", "guard", "candidates_left_out", "bridges_left_out", "undistinctive", "corpus_images")
+    __slots__ = ("event_id", "sequence", "image_id", "head", "score", "head_score", "candidates", "candidates_found", "bridges", "threshold", "head_threshold", "terms_version", "classifier_version", "event_time_ms", "decided_ms", "cause", "override_id", "replaced_head", "guard", "candidates_left_out", "bridges_left_out", "kind", "undistinctive", "corpus_images")
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     IMAGE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -94,6 +96,7 @@ class Decision(_message.Message):
     GUARD_FIELD_NUMBER: _ClassVar[int]
     CANDIDATES_LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
     BRIDGES_LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
     UNDISTINCTIVE_FIELD_NUMBER: _ClassVar[int]
     CORPUS_IMAGES_FIELD_NUMBER: _ClassVar[int]
     event_id: str
@@ -117,9 +120,10 @@ class Decision(_message.Message):
     guard: HeldApart
     candidates_left_out: int
     bridges_left_out: int
+    kind: str
     undistinctive: bool
     corpus_images: int
-    def __init__(self, event_id: _Optional[str] = ..., sequence: _Optional[int] = ..., image_id: _Optional[str] = ..., head: _Optional[str] = ..., score: _Optional[float] = ..., head_score: _Optional[float] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., candidates_found: _Optional[int] = ..., bridges: _Optional[_Iterable[str]] = ..., threshold: _Optional[float] = ..., head_threshold: _Optional[float] = ..., terms_version: _Optional[str] = ..., classifier_version: _Optional[str] = ..., event_time_ms: _Optional[int] = ..., decided_ms: _Optional[int] = ..., cause: _Optional[str] = ..., override_id: _Optional[str] = ..., replaced_head: _Optional[str] = ..., guard: _Optional[_Union[HeldApart, _Mapping]] = ..., candidates_left_out: _Optional[int] = ..., bridges_left_out: _Optional[int] = ..., undistinctive: _Optional[bool] = ..., corpus_images: _Optional[int] = ...) -> None: ...
+    def __init__(self, event_id: _Optional[str] = ..., sequence: _Optional[int] = ..., image_id: _Optional[str] = ..., head: _Optional[str] = ..., score: _Optional[float] = ..., head_score: _Optional[float] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., candidates_found: _Optional[int] = ..., bridges: _Optional[_Iterable[str]] = ..., threshold: _Optional[float] = ..., head_threshold: _Optional[float] = ..., terms_version: _Optional[str] = ..., classifier_version: _Optional[str] = ..., event_time_ms: _Optional[int] = ..., decided_ms: _Optional[int] = ..., cause: _Optional[str] = ..., override_id: _Optional[str] = ..., replaced_head: _Optional[str] = ..., guard: _Optional[_Union[HeldApart, _Mapping]] = ..., candidates_left_out: _Optional[int] = ..., bridges_left_out: _Optional[int] = ..., kind: _Optional[str] = ..., undistinctive: _Optional[bool] = ..., corpus_images: _Optional[int] = ...) -> None: ...
 
 class DebugDetail(_message.Message):
     __slots__ = ("event_id", "image_id", "lsh_version", "pair_version", "batch_images", "stage_ms", "first_sequence", "last_sequence")

@@ -44,6 +44,7 @@ def _run(
         later=np.array([pair[0] for pair in pairs], np.int64),
         earlier=np.array([pair[1] for pair in pairs], np.int64),
         scores=np.array([pair[2] for pair in pairs], np.float32),
+        kinds=np.zeros(len(pairs), np.uint8),
         classifier="by hand",
         matching=Matching(10, 0, THRESHOLD, 0.4),
         seconds=1.0,

@@ -18,12 +18,13 @@ def test_details_fill_in_empty_columns_of_the_manifest(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     details = write_rows(
         tmp_path / "in" / "d.csv",
-        [("../a.jpg", "other", "crop", "0"), ("b.jpg", "other", "flip", "1"), ("z.jpg", "", "", "")],
-        ("file", "subset", "transformation", "geom_flip_rotate"),
+        [("../a.jpg", "other", "crop", "0", "t"), ("b.jpg", "other", "flip", "1", ""), ("z.jpg", "", "", "", "")],
+        ("file", "subset", "transformation", "geom_flip_rotate", "template"),
     )
     first, second = read_manifest(manifest, [details])
     assert (first.subset, first.transformation, first.turned) == ("own", "crop", False)
     assert (second.subset, second.transformation, second.turned) == ("other", "flip", True)
+    assert (first.labels.change, first.labels.template, second.labels.template) == ("altered-copy", "t", "")
 
 
 def test_a_distractor_has_its_own_group(tmp_path: Path) -> None:

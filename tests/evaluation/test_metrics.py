@@ -1,13 +1,16 @@
 """The metrics of an evaluation, on small hand-made ones."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from neardup_platform.evaluation.manifest import Row
 from neardup_platform.evaluation.measures import pair_measures
 from neardup_platform.evaluation.metrics import OTHERS, TRANSFORMATIONS_LISTED, metrics
+from neardup_platform.learning.embedder.kind_labels import KindLabels
 from tests.evaluation.hand_made import evaluation_of
 
 # Two groups of three and two distractors; one true pair of "b" is never scored, one distractor joins "a".
@@ -94,9 +97,25 @@ def test_transformations_beyond_the_limit_are_counted_together() -> None:
     assert measured["full"]["pairs_true"] == TRANSFORMATIONS_LISTED + 5
 
 
+def test_pairs_are_counted_by_true_and_by_claimed_kind_where_the_true_one_is_known() -> None:
+    labels = [KindLabels("same"), KindLabels("altered-copy"), KindLabels(), KindLabels(template="t")]
+    labels.append(KindLabels(template="t"))
+    rows = [Row(Path(f"/{n}.jpg"), "a" if n < 3 else "", labels=label) for n, label in enumerate(labels)]
+    scored = [(1, 0, 0.9), (2, 0, 0.9), (3, 0, 0.1), (4, 3, 0.2)]
+    evaluation = evaluation_of([], [0, 0, 0, 3, 4], scored, rows=rows)
+    runs = [replace(run, kinds=np.array([2, 1, 0, 3], np.uint8)) for run in evaluation.runs]
+    none = {"none": 0, "same": 0, "altered-copy": 0, "same-template": 0, "same-scene": 0}
+    assert metrics(replace(evaluation, runs=runs))["kinds"] == {
+        "none": {**none, "none": 1},
+        "altered-copy": {**none, "altered-copy": 1},
+        "same-template": {**none, "same-template": 1},
+    }
+
+
 def test_columns_missing_from_the_manifest_give_no_metrics() -> None:
     measured = metrics(evaluation_of(GROUPS, HEADS, SCORED))
     assert (measured["subsets"], measured["transformations"], measured["turned"]) == ({}, {}, None)
+    assert measured["kinds"] == {}
 
 
 def test_without_a_scored_true_pair_there_are_no_pair_metrics() -> None:

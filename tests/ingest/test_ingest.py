@@ -19,6 +19,7 @@ from PIL import Image
 
 from neardup_platform.cli import cli
 from neardup_platform.errors import BadArtefact
+from neardup_platform.images.active_embedders import load_embedders
 from neardup_platform.images.embedded_pictures import EmbeddedPicture
 from neardup_platform.ingest.arrivals import Arrival, Ingested, KnownImage, arrival
 from neardup_platform.ingest.kafka_outcomes import Follower, Outcomes
@@ -30,11 +31,13 @@ from neardup_platform.s3_client import open_s3
 from neardup_platform.scoring.active_models import active_models
 from neardup_platform.servers.endpoints import environment
 from neardup_platform.settings import Settings
-from neardup_platform.wire.topics import EMBEDDINGS
-from tests.faults.world import supervised
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.topics import DECISIONS, EMBEDDINGS
+from tests.faults.world import FULL, LIGHT, supervised
 from tests.stream.corrections.test_corrections_worker import api
-from tests.stream.worker_process import read_topic
+from tests.stream.worker_process import read_topic, reading
 
+PICTURES = Path(__file__).parents[2] / "samples" / "pictures"
 MODELS = active_models(Settings())
 
 
@@ -63,9 +66,9 @@ def picture(path: Path | bytes, colour: tuple[int, int, int]) -> None:
 
 
 @contextmanager
-def platform(settings: Settings) -> Iterator[tuple[Settings, httpx.Client]]:
+def platform(settings: Settings, worker: str = LIGHT) -> Iterator[tuple[Settings, httpx.Client]]:
     """A worker and the API over its store, and settings for both."""
-    with supervised(settings), api(settings) as client:
+    with supervised(settings, worker), api(settings) as client:
         port = httpx.URL(str(client.base_url)).port
         yield settings.model_copy(update={"api": settings.api.model_copy(update={"port": port})}), client
 
@@ -96,7 +99,7 @@ def test_a_picture_under_a_known_id_is_repeated_refused_or_replaced_and_never_sh
     for name in names:
         picture(folder / name, RED)
     picture(os.fsencode(folder) + b"/bad\xff.png", RED)
-    with platform(empty_log) as (settings, client):
+    with platform(empty_log, FULL) as (settings, client):
 
         def ingest(**more: bool) -> tuple[Ingested, Outcomes]:
             follower = Follower(settings.kafka)
@@ -139,6 +142,36 @@ def test_a_picture_under_a_known_id_is_repeated_refused_or_replaced_and_never_sh
         assert client.get("/v1/images/plain.png").json()["source_uri"].encode() in _uris(settings)
         again, _ = ingest(replaces=True)
         assert (again.images, again.repeated) == ({}, 4)
+        assert_kinds_are_named(settings, client, tmp_path)
+
+
+def assert_kinds_are_named(settings: Settings, client: httpx.Client, place: Path) -> None:
+    """A real picture, smaller and cropped: image, members, explanation, topic and counters say which is which."""
+    folder = place / "kinds"
+    folder.mkdir()
+    with Image.open(PICTURES / "ajanta-caves.jpg") as original:
+        original.save(folder / "bridge.jpg", quality=95)
+        original.resize((original.width // 2, original.height // 2)).save(folder / "smaller.jpg")
+        original.crop((40, 30, original.width, original.height - 25)).save(folder / "z-crop.jpg")
+    for name in ("bridge.jpg", "smaller.jpg", "z-crop.jpg"):
+        follower = Follower(settings.kafka)
+        path = str(folder / name)
+        done = ingest_pictures([path], load_embedders(settings.images), settings, MODELS, lambda _: None)
+        assert outcomes(follower, done, client).decided == 1
+    images = {name: client.get(f"/v1/images/{name}").json() for name in ("bridge.jpg", "smaller.jpg", "z-crop.jpg")}
+    assert {image["head"] for image in images.values()} == {"bridge.jpg"}
+    assert [image["kind"] for image in images.values()] == ["", "same", "altered-copy"]
+    members = client.get("/v1/clusters/bridge.jpg/members").json()["members"]
+    assert [member["kind"] for member in members] == ["", "same", "altered-copy"]
+    why = client.get("/v1/images/z-crop.jpg/explanation").json()
+    assert why["kind"] == "altered-copy"
+    assert {candidate["kind"] for candidate in why["candidates"] if candidate["match"]} == {"altered-copy"}
+    assert "its best match there, an altered copy, scores" in why["summary"]
+    published = [pb.Decision.FromString(value) for value in read_topic(settings, DECISIONS)]
+    assert {d.image_id: d.kind for d in published if d.image_id in images} == {n: i["kind"] for n, i in images.items()}
+    with reading(settings) as store:
+        counted = store.state().counters
+        assert (counted["joined_same"], counted["joined_altered_copy"]) == (1, 1)
 
 
 def _uris(settings: Settings) -> set[bytes]:

@@ -180,7 +180,7 @@ def test_pairs_that_are_passed_over_score_the_floor_at_most() -> None:
         seen[1, 5] = np.nan
         return seen
 
-    scores = look.scores(first, np.zeros(4, np.int64), np.arange(4), see)
+    scores = look.scores(first, np.zeros(4, np.int64), np.arange(4), see).scores
     assert scores.tolist() == pytest.approx([1 / (1 + np.exp(-1)), 0.8, 0.25, 0.1])
 
 
@@ -197,7 +197,8 @@ def test_a_round_without_a_promising_pair_is_the_last_of_its_image() -> None:
         seen[:, EVIDENCE.index("fine_correlation")] = [pair in agreeing for pair in asked[-1]]
         return seen
 
-    scores = look.scores(first, rows_a, rows_b, see)
+    scores, looked, _ = look.scores(first, rows_a, rows_b, see)
+    assert [(int(rows_a[n]), int(rows_b[n])) for n in looked] == [pair for each in asked for pair in each]
     assert asked == [
         [(a, b) for a in (0, 1, 2) for b in (0, 1, 2, 3)] + [(3, 0), (3, 1)],
         [(1, b) for b in (4, 5, 6, 7)],
@@ -212,7 +213,7 @@ def test_plain_pictures_in_other_colours_are_never_copies() -> None:
     seen = np.zeros((4, len(EVIDENCE)))
     seen[:, EVIDENCE.index("flat")] = [1, 1, 0, 0]
     seen[:, EVIDENCE.index("colour_most")] = np.log1p([2.5, 3.5, 2.5, 3.5])
-    scores = look.scores(np.full(4, 0.9, np.float32), np.zeros(4, np.int64), np.arange(4), lambda _: seen)
+    scores = look.scores(np.full(4, 0.9, np.float32), np.zeros(4, np.int64), np.arange(4), lambda _: seen).scores
     assert (scores > 0.9).tolist() == [True, False, True, True]
     assert scores[1] == 0.25
 

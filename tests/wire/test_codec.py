@@ -203,6 +203,25 @@ def test_distinctiveness_and_corpus_size_survive_the_wire() -> None:
     assert decode_decision(encode_decision(plain)) == plain
 
 
+def test_kinds_survive_the_wire_and_an_earlier_decision_has_none() -> None:
+    before = pb.Candidate(image_id="c", overlap=3, score=0.75, head="a")
+    earlier = pb.Decision(image_id="b", head="a", score=0.75, candidates=[before])
+    decision = decode_decision(earlier.SerializeToString())
+    assert (decision.kind, decision.candidates[0].kind) == ("", "")
+    head = Candidate("a", 5, 0.875, "x", "same-template")
+    named = replace(decision, candidates=(head, replace(decision.candidates[0], kind="altered-copy")))
+    assert named.kind == "altered-copy"
+    assert decode_decision(encode_decision(named)) == named
+    assert pb.Decision.FromString(encode_decision(named)).kind == "altered-copy"
+
+
+def test_a_founder_and_an_image_put_where_it_has_no_match_joined_for_no_kind() -> None:
+    decision = decode_decision(pb.Decision(image_id="b", head="b").SerializeToString())
+    candidates = (Candidate("c", 5, 0.875, "b", "same"), Candidate("d", 5, 0.25, "a", "same-template"))
+    assert replace(decision, candidates=candidates, score=0.875).kind == ""
+    assert replace(decision, candidates=candidates, head="a", score=0.0, override_id="o").kind == ""
+
+
 def test_event_ids_differ_by_image_and_sequence() -> None:
     ids = {decision_event_id(image, sequence) for image in ("a", "1/a", "b") for sequence in (1, 11)}
     assert len(ids) == 6

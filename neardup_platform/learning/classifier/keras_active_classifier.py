@@ -43,4 +43,4 @@ def active_folder(settings: Settings, promoted: str) -> Path:
 
 def load_active_classifier(settings: Settings, promoted: str) -> PairClassifier:
     """Load the active classifier; arguments and errors as for `active_folder`."""
-    return load_classifier(active_folder(settings, promoted), settings.scoring.threads)
+    return load_classifier(active_folder(settings, promoted), settings.scoring.threads, settings.scoring.kinds)

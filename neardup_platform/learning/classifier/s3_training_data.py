@@ -2,7 +2,8 @@
 
 Pictures and pairs → **s3://{bucket}/training/{version}/** → training, evaluation, DuckDB.
 
-    pictures.parquet   file, group, part (train, held-out, altered), fingerprint, lsh, pair (float16, little-endian)
+    pictures.parquet   file, group, part (train, held-out, altered), fingerprint, lsh, pair (float16, little-endian),
+                       change, template, scene (labels of match kinds)
     pairs.parquet      part (train, held-out), a, b (rows within the part), same
 
 The version is 12 hex digits of a hash over the content of both, and is verified when they are read.
@@ -26,6 +27,7 @@ from neardup_platform.learning.classifier.candidate_pairs import Pairs
 from neardup_platform.learning.classifier.training import Recipe
 from neardup_platform.learning.classifier.training_data import TrainingData
 from neardup_platform.learning.classifier.training_set import TrainingSet
+from neardup_platform.learning.embedder.kind_labels import NO_LABELS, KindLabels
 from neardup_platform.learning.embedder.labelled_pictures import EmbeddedPictures
 from neardup_platform.s3_client import ensure_bucket, read_bounded
 from neardup_platform.scoring.features import Block
@@ -92,6 +94,10 @@ def _pictures_table(data: TrainingData) -> pa.Table:
         "fingerprint": np.concatenate([each.fingerprints for each in sets.values()]),
         "lsh": [row.tobytes() for each in sets.values() for row in each.pictures.lsh.astype("<f2")],
         "pair": [row.tobytes() for each in sets.values() for row in each.pictures.pair.astype("<f2")],
+        **{
+            name: [getattr(labels, name) for each in sets.values() for labels in each.pictures.labels]
+            for name in KindLabels._fields
+        },
     }
     return pa.table(columns).replace_schema_metadata({"recipe": json.dumps(asdict(data.recipe))})
 
@@ -113,8 +119,15 @@ def _part(table: pa.Table, part: str) -> TrainingSet:
         tuple(rows["group"].to_pylist()),
         _vectors(rows["lsh"].to_pylist()),
         _vectors(rows["pair"].to_pylist()),
+        _labels(rows),
     )
     return TrainingSet(pictures, rows["fingerprint"].to_numpy().astype(np.uint64))
+
+
+def _labels(rows: pa.Table) -> tuple[KindLabels, ...]:
+    """Labels of match kinds; data of earlier releases has none."""
+    names = [name for name in KindLabels._fields if name in rows.column_names]
+    return tuple(KindLabels(**row) for row in rows.select(names).to_pylist()) if names else (NO_LABELS,) * len(rows)
 
 
 def _vectors(rows: list[bytes]) -> np.ndarray[Any, np.dtype[np.float16]]:

@@ -53,6 +53,13 @@ class Material(NamedTuple):
     first: NDArray[np.float32]
 
 
+class Looked(NamedTuple):
+    """The pairs looked at, int64 [m], and their evidence, float64 [m, len(EVIDENCE)]."""
+
+    pairs: NDArray[np.int64]
+    evidence: Floats
+
+
 @dataclass(frozen=True, slots=True)
 class Trained:
     """The model of a second look, and what it says of pairs whose groups it did not see.
@@ -61,15 +68,15 @@ class Trained:
         model: fitted to all pairs looked at, calibrated.
         reference: float16 [images, entries], content of `reference.npy`.
         held_out: float64 [n], scores of all pairs.
-        looked: number of pairs looked at.
-        looked_true: how many of them are of one group.
+        looked: the pairs looked at.
+        looked_copies: the same of the altered copies; None without any.
     """
 
     model: AdditiveModel
     reference: Float16
     held_out: Floats
-    looked: int
-    looked_true: int
+    looked: Looked
+    looked_copies: Looked | None
 
 
 def train_second_look(
@@ -102,7 +109,10 @@ def train_second_look(
     # Copies of a picture are no surroundings of it.
     others = labelled.groups[:, None] != labelled.groups[members]
     features = _evidence(labelled, looked, reference, blocks, others)
-    more = _altered_examples(altered, reference, blocks)
+    copies = None if altered is None else look_at(altered[0], reference, blocks)
+    more = None
+    if altered is not None and copies is not None:
+        more = copies.evidence, altered[0].pairs.same[copies.pairs], np.full(len(copies.pairs), altered[1])
 
     def fit(which: NDArray[np.bool_]) -> AdditiveModel:
         return fit_curves(*_joined((features[which], same[which], np.ones(int(which.sum()))), more))
@@ -116,18 +126,13 @@ def train_second_look(
     found = calibration.sigmoid(slope * logits + offset)
     scores[looked] = np.where(differ_in_colour_alone(features), np.minimum(found, FLOOR), found)
     model = fit(np.ones(len(looked), np.bool_)).scaled(slope, offset)
-    return Trained(model, reference, scores, len(looked), int(same.sum()))
+    return Trained(model, reference, scores, Looked(looked, features), copies)
 
 
-def _altered_examples(
-    altered: tuple[Material, float] | None, reference: Float16, blocks: Sequence[Block]
-) -> tuple[Floats, NDArray[np.bool_], Floats] | None:
-    if altered is None:
-        return None
-    material, weight = altered
+def look_at(material: Material, reference: Float16, blocks: Sequence[Block]) -> Looked:
+    """Returns the pairs that a second look looks at, and their evidence; none of them is in the reference."""
     looked = _looked(material.pairs, material.first)
-    features = _evidence(material, looked, reference, blocks)
-    return features, material.pairs.same[looked], np.full(len(looked), weight)
+    return Looked(looked, _evidence(material, looked, reference, blocks))
 
 
 def _joined(

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from neardup_platform.images.active_embedders import load_embedders
+from neardup_platform.learning.classifier.labelled_vectors import KindLabelling
 from neardup_platform.learning.classifier.training import Recipe, train
 from neardup_platform.learning.classifier.training_pictures import record_training_pictures
 from neardup_platform.learning.classifier.training_set import (
@@ -24,7 +25,13 @@ from neardup_platform.settings import ImageSettings
 
 
 def train_on_pictures(
-    labelled: Path, diverse: Path | None, out: Path, settings: ImageSettings, *, also: Sequence[Path] = ()
+    labelled: Path,
+    diverse: Path | None,
+    out: Path,
+    settings: ImageSettings,
+    *,
+    also: Sequence[Path] = (),
+    kinds: Sequence[Path] = (),
 ) -> Card:
     """Embed the pictures of CSV files, train on them and write the classifier.
 
@@ -34,6 +41,7 @@ def train_on_pictures(
         out: folder of the classifier.
         settings: which embedders, and limits of decoding.
         also: more CSV files like `labelled`; a group that occurs in two files is one group.
+        kinds: CSV files like `labelled`, of pictures that teach match kinds only.
 
     Raises:
         SetupError: a CSV is unusable, or has too few groups.
@@ -43,10 +51,13 @@ def train_on_pictures(
     embedders = load_embedders(settings)
     altered = None if diverse is None else embed_copies(diverse, embedders, settings)
     pictures = join(embed_labelled([labelled, *also], embedders, settings))
-    return train_on_sets(pictures, altered, out, recipe_for(embedders))
+    more = join(embed_labelled(kinds, embedders, settings)) if kinds else None
+    return train_on_sets(pictures, altered, out, recipe_for(embedders), more)
 
 
-def train_on_sets(pictures: TrainingSet, altered: TrainingSet | None, out: Path, recipe: Recipe) -> Card:
+def train_on_sets(
+    pictures: TrainingSet, altered: TrainingSet | None, out: Path, recipe: Recipe, kinds: TrainingSet | None = None
+) -> Card:
     """Train, and record the training pictures beside the classifier.
 
     Args:
@@ -54,10 +65,12 @@ def train_on_sets(pictures: TrainingSet, altered: TrainingSet | None, out: Path,
         altered: pictures with altered copies of them.
         out: folder of the classifier.
         recipe: of training.
+        kinds: pictures that teach match kinds only.
 
     Raises:
         SetupError: there are too few groups.
     """
-    card = train(pictures.pictures, out, recipe, altered=None if altered is None else altered.pictures)
-    seen = pictures.fingerprints if altered is None else np.append(pictures.fingerprints, altered.fingerprints)
-    return record_training_pictures(card, out, seen)
+    labels = KindLabelling(pictures.pictures.labels, None if kinds is None else kinds.pictures)
+    card = train(pictures.pictures, out, recipe, altered=None if altered is None else altered.pictures, kinds=labels)
+    seen = [each.fingerprints for each in (pictures, altered, kinds) if each is not None]
+    return record_training_pictures(card, out, np.concatenate(seen))

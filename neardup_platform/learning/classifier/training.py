@@ -10,14 +10,22 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.errors import SetupError
 from neardup_platform.learning.classifier.candidate_pairs import Pairs, candidate_pairs, group_numbers
-from neardup_platform.learning.classifier.second_look import FLOOR, MOST, Material, Trained, train_second_look
+from neardup_platform.learning.classifier.labelled_vectors import KindLabelling, LabelledVectors
+from neardup_platform.learning.classifier.match_kinds import (
+    KindPairs,
+    kind_pairs,
+    pairs_with_themselves,
+    place_pairs,
+    train_match_kinds,
+)
+from neardup_platform.learning.classifier.second_look import FLOOR, MOST, Material, Trained, look_at, train_second_look
 from neardup_platform.learning.classifier.threshold_calibration import (
     HEAD_STEP_KEPT,
     STEP_KEPT,
@@ -25,6 +33,7 @@ from neardup_platform.learning.classifier.threshold_calibration import (
     find_undistinctive,
     fit_table,
 )
+from neardup_platform.learning.embedder.kind_labels import NO_LABELS, UNCHANGED_LABELS, KindLabels
 from neardup_platform.scoring import calibration, keras_network
 from neardup_platform.scoring.card import NETWORK_FILE, REFERENCE_FILE, Card, write_card
 from neardup_platform.scoring.features import SKETCH, Block, feature_names, pair_features
@@ -40,22 +49,6 @@ ALTERED_CANDIDATES = 20
 # The weight of a pair of altered copies relative to a labelled pair. Measured on held-out groups, recall at 99%
 # precision: weight 0 0.938, 0.15 0.952, 1 0.938; average precision 0.982, 0.989, 0.986.
 ALTERED_WEIGHT = 0.15
-
-
-class LabelledVectors(Protocol):
-    """Vectors of pictures with their groups; the group is empty if a picture resembles no other."""
-
-    @property
-    def groups(self) -> Sequence[str]:
-        """Group names [n]."""
-
-    @property
-    def lsh(self) -> NDArray[np.float16]:
-        """Vectors float16 [n, lsh_dim], as the worker stores them."""
-
-    @property
-    def pair(self) -> NDArray[np.float16]:
-        """Vectors float16 [n, pair_dim]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +80,14 @@ class _Examples:
     labels: NDArray[np.bool_]
 
 
-def train(labelled: LabelledVectors, out: Path, recipe: Recipe, *, altered: LabelledVectors | None = None) -> Card:
+def train(
+    labelled: LabelledVectors,
+    out: Path,
+    recipe: Recipe,
+    *,
+    altered: LabelledVectors | None = None,
+    kinds: KindLabelling | None = None,
+) -> Card:
     """Train a classifier and write `model.keras` and `card.json`.
 
     Args:
@@ -95,6 +95,7 @@ def train(labelled: LabelledVectors, out: Path, recipe: Recipe, *, altered: Labe
         out: folder, created if it is missing.
         recipe: versions, blocks, targets, seed.
         altered: additional pictures with altered copies, used only for training.
+        kinds: labels of match kinds; without any, the classifier knows none.
 
     Returns:
         The card. The same arguments give the same network on the same machine.
@@ -130,7 +131,12 @@ def train(labelled: LabelledVectors, out: Path, recipe: Recipe, *, altered: Labe
     network.save(out / NETWORK_FILE)
     look = None
     if second is not None:
-        look = SecondLook(FLOOR, MOST, second.model, write_reference(second.reference, out / REFERENCE_FILE))
+        told = None
+        if kinds is not None:
+            found = _kind_pairs(labelled, pairs, altered, second, kinds, network, recipe)
+            told, metrics["kinds"] = train_match_kinds(found)
+        reference_sha256 = write_reference(second.reference, out / REFERENCE_FILE)
+        look = SecondLook(FLOOR, MOST, second.model, reference_sha256, told)
     card = Card(
         version=_version(network, recipe, threshold, head_threshold, look, table),
         lsh_version=recipe.lsh_version,
@@ -190,6 +196,35 @@ def _examples(vectors: LabelledVectors, pairs: Pairs, recipe: Recipe) -> _Exampl
 def _material(vectors: LabelledVectors, pairs: Pairs, first: NDArray[np.float64]) -> Material:
     both = ImageVectors(vectors.lsh.astype(np.float16), vectors.pair.astype(np.float16))
     return Material(both, group_numbers(vectors.groups), pairs, first.astype(np.float32))
+
+
+def _kind_pairs(
+    labelled: LabelledVectors,
+    pairs: Pairs,
+    altered: LabelledVectors | None,
+    second: Trained,
+    kinds: KindLabelling,
+    network: Any,
+    recipe: Recipe,
+) -> list[KindPairs]:
+    """The pairs looked at: of labelled pictures, of some with themselves, of altered copies, of `kinds.more`."""
+
+    def look(vectors: LabelledVectors, labels: Sequence[KindLabels], near: Pairs) -> KindPairs:
+        first = keras_network.outputs(network, _examples(vectors, near, recipe).features)
+        looked = look_at(_material(vectors, near, first), second.reference, recipe.blocks)
+        return kind_pairs(labels, vectors.groups, near, looked)
+
+    found = [kind_pairs(kinds.labels, labelled.groups, pairs, second.looked)]
+    found.append(
+        look(labelled, (UNCHANGED_LABELS,) * len(labelled.groups), pairs_with_themselves(len(labelled.groups)))
+    )
+    if altered is not None and second.looked_copies is not None:
+        unlabelled = (NO_LABELS,) * len(altered.groups)
+        found.append(kind_pairs(unlabelled, altered.groups, _altered_pairs(altered), second.looked_copies))
+    if kinds.more is not None:
+        more = kinds.more
+        found.append(look(more, more.labels, place_pairs(more.labels, more.lsh, more.groups)))
+    return found
 
 
 def _fit(examples: _Examples, more: _Examples | None, seed: int) -> Any:
@@ -265,8 +300,8 @@ def _summary(
         "candidates": CANDIDATES,
         "altered_pairs": 0 if more is None else len(more.labels),
         "altered_pairs_true": 0 if more is None else int(more.labels.sum()),
-        "looked_pairs": 0 if second is None else second.looked,
-        "looked_pairs_true": 0 if second is None else second.looked_true,
+        "looked_pairs": 0 if second is None else len(second.looked.pairs),
+        "looked_pairs_true": 0 if second is None else int(pairs.same[second.looked.pairs].sum()),
         "target_precision": recipe.target_precision,
         "head_precision": recipe.head_precision,
         "seed": recipe.seed,

@@ -42,6 +42,7 @@ class TrainingSet:
             tuple(pictures.groups[row] for row in rows),
             pictures.lsh[rows],
             pictures.pair[rows],
+            tuple(pictures.labels[row] for row in rows),
         )
         return TrainingSet(chosen, self.fingerprints[rows])
 
@@ -99,6 +100,7 @@ def join(sets: Sequence[TrainingSet]) -> TrainingSet:
             tuple(group for one in pictures for group in one.groups),
             np.concatenate([one.lsh for one in pictures]),
             np.concatenate([one.pair for one in pictures]),
+            tuple(labels for one in pictures for labels in one.labels),
         ),
         np.concatenate([one.fingerprints for one in kept]),
     )

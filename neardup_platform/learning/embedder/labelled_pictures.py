@@ -16,6 +16,7 @@ from neardup_platform.images.decode import Pixels
 from neardup_platform.images.decoding.pool import DecoderPool
 from neardup_platform.images.embedder import Embedder
 from neardup_platform.learning.embedder.alterations import alter
+from neardup_platform.learning.embedder.kind_labels import NO_LABELS, KindLabels, kind_labels
 from neardup_platform.settings import ImageSettings
 
 _BATCH = 32
@@ -30,16 +31,20 @@ class EmbeddedPictures:
         groups: same non-empty value = near-duplicates of one another; empty = resembles no other picture.
         lsh: float16 [n, lsh_dim], as the worker stores them.
         pair: float16 [n, pair_dim].
+        labels: of match kinds.
     """
 
     ids: tuple[str, ...]
     groups: tuple[str, ...]
     lsh: NDArray[np.float16]
     pair: NDArray[np.float16]
+    labels: tuple[KindLabels, ...]
 
 
 def embed_manifest(manifest: Path, embedders: tuple[Embedder, Embedder], limits: ImageSettings) -> EmbeddedPictures:
     """Embed the pictures of a CSV with the columns `file` (relative to it) and `group`, in its order.
+
+    The optional columns of `kind_labels.COLUMNS` say what is known about match kinds.
 
     Raises:
         SetupError: the CSV is missing or lacks a column.
@@ -48,7 +53,8 @@ def embed_manifest(manifest: Path, embedders: tuple[Embedder, Embedder], limits:
     rows = read_manifest(manifest, ("file", "group"))
     with DecoderPool(limits, processes=1) as decoders:
         lsh, pair = _embed((_read(manifest.parent / row["file"], embedders, decoders) for row in rows), embedders)
-    return EmbeddedPictures(tuple(r["file"] for r in rows), tuple(r["group"] for r in rows), lsh, pair)
+    ids, groups = (tuple(row[column] for row in rows) for column in ("file", "group"))
+    return EmbeddedPictures(ids, groups, lsh, pair, tuple(map(kind_labels, rows)))
 
 
 def embed_altered(
@@ -88,7 +94,7 @@ def embed_altered(
     with DecoderPool(limits, processes=1) as decoders:
         lsh, pair = _embed(pictures(decoders), embedders)
     ids = tuple(f"{file}#{n}" if n else file for file in chosen for n in range(copies + 1))
-    return EmbeddedPictures(ids, tuple(i.split("#")[0] for i in ids), lsh, pair)
+    return EmbeddedPictures(ids, tuple(i.split("#")[0] for i in ids), lsh, pair, (NO_LABELS,) * len(ids))
 
 
 def read_manifest(manifest: Path, columns: Sequence[str]) -> list[dict[str, str]]:

@@ -30,6 +30,7 @@ class Member(Answer):
     score: float
     decided_ms: int
     picture: str | None
+    kind: str = Field(description="kind of the match that let it join; empty for a founder, and where none is claimed")
 
 
 class Members(Answer):

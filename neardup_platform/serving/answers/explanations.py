@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from neardup_platform import records
-from neardup_platform.records import Cause, Decision
+from neardup_platform.records import Cause, Decision, MatchKind
 from neardup_platform.serving.answers.answer import Answer
 from neardup_platform.serving.answers.pairs import ExplainedPair
 from neardup_platform.wire.codec import decision_event_id
@@ -13,6 +13,13 @@ from neardup_platform.wire.codec import decision_event_id
 _AGAIN: dict[str, str] = {
     Cause.RE_EMBEDDED: "Decided again for a newer embedding.",
     Cause.REPLACED: "Decided again because its embeddings were replaced.",
+}
+
+_KINDS: dict[str, str] = {
+    MatchKind.SAME: "the same picture",
+    MatchKind.ALTERED_COPY: "an altered copy",
+    MatchKind.SAME_TEMPLATE: "another text on the same template",
+    MatchKind.SAME_SCENE: "another view of the same scene",
 }
 
 
@@ -25,6 +32,7 @@ class ComparedImage(Answer):
     head: str = Field(description="its cluster when it was compared")
     match: bool
     picture: str | None
+    kind: str = Field(description="same, altered-copy, same-template or same-scene; empty where none is claimed")
 
 
 class HeldApart(Answer):
@@ -80,6 +88,7 @@ class Explanation(Answer):
         description="where the image agrees with the match that let it join and with the head, computed now; empty for "
         "a founder and in a history",
     )
+    kind: str = Field(description="kind of the match that let it join; empty for a founder, and where none is claimed")
 
 
 class History(Answer):
@@ -136,6 +145,10 @@ def _held_apart(guard: records.HeldApart) -> str:
     )
 
 
+def _of_kind(decision: Decision) -> str:
+    return f", {_KINDS[decision.kind]}," if decision.kind in _KINDS else ""
+
+
 def _destination(decision: Decision) -> str:
     if decision.override_id and not decision.founded:
         return (
@@ -146,9 +159,9 @@ def _destination(decision: Decision) -> str:
         return f"Founded a cluster because override {decision.override_id} keeps it from joining another."
     if not decision.founded:
         return (
-            f"Joined the cluster of {decision.head}: its best match there scores {decision.score:.3f}, at or "
-            f"above the threshold {decision.threshold:.3f}, and against the head itself it scores "
-            f"{decision.head_score:.3f}, at or above {decision.head_threshold:.3f}."
+            f"Joined the cluster of {decision.head}: its best match there{_of_kind(decision)} scores "
+            f"{decision.score:.3f}, at or above the threshold {decision.threshold:.3f}, and against the head itself it "
+            f"scores {decision.head_score:.3f}, at or above {decision.head_threshold:.3f}."
         )
     if decision.bridges:
         return (

@@ -29,6 +29,7 @@ class Image(Answer):
     undistinctive: bool = Field(
         description="whether it is plain or resembles much else, so that it needs a higher score to match"
     )
+    kind: str = Field(description="kind of the match that let it join; empty for a founder, and where none is claimed")
 
 
 class ImageIds(BaseModel):

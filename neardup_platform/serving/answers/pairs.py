@@ -113,6 +113,7 @@ class ComparedPair(Answer):
     undistinctive: tuple[bool, bool] = Field(
         description="whether a and b are plain or resemble much else, so that they need a higher score to match"
     )
+    kind: str = Field(description="same, altered-copy, same-template or same-scene; empty where none is claimed")
 
 
 class PairImage(Answer):

@@ -23,6 +23,7 @@ class FoundImage(Answer):
     score: float
     overlap: int
     picture: str | None
+    kind: str = Field(description="same, altered-copy, same-template or same-scene; empty where none is claimed")
 
 
 class SearchAnswer(Answer):

@@ -89,6 +89,11 @@ export function thumb(image, { badge, note, href } = {}) {
   );
 }
 
+// A match kind; nothing where none is claimed.
+export function kindBadge(kind) {
+  return kind && el("b", { class: "kind" }, kind.replace("-", " "));
+}
+
 // A probability as a bar, with the threshold it is held against.
 export function scoreBar(score, threshold, label) {
   const fill = el("i", { class: score >= threshold ? "fill pass" : "fill" });

@@ -2,8 +2,8 @@
 
 import * as api from "./api.js";
 import {
-  clusterHash, count, counted, el, exampleHash, facts, imageHash, message, pairHash, picture, scoreBar, scoreText, shareBar,
-  shortId, thumb, when,
+  clusterHash, count, counted, el, exampleHash, facts, imageHash, kindBadge, message, pairHash, picture, scoreBar, scoreText,
+  shareBar, shortId, thumb, when,
 } from "./elements.js";
 import { inWords } from "./pairs.js";
 
@@ -81,7 +81,7 @@ export async function cluster(head) {
 
 function memberThumb(member, head) {
   const isHead = member.image_id === head;
-  return thumb(member, { badge: isHead && "head", note: isHead ? "founder" : `score ${scoreText(member.score)}` });
+  return thumb(member, { badge: isHead && "head", note: isHead ? "founder" : el("span", {}, `score ${scoreText(member.score)} `, kindBadge(member.kind)) });
 }
 
 export async function image(id) {
@@ -116,7 +116,8 @@ function decision(why) {
   return el(
     "section",
     { class: "card" },
-    el("h2", {}, why.founded ? "Founded a cluster" : "Joined a cluster", why.undistinctive && undistinctive()),
+    el("h2", {}, why.founded ? "Founded a cluster" : "Joined a cluster", " ", kindBadge(why.kind),
+      why.undistinctive && undistinctive()),
     el("p", {}, why.summary),
     !why.founded && el(
       "div",
@@ -171,7 +172,8 @@ function candidates(why) {
         el("span", { class: "who" },
           el("a", { href: imageHash(candidate.image_id), title: candidate.image_id }, shortId(candidate.image_id)),
           el("span", { class: "quiet" }, counted(candidate.overlap, "equal term"), " · cluster ", clusterLink(candidate.head),
-            " · ", el("a", { href: pairHash(why.image_id, candidate.image_id), "aria-label": `compare with ${candidate.image_id}` }, "compare"))),
+            " · ", el("a", { href: pairHash(why.image_id, candidate.image_id), "aria-label": `compare with ${candidate.image_id}` }, "compare"),
+            " ", kindBadge(candidate.kind))),
         scoreBar(candidate.score, why.threshold, "pair score"),
       )),
     ),
@@ -226,7 +228,7 @@ export function found(result, url, name) {
       el("div", {}, heldApart(result), el("div", { class: "grid" }, result.matches.map((match) => el("div", {},
         thumb(match, {
           badge: match.image_id === result.cluster && "head",
-          note: `score ${scoreText(match.score)} · ${counted(match.overlap, "term")}`,
+          note: el("span", {}, `score ${scoreText(match.score)} · ${counted(match.overlap, "term")} `, kindBadge(match.kind)),
         }),
         el("a", { class: "compare", href: exampleHash(match.image_id), "aria-label": `compare with ${match.image_id}` }, "compare"))))),
     ),

@@ -17,6 +17,7 @@ from neardup_platform.errors import NotFound
 from neardup_platform.matching import Thresholds
 from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import Cause, Decision
+from neardup_platform.scoring.match_kinds import codes_of
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.view import StoreView
 from neardup_platform.stream.constraints import constraints_of
@@ -152,5 +153,6 @@ class Redeciding:
             np.array([candidate.score for candidate in candidates], np.float32),
             heads,
             np.array([candidate.overlap == self.pipeline.space.tables for candidate in candidates], np.bool_),
+            codes_of([candidate.kind for candidate in candidates]),
             leaving=own,
         )

@@ -50,4 +50,4 @@ class KerasClassifiers:
 
     def load(self, folder: Path) -> Classifier:
         """See `Classifiers`."""
-        return load_classifier(folder, self._settings.scoring.threads)
+        return load_classifier(folder, self._settings.scoring.threads, self._settings.scoring.kinds)

@@ -170,7 +170,7 @@ class _Server:
         self._wait_for(lambda: prepare(call.checkpoint, call.target, call.rules))
         limit_tensorflow_threads(1)
         space = load_term_space(settings.terms.space)
-        scorer = load_classifier(classifier_folder(settings, call.classifier), threads=1)
+        scorer = load_classifier(classifier_folder(settings, call.classifier), 1, settings.scoring.kinds)
         target = self._stack.enter_context(closing(Store(call.target)))
         corpus = rebuild_corpus(
             target,

@@ -73,6 +73,7 @@ def _candidates(preview: Preview) -> list[dict[str, Any]]:
             "distance": distances[ordinal],
             "score": round(candidate.score, 6),
             "head": candidate.head,
+            "kind": candidate.kind,
             "match": number < ruling.matches,
         }
         for number, (candidate, ordinal) in enumerate(zip(ruling.candidates, ordinals, strict=True))
