@@ -20,7 +20,7 @@ from neardup_platform.cli.ingest_commands import embed, embeddings, ingest
 from neardup_platform.cli.output import TOKEN_HINT, complain, say
 from neardup_platform.cli.override_commands import forget, override
 from neardup_platform.cli.platform_commands import doctor, down, pause, resume, status, up, worker
-from neardup_platform.cli.quality_commands import train, tune
+from neardup_platform.cli.quality_commands import adapt, train, tune
 from neardup_platform.cli.question_commands import explain, history, lookup, members, search
 from neardup_platform.cli.reprocess_command import reprocess
 from neardup_platform.cli.rollback_command import rollback
@@ -47,7 +47,7 @@ for _command in (
     token,
     *(ingest, embed, embeddings, lookup, members, search, explain, history, trace),
     *(override, forget, ingest_segment, snapshot, rollback, reprocess, cancel),
-    *(compare, evaluate, train, classifier, tune, bench),
+    *(compare, evaluate, train, adapt, classifier, tune, bench),
 ):
     cli.add_command(_command)
 

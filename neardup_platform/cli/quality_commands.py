@@ -1,4 +1,4 @@
-"""`neardup train` and `neardup tune`: make your own classifier and term space."""
+"""`neardup train`, `adapt` and `tune`: make your own classifier and term space."""
 
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,45 @@ def train(
     if publish:
         answer["uri"] = publish_folder(out, resolve(Settings()))["uri"]
     emit(answer, as_json, _describe)
+
+
+@click.command(epilog="Example:  neardup adapt tickets.csv --out adapted/")
+@click.argument("pictures", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--from",
+    "base",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of the classifier to begin with.  [default: scoring.model, else the shipped one]",
+)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write.")
+@click.option("--publish", is_flag=True, help="Also publish it to the registry, as `neardup classifier publish` does.")
+@json_option
+def adapt(pictures: Path, base: Path | None, out: Path, publish: bool, as_json: bool) -> None:
+    """Adapt a classifier to a kind of pictures that it takes for copies of one another.
+
+    PICTURES is a CSV with the column file, at least 20 pictures of the kind, none a copy of another. With a column
+    group, as for `train`, they are labelled: copies share a group, and 20 pairs of copies and 20 of look-alikes, better
+    200 together, also teach it to tell them apart. Minutes, not hours: the network is not trained again.
+    """
+    from neardup_platform.learning.classifier.train_classifier import adapt_to_pictures
+    from neardup_platform.scoring.card import SHIPPED_FOLDER
+
+    load_tensorflow()
+    settings = Settings()
+    found = adapt_to_pictures(pictures, base or settings.scoring.model or SHIPPED_FOLDER, out, settings.images)
+    lesson = found.lesson
+    answer: dict[str, Any] = {
+        "version": found.card.version,
+        "out": str(out),
+        "added": found.added,
+        "pairs": lesson.pairs,
+        "pairs_true": lesson.pairs_true,
+        "before": lesson.before and lesson.before._asdict(),
+        "after": lesson.after and lesson.after._asdict(),
+    }
+    if publish:
+        answer["uri"] = publish_folder(out, resolve(settings))["uri"]
+    emit(answer, as_json, _describe_adaptation)
 
 
 @click.command(epilog="Example:  neardup tune labelled/manifest.csv --recall 0.99 --out space.npz")
@@ -150,3 +189,16 @@ def _kind(row: dict[str, Any]) -> str:
     if row["precision"] is None:
         return f"never claimed: {row['pairs']} pairs do not tell it precisely enough"
     return f"precision {row['precision']:.4f}, recall {row['recall']:.4f} of {row['pairs']} pairs"
+
+
+def _describe_adaptation(answer: dict[str, Any]) -> str:
+    lines = [
+        f"classifier {answer['version']} in {answer['out']}: {answer['added']} pictures added to its reference",
+        f"labelled pairs looked at: {answer['pairs']}, {answer['pairs_true']} of them near-duplicates",
+    ]
+    if answer["after"] is None:
+        lines.append("curves unchanged: 20 near-duplicates and 20 other pairs that it doubts would fit them again")
+    else:
+        rows = (("before", answer["before"]), ("after, held out", answer["after"]))
+        lines += [f"{name:<16} {row['found']:.0%} found, {row['wrong']:.1%} of the others match" for name, row in rows]
+    return "\n".join(lines)

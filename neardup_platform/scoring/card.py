@@ -22,6 +22,8 @@ NETWORK_FILE = "model.keras"
 REFERENCE_FILE = "reference.npy"
 # Fingerprints of the training pictures, if training recorded them; scoring does not need them.
 PICTURES_FILE = "training_pictures.bin"
+# The labelled pairs that the second look was fitted to, likewise.
+EVIDENCE_FILE = "training_evidence.npz"
 SHIPPED_FOLDER = Path(__file__).parent / "classifier"
 FORMAT = 1
 
@@ -81,8 +83,9 @@ class Card:
     @property
     def files(self) -> dict[str, str]:
         """SHA-256 of every file beside the card, by name."""
-        pictures = self.training.get("pictures_sha256")
-        return self.scoring_files | ({} if pictures is None else {PICTURES_FILE: pictures})
+        recorded = {PICTURES_FILE: "pictures_sha256", EVIDENCE_FILE: "evidence_sha256"}
+        found = {name: self.training.get(key) for name, key in recorded.items()}
+        return self.scoring_files | {name: sha256 for name, sha256 in found.items() if sha256 is not None}
 
     def check_embedders(self, found: Mapping[Kind, ModelSpec]) -> None:
         """Checks that embeddings are those it was trained on.

@@ -14,6 +14,7 @@ from neardup_platform.learning.classifier.s3_registry import fetch, list_publish
 from neardup_platform.s3_client import open_s3
 from neardup_platform.scoring.card import (
     CARD_FILE,
+    EVIDENCE_FILE,
     NETWORK_FILE,
     PICTURES_FILE,
     REFERENCE_FILE,
@@ -117,7 +118,7 @@ def test_an_artefact_under_another_version_is_refused(
     s3: Any, settings: S3Settings, folder: Path, tmp_path: Path
 ) -> None:
     publish(s3, settings, folder)
-    for name in (CARD_FILE, NETWORK_FILE, REFERENCE_FILE, PICTURES_FILE):
+    for name in (CARD_FILE, NETWORK_FILE, REFERENCE_FILE, PICTURES_FILE, EVIDENCE_FILE):
         other = f"classifiers/ba9876543210/{name}"
         s3.put_object(Bucket=settings.bucket, Key=other, Body=(folder / name).read_bytes())
     with pytest.raises(BadArtefact, match=f"holds classifier {VERSION}"):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neardup_platform.learning.classifier.second_look import fit_curves
+from neardup_platform.learning.classifier.labelled_evidence import fit_curves
 from neardup_platform.scoring.additive import AdditiveModel, Curve, knots_of, ramps
 from neardup_platform.scoring.calibration import sigmoid
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.learning.classifier.candidate_pairs import Pairs, candidate_pairs, group_numbers
-from neardup_platform.learning.classifier.second_look import Looked, fit_curves
+from neardup_platform.learning.classifier.labelled_evidence import fit_curves
+from neardup_platform.learning.classifier.second_look import Looked
 from neardup_platform.learning.embedder.kind_labels import EITHER, UNKNOWN, KindLabels, true_kinds
 from neardup_platform.records import KIND_NAMES, MatchKind
 from neardup_platform.scoring import calibration

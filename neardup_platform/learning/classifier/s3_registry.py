@@ -6,6 +6,7 @@ Training → folder → **s3://{bucket}/classifiers/{version}/** → NEARDUP_HOM
     model.keras   the network
     reference.npy   images that the second look compares with, if the card has a second look
     training_pictures.bin   fingerprints of the training pictures, if the card names their checksum
+    training_evidence.npz   pairs that the second look was fitted to, likewise
 
 The card is put last, and no object is ever overwritten: a version without a card is not published. Everything read is
 bounded in size, and verified before it gets its name on this machine.
@@ -28,6 +29,7 @@ from neardup_platform.learning.classifier.promotion import check_usable
 from neardup_platform.s3_client import ensure_bucket, open_s3, read_bounded
 from neardup_platform.scoring.card import (
     CARD_FILE,
+    EVIDENCE_FILE,
     NETWORK_FILE,
     PICTURES_FILE,
     REFERENCE_FILE,
@@ -39,8 +41,14 @@ from neardup_platform.scoring.card import (
 from neardup_platform.settings import S3Settings
 
 PREFIX = "classifiers"
-# The shipped classifier has 30 KB, 100 KB and 1 MB, plus 8 bytes for each training picture.
-MAX_BYTES = {CARD_FILE: 1 << 20, NETWORK_FILE: 64 << 20, REFERENCE_FILE: 64 << 20, PICTURES_FILE: 64 << 20}
+# The shipped classifier has 70 KB, 100 KB, 1 MB and 4 MB, plus 8 bytes for each training picture.
+MAX_BYTES = {
+    CARD_FILE: 1 << 20,
+    NETWORK_FILE: 64 << 20,
+    REFERENCE_FILE: 64 << 20,
+    PICTURES_FILE: 64 << 20,
+    EVIDENCE_FILE: 64 << 20,
+}
 _VERSION = re.compile("[0-9a-f]{12}")
 # A killed download leaves its folder; no download takes this long.
 _ABANDONED_S = 3_600.0

@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.learning.classifier.candidate_pairs import Pairs
-from neardup_platform.scoring import calibration
-from neardup_platform.scoring.additive import AdditiveModel, Curve, knots_of, ramps
+from neardup_platform.learning.classifier.labelled_evidence import LabelledEvidence, fit_held_out, joined
+from neardup_platform.scoring.additive import AdditiveModel
 from neardup_platform.scoring.features import Block
 from neardup_platform.scoring.reference import CROWDING, Reference, excerpt, parts_of
 from neardup_platform.scoring.second_look import (
-    EVIDENCE,
     best_pairs,
     differ_in_colour_alone,
     evidence,
@@ -30,9 +29,6 @@ FLOOR, MOST = 0.02, 24
 REFERENCE_IMAGES = 1_000
 # Pairs of either kind that each fit needs; with fewer there is no second look.
 _LEAST_PAIRS = 20
-_QUANTILES = (0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99)
-# Inverse strength of the penalty on the steps of the curves.
-_LOOSENESS = 1.0
 
 Floats = NDArray[np.float64]
 
@@ -70,6 +66,7 @@ class Trained:
         held_out: float64 [n], scores of all pairs.
         looked: the pairs looked at.
         looked_copies: the same of the altered copies; None without any.
+        examples: what the model was fitted to.
     """
 
     model: AdditiveModel
@@ -77,6 +74,7 @@ class Trained:
     held_out: Floats
     looked: Looked
     looked_copies: Looked | None
+    examples: LabelledEvidence
 
 
 def train_second_look(
@@ -110,38 +108,28 @@ def train_second_look(
     others = labelled.groups[:, None] != labelled.groups[members]
     features = _evidence(labelled, looked, reference, blocks, others)
     copies = None if altered is None else look_at(altered[0], reference, blocks)
-    more = None
+    examples = [LabelledEvidence.of(features, same, 1.0, np.stack([fold[a], fold[b]], axis=1))]
     if altered is not None and copies is not None:
-        more = copies.evidence, altered[0].pairs.same[copies.pairs], np.full(len(copies.pairs), altered[1])
-
-    def fit(which: NDArray[np.bool_]) -> AdditiveModel:
-        return fit_curves(*_joined((features[which], same[which], np.ones(int(which.sum()))), more))
-
-    logits = np.zeros(len(looked))
-    for k, seen in zip(np.unique(fold), seen_by, strict=True):
-        held = fold[a] == k
-        logits[held] = fit(seen).logits(features[held])
-    slope, offset = calibration.fit_platt(logits, same)
-    scores = np.minimum(first, FLOOR).astype(np.float64)
-    found = calibration.sigmoid(slope * logits + offset)
+        examples.append(LabelledEvidence.of(copies.evidence, altered[0].pairs.same[copies.pairs], altered[1]))
+    fitted = fit_held_out(joined(examples))
+    scores, found = np.minimum(first, FLOOR).astype(np.float64), fitted.held_out[: len(looked)]
     scores[looked] = np.where(differ_in_colour_alone(features), np.minimum(found, FLOOR), found)
-    model = fit(np.ones(len(looked), np.bool_)).scaled(slope, offset)
-    return Trained(model, reference, scores, Looked(looked, features), copies)
+    return Trained(fitted.model, reference, scores, Looked(looked, features), copies, joined(examples))
 
 
-def look_at(material: Material, reference: Float16, blocks: Sequence[Block]) -> Looked:
-    """Returns the pairs that a second look looks at, and their evidence; none of them is in the reference."""
+def look_at(
+    material: Material, reference: Float16, blocks: Sequence[Block], others: NDArray[np.bool_] | None = None
+) -> Looked:
+    """Returns the pairs that a second look looks at, and their evidence.
+
+    Args:
+        material: pictures, pairs and their first scores.
+        reference: float16 [images, entries].
+        blocks: of the pair vector.
+        others: bool [m, reference], what surrounds each picture; None if none of them is in the reference.
+    """
     looked = _looked(material.pairs, material.first)
-    return Looked(looked, _evidence(material, looked, reference, blocks))
-
-
-def _joined(
-    examples: tuple[Floats, NDArray[np.bool_], Floats], more: tuple[Floats, NDArray[np.bool_], Floats] | None
-) -> tuple[Floats, NDArray[np.bool_], Floats]:
-    if more is None:
-        return examples
-    features, labels, weights = (np.concatenate(both) for both in zip(examples, more, strict=True))
-    return features, labels, weights
+    return Looked(looked, _evidence(material, looked, reference, blocks, others))
 
 
 def _looked(pairs: Pairs, first: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -173,26 +161,3 @@ def _evidence(
     crowding[rows] = Reference(reference, parts).crowding(vectors, rows, None if others is None else others[rows])
     sketches = np.ascontiguousarray(vectors.pair[:, sketch_slice(blocks)])
     return evidence(material.first[looked], crowding[a], crowding[b], structure_of(sketches, a, sketches, b))
-
-
-def fit_curves(
-    features: Floats, labels: NDArray[np.bool_], weights: Floats, names: Sequence[str] = EVIDENCE
-) -> AdditiveModel:
-    """Fits an additive model by penalised logistic regression on the ramps between quantiles of each feature.
-
-    Args:
-        features: float64 [n, m], finite.
-        labels: bool [n].
-        weights: float64 [n], of each pair.
-        names: [m], of the features.
-    """
-    from sklearn.linear_model import LogisticRegression
-
-    knots = [knots_of(column, _QUANTILES) for column in features.T]
-    bases = [ramps(column, at) for column, at in zip(features.T, knots, strict=True)]
-    fitted = LogisticRegression(C=_LOOSENESS, max_iter=1_000).fit(np.hstack(bases), labels, sample_weight=weights)
-    steps = np.split(fitted.coef_[0], np.cumsum([basis.shape[1] for basis in bases])[:-1])
-    curves = (
-        Curve(name, at, (0.0, *np.cumsum(rises).tolist())) for name, at, rises in zip(names, knots, steps, strict=True)
-    )
-    return AdditiveModel(tuple(curves), float(fitted.intercept_[0]))

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from neardup_platform.images.active_embedders import load_embedders
+from neardup_platform.images.active_embedders import load_embedders, model_specs
+from neardup_platform.learning.classifier.adaptation import Adaptation, adapt
 from neardup_platform.learning.classifier.labelled_vectors import KindLabelling
 from neardup_platform.learning.classifier.training import Recipe, train
 from neardup_platform.learning.classifier.training_pictures import record_training_pictures
@@ -20,7 +21,8 @@ from neardup_platform.learning.classifier.training_set import (
     join,
     recipe_for,
 )
-from neardup_platform.scoring.card import Card
+from neardup_platform.learning.embedder.labelled_pictures import read_manifest
+from neardup_platform.scoring.card import Card, read_card
 from neardup_platform.settings import ImageSettings
 
 
@@ -53,6 +55,27 @@ def train_on_pictures(
     pictures = join(embed_labelled([labelled, *also], embedders, settings))
     more = join(embed_labelled(kinds, embedders, settings)) if kinds else None
     return train_on_sets(pictures, altered, out, recipe_for(embedders), more)
+
+
+def adapt_to_pictures(manifest: Path, base: Path, out: Path, settings: ImageSettings) -> Adaptation:
+    """Embed the pictures of a CSV file, adapt a classifier to them, and write the new version.
+
+    Args:
+        manifest: CSV with the column `file` (relative to it), and `group` if the pictures are labelled.
+        base: folder of the classifier to begin with.
+        out: folder of the new one.
+        settings: which embedders, and limits of decoding.
+
+    Raises:
+        SetupError: the CSV is unusable.
+        BadPicture: a picture is refused.
+        BadArtefact: the classifier is of other embedders, or cannot be adapted.
+    """
+    embedders = load_embedders(settings)
+    read_card(base).check_embedders(model_specs(embedders))
+    labelled = "group" in read_manifest(manifest, ("file",))[0]
+    pictures = join(embed_labelled([manifest], embedders, settings, labelled=labelled))
+    return adapt(base, pictures, out, labelled=labelled)
 
 
 def train_on_sets(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from neardup_platform.errors import SetupError
 from neardup_platform.learning.classifier.candidate_pairs import Pairs, candidate_pairs, group_numbers
+from neardup_platform.learning.classifier.labelled_evidence import record_evidence
 from neardup_platform.learning.classifier.labelled_vectors import KindLabelling, LabelledVectors
 from neardup_platform.learning.classifier.match_kinds import (
     KindPairs,
@@ -88,7 +89,7 @@ def train(
     altered: LabelledVectors | None = None,
     kinds: KindLabelling | None = None,
 ) -> Card:
-    """Train a classifier and write `model.keras` and `card.json`.
+    """Train a classifier and write its card and the files that the card names.
 
     Args:
         labelled: pictures in groups, and distractors; the only source of calibration, thresholds and metrics.
@@ -155,7 +156,7 @@ def train(
         threshold_table=table,
     )
     write_card(card, out)
-    return card
+    return card if second is None else record_evidence(card, out, second.examples)
 
 
 def _threshold_table(

@@ -48,16 +48,18 @@ class TrainingSet:
 
 
 def embed_labelled(
-    manifests: Sequence[Path], embedders: tuple[Embedder, Embedder], limits: ImageSettings
+    manifests: Sequence[Path], embedders: tuple[Embedder, Embedder], limits: ImageSettings, *, labelled: bool = True
 ) -> list[TrainingSet]:
     """Embed CSV files with the columns `file` (relative to each) and `group`, one set per file.
+
+    If they are not `labelled`, the column `group` may be missing.
 
     Raises:
         SetupError: a CSV or a picture cannot be read.
         BadPicture: a picture is refused.
     """
     with _missing_picture_is_setup_error():
-        return [_with_fingerprints(m, embed_manifest(m, embedders, limits)) for m in manifests]
+        return [_with_fingerprints(m, embed_manifest(m, embedders, limits, labelled=labelled)) for m in manifests]
 
 
 def embed_copies(diverse: Path, embedders: tuple[Embedder, Embedder], limits: ImageSettings) -> TrainingSet:

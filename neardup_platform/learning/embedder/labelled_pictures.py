@@ -41,19 +41,22 @@ class EmbeddedPictures:
     labels: tuple[KindLabels, ...]
 
 
-def embed_manifest(manifest: Path, embedders: tuple[Embedder, Embedder], limits: ImageSettings) -> EmbeddedPictures:
+def embed_manifest(
+    manifest: Path, embedders: tuple[Embedder, Embedder], limits: ImageSettings, *, labelled: bool = True
+) -> EmbeddedPictures:
     """Embed the pictures of a CSV with the columns `file` (relative to it) and `group`, in its order.
 
-    The optional columns of `kind_labels.COLUMNS` say what is known about match kinds.
+    The optional columns of `kind_labels.COLUMNS` say what is known about match kinds. If it is not `labelled`, the
+    column `group` may be missing.
 
     Raises:
         SetupError: the CSV is missing or lacks a column.
         BadPicture: a picture is refused.
     """
-    rows = read_manifest(manifest, ("file", "group"))
+    rows = read_manifest(manifest, ("file", "group") if labelled else ("file",))
     with DecoderPool(limits, processes=1) as decoders:
         lsh, pair = _embed((_read(manifest.parent / row["file"], embedders, decoders) for row in rows), embedders)
-    ids, groups = (tuple(row[column] for row in rows) for column in ("file", "group"))
+    ids, groups = (tuple(row.get(column, "") for row in rows) for column in ("file", "group"))
     return EmbeddedPictures(ids, groups, lsh, pair, tuple(map(kind_labels, rows)))
 
 
