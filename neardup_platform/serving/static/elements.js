@@ -146,3 +146,9 @@ export function tokenForm(keep) {
   };
   return el("form", { class: "token", onsubmit: enter }, input, el("button", { type: "submit" }, "Use it"));
 }
+
+// A picture that many others resemble.
+export function undistinctiveTag() {
+  return el("span", { class: "tag", title: "Plain, or like many other pictures, such as a blank page, a receipt or a code. "
+    + "Look-alikes are easily taken for copies, so it needs a higher score to join a cluster." }, "undistinctive");
+}

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import {
-  counted, el, imageHash, message, pairHash, percent, picture, scoreBar, shortId, svg, termBar,
+  counted, el, imageHash, kindBadge, message, pairHash, percent, picture, scoreBar, shortId, svg, termBar, undistinctiveTag,
 } from "./elements.js";
 
 const TERMS_SHOWN = 8;
@@ -69,7 +69,8 @@ function pairView(result, a, b) {
     el(
       "section",
       { class: "card" },
-      el("h2", {}, result.match ? "A match" : "No match"),
+      el("h2", {}, result.match ? "A match" : "No match", " ", kindBadge(result.kind),
+        result.undistinctive.some(Boolean) && undistinctiveTag()),
       el("p", {}, inWords(result.structure)),
       el("div", { class: "checks" },
         el("span", {}, "Pair score"), scoreBar(result.score, result.threshold, "pair score"),

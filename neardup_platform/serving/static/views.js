@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import {
   clusterHash, count, counted, el, exampleHash, facts, imageHash, kindBadge, message, pairHash, picture, scoreBar, scoreText,
-  shareBar, shortId, thumb, when,
+  shareBar, shortId, thumb, undistinctiveTag, when,
 } from "./elements.js";
 import { inWords } from "./pairs.js";
 
@@ -117,7 +117,7 @@ function decision(why) {
     "section",
     { class: "card" },
     el("h2", {}, why.founded ? "Founded a cluster" : "Joined a cluster", " ", kindBadge(why.kind),
-      why.undistinctive && undistinctive()),
+      why.undistinctive && undistinctiveTag()),
     el("p", {}, why.summary),
     !why.founded && el(
       "div",
@@ -135,12 +135,6 @@ function located(id, other) {
     el("span", { class: "quiet" }, `Its ${role}: `),
     inWords(other.structure, ["This picture", "this picture"], ["The other", "the other"]), " ",
     el("a", { href: pairHash(id, other.image_id) }, "Show the pair"));
-}
-
-// A picture that many others resemble.
-function undistinctive() {
-  return el("span", { class: "tag", title: "Plain, or like many other pictures, such as a blank page, a receipt or a code. "
-    + "Look-alikes are easily taken for copies, so it needs a higher score to join a cluster." }, "undistinctive");
 }
 
 function heldApart(why) {
@@ -208,7 +202,7 @@ export function found(result, url, name) {
   return el(
     "section",
     {},
-    heading(verdict, result.undistinctive && undistinctive()),
+    heading(verdict, result.undistinctive && undistinctiveTag()),
     el(
       "div",
       { class: "columns" },
