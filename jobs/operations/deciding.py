@@ -109,7 +109,7 @@ def trace(operation: Operation, config: TraceConfig) -> Outcome:
     found = answer.values
     values = {"image_id": config.image_id, "head": found["verdict"]["head"], "command_id": answer.command_id}
     metadata = {**shown(operation.settings, values), "trace": dg.MetadataValue.json(dict(found))}
-    return Outcome(trace_in_words(found), metadata)
+    return Outcome(trace_in_words(answer.flat()), metadata)
 
 
 def _since_ms(since: str | None) -> int:

@@ -4,7 +4,8 @@ Launch → config checked → **command sent under the id of the root run → th
 
 A run that is executed again is the same command: the worker answers a command that it has handled with its first
 result. What cannot succeed by repeating fails at once, with the reason first; a server that does not answer is tried
-again a few times. A run that is terminated cancels its command, so nothing happens after its end.
+again a few times. A run that is terminated in Dagster cancels its command, so nothing happens after its end; one that
+dies, or that ends with the platform, leaves its command to the worker.
 """
 
 import time
@@ -121,10 +122,11 @@ class Operation:
         return correct_all(self.settings, corrections, self.issuer, timeout_s, self.report)
 
     def call_off(self) -> None:
-        """Cancel what this run has sent, if anything."""
+        """Cancel what this run has sent, if anything, and if it was Dagster that was asked to end the run."""
         from neardup_platform.operations.kafka_carry_out import call_off
 
-        if not self._sent:
+        run = self._context.instance.get_run_by_id(self._context.run_id)
+        if not self._sent or run is None or run.status is not dg.DagsterRunStatus.CANCELING:
             return
         try:
             by = call_off(self.settings, self.issuer)
