@@ -10,6 +10,9 @@ from assets.stream_worker import stream_worker_asset
 from assets.term_space import term_space
 from assets.training_pairs import training_pairs
 from jobs.decisions_log_hourly import decisions_log_hourly, decisions_log_schedule
+from jobs.operations.corrections import forget, override, override_csv
+from jobs.operations.deciding import classifier_rollback, replay_dead_letters, reprocess, trace
+from jobs.operations.snapshots import restore_on_empty_machine, rollback, snapshot, undo
 from jobs.pause_stream_worker import pause_stream_worker, resume_stream_worker
 from jobs.stream_worker import stream_worker
 from jobs.train_classifier import train_classifier
@@ -23,7 +26,12 @@ defs = dg.Definitions(
         *(training_pairs, pair_classifier, classifier_evaluation, promoted_classifier),
     ],
     asset_checks=[offsets_are_continuous, no_hour_is_broken, not_worse_than_in_use],
-    jobs=[stream_worker, pause_stream_worker, resume_stream_worker, decisions_log_hourly, train_classifier],
+    jobs=[
+        *(stream_worker, pause_stream_worker, resume_stream_worker, decisions_log_hourly, train_classifier),
+        *(snapshot, rollback, undo, restore_on_empty_machine),
+        *(override, override_csv, forget),
+        *(reprocess, classifier_rollback, replay_dead_letters, trace),
+    ],
     schedules=[decisions_log_schedule],
     sensors=[stream_worker_sensor],
     resources={"platform": PlatformResource(), "io_manager": version_files},

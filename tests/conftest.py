@@ -25,6 +25,11 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 @pytest.fixture
 def empty_log(servers: Settings, tmp_path: Path) -> Settings:
     """The same servers with every topic emptied, and a home of the test's own."""
+    return emptied(servers, tmp_path / "home")
+
+
+def emptied(servers: Settings, home: Path) -> Settings:
+    """Empty every topic; returns the settings of another home."""
     consumer = KafkaConsumer(**connection(servers.kafka))
     partitions = [
         TopicPartition(topic, number)
@@ -38,4 +43,4 @@ def empty_log(servers: Settings, tmp_path: Path) -> Settings:
         admin = KafkaAdminClient(**connection(servers.kafka))
         admin.delete_records(ends)
         admin.close()
-    return servers.model_copy(update={"home": tmp_path / "home"})
+    return servers.model_copy(update={"home": home})

@@ -1,6 +1,5 @@
 """`neardup classifier`: publish classifiers, list them, and change the active one."""
 
-import getpass
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from neardup_platform.cli.output import api_client, emit, json_option
-from neardup_platform.errors import BadArtefact, NeardupError, NotFound
+from neardup_platform.cli.worker_commands import send_to_worker
+from neardup_platform.errors import BadArtefact, NeardupError
+from neardup_platform.operations.in_words import promotion_in_words
 from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
 from neardup_platform.wire.command_arguments import LoadModelArguments
@@ -72,12 +73,10 @@ def promote(version: str, force: bool, wait: bool, timeout_s: float, as_json: bo
 @json_option
 def rollback(wait: bool, timeout_s: float, as_json: bool) -> int:
     """Return to the classifier that the last promotion replaced, whatever its metrics."""
+    from neardup_platform.operations.plans import last_promotion
+
     settings = resolve(Settings())
-    with api_client(settings) as api:
-        promotions = api.promotions()
-    if not promotions:
-        raise NotFound("no classifier has been promoted here, so there is none to return to")
-    return _promote(settings, promotions[0].replaced, True, timeout_s if wait else None, as_json)
+    return _promote(settings, last_promotion(settings).replaced, True, timeout_s if wait else None, as_json)
 
 
 def publish_folder(folder: Path, settings: Settings) -> dict[str, Any]:
@@ -91,7 +90,6 @@ def publish_folder(folder: Path, settings: Settings) -> dict[str, Any]:
 
 
 def _promote(settings: Settings, version: str, force: bool, timeout_s: float | None, as_json: bool) -> int:
-    from neardup_platform.kafka.control import new_command, run_command, send_command
     from neardup_platform.learning.classifier.s3_registry import check_version
 
     try:
@@ -99,17 +97,7 @@ def _promote(settings: Settings, version: str, force: bool, timeout_s: float | N
     except BadArtefact as error:
         raise click.BadParameter(str(error), param_hint="VERSION") from error
     arguments = LoadModelArguments(version=version, force=force)
-    command = new_command(arguments.command, arguments.to_wire(), getpass.getuser())
-    if timeout_s is None:
-        send_command(settings.kafka, command)
-        emit({"command_id": command.command_id}, as_json, lambda a: f"sent as command {a['command_id']}")
-        return 0
-    result = run_command(settings.kafka, command, timeout_s)
-    answer = {"command_id": result.command_id, "accepted": result.accepted, "reason": result.reason}
-    if not result.accepted and not as_json:
-        raise NeardupError(result.reason)
-    emit({**answer, **result.values}, as_json, _describe_promotion)
-    return 0 if result.accepted else 1
+    return send_to_worker(settings, arguments, as_json, promotion_in_words, timeout_s)
 
 
 def _promotions(settings: Settings) -> list[dict[str, Any]] | None:
@@ -174,11 +162,3 @@ def _metrics(entry: dict[str, Any]) -> str:
 
 def _when(at_ms: int) -> str:
     return f"{datetime.fromtimestamp(at_ms / 1_000, UTC):%Y-%m-%d %H:%M:%SZ}"
-
-
-def _describe_promotion(answer: dict[str, Any]) -> str:
-    if answer["version"] == answer["replaced"]:
-        return f"classifier {answer['version']} is active already"
-    shown = ("command_id", "accepted", "reason", "version", "replaced")
-    metrics = [f"{name:>24}  {value}" for name, value in answer.items() if name not in shown]
-    return "\n".join([f"classifier {answer['version']} is active and replaces {answer['replaced']}", *metrics])

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from neardup_platform.cli.output import emit, json_option, progress_bar
+from neardup_platform.operations.in_words import replay_in_words
 from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
 
 if TYPE_CHECKING:
-    from neardup_platform.dead_letters.kafka_dead_letters import Listing, ReplayReport
+    from neardup_platform.dead_letters.kafka_dead_letters import Listing
     from neardup_platform.wire import neardup_pb2 as pb
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -85,7 +86,7 @@ def replay(reason: str | None, since_ms: int, ids: tuple[str, ...], dry_run: boo
         done = replay_letters(
             kafka, LetterFilter(reason, frozenset(ids), since_ms), force=force, dry_run=dry_run, sent=sent
         )
-    emit(_replayed(done, dry_run), as_json, _describe_replayed)
+    emit(done.flat(dry_run), as_json, replay_in_words)
 
 
 def _check_reason(reason: str | None) -> None:
@@ -137,28 +138,3 @@ def _describe_letter(letter: dict[str, Any]) -> str:
     place = f"{letter['topic']}[{letter['partition']}]@{letter['offset']}"
     replays = f", replayed {letter['replays']} times" if letter["replays"] else ""
     return f"{when}  {letter['event_id']}  {place}{replays}  {letter['reason']}: {letter['detail']}"
-
-
-def _replayed(done: "ReplayReport", dry_run: bool) -> dict[str, Any]:
-    return {
-        "dry_run": dry_run,
-        "letters": done.letters,
-        "sent": sum(done.sent.values()),
-        "topics": dict(done.sent),
-        "reasons": dict(done.reasons),
-        "refused": {"too_often": done.too_often, "unreadable": done.unreadable, "elsewhere": done.elsewhere},
-    }
-
-
-def _describe_replayed(answer: dict[str, Any]) -> str:
-    verb = "would be sent" if answer["dry_run"] else "sent"
-    lines = [f"{answer['sent']} originals of {answer['letters']} letters {verb}"]
-    lines += [f"{count:>9}  to {topic}" for topic, count in answer["topics"].items()]
-    lines += [f"{count:>9}  {reason}" for reason, count in answer["reasons"].items()]
-    reasons = {
-        "too_often": "replayed three times already: --force sends them",
-        "unreadable": "the broker's copy is damaged: produce them again",
-        "elsewhere": "from a topic that the worker does not read",
-    }
-    lines += [f"{count:>9}  not sent, {reasons[why]}" for why, count in answer["refused"].items() if count]
-    return "\n".join(lines)

@@ -1,13 +1,17 @@
 """`neardup override` and `neardup forget`: corrections, applied by the worker."""
 
+import getpass
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
 
-from neardup_platform.cli.output import api_client, complain, confirmed, emit, json_option
-from neardup_platform.cli.worker_commands import send_to_worker
+from neardup_platform.cli.output import api_client, complain, confirmed, emit, json_option, report
+from neardup_platform.cli.worker_commands import send_to_worker, timeout_option
+from neardup_platform.operations.in_words import forget_in_words, override_in_words
+from neardup_platform.operations.override_csv import read_override_file
 from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
 from neardup_platform.wire.command_arguments import ForgetArguments, OverrideArguments, RemoveArguments
@@ -55,13 +59,37 @@ def list_(image_id: str | None, as_json: bool) -> None:
     emit({"overrides": found}, as_json, _describe_list)
 
 
+@override.command("csv", epilog="Example:  neardup override csv corrections.csv --dry-run")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Check the file and that its images are known; send nothing.")
+@timeout_option
+@json_option
+def from_csv(file: Path, dry_run: bool, timeout_s: float, as_json: bool) -> int:
+    """Send the overrides of a CSV file: the column action, and image_id, other_id, override_id, reason as it needs.
+
+    Nothing is sent if a row is wrong. A row that the worker refuses does not stop the others.
+    """
+    from neardup_platform.operations.kafka_carry_out import Issuer, correct_all
+    from neardup_platform.operations.plans import heads_of, images_named
+
+    settings, corrections = resolve(Settings()), read_override_file(file)
+    if dry_run:
+        known = heads_of(settings, images_named(corrections))
+        answer = {"dry_run": True, "overrides": len(corrections), "images": known}
+        emit(answer, as_json, lambda a: f"{a['overrides']} overrides of {len(a['images'])} known images would be sent")
+        return 0
+    answers = correct_all(settings, corrections, Issuer(getpass.getuser()), timeout_s, report)
+    emit({"dry_run": False, "answers": [each.flat() for each in answers]}, as_json, _describe_answers)
+    return 0 if all(each.accepted for each in answers) else 1
+
+
 @override.command(epilog="Example:  neardup override remove 5f0c2f1e")
 @click.argument("override_id")
 @json_option
 def remove(override_id: str, as_json: bool) -> int:
     """Remove an override. Images stay where they are until something else moves them."""
     arguments = RemoveArguments(override_id=override_id)
-    return send_to_worker(resolve(Settings()), arguments, as_json, lambda a: f"removed {a['override_id']}")
+    return send_to_worker(resolve(Settings()), arguments, as_json, override_in_words)
 
 
 @click.command(epilog="Example:  neardup forget bridge.jpg --yes")
@@ -73,23 +101,21 @@ def forget(image_id: str, yes: bool, as_json: bool) -> int:
     if not (yes or as_json or confirmed(f"forget {image_id}? This cannot be undone")):
         complain(f"{image_id} is not forgotten")
         return 1
-    return send_to_worker(resolve(Settings()), ForgetArguments(image_id=image_id), as_json, _describe_forgotten)
+    return send_to_worker(resolve(Settings()), ForgetArguments(image_id=image_id), as_json, forget_in_words)
 
 
 def _create(arguments: dict[str, str], reason: str, as_json: bool) -> int:
     given = OverrideArguments.parse({**arguments, "reason": reason})
-    return send_to_worker(resolve(Settings()), given, as_json, _describe)
+    return send_to_worker(resolve(Settings()), given, as_json, override_in_words)
 
 
-def _describe(answer: dict[str, Any]) -> str:
-    moved = int(answer["decisions"])
-    done = f"{moved} decision(s) made" if moved else "nothing had to move"
-    return f"override {answer['override_id']}: {answer['image_id']} is in the cluster of {answer['head']}; {done}"
-
-
-def _describe_forgotten(answer: dict[str, Any]) -> str:
-    heir = f"; {answer['new_head']} heads its cluster now" if answer["new_head"] else ""
-    return f"forgotten by command {answer['command_id']}{heir}"
+def _describe_answers(answer: dict[str, Any]) -> str:
+    lines = [
+        override_in_words(each) if each["accepted"] else f"refused {each['command_id']}: {each['reason']}"
+        for each in answer["answers"]
+    ]
+    accepted = sum(each["accepted"] for each in answer["answers"])
+    return "\n".join([*lines, f"{accepted} of {len(lines)} overrides accepted"])
 
 
 _WORDS = {"move": "{0} belongs with {1}", "alone": "{0} stays alone", "forbid": "{0} is kept apart from {1}"}

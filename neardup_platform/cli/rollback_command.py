@@ -1,11 +1,10 @@
 """`neardup rollback`: restores the state of a snapshot."""
 
-from typing import Any
-
 import click
 
-from neardup_platform.cli.output import json_option
+from neardup_platform.cli.output import emit, json_option
 from neardup_platform.cli.worker_commands import send_to_worker, timeout_option, wait_option
+from neardup_platform.operations.in_words import restore_in_words, rollback_plan_in_words
 from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
 from neardup_platform.wire.command_arguments import RestoreArguments
@@ -15,25 +14,26 @@ from neardup_platform.wire.command_arguments import RestoreArguments
 @click.argument("snapshot", required=False)
 @click.option("--undo", is_flag=True, help="Return to the store that the last rollback replaced.")
 @click.option("--force", is_flag=True, help="Roll back even if Kafka no longer has all embeddings since the snapshot.")
+@click.option("--dry-run", is_flag=True, help="Show what a rollback to SNAPSHOT would replace; send nothing.")
 @wait_option
 @timeout_option
 @json_option
-def rollback(snapshot: str | None, undo: bool, force: bool, wait: bool, timeout_s: float, as_json: bool) -> int:
+def rollback(
+    snapshot: str | None, undo: bool, force: bool, dry_run: bool, wait: bool, timeout_s: float, as_json: bool
+) -> int:
     """Return to a snapshot (`neardup snapshot list`); later embeddings are read and decided again."""
     if undo == (snapshot is not None):
         raise click.UsageError("give a SNAPSHOT, or --undo")
+    if dry_run:
+        return _show_plan(snapshot, as_json)
     arguments = RestoreArguments(snapshot=snapshot, undo=undo, force=force)
-    return send_to_worker(resolve(Settings()), arguments, as_json, _describe, timeout_s if wait else None)
+    return send_to_worker(resolve(Settings()), arguments, as_json, restore_in_words, timeout_s if wait else None)
 
 
-def _describe(answer: dict[str, Any]) -> str:
-    restored = f"{answer['images']} images in {answer['clusters']} clusters"
-    lines = [f"{restored} replace {answer['replaced_images']} images; later embeddings are decided again"]
-    if answer["overrides_kept"]:
-        unmet = answer["overrides_unmet"]
-        lines.append(
-            f"{answer['overrides_kept']} overrides stay active, {unmet} of them not met by the restored images"
-        )
-    if answer["embeddings_lost"]:
-        lines.append(f"{answer['embeddings_lost']} later embeddings are no longer in Kafka and are lost")
-    return "\n".join([*lines, "`neardup rollback --undo` reverts it"])
+def _show_plan(snapshot: str | None, as_json: bool) -> int:
+    from neardup_platform.operations.plans import plan_rollback
+
+    if snapshot is None:
+        raise click.UsageError("--dry-run shows a rollback to a SNAPSHOT: what --undo returns to is with the worker")
+    emit(plan_rollback(resolve(Settings()), snapshot).flat(), as_json, rollback_plan_in_words)
+    return 0

@@ -10,6 +10,7 @@ import click
 
 from neardup_platform.cli.output import emit, json_option
 from neardup_platform.cli.worker_commands import send_to_worker, timeout_option, wait_option
+from neardup_platform.operations.in_words import snapshot_in_words
 from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
 from neardup_platform.wire.command_arguments import SnapshotArguments
@@ -43,7 +44,7 @@ def snapshot(context: click.Context, wait: bool, timeout_s: float, as_json: bool
     if context.invoked_subcommand is not None:
         return None
     return send_to_worker(
-        resolve(Settings()), SnapshotArguments(), as_json, _describe_taken, timeout_s if wait else None
+        resolve(Settings()), SnapshotArguments(), as_json, snapshot_in_words, timeout_s if wait else None
     )
 
 
@@ -129,13 +130,6 @@ def _describe_removed(answer: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _describe_taken(answer: dict[str, Any]) -> str:
-    return (
-        f"snapshot {answer['snapshot']}: {answer['images']} images in {answer['clusters']} clusters, "
-        f"{answer['bytes'] / 1e6:.1f} MB, of which {answer['uploaded_bytes'] / 1e6:.1f} were uploaded"
-    ) + (f"; {answer['pruned']} older ones deleted" if answer.get("pruned") else "")
-
-
 def _describe_list(answer: dict[str, Any]) -> str:
     if not answer["snapshots"]:
         return "there is no snapshot: `neardup snapshot` creates one"
@@ -148,5 +142,5 @@ def _line(entry: dict[str, Any]) -> str:
     when = f"{datetime.fromtimestamp(entry['taken_ms'] / 1_000, UTC):%Y-%m-%d %H:%M:%SZ}"
     return (
         f"{entry['snapshot']}  {when}  {entry['images']} images in {entry['clusters']} clusters, "
-        f"{entry['bytes'] / 1e6:.1f} MB, digest {entry['digest']}"
+        f"{entry['bytes'] / 1e6:.1f} MB, digest {entry['digest']}, by {entry['issued_by']}"
     )

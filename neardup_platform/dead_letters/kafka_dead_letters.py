@@ -9,6 +9,7 @@ import hashlib
 from collections import Counter, deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from typing import Any
 
 from kafka.errors import KafkaError
 
@@ -78,6 +79,17 @@ class ReplayReport:
     too_often: int = 0
     unreadable: int = 0
     elsewhere: int = 0
+
+    def flat(self, dry_run: bool) -> dict[str, Any]:
+        """The counts by name, as the command line prints them."""
+        return {
+            "dry_run": dry_run,
+            "letters": self.letters,
+            "sent": sum(self.sent.values()),
+            "topics": dict(self.sent),
+            "reasons": dict(self.reasons),
+            "refused": {"too_often": self.too_often, "unreadable": self.unreadable, "elsewhere": self.elsewhere},
+        }
 
 
 def list_letters(settings: KafkaSettings, wanted: LetterFilter, limit: int) -> Listing:

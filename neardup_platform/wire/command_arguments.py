@@ -28,6 +28,8 @@ def _reason(value: str) -> str:
     return value
 
 
+_WHY = f"Why, at most {MAX_REASON} characters; kept with the override."
+
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Reason = Annotated[str, BeforeValidator(_reason)]
 
@@ -129,6 +131,9 @@ class RestoreArguments(CommandArguments):
     snapshot: str | None = Field(None, description="The id of the snapshot.")
     undo: Flag = Field(False, description="Instead of `snapshot`: return to the store that the last restore replaced.")
     force: Flag = Field(False, description="Restore although Kafka has deleted embeddings since, which are lost.")
+    most_images: int | None = Field(
+        None, ge=0, description="Refuse if the store that would be replaced holds more images than this."
+    )
 
     @model_validator(mode="after")
     def _either(self) -> Self:
@@ -163,34 +168,34 @@ class MoveArguments(OverrideArguments):
     """`override move`: the image belongs with another one."""
 
     action: Literal["move"] = "move"
-    image_id: str
+    image_id: str = Field(description="The image to move.")
     other_id: str = Field(description="The image it belongs with.")
-    reason: Reason = ""
+    reason: Reason = Field("", description=_WHY)
 
 
 class AloneArguments(OverrideArguments):
     """`override alone`: the image belongs with no other."""
 
     action: Literal["alone"] = "alone"
-    image_id: str
-    reason: Reason = ""
+    image_id: str = Field(description="The image to set apart.")
+    reason: Reason = Field("", description=_WHY)
 
 
 class ForbidArguments(OverrideArguments):
     """`override forbid`: two images never share a cluster."""
 
     action: Literal["forbid"] = "forbid"
-    image_id: str
+    image_id: str = Field(description="One of the two images.")
     other_id: str = Field(description="The image it is kept apart from.")
-    reason: Reason = ""
+    reason: Reason = Field("", description=_WHY)
 
 
 class RemoveArguments(OverrideArguments):
     """`override remove`: withdraws an override; no cluster changes by this alone."""
 
     action: Literal["remove"] = "remove"
-    override_id: str
-    reason: Reason = ""
+    override_id: str = Field(description="The override to withdraw.")
+    reason: Reason = Field("", description=_WHY)
 
 
 _OVERRIDES: Mapping[str, Any] = {

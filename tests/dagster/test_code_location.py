@@ -96,7 +96,7 @@ def test_no_placeholder_in_a_description_reads_as_html() -> None:
 
 
 def test_a_launch_can_set_no_program_and_no_pickle() -> None:
-    """A launch chooses where labelled pictures are read from; nothing is run, loaded or written there."""
+    """A launch chooses where labelled pictures and overrides are read from; nothing is run, loaded or written there."""
     repository = defs.get_repository_def()
     settable: set[str] = set()
     for job in repository.get_all_jobs():
@@ -105,7 +105,10 @@ def test_a_launch_can_set_no_program_and_no_pickle() -> None:
         for part in (job, *parts):
             settable |= {key for key, _ in config_fields(part.run_config_schema.config_type)}
     steps = {key.split("/", 4)[4] for key in settable if re.match("/ops/[^/]+/config/", key)}
-    assert steps == {"manifests", "diverse", "manifest", "recall", "images", "force", "timeout_s"}
+    training = {"manifests", "diverse", "manifest", "recall", "images", "force", "timeout_s"}
+    operations = {"dry_run", "confirm", "snapshot", "most_images", "reason", "since", "event_ids"}
+    overrides = {"action", "image_id", "other_id", "override_id", "text", "file"}
+    assert steps == training | operations | overrides
     assert {key for key in settable if re.match("/ops/[^/]+/(inputs|outputs)", key)} == set()
     resources = {f"/resources/{name}{config}" for name in ("platform", "io_manager") for config in ("", "/config")}
     assert {key for key in settable if re.match("/resources/", key)} <= resources

@@ -105,6 +105,7 @@ class Restore:
         self._forgotten_ahead.clear()
         self._interruption.clear()
         remove_next(self._settings.store_path)
+        _check_most(self._store.state().images, arguments.most_images)
         try:
             classifier = self._undo() if arguments.snapshot is None else self._fetch(arguments.snapshot)
             self._next = Store(next_path(self._settings.store_path))
@@ -237,3 +238,11 @@ class Restore:
     def _swap(self, command: pb.Command) -> None:
         self.close()
         decide_swap(self._settings.store_path, f"{command.name} {command.command_id}")
+
+
+def _check_most(images: int, most: int | None) -> None:
+    if most is not None and images > most:
+        raise BadCommand(
+            f"the store that would be replaced holds {images} images, at most {most} were allowed: if they may be "
+            "replaced, send it with more allowed, or without the limit"
+        )

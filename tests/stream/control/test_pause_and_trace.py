@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from neardup_platform.cli.trace_command import describe
 from neardup_platform.kafka.read_ahead import ReadAhead
+from neardup_platform.operations.trace_in_words import trace_in_words
 from neardup_platform.records import Kind
 from neardup_platform.stream.control.command import RegisteredCommand, register
 from neardup_platform.stream.control.pause import Pause, Resume
@@ -88,7 +88,7 @@ def test_a_trace_finds_what_deciding_found_and_changes_nothing(machine: ControlM
     after = machine.store.state()
     assert (after.images, after.digest, after.sequence) == (40, before.digest, before.sequence)
     assert len(machine.pipeline.corpus) == len(machine.pipeline.corpus.vectors) == 40
-    assert f"cluster {last.head}" in describe({**told, "sequence": result.sequence})
+    assert f"cluster {last.head}" in trace_in_words({**told, "sequence": result.sequence})
 
 
 def test_a_trace_says_from_which_cluster_an_image_is_held_apart(machine: ControlMachine) -> None:
@@ -101,7 +101,7 @@ def test_a_trace_says_from_which_cluster_an_image_is_held_apart(machine: Control
     decision = next(d for d in machine.worker.decisions() if d.image_id == FIRST_HELD_APART)
     assert decision.guard is not None
     assert told["verdict"]["guard"] == asdict(decision.guard)
-    assert "held apart from head (chain-suspected)" in describe({**told, "sequence": result.sequence})
+    assert "held apart from head (chain-suspected)" in trace_in_words({**told, "sequence": result.sequence})
 
 
 def test_a_head_is_traced_into_its_own_cluster(machine: ControlMachine) -> None:
@@ -124,7 +124,7 @@ def test_a_trace_is_bounded_and_reports_what_it_omits(tmp_path: Path) -> None:
     told = json.loads(result.values["trace"])
     assert len(told["candidates"]) == 3
     assert told["candidates"] == sorted(told["candidates"], key=lambda c: -c["score"])
-    assert f"and {told['candidates_found'] - 3} more" in describe({**told, "sequence": result.sequence})
+    assert f"and {told['candidates_found'] - 3} more" in trace_in_words({**told, "sequence": result.sequence})
 
 
 def test_an_unknown_image_is_refused(machine: ControlMachine) -> None:

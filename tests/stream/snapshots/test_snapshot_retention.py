@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neardup_platform.cli.snapshot_commands import snapshot as snapshot_command
-from neardup_platform.cli.worker_commands import numbers_read
 from neardup_platform.errors import NotFound
+from neardup_platform.operations.result_values import values_read
 from neardup_platform.s3_client import ensure_bucket, open_s3
 from neardup_platform.servers.embedded_servers import running_servers
 from neardup_platform.settings import Settings
@@ -264,7 +264,7 @@ def test_the_command_line_reports_what_was_deleted(bucket: Bucket, monkeypatch: 
 
 
 def test_numbers_of_a_snapshot_are_numbers() -> None:
-    told = numbers_read(
+    told = values_read(
         "snapshot", {"snapshot": "1700000000000-01234567", "images": "7", "pause_ms": "6.5", "digest": "12"}
     )
     assert told == {"snapshot": "1700000000000-01234567", "images": 7, "pause_ms": 6.5, "digest": "12"}

@@ -1,0 +1,1 @@
+"""The jobs for operators: one for each operation of the command line, all made by `operation_job.py`."""

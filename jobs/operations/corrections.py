@@ -1,0 +1,165 @@
+"""The jobs `override`, `override_csv` and `forget`: what an operator corrects."""
+
+from collections.abc import Sequence
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from pydantic import Field
+
+from jobs.operations.metadata import rows, shown
+from jobs.operations.operation_job import DryRunConfig, Operation, Outcome, operation
+from neardup_platform.errors import BadCommand
+from neardup_platform.operations.in_words import forget_in_words, override_in_words
+from neardup_platform.operations.override_csv import COLUMNS, MAX_ROWS, read_override_file, read_overrides
+from neardup_platform.wire.command_arguments import MAX_REASON, ForgetArguments, OverrideArguments
+from neardup_platform.wire.validation import MAX_ID_BYTES
+
+if TYPE_CHECKING:
+    from neardup_platform.operations.kafka_carry_out import Answer
+
+
+class OverrideAction(Enum):
+    """What an override does; the names are those of the command."""
+
+    move = "move"
+    alone = "alone"
+    forbid = "forbid"
+    remove = "remove"
+
+
+class OverrideConfig(DryRunConfig):
+    """One override."""
+
+    action: OverrideAction = Field(
+        description="`move`: image_id belongs with other_id. `alone`: image_id belongs with no other. `forbid`: the "
+        "two never share a cluster. `remove`: withdraw the override override_id; no cluster changes by this alone."
+    )
+    image_id: str = Field(
+        "", max_length=MAX_ID_BYTES, description="The image; for all but `remove`. `bridge--crop.jpg`"
+    )
+    other_id: str = Field("", max_length=MAX_ID_BYTES, description="The other image; for `move` and `forbid`.")
+    override_id: str = Field("", max_length=128, description="For `remove`: see `neardup override list`.")
+    reason: str = Field("", max_length=MAX_REASON, description="Why, in your own words; kept with the override.")
+
+    def arguments(self) -> OverrideArguments:
+        """The command's arguments.
+
+        Raises:
+            BadCommand: one is missing, or does not belong to the action.
+        """
+        given = {name: getattr(self, name) for name in COLUMNS if name != "action"}
+        return OverrideArguments.parse(
+            {"action": self.action.value, **{n: value for n, value in given.items() if value}}
+        )
+
+
+class OverrideCsvConfig(DryRunConfig):
+    """Where the rows are: one of the two."""
+
+    text: str = Field(
+        "",
+        description=f"The rows themselves, with a header; columns {', '.join(COLUMNS)}, at most {MAX_ROWS} rows. "
+        "In YAML, as a block: `text: |` and the lines below it, indented.",
+    )
+    file: str = Field("", max_length=4_096, description="Or the path of a CSV file on the machine that runs the job.")
+
+    def corrections(self) -> list[OverrideArguments]:
+        """The overrides of all rows.
+
+        Raises:
+            BadCommand: a row is wrong, or not exactly one source is given.
+        """
+        if bool(self.text) == bool(self.file):
+            raise BadCommand("give either text, the rows themselves, or file, the path of a CSV file")
+        return read_overrides(self.text, "text") if self.text else read_override_file(Path(self.file))
+
+
+class ForgetConfig(DryRunConfig):
+    """Which image to forget."""
+
+    image_id: str = Field(min_length=1, max_length=MAX_ID_BYTES, description="The image to remove, as `bridge.jpg`.")
+
+
+@operation(
+    "correct_cluster",
+    OverrideConfig,
+    "Corrects a cluster: an override applies at once and whenever its images are decided again. The dry run checks the "
+    "arguments and shows the clusters of the images now. To revert it, remove the override.",
+)
+def override(operation: Operation, config: OverrideConfig) -> Outcome:
+    """Show where the images are, or send `override`."""
+    arguments = config.arguments()
+    if config.dry_run:
+        return _where(operation, [arguments])
+    answer = operation.carry_out(arguments).flat()
+    return Outcome(override_in_words(answer), shown(operation.settings, answer))
+
+
+@operation(
+    "correct_clusters",
+    OverrideCsvConfig,
+    "Sends the overrides of a CSV, in order. If a row is wrong, nothing is sent. If the worker refuses a row, the "
+    "others still apply, and the run fails with the reasons. The dry run checks all rows and shows the clusters of the "
+    "images now.",
+)
+def override_csv(operation: Operation, config: OverrideCsvConfig) -> Outcome:
+    """Show where the images are, or send each row as an `override`."""
+    corrections = config.corrections()
+    if config.dry_run:
+        return _where(operation, corrections)
+    answers = operation.correct_all(corrections)
+    table = {"answers": rows(_row(*each) for each in zip(corrections, answers, strict=True))}
+    refused = [answer for answer in answers if not answer.accepted]
+    if refused:
+        raise dg.Failure(
+            f"{refused[0].reason} (the worker refused {len(refused)} of {len(answers)} rows; the others apply: correct "
+            "these and launch a new run with them alone)",
+            metadata=table,
+            allow_retries=False,
+        )
+    return Outcome(f"{len(answers)} overrides accepted", table)
+
+
+@operation(
+    "forget_image",
+    ForgetConfig,
+    "Removes an image, its vectors and its history for good; a cluster that it heads gets another head. It cannot be "
+    "undone. Snapshots hold the image until they are deleted. The dry run shows its cluster.",
+)
+def forget(operation: Operation, config: ForgetConfig) -> Outcome:
+    """Show where the image is, or send `forget`."""
+    from neardup_platform.operations.plans import heads_of
+
+    arguments = ForgetArguments(image_id=config.image_id)
+    if config.dry_run:
+        head = heads_of(operation.settings, [config.image_id])[config.image_id]
+        values = {"image_id": config.image_id, "head": head}
+        text = f"{config.image_id}, in the cluster of {head}, would be forgotten; nothing was sent"
+        return Outcome(text, shown(operation.settings, values))
+    answer = operation.carry_out(arguments).flat()
+    return Outcome(forget_in_words(answer), shown(operation.settings, {"image_id": config.image_id, **answer}))
+
+
+def _where(operation: Operation, corrections: Sequence[OverrideArguments]) -> Outcome:
+    """A dry run: every image that is named is known, and this is where it is."""
+    from neardup_platform.operations.plans import heads_of, images_named
+
+    heads = heads_of(operation.settings, images_named(corrections))
+    table = rows({"image_id": image_id, "cluster": head} for image_id, head in heads.items())
+    words = [" ".join(each.to_wire().values()) for each in corrections[:10]]
+    summary = f"{len(corrections)} overrides of {len(heads)} known images would be sent; nothing was sent"
+    return Outcome("\n".join([summary, *words]), {"images_now": table, **shown(operation.settings, {})})
+
+
+def _row(correction: OverrideArguments, answer: "Answer") -> dict[str, Any]:
+    given = {name: str(correction.model_dump().get(name, "")) for name in COLUMNS if name != "reason"}
+    return {
+        **given,
+        "accepted": answer.accepted,
+        "refused_because": answer.reason,
+        "cluster": str(answer.values.get("head", "")),
+        "decisions": int(answer.values.get("decisions", 0)),
+        "command_id": answer.command_id,
+    }

@@ -1,0 +1,60 @@
+"""What the runs of operations show: the values of an answer, typed, with links to the explorer. Pure."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import dagster as dg
+
+from neardup_platform.settings import Settings
+
+_MOST_ROWS = 1_000
+# Values that name an image, and values that name a cluster.
+_IMAGES = ("image_id", "other_id")
+_CLUSTERS = ("head", "new_head")
+
+
+def image_url(settings: Settings, image_id: str) -> str:
+    """The page of an image in the explorer."""
+    return f"{settings.api.url}/#/image/{quote(image_id, safe='')}"
+
+
+def cluster_url(settings: Settings, head: str) -> str:
+    """The page of a cluster in the explorer."""
+    return f"{settings.api.url}/#/cluster/{quote(head, safe='')}"
+
+
+def shown(settings: Settings, values: Mapping[str, Any]) -> dict[str, dg.MetadataValue[Any]]:
+    """Values as metadata: numbers as numbers, times as times, links for images and clusters; empty ones left out."""
+    found: dict[str, dg.MetadataValue[Any]] = {}
+    for name, value in values.items():
+        if value is None or value in ("", {}, []):
+            continue
+        found[name] = _value(name, value)
+        if name in _IMAGES:
+            found[f"{name}_page"] = dg.MetadataValue.url(image_url(settings, value))
+        elif name in _CLUSTERS:
+            found[f"{name}_page"] = dg.MetadataValue.url(cluster_url(settings, value))
+    found["explorer"] = dg.MetadataValue.url(f"{settings.api.url}/")
+    return found
+
+
+def rows(records: Iterable[Mapping[str, Any]]) -> dg.TableMetadataValue:
+    """A table of at most 1,000 rows; empty columns are left out."""
+    kept = [dict(record) for record, _ in zip(records, range(_MOST_ROWS), strict=False)]
+    names = [name for name in (kept[0] if kept else {}) if any(record[name] not in ("", None) for record in kept)]
+    return dg.MetadataValue.table([dg.TableRecord({name: record[name] for name in names}) for record in kept])
+
+
+def _value(name: str, value: Any) -> dg.MetadataValue[Any]:
+    if isinstance(value, bool):
+        return dg.MetadataValue.bool(value)
+    if isinstance(value, int) and name.endswith("_ms") and value > 10**11:
+        return dg.MetadataValue.timestamp(value / 1_000)
+    if isinstance(value, int):
+        return dg.MetadataValue.int(value)
+    if isinstance(value, float):
+        return dg.MetadataValue.float(value)
+    if isinstance(value, str):
+        return dg.MetadataValue.text(value)
+    return dg.MetadataValue.json(value)

@@ -1,0 +1,96 @@
+"""What came of a command, in words: the same for the command line and for a run in Dagster. Pure.
+
+Every function takes the values of an accepted result, as `Answer.flat` has them.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+
+def snapshot_in_words(answer: Mapping[str, Any]) -> str:
+    """What a `snapshot` took."""
+    return (
+        f"snapshot {answer['snapshot']}: {answer['images']} images in {answer['clusters']} clusters, "
+        f"{answer['bytes'] / 1e6:.1f} MB, of which {answer['uploaded_bytes'] / 1e6:.1f} were uploaded"
+    ) + (f"; {answer['pruned']} older ones deleted" if answer.get("pruned") else "")
+
+
+def restore_in_words(answer: Mapping[str, Any]) -> str:
+    """What a `restore` replaced."""
+    restored = f"{answer['images']} images in {answer['clusters']} clusters"
+    lines = [f"{restored} replace {answer['replaced_images']} images; later embeddings are decided again"]
+    if answer["overrides_kept"]:
+        unmet = answer["overrides_unmet"]
+        lines.append(
+            f"{answer['overrides_kept']} overrides stay active, {unmet} of them not met by the restored images"
+        )
+    if answer["embeddings_lost"]:
+        lines.append(f"{answer['embeddings_lost']} later embeddings are no longer in Kafka and are lost")
+    return "\n".join([*lines, "`neardup rollback --undo` reverts it"])
+
+
+def rollback_plan_in_words(plan: Mapping[str, Any]) -> str:
+    """What a rollback would replace by what."""
+    taken = datetime.fromtimestamp(plan["taken_ms"] / 1_000, UTC)
+    present = "the present store (the API does not answer)"
+    if plan["present_images"] is not None:
+        present = f"{plan['present_images']} images in {plan['present_clusters']} clusters"
+    replaced = (
+        f"{plan['images']} images in {plan['clusters']} clusters, taken {taken:%Y-%m-%d %H:%M:%SZ} by "
+        f"{plan['issued_by']}, would replace {present}; later embeddings would be decided again by classifier "
+        f"{plan['classifier_version']}"
+    )
+    lines = [replaced]
+    if plan["embeddings_lost"]:
+        places = ", ".join(f"{count or 'some'} of {place}" for place, count in plan["embeddings_lost"].items())
+        lines.append(f"later embeddings that are no longer in Kafka would be lost: {places}; only force allows that")
+    return "\n".join([*lines, "nothing was sent"])
+
+
+def reprocess_in_words(answer: Mapping[str, Any]) -> str:
+    """What a `reprocess` changed."""
+    return (
+        f"{answer['images']} images decided again by classifier {answer['classifier']}: {answer['changed']} in another "
+        f"cluster, {answer['clusters']} clusters instead of {answer['clusters_before']}; "
+        "`neardup rollback --undo` reverts it"
+    )
+
+
+def override_in_words(answer: Mapping[str, Any]) -> str:
+    """What an `override` moved; its removal moves nothing."""
+    if answer["action"] == "remove":
+        return f"removed {answer['override_id']}"
+    moved = int(answer["decisions"])
+    done = f"{moved} decision(s) made" if moved else "nothing had to move"
+    return f"override {answer['override_id']}: {answer['image_id']} is in the cluster of {answer['head']}; {done}"
+
+
+def forget_in_words(answer: Mapping[str, Any]) -> str:
+    """What `forget` removed."""
+    heir = f"; {answer['new_head']} heads its cluster now" if answer["new_head"] else ""
+    return f"forgotten by command {answer['command_id']}{heir}"
+
+
+def promotion_in_words(answer: Mapping[str, Any]) -> str:
+    """Which classifier `load-model` made active, with its metrics."""
+    if answer["version"] == answer["replaced"]:
+        return f"classifier {answer['version']} is active already"
+    shown = ("command_id", "accepted", "reason", "sequence", "version", "replaced")
+    metrics = [f"{name:>24}  {value}" for name, value in answer.items() if name not in shown]
+    return "\n".join([f"classifier {answer['version']} is active and replaces {answer['replaced']}", *metrics])
+
+
+def replay_in_words(answer: Mapping[str, Any]) -> str:
+    """What a replay of dead letters sent, or would send."""
+    verb = "would be sent" if answer["dry_run"] else "sent"
+    lines = [f"{answer['sent']} originals of {answer['letters']} letters {verb}"]
+    lines += [f"{count:>9}  to {topic}" for topic, count in answer["topics"].items()]
+    lines += [f"{count:>9}  {reason}" for reason, count in answer["reasons"].items()]
+    reasons = {
+        "too_often": "replayed three times already: --force sends them",
+        "unreadable": "the broker's copy is damaged: produce them again",
+        "elsewhere": "from a topic that the worker does not read",
+    }
+    lines += [f"{count:>9}  not sent, {reasons[why]}" for why, count in answer["refused"].items() if count]
+    return "\n".join(lines)

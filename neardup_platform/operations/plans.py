@@ -1,0 +1,133 @@
+"""What an operation would do, told before anything is sent: read from S3, Kafka and the API, nothing changed."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from neardup_platform.client import Client
+from neardup_platform.client.answers import Promotion, Status
+from neardup_platform.errors import NotFound, ServerUnavailable
+from neardup_platform.kafka.retention import deleted_since
+from neardup_platform.s3_client import open_s3
+from neardup_platform.settings import Settings
+from neardup_platform.stream.snapshots.s3_snapshots import list_snapshots, read_manifest
+from neardup_platform.stream.snapshots.snapshot_manifest import Manifest, check_id
+from neardup_platform.wire.command_arguments import OverrideArguments
+
+_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackPlan:
+    """What a rollback would put in place of what.
+
+    Attributes:
+        snapshot: what it would restore.
+        present: what the API answers about the present store; None if it does not answer.
+        lost: embeddings since the snapshot that Kafka has deleted, by `topic[partition]`; None where the number is
+            unknown. The worker refuses to lose them unless forced.
+    """
+
+    snapshot: Manifest
+    present: Status | None
+    lost: Mapping[str, int | None]
+
+    def flat(self) -> dict[str, Any]:
+        """The plan by name, as the command line prints it; what is not known is None."""
+        described = ("snapshot", "taken_ms", "issued_by", "images", "clusters", "sequence", "digest", "bytes")
+        present = self.present
+        return {
+            "dry_run": True,
+            **{name: getattr(self.snapshot, name) for name in (*described, "classifier_version", "terms_version")},
+            "embeddings_lost": dict(self.lost),
+            "present_images": present and present.images,
+            "present_clusters": present and present.clusters,
+            "present_digest": present and present.state_digest,
+            "present_classifier_version": present and present.classifier_version,
+        }
+
+
+def plan_rollback(settings: Settings, snapshot: str) -> RollbackPlan:
+    """What a rollback to a snapshot would do. The worker checks more: every file, classifier, terms and disk.
+
+    Args:
+        settings: resolved.
+        snapshot: its id.
+
+    Raises:
+        BadSnapshotId, NotFound, BadArtefact: there is no such snapshot, or its manifest is damaged.
+        ServerUnavailable: S3 or Kafka does not answer.
+    """
+    manifest = read_manifest(open_s3(settings.s3), settings.s3.bucket, check_id(snapshot))
+    positions = {_partition(place): offset for place, offset in manifest.positions.items()}
+    return RollbackPlan(manifest, _present(settings), deleted_since(settings.kafka, positions))
+
+
+def newest_snapshot(settings: Settings) -> str:
+    """The id of the newest snapshot whose manifest can be used.
+
+    Raises:
+        NotFound: there is none.
+        ServerUnavailable: S3 does not answer.
+    """
+    for each in list_snapshots(open_s3(settings.s3), settings.s3.bucket):
+        if isinstance(each, Manifest):
+            return each.snapshot
+    raise NotFound(f"s3://{settings.s3.bucket} holds no snapshot that can be used: check the bucket (s3.bucket)")
+
+
+def heads_of(settings: Settings, image_ids: Collection[str]) -> dict[str, str]:
+    """The cluster of each image.
+
+    Raises:
+        NotFound: some have not been decided, or were forgotten; the text names them.
+        ServerUnavailable: the API does not answer.
+    """
+    with Client.from_settings(settings) as api:
+        heads = api.lookup_many(image_ids)
+    unknown = [image_id for image_id in image_ids if image_id not in heads]
+    if unknown:
+        more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
+        raise NotFound(
+            f"{len(unknown)} of {len(image_ids)} images are not known: "
+            f"{', '.join(repr(each[:128]) for each in unknown[:_SHOWN])}{more}: they have not been decided, or were "
+            "forgotten"
+        )
+    return heads
+
+
+def images_named(corrections: Iterable[OverrideArguments]) -> list[str]:
+    """The images that overrides name, each once."""
+    named: dict[str, None] = {}
+    for each in corrections:
+        values = each.model_dump()
+        named |= {values[name]: None for name in ("image_id", "other_id") if name in values}
+    return list(named)
+
+
+def last_promotion(settings: Settings) -> Promotion:
+    """The last change of the active classifier: `replaced` is what to return to.
+
+    Raises:
+        NotFound: no classifier has been promoted.
+        ServerUnavailable: the API does not answer.
+    """
+    with Client.from_settings(settings) as api:
+        promotions = api.promotions()
+    if not promotions:
+        raise NotFound("no classifier has been promoted here, so there is none to return to")
+    return promotions[0]
+
+
+def _present(settings: Settings) -> Status | None:
+    try:
+        with Client.from_settings(settings, attempts=1) as api:
+            return api.status()
+    except ServerUnavailable:
+        return None
+
+
+def _partition(place: str) -> tuple[str, int]:
+    """Topic and number of `topic[partition]`."""
+    topic, _, number = place.removesuffix("]").rpartition("[")
+    return topic, int(number)

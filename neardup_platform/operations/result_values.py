@@ -1,0 +1,42 @@
+"""The values of a command's result, read from the text that they are on the topic. Pure."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from neardup_platform.wire.command_arguments import TraceArguments
+
+_NUMBERS = {
+    "snapshot": ("images", "clusters", "files", "bytes", "uploaded_bytes", "pause_ms", "taken_after", "pruned"),
+    "restore": (
+        *("replaced_images", "images", "clusters", "embeddings_lost"),
+        *("forgotten_again", "overrides_kept", "overrides_unmet"),
+    ),
+    "reprocess": ("images", "changed", "clusters", "clusters_before"),
+    "ingest-segment": ("rows", "bad", "decided", "known", "forgotten"),
+    "override": ("decisions",),
+    "pause": ("at_ms",),
+    "resume": ("at_ms",),
+}
+
+
+def values_read(name: str, values: Mapping[str, str]) -> dict[str, Any]:
+    """The values of a command's result, with numbers converted and a trace decoded.
+
+    Args:
+        name: of the command.
+    """
+    if name == TraceArguments.command:
+        trace: dict[str, Any] = json.loads(values.get("trace", "{}"))
+        return trace
+    return {key: _number(value) if key in _NUMBERS.get(name, ()) else value for key, value in values.items()}
+
+
+def _number(value: str) -> int | float | str:
+    """A worker of another version may send something else, which stays text."""
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value

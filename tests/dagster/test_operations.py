@@ -1,0 +1,244 @@
+"""The jobs of operations, run by Dagster against a real worker, a real API, a real Kafka and a real S3 server."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from click.testing import CliRunner
+from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
+
+from definitions import defs
+from neardup_platform.cli import cli
+from neardup_platform.client import Client
+from neardup_platform.errors import SetupError
+from neardup_platform.kafka.control import new_command, run_command
+from neardup_platform.learning.classifier.s3_registry import publish as publish_classifier
+from neardup_platform.s3_client import open_s3
+from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
+from neardup_platform.serving.app import build_app
+from neardup_platform.serving.search_corpus import Models
+from neardup_platform.settings import Settings
+from neardup_platform.stream.snapshots.s3_snapshots import list_snapshots
+from neardup_platform.testing import eventually
+from neardup_platform.wire.topics import CONTROL
+from tests.conftest import emptied
+from tests.dagster.operation_run import OPS, Run, variables
+from tests.dagster.supervised import ROOT
+from tests.scoring.variants import variant
+from tests.serving.conftest import listening
+from tests.stream.worker_process import publish, read_topic, running
+
+pytestmark = pytest.mark.slow
+
+IMAGES = 24
+
+
+def no_models() -> Models:
+    raise SetupError("no search here")
+
+
+@pytest.fixture(scope="module")
+def platform(servers: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A worker that has decided some images, and an API that reads its store."""
+    settings = emptied(servers, tmp_path_factory.mktemp("operated") / "home")
+    with running(settings):
+        publish(settings, range(IMAGES))
+        eventually(settings.store_path.exists)
+        with listening(build_app(settings, no_models)) as http:
+            settings = settings.model_copy(update={"api": settings.api.model_copy(update={"port": http.base_url.port})})
+            with Client.from_settings(settings) as api:
+                eventually(lambda: api.status().images == IMAGES)
+            with variables(settings):
+                yield settings
+
+
+@pytest.fixture
+def api(platform: Settings) -> Iterator[Client]:
+    with Client.from_settings(platform) as client:
+        yield client
+
+
+def heads(api: Client, *image_ids: str) -> list[str]:
+    return [api.lookup(image_id).head for image_id in image_ids]
+
+
+def image(number: int) -> str:
+    return f"bench-{number:09d}"
+
+
+def said(*command: str) -> dict[str, Any]:
+    """What the command line answers."""
+    answer = CliRunner().invoke(cli, [*command, "--json"], standalone_mode=False)
+    assert answer.exception is None, answer.output
+    found: dict[str, Any] = json.loads(answer.stdout)
+    return found
+
+
+def visible(api: Client, image_id: str, head: str) -> None:
+    eventually(lambda: api.lookup(image_id).head == head)
+
+
+def test_a_wrong_correction_is_rolled_back_and_the_rollback_undone(platform: Settings, api: Client) -> None:
+    moved, other = image(1), image(7)
+    head, other_head = heads(api, moved, other)
+    assert head != other_head
+    taken = Run("snapshot").shown
+    assert taken["images"] == IMAGES
+
+    plan = Run("override", action="move", image_id=moved, other_id=other).shown
+    assert plan["summary"].strip().startswith("1 overrides of 2 known images would be sent; nothing was sent")
+    assert heads(api, moved) == [head]
+    corrected = Run("override", action="move", image_id=moved, other_id=other, reason="by mistake", dry_run=False)
+    assert (corrected.shown["head"], corrected.shown["decisions"]) == (other_head, 1)
+    assert corrected.shown["head_page"] == f"{platform.api.url}/#/cluster/{other_head}"
+    assert corrected.tags["neardup/command"] == corrected.shown["command_id"] == f"dagster-{corrected.run_id}"
+    visible(api, moved, other_head)
+    (kept,) = api.overrides()
+    assert (kept.issued_by, kept.override_id) == (f"Dagster run {corrected.run_id}", corrected.shown["command_id"])
+    assert api.history(moved)[-1].override_id == corrected.shown["command_id"]
+
+    withdrawn = Run("override", action="remove", override_id=kept.override_id, dry_run=False)
+    assert withdrawn.shown["override_id"] == kept.override_id
+    planned = Run("rollback", snapshot=taken["snapshot"]).shown
+    assert (planned["images"], planned["digest"]) == (IMAGES, taken["digest"])
+    assert planned["present_digest"] != taken["digest"]
+    assert said("rollback", taken["snapshot"], "--dry-run")["digest"] == taken["digest"]
+    assert heads(api, moved) == [other_head]
+    rolled_back = Run("rollback", snapshot=taken["snapshot"], dry_run=False).shown
+    assert (rolled_back["digest"], rolled_back["embeddings_lost"]) == (taken["digest"], 0)
+    visible(api, moved, head)
+    assert Run("undo", confirm=True).shown["digest"] == rolled_back["replaced_digest"]
+    visible(api, moved, other_head)
+    assert Run("undo", confirm=True).shown["digest"] == taken["digest"]
+    visible(api, moved, head)
+
+
+def test_a_csv_corrects_row_by_row_and_an_image_is_forgotten(api: Client, tmp_path: Path) -> None:
+    rows = f"action,image_id,other_id\nforbid,{image(12)},{image(20)}\nalone,{image(13)},\n"
+    file = tmp_path / "rows.csv"
+    file.write_text(rows)
+    planned = Run("override_csv", file=str(file)).shown
+    assert len(planned["images_now"].records) == 3
+    assert said("override", "csv", str(file), "--dry-run")["overrides"] == 2
+    done = Run("override_csv", text=rows, dry_run=False).shown["answers"].records
+    assert [row.data["accepted"] for row in done] == [True, True]
+    visible(api, image(13), image(13))
+    more = f"action,image_id,other_id\nmove,{image(13)},{image(12)}\nalone,{image(14)},\n"
+    refused = Run("override_csv", text=more, dry_run=False)
+    assert repr(image(13)) in refused.failure.split("(")[0]
+    assert "(the worker refused 1 of 2 rows" in refused.failure
+    visible(api, image(14), image(14))
+
+    assert Run("forget", image_id=image(23)).shown["head"] == heads(api, image(23))[0]
+    assert Run("forget", image_id=image(23), dry_run=False).shown["forgotten"] == "image"
+    again = Run("forget", image_id=image(23))
+    eventually(lambda: not Run("forget", image_id=image(23)).success)
+    assert again.retries == 0
+
+
+def test_an_image_is_traced_and_a_classifier_returns(platform: Settings, api: Client, tmp_path: Path) -> None:
+    traced = Run("trace", image_id=image(3)).shown
+    assert traced["trace"]["verdict"]["head"] == traced["head"]
+    assert traced["image_id_page"].endswith(f"/#/image/{image(3)}")
+
+    assert "no classifier has been promoted" in Run("classifier_rollback").failure
+    shipped = read_card(SHIPPED_FOLDER).version
+    candidate = variant(tmp_path / "candidate", "0123456789ab")
+    publish_classifier(open_s3(platform.s3), platform.s3, tmp_path / "candidate")
+    promoted = new_command("load-model", {"version": candidate.version, "force": "true"}, "a test")
+    assert run_command(platform.kafka, promoted, 120).accepted
+    eventually(api.promotions)
+    planned = Run("classifier_rollback").shown
+    assert (planned["version"], planned["replaced"], planned["by"]) == (shipped, candidate.version, "a test")
+    returned = Run("classifier_rollback", dry_run=False)
+    assert (returned.shown["version"], returned.shown["replaced"]) == (shipped, candidate.version)
+    eventually(lambda: api.promotions()[0].issued_by == f"Dagster run {returned.run_id}")
+
+    letters = Run("replay_dead_letters", reason="garbage").shown
+    assert (letters["dry_run"], letters["sent"]) == (True, 0)
+    assert Run("replay_dead_letters", reason="rubbish").failure.startswith("reason is 'rubbish', one of")
+
+
+def test_a_run_that_is_executed_again_is_the_same_command(platform: Settings, tmp_path: Path) -> None:
+    repository = ReconstructableRepository.for_file(str(ROOT / "definitions.py"), "defs", str(ROOT))
+    job = ReconstructableJob(repository, "snapshot")
+    before = len(list_snapshots(open_s3(platform.s3), platform.s3.bucket))
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        with dg.execute_job(job, instance) as first:
+            assert first.success
+        options = dg.ReexecutionOptions(parent_run_id=first.run_id)
+        with dg.execute_job(job, instance, reexecution_options=options) as second:
+            assert second.success
+        sent = [shown_by(instance, run.run_id) for run in (first, second)]
+    assert sent[0]["snapshot"] == sent[1]["snapshot"]
+    assert sent[0]["command_id"] == sent[1]["command_id"] == f"dagster-{first.run_id}"
+    assert len(list_snapshots(open_s3(platform.s3), platform.s3.bucket)) == before + 1
+
+
+def shown_by(instance: dg.DagsterInstance, run_id: str) -> dict[str, Any]:
+    (output,) = [
+        entry.dagster_event.step_output_data.metadata
+        for entry in instance.all_logs(run_id)
+        if entry.dagster_event and entry.dagster_event.is_successful_output
+    ]
+    return {name: value.value for name, value in output.items()}
+
+
+def test_a_refused_command_fails_without_a_retry_with_its_reason_first(platform: Settings) -> None:
+    nowhere = Run("rollback", snapshot="1700000000000-0123abcd", dry_run=False)
+    assert nowhere.failure.startswith("there is no snapshot 1700000000000-0123abcd")
+    assert nowhere.retries == 0
+    in_use = Run("restore_on_empty_machine", dry_run=False)
+    assert in_use.failure.startswith("the store that would be replaced holds")
+    assert in_use.retries == 0
+    filled = Run("restore_on_empty_machine", most_images=IMAGES, dry_run=False).shown
+    newest = list_snapshots(open_s3(platform.s3), platform.s3.bucket)[0]
+    assert not isinstance(newest, str)
+    assert (filled["snapshot"], filled["images"]) == (newest.snapshot, newest.images)
+
+
+@pytest.mark.parametrize(
+    ("job", "config", "reason"),
+    [
+        ("undo", {}, "confirm is false"),
+        ("reprocess", {"confirm": False}, "confirm is false"),
+        ("override", {"action": "move", "image_id": "a.jpg", "dry_run": False}, "override takes the arguments"),
+        ("override", {"action": "join", "image_id": "a.jpg", "dry_run": False}, "join"),
+        ("override_csv", {"text": "action,image_id\nalone,\n", "dry_run": False}, "line 2"),
+        ("override_csv", {"dry_run": False}, "give either text"),
+        ("trace", {"image_id": ""}, "image_id"),
+        ("forget", {"image_id": "x" * 2_000, "dry_run": False}, "image_id"),
+        ("snapshot", {"timeout_s": 0}, "timeout_s"),
+        ("rollback", {}, "snapshot"),
+        ("rollback", {"snapshot": "1700000000000-0123abcd", "dryrun": False}, "dryrun"),
+        ("replay_dead_letters", {"since": "yesterday", "dry_run": False}, "since is 'yesterday'"),
+    ],
+)
+def test_a_wrong_launch_is_refused_before_a_command_is_sent(
+    platform: Settings, job: str, config: dict[str, Any], reason: str
+) -> None:
+    sent = len(read_topic(platform, CONTROL))
+    try:
+        run = Run(job, **config)
+    except dg.DagsterInvalidConfigError as error:
+        assert reason in str(error)
+    else:
+        assert reason in run.failure
+        assert run.retries == 0
+    assert len(read_topic(platform, CONTROL)) == sent
+
+
+def test_every_operation_is_a_job_with_described_settings_that_moves_nothing_unless_told() -> None:
+    for name, op in OPS.items():
+        job = defs.resolve_job_def(name)
+        assert job.description
+        assert job.tags["neardup/kind"] == "operation"
+        (node,) = job.nodes
+        assert node.name == op
+        fields = job.node_def_named(op).config_schema.config_type.fields
+        assert [field for field, schema in fields.items() if not schema.description] == []
+        moves = name not in ("snapshot", "trace")
+        assert not moves or fields.get("dry_run", fields.get("confirm")).default_value is ("dry_run" in fields)
