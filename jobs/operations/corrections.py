@@ -11,7 +11,7 @@ from pydantic import Field
 from jobs.operations.metadata import rows, shown
 from jobs.operations.operation_job import DryRunConfig, Operation, Outcome, operation
 from neardup_platform.errors import BadCommand
-from neardup_platform.operations.in_words import forget_in_words, override_in_words
+from neardup_platform.operations.in_words import command_in_words, forget_in_words, override_in_words
 from neardup_platform.operations.override_csv import COLUMNS, MAX_ROWS, read_override_file, read_overrides
 from neardup_platform.wire.command_arguments import MAX_REASON, ForgetArguments, OverrideArguments
 from neardup_platform.wire.validation import MAX_ID_BYTES
@@ -148,7 +148,7 @@ def _where(operation: Operation, corrections: Sequence[OverrideArguments]) -> Ou
 
     heads = heads_of(operation.settings, images_named(corrections))
     table = rows({"image_id": image_id, "cluster": head} for image_id, head in heads.items())
-    words = [" ".join(each.to_wire().values()) for each in corrections[:10]]
+    words = [command_in_words(each) for each in corrections[:10]]
     summary = f"{len(corrections)} overrides of {len(heads)} known images would be sent; nothing was sent"
     return Outcome("\n".join([summary, *words]), {"images_now": table, **shown(operation.settings, {})})
 

@@ -25,18 +25,13 @@ def cluster_url(settings: Settings, head: str) -> str:
 
 
 def shown(settings: Settings, values: Mapping[str, Any]) -> dict[str, dg.MetadataValue[Any]]:
-    """Values as metadata: numbers as numbers, times as times, links for images and clusters; empty ones left out."""
-    found: dict[str, dg.MetadataValue[Any]] = {}
-    for name, value in values.items():
-        if value is None or value in ("", {}, []):
-            continue
-        found[name] = _value(name, value)
-        if name in _IMAGES:
-            found[f"{name}_page"] = dg.MetadataValue.url(image_url(settings, value))
-        elif name in _CLUSTERS:
-            found[f"{name}_page"] = dg.MetadataValue.url(cluster_url(settings, value))
-    found["explorer"] = dg.MetadataValue.url(f"{settings.api.url}/")
-    return found
+    """Links to the explorer, then values as metadata: numbers as numbers, times as times; empty ones are left out."""
+    kept = {name: value for name, value in values.items() if value not in (None, "", {}, []) and name != "accepted"}
+    links = {f"{name}_page": image_url(settings, kept[name]) for name in _IMAGES if name in kept}
+    links |= {f"{name}_page": cluster_url(settings, kept[name]) for name in _CLUSTERS if name in kept}
+    links["explorer"] = f"{settings.api.url}/"
+    shown_links = {name: dg.MetadataValue.url(link) for name, link in links.items()}
+    return {**shown_links, **{name: _value(name, value) for name, value in kept.items()}}
 
 
 def rows(records: Iterable[Mapping[str, Any]]) -> dg.TableMetadataValue:

@@ -17,6 +17,7 @@ import dagster as dg
 from pydantic import Field
 
 from neardup_platform.errors import NeardupError, RetryableError
+from neardup_platform.operations.in_words import command_in_words
 from neardup_platform.settings import Settings
 from neardup_platform.wire.command_arguments import CommandArguments, OverrideArguments
 from resources.platform import PlatformResource
@@ -104,7 +105,7 @@ class Operation:
         """
         from neardup_platform.operations.kafka_carry_out import carry_out
 
-        timeout_s = self._begin(f"{arguments.command} {arguments.to_wire() or ''}".rstrip())
+        timeout_s = self._begin(command_in_words(arguments))
         answer = carry_out(self.settings, arguments, self.issuer, timeout_s, self.report)
         if not answer.accepted:
             raise dg.Failure(
@@ -202,7 +203,7 @@ def _run(
             operation.call_off()
         raise
     context.log.info(outcome.summary)
-    context.add_output_metadata({"summary": dg.MetadataValue.md(_code(outcome.summary)), **outcome.metadata})
+    context.add_output_metadata({"summary": dg.MetadataValue.text(outcome.summary), **outcome.metadata})
 
 
 def _check_confirmed(config: OperationConfig) -> None:
@@ -211,7 +212,3 @@ def _check_confirmed(config: OperationConfig) -> None:
             "confirm is false, so nothing was sent: read the description of the job, then launch it with confirm: true",
             allow_retries=False,
         )
-
-
-def _code(text: str) -> str:
-    return "\n".join(f"    {line}" for line in text.splitlines())

@@ -1,11 +1,18 @@
-"""What came of a command, in words: the same for the command line and for a run in Dagster. Pure.
+"""A command and what came of it, in words: the same for the command line and for a run in Dagster. Pure.
 
-Every function takes the values of an accepted result, as `Answer.flat` has them.
+Results are the values of an accepted one, as `Answer.flat` has them.
 """
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+
+from neardup_platform.wire.command_arguments import CommandArguments
+
+
+def command_in_words(arguments: CommandArguments) -> str:
+    """A command with its arguments, without those that have their default."""
+    return " ".join([arguments.command, *(f"{name}={value!r}" for name, value in arguments.to_wire().items())])
 
 
 def snapshot_in_words(answer: Mapping[str, Any]) -> str:
