@@ -112,7 +112,7 @@ def test_an_hour_contains_exactly_its_decisions_with_every_field(settings: Setti
         (3, "image-3", "image-3"),
     ]
     joined = found[1]
-    assert joined["candidates"] == [{"image_id": "image-1", "overlap": 7, "score": 0.75, "head": "image-1"}]
+    assert joined["candidates"] == [{"image_id": "image-1", "overlap": 7, "score": 0.75, "head": "image-1", "kind": ""}]
     assert [row["guard"] for row in found] == [None, None, asdict(guard)]
     assert (joined["kafka_partition"], joined["threshold"], joined["terms_version"]) == (0, 0.5, "t1")
     assert joined["kafka_timestamp"] == HOUR + timedelta(seconds=1)

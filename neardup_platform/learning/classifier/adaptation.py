@@ -40,7 +40,7 @@ from neardup_platform.scoring.vectors import Float16, ImageVectors
 MOST_ADDED, MOST_REFERENCE = 200, 4_000
 # Looked-at pairs of either kind, near-duplicates and others, without which the curves stay as they are.
 LEAST_PAIRS = 20
-# The weight of a new pair, relative to one of the first training: they are few, and matter to whoever labelled them.
+# The weight of a new pair: new pairs are few, so each counts more than an old one.
 WEIGHT = 3.0
 
 

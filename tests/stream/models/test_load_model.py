@@ -31,7 +31,7 @@ PATIENCE_S = 120.0
 def registry(empty_log: Settings, tmp_path: Path) -> Settings:
     """The registry has two classifiers as good as the shipped one, and a worse one."""
     for version, threshold, recall in ((FIRST, 0.61, None), (SECOND, 0.62, None), (WORSE, 0.63, 0.5)):
-        variant(tmp_path / version, version, threshold=threshold, recall=recall)
+        variant(tmp_path / version, version, threshold=threshold, recall=recall, threshold_table=None)
         publish_classifier(open_s3(empty_log.s3), empty_log.s3, tmp_path / version)
     return empty_log
 
