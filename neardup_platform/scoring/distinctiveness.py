@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from neardup_platform.scoring.vectors import Float16
 from neardup_platform.structure.block_kernels import textured_blocks
-from neardup_platform.structure.sketch import decode_sketch
+from neardup_platform.structure.sketch import decode_sketch, has_sketch
 
 
 def plain_pictures(sketches: Float16) -> NDArray[np.bool_]:
@@ -18,8 +18,7 @@ def plain_pictures(sketches: Float16) -> NDArray[np.bool_]:
     Args:
         sketches: float16 [n, sketch.ENTRIES].
     """
-    greys = (decode_sketch(entries).grey for entries in sketches)
-    return np.array([grey.size > 0 and textured_blocks(grey) == 0 for grey in greys], np.bool_)
+    return np.array([has_sketch(one) and textured_blocks(decode_sketch(one).grey) == 0 for one in sketches], np.bool_)
 
 
 def undistinctive(crowding: NDArray[np.float32], plain: NDArray[np.bool_], level: float | None) -> NDArray[np.bool_]:

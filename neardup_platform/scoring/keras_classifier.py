@@ -188,14 +188,18 @@ class PairClassifier:
         if self._reference is None:
             raise BadArtefact(f"classifier {self.version} has no second look: train one on pictures with sketches")
         reference, sketch = self._reference, self._sketch
-        found = np.empty((len(rows_a), len(EVIDENCE)), np.float64)
+        found = np.full((len(rows_a), len(EVIDENCE)), np.nan)
 
         def look(part: slice) -> None:
             one, other = rows_a[part], rows_b[part]
-            own, which = np.unique(one, return_inverse=True)
-            crowded = reference.crowding(a, own)[which], reference.crowding(b, other)
             structure = structure_of(a.pair[:, sketch], one, b.pair[:, sketch], other)
-            found[part] = evidence(first[part], *crowded, structure)
+            told = np.isfinite(structure).all(axis=1)
+            found[part][told] = evidence(
+                first[part][told],
+                _crowding(reference, a, one[told]),
+                _crowding(reference, b, other[told]),
+                structure[told],
+            )
 
         self._run(look, list(split_by_row(rows_a, self._threads)))
         return found
@@ -285,6 +289,11 @@ def _check_kinds(card: Card, clustering: tuple[str, ...]) -> None:
             f"classifier {card.version} knows {known}, scoring.kinds has {', '.join(clustering)}: train one on labels "
             "of these kinds (`neardup train --kinds`), or leave scoring.kinds out"
         )
+
+
+def _crowding(reference: Reference, vectors: ImageVectors, rows: Ordinals) -> NDArray[np.float32]:
+    own, which = np.unique(rows, return_inverse=True)
+    return reference.crowding(vectors, own)[which]
 
 
 def _read_reference(folder: Path, card: Card) -> Reference | None:

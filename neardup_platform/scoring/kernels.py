@@ -233,32 +233,46 @@ def _cosine(product: np.float32, square_x: np.float32, square_y: np.float32) -> 
 
 
 @njit(nogil=True, cache=True)
-def crowding(table: F32, vector: F32, others: NDArray[np.bool_], ranks: I64, out: F32) -> None:
-    """Computes the mean cosine of a vector and the rows of a table that are most similar to it, by rank.
+def crowding(table: F32, vectors: F32, others: NDArray[np.bool_], ranks: I64, out: F32) -> None:
+    """Computes the mean cosine of each vector and the rows of a table that are most similar to it, by rank.
 
     Args:
-        table: float32 [rows, dim], of unit norm.
-        vector: float32 [dim].
-        others: bool [rows], the rows that count; where fewer count than a rank needs, the least similar one repeats.
-        ranks: int64 [m, 2], first and last + 1, from 0.
-        out: float32 [m], receives the means.
+        table: float32 [rows, dim], of unit norm; read once for all vectors.
+        vectors: float32 [n, dim].
+        others: bool [n, rows], the rows that count; where fewer count than a rank needs, the least similar one repeats.
+        ranks: int64 [m, 2], first and last + 1, from 0, ascending.
+        out: float32 [n, m], receives the means; −1 where no row counts.
     """
-    cosines = np.empty(table.shape[0], np.float32)
-    norm = max(np.sqrt(_product(vector, _U(0), vector, _U(0), _U(vector.shape[0]))), _TINY)
-    count = 0
+    count, most = vectors.shape[0], ranks[-1, 1]
+    norms, kept = np.empty(count, np.float32), np.zeros(count, np.int64)
+    best = np.empty((count, most), np.float32)
+    for n in range(count):
+        norms[n] = max(np.sqrt(_row_product(vectors, _U(n), vectors[n])), _TINY)
     for row in range(_U(table.shape[0])):
-        if others[row]:
-            cosines[count] = _row_product(table, row, vector) / norm
-            count += 1
-    if count == 0:
-        out[:] = _F(-1)
-        return
-    ascending = np.sort(cosines[:count])
-    for which in range(ranks.shape[0]):
-        total = _F(0)
-        for rank in range(ranks[which, 0], ranks[which, 1]):
-            total += ascending[count - 1 - min(rank, count - 1)]
-        out[which] = total / _F(ranks[which, 1] - ranks[which, 0])
+        for n in range(count):
+            if others[n, row]:
+                kept[n] = _insert(best[n], kept[n], _row_product(table, row, vectors[n]) / norms[n])
+    for n in range(count):
+        for which in range(ranks.shape[0]):
+            total = _F(0)
+            for rank in range(ranks[which, 0], ranks[which, 1]):
+                total += best[n, max(min(rank, kept[n] - 1), 0)]
+            out[n, which] = total / _F(ranks[which, 1] - ranks[which, 0]) if kept[n] else _F(-1)
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def _insert(best: F32, kept: int, value: np.float32) -> int:
+    """Inserts a value into the first `kept` ones, which descend; returns how many there are then."""
+    if kept == best.shape[0]:
+        if value <= best[kept - 1]:
+            return kept
+        kept -= 1
+    at = kept
+    while at > 0 and best[at - 1] < value:
+        best[at] = best[at - 1]
+        at -= 1
+    best[at] = value
+    return kept + 1
 
 
 @njit(nogil=True, cache=True, fastmath=_SUMS, forceinline=True)

@@ -80,23 +80,23 @@ class Reference:
             rows: int64 [n], their rows there.
             others: bool [n, reference], the members to compare each with; None for all.
         """
-        out = np.empty((len(rows), len(CROWDING)), np.float32)
-        every = np.ones(len(self._tables[0]), np.bool_)
-        pieces = _pieces(vectors, rows, self.parts)
-        for n in range(len(rows)):
-            for number, (table, piece) in enumerate(zip(self._tables, pieces, strict=True)):
-                at = number * len(RANKS)
-                crowding(table, piece[n], every if others is None else others[n], _BOUNDS, out[n, at : at + len(RANKS)])
-        return out
+        return self._crowding(_pieces(vectors, rows, self.parts), _BOUNDS, others)
 
     def nearest(self, vectors: ImageVectors) -> NDArray[np.float32]:
         """Returns the first column of the crowding of every image, float32 [n], without computing the others."""
         rows = np.arange(len(vectors.lsh))
-        out, every = np.empty((len(rows), 1), np.float32), np.ones(len(self._tables[0]), np.bool_)
-        (pieces,) = _pieces(vectors, rows, self.parts[:1])
-        for n in range(len(rows)):
-            crowding(self._tables[0], pieces[n], every, _BOUNDS[:1], out[n])
-        return out[:, 0]
+        return self._crowding(_pieces(vectors, rows, self.parts[:1]), _BOUNDS[:1], None)[:, 0]
+
+    def _crowding(
+        self, pieces: Sequence[NDArray[np.float32]], ranks: NDArray[np.int64], others: NDArray[np.bool_] | None
+    ) -> NDArray[np.float32]:
+        """Crowding by the first parts, of which `pieces` has one each, at some ranks: float32 [n, parts · ranks]."""
+        if others is None:
+            others = np.ones((len(pieces[0]), len(self._tables[0])), np.bool_)
+        columns = [np.empty((len(pieces[0]), len(ranks)), np.float32) for _ in pieces]
+        for table, piece, out in zip(self._tables, pieces, columns, strict=False):
+            crowding(table, piece, others, ranks, out)
+        return np.hstack(columns)
 
 
 def write_reference(rows: Float16, path: Path) -> str:

@@ -20,7 +20,7 @@ from neardup_platform.scoring.reference import CROWDING
 from neardup_platform.scoring.vectors import Float16
 from neardup_platform.structure import agreement
 from neardup_platform.structure.agreement import Prepared, compare
-from neardup_platform.structure.sketch import decode_sketch
+from neardup_platform.structure.sketch import decode_sketch, has_sketch
 
 Ordinals = NDArray[np.int64]
 Scores = NDArray[np.float32]
@@ -181,6 +181,8 @@ def comes_first(a: Float16, b: Float16) -> bool:
 
 
 def _prepared(entries: Float16) -> Prepared | None:
+    if not has_sketch(entries):
+        return None
     sketch = decode_sketch(entries)
     return Prepared.of(sketch) if min(sketch.grey.shape) >= agreement.LEAST_SIDE else None
 

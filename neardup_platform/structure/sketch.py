@@ -87,19 +87,29 @@ def encode_sketch(grey: Grid, colours: NDArray[np.float32]) -> NDArray[np.float3
     return entries
 
 
+def has_sketch(entries: NDArray[np.floating]) -> bool:
+    """Returns whether entries hold a sketch; much faster than to decode them, as vectors of others hold none."""
+    columns, rows = _whole(entries[:_COLOURS_AT])
+    return bool(0 < columns * rows <= MOST_BLOCKS)
+
+
 def decode_sketch(entries: NDArray[np.floating]) -> Sketch:
     """Unpacks a sketch; entries of any finite values give a sketch of valid size, possibly of nonsense.
 
     Args:
         entries: [818], of `encode_sketch` or of a producer that did not keep to the layout.
     """
-    # fmax takes 0 for what is not a number.
-    whole = np.fmin(np.fmax(np.asarray(entries, np.float32), 0), _MOST_CODE).astype(np.intp)
+    whole = _whole(entries)
     columns, rows = int(whole[0]), int(whole[1])
     colours = (whole[_COLOURS_AT:_BLOCKS_AT] / _EIGHTHS).astype(np.float32).reshape(COLOUR_GRID, COLOUR_GRID, 3)
     if not 0 < columns * rows <= MOST_BLOCKS:
         return Sketch(np.zeros((0, 0), np.float32), colours)
     return Sketch(_unpack(whole[_BLOCKS_AT:], columns, rows), colours)
+
+
+def _whole(entries: NDArray[np.floating]) -> NDArray[np.intp]:
+    # fmax takes 0 for what is not a number.
+    return np.fmin(np.fmax(np.asarray(entries, np.float32), 0), _MOST_CODE).astype(np.intp)
 
 
 def _unpack(blocks: NDArray[np.intp], columns: int, rows: int) -> Grid:
