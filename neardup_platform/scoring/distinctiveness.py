@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from neardup_platform.scoring.vectors import Float16
 from neardup_platform.structure.block_kernels import textured_blocks
-from neardup_platform.structure.sketch import decode_sketch, has_sketch
+from neardup_platform.structure.sketch import HEAD, decode_sketch, have_sketches
 
 
 def plain_pictures(sketches: Float16) -> NDArray[np.bool_]:
@@ -18,7 +18,10 @@ def plain_pictures(sketches: Float16) -> NDArray[np.bool_]:
     Args:
         sketches: float16 [n, sketch.ENTRIES].
     """
-    return np.array([has_sketch(one) and textured_blocks(decode_sketch(one).grey) == 0 for one in sketches], np.bool_)
+    plain = have_sketches(sketches[:, :HEAD])
+    for row in np.flatnonzero(plain):
+        plain[row] = textured_blocks(decode_sketch(sketches[row]).grey) == 0
+    return plain
 
 
 def undistinctive(crowding: NDArray[np.float32], plain: NDArray[np.bool_], level: float | None) -> NDArray[np.bool_]:

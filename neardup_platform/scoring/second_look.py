@@ -20,7 +20,7 @@ from neardup_platform.scoring.reference import CROWDING
 from neardup_platform.scoring.vectors import Float16
 from neardup_platform.structure import agreement
 from neardup_platform.structure.agreement import Prepared, compare
-from neardup_platform.structure.sketch import decode_sketch, has_sketch
+from neardup_platform.structure.sketch import HEAD, decode_sketch, have_sketches
 
 Ordinals = NDArray[np.int64]
 Scores = NDArray[np.float32]
@@ -164,7 +164,8 @@ def structure_of(a: Float16, rows_a: Ordinals, b: Float16, rows_b: Ordinals) -> 
     """
     out = np.full((len(rows_a), agreement.COUNT), np.nan, np.float32)
     prepared, row = None, -1
-    for n in range(len(rows_a)):
+    drawn = have_sketches(a[rows_a, :HEAD]) & have_sketches(b[rows_b, :HEAD])
+    for n in np.flatnonzero(drawn):
         if rows_a[n] != row:
             row = rows_a[n]
             prepared = _prepared(a[row])
@@ -181,8 +182,6 @@ def comes_first(a: Float16, b: Float16) -> bool:
 
 
 def _prepared(entries: Float16) -> Prepared | None:
-    if not has_sketch(entries):
-        return None
     sketch = decode_sketch(entries)
     return Prepared.of(sketch) if min(sketch.grey.shape) >= agreement.LEAST_SIDE else None
 

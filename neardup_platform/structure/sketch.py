@@ -25,8 +25,8 @@ BLOCK_PX = 4
 MOST_BLOCKS = 256
 # Longer pictures are squeezed to this ratio of their sides.
 MOST_ASPECT = 8.0
-_COLOURS_AT = 2
-_BLOCKS_AT = _COLOURS_AT + 3 * COLOUR_GRID**2
+HEAD = 2
+_BLOCKS_AT = HEAD + 3 * COLOUR_GRID**2
 ENTRIES = _BLOCKS_AT + 3 * MOST_BLOCKS
 _MOST_MEAN, _MOST_SPREAD, _MOST_CODE = 63, 31, 2_047
 _LEVELS, _WIDEST = 255.0, 127.5
@@ -80,17 +80,21 @@ def encode_sketch(grey: Grid, colours: NDArray[np.float32]) -> NDArray[np.float3
     spread = np.round(np.sqrt((upper - lower) / 2 / _WIDEST) * _MOST_SPREAD)
     bits = np.packbits(bright, axis=1, bitorder="little")
     entries = np.zeros(ENTRIES, np.float32)
-    entries[:_COLOURS_AT] = columns, rows
-    entries[_COLOURS_AT:_BLOCKS_AT] = np.round(colours.ravel() * _EIGHTHS)
+    entries[:HEAD] = columns, rows
+    entries[HEAD:_BLOCKS_AT] = np.round(colours.ravel() * _EIGHTHS)
     packed = np.column_stack([mean * (_MOST_SPREAD + 1) + spread, bits[:, 0], bits[:, 1]])
     entries[_BLOCKS_AT : _BLOCKS_AT + packed.size] = packed.ravel()
     return entries
 
 
-def has_sketch(entries: NDArray[np.floating]) -> bool:
-    """Returns whether entries hold a sketch; much faster than to decode them, as vectors of others hold none."""
-    columns, rows = _whole(entries[:_COLOURS_AT])
-    return bool(0 < columns * rows <= MOST_BLOCKS)
+def have_sketches(heads: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Returns which entries hold a sketch, bool [n], without decoding them: vectors of other producers hold none.
+
+    Args:
+        heads: [n, HEAD], the first entries of each.
+    """
+    blocks = _whole(heads).prod(axis=1)
+    return np.asarray((blocks > 0) & (blocks <= MOST_BLOCKS))
 
 
 def decode_sketch(entries: NDArray[np.floating]) -> Sketch:
@@ -101,7 +105,7 @@ def decode_sketch(entries: NDArray[np.floating]) -> Sketch:
     """
     whole = _whole(entries)
     columns, rows = int(whole[0]), int(whole[1])
-    colours = (whole[_COLOURS_AT:_BLOCKS_AT] / _EIGHTHS).astype(np.float32).reshape(COLOUR_GRID, COLOUR_GRID, 3)
+    colours = (whole[HEAD:_BLOCKS_AT] / _EIGHTHS).astype(np.float32).reshape(COLOUR_GRID, COLOUR_GRID, 3)
     if not 0 < columns * rows <= MOST_BLOCKS:
         return Sketch(np.zeros((0, 0), np.float32), colours)
     return Sketch(_unpack(whole[_BLOCKS_AT:], columns, rows), colours)
