@@ -25,7 +25,7 @@ from neardup_platform.learning.classifier.labelled_evidence import (
     read_evidence,
     record_evidence,
 )
-from neardup_platform.learning.classifier.second_look import Looked, Material, look_at
+from neardup_platform.learning.classifier.second_look import Looked, Material, look_at, reference_images
 from neardup_platform.learning.classifier.training import CANDIDATES, FOLDS
 from neardup_platform.learning.classifier.training_pictures import read_training_pictures, record_training_pictures
 from neardup_platform.learning.classifier.training_set import TrainingSet
@@ -33,7 +33,7 @@ from neardup_platform.scoring.additive import AdditiveModel
 from neardup_platform.scoring.card import NETWORK_FILE, REFERENCE_FILE, Card, write_card
 from neardup_platform.scoring.keras_classifier import PairClassifier
 from neardup_platform.scoring.reference import excerpt, parts_of, read_reference, write_reference
-from neardup_platform.scoring.second_look import tellable
+from neardup_platform.scoring.second_look import SecondLook, tellable
 from neardup_platform.scoring.vectors import Float16, ImageVectors
 
 # Images that one adaptation adds to the reference, and how many it may have.
@@ -111,7 +111,7 @@ def adapt(base: Path, pictures: TrainingSet, out: Path, *, labelled: bool, seed:
     vectors = ImageVectors(pictures.pictures.lsh, pictures.pictures.pair)
     names = pictures.pictures.groups if labelled else ("",) * len(vectors.lsh)
     groups, before = group_numbers(names), read_reference(base / REFERENCE_FILE)
-    members = one_of_each(groups, seed)[: min(MOST_ADDED, MOST_REFERENCE - len(before))]
+    members = reference_images(groups, seed, max(0, min(MOST_ADDED, MOST_REFERENCE - len(before))))
     if not len(members):
         raise SetupError(
             f"the reference of classifier {card.version} has {len(before)} images, at most {MOST_REFERENCE}: adapt an "
@@ -125,49 +125,45 @@ def adapt(base: Path, pictures: TrainingSet, out: Path, *, labelled: bool, seed:
         # Copies of a picture are no surroundings of it.
         others = np.ones((len(groups), len(reference)), np.bool_)
         others[:, len(before) :] = groups[:, None] != groups[members]
-        lesson = _learn(material, card, before, look_at(material, reference, card.blocks, others), known, seed)
-    return Adaptation(_write(base, out, card, lesson, reference, pictures.fingerprints), len(members), lesson)
+        lesson = _learn(lesson, material, card, before, look_at(material, reference, card.blocks, others), seed)
+    look = replace(look, model=lesson.model)
+    return Adaptation(_write(base, out, card, look, lesson, reference, pictures.fingerprints), len(members), lesson)
 
 
-def _learn(
-    material: Material, card: Card, before: Float16, looked: Looked, known: LabelledEvidence, seed: int
-) -> Lesson:
-    assert card.second_look is not None  # noqa: S101 -- the caller has checked it
+def _learn(known: Lesson, material: Material, card: Card, before: Float16, looked: Looked, seed: int) -> Lesson:
+    """Adds the pairs looked at to what is known; `before` is the reference without the pictures."""
     told = tellable(looked.evidence)
     at, evidence, pairs = looked.pairs[told], looked.evidence[told], material.pairs
     same = pairs.same[at]
-    lesson = Lesson(card.second_look.model, known, len(same), int(same.sum()))
+    counts = len(same), int(same.sum())
     if np.bincount(same, minlength=2).min() < LEAST_PAIRS:
-        return lesson
+        return Lesson(known.model, known.examples, *counts)
     _, numbers = np.unique(material.groups, return_inverse=True)
     fold = np.random.default_rng(seed).permutation(int(numbers.max()) + 1)[numbers] % FOLDS
     folds = np.stack([fold[pairs.a[at]], fold[pairs.b[at]]], axis=1)
-    examples = joined([known, LabelledEvidence.of(evidence, same, WEIGHT, folds)])
+    examples = joined([known.examples, LabelledEvidence.of(evidence, same, WEIGHT, folds)])
     fitted = fit_held_out(examples)
-    old = card.second_look.model.probabilities(look_at(material, before, card.blocks).evidence[told])
-    scores = (old, fitted.held_out[len(known.same) :])
-    return Lesson(fitted.model, examples, *lesson[2:4], *(_matched(each >= card.threshold, same) for each in scores))
+    old = known.model.probabilities(look_at(material, before, card.blocks).evidence[told])
+    scores = (old, fitted.held_out[-len(same) :])
+    return Lesson(fitted.model, examples, *counts, *(_matched(each >= card.threshold, same) for each in scores))
 
 
 def _matched(matches: NDArray[np.bool_], same: NDArray[np.bool_]) -> Matched:
     return Matched(float(matches[~same].mean()), float(matches[same].mean()))
 
 
-def one_of_each(groups: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Returns one picture of each group, int64, in a random order."""
-    shuffled = np.random.default_rng(seed).permutation(len(groups))
-    _, firsts = np.unique(groups[shuffled], return_index=True)
-    return shuffled[np.sort(firsts)]
-
-
 def _write(
-    base: Path, out: Path, card: Card, lesson: Lesson, reference: Float16, fingerprints: NDArray[np.uint64]
+    base: Path,
+    out: Path,
+    card: Card,
+    look: SecondLook,
+    lesson: Lesson,
+    reference: Float16,
+    fingerprints: NDArray[np.uint64],
 ) -> Card:
-    assert card.second_look is not None  # noqa: S101 -- the caller has checked it
     out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(base / NETWORK_FILE, out / NETWORK_FILE)
-    sha256 = write_reference(reference, out / REFERENCE_FILE)
-    look = replace(card.second_look, model=lesson.model, reference_sha256=sha256)
+    look = replace(look, reference_sha256=write_reference(reference, out / REFERENCE_FILE))
     about = {
         "from": card.version,
         "pictures": len(fingerprints),

@@ -102,7 +102,7 @@ def train_second_look(
     seen_by = [(fold[a] != k) & (fold[b] != k) for k in np.unique(fold)]
     if min(np.bincount(same[seen], minlength=2).min() for seen in seen_by) < _LEAST_PAIRS:
         return None
-    members = _reference_images(labelled.groups, seed)
+    members = reference_images(labelled.groups, seed, REFERENCE_IMAGES)
     reference = excerpt(vectors, members, parts_of(vectors.lsh.shape[1], blocks))
     # Copies of a picture are no surroundings of it.
     others = labelled.groups[:, None] != labelled.groups[members]
@@ -138,12 +138,12 @@ def _looked(pairs: Pairs, first: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.unique(np.concatenate(list(sides)))
 
 
-def _reference_images(groups: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """One picture of each of as many groups as are needed, at random."""
+def reference_images(groups: NDArray[np.int64], seed: int, most: int) -> NDArray[np.int64]:
+    """Returns one picture of each group, of at most so many groups, at random: rows, int64, ascending."""
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(len(groups))
     _, firsts = np.unique(groups[shuffled], return_index=True)
-    return np.sort(rng.permutation(shuffled[firsts])[:REFERENCE_IMAGES])
+    return np.sort(rng.permutation(shuffled[firsts])[:most])
 
 
 def _evidence(
