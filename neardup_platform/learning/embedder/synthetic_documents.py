@@ -127,7 +127,8 @@ def form(template: Rng, content: Rng) -> Image.Image:
     band, by_hand = pick(template, sheet.theme.accents), chance(template, 0.6)
     pen_colour = colour(template, (0.6, 1), (0.7, 1) if sheet.theme.dark else (0.2, 0.6))
     sheet.pen.rectangle((0, 0, sheet.width, size * 3.4), fill=band)
-    sheet.write((margin, size * 0.7), sheet.words(3, fixed=True), size * 1.7, sheet.theme.ground, style=1)
+    title, room = sheet.words(3, fixed=True), sheet.width - 2 * margin
+    sheet.write((margin, size * 0.7), title, size * 1.7, sheet.theme.ground, style=1, room=room)
     y, step = size * 4.2, size * template.uniform(3.2, 4)
     while y < sheet.height - step:
         cells = count(template, 1, 3)

@@ -1,4 +1,4 @@
-"""Synthetic drawings: codes, puzzles, charts, symbols, maps, line art and tiles, of which the content is the data."""
+"""Synthetic drawings: codes, puzzles, symbols, maps and tiles, of which the content is the data."""
 
 from math import ceil
 
@@ -34,7 +34,6 @@ _RANGES = (
     (0x2798, 0x27B0),
 )
 _SYMBOLS = "".join(chr(point) for first, end in _RANGES for point in range(first, end))
-_FORMULA = "∑∫√∂∞≤≥≠≈±×÷∈∉⊂∪∩∀∃∇αβγδεθλμπρσφψωΓΔΘΛΣΦΨΩxyzabnkij0123456789+−=()[]"
 
 
 def code(template: Rng, content: Rng) -> Image.Image:
@@ -125,113 +124,6 @@ def _ovals(sheet: Sheet, left: int, top: int, side: int, cells: int) -> None:
         length = count(sheet.content, 3, cells - 1 - first)
         box = (left + first * side, top + row * side + 1, left + (first + length) * side, top + (row + 1) * side - 1)
         sheet.pen.rounded_rectangle(box, side / 2, outline=pick(sheet.content, sheet.theme.accents), width=2)
-
-
-def chart(template: Rng, content: Rng) -> Image.Image:
-    """A bar, line, scatter or pie chart or a heat map, with axes and labels."""
-    sheet = Sheet(template, content, (0.6, 1.0), scale=2)
-    style = pick(template, (_bar_chart, _line_chart, _scatter, _pie, _heat_map))
-    size, grid, title = sheet.height * template.uniform(0.03, 0.045), chance(template, 0.6), sheet.words(4, fixed=True)
-    box = (sheet.width * 0.11, size * 3.5, sheet.width * 0.96, sheet.height - size * 3)
-    heading = f"{title} {count(content, 1980, 2030)}"
-    sheet.write((sheet.width / 2, size), heading, size * 1.3, style=1, anchor="ma", room=sheet.width * 0.95)
-    if style is not _pie:
-        _axes(sheet, box, size, grid=grid)
-    style(sheet, box)
-    return sheet.finish()
-
-
-def _axes(sheet: Sheet, box: Box, size: float, *, grid: bool) -> None:
-    left, top, right, bottom = box
-    step, labels = count(sheet.content, 1, 500), pick(sheet.template, (4, 5, 6))
-    for i in range(labels + 1):
-        y, x = bottom - (bottom - top) * i / labels, left + (right - left) * i / labels
-        if grid:
-            sheet.pen.line((left, y, right, y), fill=sheet.theme.faint, width=2)
-        sheet.write((left - 6, y), str(step * i), size * 0.8, sheet.theme.muted, anchor="rm")
-        if i < labels:
-            label = sheet.words(1)
-            sheet.write(
-                (x + 10, bottom + size * 0.5), label, size * 0.8, sheet.theme.muted, room=(right - left) / labels
-            )
-    sheet.pen.line((left, top, left, bottom, right, bottom), fill=sheet.theme.ink, width=2)
-
-
-def _series(sheet: Sheet, box: Box, points: int) -> NDArray[np.float64]:
-    """Heights of `points` points in a box, as a walk or as noise."""
-    rng = sheet.content
-    values = np.cumsum(rng.normal(0, 1, points)) if chance(sheet.template, 0.5) else rng.random(points)
-    values = (values - values.min()) / (np.ptp(values) + 1e-9) * rng.uniform(0.5, 0.95) + 0.04
-    heights: NDArray[np.float64] = box[3] - values * (box[3] - box[1])
-    return heights
-
-
-def _bar_chart(sheet: Sheet, box: Box) -> None:
-    left, _, right, bottom = box
-    flat, series = chance(sheet.template, 0.3), count(sheet.template, 1, 3)
-    number = count(sheet.content, 5, 14)
-    step = (right - left) / number
-    for k in range(series):
-        for i, y in enumerate(_series(sheet, box, number).tolist()):
-            x = left + (i + 0.1 + 0.8 * k / series) * step
-            bar = (x, y, x + 0.75 * step / series, bottom)
-            if flat:
-                row = box[1] + (i + 0.1 + 0.8 * k / series) * (bottom - box[1]) / number
-                long = left + (bottom - y) / (bottom - box[1]) * (right - left)
-                bar = (left, row, long, row + 0.75 * (bottom - box[1]) / number / series)
-            sheet.pen.rectangle(bar, fill=sheet.theme.accents[k])
-
-
-def _line_chart(sheet: Sheet, box: Box) -> None:
-    filled, wide, series = chance(sheet.template, 0.3), count(sheet.template, 3, 7), count(sheet.template, 1, 3)
-    number = count(sheet.content, 8, 60)
-    x = np.linspace(box[0] + 2, box[2], number)
-    for k in range(series):
-        line = np.stack([x, _series(sheet, box, number)], axis=1).ravel().tolist()
-        tone = sheet.theme.accents[k]
-        if filled:
-            area = [*line, box[2], box[3], box[0] + 2, box[3]]
-            sheet.pen.polygon(area, fill=blend(sheet.theme.ground, tone, 0.4))
-        sheet.pen.line(line, fill=tone, width=wide, joint="curve")
-
-
-def _scatter(sheet: Sheet, box: Box) -> None:
-    reach, series = sheet.template.uniform(4, 11), count(sheet.template, 1, 3)
-    for k in range(series):
-        middle, spread = sheet.content.uniform(0.2, 0.8, 2), sheet.content.normal(0, 0.16, (2, 2))
-        points = middle + sheet.content.normal(0, 1, (count(sheet.content, 30, 130), 2)) @ spread
-        points = np.array(box[:2]) + points.clip(0.02, 0.98) * (np.array(box[2:]) - np.array(box[:2]))
-        for x, y in points.tolist():
-            sheet.pen.ellipse((x - reach, y - reach, x + reach, y + reach), fill=sheet.theme.accents[k])
-
-
-def _pie(sheet: Sheet, box: Box) -> None:
-    ring, tones = chance(sheet.template, 0.4), [colour(sheet.template, (0.2, 0.9), (0.4, 1)) for _ in range(8)]
-    radius = min(box[2] - box[0], box[3] - box[1]) / 2
-    x, y = box[0] + radius, (box[1] + box[3]) / 2
-    shares = sheet.content.dirichlet(np.full(count(sheet.content, 3, 8), 2.0))
-    angle, size = sheet.content.uniform(0, 360), sheet.height * 0.035
-    for i, share in enumerate(shares.tolist()):
-        circle = (x - radius, y - radius, x + radius, y + radius)
-        sheet.pen.pieslice(circle, angle, angle + share * 360, fill=tones[i], outline=sheet.theme.ground, width=4)
-        angle += share * 360
-        row = box[1] + i * size * 2
-        sheet.pen.rectangle((x + radius * 1.15, row, x + radius * 1.15 + size, row + size), fill=tones[i])
-        label, at = f"{sheet.words(1)} {share:.0%}", (x + radius * 1.15 + size * 1.4, row)
-        sheet.write(at, label, size, room=sheet.width - at[0])
-    if ring:
-        hole = radius * 0.55
-        sheet.pen.ellipse((x - hole, y - hole, x + hole, y + hole), fill=sheet.theme.ground)
-
-
-def _heat_map(sheet: Sheet, box: Box) -> None:
-    smooth, ends = chance(sheet.template, 0.5), np.array([sheet.theme.accents[0], sheet.theme.accents[1]], np.float64)
-    rows, columns = count(sheet.content, 5, 16), count(sheet.content, 6, 24)
-    values = sheet.content.random((rows, columns, 1)) ** sheet.content.uniform(0.5, 2)
-    cells = Image.fromarray((ends[0] + values * (ends[1] - ends[0])).astype(np.uint8))
-    size = (int(box[2] - box[0]) - 2, int(box[3] - box[1]) - 2)
-    resampling = Image.Resampling.BICUBIC if smooth else Image.Resampling.NEAREST
-    sheet.image.paste(cells.resize(size, resampling), (int(box[0]) + 2, int(box[1])))
 
 
 def icon(template: Rng, content: Rng) -> Image.Image:
@@ -327,91 +219,6 @@ def _way(rng: Rng, extent: NDArray[np.int64]) -> list[float]:
     along = np.linspace(-0.05, 1.05, count(rng, 4, 6))
     points = np.stack([along, rng.uniform(0, 1) + np.cumsum(rng.normal(0, 0.12, len(along)))], axis=1)
     return [float(v) for v in (curve(points[:, :: pick(rng, (1, -1))] * extent)).ravel()]
-
-
-def line_art(template: Rng, content: Rng) -> Image.Image:
-    """Sheet music, a drawing of splines, or formulas."""
-    sheet = Sheet(template, content, (0.8, 1.4), scale=2)
-    pick(template, (_music, _splines, _formulas))(sheet)
-    return sheet.finish()
-
-
-def _music(sheet: Sheet) -> None:
-    gap, margin = sheet.width * sheet.template.uniform(0.011, 0.02), sheet.width * 0.06
-    rise, title, ink, rng = sheet.template.uniform(11, 15), sheet.words(2, fixed=True), sheet.theme.ink, sheet.content
-    sheet.write((sheet.width / 2, margin * 0.6), f"{title} {count(rng, 1, 99)}", gap * 4, style=1, anchor="ma")
-    top = margin + gap * 6
-    while top + gap * 8 < sheet.height:
-        for i in range(5):
-            sheet.pen.line((margin, top + i * gap, sheet.width - margin, top + i * gap), fill=ink, width=2)
-        x = margin + gap * 4
-        sheet.pen.line(_clef(margin, top, gap), fill=ink, width=4)
-        while x < sheet.width - margin - gap * 2:
-            _note(sheet, x, top, gap)
-            x += gap * rng.uniform(2.2, 5)
-            if chance(rng, 0.2):
-                sheet.pen.line((x, top, x, top + 4 * gap), fill=ink, width=3)
-                x += gap * 2
-        top += gap * rise
-
-
-def _clef(left: float, top: float, gap: float) -> list[float]:
-    points = [
-        (1.5, 3),
-        (1, 2),
-        (2.2, 2),
-        (2, 3.8),
-        (0.6, 3.4),
-        (0.8, 2),
-        (2, 0),
-        (1.4, -1),
-        (1.2, 1),
-        (1.6, 5),
-        (0.8, 5),
-    ]
-    return [float(v) for v in (curve(np.array(points)) * gap + (left, top)).ravel()]
-
-
-def _note(sheet: Sheet, x: float, top: float, gap: float) -> None:
-    rng, ink = sheet.content, sheet.theme.ink
-    y = top + gap * count(rng, -2, 10) / 2
-    head = (x - gap * 0.65, y - gap * 0.48, x + gap * 0.65, y + gap * 0.48)
-    sheet.pen.ellipse(head, fill=ink if chance(rng, 0.75) else None, outline=ink, width=3)
-    down = y < top + 2 * gap
-    side, end = (x - gap * 0.6, y + gap * 3.4) if down else (x + gap * 0.6, y - gap * 3.4)
-    if chance(rng, 0.9):
-        sheet.pen.line((side, y, side, end), fill=ink, width=3)
-    if chance(rng, 0.3):
-        sheet.pen.line((side, end, side + gap * 1.2, end + gap * (-1 if down else 1)), fill=ink, width=5)
-
-
-def _splines(sheet: Sheet) -> None:
-    wide, tones = count(sheet.template, 2, 8), (sheet.theme.ink, pick(sheet.template, sheet.theme.accents))
-    closed, rng, extent = chance(sheet.template, 0.5), sheet.content, np.array([sheet.width, sheet.height])
-    for _ in range(count(rng, 5, 14)):
-        middle, reach = rng.uniform(0.2, 0.8, 2), rng.uniform(0.05, 0.25)
-        points = middle + rng.normal(0, reach, (count(rng, 4, 9), 2))
-        if closed:
-            points = points[np.argsort(np.arctan2(*(points - middle).T))]
-            points = np.concatenate([points, points[:1]])
-        line = curve(points.clip(0.03, 0.97) * extent, 12).ravel().tolist()
-        sheet.pen.line(line, fill=pick(rng, tones), width=wide, joint="curve")
-
-
-def _formulas(sheet: Sheet) -> None:
-    size, rng = sheet.width * sheet.template.uniform(0.045, 0.09), sheet.content
-    name = pick(sheet.template, ("DejaVuSans", "DejaVuSerif", "STIXGeneral", "STIXGeneralItalic"))
-    y = size
-    while y < sheet.height - size * 2:
-        x, end = size + rng.uniform(0, 0.3) * sheet.width, sheet.width * rng.uniform(0.6, 0.95)
-        while x < end:
-            face = font(name, round(size * pick(rng, (0.55, 1.0, 1.0, 1.0))))
-            symbol, shift = pick(rng, _FORMULA), pick(rng, (-0.4, 0.0, 0.0, 0.0, 0.35)) * size
-            sheet.pen.text((x, y + shift), symbol, fill=sheet.theme.ink, font=face)
-            if chance(rng, 0.1):
-                sheet.pen.line((x, y + size * 1.2, x + size * 2, y + size * 1.2), fill=sheet.theme.ink, width=3)
-            x += face.getlength(symbol) * 1.15
-        y += size * 1.9
 
 
 def tiles(template: Rng, content: Rng) -> Image.Image:

@@ -17,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from neardup_platform.learning.embedder import synthetic_charts as charts
 from neardup_platform.learning.embedder import synthetic_documents as documents
 from neardup_platform.learning.embedder import synthetic_drawings as drawings
+from neardup_platform.learning.embedder import synthetic_line_art as line_art
 from neardup_platform.learning.embedder import synthetic_screens as screens
 from neardup_platform.learning.embedder.synthetic_sheet import Rng
 
@@ -35,10 +37,10 @@ KINDS: Mapping[str, Callable[[Rng, Rng], Image.Image]] = MappingProxyType(
         "window": screens.window,
         "code": drawings.code,
         "puzzle": drawings.puzzle,
-        "chart": drawings.chart,
+        "chart": charts.chart,
         "icon": drawings.icon,
         "street_map": drawings.street_map,
-        "line_art": drawings.line_art,
+        "line_art": line_art.line_art,
         "tiles": drawings.tiles,
     }
 )
