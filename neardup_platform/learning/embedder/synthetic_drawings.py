@@ -144,7 +144,7 @@ def icon(template: Rng, content: Rng) -> Image.Image:
         if style == "symbol":
             face, text = font("DejaVuSans", round(reach * 1.7)), pick(content, _SYMBOLS)
         else:
-            text = "".join(sheet.theme.language.words(content, 2)).upper()[: count(template, 1, 3)]
+            text = "".join(sheet.theme.language.words(content, 2)).upper()[: count(template, 3, 4)]
             face = sheet.font(reach * 1.8 / len(text) ** 0.7, 1)
         left, top, right, bottom = face.getbbox(text)
         at = (middle[0] - (left + right) / 2, middle[1] - (top + bottom) / 2)

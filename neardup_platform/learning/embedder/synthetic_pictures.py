@@ -8,7 +8,8 @@ Run: `python -m neardup_platform.learning.embedder.synthetic_pictures FOLDER TEM
 
 import csv
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice, product
 from pathlib import Path
 from types import MappingProxyType
 from zlib import crc32
@@ -52,7 +53,7 @@ def draw(kind: str, template_seed: int, content_seed: int) -> NDArray[np.uint8]:
     Args:
         kind: a key of `KINDS`.
         template_seed: 0 or more; what look-alikes share.
-        content_seed: 0 or more; what tells them apart.
+        content_seed: 0 or more; what tells them apart. Two seeds may pick the same symbol of an `icon`.
 
     Returns:
         uint8 [height, width, 3], shorter side 256…384.
@@ -75,15 +76,21 @@ def write_synthetic(folder: Path, templates_per_kind: int, contents_per_template
     with (folder / "manifest.csv").open("w", newline="") as stream:
         rows = csv.writer(stream)
         rows.writerow(("file", "kind", "template"))
-        for kind, template, content in (
-            (kind, template, content)
-            for kind in KINDS
-            for template in range(templates_per_kind)
-            for content in range(contents_per_template)
-        ):
-            name = f"{kind}-{template:04}-{content:04}.webp"
-            Image.fromarray(draw(kind, template, content)).save(folder / name, quality=85, method=4)
-            rows.writerow((name, kind, f"{kind}-{template:04}"))
+        for kind, template in product(KINDS, range(templates_per_kind)):
+            for content, pixels in islice(_distinct(kind, template), contents_per_template):
+                name = f"{kind}-{template:04}-{content:04}.webp"
+                Image.fromarray(pixels).save(folder / name, quality=85, method=4)
+                rows.writerow((name, kind, f"{kind}-{template:04}"))
+
+
+def _distinct(kind: str, template: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Pictures of a template with their content seeds, without those that show what an earlier one shows."""
+    seen = set()
+    for content in range(10_000):
+        pixels = draw(kind, template, content)
+        if (shown := pixels.tobytes()) not in seen:
+            seen.add(shown)
+            yield content, pixels
 
 
 def main() -> None:
