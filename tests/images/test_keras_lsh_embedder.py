@@ -16,7 +16,6 @@ from neardup_platform.images.keras_lsh_embedder import (
     LshEmbedder,
     load_weights,
 )
-from neardup_platform.images.lsh_projection import fit_projection
 
 
 @pytest.fixture(scope="module")
@@ -107,12 +106,3 @@ def test_weights_of_another_network_are_refused(change: str, tmp_path: Path) -> 
     np.savez(tmp_path / TUNED_FILE, allow_pickle=False, **tuned)
     with pytest.raises(BadArtefact, match="do not fit the network"):
         LshEmbedder(tmp_path)
-
-
-def test_whitening_gives_every_component_the_same_variance() -> None:
-    rng = np.random.default_rng(0)
-    features = (rng.normal(size=(4000, 12)) * np.geomspace(10, 0.1, 12)).astype(np.float32) + 3
-    mean, matrix = fit_projection(features, dim=8)
-    whitened = (features - mean.astype(np.float32)) @ matrix.astype(np.float32)
-    deviations = whitened.std(axis=0)
-    assert deviations.max() / deviations.min() < 1.02

@@ -1,1 +1,1 @@
-"""The descriptor: fine-tuning on altered copies of unlabelled pictures."""
+"""The descriptor: trained on altered copies of unlabelled pictures and on synthetic look-alikes."""

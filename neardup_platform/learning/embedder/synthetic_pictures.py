@@ -77,13 +77,13 @@ def write_synthetic(folder: Path, templates_per_kind: int, contents_per_template
         rows = csv.writer(stream)
         rows.writerow(("file", "kind", "template"))
         for kind, template in product(KINDS, range(templates_per_kind)):
-            for content, pixels in islice(_distinct(kind, template), contents_per_template):
+            for content, pixels in islice(distinct(kind, template), contents_per_template):
                 name = f"{kind}-{template:04}-{content:04}.webp"
                 Image.fromarray(pixels).save(folder / name, quality=85, method=4)
                 rows.writerow((name, kind, f"{kind}-{template:04}"))
 
 
-def _distinct(kind: str, template: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+def distinct(kind: str, template: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Pictures of a template with their content seeds, without those that show what an earlier one shows."""
     seen = set()
     for content in range(10_000):
