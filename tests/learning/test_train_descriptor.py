@@ -134,6 +134,14 @@ def test_a_missing_manifest_or_column_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("with_torch")
+def test_a_missing_folder_is_refused_before_training(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match="create the folder"):
+        training.train_descriptor(
+            tmp_path / "m.csv", tmp_path / "p.npz", tmp_path / "no" / "out.npz", RECIPE, count().__next__, print
+        )
+
+
+@pytest.mark.usefixtures("with_torch")
 def test_fewer_pictures_than_a_batch_are_refused(tmp_path: Path) -> None:
     manifest = write_manifest(tmp_path, [str(file) for file in sorted(SAMPLES.rglob("*.jpg"))[:6]])
     with pytest.raises(SetupError, match="fewer than a batch of 12"):

@@ -217,7 +217,7 @@ def _make_hand(seed: int) -> list[NDArray[np.float64]]:
 
 
 class Sheet:
-    """A picture in the making: theme and layout from the template's generator, the rest from the content's.
+    """A picture being drawn: theme and layout from the template's generator, the rest from the content's.
 
     Read `template` before anything that depends on `content`: its state is part of the template.
 

@@ -1,7 +1,7 @@
 """Batches for training the descriptor: which pictures, beside which neighbours, in which two views.
 
-Training pictures on the device → **two views of each picture of a batch** → network and loss. Half of the pictures of a
-hard batch or more are nearest neighbours of one another, as the network of the moment sees them.
+Training pictures on the device → **two views of each picture of a batch** → network and loss. Most pictures of a hard
+batch are near neighbours of one another by the current network.
 """
 
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ def move(pictures: TrainingPictures, seed: int, device: Any) -> DevicePictures:
 
 
 def choose_pictures(nearest: Any, photographs: int, recipe: Recipe, draws: Draws) -> Any:
-    """Choose the pictures of a batch, half or more of them by nearness in a hard one.
+    """Choose the pictures of a batch; in a hard one, some at random and neighbours of each.
 
     Args:
         nearest: int64 [n, 16], the nearest other pictures of each.

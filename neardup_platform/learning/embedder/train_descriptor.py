@@ -8,15 +8,17 @@ free memory is meant: an H200 takes 2,130 steps in the six minutes of the recipe
 """
 
 import argparse
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from neardup_platform.errors import SetupError
+from neardup_platform.errors import NeardupError, SetupError
 from neardup_platform.images.keras_lsh_embedder import load_weights
 from neardup_platform.learning.embedder.descriptor_pictures import draw_look_alikes, join, read_photographs
 from neardup_platform.learning.embedder.descriptor_recipe import Recipe
@@ -37,12 +39,14 @@ def train_descriptor(
 
     Raises:
         SetupError: PyTorch, the CSV, its column, a picture of it, or matplotlib is missing; there are fewer pictures
-            than a batch.
+            than a batch; the folder of `out` does not exist.
         BadPicture: a picture is refused.
         BadArtefact: the published weights are missing, damaged, or of another network.
     """
     if find_spec("torch") is None:
         raise SetupError("PyTorch is not installed: run `pip install torch`, best on a machine with a GPU")
+    if not out.parent.is_dir():
+        raise SetupError(f"cannot write {out}: create the folder {out.parent} first")
     weights = load_weights(published)
     photographs = read_photographs(manifest)
     _check_number(f"{manifest} has {len(photographs)} pictures to learn from", len(photographs), recipe)
@@ -70,14 +74,11 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=Recipe().seconds / 60, help="time for the steps")
     given = parser.parse_args()
     recipe = replace(Recipe(), seconds=given.minutes * 60)
-    train_descriptor(
-        given.pictures,
-        given.published,
-        given.out,
-        recipe,
-        time.monotonic,
-        lambda line: print(line, flush=True),  # noqa: T201
-    )
+    log = partial(print, flush=True)
+    try:
+        train_descriptor(given.pictures, given.published, given.out, recipe, time.monotonic, log)
+    except NeardupError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":
