@@ -1,12 +1,12 @@
-"""The built-in `lsh` embedder: EfficientNet-Lite0 tuned for copy detection, 256 dimensions of unit norm.
+"""The built-in `lsh` embedder: EfficientNet-Lite0 trained for copy detection, 256 dimensions of unit norm.
 
-Pixels → **lsh vector** → topic `neardup.embeddings.lsh` → terms and pair classifier. The tuned late blocks and the
-projection are in `copy-detection.npz` beside the published weights; `fine_tune.py` creates them.
+Pixels → **lsh vector** → topic `neardup.embeddings.lsh` → terms and pair classifier. `copy-detection.npz` holds the
+network and the projection; `learning/embedder/train_descriptor.py` creates it.
 """
 
 import hashlib
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,12 @@ from neardup_platform.images.decode import Pixels
 from neardup_platform.images.keras_efficientnet_lite0 import (
     INPUT_PX,
     Weights,
-    build_early,
-    build_late,
+    build_network,
     pool,
-    set_tuned,
 )
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
-NETWORK_FILE = "efficientnet-lite0.npz"
-TUNED_FILE = "copy-detection.npz"
+WEIGHTS_FILE = "copy-detection.npz"
 # Larger batches gain nothing on a processor and hold 20 MB of feature maps per picture.
 _BATCH = 32
 
@@ -44,15 +41,15 @@ class LshEmbedder:
     enough_px = INPUT_PX
 
     def __init__(self, folder: Path = WEIGHTS_FOLDER) -> None:
-        network, tuned = load_weights(folder / NETWORK_FILE), load_weights(folder / TUNED_FILE)
+        weights = load_weights(folder / WEIGHTS_FILE)
         try:
-            self._vectors = _compile(network, tuned)
+            self._vectors = _compile(weights)
         except (KeyError, ValueError) as error:
             raise BadArtefact(
-                f"weights {folder / TUNED_FILE} do not fit the network ({error}): restore them"
+                f"weights {folder / WEIGHTS_FILE} do not fit the network ({error}): restore them"
             ) from error
-        self.dim = int(tuned["projection"].shape[1])
-        self.model_version = f"lite0-copies-{self.dim}-{_content_hash(network, tuned)}"
+        self.dim = int(weights["projection"].shape[1])
+        self.model_version = f"lite0-copies-{self.dim}-{_content_hash(weights)}"
 
     def embed(self, pictures: Sequence[Pixels]) -> NDArray[np.float32]:
         """Embed pictures, squeezed to 224×224.
@@ -70,16 +67,15 @@ class LshEmbedder:
         return np.concatenate(rows)
 
 
-def _compile(network: Weights, tuned: Weights) -> Any:
+def _compile(weights: Weights) -> Any:
     """Trace the network once for any batch: uint8 tensor [n, 224, 224, 3] → float32 [n, dim]."""
     import tensorflow as tf
 
-    early, late = build_early(network), build_late(network)
-    set_tuned(late, tuned)
-    matrix, bias = (tf.constant(tuned[name].astype(np.float32)) for name in ("projection", "bias"))
+    network = build_network(weights)
+    matrix, bias = (tf.constant(weights[name].astype(np.float32)) for name in ("projection", "bias"))
 
     def vectors(pixels: Any) -> Any:
-        return project(pool(late(early(tf.cast(pixels, tf.float32)))), matrix, bias)
+        return project(pool(network(tf.cast(pixels, tf.float32))), matrix, bias)
 
     return tf.function(vectors, input_signature=[tf.TensorSpec([None, INPUT_PX, INPUT_PX, 3], tf.uint8)])
 
@@ -109,9 +105,8 @@ def squeeze(pixels: Pixels, side_px: int) -> Pixels:
     return np.asarray(Image.fromarray(pixels).resize((side_px, side_px), Image.Resampling.BILINEAR))
 
 
-def _content_hash(*weights: Mapping[str, NDArray[Any]]) -> str:
+def _content_hash(weights: Weights) -> str:
     digest = hashlib.sha256()
-    for arrays in weights:
-        for name in sorted(arrays):
-            digest.update(name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
+    for name in sorted(weights):
+        digest.update(name.encode() + np.ascontiguousarray(weights[name]).tobytes())
     return digest.hexdigest()[:12]

@@ -13,10 +13,9 @@ import torch.nn.functional as F  # noqa: N812 -- the usual name
 from numpy.typing import NDArray
 from torch import nn
 
-from neardup_platform.images.keras_efficientnet_lite0 import INNER_BLOCKS, INNER_WEIGHT, STAGES, Weights
+from neardup_platform.images.keras_efficientnet_lite0 import HEAD_CHANNELS, INNER_BLOCKS, INNER_WEIGHT, STAGES, Weights
 
 DIM = 256
-_LAST_CHANNELS = 1280
 _EPSILON, _MOMENTUM = 1e-3, 0.02
 _STATISTICS = ("weight", "bias", "running_mean", "running_var")
 
@@ -39,7 +38,7 @@ class Network(nn.Module):
             _Block(published, f"blocks/{i}", stride, expansion) for i, (stride, expansion) in enumerate(shapes)
         )
         self.head = _Convolution(published, "conv_head", "bn1")
-        features = _LAST_CHANNELS + 2 * sum(self.blocks[i].channels for i in INNER_BLOCKS)
+        features = HEAD_CHANNELS + 2 * sum(self.blocks[i].channels for i in INNER_BLOCKS)
         self.projection = nn.Parameter(torch.zeros(features, DIM))
         self.bias = nn.Parameter(torch.zeros(DIM))
 
