@@ -1,4 +1,4 @@
-"""Which images are undistinctive: plain pictures, and those that many pictures resemble, such as receipts or QR codes.
+"""Which images are undistinctive: plain pictures, and those that many pictures resemble, such as nearly blank pages.
 
 Vectors → **undistinctive or not** → thresholds (`threshold_table.py`), decision. Copies of such an image are hard to
 tell from look-alikes, so it needs better evidence. The property depends on the image and the classifier alone.

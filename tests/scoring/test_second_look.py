@@ -43,6 +43,13 @@ def receipt(seed: int) -> Image.Image:
     return page
 
 
+def nearly_blank(number: int) -> np.ndarray:
+    """A page with nothing on it but its number."""
+    page = Image.new("RGB", (300, 420), "white")
+    ImageDraw.Draw(page).text((140, 390), str(number), fill="black", font_size=16)
+    return np.asarray(page)
+
+
 def altered(picture: Image.Image) -> Image.Image:
     width, height = picture.size
     crop = picture.crop((width // 25, height // 30, width - width // 30, height - height // 25))
@@ -81,15 +88,14 @@ def test_copies_match_and_receipts_of_one_shop_do_not(classifier: PairClassifier
     assert (classifier.score(vectors, a, vectors, b) < classifier.threshold).all()
 
 
-def test_receipts_and_plain_pictures_are_undistinctive_and_photographs_are_not(
+def test_nearly_blank_and_plain_pictures_are_undistinctive_and_photographs_are_not(
     classifier: PairClassifier, vectors: ImageVectors
 ) -> None:
-    found = classifier.undistinctive(vectors)
-    assert found[2 * PICTURES :].mean() > 0.8, "these receipts are drawn, so one may stand out"
-    assert not found[: 2 * PICTURES].any()
+    assert not classifier.undistinctive(vectors)[: 2 * PICTURES].any()
     embedder = PictureEmbedder(ImageSettings(), classifier.required_models)
     try:
-        lsh, pair = embedder.embed([np.full((240, 320, 3), colour, np.uint8) for colour in ((200, 30, 30), (0, 90, 0))])
+        colours = [np.full((240, 320, 3), colour, np.uint8) for colour in ((200, 30, 30), (0, 90, 0))]
+        lsh, pair = embedder.embed([*colours, *(nearly_blank(number) for number in range(10, 16))])
     finally:
         embedder.close()
     plain = ImageVectors(lsh.astype(np.float16), pair.astype(np.float16))
