@@ -1,11 +1,11 @@
 """`neardup dead-letter`: lists dead letters with their reasons, and publishes the originals again."""
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from neardup_platform.cli.moments import Moment
 from neardup_platform.cli.output import emit, json_option, progress_bar
 from neardup_platform.operations.in_words import replay_in_words
 from neardup_platform.servers.endpoints import resolve
@@ -15,35 +15,11 @@ if TYPE_CHECKING:
     from neardup_platform.dead_letters.kafka_dead_letters import Listing
     from neardup_platform.wire import neardup_pb2 as pb
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
-class _Moment(click.ParamType[int]):
-    """A time, converted to Unix milliseconds: ISO 8601, in UTC by default, or an age such as 90m, 2h, 3d."""
-
-    name = "TIME"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        ago = re.fullmatch(r"(\d{1,6})([smhd])", value)
-        try:
-            moment = (
-                datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])}) if ago else datetime.fromisoformat(value)
-            )
-        except (ValueError, OverflowError):
-            self.fail(
-                f"{value!r} is not a time: use one such as 2026-01-31T12:00, or an age such as 90m, 2h, 3d", param, ctx
-            )
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return int(moment.timestamp() * 1_000)
-
-
 _reason_option = click.option("--reason", help="Only letters with this reason, such as `expired`.")
 _since_option = click.option(
     "--since",
     "since_ms",
-    type=_Moment(),
+    type=Moment(),
     default=0,
     help="Only letters published since a time, or within an age such as 2h.",
 )

@@ -6,18 +6,20 @@ from typing import Any
 
 import click
 
+from neardup_platform.cli.moments import Moment
 from neardup_platform.cli.output import api_client, emit, json_option
 from neardup_platform.cli.overlap_in_words import relation_in_words
 from neardup_platform.settings import Settings
 
 
-@click.command(epilog="Example:  neardup lookup bridge.jpg")
+@click.command(epilog="Example:  neardup lookup bridge.jpg --at 2h")
 @click.argument("image_id")
+@click.option("--at", "at_ms", type=Moment(), help="As it was at a time, such as 2026-01-31T12:00, or 2h ago: 2h.")
 @json_option
-def lookup(image_id: str, as_json: bool) -> None:
-    """Show which cluster an image is in: its head."""
+def lookup(image_id: str, at_ms: int | None, as_json: bool) -> None:
+    """Show which cluster an image is in, or was in at a time: its head."""
     with api_client(Settings()) as api:
-        emit(asdict(api.lookup(image_id)), as_json, _describe_image)
+        emit(asdict(api.lookup(image_id, at_ms)), as_json, _describe_image)
 
 
 @click.command(epilog="Example:  neardup members bridge.jpg --limit 20")

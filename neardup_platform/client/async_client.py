@@ -54,13 +54,17 @@ class AsyncClient:
         """Close the connections."""
         await self._http.aclose()
 
-    async def lookup(self, image_id: str) -> answers.Image:
+    async def lookup(self, image_id: str, at_ms: int | None = None) -> answers.Image:
         """Return the cluster of an image.
 
+        Args:
+            image_id: of the image.
+            at_ms: Unix milliseconds: as it was then; None for now.
+
         Raises:
-            NotFound: the image has not been decided, or was forgotten.
+            NotFound: the image has not been decided, or had not been then, or was forgotten.
         """
-        return await self._send(calls.lookup(image_id))
+        return await self._send(calls.lookup(image_id, at_ms))
 
     async def lookup_many(self, image_ids: Iterable[str]) -> dict[str, str]:
         """Return image id → head, for the images that are known; asks for up to 1,000 at a time."""

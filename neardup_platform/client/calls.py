@@ -54,9 +54,9 @@ class Call(Generic[T]):
     fields: Mapping[str, str] = field(default_factory=dict)
 
 
-def lookup(image_id: str) -> Call[answers.Image]:
-    """The cluster of one image."""
-    return Call("GET", _path("images", image_id), answers.Image)
+def lookup(image_id: str, at_ms: int | None) -> Call[answers.Image]:
+    """The cluster of one image, now or at a time."""
+    return Call("GET", _path("images", image_id), answers.Image, {} if at_ms is None else {"at": at_ms})
 
 
 def lookup_many(image_ids: Iterable[str]) -> Iterator[Call[answers.Heads]]:

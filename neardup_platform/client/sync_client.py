@@ -65,13 +65,17 @@ class Client:
         """Close the connections."""
         self._http.close()
 
-    def lookup(self, image_id: str) -> answers.Image:
+    def lookup(self, image_id: str, at_ms: int | None = None) -> answers.Image:
         """Return the cluster of an image.
 
+        Args:
+            image_id: of the image.
+            at_ms: Unix milliseconds: as it was then; None for now.
+
         Raises:
-            NotFound: the image has not been decided, or was forgotten.
+            NotFound: the image has not been decided, or had not been then, or was forgotten.
         """
-        return self._send(calls.lookup(image_id))
+        return self._send(calls.lookup(image_id, at_ms))
 
     def lookup_many(self, image_ids: Iterable[str]) -> dict[str, str]:
         """Return image id → head, for the images that are known; asks for up to 1,000 at a time."""

@@ -6,16 +6,17 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from neardup_platform.errors import InvariantBroken, NotFound, ServerUnavailable
+from neardup_platform.records import Decision
 from neardup_platform.serving.answers.clusters import Cluster, Member, Members, RecentCluster, RecentClusters
 from neardup_platform.serving.answers.explanations import Explanation, History, explanation
-from neardup_platform.serving.answers.images import Heads, Image, ImageIds, image_answer
+from neardup_platform.serving.answers.images import Heads, Image, ImageIds, image_answer, past_answer
 from neardup_platform.serving.cursors import decode_cursor, encode_cursor
 from neardup_platform.serving.explained_pairs import Behind, structures, vectors_behind
 from neardup_platform.serving.ids import Id
 from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.serving.s3_pictures import PictureStore
 from neardup_platform.serving.search_corpus import SearchCorpus
-from neardup_platform.serving.stored_images import known_image
+from neardup_platform.serving.stored_images import decision_at, known_image
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import listed_under
 from neardup_platform.store.view import StoreView
@@ -48,10 +49,21 @@ class ReadingRoutes:
         add("/recent-clusters", self.recent_clusters, summary="Clusters that changed last")
         return router
 
-    def image(self, image_id: Id) -> Image:
-        """Head, score and decision of one image."""
-        record = self._follower.read(lambda store: self._image(store, image_id))
-        return image_answer(image_id, record, self._pictures.path(image_id, record))
+    def image(
+        self,
+        image_id: Id,
+        at: Annotated[
+            int | None, Query(ge=0, lt=1 << 53, description="Unix milliseconds: as it was then, not as it is now")
+        ] = None,
+    ) -> Image:
+        """Head, score and decision of one image, now or at an earlier time."""
+
+        def found(store: StoreView) -> tuple[store_pb.ImageRecord, tuple[Decision, str] | None]:
+            return self._image(store, image_id), None if at is None else decision_at(store, image_id, at)
+
+        record, past = self._follower.read(found)
+        picture = self._pictures.path(image_id, record)
+        return image_answer(image_id, record, picture) if past is None else past_answer(*past, record, picture)
 
     def lookup(self, asked: ImageIds) -> Heads:
         """The heads of many images. Unknown ids are listed; they are not an error."""

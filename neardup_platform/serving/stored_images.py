@@ -4,9 +4,11 @@ from datetime import UTC, datetime
 
 from neardup_platform.corpus import stored_vectors
 from neardup_platform.errors import NotFound
+from neardup_platform.records import Decision
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.view import StoreView
+from neardup_platform.wire.codec import decode_decision
 
 
 def known_image(store: StoreView, image_id: str) -> store_pb.ImageRecord:
@@ -28,6 +30,22 @@ def known_image(store: StoreView, image_id: str) -> store_pb.ImageRecord:
     raise NotFound(
         f"image {image_id!r} was forgotten at {when:%Y-%m-%d %H:%M:%SZ} by {forgotten.issued_by} "
         f"(command {forgotten.command_id}){f'; its cluster is that of {head!r} now' if head != image_id else ''}"
+    )
+
+
+def decision_at(store: StoreView, image_id: str, at_ms: int) -> tuple[Decision, str]:
+    """The decision about a known image that was current at a time, Unix milliseconds, and the head of its cluster then.
+
+    Raises:
+        NotFound: the image was decided later.
+    """
+    decision = store.history.at(image_id, at_ms)
+    if decision is not None:
+        return decision, store.redirects.resolve_at(decision.head, at_ms)
+    first = decode_decision(store.history.all(image_id)[0])
+    raise NotFound(
+        f"image {image_id!r} had not been decided at {at_ms}: its first decision is of {first.decided_ms}, "
+        "both in Unix milliseconds"
     )
 
 

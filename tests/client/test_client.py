@@ -40,6 +40,13 @@ def test_an_unknown_image_is_not_found_with_the_api_s_text(api: Any) -> None:
         api.lookup("nobody")
 
 
+def test_lookup_tells_what_was_at_a_time(api: Any) -> None:
+    decided_ms = api.lookup("cat~2").decided_ms
+    assert api.lookup("cat~2", decided_ms) == api.lookup("cat~2")
+    with pytest.raises(NotFound, match="had not been decided"):
+        api.lookup("cat~2", decided_ms - 60_000)
+
+
 def test_lookup_many_returns_the_heads_of_known_images(api: Any) -> None:
     assert api.lookup_many(["cat~3", "nobody", "dog~1", "cat~3"]) == {"cat~3": "cat~1", "dog~1": "dog~1"}
     assert api.lookup_many([]) == {}

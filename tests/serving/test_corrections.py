@@ -1,11 +1,18 @@
 """Claims about what the API reports of overrides, handed-over clusters and forgotten images."""
 
+import time
+
 import httpx
 import pytest
 
 from neardup_platform.settings import Settings
 from tests.serving.conftest import Writer, seen, serving, vectors_of, wait_for
 from tests.serving.test_problems import problem_of
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
 
 CATS = ["cat~1", "cat~2", "cat~3", "cat~4"]
 
@@ -41,6 +48,30 @@ def test_a_former_head_redirects_to_its_cluster(filled: httpx.Client, writer: Wr
     explained = filled.get("/v1/images/cat~3/explanation").json()
     assert explained["head"] == "cat~1"
     assert explained["summary"].endswith("cat~2 heads that cluster now.")
+
+
+def test_an_image_is_shown_as_it_was_at_a_time(filled: httpx.Client, writer: Writer) -> None:
+    def at(image_id: str, moment: int) -> tuple[str, int]:
+        answer = filled.get(f"/v1/images/{image_id}", params={"at": moment}).json()
+        return answer["head"], answer["sequence"]
+
+    decided, _ = now_ms(), time.sleep(0.01)
+    run_and_wait(filled, writer, "override", "o1", action="move", image_id="cat~3", other_id="dog~1")
+    moved, _ = now_ms(), time.sleep(0.01)
+    run_and_wait(filled, writer, "forget", "c1", image_id="cat~1")
+    assert [at("cat~3", moment)[0] for moment in (decided, moved, now_ms())] == ["cat~1", "dog~1", "dog~1"]
+    # The cluster of cat~4 was handed over; cat~4 itself was decided once.
+    assert [at("cat~4", moment) for moment in (decided, moved, now_ms())] == [("cat~1", 4), ("cat~1", 4), ("cat~2", 4)]
+    assert [at("cat~2", moment)[0] for moment in (decided, now_ms())] == ["cat~1", "cat~2"]
+    now, then = (filled.get(f"/v1/images/cat~4{query}").json() for query in ("", f"?at={now_ms()}"))
+    assert now == then
+    assert "had not been decided at 7" in problem_of(filled.get("/v1/images/cat~4?at=7"), 404)["detail"]
+    assert "was forgotten" in problem_of(filled.get(f"/v1/images/cat~1?at={decided}"), 404)["detail"]
+
+
+@pytest.mark.parametrize("moment", ["-1", "yesterday", str(1 << 53)])
+def test_a_time_out_of_range_is_refused(filled: httpx.Client, moment: str) -> None:
+    assert "at" in problem_of(filled.get(f"/v1/images/cat~1?at={moment}"), 400)["detail"].split()[0]
 
 
 @pytest.mark.parametrize("call", ["", "/explanation", "/history"])

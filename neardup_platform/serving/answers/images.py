@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from neardup_platform.records import Decision
 from neardup_platform.serving.answers.answer import Answer
 from neardup_platform.serving.ids import checked_length
 from neardup_platform.store import store_pb2 as store_pb
@@ -45,6 +46,21 @@ class Heads(Answer):
 
     heads: dict[str, str] = Field(description="image id to head, for the images that are known")
     unknown: list[str] = Field(description="ids that have not been decided, or were forgotten; in the order asked")
+
+
+def past_answer(decision: Decision, head: str, record: store_pb.ImageRecord, picture: str | None) -> Image:
+    """The answer about one image at an earlier time, when it had this decision and its cluster this head.
+
+    Its picture and where that is are those of now; earlier ones are not kept.
+    """
+    return Image.of(
+        decision,
+        head=head,
+        decision_id=decision_event_id(decision.image_id, decision.sequence),
+        source_uri=record.source_uri,
+        picture=picture,
+        held_apart=decision.guard is not None,
+    )
 
 
 def image_answer(image_id: str, record: store_pb.ImageRecord, picture: str | None) -> Image:

@@ -117,6 +117,16 @@ class RedirectReader:
         found = self._tables.get_many(Table.REDIRECTS, [layout.hash_key(head) for head in heads])
         return [Redirect.FromString(data) if data is not None else None for data in found]
 
+    def resolve_at(self, head: str, at_ms: int) -> str:
+        """Follow the redirects made by a time, Unix milliseconds: the head that a cluster had then.
+
+        A redirect from an id that heads a cluster again is gone, so for the time in between the answer is that id.
+        """
+        then = head
+        while (found := self.find(then)) is not None and found.at_ms <= at_ms:
+            then = found.head
+        return then
+
     def resolve(self, head: str) -> str:
         """Follow redirects to the current head; return `head` itself if they lead nowhere."""
         now = head

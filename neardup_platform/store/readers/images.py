@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 
 from neardup_platform.errors import InvariantBroken, NotFound
+from neardup_platform.records import Decision
 from neardup_platform.store import layout
 from neardup_platform.store.layout import Table
 from neardup_platform.store.store_pb2 import Forgotten, ImageRecord, VectorRecord
 from neardup_platform.store.tables import Tables
+from neardup_platform.wire.codec import decode_decision
 
 
 class ImageReader:
@@ -106,6 +108,16 @@ class HistoryReader:
         """Return every decision about an image, oldest first."""
         prefix = layout.id_prefix(image_id)
         return [value for _, value in self._tables.scan(Table.HISTORY, prefix, prefix)]
+
+    def at(self, image_id: str, at_ms: int) -> Decision | None:
+        """Return the decision about an image that was current at a time; None if it had none then.
+
+        Args:
+            image_id: of an image.
+            at_ms: Unix milliseconds, by the clock of the worker that decided.
+        """
+        decisions = (decode_decision(data) for data in reversed(self.all(image_id)))
+        return next((decision for decision in decisions if decision.decided_ms <= at_ms), None)
 
     def sequences(self, image_id: str) -> list[int]:
         """Return the sequences of the decisions about an image, ascending."""
