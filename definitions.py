@@ -7,6 +7,7 @@ from assets.decisions_log import decisions_log, no_hour_is_broken, offsets_are_c
 from assets.pair_classifier import pair_classifier
 from assets.promoted_classifier import promoted_classifier
 from assets.stream_worker import stream_worker_asset
+from assets.stream_worker_checks import stream_worker_checks
 from assets.term_space import term_space
 from assets.training_pairs import training_pairs
 from jobs.decisions_log_hourly import decisions_log_hourly, decisions_log_schedule
@@ -25,7 +26,7 @@ defs = dg.Definitions(
         *(stream_worker_asset, decisions_log, term_space),
         *(training_pairs, pair_classifier, classifier_evaluation, promoted_classifier),
     ],
-    asset_checks=[offsets_are_continuous, no_hour_is_broken, not_worse_than_in_use],
+    asset_checks=[stream_worker_checks, offsets_are_continuous, no_hour_is_broken, not_worse_than_in_use],
     jobs=[
         *(stream_worker, pause_stream_worker, resume_stream_worker, decisions_log_hourly, train_classifier),
         *(snapshot, rollback, undo, restore_on_empty_machine),

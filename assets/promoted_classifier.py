@@ -35,13 +35,17 @@ def promoted_classifier(
     pair_classifier: str,
     platform: PlatformResource,
 ) -> dg.MaterializeResult[None]:
-    """Send the command and wait. A retried step gets the first answer again, because the run names the command."""
+    """Send the command and wait.
+
+    A retried step or a re-executed run gets the first answer again: the root run and the classifier name the command.
+    """
     from neardup_platform.kafka.control import new_command, run_command
     from neardup_platform.wire.command_arguments import LoadModelArguments
 
     arguments = LoadModelArguments(version=pair_classifier, force=config.force)
-    run = context.run.run_id
-    command = new_command(arguments.command, arguments.to_wire(), f"dagster run {run}", f"dagster-{run}")
+    root = context.run.root_run_id or context.run.run_id
+    command_id = f"dagster-{root}-{pair_classifier}"
+    command = new_command(arguments.command, arguments.to_wire(), f"Dagster run {root}", command_id)
     result = run_command(platform.settings().kafka, command, config.timeout_s)
     if not result.accepted:
         raise dg.Failure(f"the worker refused classifier {pair_classifier}: {result.reason}", allow_retries=False)

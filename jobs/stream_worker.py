@@ -19,6 +19,7 @@ from types import FrameType
 import dagster as dg
 
 from assets.stream_worker import observation
+from assets.stream_worker_checks import ChangedVerdicts
 from neardup_platform.clock import SystemClock
 from neardup_platform.errors import HomeInUse, ServerUnavailable
 from neardup_platform.settings import Settings
@@ -92,6 +93,7 @@ class _Supervision:
         self._watch = WorkerWatch(settings.home, settings.worker.stalled_s, record, SystemClock(), context.log.warning)
         self._asked_at = 0.0
         self._interrupted = False
+        self._verdicts = ChangedVerdicts()
 
     def run(self, command: list[str]) -> Iterator[dg.AssetObservation]:
         """Start the worker, again after each crash, until it is paused or this run is stopped.
@@ -135,15 +137,21 @@ class _Supervision:
                     stalled = self._watch.is_stalled(worker)
                     for metrics in session.get_custom_messages()[reported:]:
                         reported += 1
-                        yield observation(metrics)
+                        yield self._observed(metrics)
                         self._catch_signals()
             finally:
                 worker.stop(kill=stalled)
         # Closing the session has read the last messages of the worker.
         for metrics in session.get_custom_messages()[reported:]:
-            yield observation(metrics)
+            yield self._observed(metrics)
             self._catch_signals()
         return worker.exit_info(stalled)
+
+    def _observed(self, metrics: Mapping[str, float]) -> dg.AssetObservation:
+        """Records the checks whose verdict has changed; returns the report as an event of this run."""
+        for evaluation in self._verdicts.of(metrics):
+            self._context.instance.report_runless_asset_event(evaluation)
+        return observation(metrics)
 
     def _environment(self, pipes: Mapping[str, str]) -> dict[str, str]:
         """The settings with all addresses resolved, the pipes, and the location of the package `jobs`."""

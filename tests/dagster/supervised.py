@@ -78,6 +78,13 @@ class SupervisedRun:
             (record,) = instance.get_run_records()
             instance.report_run_canceling(record.dagster_run)
 
+    def checks(self, name: str) -> list[dg.AssetCheckEvaluation]:
+        """The recorded evaluations of a check of the worker, oldest first."""
+        key = dg.AssetCheckKey(dg.AssetKey(["stream", "worker"]), name)
+        with dg.DagsterInstance.from_config(str(self.dagster_home)) as instance:
+            records = instance.event_log_storage.get_asset_check_execution_history(key, limit=100)
+        return [record.event.dagster_event.event_specific_data for record in reversed(records)]
+
     def observations(self) -> list[dg.AssetObservation]:
         with dg.DagsterInstance.from_config(str(self.dagster_home)) as instance:
             records = instance.fetch_observations(dg.AssetKey(["stream", "worker"]), limit=100).records

@@ -45,6 +45,19 @@ def test_figures_become_observations_and_nothing_else_does(supervised: Supervise
     assert {name: value.value for name, value in seen.metadata.items()} == {"images": 12, "p99_ms": 345.5}
 
 
+def test_a_check_is_recorded_when_its_verdict_changes_and_names_the_next_step(supervised: SupervisedRun) -> None:
+    run = supervised.start("troubled")
+    eventually(lambda: len(supervised.checks("writes_its_index")) == 3, supervised.log_tail)
+    pause(supervised.home, by="the test")
+    run.wait(timeout=180)
+    first, broken, mended = supervised.checks("writes_its_index")
+    assert [first.passed, broken.passed, mended.passed] == [True, False, True]
+    assert broken.severity is dg.AssetCheckSeverity.ERROR
+    assert "cannot be written" in broken.description
+    assert "The disk is full" in broken.metadata["next_step"].value
+    assert [check.passed for check in supervised.checks("keeps_up")] == [True], "recorded once, for it did not change"
+
+
 def test_a_stalled_worker_is_killed_and_started_again(supervised: SupervisedRun) -> None:
     supervised.start("stalls")
     (first, _), (second, _) = supervised.await_starts(2)[:2]

@@ -98,6 +98,7 @@ def test_a_worse_classifier_fails_the_check_and_a_better_one_reaches_the_worker(
     version = shown(better, "pair_classifier")["version"]
     promoted = shown(better, "promoted_classifier")
     assert (promoted["version"], promoted["replaced"], promoted["forced"]) == (version, poor, "false")
+    assert promoted["command_id"] == f"dagster-{better.run_id}-{version}", "a re-executed run is the same command"
     eventually(lambda: in_force(platform) == version)
 
     pairs = shown(better, "training_pairs")

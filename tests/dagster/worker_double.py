@@ -33,6 +33,9 @@ def main(behaviour: str) -> int:
         return 3
     with open_dagster_pipes() as pipes:
         pipes.report_custom_message({"images": 12.0, "p99_ms": 345.5})
+        if behaviour == "troubled":
+            for problem in (0.0, 1.0, 1.0, 0.0):
+                pipes.report_custom_message({"images": 13.0, "index_problem": problem})
         while not stop.is_set():
             if behaviour != "stalls" or time.time_ns() // 1_000_000 < started_ms + 500:
                 now_ms = time.time_ns() // 1_000_000

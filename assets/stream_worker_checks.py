@@ -1,0 +1,60 @@
+"""The checks of `stream/worker`: what must hold for the worker's figures, with what to do where it does not.
+
+The run that supervises the worker records a check when its verdict changes, so that no run is needed for it; a run of
+the checks judges the newest figures again.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+
+from assets.stream_worker import stream_worker_asset
+from neardup_platform.supervise.worker_checks import CHECKS, Verdict, judge
+
+
+class ChangedVerdicts:
+    """Which verdicts differ from those of the report before; all of them at the first report."""
+
+    def __init__(self) -> None:
+        self._before: Mapping[str, float] = {}
+        self._problems: dict[str, bool] = {}
+
+    def of(self, metrics: Mapping[str, float]) -> list[dg.AssetCheckEvaluation]:
+        """The evaluations to record after a report of the worker."""
+        verdicts, self._before = judge(metrics, self._before), metrics
+        changed = [v for v in verdicts if self._problems.get(v.check.name) != (v.problem is not None)]
+        self._problems = {v.check.name: v.problem is not None for v in verdicts}
+        return [
+            dg.AssetCheckEvaluation(stream_worker_asset.key, verdict.check.name, **_shown(verdict))
+            for verdict in changed
+        ]
+
+
+@dg.multi_asset_check(
+    name="stream_worker_checks",
+    specs=[dg.AssetCheckSpec(check.name, asset=stream_worker_asset.key, description=check.claim) for check in CHECKS],
+    description=__doc__,
+)
+def stream_worker_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+    """Judge the worker's newest report again."""
+    records = context.instance.fetch_observations(stream_worker_asset.key, limit=2).records
+    reports = [_figures(record.asset_observation) for record in records if record.asset_observation]
+    if not reports:
+        raise dg.Failure(
+            "the worker has not reported yet: its run `stream_worker` does, once a minute", allow_retries=False
+        )
+    for verdict in judge(reports[0], reports[1] if len(reports) > 1 else {}):
+        yield dg.AssetCheckResult(check_name=verdict.check.name, asset_key=stream_worker_asset.key, **_shown(verdict))
+
+
+def _figures(seen: dg.AssetObservation) -> dict[str, float]:
+    return {name: value.value for name, value in seen.metadata.items() if isinstance(value.value, int | float)}
+
+
+def _shown(verdict: Verdict) -> dict[str, Any]:
+    severity = dg.AssetCheckSeverity.ERROR if verdict.check.severe else dg.AssetCheckSeverity.WARN
+    if verdict.problem is None:
+        return {"passed": True, "severity": severity, "description": verdict.check.claim}
+    metadata = {"next_step": dg.MetadataValue.md(verdict.check.next_step)}
+    return {"passed": False, "severity": severity, "description": verdict.problem, "metadata": metadata}
