@@ -22,7 +22,9 @@ from neardup_platform.scoring.match_kinds import Judged
 from neardup_platform.scoring.reference import Reference, parts_of, read_reference
 from neardup_platform.scoring.second_look import (
     EVIDENCE,
+    LIMIT,
     evidence,
+    first_logits,
     sketch_slice,
     split_by_row,
     structure_of,
@@ -225,6 +227,9 @@ class PairClassifier:
             return float(first[0]), {}
         seen = self.evidence(first, a, one, b, other)
         terms = dict(zip(EVIDENCE, look.model.terms(seen)[0].tolist(), strict=True)) if np.isfinite(seen).all() else {}
+        if terms and look.most_rise is not None:
+            over = float(look.model.logits(seen)[0] - (first_logits(first)[0] + look.most_rise))
+            terms |= {LIMIT: -over} if over > 0 else {}
         return float(first[0]), terms
 
     def _run(self, work: Callable[[slice], None], parts: Sequence[slice]) -> None:

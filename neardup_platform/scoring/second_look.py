@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.scoring.additive import AdditiveModel
+from neardup_platform.scoring.calibration import sigmoid
 from neardup_platform.scoring.features import SKETCH, Block
 from neardup_platform.scoring.match_kinds import MatchKinds
 from neardup_platform.scoring.reference import CROWDING
@@ -45,6 +46,8 @@ EVIDENCE = (
     *agreement.NAMES,
     *_DERIVED,
 )
+# The term of an explanation that takes back what agreement adds beyond `SecondLook.most_rise`.
+LIMIT = "limit_of_first_score"
 
 
 class Looks(NamedTuple):
@@ -72,6 +75,7 @@ class SecondLook:
         model: of `EVIDENCE`, calibrated.
         reference_sha256: of `reference.npy` beside the card.
         kinds: tells match kinds apart; None if the classifier was trained without labels of them.
+        most_rise: logits by which a score may exceed the first; None for any number, as in earlier releases.
 
     Raises:
         ValueError: a model is of other features than this release computes, or a bound is none.
@@ -82,6 +86,7 @@ class SecondLook:
     model: AdditiveModel
     reference_sha256: str
     kinds: MatchKinds | None = None
+    most_rise: float | None = None
 
     def __post_init__(self) -> None:
         for model in (self.model, *(() if self.kinds is None else self.kinds.models)):
@@ -89,6 +94,8 @@ class SecondLook:
                 raise ValueError(f"the second look has {len(model.features)} features, expected {len(EVIDENCE)}")
         if not 0 < self.floor < 1 or not 0 < self.most <= _MOST_LOOKS:
             raise ValueError(f"a second look from {self.floor} at {self.most} pairs: 0…1, and 1…{_MOST_LOOKS}")
+        if self.most_rise is not None and not self.most_rise >= 0:
+            raise ValueError(f"a second look that raises scores by {self.most_rise} logits at most: 0 or more")
 
     def scores(
         self, first: Scores, rows_a: Ordinals, rows_b: Ordinals, see: Callable[[Ordinals], NDArray[np.float64]]
@@ -119,8 +126,8 @@ class SecondLook:
 
     def _judged(self, first: Scores, seen: NDArray[np.float64]) -> Scores:
         known = np.isfinite(seen).all(axis=1)
-        found = np.where(known, self.model.probabilities(seen).astype(np.float32), first)
-        return np.where(differ_in_colour_alone(seen), np.minimum(found, np.float32(self.floor)), found)
+        found = settled(self.model.probabilities(seen), seen, self.floor, self.most_rise).astype(np.float32)
+        return np.where(known, found, first)
 
     @classmethod
     def parse(cls, content: dict[str, Any]) -> "SecondLook":
@@ -135,6 +142,7 @@ class SecondLook:
             AdditiveModel.parse(content["model"]),
             str(content["reference_sha256"]),
             None if content.get("kinds") is None else MatchKinds.parse(content["kinds"]),
+            None if content.get("most_rise") is None else float(content["most_rise"]),
         )
 
 
@@ -221,6 +229,25 @@ def differ_in_colour_alone(seen: NDArray[np.float64]) -> NDArray[np.bool_]:
     """
     flat, colour = (seen[:, EVIDENCE.index(name)] for name in ("flat", "colour_most"))
     return np.asarray((flat == 1) & (colour > np.log1p(PLAIN_TOLERANCE)))
+
+
+def settled(
+    found: NDArray[np.float64], seen: NDArray[np.float64], floor: float, most_rise: float | None
+) -> NDArray[np.float64]:
+    """Returns the scores of pairs that were looked at: what the model found, within its limits.
+
+    The evidence says how well two pictures agree, not whether pictures of their kind often agree so well. The first
+    score is the better judge of kinds that training never saw, so it limits how far agreement raises a score.
+
+    Args:
+        found: float64 [n], probabilities of the model.
+        seen: as of `SecondLook.scores`.
+        floor: the most that pairs which differ in colour alone score.
+        most_rise: as of `SecondLook`.
+    """
+    if most_rise is not None:
+        found = np.minimum(found, sigmoid(seen[:, EVIDENCE.index("first_logit")] + most_rise))
+    return np.where(differ_in_colour_alone(seen), np.minimum(found, floor), found)
 
 
 def tellable(seen: NDArray[np.float64]) -> NDArray[np.bool_]:

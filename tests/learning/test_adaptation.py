@@ -28,17 +28,18 @@ PHOTOGRAPHS = sorted((Path(__file__).parents[2] / "samples/pictures").glob("*.jp
 
 
 def ticket(seed: int) -> Image.Image:
-    """A ticket of one machine: a frame, a barcode of its own, a row of seats."""
-    rng, page = np.random.default_rng(seed), Image.new("RGB", (420, 200), "white")
+    """A ticket of one machine: a frame, a seat, a barcode of which the first half is the machine's."""
+    rng, machine = np.random.default_rng(seed), np.random.default_rng(0)
+    page = Image.new("RGB", (420, 200), "white")
     draw = ImageDraw.Draw(page)
     draw.rectangle((8, 8, 412, 192), outline="black", width=4)
     draw.text((24, 20), "CITY RAILWAY", fill="black", font_size=26)
     draw.text((24, 66), f"SEAT {rng.integers(1, 99)} COACH {rng.integers(1, 20)}", fill="black", font_size=20)
     at = 24
     while at < 390:
-        width = int(rng.integers(2, 9))
+        width, gap = (int(side) for side in (machine if at < 195 else rng).integers(2, 9, 2))
         draw.rectangle((at, 110, at + width, 176), fill="black")
-        at += width + int(rng.integers(2, 9))
+        at += width + gap
     return page
 
 

@@ -15,6 +15,7 @@ from neardup_platform.scoring.card import SHIPPED_FOLDER
 from neardup_platform.scoring.keras_classifier import PairClassifier
 from neardup_platform.scoring.second_look import (
     EVIDENCE,
+    LIMIT,
     SecondLook,
     best_pairs,
     sketch_slice,
@@ -212,6 +213,49 @@ def test_a_round_without_a_promising_pair_is_the_last_of_its_image() -> None:
     ]
     assert {(a, b) for a, b, score in zip(rows_a, rows_b, scores, strict=True) if score > 0.9} == {(1, 2), (1, 6)}
     assert (scores[(rows_a == 2) & (rows_b > 3)] == 0.25).all()
+
+
+def test_agreement_raises_a_score_by_a_bounded_number_of_logits_and_lowers_it_by_any() -> None:
+    first = np.array([0.1, 0.1, 0.9], np.float32)
+    seen = np.zeros((3, len(EVIDENCE)))
+    seen[:, EVIDENCE.index("first_logit")] = np.log(first / (1 - first))
+    seen[:, EVIDENCE.index("fine_correlation")] = [1.0, 0.0, 0.0]
+    model = model_of(lambda name: 9.0 * (name == "fine_correlation"), -4.0)
+    bounded, free = (SecondLook(0.05, 3, model, "", most_rise=rise) for rise in (2.0, None))
+    scores = {
+        look: look.scores(first, np.zeros(3, np.int64), np.arange(3), lambda n: seen[n]).scores
+        for look in (bounded, free)
+    }
+    low = 1 / (1 + np.exp(4))
+    assert scores[free].tolist() == pytest.approx([1 / (1 + np.exp(-5)), low, low], rel=1e-5)
+    assert scores[bounded].tolist() == pytest.approx([1 / (1 + 9 * np.exp(-2)), low, low], rel=1e-5)
+
+
+@pytest.mark.parametrize("rise", [-0.1, float("nan")])
+def test_a_rise_that_is_none_is_rejected(rise: float) -> None:
+    with pytest.raises(ValueError, match="logits at most: 0 or more"):
+        SecondLook(0.1, 8, model_of(lambda _: 0.0, 0.0), "", most_rise=rise)
+
+
+def test_the_terms_of_an_explanation_add_up_to_the_score(classifier: PairClassifier, vectors: ImageVectors) -> None:
+    look = classifier.card.second_look
+    assert look is not None
+    assert look.most_rise is not None
+    limited = 0
+    for a, b in zip(*all_pairs(np.arange(len(vectors.lsh))), strict=True):
+        first, terms = classifier.explain(vectors, int(a), vectors, int(b))
+        if terms:
+            (score,) = look.scores(
+                np.array([first], np.float32),
+                np.zeros(1, np.int64),
+                np.zeros(1, np.int64),
+                lambda _, a=a, b=b, first=first: classifier.evidence(
+                    np.array([first], np.float32), vectors, np.array([a]), vectors, np.array([b])
+                ),
+            ).scores
+            assert 1 / (1 + np.exp(-look.model.offset - sum(terms.values()))) == pytest.approx(float(score), abs=1e-5)
+            limited += LIMIT in terms
+    assert limited, "a copy agrees so well that its first score limits it"
 
 
 def test_plain_pictures_in_other_colours_are_never_copies() -> None:

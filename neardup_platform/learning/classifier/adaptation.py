@@ -33,7 +33,7 @@ from neardup_platform.scoring.additive import AdditiveModel
 from neardup_platform.scoring.card import NETWORK_FILE, REFERENCE_FILE, Card, write_card
 from neardup_platform.scoring.keras_classifier import PairClassifier
 from neardup_platform.scoring.reference import excerpt, parts_of, read_reference, write_reference
-from neardup_platform.scoring.second_look import SecondLook, tellable
+from neardup_platform.scoring.second_look import SecondLook, settled, tellable
 from neardup_platform.scoring.vectors import Float16, ImageVectors
 
 # Images that one adaptation adds to the reference, and how many it may have.
@@ -125,12 +125,14 @@ def adapt(base: Path, pictures: TrainingSet, out: Path, *, labelled: bool, seed:
         # Copies of a picture are no surroundings of it.
         others = np.ones((len(groups), len(reference)), np.bool_)
         others[:, len(before) :] = groups[:, None] != groups[members]
-        lesson = _learn(lesson, material, card, before, look_at(material, reference, card.blocks, others), seed)
+        lesson = _learn(lesson, material, card, look, before, look_at(material, reference, card.blocks, others), seed)
     look = replace(look, model=lesson.model)
     return Adaptation(_write(base, out, card, look, lesson, reference, pictures.fingerprints), len(members), lesson)
 
 
-def _learn(known: Lesson, material: Material, card: Card, before: Float16, looked: Looked, seed: int) -> Lesson:
+def _learn(
+    known: Lesson, material: Material, card: Card, look: SecondLook, before: Float16, looked: Looked, seed: int
+) -> Lesson:
     """Adds the pairs looked at to what is known; `before` is the reference without the pictures."""
     told = tellable(looked.evidence)
     at, evidence, pairs = looked.pairs[told], looked.evidence[told], material.pairs
@@ -143,8 +145,9 @@ def _learn(known: Lesson, material: Material, card: Card, before: Float16, looke
     folds = np.stack([fold[pairs.a[at]], fold[pairs.b[at]]], axis=1)
     examples = joined([known.examples, LabelledEvidence.of(evidence, same, WEIGHT, folds)])
     fitted = fit_held_out(examples)
-    old = known.model.probabilities(look_at(material, before, card.blocks).evidence[told])
-    scores = (old, fitted.held_out[-len(same) :])
+    seen_before = look_at(material, before, card.blocks).evidence[told]
+    found = ((known.model.probabilities(seen_before), seen_before), (fitted.held_out[-len(same) :], evidence))
+    scores = tuple(settled(*each, look.floor, look.most_rise) for each in found)
     return Lesson(fitted.model, examples, *counts, *(_matched(each >= card.threshold, same) for each in scores))
 
 

@@ -26,7 +26,15 @@ from neardup_platform.learning.classifier.match_kinds import (
     place_pairs,
     train_match_kinds,
 )
-from neardup_platform.learning.classifier.second_look import FLOOR, MOST, Material, Trained, look_at, train_second_look
+from neardup_platform.learning.classifier.second_look import (
+    FLOOR,
+    MOST,
+    MOST_RISE,
+    Material,
+    Trained,
+    look_at,
+    train_second_look,
+)
 from neardup_platform.learning.classifier.threshold_calibration import (
     HEAD_STEP_KEPT,
     STEP_KEPT,
@@ -137,7 +145,7 @@ def train(
             found = _kind_pairs(labelled, pairs, altered, second, kinds, network, recipe)
             told, metrics["kinds"] = train_match_kinds(found)
         reference_sha256 = write_reference(second.reference, out / REFERENCE_FILE)
-        look = SecondLook(FLOOR, MOST, second.model, reference_sha256, told)
+        look = SecondLook(FLOOR, MOST, second.model, reference_sha256, told, MOST_RISE)
     card = Card(
         version=_version(network, recipe, threshold, head_threshold, look, table),
         lsh_version=recipe.lsh_version,
