@@ -117,6 +117,7 @@ class Cause(StrEnum):
     REPLACED = "replaced"
     FORGET = "forget"
     REPROCESS = "reprocess"
+    UNDO = "undo"
     REPAIR = "repair"
 
 

@@ -13,6 +13,10 @@ _NUMBERS = {
         *("forgotten_again", "overrides_kept", "overrides_unmet"),
     ),
     "reprocess": ("images", "changed", "clusters", "clusters_before"),
+    "redecide": (
+        *("images", "unknown", "searched", "kept_heads", "overridden", "skipped", "moved", "founded"),
+        *("clusters", "clusters_before"),
+    ),
     "ingest-segment": ("rows", "bad", "decided", "known", "forgotten"),
     "override": ("decisions",),
     "pause": ("at_ms",),

@@ -26,6 +26,8 @@
 | | | 0x00, `meet`, override id | (empty): an override accepted while this store was built, not yet applied |
 | CHANGED | 23 | image id | Decision; only in a store that is being reprocessed |
 | KEPT | 24 | u64 number | OutboxEntry that Kafka refuses, even as a dead letter |
+| MOVES | 25 | u16 length of command id, command id, u64 sequence | Move: an image that `redecide` has moved |
+| | | 0x0000, u64 sequence before the command | id of such a command |
 
 Integers are big-endian, so byte order is numeric order: members are listed oldest first, blocks of recent clusters
 newest first. Each ordinal is given once. The ordinal of a forgotten image, or one that the image no longer uses, has no
@@ -76,6 +78,7 @@ class Table(Enum):
     PROGRESS = b"\x16"
     CHANGED = b"\x17"
     KEPT = b"\x18"
+    MOVES = b"\x19"
 
 
 _U64_MAX = (1 << 64) - 1
@@ -137,6 +140,14 @@ def id_of(key: bytes) -> str:
 def sequence_key(image_id: str, sequence: int) -> bytes:
     """Return the key of a member (by its head) or of a decision (by its image)."""
     return id_prefix(image_id) + number_key(sequence)
+
+
+MOVERS_PREFIX = b"\x00\x00"
+
+
+def mover_key(sequence: int) -> bytes:
+    """Return the key of a command that moved images, by the last sequence before it. No command id is empty."""
+    return MOVERS_PREFIX + number_key(sequence)
 
 
 def listed_under(image: ImageRecord) -> int:

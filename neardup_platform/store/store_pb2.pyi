@@ -132,6 +132,16 @@ class CommandProgress(_message.Message):
     of: bytes
     def __init__(self, done: _Optional[int] = ..., counts: _Optional[_Mapping[str, int]] = ..., of: _Optional[bytes] = ...) -> None: ...
 
+class Move(_message.Message):
+    __slots__ = ("image_id", "head_before", "sequence_before")
+    IMAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    HEAD_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    image_id: str
+    head_before: str
+    sequence_before: int
+    def __init__(self, image_id: _Optional[str] = ..., head_before: _Optional[str] = ..., sequence_before: _Optional[int] = ...) -> None: ...
+
 class Pause(_message.Message):
     __slots__ = ("by", "at_ms", "command_id")
     BY_FIELD_NUMBER: _ClassVar[int]

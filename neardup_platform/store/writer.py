@@ -38,6 +38,11 @@ class Batch:
         """Remove every key that the table had before this batch."""
         self.raw.delete_range(*all_of(table))
 
+    def clear_id(self, table: Table, of: str) -> None:
+        """Remove every `sequence_key` of an id that the table had before this batch."""
+        prefix = table.value + layout.id_prefix(of)
+        self.raw.delete_range(prefix, layout.after_prefix(prefix))
+
     def put_state(self, state: StoreState) -> None:
         """Set the totals."""
         self.put(Table.STATE, b"", state.SerializeToString())

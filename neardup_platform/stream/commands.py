@@ -10,7 +10,9 @@ from typing import Any
 
 from neardup_platform.clock import Clock
 from neardup_platform.kafka.retention import deleted_since
-from neardup_platform.learning.classifier.keras_active_classifier import active_folder
+from neardup_platform.learning.classifier.keras_active_classifier import active_folder, classifier_folder
+from neardup_platform.learning.classifier.promotion import check_fits
+from neardup_platform.matching import Matching, PairScorer
 from neardup_platform.pipeline import Pipeline
 from neardup_platform.scoring.card import read_card
 from neardup_platform.settings import Settings
@@ -24,6 +26,7 @@ from neardup_platform.stream.intake import Intake
 from neardup_platform.stream.models.keras_classifiers import Classifier, Classifiers
 from neardup_platform.stream.models.load_model import LoadModel, check_loadable
 from neardup_platform.stream.outbox import Outbox
+from neardup_platform.stream.redecide.redecide import Redecide
 from neardup_platform.stream.reprocess.reprocess import Reprocess
 from neardup_platform.stream.reprocess.reprocess_process import RemoteReprocessing
 from neardup_platform.stream.segments.ingest_segment import IngestSegment
@@ -37,6 +40,7 @@ from neardup_platform.wire.command_arguments import (
     LoadModelArguments,
     OverrideArguments,
     PauseArguments,
+    RedecideArguments,
     ReprocessArguments,
     RestoreArguments,
     ResumeArguments,
@@ -119,6 +123,32 @@ def _reprocess(context: CommandContext) -> Reprocess:
     return Reprocess(context.settings, context.store, context.pipeline, launch)
 
 
+def _redecide(context: CommandContext) -> Redecide:
+    return Redecide(
+        context.store,
+        context.corrections,
+        partial(_load_other, context),
+        partial(_fetch_selection, context.settings),
+        context.outbox.has_room,
+        context.clock,
+    )
+
+
+def _load_other(context: CommandContext, version: str) -> tuple[PairScorer, Matching]:
+    folder = classifier_folder(context.settings, version)
+    check_fits(read_card(folder), context.classifier.card)
+    scorer = context.classifiers.load(folder)
+    return scorer, Matching.of(context.settings, scorer)
+
+
+def _fetch_selection(settings: Settings, key: str) -> tuple[list[str], bytes]:
+    # pyarrow and boto3 take a while to import, and most starts do without.
+    from neardup_platform.s3_client import open_s3
+    from neardup_platform.stream.redecide.s3_selections import fetch_selection
+
+    return fetch_selection(open_s3(settings.s3), settings.s3.bucket, key)
+
+
 def _restore(context: CommandContext) -> Restore:
     return context.restore
 
@@ -146,6 +176,7 @@ COMMANDS = (
     CommandSpec(SnapshotArguments, prompt=False, make=_snapshot),
     CommandSpec(RestoreArguments, prompt=False, make=_restore),
     CommandSpec(ReprocessArguments, prompt=False, make=_reprocess),
+    CommandSpec(RedecideArguments, prompt=False, make=_redecide),
 )
 
 

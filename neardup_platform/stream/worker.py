@@ -122,9 +122,9 @@ class Worker:
                 return outcome
             outgoing = commit(self._store, self._state, step, self._clock.now_ms())
             self._crash.passing(CrashPoint.STAGE_COMMITTED if handled.is_stage else CrashPoint.COMMAND_COMMITTED)
-            if isinstance(outcome, Done):
+            if isinstance(outcome, Done | Stage):
                 outcome.apply()
-            elif isinstance(outcome, Stage):
+            if isinstance(outcome, Stage):
                 self._control.start_next(outcome)
             self._outbox.committed(outgoing)
             if handled.is_stage:

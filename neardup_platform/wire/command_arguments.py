@@ -87,6 +87,31 @@ class ReprocessArguments(CommandArguments):
     command: ClassVar[str] = "reprocess"
 
 
+class RedecideArguments(CommandArguments):
+    """`redecide`: chosen images decided again, in place and in batches; or such a command undone."""
+
+    command: ClassVar[str] = "redecide"
+    selection: str | None = Field(None, description="The object that lists the images, in the bucket of the settings.")
+    undo: str | None = Field(None, description="Instead of `selection`: the id of the command to undo.")
+    dry_run: Flag = Field(False, description="Report what would change, and change nothing.")
+    threshold: float | None = Field(
+        None, gt=0, lt=1, description="The score of a match, for each of these images. Missing: as for new images."
+    )
+    head_threshold: float | None = Field(
+        None, gt=0, lt=1, description="The score required against the head. Missing: as for new images."
+    )
+    classifier: str | None = Field(None, description="12 hex digits: decide by this one. Missing: the active one.")
+    images_per_s: int = Field(1_000, ge=1, le=100_000, description="Images decided again in a second, at most.")
+
+    @model_validator(mode="after")
+    def _either(self) -> Self:
+        if (self.undo is None) == (self.selection is None):
+            raise ValueError("redecide takes either `selection`, a list of images, or `undo`, a command")
+        if self.undo is not None and (self.threshold, self.head_threshold, self.classifier) != (None, None, None):
+            raise ValueError("an undo takes no thresholds and no classifier: images return to where they were")
+        return self
+
+
 class CancelArguments(CommandArguments):
     """`cancel`: ends a command that is waiting or in progress."""
 
@@ -213,6 +238,7 @@ COMMANDS: Mapping[str, type[CommandArguments]] = {
         ResumeArguments,
         SnapshotArguments,
         ReprocessArguments,
+        RedecideArguments,
         CancelArguments,
         TraceArguments,
         ForgetArguments,

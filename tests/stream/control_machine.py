@@ -135,9 +135,9 @@ class ControlMachine:
             return
         commit(self.store, self.store.state(), CommandStep(handled), now_ms)
         self._passing("stage_committed" if handled.is_stage else "command_committed")
-        if isinstance(outcome, Done):
+        if isinstance(outcome, Done | Stage):
             outcome.apply()
-        elif isinstance(outcome, Stage):
+        if isinstance(outcome, Stage):
             self.control.start_next(outcome)
 
     def run(self, between: Callable[[], None] = lambda: None) -> list[pb.CommandResult]:

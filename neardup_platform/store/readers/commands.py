@@ -1,8 +1,10 @@
 """Reads commands and what they left behind: results, progress, promotions and overrides."""
 
+from collections.abc import Iterator
+
 from neardup_platform.store import layout
 from neardup_platform.store.layout import Table
-from neardup_platform.store.store_pb2 import CommandProgress, CommandRecord, Override, Promotion
+from neardup_platform.store.store_pb2 import CommandProgress, CommandRecord, Move, Override, Promotion
 from neardup_platform.store.tables import Tables
 
 
@@ -35,6 +37,23 @@ class CommandReader:
     def handled_ahead(self) -> CommandProgress:
         """Return the long command that others overtook last (`of`), and the last command number before (`done`)."""
         return CommandProgress.FromString(self._tables.get(Table.PROGRESS, layout.AHEAD_KEY) or b"")
+
+    def moves(self, command_id: str, after: int = 0) -> Iterator[tuple[int, Move]]:
+        """Yield the images that a `redecide` has moved, each with the sequence of its decision, in their order.
+
+        Args:
+            after: only those of higher sequences.
+        """
+        prefix, start = layout.id_prefix(command_id), layout.sequence_key(command_id, after + 1)
+        for key, value in self._tables.scan(Table.MOVES, prefix, start):
+            yield layout.number_of(key), Move.FromString(value)
+
+    def movers(self) -> list[tuple[int, str]]:
+        """Return the commands whose moves are kept, oldest first, each with the last sequence before it."""
+        prefix = layout.MOVERS_PREFIX
+        return [
+            (layout.number_of(key), value.decode()) for key, value in self._tables.scan(Table.MOVES, prefix, prefix)
+        ]
 
     def promotions(self) -> list[Promotion]:
         """Return every change of classifier, oldest first."""

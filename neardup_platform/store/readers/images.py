@@ -100,6 +100,10 @@ class HistoryReader:
             raise InvariantBroken(f"decision {image.sequence} of {image_id!r} is missing from the history")
         return bytes(data)
 
+    def at_many(self, keys: list[tuple[str, int]]) -> list[bytes | None]:
+        """Return the decisions with these sequences, by image id and sequence; None where there is none."""
+        return self._tables.get_many(Table.HISTORY, [layout.sequence_key(*key) for key in keys])
+
     def has(self, image_id: str, sequence: int) -> bool:
         """Return whether the history of an image has the decision with this sequence."""
         return self._tables.get(Table.HISTORY, layout.sequence_key(image_id, sequence)) is not None

@@ -57,6 +57,8 @@ class Stage:
         prepare: prepares the next stage, in a thread.
         write: puts its changes into its commit.
         decided: images decided by it.
+        decisions: about stored images, made by it, in order of sequence; they are published.
+        apply: makes the same changes in memory, after its commit. It must not fail.
         counts: by how much counters of the store grow.
         hold: whether embeddings and other commands wait until the next stage.
         abandon: cleans up if the command ends before its next stage.
@@ -65,6 +67,8 @@ class Stage:
     prepare: "Callable[[], Finish]"
     write: Write = write_nothing
     decided: Sequence[Decided] = ()
+    decisions: Sequence[Decision] = ()
+    apply: Callable[[], None] = do_nothing
     counts: Mapping[str, int] = field(default_factory=dict)
     hold: bool = False
     abandon: Callable[[], None] = do_nothing

@@ -7,7 +7,7 @@ from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
 from neardup_platform.store.writer import Batch
 from neardup_platform.stream.control.handled import Handled
-from neardup_platform.stream.control.outcome import Done
+from neardup_platform.stream.control.outcome import Done, Stage
 from neardup_platform.stream.outbox_entries import ToPublish, decision_messages
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.dead_letters import dead_letters
@@ -57,7 +57,7 @@ def answers(handled: Handled, now_ms: int) -> Iterable[ToPublish]:
     if handled.dead is not None:
         for key, letter in dead_letters(handled.message, handled.dead, now_ms):
             yield DEAD_LETTER, key, letter
-    if isinstance(handled.outcome, Done):
+    if isinstance(handled.outcome, Done | Stage):
         yield from decision_messages(handled.outcome.decisions)
     if handled.result is not None:
         yield CONTROL_RESULTS, handled.result.command_id.encode(), handled.result.SerializeToString(deterministic=True)

@@ -39,6 +39,7 @@ _REPLACED = (
     Table.VECTORS,
     Table.OUTBOX,
     Table.PROGRESS,
+    Table.MOVES,
 )
 _TAKEN_OVER = (
     Table.POSITIONS,
