@@ -13,6 +13,7 @@ from assets.training_pairs import training_pairs
 from jobs.decisions_log_hourly import decisions_log_hourly, decisions_log_schedule
 from jobs.operations.corrections import forget, override, override_csv
 from jobs.operations.deciding import classifier_rollback, replay_dead_letters, reprocess, trace
+from jobs.operations.redeciding import reprocess_hour, reprocess_images, undo_reprocess
 from jobs.operations.snapshots import restore_on_empty_machine, rollback, snapshot, undo
 from jobs.pause_stream_worker import pause_stream_worker, resume_stream_worker
 from jobs.stream_worker import stream_worker
@@ -31,7 +32,8 @@ defs = dg.Definitions(
         *(stream_worker, pause_stream_worker, resume_stream_worker, decisions_log_hourly, train_classifier),
         *(snapshot, rollback, undo, restore_on_empty_machine),
         *(override, override_csv, forget),
-        *(reprocess, classifier_rollback, replay_dead_letters, trace),
+        *(reprocess, reprocess_images, reprocess_hour, undo_reprocess),
+        *(classifier_rollback, replay_dead_letters, trace),
     ],
     schedules=[decisions_log_schedule],
     sensors=[stream_worker_sensor],

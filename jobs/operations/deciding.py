@@ -1,11 +1,10 @@
 """The jobs `reprocess`, `classifier_rollback`, `replay_dead_letters` and `trace`: deciding images again."""
 
-from datetime import UTC, datetime
-
 import dagster as dg
 from pydantic import Field
 
 from jobs.operations.metadata import shown
+from jobs.operations.moments import moment_ms
 from jobs.operations.operation_job import ConfirmedConfig, DryRunConfig, Operation, OperationConfig, Outcome, operation
 from neardup_platform.errors import BadCommand
 from neardup_platform.operations.in_words import promotion_in_words, replay_in_words, reprocess_in_words
@@ -92,7 +91,7 @@ def replay_dead_letters(operation: Operation, config: LettersConfig) -> Outcome:
 
     if config.reason is not None and config.reason not in REASONS:
         raise BadCommand(f"reason is {config.reason!r}, one of {', '.join(REASONS)} is expected")
-    wanted = LetterFilter(config.reason, frozenset(config.event_ids), _since_ms(config.since))
+    wanted = LetterFilter(config.reason, frozenset(config.event_ids), moment_ms("since", config.since) or 0)
     done = replay(operation.settings.kafka, wanted, force=config.force, dry_run=config.dry_run).flat(config.dry_run)
     return Outcome(replay_in_words(done), shown(operation.settings, done))
 
@@ -110,13 +109,3 @@ def trace(operation: Operation, config: TraceConfig) -> Outcome:
     values = {"image_id": config.image_id, "head": found["verdict"]["head"], "command_id": answer.command_id}
     metadata = {**shown(operation.settings, values), "trace": dg.MetadataValue.json(dict(found))}
     return Outcome(trace_in_words(answer.flat()), metadata)
-
-
-def _since_ms(since: str | None) -> int:
-    if since is None:
-        return 0
-    try:
-        moment = datetime.fromisoformat(since)
-    except ValueError as error:
-        raise BadCommand(f"since is {since!r}, a time such as 2026-01-31T12:00 is expected") from error
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1_000)

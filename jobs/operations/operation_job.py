@@ -50,7 +50,7 @@ class DryRunConfig(OperationConfig):
     """What an operation that moves something can be told."""
 
     dry_run: bool = Field(
-        True, description="true: show what would happen, and send nothing. Set false to carry it out."
+        True, description="true: show what would happen, and change nothing. Set false to carry it out."
     )
 
 
@@ -91,6 +91,11 @@ class Operation:
         self.settings = settings
         root = context.run.root_run_id or context.run_id
         self.issuer: Issuer = Issuer(f"Dagster run {root}", f"dagster-{root}")
+
+    @property
+    def hour(self) -> dg.TimeWindow:
+        """The hour of a run that is partitioned by hours."""
+        return self._context.partition_time_window
 
     def report(self, line: str) -> None:
         """Log a line of running work."""
@@ -148,7 +153,7 @@ class Operation:
 
 
 def operation(
-    op: str, config: type[ConfigT], does: str
+    op: str, config: type[ConfigT], does: str, partitions: dg.PartitionsDefinition[str] | None = None
 ) -> Callable[[Callable[[Operation, ConfigT], Outcome]], dg.JobDefinition]:
     """Make a job of a function, named after it.
 
@@ -156,6 +161,7 @@ def operation(
         op: name of its op, under which its configuration is given.
         config: what a launch can set.
         does: the description.
+        partitions: what each run is about one of.
     """
 
     def job_of(body: Callable[[Operation, ConfigT], Outcome]) -> dg.JobDefinition:
@@ -165,7 +171,7 @@ def operation(
         run.__annotations__["config"] = config
         one_op = dg.op(name=op, description=does, tags=OPERATION_TAGS)(run)
 
-        @dg.job(name=body.__name__, description=does, tags=OPERATION_TAGS)
+        @dg.job(name=body.__name__, description=does, tags=OPERATION_TAGS, partitions_def=partitions)
         def job() -> None:
             one_op()
 

@@ -64,6 +64,32 @@ def reprocess_in_words(answer: Mapping[str, Any]) -> str:
     )
 
 
+def redecide_in_words(answer: Mapping[str, Any]) -> str:
+    """What a `redecide` moved, or would move."""
+    tried = answer["dry_run"] == "true"
+    clusters = f"{answer['clusters']} clusters instead of {answer['clusters_before']}"
+    if "undone" in answer:
+        back = f"{answer['moved']} images that command {answer['undone']} moved"
+        if tried:
+            return f"{back} would return; {answer['skipped']} were moved or forgotten since; nothing was changed"
+        return f"{back} returned, {answer['skipped']} were moved or forgotten since and stay; {clusters}"
+    moved = (
+        f"{answer['moved']} {'would come' if tried else 'came'} into another cluster, {answer['founded']} of them into "
+        f"one of their own: {clusters}"
+    )
+    lines = [f"{answer['images']} images decided again by classifier {answer['classifier']}: {moved}"]
+    notes = {
+        "unknown": "ids are not known",
+        "kept_heads": "heads stay, because members stay that were not chosen",
+        "overridden": "images stay where overrides link them",
+        "skipped": "images were corrected meanwhile",
+    }
+    lines += [f"{answer[name]} {note}" for name, note in notes.items() if answer.get(name)]
+    lines += [f"  {each['image_id']}: {each['from']} → {each['to']}" for each in answer["examples"]]
+    last = "nothing was changed" if tried else f"`neardup reprocess --undo {answer['command_id']}` reverts it"
+    return "\n".join([*lines, last])
+
+
 def override_in_words(answer: Mapping[str, Any]) -> str:
     """What an `override` moved; its removal moves nothing."""
     if answer["action"] == "remove":

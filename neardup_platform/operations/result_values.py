@@ -22,10 +22,11 @@ _NUMBERS = {
     "pause": ("at_ms",),
     "resume": ("at_ms",),
 }
+_JSON = {"redecide": ("examples",)}
 
 
 def values_read(name: str, values: Mapping[str, str]) -> dict[str, Any]:
-    """The values of a command's result, with numbers converted and a trace decoded.
+    """The values of a command's result, with numbers converted, examples and a trace decoded.
 
     Args:
         name: of the command.
@@ -33,7 +34,8 @@ def values_read(name: str, values: Mapping[str, str]) -> dict[str, Any]:
     if name == TraceArguments.command:
         trace: dict[str, Any] = json.loads(values.get("trace", "{}"))
         return trace
-    return {key: _number(value) if key in _NUMBERS.get(name, ()) else value for key, value in values.items()}
+    read = {key: _number(value) if key in _NUMBERS.get(name, ()) else value for key, value in values.items()}
+    return read | {key: json.loads(values[key]) for key in _JSON.get(name, ()) if key in values}
 
 
 def _number(value: str) -> int | float | str:

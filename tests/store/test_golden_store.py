@@ -21,6 +21,8 @@ from neardup_platform.wire.topics import CONTROL, EMBEDDINGS
 from tests.store.golden_store import IMAGES, MESSAGES, read, records, restore
 from tests.stream.rearranged import assert_sound, heads
 
+# Tables that came after the file.
+LATER = (Table.MOVES,)
 KEPT = read(Path(__file__).parent / "data" / "store-format-4.jsonl.gz")
 
 
@@ -37,8 +39,8 @@ def view(home: Path) -> Iterator[StoreView]:
         yield opened
 
 
-def test_every_kind_of_record_is_in_the_file() -> None:
-    assert {record["table"] for record in KEPT} == {table.name for table in Table}
+def test_every_kind_of_record_that_there_was_is_in_the_file() -> None:
+    assert {record["table"] for record in KEPT} == {table.name for table in Table if table not in LATER}
 
 
 def test_every_record_reads_as_it_was_written(view: StoreView) -> None:

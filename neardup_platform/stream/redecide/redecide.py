@@ -5,7 +5,7 @@ List of images on S3 → batches → **surveyed in a thread → the few that mov
 A batch is surveyed in the command's thread: weighed (weighing.py) and decided (regrouping.py) with the clusters as they
 are, which changes nothing. Those that would move are decided once more by the same functions between two steps of the
 stream, with the overrides, and moved in one write that also records how far the command has come. So what does not move
-costs the stream nothing, a batch is moved completely or not at all, and a worker that is killed goes on with the next
+costs the stream nothing, a batch is moved completely or not at all, and a worker that is killed continues with the next
 one. What was moved can be undone as a unit (undoing.py). A dry run is the survey alone.
 
 The stream goes first: no more than `images_per_s` are decided again, and none while much of what was decided before is

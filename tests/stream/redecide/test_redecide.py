@@ -5,22 +5,33 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from neardup_platform.corpus import Ordinals
+from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.store.layout import Table
 from neardup_platform.stream.redecide.moves import KEPT_COMMANDS
-from neardup_platform.testing import LSH_DIM, families, image
+from neardup_platform.testing import LSH_DIM, CosineScorer, families, image
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import decode_decision
 from neardup_platform.wire.topics import DECISIONS
-from tests.stream.control_machine import ControlMachine, Killed, command
+from tests.stream.control_machine import NOW_MS, ControlMachine, Killed, command
 from tests.stream.rearranged import assert_sound, heads
 from tests.stream.redecide.conftest import Make, Selections, commands_over
+from tests.stream.reprocess.conftest import LOOSE
 
 IMAGES = families(12, 4)
 IDS = [each.image_id for each in IMAGES]
 FAST = {"images_per_s": "100000"}
 STRICT = {"threshold": "0.985", "head_threshold": "0.985", **FAST}
 LOOSE_AGAIN = {"threshold": "0.9", "head_threshold": "0.8", **FAST}
+
+
+class Blind(CosineScorer):
+    """Finds no two images alike."""
+
+    def score(self, a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> NDArray[np.float32]:
+        return 0 * super().score(a, rows_a, b, rows_b)
 
 
 def pair_score(machine: ControlMachine, one: str, other: str) -> float:
@@ -34,6 +45,10 @@ def decisions(machine: ControlMachine, image_id: str) -> list[pb.Decision]:
 
 def published(machine: ControlMachine) -> list[pb.Decision]:
     return [pb.Decision.FromString(e.value) for _, e in machine.store.outbox.pending() if e.topic == DECISIONS]
+
+
+def redecide(command_id: str, **arguments: str) -> bytes:
+    return command("redecide", command_id, NOW_MS, **arguments)
 
 
 def run_one(machine: ControlMachine) -> pb.CommandResult:
@@ -50,7 +65,7 @@ def accepted(machine: ControlMachine) -> pb.CommandResult:
 def test_stricter_thresholds_set_images_apart_and_every_member_that_moved_reaches_them(
     make: Make, selections: Selections, tmp_path: Path
 ) -> None:
-    one = make(command("redecide", selection=selections.put(IDS), **STRICT))
+    one = make(redecide("c1", selection=selections.put(IDS), **STRICT))
     one.decide(IMAGES)
     before = heads(one.store)
     result = accepted(one)
@@ -67,14 +82,14 @@ def test_stricter_thresholds_set_images_apart_and_every_member_that_moved_reache
 
 def test_a_dry_run_says_what_would_move_and_changes_nothing(make: Make, selections: Selections) -> None:
     key = selections.put(IDS)
-    one = make(command("redecide", selection=key, dry_run="true", **STRICT))
+    one = make(redecide("c1", selection=key, dry_run="true", **STRICT))
     one.decide(IMAGES)
     before, state = heads(one.store), one.store.state()
     tried = accepted(one)
     assert heads(one.store) == before
     assert (one.store.state().digest, one.store.state().sequence) == (state.digest, state.sequence)
     assert all(decision.cause == "" for decision in published(one))
-    two = make(command("redecide", "c2", selection=key, **STRICT))
+    two = make(redecide("c2", selection=key, **STRICT))
     done = accepted(two)
     assert tried.values["dry_run"] == "true"
     for name in ("images", "moved", "founded", "clusters", "clusters_before", "kept_heads", "examples"):
@@ -84,7 +99,7 @@ def test_a_dry_run_says_what_would_move_and_changes_nothing(make: Make, selectio
 def test_only_what_moves_is_published_with_its_cause_and_the_others_keep_their_decision(
     make: Make, selections: Selections
 ) -> None:
-    one = make(command("redecide", selection=selections.put(IDS), **STRICT))
+    one = make(redecide("c1", selection=selections.put(IDS), **STRICT))
     one.decide(IMAGES)
     before = heads(one.store)
     accepted(one)
@@ -104,7 +119,7 @@ def test_images_that_are_not_chosen_stay_and_hold_their_heads(make: Make, select
     one.decide(IMAGES)
     before = heads(one.store)
     chosen = sorted(set(before.values()))[:6]
-    two = make(command("redecide", selection=selections.put([*chosen, "unknown"]), **STRICT))
+    two = make(redecide("c1", selection=selections.put([*chosen, "unknown"]), **STRICT))
     result = accepted(two)
     assert heads(two.store) == before
     assert {name: result.values[name] for name in ("images", "unknown", "moved", "kept_heads")} == {
@@ -118,10 +133,10 @@ def test_images_that_are_not_chosen_stay_and_hold_their_heads(make: Make, select
 def test_the_candidates_of_another_classifier_are_searched_and_scored_again(make: Make, selections: Selections) -> None:
     """A worker whose classifier finds nothing, as a bad one may, records nothing to decide by."""
     one = make()
-    one.pipeline.scorer.score = lambda a, rows_a, b, rows_b: np.zeros(len(rows_a), np.float32)  # type: ignore[method-assign]
+    one.pipeline.use_classifier(Blind(), LOOSE)
     one.decide(IMAGES)
     assert len(set(heads(one.store).values())) == len(IDS)
-    two = make(command("redecide", selection=selections.put(IDS), classifier="another", **FAST))
+    two = make(redecide("c1", selection=selections.put(IDS), classifier="another", **FAST))
     result = accepted(two)
     good = heads(two.store)
     assert int(result.values["searched"]) == len(IDS)
@@ -136,7 +151,7 @@ def test_a_kill_anywhere_ends_in_the_same_state(
     make: Make, selections: Selections, tmp_path: Path, kill_at: str
 ) -> None:
     key = selections.put(IDS)
-    one = make(command("redecide", selection=key, **STRICT), kill_at=kill_at)
+    one = make(redecide("c1", selection=key, **STRICT), kill_at=kill_at)
     one.decide(IMAGES)
     with pytest.raises(Killed):
         one.run()
@@ -146,7 +161,7 @@ def test_a_kill_anywhere_ends_in_the_same_state(
     assert_sound(again.worker, tmp_path / "scratch")
     assert int(again.published()[-1].values["images"]) == len(IDS)
     unharmed = ControlMachine(
-        tmp_path / "unharmed", [command("redecide", selection=key, **STRICT)], commands_over(selections), ""
+        tmp_path / "unharmed", [redecide("c1", selection=key, **STRICT)], commands_over(selections), ""
     )
     with closing(unharmed):
         unharmed.decide(IMAGES)
@@ -155,20 +170,20 @@ def test_a_kill_anywhere_ends_in_the_same_state(
 
 
 def test_undo_returns_every_image_and_can_be_undone(make: Make, selections: Selections, tmp_path: Path) -> None:
-    one = make(command("redecide", "first", selection=selections.put(IDS), **STRICT))
+    one = make(redecide("first", selection=selections.put(IDS), **STRICT))
     one.decide(IMAGES)
     before = one.store.state()
     moved = accepted(one).values["moved"]
     apart = one.store.state()
-    two = make(command("redecide", "tried", undo="first", dry_run="true"))
+    two = make(redecide("tried", undo="first", dry_run="true"))
     assert accepted(two).values["moved"] == moved
     assert two.store.state().digest == apart.digest
-    three = make(command("redecide", "second", undo="first", **FAST))
+    three = make(redecide("second", undo="first", **FAST))
     result = accepted(three)
     assert (result.values["moved"], result.values["skipped"]) == (moved, "0")
     assert (three.store.state().digest, three.store.state().clusters) == (before.digest, before.clusters)
     assert_sound(three.worker, tmp_path / "scratch")
-    four = make(command("redecide", "third", undo="second", **FAST))
+    four = make(redecide("third", undo="second", **FAST))
     accepted(four)
     assert (four.store.state().digest, four.store.state().clusters) == (apart.digest, apart.clusters)
     assert_sound(four.worker, tmp_path / "scratch")
@@ -176,11 +191,11 @@ def test_undo_returns_every_image_and_can_be_undone(make: Make, selections: Sele
 
 @pytest.mark.parametrize("kill_at", ["stage_committed:1", "prepared:2", "stage_committed:3"])
 def test_an_undo_that_is_killed_goes_on(make: Make, selections: Selections, tmp_path: Path, kill_at: str) -> None:
-    one = make(command("redecide", "first", selection=selections.put(IDS), **STRICT))
+    one = make(redecide("first", selection=selections.put(IDS), **STRICT))
     one.decide(IMAGES)
     before = one.store.state().digest
     accepted(one)
-    two = make(command("redecide", "second", undo="first", **FAST), kill_at=kill_at)
+    two = make(redecide("second", undo="first", **FAST), kill_at=kill_at)
     with pytest.raises(Killed):
         two.run()
     three = make()
@@ -190,7 +205,7 @@ def test_an_undo_that_is_killed_goes_on(make: Make, selections: Selections, tmp_
 
 
 def test_undo_leaves_what_was_corrected_or_forgotten_since(make: Make, selections: Selections, tmp_path: Path) -> None:
-    one = make(command("redecide", "first", selection=selections.put(IDS), **STRICT))
+    one = make(redecide("first", selection=selections.put(IDS), **STRICT))
     one.decide(IMAGES)
     before = heads(one.store)
     accepted(one)
@@ -200,7 +215,7 @@ def test_undo_leaves_what_was_corrected_or_forgotten_since(make: Make, selection
     elsewhere = next(i for i in IDS if i not in more and i.split("/")[0] != kept.split("/")[0])
     one.worker.run_command("override", action="move", image_id=kept, other_id=elsewhere)
     one.worker.run_command("forget", image_id=gone)
-    two = make(command("redecide", "second", undo="first", **FAST))
+    two = make(redecide("second", undo="first", **FAST))
     result = accepted(two)
     assert result.values["skipped"] == "2"
     after = heads(two.store)
@@ -221,7 +236,7 @@ def test_overrides_hold(make: Make, selections: Selections, tmp_path: Path) -> N
     one.worker.run_command("override", action="alone", image_id=alone)
     one.worker.run_command("override", action="forbid", image_id=apart, other_id=head)
     one.worker.run_command("override", action="move", image_id=linked, other_id=stranger)
-    two = make(command("redecide", selection=selections.put(IDS), **LOOSE_AGAIN))
+    two = make(redecide("c1", selection=selections.put(IDS), **LOOSE_AGAIN))
     result = accepted(two)
     after = heads(two.store)
     assert after[alone] == alone
@@ -233,7 +248,7 @@ def test_overrides_hold(make: Make, selections: Selections, tmp_path: Path) -> N
 
 def test_the_stream_goes_on_meanwhile(make: Make, selections: Selections, tmp_path: Path) -> None:
     first, later = IMAGES[:40], [IMAGES[40:50], IMAGES[50:]]
-    one = make(command("redecide", selection=selections.put([each.image_id for each in first]), **STRICT))
+    one = make(redecide("c1", selection=selections.put([each.image_id for each in first]), **STRICT))
     one.decide(first)
 
     def stream() -> None:
@@ -261,7 +276,7 @@ def test_a_cluster_whose_images_all_move_leaves_a_redirect(make: Make, selection
     assert heads(one.store) == {"a": "a", "b": "b", "b2": "b"}
     score = pair_score(one, "a", "b")
     low = {"threshold": f"{score - 0.05:.3f}", "head_threshold": f"{score - 0.05:.3f}", **FAST}
-    two = make(command("redecide", selection=selections.put(["b", "b2"]), **low))
+    two = make(redecide("c1", selection=selections.put(["b", "b2"]), **low))
     result = accepted(two)
     assert heads(two.store) == dict.fromkeys(("a", "b", "b2"), "a")
     assert (result.values["moved"], result.values["clusters"]) == ("2", "1")
@@ -283,7 +298,7 @@ def test_what_cannot_be_done_is_refused_with_the_reason(
     make: Make, selections: Selections, arguments: dict[str, str], says: str
 ) -> None:
     selections.put(IDS)
-    one = make(command("redecide", **arguments))
+    one = make(redecide("c1", **arguments))
     one.decide(IMAGES)
     result = run_one(one)
     assert not result.accepted
@@ -292,7 +307,7 @@ def test_what_cannot_be_done_is_refused_with_the_reason(
 
 def test_a_selection_that_is_replaced_meanwhile_is_refused(make: Make, selections: Selections) -> None:
     key = selections.put(IDS)
-    one = make(command("redecide", selection=key, **STRICT), kill_at="stage_committed:2")
+    one = make(redecide("c1", selection=key, **STRICT), kill_at="stage_committed:2")
     one.decide(IMAGES)
     with pytest.raises(Killed):
         one.run()
@@ -304,10 +319,7 @@ def test_a_selection_that_is_replaced_meanwhile_is_refused(make: Make, selection
 
 def test_only_the_newest_commands_can_be_undone(make: Make, selections: Selections) -> None:
     key = selections.put(IDS)
-    sent = [
-        command("redecide", f"c{n:02}", selection=key, **(LOOSE_AGAIN if n % 2 else STRICT))
-        for n in range(KEPT_COMMANDS + 2)
-    ]
+    sent = [redecide(f"c{n:02}", selection=key, **(LOOSE_AGAIN if n % 2 else STRICT)) for n in range(KEPT_COMMANDS + 2)]
     one = make(*sent)
     one.decide(IMAGES)
     assert all(result.accepted and int(result.values["moved"]) for result in one.run())

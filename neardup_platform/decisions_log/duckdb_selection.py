@@ -1,0 +1,70 @@
+"""A query of an operator's own over the decisions log, which may read its rows and nothing else."""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+
+from neardup_platform.decisions_log.decision_rows import SCHEMA
+from neardup_platform.errors import BadCommand
+
+COLUMN = "image_id"
+MAX_QUERY_BYTES = 20_000
+_MEMORY = "1GB"
+_SECONDS = 300.0
+
+
+def selected_ids(files: Sequence[Path], query: str, most: int, seconds: float = _SECONDS) -> list[str]:
+    """The image ids that a query returns, each once, in its order.
+
+    Args:
+        files: at least one Parquet file of a decisions log; the query reads them as the table `decisions`.
+        query: one `select` with a column `image_id`.
+        most: ids, beyond which the query is refused.
+        seconds: of work, likewise.
+
+    Raises:
+        BadCommand: it is no such query, fails, writes, reads anything else, or returns too many.
+    """
+    if len(query.encode()) > MAX_QUERY_BYTES:
+        raise BadCommand(f"the query has {len(query.encode())} bytes, at most {MAX_QUERY_BYTES} are allowed")
+    with duckdb.connect(config={"memory_limit": _MEMORY, "threads": 2}) as connection:
+        _check_reads(connection, query)
+        connection.register("known", SCHEMA.empty_table())
+        connection.execute(
+            "create table decisions as from known union all by name from read_parquet(?, union_by_name = true)",
+            [[str(file) for file in files]],
+        )
+        connection.execute("set enable_external_access = false; set lock_configuration = true")
+        timer = threading.Timer(seconds, connection.interrupt)
+        timer.start()
+        try:
+            found = connection.execute(query)
+            names = [column[0] for column in found.description or ()]
+            if COLUMN not in names:
+                raise BadCommand(f"the query returns the columns {names}, one named {COLUMN} is expected")
+            rows = found.fetchmany(most + 1)
+        except duckdb.InterruptException as error:
+            raise BadCommand(f"the query took more than {seconds:.0f} s: narrow it, or the hours") from error
+        except duckdb.Error as error:
+            raise BadCommand(f"the query fails: {error}") from error
+        finally:
+            timer.cancel()
+    if len(rows) > most:
+        raise BadCommand(f"the query returns more than {most} rows: narrow it, or the hours")
+    column = names.index(COLUMN)
+    return list(dict.fromkeys(str(row[column]) for row in rows if row[column] is not None))
+
+
+def _check_reads(connection: duckdb.DuckDBPyConnection, query: str) -> None:
+    try:
+        statements = connection.extract_statements(query)
+    except duckdb.Error as error:
+        raise BadCommand(f"the query cannot be read: {error}") from error
+    kinds = [statement.type.name for statement in statements]
+    if kinds != ["SELECT"]:
+        raise BadCommand(
+            f"the query has {len(kinds)} statements ({', '.join(kinds) or 'none'}), one `select` is expected: it may "
+            "read the table `decisions`, and change nothing"
+        )
