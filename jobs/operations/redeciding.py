@@ -112,7 +112,7 @@ def reprocess_hour(operation: Operation, config: RulesConfig) -> Outcome:
 
 
 @operation(
-    "undo_reprocess",
+    "return_images",
     UndoConfig,
     "Returns the images that a run of `reprocess_images` or `reprocess_hour` moved to the clusters they came from, "
     "while the stream runs. Images that were corrected, decided again or forgotten since stay as they are, and are "
