@@ -15,22 +15,40 @@ _MEMORY = "1GB"
 _SECONDS = 300.0
 
 
+def check_query(query: str) -> str:
+    """A query unchanged, if it only reads.
+
+    Raises:
+        BadCommand: it does not, or is too long.
+    """
+    if len(query.encode()) > MAX_QUERY_BYTES:
+        raise BadCommand(f"the query has {len(query.encode())} bytes, at most {MAX_QUERY_BYTES} are allowed")
+    try:
+        with duckdb.connect() as connection:
+            kinds = [statement.type.name for statement in connection.extract_statements(query)]
+    except duckdb.Error as error:
+        raise BadCommand(f"the query cannot be read: {error}") from error
+    if kinds != ["SELECT"]:
+        raise BadCommand(
+            f"the query has {len(kinds)} statements ({', '.join(kinds) or 'none'}), one `select` is expected: it may "
+            "read the table `decisions`, and change nothing"
+        )
+    return query
+
+
 def selected_ids(files: Sequence[Path], query: str, most: int, seconds: float = _SECONDS) -> list[str]:
     """The image ids that a query returns, each once, in its order.
 
     Args:
         files: at least one Parquet file of a decisions log; the query reads them as the table `decisions`.
-        query: one `select` with a column `image_id`.
+        query: as of `check_query`, with a column `image_id`.
         most: ids, beyond which the query is refused.
         seconds: of work, likewise.
 
     Raises:
-        BadCommand: it is no such query, fails, writes, reads anything else, or returns too many.
+        BadCommand: it fails, reads anything else, or returns too many.
     """
-    if len(query.encode()) > MAX_QUERY_BYTES:
-        raise BadCommand(f"the query has {len(query.encode())} bytes, at most {MAX_QUERY_BYTES} are allowed")
     with duckdb.connect(config={"memory_limit": _MEMORY, "threads": 2}) as connection:
-        _check_reads(connection, query)
         connection.register("known", SCHEMA.empty_table())
         connection.execute(
             "create table decisions as from known union all by name from read_parquet(?, union_by_name = true)",
@@ -55,16 +73,3 @@ def selected_ids(files: Sequence[Path], query: str, most: int, seconds: float = 
         raise BadCommand(f"the query returns more than {most} rows: narrow it, or the hours")
     column = names.index(COLUMN)
     return list(dict.fromkeys(str(row[column]) for row in rows if row[column] is not None))
-
-
-def _check_reads(connection: duckdb.DuckDBPyConnection, query: str) -> None:
-    try:
-        statements = connection.extract_statements(query)
-    except duckdb.Error as error:
-        raise BadCommand(f"the query cannot be read: {error}") from error
-    kinds = [statement.type.name for statement in statements]
-    if kinds != ["SELECT"]:
-        raise BadCommand(
-            f"the query has {len(kinds)} statements ({', '.join(kinds) or 'none'}), one `select` is expected: it may "
-            "read the table `decisions`, and change nothing"
-        )

@@ -122,6 +122,10 @@ def chosen(settings: Settings, wanted: Wanted) -> list[str]:
             (record.head, record.head != image_id, record.ordinal, image_id)
             for image_id, record in islice(_narrowed(store, known, wanted), MAX_IMAGES + 1)
         ]
+        if given is not None and not rows:
+            raise NotFound(
+                f"none of the {len(given)} images is decided and within the time and classifier given: {given[0]!r}…"
+            )
         check_number(len(rows))
         unknown = [] if given is None or wanted.narrows else _unknown(given, rows)
     rows.sort()
@@ -183,9 +187,10 @@ def _narrowed(store: StoreView, known: Iterable[Known], wanted: Wanted) -> Itera
 def _queried(settings: Settings, wanted: Wanted) -> list[str]:
     """What the query returns, over the materialised hours of its time."""
     # DuckDB takes a while to import, and only queries need it.
-    from neardup_platform.decisions_log.duckdb_selection import selected_ids
+    from neardup_platform.decisions_log.duckdb_selection import check_query, selected_ids
     from neardup_platform.decisions_log.s3_decisions_log import fetch_object, stored_parts
 
+    query = check_query(wanted.query or "")
     s3, bucket, hours = open_s3(settings.s3), settings.s3.bucket, _hours(wanted)
     with tempfile.TemporaryDirectory(prefix="neardup-query-") as folder:
         files: list[Path] = []
@@ -199,7 +204,7 @@ def _queried(settings: Settings, wanted: Wanted) -> list[str]:
             for part in parts:
                 files.append(Path(folder) / f"{len(files)}.parquet")
                 fetch_object(s3, bucket, part.key, files[-1])
-        return selected_ids(files, wanted.query or "", MAX_IMAGES)
+        return selected_ids(files, query, MAX_IMAGES)
 
 
 def _hours(wanted: Wanted) -> list[datetime]:
