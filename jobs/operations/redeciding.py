@@ -134,4 +134,6 @@ def _redecide(operation: Operation, config: RulesConfig, wanted: "Wanted") -> Ou
     examples = answer.pop("examples")
     links = [{**each, "page": image_url(operation.settings, each["image_id"])} for each in examples]
     metadata = shown(operation.settings, {"selection": key, **answer})
-    return Outcome(redecide_in_words({**answer, "examples": examples}), {**metadata, "examples": rows(links)})
+    return Outcome(
+        redecide_in_words({**answer, "examples": examples}), metadata | ({"examples": rows(links)} if links else {})
+    )

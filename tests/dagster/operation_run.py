@@ -20,6 +20,9 @@ OPS = {
     "override_csv": "correct_clusters",
     "forget": "forget_image",
     "reprocess": "decide_all_again",
+    "reprocess_images": "decide_images_again",
+    "reprocess_hour": "decide_hour_again",
+    "undo_reprocess": "return_images",
     "classifier_rollback": "return_to_classifier",
     "replay_dead_letters": "send_letters_again",
     "trace": "trace_image",
@@ -41,10 +44,12 @@ def configured(job: str, config: dict[str, Any]) -> dict[str, Any]:
 class Run:
     """A run of a job, and what the UI shows of it."""
 
-    def __init__(self, job: str, instance: dg.DagsterInstance | None = None, **config: Any) -> None:
+    def __init__(
+        self, job: str, instance: dg.DagsterInstance | None = None, partition: str | None = None, /, **config: Any
+    ) -> None:
         with instance or dg.DagsterInstance.ephemeral() as used:
             self._result = defs.resolve_job_def(job).execute_in_process(
-                run_config=configured(job, config), instance=used, raise_on_error=False
+                run_config=configured(job, config), instance=used, raise_on_error=False, partition_key=partition
             )
             run = used.get_run_by_id(self._result.run_id)
         assert run is not None

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
 
+from assets.decisions_log import decisions_log
 from definitions import defs
 from neardup_platform.cli import cli
 from neardup_platform.client import Client
@@ -24,6 +26,7 @@ from neardup_platform.settings import Settings
 from neardup_platform.stream.snapshots.s3_snapshots import list_snapshots
 from neardup_platform.testing import eventually
 from neardup_platform.wire.topics import CONTROL
+from resources.platform import PlatformResource
 from tests.conftest import emptied
 from tests.dagster.operation_run import OPS, Run, variables
 from tests.dagster.supervised import ROOT
@@ -139,6 +142,49 @@ def test_a_csv_corrects_row_by_row_and_an_image_is_forgotten(api: Client, tmp_pa
     assert again.retries == 0
 
 
+def test_chosen_images_are_decided_again_and_return(platform: Settings, api: Client) -> None:
+    family = [image(number) for number in range(6)]
+    assert heads(api, *family) == family
+    loose = {"image_ids": family, "threshold": 0.011, "head_threshold": 0.011}
+    tried = Run("reprocess_images", **loose).shown
+    assert (tried["dry_run"], tried["images"], tried["moved"], tried["founded"]) == ("true", 6, 5, 0)
+    assert heads(api, *family) == family
+    done = Run("reprocess_images", dry_run=False, **loose)
+    assert (done.shown["moved"], done.shown["clusters"]) == (5, tried["clusters"])
+    example = done.shown["examples"].records[0].data
+    assert example["page"] == f"{platform.api.url}/#/image/{example['image_id']}"
+    eventually(lambda: heads(api, *family) == [family[0]] * 6)
+    assert api.history(family[1])[-1].cause == "reprocess"
+    assert Run("undo_reprocess", command_id=done.shown["command_id"]).shown["moved"] == 5
+    assert Run("undo_reprocess", command_id=done.shown["command_id"], dry_run=False).shown["moved"] == 5
+    eventually(lambda: heads(api, *family) == family)
+    assert api.history(family[1])[-1].cause == "undo"
+    assert "has moved no image" in Run("undo_reprocess", command_id="nothing").failure
+
+
+def test_the_images_of_an_hour_are_decided_again_and_a_query_chooses_among_those_of_a_log(
+    platform: Settings, api: Client
+) -> None:
+    decided = datetime.fromtimestamp(api.lookup(image(0)).decided_ms / 1_000, UTC)
+    hour = f"{decided:%Y-%m-%d-%H:00}"
+    of_hour = Run("reprocess_hour", None, hour).shown
+    assert of_hour["images"] >= IMAGES - 1
+    assert "nothing" in of_hour["summary"] or of_hour["moved"] == 0
+    empty = Run("reprocess_hour", None, f"{decided - timedelta(hours=30):%Y-%m-%d-%H:00}")
+    assert "no image is selected" in empty.failure
+    assert empty.retries == 0
+    start = decided.replace(minute=0, second=0, microsecond=0)
+    hours = {"since": start.isoformat(), "until": (start + timedelta(hours=1)).isoformat()}
+    chosen_here = [image(number) for number in range(4)]
+    query = f"select image_id from decisions where cause = '' and image_id <= '{chosen_here[-1]}'"
+    assert "is not materialised" in Run("reprocess_images", query=query, **hours).failure
+    dg.materialize([decisions_log], partition_key=hour, resources={"platform": PlatformResource()})
+    chosen = Run("reprocess_images", query=query, **hours).shown
+    assert chosen["images"] == len(chosen_here)
+    writes = Run("reprocess_images", query="drop table decisions", **hours)
+    assert writes.failure.startswith("the query has 1 statements (DROP), one `select` is expected")
+
+
 def test_an_image_is_traced_and_a_classifier_returns(platform: Settings, api: Client, tmp_path: Path) -> None:
     traced = Run("trace", image_id=image(3)).shown
     assert traced["trace"]["verdict"]["head"] == traced["head"]
@@ -215,6 +261,15 @@ def test_a_refused_command_fails_without_a_retry_with_its_reason_first(platform:
         ("rollback", {}, "snapshot"),
         ("rollback", {"snapshot": "1700000000000-0123abcd", "dryrun": False}, "dryrun"),
         ("replay_dead_letters", {"since": "yesterday", "dry_run": False}, "since is 'yesterday'"),
+        ("reprocess_images", {"dry_run": False}, "no image is chosen"),
+        ("reprocess_images", {"image_ids": ["a"], "cluster": "a"}, "not by several of them"),
+        ("reprocess_images", {"image_ids": ["unknown"]}, "none of the 1 images is decided"),
+        ("reprocess_images", {"image_ids": [".."]}, "names a folder"),
+        ("reprocess_images", {"cluster": "unknown"}, "'unknown' is in no cluster"),
+        ("reprocess_images", {"since": "noon"}, "since is 'noon'"),
+        ("reprocess_images", {"since": "2026-02-01", "until": "2026-01-01"}, "the time range is empty"),
+        ("reprocess_images", {"query": "select 1"}, "a query needs the hours"),
+        ("reprocess_images", {"cluster": "a", "threshold": 1.5}, "threshold"),
     ],
 )
 def test_a_wrong_launch_is_refused_before_a_command_is_sent(
