@@ -133,14 +133,16 @@ class CommandProgress(_message.Message):
     def __init__(self, done: _Optional[int] = ..., counts: _Optional[_Mapping[str, int]] = ..., of: _Optional[bytes] = ...) -> None: ...
 
 class Move(_message.Message):
-    __slots__ = ("image_id", "head_before", "sequence_before")
+    __slots__ = ("image_id", "head_before", "sequence_before", "head_after")
     IMAGE_ID_FIELD_NUMBER: _ClassVar[int]
     HEAD_BEFORE_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    HEAD_AFTER_FIELD_NUMBER: _ClassVar[int]
     image_id: str
     head_before: str
     sequence_before: int
-    def __init__(self, image_id: _Optional[str] = ..., head_before: _Optional[str] = ..., sequence_before: _Optional[int] = ...) -> None: ...
+    head_after: str
+    def __init__(self, image_id: _Optional[str] = ..., head_before: _Optional[str] = ..., sequence_before: _Optional[int] = ..., head_after: _Optional[str] = ...) -> None: ...
 
 class Pause(_message.Message):
     __slots__ = ("by", "at_ms", "command_id")

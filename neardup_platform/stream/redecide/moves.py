@@ -37,5 +37,10 @@ def put_moves(
             batch.clear_id(Table.MOVES, mover)
     for decision in moves:
         record = before[decision.image_id]
-        move = store_pb.Move(image_id=decision.image_id, head_before=record.head, sequence_before=record.sequence)
+        move = store_pb.Move(
+            image_id=decision.image_id,
+            head_before=record.head,
+            sequence_before=record.sequence,
+            head_after=decision.head,
+        )
         batch.put(Table.MOVES, layout.sequence_key(command_id, decision.sequence), move.SerializeToString())

@@ -115,10 +115,18 @@ class Undoing:
         return Stage(partial(self._next, job, progress), write, decisions=change.decisions, apply=follow)
 
     def _record_of(self, sequence: int, move: store_pb.Move) -> store_pb.ImageRecord | None:
-        """The record of an image that is where the command has put it; None if it was forgotten or decided since."""
+        """The record of an image that is where the command has put it; None if it was forgotten or moved since.
+
+        An image whose later moves were undone is there again.
+        """
         record = self._store.images.find(move.image_id)
-        free = record is not None and len(self._redeciding.overrides.group(move.image_id)) == 1
-        return record if record is not None and free and record.sequence == sequence else None
+        if record is None or len(self._redeciding.overrides.group(move.image_id)) > 1:
+            return None
+        if record.sequence == sequence:
+            return record
+        (decision,) = self._store.history.at_many([(move.image_id, record.sequence)])
+        returned = decision is not None and pb.Decision.FromString(decision).cause == Cause.UNDO
+        return record if returned and record.head == move.head_after else None
 
     def _target(self, move: store_pb.Move, leaving: dict[str, store_pb.ImageRecord]) -> str:
         head = move.head_before
