@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from neardup_platform.bench.synthetic import FAMILY_IMAGES, image_id, vectors
 from neardup_platform.matching import Scored
 from neardup_platform.pipeline import Decided
-from neardup_platform.records import Decision, Embedding, FloatVector, JoinedImage, Kind, ModelSpec
+from neardup_platform.records import Candidate, Decision, Embedding, FloatVector, JoinedImage, Kind, ModelSpec
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.settings import Settings
@@ -16,18 +16,31 @@ from neardup_platform.stream.steps import StreamStep
 from neardup_platform.terms.hyperplanes import TermSpace, load_term_space
 
 BATCH_IMAGES = 4_096
+LEAST_SCORE = 0.9
 _DECIDED_MS = 1
+# Coprime to 1,000, so that the scores of consecutive images are spread evenly.
+_STRIDE = 7_919
 
 
-def seed_store(settings: Settings, images: int) -> None:
-    """Put images 0…n−1 into an empty store, each in the cluster of the first image of its family."""
+def seed_store(settings: Settings, images: int, unscored: int = 0) -> None:
+    """Put images 0…n−1 into an empty store, each in the cluster of the first image of its family.
+
+    Their decisions record the earlier images of the family as candidates, at scores from `LEAST_SCORE` to 1.
+
+    Args:
+        unscored: so many of the last images were decided by another classifier than the active one.
+    """
     space = load_term_space(settings.terms.space)
-    models = read_card(settings.scoring.model or SHIPPED_FOLDER).required_models
+    card = read_card(settings.scoring.model or SHIPPED_FOLDER)
+    models = card.required_models
     store = Store(settings.store_path)
     state = store.state()
     for first in range(0, images, BATCH_IMAGES):
         numbers = np.arange(first, min(first + BATCH_IMAGES, images))
         decided = _decided(numbers, space, models)
+        decided.decisions = [
+            _decision(int(n), space.version, card.version if n < images - unscored else "bench") for n in numbers
+        ]
         commit(store, state, StreamStep(decided=[decided]), _DECIDED_MS, publish=False)
     store.close()
 
@@ -48,7 +61,6 @@ def _decided(numbers: NDArray[np.int64], space: TermSpace, models: dict[Kind, Mo
     stored = ImageVectors(lsh.astype(np.float16), pair.astype(np.float16))
     batch = Decided([], numbers, stored, none, retired)
     batch.images = [_joined(int(n), models, lsh[0]) for n in numbers]
-    batch.decisions = [_decision(int(n), space.version) for n in numbers]
     return batch
 
 
@@ -58,21 +70,23 @@ def _joined(number: int, models: dict[Kind, ModelSpec], vector: FloatVector) -> 
     return JoinedImage(lsh, pair)
 
 
-def _decision(number: int, terms_version: str) -> Decision:
+def _decision(number: int, terms_version: str, classifier_version: str) -> Decision:
     head = number - number % FAMILY_IMAGES
+    score = 1 - (1 - LEAST_SCORE) * (number * _STRIDE % 1_000) / 1_000
+    earlier = range(head, number)
     return Decision(
         sequence=number + 1,
         image_id=image_id(number),
         head=image_id(head),
-        score=0.0 if head == number else 1.0,
-        head_score=1.0,
-        candidates=(),
-        candidates_found=0,
+        score=0.0 if head == number else score,
+        head_score=1.0 if head == number else score,
+        candidates=tuple(Candidate(image_id(each), 0, score, image_id(head)) for each in earlier),
+        candidates_found=len(earlier),
         bridges=(),
         threshold=1.0,
         head_threshold=1.0,
         terms_version=terms_version,
-        classifier_version="bench",
+        classifier_version=classifier_version,
         event_time_ms=1,
         decided_ms=_DECIDED_MS,
     )

@@ -43,6 +43,28 @@ def stream(rate_per_s: float, seconds: float, corpus: int, candidates: int, back
     emit(answer, as_json, lambda a: _table(a["rows"]))
 
 
+@bench.command(epilog="Example:  neardup bench operations --images 1000000 --json")
+@click.option("--images", type=click.IntRange(1_000), default=100_000, show_default=True, help="Images stored before.")
+@click.option("--chosen", type=click.IntRange(100), help="Of them, decided again.  [default: a fifth]")
+@click.option(
+    "--searched", type=click.IntRange(100), help="Decided again by another classifier.  [default: a fiftieth]"
+)
+@click.option("--rate", "rate_per_s", type=click.FloatRange(1), default=200, show_default=True, help="Images/s.")
+@click.option("--seconds", type=click.FloatRange(5), default=30, show_default=True, help="Of stream beside each.")
+@json_option
+def operations(
+    images: int, chosen: int | None, searched: int | None, rate_per_s: float, seconds: float, as_json: bool
+) -> None:
+    """Measure snapshots, reprocessing of chosen images, its undo and a rollback, beside a live stream."""
+    from neardup_platform.bench.operations import Work, bench_operations
+
+    chosen, searched = chosen or max(100, images // 5), searched or max(100, images // 50)
+    if chosen + searched > images:
+        raise click.UsageError("--chosen and --searched are parts of --images, and do not overlap")
+    answer = bench_operations(Work(images, chosen, searched, rate_per_s, seconds), report)
+    emit(answer, as_json, lambda a: _table(a["rows"]))
+
+
 @bench.command(epilog="Example:  neardup bench search --docs 1000000 --plot frontier.png --json")
 @click.option("--docs", type=click.IntRange(1_000), default=1_000_000, show_default=True, help="Images searched.")
 @click.option(

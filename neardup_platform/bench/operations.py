@@ -1,0 +1,209 @@
+"""`neardup bench operations`: what operators do to a corpus, beside a live stream, with real servers and a real worker.
+
+A seeded store, a worker and a producer at a fixed rate. Each row is an operation: its time, from the command to its
+result, and the latency of the images whose event time is within it, from their event until they are readable (see
+bench/stream.py). A rollback has nothing to replay and no stream beside it; its time ends when the worker runs again.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from neardup_platform.bench.machine import result
+from neardup_platform.bench.seed_store import seed_store
+from neardup_platform.bench.stream import LOOKUP_IMAGES, REFRESH_S, Report
+from neardup_platform.bench.stream_processes import producing, running_worker, wait_until_idle
+from neardup_platform.bench.synthetic import image_id
+from neardup_platform.errors import PermanentError, ServerUnavailable
+from neardup_platform.kafka.topics import ensure_topics
+from neardup_platform.operations.kafka_carry_out import Issuer, carry_out
+from neardup_platform.s3_client import open_s3
+from neardup_platform.servers.embedded_servers import running_servers
+from neardup_platform.settings import Settings
+from neardup_platform.store.secondary import SecondaryStore
+from neardup_platform.stream.redecide.s3_selections import put_selection
+from neardup_platform.supervise.heartbeat import Phase, read_heartbeat
+from neardup_platform.wire.command_arguments import (
+    CommandArguments,
+    MoveArguments,
+    RedecideArguments,
+    RestoreArguments,
+    SnapshotArguments,
+)
+
+# About one image in twenty of the seeded ones scores less.
+_THRESHOLD = 0.905
+_FASTEST = 100_000
+_TIMEOUT_S = 3_600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is measured.
+
+    Attributes:
+        images: in the corpus beforehand.
+        chosen: of them, decided again.
+        searched: of those decided by another classifier, decided again.
+        rate_per_s: of the live stream.
+        seconds: of the live stream beside an operation; a longer one continues without it.
+    """
+
+    images: int
+    chosen: int
+    searched: int
+    rate_per_s: float
+    seconds: float
+
+
+def bench_operations(work: Work, report: Report) -> dict[str, Any]:
+    """Run the benchmark with its own servers and store.
+
+    Raises:
+        ServerUnavailable: the worker did not become ready, or did not answer.
+    """
+    with TemporaryDirectory(prefix="neardup-bench-") as folder:
+        settings = Settings(home=Path(folder))
+        with running_servers(settings) as resolved:
+            ensure_topics(resolved.kafka)
+            report(f"seeding a corpus of {work.images} images")
+            seed_store(resolved, work.images, work.searched)
+            with running_worker(resolved) as worker:
+                wait_until_idle(worker)
+                rows = _Bench(resolved, work, report).rows()
+    return result("operations", settings.masked(), rows)
+
+
+@dataclass(slots=True)
+class _Bench:
+    settings: Settings
+    work: Work
+    report: Report
+    produced: int = 0
+    done: list[dict[str, Any]] = field(default_factory=list)
+
+    def rows(self) -> list[dict[str, Any]]:
+        work = self.work
+        self._beside("none", work.images, lambda: time.sleep(work.seconds))
+        self._command("snapshot, first", work.images, SnapshotArguments())
+        self._command("snapshot, incremental", work.images, SnapshotArguments())
+        rules = {"images_per_s": _FASTEST, "threshold": _THRESHOLD, "head_threshold": _THRESHOLD}
+        key = self._selection(range(work.chosen))
+        tried = RedecideArguments(selection=key, dry_run=True, **rules)
+        self._command("reprocess_images, dry run", work.chosen, tried)
+        moved = self._command("reprocess_images", work.chosen, RedecideArguments(selection=key, **rules))
+        undo = RedecideArguments(undo=moved, images_per_s=_FASTEST)
+        self._command("undo_reprocess", round(work.chosen * (1 - _THRESHOLD)), undo)
+        others = self._selection(range(work.images - work.searched, work.images))
+        again = RedecideArguments(selection=others, images_per_s=_FASTEST)
+        self._command("reprocess_images, searched again", work.searched, again)
+        self._rollback()
+        return self.done
+
+    def _selection(self, numbers: range) -> str:
+        s3, bucket = open_s3(self.settings.s3), self.settings.s3.bucket
+        return put_selection(s3, bucket, [image_id(number) for number in numbers])
+
+    def _command(self, operation: str, images: int, arguments: CommandArguments) -> str:
+        """Measure a command; returns its id."""
+        ids: list[str] = []
+        self._beside(operation, images, lambda: ids.append(self._send(arguments)["command_id"]))
+        return ids[0]
+
+    def _send(self, arguments: CommandArguments) -> dict[str, Any]:
+        answer = carry_out(self.settings, arguments, Issuer("bench"), _TIMEOUT_S, self.report)
+        if not answer.accepted:
+            raise PermanentError(f"{arguments.command} was refused: {answer.reason}")
+        return answer.flat()
+
+    def _beside(self, operation: str, images: int, action: Callable[[], object]) -> None:
+        """Run an operation beside the live stream."""
+        self.report(operation)
+        first, count = self.work.images + self.produced, round(self.work.rate_per_s * self.work.seconds)
+        self.produced += count
+        with producing(first, count, self.work.rate_per_s, self.settings):
+            live = _Live(self.settings, first, count)
+            live.wait_for_first()
+            started_s = time.time()
+            action()
+            ended_s = time.time()
+            latencies_ms = live.between(started_s, ended_s)
+        self._add(operation, images, ended_s - started_s, latencies_ms)
+
+    def _rollback(self) -> None:
+        """Back to a snapshot that lacks one correction."""
+        snapshot = self._send(SnapshotArguments())["snapshot"]
+        self._send(MoveArguments(image_id=image_id(1), other_id=image_id(self.work.images - 1)))
+        self.report("rollback")
+        started_s = time.time()
+        self._send(RestoreArguments(snapshot=snapshot))
+        while not self._runs_since(time.time()):
+            time.sleep(REFRESH_S)
+        self._add("rollback", self.work.images, time.time() - started_s, [])
+
+    def _runs_since(self, at_s: float) -> bool:
+        heartbeat = read_heartbeat(self.settings.home)
+        return heartbeat is not None and heartbeat.phase is Phase.RUNNING and heartbeat.at_ms >= 1_000 * at_s
+
+    def _add(self, operation: str, images: int, seconds: float, latencies_ms: list[float]) -> None:
+        row: dict[str, Any] = {
+            "engine": "neardup",
+            "operation": operation,
+            "images": images,
+            "seconds": round(seconds, 2),
+            "images_per_s": round(images / seconds, 1),
+            "stream_images": len(latencies_ms),
+            "stream_p50_ms": _percentile(latencies_ms, 50),
+            "stream_p99_ms": _percentile(latencies_ms, 99),
+        }
+        self.report("  ".join(f"{name}={value}" for name, value in row.items()))
+        self.done.append(row)
+
+
+def _percentile(values: list[float], percent: float) -> float | None:
+    return round(float(np.percentile(values, percent)), 1) if values else None
+
+
+class _Live:
+    """Follows the images of a producer until they are readable, in a thread."""
+
+    def __init__(self, settings: Settings, first: int, count: int) -> None:
+        self._reader = SecondaryStore(settings.store_path, settings.home / f"bench-reader-{first}")
+        self._pending = deque(image_id(number) for number in range(first, first + count))
+        self._seen: list[tuple[int, int]] = []
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._thread.start()
+
+    def wait_for_first(self) -> None:
+        """Wait until an image is readable, or the producer has failed."""
+        deadline_s = time.monotonic() + 120
+        while not self._seen:
+            if time.monotonic() > deadline_s:
+                raise ServerUnavailable("no image became readable for 120 s")
+            time.sleep(REFRESH_S)
+
+    def between(self, started_s: float, ended_s: float) -> list[float]:
+        """Latencies in ms of the images of a time, once all are readable."""
+        self._thread.join(300)
+        self._reader.close()
+        if self._pending:
+            raise ServerUnavailable(f"{len(self._pending)} images did not become readable within 300 s")
+        return [seen - event for event, seen in self._seen if 1_000 * started_s <= event <= 1_000 * ended_s]
+
+    def _follow(self) -> None:
+        deadline_s = time.monotonic() + 300
+        while self._pending and time.monotonic() < deadline_s:
+            self._reader.refresh()
+            now_ms = time.time_ns() // 1_000_000
+            ids = [self._pending.popleft() for _ in range(min(LOOKUP_IMAGES, len(self._pending)))]
+            records = dict(zip(ids, self._reader.images.find_many(ids), strict=True))
+            self._seen += [(record.event_time_ms, now_ms) for record in records.values() if record is not None]
+            self._pending.extendleft(reversed([name for name, record in records.items() if record is None]))
+            time.sleep(REFRESH_S)
