@@ -144,7 +144,8 @@ class _Bench:
         self.report("rollback")
         started_s = time.time()
         self._send(RestoreArguments(snapshot=snapshot))
-        while not self._runs_since(time.time()):
+        answered_s = time.time()
+        while not self._runs_since(answered_s):
             time.sleep(REFRESH_S)
         self._add("rollback", self.work.images, time.time() - started_s, [])
 
