@@ -41,7 +41,7 @@ from neardup_platform.stream.redecide.undoing import Undoing
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.command_arguments import RedecideArguments
 
-BATCH_IMAGES = 128
+BATCH_IMAGES = 256
 # Moves named in the result.
 SHOWN = 20
 COUNTS = ("images", "unknown", "searched", "kept_heads", "overridden", "skipped", "moved", "founded")
