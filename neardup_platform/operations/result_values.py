@@ -14,7 +14,7 @@ _NUMBERS = {
     ),
     "reprocess": ("images", "changed", "clusters", "clusters_before"),
     "ingest-segment": ("rows", "bad", "decided", "known", "forgotten"),
-    "override": ("decisions",),
+    "override": ("decisions", "moved", "clusters_before", "clusters"),
     "pause": ("at_ms",),
     "resume": ("at_ms",),
 }

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from neardup_platform.clusters.overrides import Action
+from neardup_platform.clusters.override_terms import is_met
 from neardup_platform.corpus import Corpus
 from neardup_platform.store import layout
 from neardup_platform.store.layout import Table, listed_under
@@ -66,14 +66,11 @@ def assert_store_agrees(store: Store) -> None:
 
 def assert_overrides_are_met(worker: InMemoryWorker) -> None:
     now = heads(worker.store)
+    assert all(override.image_id in now for override in worker.redeciding.overrides)
     stored = {override.override_id for override in worker.store.overrides.all()}
     assert stored == {override.override_id for override in worker.redeciding.overrides}
     for override in worker.redeciding.overrides:
-        head, other = now[override.image_id], now.get(override.other_id)
-        if override.action == Action.ALONE:
-            assert head == override.image_id
-        else:
-            assert (head == other) == (override.action == Action.LINK)
+        assert is_met(override, now.get), override
 
 
 def assert_same_corpus(found: Corpus, expected: Corpus) -> None:
