@@ -8,13 +8,14 @@ from neardup_platform.clusters.override_terms import is_met
 from neardup_platform.corpus import Corpus
 from neardup_platform.store import layout
 from neardup_platform.store.layout import Table, listed_under
+from neardup_platform.store.view import StoreView
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.recovery import rebuild_corpus
 from neardup_platform.testing import MODELS, InMemoryWorker, small_index, small_term_space
 from neardup_platform.wire.codec import decode_decision
 
 
-def heads(store: Store) -> dict[str, str]:
+def heads(store: StoreView) -> dict[str, str]:
     return {image_id: record.head for image_id, record in store.images.all()}
 
 
@@ -32,7 +33,7 @@ def assert_sound(worker: InMemoryWorker, scratch: Path) -> None:
     rebuilt.close()
 
 
-def assert_store_agrees(store: Store) -> None:
+def assert_store_agrees(store: StoreView) -> None:
     """Every image is in one cluster, heads head themselves, and sizes, edges, lists, digest and totals follow."""
     records, state = dict(store.images.all()), store.state()
     clusters = dict(store.clusters.all())

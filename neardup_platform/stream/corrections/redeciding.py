@@ -166,9 +166,10 @@ class Redeciding:
         candidates = recorded.candidates
         records = self.store.images.find_many([candidate.image_id for candidate in candidates]) if candidates else []
         ordinals, heads = np.full(len(candidates), -1, np.int64), np.full(len(candidates), NO_HEAD, np.int64)
+        of_head = {head: self.known(head).ordinal for head in {record.head for record in records if record is not None}}
         for row, record in enumerate(records):
             if record is not None:
-                ordinals[row], heads[row] = record.ordinal, self.known(record.head).ordinal
+                ordinals[row], heads[row] = record.ordinal, of_head[record.head]
         return Evidence(
             ordinals,
             np.array([candidate.overlap for candidate in candidates], np.uint8),
