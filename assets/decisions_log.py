@@ -117,6 +117,7 @@ def metadata(written: "MaterialisedHour") -> dict[str, Any]:
         "clusters_founded": dg.MetadataValue.int(counts.clusters_founded),
         "joined": dg.MetadataValue.int(counts.joined),
         "held_apart": dg.MetadataValue.int(counts.held_apart),
+        "quarantined": dg.MetadataValue.int(counts.quarantined),
         "undistinctive": dg.MetadataValue.int(counts.undistinctive),
         "undecodable": dg.MetadataValue.int(counts.undecodable),
         "bytes": dg.MetadataValue.int(written.bytes),

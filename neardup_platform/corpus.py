@@ -215,6 +215,10 @@ class Corpus:
         """Returns how many members a head's cluster has."""
         return int(self._sizes[head])
 
+    def members_of(self, head: int) -> Ordinals:
+        """Returns the ordinals of a head's cluster, ascending. Reads the heads of all images."""
+        return np.flatnonzero(self._heads[: len(self)] == head)
+
     def representatives_of(self, head: int) -> int:
         """Returns how many members of a head's cluster the index holds."""
         return int(self._representatives[head])

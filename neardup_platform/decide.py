@@ -18,10 +18,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from neardup_platform.clusters.decision import FREE, Agreement, Constraint, choose_cluster
+from neardup_platform.clusters.decision import FREE, Agreement, Constraint, Objection, choose_cluster
 from neardup_platform.corpus import Ordinals
 from neardup_platform.matching import Scored, Thresholds
-from neardup_platform.records import CHAIN_SUSPECTED, KIND_NAMES, Candidate, HeldApart
+from neardup_platform.records import CHAIN_SUSPECTED, KIND_NAMES, QUARANTINED, Candidate, HeldApart
 from neardup_platform.scoring.vectors import ImageVectors
 
 # A decision records its candidates down to this score, so that any threshold above it can be applied later.
@@ -154,7 +154,7 @@ class Ruling:
         candidates: the best candidates, with the clusters they are in.
         bridges: ids of the heads of the other clusters that hold a match, best first.
         override_id: the override without which the image would go elsewhere; empty where none acted.
-        guard: the large cluster that the image is held apart from, the best of them; None where there is none.
+        guard: the cluster that the image is held apart from, the best of them; None where there is none.
     """
 
     head: int | None
@@ -181,21 +181,29 @@ def decide(
     Args:
         evidence: its candidates.
         thresholds: apply to their scores and to `head_score`.
-        head_score: scores the image against a head, by ordinal; called at most once per cluster.
+        head_score: scores the image against a head, by ordinal; called at most once per head.
         clusters: names the images and gives the sizes of their clusters.
         constraint: what overrides demand of the image; takes precedence over scores and the guard.
         recording: which candidates to record.
     """
 
-    def objection(head: int) -> Agreement | None:
+    def best_head_score(head: int) -> float:
+        score = head_score(head)
+        for other in constraint.merged_heads(head) if score < thresholds.head else ():
+            score = max(score, head_score(other))
+        return score
+
+    def objection(head: int) -> Objection | None:
         size = clusters.size_of(head)
+        if override_id := constraint.quarantine(head):
+            return Objection(QUARANTINED, evidence.agreement(head, thresholds, size), override_id)
         if not thresholds.guard.watches(size) or evidence.has_copy(head, thresholds.match):
             return None
         agreement = evidence.agreement(head, thresholds, size)
-        return None if thresholds.guard.admits(agreement) else agreement
+        return None if thresholds.guard.admits(agreement) else Objection(CHAIN_SUSPECTED, agreement)
 
     matches = evidence.matches(thresholds.match)
-    verdict = choose_cluster(matches, head_score, thresholds.head, constraint, objection)
+    verdict = choose_cluster(matches, best_head_score, thresholds.head, constraint, objection)
     id_of = clusters.id_of
     return Ruling(
         head=verdict.head,
@@ -210,5 +218,6 @@ def decide(
     )
 
 
-def _held_apart(head: int, agreement: Agreement, id_of: Callable[[int], str]) -> HeldApart:
-    return HeldApart(CHAIN_SUSPECTED, id_of(head), agreement.agreed, agreement.compared, agreement.size)
+def _held_apart(head: int, objection: Objection, id_of: Callable[[int], str]) -> HeldApart:
+    agreement = objection.agreement
+    return HeldApart(objection.reason, id_of(head), agreement.agreed, agreement.compared, agreement.size)

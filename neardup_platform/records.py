@@ -122,14 +122,15 @@ class Cause(StrEnum):
 
 
 CHAIN_SUSPECTED = "chain-suspected"
+QUARANTINED = "quarantined"
 
 
 @dataclass(frozen=True, slots=True)
 class HeldApart:
-    """The large cluster that an image did not join because too few of its members agree with the image.
+    """The cluster that an image did not join: a large one, too few of whose members agree, or one in quarantine.
 
     Attributes:
-        reason: `CHAIN_SUSPECTED`.
+        reason: `CHAIN_SUSPECTED` or `QUARANTINED`.
         head: id of the cluster; the best one, if there were several.
         agreed: members, of those compared, that score at least the head threshold with the image.
         compared: members that the image was compared with: those among its candidates, and the head.
@@ -151,16 +152,17 @@ class Decision:
         sequence: 1, 2, 3… in decision order, over the lifetime of the store.
         head: id of the cluster joined, or the image's own id if it founded one.
         score: pair score of the best match that let it join; 0 for a founder.
-        head_score: pair score against the head joined; 1 for a founder.
+        head_score: pair score against the head joined, the best one of a merged cluster; 1 for a founder.
         candidates: best first; those with scores below `RECORDED_SCORE_FLOOR` and those beyond the cap are only
             counted.
         candidates_found: number of candidates searched and scored, before floor and cap.
         bridges: heads of other clusters that contained a match too; for re-clustering, the stream ignores them.
         cause: empty for decisions of the stream; otherwise a `Cause`.
         override_id: the override that applied; for a handover, the command that required it.
-        replaced_head: for a handover, the previous id of the cluster.
+        replaced_head: for a handover, the previous id of the cluster, which continues alone or in one that it was
+            merged into.
         threshold, head_threshold: those of this image, by its distinctiveness and `corpus_images`.
-        guard: the large cluster that the image was held apart from; None if there is none.
+        guard: the cluster that the image was held apart from; None if there is none.
         undistinctive: whether it is plain or resembles much, so that it needs better evidence to match.
         corpus_images: images before it, including those forgotten or embedded again; 0 if not recorded.
     """

@@ -11,9 +11,14 @@ from pydantic import Field
 from jobs.operations.metadata import rows, shown
 from jobs.operations.operation_job import DryRunConfig, Operation, Outcome, operation
 from neardup_platform.errors import BadCommand
-from neardup_platform.operations.in_words import command_in_words, forget_in_words, override_in_words
+from neardup_platform.operations.in_words import (
+    command_in_words,
+    forget_in_words,
+    override_in_words,
+    override_plan_in_words,
+)
 from neardup_platform.operations.override_csv import COLUMNS, MAX_ROWS, read_override_file, read_overrides
-from neardup_platform.wire.command_arguments import MAX_REASON, ForgetArguments, OverrideArguments
+from neardup_platform.wire.command_arguments import MAX_LISTED, MAX_REASON, ForgetArguments, OverrideArguments
 from neardup_platform.wire.validation import MAX_ID_BYTES
 
 if TYPE_CHECKING:
@@ -26,6 +31,9 @@ class OverrideAction(Enum):
     move = "move"
     alone = "alone"
     forbid = "forbid"
+    merge = "merge"
+    split = "split"
+    quarantine = "quarantine"
     remove = "remove"
 
 
@@ -34,12 +42,23 @@ class OverrideConfig(DryRunConfig):
 
     action: OverrideAction = Field(
         description="`move`: image_id belongs with other_id. `alone`: image_id belongs with no other. `forbid`: the "
-        "two never share a cluster. `remove`: withdraw the override override_id; no cluster changes by this alone."
+        "two never share a cluster. `merge`: the clusters of image_id and other_id are one. `split`: image_ids leave "
+        "the cluster of image_id for one of their own. `quarantine`: no new image joins the cluster of image_id by its "
+        "matches. `remove`: withdraw the override override_id; no cluster changes by this alone."
     )
     image_id: str = Field(
-        "", max_length=MAX_ID_BYTES, description="The image; for all but `remove`. `bridge--crop.jpg`"
+        "",
+        max_length=MAX_ID_BYTES,
+        description="The image, or any image of the cluster; for all but `remove`. `bridge--crop.jpg`",
     )
-    other_id: str = Field("", max_length=MAX_ID_BYTES, description="The other image; for `move` and `forbid`.")
+    other_id: str = Field(
+        "",
+        max_length=MAX_ID_BYTES,
+        description="The other image; for `move` and `forbid`, and for `merge` its cluster.",
+    )
+    image_ids: list[str] = Field(
+        [], max_length=MAX_LISTED, description=f"For `split`: the images that leave, at most {MAX_LISTED}."
+    )
     override_id: str = Field("", max_length=128, description="For `remove`: see `neardup override list`.")
     reason: str = Field("", max_length=MAX_REASON, description="Why, in your own words; kept with the override.")
 
@@ -49,7 +68,8 @@ class OverrideConfig(DryRunConfig):
         Raises:
             BadCommand: one is missing, or does not belong to the action.
         """
-        given = {name: getattr(self, name) for name in COLUMNS if name != "action"}
+        given = {name: getattr(self, name) for name in COLUMNS if name not in ("action", "image_ids")}
+        given["image_ids"] = "\n".join(self.image_ids)
         return OverrideArguments.parse(
             {"action": self.action.value, **{n: value for n, value in given.items() if value}}
         )
@@ -86,7 +106,8 @@ class ForgetConfig(DryRunConfig):
     "correct_cluster",
     OverrideConfig,
     "Corrects a cluster: an override applies at once and whenever its images are decided again. The dry run checks the "
-    "arguments and shows the clusters of the images now. To revert it, remove the override.",
+    "arguments and shows how many images would move and the clusters of the images now. To revert it, remove the "
+    "override.",
 )
 def override(operation: Operation, config: OverrideConfig) -> Outcome:
     """Show where the images are, or send `override`."""
@@ -101,8 +122,8 @@ def override(operation: Operation, config: OverrideConfig) -> Outcome:
     "correct_clusters",
     OverrideCsvConfig,
     "Sends the overrides of a CSV, in order. If a row is wrong, nothing is sent. If the worker refuses a row, the "
-    "others still apply, and the run fails with the reasons. The dry run checks all rows and shows the clusters of the "
-    "images now.",
+    "others still apply, and the run fails with the reasons. The dry run checks all rows and shows how many images "
+    "would move and the clusters of the images now.",
 )
 def override_csv(operation: Operation, config: OverrideCsvConfig) -> Outcome:
     """Show where the images are, or send each row as an `override`."""
@@ -143,23 +164,28 @@ def forget(operation: Operation, config: ForgetConfig) -> Outcome:
 
 
 def _where(operation: Operation, corrections: Sequence[OverrideArguments]) -> Outcome:
-    """A dry run: every image that is named is known, and this is where it is."""
-    from neardup_platform.operations.plans import heads_of, images_named
+    """A dry run: every image that is named is known, this is where it is, and so many would move."""
+    from neardup_platform.operations.override_plan import plan_overrides
 
-    heads = heads_of(operation.settings, images_named(corrections))
-    table = rows({"image_id": image_id, "cluster": head} for image_id, head in heads.items())
+    plan = plan_overrides(operation.settings, corrections)
+    found = plan.flat()
+    table = rows({"image_id": image_id, "cluster": head} for image_id, head in plan.images.items())
     words = [command_in_words(each) for each in corrections[:10]]
-    summary = f"{len(corrections)} overrides of {len(heads)} known images would be sent; nothing was sent"
-    return Outcome("\n".join([summary, *words]), {"images_now": table, **shown(operation.settings, {})})
+    summary = f"{override_plan_in_words(found)}; nothing was sent"
+    numbers = {name: found[name] for name in ("moved", "clusters_before", "clusters")}
+    return Outcome("\n".join([summary, *words]), {"images_now": table, **shown(operation.settings, numbers)})
 
 
 def _row(correction: OverrideArguments, answer: "Answer") -> dict[str, Any]:
-    given = {name: str(correction.model_dump().get(name, "")) for name in COLUMNS if name != "reason"}
+    given = {
+        name: str(correction.model_dump().get(name, "")) for name in COLUMNS if name not in ("reason", "image_ids")
+    }
     return {
         **given,
         "accepted": answer.accepted,
         "refused_because": answer.reason,
         "cluster": str(answer.values.get("head", "")),
         "decisions": int(answer.values.get("decisions", 0)),
+        "moved": int(answer.values.get("moved", 0)),
         "command_id": answer.command_id,
     }

@@ -4,17 +4,19 @@ import getpass
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
 from neardup_platform.cli.output import api_client, complain, confirmed, emit, json_option, report
 from neardup_platform.cli.worker_commands import send_to_worker, timeout_option
-from neardup_platform.operations.in_words import forget_in_words, override_in_words
+from neardup_platform.errors import BadCommand
+from neardup_platform.operations.in_words import forget_in_words, override_in_words, override_plan_in_words
 from neardup_platform.operations.override_csv import read_override_file
 from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
 from neardup_platform.wire.command_arguments import ForgetArguments, OverrideArguments, RemoveArguments
+from neardup_platform.wire.command_bounds import MAX_LIST_BYTES
 
 _reason_option = click.option("--reason", default="", help="Why, in your own words; kept with the override.")
 
@@ -49,6 +51,44 @@ def forbid(image_id: str, other_id: str, reason: str, as_json: bool) -> int:
     return _create({"action": "forbid", "image_id": image_id, "other_id": other_id}, reason, as_json)
 
 
+@override.command(epilog="Example:  neardup override merge bridge.jpg bridge--night.jpg")
+@click.argument("head")
+@click.argument("other_head")
+@_reason_option
+@json_option
+def merge(head: str, other_head: str, reason: str, as_json: bool) -> int:
+    """Make two clusters one: all images of the smaller one move, and later images that agree with either head join.
+
+    Any image of a cluster stands for it.
+    """
+    return _create({"action": "merge", "image_id": head, "other_id": other_head}, reason, as_json)
+
+
+@override.command(epilog="Example:  neardup override split bridge.jpg --ids towers.txt")
+@click.argument("head")
+@click.option(
+    "--ids", type=click.File(), required=True, help="A file with one image id a line; - reads them from stdin."
+)
+@_reason_option
+@json_option
+def split(head: str, ids: TextIO, reason: str, as_json: bool) -> int:
+    """Take the listed images out of a cluster, into one of their own; they never come back. At most 1,000."""
+    try:
+        listed = ids.read(MAX_LIST_BYTES + 1)
+    except UnicodeDecodeError as error:
+        raise BadCommand(f"{ids.name} cannot be read as text in UTF-8: {error}") from error
+    return _create({"action": "split", "image_id": head, "image_ids": listed}, reason, as_json)
+
+
+@override.command(epilog="Example:  neardup override quarantine bridge.jpg")
+@click.argument("head")
+@_reason_option
+@json_option
+def quarantine(head: str, reason: str, as_json: bool) -> int:
+    """Let no new image join a cluster by its matches; overrides still move images there. Removing it ends it."""
+    return _create({"action": "quarantine", "image_id": head}, reason, as_json)
+
+
 @override.command("list", epilog="Example:  neardup override list --image bridge.jpg")
 @click.option("--image", "image_id", help="Only those that name this image.")
 @json_option
@@ -61,22 +101,22 @@ def list_(image_id: str | None, as_json: bool) -> None:
 
 @override.command("csv", epilog="Example:  neardup override csv corrections.csv --dry-run")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--dry-run", is_flag=True, help="Check the file and that its images are known; send nothing.")
+@click.option("--dry-run", is_flag=True, help="Show how many images would move, of which all are known; send nothing.")
 @timeout_option
 @json_option
 def from_csv(file: Path, dry_run: bool, timeout_s: float, as_json: bool) -> int:
-    """Send the overrides of a CSV file: the column action, and image_id, other_id, override_id, reason as it needs.
+    """Send the overrides of a CSV file: the column action, and the others as it needs.
+
+    They are image_id, other_id, image_ids (one a line, in quotes), override_id and reason.
 
     Nothing is sent if a row is wrong. A row that the worker refuses does not stop the others.
     """
     from neardup_platform.operations.kafka_carry_out import Issuer, correct_all
-    from neardup_platform.operations.plans import heads_of, images_named
+    from neardup_platform.operations.override_plan import plan_overrides
 
     settings, corrections = resolve(Settings()), read_override_file(file)
     if dry_run:
-        known = heads_of(settings, images_named(corrections))
-        answer = {"dry_run": True, "overrides": len(corrections), "images": known}
-        emit(answer, as_json, lambda a: f"{a['overrides']} overrides of {len(a['images'])} known images would be sent")
+        emit(plan_overrides(settings, corrections).flat(), as_json, override_plan_in_words)
         return 0
     answers = correct_all(settings, corrections, Issuer(getpass.getuser()), timeout_s, report)
     emit({"dry_run": False, "answers": [each.flat() for each in answers]}, as_json, _describe_answers)
@@ -118,7 +158,14 @@ def _describe_answers(answer: dict[str, Any]) -> str:
     return "\n".join([*lines, f"{accepted} of {len(lines)} overrides accepted"])
 
 
-_WORDS = {"move": "{0} belongs with {1}", "alone": "{0} stays alone", "forbid": "{0} is kept apart from {1}"}
+_WORDS = {
+    "move": "{0} belongs with {1}",
+    "alone": "{0} stays alone",
+    "forbid": "{0} is kept apart from {1}",
+    "merge": "the cluster of {0} is one with that of {1}",
+    "split": "{0} and {2} more images are split off from {1}",
+    "quarantine": "the cluster of {0} is in quarantine",
+}
 
 
 def _describe_list(answer: dict[str, Any]) -> str:
@@ -129,6 +176,6 @@ def _describe_list(answer: dict[str, Any]) -> str:
 
 def _describe_override(found: dict[str, Any]) -> str:
     when = datetime.fromtimestamp(found["at_ms"] / 1_000, UTC)
-    what = _WORDS[found["action"]].format(found["image_id"], found["other_id"])
+    what = _WORDS[found["action"]].format(found["image_id"], found["other_id"], len(found["image_ids"]))
     why = f": {found['reason']}" if found["reason"] else ""
     return f"{found['override_id']}  {when:%Y-%m-%d %H:%M:%SZ}  {what}, by {found['issued_by']}{why}"

@@ -355,23 +355,31 @@ class PairAnswer:
     b: PairImage
 
 
+OverrideAction = Literal["move", "alone", "forbid", "merge", "split", "quarantine"]
+
+
 @dataclass(frozen=True, slots=True)
 class Override:
     """An operator's correction.
 
     Attributes:
-        other_id: move: the image it belongs with; forbid: the image it is kept apart from.
+        image_id: merge: the head whose cluster was dissolved; split: the head of the images that left; quarantine: an
+            image of the cluster.
+        other_id: move: the image it belongs with; forbid: the image it is kept apart from; merge: the head whose
+            cluster it went into; split: an image that stayed.
+        image_ids: split: the other images that left.
         sequence: of the last decision made before the override.
     """
 
     override_id: str
-    action: Literal["move", "alone", "forbid"]
+    action: OverrideAction
     image_id: str
     other_id: str
     reason: str
     issued_by: str
     at_ms: int
     sequence: int
+    image_ids: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,7 +396,9 @@ class Correction:
 
     Attributes:
         head: cluster of the image after the correction; empty for a removal, which moves nothing.
-        decisions: number of images that were decided again.
+        decisions: number of decisions that it made.
+        moved: number of images in another cluster than before.
+        clusters_before, clusters: number of clusters before and after it.
     """
 
     command_id: str
@@ -397,6 +407,9 @@ class Correction:
     image_id: str
     head: str = ""
     decisions: int = 0
+    moved: int = 0
+    clusters_before: int = 0
+    clusters: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The asynchronous client: the methods of `sync_client.py`, awaited."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -188,6 +188,36 @@ class AsyncClient:
     ) -> answers.Correction:
         """Keep two images in different clusters; see `move`."""
         return await self._send(calls.override("forbid", image_id, other_id, reason, issued_by, key))
+
+    async def merge(
+        self, image_id: str, other_id: str, *, reason: str = "", issued_by: str = "api", key: str = ""
+    ) -> answers.Correction:
+        """Make the clusters of two images one; the larger one keeps its head. See `move`."""
+        return await self._send(calls.override("merge", image_id, other_id, reason, issued_by, key))
+
+    async def split(
+        self,
+        image_id: str,
+        image_ids: Collection[str],
+        *,
+        reason: str = "",
+        issued_by: str = "api",
+        key: str = "",
+    ) -> answers.Correction:
+        """Take images out of the cluster of an image, into one of their own; see `move`.
+
+        Args:
+            image_id: an image of the cluster, such as its head.
+            image_ids: 1 to 1,000 members, but not all.
+            reason, issued_by, key: as of `move`.
+        """
+        return await self._send(calls.override("split", image_id, "", reason, issued_by, key, image_ids))
+
+    async def quarantine(
+        self, image_id: str, *, reason: str = "", issued_by: str = "api", key: str = ""
+    ) -> answers.Correction:
+        """Let no new image join the cluster of an image by its matches, until the override is removed; see `move`."""
+        return await self._send(calls.override("quarantine", image_id, "", reason, issued_by, key))
 
     async def remove_override(self, override_id: str, *, issued_by: str = "api", key: str = "") -> answers.Correction:
         """Remove an override; images stay where they are.

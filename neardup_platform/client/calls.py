@@ -4,11 +4,11 @@ Method of a client → **call** → exchange → answer. Both clients use these 
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from os import PathLike
-from typing import Any, BinaryIO, Generic, Literal, TypeVar
+from typing import Any, BinaryIO, Generic, TypeVar
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -142,10 +142,17 @@ def overrides(image_id: str | None, limit: int, after: str | None) -> Call[answe
 
 
 def override(
-    action: Literal["move", "alone", "forbid"], image_id: str, other_id: str, reason: str, issued_by: str, key: str
+    action: answers.OverrideAction,
+    image_id: str,
+    other_id: str,
+    reason: str,
+    issued_by: str,
+    key: str,
+    image_ids: Collection[str] = (),
 ) -> Call[answers.Correction]:
     """Create an override."""
-    body = {"action": action, "image_id": image_id, "other_id": other_id, "reason": reason, "issued_by": issued_by}
+    given = {"action": action, "image_id": image_id, "other_id": other_id, "reason": reason, "issued_by": issued_by}
+    body: dict[str, Any] = given | ({"image_ids": list(image_ids)} if image_ids else {})
     return Call("POST", "/v1/overrides", answers.Correction, body=body, key=key or _new_key())
 
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from neardup_platform.clusters.corpus_steps import CorpusStep
-from neardup_platform.records import Cause, Decision, Kind
+from neardup_platform.records import QUARANTINED, Cause, Decision, Kind
 from neardup_platform.store import layout
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.draft import Draft
@@ -47,9 +47,11 @@ class Change:
 
 
 def count_outcomes(state: store_pb.StoreState, decisions: Sequence[Decision]) -> None:
-    """Count joins by kind of the match, images held apart from a large cluster, and undistinctive ones."""
+    """Count joins by kind of the match, images held apart by guard or quarantine, and undistinctive ones."""
     outcomes = Counter("joined_" + decision.kind.replace("-", "_") for decision in decisions if decision.kind)
-    outcomes["held_apart"] = sum(decision.guard is not None for decision in decisions)
+    reasons = [decision.guard.reason for decision in decisions if decision.guard is not None]
+    outcomes["quarantined"] = reasons.count(QUARANTINED)
+    outcomes["held_apart"] = len(reasons) - outcomes["quarantined"]
     outcomes["undistinctive"] = sum(decision.undistinctive for decision in decisions)
     for name, count in outcomes.items():
         if count:

@@ -3,8 +3,8 @@
 Pure, one image at a time. Comparing with the head as well keeps clusters from chaining: A~B and B~C alone never put A
 and C together. A large cluster is guarded: a head that resembles everything lets it grow into a star, and a chain stays
 within reach of its head, so an image must also agree with a share of the members it was compared with. A copy of a
-member extends nothing and is not guarded. A cluster that holds a match and is not joined is a bridge, recorded for
-re-clustering.
+member extends nothing and is not guarded. A merged cluster has several heads, of which one must agree. A cluster in
+quarantine admits no new image. A cluster that holds a match and is not joined is a bridge, recorded for re-clustering.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +12,14 @@ from dataclasses import dataclass, field
 
 # Members that must agree even where the share asks for fewer, as far as as many were compared.
 LEAST_AGREEING = 2
+
+
+def _no_heads(_head: int) -> Sequence[int]:
+    return ()
+
+
+def _not_in_quarantine(_head: int) -> str:
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +31,16 @@ class Constraint:
         alone: found a cluster, whatever matches.
         barred: clusters not to join, with the override for each.
         override_id: the override behind `head` or `alone`.
+        merged_heads: returns the further images of a merged cluster that count as its heads, by ordinal.
+        quarantine: returns the override that keeps the image out of a cluster in quarantine, or an empty text.
     """
 
     head: int | None = None
     alone: bool = False
     barred: Mapping[int, str] = field(default_factory=dict)
     override_id: str = ""
+    merged_heads: Callable[[int], Sequence[int]] = _no_heads
+    quarantine: Callable[[int], str] = _not_in_quarantine
 
 
 FREE = Constraint()
@@ -47,6 +59,21 @@ class Agreement:
     agreed: int
     compared: int
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """Why an image does not join a cluster that it matches and whose head agrees with it.
+
+    Attributes:
+        reason: `CHAIN_SUSPECTED` or `QUARANTINED`.
+        agreement: how the image compares with the members.
+        override_id: the quarantine; empty for the guard.
+    """
+
+    reason: str
+    agreement: Agreement
+    override_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +113,7 @@ class Verdict:
         head_score: pair score against the head of that cluster; 1 for a founder.
         bridges: heads of the other clusters with a match, best first.
         override_id: the override that changed the outcome; empty if none did.
-        held_apart: the best cluster that the guard kept the image out of: its head, and the agreement with it.
+        held_apart: the best cluster that guard or quarantine kept the image out of: its head, and why.
     """
 
     head: int | None
@@ -94,7 +121,7 @@ class Verdict:
     head_score: float
     bridges: tuple[int, ...]
     override_id: str = ""
-    held_apart: tuple[int, Agreement] | None = None
+    held_apart: tuple[int, Objection] | None = None
 
 
 def choose_cluster(
@@ -102,18 +129,19 @@ def choose_cluster(
     head_score: Callable[[int], float],
     head_threshold: float,
     constraint: Constraint = FREE,
-    objection: Callable[[int], Agreement | None] = lambda _: None,
+    objection: Callable[[int], Objection | None] = lambda _: None,
 ) -> Verdict:
     """Apply the rule.
 
     Args:
         matches: (pair score, ordinal of the match, ordinal of its head) of every candidate at or above the
             match threshold, in any order. Among equal scores the older match wins.
-        head_score: returns the pair score of the image against a head; called at most once per cluster.
+        head_score: returns the pair score of the image against a head, the best one of a merged cluster; called at
+            most once per cluster.
         head_threshold: the least score against the head.
-        constraint: takes precedence over matches, scores and the guard.
-        objection: returns the agreement with a cluster that the guard keeps the image out of, None if it may join;
-            called at most once per cluster, by ordinal of its head, after that has agreed.
+        constraint: takes precedence over matches, scores and objections.
+        objection: says why the image does not join a cluster, None if it may; called at most once per cluster, by
+            ordinal of its head, after that has agreed.
     """
     best: dict[int, float] = {}
     for score, _, head in sorted(matches, key=lambda match: (-match[0], match[1])):
@@ -129,8 +157,9 @@ def choose_cluster(
         agreed = head_score(head)
         if agreed < head_threshold:
             continue
-        if (agreement := objection(head)) is not None:
-            held_apart = held_apart or (head, agreement)
+        if (objected := objection(head)) is not None:
+            held_apart = held_apart or (head, objected)
+            acted = acted or objected.override_id
             continue
         if head not in constraint.barred:
             others = tuple(other for other in best if other != head)

@@ -1,9 +1,11 @@
-"""Hands a cluster whose head has left to another member.
+"""Hands a cluster whose head has left to another member, or to the head of a cluster that it is merged into.
 
 The new head is the oldest remaining representative. Without one it is the oldest member, which then gets a new ordinal,
 because only new ordinals enter the term index. All members get the new head in the same write and keep their places in
 the order of joining. A redirect leads from the old head to the new one. An id that heads a cluster has no redirect, and
 a redirect is only ever made to such an id, so redirects form no circle.
+
+A merge keeps the representatives of both clusters, so that what either of them attracted is still found.
 """
 
 from collections.abc import Iterator
@@ -30,12 +32,7 @@ def hand_over(plan: Plan, old: str, cluster: store_pb.ClusterRecord) -> None:
         InvariantBroken: records and members of the cluster contradict each other.
     """
     draft = plan.draft
-    remaining = list(draft.members(old))
-    if len(remaining) != cluster.size:
-        raise InvariantBroken(
-            f"the cluster of {old!r} cannot be handed over: it says that {cluster.size} members are left and has "
-            f"{len(remaining)}: `neardup doctor` shows what is damaged"
-        )
+    remaining = _members(plan, old, cluster)
     new = _new_head(plan, cluster, oldest=remaining[0][1])
     _move_members(plan, old, new, remaining)
     if draft.find_cluster(new) is not None:
@@ -45,6 +42,36 @@ def hand_over(plan: Plan, old: str, cluster: store_pb.ClusterRecord) -> None:
     draft.redirects[new] = None
     plan.unlist_recent(old, cluster)
     record = draft.image(new)
+    plan.steps += [
+        Renamed(draft.image(old).ordinal, record.ordinal),
+        Placed(record.ordinal, record.ordinal, represents=True),
+    ]
+    _head_of_both(plan, old, new, cluster)
+
+
+def merge(plan: Plan, old: str, new: str) -> int:
+    """Move all members of the cluster of `old` into that of `new`, which stays its head; returns how many.
+
+    Raises:
+        InvariantBroken: records and members of the cluster contradict each other.
+    """
+    draft = plan.draft
+    dissolved, cluster = draft.cluster(old), draft.cluster(new)
+    moving = _members(plan, old, dissolved)
+    _move_members(plan, old, new, moving)
+    draft.clusters[old] = None
+    plan.state.clusters -= 1
+    plan.unlist_recent(old, dissolved)
+    cluster.size += dissolved.size
+    cluster.representatives.extend(dissolved.representatives)
+    plan.steps.append(Renamed(draft.image(old).ordinal, draft.image(new).ordinal))
+    _head_of_both(plan, old, new, cluster)
+    return len(moving)
+
+
+def _head_of_both(plan: Plan, old: str, new: str, cluster: store_pb.ClusterRecord) -> None:
+    """Record and publish that the cluster of `old` is that of `new` now, and redirect readers."""
+    record = plan.draft.image(new)
     decision = replace(
         decode_decision(plan.store.history.current(new)),
         sequence=plan.next_sequence,
@@ -60,9 +87,18 @@ def hand_over(plan: Plan, old: str, cluster: store_pb.ClusterRecord) -> None:
     )
     plan.record(record, decision, listed_under=listed_under(record))
     plan.touch(new, cluster)
-    old_ordinal = draft.image(old).ordinal
-    plan.steps += [Renamed(old_ordinal, record.ordinal), Placed(record.ordinal, record.ordinal, represents=True)]
     plan.redirect(old, decision)
+
+
+def _members(plan: Plan, head: str, cluster: store_pb.ClusterRecord) -> list[tuple[int, str]]:
+    """Return the members of a cluster, each with its sequence."""
+    found = list(plan.draft.members(head))
+    if len(found) != cluster.size:
+        raise InvariantBroken(
+            f"the cluster of {head!r} cannot be handed over: it says that {cluster.size} members are left and has "
+            f"{len(found)}: `neardup doctor` shows what is damaged"
+        )
+    return found
 
 
 def _new_head(plan: Plan, cluster: store_pb.ClusterRecord, oldest: str) -> str:

@@ -1,37 +1,32 @@
 """Operators' overrides in memory. They take precedence over scores. Pure.
 
-| action | effect on an image X |
+| action | effect |
 |---|---|
 | `link` | X belongs with Y, whichever cluster Y is in; an image has at most one link, and links form no cycle |
 | `alone` | X founds a cluster and never joins one by itself; other images may join it |
 | `forbid` | X is never in the same cluster as Y |
+| `merge` | the clusters of X and Y are one: X is linked to Y, and an image that agrees with either may join |
+| `split` | the listed images have a cluster of their own, which the first decided founds, and are never with Y |
+| `quarantine` | new images do not join the cluster of X by their matches |
 
 Images connected by links form a group. A group moves as one, and a `forbid` on one of its images applies to all of
 them, and to every image linked with the other one.
 
 An override may name an unknown image, and an image may be in another cluster than its override says, because a rollback
 or a reprocessing brings back earlier clusters. Such an override is unmet. It is met when its image is decided again, or
-when a correction moves an image of its group: the images linked with it then follow from wherever they are.
+when a correction moves an image of its group: the images linked with it then follow from wherever they are. A merge or
+a split is about whole clusters, so the worker applies it again when it opens such a store (deferred_overrides.py).
+
+Which overrides contradict each other is in override_conflicts.py.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from enum import StrEnum
 
 from neardup_platform.clusters.decision import FREE, Constraint
-from neardup_platform.errors import Conflict, InvariantBroken
+from neardup_platform.clusters.override_terms import Action, belongs_with, kept_from, named, together, without
+from neardup_platform.errors import InvariantBroken
 from neardup_platform.store import store_pb2 as store_pb
-
-# All are in memory, and are searched when an image is moved.
-MAX_OVERRIDES = 100_000
-
-
-class Action(StrEnum):
-    """What an override requires."""
-
-    LINK = "link"
-    ALONE = "alone"
-    FORBID = "forbid"
 
 
 class Overrides:
@@ -39,11 +34,15 @@ class Overrides:
 
     Args:
         stored: the overrides in the store.
+
+    Attributes:
+        changes: how often one was added or removed.
     """
 
     def __init__(self, stored: Iterable[store_pb.Override] = ()) -> None:
         self._all: dict[str, store_pb.Override] = {}
         self._naming: dict[str, set[str]] = {}
+        self.changes = 0
         for override in stored:
             self.put(override)
 
@@ -60,12 +59,14 @@ class Overrides:
     def put(self, override: store_pb.Override) -> None:
         """Add an override."""
         self._all[override.override_id] = override
-        for image_id in _named(override):
+        self.changes += 1
+        for image_id in named(override):
             self._naming.setdefault(image_id, set()).add(override.override_id)
 
     def remove(self, override_id: str) -> None:
         """Remove an override."""
-        for image_id in _named(self._all.pop(override_id)):
+        self.changes += 1
+        for image_id in set(named(self._all.pop(override_id))):
             self._naming[image_id].discard(override_id)
             if not self._naming[image_id]:
                 del self._naming[image_id]
@@ -75,19 +76,26 @@ class Overrides:
         return [self._all[override_id] for override_id in sorted(self._naming.get(image_id, ()))]
 
     def own(self, image_id: str) -> store_pb.Override | None:
-        """Return the `link` or `alone` of an image, or None."""
-        for override in self.naming(image_id):
-            if override.action != Action.FORBID and override.image_id == image_id:
-                return override
-        return None
+        """Return the override that puts an image with another one, or sets it apart; None if there is none.
+
+        A link between two images of a split takes the place of the split.
+        """
+        mine = [
+            override
+            for override in self.naming(image_id)
+            if belongs_with(override, image_id) or (override.action == Action.ALONE)
+        ]
+        return min(mine, key=lambda override: override.action == Action.SPLIT, default=None)
 
     def group(self, image_id: str) -> list[str]:
         """Return the group of an image: itself first, then by number of links to it."""
         found = {image_id: None}
         queue = deque(found)
         while queue:
-            for override in self.naming(queue.popleft()):
-                fresh = [] if override.action != Action.LINK else sorted(set(_named(override)).difference(found))
+            one = queue.popleft()
+            for override in self.naming(one):
+                near = together(override)
+                fresh = sorted(set(near).difference(found)) if one in near else []
                 found |= dict.fromkeys(fresh)
                 queue += fresh
         return list(found)
@@ -95,19 +103,29 @@ class Overrides:
     def leader(self, image_id: str) -> str:
         """Return the image of the group that links to no other."""
         own = self.own(image_id)
-        while own is not None and own.action == Action.LINK:
-            image_id = own.other_id
+        while own is not None and own.action != Action.ALONE:
+            image_id = belongs_with(own, image_id)
             own = self.own(image_id)
         return image_id
 
+    def link_towards(self, one: str, other: str) -> store_pb.Override:
+        """Return an override that connects two images of a group. Only one image of a group has none."""
+        for image_id in (one, other):
+            own = self.own(image_id)
+            if own is not None and own.action != Action.ALONE:
+                return own
+        raise InvariantBroken(f"{one!r} and {other!r} are in one group and neither has a link")
+
     def forbidden(self, image_id: str) -> dict[str, str]:
         """Return the images that the group of an image must not be with, and the override for each."""
+        if image_id not in self._naming:
+            return {}
         return {
             linked: override.override_id
             for member in self.group(image_id)
             for override in self.naming(member)
-            if override.action == Action.FORBID
-            for linked in self.group(_other(override, member))
+            for other in kept_from(override, member)
+            for linked in self.group(other)
         }
 
     def constraint(self, image_id: str, head_of: Callable[[str], int | None]) -> Constraint:
@@ -123,80 +141,37 @@ class Overrides:
             return Constraint(alone=True, override_id=own.override_id)
         for other in self.group(image_id)[1:]:
             if (head := head_of(other)) is not None:
-                return Constraint(head, override_id=self._link_towards(image_id, other).override_id)
+                return Constraint(head, override_id=self.link_towards(image_id, other).override_id)
+        if split := self.split(image_id):
+            return Constraint(alone=True, override_id=split)
         return Constraint(barred=self.barred(image_id, head_of))
+
+    def split(self, image_id: str) -> str:
+        """Return the id of the override that split the group of an image off a cluster; empty if none did."""
+        found = [
+            override.override_id
+            for member in self.group(image_id)
+            for override in self.naming(member)
+            if override.action == Action.SPLIT and member in together(override)
+        ]
+        return next(iter(found), "")
 
     def barred(self, image_id: str, head_of: Callable[[str], int | None]) -> dict[int, str]:
         """Return the clusters that the group of an image must not join, and the override for each."""
         found = {head_of(other): override_id for other, override_id in self.forbidden(image_id).items()}
         return {head: override_id for head, override_id in found.items() if head is not None}
 
-    def check(self, new: store_pb.Override, head_of: Callable[[str], str | None]) -> None:
-        """Refuse an override that contradicts itself or an active one.
+    def forgetting(self, image_id: str, heir: str) -> dict[str, store_pb.Override | None]:
+        """Return what becomes of the overrides that name an image once it is forgotten; None for those that end.
 
         Args:
-            new: it names known images only.
-            head_of: returns the id of the head of an image's cluster; None for an unknown image.
-
-        Raises:
-            Conflict: the text names the override that it contradicts.
+            heir: the head of the cluster that the image was in; empty if it was the only member.
         """
-        if len(self) >= MAX_OVERRIDES:
-            raise Conflict(f"there are {len(self):,} overrides, the maximum: remove some first")
-        if new.image_id == new.other_id:
-            raise Conflict(f"{new.action} of {new.image_id!r} with itself")
-        if new.action == Action.FORBID:
-            self._check_forbid(new)
-            return
-        own = self.own(new.image_id)
-        if own is not None:
-            raise Conflict(f"{_describe(own)} already: remove it first")
-        if new.action == Action.LINK:
-            self._check_link(new, head_of)
-
-    def _check_forbid(self, new: store_pb.Override) -> None:
-        for override in self.naming(new.image_id):
-            if override.action == Action.FORBID and _other(override, new.image_id) == new.other_id:
-                raise Conflict(f"{_describe(override)} already")
-        if new.other_id in self.group(new.image_id):
-            raise Conflict(f"{_describe(self._link_towards(new.image_id, new.other_id))}: remove it first")
-
-    def _check_link(self, new: store_pb.Override, head_of: Callable[[str], str | None]) -> None:
-        group = self.group(new.image_id)
-        if new.other_id in group:
-            raise Conflict(f"{_describe(self._link_towards(new.image_id, new.other_id))}: they are linked already")
-        target, together = head_of(new.other_id), set(self.group(new.other_id))
-        for other, override_id in self.forbidden(new.image_id).items():
-            if other in together or head_of(other) == target:
-                by = self._all[override_id]
-                too = "" if other in _named(by) else f", nor with {other!r}, which is linked with it and"
-                raise Conflict(f"{_describe(by)}{too or ', which'} is in the cluster of {target!r}: remove it first")
-
-    def _link_towards(self, one: str, other: str) -> store_pb.Override:
-        """Return a link that connects two images of a group. Only one image of a group has none."""
-        own = self.own(one)
-        if own is None or own.action != Action.LINK:
-            own = self.own(other)
-        if own is None:
-            raise InvariantBroken(f"{one!r} and {other!r} are in one group and neither has a link")
-        return own
-
-
-def _named(override: store_pb.Override) -> tuple[str, ...]:
-    return tuple(image_id for image_id in (override.image_id, override.other_id) if image_id)
-
-
-def _other(override: store_pb.Override, image_id: str) -> str:
-    return override.other_id if override.image_id == image_id else override.image_id
-
-
-_WORDS = {
-    Action.LINK: "{0!r} is linked to {1!r}",
-    Action.ALONE: "{0!r} must be alone",
-    Action.FORBID: "{0!r} must not be with {1!r}",
-}
-
-
-def _describe(override: store_pb.Override) -> str:
-    words = _WORDS[Action(override.action)].format(override.image_id, override.other_id)
-    return f"by override {override.override_id} {words}"
+        # A merge into an image that stays linked to another might form a cycle.
+        own = self.own(heir) if heir else None
+        ends = own is None or (own.action in (Action.LINK, Action.MERGE) and own.other_id == image_id)
+        target = heir if ends else ""
+        return {
+            override.override_id: without(override, image_id, target if override.action == Action.MERGE else heir)
+            for override in self.naming(image_id)
+        }

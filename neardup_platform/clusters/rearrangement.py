@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from neardup_platform.clusters import membership
 from neardup_platform.clusters.change import Change, forget_decision, span, spans_of
 from neardup_platform.clusters.corpus_steps import Died, Left, Placed
-from neardup_platform.clusters.handover import hand_over
+from neardup_platform.clusters.handover import hand_over, merge
 from neardup_platform.clusters.plan import Plan
 from neardup_platform.errors import InvariantBroken
 from neardup_platform.records import Decision
@@ -45,6 +45,11 @@ class Rearrangement:
     def next_sequence(self) -> int:
         """The sequence of the next decision."""
         return self._plan.next_sequence
+
+    @property
+    def clusters(self) -> int:
+        """How many clusters there will be."""
+        return self._state.clusters
 
     def image(self, image_id: str) -> store_pb.ImageRecord:
         """Return the record of an image as it will be.
@@ -123,6 +128,10 @@ class Rearrangement:
         plan.steps.append(Placed(record.ordinal, self.image(decision.head).ordinal, represents))
         if draft.find_cluster(previous_head) is None and previous_head not in draft.redirects:
             plan.redirect(previous_head, decision)
+
+    def merge(self, old: str, new: str) -> int:
+        """Move all members of one head's cluster into another head's; returns how many. Nobody has departed."""
+        return merge(self._plan, old, new)
 
     def _found(self, decision: Decision) -> None:
         if self._draft.find_cluster(decision.head) is not None:

@@ -9,6 +9,7 @@ import duckdb
 
 from neardup_platform.decisions_log.decision_rows import SCHEMA
 from neardup_platform.decisions_log.wrong_matches import DecidedAlike
+from neardup_platform.records import QUARANTINED
 
 # The rows of some files, with every column of `SCHEMA`.
 _ROWS = "(from known union all by name from read_parquet(?, union_by_name = true))"
@@ -27,6 +28,7 @@ class DecisionCounts:
         clusters_founded: decisions by which an image became the head of a new cluster.
         joined: decisions by which an image joined a cluster; decisions that forget an image have no head.
         held_apart: decisions that held an image apart from a guarded cluster.
+        quarantined: decisions that held an image apart from a cluster in quarantine.
         undistinctive: decisions about undistinctive images.
         undecodable: records that are not a decision.
     """
@@ -37,6 +39,7 @@ class DecisionCounts:
     clusters_founded: int
     joined: int
     held_apart: int
+    quarantined: int
     undistinctive: int
     undecodable: int
 
@@ -47,7 +50,8 @@ def count_decisions(files: Sequence[Path]) -> DecisionCounts:
         select count(*), count(distinct event_id), count(distinct image_id),
             count(distinct event_id) filter (head = image_id),
             count(distinct event_id) filter (head not in (image_id, '')),
-            count(distinct event_id) filter (guard is not null),
+            count(distinct event_id) filter (guard is not null and guard.reason != '{QUARANTINED}'),
+            count(distinct event_id) filter (guard.reason = '{QUARANTINED}'),
             count(distinct event_id) filter (undistinctive),
             count(*) filter (event_id is null)
         from {_ROWS}

@@ -9,10 +9,15 @@ from typing import Any
 
 from neardup_platform.wire.command_arguments import CommandArguments
 
+_LONG = 200
+_WHOLE = ("merge", "split")
+
 
 def command_in_words(arguments: CommandArguments) -> str:
-    """A command with its arguments, without those that have their default."""
-    return " ".join([arguments.command, *(f"{name}={value!r}" for name, value in arguments.to_wire().items())])
+    """A command with its arguments, without those that have their default; long ones are shortened."""
+    values = arguments.to_wire().items()
+    shown = ((name, value if len(value) <= _LONG else f"{value[:_LONG]}…") for name, value in values)
+    return " ".join([arguments.command, *(f"{name}={value!r}" for name, value in shown)])
 
 
 def snapshot_in_words(answer: Mapping[str, Any]) -> str:
@@ -94,9 +99,21 @@ def override_in_words(answer: Mapping[str, Any]) -> str:
     """What an `override` moved; its removal moves nothing."""
     if answer["action"] == "remove":
         return f"removed {answer['override_id']}"
+    if answer["action"] == "quarantine":
+        return f"override {answer['override_id']}: the cluster of {answer['head']} is in quarantine"
     moved = int(answer["decisions"])
     done = f"{moved} decision(s) made" if moved else "nothing had to move"
+    if answer["action"] in _WHOLE:
+        done = f"{answer['moved']} images moved, {answer['clusters']} clusters instead of {answer['clusters_before']}"
     return f"override {answer['override_id']}: {answer['image_id']} is in the cluster of {answer['head']}; {done}"
+
+
+def override_plan_in_words(plan: Mapping[str, Any]) -> str:
+    """What overrides would move."""
+    return (
+        f"{plan['overrides']} overrides of {len(plan['images'])} known images would be sent: {plan['moved']} images "
+        f"and those linked with them would move, {plan['clusters']} clusters instead of {plan['clusters_before']}"
+    )
 
 
 def forget_in_words(answer: Mapping[str, Any]) -> str:

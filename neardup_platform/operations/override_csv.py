@@ -3,6 +3,8 @@
 action,image_id,other_id,reason
 move,bridge--crop.jpg,bridge.jpg,the same photograph
 forbid,bridge.jpg,tower.jpg,
+
+The column `image_ids` of a `split` has one id a line, so the cell is quoted.
 """
 
 import csv
@@ -12,7 +14,7 @@ from pathlib import Path
 from neardup_platform.errors import BadCommand
 from neardup_platform.wire.command_arguments import OverrideArguments
 
-COLUMNS = ("action", "image_id", "other_id", "override_id", "reason")
+COLUMNS = ("action", "image_id", "other_id", "image_ids", "override_id", "reason")
 # The worker remembers the results of 10,000 commands, and a repeat of a file must find its own.
 MAX_ROWS = 5_000
 MAX_BYTES = 16 << 20

@@ -102,6 +102,7 @@ def images_named(corrections: Iterable[OverrideArguments]) -> list[str]:
     for each in corrections:
         values = each.model_dump()
         named |= {values[name]: None for name in ("image_id", "other_id") if name in values}
+        named |= dict.fromkeys(values.get("image_ids", ()))
     return list(named)
 
 

@@ -18,7 +18,7 @@ _NUMBERS = {
         *("clusters", "clusters_before"),
     ),
     "ingest-segment": ("rows", "bad", "decided", "known", "forgotten"),
-    "override": ("decisions",),
+    "override": ("decisions", "moved", "clusters_before", "clusters"),
     "pause": ("at_ms",),
     "resume": ("at_ms",),
 }

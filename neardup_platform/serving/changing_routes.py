@@ -1,26 +1,30 @@
 """The calls that change something: overrides are created and removed, images are forgotten. The worker does it."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Literal
+from typing import Annotated
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Header, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from neardup_platform.clusters.override_terms import named
 from neardup_platform.errors import NotFound
 from neardup_platform.records import Kind
-from neardup_platform.serving.answers.changes import Ordered, Overrides, override_of
+from neardup_platform.serving.answers.changes import Ordered, OverrideAction, Overrides, override_of
 from neardup_platform.serving.ids import Id
 from neardup_platform.serving.kafka_commands import WorkerCommands
 from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.serving.stored_images import known_image
 from neardup_platform.store.view import StoreView
+from neardup_platform.wire.command_arguments import MAX_LISTED
 from neardup_platform.wire.validation import MAX_ID_BYTES
 
 # Each call waits for the worker with a Kafka connection of its own.
 _AT_ONCE = 4
 _MAX_NAME = 200
 _MAX_REASON = 500
+# Ids are sent one a line.
+_ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$"
 
 IssuedBy = Annotated[
     str, Query(min_length=1, max_length=_MAX_NAME, description="who is responsible; kept with the change")
@@ -36,12 +40,18 @@ class NewOverride(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    action: Literal["move", "alone", "forbid"]
-    image_id: str = Field(min_length=1, max_length=MAX_ID_BYTES)
+    action: OverrideAction
+    image_id: str = Field(
+        min_length=1, max_length=MAX_ID_BYTES, description="merge, split, quarantine: an image of the cluster"
+    )
     other_id: str = Field(
         "",
         max_length=MAX_ID_BYTES,
-        description="move: the image it belongs with; forbid: the image it is kept apart from",
+        description="move: the image it belongs with; forbid: the image it is kept apart from; merge: an image of the "
+        "other cluster",
+    )
+    image_ids: list[Annotated[str, Field(min_length=1, max_length=MAX_ID_BYTES, pattern=_ONE_LINE)]] = Field(
+        [], max_length=MAX_LISTED, description="split: the images that leave, each once"
     )
     reason: str = Field("", max_length=_MAX_REASON)
     issued_by: str = Field(
@@ -80,15 +90,15 @@ class ChangingRoutes:
     ) -> Overrides:
         """A page of the active overrides, oldest first."""
         stored = self._follower.read(lambda store: store.overrides.all())
-        named = [o for o in stored if image_id is None or image_id in (o.image_id, o.other_id)]
-        first = next((n + 1 for n, override in enumerate(named) if override.override_id == after), 0)
-        page = named[first : first + limit]
-        return Overrides(total=len(named), overrides=[override_of(override) for override in page])
+        listed = [o for o in stored if image_id is None or image_id in named(o)]
+        first = next((n + 1 for n, override in enumerate(listed) if override.override_id == after), 0)
+        page = listed[first : first + limit]
+        return Overrides(total=len(listed), overrides=[override_of(override) for override in page])
 
     async def create(self, new: NewOverride, key: Key = "") -> Ordered:
-        """Move an image to another's cluster, leave it alone, or keep two apart; applies to all later decisions."""
-        arguments = {"action": new.action, "image_id": new.image_id}
-        arguments |= {name: text for name, text in (("other_id", new.other_id), ("reason", new.reason)) if text}
+        """Move images, keep them apart, merge or split clusters, or close one; applies to all later decisions."""
+        given = (("other_id", new.other_id), ("image_ids", "\n".join(new.image_ids)), ("reason", new.reason))
+        arguments = {"action": new.action, "image_id": new.image_id, **{name: text for name, text in given if text}}
         return await self._run("override", arguments, new.issued_by, key, lambda store: _check_known(store, new))
 
     async def remove(self, override_id: Id, issued_by: IssuedBy = "api", key: Key = "") -> Ordered:
@@ -114,7 +124,7 @@ class ChangingRoutes:
 
 
 def _check_known(store: StoreView, new: NewOverride) -> None:
-    for image_id in filter(None, (new.image_id, new.other_id)):
+    for image_id in filter(None, (new.image_id, new.other_id, *new.image_ids)):
         known_image(store, image_id)
 
 

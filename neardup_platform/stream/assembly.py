@@ -24,7 +24,7 @@ from neardup_platform.stream.commands import CommandContext, make_restore, regis
 from neardup_platform.stream.commit import commit
 from neardup_platform.stream.comparing import StepsInFlight
 from neardup_platform.stream.control.control import Control
-from neardup_platform.stream.corrections.deferred_overrides import deferred_step
+from neardup_platform.stream.corrections.deferred_overrides import deferred_overrides, deferred_step
 from neardup_platform.stream.corrections.override import Override
 from neardup_platform.stream.corrections.redeciding import Redeciding
 from neardup_platform.stream.crash_points import CrashPoint, CrashPoints
@@ -193,7 +193,7 @@ def _make_outbox(
 def _apply_deferred_overrides(parts: WorkerParts, progress: Progress) -> None:
     """Apply overrides that were added while another store was active."""
     override = Override(parts.corrections, parts.clock)
-    deferred = parts.store.overrides.deferred()
+    deferred = deferred_overrides(parts.store)
     for number, override_id in enumerate(deferred):
         progress("applying overrides", number, len(deferred))
         change = override.apply_again(override_id)

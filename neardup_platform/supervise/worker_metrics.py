@@ -54,6 +54,7 @@ COUNTERS = {
     "repeated": "Messages with an embedding that was already there.",
     "re_embedded": "Messages with a newer or replacing embedding of a known image.",
     "held_apart": "Decisions that held an image apart from a guarded cluster (scoring.guarded_size).",
+    "quarantined": "Decisions that held an image apart from a cluster in quarantine (`neardup override quarantine`).",
     "undistinctive": "Decisions about undistinctive images, which are plain or resemble much else.",
     "joined_same": "Decisions to join a cluster for a match of the kind same: the picture scaled, saved or converted.",
     "joined_altered_copy": "Decisions to join a cluster for an altered copy.",

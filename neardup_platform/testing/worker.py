@@ -106,7 +106,8 @@ class InMemoryWorker:
 
     def decide_uncommitted(self, images: Sequence[JoinedImage], decided_ms: int = DECIDED_MS) -> list[Decided]:
         """Decides new images and commits nothing, like a worker that is killed before the commit."""
-        return self.pipeline.decide(images, self.store.state().sequence + 1, decided_ms)
+        constraints = self.redeciding.constraints()
+        return self.pipeline.decide(images, self.store.state().sequence + 1, decided_ms, constraints)
 
     def run_command(self, name: str, *, command_id: str = "", apply: bool = True, **arguments: str) -> pb.CommandResult:
         """Runs an `override` or `forget` command.

@@ -4,6 +4,7 @@ On the topic arguments are text by name (`pb.Command.arguments`). `to_wire` writ
 are `true` or `false` and may be missing. The bounds on size are in `command_bounds.py`.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
@@ -12,6 +13,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from neardup_platform.errors import BadCommand
 
 MAX_REASON = 500
+# Each image of a split is decided again and published; the stream waits meanwhile.
+MAX_LISTED = 1_000
 
 
 def _flag(value: Any, info: ValidationInfo) -> bool:
@@ -28,10 +31,27 @@ def _reason(value: str) -> str:
     return value
 
 
+def _ids(value: Any) -> tuple[str, ...]:
+    """Image ids, one a line: an id has no line separators."""
+    ids = tuple(value.splitlines() if isinstance(value, str) else value)
+    if not 1 <= len(ids) <= MAX_LISTED:
+        raise ValueError(
+            f"{len(ids)} images are listed, 1 to {MAX_LISTED} are allowed: split off a part, then each next one, and "
+            "merge the parts"
+        )
+    if "" in ids:
+        raise ValueError("an empty id is listed: one id a line is expected")
+    repeated = next((image_id for image_id, times in Counter(ids).items() if times > 1), None)
+    if repeated is not None:
+        raise ValueError(f"image {repeated[:128]!r} is listed twice")
+    return ids
+
+
 _WHY = f"Why, at most {MAX_REASON} characters; kept with the override."
 
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Reason = Annotated[str, BeforeValidator(_reason)]
+ImageIds = Annotated[tuple[str, ...], BeforeValidator(_ids)]
 
 
 class CommandArguments(BaseModel):
@@ -60,7 +80,7 @@ class CommandArguments(BaseModel):
     def to_wire(self) -> dict[str, str]:
         """The arguments as text, without those that have their default."""
         values = self.model_dump(exclude_defaults=True)
-        return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in values.items()}
+        return {name: _text(value) for name, value in values.items()}
 
 
 class PauseArguments(CommandArguments):
@@ -189,30 +209,56 @@ class OverrideArguments(CommandArguments):
         return {"action": self.action, **super().to_wire()}
 
 
-class MoveArguments(OverrideArguments):
+class AddArguments(OverrideArguments):
+    """An `override` that stays active until it is removed."""
+
+    reason: Reason = Field("", description=_WHY)
+
+
+class MoveArguments(AddArguments):
     """`override move`: the image belongs with another one."""
 
     action: Literal["move"] = "move"
     image_id: str = Field(description="The image to move.")
     other_id: str = Field(description="The image it belongs with.")
-    reason: Reason = Field("", description=_WHY)
 
 
-class AloneArguments(OverrideArguments):
+class AloneArguments(AddArguments):
     """`override alone`: the image belongs with no other."""
 
     action: Literal["alone"] = "alone"
     image_id: str = Field(description="The image to set apart.")
-    reason: Reason = Field("", description=_WHY)
 
 
-class ForbidArguments(OverrideArguments):
+class ForbidArguments(AddArguments):
     """`override forbid`: two images never share a cluster."""
 
     action: Literal["forbid"] = "forbid"
     image_id: str = Field(description="One of the two images.")
     other_id: str = Field(description="The image it is kept apart from.")
-    reason: Reason = Field("", description=_WHY)
+
+
+class MergeArguments(AddArguments):
+    """`override merge`: the clusters of two images are one; the larger one keeps its head."""
+
+    action: Literal["merge"] = "merge"
+    image_id: str = Field(description="An image of one cluster, such as its head.")
+    other_id: str = Field(description="An image of the other cluster.")
+
+
+class SplitArguments(AddArguments):
+    """`override split`: the listed images leave their cluster for one of their own, and never come back."""
+
+    action: Literal["split"] = "split"
+    image_id: str = Field(description="An image of the cluster, such as its head.")
+    image_ids: ImageIds = Field(description=f"The images that leave, 1 to {MAX_LISTED}, one id a line.")
+
+
+class QuarantineArguments(AddArguments):
+    """`override quarantine`: no new image joins the cluster by its matches."""
+
+    action: Literal["quarantine"] = "quarantine"
+    image_id: str = Field(description="An image of the cluster, such as its head.")
 
 
 class RemoveArguments(OverrideArguments):
@@ -227,6 +273,9 @@ _OVERRIDES: Mapping[str, Any] = {
     "move": MoveArguments,
     "alone": AloneArguments,
     "forbid": ForbidArguments,
+    "merge": MergeArguments,
+    "split": SplitArguments,
+    "quarantine": QuarantineArguments,
     "remove": RemoveArguments,
 }
 
@@ -261,6 +310,13 @@ def _check_names(model: type[CommandArguments], arguments: Mapping[str, str]) ->
             f"{model.command} takes the arguments {sorted(needed)} and may take {sorted(allowed)}, "
             f"found {sorted(name[:40] for name in found)[:10]}"
         )
+
+
+def _text(value: Any) -> str:
+    """A value as it is on the topic."""
+    if isinstance(value, tuple):
+        return "\n".join(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _first(error: ValidationError) -> str:

@@ -13,6 +13,9 @@ MAX_ARGUMENTS = 100
 MAX_ARGUMENT_NAME_BYTES = 64
 # The longest needed: a reason of 500 characters, or an S3 key of 1,024 bytes.
 MAX_ARGUMENT_BYTES = 4_096
+# A list of images. Python's CSV reader allows no longer cell.
+MAX_LIST_BYTES = 131_072
+LISTS = ("image_ids",)
 
 
 def oversized(command: pb.Command) -> str:
@@ -29,7 +32,8 @@ def oversized(command: pb.Command) -> str:
         if named > MAX_ARGUMENT_NAME_BYTES:
             sizes["the name of an argument"] = (named, MAX_ARGUMENT_NAME_BYTES)
         else:
-            sizes[f"the argument {name!r}"] = (len(value.encode()), MAX_ARGUMENT_BYTES)
+            limit = MAX_LIST_BYTES if name in LISTS else MAX_ARGUMENT_BYTES
+            sizes[f"the argument {name!r}"] = (len(value.encode()), limit)
     for field, (size, limit) in sizes.items():
         if size > limit:
             return f"{field} has {size} bytes, at most {limit} are allowed"

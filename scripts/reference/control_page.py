@@ -22,7 +22,14 @@ def control_page() -> str:
 def _models() -> Iterator[type[CommandArguments]]:
     """The models of the worker's commands, and of each action of `override`. A test may define others."""
     for model in COMMANDS.values():
-        yield from model.__subclasses__() or [model]
+        yield from _leaves(model)
+
+
+def _leaves(model: type[CommandArguments]) -> Iterator[type[CommandArguments]]:
+    if not model.__subclasses__():
+        yield model
+    for each in model.__subclasses__():
+        yield from _leaves(each)
 
 
 def _name(model: type[CommandArguments]) -> str:

@@ -153,11 +153,18 @@ def test_corrections_send_what_was_asked(kind: str) -> None:
         api.alone("a", key="once")
         api.forbid("a", "b")
         api.remove_override("o/1")
-    assert [(seen.method, seen.path) for seen in server.seen] == [
+        api.merge("a", "b", reason="one motif")
+        api.split("a", ["b", "c"])
+        api.quarantine("a")
+    assert [(seen.method, seen.path) for seen in server.seen[:3]] == [
         ("POST", "/v1/overrides"),
         ("POST", "/v1/overrides"),
         ("DELETE", "/v1/overrides/o%2F1?issued_by=api"),
     ]
+    merged, split, isolated = (seen.json for seen in server.seen[3:])
+    assert (merged["action"], merged["other_id"], merged["reason"]) == ("merge", "b", "one motif")
+    assert (split["action"], split["image_id"], split["image_ids"]) == ("split", "a", ["b", "c"])
+    assert (isolated["action"], isolated["image_id"]) == ("quarantine", "a")
     assert [seen.json["action"] for seen in server.seen[:2]] == ["alone", "forbid"]
     assert server.seen[0].headers["idempotency-key"] == "once"
 

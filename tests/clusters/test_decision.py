@@ -2,9 +2,17 @@
 
 import pytest
 
-from neardup_platform.clusters.decision import UNGUARDED, Agreement, Constraint, Guard, Verdict, choose_cluster
+from neardup_platform.clusters.decision import (
+    UNGUARDED,
+    Agreement,
+    Constraint,
+    Guard,
+    Objection,
+    Verdict,
+    choose_cluster,
+)
 
-FEW = Agreement(agreed=1, compared=9, size=9)
+FEW = Objection("chain-suspected", Agreement(agreed=1, compared=9, size=9))
 
 
 def unexpected_head(head: int) -> float:
@@ -126,7 +134,7 @@ def test_a_guarded_cluster_that_is_not_reached_is_not_named() -> None:
 def test_only_clusters_whose_head_agrees_are_guarded() -> None:
     asked: list[int] = []
 
-    def objection(head: int) -> Agreement | None:
+    def objection(head: int) -> Objection | None:
         asked.append(head)
         return None
 

@@ -4,9 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neardup_platform.clusters import overrides as module
+from neardup_platform.clusters import override_conflicts as module
 from neardup_platform.clusters.decision import FREE
-from neardup_platform.clusters.overrides import Action, Overrides
+from neardup_platform.clusters.override_conflicts import check
+from neardup_platform.clusters.override_terms import Action
+from neardup_platform.clusters.overrides import Overrides
 from neardup_platform.errors import Conflict
 from neardup_platform.store import store_pb2 as store_pb
 
@@ -59,7 +61,7 @@ def test_an_override_that_contradicts_an_active_one_is_refused_and_names_it(
     held: list[store_pb.Override], new: store_pb.Override, named: str
 ) -> None:
     with pytest.raises(Conflict, match=named):
-        Overrides(held).check(new, HEADS.__getitem__)
+        check(Overrides(held), new, HEADS.__getitem__)
 
 
 @pytest.mark.parametrize(
@@ -75,13 +77,13 @@ def test_an_override_that_contradicts_an_active_one_is_refused_and_names_it(
 def test_an_override_that_contradicts_nothing_is_accepted(
     held: list[store_pb.Override], new: store_pb.Override
 ) -> None:
-    Overrides(held).check(new, HEADS.__getitem__)
+    check(Overrides(held), new, HEADS.__getitem__)
 
 
 def test_no_more_overrides_are_accepted_than_fit_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_OVERRIDES", 2)
     with pytest.raises(Conflict, match="there are 2 overrides"):
-        Overrides([alone("a"), alone("b")]).check(alone("c"), HEADS.__getitem__)
+        check(Overrides([alone("a"), alone("b")]), alone("c"), HEADS.__getitem__)
 
 
 def test_an_image_without_overrides_is_unconstrained() -> None:
@@ -112,7 +114,7 @@ def test_groups_partition_the_images_and_have_one_leader(pairs: list[tuple[int, 
     for one, other in pairs:
         new = link(str(one), str(other))
         try:
-            overrides.check(new, lambda _: "")
+            check(overrides, new, lambda _: "")
         except Conflict:
             continue
         overrides.put(new)

@@ -92,7 +92,7 @@ def test_a_wrong_correction_is_rolled_back_and_the_rollback_undone(platform: Set
     assert taken["images"] == IMAGES
 
     plan = Run("override", action="move", image_id=moved, other_id=other).shown
-    assert plan["summary"].strip().startswith("1 overrides of 2 known images would be sent; nothing was sent")
+    assert plan["summary"].strip().startswith("1 overrides of 2 known images would be sent: 1 images")
     assert heads(api, moved) == [head]
     corrected = Run("override", action="move", image_id=moved, other_id=other, reason="by mistake", dry_run=False)
     assert (corrected.shown["head"], corrected.shown["decisions"]) == (other_head, 1)
@@ -182,6 +182,36 @@ def test_the_images_of_an_hour_are_decided_again_and_a_query_chooses_among_those
     assert chosen["images"] == 4
     writes = Run("reprocess_images", query="drop table decisions", **hours)
     assert writes.failure.startswith("the query has 1 statements (DROP), one `select` is expected")
+
+
+def test_clusters_are_merged_split_and_put_in_quarantine_by_run_and_by_command(api: Client, tmp_path: Path) -> None:
+    one, other, third = image(2), image(8), image(9)
+    before = api.status().clusters
+    plan = Run("override", action="merge", image_id=one, other_id=other).shown
+    assert (plan["moved"], plan["clusters_before"], plan["clusters"]) == (1, before, before - 1)
+    merged = Run("override", action="merge", image_id=one, other_id=other, dry_run=False).shown
+    assert (merged["moved"], merged["clusters"]) == (1, before - 1)
+    visible(api, other, merged["head"])
+    again = Run("override", action="merge", image_id=one, other_id=other)
+    assert "in one cluster already" in again.failure
+    assert said("override", "move", third, "--to", one)["head"] == merged["head"]
+    visible(api, third, merged["head"])
+
+    listed = tmp_path / "ids.txt"
+    listed.write_text(f"{third}\n")
+    refused = said("override", "split", one, "--ids", str(listed))
+    assert not refused["accepted"]
+    assert "list both or neither" in refused["reason"]
+    (moved,) = [override for override in api.overrides(third) if override.action == "move"]
+    assert said("override", "remove", moved.override_id)["action"] == "remove"
+    rows = f"action,image_id,image_ids\nsplit,{one},{third}\nquarantine,{one},\n"
+    planned = Run("override_csv", text=rows).shown
+    assert (planned["moved"], planned["clusters"] - planned["clusters_before"]) == (1, 1)
+    done = Run("override_csv", text=rows, dry_run=False).shown["answers"].records
+    assert [(row.data["accepted"], row.data["moved"]) for row in done] == [(True, 1), (True, 0)]
+    visible(api, third, third)
+    assert {override.action for override in api.overrides(one)} >= {"merge", "quarantine"}
+    assert "in quarantine" in CliRunner().invoke(cli, ["override", "list"]).output
 
 
 def test_an_image_is_traced_and_a_classifier_returns(platform: Settings, api: Client, tmp_path: Path) -> None:

@@ -6,7 +6,15 @@ import pytest
 
 from neardup_platform.errors import BadCommand
 from neardup_platform.operations.override_csv import MAX_ROWS, read_override_file, read_overrides
-from neardup_platform.wire.command_arguments import AloneArguments, ForbidArguments, MoveArguments, RemoveArguments
+from neardup_platform.wire.command_arguments import (
+    AloneArguments,
+    ForbidArguments,
+    MergeArguments,
+    MoveArguments,
+    QuarantineArguments,
+    RemoveArguments,
+    SplitArguments,
+)
 
 HEADER = "action,image_id,other_id,override_id,reason\n"
 
@@ -19,6 +27,16 @@ def test_every_action_is_read_in_order() -> None:
         ForbidArguments(image_id="a.jpg", other_id="d.jpg"),
         RemoveArguments(override_id="17"),
     ]
+
+
+def test_overrides_of_clusters_are_read_with_one_id_a_line() -> None:
+    rows = 'action,image_id,other_id,image_ids\nmerge,a,b,\nsplit,a,,"c\r\nd e"\nquarantine,a,,\n'
+    assert read_overrides(rows, "it") == [
+        MergeArguments(image_id="a", other_id="b"),
+        SplitArguments(image_id="a", image_ids=("c", "d e")),
+        QuarantineArguments(image_id="a"),
+    ]
+    assert read_overrides(rows, "it")[1].to_wire()["image_ids"] == "c\nd e"
 
 
 def test_columns_may_be_missing_and_in_any_order() -> None:

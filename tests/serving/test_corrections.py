@@ -133,6 +133,30 @@ def test_overrides_are_listed_with_who_and_why(filled: httpx.Client, writer: Wri
     assert "override o2 keeps it" in filled.get("/v1/images/cat~4/explanation").json()["summary"]
 
 
+def test_overrides_of_clusters_are_listed_by_every_image_they_name(filled: httpx.Client, writer: Writer) -> None:
+    writer.run_command("override", "o1", action="split", image_id="cat~1", image_ids="cat~3\ncat~4")
+    writer.run_command("override", "o2", action="merge", image_id="cat~1", other_id="dog~1")
+    run_and_wait(filled, writer, "override", "o3", action="quarantine", image_id="cat~2")
+    listed = filled.get("/v1/overrides").json()["overrides"]
+    assert [(o["action"], o["image_ids"]) for o in listed] == [
+        ("split", ["cat~4"]),
+        ("merge", []),
+        ("quarantine", []),
+    ]
+    named = {i: [o["override_id"] for o in filled.get(f"/v1/overrides?image_id={i}").json()["overrides"]] for i in CATS}
+    assert named["cat~4"] == ["o1"]
+    assert "o2" in named["cat~1"]
+    explained = filled.get("/v1/images/cat~4/explanation").json()
+    assert explained["summary"].startswith("Put into the cluster of cat~3 by override o1")
+    merged = filled.get("/v1/clusters/dog~1").json()
+    assert (merged["size"], merged["redirected_from"] or merged["head"]) == (4, "dog~1")
+    writer.decide(["dog~9"])
+    seen(filled, "dog~9")
+    held = filled.get("/v1/images/dog~9/explanation").json()
+    assert (held["guard"]["reason"], held["override_id"]) == ("quarantined", "o3")
+    assert "is in quarantine" in held["summary"]
+
+
 CHANGES = [
     ("POST", "/v1/overrides", {"json": {"action": "alone", "image_id": "cat~1"}}),
     ("DELETE", "/v1/overrides/o1", {}),
@@ -159,6 +183,11 @@ def test_a_change_needs_a_token_once_one_exists(
 def test_an_invalid_change_is_refused_before_it_is_sent(filled: httpx.Client) -> None:
     problem_of(filled.post("/v1/overrides", json={"action": "fly", "image_id": "cat~1"}), 400)
     problem_of(filled.post("/v1/overrides", json={"action": "alone", "image_id": "nobody"}), 404)
+    split = {"action": "split", "image_id": "cat~1"}
+    problem_of(filled.post("/v1/overrides", json={**split, "image_ids": ["cat~2", "nobody"]}), 404)
+    problem_of(filled.post("/v1/overrides", json={**split, "image_ids": ["cat~2\ncat~3"]}), 400)
+    problem_of(filled.post("/v1/overrides", json={**split, "image_ids": ["cat~2"] * 1_001}), 400)
+    assert "takes the arguments" in problem_of(filled.post("/v1/overrides", json=split), 409)["detail"]
     problem_of(filled.delete("/v1/overrides/none"), 404)
     problem_of(filled.delete("/v1/images/nobody"), 404)
     plain = {"Content-Type": "text/plain"}

@@ -4,17 +4,18 @@ from pathlib import Path
 
 import numpy as np
 
-from neardup_platform.clusters.overrides import Action
+from neardup_platform.clusters.override_terms import is_met
 from neardup_platform.corpus import Corpus
 from neardup_platform.store import layout
 from neardup_platform.store.layout import Table, listed_under
+from neardup_platform.store.view import StoreView
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.recovery import rebuild_corpus
 from neardup_platform.testing import MODELS, InMemoryWorker, small_index, small_term_space
 from neardup_platform.wire.codec import decode_decision
 
 
-def heads(store: Store) -> dict[str, str]:
+def heads(store: StoreView) -> dict[str, str]:
     return {image_id: record.head for image_id, record in store.images.all()}
 
 
@@ -32,7 +33,7 @@ def assert_sound(worker: InMemoryWorker, scratch: Path) -> None:
     rebuilt.close()
 
 
-def assert_store_agrees(store: Store) -> None:
+def assert_store_agrees(store: StoreView) -> None:
     """Every image is in one cluster, heads head themselves, and sizes, edges, lists, digest and totals follow."""
     records, state = dict(store.images.all()), store.state()
     clusters = dict(store.clusters.all())
@@ -66,14 +67,11 @@ def assert_store_agrees(store: Store) -> None:
 
 def assert_overrides_are_met(worker: InMemoryWorker) -> None:
     now = heads(worker.store)
+    assert all(override.image_id in now for override in worker.redeciding.overrides)
     stored = {override.override_id for override in worker.store.overrides.all()}
     assert stored == {override.override_id for override in worker.redeciding.overrides}
     for override in worker.redeciding.overrides:
-        head, other = now[override.image_id], now.get(override.other_id)
-        if override.action == Action.ALONE:
-            assert head == override.image_id
-        else:
-            assert (head == other) == (override.action == Action.LINK)
+        assert is_met(override, now.get), override
 
 
 def assert_same_corpus(found: Corpus, expected: Corpus) -> None:

@@ -7,7 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from neardup_platform.serving.answers.answer import Answer
 from neardup_platform.store import store_pb2 as store_pb
 
-_ACTIONS: dict[str, Literal["move", "alone", "forbid"]] = {"link": "move", "alone": "alone", "forbid": "forbid"}
+OverrideAction = Literal["move", "alone", "forbid", "merge", "split", "quarantine"]
+
+# Of stored names; the others are the same.
+_ACTIONS: dict[str, OverrideAction] = {"link": "move"}
 
 
 class Promotion(Answer):
@@ -32,13 +35,20 @@ class Override(Answer):
     """An operator's correction."""
 
     override_id: str
-    action: Literal["move", "alone", "forbid"]
-    image_id: str
-    other_id: str = Field(description="move: the image it belongs with; forbid: the image it is kept apart from")
+    action: OverrideAction
+    image_id: str = Field(
+        description="merge: the head whose cluster was dissolved; split: the head of the images that left; quarantine: "
+        "an image of the cluster"
+    )
+    other_id: str = Field(
+        description="move: the image it belongs with; forbid: the image it is kept apart from; merge: the head whose "
+        "cluster it went into; split: an image that stayed"
+    )
     reason: str
     issued_by: str
     at_ms: int
     sequence: int = Field(description="of the last decision made before the override")
+    image_ids: list[str] = Field(description="split: the other images that left; else empty")
 
 
 class Overrides(Answer):
@@ -58,4 +68,4 @@ class Ordered(BaseModel):
 
 def override_of(stored: store_pb.Override) -> Override:
     """A stored override as an answer."""
-    return Override.of(stored, action=_ACTIONS[stored.action])
+    return Override.of(stored, action=_ACTIONS.get(stored.action, stored.action), image_ids=list(stored.image_ids))

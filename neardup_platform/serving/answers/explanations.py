@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from neardup_platform import records
-from neardup_platform.records import Cause, Decision, MatchKind
+from neardup_platform.records import QUARANTINED, Cause, Decision, MatchKind
 from neardup_platform.serving.answers.answer import Answer
 from neardup_platform.serving.answers.pairs import ExplainedPair
 from neardup_platform.wire.codec import decision_event_id
@@ -36,9 +36,9 @@ class ComparedImage(Answer):
 
 
 class HeldApart(Answer):
-    """The large cluster that an image did not join because too few of its members agree with the image."""
+    """The cluster that an image did not join: a large one, too few of whose members agree, or one in quarantine."""
 
-    reason: str = Field(description="chain-suspected")
+    reason: str = Field(description="chain-suspected, quarantined")
     head: str = Field(description="of the cluster; the best one, if there were several")
     agreed: int = Field(description="members, of those compared, that score at least the head threshold with the image")
     compared: int = Field(description="members that the image was compared with, the head included")
@@ -75,8 +75,10 @@ class Explanation(Answer):
     override_id: str = Field(
         description="the override that decided; for a handover: the command that made it necessary"
     )
-    replaced_head: str = Field(description="for a handover: the previous head of the cluster")
-    guard: HeldApart | None = Field(description="the guarded cluster that the image was held apart from; null if none")
+    replaced_head: str = Field(
+        description="for a handover: the previous head of the cluster, which continues, alone or merged"
+    )
+    guard: HeldApart | None = Field(description="the cluster that the image was held apart from; null if none")
     undistinctive: bool = Field(
         description="whether it is plain or resembles much else, so that it needs a higher score to match"
     )
@@ -128,7 +130,7 @@ def _latency_ms(decision: Decision) -> int | None:
 def summary(decision: Decision) -> str:
     """The decision in up to four sentences."""
     if decision.cause == Cause.HANDOVER:
-        return f"Heads the cluster of {decision.replaced_head}, which left it by command {decision.override_id}."
+        return f"Heads the cluster of {decision.replaced_head} since command {decision.override_id}."
     sentences = [_AGAIN[decision.cause]] if decision.cause in _AGAIN else []
     sentences.append(_destination(decision))
     if decision.undistinctive:
@@ -139,6 +141,8 @@ def summary(decision: Decision) -> str:
 
 
 def _held_apart(guard: records.HeldApart) -> str:
+    if guard.reason == QUARANTINED:
+        return f"Held apart from the cluster of {guard.head}, which is in quarantine and had {guard.size} members."
     return (
         f"Held apart from the cluster of {guard.head}, which had {guard.size} members: only {guard.agreed} of the "
         f"{guard.compared} that it was compared with agree, so joining would make a chain."
@@ -150,12 +154,13 @@ def _of_kind(decision: Decision) -> str:
 
 
 def _destination(decision: Decision) -> str:
-    if decision.override_id and not decision.founded:
+    quarantined = decision.guard is not None and decision.guard.reason == QUARANTINED
+    if decision.override_id and not decision.founded and not quarantined:
         return (
             f"Put into the cluster of {decision.head} by override {decision.override_id}; against the head it scores "
             f"{decision.head_score:.3f}."
         )
-    if decision.override_id:
+    if decision.override_id and decision.founded:
         return f"Founded a cluster because override {decision.override_id} keeps it from joining another."
     if not decision.founded:
         return (

@@ -143,7 +143,9 @@ function heldApart(why) {
     "section",
     { class: "card" },
     el("h2", {}, "Held apart from ", clusterLink(guard.head)),
-    el("p", {}, `Too few of the members compared agree with this image, so a chain is suspected. The cluster had ${counted(guard.size, "member")}.`),
+    el("p", {}, guard.reason === "quarantined"
+      ? `The cluster is in quarantine: no new image joins it by its matches. It had ${counted(guard.size, "member")}.`
+      : `Too few of the members compared agree with this image, so a chain is suspected. The cluster had ${counted(guard.size, "member")}.`),
     el("div", { class: "checks" }, el("span", {}, "Members that agree"), shareBar(guard.agreed, guard.compared)),
     el("p", { class: "quiet hint" }, "If the image belongs there, an override moves it."),
   );

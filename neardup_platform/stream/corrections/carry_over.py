@@ -22,6 +22,7 @@ from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
 from neardup_platform.store.view import StoreView
 from neardup_platform.store.writer import Batch, Store
+from neardup_platform.stream.corrections.deferred_overrides import unmet
 from neardup_platform.wire.topics import CONTROL
 
 _OF_THE_PRESENT = (
@@ -74,8 +75,7 @@ def carry_over(present: StoreView, restored: Store, classifier: store_pb.Promoti
         batch.put(Table.PROMOTIONS, layout.number_key(state.commands + 1), classifier.SerializeToString())
     batch.put_state(state)
     restored.write(batch)
-    overrides = restored.overrides.all()
-    return Carried(len(overrides), sum(not _is_satisfied(restored, override) for override in overrides))
+    return Carried(len(restored.overrides.all()), len(unmet(restored)))
 
 
 def _copy(table: Table, present: StoreView, restored: Store) -> None:
@@ -103,13 +103,3 @@ def _take_totals(now: store_pb.StoreState, state: store_pb.StoreState) -> None:
     for fate in {*state.counters, *now.counters}:
         if fate.startswith(("commands_", "unpublishable")):
             state.counters[fate] = now.counters[fate]
-
-
-def _is_satisfied(store: StoreView, override: store_pb.Override) -> bool:
-    """Whether images are where an override requires; an image that is not stored yet will be decided by it."""
-    image, other = store.images.find(override.image_id), store.images.find(override.other_id)
-    if image is None:
-        return True
-    if override.action == "alone":
-        return image.head == override.image_id
-    return other is None or (image.head == other.head) == (override.action == "link")

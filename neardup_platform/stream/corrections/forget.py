@@ -1,9 +1,9 @@
 """`forget`: removes an image from everything the worker keeps, except that, when and by whom it was removed.
 
 One write deletes its record, its place among the members, its vectors, decisions and unpaired embeddings, and the
-overrides that name it. A cluster that it headed gets another head. Embeddings of the image made before are dropped from
-now on; later ones are those of a new image. After the commit its bytes are overwritten in the vector files, and RocksDB
-rewrites the files that held them.
+overrides that name it; one that names enough other images remains without it. A cluster that it headed gets another
+head. Embeddings of the image made before are dropped from now on; later ones are those of a new image. After the commit
+its bytes are overwritten in the vector files, and RocksDB rewrites the files that held them.
 """
 
 from collections.abc import Callable, Mapping
@@ -66,26 +66,47 @@ class Forget:
         heir = next((d.image_id for d in change.decisions if d.cause == Cause.HANDOVER), "")
         values = {"forgotten": "image" if record else "halves", "new_head": heir}
         count = len(unpaired) + (EMBEDDINGS_EACH if record else 0)
-        return self._outcome(image_id, change, values, {"forgotten": count})
+        left = self._redeciding.overrides.forgetting(image_id, _heir(image_id, record, heir))
+        return self._outcome(image_id, change, left, values, {"forgotten": count})
 
-    def _outcome(self, image_id: str, change: Change, values: Mapping[str, str], counts: Mapping[str, int]) -> Done:
-        named = [override.override_id for override in self._redeciding.overrides.naming(image_id)]
+    def _outcome(
+        self,
+        image_id: str,
+        change: Change,
+        left: Mapping[str, store_pb.Override | None],
+        values: Mapping[str, str],
+        counts: Mapping[str, int],
+    ) -> Done:
+        """Return what is written, and what follows in memory.
+
+        Args:
+            left: by id, what becomes of the overrides that name the image.
+        """
         numbers: list[int] = []
 
         def write(batch: Batch, state: store_pb.StoreState) -> None:
             change.write(batch, state)
             for kind in Kind:
                 batch.delete(Table.WAITING, layout.waiting_key(kind, image_id))
-            for override_id in named:
+            for override_id, override in left.items():
                 batch.delete(Table.OVERRIDES, override_id.encode())
+                if override is not None:
+                    batch.put(Table.OVERRIDES, override_id.encode(), override.SerializeToString())
             batch.put(Table.PURGES, layout.number_key(state.commands), b"")
             numbers.append(state.commands)
 
         def apply() -> None:
-            for override_id in named:
+            for override_id, override in left.items():
                 self._redeciding.overrides.remove(override_id)
+                if override is not None:
+                    self._redeciding.overrides.put(override)
             self._on_forgotten(image_id)
             self._redeciding.pipeline.corpus.follow(change.steps)
             self._store.purge(numbers[0], change.purge or spans_of(image_id, []))
 
         return Done(values, write, apply, change.decisions, counts)
+
+
+def _heir(image_id: str, record: store_pb.ImageRecord | None, new_head: str) -> str:
+    """Return the head of the cluster that the image was in; empty if nothing is left of it."""
+    return new_head if record is None or record.head == image_id else record.head

@@ -3,29 +3,38 @@
 The id of an override is that of its command. Removing one changes no cluster by itself.
 """
 
+from collections import Counter
+from collections.abc import Collection
 from functools import partial
 
 from neardup_platform.clock import Clock
 from neardup_platform.clusters.change import Change
-from neardup_platform.clusters.decision import Constraint
-from neardup_platform.clusters.overrides import Action
+from neardup_platform.clusters.override_conflicts import check
+from neardup_platform.clusters.override_terms import Action, named, together
 from neardup_platform.clusters.rearrangement import Rearrangement
 from neardup_platform.errors import NotFound
+from neardup_platform.records import Cause
 from neardup_platform.store import store_pb2 as store_pb
-from neardup_platform.store.layout import Table, listed_under
+from neardup_platform.store.layout import Table
 from neardup_platform.store.writer import Batch
 from neardup_platform.stream.control.outcome import Done, Finish
+from neardup_platform.stream.corrections.override_plans import OverridePlans
 from neardup_platform.stream.corrections.redeciding import Redeciding
+from neardup_platform.stream.corrections.whole_clusters import WholeClusters
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.command_arguments import (
+    AddArguments,
     AloneArguments,
     ForbidArguments,
+    MergeArguments,
     MoveArguments,
     OverrideArguments,
+    QuarantineArguments,
     RemoveArguments,
+    SplitArguments,
 )
 
-_ACTIONS = {"move": Action.LINK, "alone": Action.ALONE, "forbid": Action.FORBID}
+_ACTIONS = {"move": Action.LINK}
 
 
 class Override:
@@ -34,32 +43,32 @@ class Override:
     def __init__(self, redeciding: Redeciding, clock: Clock) -> None:
         self._redeciding, self._clock = redeciding, clock
         self._overrides = redeciding.overrides
+        self._plans, self._whole = OverridePlans(redeciding), WholeClusters(redeciding)
 
     def __call__(self, command: pb.Command, arguments: OverrideArguments) -> Finish:
         """See `Handler`."""
         match arguments:
             case RemoveArguments(override_id=override_id):
                 return partial(self._remove, override_id)
-            case MoveArguments() | AloneArguments() | ForbidArguments():
+            case AddArguments():
                 return partial(self._add, command, arguments)
             case _:
                 raise TypeError(f"{type(arguments).__name__} names no action")
 
-    def _add(self, command: pb.Command, arguments: MoveArguments | AloneArguments | ForbidArguments) -> Done:
+    def _add(self, command: pb.Command, arguments: AddArguments) -> Done:
         new = store_pb.Override(
             override_id=command.command_id,
-            action=_ACTIONS[arguments.action],
-            image_id=arguments.image_id,
-            other_id="" if isinstance(arguments, AloneArguments) else arguments.other_id,
+            action=_ACTIONS.get(arguments.action, arguments.action),
             reason=arguments.reason,
             issued_by=command.issued_by,
             at_ms=self._clock.now_ms(),
         )
-        for image_id in filter(None, (new.image_id, new.other_id)):
-            self._redeciding.known(image_id)
-        self._overrides.check(new, self._head_id_of)
+        merged = self._name(new, arguments)
+        check(self._overrides, new, self._head_id_of, merged)
         plan = Rearrangement(self._redeciding.store, new.at_ms, command.command_id)
-        self._plan(plan, new)
+        before = plan.clusters
+        self._plans.plan(plan, new)
+        self._whole.complete(new, plan)
         change = plan.complete()
 
         def write(batch: Batch, state: store_pb.StoreState) -> None:
@@ -71,14 +80,40 @@ class Override:
             self._overrides.put(new)
             self._redeciding.pipeline.corpus.follow(change.steps)
 
+        moved = len(merged) or Counter(made.cause for made in change.decisions)[Cause.OVERRIDE]
         values = {
             "override_id": new.override_id,
             "action": arguments.action,
             "image_id": new.image_id,
             "head": plan.image(new.image_id).head,
             "decisions": str(len(change.decisions)),
+            "moved": str(moved),
+            "clusters_before": str(before),
+            "clusters": str(plan.clusters),
         }
         return Done(values, write, apply, change.decisions)
+
+    def _name(self, new: store_pb.Override, arguments: AddArguments) -> Collection[str]:
+        """Name the images that an override is about; returns the members that a merge moves.
+
+        Raises:
+            NotFound: an image is unknown.
+            Conflict: they are not in the clusters that the override needs.
+        """
+        match arguments:
+            case MergeArguments():
+                return self._whole.name_merge(new, arguments.image_id, arguments.other_id)
+            case SplitArguments():
+                self._whole.name_split(new, arguments.image_id, arguments.image_ids)
+            case MoveArguments() | ForbidArguments():
+                new.image_id, new.other_id = arguments.image_id, arguments.other_id
+            case AloneArguments() | QuarantineArguments():
+                new.image_id = arguments.image_id
+            case _:
+                raise TypeError(f"{type(arguments).__name__} names no images")
+        for image_id in named(new):
+            self._redeciding.known(image_id)
+        return ()
 
     def _head_id_of(self, image_id: str) -> str | None:
         record = self._redeciding.store.images.find(image_id)
@@ -88,60 +123,16 @@ class Override:
         """Apply an override that was added to a store which another one has replaced (deferred_overrides.py)."""
         override = self._overrides.get(override_id)
         plan = Rearrangement(self._redeciding.store, self._clock.now_ms(), override_id)
-        named = () if override is None else filter(None, (override.image_id, override.other_id))
-        if override is not None and all(self._redeciding.store.images.find(image_id) is not None for image_id in named):
-            self._plan(plan, override)
+        if override is not None and self._can_act(override):
+            self._plans.plan(plan, override)
         return plan.complete()
 
-    def _plan(self, plan: Rearrangement, new: store_pb.Override) -> None:
-        match new.action:
-            case Action.LINK:
-                self._plan_link(plan, new)
-            case Action.ALONE:
-                self._plan_alone(plan, new)
-            case _:
-                self._plan_forbid(plan, new)
-
-    def _plan_link(self, plan: Rearrangement, new: store_pb.Override) -> None:
-        """Move the image, which leads its group because it was linked to none, and members that are elsewhere."""
-        follow = {
-            member: own.override_id
-            for member in self._redeciding.known_group(new.image_id)
-            if (own := self._overrides.own(member)) is not None
-        }
-        target = self._redeciding.known(new.other_id).head
-        self._redeciding.bring(plan, {new.image_id: new.override_id, **follow}, target, new.at_ms)
-
-    def _plan_alone(self, plan: Rearrangement, new: store_pb.Override) -> None:
-        """Move the image with its group out of its cluster, unless the group is all of it."""
-        head, group = self._redeciding.known(new.image_id).head, self._redeciding.known_group(new.image_id)
-        there = sum(self._redeciding.known(member).head == head for member in group)
-        if head == new.image_id and self._redeciding.store.clusters.get(head).size == there:
-            self._redeciding.bring_group(plan, group, new.at_ms)
-        else:
-            self._redeciding.move(plan, group, Constraint(alone=True, override_id=new.override_id), new.at_ms)
-
-    def _plan_forbid(self, plan: Rearrangement, new: store_pb.Override) -> None:
-        """Move the later of the two images with its group, or the other one where the later one's group has the head.
-
-        A leader that is in another cluster brings its group there.
-        """
-        one, other = self._redeciding.known(new.image_id), self._redeciding.known(new.other_id)
-        if one.head != other.head:
-            return
-        goes, stays = new.image_id, new.other_id
-        if listed_under(one) < listed_under(other):
-            goes, stays = stays, goes
-        if one.head in self._redeciding.known_group(goes):
-            goes, stays = stays, goes
-        group = self._redeciding.known_group(goes)
-        barred = self._overrides.barred(goes, self._redeciding.head_of)
-        apart = [self._redeciding.head_of(member) for member in self._redeciding.known_group(stays)]
-        barred |= dict.fromkeys((head for head in apart if head is not None), new.override_id)
-        if self._redeciding.head_of(group[0]) in barred:
-            self._redeciding.move(plan, group, Constraint(barred=barred), new.at_ms)
-        else:
-            self._redeciding.bring_group(plan, group, new.at_ms)
+    def _can_act(self, override: store_pb.Override) -> bool:
+        """Whether the images are known that an override is about; the others follow when they are decided."""
+        if override.action == Action.SPLIT:
+            return any(self._head_id_of(image_id) is not None for image_id in together(override))
+        pair = filter(None, (override.image_id, override.other_id))
+        return all(self._head_id_of(image_id) is not None for image_id in pair)
 
     def _remove(self, override_id: str) -> Done:
         found = self._overrides.get(override_id)

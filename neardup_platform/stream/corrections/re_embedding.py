@@ -112,7 +112,7 @@ def _constraint(redeciding: Redeciding, record: store_pb.ImageRecord, image_id: 
 
     if record.head == image_id and redeciding.store.clusters.get(image_id).size > 1:
         return Constraint(ordinal)
-    return redeciding.overrides.constraint(image_id, head_of)
+    return redeciding.demands.complete(image_id, redeciding.overrides.constraint(image_id, head_of))
 
 
 def _joined(newer: Embedding, stored: JoinedImage) -> JoinedImage:

@@ -5,14 +5,14 @@ heads are compared, so an override acts at once and everything it does can be ex
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from neardup_platform.clusters.decision import Constraint
 from neardup_platform.clusters.overrides import Overrides
 from neardup_platform.clusters.rearrangement import Rearrangement
-from neardup_platform.decide import NO_HEAD, Constraints, Evidence, decide
+from neardup_platform.decide import NO_HEAD, Constraints, Evidence, decide, unconstrained
 from neardup_platform.errors import NotFound
 from neardup_platform.matching import Thresholds
 from neardup_platform.pipeline import Pipeline
@@ -20,17 +20,26 @@ from neardup_platform.records import Cause, Decision
 from neardup_platform.scoring.match_kinds import codes_of
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.view import StoreView
-from neardup_platform.stream.constraints import constraints_of
+from neardup_platform.stream.constraints import OverrideConstraints
 from neardup_platform.wire.codec import decode_decision
 
 
 @dataclass(frozen=True, slots=True)
 class Redeciding:
-    """What redeciding needs. Between two stream steps, store and corpus are consistent."""
+    """What redeciding needs. Between two stream steps, store and corpus are consistent.
+
+    Attributes:
+        demands: what the overrides demand.
+    """
 
     store: StoreView
     pipeline: Pipeline
     overrides: Overrides
+    demands: OverrideConstraints = field(init=False)
+
+    def __post_init__(self) -> None:
+        demands = OverrideConstraints(self.overrides, self.store, self.pipeline.corpus, self.store)
+        object.__setattr__(self, "demands", demands)
 
     def known(self, image_id: str) -> store_pb.ImageRecord:
         """The record of an image.
@@ -50,7 +59,7 @@ class Redeciding:
 
     def constraints(self) -> Constraints:
         """What overrides demand of images that are new to this store, as after a rollback."""
-        return constraints_of(self.overrides, self.store, self.pipeline.corpus)
+        return self.demands if len(self.overrides) else unconstrained
 
     def known_group(self, image_id: str) -> list[str]:
         """The known images of a linked group: first its leader, or the known image nearest to it."""
@@ -73,6 +82,19 @@ class Redeciding:
         plan.depart(group)
         plan.place(replace(decision, sequence=plan.next_sequence))
         self._follow(plan, self._links(group[1:]), head_ordinal, now_ms)
+
+    def found(self, plan: Rearrangement, images: Mapping[str, str], now_ms: int) -> None:
+        """Take images out of their clusters, into one of their own.
+
+        Args:
+            images: ids, each with the override that moves it; the first becomes the head.
+        """
+        (head, by), *_ = images.items()
+        decision = self.decide(head, Constraint(alone=True, override_id=by), now_ms)
+        head_ordinal = self.known(head).ordinal
+        plan.depart(list(images))
+        plan.place(replace(decision, sequence=plan.next_sequence))
+        self._follow(plan, {image_id: by for image_id, by in images.items() if image_id != head}, head_ordinal, now_ms)
 
     def bring(
         self, plan: Rearrangement, images: Mapping[str, str], head: str, now_ms: int, first: Decision | None = None
@@ -113,7 +135,7 @@ class Redeciding:
             self._thresholds(recorded),
             lambda head: self.pipeline.pair_score(own, head),
             self.pipeline.corpus,
-            constraint,
+            self.demands.complete(image_id, constraint),
         )
         return replace(
             recorded,
@@ -144,9 +166,10 @@ class Redeciding:
         candidates = recorded.candidates
         records = self.store.images.find_many([candidate.image_id for candidate in candidates]) if candidates else []
         ordinals, heads = np.full(len(candidates), -1, np.int64), np.full(len(candidates), NO_HEAD, np.int64)
+        of_head = {head: self.known(head).ordinal for head in {record.head for record in records if record is not None}}
         for row, record in enumerate(records):
             if record is not None:
-                ordinals[row], heads[row] = record.ordinal, self.known(record.head).ordinal
+                ordinals[row], heads[row] = record.ordinal, of_head[record.head]
         return Evidence(
             ordinals,
             np.array([candidate.overlap for candidate in candidates], np.uint8),

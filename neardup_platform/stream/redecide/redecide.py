@@ -17,12 +17,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-import numpy as np
-
 from neardup_platform.clock import Clock
-from neardup_platform.clusters.decision import Constraint
+from neardup_platform.clusters.overrides import Overrides
 from neardup_platform.clusters.rearrangement import Rearrangement
-from neardup_platform.decide import NO_HEAD, Clusters
 from neardup_platform.errors import BadCommand
 from neardup_platform.matching import Matching, PairScorer
 from neardup_platform.records import Decision
@@ -32,6 +29,7 @@ from neardup_platform.stream.control.command import put_progress
 from neardup_platform.stream.control.interruption import Interruption
 from neardup_platform.stream.control.outcome import Done, Finish, Outcome, Stage
 from neardup_platform.stream.corrections.redeciding import Redeciding
+from neardup_platform.stream.redecide.demands import Demands
 from neardup_platform.stream.redecide.moves import put_moves
 from neardup_platform.stream.redecide.regrouping import Places, regroup
 from neardup_platform.stream.redecide.rules import Rules
@@ -106,9 +104,8 @@ class Redecide:
             return self._undoing.begin(command, arguments)
         rules = self._rules(arguments)
         image_ids, checksum = self._fetch(arguments.selection)
-        overrides = self._store.overrides.all()
-        named = {image_id for each in overrides for image_id in (each.image_id, each.other_id)}
-        survey = Survey(self._store, self._redeciding.pipeline, rules, named)
+        pipeline, copied = self._redeciding.pipeline, Overrides(self._store.overrides.all())
+        survey = Survey(self._store, pipeline, rules, Demands(copied, self._store, pipeline.corpus))
         throttle = self._throttle(arguments.images_per_s)
         job = _Job(command, arguments, rules, survey, image_ids, checksum, throttle)
         progress = self._progress(job)
@@ -169,16 +166,14 @@ class Redecide:
             for image in surveyed.movers
             if (record := records[image.image_id]) is not None and record.sequence == image.recorded.sequence
         ]
-        free = [image for image in current if len(self._redeciding.overrides.group(image.image_id)) == 1]
-        places = Places(pipeline.corpus)
-        moved = regroup(free, places, pipeline.corpus, job.rules, self._constraint, now_ms).moved
+        demands = Demands(self._redeciding.overrides, self._store, pipeline.corpus)
+        moved = regroup(current, Places(pipeline.corpus), pipeline.corpus, job.rules, demands, now_ms).moved
         plan = Rearrangement(self._store, now_ms, job.command.command_id)
         plan.depart([decision.image_id for decision in moved])
         for decision in moved:
             plan.place(replace(decision, sequence=plan.next_sequence))
         change = plan.complete()
         after = store_pb.CommandProgress(done=progress.done, of=progress.of, counts=progress.counts)
-        after.counts["overridden"] += len(current) - len(free)
         after.counts["skipped"] += len(surveyed.movers) - len(current)
         self._count(after, ids, surveyed, moved)
 
@@ -196,14 +191,6 @@ class Redecide:
             counts={"redecided": surveyed.known},
         )
 
-    def _constraint(self, image_id: str, clusters: Clusters) -> Constraint:
-        def head_of(other: str) -> int | None:
-            record = self._store.images.find(other)
-            head = NO_HEAD if record is None else int(clusters.heads_of(np.array([record.ordinal]))[0])
-            return None if head == NO_HEAD else head
-
-        return self._redeciding.overrides.constraint(image_id, head_of)
-
     def _count(
         self, progress: store_pb.CommandProgress, ids: Sequence[str], surveyed: Surveyed, moved: Sequence[Decision]
     ) -> None:
@@ -212,6 +199,7 @@ class Redecide:
             "unknown": len(ids) - surveyed.known,
             "searched": surveyed.searched,
             "kept_heads": surveyed.regrouped.kept,
+            "overridden": surveyed.regrouped.held,
             "moved": len(moved),
             "founded": sum(decision.founded for decision in moved),
         }

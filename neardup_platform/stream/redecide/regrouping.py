@@ -8,20 +8,19 @@ cluster that survives keeps its head.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from neardup_platform.clusters.decision import Constraint
 from neardup_platform.corpus import Corpus, Ordinals
-from neardup_platform.decide import NO_HEAD, Clusters, Ruling, decide
+from neardup_platform.decide import NO_HEAD, Ruling, decide
 from neardup_platform.records import Cause, Decision
 from neardup_platform.scoring.vectors import ImageVectors
+from neardup_platform.stream.redecide.demands import Demands
 from neardup_platform.stream.redecide.rules import Rules
 from neardup_platform.stream.redecide.weighing import Weighed
-
-ConstraintOf = Callable[[str, Clusters], Constraint]
 
 
 class Places:
@@ -79,38 +78,41 @@ class Regrouped:
         moved: decisions about images that come into another cluster, heads of clusters before images that join them.
             The caller numbers them.
         kept: heads that were not decided again, because members of theirs stay.
+        held: images that stay where overrides put them with others.
     """
 
     moved: Sequence[Decision] = field(default_factory=tuple)
     kept: int = 0
+    held: int = 0
 
 
 def regroup(
-    images: Sequence[Weighed], places: Places, corpus: Corpus, rules: Rules, constraint_of: ConstraintOf, now_ms: int
+    images: Sequence[Weighed], places: Places, corpus: Corpus, rules: Rules, demands: Demands, now_ms: int
 ) -> Regrouped:
     """Decide images again; `places` shows afterwards where they are.
 
     Args:
-        constraint_of: what overrides demand of an image, with the clusters as they are at that moment.
+        demands: of the overrides.
         now_ms: the clock, Unix milliseconds.
     """
-    before = {image.ordinal: places.head_of(image.ordinal) for image in images}
+    free = [image for image in images if not demands.hold(image.image_id)]
+    before = {image.ordinal: places.head_of(image.ordinal) for image in free}
     counts = Counter(before.values())
     stays = {head for head in before if before[head] == head and places.size_of(head) > counts[head]}
     chosen = sorted(
-        (image for image in images if image.ordinal not in stays and before[image.ordinal] != NO_HEAD),
+        (image for image in free if image.ordinal not in stays and before[image.ordinal] != NO_HEAD),
         key=lambda image: (before[image.ordinal] != image.ordinal, image.ordinal),
     )
     for image in chosen:
         places.put(image.ordinal, NO_HEAD)
     moved = []
     for image in chosen:
-        ruling = _rule(image, places, corpus, rules, constraint_of(image.image_id, places))
+        ruling = _rule(image, places, corpus, rules, demands.of(image.image_id, places))
         head = image.ordinal if ruling.head is None else ruling.head
         places.put(image.ordinal, head)
         if head != before[image.ordinal]:
             moved.append(_decision(image.recorded, ruling, now_ms))
-    return Regrouped(moved, len(stays))
+    return Regrouped(moved, len(stays), len(images) - len(free))
 
 
 def _rule(image: Weighed, places: Places, corpus: Corpus, rules: Rules, constraint: Constraint) -> Ruling:

@@ -1,15 +1,15 @@
 """Which of a batch of images come into another cluster by other rules. Changes nothing; runs in any thread."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from neardup_platform.clusters.decision import FREE, Constraint
-from neardup_platform.decide import NO_HEAD, Clusters
+from neardup_platform.decide import NO_HEAD
 from neardup_platform.matching import Query
 from neardup_platform.pipeline import Pipeline
 from neardup_platform.store.view import StoreView
+from neardup_platform.stream.redecide.demands import Demands
 from neardup_platform.stream.redecide.regrouping import Places, Regrouped, regroup
 from neardup_platform.stream.redecide.rules import Rules
 from neardup_platform.stream.redecide.weighing import (
@@ -27,8 +27,8 @@ class Surveyed:
     """What a survey found.
 
     Attributes:
-        regrouped: what would move, if no override acted.
-        movers: the images that would, and those that overrides name, weighed in full.
+        regrouped: what would move.
+        movers: the images that would, weighed in full.
         known: images of the batch that are decided.
         searched: of them, those that were searched and scored again.
     """
@@ -44,13 +44,13 @@ class Survey:
     """What a survey reads.
 
     Attributes:
-        named: images that overrides name; they move or stay as those demand.
+        demands: of a copy of the overrides, because those of the worker may change at any time.
     """
 
     store: StoreView
     pipeline: Pipeline
     rules: Rules
-    named: Collection[str]
+    demands: Demands
 
     def of(self, image_ids: Sequence[str], places: Places, now_ms: int) -> Surveyed:
         """Survey a batch.
@@ -65,8 +65,8 @@ class Survey:
         recorded = [each for image_id, each in known.items() if image_id not in searched]
         weighed = {image.image_id: image for image in self._weigh(recorded, places)} | searched
         images = [weighed[image_id] for image_id in known]
-        regrouped = regroup(images, places, self.pipeline.corpus, self.rules, _unconstrained, now_ms)
-        moving = {decision.image_id for decision in regrouped.moved} | set(self.named).intersection(known)
+        regrouped = regroup(images, places, self.pipeline.corpus, self.rules, self.demands, now_ms)
+        moving = {decision.image_id for decision in regrouped.moved}
         full = [each for image_id, each in known.items() if image_id in moving and image_id not in searched]
         movers = weigh_recorded(self.store, self.rules, self._tables, full)
         movers += [image for image_id, image in searched.items() if image_id in moving]
@@ -97,7 +97,3 @@ class Survey:
 def _guarded(image: Weighed, places: Places) -> bool:
     heads = np.unique(places.heads_of(image.ordinals[image.ordinals >= 0])).tolist()
     return any(head != NO_HEAD and image.thresholds.guard.watches(places.size_of(head)) for head in heads)
-
-
-def _unconstrained(_image_id: str, _clusters: Clusters) -> Constraint:
-    return FREE

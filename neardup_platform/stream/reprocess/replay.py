@@ -42,7 +42,7 @@ def replay(store: StoreView, target: Store, pipeline: Pipeline, batch: int) -> N
         raise InvariantBroken(
             f"the corpus holds {len(pipeline.corpus)} images, the target {state.ordinals}: start with empty ones"
         )
-    constraints = constraints_of(Overrides(store.overrides.all()), target, pipeline.corpus)
+    constraints = constraints_of(Overrides(store.overrides.all()), target, pipeline.corpus, store)
     images = recorded_images(store, _next_ordinal(store, target, state.ordinals))
     while part := list(islice(images, batch)):
         decided_ms = max(record.decided_ms for _, record in part)

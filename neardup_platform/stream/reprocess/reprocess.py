@@ -23,7 +23,11 @@ from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.control.command import put_progress
 from neardup_platform.stream.control.interruption import Interruption
 from neardup_platform.stream.control.outcome import Finish, ReplaceStore, Stage
-from neardup_platform.stream.corrections.deferred_overrides import defer_overrides, overrides_ahead
+from neardup_platform.stream.corrections.deferred_overrides import (
+    defer_overrides,
+    overrides_ahead,
+    unmet_after_reprocess,
+)
 from neardup_platform.stream.reprocess.construction import corrections_of
 from neardup_platform.stream.reprocess.reprocessing import DECISIONS_EACH, Reprocessed
 from neardup_platform.wire import neardup_pb2 as pb
@@ -174,7 +178,8 @@ class Reprocess:
             "classifier": self._pipeline.scorer.version,
         }
         state.sequence = max(state.sequence, present.sequence)
-        deferred = overrides_ahead(self._store, command.command_id)
+        ahead = overrides_ahead(self._store, command.command_id)
+        deferred = dict.fromkeys([*ahead, *unmet_after_reprocess(reprocessed)])
 
         def write(batch: Batch, _state: store_pb.StoreState) -> None:
             defer_overrides(batch, deferred)

@@ -104,7 +104,7 @@ class Reprocessing:
         state.sequence = first_sequence - 1
         progress = self._construction.progress()
         self._follow_corrections(source, state, progress)
-        constraints = constraints_of(Overrides(source.overrides.all()), self._target, self._pipeline.corpus)
+        constraints = constraints_of(Overrides(source.overrides.all()), self._target, self._pipeline.corpus, source)
         for rows in chunks(self._rows(source, progress.done), BATCH_IMAGES):
             self._check()
             self._decide(source, rows, state, progress, constraints)

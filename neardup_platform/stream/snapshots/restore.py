@@ -25,7 +25,11 @@ from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.control.interruption import Interruption
 from neardup_platform.stream.control.outcome import Finish, ReplaceStore
 from neardup_platform.stream.corrections.carry_over import carry_over
-from neardup_platform.stream.corrections.deferred_overrides import defer_overrides, overrides_ahead
+from neardup_platform.stream.corrections.deferred_overrides import (
+    defer_overrides,
+    overrides_ahead,
+    unmet_after_restore,
+)
 from neardup_platform.stream.corrections.forget_again import Forgotten, forget_again, forgotten_of, forgotten_since
 from neardup_platform.stream.repair import repair_surveyed
 from neardup_platform.stream.snapshots.snapshot_manifest import Manifest, check_id
@@ -187,10 +191,10 @@ class Restore:
     def _finish(self, command: pb.Command, fetched: _Fetched) -> ReplaceStore:
         restored, present, now_ms = fetched.store, self._store.state(), self._clock.now_ms()
         forgotten = fetched.forgotten | forgotten_of(self._store, restored, self._forgotten_ahead)
-        deferred = overrides_ahead(self._store, command.command_id)
         carried = carry_over(self._store, restored, self._promotion(command, fetched, present, now_ms))
         repair_surveyed(restored, fetched.survey, now_ms)
         forget_again(restored, forgotten, command.command_id, now_ms)
+        deferred = dict.fromkeys([*overrides_ahead(self._store, command.command_id), *unmet_after_restore(restored)])
         state = restored.state()
         values = {
             "replaced_images": present.images,

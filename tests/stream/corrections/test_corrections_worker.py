@@ -9,7 +9,7 @@ import pytest
 
 from neardup_platform.bench.synthetic import embeddings, image_id
 from neardup_platform.errors import ServerUnavailable
-from neardup_platform.kafka.control import new_command, send_command
+from neardup_platform.kafka.control import new_command, run_command, send_command
 from neardup_platform.kafka.publisher import make_producer
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.serving.app import build_app
@@ -21,7 +21,7 @@ from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import decode_decision, encode_embedding
 from neardup_platform.wire.topics import CONTROL_RESULTS, DECISIONS, EMBEDDINGS
 from tests.serving.conftest import listening, wait_for
-from tests.stream.rearranged import assert_gone
+from tests.stream.rearranged import assert_gone, assert_store_agrees, heads
 from tests.stream.worker_process import images, publish, read_topic, reading, running, start
 
 pytestmark = pytest.mark.slow
@@ -144,3 +144,54 @@ def _a_kill_undoes_nothing(settings: Settings, gone: str, monkeypatch: pytest.Mo
         assert_accounted_for(reader)
     results = [pb.CommandResult.FromString(value) for value in read_topic(settings, CONTROL_RESULTS)]
     assert len({r.SerializeToString(deterministic=True) for r in results if r.command_id == command.command_id}) == 1
+
+
+def results_of(settings: Settings, command_id: str) -> set[bytes]:
+    """Return the distinct results of a command."""
+    results = [pb.CommandResult.FromString(value) for value in read_topic(settings, CONTROL_RESULTS)]
+    return {r.SerializeToString(deterministic=True) for r in results if r.command_id == command_id}
+
+
+def test_a_merge_and_a_split_are_done_once_by_workers_that_are_killed(
+    empty_log: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other, third = (image_id(number) for number in range(3))
+
+    def carried_out(point: str, **arguments: str) -> pb.CommandResult:
+        """Send an override to a worker that dies at a crash point; the next worker gives the result."""
+        command = new_command("override", arguments, "a test")
+        monkeypatch.setenv("NEARDUP_CRASH_AT", f"{point}:1")
+        process = start(empty_log)
+        try:
+            send_command(empty_log.kafka, command)
+            assert process.wait(120) == -9
+        finally:
+            process.kill()
+            process.wait()
+        monkeypatch.delenv("NEARDUP_CRASH_AT")
+        with running(empty_log), reading(empty_log) as reader:
+            eventually(lambda: results_of(empty_log, command.command_id))
+            assert_store_agrees(refreshed(reader))
+        (result,) = results_of(empty_log, command.command_id)
+        return pb.CommandResult.FromString(result)
+
+    with reading_worker(empty_log) as reader:
+        publish(empty_log, range(3))
+        eventually(lambda: images(reader) == 3)
+    merges = [
+        carried_out("prepared", action="merge", image_id=one, other_id=other),
+        carried_out("command_committed", action="merge", image_id=third, other_id=one),
+    ]
+    assert [(result.accepted, result.values["moved"]) for result in merges] == [(True, "1")] * 2
+    head = merges[-1].values["head"]
+    with reading_worker(empty_log) as reader:
+        assert set(heads(reader).values()) == {head}
+        for result in merges:
+            withdrawn = new_command("override", {"action": "remove", "override_id": result.command_id}, "a test")
+            assert run_command(empty_log.kafka, withdrawn, 60).accepted
+    leaving = [image_id for image_id in (one, other, third) if image_id != head]
+    for point, image in zip(("prepared", "command_committed"), leaving, strict=True):
+        assert carried_out(point, action="split", image_id=head, image_ids=image).accepted
+    with reading_worker(empty_log) as reader:
+        assert heads(reader) == {image_id: image_id for image_id in (one, other, third)}
+        assert len(refreshed(reader).overrides.all()) == 2

@@ -15,7 +15,7 @@ from neardup_platform.store.writer import Store
 from neardup_platform.stream.commit import commit
 from neardup_platform.stream.control.command import RegisteredCommand, register
 from neardup_platform.stream.control.outcome import Finish
-from neardup_platform.stream.corrections.deferred_overrides import deferred_step
+from neardup_platform.stream.corrections.deferred_overrides import deferred_overrides, deferred_step
 from neardup_platform.stream.corrections.forget import Forget
 from neardup_platform.stream.snapshots.restore import Restore
 from neardup_platform.testing import LSH_DIM, families, image
@@ -31,7 +31,7 @@ IMAGES = families(20, 4)
 
 def apply_deferred_overrides(machine: ControlMachine) -> int:
     """What a worker does at its start."""
-    deferred = machine.store.overrides.deferred()
+    deferred = deferred_overrides(machine.store)
     for override_id in deferred:
         change = machine.worker.override_handler.apply_again(override_id)
         commit(machine.store, machine.store.state(), deferred_step(change, override_id), 0)
