@@ -23,6 +23,17 @@ def snapshot_in_words(answer: Mapping[str, Any]) -> str:
     ) + (f"; {answer['pruned']} older ones deleted" if answer.get("pruned") else "")
 
 
+def removed_in_words(answer: Mapping[str, Any]) -> str:
+    """Which snapshots were deleted, or would be."""
+    done = "would be deleted" if answer["dry_run"] else "deleted"
+    files = f"{answer['files']} files of {answer['bytes'] / 1e6:.1f} MB"
+    lines = [f"{len(answer['snapshots'])} snapshot(s) and {files} {done}, {len(answer['kept'])} kept"]
+    lines += [f"  {snapshot}" for snapshot in answer["snapshots"]]
+    if answer["problem"]:
+        lines.append(f"no file {done}: {answer['problem']}")
+    return "\n".join(lines)
+
+
 def restore_in_words(answer: Mapping[str, Any]) -> str:
     """What a `restore` replaced."""
     restored = f"{answer['images']} images in {answer['clusters']} clusters"

@@ -1,7 +1,6 @@
 """The jobs of operations, run by Dagster against a real worker, a real API, a real Kafka and a real S3 server."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,52 +12,21 @@ from dagster._core.definitions.reconstruct import ReconstructableJob, Reconstruc
 from definitions import defs
 from neardup_platform.cli import cli
 from neardup_platform.client import Client
-from neardup_platform.errors import SetupError
 from neardup_platform.kafka.control import new_command, run_command
 from neardup_platform.learning.classifier.s3_registry import publish as publish_classifier
 from neardup_platform.s3_client import open_s3
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
-from neardup_platform.serving.app import build_app
-from neardup_platform.serving.search_corpus import Models
 from neardup_platform.settings import Settings
 from neardup_platform.stream.snapshots.s3_snapshots import list_snapshots
 from neardup_platform.testing import eventually
 from neardup_platform.wire.topics import CONTROL
-from tests.conftest import emptied
-from tests.dagster.operation_run import OPS, Run, variables
+from tests.dagster.conftest import IMAGES
+from tests.dagster.operation_run import OPS, Run
 from tests.dagster.supervised import ROOT
 from tests.scoring.variants import variant
-from tests.serving.conftest import listening
-from tests.stream.worker_process import publish, read_topic, running
+from tests.stream.worker_process import read_topic
 
 pytestmark = pytest.mark.slow
-
-IMAGES = 24
-
-
-def no_models() -> Models:
-    raise SetupError("no search here")
-
-
-@pytest.fixture(scope="module")
-def platform(servers: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A worker that has decided some images, and an API that reads its store."""
-    settings = emptied(servers, tmp_path_factory.mktemp("operated") / "home")
-    with running(settings):
-        publish(settings, range(IMAGES))
-        eventually(settings.store_path.exists)
-        with listening(build_app(settings, no_models)) as http:
-            settings = settings.model_copy(update={"api": settings.api.model_copy(update={"port": http.base_url.port})})
-            with Client.from_settings(settings) as api:
-                eventually(lambda: api.status().images == IMAGES)
-            with variables(settings):
-                yield settings
-
-
-@pytest.fixture
-def api(platform: Settings) -> Iterator[Client]:
-    with Client.from_settings(platform) as client:
-        yield client
 
 
 def heads(api: Client, *image_ids: str) -> list[str]:

@@ -199,6 +199,8 @@ def download_files(
 
 def _download(s3: Any, bucket: str, file: StoredFile, path: Path) -> None:
     digest, size = hashlib.sha256(), 0
+    # What is there may be a link to a file of a store in use.
+    path.unlink(missing_ok=True)
     try:
         with _body(s3, bucket, file.key) as body, path.open("wb") as out:
             for part in _parts(body):
@@ -227,6 +229,22 @@ def _is_whole(path: Path, file: StoredFile) -> bool:
         return _digest(opened) == file.sha256
 
 
+def digest_of(s3: Any, bucket: str, key: str) -> str:
+    """The SHA-256 of an object, read in parts.
+
+    Raises:
+        NotFound: it is gone.
+        ServerUnavailable: S3 does not answer.
+    """
+    try:
+        with _body(s3, bucket, key) as body:
+            return _digest(body)
+    except s3.exceptions.NoSuchKey as error:
+        raise NotFound(f"s3://{bucket}/{key} is missing: {error}") from error
+    except _S3Error as error:
+        raise ServerUnavailable(f"s3://{bucket}/{key}: {error}") from error
+
+
 def snapshot_ids(s3: Any, bucket: str) -> list[str]:
     """The ids in the bucket, oldest first; other objects are skipped.
 
@@ -236,6 +254,15 @@ def snapshot_ids(s3: Any, bucket: str) -> list[str]:
     pages = _pages(s3, Bucket=bucket, Prefix=f"{PREFIX}/", Delimiter="/")
     names = (entry["Prefix"].split("/")[1] for page in pages for entry in page.get("CommonPrefixes", ()))
     return sorted(name for name in names if is_id(name))
+
+
+def whole_ids(s3: Any, bucket: str) -> list[str]:
+    """The ids that have a manifest, oldest first: without one a snapshot is being written, or was deleted.
+
+    Raises:
+        ServerUnavailable: as of `snapshot_ids`.
+    """
+    return [each for each in snapshot_ids(s3, bucket) if _size(s3, bucket, manifest_key(each)) is not None]
 
 
 def list_objects(s3: Any, bucket: str, prefix: str) -> Iterator[tuple[str, int, int]]:
