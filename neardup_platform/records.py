@@ -118,6 +118,7 @@ class Cause(StrEnum):
     FORGET = "forget"
     REPROCESS = "reprocess"
     REPAIR = "repair"
+    ROLLBACK = "rollback"
 
 
 CHAIN_SUSPECTED = "chain-suspected"

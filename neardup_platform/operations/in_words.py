@@ -45,6 +45,11 @@ def restore_in_words(answer: Mapping[str, Any]) -> str:
         )
     if answer["embeddings_lost"]:
         lines.append(f"{answer['embeddings_lost']} later embeddings are no longer in Kafka and are lost")
+    if answer.get("published_again") or answer.get("published_gone"):
+        lines.append(
+            f"published again: {answer['published_again']} images in another cluster, {answer['published_gone']} that are "
+            "unknown until they are decided again"
+        )
     return "\n".join([*lines, "`neardup rollback --undo` reverts it"])
 
 

@@ -34,15 +34,32 @@ log = logging.getLogger(__name__)
 MAX_MANIFEST_BYTES = 64 << 20
 _PART_BYTES = 1 << 20
 
+# Inode, bytes and time of the last change in nanoseconds: what a link shares with its file.
+FileState = tuple[int, int, int]
+
 _S3Error = (BotoCoreError, ClientError, Boto3Error)
 
 
-def describe_files(folder: Path) -> tuple[StoredFile, ...]:
-    """The files of a checkpoint, by name."""
-    found = []
+def describe_files(folder: Path, known: dict[FileState, str] | None = None) -> tuple[StoredFile, ...]:
+    """The files of a checkpoint, by name.
+
+    Args:
+        known: SHA-256 of files that were described before, which are not read again: a checkpoint links most of the
+            files that the one before linked. Replaced by those of this checkpoint.
+    """
+    found, states = [], {}
     for path in sorted(path for path in folder.iterdir() if path.is_file()):
-        with path.open("rb") as file:
-            found.append(StoredFile(path.name, path.stat().st_size, _digest(file)))
+        stat = path.stat()
+        state = stat.st_ino, stat.st_size, stat.st_mtime_ns
+        sha256 = (known or {}).get(state)
+        if sha256 is None:
+            with path.open("rb") as file:
+                sha256 = _digest(file)
+        states[state] = sha256
+        found.append(StoredFile(path.name, stat.st_size, sha256))
+    if known is not None:
+        known.clear()
+        known.update(states)
     return tuple(found)
 
 

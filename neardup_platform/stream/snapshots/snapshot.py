@@ -43,6 +43,8 @@ class Snapshot:
         self._pipeline = pipeline
         self._clock = clock
         self._interruption = Interruption()
+        # SHA-256 of the files of the last checkpoint, by `FileState`.
+        self._described: dict[tuple[int, int, int], str] = {}
 
     def interrupt(self) -> None:
         """See `Interruptible`."""
@@ -97,7 +99,7 @@ class Snapshot:
         # Nothing that a power cut could still undo here may leave this machine.
         self._store.sync()
         try:
-            whole = replace(manifest, files=describe_files(folder))
+            whole = replace(manifest, files=describe_files(folder, self._described))
             uploaded = put_snapshot(s3, bucket, folder, whole, self._interruption.check)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
