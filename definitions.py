@@ -7,6 +7,7 @@ from assets.decisions_log import decisions_log, no_hour_is_broken, offsets_are_c
 from assets.pair_classifier import pair_classifier
 from assets.promoted_classifier import promoted_classifier
 from assets.snapshots import snapshot_is_whole, snapshots_asset
+from assets.stream_commands import stream_commands_asset
 from assets.stream_worker import stream_worker_asset
 from assets.stream_worker_checks import stream_worker_checks
 from assets.term_space import term_space
@@ -32,7 +33,7 @@ from sensors.stream_worker_sensor import stream_worker_sensor
 
 defs = dg.Definitions(
     assets=[
-        *(stream_worker_asset, snapshots_asset, decisions_log, term_space),
+        *(stream_worker_asset, stream_commands_asset, snapshots_asset, decisions_log, term_space),
         *(training_pairs, pair_classifier, classifier_evaluation, promoted_classifier),
     ],
     asset_checks=[

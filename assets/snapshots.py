@@ -82,7 +82,14 @@ def record_snapshot(
     """Record a snapshot that a run has taken: its partition, its materialization and the verdict of its check."""
     context.instance.add_dynamic_partitions(_name(), [manifest.snapshot])
     context.log_event(materialization(settings, manifest, **figures))
-    context.instance.report_runless_asset_event(evaluation(manifest.snapshot, found))
+    if not is_judged(context.instance, manifest.snapshot):
+        context.instance.report_runless_asset_event(evaluation(manifest.snapshot, found))
+
+
+def is_judged(instance: dg.DagsterInstance, snapshot: str) -> bool:
+    """Whether a partition has a verdict. Dagster records one outside of a run only once for each partition."""
+    judged = instance.event_log_storage.get_asset_check_partition_info([snapshot_is_whole.check_key])
+    return any(info.partition_key == snapshot for info in judged)
 
 
 def materialization(settings: "Settings", manifest: "Manifest", **figures: float) -> dg.AssetMaterialization:

@@ -8,6 +8,7 @@ from assets.snapshots import (
     PartitionChanges,
     add_requests,
     evaluation,
+    is_judged,
     materialization,
     partition_changes,
     snapshot_partitions,
@@ -48,7 +49,7 @@ def snapshots_sensor(
         dynamic_partitions_requests=add_requests(PartitionChanges(list(known), changes.deleted)),
         asset_events=[
             *(materialization(settings, manifest) for manifest in known.values()),
-            *(evaluation(each, found[each]) for each in known),
+            *(evaluation(each, found[each]) for each in known if not is_judged(context.instance, each)),
         ],
     )
 

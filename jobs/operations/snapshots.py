@@ -11,7 +11,7 @@ import dagster as dg
 from pydantic import Field
 
 from assets.snapshots import drop_deleted, record_snapshot, snapshot_partitions
-from jobs.operations.metadata import shown
+from jobs.operations.metadata import linked, shown
 from jobs.operations.operation_job import ConfirmedConfig, DryRunConfig, Operation, OperationConfig, Outcome, operation
 from neardup_platform.operations.in_words import (
     removed_in_words,
@@ -59,6 +59,11 @@ class RollbackConfig(DryRunConfig):
         "Choosing the partition in the launchpad fills this in.",
     )
     force: bool = Field(False, description=_FORCE)
+    compare: bool = Field(
+        True,
+        description="In the dry run: compare every image with the snapshot, which is downloaded to the worker's home "
+        "for it. false: only its manifest is read.",
+    )
 
 
 class EmptyMachineConfig(DryRunConfig):
@@ -148,7 +153,8 @@ def _chosen(partition: str) -> dict[str, Any]:
     RollbackConfig,
     "Puts the images, clusters and history of a snapshot in place of the present ones; embeddings since are read from "
     "Kafka again and decided again. Overrides stay, forgotten images are forgotten again. The dry run shows the "
-    "snapshot, the present state, and how many embeddings Kafka no longer holds. The job `undo` reverts it.",
+    "snapshot, the present state, how many embeddings Kafka no longer holds, which images and clusters would change, "
+    "with links to the explorer. The job `undo` reverts it.",
     dg.PartitionedConfig(snapshot_partitions, run_config_for_partition_key_fn=_chosen),
 )
 def rollback(operation: Operation, config: RollbackConfig) -> Outcome:
@@ -187,8 +193,11 @@ def _restore(operation: Operation, snapshot: str, config: RollbackConfig | Empty
     from neardup_platform.operations.plans import plan_rollback
 
     if config.dry_run:
-        plan = plan_rollback(operation.settings, snapshot).flat()
-        return Outcome(rollback_plan_in_words(plan), shown(operation.settings, plan))
+        compare = isinstance(config, RollbackConfig) and config.compare
+        plan = plan_rollback(operation.settings, snapshot, compare=compare)
+        examples = {f"examples_{kind}": linked(each) for kind, each in plan.examples(operation.settings).items()}
+        values = plan.flat()
+        return Outcome(rollback_plan_in_words(values), {**examples, **shown(operation.settings, values)})
     most = config.most_images if isinstance(config, EmptyMachineConfig) else None
     arguments = RestoreArguments(snapshot=snapshot, force=config.force, most_images=most)
     answer = operation.carry_out(arguments).flat()

@@ -108,7 +108,7 @@ def test_a_launch_can_set_no_program_and_no_pickle() -> None:
     steps = {key.split("/", 4)[4] for key in settable if re.match("/ops/[^/]+/config/", key)}
     training = {"manifests", "diverse", "manifest", "recall", "images", "force", "timeout_s"}
     operations = {"dry_run", "confirm", "snapshot", "most_images", "reason", "since", "event_ids"}
-    operations |= {"scheduled", "keep", "older_than_h", "read_files"}
+    operations |= {"scheduled", "keep", "older_than_h", "read_files", "compare"}
     overrides = {"action", "image_id", "other_id", "override_id", "text", "file"}
     assert steps == training | operations | overrides
     assert {key for key in settable if re.match("/ops/[^/]+/(inputs|outputs)", key)} == set()

@@ -73,7 +73,17 @@ def test_a_wrong_correction_is_rolled_back_and_the_rollback_undone(platform: Set
     planned = Run("rollback", snapshot=taken["snapshot"]).shown
     assert (planned["images"], planned["digest"]) == (IMAGES, taken["digest"])
     assert planned["present_digest"] != taken["digest"]
-    assert said("rollback", taken["snapshot"], "--dry-run")["digest"] == taken["digest"]
+    changes = ("images_moved", "images_unknown", "images_returning", "clusters_split", "clusters_merged")
+    assert [planned[name] for name in changes] == [1, 0, 0, 1, 0]
+    assert f"({platform.api.url}/#/image/{moved})" in planned["examples_moved"]
+    assert "examples_unknown" not in planned
+    printed = said("rollback", taken["snapshot"], "--dry-run")
+    assert (printed["digest"], printed["images_moved"]) == (taken["digest"], 1)
+    (example,) = printed["examples"]["moved"]
+    assert (example["image_id"], example["head_before"], example["head_after"]) == (moved, other_head, head)
+    assert list(platform.home.glob("rollback-plan-*")) == []
+    quick = said("rollback", taken["snapshot"], "--dry-run", "--no-compare")
+    assert (quick["not_compared"], "images_moved" in quick) == ("not asked for", False)
     assert heads(api, moved) == [other_head]
     rolled_back = Run("rollback", snapshot=taken["snapshot"], dry_run=False).shown
     assert (rolled_back["digest"], rolled_back["embeddings_lost"]) == (taken["digest"], 0)

@@ -13,6 +13,7 @@ Active store + snapshot → **the snapshot's images and positions, the active st
 | whether the stream is paused | the present's |
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from uuid import uuid4
@@ -76,7 +77,12 @@ def carry_over(present: StoreView, restored: Store, classifier: store_pb.Promoti
     batch.put_state(state)
     restored.write(batch)
     overrides = restored.overrides.all()
-    return Carried(len(overrides), sum(not _is_satisfied(restored, override) for override in overrides))
+    return Carried(len(overrides), count_unmet(restored, overrides))
+
+
+def count_unmet(store: StoreView, overrides: Iterable[store_pb.Override]) -> int:
+    """How many overrides require something else than what a store holds."""
+    return sum(not _is_satisfied(store, override) for override in overrides)
 
 
 def append_outbox(present: StoreView, restored: Store, after: int) -> None:

@@ -206,7 +206,7 @@ def download_files(
     for file in files:
         check_cancelled()
         path = folder / file.name
-        if _is_whole(path, file):
+        if is_whole(path, file):
             continue
         try:
             _download(s3, bucket, file, path)
@@ -239,7 +239,8 @@ def _download(s3: Any, bucket: str, file: StoredFile, path: Path) -> None:
         raise BadArtefact(f"s3://{bucket}/{file.key}, {file.name} of the snapshot, is damaged: use another snapshot")
 
 
-def _is_whole(path: Path, file: StoredFile) -> bool:
+def is_whole(path: Path, file: StoredFile) -> bool:
+    """Whether a file on this machine is one of a snapshot: by size, then by SHA-256."""
     if not path.is_file() or path.stat().st_size != file.bytes:
         return False
     with path.open("rb") as opened:
