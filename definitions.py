@@ -6,6 +6,8 @@ from assets.classifier_evaluation import classifier_evaluation, not_worse_than_i
 from assets.decisions_log import decisions_log, no_hour_is_broken, offsets_are_continuous
 from assets.pair_classifier import pair_classifier
 from assets.promoted_classifier import promoted_classifier
+from assets.snapshots import snapshot_is_whole, snapshots_asset
+from assets.stream_commands import stream_commands_asset
 from assets.stream_worker import stream_worker_asset
 from assets.stream_worker_checks import stream_worker_checks
 from assets.term_space import term_space
@@ -14,29 +16,40 @@ from jobs.decisions_log_hourly import decisions_log_hourly, decisions_log_schedu
 from jobs.operations.corrections import forget, override, override_csv
 from jobs.operations.deciding import classifier_rollback, replay_dead_letters, reprocess, trace
 from jobs.operations.redeciding import reprocess_hour, reprocess_images, undo_reprocess
-from jobs.operations.snapshots import restore_on_empty_machine, rollback, snapshot, undo
+from jobs.operations.snapshots import (
+    prune_snapshots,
+    restore_on_empty_machine,
+    rollback,
+    snapshot,
+    snapshot_hourly,
+    undo,
+)
 from jobs.pause_stream_worker import pause_stream_worker, resume_stream_worker
 from jobs.stream_worker import stream_worker
 from jobs.train_classifier import train_classifier
 from resources.platform import PlatformResource
 from resources.version_files import version_files
+from sensors.snapshots_sensor import snapshots_sensor
 from sensors.stream_worker_sensor import stream_worker_sensor
 
 defs = dg.Definitions(
     assets=[
-        *(stream_worker_asset, decisions_log, term_space),
+        *(stream_worker_asset, stream_commands_asset, snapshots_asset, decisions_log, term_space),
         *(training_pairs, pair_classifier, classifier_evaluation, promoted_classifier),
     ],
-    asset_checks=[stream_worker_checks, offsets_are_continuous, no_hour_is_broken, not_worse_than_in_use],
+    asset_checks=[
+        *(stream_worker_checks, snapshot_is_whole),
+        *(offsets_are_continuous, no_hour_is_broken, not_worse_than_in_use),
+    ],
     jobs=[
         *(stream_worker, pause_stream_worker, resume_stream_worker, decisions_log_hourly, train_classifier),
-        *(snapshot, rollback, undo, restore_on_empty_machine),
+        *(snapshot, prune_snapshots, rollback, undo, restore_on_empty_machine),
         *(override, override_csv, forget),
         *(reprocess, reprocess_images, reprocess_hour, undo_reprocess),
         *(classifier_rollback, replay_dead_letters, trace),
     ],
-    schedules=[decisions_log_schedule],
-    sensors=[stream_worker_sensor],
+    schedules=[decisions_log_schedule, snapshot_hourly],
+    sensors=[stream_worker_sensor, snapshots_sensor],
     resources={"platform": PlatformResource(), "io_manager": version_files},
     # A process per step would cost more than the steps of this location do.
     executor=dg.in_process_executor,

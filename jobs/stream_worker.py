@@ -18,10 +18,11 @@ from types import FrameType
 
 import dagster as dg
 
+from assets.stream_commands import NewCommands
 from assets.stream_worker import observation
 from assets.stream_worker_checks import ChangedVerdicts
 from neardup_platform.clock import SystemClock
-from neardup_platform.errors import HomeInUse, ServerUnavailable
+from neardup_platform.errors import HomeInUse, NeardupError, ServerUnavailable
 from neardup_platform.settings import Settings
 from neardup_platform.supervise.heartbeat import paused_by
 from neardup_platform.supervise.restarts import (
@@ -94,6 +95,7 @@ class _Supervision:
         self._asked_at = 0.0
         self._interrupted = False
         self._verdicts = ChangedVerdicts()
+        self._commands = NewCommands(context.instance, settings)
 
     def run(self, command: list[str]) -> Iterator[dg.AssetObservation]:
         """Start the worker, again after each crash, until it is paused or this run is stopped.
@@ -137,21 +139,26 @@ class _Supervision:
                     stalled = self._watch.is_stalled(worker)
                     for metrics in session.get_custom_messages()[reported:]:
                         reported += 1
-                        yield self._observed(metrics)
-                        self._catch_signals()
+                        yield from self._observed(metrics)
             finally:
                 worker.stop(kill=stalled)
         # Closing the session has read the last messages of the worker.
         for metrics in session.get_custom_messages()[reported:]:
-            yield self._observed(metrics)
-            self._catch_signals()
+            yield from self._observed(metrics)
         return worker.exit_info(stalled)
 
-    def _observed(self, metrics: Mapping[str, float]) -> dg.AssetObservation:
-        """Records the checks whose verdict has changed; returns the report as an event of this run."""
+    def _observed(self, metrics: Mapping[str, float]) -> Iterator[dg.AssetObservation]:
+        """Records the checks whose verdict has changed; yields the report and new commands as events of this run."""
         for evaluation in self._verdicts.of(metrics):
             self._context.instance.report_runless_asset_event(evaluation)
-        return observation(metrics)
+        yield observation(metrics)
+        self._catch_signals()
+        try:
+            for command in self._commands.after(metrics):
+                yield command
+                self._catch_signals()
+        except NeardupError as error:
+            self._context.log.debug(f"commands are recorded with the next report: {error}")
 
     def _environment(self, pipes: Mapping[str, str]) -> dict[str, str]:
         """The settings with all addresses resolved, the pipes, and the location of the package `jobs`."""

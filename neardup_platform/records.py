@@ -119,6 +119,7 @@ class Cause(StrEnum):
     REPROCESS = "reprocess"
     UNDO = "undo"
     REPAIR = "repair"
+    ROLLBACK = "rollback"
 
 
 CHAIN_SUSPECTED = "chain-suspected"

@@ -2,26 +2,16 @@
 
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import quote
 
 import dagster as dg
 
+from neardup_platform.operations.explorer_links import cluster_url, image_url
 from neardup_platform.settings import Settings
 
 _MOST_ROWS = 1_000
 # Values that name an image, and values that name a cluster.
 _IMAGES = ("image_id", "other_id")
 _CLUSTERS = ("head", "new_head")
-
-
-def image_url(settings: Settings, image_id: str) -> str:
-    """The page of an image in the explorer."""
-    return f"{settings.api.url}/#/image/{quote(image_id, safe='')}"
-
-
-def cluster_url(settings: Settings, head: str) -> str:
-    """The page of a cluster in the explorer."""
-    return f"{settings.api.url}/#/cluster/{quote(head, safe='')}"
 
 
 def shown(settings: Settings, values: Mapping[str, Any]) -> dict[str, dg.MetadataValue[Any]]:
@@ -39,6 +29,27 @@ def rows(records: Iterable[Mapping[str, Any]]) -> dg.TableMetadataValue:
     kept = [dict(record) for record, _ in zip(records, range(_MOST_ROWS), strict=False)]
     names = [name for name in (kept[0] if kept else {}) if any(record[name] not in ("", None) for record in kept)]
     return dg.MetadataValue.table([dg.TableRecord({name: record[name] for name in names}) for record in kept])
+
+
+def linked(records: Iterable[Mapping[str, Any]]) -> dg.MarkdownMetadataValue:
+    """A table of examples, at most 1,000; the first column links to the page of each."""
+    kept = [dict(record) for record, _ in zip(records, range(_MOST_ROWS), strict=False)]
+    names = [name for name in (kept[0] if kept else {}) if name != "page"]
+    lines = [_row(names), _row(["---"] * len(names))]
+    for record in kept:
+        cells = [_cell(record[name]) for name in names]
+        lines.append(_row([f"[{cells[0]}]({record['page']})", *cells[1:]]))
+    return dg.MetadataValue.md("\n".join(lines))
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(value: Any) -> str:
+    """Text of a cell; an id may hold anything but control characters."""
+    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else "" if value is None else str(value)
+    return "".join(f"\\{c}" if c in "\\`*_[]<>|#&!~" else c for c in text)
 
 
 def _value(name: str, value: Any) -> dg.MetadataValue[Any]:

@@ -80,6 +80,7 @@ class Operation:
     """What the body of an operation works with.
 
     Attributes:
+        context: of the op, to record events with.
         settings: resolved.
         issuer: names the run; its command id is that of the root run.
     """
@@ -87,19 +88,14 @@ class Operation:
     def __init__(self, context: dg.OpExecutionContext, settings: Settings, config: OperationConfig) -> None:
         from neardup_platform.operations.kafka_carry_out import Issuer
 
-        self._context, self._timeout_s, self._sent = context, config.timeout_s, False
+        self.context, self._timeout_s, self._sent = context, config.timeout_s, False
         self.settings = settings
         root = context.run.root_run_id or context.run_id
         self.issuer: Issuer = Issuer(f"Dagster run {root}", f"dagster-{root}")
 
-    @property
-    def hour(self) -> dg.TimeWindow:
-        """The hour of a run that is partitioned by hours."""
-        return self._context.partition_time_window
-
     def report(self, line: str) -> None:
         """Log a line of running work."""
-        self._context.log.info(line)
+        self.context.log.info(line)
 
     def carry_out(self, arguments: CommandArguments) -> "Answer":
         """Send a command and wait for its result.
@@ -131,21 +127,21 @@ class Operation:
         """Cancel what this run has sent, if anything, and if it was Dagster that was asked to end the run."""
         from neardup_platform.operations.kafka_carry_out import call_off
 
-        run = self._context.instance.get_run_by_id(self._context.run_id)
+        run = self.context.instance.get_run_by_id(self.context.run_id)
         if not self._sent or run is None or run.status is not dg.DagsterRunStatus.CANCELING:
             return
         try:
             by = call_off(self.settings, self.issuer)
         except NeardupError as error:
-            self._context.log.error(f"command {self.issuer.command_id} could not be cancelled: {error}")
+            self.context.log.error(f"command {self.issuer.command_id} could not be cancelled: {error}")
         else:
-            self._context.log.warning(f"cancelled command {self.issuer.command_id} by {by}: finished stages stay done")
+            self.context.log.warning(f"cancelled command {self.issuer.command_id} by {by}: finished stages stay done")
 
     def _begin(self, what: str) -> float:
         """Record that a command is about to be sent; returns how long to wait for its result, in seconds."""
         self._sent = True
-        self._context.instance.add_run_tags(self._context.run_id, {COMMAND_TAG: self.issuer.command_id})
-        record = self._context.instance.get_run_record_by_id(self._context.run_id)
+        self.context.instance.add_run_tags(self.context.run_id, {COMMAND_TAG: self.issuer.command_id})
+        record = self.context.instance.get_run_record_by_id(self.context.run_id)
         passed_s = time.time() - ((record and record.start_time) or time.time())
         timeout_s = max(min(_LEAST_S, self._timeout_s), self._timeout_s - passed_s)
         self.report(f"sending {what} as command {self.issuer.command_id}, waiting up to {timeout_s:.0f} s for a result")
@@ -153,7 +149,10 @@ class Operation:
 
 
 def operation(
-    op: str, config: type[ConfigT], does: str, partitions: dg.PartitionsDefinition[str] | None = None
+    op: str,
+    config: type[ConfigT],
+    does: str,
+    partitions: dg.PartitionedConfig[dg.PartitionsDefinition[str]] | dg.PartitionsDefinition[str] | None = None,
 ) -> Callable[[Callable[[Operation, ConfigT], Outcome]], dg.JobDefinition]:
     """Make a job of a function, named after it.
 
@@ -161,7 +160,7 @@ def operation(
         op: name of its op, under which its configuration is given.
         config: what a launch can set.
         does: the description.
-        partitions: what each run is about one of.
+        partitions: what a launch is for one of; a `PartitionedConfig` also says what that sets.
     """
 
     def job_of(body: Callable[[Operation, ConfigT], Outcome]) -> dg.JobDefinition:
@@ -171,7 +170,11 @@ def operation(
         run.__annotations__["config"] = config
         one_op = dg.op(name=op, description=does, tags=OPERATION_TAGS)(run)
 
-        @dg.job(name=body.__name__, description=does, tags=OPERATION_TAGS, partitions_def=partitions)
+        launched: dict[str, Any] = {}
+        if partitions is not None:
+            launched["config" if isinstance(partitions, dg.PartitionedConfig) else "partitions_def"] = partitions
+
+        @dg.job(name=body.__name__, description=does, tags=OPERATION_TAGS, **launched)
         def job() -> None:
             one_op()
 

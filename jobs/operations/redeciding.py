@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from assets.decisions_log import hours
-from jobs.operations.metadata import image_url, rows, shown
+from jobs.operations.metadata import rows, shown
 from jobs.operations.moments import moment_ms
 from jobs.operations.operation_job import DryRunConfig, Operation, Outcome, operation
+from neardup_platform.operations.explorer_links import image_url
 from neardup_platform.operations.in_words import redecide_in_words
 from neardup_platform.wire.command_arguments import RedecideArguments
 from neardup_platform.wire.validation import MAX_ID_BYTES
@@ -107,7 +108,7 @@ def reprocess_hour(operation: Operation, config: RulesConfig) -> Outcome:
     """Send `redecide`."""
     from neardup_platform.operations.selection import Wanted
 
-    since_ms, until_ms = (int(1_000 * each.timestamp()) for each in (operation.hour.start, operation.hour.end))
+    since_ms, until_ms = (int(1_000 * each.timestamp()) for each in operation.context.partition_time_window)
     return _redecide(operation, config, Wanted(since_ms=since_ms, until_ms=until_ms))
 
 

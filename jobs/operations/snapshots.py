@@ -1,13 +1,52 @@
-"""The jobs `snapshot`, `rollback`, `undo` and `restore_on_empty_machine`: going back to an earlier state."""
+"""Going back to an earlier state: `snapshot`, `prune_snapshots`, `rollback`, `undo` and `restore_on_empty_machine`.
 
+The schedule `snapshot_hourly` launches the first of these jobs.
+"""
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+import dagster as dg
 from pydantic import Field
 
-from jobs.operations.metadata import shown
+from assets.snapshots import drop_deleted, record_snapshot, snapshot_partitions
+from jobs.operations.metadata import linked, shown
 from jobs.operations.operation_job import ConfirmedConfig, DryRunConfig, Operation, OperationConfig, Outcome, operation
-from neardup_platform.operations.in_words import restore_in_words, rollback_plan_in_words, snapshot_in_words
+from neardup_platform.operations.in_words import (
+    removed_in_words,
+    restore_in_words,
+    rollback_plan_in_words,
+    snapshot_in_words,
+)
 from neardup_platform.wire.command_arguments import RestoreArguments, SnapshotArguments
+from resources.platform import PlatformResource
 
 _FORCE = RestoreArguments.model_fields["force"].description
+
+
+class SnapshotConfig(OperationConfig):
+    """How long the snapshot stays."""
+
+    scheduled: bool = Field(
+        False,
+        description="Whether it is one of a schedule, which `snapshots.keep_hourly` and `keep_daily` thin out. "
+        "false: it stays until you delete it, or until `snapshots.keep` says so.",
+    )
+
+
+class PruneConfig(DryRunConfig):
+    """Which snapshots stay."""
+
+    keep: int | None = Field(
+        None,
+        ge=0,
+        description="Keep this many of the newest, by hand and scheduled. Without it, the settings `snapshots.keep`, "
+        "`keep_hourly` and `keep_daily` choose.",
+    )
+    older_than_h: float = Field(
+        0.0, ge=0, le=1_000_000, description="With keep: younger ones stay as well, in hours. 720 for 30 days."
+    )
 
 
 class RollbackConfig(DryRunConfig):
@@ -16,10 +55,15 @@ class RollbackConfig(DryRunConfig):
     snapshot: str = Field(
         min_length=1,
         max_length=64,
-        description="The id of the snapshot, such as `1700000000000-0123abcd`: from `neardup snapshot list`, or from "
-        "the metadata of a run of `snapshot`.",
+        description="The id of the snapshot, such as `1700000000000-0123abcd`: a partition of stream/snapshots. "
+        "Choosing the partition in the launchpad fills this in.",
     )
     force: bool = Field(False, description=_FORCE)
+    compare: bool = Field(
+        True,
+        description="In the dry run: compare every image with the snapshot, which is downloaded to the worker's home "
+        "for it. false: only its manifest is read.",
+    )
 
 
 class EmptyMachineConfig(DryRunConfig):
@@ -39,14 +83,69 @@ class EmptyMachineConfig(DryRunConfig):
 
 @operation(
     "take_snapshot",
-    OperationConfig,
-    "Copies the store to S3, consistently, while the stream runs. Files that an earlier snapshot has stored are not "
-    "uploaded again. The id in the metadata of the run is what `rollback` takes.",
+    SnapshotConfig,
+    "Copies the store to S3, consistently, while the stream runs, and checks that all of it arrived. Files that an "
+    "earlier snapshot has stored are not uploaded again. It becomes a partition of stream/snapshots, whose key "
+    "is what `rollback` takes. Snapshots that the settings keep no longer are deleted, and their partitions with them.",
 )
-def snapshot(operation: Operation, _config: OperationConfig) -> Outcome:
-    """Send `snapshot`."""
-    answer = operation.carry_out(SnapshotArguments()).flat()
+def snapshot(operation: Operation, config: SnapshotConfig) -> Outcome:
+    """Send `snapshot`, and record what it took."""
+    from neardup_platform.operations.s3_snapshots_kept import stored, verify
+    from neardup_platform.stream.snapshots.s3_snapshot_verification import RECOVERY
+
+    started_s = time.monotonic()
+    answer = operation.carry_out(SnapshotArguments(scheduled=config.scheduled)).flat()
+    seconds, taken = time.monotonic() - started_s, answer["snapshot"]
+    found = verify(operation.settings, taken, read_files=False)
+    if found.manifest is None:
+        raise dg.Failure(f"{found.summary}. {RECOVERY}", allow_retries=False)
+    figures = {"new_bytes": answer["uploaded_bytes"], "pause_ms": answer["pause_ms"], "seconds": round(seconds, 1)}
+    record_snapshot(operation.context, operation.settings, found.manifest, found, **figures)
+    drop_deleted(operation.context.instance, stored(operation.settings))
+    if found.damage:
+        raise dg.Failure(f"{found.summary}. {RECOVERY}", allow_retries=False)
     return Outcome(snapshot_in_words(answer), shown(operation.settings, answer))
+
+
+@operation(
+    "delete_old_snapshots",
+    PruneConfig,
+    "Deletes old snapshots, their partitions, and the files that no other snapshot names; a file that is still named "
+    "stays. The dry run lists them. Images that were forgotten leave S3 with the last snapshot that holds them.",
+)
+def prune_snapshots(operation: Operation, config: PruneConfig) -> Outcome:
+    """List the snapshots, or delete them."""
+    from neardup_platform.operations.s3_snapshots_kept import prune, stored
+
+    removed = prune(operation.settings, config.keep, 3_600 * config.older_than_h, dry_run=config.dry_run)
+    if not config.dry_run:
+        drop_deleted(operation.context.instance, stored(operation.settings))
+    answer = {"dry_run": config.dry_run, **asdict(removed)}
+    return Outcome(removed_in_words(answer), shown(operation.settings, answer))
+
+
+@dg.schedule(
+    job=snapshot,
+    # Half an hour away from the hourly log, which reads Kafka and writes S3.
+    cron_schedule="30 * * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="A snapshot every hour, of which the settings keep 24 hourly and 7 daily ones. It runs unless you stop "
+    "it, because a rollback needs a snapshot from before the damage.",
+)
+def snapshot_hourly(context: dg.ScheduleEvaluationContext, platform: PlatformResource) -> dg.RunRequest | dg.SkipReason:
+    """Request one, unless a paused worker would keep it waiting."""
+    from neardup_platform.supervise.heartbeat import paused_by
+
+    if by := paused_by(platform.home()):
+        return dg.SkipReason(f"the worker is paused by {by}: nothing changes")
+    config = {"ops": {"take_snapshot": {"config": {"scheduled": True}}}}
+    return dg.RunRequest(run_key=f"{context.scheduled_execution_time:%Y-%m-%d-%H:%M}", run_config=config)
+
+
+def _chosen(partition: str) -> dict[str, Any]:
+    """What a launch of `rollback` for a partition sets."""
+    return {"ops": {"roll_back": {"config": {"snapshot": partition, "dry_run": True}}}}
 
 
 @operation(
@@ -54,7 +153,9 @@ def snapshot(operation: Operation, _config: OperationConfig) -> Outcome:
     RollbackConfig,
     "Puts the images, clusters and history of a snapshot in place of the present ones; embeddings since are read from "
     "Kafka again and decided again. Overrides stay, forgotten images are forgotten again. The dry run shows the "
-    "snapshot, the present state, and how many embeddings Kafka no longer holds. The job `undo` reverts it.",
+    "snapshot, the present state, how many embeddings Kafka no longer holds, which images and clusters would change, "
+    "with links to the explorer. The job `undo` reverts it.",
+    dg.PartitionedConfig(snapshot_partitions, run_config_for_partition_key_fn=_chosen),
 )
 def rollback(operation: Operation, config: RollbackConfig) -> Outcome:
     """Show the plan, or send `restore`."""
@@ -92,8 +193,11 @@ def _restore(operation: Operation, snapshot: str, config: RollbackConfig | Empty
     from neardup_platform.operations.plans import plan_rollback
 
     if config.dry_run:
-        plan = plan_rollback(operation.settings, snapshot).flat()
-        return Outcome(rollback_plan_in_words(plan), shown(operation.settings, plan))
+        compare = isinstance(config, RollbackConfig) and config.compare
+        plan = plan_rollback(operation.settings, snapshot, compare=compare)
+        examples = {f"examples_{kind}": linked(each) for kind, each in plan.examples(operation.settings).items()}
+        values = plan.flat()
+        return Outcome(rollback_plan_in_words(values), {**examples, **shown(operation.settings, values)})
     most = config.most_images if isinstance(config, EmptyMachineConfig) else None
     arguments = RestoreArguments(snapshot=snapshot, force=config.force, most_images=most)
     answer = operation.carry_out(arguments).flat()

@@ -14,26 +14,40 @@ from neardup_platform.wire.command_arguments import RestoreArguments
 @click.argument("snapshot", required=False)
 @click.option("--undo", is_flag=True, help="Return to the store that the last rollback replaced.")
 @click.option("--force", is_flag=True, help="Roll back even if Kafka no longer has all embeddings since the snapshot.")
-@click.option("--dry-run", is_flag=True, help="Show what a rollback to SNAPSHOT would replace; send nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what a rollback to SNAPSHOT would change; send nothing.")
+@click.option(
+    "--compare/--no-compare",
+    default=True,
+    help="With --dry-run, compare every image with the snapshot, which is downloaded for it.",
+)
 @wait_option
 @timeout_option
 @json_option
 def rollback(
-    snapshot: str | None, undo: bool, force: bool, dry_run: bool, wait: bool, timeout_s: float, as_json: bool
+    snapshot: str | None,
+    undo: bool,
+    force: bool,
+    dry_run: bool,
+    compare: bool,
+    wait: bool,
+    timeout_s: float,
+    as_json: bool,
 ) -> int:
     """Return to a snapshot (`neardup snapshot list`); later embeddings are read and decided again."""
     if undo == (snapshot is not None):
         raise click.UsageError("give a SNAPSHOT, or --undo")
     if dry_run:
-        return _show_plan(snapshot, as_json)
+        return _show_plan(snapshot, compare, as_json)
     arguments = RestoreArguments(snapshot=snapshot, undo=undo, force=force)
     return send_to_worker(resolve(Settings()), arguments, as_json, restore_in_words, timeout_s if wait else None)
 
 
-def _show_plan(snapshot: str | None, as_json: bool) -> int:
+def _show_plan(snapshot: str | None, compare: bool, as_json: bool) -> int:
     from neardup_platform.operations.plans import plan_rollback
 
     if snapshot is None:
         raise click.UsageError("--dry-run shows a rollback to a SNAPSHOT: what --undo returns to is with the worker")
-    emit(plan_rollback(resolve(Settings()), snapshot).flat(), as_json, rollback_plan_in_words)
+    settings = resolve(Settings())
+    plan = plan_rollback(settings, snapshot, compare=compare)
+    emit({**plan.flat(), "examples": plan.examples(settings)}, as_json, rollback_plan_in_words)
     return 0

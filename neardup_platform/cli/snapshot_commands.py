@@ -10,7 +10,7 @@ import click
 
 from neardup_platform.cli.output import emit, json_option
 from neardup_platform.cli.worker_commands import send_to_worker, timeout_option, wait_option
-from neardup_platform.operations.in_words import snapshot_in_words
+from neardup_platform.operations.in_words import removed_in_words, snapshot_in_words
 from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
 from neardup_platform.wire.command_arguments import SnapshotArguments
@@ -72,6 +72,7 @@ def list_(as_json: bool) -> None:
             "settings": entry.settings,
             "bytes": entry.bytes,
             "issued_by": entry.issued_by,
+            "scheduled": entry.scheduled,
         }
         for entry in found
     ]
@@ -90,44 +91,49 @@ def delete(snapshots: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
     settings = resolve(Settings())
     s3, bucket = open_s3(settings.s3), settings.s3.bucket
     removed = delete_snapshots(s3, bucket, snapshots, now_ms=_now_ms(), dry_run=dry_run)
-    emit({"dry_run": dry_run, **asdict(removed)}, as_json, _describe_removed)
+    emit({"dry_run": dry_run, **asdict(removed)}, as_json, removed_in_words)
 
 
 @snapshot.command(epilog="Example:  neardup snapshot prune --keep 7 --older-than 30d --dry-run")
 @click.option(
-    "--keep", type=click.IntRange(min=0), required=True, help="Keep this many of the newest, whatever their age."
+    "--keep",
+    type=click.IntRange(min=0),
+    help="Keep this many of the newest, whatever their age. Without it, the settings `snapshots.…` choose.",
 )
 @click.option(
-    "--older-than", "older_than_s", type=DURATION, default="0s", help="Keep younger ones, too: 30d, 12h, 90m, 10s."
+    "--older-than", "older_than_s", type=DURATION, help="With --keep, keep younger ones, too: 30d, 12h, 90m, 10s."
 )
 @dry_run_option
 @json_option
-def prune(keep: int, older_than_s: float, dry_run: bool, as_json: bool) -> None:
+def prune(keep: int | None, older_than_s: float | None, dry_run: bool, as_json: bool) -> None:
     """Delete all but the newest snapshots, and the files that these do not share.
 
     Forgotten images leave S3 with the last snapshot that holds them.
     """
-    from neardup_platform.s3_client import open_s3
-    from neardup_platform.stream.snapshots.s3_snapshot_retention import prune_snapshots
+    from neardup_platform.operations import s3_snapshots_kept
 
-    settings = resolve(Settings())
-    s3, bucket = open_s3(settings.s3), settings.s3.bucket
-    removed = prune_snapshots(s3, bucket, keep, older_than_s, now_ms=_now_ms(), dry_run=dry_run)
-    emit({"dry_run": dry_run, **asdict(removed)}, as_json, _describe_removed)
+    if keep is None and older_than_s is not None:
+        raise click.UsageError("--older-than goes with --keep: without --keep the settings choose what stays")
+    removed = s3_snapshots_kept.prune(resolve(Settings()), keep, older_than_s or 0.0, dry_run=dry_run)
+    emit({"dry_run": dry_run, **asdict(removed)}, as_json, removed_in_words)
+
+
+@snapshot.command(epilog="Example:  neardup snapshot verify 1700000000000-0123abcd --read")
+@click.argument("snapshot_id", metavar="ID")
+@click.option("--read", "read_files", is_flag=True, help="Read every byte, which takes as long as a download.")
+@json_option
+def verify(snapshot_id: str, read_files: bool, as_json: bool) -> int:
+    """Check that every file of a snapshot is on S3; exit status 1 if not."""
+    from neardup_platform.operations import s3_snapshots_kept
+
+    found = s3_snapshots_kept.verify(resolve(Settings()), snapshot_id, read_files=read_files)
+    answer = {"snapshot": snapshot_id, "whole": not found.damage, "damage": found.damage, "summary": found.summary}
+    emit(answer, as_json, lambda answer: f"snapshot {answer['snapshot']}: {answer['summary']}")
+    return 1 if found.damage else 0
 
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _describe_removed(answer: dict[str, Any]) -> str:
-    done = "would be deleted" if answer["dry_run"] else "deleted"
-    files = f"{answer['files']} files of {answer['bytes'] / 1e6:.1f} MB"
-    lines = [f"{len(answer['snapshots'])} snapshot(s) and {files} {done}, {len(answer['kept'])} kept"]
-    lines += [f"  {snapshot}" for snapshot in answer["snapshots"]]
-    if answer["problem"]:
-        lines.append(f"no file {done}: {answer['problem']}")
-    return "\n".join(lines)
 
 
 def _describe_list(answer: dict[str, Any]) -> str:

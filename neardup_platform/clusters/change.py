@@ -58,8 +58,8 @@ def count_outcomes(state: store_pb.StoreState, decisions: Sequence[Decision]) ->
             state.counters[name] += count
 
 
-def forget_decision(sequence: int, image_id: str, at_ms: int, command_id: str) -> Decision:
-    """Return the decision published for a forgotten image, so that consumers who mirror the clusters forget it too."""
+def gone_decision(sequence: int, image_id: str, at_ms: int, command_id: str, cause: Cause) -> Decision:
+    """Return the decision published for an image that is no longer known, so that consumers drop it too: no head."""
     return Decision(
         sequence=sequence,
         image_id=image_id,
@@ -75,7 +75,7 @@ def forget_decision(sequence: int, image_id: str, at_ms: int, command_id: str) -
         classifier_version="",
         event_time_ms=at_ms,
         decided_ms=at_ms,
-        cause=Cause.FORGET,
+        cause=cause,
         override_id=command_id,
     )
 

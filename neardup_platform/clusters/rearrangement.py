@@ -9,12 +9,12 @@ cluster whose head departs is handed to another member (handover.py).
 from collections.abc import Collection, Sequence
 
 from neardup_platform.clusters import membership
-from neardup_platform.clusters.change import Change, forget_decision, span, spans_of
+from neardup_platform.clusters.change import Change, gone_decision, span, spans_of
 from neardup_platform.clusters.corpus_steps import Died, Left, Placed
 from neardup_platform.clusters.handover import hand_over, merge
 from neardup_platform.clusters.plan import Plan
 from neardup_platform.errors import InvariantBroken
-from neardup_platform.records import Decision
+from neardup_platform.records import Cause, Decision
 from neardup_platform.store import layout
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table, listed_under
@@ -179,7 +179,7 @@ class Rearrangement:
         ]
         self._state.images -= 1
         self._state.sequence += 1
-        decision = forget_decision(self._state.sequence, image_id, self._now_ms, self._command_id)
+        decision = gone_decision(self._state.sequence, image_id, self._now_ms, self._command_id, Cause.FORGET)
         self._plan.decisions.append(decision)
         self._purge += spans_of(image_id, [record.ordinal, *record.earlier_ordinals])
         self._purge += [span(Table.MEMBERS, layout.member_key(record))]

@@ -11,6 +11,8 @@ from neardup_platform.wire.command_arguments import CommandArguments
 
 _LONG = 200
 _WHOLE = ("merge", "split")
+# Of each kind of change; JSON and the run in Dagster have more.
+_MOST_EXAMPLES = 5
 
 
 def command_in_words(arguments: CommandArguments) -> str:
@@ -28,6 +30,17 @@ def snapshot_in_words(answer: Mapping[str, Any]) -> str:
     ) + (f"; {answer['pruned']} older ones deleted" if answer.get("pruned") else "")
 
 
+def removed_in_words(answer: Mapping[str, Any]) -> str:
+    """Which snapshots were deleted, or would be."""
+    done = "would be deleted" if answer["dry_run"] else "deleted"
+    files = f"{answer['files']} files of {answer['bytes'] / 1e6:.1f} MB"
+    lines = [f"{len(answer['snapshots'])} snapshot(s) and {files} {done}, {len(answer['kept'])} kept"]
+    lines += [f"  {snapshot}" for snapshot in answer["snapshots"]]
+    if answer["problem"]:
+        lines.append(f"no file {done}: {answer['problem']}")
+    return "\n".join(lines)
+
+
 def restore_in_words(answer: Mapping[str, Any]) -> str:
     """What a `restore` replaced."""
     restored = f"{answer['images']} images in {answer['clusters']} clusters"
@@ -39,6 +52,11 @@ def restore_in_words(answer: Mapping[str, Any]) -> str:
         )
     if answer["embeddings_lost"]:
         lines.append(f"{answer['embeddings_lost']} later embeddings are no longer in Kafka and are lost")
+    if answer.get("published_again") or answer.get("published_gone"):
+        lines.append(
+            f"published again: {answer['published_again']} images in another cluster, {answer['published_gone']} that "
+            "are unknown until they are decided again"
+        )
     return "\n".join([*lines, "`neardup rollback --undo` reverts it"])
 
 
@@ -57,7 +75,39 @@ def rollback_plan_in_words(plan: Mapping[str, Any]) -> str:
     if plan["embeddings_lost"]:
         places = ", ".join(f"{count or 'some'} of {place}" for place, count in plan["embeddings_lost"].items())
         lines.append(f"later embeddings that are no longer in Kafka would be lost: {places}; only force allows that")
+    lines += _diff_in_words(plan)
     return "\n".join([*lines, "nothing was sent"])
+
+
+def _diff_in_words(plan: Mapping[str, Any]) -> list[str]:
+    if "not_compared" in plan:
+        return [f"images were not compared: {plan['not_compared']}"]
+    lines = [
+        (
+            f"{plan['images_moved']} images would be in another cluster, {plan['images_unknown']} unknown until they "
+            f"are decided again, {plan['images_returning']} known again; {plan['clusters_split']} clusters split and "
+            f"{plan['clusters_merged']} merged"
+        )
+    ]
+    if plan["overrides_kept"]:
+        lines.append(
+            f"{plan['overrides_kept']} overrides stay active, {plan['overrides_unmet']} of them not met by the snapshot"
+        )
+    if plan["forgotten_again"]:
+        lines.append(f"{plan['forgotten_again']} images of the snapshot were forgotten since and stay forgotten")
+    for kind, examples in plan.get("examples", {}).items():
+        lines.append(f"{kind}:")
+        lines += [f"  {_example_in_words(each)}  {each['page']}" for each in examples[:_MOST_EXAMPLES]]
+    return lines
+
+
+def _example_in_words(example: Mapping[str, Any]) -> str:
+    if "image_id" in example:
+        before, after = (example[name] or "unknown" for name in ("head_before", "head_after"))
+        return f"{example['image_id']}: {before} → {after}"
+    more = example["part_count"] - len(example["parts"])
+    parts = ", ".join(example["parts"]) + (f" and {more} more" if more else "")
+    return f"{example['head']}, {example['images']} images: {parts}"
 
 
 def reprocess_in_words(answer: Mapping[str, Any]) -> str:

@@ -6,8 +6,10 @@ from typing import Any
 
 from neardup_platform.client import Client
 from neardup_platform.client.answers import Promotion, Status
-from neardup_platform.errors import NotFound, ServerUnavailable
+from neardup_platform.errors import NotFound, ServerUnavailable, SetupError
 from neardup_platform.kafka.retention import deleted_since
+from neardup_platform.operations.explorer_links import cluster_url, image_url
+from neardup_platform.operations.rocksdb_rollback_diff import RollbackDiff, compare_with_snapshot
 from neardup_platform.s3_client import open_s3
 from neardup_platform.settings import Settings
 from neardup_platform.stream.snapshots.s3_snapshots import list_snapshots, read_manifest
@@ -26,11 +28,15 @@ class RollbackPlan:
         present: what the API answers about the present store; None if it does not answer.
         lost: embeddings since the snapshot that Kafka has deleted, by `topic[partition]`; None where the number is
             unknown. The worker refuses to lose them unless forced.
+        diff: what would change, image by image; None if that was not compared.
+        not_compared: why not; empty if it was.
     """
 
     snapshot: Manifest
     present: Status | None
     lost: Mapping[str, int | None]
+    diff: RollbackDiff | None
+    not_compared: str
 
     def flat(self) -> dict[str, Any]:
         """The plan by name, as the command line prints it; what is not known is None."""
@@ -44,23 +50,67 @@ class RollbackPlan:
             "present_clusters": present and present.clusters,
             "present_digest": present and present.state_digest,
             "present_classifier_version": present and present.classifier_version,
+            **({"not_compared": self.not_compared} if self.diff is None else _flat_diff(self.diff)),
         }
 
+    def examples(self, settings: Settings) -> dict[str, list[dict[str, Any]]]:
+        """Some images and clusters of each kind of change, with their pages in the explorer."""
+        if self.diff is None:
+            return {}
+        partition = self.diff.partition
+        images = {
+            "moved": partition.moved_examples,
+            "unknown": partition.gone_examples,
+            "returning": partition.new_examples,
+        }
+        clusters = {"split": partition.split_examples, "merged": partition.merged_examples}
+        shown: dict[str, list[dict[str, Any]]] = {
+            kind: [{**each._asdict(), "page": image_url(settings, each.image_id)} for each in changes]
+            for kind, changes in images.items()
+        }
+        for kind, changed in clusters.items():
+            shown[kind] = [{**each._asdict(), "page": cluster_url(settings, each.head)} for each in changed]
+        return {kind: rows for kind, rows in shown.items() if rows}
 
-def plan_rollback(settings: Settings, snapshot: str) -> RollbackPlan:
+
+def _flat_diff(diff: RollbackDiff) -> dict[str, int]:
+    partition = diff.partition
+    return {
+        "images_moved": partition.moved,
+        "images_unknown": partition.gone,
+        "images_returning": partition.new,
+        "clusters_split": partition.split,
+        "clusters_merged": partition.merged,
+        "overrides_kept": diff.overrides_kept,
+        "overrides_unmet": diff.overrides_unmet,
+        "forgotten_again": diff.forgotten_again,
+    }
+
+
+def plan_rollback(settings: Settings, snapshot: str, *, compare: bool = True) -> RollbackPlan:
     """What a rollback to a snapshot would do. The worker checks more: every file, classifier, terms and disk.
 
     Args:
         settings: resolved.
         snapshot: its id.
+        compare: also compare all images, which takes as long as a download of what the store no longer shares. Needs
+            the worker's machine; elsewhere the plan says why it lacks this.
 
     Raises:
-        BadSnapshotId, NotFound, BadArtefact: there is no such snapshot, or its manifest is damaged.
+        BadSnapshotId, NotFound, BadArtefact: there is no such snapshot, or its manifest or a file is damaged.
         ServerUnavailable: S3 or Kafka does not answer.
     """
     manifest = read_manifest(open_s3(settings.s3), settings.s3.bucket, check_id(snapshot))
     positions = {_partition(place): offset for place, offset in manifest.positions.items()}
-    return RollbackPlan(manifest, _present(settings), deleted_since(settings.kafka, positions))
+    diff, why = _compared(settings, manifest) if compare else (None, "not asked for")
+    return RollbackPlan(manifest, _present(settings), deleted_since(settings.kafka, positions), diff, why)
+
+
+def _compared(settings: Settings, manifest: Manifest) -> tuple[RollbackDiff | None, str]:
+    try:
+        return compare_with_snapshot(settings, manifest), ""
+    except SetupError as error:
+        return None, str(error)
 
 
 def newest_snapshot(settings: Settings) -> str:

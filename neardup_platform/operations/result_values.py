@@ -10,7 +10,7 @@ _NUMBERS = {
     "snapshot": ("images", "clusters", "files", "bytes", "uploaded_bytes", "pause_ms", "taken_after", "pruned"),
     "restore": (
         *("replaced_images", "images", "clusters", "embeddings_lost"),
-        *("forgotten_again", "overrides_kept", "overrides_unmet"),
+        *("forgotten_again", "overrides_kept", "overrides_unmet", "published_again", "published_gone"),
     ),
     "reprocess": ("images", "changed", "clusters", "clusters_before"),
     "redecide": (

@@ -142,10 +142,10 @@ class StoreFollower:
         self._problem = problem
 
 
-def remove_stale_scratch(home: Path) -> None:
-    """Remove scratch folders of API processes that no longer exist."""
-    for folder in home.glob(f"{_SCRATCH}*"):
-        pid = folder.name.removeprefix(_SCRATCH)
+def remove_stale_scratch(home: Path, prefix: str = _SCRATCH) -> None:
+    """Remove scratch folders, named by prefix and process id, of processes that no longer exist."""
+    for folder in home.glob(f"{prefix}*"):
+        pid = folder.name.removeprefix(prefix)
         if pid.isdigit() and not _exists(int(pid)):
             shutil.rmtree(folder, ignore_errors=True)
 

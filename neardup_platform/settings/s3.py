@@ -33,5 +33,9 @@ class SnapshotSettings(Section):
     """Copies of the store on S3."""
 
     keep: int | None = Field(None, ge=1)
-    """After each snapshot, all but this many of the newest are deleted. Unset: none are; `neardup snapshot prune`
-    deletes them."""
+    """Of the snapshots taken by hand, how many of the newest stay; the others are deleted after each snapshot. Unset:
+    all of them stay until you delete them."""
+    keep_hourly: int = Field(24, ge=1)
+    """Of the snapshots taken by the schedule, the newest of each of this many hours stays."""
+    keep_daily: int = Field(7, ge=0)
+    """Of the snapshots taken by the schedule, the newest of each of this many days (UTC) stays as well."""

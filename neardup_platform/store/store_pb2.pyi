@@ -108,12 +108,16 @@ class Position(_message.Message):
     def __init__(self, next_offset: _Optional[int] = ..., clock_ms: _Optional[int] = ..., unread: _Optional[bool] = ..., log: _Optional[str] = ..., epoch: _Optional[int] = ...) -> None: ...
 
 class CommandRecord(_message.Message):
-    __slots__ = ("number", "result")
+    __slots__ = ("number", "result", "name", "issued_by")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ISSUED_BY_FIELD_NUMBER: _ClassVar[int]
     number: int
     result: _neardup_pb2.CommandResult
-    def __init__(self, number: _Optional[int] = ..., result: _Optional[_Union[_neardup_pb2.CommandResult, _Mapping]] = ...) -> None: ...
+    name: str
+    issued_by: str
+    def __init__(self, number: _Optional[int] = ..., result: _Optional[_Union[_neardup_pb2.CommandResult, _Mapping]] = ..., name: _Optional[str] = ..., issued_by: _Optional[str] = ...) -> None: ...
 
 class CommandProgress(_message.Message):
     __slots__ = ("done", "counts", "of")

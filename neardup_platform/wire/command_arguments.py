@@ -99,6 +99,9 @@ class SnapshotArguments(CommandArguments):
     """`snapshot`: a consistent copy of the store on S3."""
 
     command: ClassVar[str] = "snapshot"
+    scheduled: Flag = Field(
+        False, description="It is one of a schedule: `snapshots.keep_hourly` and `keep_daily` say how long it stays."
+    )
 
 
 class ReprocessArguments(CommandArguments):

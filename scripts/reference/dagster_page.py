@@ -50,6 +50,11 @@ def _schedules(repository: dg.RepositoryDefinition) -> list[tuple[str, str, str,
 
 def _sensors(repository: dg.RepositoryDefinition) -> list[tuple[str, str, str, str]]:
     return [
-        (code(each.name), code(each.job_name or ""), each.default_status.value.lower(), each.description or "")
+        (
+            code(each.name),
+            code(each.job_name or "") if each.has_jobs else "",
+            each.default_status.value.lower(),
+            each.description or "",
+        )
         for each in repository.sensor_defs
     ]

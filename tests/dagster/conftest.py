@@ -5,7 +5,44 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from neardup_platform.client import Client
+from neardup_platform.errors import SetupError
+from neardup_platform.serving.app import build_app
+from neardup_platform.serving.search_corpus import Models
+from neardup_platform.settings import Settings
+from neardup_platform.testing import eventually
+from tests.conftest import emptied
+from tests.dagster.operation_run import variables
 from tests.dagster.supervised import SupervisedRun
+from tests.serving.conftest import listening
+from tests.stream.worker_process import publish, running
+
+IMAGES = 24
+
+
+def no_models() -> Models:
+    raise SetupError("no search here")
+
+
+@pytest.fixture(scope="module")
+def platform(servers: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A worker that has decided some images, and an API that reads its store."""
+    settings = emptied(servers, tmp_path_factory.mktemp("operated") / "home")
+    with running(settings):
+        publish(settings, range(IMAGES))
+        eventually(settings.store_path.exists)
+        with listening(build_app(settings, no_models)) as http:
+            settings = settings.model_copy(update={"api": settings.api.model_copy(update={"port": http.base_url.port})})
+            with Client.from_settings(settings) as api:
+                eventually(lambda: api.status().images == IMAGES)
+            with variables(settings):
+                yield settings
+
+
+@pytest.fixture
+def api(platform: Settings) -> Iterator[Client]:
+    with Client.from_settings(platform) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Runs of the jobs of operations, in this process, as the Dagster UI shows them."""
 
+import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from neardup_platform.settings import Settings
 
 OPS = {
     "snapshot": "take_snapshot",
+    "prune_snapshots": "delete_old_snapshots",
     "rollback": "roll_back",
     "undo": "undo_rollback",
     "restore_on_empty_machine": "restore_newest_snapshot",
@@ -45,11 +47,14 @@ class Run:
     """A run of a job, and what the UI shows of it."""
 
     def __init__(
-        self, job: str, instance: dg.DagsterInstance | None = None, partition: str | None = None, /, **config: Any
+        self, job: str, instance: dg.DagsterInstance | None = None, partition: str | None = None, **config: Any
     ) -> None:
-        with instance or dg.DagsterInstance.ephemeral() as used:
+        with contextlib.nullcontext(instance) if instance else dg.DagsterInstance.ephemeral() as used:
             self._result = defs.resolve_job_def(job).execute_in_process(
-                run_config=configured(job, config), instance=used, raise_on_error=False, partition_key=partition
+                run_config=configured(job, config) if config or partition is None else None,
+                partition_key=partition,
+                instance=used,
+                raise_on_error=False,
             )
             run = used.get_run_by_id(self._result.run_id)
         assert run is not None

@@ -43,8 +43,9 @@ def test_loading_needs_no_settings_and_creates_no_files(tmp_path: Path) -> None:
 
 def test_the_sensor_and_the_schedule_run_by_default() -> None:
     assert defs.resolve_sensor_def("stream_worker_sensor").default_status is dg.DefaultSensorStatus.RUNNING
-    schedule = defs.resolve_schedule_def("decisions_log_schedule")
-    assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
+    assert defs.resolve_sensor_def("snapshots_sensor").default_status is dg.DefaultSensorStatus.RUNNING
+    for name in ("decisions_log_schedule", "snapshot_hourly"):
+        assert defs.resolve_schedule_def(name).default_status is dg.DefaultScheduleStatus.RUNNING
 
 
 def test_every_job_has_a_description() -> None:
@@ -107,6 +108,7 @@ def test_a_launch_can_set_no_program_and_no_pickle() -> None:
     steps = {key.split("/", 4)[4] for key in settable if re.match("/ops/[^/]+/config/", key)}
     training = {"manifests", "diverse", "manifest", "recall", "images", "force", "timeout_s"}
     operations = {"dry_run", "confirm", "snapshot", "most_images", "reason", "since", "event_ids"}
+    operations |= {"scheduled", "keep", "older_than_h", "read_files", "compare"}
     overrides = {"action", "image_id", "other_id", "override_id", "text", "file"}
     assert steps == training | operations | overrides
     assert {key for key in settable if re.match("/ops/[^/]+/(inputs|outputs)", key)} == set()

@@ -1,7 +1,6 @@
 """The jobs of operations, run by Dagster against a real worker, a real API, a real Kafka and a real S3 server."""
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,53 +14,22 @@ from assets.decisions_log import decisions_log
 from definitions import defs
 from neardup_platform.cli import cli
 from neardup_platform.client import Client
-from neardup_platform.errors import SetupError
 from neardup_platform.kafka.control import new_command, run_command
 from neardup_platform.learning.classifier.s3_registry import publish as publish_classifier
 from neardup_platform.s3_client import open_s3
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
-from neardup_platform.serving.app import build_app
-from neardup_platform.serving.search_corpus import Models
 from neardup_platform.settings import Settings
 from neardup_platform.stream.snapshots.s3_snapshots import list_snapshots
 from neardup_platform.testing import eventually
 from neardup_platform.wire.topics import CONTROL
 from resources.platform import PlatformResource
-from tests.conftest import emptied
-from tests.dagster.operation_run import OPS, Run, variables
+from tests.dagster.conftest import IMAGES
+from tests.dagster.operation_run import OPS, Run
 from tests.dagster.supervised import ROOT
 from tests.scoring.variants import variant
-from tests.serving.conftest import listening
-from tests.stream.worker_process import publish, read_topic, running
+from tests.stream.worker_process import read_topic
 
 pytestmark = pytest.mark.slow
-
-IMAGES = 24
-
-
-def no_models() -> Models:
-    raise SetupError("no search here")
-
-
-@pytest.fixture(scope="module")
-def platform(servers: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A worker that has decided some images, and an API that reads its store."""
-    settings = emptied(servers, tmp_path_factory.mktemp("operated") / "home")
-    with running(settings):
-        publish(settings, range(IMAGES))
-        eventually(settings.store_path.exists)
-        with listening(build_app(settings, no_models)) as http:
-            settings = settings.model_copy(update={"api": settings.api.model_copy(update={"port": http.base_url.port})})
-            with Client.from_settings(settings) as api:
-                eventually(lambda: api.status().images == IMAGES)
-            with variables(settings):
-                yield settings
-
-
-@pytest.fixture
-def api(platform: Settings) -> Iterator[Client]:
-    with Client.from_settings(platform) as client:
-        yield client
 
 
 def heads(api: Client, *image_ids: str) -> list[str]:
@@ -108,7 +76,17 @@ def test_a_wrong_correction_is_rolled_back_and_the_rollback_undone(platform: Set
     planned = Run("rollback", snapshot=taken["snapshot"]).shown
     assert (planned["images"], planned["digest"]) == (IMAGES, taken["digest"])
     assert planned["present_digest"] != taken["digest"]
-    assert said("rollback", taken["snapshot"], "--dry-run")["digest"] == taken["digest"]
+    changes = ("images_moved", "images_unknown", "images_returning", "clusters_split", "clusters_merged")
+    assert [planned[name] for name in changes] == [1, 0, 0, 1, 0]
+    assert f"({platform.api.url}/#/image/{moved})" in planned["examples_moved"]
+    assert "examples_unknown" not in planned
+    printed = said("rollback", taken["snapshot"], "--dry-run")
+    assert (printed["digest"], printed["images_moved"]) == (taken["digest"], 1)
+    (example,) = printed["examples"]["moved"]
+    assert (example["image_id"], example["head_before"], example["head_after"]) == (moved, other_head, head)
+    assert list(platform.home.glob("rollback-plan-*")) == []
+    quick = said("rollback", taken["snapshot"], "--dry-run", "--no-compare")
+    assert (quick["not_compared"], "images_moved" in quick) == ("not asked for", False)
     assert heads(api, moved) == [other_head]
     rolled_back = Run("rollback", snapshot=taken["snapshot"], dry_run=False).shown
     assert (rolled_back["digest"], rolled_back["embeddings_lost"]) == (taken["digest"], 0)

@@ -32,6 +32,11 @@ class ImageReader:
         for key, value in self._tables.scan(Table.IMAGES):
             yield key.decode(), ImageRecord.FromString(value)
 
+    def heads(self) -> Iterator[tuple[str, str]]:
+        """Yield every image id with its head, in order of id."""
+        for key, value in self._tables.scan(Table.IMAGES):
+            yield key.decode(), ImageRecord.FromString(value).head
+
     def forgotten(self, image_id: str) -> Forgotten | None:
         """Return when and by whom an image was forgotten; None if it never was."""
         data = self._tables.get(Table.FORGOTTEN, layout.hash_key(image_id))

@@ -26,6 +26,7 @@ class Handled:
         position: the next offset of the control topic that the commit writes; None: the one after this message.
         read_to: by partition, the offset up to which commands have been read and their age checked.
         ahead_of: the id of the long command that this one was handled ahead of, if it is the first such.
+        command: of a result that is not repeated.
     """
 
     message: Message
@@ -36,6 +37,7 @@ class Handled:
     position: int | None = None
     read_to: Mapping[Partition, int] = field(default_factory=dict)
     ahead_of: str = ""
+    command: pb.Command | None = None
 
     @property
     def is_stage(self) -> bool:

@@ -31,17 +31,23 @@ def put_handled(batch: Batch, state: store_pb.StoreState, handled: Handled, id_o
         ahead = store_pb.CommandProgress(done=state.commands, of=handled.ahead_of.encode())
         batch.put(Table.PROGRESS, layout.AHEAD_KEY, ahead.SerializeToString())
     if handled.result is not None and not handled.repeated:
-        _put_result(batch, state, handled.result, id_of)
+        _put_result(batch, state, handled.result, handled.command or pb.Command(), id_of)
     if handled.outcome is not None:
         handled.outcome.write(batch, state)
 
 
 def _put_result(
-    batch: Batch, state: store_pb.StoreState, result: pb.CommandResult, id_of: Callable[[int], str | None]
+    batch: Batch,
+    state: store_pb.StoreState,
+    result: pb.CommandResult,
+    command: pb.Command,
+    id_of: Callable[[int], str | None],
 ) -> None:
     state.commands += 1
     result.sequence = state.sequence
-    record = store_pb.CommandRecord(number=state.commands, result=result)
+    record = store_pb.CommandRecord(
+        number=state.commands, result=result, name=command.name, issued_by=command.issued_by
+    )
     command_id = result.command_id.encode()
     batch.put(Table.COMMANDS, command_id, record.SerializeToString())
     batch.put(Table.COMMAND_ORDER, layout.number_key(state.commands), command_id)

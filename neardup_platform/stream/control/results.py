@@ -26,14 +26,14 @@ def finished(message: Message, command: pb.Command, finish: Finish, clock: Clock
         return refused(message, command, f"{type(error).__name__}: {error}", clock)
     if isinstance(outcome, Stage):
         return Handled(message, outcome=outcome)
-    return Handled(message, _result(command, clock, accepted=True, values=outcome.values), outcome)
+    return Handled(message, _result(command, clock, accepted=True, values=outcome.values), outcome, command=command)
 
 
 def refused(message: Message, command: pb.Command, reason: str, clock: Clock) -> Handled:
     """A command that is not carried out."""
     log.warning("command %s refused: %s", command.command_id, reason)
     text = " ".join(reason.split())[:_MAX_REASON_CHARACTERS]
-    return Handled(message, _result(command, clock, accepted=False, reason=text))
+    return Handled(message, _result(command, clock, accepted=False, reason=text), command=command)
 
 
 def _result(

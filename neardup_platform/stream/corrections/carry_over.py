@@ -23,6 +23,7 @@ from neardup_platform.store.layout import Table
 from neardup_platform.store.view import StoreView
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.corrections.deferred_overrides import unmet
+from neardup_platform.stream.outbox_entries import put_outbox
 from neardup_platform.wire.topics import CONTROL
 
 _OF_THE_PRESENT = (
@@ -75,7 +76,21 @@ def carry_over(present: StoreView, restored: Store, classifier: store_pb.Promoti
         batch.put(Table.PROMOTIONS, layout.number_key(state.commands + 1), classifier.SerializeToString())
     batch.put_state(state)
     restored.write(batch)
-    return Carried(len(restored.overrides.all()), len(unmet(restored)))
+    overrides = restored.overrides.all()
+    return Carried(len(overrides), len(unmet(restored, overrides)))
+
+
+def append_outbox(present: StoreView, restored: Store, after: int) -> None:
+    """Append what came into the outbox of the active store after it was copied: reports and dead letters.
+
+    Args:
+        after: number of the last message that was copied.
+    """
+    state, batch = restored.state(), Batch()
+    messages = ((entry.topic, entry.key, entry.value) for _, entry in present.outbox.pending(after + 1))
+    put_outbox(batch, state, messages)
+    batch.put_state(state)
+    restored.write(batch)
 
 
 def _copy(table: Table, present: StoreView, restored: Store) -> None:

@@ -40,24 +40,25 @@ def overrides_ahead(store: StoreView, command_id: str) -> list[str]:
     return [override_id for override_id, record in records if record is not None and record.number > ahead.done]
 
 
-def unmet(store: StoreView) -> list[store_pb.Override]:
-    """The overrides of a store that its images do not meet, the oldest first."""
+def unmet(store: StoreView, overrides: Iterable[store_pb.Override]) -> list[store_pb.Override]:
+    """The overrides that the images of a store do not meet."""
 
     def head_of(image_id: str) -> str | None:
         record = store.images.find(image_id)
         return None if record is None else record.head
 
-    return [override for override in store.overrides.all() if not is_met(override, head_of)]
+    return [override for override in overrides if not is_met(override, head_of)]
 
 
 def unmet_after_restore(store: StoreView) -> list[str]:
     """Ids of the overrides that a restored store has to meet at once."""
-    return _with_forbids(store, [override for override in unmet(store) if override.action in WHOLE_CLUSTERS])
+    found = unmet(store, store.overrides.all())
+    return _with_forbids(store, [override for override in found if override.action in WHOLE_CLUSTERS])
 
 
 def unmet_after_reprocess(store: StoreView) -> list[str]:
     """Ids of the overrides that a reprocessed store has to meet at once."""
-    return _with_forbids(store, unmet(store))
+    return _with_forbids(store, unmet(store, store.overrides.all()))
 
 
 def _with_forbids(store: StoreView, found: Sequence[store_pb.Override]) -> list[str]:

@@ -1,14 +1,15 @@
 """`restore`: puts the state of a snapshot in place of the present one.
 
-The snapshot is fetched, verified and opened beside the active store, in a thread, while the stream runs. Between two
-steps the restored store takes over what does not go back (corrections/carry_over.py), contradictions among its clusters
-are repaired (repair.py), and the exchange is decided (store/swap.py). The worker then opens the restored store, whose
-positions go back with it: embeddings that came since are read from Kafka and decided again, under new sequence
-numbers.
+The snapshot is fetched, verified and opened beside the active store, in a thread, while the stream runs. Then the
+stream waits while, in a thread again, the restored store takes over what does not go back (corrections/carry_over.py),
+contradictions among its clusters are repaired (repair.py), and decisions that are no longer true are replaced
+(compensation.py). Between two steps the exchange is decided (store/swap.py). The worker then opens the restored
+store, whose positions go back with it: embeddings that came since are read from Kafka and decided again, under new
+sequence numbers. Until the exchange is decided, any failure leaves the active store as it is.
 """
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -23,8 +24,8 @@ from neardup_platform.store.survey import Survey
 from neardup_platform.store.swap import before_path, copy_store, decide_swap, next_path, remove_next
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.control.interruption import Interruption
-from neardup_platform.stream.control.outcome import Finish, ReplaceStore
-from neardup_platform.stream.corrections.carry_over import carry_over
+from neardup_platform.stream.control.outcome import Finish, ReplaceStore, Stage
+from neardup_platform.stream.corrections.carry_over import append_outbox, carry_over
 from neardup_platform.stream.corrections.deferred_overrides import (
     defer_overrides,
     overrides_ahead,
@@ -32,6 +33,7 @@ from neardup_platform.stream.corrections.deferred_overrides import (
 )
 from neardup_platform.stream.corrections.forget_again import Forgotten, forget_again, forgotten_of, forgotten_since
 from neardup_platform.stream.repair import repair_surveyed
+from neardup_platform.stream.snapshots.compensation import compensate
 from neardup_platform.stream.snapshots.snapshot_manifest import Manifest, check_id
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import Log
@@ -120,7 +122,7 @@ class Restore:
             self.close()
             remove_next(self._settings.store_path)
             raise
-        return partial(self._finish, command, fetched)
+        return partial(self._hold, command, fetched)
 
     def close(self) -> None:
         """Close the store of an attempt that failed."""
@@ -188,13 +190,20 @@ class Restore:
             )
         return counts
 
-    def _finish(self, command: pb.Command, fetched: _Fetched) -> ReplaceStore:
+    def _hold(self, command: pb.Command, fetched: _Fetched) -> Stage:
+        """Have the stream wait, so that the active store stands still."""
+        return Stage(partial(self._complete, command, fetched), hold=True, abandon=self._abandon)
+
+    def _complete(self, command: pb.Command, fetched: _Fetched) -> Finish:
+        """Give the restored store everything that it takes over, in a thread."""
         restored, present, now_ms = fetched.store, self._store.state(), self._clock.now_ms()
         forgotten = fetched.forgotten | forgotten_of(self._store, restored, self._forgotten_ahead)
         carried = carry_over(self._store, restored, self._promotion(command, fetched, present, now_ms))
         repair_surveyed(restored, fetched.survey, now_ms)
         forget_again(restored, forgotten, command.command_id, now_ms)
-        deferred = dict.fromkeys([*overrides_ahead(self._store, command.command_id), *unmet_after_restore(restored)])
+        ahead = overrides_ahead(self._store, command.command_id)
+        deferred = list(dict.fromkeys([*ahead, *unmet_after_restore(restored)]))
+        published = compensate(self._store, restored, command.command_id, now_ms, self._interruption.check)
         state = restored.state()
         values = {
             "replaced_images": present.images,
@@ -207,14 +216,33 @@ class Restore:
             "mended": len(fetched.survey.findings),
             "overrides_kept": carried.overrides,
             "overrides_unmet": carried.overrides_unmet,
+            "published_again": published.again,
+            "published_gone": published.gone,
             "classifier": state.classifier_version or self._pipeline.scorer.version,
         }
+
+        texts = {name: str(value) for name, value in values.items()}
+        return partial(self._finish, command, restored, texts, present, deferred)
+
+    def _finish(
+        self,
+        command: pb.Command,
+        restored: Store,
+        values: Mapping[str, str],
+        expected: store_pb.StoreState,
+        deferred: Sequence[str],
+    ) -> ReplaceStore:
+        present = self._store.state()
+        if (present.sequence, present.commands) != (expected.sequence, expected.commands):
+            raise BadCommand("images were decided while the restored store was completed: send the command again")
+        append_outbox(self._store, restored, expected.outbox_number)
+        state = restored.state()
 
         def write(batch: Batch, _state: store_pb.StoreState) -> None:
             defer_overrides(batch, deferred)
 
         return ReplaceStore(
-            {name: str(value) for name, value in values.items()},
+            values,
             restored,
             state,
             partial(self._swap, command),
@@ -238,6 +266,11 @@ class Restore:
             at_ms=now_ms,
             sequence=present.sequence,
         )
+
+    def _abandon(self) -> None:
+        """End a command that is not continued."""
+        self.close()
+        remove_next(self._settings.store_path)
 
     def _swap(self, command: pb.Command) -> None:
         self.close()

@@ -1,4 +1,4 @@
-"""Deletes snapshots from S3, by id or all but the newest, and the files that no other snapshot names.
+"""Deletes snapshots from S3, by id, by age or by the policy of the settings, and the files that no other one names.
 
 Snapshots share files by content, so the order makes it safe:
 
@@ -13,7 +13,7 @@ exists (s3_snapshots.py). So either it finds a file missing and uploads it, or s
 manifest that cannot be read may name any file: then none is deleted.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -21,7 +21,14 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from neardup_platform.errors import BadArtefact, NotFound, ServerUnavailable
-from neardup_platform.stream.snapshots.s3_snapshots import list_objects, read_manifest, read_writing, snapshot_ids
+from neardup_platform.settings import SnapshotSettings
+from neardup_platform.stream.snapshots.s3_snapshots import (
+    list_objects,
+    list_snapshots,
+    read_manifest,
+    read_writing,
+    snapshot_ids,
+)
 from neardup_platform.stream.snapshots.snapshot_manifest import (
     FILES_PREFIX,
     TRASH_PREFIX,
@@ -33,6 +40,8 @@ from neardup_platform.stream.snapshots.snapshot_manifest import (
     writing_key,
 )
 
+_HOUR_MS = 3_600_000
+_DAY_MS = 24 * _HOUR_MS
 # A snapshot of an older version, which lists no files beforehand, is written in less time than this.
 GRACE_S = 3_600.0
 # A list of files this old belongs to a snapshot that is not being written any more.
@@ -69,9 +78,42 @@ def choose(snapshots: Sequence[Manifest], keep: int, older_than_s: float, now_ms
     Returns:
         Ids, oldest first.
     """
-    newest_first = sorted(snapshots, key=lambda manifest: (manifest.taken_ms, manifest.snapshot), reverse=True)
-    old = [m.snapshot for m in newest_first[keep:] if now_ms - m.taken_ms >= 1_000 * older_than_s]
+    old = [m.snapshot for m in _newest_first(snapshots)[keep:] if now_ms - m.taken_ms >= 1_000 * older_than_s]
     return old[::-1]
+
+
+def expired(snapshots: Sequence[Manifest], policy: SnapshotSettings) -> list[str]:
+    """Choose the snapshots that the policy keeps no longer. Pure.
+
+    Hours and days without a snapshot do not count, so an idle schedule loses none.
+
+    Args:
+        snapshots: usable ones, in any order.
+
+    Returns:
+        Ids, oldest first.
+    """
+    newest_first = _newest_first(snapshots)
+    by_hand = [m for m in newest_first if not m.scheduled]
+    scheduled = [m for m in newest_first if m.scheduled]
+    kept = {
+        *_newest_of_each(scheduled, _HOUR_MS, policy.keep_hourly),
+        *_newest_of_each(scheduled, _DAY_MS, policy.keep_daily),
+        *(m.snapshot for m in by_hand[: policy.keep]),
+    }
+    return [m.snapshot for m in reversed(newest_first) if m.snapshot not in kept]
+
+
+def _newest_first(snapshots: Sequence[Manifest]) -> list[Manifest]:
+    return sorted(snapshots, key=lambda manifest: (manifest.taken_ms, manifest.snapshot), reverse=True)
+
+
+def _newest_of_each(newest_first: Sequence[Manifest], span_ms: int, most: int) -> list[str]:
+    """The newest snapshot of each of the last `most` spans of time that have one."""
+    newest: dict[int, str] = {}
+    for manifest in newest_first:
+        newest.setdefault(manifest.taken_ms // span_ms, manifest.snapshot)
+    return list(newest.values())[:most]
 
 
 def prune_snapshots(
@@ -84,8 +126,13 @@ def prune_snapshots(
     Raises:
         ServerUnavailable: S3 does not answer, or refuses; the next run completes what was started.
     """
-    usable = [found for found in map(_reader(s3, bucket), snapshot_ids(s3, bucket)) if isinstance(found, Manifest)]
-    return delete_snapshots(s3, bucket, choose(usable, keep, older_than_s, now_ms), now_ms=now_ms, dry_run=dry_run)
+    going = choose(_usable(s3, bucket), keep, older_than_s, now_ms)
+    return delete_snapshots(s3, bucket, going, now_ms=now_ms, dry_run=dry_run)
+
+
+def prune_expired(s3: Any, bucket: str, policy: SnapshotSettings, *, now_ms: int, dry_run: bool = False) -> Removed:
+    """Delete the snapshots that the policy keeps no longer, and the files left over; see `prune_snapshots`."""
+    return delete_snapshots(s3, bucket, expired(_usable(s3, bucket), policy), now_ms=now_ms, dry_run=dry_run)
 
 
 def delete_snapshots(
@@ -207,14 +254,8 @@ def _copy(s3: Any, bucket: str, key: str, to: str) -> None:
         raise ServerUnavailable(f"copying s3://{bucket}/{key} to {to} failed: {error}; repeat it") from error
 
 
-def _reader(s3: Any, bucket: str) -> Callable[[str], Manifest | None]:
-    def read(snapshot: str) -> Manifest | None:
-        try:
-            return read_manifest(s3, bucket, snapshot)
-        except (NotFound, BadArtefact):
-            return None
-
-    return read
+def _usable(s3: Any, bucket: str) -> list[Manifest]:
+    return [found for found in list_snapshots(s3, bucket) if isinstance(found, Manifest)]
 
 
 def _delete(s3: Any, bucket: str, keys: Sequence[str]) -> None:

@@ -34,15 +34,32 @@ log = logging.getLogger(__name__)
 MAX_MANIFEST_BYTES = 64 << 20
 _PART_BYTES = 1 << 20
 
+# Inode, bytes and time of the last change in nanoseconds: what a link shares with its file.
+FileState = tuple[int, int, int]
+
 _S3Error = (BotoCoreError, ClientError, Boto3Error)
 
 
-def describe_files(folder: Path) -> tuple[StoredFile, ...]:
-    """The files of a checkpoint, by name."""
-    found = []
+def describe_files(folder: Path, known: dict[FileState, str] | None = None) -> tuple[StoredFile, ...]:
+    """The files of a checkpoint, by name.
+
+    Args:
+        known: SHA-256 of files that were described before, which are not read again: a checkpoint links most of the
+            files that the one before linked. Replaced by those of this checkpoint.
+    """
+    found, states = [], {}
     for path in sorted(path for path in folder.iterdir() if path.is_file()):
-        with path.open("rb") as file:
-            found.append(StoredFile(path.name, path.stat().st_size, _digest(file)))
+        stat = path.stat()
+        state = stat.st_ino, stat.st_size, stat.st_mtime_ns
+        sha256 = (known or {}).get(state)
+        if sha256 is None:
+            with path.open("rb") as file:
+                sha256 = _digest(file)
+        states[state] = sha256
+        found.append(StoredFile(path.name, stat.st_size, sha256))
+    if known is not None:
+        known.clear()
+        known.update(states)
     return tuple(found)
 
 
@@ -189,7 +206,7 @@ def download_files(
     for file in files:
         check_cancelled()
         path = folder / file.name
-        if _is_whole(path, file):
+        if is_whole(path, file):
             continue
         try:
             _download(s3, bucket, file, path)
@@ -199,6 +216,8 @@ def download_files(
 
 def _download(s3: Any, bucket: str, file: StoredFile, path: Path) -> None:
     digest, size = hashlib.sha256(), 0
+    # What is there may be a link to a file of a store in use.
+    path.unlink(missing_ok=True)
     try:
         with _body(s3, bucket, file.key) as body, path.open("wb") as out:
             for part in _parts(body):
@@ -220,11 +239,28 @@ def _download(s3: Any, bucket: str, file: StoredFile, path: Path) -> None:
         raise BadArtefact(f"s3://{bucket}/{file.key}, {file.name} of the snapshot, is damaged: use another snapshot")
 
 
-def _is_whole(path: Path, file: StoredFile) -> bool:
+def is_whole(path: Path, file: StoredFile) -> bool:
+    """Whether a file on this machine is one of a snapshot: by size, then by SHA-256."""
     if not path.is_file() or path.stat().st_size != file.bytes:
         return False
     with path.open("rb") as opened:
         return _digest(opened) == file.sha256
+
+
+def digest_of(s3: Any, bucket: str, key: str) -> str:
+    """The SHA-256 of an object, read in parts.
+
+    Raises:
+        NotFound: it is gone.
+        ServerUnavailable: S3 does not answer.
+    """
+    try:
+        with _body(s3, bucket, key) as body:
+            return _digest(body)
+    except s3.exceptions.NoSuchKey as error:
+        raise NotFound(f"s3://{bucket}/{key} is missing: {error}") from error
+    except _S3Error as error:
+        raise ServerUnavailable(f"s3://{bucket}/{key}: {error}") from error
 
 
 def snapshot_ids(s3: Any, bucket: str) -> list[str]:
@@ -236,6 +272,15 @@ def snapshot_ids(s3: Any, bucket: str) -> list[str]:
     pages = _pages(s3, Bucket=bucket, Prefix=f"{PREFIX}/", Delimiter="/")
     names = (entry["Prefix"].split("/")[1] for page in pages for entry in page.get("CommonPrefixes", ()))
     return sorted(name for name in names if is_id(name))
+
+
+def whole_ids(s3: Any, bucket: str) -> list[str]:
+    """The ids that have a manifest, oldest first: without one a snapshot is being written, or was deleted.
+
+    Raises:
+        ServerUnavailable: as of `snapshot_ids`.
+    """
+    return [each for each in snapshot_ids(s3, bucket) if _size(s3, bucket, manifest_key(each)) is not None]
 
 
 def list_objects(s3: Any, bucket: str, prefix: str) -> Iterator[tuple[str, int, int]]:

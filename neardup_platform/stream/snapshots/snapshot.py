@@ -43,12 +43,14 @@ class Snapshot:
         self._pipeline = pipeline
         self._clock = clock
         self._interruption = Interruption()
+        # SHA-256 of the files of the last checkpoint, by `FileState`.
+        self._described: dict[tuple[int, int, int], str] = {}
 
     def interrupt(self) -> None:
         """See `Interruptible`."""
         self._interruption.interrupt()
 
-    def __call__(self, command: pb.Command, _arguments: SnapshotArguments) -> Finish:
+    def __call__(self, command: pb.Command, arguments: SnapshotArguments) -> Finish:
         """Check that S3 answers, and leave little to flush; see `Handler`."""
         # boto3 takes a third of a second to import, and most starts do without.
         from neardup_platform.s3_client import ensure_bucket, open_s3
@@ -57,16 +59,16 @@ class Snapshot:
         ensure_bucket(open_s3(self._settings.s3), self._settings.s3)
         remove_checkpoints(self._settings.home)
         self._store.flush()
-        return partial(self._take, command)
+        return partial(self._take, command, arguments)
 
-    def _take(self, command: pb.Command) -> Stage:
+    def _take(self, command: pb.Command, arguments: SnapshotArguments) -> Stage:
         folder = self._settings.home / f"{_FOLDER}{snapshot_id(command)}"
         started_s = self._clock.monotonic_s()
         self._store.checkpoint(folder)
         pause_ms = 1_000 * (self._clock.monotonic_s() - started_s)
-        return Stage(partial(self._upload, folder, self._manifest(command), pause_ms))
+        return Stage(partial(self._upload, folder, self._manifest(command, arguments), pause_ms))
 
-    def _manifest(self, command: pb.Command) -> Manifest:
+    def _manifest(self, command: pb.Command, arguments: SnapshotArguments) -> Manifest:
         """The manifest of the present state, without its files."""
         state, positions = self._store.state(), self._store.positions.next_offsets()
         return Manifest(
@@ -86,6 +88,7 @@ class Snapshot:
             promoted_version=state.classifier_version,
             settings=self._settings.fingerprint(),
             files=(),
+            scheduled=arguments.scheduled,
         )
 
     def _upload(self, folder: Path, manifest: Manifest, pause_ms: float) -> Finish:
@@ -96,7 +99,7 @@ class Snapshot:
         # Nothing that a power cut could still undo here may leave this machine.
         self._store.sync()
         try:
-            whole = replace(manifest, files=describe_files(folder))
+            whole = replace(manifest, files=describe_files(folder, self._described))
             uploaded = put_snapshot(s3, bucket, folder, whole, self._interruption.check)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -110,19 +113,19 @@ class Snapshot:
             "uploaded_bytes": uploaded,
             "pause_ms": f"{pause_ms:.1f}",
             "taken_after": whole.sequence,
-            **self._prune(s3, bucket),
+            **self._prune(s3, bucket, whole),
         }
         return partial(Done, {name: str(value) for name, value in values.items()})
 
-    def _prune(self, s3: Any, bucket: str) -> Mapping[str, str]:
-        """Delete the oldest snapshots, where the settings say how many to keep; a failure is only reported."""
-        from neardup_platform.stream.snapshots.s3_snapshot_retention import prune_snapshots
+    def _prune(self, s3: Any, bucket: str, taken: Manifest) -> Mapping[str, str]:
+        """Delete the snapshots that the settings keep no longer; a failure is only reported."""
+        from neardup_platform.stream.snapshots.s3_snapshot_retention import prune_expired
 
-        keep = self._settings.snapshots.keep
-        if keep is None:
+        policy = self._settings.snapshots
+        if not taken.scheduled and policy.keep is None:
             return {}
         try:
-            removed = prune_snapshots(s3, bucket, keep, now_ms=self._clock.now_ms())
+            removed = prune_expired(s3, bucket, policy, now_ms=self._clock.now_ms())
         except NeardupError as error:
             log.warning("older snapshots could not be deleted: %s", error)
             return {"pruned": "0", "prune_problem": str(error)}

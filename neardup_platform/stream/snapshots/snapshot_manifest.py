@@ -59,6 +59,7 @@ class Manifest:
         classifier_version: the active classifier.
         promoted_version: the last promoted one; empty where there was none.
         settings: fingerprint of the settings that affect decisions.
+        scheduled: whether a schedule took it, which decides how long it is kept.
     """
 
     snapshot: str
@@ -77,6 +78,7 @@ class Manifest:
     promoted_version: str
     settings: str
     files: tuple[StoredFile, ...]
+    scheduled: bool = False
 
     @property
     def bytes(self) -> int:
@@ -129,7 +131,11 @@ def writing_key(snapshot: str) -> str:
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """Encode a manifest as JSON with its checksum."""
-    content = json.dumps({"format": FORMAT, **asdict(manifest)}, sort_keys=True)
+    described = asdict(manifest)
+    if not manifest.scheduled:
+        # Earlier versions know no such name.
+        del described["scheduled"]
+    content = json.dumps({"format": FORMAT, **described}, sort_keys=True)
     return json.dumps({"sha256": sha256(content.encode()).hexdigest(), "content": content}).encode()
 
 

@@ -19,9 +19,16 @@ from neardup_platform.errors import NotFound
 from neardup_platform.operations.result_values import values_read
 from neardup_platform.s3_client import ensure_bucket, open_s3
 from neardup_platform.servers.embedded_servers import running_servers
-from neardup_platform.settings import Settings
+from neardup_platform.settings import Settings, SnapshotSettings
 from neardup_platform.stream.snapshots import s3_snapshot_retention as retention
-from neardup_platform.stream.snapshots.s3_snapshot_retention import GRACE_S, choose, delete_snapshots, prune_snapshots
+from neardup_platform.stream.snapshots.s3_snapshot_retention import (
+    GRACE_S,
+    choose,
+    delete_snapshots,
+    expired,
+    prune_expired,
+    prune_snapshots,
+)
 from neardup_platform.stream.snapshots.s3_snapshots import (
     describe_files,
     download_files,
@@ -30,7 +37,13 @@ from neardup_platform.stream.snapshots.s3_snapshots import (
     put_snapshot,
     read_manifest,
 )
-from neardup_platform.stream.snapshots.snapshot_manifest import Manifest, manifest_key, writing_key
+from neardup_platform.stream.snapshots.snapshot_manifest import (
+    Manifest,
+    decode_manifest,
+    encode_manifest,
+    manifest_key,
+    writing_key,
+)
 
 HOUR_MS = 3_600_000
 TAKEN_MS = 1_700_000_000_000
@@ -268,3 +281,61 @@ def test_numbers_of_a_snapshot_are_numbers() -> None:
         "snapshot", {"snapshot": "1700000000000-01234567", "images": "7", "pause_ms": "6.5", "digest": "12"}
     )
     assert told == {"snapshot": "1700000000000-01234567", "images": 7, "pause_ms": 6.5, "digest": "12"}
+
+
+def hourly(hours: int, **given: object) -> Manifest:
+    taken_ms = TAKEN_MS - TAKEN_MS % (24 * HOUR_MS) + hours * HOUR_MS
+    return replace(MANIFEST, snapshot=f"{taken_ms:013d}-{hours:08x}", taken_ms=taken_ms, scheduled=True, **given)
+
+
+def test_of_scheduled_snapshots_the_newest_of_each_hour_and_day_stay() -> None:
+    taken = [hourly(hour) for hour in range(72)]
+    policy = SnapshotSettings(keep_hourly=4, keep_daily=2)
+    going = expired(taken, policy)
+    kept = [manifest for manifest in taken if manifest.snapshot not in going]
+    assert [manifest.snapshot for manifest in kept] == [taken[n].snapshot for n in (47, 68, 69, 70, 71)]
+    assert expired(kept, policy) == []
+
+
+def test_snapshots_taken_by_hand_stay_unless_the_settings_count_them() -> None:
+    by_hand = [replace(hourly(hour), scheduled=False) for hour in range(5)]
+    scheduled = [hourly(hour) for hour in range(100, 105)]
+    assert expired([*by_hand, *scheduled], SnapshotSettings(keep_hourly=5)) == []
+    going = expired([*scheduled, *by_hand], SnapshotSettings(keep=2, keep_hourly=5))
+    assert going == [manifest.snapshot for manifest in by_hand[:3]]
+
+
+@given(
+    st.sets(st.integers(0, 2_000), max_size=60).map(sorted),
+    st.integers(1, 30),
+    st.integers(0, 10),
+)
+def test_the_newest_is_never_expired_and_thinning_out_twice_changes_nothing(
+    hours: list[int], keep_hourly: int, keep_daily: int
+) -> None:
+    policy = SnapshotSettings(keep_hourly=keep_hourly, keep_daily=keep_daily)
+    taken = [hourly(hour) for hour in hours]
+    going = expired(taken, policy)
+    kept = [manifest for manifest in taken if manifest.snapshot not in going]
+    assert len(kept) <= keep_hourly + keep_daily
+    assert kept[-1:] == taken[-1:]
+    assert expired(kept, policy) == []
+
+
+def test_an_expired_snapshot_leaves_the_files_that_others_name(server: Settings, tmp_path: Path) -> None:
+    bucket = Bucket(server, tmp_path)
+    for hour in range(3):
+        folder, manifest = bucket.manifest(hour, "shared", f"own-{hour}")
+        put_snapshot(bucket.s3, bucket.name, folder, replace(manifest, scheduled=True))
+    policy = SnapshotSettings(keep_hourly=1, keep_daily=1)
+    planned = prune_expired(bucket.s3, bucket.name, policy, now_ms=bucket.later_ms, dry_run=True)
+    assert (len(planned.snapshots), planned.files) == (2, 2)
+    removed = prune_expired(bucket.s3, bucket.name, policy, now_ms=bucket.later_ms)
+    assert removed == planned
+    assert bucket.files() == {"shared", "own-2"}
+
+
+def test_a_manifest_of_an_earlier_version_was_taken_by_hand() -> None:
+    assert not decode_manifest(encode_manifest(replace(MANIFEST, snapshot="1")), "a test").scheduled
+    assert b"scheduled" not in encode_manifest(MANIFEST)
+    assert decode_manifest(encode_manifest(replace(MANIFEST, scheduled=True)), "a test").scheduled
