@@ -10,6 +10,7 @@ from assets.stream_worker import stream_worker_asset
 from assets.stream_worker_checks import stream_worker_checks
 from assets.term_space import term_space
 from assets.training_pairs import training_pairs
+from assets.what_if import what_if
 from jobs.decisions_log_hourly import decisions_log_hourly, decisions_log_schedule
 from jobs.operations.corrections import forget, override, override_csv
 from jobs.operations.deciding import classifier_rollback, replay_dead_letters, reprocess, trace
@@ -23,7 +24,7 @@ from sensors.stream_worker_sensor import stream_worker_sensor
 
 defs = dg.Definitions(
     assets=[
-        *(stream_worker_asset, decisions_log, term_space),
+        *(stream_worker_asset, decisions_log, term_space, what_if),
         *(training_pairs, pair_classifier, classifier_evaluation, promoted_classifier),
     ],
     asset_checks=[stream_worker_checks, offsets_are_continuous, no_hour_is_broken, not_worse_than_in_use],

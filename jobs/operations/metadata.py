@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import quote
 
 import dagster as dg
 
@@ -14,21 +13,11 @@ _IMAGES = ("image_id", "other_id")
 _CLUSTERS = ("head", "new_head")
 
 
-def image_url(settings: Settings, image_id: str) -> str:
-    """The page of an image in the explorer."""
-    return f"{settings.api.url}/#/image/{quote(image_id, safe='')}"
-
-
-def cluster_url(settings: Settings, head: str) -> str:
-    """The page of a cluster in the explorer."""
-    return f"{settings.api.url}/#/cluster/{quote(head, safe='')}"
-
-
 def shown(settings: Settings, values: Mapping[str, Any]) -> dict[str, dg.MetadataValue[Any]]:
     """Links to the explorer, then values as metadata: numbers as numbers, times as times; empty ones are left out."""
     kept = {name: value for name, value in values.items() if value not in (None, "", {}, []) and name != "accepted"}
-    links = {f"{name}_page": image_url(settings, kept[name]) for name in _IMAGES if name in kept}
-    links |= {f"{name}_page": cluster_url(settings, kept[name]) for name in _CLUSTERS if name in kept}
+    links = {f"{name}_page": settings.api.image_page(kept[name]) for name in _IMAGES if name in kept}
+    links |= {f"{name}_page": settings.api.cluster_page(kept[name]) for name in _CLUSTERS if name in kept}
     links["explorer"] = f"{settings.api.url}/"
     shown_links = {name: dg.MetadataValue.url(link) for name, link in links.items()}
     return {**shown_links, **{name: _value(name, value) for name, value in kept.items()}}

@@ -28,6 +28,7 @@ from neardup_platform.cli.segment_command import ingest_segment
 from neardup_platform.cli.snapshot_commands import snapshot
 from neardup_platform.cli.token_commands import token
 from neardup_platform.cli.trace_command import trace
+from neardup_platform.cli.what_if_command import what_if
 from neardup_platform.errors import AccessDenied, NeardupError
 from neardup_platform.settings import setting_error
 
@@ -47,7 +48,7 @@ for _command in (
     token,
     *(ingest, embed, embeddings, lookup, members, search, explain, history, trace),
     *(override, forget, ingest_segment, snapshot, rollback, reprocess, cancel),
-    *(compare, evaluate, train, adapt, classifier, tune, bench),
+    *(compare, evaluate, train, adapt, classifier, tune, what_if, bench),
 ):
     cli.add_command(_command)
 

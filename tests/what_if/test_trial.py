@@ -1,0 +1,99 @@
+"""Claims about the numbers and examples of a what-if, and about its labels and hours."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from neardup_platform.clusters.decision import UNGUARDED
+from neardup_platform.errors import BadCommand
+from neardup_platform.what_if.head_changes import head_changes
+from neardup_platform.what_if.hours import parse_hours
+from neardup_platform.what_if.labelled import Label, labelled_pairs
+from neardup_platform.what_if.question import Question
+from neardup_platform.what_if.replay import Clusters, constant_rule, recorded_evidence
+from neardup_platform.what_if.trial import examples, run_trial
+from tests.what_if.records import recorded
+from tests.what_if.test_replay import CHAIN
+
+NOW = datetime(2026, 1, 31, 12, 34, tzinfo=UTC)
+HOURS = [NOW]
+
+
+def test_changes_are_counted_by_kind() -> None:
+    before, after = np.array([0, 0, 0, 3, 3, 5], np.int32), np.array([0, 0, 2, 0, 2, 5], np.int32)
+    counts = head_changes(before, after).counts()
+    assert counts == {
+        "joined": 1,
+        "founded": 1,
+        "moved": 1,
+        "clusters_before": 3,
+        "clusters": 3,
+        "split": 2,
+        "merged": 2,
+    }
+
+
+@given(st.lists(st.integers(0, 7), min_size=8, max_size=8))
+def test_equal_partitions_differ_in_nothing(heads: list[int]) -> None:
+    same = head_changes(np.array(heads, np.int32), np.array(heads, np.int32))
+    assert (same.joined | same.founded | same.moved).sum() == same.split == same.merged == 0
+
+
+def test_a_trial_counts_changes_labels_and_shows_examples(tmp_path: Path) -> None:
+    found = recorded(tmp_path, CHAIN)
+    evidence, before = recorded_evidence(found), Clusters(found.homes, 0)
+    labels = labelled_pairs(found, [Label("move", "d", "a"), Label("forbid", "b", "c"), Label("move", "d", "nobody")])
+    looser = run_trial(found, before, evidence, constant_rule(found, 0.65, 0.4, UNGUARDED, None), labels)
+    assert (looser.flat()["joined"], looser.flat()["precision"], looser.flat()["recall"]) == (1, 0.5, 1.0)
+    (example,) = examples(found, before, looser, evidence)
+    assert (example.change, example.image_id, example.other_id, example.after) == ("joined", "d", "c", "a")
+    stricter = run_trial(found, before, evidence, constant_rule(found, 0.92, 0.4, UNGUARDED, None), labels)
+    assert (stricter.flat()["founded"], stricter.flat()["moved"], stricter.flat()["recall"]) == (1, 1, 0.0)
+    assert [each.change for each in examples(found, before, stricter, evidence)] == ["founded", "moved"]
+
+
+def test_an_override_does_not_answer_for_the_rule(tmp_path: Path) -> None:
+    """It put d with a. The rule at 0.8 would not, and the label says so."""
+    from tests.what_if.records import decision
+
+    moved = decision(5, "d", "a", [("c", 0.7, "a"), ("a", 0.6, "a")], cause="override", override_id="o", head_score=0.6)
+    found = recorded(tmp_path, [*CHAIN[:3], moved])
+    labels = labelled_pairs(found, [Label("move", "d", "a")])
+    rule = constant_rule(found, 0.8, 0.4, UNGUARDED, None)
+    trial = run_trial(found, Clusters(found.homes, 0), recorded_evidence(found), rule, labels)
+    assert (trial.labels.recall, trial.changes.founded.any()) == (0.0, False)
+
+
+def test_an_image_that_is_alone_belongs_with_none_of_its_candidates(tmp_path: Path) -> None:
+    pairs = labelled_pairs(recorded(tmp_path, CHAIN), [Label("alone", "c", "")])
+    assert (len(pairs), pairs.same.any()) == (2, False)
+
+
+def test_labels_that_contradict_each_other_count_for_nothing(tmp_path: Path) -> None:
+    assert len(labelled_pairs(recorded(tmp_path, CHAIN), [Label("move", "b", "a"), Label("forbid", "a", "b")])) == 0
+
+
+def test_hours_are_a_range_or_one_hour_or_the_last_day() -> None:
+    assert len(parse_hours("", NOW)) == 24
+    assert parse_hours("", NOW)[-1] == NOW.replace(minute=0)
+    assert parse_hours("2026-01-31T10", NOW) == [NOW.replace(hour=10, minute=0)]
+    assert len(parse_hours("2026-01-30T10..2026-01-31T10", NOW)) == 24
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2026-01-31T10..2026-01-31T10", "2026-01-01..2026-12-31", ".."])
+def test_other_hours_are_refused_with_the_form(text: str) -> None:
+    with pytest.raises(BadCommand, match=r"FROM\.\.TO"):
+        parse_hours(text, NOW)
+
+
+def test_what_cannot_be_tried_is_refused_with_the_next_step() -> None:
+    with pytest.raises(BadCommand, match="neardup tune"):
+        Question(HOURS, match=0.9, terms="255x8")
+    with pytest.raises(BadCommand, match="nothing to try"):
+        Question(HOURS)
+    with pytest.raises(BadCommand, match="between 0 and 1"):
+        Question(HOURS, match=1.5)
