@@ -3,6 +3,7 @@
 import dagster as dg
 
 from assets.classifier_evaluation import classifier_evaluation, not_worse_than_in_use
+from assets.cluster_proposals import cluster_proposals
 from assets.decisions_log import decisions_log, no_hour_is_broken, offsets_are_continuous
 from assets.pair_classifier import pair_classifier
 from assets.promoted_classifier import promoted_classifier
@@ -24,7 +25,7 @@ from sensors.stream_worker_sensor import stream_worker_sensor
 
 defs = dg.Definitions(
     assets=[
-        *(stream_worker_asset, decisions_log, term_space, what_if),
+        *(stream_worker_asset, decisions_log, term_space, what_if, cluster_proposals),
         *(training_pairs, pair_classifier, classifier_evaluation, promoted_classifier),
     ],
     asset_checks=[stream_worker_checks, offsets_are_continuous, no_hour_is_broken, not_worse_than_in_use],

@@ -11,7 +11,7 @@ import dagster as dg
 from pydantic import Field
 
 from assets.decisions_log import decisions_log
-from assets.markdown_pictures import picture
+from assets.markdown_pictures import gallery, picture
 from neardup_platform.errors import PermanentError, SetupError
 from resources.platform import PlatformResource
 
@@ -85,7 +85,8 @@ def metadata(answer: dict[str, Any], pictures: dict[str, str]) -> dict[str, Any]
         shown["labels"] = picture("labelled pairs over thresholds", partial(_draw, "draw_labels", answer))
     if answer["examples"]:
         shown["examples"] = dg.MetadataValue.table([dg.TableRecord(example) for example in answer["examples"]])
-        shown["pictures"] = dg.MetadataValue.md(_gallery(answer["examples"], pictures))
+        pairs = [(each["change"], each["score"], each["image_id"], each["other_id"]) for each in answer["examples"]]
+        shown["pictures"] = gallery(("change", "score", "image", "candidate"), pairs, pictures)
     return shown
 
 
@@ -93,16 +94,3 @@ def _draw(name: str, answer: dict[str, Any]) -> bytes:
     from neardup_platform.what_if import matplotlib_thresholds
 
     return bytes(getattr(matplotlib_thresholds, name)(answer["by_threshold"], tried=answer["match"]))
-
-
-def _gallery(examples: list[dict[str, Any]], pictures: dict[str, str]) -> str:
-    """The examples that have both pictures, as a table in Markdown."""
-    lines = [
-        f"| {example['change']} | {example['score']:.3f} | ![]({pictures[example['image_id']]}) | "
-        f"![]({pictures[example['other_id']]}) |"
-        for example in examples
-        if example["image_id"] in pictures and example["other_id"] in pictures
-    ]
-    return (
-        "\n".join(["| change | score | image | candidate |", "|---|---|---|---|", *lines]) if lines else "no pictures"
-    )

@@ -20,6 +20,7 @@ from neardup_platform.cli.ingest_commands import embed, embeddings, ingest
 from neardup_platform.cli.output import TOKEN_HINT, complain, say
 from neardup_platform.cli.override_commands import forget, override
 from neardup_platform.cli.platform_commands import doctor, down, pause, resume, status, up, worker
+from neardup_platform.cli.propose_command import propose
 from neardup_platform.cli.quality_commands import adapt, train, tune
 from neardup_platform.cli.question_commands import explain, history, lookup, members, search
 from neardup_platform.cli.reprocess_command import reprocess
@@ -48,7 +49,7 @@ for _command in (
     token,
     *(ingest, embed, embeddings, lookup, members, search, explain, history, trace),
     *(override, forget, ingest_segment, snapshot, rollback, reprocess, cancel),
-    *(compare, evaluate, train, adapt, classifier, tune, what_if, bench),
+    *(compare, evaluate, train, adapt, classifier, tune, what_if, propose, bench),
 ):
     cli.add_command(_command)
 

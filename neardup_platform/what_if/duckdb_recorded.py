@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from neardup_platform.decisions_log.decision_rows import SCHEMA
 from neardup_platform.errors import BadCommand, NotFound
-from neardup_platform.what_if.recorded import Edges, Recorded
+from neardup_platform.what_if.recorded import Edges, Handovers, Recorded
 
 MAX_DECISIONS = 5_000_000
 # 14 bytes each as columns, and about 100 on disk while they are read.
@@ -51,6 +51,7 @@ _NODES = """
     create temp table outside as
     with named as (
         select candidate as id from mentioned union select head from mentioned union select head from decided
+        union select image_id from rows where cause = 'handover' and event_id is not null
     )
     select id, (row_number() over (order by id) - 1 + (select count(*) from chosen))::integer as node
     from named anti join chosen on named.id = chosen.image_id
@@ -107,11 +108,19 @@ def _columns(db: duckdb.DuckDBPyConnection) -> Recorded:
         "(select candidate, arg_max(head, node) as head from mentioned group by candidate) m on m.candidate = o.id "
         "left join nodes h on h.id = m.head order by 1"
     ).to_arrow_table()
-    ids = db.sql("select id from nodes order by node").to_arrow_table()["id"]
+    handed = db.sql(
+        "select o.node as old, n.node as new, max(sequence) as sequence from rows r join nodes o on o.id = "
+        "r.replaced_head join nodes n on n.id = r.image_id where r.cause = 'handover' group by all order by sequence"
+    ).to_arrow_table()
+    named = db.sql(
+        "select n.id, f.image_id is not null as forgotten from nodes n left join (select image_id from rows where "
+        "event_id is not null group by 1 having arg_max(head, sequence) = '') f on f.image_id = n.id order by n.node"
+    ).to_arrow_table()
     counts = db.execute("select classifier_version, count(*) from decided group by 1 order by 1").fetchall()
     starts = np.searchsorted(edges["node"].to_numpy(), np.arange(len(own) + 1))
     return Recorded(
-        ids=pa.chunked_array(ids.chunks, pa.string()).combine_chunks(),
+        ids=pa.chunked_array(named["id"].chunks, pa.string()).combine_chunks(),
+        forgotten=named["forgotten"].to_numpy(),
         sequence=own["sequence"].to_numpy(),
         decided_ms=own["decided_ms"].to_numpy(),
         head=own["head"].to_numpy(),
@@ -129,5 +138,6 @@ def _columns(db: duckdb.DuckDBPyConnection) -> Recorded:
             edges["score"].to_numpy(),
             edges["copy"].to_numpy(),
         ),
+        handovers=Handovers(*(handed[name].to_numpy() for name in Handovers._fields)),
         classifiers=dict(counts),
     )

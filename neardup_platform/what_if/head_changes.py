@@ -1,4 +1,4 @@
-"""How two partitions of the same images differ: image → head, before and after. Pure."""
+"""How two partitions of the same images differ: image → head, before and after, as arrays. Pure."""
 
 from dataclasses import dataclass
 
@@ -12,10 +12,10 @@ class HeadChanges:
     """The difference.
 
     Attributes:
-        joined: bool [n], images that founded a cluster before and join one after.
-        founded: bool [n], images that joined a cluster before and found one after.
-        moved: bool [n], images that join another cluster.
-        clusters_before, clusters: with an image of these, before and after.
+        joined: bool [images], those that founded a cluster before and join one after.
+        founded: bool [images], those that joined a cluster before and found one after.
+        moved: bool [images], those that join another cluster.
+        clusters_before, clusters: with a node, before and after.
         split: clusters whose images are in several after.
         merged: clusters after whose images were in several.
     """
@@ -34,19 +34,20 @@ class HeadChanges:
         return flags | {name: getattr(self, name) for name in ("clusters_before", "clusters", "split", "merged")}
 
 
-def head_changes(before: Nodes, after: Nodes) -> HeadChanges:
+def head_changes(before: Nodes, after: Nodes, images: int) -> HeadChanges:
     """Compares two partitions.
 
     Args:
-        before, after: int32 [n], the head of image i; images are 0…n−1, other numbers are heads among other images.
+        before, after: int32 [n], the head of each node; a head is a node.
+        images: the first nodes, whose changes are counted; the others tell which clusters keep their heads.
     """
-    own = np.arange(len(before))
-    was_head, is_head = before == own, after == own
+    own = np.arange(images)
+    was_head, is_head = before[:images] == own, after[:images] == own
     (clusters_before, split), (clusters, merged) = _scattered(before, after), _scattered(after, before)
     return HeadChanges(
         joined=was_head & ~is_head,
         founded=~was_head & is_head,
-        moved=~was_head & ~is_head & (before != after),
+        moved=~was_head & ~is_head & (before != after)[:images],
         clusters_before=clusters_before,
         clusters=clusters,
         split=split,

@@ -6,6 +6,7 @@ in the order of their decisions, then images and heads that are only mentioned, 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -44,12 +45,21 @@ class Edges:
         return Edges(self.starts, self.candidate[order], score[order], self.copy[order])
 
 
+class Handovers(NamedTuple):
+    """Clusters whose head left: the previous and the next head, nodes, and the sequence, ascending; all [n]."""
+
+    old: Nodes
+    new: Nodes
+    sequence: NDArray[np.uint64]
+
+
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """One decision of each image: its last one that compared candidates.
 
     Attributes:
         ids: string [M], the id of each node.
+        forgotten: bool [M], images that were forgotten since; only mentioned ones.
         sequence: uint64 [N], ascending.
         decided_ms: int64 [N], Unix milliseconds.
         head: int32 [N], node of the cluster it was put in.
@@ -61,10 +71,12 @@ class Recorded:
         corpus_images: int64 [N], images before it.
         outside_head: int32 [M − N], node of the cluster of each mentioned image, as mentioned last.
         edges: recorded candidates of the images that could match.
+        handovers: of clusters to other heads.
         classifiers: decisions by version of the classifier.
     """
 
     ids: pa.StringArray
+    forgotten: Flags
     sequence: NDArray[np.uint64]
     decided_ms: NDArray[np.int64]
     head: Nodes
@@ -77,6 +89,7 @@ class Recorded:
     corpus_images: NDArray[np.int64]
     outside_head: Nodes
     edges: Edges
+    handovers: Handovers
     classifiers: Mapping[str, int]
 
     def __len__(self) -> int:

@@ -74,12 +74,11 @@ def run_trial(recorded: Recorded, before: Clusters, evidence: Evidence, rule: Ru
         rule: to try.
         labels: labelled pairs.
     """
-    count = len(recorded)
     after = replay(recorded, evidence, rule)
     free = after
     if len(labels) and recorded.pinned.any():
         free = replay(recorded, Evidence(evidence.edges, evidence.head_score, evidence.pinned & ~recorded.pinned), rule)
-    changes = head_changes(before.head[:count], after.head[:count])
+    changes = head_changes(before.head, after.head, len(recorded))
     return Trial(after, changes, count_labels(labels, free.head))
 
 

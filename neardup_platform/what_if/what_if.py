@@ -117,7 +117,7 @@ def what_if(settings: Settings, question: Question, report: Report = lambda _: N
         NotFound: these hours hold no decision, or a classifier does not exist.
         BadCommand: the thresholds contradict each other, or the hours hold too much.
         BadArtefact: the classifier does not fit the stored embeddings.
-        SetupError: a classifier is to be tried, and there is no store on this machine.
+        SetupError: a classifier needs the vectors, and there is no store on this machine.
         ServerUnavailable: S3 does not answer.
     """
     with tempfile.TemporaryDirectory(prefix="neardup-what-if-") as name:

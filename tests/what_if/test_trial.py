@@ -25,7 +25,7 @@ HOURS = [NOW]
 
 def test_changes_are_counted_by_kind() -> None:
     before, after = np.array([0, 0, 0, 3, 3, 5], np.int32), np.array([0, 0, 2, 0, 2, 5], np.int32)
-    counts = head_changes(before, after).counts()
+    counts = head_changes(before, after, 6).counts()
     assert counts == {
         "joined": 1,
         "founded": 1,
@@ -37,10 +37,32 @@ def test_changes_are_counted_by_kind() -> None:
     }
 
 
-@given(st.lists(st.integers(0, 7), min_size=8, max_size=8))
-def test_equal_partitions_differ_in_nothing(heads: list[int]) -> None:
-    same = head_changes(np.array(heads, np.int32), np.array(heads, np.int32))
-    assert (same.joined | same.founded | same.moved).sum() == same.split == same.merged == 0
+def partitions(draw: st.DrawFn, count: int) -> np.ndarray:
+    """Each node joins an earlier head or is one."""
+    heads: list[int] = []
+    for number in range(count):
+        heads.append(draw(st.sampled_from([number, *sorted(set(heads))])))
+    return np.array(heads, np.int32)
+
+
+@given(st.data())
+def test_clusters_split_and_merge_as_their_images_say(data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, 9))
+    before, after = (data.draw(st.composite(partitions)(count)) for _ in range(2))
+
+    def several(of: np.ndarray, over: np.ndarray) -> int:
+        return sum(len(set(over[of == head])) > 1 for head in set(of))
+
+    changes = head_changes(before, after, count)
+    assert (changes.split, changes.merged) == (several(before, after), several(after, before))
+    assert (changes.clusters_before, changes.clusters) == (len(set(before)), len(set(after)))
+    changed = changes.joined.astype(int) + changes.founded + changes.moved
+    assert np.array_equal(changed, (before != after).astype(int))
+
+
+def test_a_cluster_whose_head_is_not_counted_splits_if_an_image_leaves_it() -> None:
+    changes = head_changes(np.array([2, 2, 2], np.int32), np.array([0, 2, 2], np.int32), 2)
+    assert (changes.split, changes.founded.tolist()) == (1, [True, False])
 
 
 def test_a_trial_counts_changes_labels_and_shows_examples(tmp_path: Path) -> None:
