@@ -1,11 +1,13 @@
 """What a what-if tries, on which hours. Pure."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from neardup_platform.errors import BadCommand
 
+_VERSION = re.compile("[0-9a-f]{12}")
 DEFAULT_PAIRS = 200_000
 MAX_PAIRS = 5_000_000
 _TERMS = (
@@ -41,6 +43,8 @@ class Question:
             raise BadCommand(f"terms is {self.terms!r}: {_TERMS}")
         if self.match is None and self.head is None and not self.classifier:
             raise BadCommand("nothing to try: give a match threshold, a head threshold or a classifier")
+        if self.classifier and not _VERSION.fullmatch(self.classifier):
+            raise BadCommand(f"{self.classifier[:40]!r} is no classifier: 12 hex digits, see `neardup classifier list`")
         for name, value in (("match", self.match), ("head", self.head)):
             if value is not None and not 0 < value < 1:
                 raise BadCommand(f"the {name} threshold is {value}, a probability between 0 and 1 is expected")

@@ -108,7 +108,8 @@ def test_a_launch_can_set_no_program_and_no_pickle() -> None:
     training = {"manifests", "diverse", "manifest", "recall", "images", "force", "timeout_s"}
     operations = {"dry_run", "confirm", "snapshot", "most_images", "reason", "since", "event_ids"}
     overrides = {"action", "image_id", "other_id", "override_id", "text", "file"}
-    assert steps == training | operations | overrides
+    quality = {"match", "head", "classifier", "hours", "most_pairs", "terms", "clusters"}
+    assert steps == training | operations | overrides | quality
     assert {key for key in settable if re.match("/ops/[^/]+/(inputs|outputs)", key)} == set()
     resources = {f"/resources/{name}{config}" for name in ("platform", "io_manager") for config in ("", "/config")}
     assert {key for key in settable if re.match("/resources/", key)} <= resources

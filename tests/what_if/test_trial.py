@@ -117,5 +117,7 @@ def test_what_cannot_be_tried_is_refused_with_the_next_step() -> None:
         Question(HOURS, match=0.9, terms="255x8")
     with pytest.raises(BadCommand, match="nothing to try"):
         Question(HOURS)
+    with pytest.raises(BadCommand, match="12 hex digits"):
+        Question(HOURS, classifier="../../etc")
     with pytest.raises(BadCommand, match="between 0 and 1"):
         Question(HOURS, match=1.5)
