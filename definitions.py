@@ -3,6 +3,7 @@
 import dagster as dg
 
 from assets.classifier_evaluation import classifier_evaluation, not_worse_than_in_use
+from assets.cluster_proposals import cluster_proposals
 from assets.decisions_log import decisions_log, no_hour_is_broken, offsets_are_continuous
 from assets.pair_classifier import pair_classifier
 from assets.promoted_classifier import promoted_classifier
@@ -12,6 +13,7 @@ from assets.stream_worker import stream_worker_asset
 from assets.stream_worker_checks import stream_worker_checks
 from assets.term_space import term_space
 from assets.training_pairs import training_pairs
+from assets.what_if import what_if
 from jobs.decisions_log_hourly import decisions_log_hourly, decisions_log_schedule
 from jobs.operations.corrections import forget, override, override_csv
 from jobs.operations.deciding import classifier_rollback, replay_dead_letters, reprocess, trace
@@ -35,6 +37,7 @@ from sensors.stream_worker_sensor import stream_worker_sensor
 defs = dg.Definitions(
     assets=[
         *(stream_worker_asset, stream_commands_asset, snapshots_asset, decisions_log, term_space),
+        *(what_if, cluster_proposals),
         *(training_pairs, pair_classifier, classifier_evaluation, promoted_classifier),
     ],
     asset_checks=[

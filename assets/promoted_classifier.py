@@ -27,7 +27,7 @@ class PromotedClassifierConfig(dg.Config):
     kinds={"kafka"},
     deps=[classifier_evaluation],
     description="Asks the worker to activate the new classifier and waits for its answer; fails with the reason if the "
-    "worker refuses. Skipped if the check not_worse_than_in_use fails.",
+    "worker refuses. Skipped if the check not_worse_than_in_use fails. Shows the newest what-if of the classifier.",
 )
 def promoted_classifier(
     context: dg.AssetExecutionContext,
@@ -40,16 +40,22 @@ def promoted_classifier(
     A retried step or a re-executed run gets the first answer again: the root run and the classifier name the command.
     """
     from neardup_platform.kafka.control import new_command, run_command
+    from neardup_platform.s3_client import open_s3
+    from neardup_platform.what_if.in_words import kept_in_words
+    from neardup_platform.what_if.s3_what_ifs import newest_what_if
     from neardup_platform.wire.command_arguments import LoadModelArguments
 
     arguments = LoadModelArguments(version=pair_classifier, force=config.force)
     root = context.run.root_run_id or context.run.run_id
     command_id = f"dagster-{root}-{pair_classifier}"
     command = new_command(arguments.command, arguments.to_wire(), f"Dagster run {root}", command_id)
-    result = run_command(platform.settings().kafka, command, config.timeout_s)
+    settings = platform.settings()
+    result = run_command(settings.kafka, command, config.timeout_s)
     if not result.accepted:
         raise dg.Failure(f"the worker refused classifier {pair_classifier}: {result.reason}", allow_retries=False)
     values = {name: dg.MetadataValue.text(value) for name, value in sorted(result.values.items())}
+    if (found := newest_what_if(open_s3(settings.s3), settings.s3, pair_classifier)) is not None:
+        values["what_if"] = dg.MetadataValue.text(kept_in_words(found))
     return dg.MaterializeResult(
         metadata={**values, "command_id": dg.MetadataValue.text(command.command_id)},
         data_version=dg.DataVersion(pair_classifier),

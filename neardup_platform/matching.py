@@ -26,12 +26,8 @@ from neardup_platform.terms.hyperplanes import Hashed
 DEFAULT_GUARD = Guard(ScoringSettings().guarded_size, ScoringSettings().guard_share)
 
 
-class PairScorer(Protocol):
-    """What the pipeline needs of a pair classifier."""
-
-    @property
-    def version(self) -> str:
-        """Names the classifier in every decision."""
+class ThresholdSource(Protocol):
+    """What a classifier says about thresholds; its card knows it without the network."""
 
     @property
     def threshold(self) -> float:
@@ -48,6 +44,14 @@ class PairScorer(Protocol):
     @property
     def passed_over(self) -> float | None:
         """Score of candidates that are not the best ones of their image and were not looked at; None if all are."""
+
+
+class PairScorer(ThresholdSource, Protocol):
+    """What the pipeline needs of a pair classifier."""
+
+    @property
+    def version(self) -> str:
+        """Names the classifier in every decision."""
 
     @property
     def sketch(self) -> slice:
@@ -108,7 +112,7 @@ class Matching:
     table: ThresholdTable | None = None
 
     @classmethod
-    def of(cls, settings: Settings, scorer: PairScorer) -> "Matching":
+    def of(cls, settings: Settings, scorer: ThresholdSource) -> "Matching":
         """Takes thresholds from the settings where given, otherwise those stored with the classifier.
 
         Thresholds of the settings hold for every image in a corpus of any size.

@@ -5,7 +5,6 @@ from typing import Any
 
 import dagster as dg
 
-from neardup_platform.operations.explorer_links import cluster_url, image_url
 from neardup_platform.settings import Settings
 
 _MOST_ROWS = 1_000
@@ -17,8 +16,8 @@ _CLUSTERS = ("head", "new_head")
 def shown(settings: Settings, values: Mapping[str, Any]) -> dict[str, dg.MetadataValue[Any]]:
     """Links to the explorer, then values as metadata: numbers as numbers, times as times; empty ones are left out."""
     kept = {name: value for name, value in values.items() if value not in (None, "", {}, []) and name != "accepted"}
-    links = {f"{name}_page": image_url(settings, kept[name]) for name in _IMAGES if name in kept}
-    links |= {f"{name}_page": cluster_url(settings, kept[name]) for name in _CLUSTERS if name in kept}
+    links = {f"{name}_page": settings.api.image_page(kept[name]) for name in _IMAGES if name in kept}
+    links |= {f"{name}_page": settings.api.cluster_page(kept[name]) for name in _CLUSTERS if name in kept}
     links["explorer"] = f"{settings.api.url}/"
     shown_links = {name: dg.MetadataValue.url(link) for name, link in links.items()}
     return {**shown_links, **{name: _value(name, value) for name, value in kept.items()}}

@@ -1,5 +1,6 @@
 """`neardup classifier`: publish classifiers, list them, and change the active one."""
 
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from neardup_platform.cli.output import api_client, emit, json_option
+from neardup_platform.cli.output import api_client, emit, json_option, report
 from neardup_platform.cli.worker_commands import send_to_worker
 from neardup_platform.errors import BadArtefact, NeardupError
 from neardup_platform.operations.in_words import promotion_in_words
@@ -63,7 +64,10 @@ def list_(as_json: bool) -> None:
 @_timeout_option
 @json_option
 def promote(version: str, force: bool, wait: bool, timeout_s: float, as_json: bool) -> int:
-    """Make another classifier active; exit status 1, with the reason, if the worker refuses."""
+    """Make another classifier active; exit status 1, with the reason, if the worker refuses.
+
+    The newest `neardup what-if` of it, if there is one, is printed on stderr.
+    """
     return _promote(resolve(Settings()), version, force, timeout_s if wait else None, as_json)
 
 
@@ -96,8 +100,22 @@ def _promote(settings: Settings, version: str, force: bool, timeout_s: float | N
         check_version(version)
     except BadArtefact as error:
         raise click.BadParameter(str(error), param_hint="VERSION") from error
+    if (found := _what_if(settings, version)) is not None:
+        report(found)
     arguments = LoadModelArguments(version=version, force=force)
     return send_to_worker(settings, arguments, as_json, promotion_in_words, timeout_s)
+
+
+def _what_if(settings: Settings, version: str) -> str | None:
+    """The newest what-if of a classifier, in words; None if there is none."""
+    from neardup_platform.s3_client import open_s3
+    from neardup_platform.what_if.in_words import kept_in_words
+    from neardup_platform.what_if.s3_what_ifs import newest_what_if
+
+    with suppress(NeardupError):
+        found = newest_what_if(open_s3(settings.s3), settings.s3, version)
+        return None if found is None else kept_in_words(found)
+    return None
 
 
 def _promotions(settings: Settings) -> list[dict[str, Any]] | None:

@@ -20,6 +20,7 @@ from neardup_platform.cli.ingest_commands import embed, embeddings, ingest
 from neardup_platform.cli.output import TOKEN_HINT, complain, say
 from neardup_platform.cli.override_commands import forget, override
 from neardup_platform.cli.platform_commands import doctor, down, pause, resume, status, up, worker
+from neardup_platform.cli.propose_command import propose
 from neardup_platform.cli.quality_commands import adapt, train, tune
 from neardup_platform.cli.question_commands import explain, history, lookup, members, search
 from neardup_platform.cli.reprocess_command import reprocess
@@ -28,6 +29,7 @@ from neardup_platform.cli.segment_command import ingest_segment
 from neardup_platform.cli.snapshot_commands import snapshot
 from neardup_platform.cli.token_commands import token
 from neardup_platform.cli.trace_command import trace
+from neardup_platform.cli.what_if_command import what_if
 from neardup_platform.errors import AccessDenied, NeardupError
 from neardup_platform.settings import setting_error
 
@@ -47,7 +49,7 @@ for _command in (
     token,
     *(ingest, embed, embeddings, lookup, members, search, explain, history, trace),
     *(override, forget, ingest_segment, snapshot, rollback, reprocess, cancel),
-    *(compare, evaluate, train, adapt, classifier, tune, bench),
+    *(compare, evaluate, train, adapt, classifier, tune, what_if, propose, bench),
 ):
     cli.add_command(_command)
 

@@ -75,6 +75,11 @@ class Card:
         }
 
     @property
+    def passed_over(self) -> float | None:
+        """Score of pairs that the second look passes over; None without a second look."""
+        return None if self.second_look is None else self.second_look.floor
+
+    @property
     def scoring_files(self) -> dict[str, str]:
         """SHA-256 of the files beside the card that scoring needs, by name."""
         reference = {} if self.second_look is None else {REFERENCE_FILE: self.second_look.reference_sha256}

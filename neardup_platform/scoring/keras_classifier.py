@@ -106,7 +106,7 @@ class PairClassifier:
     @property
     def passed_over(self) -> float | None:
         """Score of pairs that the second look passes over; None without a second look."""
-        return None if self.card.second_look is None else self.card.second_look.floor
+        return self.card.passed_over
 
     @property
     def sketch(self) -> slice:

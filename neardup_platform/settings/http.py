@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from pathlib import Path
+from urllib.parse import quote
 
 from pydantic import Field, SecretStr, field_validator
 
@@ -75,6 +76,14 @@ class ApiSettings(Section):
     def sent_token(self) -> SecretStr | None:
         """The token that a client on this machine sends."""
         return self.client_token or self.token
+
+    def image_page(self, image_id: str) -> str:
+        """The page of an image in the explorer; the settings must be resolved."""
+        return f"{self.url}/#/image/{quote(image_id, safe='')}"
+
+    def cluster_page(self, head: str) -> str:
+        """The page of a cluster in the explorer; the settings must be resolved."""
+        return f"{self.url}/#/cluster/{quote(head, safe='')}"
 
 
 class DagsterSettings(Section):

@@ -109,8 +109,19 @@ def test_a_launch_can_set_no_program_and_no_pickle() -> None:
     training = {"manifests", "diverse", "manifest", "recall", "images", "force", "timeout_s"}
     operations = {"dry_run", "confirm", "snapshot", "most_images", "reason", "since", "event_ids"}
     operations |= {"scheduled", "keep", "older_than_h", "read_files", "compare"}
-    overrides = {"action", "image_id", "other_id", "override_id", "text", "file"}
-    assert steps == training | operations | overrides
+    overrides = {"action", "image_id", "other_id", "image_ids", "override_id", "text", "file"}
+    redeciding = {
+        "cluster",
+        "query",
+        "until",
+        "decided_by",
+        "threshold",
+        "head_threshold",
+        "images_per_s",
+        "command_id",
+    }
+    quality = {"match", "head", "classifier", "hours", "most_pairs", "terms", "clusters"}
+    assert steps == training | operations | overrides | redeciding | quality
     assert {key for key in settable if re.match("/ops/[^/]+/(inputs|outputs)", key)} == set()
     resources = {f"/resources/{name}{config}" for name in ("platform", "io_manager") for config in ("", "/config")}
     assert {key for key in settable if re.match("/resources/", key)} <= resources

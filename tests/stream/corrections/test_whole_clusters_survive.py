@@ -148,7 +148,11 @@ def test_any_sequence_of_overrides_keeps_the_invariants_and_a_replay_meets_them_
             _try(worker, action)
             assert_store_agrees(worker.store)
         worker.reprocess()
-        left = [override for override in unmet(worker.store, worker.store.overrides.all()) if override.action not in ("link", "alone")]
+        left = [
+            override
+            for override in unmet(worker.store, worker.store.overrides.all())
+            if override.action not in ("link", "alone")
+        ]
         assert left == []
 
 

@@ -1,0 +1,81 @@
+"""The asset `quality/cluster_proposals`: splits and merges of clusters to review, and clusters to look at.
+
+logs/decisions → **quality/cluster_proposals** → an operator → the job `override_csv`.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from assets.decisions_log import decisions_log
+from assets.markdown_pictures import gallery
+from neardup_platform.errors import PermanentError, SetupError
+from resources.platform import PlatformResource
+
+_NUMBERS = (
+    *("images", "pairs", "splits", "merges", "rows", "left_out", "incomplete", "unjudged"),
+    *("largest_component", "too_large"),
+)
+
+
+class ClusterProposalsConfig(dg.Config):
+    """Which hours to look at, and by what."""
+
+    hours: str = Field(
+        "",
+        max_length=80,
+        description="FROM..TO in UTC, TO exclusive, as `2026-01-01..2026-02-01`; empty for the last 24 hours.",
+    )
+    clusters: list[str] = Field([], max_length=1_000, description="Only proposals about these heads; empty for all.")
+    match: float | None = Field(
+        None, gt=0, lt=1, description="Match threshold; without it, that of each image's decision."
+    )
+    head: float | None = Field(None, gt=0, lt=1, description="Threshold against the head, likewise.")
+
+
+@dg.asset(
+    key=["quality", "cluster_proposals"],
+    group_name="quality",
+    kinds={"duckdb"},
+    deps=[decisions_log],
+    description="Splits of clusters whose members do not agree with their head, and merges of bridged clusters whose "
+    "heads agree, from recorded scores, as rows for the job `override_csv`; and the clusters that look like chains, "
+    "that many images bridge, or that grow fast. Changes nothing.",
+)
+def cluster_proposals(
+    context: dg.AssetExecutionContext, config: ClusterProposalsConfig, platform: PlatformResource
+) -> dg.MaterializeResult[None]:
+    """Propose; the rows of the newest run are kept in NEARDUP_HOME."""
+    from neardup_platform.operations.proposals import pictures_of, propose
+    from neardup_platform.reclustering.compared_pairs import Thresholds
+    from neardup_platform.what_if.hours import parse_hours
+
+    settings = platform.settings()
+    file = settings.home / "proposals.csv"
+    try:
+        hours = parse_hours(config.hours, datetime.now(UTC))
+        thresholds = Thresholds(config.match, config.head)
+        answer = propose(settings, hours, thresholds, config.clusters, file, context.log.info)
+    except (PermanentError, SetupError) as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+    return dg.MaterializeResult(metadata=metadata(answer, pictures_of(settings, answer)))
+
+
+def metadata(answer: dict[str, Any], pictures: dict[str, str]) -> dict[str, Any]:
+    """Dagster metadata of an answer."""
+    shown: dict[str, Any] = {
+        **{name: answer[name] for name in _NUMBERS},
+        "file": dg.MetadataValue.path(answer["file"]),
+        "notes": dg.MetadataValue.md("\n".join(f"- {note}" for note in answer["notes"])),
+    }
+    if answer["proposals"]:
+        names = ("kind", "head", "to", "founds", "images", "score", "bridge", "head_page", "to_page")
+        rows = [{name: each[name] for name in names} for each in answer["proposals"]]
+        shown["proposals"] = dg.MetadataValue.table([dg.TableRecord(row) for row in rows])
+        pairs = [(each["kind"], each["score"], *each["pair"]) for each in answer["proposals"]]
+        shown["pictures"] = gallery(("proposal", "score", "head", "the other"), pairs, pictures)
+    if answer["alarms"]:
+        shown["alarms"] = dg.MetadataValue.table([dg.TableRecord(row) for row in answer["alarms"]])
+    return shown
