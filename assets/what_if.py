@@ -76,8 +76,10 @@ def metadata(answer: dict[str, Any], pictures: dict[str, str]) -> dict[str, Any]
     shown: dict[str, Any] = {
         "tried": dg.MetadataValue.text(tried_in_words(answer)),
         "changes": dg.MetadataValue.text(changes_in_words(answer)),
-        **{name: answer[name] for name in _NUMBERS if answer[name] is not None},
-        "by_threshold": dg.MetadataValue.table([dg.TableRecord({name: row[name] for name in _ROW}) for row in rows]),
+        **{name: _rounded(answer[name]) for name in _NUMBERS if answer[name] is not None},
+        "by_threshold": dg.MetadataValue.table(
+            [dg.TableRecord({name: _rounded(row[name]) for name in _ROW}) for row in rows]
+        ),
         "over_thresholds": picture("changes over thresholds", partial(_draw, "draw_changes", answer)),
         "notes": dg.MetadataValue.md("\n".join(f"- {note}" for note in answer["notes"])),
     }
@@ -94,3 +96,8 @@ def _draw(name: str, answer: dict[str, Any]) -> bytes:
     from neardup_platform.what_if import matplotlib_thresholds
 
     return bytes(getattr(matplotlib_thresholds, name)(answer["by_threshold"], tried=answer["match"]))
+
+
+def _rounded(value: Any) -> Any:
+    """A number as the page shows it."""
+    return round(value, 4) if isinstance(value, float) else value
