@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neardup_platform.clusters.decision import UNGUARDED, Guard, choose_cluster
+from neardup_platform.clusters.decision import UNGUARDED, Guard, Objection, choose_cluster
 from neardup_platform.decide import Evidence as Compared
 from neardup_platform.matching import Matching, Thresholds
+from neardup_platform.records import CHAIN_SUSPECTED
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.settings import Settings
 from neardup_platform.what_if.recorded import Recorded
@@ -68,7 +69,7 @@ def by_the_rule(decisions: list[pb.Decision], match: float, least: float, guard:
             if not guard.watches(size) or evidence.has_copy(head, np.float32(match)):
                 return None
             agreement = evidence.agreement(head, thresholds, size)
-            return None if guard.admits(agreement) else agreement
+            return None if guard.admits(agreement) else Objection(CHAIN_SUSPECTED, agreement)
 
         matches = evidence.matches(np.float32(match))
         verdict = choose_cluster(matches, lambda head, s=scores: s.get(head, -1.0), least, objection=objection)
