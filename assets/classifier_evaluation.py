@@ -28,6 +28,7 @@ _WORST = 12
 
 
 @dg.asset(
+    pool="batch",
     ins=given("training_pairs", "pair_classifier"),
     dagster_type=VERSION,
     group_name=GROUP,

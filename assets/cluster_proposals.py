@@ -37,6 +37,7 @@ class ClusterProposalsConfig(dg.Config):
 
 @dg.asset(
     key=["quality", "cluster_proposals"],
+    pool="batch",
     group_name="quality",
     kinds={"duckdb"},
     deps=[decisions_log],

@@ -22,6 +22,7 @@ hours = dg.HourlyPartitionsDefinition(start_date=logs_start(), timezone="UTC", e
 
 @dg.asset(
     key=["logs", "decisions"],
+    pool="batch",
     partitions_def=hours,
     group_name="logs",
     kinds={"kafka", "parquet", "s3"},

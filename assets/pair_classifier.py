@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 @dg.asset(
+    pool="batch",
     ins=given("training_pairs"),
     dagster_type=VERSION,
     group_name=GROUP,

@@ -28,6 +28,7 @@ class TermSpaceConfig(dg.Config):
 
 
 @dg.asset(
+    pool="batch",
     group_name="terms",
     kinds={"tensorflow", "numpy"},
     description="The cheapest term space, among a grid of tables × bits, that reaches a recall on labelled pictures, "

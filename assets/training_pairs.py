@@ -29,6 +29,7 @@ class TrainingPairsConfig(dg.Config):
 
 
 @dg.asset(
+    pool="batch",
     dagster_type=VERSION,
     group_name=GROUP,
     kinds={"tensorflow", "parquet", "s3"},

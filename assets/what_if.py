@@ -43,6 +43,7 @@ class WhatIfConfig(dg.Config):
 
 @dg.asset(
     key=["quality", "what_if"],
+    pool="batch",
     group_name="quality",
     kinds={"duckdb", "matplotlib"},
     deps=[decisions_log],

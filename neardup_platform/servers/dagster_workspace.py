@@ -33,8 +33,13 @@ _INSTANCE: dict[str, Any] = {
     "run_coordinator": {
         "module": "dagster.core.run_coordinator",
         "class": "QueuedRunCoordinator",
+        "config": {"dequeue_interval_seconds": 1},
+    },
+    "concurrency": {
         # The stream worker's run occupies one of these permanently.
-        "config": {"max_concurrent_runs": 4, "dequeue_interval_seconds": 1},
+        "runs": {"max_concurrent_runs": 4},
+        # One run at a time of the pool `batch`, so that batch work leaves a processor to the stream.
+        "pools": {"granularity": "run", "default_limit": 1},
     },
     # A sensor that runs every few seconds would otherwise leave 6 million ticks a year.
     "retention": {

@@ -127,6 +127,14 @@ def test_a_launch_can_set_no_program_and_no_pickle() -> None:
     assert {key for key in settable if re.match("/resources/", key)} <= resources
 
 
+def test_what_computes_in_a_run_is_in_the_pool_that_leaves_room_for_the_stream() -> None:
+    assets = defs.get_repository_def().assets_defs_by_key.values()
+    pools = {asset.key.to_user_string(): asset.op.pool for asset in assets if asset.is_executable}
+    waits_for_the_worker = {"promoted_classifier"}
+    assert {key for key, pool in pools.items() if pool is None} == waits_for_the_worker
+    assert {pool for pool in pools.values() if pool} == {"batch"}
+
+
 def test_only_versions_pass_from_asset_to_asset_as_text(tmp_path: Path) -> None:
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         resources = {"io_manager": version_files}

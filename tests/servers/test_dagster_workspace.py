@@ -3,8 +3,10 @@
 import sys
 from pathlib import Path
 
+import dagster as dg
 import pytest
 import yaml
+from dagster._core.instance.config import PoolGranularity
 
 from neardup_platform.errors import SetupError
 from neardup_platform.servers.dagster_workspace import code_locations, prepare_dagster_home, write_workspace
@@ -90,6 +92,16 @@ def test_the_instance_file_is_created_once_and_an_operators_is_not_changed(tmp_p
     made.write_text(theirs)
     prepare_dagster_home(tmp_path / "new")
     assert made.read_text() == theirs
+
+
+def test_batch_work_takes_its_turn_beside_the_worker(tmp_path: Path) -> None:
+    prepare_dagster_home(tmp_path / "new")
+    with dg.DagsterInstance.from_config(str(tmp_path / "new")) as instance:
+        concurrency = instance.get_concurrency_config()
+    assert concurrency.pool_config.default_pool_limit == 1
+    assert concurrency.pool_config.pool_granularity is PoolGranularity.RUN
+    assert concurrency.run_queue_config is not None
+    assert concurrency.run_queue_config.max_concurrent_runs == 4
 
 
 def test_an_unwritable_dagster_home_is_reported_with_its_setting(tmp_path: Path) -> None:
