@@ -178,6 +178,20 @@ class Override(_message.Message):
     first_ids: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, override_id: _Optional[str] = ..., action: _Optional[str] = ..., image_id: _Optional[str] = ..., other_id: _Optional[str] = ..., reason: _Optional[str] = ..., issued_by: _Optional[str] = ..., at_ms: _Optional[int] = ..., sequence: _Optional[int] = ..., image_ids: _Optional[_Iterable[str]] = ..., first_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class LabelRecord(_message.Message):
+    __slots__ = ("label", "reason", "issued_by", "at_ms", "sequence")
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ISSUED_BY_FIELD_NUMBER: _ClassVar[int]
+    AT_MS_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    label: _neardup_pb2.Label
+    reason: str
+    issued_by: str
+    at_ms: int
+    sequence: int
+    def __init__(self, label: _Optional[_Union[_neardup_pb2.Label, _Mapping]] = ..., reason: _Optional[str] = ..., issued_by: _Optional[str] = ..., at_ms: _Optional[int] = ..., sequence: _Optional[int] = ...) -> None: ...
+
 class Redirect(_message.Message):
     __slots__ = ("head", "sequence", "at_ms", "cause", "command_id")
     HEAD_FIELD_NUMBER: _ClassVar[int]
