@@ -390,6 +390,7 @@ class Override:
             cluster it went into; split: an image that stayed.
         image_ids: split: the other images that left.
         sequence: of the last decision made before the override.
+        bank: quarantine: the negative bank whose label this is; empty for an override by itself.
     """
 
     override_id: str
@@ -401,6 +402,7 @@ class Override:
     at_ms: int
     sequence: int
     image_ids: list[str] = field(default_factory=list)
+    bank: str = ""
 
 
 @dataclass(frozen=True, slots=True)

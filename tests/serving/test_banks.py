@@ -82,6 +82,13 @@ def test_an_answer_shows_a_bounded_number_of_labels(
     assert banks_of(filled, "/v1/images/cat~2") == [("b0", "cat~1"), ("b1", "cat~1")]
 
 
+def test_the_quarantine_of_a_negative_bank_names_it(filled: httpx.Client, writer: Writer) -> None:  # noqa: F811
+    writer.run_command("override", "o1", action="quarantine", image_id="dog~1")
+    run_and_wait(filled, writer, "label", "n1", bank="pages", image_id="cat~1", policy="page", action="never-match")
+    listed = filled.get("/v1/overrides").json()["overrides"]
+    assert [(each["override_id"], each["bank"]) for each in listed] == [("o1", ""), ("n1", "pages")]
+
+
 def test_wrong_labels_are_refused_before_they_are_sent(filled: httpx.Client) -> None:  # noqa: F811
     new = {"image_id": "cat~1", **TERMS}
     problem_of(filled.post("/v1/banks/Upper", json=new), 400)

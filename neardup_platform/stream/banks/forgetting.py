@@ -20,11 +20,13 @@ class Inheritance:
         image_id: the image.
         banks: it is in.
         inherited: the labels that its heir gets in its place.
+        ended: ids of the others.
     """
 
     image_id: str
     banks: list[str]
     inherited: list[store_pb.LabelRecord]
+    ended: set[str]
 
     def write(self, batch: Batch, state: store_pb.StoreState) -> None:
         """Put the changes into a commit."""
@@ -50,9 +52,11 @@ def inheritance(store: StoreView, labels: ClusterLabels, image_id: str, heir: st
         heir: the head of the cluster that it was in; empty if nothing is left of that. Where the heir is in a bank by
             a label of its own, it keeps that.
     """
-    banks = [label.bank for label in labels.of_image(image_id)]
+    own = labels.of_image(image_id)
+    banks = [label.bank for label in own]
     records = [store.labels.find(bank, image_id) for bank in banks if heir and store.labels.find(bank, heir) is None]
     inherited = [record for record in records if record is not None]
     for record in inherited:
         record.label.image_id = heir
-    return Inheritance(image_id, banks, inherited)
+    ended = {label.label_id for label in own} - {record.label.label_id for record in inherited}
+    return Inheritance(image_id, banks, inherited, ended)

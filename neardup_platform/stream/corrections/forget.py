@@ -69,8 +69,11 @@ class Forget:
         values = {"forgotten": "image" if record else "halves", "new_head": heir}
         count = len(unpaired) + (EMBEDDINGS_EACH if record else 0)
         head = _heir(image_id, record, heir)
-        left = self._redeciding.overrides.forgetting(image_id, head)
         labels = inheritance(self._store, self._redeciding.labels, image_id, head)
+        left = {
+            override_id: None if override_id in labels.ended else override
+            for override_id, override in self._redeciding.overrides.forgetting(image_id, head).items()
+        }
         return self._outcome(image_id, change, left, labels, values, {"forgotten": count})
 
     def _outcome(

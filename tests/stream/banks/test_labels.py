@@ -263,3 +263,53 @@ def test_after_any_corrections_every_label_is_where_its_image_is(moves: list[tup
             assert_labels_follow(worker)
         worker.decide(images[9:])
         assert_labels_follow(worker)
+
+
+def never_match(worker: InMemoryWorker, image_id: str) -> str:
+    result = add(worker, image_id, "templates", policy="template", action="never-match")
+    return str(result.command_id)
+
+
+def test_a_negative_bank_keeps_new_images_out_until_its_label_is_removed(worker: InMemoryWorker) -> None:
+    label_id = never_match(worker, "a1")
+    worker.decide([near(0, "page", 3), near(1, "b2", 3)])
+    made = decision(worker, "page")
+    assert made.guard is not None
+    assert (made.head, made.guard.reason, made.guard.head, made.override_id) == ("page", "quarantined", "a", label_id)
+    assert made.labels == ()
+    assert heads(worker.store)["b2"] == "b"
+    assert worker.store.state().counters["quarantined"] == 1
+    (override,) = worker.store.overrides.all()
+    assert (override.override_id, override.action, override.bank) == (label_id, "quarantine", "templates")
+    with pytest.raises(Conflict, match="is the label of image 'a1' in bank 'templates'"):
+        worker.run_command("override", action="remove", override_id=label_id)
+    worker.run_command("unlabel", bank="templates", image_id="a1")
+    assert worker.store.overrides.all() == []
+    worker.decide([near(0, "later", 10)])
+    assert heads(worker.store)["later"] == "a"
+
+
+@pytest.mark.parametrize("heir_is_labelled", [False, True])
+def test_a_negative_label_of_a_forgotten_image_acts_as_long_as_it_exists(
+    worker: InMemoryWorker, heir_is_labelled: bool
+) -> None:
+    label_id = never_match(worker, "a1")
+    kept = never_match(worker, "a") if heir_is_labelled else label_id
+    worker.forget("a1")
+    assert [record.label.label_id for record in worker.store.labels.all()] == [kept]
+    assert [override.override_id for override in worker.store.overrides.all()] == [kept]
+    worker.decide([near(0, "page", 3)])
+    assert decision(worker, "page").override_id == kept
+    worker.run_command("unlabel", bank="templates", image_id="a")
+    assert worker.store.overrides.all() == []
+
+
+def test_a_negative_bank_survives_a_reprocessing_and_a_restore(operated: Operated) -> None:
+    terms = {"policy": "template", "action": "never-match"}
+    assert operated.run_command("label", bank="templates", image_id="a1", **terms).accepted
+    operated.machine.decide([near(0, "page", 3)])
+    for run in (lambda: operated.run_command("reprocess"), operated.roll_back):
+        run()
+        operated.machine.decide([] if "page" in heads(operated.store) else [near(0, "page", 3)])
+        assert heads(operated.store)["page"] == "page"
+        assert heads(operated.store)["a2"] == "a"
