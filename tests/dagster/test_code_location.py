@@ -107,8 +107,11 @@ def test_a_launch_can_set_no_program_and_no_pickle() -> None:
     steps = {key.split("/", 4)[4] for key in settable if re.match("/ops/[^/]+/config/", key)}
     training = {"manifests", "diverse", "manifest", "recall", "images", "force", "timeout_s"}
     operations = {"dry_run", "confirm", "snapshot", "most_images", "reason", "since", "event_ids"}
-    overrides = {"action", "image_id", "other_id", "override_id", "text", "file"}
-    assert steps == training | operations | overrides
+    overrides = {"action", "image_id", "other_id", "image_ids", "override_id", "text", "file"}
+    redecided = {"cluster", "query", "until", "decided_by", "threshold", "head_threshold", "classifier"}
+    redecided |= {"images_per_s", "command_id"}
+    labels = {"bank", "policy", "remove"}
+    assert steps == training | operations | overrides | redecided | labels
     assert {key for key in settable if re.match("/ops/[^/]+/(inputs|outputs)", key)} == set()
     resources = {f"/resources/{name}{config}" for name in ("platform", "io_manager") for config in ("", "/config")}
     assert {key for key in settable if re.match("/resources/", key)} <= resources

@@ -53,8 +53,10 @@ class ClusterLabels:
         self._follow()
         if self._ordinals.get(image_id) == _UNKNOWN:
             self._place(image_id, ordinal, ordinal if head is None else head)
-        others = self._inside.get(head, {}) if head is not None else {}
-        carried = chain([image_id], (other for other in others if other != image_id))
+        others = self._inside.get(head) if head is not None else None
+        if others is None and image_id not in self._labels:
+            return ()
+        carried = chain([image_id], (other for other in others or () if other != image_id))
         found = (label for each in carried for label in self._labels.get(each, {}).values())
         return tuple(islice(found, MAX_LABELS_EACH))
 
