@@ -65,11 +65,16 @@ def list_(bank: str | None, as_json: bool) -> None:
 
 @bank.command(epilog="Example:  neardup bank export hate-2026 > hate-2026.csv")
 @click.argument("banks", nargs=-1)
-def export(banks: tuple[str, ...]) -> None:
+@json_option
+def export(banks: tuple[str, ...], as_json: bool) -> None:
     """Write the labels of banks as CSV to stdout; without a bank, those of all."""
     with api_client(Settings()) as api:
         names = banks or tuple(each.bank for each in api.banks())
-        write_labels((label for name in names for label in api.bank(name)), sys.stdout)
+        labels = [label for name in names for label in api.bank(name)]
+    if as_json:
+        emit({"labels": [asdict(label) for label in labels]}, as_json, str)
+    else:
+        write_labels(labels, sys.stdout)
 
 
 @bank.command("import", epilog="Example:  neardup bank import hate-2026.csv --dry-run")
