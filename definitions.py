@@ -15,6 +15,7 @@ from assets.term_space import term_space
 from assets.training_pairs import training_pairs
 from assets.what_if import what_if
 from jobs.decisions_log_hourly import decisions_log_hourly, decisions_log_schedule
+from jobs.operations.banks import bank_csv, label
 from jobs.operations.corrections import forget, override, override_csv
 from jobs.operations.deciding import classifier_rollback, replay_dead_letters, reprocess, trace
 from jobs.operations.redeciding import reprocess_hour, reprocess_images, undo_reprocess
@@ -47,7 +48,7 @@ defs = dg.Definitions(
     jobs=[
         *(stream_worker, pause_stream_worker, resume_stream_worker, decisions_log_hourly, train_classifier),
         *(snapshot, prune_snapshots, rollback, undo, restore_on_empty_machine),
-        *(override, override_csv, forget),
+        *(override, override_csv, label, bank_csv, forget),
         *(reprocess, reprocess_images, reprocess_hour, undo_reprocess),
         *(classifier_rollback, replay_dead_letters, trace),
     ],

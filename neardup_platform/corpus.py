@@ -67,6 +67,9 @@ class Corpus:
         space: hashes the `lsh` embedding.
         index: the term index; `fill_index` gives it the images it lacks.
         vectors: empty, or the vectors of the images that `restore` names.
+
+    Attributes:
+        moves: how often an image left its cluster, or a cluster got another head.
     """
 
     def __init__(self, space: TermSpace, index: TermIndex, vectors: VectorTable) -> None:
@@ -79,6 +82,7 @@ class Corpus:
         self._dead = np.zeros(_CHUNK, np.bool_)
         self._representatives = np.zeros(_CHUNK, np.int32)
         self._sizes = np.zeros(_CHUNK, np.int32)
+        self.moves = 0
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -160,12 +164,14 @@ class Corpus:
         """Removes an image from its cluster, if it is in one; if it is the head, `rename` names the next one."""
         head = int(self._heads[ordinal])
         if head >= 0:
+            self.moves += 1
             self._representatives[head] -= not self._retired[ordinal]
             self._sizes[head] -= 1
             self._heads[ordinal] = -1
 
     def rename(self, old: int, new: int) -> None:
         """Moves all members of one head's cluster to another head's, by ordinals of the heads."""
+        self.moves += 1
         self._heads[: len(self)][self._heads[: len(self)] == old] = new
         for counts in (self._representatives, self._sizes):
             counts[new] += counts[old]

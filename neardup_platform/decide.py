@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from neardup_platform.clusters.decision import FREE, Agreement, Constraint, Objection, choose_cluster
 from neardup_platform.corpus import Ordinals
 from neardup_platform.matching import Scored, Thresholds
-from neardup_platform.records import CHAIN_SUSPECTED, KIND_NAMES, QUARANTINED, Candidate, HeldApart
+from neardup_platform.records import CHAIN_SUSPECTED, KIND_NAMES, QUARANTINED, Candidate, HeldApart, Label
 from neardup_platform.scoring.vectors import ImageVectors
 
 # A decision records its candidates down to this score, so that any threshold above it can be applied later.
@@ -56,6 +56,23 @@ class Constraints(Protocol):
         Args:
             in_flight: ordinals, by id, of the images decided in the same step, which are not stored yet.
         """
+
+
+class Labelling(Protocol):
+    """Which labels images have because of the clusters that they are put into."""
+
+    def __call__(self, image_id: str, ordinal: int, head: int | None, /) -> tuple[Label, ...]:
+        """Returns the labels of a decision.
+
+        Args:
+            ordinal: of the image, which need not be stored yet.
+            head: ordinal of the head of the cluster that it joins; None if it founds one.
+        """
+
+
+def unlabelled(_image_id: str, _ordinal: int, _head: int | None, /) -> tuple[Label, ...]:
+    """Labels nothing."""
+    return ()
 
 
 def unconstrained(_image_id: str, _in_flight: Mapping[str, int], /) -> Constraint:

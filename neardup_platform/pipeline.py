@@ -16,7 +16,18 @@ from numpy.typing import NDArray
 
 from neardup_platform.clusters.decision import Constraint
 from neardup_platform.corpus import Corpus, Ordinals
-from neardup_platform.decide import RECORDED, Clusters, Constraints, Evidence, Recording, Ruling, decide, unconstrained
+from neardup_platform.decide import (
+    RECORDED,
+    Clusters,
+    Constraints,
+    Evidence,
+    Labelling,
+    Recording,
+    Ruling,
+    decide,
+    unconstrained,
+    unlabelled,
+)
 from neardup_platform.head_scores import HeadScores
 from neardup_platform.matching import Matcher, Matching, PairScorer, Query, Scored, StageTimes, Thresholds
 from neardup_platform.placement import place
@@ -96,11 +107,13 @@ class Pipeline:
     Attributes:
         space: hashes `lsh` vectors.
         corpus: the images to compare with: those decided, and those added and not decided yet.
+        labels: of the clusters, for the decisions about images that are put there.
     """
 
     def __init__(self, space: TermSpace, scorer: PairScorer, corpus: Corpus, matching: Matching) -> None:
         self.space = space
         self.corpus = corpus
+        self.labels: Labelling = unlabelled
         self._matcher = Matcher(scorer, matching)
 
     @property
@@ -300,4 +313,5 @@ class Pipeline:
             guard=ruling.guard,
             undistinctive=bool(scored.undistinctive[row]),
             corpus_images=int(added.ordinals[row]),
+            labels=self.labels(image.image_id, int(added.ordinals[row]), ruling.head),
         )

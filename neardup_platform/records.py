@@ -122,6 +122,23 @@ class Cause(StrEnum):
     ROLLBACK = "rollback"
 
 
+@dataclass(frozen=True, slots=True)
+class Label:
+    """That an image is in a bank: a policy and an action for its whole cluster.
+
+    Attributes:
+        label_id: id of the command that added it.
+        image_id: the image that was labelled.
+        action: such as `block` or `review`.
+    """
+
+    label_id: str
+    bank: str
+    image_id: str
+    policy: str
+    action: str
+
+
 CHAIN_SUSPECTED = "chain-suspected"
 QUARANTINED = "quarantined"
 
@@ -166,6 +183,7 @@ class Decision:
         guard: the cluster that the image was held apart from; None if there is none.
         undistinctive: whether it is plain or resembles much, so that it needs better evidence to match.
         corpus_images: images before it, including those forgotten or embedded again; 0 if not recorded.
+        labels: of the cluster when the image was put there, at most 16.
     """
 
     sequence: int
@@ -188,6 +206,7 @@ class Decision:
     guard: HeldApart | None = None
     undistinctive: bool = False
     corpus_images: int = 0
+    labels: tuple[Label, ...] = ()
 
     @property
     def founded(self) -> bool:

@@ -19,7 +19,7 @@ from pydantic import Field
 from neardup_platform.errors import NeardupError, RetryableError
 from neardup_platform.operations.in_words import command_in_words
 from neardup_platform.settings import Settings
-from neardup_platform.wire.command_arguments import CommandArguments, OverrideArguments
+from neardup_platform.wire.command_arguments import CommandArguments, LabelArguments, OverrideArguments
 from resources.platform import PlatformResource
 
 if TYPE_CHECKING:
@@ -122,6 +122,13 @@ class Operation:
 
         timeout_s = self._begin(f"{len(corrections)} overrides")
         return correct_all(self.settings, corrections, self.issuer, timeout_s, self.report)
+
+    def label_all(self, labels: Sequence[LabelArguments]) -> list["Answer"]:
+        """Send labels and wait for all results, accepted or not."""
+        from neardup_platform.operations.kafka_carry_out import label_all
+
+        timeout_s = self._begin(f"{len(labels)} labels")
+        return label_all(self.settings, labels, self.issuer, timeout_s, self.report)
 
     def call_off(self) -> None:
         """Cancel what this run has sent, if anything, and if it was Dagster that was asked to end the run."""

@@ -177,5 +177,6 @@ def _describe_list(answer: dict[str, Any]) -> str:
 def _describe_override(found: dict[str, Any]) -> str:
     when = datetime.fromtimestamp(found["at_ms"] / 1_000, UTC)
     what = _WORDS[found["action"]].format(found["image_id"], found["other_id"], len(found["image_ids"]))
+    what += f" for bank {found['bank']}" if found["bank"] else ""
     why = f": {found['reason']}" if found["reason"] else ""
     return f"{found['override_id']}  {when:%Y-%m-%d %H:%M:%SZ}  {what}, by {found['issued_by']}{why}"

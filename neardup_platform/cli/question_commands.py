@@ -15,11 +15,12 @@ from neardup_platform.settings import Settings
 @click.command(epilog="Example:  neardup lookup bridge.jpg --at 2h")
 @click.argument("image_id")
 @click.option("--at", "at_ms", type=Moment(), help="As it was at a time, such as 2026-01-31T12:00, or 2h ago: 2h.")
+@click.option("--bank", "banks", multiple=True, help="Only labels of this bank; may be repeated.")
 @json_option
-def lookup(image_id: str, at_ms: int | None, as_json: bool) -> None:
-    """Show which cluster an image is in, or was in at a time: its head."""
+def lookup(image_id: str, at_ms: int | None, banks: tuple[str, ...], as_json: bool) -> None:
+    """Show which cluster an image is in, or was in at a time: its head and its labels."""
     with api_client(Settings()) as api:
-        emit(asdict(api.lookup(image_id, at_ms)), as_json, _describe_image)
+        emit(asdict(api.lookup(image_id, at_ms, banks=banks or None)), as_json, _describe_image)
 
 
 @click.command(epilog="Example:  neardup members bridge.jpg --limit 20")
@@ -64,10 +65,18 @@ def history(image_id: str, as_json: bool) -> None:
 
 def _describe_image(answer: dict[str, Any]) -> str:
     if answer["head"] == answer["image_id"]:
-        return f"{answer['image_id']} heads its own cluster"
-    return (
-        f"{answer['image_id']} is in the cluster of {answer['head']} (pair score {answer['score']:.3f}{_kind(answer)})"
-    )
+        where = f"{answer['image_id']} heads its own cluster"
+    else:
+        score = f"pair score {answer['score']:.3f}{_kind(answer)}"
+        where = f"{answer['image_id']} is in the cluster of {answer['head']} ({score})"
+    return "\n".join([where, *_label_lines(answer)])
+
+
+def _label_lines(answer: dict[str, Any]) -> list[str]:
+    return [
+        f"  bank {label['bank']}: policy {label['policy']}, action {label['action']}, by {label['image_id']}"
+        for label in answer["labels"]
+    ]
 
 
 def _describe_members(answer: dict[str, Any]) -> str:
@@ -106,6 +115,7 @@ def _describe_decision(answer: dict[str, Any]) -> str:
         answer["summary"],
         f"  decision {answer['sequence']}, {answer['candidates_found']} candidates; {thresholds}; {versions}",
         *_candidate_lines(answer["candidates"]),
+        *_label_lines(answer),
     ]
     lines += [
         f"  {'match' if pair['match'] else 'head'}: {relation_in_words(pair['structure'], 'it', pair['image_id'])}"

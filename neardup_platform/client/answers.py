@@ -9,6 +9,23 @@ from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
+class Label:
+    """That an image is in a bank: a policy and an action for its whole cluster.
+
+    Attributes:
+        label_id: id of the command that added it.
+        image_id: the image that was labelled.
+        action: such as `block` or `review`.
+    """
+
+    label_id: str
+    bank: str
+    image_id: str
+    policy: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
     """Which cluster an image is in.
 
@@ -18,6 +35,7 @@ class Image:
         held_apart: whether the image was held apart from a guarded cluster; the explanation says why.
         undistinctive: whether it is plain or resembles much else, so that it needs a higher score to match.
         kind: of the match that let the image join; see `ComparedImage`. Empty for a founder.
+        labels: of its cluster now, at most 100; of an earlier time, those of its decision then, at most 16.
     """
 
     image_id: str
@@ -32,6 +50,7 @@ class Image:
     held_apart: bool = False
     undistinctive: bool = False
     kind: str = ""
+    labels: list[Label] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +251,7 @@ class Explanation:
         structures: where the image agrees with the match that let it join and with the head, computed now; empty for a
             founder and in a history.
         kind: of the match that let the image join; see `ComparedImage`. Empty for a founder.
+        labels: of the cluster when the image was put there, at most 16.
     """
 
     decision_id: str
@@ -260,6 +280,7 @@ class Explanation:
     corpus_images: int = 0
     structures: list[ExplainedPair] = field(default_factory=list)
     kind: str = ""
+    labels: list[Label] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,6 +390,7 @@ class Override:
             cluster it went into; split: an image that stayed.
         image_ids: split: the other images that left.
         sequence: of the last decision made before the override.
+        bank: quarantine: the negative bank whose label this is; empty for an override by itself.
     """
 
     override_id: str
@@ -380,6 +402,7 @@ class Override:
     at_ms: int
     sequence: int
     image_ids: list[str] = field(default_factory=list)
+    bank: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,6 +433,84 @@ class Correction:
     moved: int = 0
     clusters_before: int = 0
     clusters: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLabel:
+    """A label of a bank, with who added it, when and why; see `Label`.
+
+    Attributes:
+        sequence: of the last decision made before it.
+    """
+
+    label_id: str
+    bank: str
+    image_id: str
+    policy: str
+    action: str
+    reason: str
+    issued_by: str
+    at_ms: int
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bank:
+    """A bank that has labels, and how many."""
+
+    bank: str
+    labels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Banks:
+    """Every bank that has labels, by name."""
+
+    banks: list[Bank]
+
+
+@dataclass(frozen=True, slots=True)
+class BankPage:
+    """A page of the labels of a bank, in order of image id.
+
+    Attributes:
+        next_cursor: pass it as `cursor` to get the next page; None on the last page.
+    """
+
+    bank: str
+    labels: list[StoredLabel]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """What a new label applies to: the images in the cluster now. Those that join later carry it in their decision.
+
+    Attributes:
+        head: of the cluster that the image is in.
+        size: members of that cluster.
+        members: the first 100 of them, oldest first; `Client.members` has all.
+    """
+
+    command_id: str
+    label_id: str
+    bank: str
+    image_id: str
+    policy: str
+    action: str
+    head: str
+    size: int
+    members: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Unlabelled:
+    """What was taken out of a bank."""
+
+    command_id: str
+    label_id: str
+    bank: str
+    image_id: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,9 +54,12 @@ class Call(Generic[T]):
     fields: Mapping[str, str] = field(default_factory=dict)
 
 
-def lookup(image_id: str, at_ms: int | None) -> Call[answers.Image]:
+def lookup(image_id: str, at_ms: int | None, banks: Collection[str] | None) -> Call[answers.Image]:
     """The cluster of one image, now or at a time."""
-    return Call("GET", _path("images", image_id), answers.Image, {} if at_ms is None else {"at": at_ms})
+    query: dict[str, str | int] = {} if at_ms is None else {"at": at_ms}
+    if banks is not None:
+        query["banks"] = ",".join(banks)
+    return Call("GET", _path("images", image_id), answers.Image, query)
 
 
 def lookup_many(image_ids: Iterable[str]) -> Iterator[Call[answers.Heads]]:
@@ -160,6 +163,33 @@ def remove_override(override_id: str, issued_by: str, key: str) -> Call[answers.
     """Remove an override."""
     path = _path("overrides", override_id)
     return Call("DELETE", path, answers.Correction, {"issued_by": issued_by}, key=key or _new_key())
+
+
+def label(
+    image_id: str, bank: str, policy: str, action: str, reason: str, issued_by: str, key: str
+) -> Call[answers.Labelled]:
+    """Put an image into a bank."""
+    body = {"image_id": image_id, "policy": policy, "action": action, "reason": reason, "issued_by": issued_by}
+    return Call("POST", _path("banks", bank), answers.Labelled, body=body, key=key or _new_key())
+
+
+def unlabel(image_id: str, bank: str, issued_by: str, key: str) -> Call[answers.Unlabelled]:
+    """Take an image out of a bank."""
+    path = _path("banks", bank, quote(_checked(image_id), safe=""))
+    return Call("DELETE", path, answers.Unlabelled, {"issued_by": issued_by}, key=key or _new_key())
+
+
+def banks() -> Call[answers.Banks]:
+    """Every bank that has labels."""
+    return Call("GET", "/v1/banks", answers.Banks)
+
+
+def bank(name: str, limit: int, cursor: str | None) -> Call[answers.BankPage]:
+    """A page of the labels of a bank."""
+    query: dict[str, str | int] = {"limit": limit}
+    if cursor is not None:
+        query["cursor"] = cursor
+    return Call("GET", _path("banks", name), answers.BankPage, query)
 
 
 def forget(image_id: str, issued_by: str, key: str) -> Call[answers.Forgotten]:

@@ -65,17 +65,18 @@ class Client:
         """Close the connections."""
         self._http.close()
 
-    def lookup(self, image_id: str, at_ms: int | None = None) -> answers.Image:
-        """Return the cluster of an image.
+    def lookup(self, image_id: str, at_ms: int | None = None, *, banks: Collection[str] | None = None) -> answers.Image:
+        """Return the cluster of an image, and its labels.
 
         Args:
             image_id: of the image.
             at_ms: Unix milliseconds: as it was then; None for now.
+            banks: only labels of these banks; None for all.
 
         Raises:
             NotFound: the image has not been decided, or had not been then, or was forgotten.
         """
-        return self._send(calls.lookup(image_id, at_ms))
+        return self._send(calls.lookup(image_id, at_ms, banks))
 
     def lookup_many(self, image_ids: Iterable[str]) -> dict[str, str]:
         """Return image id → head, for the images that are known; asks for up to 1,000 at a time."""
@@ -243,6 +244,53 @@ class Client:
             NotFound: there is no such override.
         """
         return self._send(calls.remove_override(override_id, issued_by, key))
+
+    def label(
+        self,
+        image_id: str,
+        bank: str,
+        policy: str,
+        action: str,
+        *,
+        reason: str = "",
+        issued_by: str = "api",
+        key: str = "",
+    ) -> answers.Labelled:
+        """Put an image into a bank: the label applies to its cluster, and to every image that joins it.
+
+        Args:
+            image_id: an image of the cluster; the label follows it.
+            bank: 1 to 64 of a-z, 0-9 and -.
+            policy, action: for consumers, such as `hate` and `block`; at most 64 characters each.
+            reason, issued_by, key: as of `move`.
+
+        Raises:
+            NotFound: the image is not known.
+            Conflict: it is in the bank already.
+        """
+        return self._send(calls.label(image_id, bank, policy, action, reason, issued_by, key))
+
+    def unlabel(self, image_id: str, bank: str, *, issued_by: str = "api", key: str = "") -> answers.Unlabelled:
+        """Take an image out of a bank. Decisions made before keep the label.
+
+        Raises:
+            NotFound: the image is not in the bank.
+        """
+        return self._send(calls.unlabel(image_id, bank, issued_by, key))
+
+    def banks(self) -> list[answers.Bank]:
+        """Return every bank that has labels, by name."""
+        return (self._send(calls.banks())).banks
+
+    def bank(self, bank: str) -> Iterator[answers.StoredLabel]:
+        """Yield the labels of a bank, in order of image id."""
+        cursor = None
+        while True:
+            page = self._send(calls.bank(bank, PAGE, cursor))
+            yield from page.labels
+            cursor = page.next_cursor
+            if cursor is None:
+                return
 
     def forget(self, image_id: str, *, issued_by: str = "api", key: str = "") -> answers.Forgotten:
         """Remove an image, its vectors and its history for good.

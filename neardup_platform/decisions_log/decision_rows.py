@@ -27,6 +27,7 @@ _HELD_APART = pa.struct(
         ("size", pa.uint64()),
     ]
 )
+_LABEL = pa.struct([(name, pa.string()) for name in ("label_id", "bank", "image_id", "policy", "action")])
 # The fields of the Decision message under the same names, then the place of the message in the log.
 SCHEMA = pa.schema(
     [
@@ -52,12 +53,13 @@ SCHEMA = pa.schema(
         ("kind", pa.string()),
         ("undistinctive", pa.bool_()),
         ("corpus_images", pa.uint64()),
+        ("labels", pa.list_(_LABEL)),
         ("kafka_partition", pa.int32()),
         ("kafka_offset", pa.int64()),
         ("kafka_timestamp", pa.timestamp("ms", tz="UTC")),
     ]
 )
-_NESTED = ("candidates", "bridges", "guard")
+_NESTED = ("candidates", "bridges", "guard", "labels")
 _SCALARS = [name for name in SCHEMA.names if name not in _NESTED and not name.startswith("kafka_")]
 
 
@@ -90,6 +92,7 @@ def _message_columns(value: bytes) -> dict[str, Any]:
         **{name: getattr(decision, name) for name in _SCALARS},
         "candidates": [{field.name: getattr(c, field.name) for field in _CANDIDATE} for c in decision.candidates],
         "bridges": list(decision.bridges),
+        "labels": [{field.name: getattr(label, field.name) for field in _LABEL} for label in decision.labels],
         "guard": {field.name: getattr(decision.guard, field.name) for field in _HELD_APART}
         if decision.HasField("guard")
         else None,

@@ -3,7 +3,7 @@
 Results are the values of an accepted one, as `Answer.flat` has them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -164,6 +164,33 @@ def override_plan_in_words(plan: Mapping[str, Any]) -> str:
         f"{plan['overrides']} overrides of {len(plan['images'])} known images would be sent: {plan['moved']} images "
         f"and those linked with them would move, {plan['clusters']} clusters instead of {plan['clusters_before']}"
     )
+
+
+def label_in_words(answer: Mapping[str, Any]) -> str:
+    """What a new label applies to."""
+    members = answer["members"]
+    what = f"is in bank {answer['bank']}, policy {answer['policy']}, action {answer['action']}"
+    where = f"its cluster, that of {answer['head']}, has {answer['size']} images"
+    lines = [f"label {answer['label_id']}: {answer['image_id']} {what}; {where}", *(f"  {each}" for each in members)]
+    if answer["size"] > len(members):
+        lines.append(f"  and {answer['size'] - len(members)} more: neardup members {answer['head']}")
+    return "\n".join(lines)
+
+
+def unlabel_in_words(answer: Mapping[str, Any]) -> str:
+    """What was taken out of a bank."""
+    return f"removed label {answer['label_id']}: {answer['image_id']} is not in bank {answer['bank']} any more"
+
+
+def labels_in_words(answers: Sequence[Mapping[str, Any]]) -> str:
+    """What came of many labels: those refused, and how many were not."""
+    refused = [f"refused {each['command_id']}: {each['reason']}" for each in answers if not each["accepted"]]
+    return "\n".join([*refused, f"{len(answers) - len(refused)} of {len(answers)} labels are in place"])
+
+
+def label_plan_in_words(plan: Mapping[str, Any]) -> str:
+    """Which labels would be sent."""
+    return f"{plan['labels']} labels on {len(plan['images'])} known images in {plan['clusters']} clusters would be sent"
 
 
 def forget_in_words(answer: Mapping[str, Any]) -> str:

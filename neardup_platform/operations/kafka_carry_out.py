@@ -6,6 +6,7 @@ a caller that gives its own may call again after any failure, and gets the first
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +18,12 @@ from neardup_platform.operations.result_values import values_read
 from neardup_platform.settings import Settings
 from neardup_platform.supervise.heartbeat import Phase, paused_by, read_heartbeat
 from neardup_platform.wire import neardup_pb2 as pb
-from neardup_platform.wire.command_arguments import CancelArguments, CommandArguments, OverrideArguments
+from neardup_platform.wire.command_arguments import CancelArguments, CommandArguments, LabelArguments
 
 # Hexadecimal digits of the digest that tells commands of one batch apart.
 _DIGEST = 16
+# Labels sent before their results are awaited.
+_BATCH = 1_000
 
 Report = Callable[[str], None]
 
@@ -85,12 +88,12 @@ def carry_out(
 
 def correct_all(
     settings: Settings,
-    corrections: Sequence[OverrideArguments],
+    corrections: Sequence[CommandArguments],
     issuer: Issuer,
     timeout_s: float,
     report: Report = lambda _: None,
 ) -> list[Answer]:
-    """Send overrides in order and wait for all of their results; one that is refused does not stop the others.
+    """Send overrides or labels in order and wait for all results; one that is refused does not stop the others.
 
     The id of each is that of the issuer and a digest of its arguments, so a repeat with rows added sends only those as
     new commands.
@@ -113,6 +116,25 @@ def correct_all(
         for each in corrections
     ]
     return _run(settings, commands, timeout_s, report)
+
+
+def label_all(
+    settings: Settings,
+    labels: Sequence[LabelArguments],
+    issuer: Issuer,
+    timeout_s: float,
+    report: Report = lambda _: None,
+) -> list[Answer]:
+    """Send any number of labels, in batches; see `correct_all`.
+
+    A label that is there already is answered like a new one, so a repeat of the whole is safe at any time.
+    """
+    deadline_s, answers = time.monotonic() + timeout_s, list[Answer]()
+    for at in range(0, len(labels), _BATCH):
+        left_s = max(1.0, deadline_s - time.monotonic())
+        answers += correct_all(settings, labels[at : at + _BATCH], issuer, left_s, report)
+        report(f"{len(answers)} of {len(labels)} labels sent")
+    return answers
 
 
 def send(settings: Settings, arguments: CommandArguments, issuer: Issuer) -> str:

@@ -19,14 +19,17 @@ _NUMBERS = {
     ),
     "ingest-segment": ("rows", "bad", "decided", "known", "forgotten"),
     "override": ("decisions", "moved", "clusters_before", "clusters"),
+    "label": ("size",),
     "pause": ("at_ms",),
     "resume": ("at_ms",),
 }
+# One id a line, which an id cannot contain.
+_LISTS = {"label": ("members",)}
 _JSON = {"redecide": ("examples",)}
 
 
 def values_read(name: str, values: Mapping[str, str]) -> dict[str, Any]:
-    """The values of a command's result, with numbers converted, examples and a trace decoded.
+    """The values of a command's result, with numbers and lists converted, examples and a trace decoded.
 
     Args:
         name: of the command.
@@ -34,7 +37,10 @@ def values_read(name: str, values: Mapping[str, str]) -> dict[str, Any]:
     if name == TraceArguments.command:
         trace: dict[str, Any] = json.loads(values.get("trace", "{}"))
         return trace
-    read = {key: _number(value) if key in _NUMBERS.get(name, ()) else value for key, value in values.items()}
+    read: dict[str, Any] = {
+        key: _number(value) if key in _NUMBERS.get(name, ()) else value for key, value in values.items()
+    }
+    read |= {key: values[key].splitlines() for key in _LISTS.get(name, ()) if key in values}
     return read | {key: json.loads(values[key]) for key in _JSON.get(name, ()) if key in values}
 
 

@@ -11,16 +11,19 @@ from starlette.types import ASGIApp
 import neardup_platform
 from neardup_platform.serving import problems
 from neardup_platform.serving.access import Access, api_is_exposed, api_tokens, open_scopes
+from neardup_platform.serving.bank_routes import BankRoutes
 from neardup_platform.serving.calls import max_body, media_types, required_scope
 from neardup_platform.serving.changing_routes import ChangingRoutes
 from neardup_platform.serving.example_pairs import ExamplePairs
 from neardup_platform.serving.example_search import ExampleSearch
+from neardup_platform.serving.followed_labels import FollowedLabels
 from neardup_platform.serving.guard import Guard, Rules
 from neardup_platform.serving.health import HealthWatch
 from neardup_platform.serving.kafka_commands import WorkerCommands
 from neardup_platform.serving.limits import Bounds, Limits
 from neardup_platform.serving.methods import Methods
 from neardup_platform.serving.openapi import documented
+from neardup_platform.serving.ordered_commands import OrderedCommands
 from neardup_platform.serving.pages import Pages
 from neardup_platform.serving.pair_routes import PairRoutes
 from neardup_platform.serving.picture_decoding import PictureDecoding
@@ -53,6 +56,7 @@ def build_app(
     corpus = SearchCorpus(follower, load_models)
     pictures = PictureStore(settings.s3)
     search, pairs = ExampleSearch(corpus, follower), ExamplePairs(corpus, follower, pictures)
+    labels, commands = FollowedLabels(), OrderedCommands(WorkerCommands(settings.kafka, follower), follower)
     watch = HealthWatch(settings, follower, corpus)
     limiter = SearchLimiter(settings.terms.max_queries_per_s, settings.terms.max_waiting_queries)
     turn = CapacityLimiter(1)
@@ -71,8 +75,9 @@ def build_app(
     app = _empty_app(lifespan)
     problems.install(app)
     app.include_router(PictureRoutes(follower, pictures).router())
-    app.include_router(ReadingRoutes(follower, pictures, corpus).router())
-    app.include_router(ChangingRoutes(WorkerCommands(settings.kafka, follower), follower).router())
+    app.include_router(ReadingRoutes(follower, pictures, corpus, labels).router())
+    app.include_router(ChangingRoutes(commands, follower).router())
+    app.include_router(BankRoutes(commands, follower, labels).router())
     app.include_router(SearchRoutes(search, limiter, follower, pictures, decoding, turn).router())
     app.include_router(PairRoutes(pairs, limiter, decoding, turn, settings.api.max_upload_bytes).router())
     app.include_router(PlatformRoutes(watch, metrics).router())

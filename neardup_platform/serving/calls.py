@@ -36,7 +36,7 @@ def required_scope(method: str, path: str) -> Scope | None:
         return Scope.SEARCH
     if path == _LOOKUP:
         return Scope.READ
-    if path == "/v1/overrides" or path.startswith("/v1/overrides/"):
+    if path == "/v1/overrides" or path.startswith(("/v1/overrides/", "/v1/banks/")):
         return Scope.CORRECT
     return Scope.ADMIN
 

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Annotated
 
-from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from neardup_platform.clusters.override_terms import named
@@ -12,27 +11,16 @@ from neardup_platform.errors import NotFound
 from neardup_platform.records import Kind
 from neardup_platform.serving.answers.changes import Ordered, OverrideAction, Overrides, override_of
 from neardup_platform.serving.ids import Id
-from neardup_platform.serving.kafka_commands import WorkerCommands
+from neardup_platform.serving.ordered_commands import MAX_NAME, IssuedBy, Key, OrderedCommands
 from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.serving.stored_images import known_image
 from neardup_platform.store.view import StoreView
 from neardup_platform.wire.command_arguments import MAX_LISTED
 from neardup_platform.wire.validation import MAX_ID_BYTES
 
-# Each call waits for the worker with a Kafka connection of its own.
-_AT_ONCE = 4
-_MAX_NAME = 200
 _MAX_REASON = 500
 # Ids are sent one a line.
 _ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$"
-
-IssuedBy = Annotated[
-    str, Query(min_length=1, max_length=_MAX_NAME, description="who is responsible; kept with the change")
-]
-Key = Annotated[
-    str,
-    Header(alias="Idempotency-Key", max_length=128, description="a repeated request with the same key does nothing"),
-]
 
 
 class NewOverride(BaseModel):
@@ -55,17 +43,16 @@ class NewOverride(BaseModel):
     )
     reason: str = Field("", max_length=_MAX_REASON)
     issued_by: str = Field(
-        "api", min_length=1, max_length=_MAX_NAME, description="who is responsible; kept with the override"
+        "api", min_length=1, max_length=MAX_NAME, description="who is responsible; kept with the override"
     )
 
 
 class ChangingRoutes:
-    """Sends commands to the worker, a few at a time."""
+    """Sends commands to the worker, and reads overrides from the secondary."""
 
-    def __init__(self, commands: WorkerCommands, follower: StoreFollower) -> None:
+    def __init__(self, commands: OrderedCommands, follower: StoreFollower) -> None:
         self._commands = commands
         self._follower = follower
-        self._at_once = CapacityLimiter(_AT_ONCE)
 
     def router(self) -> APIRouter:
         """The routes."""
@@ -114,13 +101,7 @@ class ChangingRoutes:
     async def _run(
         self, name: str, arguments: Mapping[str, str], issued_by: str, key: str, check: Callable[[StoreView], None]
     ) -> Ordered:
-        def run() -> Ordered:
-            with self._follower.reading() as store:
-                if not key or store.commands.find(key) is None:
-                    check(store)
-            return Ordered.model_validate(self._commands.run(name, arguments, issued_by, key))
-
-        return await to_thread.run_sync(run, limiter=self._at_once)
+        return Ordered.model_validate(await self._commands.run(name, arguments, issued_by, key, check))
 
 
 def _check_known(store: StoreView, new: NewOverride) -> None:

@@ -6,12 +6,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from neardup_platform.errors import InvariantBroken, NotFound, ServerUnavailable
-from neardup_platform.records import Decision
 from neardup_platform.serving.answers.clusters import Cluster, Member, Members, RecentCluster, RecentClusters
 from neardup_platform.serving.answers.explanations import Explanation, History, explanation
 from neardup_platform.serving.answers.images import Heads, Image, ImageIds, image_answer, past_answer
 from neardup_platform.serving.cursors import decode_cursor, encode_cursor
 from neardup_platform.serving.explained_pairs import Behind, structures, vectors_behind
+from neardup_platform.serving.followed_labels import FollowedLabels
 from neardup_platform.serving.ids import Id
 from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.serving.s3_pictures import PictureStore
@@ -25,14 +25,22 @@ from neardup_platform.wire.codec import decode_decision
 # Members shown of each recent cluster.
 SHOWN_MEMBERS = 8
 
+Banks = Annotated[
+    str | None,
+    Query(max_length=2_048, description="names with commas between them: only labels of these banks"),
+]
+
 
 class ReadingRoutes:
     """Reads from the secondary; every answer is of one moment."""
 
-    def __init__(self, follower: StoreFollower, pictures: PictureStore, corpus: SearchCorpus) -> None:
+    def __init__(
+        self, follower: StoreFollower, pictures: PictureStore, corpus: SearchCorpus, labels: FollowedLabels
+    ) -> None:
         self._follower = follower
         self._pictures = pictures
         self._corpus = corpus
+        self._labels = labels
         # Pictures are laid over each other by one thread at a time, so that questions leave the worker its processors.
         self._aligning = threading.Lock()
 
@@ -55,15 +63,19 @@ class ReadingRoutes:
         at: Annotated[
             int | None, Query(ge=0, lt=1 << 53, description="Unix milliseconds: as it was then, not as it is now")
         ] = None,
+        banks: Banks = None,
     ) -> Image:
-        """Head, score and decision of one image, now or at an earlier time."""
+        """Head, score, decision and labels of one image, now or at an earlier time."""
+        chosen = None if banks is None else banks.split(",")
 
-        def found(store: StoreView) -> tuple[store_pb.ImageRecord, tuple[Decision, str] | None]:
-            return self._image(store, image_id), None if at is None else decision_at(store, image_id, at)
+        def answer(store: StoreView) -> Image:
+            record = self._image(store, image_id)
+            picture = self._pictures.path(image_id, record)
+            if at is not None:
+                return past_answer(*decision_at(store, image_id, at), record, picture, chosen)
+            return image_answer(image_id, record, picture, self._labels.of_cluster(store, record.head, chosen))
 
-        record, past = self._follower.read(found)
-        picture = self._pictures.path(image_id, record)
-        return image_answer(image_id, record, picture) if past is None else past_answer(*past, record, picture)
+        return self._follower.read(answer)
 
     def lookup(self, asked: ImageIds) -> Heads:
         """The heads of many images. Unknown ids are listed; they are not an error."""

@@ -28,6 +28,8 @@
 | KEPT | 24 | u64 number | OutboxEntry that Kafka refuses, even as a dead letter |
 | MOVES | 25 | u16 length of command id, command id, u64 sequence | Move: an image that `redecide` has moved |
 | | | 0x0000, u64 sequence before the command | id of such a command |
+| LABELS | 32 | bank, 0x00, image id | LabelRecord |
+| | | 0x00 | CommandProgress: number of the last command that changed a label |
 
 Integers are big-endian, so byte order is numeric order: members are listed oldest first, blocks of recent clusters
 newest first. Each ordinal is given once. The ordinal of a forgotten image, or one that the image no longer uses, has no
@@ -79,6 +81,7 @@ class Table(Enum):
     CHANGED = b"\x17"
     KEPT = b"\x18"
     MOVES = b"\x19"
+    LABELS = b"\x20"
 
 
 _U64_MAX = (1 << 64) - 1
@@ -108,6 +111,20 @@ def commands_read_key(topic: str, partition: int) -> bytes:
 
 AHEAD_KEY = b"\x00ahead"
 DEFERRED_PREFIX = b"\x00meet"
+
+
+# In LABELS: number of the last command that changed a label. No bank has an empty name.
+LABELS_CHANGED_KEY = b"\x00"
+
+
+def bank_prefix(bank: str) -> bytes:
+    """Return the prefix of all label keys of a bank."""
+    return bank.encode() + b"\x00"
+
+
+def label_key(bank: str, image_id: str) -> bytes:
+    """Return the key of a label. A bank's name has no zero byte."""
+    return bank_prefix(bank) + image_id.encode()
 
 
 def position_of(key: bytes) -> tuple[str, int]:

@@ -159,7 +159,7 @@ class Pause(_message.Message):
     def __init__(self, by: _Optional[str] = ..., at_ms: _Optional[int] = ..., command_id: _Optional[str] = ...) -> None: ...
 
 class Override(_message.Message):
-    __slots__ = ("override_id", "action", "image_id", "other_id", "reason", "issued_by", "at_ms", "sequence", "image_ids", "first_ids")
+    __slots__ = ("override_id", "action", "image_id", "other_id", "reason", "issued_by", "at_ms", "sequence", "image_ids", "first_ids", "bank")
     OVERRIDE_ID_FIELD_NUMBER: _ClassVar[int]
     ACTION_FIELD_NUMBER: _ClassVar[int]
     IMAGE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -170,6 +170,7 @@ class Override(_message.Message):
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     IMAGE_IDS_FIELD_NUMBER: _ClassVar[int]
     FIRST_IDS_FIELD_NUMBER: _ClassVar[int]
+    BANK_FIELD_NUMBER: _ClassVar[int]
     override_id: str
     action: str
     image_id: str
@@ -180,7 +181,22 @@ class Override(_message.Message):
     sequence: int
     image_ids: _containers.RepeatedScalarFieldContainer[str]
     first_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, override_id: _Optional[str] = ..., action: _Optional[str] = ..., image_id: _Optional[str] = ..., other_id: _Optional[str] = ..., reason: _Optional[str] = ..., issued_by: _Optional[str] = ..., at_ms: _Optional[int] = ..., sequence: _Optional[int] = ..., image_ids: _Optional[_Iterable[str]] = ..., first_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    bank: str
+    def __init__(self, override_id: _Optional[str] = ..., action: _Optional[str] = ..., image_id: _Optional[str] = ..., other_id: _Optional[str] = ..., reason: _Optional[str] = ..., issued_by: _Optional[str] = ..., at_ms: _Optional[int] = ..., sequence: _Optional[int] = ..., image_ids: _Optional[_Iterable[str]] = ..., first_ids: _Optional[_Iterable[str]] = ..., bank: _Optional[str] = ...) -> None: ...
+
+class LabelRecord(_message.Message):
+    __slots__ = ("label", "reason", "issued_by", "at_ms", "sequence")
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ISSUED_BY_FIELD_NUMBER: _ClassVar[int]
+    AT_MS_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    label: _neardup_pb2.Label
+    reason: str
+    issued_by: str
+    at_ms: int
+    sequence: int
+    def __init__(self, label: _Optional[_Union[_neardup_pb2.Label, _Mapping]] = ..., reason: _Optional[str] = ..., issued_by: _Optional[str] = ..., at_ms: _Optional[int] = ..., sequence: _Optional[int] = ...) -> None: ...
 
 class Redirect(_message.Message):
     __slots__ = ("head", "sequence", "at_ms", "cause", "command_id")

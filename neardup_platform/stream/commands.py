@@ -17,6 +17,7 @@ from neardup_platform.pipeline import Pipeline
 from neardup_platform.scoring.card import read_card
 from neardup_platform.settings import Settings
 from neardup_platform.store.writer import Store
+from neardup_platform.stream.banks.label import AddLabel, RemoveLabel
 from neardup_platform.stream.control.command import Handler, RegisteredCommand, register
 from neardup_platform.stream.control.pause import Pause, Resume
 from neardup_platform.stream.corrections.forget import Forget
@@ -37,6 +38,7 @@ from neardup_platform.wire.command_arguments import (
     CommandArguments,
     ForgetArguments,
     IngestSegmentArguments,
+    LabelArguments,
     LoadModelArguments,
     OverrideArguments,
     PauseArguments,
@@ -46,6 +48,7 @@ from neardup_platform.wire.command_arguments import (
     ResumeArguments,
     SnapshotArguments,
     TraceArguments,
+    UnlabelArguments,
 )
 
 
@@ -157,6 +160,14 @@ def _override(context: CommandContext) -> Override:
     return Override(context.corrections, context.clock)
 
 
+def _label(context: CommandContext) -> AddLabel:
+    return AddLabel(context.corrections, context.clock)
+
+
+def _unlabel(context: CommandContext) -> RemoveLabel:
+    return RemoveLabel(context.corrections)
+
+
 def _forget(context: CommandContext) -> Forget:
     return Forget(context.store, context.corrections, context.clock, context.forget_in_memory)
 
@@ -169,6 +180,8 @@ COMMANDS = (
     CommandSpec(PauseArguments, prompt=True, make=_pause),
     CommandSpec(ResumeArguments, prompt=True, make=_resume),
     CommandSpec(OverrideArguments, prompt=True, make=_override),
+    CommandSpec(LabelArguments, prompt=True, make=_label),
+    CommandSpec(UnlabelArguments, prompt=True, make=_unlabel),
     CommandSpec(ForgetArguments, prompt=True, make=_forget),
     CommandSpec(TraceArguments, prompt=True, make=_trace),
     CommandSpec(LoadModelArguments, prompt=False, make=_load_model),

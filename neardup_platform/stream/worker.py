@@ -246,6 +246,7 @@ class Worker:
             "paused": int(state.HasField("paused")),
             "purge_problem": int(bool(self._store.purge_problem)),
             "overrides": len(self._parts.corrections.overrides),
+            "labels": len(self._parts.corrections.labels),
             "commands_waiting": self._control.waiting,
             **self._outbox.metrics(),
             **self._source.metrics(),

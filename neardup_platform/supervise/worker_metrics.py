@@ -24,6 +24,7 @@ GAUGES = {
     "watermark_delay_ms": "How far the watermark is behind now; join.idle_s and a second when all is well.",
     "idle_clock_behind_ms": "What the clock of quiet partitions still has to catch up with after a stop.",
     "overrides": "Active overrides.",
+    "labels": "Active labels of banks.",
     "commands_waiting": "Commands read and not finished.",
     "outbox": "Messages to publish that the broker has not acknowledged.",
     "durable_p50_ms": "Median time that commits waited for the disk before they were published.",

@@ -1,6 +1,6 @@
 """The stream worker between join and publish, in this process: no Kafka, no TensorFlow, no thread of its own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 from uuid import uuid4
@@ -13,9 +13,10 @@ from neardup_platform.matching import Matching
 from neardup_platform.pipeline import Decided, Pipeline
 from neardup_platform.records import Decision, Embedding, JoinedImage
 from neardup_platform.store.writer import Store
+from neardup_platform.stream.banks.label import AddLabel, RemoveLabel
 from neardup_platform.stream.commit import commit
 from neardup_platform.stream.control.handled import Handled
-from neardup_platform.stream.control.outcome import Done
+from neardup_platform.stream.control.outcome import Done, Outcome
 from neardup_platform.stream.corrections.forget import Forget
 from neardup_platform.stream.corrections.override import Override
 from neardup_platform.stream.corrections.re_embedding import decide_newer, vacate
@@ -28,7 +29,12 @@ from neardup_platform.testing.pipeline import small_index, small_pipeline, small
 from neardup_platform.testing.scorer import CosineScorer
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import Message, decode_decision
-from neardup_platform.wire.command_arguments import ForgetArguments, OverrideArguments
+from neardup_platform.wire.command_arguments import (
+    ForgetArguments,
+    LabelArguments,
+    OverrideArguments,
+    UnlabelArguments,
+)
 from neardup_platform.wire.topics import CONTROL
 
 DECIDED_MS = 7
@@ -52,7 +58,7 @@ class InMemoryWorker:
         store: the store.
         pipeline: decides.
         redeciding: decides known images again.
-        override_handler, forget_handler: handle those commands.
+        override_handler, forget_handler, label_handler, unlabel_handler: handle those commands.
     """
 
     def __init__(
@@ -80,6 +86,7 @@ class InMemoryWorker:
         self.redeciding = Redeciding(self.store, self.pipeline, Overrides(self.store.overrides.all()))
         self.override_handler = Override(self.redeciding, self._clock)
         self.forget_handler = Forget(self.store, self.redeciding, self._clock, _nothing_else)
+        self.label_handler, self.unlabel_handler = AddLabel(self.redeciding, self._clock), RemoveLabel(self.redeciding)
         self._pending: list[Callable[[], None]] = []
 
     def __enter__(self) -> Self:
@@ -110,7 +117,7 @@ class InMemoryWorker:
         return self.pipeline.decide(images, self.store.state().sequence + 1, decided_ms, constraints)
 
     def run_command(self, name: str, *, command_id: str = "", apply: bool = True, **arguments: str) -> pb.CommandResult:
-        """Runs an `override` or `forget` command.
+        """Runs an `override`, `label`, `unlabel` or `forget` command.
 
         Args:
             name: of the command.
@@ -129,13 +136,20 @@ class InMemoryWorker:
             issued_by="a test",
             issued_ms=self._clock.now_ms(),
         )
-        if name == ForgetArguments.command:
-            outcome = self.forget_handler(command, ForgetArguments.parse(arguments))()
-        else:
-            outcome = self.override_handler(command, OverrideArguments.parse(arguments))()
+        outcome = self._handle(command, arguments)
         if not isinstance(outcome, Done):
             raise TypeError(f"{name} is not done at once")
         return self.commit_outcome(command.command_id, outcome, apply=apply)
+
+    def _handle(self, command: pb.Command, arguments: Mapping[str, str]) -> Outcome:
+        match command.name:
+            case ForgetArguments.command:
+                return self.forget_handler(command, ForgetArguments.parse(arguments))()
+            case LabelArguments.command:
+                return self.label_handler(command, LabelArguments.parse(arguments))()
+            case UnlabelArguments.command:
+                return self.unlabel_handler(command, UnlabelArguments.parse(arguments))()
+        return self.override_handler(command, OverrideArguments.parse(arguments))()
 
     def commit_outcome(self, command_id: str, outcome: Done, *, apply: bool = True) -> pb.CommandResult:
         """Commits what a command changes; arguments as of `run_command`."""

@@ -13,7 +13,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from neardup_platform.errors import BadMessage
-from neardup_platform.records import Candidate, Decision, Embedding, FloatVector, HeldApart, Kind, ModelSpec
+from neardup_platform.records import Candidate, Decision, Embedding, FloatVector, HeldApart, Kind, Label, ModelSpec
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.command_bounds import MAX_COMMAND_ID_BYTES
 from neardup_platform.wire.validation import checked_embedding
@@ -187,6 +187,7 @@ def encode_decision(decision: Decision) -> bytes:
         guard=None if decision.guard is None else pb.HeldApart(**asdict(decision.guard)),
         undistinctive=decision.undistinctive,
         corpus_images=decision.corpus_images,
+        labels=[encode_label(label) for label in decision.labels],
         kind=decision.kind,
     ).SerializeToString()
 
@@ -215,7 +216,20 @@ def decode_decision(data: bytes) -> Decision:
         guard=_decode_guard(raw.guard) if raw.HasField("guard") else None,
         undistinctive=raw.undistinctive,
         corpus_images=raw.corpus_images,
+        labels=tuple(decode_label(label) for label in raw.labels),
     )
+
+
+def encode_label(label: Label) -> pb.Label:
+    """Encode a label."""
+    return pb.Label(
+        label_id=label.label_id, bank=label.bank, image_id=label.image_id, policy=label.policy, action=label.action
+    )
+
+
+def decode_label(raw: pb.Label) -> Label:
+    """Decode what `encode_label` returns."""
+    return Label(raw.label_id, raw.bank, raw.image_id, raw.policy, raw.action)
 
 
 def _decode_guard(raw: pb.HeldApart) -> HeldApart:

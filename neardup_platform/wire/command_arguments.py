@@ -4,6 +4,7 @@ On the topic arguments are text by name (`pb.Command.arguments`). `to_wire` writ
 are `true` or `false` and may be missing. The bounds on size are in `command_bounds.py`.
 """
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, cast
@@ -13,6 +14,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from neardup_platform.errors import BadCommand
 
 MAX_REASON = 500
+MAX_POLICY = 64
+BANK_PATTERN = r"^[a-z0-9-]{1,64}$"
 # Each image of a split is decided again and published; the stream waits meanwhile.
 MAX_LISTED = 1_000
 
@@ -47,10 +50,24 @@ def _ids(value: Any) -> tuple[str, ...]:
     return ids
 
 
+def _bank(value: str) -> str:
+    if not re.fullmatch(BANK_PATTERN, value):
+        raise ValueError(f"bank is {value[:80]!r}, 1 to 64 of a-z, 0-9 and - are expected")
+    return value
+
+
+def _policy(value: str, info: ValidationInfo) -> str:
+    if not (0 < len(value) <= MAX_POLICY and value.isprintable()):
+        raise ValueError(f"{info.field_name} is {value[:80]!r}, 1 to {MAX_POLICY} printable characters are expected")
+    return value
+
+
 _WHY = f"Why, at most {MAX_REASON} characters; kept with the override."
 
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Reason = Annotated[str, BeforeValidator(_reason)]
+Bank = Annotated[str, BeforeValidator(_bank)]
+Policy = Annotated[str, BeforeValidator(_policy)]
 ImageIds = Annotated[tuple[str, ...], BeforeValidator(_ids)]
 
 
@@ -190,6 +207,27 @@ class RestoreArguments(CommandArguments):
         return self
 
 
+class LabelArguments(CommandArguments):
+    """`label`: puts an image into a bank; the label applies to the cluster that the image is in."""
+
+    command: ClassVar[str] = "label"
+    bank: Bank = Field(description="The bank: 1 to 64 of a-z, 0-9 and -.")
+    image_id: str = Field(description="A decided image.")
+    policy: Policy = Field(description=f"The name of the policy, at most {MAX_POLICY} characters.")
+    action: Policy = Field(
+        description=f"What consumers do, such as `block` or `review`; at most {MAX_POLICY} characters."
+    )
+    reason: Reason = Field("", description=f"Why, at most {MAX_REASON} characters; kept with the label.")
+
+
+class UnlabelArguments(CommandArguments):
+    """`unlabel`: takes an image out of a bank; decisions made before keep the label."""
+
+    command: ClassVar[str] = "unlabel"
+    bank: Bank = Field(description="The bank.")
+    image_id: str = Field(description="An image in it.")
+
+
 class OverrideArguments(CommandArguments):
     """`override`: an operator's correction, effective at once and whenever its images are decided again."""
 
@@ -298,6 +336,8 @@ COMMANDS: Mapping[str, type[CommandArguments]] = {
         IngestSegmentArguments,
         RestoreArguments,
         OverrideArguments,
+        LabelArguments,
+        UnlabelArguments,
     )
 }
 

@@ -73,8 +73,22 @@ class HeldApart(_message.Message):
     size: int
     def __init__(self, reason: _Optional[str] = ..., head: _Optional[str] = ..., agreed: _Optional[int] = ..., compared: _Optional[int] = ..., size: _Optional[int] = ...) -> None: ...
 
+class Label(_message.Message):
+    __slots__ = ("label_id", "bank", "image_id", "policy", "action")
+    LABEL_ID_FIELD_NUMBER: _ClassVar[int]
+    BANK_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    label_id: str
+    bank: str
+    image_id: str
+    policy: str
+    action: str
+    def __init__(self, label_id: _Optional[str] = ..., bank: _Optional[str] = ..., image_id: _Optional[str] = ..., policy: _Optional[str] = ..., action: _Optional[str] = ...) -> None: ...
+
 class Decision(_message.Message):
-    __slots__ = ("event_id", "sequence", "image_id", "head", "score", "head_score", "candidates", "candidates_found", "bridges", "threshold", "head_threshold", "terms_version", "classifier_version", "event_time_ms", "decided_ms", "cause", "override_id", "replaced_head", "guard", "candidates_left_out", "bridges_left_out", "kind", "undistinctive", "corpus_images")
+    __slots__ = ("event_id", "sequence", "image_id", "head", "score", "head_score", "candidates", "candidates_found", "bridges", "threshold", "head_threshold", "terms_version", "classifier_version", "event_time_ms", "decided_ms", "cause", "override_id", "replaced_head", "guard", "candidates_left_out", "bridges_left_out", "kind", "undistinctive", "corpus_images", "labels")
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     IMAGE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -99,6 +113,7 @@ class Decision(_message.Message):
     KIND_FIELD_NUMBER: _ClassVar[int]
     UNDISTINCTIVE_FIELD_NUMBER: _ClassVar[int]
     CORPUS_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
     event_id: str
     sequence: int
     image_id: str
@@ -123,7 +138,8 @@ class Decision(_message.Message):
     kind: str
     undistinctive: bool
     corpus_images: int
-    def __init__(self, event_id: _Optional[str] = ..., sequence: _Optional[int] = ..., image_id: _Optional[str] = ..., head: _Optional[str] = ..., score: _Optional[float] = ..., head_score: _Optional[float] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., candidates_found: _Optional[int] = ..., bridges: _Optional[_Iterable[str]] = ..., threshold: _Optional[float] = ..., head_threshold: _Optional[float] = ..., terms_version: _Optional[str] = ..., classifier_version: _Optional[str] = ..., event_time_ms: _Optional[int] = ..., decided_ms: _Optional[int] = ..., cause: _Optional[str] = ..., override_id: _Optional[str] = ..., replaced_head: _Optional[str] = ..., guard: _Optional[_Union[HeldApart, _Mapping]] = ..., candidates_left_out: _Optional[int] = ..., bridges_left_out: _Optional[int] = ..., kind: _Optional[str] = ..., undistinctive: _Optional[bool] = ..., corpus_images: _Optional[int] = ...) -> None: ...
+    labels: _containers.RepeatedCompositeFieldContainer[Label]
+    def __init__(self, event_id: _Optional[str] = ..., sequence: _Optional[int] = ..., image_id: _Optional[str] = ..., head: _Optional[str] = ..., score: _Optional[float] = ..., head_score: _Optional[float] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., candidates_found: _Optional[int] = ..., bridges: _Optional[_Iterable[str]] = ..., threshold: _Optional[float] = ..., head_threshold: _Optional[float] = ..., terms_version: _Optional[str] = ..., classifier_version: _Optional[str] = ..., event_time_ms: _Optional[int] = ..., decided_ms: _Optional[int] = ..., cause: _Optional[str] = ..., override_id: _Optional[str] = ..., replaced_head: _Optional[str] = ..., guard: _Optional[_Union[HeldApart, _Mapping]] = ..., candidates_left_out: _Optional[int] = ..., bridges_left_out: _Optional[int] = ..., kind: _Optional[str] = ..., undistinctive: _Optional[bool] = ..., corpus_images: _Optional[int] = ..., labels: _Optional[_Iterable[_Union[Label, _Mapping]]] = ...) -> None: ...
 
 class DebugDetail(_message.Message):
     __slots__ = ("event_id", "image_id", "lsh_version", "pair_version", "batch_images", "stage_ms", "first_sequence", "last_sequence")

@@ -169,6 +169,41 @@ def test_corrections_send_what_was_asked(kind: str) -> None:
     assert server.seen[0].headers["idempotency-key"] == "once"
 
 
+LABELLED = Reply(
+    body={
+        "command_id": "c",
+        "label_id": "c",
+        "bank": "one",
+        "image_id": "a/1",
+        "policy": "p",
+        "action": "block",
+        "head": "h",
+        "size": 2,
+        "members": ["h", "a/1"],
+    }
+)
+
+
+def test_labels_send_what_was_asked(kind: str) -> None:
+    removed = Reply(body={"command_id": "c", "label_id": "c", "bank": "one", "image_id": "a/1"})
+    with ScriptedServer([LABELLED, removed]) as server, opened(kind, server.url) as api:
+        labelled = api.label("a/1", "one", "p", "block", reason="why", issued_by="me", key="once")
+        assert api.unlabel("a/1", "one").label_id == "c"
+    assert (labelled.head, labelled.size, labelled.members) == ("h", 2, ["h", "a/1"])
+    assert [(seen.method, seen.path) for seen in server.seen] == [
+        ("POST", "/v1/banks/one"),
+        ("DELETE", "/v1/banks/one/a%2F1?issued_by=api"),
+    ]
+    assert server.seen[0].json == {
+        "image_id": "a/1",
+        "policy": "p",
+        "action": "block",
+        "reason": "why",
+        "issued_by": "me",
+    }
+    assert server.seen[0].headers["idempotency-key"] == "once"
+
+
 def test_forget_returns_the_new_head(kind: str) -> None:
     forgotten = Reply(body={"command_id": "c", "forgotten": "image", "new_head": "b"})
     with ScriptedServer([forgotten]) as server, opened(kind, server.url) as api:

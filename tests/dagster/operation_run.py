@@ -20,6 +20,8 @@ OPS = {
     "restore_on_empty_machine": "restore_newest_snapshot",
     "override": "correct_cluster",
     "override_csv": "correct_clusters",
+    "label": "label_cluster",
+    "bank_csv": "label_clusters",
     "forget": "forget_image",
     "reprocess": "decide_all_again",
     "reprocess_images": "decide_images_again",

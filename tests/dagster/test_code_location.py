@@ -121,7 +121,8 @@ def test_a_launch_can_set_no_program_and_no_pickle() -> None:
         "command_id",
     }
     quality = {"match", "head", "classifier", "hours", "most_pairs", "terms", "clusters"}
-    assert steps == training | operations | overrides | redeciding | quality
+    labels = {"bank", "policy", "remove"}
+    assert steps == training | operations | overrides | redeciding | quality | labels
     assert {key for key in settable if re.match("/ops/[^/]+/(inputs|outputs)", key)} == set()
     resources = {f"/resources/{name}{config}" for name in ("platform", "io_manager") for config in ("", "/config")}
     assert {key for key in settable if re.match("/resources/", key)} <= resources

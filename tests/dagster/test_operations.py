@@ -192,6 +192,43 @@ def test_clusters_are_merged_split_and_put_in_quarantine_by_run_and_by_command(a
     assert "in quarantine" in CliRunner().invoke(cli, ["override", "list"]).output
 
 
+def test_a_cluster_is_labelled_and_a_bank_is_exported_and_imported(
+    platform: Settings, api: Client, tmp_path: Path
+) -> None:
+    labelled, other = image(2), image(9)
+    terms = {"bank": "hate-2026", "image_id": labelled, "policy": "hate", "action": "block"}
+    (head,) = heads(api, labelled)
+    assert Run("label", **terms).shown["head"] == head
+    assert api.banks() == []
+    done = Run("label", **terms, reason="reported", dry_run=False).shown
+    assert done["head"] == head
+    assert labelled in [row.data["image_id"] for row in done["members"].records]
+    assert [(label.bank, label.policy) for label in api.lookup(labelled).labels] == [("hate-2026", "hate")]
+    assert api.lookup(labelled, banks=["other"]).labels == []
+
+    answer = api.label(other, "templates", "template", "review", issued_by="me")
+    assert other in answer.members
+    assert answer.size == api.cluster(answer.head).size
+    assert said("bank", "list")["banks"] == [{"bank": "hate-2026", "labels": 1}, {"bank": "templates", "labels": 1}]
+    rows = CliRunner().invoke(cli, ["bank", "export"], standalone_mode=False).stdout
+    assert said("bank", "remove", "templates", other)["label_id"] == answer.label_id
+    assert api.unlabel(labelled, "hate-2026").image_id == labelled
+    eventually(lambda: api.banks() == [])
+
+    file = tmp_path / "bank.csv"
+    file.write_text(rows)
+    planned = said("bank", "import", str(file), "--dry-run")
+    assert (planned["labels"], set(planned["images"])) == (2, {labelled, other})
+    assert Run("bank_csv", text=rows).shown["labels"] == 2
+    assert "2 of 2 labels are in place" in Run("bank_csv", file=str(file), dry_run=False).shown["summary"]
+    assert all(each["accepted"] for each in said("bank", "import", str(file))["answers"])
+    eventually(lambda: len(list(api.bank("templates"))) == 1)
+    refused = Run("bank_csv", text=rows.replace("review", "block"), dry_run=False)
+    assert "remove it first" in refused.failure
+    assert said("bank", "add", "templates", image(3), "--policy", "p", "--action", "a")["size"] >= 1
+    assert image(3) in CliRunner().invoke(cli, ["bank", "list", "templates"], standalone_mode=False).output
+
+
 def test_an_image_is_traced_and_a_classifier_returns(platform: Settings, api: Client, tmp_path: Path) -> None:
     traced = Run("trace", image_id=image(3)).shown
     assert traced["trace"]["verdict"]["head"] == traced["head"]

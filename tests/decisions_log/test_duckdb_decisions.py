@@ -39,6 +39,15 @@ DECISIONS = [
 TABLE = decision_table(LogRecord(0, n, 1_000, each.SerializeToString()) for n, each in enumerate(DECISIONS))
 
 
+def test_labels_are_a_column() -> None:
+    label = pb.Label(label_id="l1", bank="one", image_id="a", policy="hate", action="block")
+    labelled = pb.Decision(event_id="5", image_id="e", head="a", labels=[label])
+    rows = decision_table([LogRecord(0, 0, 1_000, labelled.SerializeToString())]).to_pylist()
+    expected = {"label_id": "l1", "bank": "one", "image_id": "a", "policy": "hate", "action": "block"}
+    assert rows[0]["labels"] == [expected]
+    assert TABLE.to_pylist()[0]["labels"] == []
+
+
 @pytest.fixture
 def now(tmp_path: Path) -> Path:
     pq.write_table(TABLE, tmp_path / "now.parquet")

@@ -161,6 +161,8 @@ CHANGES = [
     ("POST", "/v1/overrides", {"json": {"action": "alone", "image_id": "cat~1"}}),
     ("DELETE", "/v1/overrides/o1", {}),
     ("DELETE", "/v1/images/cat~1", {}),
+    ("POST", "/v1/banks/b", {"json": {"image_id": "cat~1", "policy": "p", "action": "block"}}),
+    ("DELETE", "/v1/banks/b/cat~1", {}),
 ]
 
 
@@ -177,7 +179,9 @@ def test_a_change_needs_a_token_once_one_exists(
             assert answer.headers["www-authenticate"].startswith("Bearer")
         assert client.get("/v1/overrides").status_code == 200
         allowed = client.request(method, path, headers={"Authorization": "Bearer s3cret-of-sixteen"}, **body)
-        assert "has not been decided" in allowed.text or "no override" in allowed.text
+        assert (
+            "has not been decided" in allowed.text or "no override" in allowed.text or "is not in bank" in allowed.text
+        )
 
 
 def test_an_invalid_change_is_refused_before_it_is_sent(filled: httpx.Client) -> None:

@@ -13,9 +13,11 @@ from neardup_platform.stream.snapshots.restore import Restore
 from neardup_platform.testing import MAX_REPRESENTATIVES, CosineScorer
 from neardup_platform.wire.command_arguments import (
     ForgetArguments,
+    LabelArguments,
     OverrideArguments,
     ReprocessArguments,
     RestoreArguments,
+    UnlabelArguments,
 )
 from tests.stream.control_machine import ControlMachine
 from tests.stream.reprocess.small_rounds import SmallRounds
@@ -49,6 +51,8 @@ def corrections(settings: Settings, machine: ControlMachine) -> Sequence[Registe
     return [
         register(OverrideArguments, worker.override_handler, prompt=True),
         register(ForgetArguments, worker.forget_handler, prompt=True),
+        register(LabelArguments, worker.label_handler, prompt=True),
+        register(UnlabelArguments, worker.unlabel_handler, prompt=True),
         register(RestoreArguments, restore),
         register(ReprocessArguments, reprocess),
     ]

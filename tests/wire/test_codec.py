@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from neardup_platform.errors import BadMessage
-from neardup_platform.records import Candidate, Decision, Embedding, HeldApart, Kind, ModelSpec
+from neardup_platform.records import Candidate, Decision, Embedding, HeldApart, Kind, Label, ModelSpec
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import (
     REASONS,
@@ -194,6 +194,13 @@ def test_a_guard_survives_the_wire_and_an_earlier_decision_has_none() -> None:
     assert not pb.Decision.FromString(encode_decision(decision)).HasField("guard")
     guarded = replace(decision, guard=HeldApart("chain-suspected", "a", 2, 9, 1_100_000))
     assert decode_decision(encode_decision(guarded)) == guarded
+
+
+def test_labels_survive_the_wire_and_an_earlier_decision_has_none() -> None:
+    decision = decode_decision(pb.Decision(image_id="b", head="a").SerializeToString())
+    assert decision.labels == ()
+    labelled = replace(decision, labels=(Label("l1", "one", "a", "hate", "block"), Label("l2", "two", "a", "p", "x")))
+    assert decode_decision(encode_decision(labelled)) == labelled
 
 
 def test_distinctiveness_and_corpus_size_survive_the_wire() -> None:

@@ -49,6 +49,7 @@ class Override(Answer):
     at_ms: int
     sequence: int = Field(description="of the last decision made before the override")
     image_ids: list[str] = Field(description="split: the other images that left; else empty")
+    bank: str = Field(description="quarantine: the negative bank whose label this is; empty for an override by itself")
 
 
 class Overrides(Answer):

@@ -7,6 +7,7 @@ from pydantic import Field
 from neardup_platform import records
 from neardup_platform.records import QUARANTINED, Cause, Decision, MatchKind
 from neardup_platform.serving.answers.answer import Answer
+from neardup_platform.serving.answers.banks import Label
 from neardup_platform.serving.answers.pairs import ExplainedPair
 from neardup_platform.wire.codec import decision_event_id
 
@@ -91,6 +92,7 @@ class Explanation(Answer):
         "a founder and in a history",
     )
     kind: str = Field(description="kind of the match that let it join; empty for a founder, and where none is claimed")
+    labels: list[Label] = Field(description="of the cluster when the image was put there, at most 16")
 
 
 class History(Answer):
@@ -113,6 +115,7 @@ def explanation(decision: Decision, pictures: Sequence[str | None]) -> Explanati
         summary=summary(decision),
         latency_ms=_latency_ms(decision),
         structures=[],
+        labels=list(decision.labels),
         candidates=[
             ComparedImage.of(candidate, match=candidate.score >= decision.threshold, picture=picture)
             for candidate, picture in zip(decision.candidates, pictures, strict=True)

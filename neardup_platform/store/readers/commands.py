@@ -1,10 +1,11 @@
-"""Reads commands and what they left behind: results, progress, promotions and overrides."""
+"""Reads commands and what they left behind: results, progress, promotions, overrides and labels."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 from neardup_platform.store import layout
 from neardup_platform.store.layout import Table
-from neardup_platform.store.store_pb2 import CommandProgress, CommandRecord, Move, Override, Promotion
+from neardup_platform.store.store_pb2 import CommandProgress, CommandRecord, LabelRecord, Move, Override, Promotion
 from neardup_platform.store.tables import Tables
 
 
@@ -75,3 +76,38 @@ class OverrideReader:
         """Return the ids of overrides accepted while this store was built, and not yet applied to it."""
         prefix = layout.DEFERRED_PREFIX
         return [key[len(prefix) :].decode() for key, _ in self._tables.scan(Table.PROGRESS, prefix, prefix)]
+
+
+class LabelReader:
+    """Labels of images, by bank."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def find(self, bank: str, image_id: str) -> LabelRecord | None:
+        """Return the label of an image in a bank, or None."""
+        data = self._tables.get(Table.LABELS, layout.label_key(bank, image_id))
+        return LabelRecord.FromString(data) if data is not None else None
+
+    def all(self) -> list[LabelRecord]:
+        """Return every label, oldest first."""
+        # The bytes of a bank's name are all greater than those of the key that is no label.
+        rows = self._tables.scan(Table.LABELS, start=layout.after_prefix(layout.LABELS_CHANGED_KEY))
+        found = [LabelRecord.FromString(value) for _, value in rows]
+        return sorted(found, key=lambda record: (record.at_ms, record.label.label_id))
+
+    def page(self, bank: str, limit: int, after: str = "") -> list[LabelRecord]:
+        """Return labels of a bank, in order of image id, at most `limit`.
+
+        Args:
+            after: only those of later image ids.
+        """
+        prefix = layout.bank_prefix(bank)
+        start = prefix + after.encode() + b"\x00" if after else prefix
+        rows = self._tables.scan(Table.LABELS, prefix, start)
+        return [LabelRecord.FromString(value) for _, value in islice(rows, limit)]
+
+    def changed_by(self) -> int:
+        """Return the number of the last command that changed a label; 0 if none did."""
+        data = self._tables.get(Table.LABELS, layout.LABELS_CHANGED_KEY)
+        return CommandProgress.FromString(data).done if data is not None else 0

@@ -1,16 +1,17 @@
 """`forget`: removes an image from everything the worker keeps, except that, when and by whom it was removed.
 
 One write deletes its record, its place among the members, its vectors, decisions and unpaired embeddings, and the
-overrides that name it; one that names enough other images remains without it. A cluster that it headed gets another
-head. Embeddings of the image made before are dropped from now on; later ones are those of a new image. After the commit
-its bytes are overwritten in the vector files, and RocksDB rewrites the files that held them.
+overrides that name it; one that names enough other images remains without it. Its labels pass to the head of the
+cluster that it was in. A cluster that it headed gets another head. Embeddings of the image made before are
+dropped from now on; later ones are those of a new image.
+After the commit its bytes are overwritten in the vector files, and RocksDB rewrites the files that held them.
 """
 
 from collections.abc import Callable, Mapping
 from functools import partial
 
 from neardup_platform.clock import Clock
-from neardup_platform.clusters.change import Change, spans_of
+from neardup_platform.clusters.change import Change, span, spans_of
 from neardup_platform.clusters.rearrangement import Rearrangement
 from neardup_platform.errors import NotFound
 from neardup_platform.records import Cause, Kind
@@ -18,6 +19,7 @@ from neardup_platform.store import layout
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
 from neardup_platform.store.writer import Batch, Store
+from neardup_platform.stream.banks.forgetting import Inheritance, inheritance
 from neardup_platform.stream.control.outcome import Done, Finish
 from neardup_platform.stream.corrections.redeciding import Redeciding
 from neardup_platform.wire import neardup_pb2 as pb
@@ -66,14 +68,20 @@ class Forget:
         heir = next((d.image_id for d in change.decisions if d.cause == Cause.HANDOVER), "")
         values = {"forgotten": "image" if record else "halves", "new_head": heir}
         count = len(unpaired) + (EMBEDDINGS_EACH if record else 0)
-        left = self._redeciding.overrides.forgetting(image_id, _heir(image_id, record, heir))
-        return self._outcome(image_id, change, left, values, {"forgotten": count})
+        head = _heir(image_id, record, heir)
+        labels = inheritance(self._store, self._redeciding.labels, image_id, head)
+        left = {
+            override_id: None if override_id in labels.ended else override
+            for override_id, override in self._redeciding.overrides.forgetting(image_id, head).items()
+        }
+        return self._outcome(image_id, change, left, labels, values, {"forgotten": count})
 
     def _outcome(
         self,
         image_id: str,
         change: Change,
         left: Mapping[str, store_pb.Override | None],
+        labels: Inheritance,
         values: Mapping[str, str],
         counts: Mapping[str, int],
     ) -> Done:
@@ -81,6 +89,7 @@ class Forget:
 
         Args:
             left: by id, what becomes of the overrides that name the image.
+            labels: what becomes of those of the image.
         """
         numbers: list[int] = []
 
@@ -92,6 +101,7 @@ class Forget:
                 batch.delete(Table.OVERRIDES, override_id.encode())
                 if override is not None:
                     batch.put(Table.OVERRIDES, override_id.encode(), override.SerializeToString())
+            labels.write(batch, state)
             batch.put(Table.PURGES, layout.number_key(state.commands), b"")
             numbers.append(state.commands)
 
@@ -102,7 +112,9 @@ class Forget:
                     self._redeciding.overrides.put(override)
             self._on_forgotten(image_id)
             self._redeciding.pipeline.corpus.follow(change.steps)
-            self._store.purge(numbers[0], change.purge or spans_of(image_id, []))
+            labels.apply(self._redeciding.labels)
+            spans = [span(Table.LABELS, layout.label_key(bank, image_id)) for bank in labels.banks]
+            self._store.purge(numbers[0], [*(change.purge or spans_of(image_id, [])), *spans])
 
         return Done(values, write, apply, change.decisions, counts)
 

@@ -12,7 +12,7 @@ from neardup_platform.clusters.change import Change
 from neardup_platform.clusters.override_conflicts import check
 from neardup_platform.clusters.override_terms import Action, named, together
 from neardup_platform.clusters.rearrangement import Rearrangement
-from neardup_platform.errors import NotFound
+from neardup_platform.errors import Conflict, NotFound
 from neardup_platform.records import Cause
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
@@ -138,6 +138,13 @@ class Override:
         found = self._overrides.get(override_id)
         if found is None:
             raise NotFound(f"there is no override {override_id[:128]!r}: `neardup override list` shows them")
+
+        if found.bank:
+            image_id = found.image_id
+            raise Conflict(
+                f"override {override_id!r} is the label of image {image_id!r} in bank {found.bank!r}: remove that, by "
+                "`neardup bank remove`"
+            )
 
         def write(batch: Batch, _state: store_pb.StoreState) -> None:
             batch.delete(Table.OVERRIDES, override_id.encode())

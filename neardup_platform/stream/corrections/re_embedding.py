@@ -81,6 +81,7 @@ def vacate(redeciding: Redeciding, image_id: str, now_ms: int) -> Change | None:
         override_id="",
         replaced_head="",
         guard=None,
+        labels=redeciding.labels(image_id, record.ordinal, None),
     )
     plan.place(alone)
     return plan.complete()

@@ -20,6 +20,7 @@ from neardup_platform.records import Cause, Decision
 from neardup_platform.scoring.match_kinds import codes_of
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.view import StoreView
+from neardup_platform.stream.banks.cluster_labels import ClusterLabels
 from neardup_platform.stream.constraints import OverrideConstraints
 from neardup_platform.wire.codec import decode_decision
 
@@ -30,16 +31,20 @@ class Redeciding:
 
     Attributes:
         demands: what the overrides demand.
+        labels: the active ones, by cluster; the pipeline puts them into its decisions.
     """
 
     store: StoreView
     pipeline: Pipeline
     overrides: Overrides
     demands: OverrideConstraints = field(init=False)
+    labels: ClusterLabels = field(init=False)
 
     def __post_init__(self) -> None:
         demands = OverrideConstraints(self.overrides, self.store, self.pipeline.corpus, self.store)
         object.__setattr__(self, "demands", demands)
+        object.__setattr__(self, "labels", ClusterLabels(self.store.labels.all(), self.store, self.pipeline.corpus))
+        self.pipeline.labels = self.labels
 
     def known(self, image_id: str) -> store_pb.ImageRecord:
         """The record of an image.
@@ -150,6 +155,7 @@ class Redeciding:
             override_id=ruling.override_id,
             replaced_head="",
             guard=ruling.guard,
+            labels=self.labels(image_id, own, ruling.head),
         )
 
     def _thresholds(self, recorded: Decision) -> Thresholds:

@@ -171,7 +171,8 @@ class Redecide:
         plan = Rearrangement(self._store, now_ms, job.command.command_id)
         plan.depart([decision.image_id for decision in moved])
         for decision in moved:
-            plan.place(replace(decision, sequence=plan.next_sequence))
+            labels = self._redeciding.labels.of(decision)
+            plan.place(replace(decision, sequence=plan.next_sequence, labels=labels))
         change = plan.complete()
         after = store_pb.CommandProgress(done=progress.done, of=progress.of, counts=progress.counts)
         after.counts["skipped"] += len(surveyed.movers) - len(current)

@@ -101,7 +101,8 @@ class Undoing:
         plan.depart(list(going))
         for _, move in moves:
             if move.image_id in going:
-                plan.place(self._decision(move, going[move.image_id], plan.next_sequence, now_ms))
+                decision = self._decision(move, going[move.image_id], plan.next_sequence, now_ms)
+                plan.place(replace(decision, labels=self._redeciding.labels.of(decision)))
         change = plan.complete()
         progress.counts["moved"] += len(going)
         progress.counts["skipped"] += len(moves) - len(going)

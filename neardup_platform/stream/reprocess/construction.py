@@ -48,6 +48,7 @@ _TAKEN_OVER = (
     Table.COMMAND_ORDER,
     Table.PROMOTIONS,
     Table.OVERRIDES,
+    Table.LABELS,
     Table.FORGOTTEN,
     Table.PURGES,
     Table.OUTBOX,

@@ -24,6 +24,7 @@ from neardup_platform.records import Cause
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.view import StoreView
 from neardup_platform.store.writer import Batch, Store
+from neardup_platform.stream.banks.cluster_labels import ClusterLabels
 from neardup_platform.stream.commit import commit
 from neardup_platform.stream.constraints import constraints_of
 from neardup_platform.stream.control.outcome import Write
@@ -104,6 +105,7 @@ class Reprocessing:
         state.sequence = first_sequence - 1
         progress = self._construction.progress()
         self._follow_corrections(source, state, progress)
+        self._pipeline.labels = ClusterLabels(source.labels.all(), self._target, self._pipeline.corpus)
         constraints = constraints_of(Overrides(source.overrides.all()), self._target, self._pipeline.corpus, source)
         for rows in chunks(self._rows(source, progress.done), BATCH_IMAGES):
             self._check()

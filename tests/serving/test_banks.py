@@ -1,0 +1,100 @@
+"""Claims about what the API reports of banks and labels."""
+
+import httpx
+import pytest
+
+from neardup_platform.serving import followed_labels
+from tests.serving.conftest import Writer
+from tests.serving.test_corrections import filled, run_and_wait  # noqa: F401 -- a fixture
+from tests.serving.test_problems import problem_of
+
+TERMS = {"policy": "hate", "action": "block"}
+
+
+def banks_of(client: httpx.Client, path: str) -> list[tuple[str, str]]:
+    return [(label["bank"], label["image_id"]) for label in client.get(path).json()["labels"]]
+
+
+@pytest.mark.parametrize("others", [0, 9], ids=["fewer labels", "fewer members"])
+def test_every_image_of_a_labelled_cluster_shows_its_labels(
+    filled: httpx.Client,  # noqa: F811
+    writer: Writer,
+    others: int,
+) -> None:
+    for number in range(others):
+        writer.decide([f"other{number}~1"])
+        writer.run_command("label", f"o{number}", bank="others", image_id=f"other{number}~1", **TERMS)
+    writer.run_command("label", "l1", bank="one", image_id="cat~2", **TERMS)
+    run_and_wait(filled, writer, "label", "l2", bank="two", image_id="cat~4", **TERMS)
+    for cat in ("cat~1", "cat~3", "cat~4"):
+        assert banks_of(filled, f"/v1/images/{cat}") == [("one", "cat~2"), ("two", "cat~4")]
+    assert banks_of(filled, "/v1/images/cat~1?banks=two,three") == [("two", "cat~4")]
+    assert banks_of(filled, "/v1/images/cat~1?banks=") == []
+    assert banks_of(filled, "/v1/images/dog~1") == []
+    assert filled.get("/v1/images/cat~1").json()["labels"][0] == {
+        "label_id": "l1",
+        "bank": "one",
+        "image_id": "cat~2",
+        **TERMS,
+    }
+    run_and_wait(filled, writer, "unlabel", "u1", bank="one", image_id="cat~2")
+    assert banks_of(filled, "/v1/images/cat~1") == [("two", "cat~4")]
+
+
+def test_an_image_that_joined_shows_the_labels_of_its_decision(
+    filled: httpx.Client,  # noqa: F811
+    writer: Writer,
+) -> None:
+    writer.run_command("label", "l1", bank="one", image_id="cat~2", **TERMS)
+    writer.decide(["cat~5"])
+    run_and_wait(filled, writer, "unlabel", "u1", bank="one", image_id="cat~2")
+    explained = filled.get("/v1/images/cat~5/explanation").json()
+    assert [(label["label_id"], label["action"]) for label in explained["labels"]] == [("l1", "block")]
+    assert banks_of(filled, "/v1/images/cat~5") == []
+    then = explained["decided_ms"]
+    assert banks_of(filled, f"/v1/images/cat~5?at={then}") == [("one", "cat~2")]
+    assert banks_of(filled, f"/v1/images/cat~5?at={then}&banks=two") == []
+    assert filled.get("/v1/images/cat~1/explanation").json()["labels"] == []
+
+
+def test_banks_are_counted_and_read_page_by_page(filled: httpx.Client, writer: Writer) -> None:  # noqa: F811
+    for number, cat in enumerate(("cat~3", "cat~1", "dog~1")):
+        writer.run_command("label", f"l{number}", bank="one", image_id=cat, reason="seen", **TERMS)
+    run_and_wait(filled, writer, "label", "l9", bank="two", image_id="cat~1", **TERMS)
+    assert filled.get("/v1/banks").json() == {"banks": [{"bank": "one", "labels": 3}, {"bank": "two", "labels": 1}]}
+    page = filled.get("/v1/banks/one?limit=2").json()
+    assert [label["image_id"] for label in page["labels"]] == ["cat~1", "cat~3"]
+    assert (page["labels"][0]["reason"], page["labels"][0]["issued_by"]) == ("seen", "a test")
+    rest = filled.get("/v1/banks/one", params={"limit": 2, "cursor": page["next_cursor"]}).json()
+    assert ([label["image_id"] for label in rest["labels"]], rest["next_cursor"]) == (["dog~1"], None)
+    assert filled.get("/v1/banks/three").json()["labels"] == []
+
+
+def test_an_answer_shows_a_bounded_number_of_labels(
+    filled: httpx.Client,  # noqa: F811
+    writer: Writer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(followed_labels, "MAX_SHOWN", 2)
+    for number in range(2):
+        writer.run_command("label", f"l{number}", bank=f"b{number}", image_id="cat~1", **TERMS)
+    run_and_wait(filled, writer, "label", "l9", bank="b9", image_id="cat~1", **TERMS)
+    assert banks_of(filled, "/v1/images/cat~2") == [("b0", "cat~1"), ("b1", "cat~1")]
+
+
+def test_the_quarantine_of_a_negative_bank_names_it(filled: httpx.Client, writer: Writer) -> None:  # noqa: F811
+    writer.run_command("override", "o1", action="quarantine", image_id="dog~1")
+    run_and_wait(filled, writer, "label", "n1", bank="pages", image_id="cat~1", policy="page", action="never-match")
+    listed = filled.get("/v1/overrides").json()["overrides"]
+    assert [(each["override_id"], each["bank"]) for each in listed] == [("o1", ""), ("n1", "pages")]
+
+
+def test_wrong_labels_are_refused_before_they_are_sent(filled: httpx.Client) -> None:  # noqa: F811
+    new = {"image_id": "cat~1", **TERMS}
+    problem_of(filled.post("/v1/banks/Upper", json=new), 400)
+    problem_of(filled.post("/v1/banks/one", json=new | {"policy": ""}), 400)
+    problem_of(filled.post("/v1/banks/one", json=new | {"action": "x" * 65}), 400)
+    problem_of(filled.post("/v1/banks/one", json=new | {"image_id": "nobody"}), 404)
+    assert "is not in bank 'one'" in problem_of(filled.delete("/v1/banks/one/cat~1"), 404)["detail"]
+    problem_of(filled.get("/v1/banks/one?limit=0"), 400)
+    problem_of(filled.post("/v1/banks/one", json=new), 503)
