@@ -360,4 +360,16 @@ class Clusters:
         for image_id in sorted(i for i, image in then.images.items() if image.time_ms <= upto.get(i, 0)):
             then._redirected = set()
             then._drop(image_id, command)
+        then._compensate(self, command)
         return then
+
+    def _compensate(self, present: "Clusters", command: str) -> None:
+        """Number what a rollback publishes: images in another cluster than at present, then images unknown now."""
+        heads = {image_id: image.head for image_id, image in present.images.items()}
+        for image_id in sorted(self.images):
+            image = self.images[image_id]
+            if image.head != heads.get(image_id):
+                self.sequence += 1
+                image.sequence = self.sequence
+                self.history[image_id][self.sequence] = Made(image.head, "rollback", command)
+        self.sequence += len(heads.keys() - self.images.keys())
