@@ -88,6 +88,9 @@ ALLOWED = [
     ("/v1/images/cat/history", CHANGED_TOO),
     ("/v1/overrides", "GET, POST, HEAD, OPTIONS"),
     ("/v1/overrides/x", "DELETE, OPTIONS"),
+    ("/v1/banks", GET_ONLY),
+    ("/v1/banks/spam", "GET, POST, HEAD, OPTIONS"),
+    ("/v1/banks/spam/cat", "DELETE, OPTIONS"),
     ("/v1/search", "POST, OPTIONS"),
     ("/v1/pairs", "POST, OPTIONS"),
     ("/v1/images:lookup", "POST, OPTIONS"),
@@ -114,7 +117,9 @@ def test_head_options_and_allow_are_right_on_every_route(client: httpx.Client, p
 def test_every_path_of_the_description_is_in_that_list(client: httpx.Client) -> None:
     described = set(client.get("/openapi.json").json()["paths"])
     asked = {
-        path.replace("/cat", "/{head}" if "clusters/" in path else "/{image_id}").replace("/x", "/{override_id}")
+        path.replace("/cat", "/{head}" if "clusters/" in path else "/{image_id}")
+        .replace("/x", "/{override_id}")
+        .replace("/spam", "/{bank}")
         for path, _ in ALLOWED
     }
     assert described - asked == {"/v1/images/{image_id}/explanation", "/v1/images/{image_id}/picture"}
@@ -209,6 +214,9 @@ def test_openapi_describes_every_call_and_its_problems(client: httpx.Client) -> 
         "/v1/overrides",
         "/v1/overrides/{override_id}",
         "/v1/promotions",
+        "/v1/banks",
+        "/v1/banks/{bank}",
+        "/v1/banks/{bank}/{image_id}",
         "/v1/search",
         "/v1/pairs",
         "/v1/status",
