@@ -40,7 +40,8 @@ def selected_ids(files: Sequence[Path], query: str, most: int, seconds: float = 
     """The image ids that a query returns, each once, in its order.
 
     Args:
-        files: at least one Parquet file of a decisions log; the query reads them as the table `decisions`.
+        files: at least one Parquet file of a decisions log, in a folder of their own, where DuckDB also puts what does
+            not fit into memory; the query reads them as the table `decisions`.
         query: as of `check_query`, with a column `image_id`.
         most: ids, beyond which the query is refused.
         seconds: of work, likewise.
@@ -48,16 +49,15 @@ def selected_ids(files: Sequence[Path], query: str, most: int, seconds: float = 
     Raises:
         BadCommand: it fails, reads anything else, or returns too many.
     """
-    with duckdb.connect(config={"memory_limit": _MEMORY, "threads": 2}) as connection:
+    folder = str(files[0].parent)
+    with duckdb.connect(config={"memory_limit": _MEMORY, "threads": 2, "temp_directory": folder}) as connection:
         connection.register("known", SCHEMA.empty_table())
-        connection.execute(
-            "create table decisions as from known union all by name from read_parquet(?, union_by_name = true)",
-            [[str(file) for file in files]],
-        )
-        connection.execute("set enable_external_access = false; set lock_configuration = true")
         timer = threading.Timer(seconds, connection.interrupt)
         timer.start()
         try:
+            connection.execute(_view(files))
+            connection.execute(f"set allowed_directories = [{_text(folder)}]")
+            connection.execute("set enable_external_access = false; set lock_configuration = true")
             found = connection.execute(query)
             names = [column[0] for column in found.description or ()]
             if COLUMN not in names:
@@ -73,3 +73,13 @@ def selected_ids(files: Sequence[Path], query: str, most: int, seconds: float = 
         raise BadCommand(f"the query returns more than {most} rows: narrow it, or the hours")
     column = names.index(COLUMN)
     return list(dict.fromkeys(str(row[column]) for row in rows if row[column] is not None))
+
+
+def _view(files: Sequence[Path]) -> str:
+    """Files of earlier versions lack columns, which are null then."""
+    rows = f"read_parquet([{', '.join(_text(str(file)) for file in files)}], union_by_name = true)"
+    return f"create view decisions as from known union all by name from {rows}"
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

@@ -67,8 +67,9 @@ class Wanted:
 
     @property
     def narrows(self) -> bool:
-        """Whether images must be looked at."""
-        return (self.since_ms, self.until_ms, self.decided_by) != (None, None, None)
+        """Whether the records of images must be read; of a query, the time chooses hours of the log instead."""
+        times = (None, None) if self.query is not None else (self.since_ms, self.until_ms)
+        return (*times, self.decided_by) != (None, None, None)
 
 
 def read_ids(file: Path) -> list[str]:
@@ -122,7 +123,7 @@ def chosen(settings: Settings, wanted: Wanted) -> list[str]:
             (record.head, record.head != image_id, record.ordinal, image_id)
             for image_id, record in islice(_narrowed(store, known, wanted), MAX_IMAGES + 1)
         ]
-        if given is not None and not rows:
+        if given and not rows:
             raise NotFound(
                 f"none of the {len(given)} images is decided and within the time and classifier given: {given[0]!r}…"
             )

@@ -158,6 +158,8 @@ def test_the_images_of_an_hour_are_decided_again_and_a_query_chooses_among_those
     dg.materialize([decisions_log], partition_key=hour, resources={"platform": PlatformResource()})
     chosen = Run("reprocess_images", query=query, **hours).shown
     assert chosen["images"] == 4
+    nothing = Run("reprocess_images", query="select image_id from decisions where false", **hours)
+    assert nothing.failure.startswith("no image is selected")
     writes = Run("reprocess_images", query="drop table decisions", **hours)
     assert writes.failure.startswith("the query has 1 statements (DROP), one `select` is expected")
 

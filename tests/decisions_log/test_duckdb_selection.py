@@ -65,6 +65,18 @@ def test_what_does_more_than_read_the_log_is_refused(log: list[Path], query: str
     assert says in str(refused.value)
 
 
+def test_files_beside_the_log_and_damaged_ones_are_not_read(
+    log: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "other.parquet"
+    elsewhere.write_bytes(log[0].read_bytes())
+    with pytest.raises(BadCommand, match="the query fails"):
+        chosen(log, "select image_id from '{}'".format(elsewhere))  # noqa: S608, UP032 -- our own path
+    log[1].write_bytes(b"no Parquet")
+    with pytest.raises(BadCommand, match="the query fails"):
+        chosen(log, "select image_id from decisions")
+
+
 def test_the_number_of_ids_and_the_work_are_bounded(log: list[Path]) -> None:
     with pytest.raises(BadCommand, match="more than 3 rows"):
         chosen(log, "select image_id from decisions", most=3)

@@ -72,9 +72,12 @@ class Undoing:
 
     def _try(self, job: _Job, progress: store_pb.CommandProgress) -> Finish:
         """Count what could return."""
-        for sequence, move in self._store.commands.moves(job.undone):
-            returns = self._record_of(sequence, move) is not None
-            progress.counts["moved" if returns else "skipped"] += 1
+        moves = self._store.commands.moves(job.undone)
+        while part := list(islice(moves, self._batch_images)):
+            job.throttle.wait_for(len(part))
+            returning = sum(self._record_of(*each) is not None for each in part)
+            progress.counts["moved"] += returning
+            progress.counts["skipped"] += len(part) - returning
         return partial(self._done, job, progress)
 
     def _next(self, job: _Job, progress: store_pb.CommandProgress) -> Finish:
