@@ -12,7 +12,7 @@ Pure: values in, values out; only `head_score` may score a pair. The rule itself
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -21,7 +21,16 @@ from numpy.typing import NDArray
 from neardup_platform.clusters.decision import FREE, Agreement, Constraint, Objection, choose_cluster
 from neardup_platform.corpus import Ordinals
 from neardup_platform.matching import Scored, Thresholds
-from neardup_platform.records import CHAIN_SUSPECTED, KIND_NAMES, QUARANTINED, Candidate, HeldApart, Label
+from neardup_platform.records import (
+    CHAIN_SUSPECTED,
+    KIND_NAMES,
+    QUARANTINED,
+    Candidate,
+    Cause,
+    Decision,
+    HeldApart,
+    Label,
+)
 from neardup_platform.scoring.vectors import ImageVectors
 
 # A decision records its candidates down to this score, so that any threshold above it can be applied later.
@@ -232,6 +241,29 @@ def decide(
         bridges=tuple(id_of(head) for head in verdict.bridges),
         override_id=verdict.override_id,
         guard=None if verdict.held_apart is None else _held_apart(*verdict.held_apart, id_of),
+    )
+
+
+def decided_again(recorded: Decision, ruling: Ruling, cause: Cause, now_ms: int) -> Decision:
+    """Returns the decision about a stored image by a new ruling; the caller numbers it.
+
+    Args:
+        recorded: the current one, with the candidates, thresholds and versions that the ruling is by.
+        now_ms: the clock, Unix milliseconds.
+    """
+    return replace(
+        recorded,
+        sequence=0,
+        head=ruling.head_id or recorded.image_id,
+        score=ruling.score,
+        head_score=ruling.head_score,
+        candidates=ruling.candidates,
+        bridges=ruling.bridges,
+        decided_ms=now_ms,
+        cause=cause,
+        override_id=ruling.override_id,
+        replaced_head="",
+        guard=ruling.guard,
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from neardup_platform.clusters.decision import Constraint
 from neardup_platform.clusters.overrides import Overrides
 from neardup_platform.clusters.rearrangement import Rearrangement
-from neardup_platform.decide import NO_HEAD, Constraints, Evidence, decide, unconstrained
+from neardup_platform.decide import NO_HEAD, Constraints, Evidence, decide, decided_again, unconstrained
 from neardup_platform.errors import NotFound
 from neardup_platform.matching import Thresholds
 from neardup_platform.pipeline import Pipeline
@@ -142,21 +142,8 @@ class Redeciding:
             self.pipeline.corpus,
             self.demands.complete(image_id, constraint),
         )
-        return replace(
-            recorded,
-            sequence=0,
-            head=ruling.head_id or image_id,
-            score=ruling.score,
-            head_score=ruling.head_score,
-            candidates=ruling.candidates,
-            bridges=ruling.bridges,
-            decided_ms=now_ms,
-            cause=Cause.OVERRIDE,
-            override_id=ruling.override_id,
-            replaced_head="",
-            guard=ruling.guard,
-            labels=self.labels(image_id, own, ruling.head),
-        )
+        decision = decided_again(recorded, ruling, Cause.OVERRIDE, now_ms)
+        return replace(decision, labels=self.labels(image_id, own, ruling.head))
 
     def _thresholds(self, recorded: Decision) -> Thresholds:
         """Those recorded, with the present guard."""

@@ -9,13 +9,13 @@ cluster that survives keeps its head.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from neardup_platform.clusters.decision import Constraint
 from neardup_platform.corpus import Corpus, Ordinals
-from neardup_platform.decide import NO_HEAD, Ruling, decide
+from neardup_platform.decide import NO_HEAD, Ruling, decide, decided_again
 from neardup_platform.records import Cause, Decision
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.stream.redecide.demands import Demands
@@ -111,7 +111,7 @@ def regroup(
         head = image.ordinal if ruling.head is None else ruling.head
         places.put(image.ordinal, head)
         if head != before[image.ordinal]:
-            moved.append(_decision(image.recorded, ruling, now_ms))
+            moved.append(decided_again(image.recorded, ruling, Cause.REPROCESS, now_ms))
     return Regrouped(moved, len(stays), len(images) - len(free))
 
 
@@ -124,20 +124,3 @@ def _rule(image: Weighed, places: Places, corpus: Corpus, rules: Rules, constrai
         return score
 
     return decide(image.evidence(places), image.thresholds, head_score, places, constraint)
-
-
-def _decision(recorded: Decision, ruling: Ruling, now_ms: int) -> Decision:
-    return replace(
-        recorded,
-        sequence=0,
-        head=ruling.head_id or recorded.image_id,
-        score=ruling.score,
-        head_score=ruling.head_score,
-        candidates=ruling.candidates,
-        bridges=ruling.bridges,
-        decided_ms=now_ms,
-        cause=Cause.REPROCESS,
-        override_id=ruling.override_id,
-        replaced_head="",
-        guard=ruling.guard,
-    )
