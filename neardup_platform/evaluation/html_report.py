@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from PIL import Image
 
 from neardup_platform.errors import SetupError
 from neardup_platform.evaluation.feature_evidence import Evidence, evidence_of
+from neardup_platform.evaluation.jinja_reports import report_environment
 from neardup_platform.evaluation.matplotlib_growth import nines
 from neardup_platform.evaluation.outcome import Evaluation, outcome
 from neardup_platform.evaluation.pair_overlaps import overlaps_of
@@ -179,15 +180,7 @@ def _shared_folder(files: Sequence[Path]) -> Path:
 
 
 def _environment() -> Environment:
-    # Always escape, whatever the suffix of the template's name.
-    environment = Environment(
-        loader=PackageLoader("neardup_platform.evaluation", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["share"] = lambda value: "–" if value is None else f"{value:.3f}"
+    environment = report_environment("neardup_platform.evaluation")
     environment.filters["small"] = lambda value: "–" if value is None else f"{value:.4f}"
     environment.filters["rate"] = lambda value: f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
     environment.filters["nines"] = lambda value: "none" if value is None else nines(value)

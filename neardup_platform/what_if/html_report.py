@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from neardup_platform.errors import SetupError
+from neardup_platform.evaluation.jinja_reports import report_environment
 from neardup_platform.evaluation.report_plots import data_uri
 from neardup_platform.settings import Settings
 from neardup_platform.what_if.in_words import tried_in_words
@@ -47,14 +48,6 @@ def _plot(title: str, draw: Callable[..., bytes], answer: Mapping[str, Any]) -> 
 
 
 def _environment() -> Environment:
-    # Always escape, whatever the suffix of the template's name.
-    environment = Environment(
-        loader=PackageLoader("neardup_platform.what_if", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["share"] = lambda value: "–" if value is None else f"{value:.3f}"
+    environment = report_environment("neardup_platform.what_if")
     environment.filters["count"] = lambda value: f"{value:,}"
     return environment

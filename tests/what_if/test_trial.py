@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from neardup_platform.client.answers import Override
 from neardup_platform.clusters.decision import UNGUARDED
+from neardup_platform.clusters.partition_diff import compare_partitions
 from neardup_platform.errors import BadCommand
 from neardup_platform.what_if.head_changes import head_changes
 from neardup_platform.what_if.hours import parse_hours
@@ -59,6 +60,8 @@ def test_clusters_split_and_merge_as_their_images_say(data: st.DataObject) -> No
     assert (changes.clusters_before, changes.clusters) == (len(set(before)), len(set(after)))
     changed = changes.joined.astype(int) + changes.founded + changes.moved
     assert np.array_equal(changed, (before != after).astype(int))
+    named = compare_partitions((str(n), str(before[n]), str(after[n])) for n in range(count))
+    assert (changed.sum(), changes.split, changes.merged) == (named.moved, named.split, named.merged)
 
 
 def test_a_cluster_whose_head_is_not_counted_splits_if_an_image_leaves_it() -> None:
