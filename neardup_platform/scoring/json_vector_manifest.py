@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from time import time_ns
 
 from neardup_platform.errors import BadArtefact
 from neardup_platform.files import read_sealed, write_sealed
@@ -94,3 +95,9 @@ def usable_manifest(folder: Path, wanted: Manifest) -> Manifest | None:
         log.warning("vectors %s are of another store or other models; they are read from this store again", folder)
         return None
     return found
+
+
+def unused_generation(folder: Path) -> int:
+    """Returns a generation that no earlier files of this folder had, deleted ones included: followers compare it."""
+    numbers = [path.stem.rpartition("-")[2] for path in folder.glob("*.f16")]
+    return max([time_ns(), *(int(number) + 1 for number in numbers if number.isdecimal())])

@@ -23,7 +23,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from io import FileIO
 from pathlib import Path
-from time import time_ns
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +30,12 @@ from numpy.typing import NDArray
 from neardup_platform.errors import ServerUnavailable, SetupError
 from neardup_platform.id_space import MAX_ORDINALS, check_ordinals
 from neardup_platform.records import Kind, ModelSpec
-from neardup_platform.scoring.json_vector_manifest import Manifest, usable_manifest, write_manifest
+from neardup_platform.scoring.json_vector_manifest import (
+    Manifest,
+    unused_generation,
+    usable_manifest,
+    write_manifest,
+)
 from neardup_platform.scoring.vectors import Float16, ImageVectors, check_dims
 
 log = logging.getLogger(__name__)
@@ -60,7 +64,7 @@ class WrittenVectors:
         wanted = Manifest.of(store_id, models)
         with _explained(folder, "opening"):
             folder.mkdir(parents=True, exist_ok=True)
-            found = usable_manifest(folder, wanted) or replace(wanted, generation=_unused_generation(folder))
+            found = usable_manifest(folder, wanted) or replace(wanted, generation=unused_generation(folder))
             self._manifest = replace(found, rows=min(found.rows, images))
             self._files = [_open(path) for path in self._manifest.paths(folder)]
             # Before any row is overwritten: the synced rows in the manifest must be those of the store.
@@ -101,12 +105,21 @@ class WrittenVectors:
         Raises:
             SetupError: the disk is broken.
         """
+        dims = self._manifest.dims
+        self.rewrite(ordinals, ImageVectors(*(np.zeros((len(ordinals), dim), np.float16) for dim in dims)))
+
+    def rewrite(self, ordinals: NDArray[np.int64], vectors: ImageVectors) -> None:
+        """Overwrites rows; synced when this returns.
+
+        Raises:
+            SetupError: the disk is broken.
+        """
         if not len(ordinals):
             return
-        with _explained(self._folder, "erasing"):
-            for file, dim in zip(self._files, self._manifest.dims, strict=True):
-                for ordinal in ordinals.tolist():
-                    _write(file, np.zeros((1, dim), np.float16), ordinal * dim * 2)
+        with _explained(self._folder, "overwriting rows of"):
+            for file, rows in zip(self._files, vectors, strict=True):
+                for row, ordinal in enumerate(ordinals.tolist()):
+                    _write(file, rows[row : row + 1], ordinal * rows.shape[1] * 2)
                 os.fsync(file.fileno())
 
     def sync(self) -> None:
@@ -217,12 +230,6 @@ def _explained(folder: Path, action: str) -> Iterator[None]:
         raise SetupError(
             f"{action} the vectors in {folder} failed: {error}; free some disk under NEARDUP_HOME and it continues"
         ) from error
-
-
-def _unused_generation(folder: Path) -> int:
-    """Returns a generation that no earlier files of this folder had, deleted ones included: followers compare it."""
-    numbers = [path.stem.rpartition("-")[2] for path in folder.glob("*.f16")]
-    return max([time_ns(), *(int(number) + 1 for number in numbers if number.isdecimal())])
 
 
 def _remove_others(folder: Path, manifest: Manifest) -> None:

@@ -80,6 +80,7 @@ class RepairPlan:
         state.sequence = self._sequence
         state.redirects += len(survey.redirects)
         state.store_id = uuid4().hex
+        state.ClearField("shared")
 
     def _is_head(self, image_id: str) -> bool:
         record = self._store.images.find(image_id)

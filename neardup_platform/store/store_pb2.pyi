@@ -243,7 +243,7 @@ class Promotion(_message.Message):
     def __init__(self, version: _Optional[str] = ..., replaced: _Optional[str] = ..., command_id: _Optional[str] = ..., issued_by: _Optional[str] = ..., at_ms: _Optional[int] = ..., sequence: _Optional[int] = ..., forced: _Optional[bool] = ...) -> None: ...
 
 class StoreState(_message.Message):
-    __slots__ = ("format", "terms_version", "images", "clusters", "sequence", "outbox_number", "digest", "commit", "store_id", "counters", "classifier_version", "commands", "ordinals", "forgotten", "redirects", "paused", "outbox_first")
+    __slots__ = ("format", "terms_version", "images", "clusters", "sequence", "outbox_number", "digest", "commit", "store_id", "counters", "classifier_version", "commands", "ordinals", "forgotten", "redirects", "paused", "outbox_first", "shared")
     class CountersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -268,6 +268,7 @@ class StoreState(_message.Message):
     REDIRECTS_FIELD_NUMBER: _ClassVar[int]
     PAUSED_FIELD_NUMBER: _ClassVar[int]
     OUTBOX_FIRST_FIELD_NUMBER: _ClassVar[int]
+    SHARED_FIELD_NUMBER: _ClassVar[int]
     format: int
     terms_version: str
     images: int
@@ -285,4 +286,13 @@ class StoreState(_message.Message):
     redirects: int
     paused: Pause
     outbox_first: int
-    def __init__(self, format: _Optional[int] = ..., terms_version: _Optional[str] = ..., images: _Optional[int] = ..., clusters: _Optional[int] = ..., sequence: _Optional[int] = ..., outbox_number: _Optional[int] = ..., digest: _Optional[bytes] = ..., commit: _Optional[int] = ..., store_id: _Optional[str] = ..., counters: _Optional[_Mapping[str, int]] = ..., classifier_version: _Optional[str] = ..., commands: _Optional[int] = ..., ordinals: _Optional[int] = ..., forgotten: _Optional[int] = ..., redirects: _Optional[int] = ..., paused: _Optional[_Union[Pause, _Mapping]] = ..., outbox_first: _Optional[int] = ...) -> None: ...
+    shared: Shared
+    def __init__(self, format: _Optional[int] = ..., terms_version: _Optional[str] = ..., images: _Optional[int] = ..., clusters: _Optional[int] = ..., sequence: _Optional[int] = ..., outbox_number: _Optional[int] = ..., digest: _Optional[bytes] = ..., commit: _Optional[int] = ..., store_id: _Optional[str] = ..., counters: _Optional[_Mapping[str, int]] = ..., classifier_version: _Optional[str] = ..., commands: _Optional[int] = ..., ordinals: _Optional[int] = ..., forgotten: _Optional[int] = ..., redirects: _Optional[int] = ..., paused: _Optional[_Union[Pause, _Mapping]] = ..., outbox_first: _Optional[int] = ..., shared: _Optional[_Union[Shared, _Mapping]] = ...) -> None: ...
+
+class Shared(_message.Message):
+    __slots__ = ("store_id", "end")
+    STORE_ID_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    store_id: str
+    end: int
+    def __init__(self, store_id: _Optional[str] = ..., end: _Optional[int] = ...) -> None: ...

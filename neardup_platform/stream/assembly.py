@@ -38,6 +38,7 @@ from neardup_platform.stream.recovery import rebuild_corpus
 from neardup_platform.stream.worker import Worker, WorkerParts
 from neardup_platform.terms.hyperplanes import TermSpace, load_term_space
 from neardup_platform.terms.index import TermIndex
+from neardup_platform.terms.inherit_segments import inherit_segments
 from neardup_platform.terms.opening import open_index
 from neardup_platform.terms.rate_limiter import SearchLimiter
 
@@ -148,7 +149,9 @@ def _open_corpus(
     settings: Settings, store: Store, space: TermSpace, classifier: Classifier, progress: Progress
 ) -> Corpus:
     open_terms = partial(_open_index, settings, space, progress)
-    return rebuild_corpus(store, space, classifier.required_models, open_terms, settings.vectors_path, progress)
+    inherit_terms = partial(inherit_segments, settings.index_path, space.version)
+    models, vectors_path = classifier.required_models, settings.vectors_path
+    return rebuild_corpus(store, space, models, open_terms, vectors_path, progress, inherit_terms)
 
 
 def _open_index(settings: Settings, space: TermSpace, progress: Progress, source: str) -> TermIndex:

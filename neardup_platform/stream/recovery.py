@@ -14,6 +14,7 @@ from neardup_platform.corpus import Corpus, spread_rows, stored_vectors
 from neardup_platform.errors import InvariantBroken, SetupError
 from neardup_platform.progress import Progress, no_progress
 from neardup_platform.records import Kind, ModelSpec
+from neardup_platform.scoring.inherit_vectors import inherit_vectors
 from neardup_platform.scoring.mmap_vectors import WrittenVectors
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.store import store_pb2 as store_pb
@@ -22,6 +23,8 @@ from neardup_platform.terms.hyperplanes import TermSpace
 from neardup_platform.terms.index import TermIndex
 
 log = logging.getLogger(__name__)
+
+InheritTerms = Callable[[str, str, NDArray[np.bool_]], int]
 
 _CHUNK = 8_192
 _REPAIR = "stop the worker; `neardup doctor` shows what is damaged, `neardup doctor --repair` repairs it"
@@ -34,6 +37,7 @@ def rebuild_corpus(
     open_index: Callable[[str], TermIndex],
     vectors_path: Path,
     progress: Progress = no_progress,
+    inherit_terms: InheritTerms = lambda _source, _replaced, _wanted: 0,
 ) -> Corpus:
     """Read the id and head of every image into memory, and add to vector files and term index what they lack.
 
@@ -41,6 +45,8 @@ def rebuild_corpus(
         open_index: opens the term index of the store with this id.
         vectors_path: folder of the vector files.
         progress: called with how far it has come.
+        inherit_terms: makes what serves of another store's index one of this store; takes the ids of this and of that
+            store, and which of the ordinals that both share the index must hold.
 
     Raises:
         SetupError: term space, classifier and stored terms do not fit each other; the disk is full.
@@ -50,8 +56,11 @@ def rebuild_corpus(
     _check_fit(state, space, models)
     begun = perf_counter()
     images = _read_images(store, state, progress)
+    inherited = _inherit(state, models, images, vectors_path, inherit_terms, progress)
     vectors = WrittenVectors(vectors_path, state.store_id, models, state.ordinals)
     read = fill_vectors(store, vectors, images.alive, progress)
+    if inherited:
+        read += _fill_erased(store, vectors, images.alive[:inherited])
     index = open_index(state.store_id)
     ahead = index.rewind(state.ordinals)
     if ahead:
@@ -107,6 +116,34 @@ def _append(
             "or of others"
         )
     vectors.append(spread_rows(first, end, ordinals, found))
+
+
+def _inherit(
+    state: store_pb.StoreState,
+    models: Mapping[Kind, ModelSpec],
+    images: "_Images",
+    vectors_path: Path,
+    inherit_terms: InheritTerms,
+    progress: Progress,
+) -> int:
+    """Take over what serves of the files of the store that this one replaced; returns how many rows of vectors."""
+    shared = state.shared
+    if not shared.end:
+        return 0
+    progress("taking over the term index", 0, 0)
+    inherit_terms(state.store_id, shared.store_id, (images.alive & ~images.retired)[: shared.end])
+    return inherit_vectors(vectors_path, state.store_id, models, shared.store_id, shared.end, progress)
+
+
+def _fill_erased(store: StoreView, vectors: WrittenVectors, alive: NDArray[np.bool_]) -> int:
+    """Write the rows of images that are dead in the replaced store and alive in this one; returns how many."""
+    rows = vectors.rows
+    erased = np.nonzero(alive & ~rows.lsh[: len(alive)].view(np.uint16).any(axis=1))[0]
+    for first in range(0, len(erased), _CHUNK):
+        part = erased[first : first + _CHUNK]
+        found = [store.vectors.get(ordinal) for ordinal in part.tolist()]
+        vectors.rewrite(part, stored_vectors([(record.lsh, record.pair) for record in found]))
+    return len(erased)
 
 
 def _erase_dead(dead: NDArray[np.int64], vectors: WrittenVectors, index: TermIndex) -> None:

@@ -71,6 +71,11 @@ class Segment:
         return part.head.nbytes + part.signatures.nbytes + part.ordinals.nbytes + part.starts.nbytes
 
 
+def segment_name(first: int, end: int, generation: int) -> str:
+    """Returns the file name of a segment that a manifest of this generation is the first to name."""
+    return f"{first:012d}-{end:012d}-{generation}.segment"
+
+
 def memory_segment(
     first: int,
     end: int,
@@ -106,7 +111,12 @@ def merge_in_memory(segments: Sequence[Segment], states: NDArray[np.uint8]) -> S
 
 
 def write_segment(
-    folder: Path, name: str, segments: Sequence[Segment], states: NDArray[np.uint8], version: str
+    folder: Path,
+    name: str,
+    segments: Sequence[Segment],
+    states: NDArray[np.uint8],
+    version: str,
+    covered: tuple[int, int] | None = None,
 ) -> Segment:
     """Merges neighbouring segments into a new file, without retired and deleted images.
 
@@ -116,10 +126,12 @@ def write_segment(
         segments: in order of ordinal.
         states: uint8 [·], of the ordinals from the first one of these segments on.
         version: of the term space, for the header.
+        covered: first and end of the new segment where it does not cover all of them: the others are not live.
 
     Raises:
         OSError: the disk is full or broken; then no file of that name exists.
     """
+    first, end = covered or (segments[0].first, segments[-1].end)
     starts = _merged_starts(segments, states)
     sections = _sections(int(starts[-1]), len(starts) - 1, segments[0].part.signatures.shape[1])
     body = sections[-1].end
@@ -136,7 +148,7 @@ def write_segment(
                 del part
                 table = _checksums(memory, body).astype("<u4").tobytes()
                 memory[body:] = table
-                memory[:PAGE] = _header(segments[0].first, segments[-1].end, sections, version, zlib.crc32(table))
+                memory[:PAGE] = _header(first, end, sections, version, zlib.crc32(table))
                 memory.flush()
             os.fsync(file.fileno())
         temporary.rename(folder / name)

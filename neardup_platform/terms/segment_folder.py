@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from neardup_platform.errors import BadArtefact
 from neardup_platform.progress import Progress
 from neardup_platform.terms.json_manifest import Manifest, read_manifest, write_manifest
-from neardup_platform.terms.mmap_segment import Segment, open_segment, write_segment
+from neardup_platform.terms.mmap_segment import Segment, open_segment, segment_name, write_segment
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ class SegmentFolder:
 
     def merge(self, segments: Sequence[Segment], states: NDArray[np.uint8], generation: int) -> Segment:
         """Writes neighbouring segments as one file; arguments and errors as of `write_segment`."""
-        name = f"{segments[0].first:012d}-{segments[-1].end:012d}-{generation}.segment"
+        name = segment_name(segments[0].first, segments[-1].end, generation)
         return write_segment(self.path, name, segments, states, self._version)
 
     def publish(self, generation: int, segments: Sequence[Segment], deleted: NDArray[np.int64]) -> None:

@@ -1,6 +1,7 @@
 """The stream worker between join and publish, in this process: no Kafka, no TensorFlow, no thread of its own."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Self
 from uuid import uuid4
@@ -25,7 +26,8 @@ from neardup_platform.stream.recovery import rebuild_corpus
 from neardup_platform.stream.steps import CommandStep, RedecideStep, StreamStep
 from neardup_platform.terms.hyperplanes import TermSpace
 from neardup_platform.terms.index import TermIndex
-from neardup_platform.testing.pipeline import small_index, small_pipeline, small_term_space
+from neardup_platform.terms.inherit_segments import inherit_segments
+from neardup_platform.testing.pipeline import BLOCK_IMAGES, small_index, small_pipeline, small_term_space
 from neardup_platform.testing.scorer import CosineScorer
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import Message, decode_decision
@@ -80,6 +82,7 @@ class InMemoryWorker:
             scorer.required_models,
             lambda source: open_index(source, home / "index"),
             home / "vectors",
+            inherit_terms=partial(inherit_segments, home / "index", space.version, block_images=BLOCK_IMAGES),
         )
         matching = matching or small_pipeline(corpus, scorer=scorer).matching
         self.pipeline = Pipeline(space, scorer, corpus, matching)

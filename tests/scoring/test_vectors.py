@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from neardup_platform.errors import BadArtefact, ServerUnavailable, SetupError
 from neardup_platform.files import write_sealed
 from neardup_platform.id_space import MAX_ORDINALS
 from neardup_platform.records import Kind, ModelSpec
+from neardup_platform.scoring.inherit_vectors import inherit_vectors
 from neardup_platform.scoring.json_vector_manifest import NAME, Manifest, read_manifest, write_manifest
 from neardup_platform.scoring.mmap_vectors import FIRST_ROWS, SYNC_ROWS, FollowedVectors, WrittenVectors
 from neardup_platform.scoring.vectors import ImageVectors, MemoryVectors, VectorTable
@@ -161,6 +162,33 @@ def test_vectors_of_another_store_or_model_are_not_used(tmp_path: Path, change: 
         assert len(table) == 0
         assert len(files(tmp_path)) == 2
         assert table.rows.lsh.shape == (0, other.lsh_dim)
+
+
+@pytest.mark.parametrize("end", [1, 200, 300, 400])
+def test_shared_rows_are_taken_over_from_the_store_that_was_replaced(tmp_path: Path, end: int) -> None:
+    filled(tmp_path, 300)
+    reader = follower(tmp_path)
+    reader.append(vectors_of(0, 300))
+    assert inherit_vectors(tmp_path, "t", MODELS, "s", end) == min(end, 300)
+    with closing(writer(tmp_path, store_id="t")) as table:
+        assert_holds(table, min(end, 300))
+        table.append(vectors_of(400, 500))
+        assert len(files(tmp_path)) == 2
+    assert_holds(reader, 300)
+
+
+@pytest.mark.parametrize("why", ["another store", "another model", "damage", "a full disk"])
+def test_nothing_is_taken_over_from_files_that_do_not_serve(tmp_path: Path, why: str) -> None:
+    filled(tmp_path, 300)
+    before = files(tmp_path)
+    if why == "damage":
+        truncate_file(tmp_path)
+    models = MODELS | {Kind.LSH: ModelSpec("m", DIMS[0])} if why == "another model" else MODELS
+    with full_disk(1_000) if why == "a full disk" else nullcontext():
+        assert not inherit_vectors(tmp_path, "t", models, "u" if why == "another store" else "s", 200)
+    assert files(tmp_path) == before
+    with closing(writer(tmp_path, store_id="t")) as table:
+        assert len(table) == 0
 
 
 def truncate_file(folder: Path) -> None:

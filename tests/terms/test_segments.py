@@ -28,7 +28,7 @@ HASHED = small_term_space().hash(vectors())
 def opened(folder: Path | None, **options: object) -> TermIndex:
     """Opens an index of small blocks that retries a failed write at once."""
     fixed = {"source": "s", "block_images": BLOCK_IMAGES, "retry_s": 0.0}
-    return TermIndex(folder, small_term_space(), EXHAUSTIVE, **fixed, **options)  # type: ignore[arg-type]
+    return TermIndex(folder, small_term_space(), EXHAUSTIVE, **fixed | options)  # type: ignore[arg-type]
 
 
 def filled(folder: Path | None, images: int = IMAGES) -> TermIndex:

@@ -9,7 +9,8 @@ Active store + snapshot → **the snapshot's images and positions, the active st
 | overrides, labels, forgotten ids | the present's: they are permanent |
 | outbox, what Kafka refused | the present's: what was decided is published, and what follows gets higher numbers |
 | sequence | the present's: no event id is used twice, so no two decisions share one |
-| store id | a new one: term index and vector files belong to another store and are rebuilt |
+| store id | a new one: term index and vector files belong to another store |
+| shared ordinals | those that mean the same images in the active store: the next start takes over their files |
 | whether the stream is paused | the present's |
 """
 
@@ -108,6 +109,8 @@ def _copy(table: Table, present: StoreView, restored: Store) -> None:
 
 
 def _take_totals(now: store_pb.StoreState, state: store_pb.StoreState) -> None:
+    end = _shared_end(now, state)
+    state.shared.CopyFrom(store_pb.Shared(store_id=now.store_id, end=end))
     state.store_id = uuid4().hex
     state.sequence = max(state.sequence, now.sequence)
     state.outbox_number = max(state.outbox_number, now.outbox_number)
@@ -119,3 +122,12 @@ def _take_totals(now: store_pb.StoreState, state: store_pb.StoreState) -> None:
     for fate in {*state.counters, *now.counters}:
         if fate.startswith(("commands_", "unpublishable")):
             state.counters[fate] = now.counters[fate]
+
+
+def _shared_end(now: store_pb.StoreState, state: store_pb.StoreState) -> int:
+    """Up to which ordinal two stores mean the same images: a store assigns each once, and keeps its id meanwhile."""
+    given = min(now.ordinals, state.ordinals)
+    if now.store_id == state.store_id:
+        return given
+    # What is active was restored before, from a state of the same store.
+    return min(given, now.shared.end) if now.shared.store_id == state.store_id else 0

@@ -105,6 +105,7 @@ def _empty(store: Store, rules: str) -> None:
     batch.put(Table.PROGRESS, _OWN, progress.SerializeToString())
     state.images = state.clusters = state.ordinals = 0
     state.digest, state.store_id = bytes(16), uuid4().hex
+    state.ClearField("shared")
     batch.put_state(state)
     store.write(batch)
 
@@ -177,6 +178,7 @@ class Construction:
             self._copy(table, source)
         for name in ("images", "clusters", "ordinals", "digest", "store_id", "redirects", "commit"):
             setattr(state, name, getattr(mine, name))
+        state.ClearField("shared")
         state.sequence = max(mine.sequence, state.sequence)
         changed = self._publish_changed(state)
         done = Batch()

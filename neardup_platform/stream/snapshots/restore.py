@@ -142,11 +142,12 @@ class Restore:
         """Download a snapshot; returns the version of the classifier that decided when it was taken."""
         # boto3 takes a third of a second to import, and most starts do without.
         from neardup_platform.s3_client import open_s3
-        from neardup_platform.stream.snapshots.s3_snapshots import download_files, read_manifest
+        from neardup_platform.stream.snapshots.s3_snapshots import download_files, link_files, read_manifest
 
         s3, bucket = open_s3(self._settings.s3), self._settings.s3.bucket
         manifest = read_manifest(s3, bucket, check_id(snapshot))
         self._check_manifest(manifest)
+        link_files(self._settings.store_path, manifest.files, next_path(self._settings.store_path))
         download_files(s3, bucket, manifest.files, next_path(self._settings.store_path), self._interruption.check)
         with closing(Store(next_path(self._settings.store_path))) as store:
             state = store.state()

@@ -1,5 +1,6 @@
 """Claims about snapshot and restore: a real S3 server, a small worker, killed where it matters."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from neardup_platform.errors import BadArtefact, HomeInUse, InvariantBroken, NotFound
+from neardup_platform.files import replace_file
 from neardup_platform.s3_client import open_s3
 from neardup_platform.servers.embedded_servers import running_servers
 from neardup_platform.settings import Settings
@@ -332,7 +334,8 @@ def test_damage_on_s3_is_found_before_anything_is_replaced(make: Make, settings:
     snapshot = taken(one)
     s3, bucket = open_s3(settings.s3), settings.s3.bucket
     manifest = read_manifest(s3, bucket, snapshot)
-    file = max(manifest.files, key=lambda file: file.bytes)
+    # Tables that the active store still holds are not downloaded.
+    file = next(file for file in manifest.files if file.name.startswith("MANIFEST-"))
     s3.put_object(Bucket=bucket, Key=file.key, Body=bytes(file.bytes))
     one.log.append(command("restore", "r1", snapshot=snapshot))
     assert "is damaged" in one.run()[0].reason
@@ -348,6 +351,55 @@ def test_damage_on_s3_is_found_before_anything_is_replaced(make: Make, settings:
     one.log.append(command("restore", "r3", snapshot=other.snapshot))
     assert "has format 99" in one.run()[0].reason
     assert one.store.state().images == len(IMAGES)
+
+
+def test_tables_that_the_active_store_holds_are_linked_and_others_downloaded(make: Make, settings: Settings) -> None:
+    one = make()
+    one.decide(IMAGES)
+    snapshot = taken(one)
+    manifest = read_manifest(open_s3(settings.s3), settings.s3.bucket, snapshot)
+    tables = [file for file in manifest.files if file.name.endswith(".sst")]
+    changed = settings.store_path / tables[0].name
+    inodes = {file.name: (settings.store_path / file.name).stat().st_ino for file in tables}
+    damaged = bytearray(changed.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    replace_file(changed, bytes(damaged))
+    one.log.append(command("restore", "r1", snapshot=snapshot))
+    one.run_until_replaced()
+    two = make()
+    linked = {file.name for file in tables if (settings.store_path / file.name).stat().st_ino == inodes[file.name]}
+    assert linked == {file.name for file in tables[1:]}
+    assert_whole(two)
+
+
+def test_a_restored_store_takes_over_the_derived_files(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    images = families(60, 4)
+    one = make()
+    one.decide(images[:200])
+    snapshot = taken(one)
+    # Afterwards an image leaves its ordinal, which it has again once the snapshot is restored.
+    one.worker.replace(images[5])
+    one.decide(images[200:])
+    expected = one.worker.heads()
+    caplog.set_level(logging.INFO, "neardup_platform.stream.recovery")
+    two = restored(make, one, snapshot=snapshot)
+    assert_whole(two)
+    # The window, and a piece of a segment that is shorter than a block.
+    assert read_and_hashed(caplog) == (1, 40 + 6)
+    two.decide(images[200:])
+    two.log.append(command("restore", "r2", undo="true"))
+    two.run_until_replaced()
+    three = make()
+    assert three.worker.heads() == expected
+    # The first 200 ordinals mean the same images in all three stores.
+    assert read_and_hashed(caplog) == (301 - 200, 301 - 160)
+
+
+def read_and_hashed(caplog: pytest.LogCaptureFixture) -> tuple[int, int]:
+    """Images whose vectors the last start read from the store, and images that it hashed."""
+    *_, line = [record for record in caplog.records if record.name == "neardup_platform.stream.recovery"]
+    assert isinstance(line.args, tuple)
+    return int(str(line.args[2])), int(str(line.args[3]))
 
 
 def test_a_reader_follows_to_the_store_in_force(make: Make, settings: Settings, tmp_path: Path) -> None:

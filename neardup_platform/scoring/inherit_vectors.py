@@ -1,0 +1,70 @@
+"""Vector files of a store that was replaced → **the rows that both stores share, as files of the present store**.
+
+They are copied, because followers of the replaced store may have the others mapped.
+"""
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from neardup_platform.errors import BadArtefact
+from neardup_platform.progress import Progress, no_progress
+from neardup_platform.records import Kind, ModelSpec
+from neardup_platform.scoring.json_vector_manifest import Manifest, read_manifest, unused_generation, write_manifest
+
+log = logging.getLogger(__name__)
+
+_PART_BYTES = 64 << 20
+
+
+def inherit_vectors(
+    folder: Path,
+    store_id: str,
+    models: Mapping[Kind, ModelSpec],
+    replaced: str,
+    end: int,
+    progress: Progress = no_progress,
+) -> int:
+    """Make the first rows of another store's files those of this one; returns how many, 0 where they do not serve.
+
+    Args:
+        folder: of the vector files; no process writes to it.
+        store_id: of the present store.
+        models: versions and dimensions of its embeddings.
+        replaced: id of the other store.
+        end: rows from this one on are not shared.
+        progress: receives how far the copy has come.
+    """
+    wanted = Manifest.of(store_id, models)
+    try:
+        found = read_manifest(folder)
+    except BadArtefact:
+        return 0
+    if found is None or not found.suits(replace(wanted, store_id=replaced)):
+        return 0
+    made = replace(wanted, generation=unused_generation(folder), rows=min(found.rows, end))
+    try:
+        for source, target, dim in zip(found.paths(folder), made.paths(folder), made.dims, strict=True):
+            _copy(source, target, made.rows * dim * 2, progress)
+        write_manifest(folder, made)
+    except OSError as error:
+        log.warning("the vectors in %s cannot be copied (%s): they are read from the store", folder, error)
+        for path in made.paths(folder):
+            path.unlink(missing_ok=True)
+        return 0
+    return made.rows
+
+
+def _copy(source: Path, target: Path, size: int, progress: Progress) -> None:
+    """Copy the first bytes of a file within the kernel; synced when this returns."""
+    done = 0
+    with source.open("rb", 0) as read, target.open("wb", 0) as written:
+        while done < size:
+            copied = os.copy_file_range(read.fileno(), written.fileno(), min(_PART_BYTES, size - done))
+            if not copied:
+                raise OSError(f"{source} ends at byte {done}")
+            done += copied
+            progress("copying vectors, bytes", done, size)
+        os.fsync(written.fileno())
