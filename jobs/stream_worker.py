@@ -8,6 +8,7 @@ image.
 """
 
 import contextlib
+import math
 import os
 import signal
 import threading
@@ -42,11 +43,14 @@ from neardup_platform.supervise.run_record import (
 from neardup_platform.supervise.worker_process import WorkerProcess, stop_leftover
 from neardup_platform.supervise.worker_watch import WorkerWatch
 from resources.platform import PlatformResource
+from resources.sign_of_life import SignOfLife, leave_sign
 
 _ROOT = Path(__file__).resolve().parent.parent
 # How often the run renews its heartbeat and checks the worker's. The end of the process is noticed immediately.
 _CHECK_EVERY_S = 1.0
 _ASK_DAGSTER_EVERY_S = 5.0
+# Signs of life within `worker.stalled_s`.
+_SIGNS = 6
 
 
 @dg.op(description=__doc__)
@@ -93,6 +97,7 @@ class _Supervision:
         self._settings = settings
         self._watch = WorkerWatch(settings.home, settings.worker.stalled_s, record, SystemClock(), context.log.warning)
         self._asked_at = 0.0
+        self._signed_at = -math.inf
         self._interrupted = False
         self._verdicts = ChangedVerdicts()
         self._commands = NewCommands(context.instance, settings)
@@ -171,11 +176,22 @@ class _Supervision:
     def _check(self, worker: ProcessId | None) -> bool:
         """Renew the heartbeat; returns whether the worker must stop: paused, interrupted, or the run is finished."""
         self._watch.renew(worker)
+        self._leave_sign()
         if time.monotonic() - self._asked_at > _ASK_DAGSTER_EVERY_S:
             self._asked_at = time.monotonic()
             # Marked as finished by an operator or the sensor: stop as if interrupted.
             self._interrupted |= self._terminated()
         return self._stopping()
+
+    def _leave_sign(self) -> None:
+        """Leave a sign of life in the instance, several within the time after which the sensor counts a run as dead."""
+        if time.monotonic() - self._signed_at < self._settings.worker.stalled_s / _SIGNS:
+            return
+        self._signed_at = time.monotonic()
+        try:
+            leave_sign(self._context.instance, SignOfLife(self._context.run_id, SystemClock().now_ms()))
+        except Exception as error:  # noqa: BLE001 -- the instance is a database: the stream continues while it is away
+            self._context.log.warning(f"no sign of life could be left in the Dagster instance: {error}")
 
     def _stopping(self) -> bool:
         return self._interrupted or paused_by(self._settings.home) is not None

@@ -1,4 +1,9 @@
-"""The sensor that keeps exactly one `stream_worker` run alive: it reads, asks `next_action`, and acts."""
+"""The sensor that keeps exactly one `stream_worker` run alive: it reads, asks `next_action`, and acts.
+
+A run on this machine is judged by its process and the record in NEARDUP_HOME, so its end is seen at once. A run on
+another machine, or with another NEARDUP_HOME, is judged by the signs of life that it leaves in the instance, or in the
+record if the home is shared.
+"""
 
 import contextlib
 import time
@@ -11,7 +16,9 @@ import psutil
 from neardup_platform.supervise.heartbeat import paused_by
 from neardup_platform.supervise.next_action import Action, RunHeartbeat, RunView, Unreadable, next_action
 from neardup_platform.supervise.run_record import RunRecord, read_record
+from neardup_platform.supervise.silence import Listening
 from resources.platform import PlatformResource
+from resources.sign_of_life import last_sign
 
 JOB_NAME = "stream_worker"
 
@@ -37,16 +44,15 @@ _T = TypeVar("_T")
 def stream_worker_sensor(
     context: dg.SensorEvaluationContext, platform: PlatformResource
 ) -> dg.RunRequest | dg.SkipReason:
-    """Check the runs and NEARDUP_HOME once."""
-    home = platform.home()
-    record = _read(lambda: read_record(home))
-    action = next_action(
-        _runs(context.instance),
-        record if isinstance(record, Unreadable) else _heartbeat(record),
-        _read(lambda: paused_by(home)),
-        time.time(),
-        platform.stalled_s(),
-    )
+    """Check the runs, their signs of life and NEARDUP_HOME once."""
+    home, now_s, stalled_s = platform.home(), time.time(), platform.stalled_s()
+    runs, record = _runs(context.instance), _read(lambda: read_record(home))
+    remote = _signs(context.instance, runs, record if isinstance(record, RunRecord) else None)
+    # Half at most: one look after a stop of the daemon is not enough to count a run as dead.
+    listening = Listening.from_json(context.cursor).after(remote, now_s, stalled_s / 2)
+    context.update_cursor(listening.to_json())
+    heartbeats = record if isinstance(record, Unreadable) else _heartbeats(record, listening)
+    action = next_action(runs, heartbeats, _read(lambda: paused_by(home)), now_s, stalled_s)
     _fail_dead_runs(context, action, record if isinstance(record, RunRecord) else None)
     if action.start is None:
         return dg.SkipReason(action.reason)
@@ -81,17 +87,44 @@ def _read(read: Callable[[], _T]) -> _T | Unreadable:
         return Unreadable(repr(error))
 
 
-def _heartbeat(record: RunRecord | None) -> RunHeartbeat | None:
-    return RunHeartbeat(record.run_id, record.at_ms / 1_000, record.run.exists()) if record else None
+def _signs(instance: dg.DagsterInstance, runs: tuple[RunView, ...], record: RunRecord | None) -> dict[str, int]:
+    """The last signs of runs on other machines, by run id: of active ones, and of those unknown to the instance.
+
+    A run of another instance leaves its only sign in the record of a shared home.
+    """
+    active = {run.run_id for run in runs if run.stage != "finished"}
+    signs = {sign.run_id: sign.at_ms for sign in [last_sign(instance)] if sign and sign.run_id in active}
+    if record and not record.is_here() and (record.run_id in active or not instance.has_run(record.run_id)):
+        signs[record.run_id] = max(record.at_ms, signs.get(record.run_id, 0))
+    return signs
+
+
+def _heartbeats(record: RunRecord | None, listening: Listening) -> dict[str, RunHeartbeat]:
+    """By run id: what was heard of other machines, and of this one what the record and the list of processes say."""
+    heard = {run_id: RunHeartbeat(listening.at_s - heard.silent_s, None) for run_id, heard in listening.runs.items()}
+    if record and record.is_here():
+        heard[record.run_id] = RunHeartbeat(record.at_ms / 1_000, record.run.exists())
+    return heard
 
 
 def _fail_dead_runs(context: dg.SensorEvaluationContext, action: Action, record: RunRecord | None) -> None:
-    """Mark dead runs as failed, after killing the process of a stalled one."""
+    """Mark dead runs as failed, after killing the process of a stalled one or having its launcher end it."""
     for run_id, why in action.dead:
-        if record and record.run_id == run_id and record.run.exists():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                psutil.Process(record.run.pid).kill()
+        if record and record.run_id == run_id and record.is_here():
+            if record.run.exists():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    psutil.Process(record.run.pid).kill()
+        else:
+            _terminate(context, run_id)
         run = context.instance.get_run_by_id(run_id)
         if run and not run.is_finished:
             context.log.warning("run %s is replaced: %s", run_id, why)
             context.instance.report_run_failed(run, f"{why}; the sensor starts another run in its place")
+
+
+def _terminate(context: dg.SensorEvaluationContext, run_id: str) -> None:
+    """Have the launcher end what may be left of a run elsewhere: a pod, a task, a container."""
+    try:
+        context.instance.run_launcher.terminate(run_id)
+    except Exception as error:  # noqa: BLE001 -- whatever the launcher raises, the run is replaced
+        context.log.warning("the launcher cannot end run %s: %s", run_id, error)

@@ -1,7 +1,8 @@
 """The next step of the stream worker's sensor: a pure function of what the sensor has read.
 
-The run watches the worker process and restarts it immediately; the sensor watches the run. A failed read is
-`Unreadable`, which means neither "nothing there" nor "all is well": it is no reason to start or end anything.
+The run watches the worker process and restarts it immediately; the sensor watches the run. Where the run's process can
+be seen, it is looked for; elsewhere the run's signs of life count. A failed read is `Unreadable`, which means neither
+"nothing there" nor "all is well": it is no reason to start or end anything.
 """
 
 from collections.abc import Mapping
@@ -46,11 +47,10 @@ class RunView:
 
 @dataclass(frozen=True, slots=True)
 class RunHeartbeat:
-    """The record of the supervising run, and whether its process exists on this machine."""
+    """The last sign of life of a run, and whether its process exists; None if that is on another machine."""
 
-    run_id: str
     at_s: float
-    process_exists: bool
+    process_exists: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Action:
 
 def next_action(
     runs: tuple[RunView, ...],
-    heartbeat: RunHeartbeat | Unreadable | None,
+    heartbeats: Mapping[str, RunHeartbeat] | Unreadable,
     paused: str | Unreadable | None,
     now_s: float,
     stalled_s: float,
@@ -79,22 +79,23 @@ def next_action(
 
     Args:
         runs: the job's runs, newest first; every unfinished run must be among them.
-        heartbeat: the last heartbeat of a supervising run; None if there never was one.
+        heartbeats: the last one of each run that has left any, by run id.
         paused: who paused the worker; None if it is not paused.
         now_s: the current time, Unix seconds.
         stalled_s: age of a heartbeat above which its run counts as stalled.
     """
     active = [run for run in runs if run.stage != "finished"]
-    if isinstance(heartbeat, Unreadable) and active:
-        return Action(reason=f"nothing changed, because the run's heartbeat is unreadable: {heartbeat.detail}")
-    verdicts = [(run.run_id, _death(run, heartbeat, now_s, stalled_s)) for run in active]
+    if isinstance(heartbeats, Unreadable) and active:
+        return Action(reason=f"nothing changed, because the run's heartbeat is unreadable: {heartbeats.detail}")
+    readable = {} if isinstance(heartbeats, Unreadable) else heartbeats
+    verdicts = [(run.run_id, _death(run, readable.get(run.run_id), now_s, stalled_s)) for run in active]
     dead = tuple((run_id, why) for run_id, why in verdicts if why)
     alive = [run_id for run_id, why in verdicts if not why]
     if isinstance(paused, Unreadable):
         return Action(dead, reason=f"nothing started, because the pause is unreadable: {paused.detail}")
     if paused is not None:
         return Action(dead, reason=_paused(paused, alive))
-    supervised = f"run {alive[0]} is active" if alive else _other_supervisor(heartbeat, dict(dead), now_s, stalled_s)
+    supervised = f"run {alive[0]} is active" if alive else _other_supervisor(readable, dict(dead), now_s, stalled_s)
     if supervised:
         return Action(dead, reason=supervised)
     failures = fast_failures(runs)
@@ -118,29 +119,30 @@ def fast_failures(runs: tuple[RunView, ...]) -> int:
     return count
 
 
-def _death(run: RunView, heartbeat: RunHeartbeat | Unreadable | None, now_s: float, stalled_s: float) -> str:
+def _death(run: RunView, heartbeat: RunHeartbeat | None, now_s: float, stalled_s: float) -> str:
     """Why an active run counts as dead; empty if it does not."""
     in_stage_s = now_s - run.since_s
     if run.stage == "queued":
         return ""
     if run.stage == "launching":
         return f"not started after {in_stage_s:.0f} s" if in_stage_s > LAUNCH_S else ""
-    if not isinstance(heartbeat, RunHeartbeat) or heartbeat.run_id != run.run_id:
+    if heartbeat is None:
         return f"no heartbeat {in_stage_s:.0f} s after its start" if in_stage_s > GRACE_S else ""
-    if not heartbeat.process_exists:
+    if heartbeat.process_exists is False:
         return "its process is gone"
     age_s = now_s - heartbeat.at_s
     return f"stalled: last heartbeat {age_s:.0f} s ago" if age_s > stalled_s else ""
 
 
 def _other_supervisor(
-    heartbeat: RunHeartbeat | Unreadable | None, dead: Mapping[str, str], now_s: float, stalled_s: float
+    heartbeats: Mapping[str, RunHeartbeat], dead: Mapping[str, str], now_s: float, stalled_s: float
 ) -> str:
     """A message if another run sends heartbeats: one that is ending, or one of another Dagster instance. Else empty."""
-    if not isinstance(heartbeat, RunHeartbeat) or heartbeat.run_id in dead:
-        return ""
-    alive = heartbeat.process_exists and now_s - heartbeat.at_s <= stalled_s
-    return f"run {heartbeat.run_id} still supervises the worker of this home" if alive else ""
+    for run_id, heartbeat in heartbeats.items():
+        alive = heartbeat.process_exists is not False and now_s - heartbeat.at_s <= stalled_s
+        if alive and run_id not in dead:
+            return f"run {run_id} still supervises the worker of this home"
+    return ""
 
 
 def _paused(by: str, alive: list[str]) -> str:

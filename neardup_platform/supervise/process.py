@@ -5,8 +5,10 @@ everything short of SIGKILL. So a short Python launcher restores the defaults an
 """
 
 import contextlib
+import functools
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -108,6 +110,20 @@ def is_marked(pid: int, mark: str) -> bool:
         return bool(process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == mark)
     except (psutil.Error, OSError):
         return False
+
+
+@functools.cache
+def this_machine() -> str:
+    """Where a process id of ours means something: host name, machine id, and on Linux the namespace of process ids.
+
+    Two containers on one host do not see each other's processes; their namespaces tell them apart.
+    """
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/etc/machine-id").read_text().strip())
+    with contextlib.suppress(OSError):
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return " ".join(filter(None, parts))
 
 
 def created_at(pid: int) -> float:

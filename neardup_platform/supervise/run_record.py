@@ -2,7 +2,8 @@
 
 The run writes it every second. The sensor reads it and replaces a run whose process is gone or hangs. The next run
 reads it and first stops a worker process that outlived the previous run. The start time of a process distinguishes it
-from another one with the same id. A lock, which the kernel releases when its holder dies, allows one run at a time.
+from another one with the same id, and only processes of this machine are looked for: a home may be shared by several.
+A lock, which the kernel releases when its holder dies, allows one run at a time.
 """
 
 import contextlib
@@ -10,14 +11,14 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from neardup_platform.errors import HomeInUse
 from neardup_platform.files import replace_file
-from neardup_platform.supervise.process import created_at, is_same
+from neardup_platform.supervise.process import created_at, is_same, this_machine
 
 _RECORD = "stream_worker_run.json"
 _LOCK = "stream_worker_run.lock"
@@ -25,24 +26,29 @@ _LOCK = "stream_worker_run.lock"
 
 @dataclass(frozen=True, slots=True)
 class ProcessId:
-    """A process on this machine; `created` is the Unix time in seconds at which it started."""
+    """A process; `created` is the Unix time in seconds at which it started."""
 
     pid: int
     created: float
 
     def exists(self) -> bool:
-        """Whether this very process is alive."""
+        """Whether this very process is alive on this machine."""
         return is_same(self.pid, self.created)
 
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """Which run supervises, its process, and the worker process it started last."""
+    """Which run supervises, its process, and the worker process it started last; both are on `machine`."""
 
     run_id: str
     run: ProcessId
     worker: ProcessId | None
     at_ms: int
+    machine: str = field(default_factory=this_machine)
+
+    def is_here(self) -> bool:
+        """Whether its processes can be seen from this one."""
+        return self.machine == this_machine()
 
 
 def process_id(pid: int) -> ProcessId | None:
@@ -61,7 +67,8 @@ def read_record(home: Path) -> RunRecord | None:
     try:
         raw = json.loads((home / _RECORD).read_text())
         worker = ProcessId(**raw["worker"]) if raw["worker"] else None
-        return RunRecord(raw["run_id"], ProcessId(**raw["run"]), worker, raw["at_ms"])
+        machine = raw.get("machine", this_machine())
+        return RunRecord(raw["run_id"], ProcessId(**raw["run"]), worker, raw["at_ms"], machine)
     except FileNotFoundError:
         return None
     except (KeyError, TypeError) as error:
@@ -72,7 +79,7 @@ def other_supervisor(home: Path, now_s: float, stalled_s: float) -> str | None:
     """The id of the run that supervises `home`: alive, with a heartbeat within `stalled_s`. None if there is none."""
     with contextlib.suppress(OSError, ValueError):
         record = read_record(home)
-        if record and record.run.exists() and now_s - record.at_ms / 1_000 <= stalled_s:
+        if record and now_s - record.at_ms / 1_000 <= stalled_s and (record.run.exists() or not record.is_here()):
             return record.run_id
     return None
 
@@ -108,8 +115,8 @@ def sole_supervisor(home: Path, run_id: str, patience_s: float = 10.0) -> Iterat
 
 
 def _last_worker(home: Path) -> ProcessId | None:
-    """The worker of the last record. A damaged record counts as none, because it is about to be replaced."""
+    """The worker of the last record, if on this machine. A damaged record, about to be replaced, counts as none."""
     with contextlib.suppress(OSError, ValueError):
         record = read_record(home)
-        return record.worker if record else None
+        return record.worker if record and record.is_here() else None
     return None

@@ -16,6 +16,7 @@ from jobs.stream_worker import stream_worker
 from neardup_platform.supervise.heartbeat import pause, resume
 from neardup_platform.supervise.run_record import RunRecord, process_id, write_record
 from resources.platform import PlatformResource
+from resources.sign_of_life import SignOfLife, leave_sign
 from sensors.stream_worker_sensor import stream_worker_sensor
 
 
@@ -159,3 +160,96 @@ def test_while_another_dagster_supervises_this_home_nothing_is_started(
     skipped = tick(instance)
     assert isinstance(skipped, dg.SkipReason)
     assert "a-run-of-another-instance still supervises" in (skipped.skip_message or "")
+
+
+class Elsewhere:
+    """The sensor on one machine and a run on another, whose clock is an hour behind; `now_s` is the sensor's time."""
+
+    def __init__(self, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._instance, self._cursor, self.now_s = instance, None, time.time()
+        monkeypatch.setattr(time, "time", lambda: self.now_s)
+
+    def sign(self, run_id: str) -> None:
+        leave_sign(self._instance, SignOfLife(run_id, int((self.now_s - 3_600) * 1_000)))
+
+    def tick(self, after_s: float = 5.0) -> dg.RunRequest | dg.SkipReason:
+        self.now_s += after_s
+        context = dg.build_sensor_context(
+            instance=self._instance, resources={"platform": PlatformResource()}, cursor=self._cursor
+        )
+        result = stream_worker_sensor(context)
+        self._cursor = context.cursor
+        assert isinstance(result, dg.RunRequest | dg.SkipReason)
+        return result
+
+
+@pytest.fixture
+def elsewhere(instance: dg.DagsterInstance, home: Path, monkeypatch: pytest.MonkeyPatch) -> Elsewhere:
+    return Elsewhere(instance, monkeypatch)
+
+
+def test_a_run_on_another_machine_that_leaves_signs_in_the_instance_is_left_alone(
+    instance: dg.DagsterInstance, elsewhere: Elsewhere
+) -> None:
+    run_id = started(instance)
+    for _ in range(20):
+        elsewhere.sign(run_id)
+        skipped = elsewhere.tick(after_s=10.0)
+        assert isinstance(skipped, dg.SkipReason)
+        assert f"run {run_id} is active" in (skipped.skip_message or "")
+
+
+def test_a_run_on_another_machine_that_falls_silent_is_replaced(
+    instance: dg.DagsterInstance, elsewhere: Elsewhere
+) -> None:
+    run_id = started(instance)
+    elsewhere.sign(run_id)
+    ticks = [elsewhere.tick(after_s=10.0) for _ in range(8)]
+    assert [type(each) for each in ticks[:7]] == [dg.SkipReason] * 7
+    assert ticks[7] == dg.RunRequest(run_key=f"after-{run_id}")
+    run = instance.get_run_by_id(run_id)
+    assert run
+    assert run.status is dg.DagsterRunStatus.FAILURE
+
+
+def test_what_a_stopped_daemon_did_not_hear_is_no_silence(instance: dg.DagsterInstance, elsewhere: Elsewhere) -> None:
+    run_id = started(instance)
+    elsewhere.sign(run_id)
+    elsewhere.tick()
+    assert isinstance(elsewhere.tick(after_s=7_200.0), dg.SkipReason)
+    elsewhere.sign(run_id)
+    assert isinstance(elsewhere.tick(), dg.SkipReason)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_in_a_shared_home_the_process_id_of_another_machine_is_not_looked_for(
+    instance: dg.DagsterInstance, home: Path, elsewhere: Elsewhere, run_process: subprocess.Popen[bytes], silent: bool
+) -> None:
+    run_id = started(instance)
+    identity = process_id(run_process.pid)
+    assert identity
+    gone = type(identity)(identity.pid, identity.created - 3_600)
+    ticks = []
+    for _ in range(10):
+        at_ms = 0 if silent else int((elsewhere.now_s - 3_600) * 1_000)
+        # The same number is a process of this machine, too.
+        write_record(home, RunRecord(run_id, identity if silent else gone, None, at_ms, machine="worker-0"))
+        ticks.append(elsewhere.tick(after_s=10.0))
+    assert any(isinstance(each, dg.RunRequest) for each in ticks) == silent
+    assert run_process.poll() is None
+
+
+def test_a_run_elsewhere_that_the_instance_knows_as_finished_is_replaced_at_once(
+    instance: dg.DagsterInstance, home: Path, elsewhere: Elsewhere, run_process: subprocess.Popen[bytes]
+) -> None:
+    run_id = started(instance)
+    elsewhere.sign(run_id)
+    identity = process_id(run_process.pid)
+    assert identity
+    write_record(home, RunRecord(run_id, identity, None, int(elsewhere.now_s * 1_000), machine="worker-0"))
+    elsewhere.tick()
+    run = instance.get_run_by_id(run_id)
+    assert run
+    elsewhere.now_s += 300
+    instance.report_run_failed(run, "its pod is gone, says run monitoring")
+    assert elsewhere.tick() == dg.RunRequest(run_key=f"after-{run_id}")

@@ -22,8 +22,8 @@ def run(run_id: str = "a", stage: str = "started", age_s: float = 500.0, failed:
     return RunView(run_id, stage, failed, NOW - age_s, NOW - age_s)  # type: ignore[arg-type]
 
 
-def beat(run_id: str = "a", age_s: float = 1.0, process_exists: bool = True) -> RunHeartbeat:
-    return RunHeartbeat(run_id, NOW - age_s, process_exists)
+def beat(run_id: str = "a", age_s: float = 1.0, process_exists: bool | None = True) -> dict[str, RunHeartbeat]:
+    return {run_id: RunHeartbeat(NOW - age_s, process_exists)}
 
 
 def failed_fast(count: int, ended_ago_s: float) -> tuple[RunView, ...]:
@@ -42,11 +42,15 @@ runs = st.lists(
     max_size=6,
     unique_by=lambda view: view.run_id,
 ).map(tuple)
-heartbeats = st.none() | st.builds(beat, st.text("abcdef", min_size=1, max_size=2), st.floats(0, 500), st.booleans())
+heartbeats = st.dictionaries(
+    st.text("abcdef", min_size=1, max_size=2),
+    st.builds(RunHeartbeat, st.floats(NOW - 500, NOW), st.none() | st.booleans()),
+    max_size=3,
+)
 
 
 def test_without_any_run_the_first_is_started() -> None:
-    assert next_action((), None, None, NOW, STALLED_S).start == "first"
+    assert next_action((), {}, None, NOW, STALLED_S).start == "first"
 
 
 def test_a_run_that_is_alive_is_not_replaced() -> None:
@@ -56,7 +60,7 @@ def test_a_run_that_is_alive_is_not_replaced() -> None:
 
 @given(runs, heartbeats)
 def test_a_run_is_started_only_when_every_active_one_is_dead(
-    given_runs: tuple[RunView, ...], heartbeat: RunHeartbeat | None
+    given_runs: tuple[RunView, ...], heartbeat: dict[str, RunHeartbeat]
 ) -> None:
     action = next_action(given_runs, heartbeat, None, NOW, STALLED_S)
     active = {view.run_id for view in given_runs if view.stage != "finished"}
@@ -70,7 +74,7 @@ def test_a_run_is_started_only_when_every_active_one_is_dead(
 
 @given(runs, heartbeats)
 def test_during_a_pause_nothing_is_started_and_its_author_is_named(
-    given_runs: tuple[RunView, ...], heartbeat: RunHeartbeat | None
+    given_runs: tuple[RunView, ...], heartbeat: dict[str, RunHeartbeat]
 ) -> None:
     action = next_action(given_runs, heartbeat, "Ada", NOW, STALLED_S)
     assert action.start is None
@@ -88,7 +92,7 @@ def test_an_unreadable_heartbeat_does_not_mean_that_the_run_is_dead(given_runs: 
 
 
 def test_an_unreadable_pause_starts_nothing() -> None:
-    assert next_action((), None, Unreadable("broken"), NOW, STALLED_S).start is None
+    assert next_action((), {}, Unreadable("broken"), NOW, STALLED_S).start is None
 
 
 def test_a_run_whose_process_is_gone_is_replaced_immediately() -> None:
@@ -104,6 +108,12 @@ def test_a_stalled_run_is_replaced_only_after_the_limit() -> None:
     assert "stalled" in action.dead[0][1]
 
 
+def test_a_run_on_another_machine_is_judged_by_its_signs_of_life_alone() -> None:
+    assert next_action((run(),), beat(age_s=STALLED_S - 1, process_exists=None), None, NOW, STALLED_S).dead == ()
+    silent = next_action((run(),), beat(age_s=STALLED_S + 1, process_exists=None), None, NOW, STALLED_S)
+    assert silent.start == "after-a"
+
+
 def test_a_run_that_has_just_started_needs_no_heartbeat_yet() -> None:
     other = beat("older", process_exists=False)
     assert next_action((run(age_s=GRACE_S - 1),), other, None, NOW, STALLED_S).start is None
@@ -112,17 +122,17 @@ def test_a_run_that_has_just_started_needs_no_heartbeat_yet() -> None:
 
 def test_queued_and_launching_runs_count_as_active() -> None:
     for stage in ("queued", "launching"):
-        assert next_action((run(stage=stage, age_s=20),), None, None, NOW, STALLED_S).start is None
-    assert next_action((run(stage="queued", age_s=1e6),), None, None, NOW, STALLED_S).start is None
-    assert next_action((run(stage="launching", age_s=LAUNCH_S + 1),), None, None, NOW, STALLED_S).start
+        assert next_action((run(stage=stage, age_s=20),), {}, None, NOW, STALLED_S).start is None
+    assert next_action((run(stage="queued", age_s=1e6),), {}, None, NOW, STALLED_S).start is None
+    assert next_action((run(stage="launching", age_s=LAUNCH_S + 1),), {}, None, NOW, STALLED_S).start
 
 
 def test_runs_that_fail_fast_are_replaced_more_and_more_slowly() -> None:
-    assert next_action(failed_fast(1, 0.0), None, None, NOW, STALLED_S).start == "after-0"
-    waiting = next_action(failed_fast(4, 3.0), None, None, NOW, STALLED_S)
+    assert next_action(failed_fast(1, 0.0), {}, None, NOW, STALLED_S).start == "after-0"
+    waiting = next_action(failed_fast(4, 3.0), {}, None, NOW, STALLED_S)
     assert waiting.start is None
     assert "run 0" in waiting.reason
-    assert next_action(failed_fast(4, BACKOFF.delay_s(4) + 1), None, None, NOW, STALLED_S).start == "after-0"
+    assert next_action(failed_fast(4, BACKOFF.delay_s(4) + 1), {}, None, NOW, STALLED_S).start == "after-0"
 
 
 def test_a_run_that_lived_or_succeeded_resets_the_count_of_failures() -> None:
@@ -130,12 +140,12 @@ def test_a_run_that_lived_or_succeeded_resets_the_count_of_failures() -> None:
     lived = replace(newest, created_s=newest.since_s - FAST_FAILURE_S - 1)
     succeeded = replace(newest, failed=False)
     for first in (lived, succeeded):
-        assert next_action((first, *older), None, None, NOW, STALLED_S).start == "after-0"
+        assert next_action((first, *older), {}, None, NOW, STALLED_S).start == "after-0"
 
 
 @given(runs, heartbeats)
 def test_the_same_situation_requests_the_same_run(
-    given_runs: tuple[RunView, ...], heartbeat: RunHeartbeat | None
+    given_runs: tuple[RunView, ...], heartbeat: dict[str, RunHeartbeat]
 ) -> None:
     first = next_action(given_runs, heartbeat, None, NOW, STALLED_S)
     again = next_action(given_runs, heartbeat, None, NOW, STALLED_S)
