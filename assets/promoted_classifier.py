@@ -25,6 +25,7 @@ class PromotedClassifierConfig(dg.Config):
     ins=given("pair_classifier"),
     group_name=GROUP,
     kinds={"kafka"},
+    retry_policy=dg.RetryPolicy(max_retries=3, delay=5),
     deps=[classifier_evaluation],
     description="Asks the worker to activate the new classifier and waits for its answer; fails with the reason if the "
     "worker refuses. Skipped if the check not_worse_than_in_use fails. Shows the newest what-if of the classifier.",
@@ -37,7 +38,8 @@ def promoted_classifier(
 ) -> dg.MaterializeResult[None]:
     """Send the command and wait.
 
-    A retried step or a re-executed run gets the first answer again: the root run and the classifier name the command.
+    A retried step or a re-executed run gets the first answer again, unless that was a temporary refusal: the root run
+    and the classifier name the command.
     """
     from neardup_platform.kafka.control import new_command, run_command
     from neardup_platform.s3_client import open_s3
@@ -52,7 +54,8 @@ def promoted_classifier(
     settings = platform.settings()
     result = run_command(settings.kafka, command, config.timeout_s)
     if not result.accepted:
-        raise dg.Failure(f"the worker refused classifier {pair_classifier}: {result.reason}", allow_retries=False)
+        refusal = f"the worker refused classifier {pair_classifier}: {result.reason}"
+        raise dg.Failure(refusal, allow_retries=result.temporary)
     values = {name: dg.MetadataValue.text(value) for name, value in sorted(result.values.items())}
     if (found := newest_what_if(open_s3(settings.s3), settings.s3, pair_classifier)) is not None:
         values["what_if"] = dg.MetadataValue.text(kept_in_words(found))

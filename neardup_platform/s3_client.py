@@ -69,13 +69,16 @@ def read_bounded(
             check_head(head)
             # An empty read after the end would wait for more data on the connection.
             rest: bytes = body.read(max_bytes + 1 - len(head)) if len(head) == HEAD_BYTES else b""
-    except ClientError as error:
-        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
-            raise ServerUnavailable(f"s3://{bucket}/{key}: {error}") from error
-        raise NotFound(f"s3://{bucket}/{key}: {error}") from error
-    except BotoCoreError as error:
-        raise ServerUnavailable(f"s3://{bucket}/{key}: {error}") from error
+    except (ClientError, BotoCoreError) as error:
+        raise unreadable(error, f"s3://{bucket}/{key}") from error
     return head + rest
+
+
+def unreadable(error: Exception, place: str) -> NotFound | ServerUnavailable:
+    """What an error of reading an object means: it is not there, or S3 does not answer, or not correctly."""
+    if isinstance(error, ClientError) and error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) < 500:
+        return NotFound(f"{place} cannot be read: {error}")
+    return ServerUnavailable(f"{place} cannot be read: {error}")
 
 
 def split_uri(uri: str) -> tuple[str, str]:

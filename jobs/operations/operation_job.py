@@ -3,9 +3,10 @@
 Launch → config checked → **command sent under the id of the root run → the worker's answer** → metadata of the op.
 
 A run that is executed again is the same command: the worker answers a command that it has handled with its first
-result. What cannot succeed by repeating fails at once, with the reason first; a server that does not answer is tried
-again a few times. A run that is terminated in Dagster cancels its command, so nothing happens after its end; one that
-dies, or that ends with the platform, leaves its command to the worker.
+result. What cannot succeed by repeating fails at once, with the reason first; a server that does not answer, neither
+this run nor the worker, is tried again a few times, and by executing the run again. A run that is terminated in Dagster
+cancels its command, so nothing happens after its end; one that dies, or that ends with the platform, leaves its command
+to the worker.
 """
 
 import time
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import dagster as dg
 from pydantic import Field
 
-from neardup_platform.errors import NeardupError, RetryableError
+from neardup_platform.errors import NeardupError, RetryableError, ServerUnavailable
 from neardup_platform.operations.in_words import command_in_words
 from neardup_platform.settings import Settings
 from neardup_platform.wire.command_arguments import CommandArguments, LabelArguments, OverrideArguments
@@ -101,13 +102,16 @@ class Operation:
         """Send a command and wait for its result.
 
         Raises:
-            Refused: by the worker; the text is the worker's.
+            dagster.Failure: the worker refused; the text is the worker's.
+            ServerUnavailable: the worker refused temporarily, because a server does not answer it.
             NeardupError: as of the engine's `carry_out`.
         """
         from neardup_platform.operations.kafka_carry_out import carry_out
 
         timeout_s = self._begin(command_in_words(arguments))
         answer = carry_out(self.settings, arguments, self.issuer, timeout_s, self.report)
+        if answer.temporary:
+            raise ServerUnavailable(f"{answer.reason} (so said the worker of command {answer.command_id})")
         if not answer.accepted:
             raise dg.Failure(
                 f"{answer.reason} (the worker refused command {answer.command_id}; correct it and launch a new run)",
@@ -209,7 +213,8 @@ def _run(
         outcome = body(operation, config)
     except RetryableError as error:
         if context.retry_number >= _RETRIES:
-            raise dg.Failure(f"{error} (tried {_RETRIES + 1} times)", allow_retries=False) from error
+            again = f"{error} (tried {_RETRIES + 1} times; re-execute this run when it can succeed)"
+            raise dg.Failure(again, allow_retries=False) from error
         context.log.warning(f"{error}; trying again in {_RETRY_S} s")
         raise dg.RetryRequested(max_retries=_RETRIES, seconds_to_wait=_RETRY_S) from error
     except NeardupError as error:

@@ -1,7 +1,8 @@
 """Carries out a command: sent to the worker under an id, awaited within a bound, its result read.
 
 Command line or Dagster run → **control topic → worker → result topic** → answer. The worker carries out an id once, so
-a caller that gives its own may call again after any failure, and gets the first answer.
+a caller that gives its own may call again after any failure, and gets the first answer; after a temporary refusal, a
+new one.
 """
 
 import hashlib
@@ -47,6 +48,7 @@ class Answer:
 
     Attributes:
         reason: why it was refused; empty if it was accepted.
+        temporary: refused for what passes: the same command, sent again, is carried out.
         sequence: of the last decision before it took effect.
         values: what it reports, see docs/reference/control-commands.md.
     """
@@ -56,6 +58,7 @@ class Answer:
     reason: str
     sequence: int
     values: Mapping[str, Any]
+    temporary: bool = False
 
     def flat(self) -> dict[str, Any]:
         """Everything in one mapping, as the command line prints it."""
@@ -184,7 +187,7 @@ def _run(settings: Settings, commands: Sequence[pb.Command], timeout_s: float, r
 
 def _answer(name: str, result: pb.CommandResult) -> Answer:
     values = values_read(name, result.values)
-    return Answer(result.command_id, result.accepted, result.reason, result.sequence, values)
+    return Answer(result.command_id, result.accepted, result.reason, result.sequence, values, result.temporary)
 
 
 def _digest(arguments: Mapping[str, str]) -> str:

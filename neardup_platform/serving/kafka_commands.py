@@ -6,7 +6,7 @@ Call of the API → control topic → worker → result topic → **answer**. Th
 import time
 from collections.abc import Mapping
 
-from neardup_platform.errors import BadCommand, Conflict, PermanentError
+from neardup_platform.errors import BadCommand, Conflict, PermanentError, ServerUnavailable
 from neardup_platform.kafka.control import new_command, run_command
 from neardup_platform.serving.rocksdb_follower import MAX_AGE_S, StoreFollower
 from neardup_platform.settings import KafkaSettings
@@ -44,7 +44,8 @@ class WorkerCommands:
         Raises:
             Conflict: the worker refused; the text is the worker's.
             PermanentError: the key is malformed.
-            ServerUnavailable: Kafka or the worker did not answer; the command may still run.
+            ServerUnavailable: Kafka or the worker did not answer, and the command may still run; or a server that the
+                worker needs did not answer it.
         """
         if len(key.encode()) > MAX_COMMAND_ID_BYTES or not key.isprintable():
             raise PermanentError(f"the Idempotency-Key has 1 to {MAX_COMMAND_ID_BYTES} printable bytes")
@@ -55,7 +56,7 @@ class WorkerCommands:
         command = new_command(name, checked.to_wire(), issued_by, key)
         result = run_command(self._settings, command, RESULT_TIMEOUT_S)
         if not result.accepted:
-            raise Conflict(result.reason)
+            raise ServerUnavailable(result.reason) if result.temporary else Conflict(result.reason)
         self._wait_until_visible(result.command_id)
         return {"command_id": result.command_id, **result.values}
 

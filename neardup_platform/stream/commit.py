@@ -72,7 +72,7 @@ def commit(
         _end_redirects(batch, decided)
     match step:
         case CommandStep(handled):
-            put_handled(batch, new, handled, store.commands.id_of)
+            put_handled(batch, new, handled, store.commands)
         case RedecideStep(write=write):
             write(batch, new)
     messages = _messages(step, histories, now_ms) if publish else ()

@@ -190,7 +190,7 @@ class Command(_message.Message):
     def __init__(self, command_id: _Optional[str] = ..., name: _Optional[str] = ..., arguments: _Optional[_Mapping[str, str]] = ..., issued_by: _Optional[str] = ..., issued_ms: _Optional[int] = ...) -> None: ...
 
 class CommandResult(_message.Message):
-    __slots__ = ("command_id", "accepted", "reason", "values", "finished_ms", "sequence", "values_left_out")
+    __slots__ = ("command_id", "accepted", "reason", "values", "finished_ms", "sequence", "temporary", "values_left_out")
     class ValuesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -211,6 +211,7 @@ class CommandResult(_message.Message):
     VALUES_FIELD_NUMBER: _ClassVar[int]
     FINISHED_MS_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    TEMPORARY_FIELD_NUMBER: _ClassVar[int]
     VALUES_LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
     command_id: str
     accepted: bool
@@ -218,8 +219,9 @@ class CommandResult(_message.Message):
     values: _containers.ScalarMap[str, str]
     finished_ms: int
     sequence: int
+    temporary: bool
     values_left_out: _containers.ScalarMap[str, int]
-    def __init__(self, command_id: _Optional[str] = ..., accepted: _Optional[bool] = ..., reason: _Optional[str] = ..., values: _Optional[_Mapping[str, str]] = ..., finished_ms: _Optional[int] = ..., sequence: _Optional[int] = ..., values_left_out: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    def __init__(self, command_id: _Optional[str] = ..., accepted: _Optional[bool] = ..., reason: _Optional[str] = ..., values: _Optional[_Mapping[str, str]] = ..., finished_ms: _Optional[int] = ..., sequence: _Optional[int] = ..., temporary: _Optional[bool] = ..., values_left_out: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class DeadLetter(_message.Message):
     __slots__ = ("event_id", "reason", "detail", "topic", "partition", "offset", "key", "value", "at_ms", "replays", "part", "parts")

@@ -20,6 +20,14 @@ class CommandReader:
         data = self._tables.get(Table.COMMANDS, command_id.encode())
         return CommandRecord.FromString(data) if data is not None else None
 
+    def final(self, command_id: str) -> CommandRecord | None:
+        """Return the record of a command that is not carried out again; None if there is none.
+
+        One that was refused temporarily is carried out when it is sent again.
+        """
+        found = self.find(command_id)
+        return None if found is not None and found.result.temporary else found
+
     def id_of(self, number: int) -> str | None:
         """Return the id of the command that was handled as this number; None if its record was dropped."""
         data = self._tables.get(Table.COMMAND_ORDER, layout.number_key(number))

@@ -5,6 +5,8 @@ Control topic → **checked → prepared in a thread → finished between two st
 The next position of the topic is committed together with the change and the result of a command, never before. A worker
 that is killed while it prepares a command finds it again; one that is killed after the commit does not. A command whose
 id was handled before changes nothing and is answered with its first result, so a sender that missed it may repeat it.
+A long command that was refused for what passes, such as S3 not answering, was not handled: sent again under its id, it
+is carried out.
 
 Commands are handled in the order of the topic. *Prompt* ones (pause, forget, …) do not wait for a long one that is
 being prepared or has stages to come: they are handled ahead of it, between its stages. The position stays at the long
@@ -184,7 +186,7 @@ class Control:
 
     def _may_go_ahead(self, queued: _Queued) -> bool:
         command = queued.command
-        if command is None or self._cancellations.by(command.command_id) or self._journal.find(command.command_id):
+        if command is None or self._cancellations.by(command.command_id) or self._journal.final(command.command_id):
             return True
         if command.name == CANCEL:
             # It is answered once the command that it names is refused, which does not wait for the answer.
@@ -199,7 +201,7 @@ class Control:
             error = queued.bad or BadMessage("garbage", "no command")
             log.warning("%s is no command: %s", message.place, error)
             return Handled(message, dead=error)
-        earlier = self._journal.find(command.command_id)
+        earlier = self._journal.final(command.command_id)
         if earlier is not None:
             log.info("command %s was handled before, its result is sent again", command.command_id)
             return Handled(message, earlier.result, repeated=True)
@@ -219,7 +221,7 @@ class Control:
         command, self._preparation = preparation.command, None
         handled = self._refused_if_cancelled(queued.message, command)
         if handled is None:
-            handled = finished(queued.message, command, partial(_finish, preparation), self._clock)
+            handled = finished(queued.message, command, partial(_finish, preparation), self._clock, may_pass=True)
         if handled.is_stage:
             return replace(handled, read_to=dict(self._read_to))
         if self._stage is not None and handled.result is not None and not handled.result.accepted:

@@ -1,10 +1,11 @@
 """What a commit writes of a control command: its effect, its result, and its position in the topic."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from neardup_platform.store import layout
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
+from neardup_platform.store.readers.commands import CommandReader
 from neardup_platform.store.writer import Batch
 from neardup_platform.stream.control.handled import Handled
 from neardup_platform.stream.control.outcome import Done, Stage
@@ -17,12 +18,12 @@ from neardup_platform.wire.topics import CONTROL_RESULTS, DEAD_LETTER
 REMEMBERED = 10_000
 
 
-def put_handled(batch: Batch, state: store_pb.StoreState, handled: Handled, id_of: Callable[[int], str | None]) -> None:
+def put_handled(batch: Batch, state: store_pb.StoreState, handled: Handled, commands: CommandReader) -> None:
     """Write the effect and the result of a command, or of a stage its effect alone, and forget the oldest result.
 
     Args:
         state: the totals that the commit writes; counts the command.
-        id_of: the id of the command with a number.
+        commands: handled before.
     """
     for partition, offset in handled.read_to.items():
         read = store_pb.CommandProgress(done=offset)
@@ -31,7 +32,7 @@ def put_handled(batch: Batch, state: store_pb.StoreState, handled: Handled, id_o
         ahead = store_pb.CommandProgress(done=state.commands, of=handled.ahead_of.encode())
         batch.put(Table.PROGRESS, layout.AHEAD_KEY, ahead.SerializeToString())
     if handled.result is not None and not handled.repeated:
-        _put_result(batch, state, handled.result, handled.command or pb.Command(), id_of)
+        _put_result(batch, state, handled.result, handled.command or pb.Command(), commands)
     if handled.outcome is not None:
         handled.outcome.write(batch, state)
 
@@ -41,7 +42,7 @@ def _put_result(
     state: store_pb.StoreState,
     result: pb.CommandResult,
     command: pb.Command,
-    id_of: Callable[[int], str | None],
+    commands: CommandReader,
 ) -> None:
     state.commands += 1
     result.sequence = state.sequence
@@ -49,10 +50,12 @@ def _put_result(
         number=state.commands, result=result, name=command.name, issued_by=command.issued_by
     )
     command_id = result.command_id.encode()
+    if (refused_before := commands.find(result.command_id)) is not None:
+        batch.delete(Table.COMMAND_ORDER, layout.number_key(refused_before.number))
     batch.put(Table.COMMANDS, command_id, record.SerializeToString())
     batch.put(Table.COMMAND_ORDER, layout.number_key(state.commands), command_id)
     batch.delete(Table.PROGRESS, command_id)
-    forgotten = id_of(state.commands - REMEMBERED) if state.commands > REMEMBERED else None
+    forgotten = commands.id_of(state.commands - REMEMBERED) if state.commands > REMEMBERED else None
     if forgotten is not None:
         batch.delete(Table.COMMANDS, forgotten.encode())
         batch.delete(Table.COMMAND_ORDER, layout.number_key(state.commands - REMEMBERED))

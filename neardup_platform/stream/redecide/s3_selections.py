@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from botocore.exceptions import BotoCoreError, ClientError
 
 from neardup_platform.errors import BadArtefact, BadCommand, ServerUnavailable
+from neardup_platform.s3_client import read_bounded
 
 PREFIX = "selections"
 COLUMN = "image_id"
@@ -57,14 +58,11 @@ def fetch_selection(s3: Any, bucket: str, key: str) -> tuple[list[str], bytes]:
     Raises:
         BadArtefact: it is no such file, or too large.
         BadCommand: it names none, or too many.
-        ServerUnavailable: there is no such object, or S3 does not answer.
+        NotFound: there is no such object.
+        ServerUnavailable: S3 does not answer.
     """
     place = f"s3://{bucket}/{key[:500]}"
-    try:
-        with s3.get_object(Bucket=bucket, Key=key)["Body"] as body:
-            data = body.read(MAX_BYTES + 1)
-    except (BotoCoreError, ClientError) as error:
-        raise ServerUnavailable(f"{place} cannot be read: {error}") from error
+    data = read_bounded(s3, bucket, key, MAX_BYTES)
     if len(data) > MAX_BYTES:
         raise BadArtefact(f"{place} has more than {MAX_BYTES >> 20} MiB: split it")
     try:

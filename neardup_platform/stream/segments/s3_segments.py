@@ -9,6 +9,7 @@ from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
 from neardup_platform.errors import BadArtefact, ServerUnavailable, SetupError
+from neardup_platform.s3_client import unreadable
 
 PREFIX = "segments"
 MAX_BYTES = 16 << 30
@@ -39,7 +40,8 @@ def fetch_segment(
 
     Raises:
         BadArtefact: it is too large.
-        ServerUnavailable: there is no such object, or S3 does not answer.
+        NotFound: there is no such object.
+        ServerUnavailable: S3 does not answer.
         SetupError: the disk is full.
     """
     digest, size = hashlib.sha256(), 0
@@ -54,7 +56,7 @@ def fetch_segment(
                 if size > MAX_BYTES:
                     raise BadArtefact(f"s3://{bucket}/{key} has more than {MAX_BYTES >> 30} GiB: split it")
     except (ClientError, BotoCoreError) as error:
-        raise ServerUnavailable(f"s3://{bucket}/{key[:500]} cannot be read: {error}") from error
+        raise unreadable(error, f"s3://{bucket}/{key[:500]}") from error
     except OSError as error:
         raise SetupError(f"fetching s3://{bucket}/{key[:500]} failed: {error}; free some disk and repeat") from error
     return digest.digest()

@@ -40,6 +40,7 @@ class Machine:
         self.store = Store(home / "store")
         self.state = self.store.state()
         self.done: list[str] = []
+        self.s3_is_away = True
         self.go = threading.Event()
         self.go.set()
         self.clock = ManualClock(NOW_MS)
@@ -66,7 +67,9 @@ class Machine:
         return finish
 
     def _away(self, command: pb.Command, arguments: AnyArguments) -> Finish:
-        raise ServerUnavailable("S3 is away")
+        if self.s3_is_away:
+            raise ServerUnavailable("S3 is away")
+        return partial(Done, {})
 
     def send(self, *values: bytes) -> None:
         messages = [Message(CONTROL, 0, self.offset + n, b"key", value) for n, value in enumerate(values)]
@@ -194,6 +197,29 @@ def test_a_message_that_is_no_command_is_dead_lettered_and_has_no_result(machine
     assert machine.published(CONTROL_RESULTS) == []
     assert machine.store.state().counters["commands_garbage"] == 1
     assert machine.store.state().commands == 0
+
+
+def test_a_long_command_refused_for_what_passes_is_carried_out_when_it_is_sent_again(machine: Machine) -> None:
+    machine.send(command("away"), command("away"), command("note", "c2", text="x"))
+    first, second, _ = machine.run(3)
+    for refused in (first, second):
+        assert refused.result is not None
+        assert (refused.result.accepted, refused.result.temporary, refused.repeated) == (False, True, False)
+    machine.s3_is_away = False
+    machine.send(command("away"), command("away"))
+    carried_out, repeated = machine.run(2)
+    assert carried_out.result is not None
+    assert (carried_out.result.accepted, carried_out.repeated) == (True, False)
+    assert (repeated.result, repeated.repeated) == (carried_out.result, True)
+    numbers = {number: machine.store.commands.id_of(number) for number in range(1, 5)}
+    assert numbers == {1: None, 2: None, 3: "c2", 4: "c1"}
+
+
+def test_any_other_refusal_stays(machine: Machine) -> None:
+    machine.send(command("break"), command("break"), command("fail-late", "c2"), command("fail-late", "c2"))
+    handled = machine.run(4)
+    assert [each.repeated for each in handled] == [False, True, False, True]
+    assert not any(each.result is None or each.result.temporary for each in handled)
 
 
 def test_ids_are_remembered_up_to_a_number(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
