@@ -1,4 +1,4 @@
-"""The asset `stream/worker`, whose observations are the worker's metrics, once a minute."""
+"""The asset `stream/worker`: its observations are the worker's metrics, every five minutes or when a check changes."""
 
 from collections.abc import Mapping
 
@@ -8,8 +8,9 @@ stream_worker_asset = dg.AssetSpec(
     key=["stream", "worker"],
     group_name="stream",
     kinds={"kafka", "tensorflow"},
-    description="The stream worker, which decides where each image belongs. Its observations are its metrics "
-    "once a minute: images and clusters so far, lag in messages, images per second, latency, memory.",
+    description="The stream worker, which decides where each image belongs. Its observations are its metrics, every "
+    "five minutes and when a check changes: images and clusters so far, lag in messages, images per second, latency, "
+    "memory. `neardup status` shows them now.",
 )
 
 

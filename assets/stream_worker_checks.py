@@ -42,7 +42,7 @@ def stream_worker_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.
     reports = [_figures(record.asset_observation) for record in records if record.asset_observation]
     if not reports:
         raise dg.Failure(
-            "the worker has not reported yet: its run `stream_worker` does, once a minute", allow_retries=False
+            "the worker has not reported yet: its run `stream_worker` does when it has started", allow_retries=False
         )
     for verdict in judge(reports[0], reports[1] if len(reports) > 1 else {}):
         yield dg.AssetCheckResult(check_name=verdict.check.name, asset_key=stream_worker_asset.key, **_shown(verdict))

@@ -2,18 +2,21 @@
 
 A crashed or stalled worker is started again immediately, with back-off if it keeps failing. A pause, or SIGTERM or
 SIGINT to the run (`neardup down`, a machine that shuts down), stops it cleanly: the run ends in Success, unless the
-worker was failing at the time. If the run is terminated in Dagster, it ends as Canceled. The worker's metrics are
-recorded once a minute as observations of the asset `stream/worker`, where Dagster plots them; nothing is recorded per
-image.
+worker was failing at the time. If the run is terminated in Dagster, it ends as Canceled.
+
+The run judges the metrics in the worker's heartbeat once a minute. It records them as an observation of the asset
+`stream/worker`, where Dagster plots them, every five minutes, when a process has started to work, and when a check
+changes; nothing is recorded per image.
 """
 
 import contextlib
+import logging
 import math
 import os
 import signal
 import threading
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -45,10 +48,14 @@ from neardup_platform.supervise.worker_watch import WorkerWatch
 from resources.platform import PlatformResource
 from resources.sign_of_life import SignOfLife, leave_sign
 
+log = logging.getLogger(__name__)
+
 _ROOT = Path(__file__).resolve().parent.parent
 # How often the run renews its heartbeat and checks the worker's. The end of the process is noticed immediately.
 _CHECK_EVERY_S = 1.0
 _ASK_DAGSTER_EVERY_S = 5.0
+# A year of them is 100,000 events.
+_OBSERVE_EVERY_S = 300.0
 # Signs of life within `worker.stalled_s`.
 _SIGNS = 6
 
@@ -99,6 +106,7 @@ class _Supervision:
         self._asked_at = 0.0
         self._signed_at = -math.inf
         self._interrupted = False
+        self._judged_s = self._observed_s = -math.inf
         self._verdicts = ChangedVerdicts()
         self._commands = NewCommands(context.instance, settings)
 
@@ -130,48 +138,47 @@ class _Supervision:
 
     def _one_process(self, command: list[str]) -> Generator[dg.AssetObservation, None, WorkerExit]:
         """Run one worker process until it ends, also if it is stopped for a pause or an interrupt."""
-        messages = self._settings.home / "stream_worker_messages.jsonl"
-        reported = 0
-        with dg.open_pipes_session(
-            self._context, dg.PipesEnvContextInjector(), dg.PipesFileMessageReader(str(messages))
-        ) as session:
-            worker = WorkerProcess(command, self._environment(session.get_bootstrap_env_vars()))
-            self._context.log.info("started worker process %d", worker.pid)
-            stopping = stalled = self._watch.running = False
-            try:
-                while not (worker.wait(_CHECK_EVERY_S) or stopping or stalled):
-                    stopping = self._check(worker.identity)
-                    stalled = self._watch.is_stalled(worker)
-                    for metrics in session.get_custom_messages()[reported:]:
-                        reported += 1
-                        yield from self._observed(metrics)
-            finally:
-                worker.stop(kill=stalled)
-        # Closing the session has read the last messages of the worker.
-        for metrics in session.get_custom_messages()[reported:]:
-            yield from self._observed(metrics)
+        worker = WorkerProcess(command, self._environment())
+        self._context.log.info("started worker process %d", worker.pid)
+        stopping = stalled = self._watch.running = False
+        self._judged_s = self._observed_s = -math.inf
+        try:
+            while not (worker.wait(_CHECK_EVERY_S) or stopping or stalled):
+                stopping = self._check(worker.identity)
+                stalled = self._watch.is_stalled(worker)
+                yield from self._observed()
+        finally:
+            worker.stop(kill=stalled)
         return worker.exit_info(stalled)
 
-    def _observed(self, metrics: Mapping[str, float]) -> Iterator[dg.AssetObservation]:
-        """Records the checks whose verdict has changed; yields the report and new commands as events of this run."""
-        for evaluation in self._verdicts.of(metrics):
+    def _observed(self) -> Iterator[dg.AssetObservation]:
+        """Judge the metrics once in `worker.report_s`; yields them and new commands as events of this run."""
+        metrics, now_s = self._watch.metrics, time.monotonic()
+        if not metrics or now_s - self._judged_s < self._settings.worker.report_s:
+            return
+        self._judged_s = now_s
+        changed = self._verdicts.of(metrics)
+        for evaluation in changed:
             self._context.instance.report_runless_asset_event(evaluation)
-        yield observation(metrics)
-        self._catch_signals()
+        if changed or now_s - self._observed_s >= _OBSERVE_EVERY_S:
+            self._observed_s = now_s
+            yield observation(metrics)
+            self._catch_signals()
         try:
             for command in self._commands.after(metrics):
                 yield command
                 self._catch_signals()
         except NeardupError as error:
-            self._context.log.debug(f"commands are recorded with the next report: {error}")
+            # They are recorded with the next report; the line goes to the log of the process, not to the run's page.
+            log.info("commands are recorded with the next report: %s", error)
 
-    def _environment(self, pipes: Mapping[str, str]) -> dict[str, str]:
-        """The settings with all addresses resolved, the pipes, and the location of the package `jobs`."""
+    def _environment(self) -> dict[str, str]:
+        """The settings with all addresses resolved, and the location of our packages."""
         # Imported here because it loads the Kafka and S3 clients, which double the load time of this code location.
         from neardup_platform.servers.endpoints import environment
 
         python_path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
-        return {**environment(self._settings), **pipes, "PYTHONPATH": python_path}
+        return {**environment(self._settings), "PYTHONPATH": python_path}
 
     def _check(self, worker: ProcessId | None) -> bool:
         """Renew the heartbeat; returns whether the worker must stop: paused, interrupted, or the run is finished."""

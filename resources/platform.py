@@ -34,7 +34,7 @@ class PlatformResource(dg.ConfigurableResource[Any]):
 
     def worker_command(self) -> list[str]:
         """The command line of the stream worker, which writes heartbeats and stops on SIGTERM."""
-        return [sys.executable, "-m", "jobs.stream_worker_process"]
+        return [sys.executable, "-m", "neardup_platform.stream.supervised_process"]
 
     def missing_server(self) -> str:
         """Why a worker cannot run now, in one line with what to do; empty if Kafka answers."""

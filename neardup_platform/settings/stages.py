@@ -99,7 +99,7 @@ class WorkerSettings(Section):
     heartbeat_s: float = Field(1.0, gt=0)
     """Seconds between heartbeats."""
     report_s: float = Field(60.0, gt=0)
-    """Seconds between reports of the metrics to Dagster."""
+    """Seconds between two judgements of the metrics by Dagster's checks."""
     stalled_s: float = Field(60.0, gt=0)
     """Seconds without a heartbeat after which the sensor replaces the worker's run."""
 

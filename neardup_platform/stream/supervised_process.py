@@ -1,8 +1,7 @@
 """The stream worker as a supervised process; `python -m neardup_platform.stream.supervised_process` runs it.
 
 It stops cleanly on SIGINT and SIGTERM, whatever handlers it inherited, and when its standard input closes: that is a
-pipe held by the supervisor, so the worker never outlives it. `jobs/stream_worker_process.py` is the same process with
-metrics for Dagster.
+pipe held by the supervisor, so the worker never outlives it. What it reports is in its heartbeat.
 """
 
 import contextlib
@@ -11,22 +10,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 EXIT_FAILED = 1
 # Deciding and committing a batch takes far less.
 ORPHAN_GRACE_S = 20.0
 
-Report = Callable[[dict[str, float]], None]
 
-
-def run_supervised(reporting: Callable[[], AbstractContextManager[Report]]) -> int:
-    """Run the worker until it is stopped; return the exit status.
-
-    Args:
-        reporting: opens what the worker's metrics are reported to.
-    """
+def main() -> int:
+    """Run the worker until it is stopped; return the exit status."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -40,12 +31,11 @@ def run_supervised(reporting: Callable[[], AbstractContextManager[Report]]) -> i
     from neardup_platform.terminal_text import log_to_stderr, one_line
 
     log_to_stderr("%(asctime)s %(levelname)s %(name)s: %(message)s")
-    with reporting() as report:
-        try:
-            run_worker(Settings(), SystemClock(), stop, report)
-        except NeardupError as error:
-            sys.stderr.write(f"{type(error).__name__}: {one_line(str(error))}\n")
-            return EXIT_SETUP if isinstance(error, SetupError | PermanentError) else EXIT_FAILED
+    try:
+        run_worker(Settings(), SystemClock(), stop, lambda _: None)
+    except NeardupError as error:
+        sys.stderr.write(f"{type(error).__name__}: {one_line(str(error))}\n")
+        return EXIT_SETUP if isinstance(error, SetupError | PermanentError) else EXIT_FAILED
     return 0
 
 
@@ -60,9 +50,5 @@ def stop_with_supervisor(stop: threading.Event) -> None:
     os._exit(EXIT_FAILED)
 
 
-def _ignore(_metrics: dict[str, float]) -> None:
-    """Report nothing: the heartbeat carries the metrics, too."""
-
-
 if __name__ == "__main__":
-    sys.exit(run_supervised(lambda: contextlib.nullcontext(_ignore)))
+    sys.exit(main())

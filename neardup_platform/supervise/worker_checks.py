@@ -103,7 +103,7 @@ CHECKS = (
     ),
     WorkerCheck(
         "uses_its_messages",
-        f"At most {MOST_UNUSED_SHARE:.0%} of the messages of a minute are dead-lettered, expired or evicted.",
+        f"At most {MOST_UNUSED_SHARE:.0%} of the messages since the last report are dead-lettered, expired or evicted.",
         False,
         "`neardup dead-letter list` shows reasons; see “Dead letters” and “Unpaired embeddings expire”.",
         _unused,

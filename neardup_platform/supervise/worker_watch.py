@@ -1,6 +1,6 @@
 """What both supervisors of the worker do between two looks at it: the Dagster run and `neardup up`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from neardup_platform.clock import Clock
@@ -20,6 +20,7 @@ class WorkerWatch:
 
     Attributes:
         running: whether the worker process that was checked last had started to work.
+        metrics: what it reported last; empty before it has started to work.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class WorkerWatch:
         self._clock, self._warn = clock, warn
         self._heartbeat: Heartbeat | None = None
         self.running = False
+        self.metrics: Mapping[str, float] = {}
 
     def renew(self, worker: ProcessId | None) -> bool:
         """Renew the record with the current worker process; returns whether the worker is paused."""
@@ -44,4 +46,5 @@ class WorkerWatch:
             self._warn(f"the heartbeat is unreadable: {error!r}")
         own = self._heartbeat if self._heartbeat and self._heartbeat.pid == worker.pid else None
         self.running = own is not None and own.phase is Phase.RUNNING
+        self.metrics = own.metrics if own is not None and own.at_ms >= worker.spawned_ms and self.running else {}
         return is_stalled(own, worker.spawned_ms, self._clock.now_ms(), self._stalled_s)

@@ -64,6 +64,7 @@ def supervised(tmp_path: Path, new_dagster_home: Path) -> Iterator[SupervisedRun
         "NEARDUP_HOME": str(home),
         "DAGSTER_HOME": str(dagster_home),
         "NEARDUP_WORKER_STALLED_S": "3",
+        "NEARDUP_WORKER_REPORT_S": "0.5",
         # Never connected to: they only prevent the use of the embedded servers.
         "NEARDUP_KAFKA_BOOTSTRAP": "127.0.0.1:1",
         "NEARDUP_S3_ENDPOINT": "http://127.0.0.1:1",

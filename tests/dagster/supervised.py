@@ -85,6 +85,13 @@ class SupervisedRun:
             records = instance.event_log_storage.get_asset_check_execution_history(key, limit=100)
         return [record.event.dagster_event.event_specific_data for record in reversed(records)]
 
+    def run_log(self) -> list[tuple[int, str]]:
+        """Level and text of each line that the job wrote to the log of its only run, oldest first."""
+        with dg.DagsterInstance.from_config(str(self.dagster_home)) as instance:
+            (record,) = instance.get_run_records()
+            entries = instance.all_logs(record.dagster_run.run_id)
+        return [(entry.level, entry.user_message) for entry in entries if entry.dagster_event is None]
+
     def observations(self) -> list[dg.AssetObservation]:
         with dg.DagsterInstance.from_config(str(self.dagster_home)) as instance:
             records = instance.fetch_observations(dg.AssetKey(["stream", "worker"]), limit=100).records

@@ -1,8 +1,10 @@
 """The job `stream_worker` with real processes: a run in one, a small worker in another, and signals."""
 
 import itertools
+import logging
 import os
 import signal
+import time
 
 import dagster as dg
 import pytest
@@ -35,14 +37,21 @@ def test_a_pause_ends_the_run_with_success_and_the_worker_with_it(supervised: Su
     assert len(supervised.worker_starts()) == 1
 
 
-def test_figures_become_observations_and_nothing_else_does(supervised: SupervisedRun) -> None:
+def test_figures_become_one_observation_while_nothing_changes_and_the_log_of_the_run_stays_short(
+    supervised: SupervisedRun,
+) -> None:
     run = supervised.start("steady")
     supervised.await_starts(1)
     eventually(lambda: len(supervised.observations()) > 0, supervised.log_tail)
+    # Judged twice a second or so, and the same each time.
+    time.sleep(4)
     pause(supervised.home, by="the test")
     run.wait(timeout=180)
     (seen,) = supervised.observations()
     assert {name: value.value for name, value in seen.metadata.items()} == {"images": 12, "p99_ms": 345.5}
+    logged = supervised.run_log()
+    assert len(logged) == 2
+    assert all(level == logging.INFO for level, _ in logged)
 
 
 def test_a_check_is_recorded_when_its_verdict_changes_and_names_the_next_step(supervised: SupervisedRun) -> None:
@@ -56,6 +65,7 @@ def test_a_check_is_recorded_when_its_verdict_changes_and_names_the_next_step(su
     assert "cannot be written" in broken.description
     assert "The disk is full" in broken.metadata["next_step"].value
     assert [check.passed for check in supervised.checks("keeps_up")] == [True], "recorded once, for it did not change"
+    assert len(supervised.observations()) == 3, "the first, and one for each change"
 
 
 def test_a_stalled_worker_is_killed_and_started_again(supervised: SupervisedRun) -> None:

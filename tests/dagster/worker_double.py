@@ -1,12 +1,10 @@
-"""A small program in place of the stream worker: it writes heartbeats, reports and ends as its argument says."""
+"""A small program in place of the stream worker: it writes heartbeats and ends as its argument says."""
 
 import os
 import signal
 import sys
 import threading
 import time
-
-from dagster_pipes import open_dagster_pipes
 
 from neardup_platform.settings import Settings
 from neardup_platform.stream.supervised_process import stop_with_supervisor
@@ -31,16 +29,14 @@ def main(behaviour: str) -> int:
     if behaviour == "broken":
         sys.stderr.write("the last words\n")
         return 3
-    with open_dagster_pipes() as pipes:
-        pipes.report_custom_message({"images": 12.0, "p99_ms": 345.5})
+    while not stop.is_set():
+        now_ms = time.time_ns() // 1_000_000
+        metrics = {"images": 12.0, "p99_ms": 345.5}
         if behaviour == "troubled":
-            for problem in (0.0, 1.0, 1.0, 0.0):
-                pipes.report_custom_message({"images": 13.0, "index_problem": problem})
-        while not stop.is_set():
-            if behaviour != "stalls" or time.time_ns() // 1_000_000 < started_ms + 500:
-                now_ms = time.time_ns() // 1_000_000
-                write_heartbeat(home, Heartbeat(os.getpid(), started_ms, now_ms, Phase.RUNNING))
-            time.sleep(0.1)
+            metrics["index_problem"] = float(3_000 < now_ms - started_ms < 8_000)
+        if behaviour != "stalls" or now_ms < started_ms + 500:
+            write_heartbeat(home, Heartbeat(os.getpid(), started_ms, now_ms, Phase.RUNNING, metrics))
+        time.sleep(0.1)
     return 0
 
 
