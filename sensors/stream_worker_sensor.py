@@ -2,7 +2,7 @@
 
 A run on this machine is judged by its process and the record in NEARDUP_HOME, so its end is seen at once. A run on
 another machine, or with another NEARDUP_HOME, is judged by the signs of life that it leaves in the instance, or in the
-record if the home is shared.
+record if the home is shared. How long the worker has not reported is recorded as a check of it.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ from typing import TypeVar
 import dagster as dg
 import psutil
 
+from assets.stream_worker_checks import last_report_s, record_silence
 from neardup_platform.supervise.heartbeat import paused_by
 from neardup_platform.supervise.next_action import Action, RunHeartbeat, RunView, Unreadable, next_action
 from neardup_platform.supervise.run_record import RunRecord, read_record
@@ -21,6 +22,8 @@ from resources.platform import PlatformResource
 from resources.sign_of_life import last_sign
 
 JOB_NAME = "stream_worker"
+# Of the worker's reports, among the signs of life of runs.
+_REPORTS = "reports"
 
 _STAGES = {
     dg.DagsterRunStatus.QUEUED: "queued",
@@ -46,13 +49,16 @@ def stream_worker_sensor(
 ) -> dg.RunRequest | dg.SkipReason:
     """Check the runs, their signs of life and NEARDUP_HOME once."""
     home, now_s, stalled_s = platform.home(), time.time(), platform.stalled_s()
-    runs, record = _runs(context.instance), _read(lambda: read_record(home))
-    remote = _signs(context.instance, runs, record if isinstance(record, RunRecord) else None)
+    runs, record, paused = _runs(context.instance), _read(lambda: read_record(home)), _read(lambda: paused_by(home))
+    signs = _signs(context.instance, runs, record if isinstance(record, RunRecord) else None)
+    if paused is None:
+        signs[_REPORTS] = int(1_000 * last_report_s(context.instance))
     # Half at most: one look after a stop of the daemon is not enough to count a run as dead.
-    listening = Listening.from_json(context.cursor).after(remote, now_s, stalled_s / 2)
+    listening = Listening.from_json(context.cursor).after(signs, now_s, stalled_s / 2)
     context.update_cursor(listening.to_json())
+    record_silence(context.instance, listening.runs[_REPORTS].silent_s if paused is None else 0.0)
     heartbeats = record if isinstance(record, Unreadable) else _heartbeats(record, listening)
-    action = next_action(runs, heartbeats, _read(lambda: paused_by(home)), now_s, stalled_s)
+    action = next_action(runs, heartbeats, paused, now_s, stalled_s)
     _fail_dead_runs(context, action, record if isinstance(record, RunRecord) else None)
     if action.start is None:
         return dg.SkipReason(action.reason)
@@ -101,7 +107,11 @@ def _signs(instance: dg.DagsterInstance, runs: tuple[RunView, ...], record: RunR
 
 def _heartbeats(record: RunRecord | None, listening: Listening) -> dict[str, RunHeartbeat]:
     """By run id: what was heard of other machines, and of this one what the record and the list of processes say."""
-    heard = {run_id: RunHeartbeat(listening.at_s - heard.silent_s, None) for run_id, heard in listening.runs.items()}
+    heard = {
+        run_id: RunHeartbeat(listening.at_s - heard.silent_s, None)
+        for run_id, heard in listening.runs.items()
+        if run_id != _REPORTS
+    }
     if record and record.is_here():
         heard[record.run_id] = RunHeartbeat(record.at_ms / 1_000, record.run.exists())
     return heard

@@ -1,4 +1,4 @@
-"""How long runs have been silent, by the clock of the one that listens. Pure.
+"""How long runs and the worker have been silent, by the clock of the one that listens. Pure.
 
 Signs of life from another machine carry the time of its clock, which may be minutes off. So only whether a sign has
 changed counts, and silence is what the listener has witnessed itself: while it did not listen, no silence passed.

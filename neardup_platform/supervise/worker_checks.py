@@ -16,6 +16,8 @@ MOST_UNUSED_SHARE = 0.01
 # Well above `join.idle_s`, by which the watermark is behind when all is well.
 MOST_WATERMARK_DELAY_S = 120
 LEAST_ID_SPACE = 0.1
+# Three reports to Dagster; whatever restarts by itself has been restarted by then.
+MOST_SILENCE_S = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,26 @@ CHECKS = (
         _id_space,
     ),
 )
+
+
+def _silence(now: Metrics, _: Metrics) -> str | None:
+    silent_s = now["silent_s"]
+    return f"no report for {silent_s / 60:,.0f} minutes: nothing is decided" if silent_s > MOST_SILENCE_S else None
+
+
+REPORTS = WorkerCheck(
+    "reports",
+    f"The worker is paused, or has reported within {MOST_SILENCE_S // 60} minutes.",
+    True,
+    "The log of the newest run of `stream_worker` has the worker's last lines. If no run is active, the last tick of "
+    "the sensor `stream_worker_sensor` says why it starts none; see “Something broke”.",
+    _silence,
+)
+
+
+def judge_silence(silent_s: float) -> Verdict:
+    """Check how long the worker, which is not paused, has not reported, in seconds."""
+    return Verdict(REPORTS, REPORTS.problem({"silent_s": silent_s}, {}))
 
 
 def judge(now: Metrics, before: Metrics) -> list[Verdict]:

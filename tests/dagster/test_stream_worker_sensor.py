@@ -12,6 +12,7 @@ import pytest
 from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
+from assets.stream_worker import observation, stream_worker_asset
 from jobs.stream_worker import stream_worker
 from neardup_platform.supervise.heartbeat import pause, resume
 from neardup_platform.supervise.run_record import RunRecord, process_id, write_record
@@ -253,3 +254,35 @@ def test_a_run_elsewhere_that_the_instance_knows_as_finished_is_replaced_at_once
     elsewhere.now_s += 300
     instance.report_run_failed(run, "its pod is gone, says run monitoring")
     assert elsewhere.tick() == dg.RunRequest(run_key=f"after-{run_id}")
+
+
+def fresh(instance: dg.DagsterInstance) -> list[dg.AssetCheckEvaluation]:
+    """The recorded evaluations of the check `reports`, oldest first."""
+    key = dg.AssetCheckKey(stream_worker_asset.key, "reports")
+    records = instance.event_log_storage.get_asset_check_execution_history(key, limit=100)
+    return [record.event.dagster_event.event_specific_data for record in reversed(records)]
+
+
+def test_a_worker_that_does_not_report_is_stale_until_it_does(
+    instance: dg.DagsterInstance, elsewhere: Elsewhere
+) -> None:
+    run_id = started(instance)
+    instance.report_runless_asset_event(observation({"images": 1}))
+    for _ in range(40):
+        elsewhere.sign(run_id)
+        elsewhere.tick(after_s=25.0)
+    first, stale = fresh(instance)
+    assert (first.passed, stale.passed) == (True, False)
+    assert stale.severity is dg.AssetCheckSeverity.ERROR
+    assert stale.description == "no report for 15 minutes: nothing is decided"
+    assert "newest run of `stream_worker`" in str(stale.metadata["next_step"].value)
+    instance.report_runless_asset_event(observation({"images": 2}))
+    elsewhere.tick()
+    assert [each.passed for each in fresh(instance)] == [True, False, True]
+
+
+def test_a_paused_worker_need_not_report(instance: dg.DagsterInstance, home: Path, elsewhere: Elsewhere) -> None:
+    pause(home, by="Ada")
+    for _ in range(40):
+        elsewhere.tick(after_s=25.0)
+    assert [each.passed for each in fresh(instance)] == [True]
