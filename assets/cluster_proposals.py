@@ -48,15 +48,15 @@ class ClusterProposalsConfig(dg.Config):
 def cluster_proposals(
     context: dg.AssetExecutionContext, config: ClusterProposalsConfig, platform: PlatformResource
 ) -> dg.MaterializeResult[None]:
-    """Propose; the rows of the newest run are kept in NEARDUP_HOME."""
-    from neardup_platform.operations.proposals import pictures_of, propose
+    """Propose; the rows of each run are a file of its own in NEARDUP_HOME/proposals."""
+    from neardup_platform.operations.proposals import kept_file, pictures_of, propose
     from neardup_platform.reclustering.compared_pairs import Thresholds
     from neardup_platform.what_if.hours import parse_hours
 
-    settings = platform.settings()
-    file = settings.home / "proposals.csv"
+    settings, now = platform.settings(), datetime.now(UTC)
+    file = kept_file(settings.home, now, context.run_id)
     try:
-        hours = parse_hours(config.hours, datetime.now(UTC))
+        hours = parse_hours(config.hours, now)
         thresholds = Thresholds(config.match, config.head)
         answer = propose(settings, hours, thresholds, config.clusters, file, context.log.info)
     except (PermanentError, SetupError) as error:

@@ -28,6 +28,8 @@ from neardup_platform.what_if.s3_decisions import get_decisions
 
 # Proposals in the answer; all of them are in the file.
 MOST_LISTED = 200
+# Files of earlier proposals that stay, so that a run's page names one that is still there.
+MOST_KEPT = 100
 # Merges whose clusters are looked up: what the records do not name may be in them.
 _MOST_LOOKED_UP = 1_000
 
@@ -113,6 +115,20 @@ def write_rows(file: Path, rows: Iterable[OverrideRow]) -> None:
         replace_file(file, text.getvalue(), durable=False)
     except OSError as error:
         raise SetupError(f"{file} cannot be written ({error}): name another file with --out") from error
+
+
+def kept_file(home: Path, now: datetime, name: str) -> Path:
+    """A new file for proposals that are kept; of those that are there, the newest `MOST_KEPT` - 1 stay.
+
+    Args:
+        home: NEARDUP_HOME.
+        name: tells files of one second apart: a run id.
+    """
+    folder = home / "proposals"
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in sorted(folder.glob("*.csv"))[: -(MOST_KEPT - 1)]:
+        old.unlink(missing_ok=True)
+    return folder / f"{now:%Y-%m-%dT%H%M%S}-{name}.csv"
 
 
 def pictures_of(settings: Settings, answer: dict[str, Any]) -> dict[str, str]:

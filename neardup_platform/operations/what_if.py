@@ -26,7 +26,7 @@ def answer_what_if(
         out: HTML file to write; None writes none.
 
     Returns:
-        The answer by name, with links to the explorer in its examples.
+        The answer by name, with links to the explorer in its examples; `kept` is where that about a classifier is.
 
     Raises:
         NeardupError: as of `what_if.what_if`; or the file or S3 cannot be written.
@@ -35,7 +35,7 @@ def answer_what_if(
     for example in answer["examples"]:
         example["page"] = settings.api.image_page(example["image_id"])
     if question.classifier:
-        put_what_if(open_s3(settings.s3), settings.s3, answer, int(now.timestamp() * 1_000))
+        answer["kept"] = put_what_if(open_s3(settings.s3), settings.s3, answer, int(now.timestamp() * 1_000))
     if out is not None:
         write_report(settings, answer, pictures_of(settings, answer), out)
         answer["report"] = str(out)

@@ -1,8 +1,9 @@
-"""The newest what-if of each classifier on S3, so that its promotion can show it.
+"""The what-ifs of each classifier on S3, so that its promotion can show the newest.
 
-    s3://{bucket}/quality/what-if/{version}.json
+    s3://{bucket}/quality/what-if/{version}/{Unix milliseconds, 13 digits}.json
 
-One object for each classifier that was tried; a later what-if replaces it. It has numbers and no image.
+An object for each what-if, so that what a run names stays; the newest `MOST_KEPT` of a classifier do. It has numbers
+and no image. Earlier releases kept one for each classifier, as {version}.json.
 """
 
 import json
@@ -17,10 +18,11 @@ from neardup_platform.settings import S3Settings
 _PREFIX = "quality/what-if"
 _MAX_BYTES = 1 << 20
 _LEFT_OUT = ("examples",)
+MOST_KEPT = 20
 
 
-def put_what_if(s3: Any, settings: S3Settings, answer: dict[str, Any], at_ms: int) -> None:
-    """Keeps the answer about a classifier.
+def put_what_if(s3: Any, settings: S3Settings, answer: dict[str, Any], at_ms: int) -> str:
+    """Keeps the answer about a classifier; returns where.
 
     Args:
         s3: a boto3 client; the bucket is created if it is missing.
@@ -32,17 +34,27 @@ def put_what_if(s3: Any, settings: S3Settings, answer: dict[str, Any], at_ms: in
     """
     kept = {"at_ms": at_ms, **{name: value for name, value in answer.items() if name not in _LEFT_OUT}}
     ensure_bucket(s3, settings)
-    key = f"{_PREFIX}/{answer['classifier']}.json"
+    key = f"{_PREFIX}/{answer['classifier']}/{at_ms:013d}.json"
     try:
         s3.put_object(Bucket=settings.bucket, Key=key, Body=json.dumps(kept).encode())
+        for old in _kept(s3, settings, answer["classifier"])[:-MOST_KEPT]:
+            s3.delete_object(Bucket=settings.bucket, Key=old)
     except (BotoCoreError, ClientError) as error:
         raise ServerUnavailable(f"writing s3://{settings.bucket}/{key} failed: {error}") from error
+    return f"s3://{settings.bucket}/{key}"
 
 
 def newest_what_if(s3: Any, settings: S3Settings, version: str) -> dict[str, Any] | None:
     """Returns the newest answer about a classifier; None if there is none, or it cannot be read."""
     try:
-        found = json.loads(read_bounded(s3, settings.bucket, f"{_PREFIX}/{version}.json", _MAX_BYTES))
-    except (NotFound, ServerUnavailable, ValueError):
+        key = next(reversed(_kept(s3, settings, version)), f"{_PREFIX}/{version}.json")
+        found = json.loads(read_bounded(s3, settings.bucket, key, _MAX_BYTES))
+    except (BotoCoreError, ClientError, NotFound, ServerUnavailable, ValueError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def _kept(s3: Any, settings: S3Settings, version: str) -> list[str]:
+    """The keys of the what-ifs of a classifier, oldest first; at most `MOST_KEPT` and one."""
+    page = s3.list_objects_v2(Bucket=settings.bucket, Prefix=f"{_PREFIX}/{version}/")
+    return sorted(entry["Key"] for entry in page.get("Contents", ()))

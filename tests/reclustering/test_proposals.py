@@ -2,7 +2,7 @@
 
 import json
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from neardup_platform.decisions_log.s3_decisions_log import object_key, put_obje
 from neardup_platform.errors import BadCommand
 from neardup_platform.kafka.window import OffsetRange
 from neardup_platform.operations.override_csv import read_override_file
-from neardup_platform.operations.proposals import propose, write_rows
+from neardup_platform.operations.proposals import kept_file, propose, write_rows
 from neardup_platform.reclustering.compared_pairs import Thresholds
 from neardup_platform.reclustering.duckdb_alarms import LEAST_BRIDGES, read_alarms
 from neardup_platform.reclustering.proposal import at_most, proposals_of, touching
@@ -143,7 +143,20 @@ def test_the_asset_shows_proposals_and_alarms(log: Settings) -> None:
     assert (shown["splits"].value, shown["images"].value) == (1, 5)
     assert [row.data["to"] for row in shown["proposals"].records] == ["c"]
     assert [row.data["reasons"] for row in shown["alarms"].records] == ["chain suspected"]
-    assert len(read_override_file(Path(shown["file"].value))) == 2
+    file = Path(shown["file"].value)
+    assert len(read_override_file(file)) == 2
+    assert file.parent == log.home / "proposals"
+    assert result.run_id in file.name
+
+
+def test_a_run_keeps_its_file_while_enough_newer_ones_are_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("neardup_platform.operations.proposals.MOST_KEPT", 3)
+    for second in range(5):
+        kept_file(tmp_path, HOUR + timedelta(seconds=second), f"run{second}").write_text("")
+    names = sorted(path.name for path in (tmp_path / "proposals").iterdir())
+    assert names == [f"2026-01-31T10000{second}-run{second}.csv" for second in (2, 3, 4)]
 
 
 def test_no_decision_that_agrees_is_proposed(tmp_path: Path) -> None:

@@ -127,13 +127,31 @@ def test_the_asset_shows_numbers_plots_and_examples(log: Settings) -> None:
 def test_the_newest_answer_about_a_classifier_is_kept_for_its_promotion(log: Settings, s3: Any) -> None:
     assert newest_what_if(s3, log.s3, "c" * 12) is None
     answer = answer_what_if(log, Question(HOURS, match=0.65, head=0.4), HOUR)
-    put_what_if(s3, log.s3, {**answer, "classifier": "c" * 12}, 1_790_000_000_000)
+    first, second = (
+        put_what_if(s3, log.s3, {**answer, "classifier": "c" * 12}, at_ms)
+        for at_ms in (1_780_000_000_000, 1_790_000_000_000)
+    )
+    assert first != second, "what an earlier run names stays"
     kept = newest_what_if(s3, log.s3, "c" * 12)
     assert kept is not None
     assert "examples" not in kept
     assert "1 would join a cluster" in kept_in_words(kept)
     promoted = run("classifier", "promote", "c" * 12, "--no-wait", home=log.home)
     assert "what-if of 2026-09-21" in promoted.stderr
+
+
+def test_of_many_answers_the_newest_stay_and_one_of_an_earlier_release_is_read(
+    log: Settings, s3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("neardup_platform.what_if.s3_what_ifs.MOST_KEPT", 2)
+    bucket, prefix = log.s3.bucket, "quality/what-if/"
+    s3.put_object(Bucket=bucket, Key=f"{prefix}dddddddddddd.json", Body=b'{"at_ms": 1}')
+    assert newest_what_if(s3, log.s3, "d" * 12) == {"at_ms": 1}
+    for at_ms in (1_700_000_000_000, 1_700_000_000_001, 1_700_000_000_002):
+        put_what_if(s3, log.s3, {"classifier": "d" * 12}, at_ms)
+    assert newest_what_if(s3, log.s3, "d" * 12) == {"at_ms": 1_700_000_000_002, "classifier": "d" * 12}
+    left = s3.list_objects_v2(Bucket=bucket, Prefix=f"{prefix}dddddddddddd/")["Contents"]
+    assert [entry["Key"][-7:] for entry in left] == ["01.json", "02.json"]
 
 
 def test_without_log_and_store_the_next_step_is_named(settings: Settings, tmp_path: Path) -> None:
