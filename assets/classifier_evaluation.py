@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from assets.markdown_pictures import picture
+from assets.table_metadata import ROWS, URI
 from assets.training_pairs import GROUP
+from resources.code_references import code_reference
 from resources.platform import PlatformResource
 from resources.version_files import VERSION, given
 
@@ -33,6 +35,9 @@ _WORST = 12
     dagster_type=VERSION,
     group_name=GROUP,
     kinds={"tensorflow", "matplotlib"},
+    owners=["team:models"],
+    tags={"neardup/kind": "model"},
+    metadata=code_reference(__file__),
     description="The whole pipeline with the new classifier over the held-out pictures: metrics, precision against "
     "recall, reliability, scores of true and other pairs, and the worst errors as pictures.",
 )
@@ -42,6 +47,7 @@ def classifier_evaluation(
     """Evaluate; the value is the evaluated version."""
     from neardup_platform.evaluation.held_out import evaluate_held_out
     from neardup_platform.learning.classifier.keras_active_classifier import classifier_folder
+    from neardup_platform.learning.classifier.s3_registry import PREFIX
     from neardup_platform.learning.classifier.s3_training_data import get_training_data
     from neardup_platform.s3_client import open_s3
 
@@ -51,6 +57,7 @@ def classifier_evaluation(
     return dg.MaterializeResult(
         value=pair_classifier,
         metadata={
+            URI: f"s3://{settings.s3.bucket}/{PREFIX}/{pair_classifier}/",
             "version": dg.MetadataValue.text(pair_classifier),
             "training_pairs": dg.MetadataValue.text(training_pairs),
             **metadata(evaluation, settings.images),
@@ -126,6 +133,8 @@ def metadata(evaluation: "Evaluation", limits: "ImageSettings") -> dict[str, Any
 
     found, whole = metrics(evaluation), outcome(evaluation)
     shown: dict[str, Any] = {name: found[name] for name in _SHOWN if found.get(name) is not None}
+    # The pairs that were scored are what the numbers and plots are of.
+    shown[ROWS] = len(whole.scores)
     sheets = {"worst_false_positives": worst_false_positives, "worst_misses": worst_misses}
     for name, worst in sheets.items():
         pairs = worst(evaluation, _WORST)

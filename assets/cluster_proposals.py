@@ -4,6 +4,7 @@ logs/decisions → **quality/cluster_proposals** → an operator → the job `ov
 """
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -11,7 +12,9 @@ from pydantic import Field
 
 from assets.decisions_log import decisions_log
 from assets.markdown_pictures import gallery
+from assets.table_metadata import ROWS, URI, columns
 from neardup_platform.errors import PermanentError, SetupError
+from resources.code_references import code_reference
 from resources.platform import PlatformResource
 
 _NUMBERS = (
@@ -39,7 +42,10 @@ class ClusterProposalsConfig(dg.Config):
     key=["quality", "cluster_proposals"],
     pool="batch",
     group_name="quality",
-    kinds={"duckdb"},
+    kinds={"duckdb", "csv"},
+    owners=["team:models"],
+    tags={"neardup/kind": "quality"},
+    metadata=code_reference(__file__),
     deps=[decisions_log],
     description="Splits of clusters whose members do not agree with their head, and merges of bridged clusters whose "
     "heads agree, from recorded scores, as rows for the job `override_csv`; and the clusters that look like chains, "
@@ -66,7 +72,12 @@ def cluster_proposals(
 
 def metadata(answer: dict[str, Any], pictures: dict[str, str]) -> dict[str, Any]:
     """Dagster metadata of an answer."""
+    from neardup_platform.reclustering.proposal import OverrideRow
+
     shown: dict[str, Any] = {
+        URI: Path(answer["file"]).as_uri(),
+        ROWS: answer["rows"],
+        **columns((name, "string") for name in OverrideRow._fields),
         **{name: answer[name] for name in _NUMBERS},
         "file": dg.MetadataValue.path(answer["file"]),
         "notes": dg.MetadataValue.md("\n".join(f"- {note}" for note in answer["notes"])),

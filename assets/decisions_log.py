@@ -10,6 +10,8 @@ import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from assets.stream_worker import stream_worker_asset
+from assets.table_metadata import PARTITION_ROWS, URI, columns
+from resources.code_references import code_reference
 from resources.platform import PlatformResource, logs_start, s3_resource
 
 if TYPE_CHECKING:
@@ -26,6 +28,11 @@ hours = dg.HourlyPartitionsDefinition(start_date=logs_start(), timezone="UTC", e
     partitions_def=hours,
     group_name="logs",
     kinds={"kafka", "parquet", "s3"},
+    owners=["team:operations"],
+    tags={"neardup/kind": "log"},
+    metadata=code_reference(__file__),
+    # A run for each hour: one that Kafka no longer holds fails alone.
+    backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=1),
     deps=[stream_worker_asset],
     retry_policy=dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL),
     description="The topic neardup.decisions of one hour, by Kafka timestamp, as Parquet on S3, one object per Kafka "
@@ -105,13 +112,17 @@ def _report(breaks: list[str], hour: str) -> str:
 
 def metadata(written: "MaterialisedHour") -> dict[str, Any]:
     """Dagster metadata and plots of a materialised hour."""
+    from neardup_platform.decisions_log.decision_rows import DESCRIBED, SCHEMA, column_types
+
     counts = written.counts
     ranges = [
         dg.TableRecord({"partition": r.partition, "first": r.first, "next": r.next, "records": r.count})
         for r in written.ranges
     ]
     shown: dict[str, Any] = {
-        "uri": dg.MetadataValue.text(written.uri),
+        URI: written.uri,
+        PARTITION_ROWS: counts.records,
+        **columns(column_types(SCHEMA), DESCRIBED),
         "records": dg.MetadataValue.int(counts.records),
         "decisions": dg.MetadataValue.int(counts.decisions),
         "images": dg.MetadataValue.int(counts.images),

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from assets.table_metadata import URI
 from assets.training_pairs import GROUP
+from resources.code_references import code_reference
 from resources.platform import PlatformResource
 from resources.version_files import VERSION, given
 
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     dagster_type=VERSION,
     group_name=GROUP,
     kinds={"tensorflow", "s3"},
+    owners=["team:models"],
+    tags={"neardup/kind": "model"},
+    metadata=code_reference(__file__),
     description="A classifier trained and calibrated on the part of training_pairs that is not held out, with its "
     "card, under `s3://<bucket>/classifiers/<version>/`. If the resulting version already exists, it is kept.",
 )
@@ -58,7 +63,7 @@ def metadata(card: "Card", uri: str) -> dict[str, Any]:
     at = card.metrics["at_threshold"]
     return {
         "version": dg.MetadataValue.text(card.version),
-        "uri": dg.MetadataValue.text(uri),
+        URI: uri,
         "threshold": dg.MetadataValue.float(card.threshold),
         "head_threshold": dg.MetadataValue.float(card.head_threshold),
         "precision_at_threshold": dg.MetadataValue.float(at["precision"]),

@@ -3,11 +3,15 @@
 classifier_evaluation, if its check passed → **promoted_classifier** → neardup.control → worker.
 """
 
+from typing import Any
+
 import dagster as dg
 from pydantic import Field
 
 from assets.classifier_evaluation import classifier_evaluation
+from assets.table_metadata import URI
 from assets.training_pairs import GROUP
+from resources.code_references import code_reference
 from resources.platform import PlatformResource
 from resources.version_files import given
 
@@ -24,7 +28,10 @@ class PromotedClassifierConfig(dg.Config):
 @dg.asset(
     ins=given("pair_classifier"),
     group_name=GROUP,
-    kinds={"kafka"},
+    kinds={"kafka", "s3"},
+    owners=["team:models"],
+    tags={"neardup/kind": "model"},
+    metadata=code_reference(__file__),
     retry_policy=dg.RetryPolicy(max_retries=3, delay=5),
     deps=[classifier_evaluation],
     description="Asks the worker to activate the new classifier and waits for its answer; fails with the reason if the "
@@ -42,6 +49,7 @@ def promoted_classifier(
     and the classifier name the command.
     """
     from neardup_platform.kafka.control import new_command, run_command
+    from neardup_platform.learning.classifier.s3_registry import PREFIX
     from neardup_platform.s3_client import open_s3
     from neardup_platform.what_if.in_words import kept_in_words
     from neardup_platform.what_if.s3_what_ifs import newest_what_if
@@ -56,10 +64,14 @@ def promoted_classifier(
     if not result.accepted:
         refusal = f"the worker refused classifier {pair_classifier}: {result.reason}"
         raise dg.Failure(refusal, allow_retries=result.temporary)
-    values = {name: dg.MetadataValue.text(value) for name, value in sorted(result.values.items())}
+    values: dict[str, Any] = {name: dg.MetadataValue.text(value) for name, value in sorted(result.values.items())}
     if (found := newest_what_if(open_s3(settings.s3), settings.s3, pair_classifier)) is not None:
         values["what_if"] = dg.MetadataValue.text(kept_in_words(found))
     return dg.MaterializeResult(
-        metadata={**values, "command_id": dg.MetadataValue.text(command.command_id)},
+        metadata={
+            URI: f"s3://{settings.s3.bucket}/{PREFIX}/{pair_classifier}/",
+            **values,
+            "command_id": dg.MetadataValue.text(command.command_id),
+        },
         data_version=dg.DataVersion(pair_classifier),
     )

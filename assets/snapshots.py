@@ -12,6 +12,8 @@ import dagster as dg
 from pydantic import Field
 
 from assets.stream_worker import stream_worker_asset
+from assets.table_metadata import ROWS, URI
+from resources.code_references import code_reference
 from resources.platform import PlatformResource
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ snapshots_asset = dg.AssetSpec(
     kinds={"rocksdb", "s3"},
     owners=["team:operations"],
     tags={"neardup/kind": "operation"},
+    metadata=code_reference(__file__),
     deps=[stream_worker_asset],
     description="Consistent copies of the worker's store on S3, a partition for each. The key is the id that "
     "`rollback` takes. The job `snapshot` takes one, the schedule `snapshot_hourly` every hour. To return to one, "
@@ -104,8 +107,8 @@ def materialization(settings: "Settings", manifest: "Manifest", **figures: float
     ]
     uri = f"s3://{settings.s3.bucket}/snapshots/{manifest.snapshot}/manifest.json"
     metadata: Mapping[str, Any] = {
-        "dagster/uri": uri,
-        "dagster/row_count": manifest.images,
+        URI: uri,
+        ROWS: manifest.images,
         "taken": dg.MetadataValue.timestamp(manifest.taken_ms / 1_000),
         "taken_by": manifest.issued_by,
         "images": manifest.images,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from assets.stream_worker import stream_worker_asset
+from resources.code_references import code_reference
 
 if TYPE_CHECKING:
     from neardup_platform.operations.rocksdb_handled_commands import HandledCommand
@@ -21,6 +22,8 @@ stream_commands_asset = dg.AssetSpec(
     group_name="stream",
     kinds={"kafka"},
     owners=["team:operations"],
+    tags={"neardup/kind": "operation"},
+    metadata=code_reference(__file__),
     deps=[stream_worker_asset],
     description="What operators had the worker do: an observation for each command that it handled, accepted or "
     "refused, also of those sent by command line or API, within a minute or so.",

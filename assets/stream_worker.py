@@ -4,10 +4,15 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from resources.code_references import code_reference
+
 stream_worker_asset = dg.AssetSpec(
     key=["stream", "worker"],
     group_name="stream",
-    kinds={"kafka", "tensorflow"},
+    kinds={"kafka", "tensorflow", "rocksdb"},
+    owners=["team:operations"],
+    tags={"neardup/kind": "stream"},
+    metadata=code_reference(__file__),
     description="The stream worker, which decides where each image belongs. Its observations are its metrics, every "
     "five minutes and when a check changes: images and clusters so far, lag in messages, images per second, latency, "
     "memory. `neardup status` shows them now.",

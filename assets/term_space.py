@@ -12,6 +12,7 @@ import dagster as dg
 from pydantic import Field
 
 from neardup_platform.errors import SetupError
+from resources.code_references import code_reference
 from resources.platform import PlatformResource
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ class TermSpaceConfig(dg.Config):
     pool="batch",
     group_name="terms",
     kinds={"tensorflow", "numpy"},
+    owners=["team:models"],
+    tags={"neardup/kind": "model"},
+    metadata=code_reference(__file__),
     description="The cheapest term space, among a grid of tables × bits, that reaches a recall on labelled pictures, "
     "written to `NEARDUP_HOME/term-spaces/<version>.npz`. Set `terms.space` to that file to use it; a new term space "
     "needs a new NEARDUP_HOME or a rebuilt index.",

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
+from assets.table_metadata import ROWS, URI, columns
+from resources.code_references import code_reference
 from resources.platform import PlatformResource
 from resources.version_files import VERSION
 
@@ -33,6 +35,9 @@ class TrainingPairsConfig(dg.Config):
     dagster_type=VERSION,
     group_name=GROUP,
     kinds={"tensorflow", "parquet", "s3"},
+    owners=["team:models"],
+    tags={"neardup/kind": "model"},
+    metadata=code_reference(__file__),
     description="Pictures of the manifests as vectors, one group in five held out by its name, and for each part the "
     "pairs that a search would find plus all true ones: Parquet under `s3://<bucket>/training/<version>/`.",
 )
@@ -56,6 +61,8 @@ def training_pairs(
 
 def metadata(data: "TrainingData", uri: str) -> dict[str, Any]:
     """Dagster metadata of training data."""
+    from neardup_platform.learning.classifier.s3_training_data import DESCRIBED, pair_columns
+
     sides = {"train": (data.train, data.train_pairs), "held out": (data.held_out, data.held_out_pairs)}
     counts = [
         dg.TableRecord(
@@ -71,7 +78,9 @@ def metadata(data: "TrainingData", uri: str) -> dict[str, Any]:
         for part, (pictures, pairs) in sides.items()
     ]
     return {
-        "uri": dg.MetadataValue.text(uri),
+        URI: uri,
+        ROWS: len(data.train_pairs.a) + len(data.held_out_pairs.a),
+        **columns(pair_columns(data), DESCRIBED),
         "pairs": dg.MetadataValue.int(len(data.train_pairs.a)),
         "pairs_true": dg.MetadataValue.int(int(data.train_pairs.same.sum())),
         "held_out_pairs": dg.MetadataValue.int(len(data.held_out_pairs.a)),

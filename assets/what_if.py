@@ -12,7 +12,9 @@ from pydantic import Field
 
 from assets.decisions_log import decisions_log
 from assets.markdown_pictures import gallery, picture
+from assets.table_metadata import ROWS, URI
 from neardup_platform.errors import PermanentError, SetupError
+from resources.code_references import code_reference
 from resources.platform import PlatformResource
 
 _NUMBERS = (
@@ -46,6 +48,9 @@ class WhatIfConfig(dg.Config):
     pool="batch",
     group_name="quality",
     kinds={"duckdb", "matplotlib"},
+    owners=["team:models"],
+    tags={"neardup/kind": "quality"},
+    metadata=code_reference(__file__),
     deps=[decisions_log],
     description="What a match threshold, a head threshold or a classifier would have decided on the traffic of chosen "
     "hours, against what was decided: images that would be elsewhere, clusters split and merged, plotted over "
@@ -75,6 +80,8 @@ def metadata(answer: dict[str, Any], pictures: dict[str, str]) -> dict[str, Any]
 
     rows = answer["by_threshold"]
     shown: dict[str, Any] = {
+        # Of the decisions that were replayed, one for each image.
+        ROWS: answer["images"],
         "tried": dg.MetadataValue.text(tried_in_words(answer)),
         "changes": dg.MetadataValue.text(changes_in_words(answer)),
         **{name: _rounded(answer[name]) for name in _NUMBERS if answer[name] is not None},
@@ -84,6 +91,8 @@ def metadata(answer: dict[str, Any], pictures: dict[str, str]) -> dict[str, Any]
         "over_thresholds": picture("changes over thresholds", partial(_draw, "draw_changes", answer)),
         "notes": dg.MetadataValue.md("\n".join(f"- {note}" for note in answer["notes"])),
     }
+    if "kept" in answer:
+        shown[URI] = answer["kept"]
     if answer["labelled_pairs"]:
         shown["labels"] = picture("labelled pairs over thresholds", partial(_draw, "draw_labels", answer))
     if answer["examples"]:

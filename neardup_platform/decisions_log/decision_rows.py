@@ -59,8 +59,38 @@ SCHEMA = pa.schema(
         ("kafka_timestamp", pa.timestamp("ms", tz="UTC")),
     ]
 )
+# What the columns hold that their names do not say.
+DESCRIBED = {
+    "event_id": "The same for a decision that is published again.",
+    "sequence": "The number of the decision; a higher one replaces a lower one about the same image.",
+    "image_id": "The image that was decided.",
+    "head": "The image whose id names its cluster; its own if it founded one.",
+    "score": "Probability that the image and its best match are near-duplicates.",
+    "head_score": "The same with the head.",
+    "candidates": "Images found by terms, with the terms they share and their score.",
+    "candidates_found": "Images found, those that are not listed included.",
+    "bridges": "Heads of other clusters that it matches.",
+    "threshold": "The match threshold that applied.",
+    "head_threshold": "The threshold against the head that applied.",
+    "event_time_ms": "When the image arose, Unix milliseconds.",
+    "decided_ms": "When it was decided, Unix milliseconds.",
+    "cause": "Why it was decided: its arrival, or a command.",
+    "override_id": "The override that decided.",
+    "replaced_head": "The head of the cluster that it left.",
+    "guard": "The cluster that it was held apart from, and why.",
+    "kind": "How it resembles its match: same, altered-copy, same-template.",
+    "undistinctive": "Whether the picture is plain or resembles many others.",
+    "corpus_images": "Images decided before it, by which thresholds rise.",
+    "labels": "Labels of banks on its cluster.",
+    "kafka_partition": "Of the message, as are the offset and the time.",
+}
 _NESTED = ("candidates", "bridges", "guard", "labels")
 _SCALARS = [name for name in SCHEMA.names if name not in _NESTED and not name.startswith("kafka_")]
+
+
+def column_types(schema: pa.Schema) -> list[tuple[str, str]]:
+    """Name and type of each column, in order."""
+    return [(field.name, str(field.type)) for field in schema]
 
 
 def decision_table(records: Iterable[LogRecord]) -> pa.Table:

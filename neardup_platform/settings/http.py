@@ -111,6 +111,10 @@ class DagsterSettings(Section):
     (`neardup up` knows it), and with a Kafka of your own `kafka.retention_h` before that. Hours that were materialised
     earlier require an earlier one."""
 
+    source_url: str | None = Field(None, pattern=r"^https?://[^\s]+$")
+    """Where the web pages of a repository show the folder of `definitions.py`, as `https://example.org/neardup/main`:
+    the pages of assets link to their code there. Unset: they do not."""
+
     @property
     def url(self) -> str:
         """The address for browsers on this machine; the settings must be resolved."""

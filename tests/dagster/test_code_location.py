@@ -12,6 +12,7 @@ import yaml
 from dagster._config import ConfigType, ConfigTypeKind, Field
 
 from definitions import defs
+from resources.code_references import code_reference
 from resources.version_files import VERSION, given, version_files
 from tests.dagster.supervised import ROOT
 
@@ -126,6 +127,53 @@ def test_a_launch_can_set_no_program_and_no_pickle() -> None:
     assert {key for key in settable if re.match("/ops/[^/]+/(inputs|outputs)", key)} == set()
     resources = {f"/resources/{name}{config}" for name in ("platform", "io_manager") for config in ("", "/config")}
     assert {key for key in settable if re.match("/resources/", key)} <= resources
+
+
+def test_every_asset_says_whose_it_is_and_what_it_is_made_of() -> None:
+    graph = defs.resolve_asset_graph()
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        assert node.group_name != "default", key
+        assert node.owners, key
+        assert node.kinds, key
+        assert "neardup/kind" in node.tags, key
+
+
+def test_a_backfill_of_the_log_is_a_run_for_each_hour() -> None:
+    decisions = defs.resolve_asset_graph().get(dg.AssetKey(["logs", "decisions"]))
+    assert decisions.backfill_policy == dg.BackfillPolicy.multi_run(max_partitions_per_run=1)
+
+
+@pytest.mark.parametrize(
+    ("variables", "reference"),
+    [
+        ({}, None),
+        ({"NEARDUP_DAGSTER_SOURCE_URL": "https://example.org/n/"}, "https://example.org/n/assets/decisions_log.py"),
+        ({"DAGSTER_IS_DEV_CLI": "1"}, f"{ROOT}/assets/decisions_log.py:1"),
+    ],
+)
+def test_assets_link_to_their_code_where_that_gives_no_path_away(
+    variables: dict[str, str], reference: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NEARDUP_DAGSTER_SOURCE_URL", "DAGSTER_IS_DEV_CLI"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    found = code_reference(str(ROOT / "assets" / "decisions_log.py")).get("dagster/code_references")
+    assert (found.code_references[0].source if found else None) == reference
+
+
+def test_every_asset_is_linked() -> None:
+    program = (
+        "import definitions; graph = definitions.defs.resolve_asset_graph(); "
+        "linked = [graph.get(key).metadata.get('dagster/code_references') for key in graph.get_all_asset_keys()]; "
+        "print(len(linked), len({each.code_references[0].url for each in linked}))"
+    )
+    environment = {**os.environ, "NEARDUP_DAGSTER_SOURCE_URL": "https://example.org/n"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["11", "11"]
 
 
 def test_what_computes_in_a_run_is_in_the_pool_that_leaves_room_for_the_stream() -> None:

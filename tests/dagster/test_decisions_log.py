@@ -14,6 +14,7 @@ import pytest
 from assets.decisions_log import decisions_log, hours, no_hour_is_broken, offsets_are_continuous
 from definitions import defs
 from jobs.decisions_log_hourly import decisions_log_hourly, decisions_log_schedule
+from neardup_platform.decisions_log.decision_rows import DESCRIBED, SCHEMA
 from neardup_platform.servers.endpoints import environment
 from neardup_platform.servers.logs_start import with_logs_start
 from neardup_platform.settings import DagsterSettings, Settings
@@ -56,7 +57,11 @@ def test_an_hour_is_materialised_with_its_counts_and_checked(settings: Settings,
     shown = {name: value.value for name, value in event.metadata.items()}
     counts = ("records", "decisions", "images", "clusters_founded", "joined")
     assert [shown[name] for name in counts] == [3, 2, 2, 1, 1]
-    assert shown["uri"] == f"s3://{settings.s3.bucket}/logs/decisions/hour={HOUR:%Y-%m-%dT%H}/"
+    assert shown["dagster/partition_row_count"] == 3
+    columns = shown["dagster/column_schema"].columns
+    assert [column.name for column in columns] == SCHEMA.names
+    assert {column.name for column in columns if column.description} == set(DESCRIBED)
+    assert shown["dagster/uri"] == f"s3://{settings.s3.bucket}/logs/decisions/hour={HOUR:%Y-%m-%dT%H}/"
     assert [evaluation.passed for evaluation in result.get_asset_check_evaluations()] == [True, True]
 
 

@@ -35,6 +35,13 @@ from neardup_platform.settings import S3Settings
 
 PREFIX = "training"
 _OBJECTS = ("pictures.parquet", "pairs.parquet")
+# What the columns of pairs.parquet hold.
+DESCRIBED = {
+    "part": "train, or held-out.",
+    "a": "One picture: its row within the part, in pictures.parquet.",
+    "b": "The other.",
+    "same": "Whether they are near-duplicates.",
+}
 # Enough for the vectors of about a million pictures.
 _MAX_BYTES = 2 << 30
 
@@ -110,6 +117,11 @@ def _pairs_table(data: TrainingData) -> pa.Table:
             **{name: np.concatenate([getattr(pairs, name) for pairs in parts.values()]) for name in ("a", "b", "same")},
         }
     )
+
+
+def pair_columns(data: TrainingData) -> list[tuple[str, str]]:
+    """Name and type of the columns of pairs.parquet, in order."""
+    return [(field.name, str(field.type)) for field in _pairs_table(data).schema]
 
 
 def _part(table: pa.Table, part: str) -> TrainingSet:

@@ -1,0 +1,27 @@
+"""Metadata that Dagster's asset pages know by name: where a table is, how many rows it has, and its columns. Pure."""
+
+from collections.abc import Iterable, Mapping
+
+import dagster as dg
+
+URI = "dagster/uri"
+# Of all of the table, and of a materialised partition.
+ROWS, PARTITION_ROWS = "dagster/row_count", "dagster/partition_row_count"
+_COLUMNS = "dagster/column_schema"
+
+
+def columns(
+    types: Iterable[tuple[str, str]], described: Mapping[str, str] | None = None
+) -> dict[str, dg.TableSchemaMetadataValue]:
+    """The columns of a table.
+
+    Args:
+        types: name and type of each, in order.
+        described: what they hold, by name; the others are not described.
+    """
+    texts = described or {}
+    return {
+        _COLUMNS: dg.MetadataValue.table_schema(
+            dg.TableSchema([dg.TableColumn(name, kind, description=texts.get(name)) for name, kind in types])
+        )
+    }
