@@ -19,8 +19,9 @@ import numpy as np
 from neardup_platform.bench.machine import result
 from neardup_platform.bench.seed_store import seed_store
 from neardup_platform.bench.stream import LOOKUP_IMAGES, REFRESH_S, Report
-from neardup_platform.bench.stream_processes import producing, running_worker, wait_until_idle
-from neardup_platform.bench.synthetic import image_id
+from neardup_platform.bench.stream_processes import producing, running_api, running_worker, wait_until_idle
+from neardup_platform.bench.synthetic import FAMILY_IMAGES, image_id
+from neardup_platform.client.sync_client import Client
 from neardup_platform.errors import PermanentError, ServerUnavailable
 from neardup_platform.kafka.topics import ensure_topics
 from neardup_platform.operations.kafka_carry_out import Issuer, carry_out
@@ -41,6 +42,8 @@ from neardup_platform.wire.command_arguments import (
 # About one image in twenty of the seeded ones scores less.
 _THRESHOLD = 0.905
 _FASTEST = 100_000
+# Members of the cluster of the image that is labelled, about.
+_CROWD = 10_000
 _TIMEOUT_S = 3_600.0
 
 
@@ -62,6 +65,12 @@ class Work:
     rate_per_s: float
     seconds: float
 
+    @property
+    def crowd(self) -> range:
+        """The images of the large cluster: whole families before those that are searched again."""
+        end = (self.images - self.searched) // FAMILY_IMAGES
+        return range(max(0, end - _CROWD // FAMILY_IMAGES) * FAMILY_IMAGES, end * FAMILY_IMAGES)
+
 
 def bench_operations(work: Work, report: Report) -> dict[str, Any]:
     """Run the benchmark with its own servers and store.
@@ -74,7 +83,7 @@ def bench_operations(work: Work, report: Report) -> dict[str, Any]:
         with running_servers(settings) as resolved:
             ensure_topics(resolved.kafka)
             report(f"seeding a corpus of {work.images} images")
-            seed_store(resolved, work.images, work.searched)
+            seed_store(resolved, work.images, work.searched, work.crowd)
             with running_worker(resolved) as worker:
                 wait_until_idle(worker)
                 rows = _Bench(resolved, work, report).rows()
@@ -104,6 +113,11 @@ class _Bench:
         others = self._selection(range(work.images - work.searched, work.images))
         again = RedecideArguments(selection=others, images_per_s=_FASTEST)
         self._command("reprocess_images, searched again", work.searched, again)
+        with running_api(self.settings) as settings, Client.from_settings(settings) as client:
+            labelled = image_id(work.crowd[-1])
+            self._beside("label, first page", 100, lambda: client.label(labelled, "bench", "policy", "block"))
+            head = image_id(work.crowd.start)
+            self._beside("label, all members", len(work.crowd), lambda: deque(client.members(head), maxlen=0))
         self._rollback()
         return self.done
 

@@ -22,13 +22,14 @@ _DECIDED_MS = 1
 _STRIDE = 7_919
 
 
-def seed_store(settings: Settings, images: int, unscored: int = 0) -> None:
+def seed_store(settings: Settings, images: int, unscored: int = 0, crowd: range = range(0)) -> None:
     """Put images 0…n−1 into an empty store, each in the cluster of the first image of its family.
 
     Their decisions record the earlier images of the family as candidates, at scores from `LEAST_SCORE` to 1.
 
     Args:
         unscored: so many of the last images were decided by another classifier than the active one.
+        crowd: images that are all in the cluster of the first of them, whole families.
     """
     space = load_term_space(settings.terms.space)
     card = read_card(settings.scoring.model or SHIPPED_FOLDER)
@@ -37,15 +38,21 @@ def seed_store(settings: Settings, images: int, unscored: int = 0) -> None:
     state = store.state()
     for first in range(0, images, BATCH_IMAGES):
         numbers = np.arange(first, min(first + BATCH_IMAGES, images))
-        decided = _decided(numbers, space, models)
+        decided = _decided(numbers, space, models, crowd)
         decided.decisions = [
-            _decision(int(n), space.version, card.version if n < images - unscored else "bench") for n in numbers
+            _decision(
+                int(n),
+                crowd.start if n in crowd else int(n) - int(n) % FAMILY_IMAGES,
+                space.version,
+                card.version if n < images - unscored else "bench",
+            )
+            for n in numbers
         ]
         commit(store, state, StreamStep(decided=[decided]), _DECIDED_MS, publish=False)
     store.close()
 
 
-def _decided(numbers: NDArray[np.int64], space: TermSpace, models: dict[Kind, ModelSpec]) -> Decided:
+def _decided(numbers: NDArray[np.int64], space: TermSpace, models: dict[Kind, ModelSpec], crowd: range) -> Decided:
     lsh = vectors(numbers, Kind.LSH, space.dim)
     pair = vectors(numbers, Kind.PAIR, models[Kind.PAIR].dim)
     none = Scored(
@@ -57,7 +64,7 @@ def _decided(numbers: NDArray[np.int64], space: TermSpace, models: dict[Kind, Mo
         np.zeros(len(numbers), np.bool_),
         np.empty((len(numbers), 0), np.uint8),
     )
-    retired = np.zeros(len(numbers), np.bool_)
+    retired = np.isin(numbers, crowd[FAMILY_IMAGES:])
     stored = ImageVectors(lsh.astype(np.float16), pair.astype(np.float16))
     batch = Decided([], numbers, stored, none, retired)
     batch.images = [_joined(int(n), models, lsh[0]) for n in numbers]
@@ -70,10 +77,9 @@ def _joined(number: int, models: dict[Kind, ModelSpec], vector: FloatVector) -> 
     return JoinedImage(lsh, pair)
 
 
-def _decision(number: int, terms_version: str, classifier_version: str) -> Decision:
-    head = number - number % FAMILY_IMAGES
+def _decision(number: int, head: int, terms_version: str, classifier_version: str) -> Decision:
     score = 1 - (1 - LEAST_SCORE) * (number * _STRIDE % 1_000) / 1_000
-    earlier = range(head, number)
+    earlier = range(max(head, number - FAMILY_IMAGES + 1), number)
     return Decision(
         sequence=number + 1,
         image_id=image_id(number),

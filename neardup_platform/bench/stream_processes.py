@@ -11,7 +11,9 @@ import psutil
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from neardup_platform.errors import ServerUnavailable
-from neardup_platform.servers.endpoints import environment
+from neardup_platform.servers.endpoints import API_PORT, environment, with_ports
+from neardup_platform.servers.http_probe import answers_ok
+from neardup_platform.servers.ports import choose
 from neardup_platform.settings import Settings
 from neardup_platform.supervise.heartbeat import Phase, read_heartbeat
 
@@ -37,6 +39,26 @@ def running_worker(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     try:
         wait_until(lambda: _is_running(settings, started_ms), process, settings)
         yield process
+    finally:
+        process.terminate()
+        process.wait()
+        log.close()
+
+
+@contextmanager
+def running_api(settings: Settings) -> Iterator[Settings]:
+    """A running API process that follows a running worker, and the settings with its port; stopped at the end.
+
+    Raises:
+        ServerUnavailable: it did not become ready.
+    """
+    settings = with_ports(settings, choose(settings.home, [API_PORT]))
+    log, ready = (settings.home / "api.log").open("ab"), answers_ok(f"{settings.api.url}/readyz")
+    argv = [sys.executable, "-m", "neardup_platform.serving"]
+    process = subprocess.Popen(argv, env=_environment(settings), stdout=log, stderr=log)
+    try:
+        wait_until(lambda: ready() is None, process, settings)
+        yield settings
     finally:
         process.terminate()
         process.wait()
