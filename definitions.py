@@ -12,9 +12,10 @@ from assets.stream_commands import stream_commands_asset
 from assets.stream_worker import stream_worker_asset
 from assets.stream_worker_checks import stream_worker_checks
 from assets.term_space import term_space
+from assets.topic_logs import topic_log_checks, topic_logs
 from assets.training_pairs import training_pairs
 from assets.what_if import what_if
-from jobs.decisions_log_hourly import decisions_log_hourly, decisions_log_schedule
+from jobs.logs_hourly import logs_hourly, logs_hourly_schedule
 from jobs.operations.banks import bank_csv, label
 from jobs.operations.corrections import forget, override, override_csv
 from jobs.operations.deciding import classifier_rollback, replay_dead_letters, reprocess, trace
@@ -38,21 +39,23 @@ from sensors.stream_worker_sensor import stream_worker_sensor
 defs = dg.Definitions(
     assets=[
         *(stream_worker_asset, stream_commands_asset, snapshots_asset, decisions_log, term_space),
+        *topic_logs,
         *(what_if, cluster_proposals),
         *(training_pairs, pair_classifier, classifier_evaluation, promoted_classifier),
     ],
     asset_checks=[
         *(stream_worker_checks, snapshot_is_whole),
         *(offsets_are_continuous, no_hour_is_broken, not_worse_than_in_use),
+        *topic_log_checks,
     ],
     jobs=[
-        *(stream_worker, pause_stream_worker, resume_stream_worker, decisions_log_hourly, train_classifier),
+        *(stream_worker, pause_stream_worker, resume_stream_worker, logs_hourly, train_classifier),
         *(snapshot, prune_snapshots, rollback, undo, restore_on_empty_machine),
         *(override, override_csv, label, bank_csv, forget),
         *(reprocess, reprocess_images, reprocess_hour, undo_reprocess),
         *(classifier_rollback, replay_dead_letters, trace),
     ],
-    schedules=[decisions_log_schedule, snapshot_hourly],
+    schedules=[logs_hourly_schedule, snapshot_hourly],
     sensors=[stream_worker_sensor, snapshots_sensor],
     resources={"platform": PlatformResource(), "io_manager": version_files},
     # A process per step would cost more than the steps of this location do.

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from assets.decisions_log import hours
+from assets.topic_logs import hours
 from jobs.operations.metadata import rows, shown
 from jobs.operations.moments import moment_ms
 from jobs.operations.operation_job import DryRunConfig, Operation, Outcome, operation

@@ -7,11 +7,11 @@ from typing import Any
 
 import duckdb
 
-from neardup_platform.decisions_log.decision_rows import SCHEMA
 from neardup_platform.decisions_log.wrong_matches import DecidedAlike
 from neardup_platform.records import QUARANTINED
+from neardup_platform.topic_logs.topic_log import DECISIONS
 
-# The rows of some files, with every column of `SCHEMA`.
+# The rows of some files, with every column of the log.
 _ROWS = "(from known union all by name from read_parquet(?, union_by_name = true))"
 # Enough for the distinct counts of an hour at 200 images/s; beyond it DuckDB spills to disk.
 _MEMORY = "512MB"
@@ -79,23 +79,7 @@ def first_decisions(files: Sequence[Path], limit: int) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in _ask(query, files)]
 
 
-def offset_gaps(file: Path) -> list[tuple[int, int]]:
-    """Offsets missing between the first and the last of a file, as (first missing, next present)."""
-    query = """
-        select before + 1, kafka_offset from (
-            select kafka_offset, lag(kafka_offset) over (order by kafka_offset) as before from read_parquet(?)
-        ) where kafka_offset <> before + 1 order by 1
-    """
-    return [(int(first), int(following)) for first, following in _ask(query, [file])]
-
-
-def offset_span(file: Path) -> tuple[int, int] | None:
-    """First and last offset of a file, or None if it is empty."""
-    first, last = _ask("select min(kafka_offset), max(kafka_offset) from read_parquet(?)", [file])[0]
-    return None if first is None else (int(first), int(last))
-
-
 def _ask(query: str, files: Sequence[Path]) -> list[tuple[Any, ...]]:
     with duckdb.connect(config={"memory_limit": _MEMORY, "threads": 2}) as connection:
-        connection.register("known", SCHEMA.empty_table())
+        connection.register("known", DECISIONS.schema.empty_table())
         return connection.execute(query, [[str(file) for file in files]]).fetchall()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import duckdb
 
-from neardup_platform.decisions_log.decision_rows import SCHEMA
 from neardup_platform.errors import BadCommand
+from neardup_platform.topic_logs.topic_log import DECISIONS
 
 COLUMN = "image_id"
 MAX_QUERY_BYTES = 20_000
@@ -51,7 +51,7 @@ def selected_ids(files: Sequence[Path], query: str, most: int, seconds: float = 
     """
     folder = str(files[0].parent)
     with duckdb.connect(config={"memory_limit": _MEMORY, "threads": 2, "temp_directory": folder}) as connection:
-        connection.register("known", SCHEMA.empty_table())
+        connection.register("known", DECISIONS.schema.empty_table())
         timer = threading.Timer(seconds, connection.interrupt)
         timer.start()
         try:

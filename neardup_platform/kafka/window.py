@@ -1,7 +1,7 @@
 """Finds and reads the records of a topic in a window of time."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,6 +95,30 @@ def offset_ranges(consumer: Any, topic: str, start_ms: int, end_ms: int) -> tupl
     return tuple(
         _range(p.partition, _offset(firsts[p]), _offset(nexts[p]), ends[p], begins[p], log) for p in partitions
     )
+
+
+def held_since_ms(consumer: Any, topic: str, ranges: Sequence[OffsetRange], retained_ms: int) -> dict[int, int]:
+    """Return since when the broker holds every record, by partition: earlier ones may have been deleted.
+
+    Args:
+        ranges: of the partitions.
+        retained_ms: what is assumed of a partition from which every record was deleted.
+
+    Returns:
+        Unix milliseconds; 0 where nothing was ever deleted.
+
+    Raises:
+        ServerUnavailable: the broker does not answer.
+    """
+    begun = [TopicPartition(topic, offsets.partition) for offsets in ranges if offsets.begins]
+    try:
+        oldest = consumer.offsets_for_times(dict.fromkeys(begun, 0)) if begun else {}
+    except KafkaError as error:
+        raise ServerUnavailable(f"asking for the oldest records of {topic} failed: {error}") from error
+    held = dict.fromkeys((offsets.partition for offsets in ranges), 0)
+    for partition, found in oldest.items():
+        held[partition.partition] = retained_ms if found is None else int(found.timestamp)
+    return held
 
 
 def _range(partition: int, first: int | None, following: int | None, end: int, begins: int, log: str) -> OffsetRange:

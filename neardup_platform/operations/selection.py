@@ -189,14 +189,15 @@ def _queried(settings: Settings, wanted: Wanted) -> list[str]:
     """What the query returns, over the materialised hours of its time."""
     # DuckDB takes a while to import, and only queries need it.
     from neardup_platform.decisions_log.duckdb_selection import check_query, selected_ids
-    from neardup_platform.decisions_log.s3_decisions_log import fetch_object, stored_parts
+    from neardup_platform.topic_logs.s3_topic_log import fetch_object, stored_parts
+    from neardup_platform.topic_logs.topic_log import DECISIONS
 
     query = check_query(wanted.query or "")
     s3, bucket, hours = open_s3(settings.s3), settings.s3.bucket, _hours(wanted)
     with tempfile.TemporaryDirectory(prefix="neardup-query-") as folder:
         files: list[Path] = []
         for hour in hours:
-            parts = stored_parts(s3, bucket, hour)
+            parts = stored_parts(s3, bucket, DECISIONS, hour)
             if not parts:
                 raise NotFound(
                     f"the hour {hour:%Y-%m-%dT%H} of logs/decisions is not materialised: materialise it in Dagster, or "

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import duckdb
 
-from neardup_platform.decisions_log.decision_rows import SCHEMA
+from neardup_platform.topic_logs.topic_log import DECISIONS
 
 # From so many images on, in the hours looked at.
 LEAST_BRIDGES = 5
@@ -77,7 +77,7 @@ def read_alarms(files: Sequence[Path], scratch: Path) -> list[Alarm]:
         scratch: folder for what does not fit into memory.
     """
     with duckdb.connect(config={"memory_limit": _MEMORY, "threads": 2, "temp_directory": str(scratch)}) as db:
-        db.register("known", SCHEMA.empty_table())
+        db.register("known", DECISIONS.schema.empty_table())
         db.read_parquet([str(file) for file in files], union_by_name=True).create_view("stored")
         query = _QUERY.format(bridges=LEAST_BRIDGES, flood=LEAST_FLOOD, most=MOST_ALARMS)
         return [Alarm(*row) for row in db.execute(query).fetchall()]

@@ -11,8 +11,8 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from neardup_platform.decisions_log.decision_rows import SCHEMA
 from neardup_platform.errors import BadCommand, NotFound
+from neardup_platform.topic_logs.topic_log import DECISIONS
 from neardup_platform.what_if.recorded import Edges, Handovers, Recorded
 
 MAX_DECISIONS = 5_000_000
@@ -72,7 +72,7 @@ def read_recorded(files: Sequence[Path], scratch: Path, least_score: float = 0.0
         BadCommand: there are more than `MAX_DECISIONS` decisions or `MAX_CANDIDATES` candidates.
     """
     with duckdb.connect(config={"memory_limit": _MEMORY, "threads": 2, "temp_directory": str(scratch)}) as db:
-        db.register("known", SCHEMA.empty_table())
+        db.register("known", DECISIONS.schema.empty_table())
         names = [str(file) for file in files]
         stored = db.read_parquet(names, union_by_name=True, filename=True, file_row_number=True)
         stored.create_view("stored")

@@ -11,8 +11,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from neardup_platform.decisions_log.kafka_materialise import ROW_GROUP_ROWS, write_parquet
-from neardup_platform.decisions_log.s3_decisions_log import fetch_object, stored_parts
 from neardup_platform.errors import NotFound, ServerUnavailable, SetupError
 from neardup_platform.kafka.window import LogRecord
 from neardup_platform.s3_client import open_s3
@@ -20,6 +18,9 @@ from neardup_platform.settings import Settings
 from neardup_platform.store.layout import Table
 from neardup_platform.store.secondary import SecondaryStore
 from neardup_platform.store.view import StoreView
+from neardup_platform.topic_logs.kafka_materialise import ROW_GROUP_ROWS, write_parquet
+from neardup_platform.topic_logs.s3_topic_log import fetch_object, stored_parts
+from neardup_platform.topic_logs.topic_log import DECISIONS
 from neardup_platform.wire import neardup_pb2 as pb
 
 _HOUR = timedelta(hours=1)
@@ -58,7 +59,7 @@ def get_decisions(settings: Settings, hours: Sequence[datetime], folder: Path) -
     file = folder / "store.parquet"
     try:
         with opened_store(settings, folder / "secondary") as store:
-            write_parquet(_batches(store, _ms(begin), _ms(end)), file)
+            write_parquet(DECISIONS, _batches(store, _ms(begin), _ms(end)), file)
     except SetupError as error:
         raise NotFound(
             f"s3://{settings.s3.bucket}/logs/decisions/ has none of the {len(hours)} hours from {begin:%Y-%m-%dT%H}: "
@@ -89,7 +90,7 @@ def opened_store(settings: Settings, scratch: Path) -> Iterator[StoreView]:
 def _from_log(s3: Any, bucket: str, hours: Sequence[datetime], folder: Path) -> tuple[list[Path], list[str]]:
     files, missing = [], []
     for hour in hours:
-        parts = stored_parts(s3, bucket, hour)
+        parts = stored_parts(s3, bucket, DECISIONS, hour)
         for number, part in enumerate(parts):
             files.append(folder / f"{hour:%Y%m%d%H}-{number}.parquet")
             fetch_object(s3, bucket, part.key, files[-1])

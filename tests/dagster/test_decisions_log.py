@@ -5,20 +5,27 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from kafka import KafkaAdminClient, TopicPartition
 
-from assets.decisions_log import decisions_log, hours, no_hour_is_broken, offsets_are_continuous
+from assets.decisions_log import decisions_log, no_hour_is_broken, offsets_are_continuous
+from assets.topic_logs import hours, topic_log_checks, topic_logs
 from definitions import defs
-from jobs.decisions_log_hourly import decisions_log_hourly, decisions_log_schedule
-from neardup_platform.decisions_log.decision_rows import DESCRIBED, SCHEMA
+from jobs.logs_hourly import logs_hourly, logs_hourly_schedule
+from neardup_platform.kafka.publisher import make_producer
+from neardup_platform.kafka.topics import connection
+from neardup_platform.kafka.window import offset_ranges, open_consumer
 from neardup_platform.servers.endpoints import environment
 from neardup_platform.servers.logs_start import with_logs_start
 from neardup_platform.settings import DagsterSettings, Settings
 from neardup_platform.supervise.home import mark_of, prepare_home
+from neardup_platform.topic_logs.column_descriptions import DESCRIBED
+from neardup_platform.topic_logs.topic_log import DECISIONS, LOGS
 from resources.platform import PlatformResource
 from tests.dagster.supervised import ROOT
 from tests.decisions_log.test_kafka_materialise import HOUR, NEXT, decision, publish
@@ -59,10 +66,47 @@ def test_an_hour_is_materialised_with_its_counts_and_checked(settings: Settings,
     assert [shown[name] for name in counts] == [3, 2, 2, 1, 1]
     assert shown["dagster/partition_row_count"] == 3
     columns = shown["dagster/column_schema"].columns
-    assert [column.name for column in columns] == SCHEMA.names
-    assert {column.name for column in columns if column.description} == set(DESCRIBED)
+    assert [column.name for column in columns] == DECISIONS.schema.names
+    assert {column.name for column in columns if column.description} == set(DESCRIBED["decisions"])
     assert shown["dagster/uri"] == f"s3://{settings.s3.bucket}/logs/decisions/hour={HOUR:%Y-%m-%dT%H}/"
     assert [evaluation.passed for evaluation in result.get_asset_check_evaluations()] == [True, True]
+
+
+@pytest.mark.slow
+def test_every_topic_is_logged_with_its_columns(settings: Settings, instance: dg.DagsterInstance) -> None:
+    now = datetime.now(UTC)
+    sent = {log.name: log.message(**{log.identity: "x"}).SerializeToString() for log in LOGS}
+    producer = make_producer(settings.kafka)
+    for log in LOGS:
+        producer.send(log.topic, key=b"k", value=sent[log.name])
+    producer.flush()
+    producer.close()
+    result = dg.materialize(
+        [*topic_logs, *topic_log_checks],
+        partition_key=f"{now:%Y-%m-%d-%H:00}",
+        resources={"platform": PlatformResource()},
+        instance=instance,
+    )
+    for log in LOGS[1:]:
+        (event,) = result.asset_materializations_for_node(f"logs__{log.name}")
+        assert event.metadata["dagster/partition_row_count"].value == 1, log.name
+        assert event.metadata["undecodable"].value == 0
+        described = {each.name for each in event.metadata["dagster/column_schema"].value.columns if each.description}
+        assert described == set(DESCRIBED[log.name]), "a described column does not exist"
+    within = [check for check in result.get_asset_check_evaluations() if check.severity is dg.AssetCheckSeverity.ERROR]
+    assert all(check.passed for check in within)
+
+
+@pytest.mark.slow
+def test_an_hour_that_kafka_no_longer_holds_fails_once(settings: Settings, instance: dg.DagsterInstance) -> None:
+    publish(settings, HOUR, decision(1))
+    publish(settings, NEXT, decision(2))
+    with closing(open_consumer(settings.kafka)) as consumer:
+        (gone, *_) = offset_ranges(consumer, DECISIONS.topic, *(round(h.timestamp() * 1_000) for h in (HOUR, NEXT)))
+    with closing(KafkaAdminClient(**connection(settings.kafka))) as admin:
+        admin.delete_records({TopicPartition(DECISIONS.topic, 0): gone.next})
+    with pytest.raises(dg.Failure, match="no longer holds"):
+        materialise(instance, HOUR)
 
 
 @pytest.mark.slow
@@ -107,7 +151,7 @@ def by_hour(instance: dg.DagsterInstance) -> dict[datetime, str]:
 
 def test_the_schedule_requests_the_hour_that_has_ended_once() -> None:
     at = datetime(2026, 3, 1, 0, 2, tzinfo=UTC)
-    request = decisions_log_schedule(dg.build_schedule_context(scheduled_execution_time=at))
+    request = logs_hourly_schedule(dg.build_schedule_context(scheduled_execution_time=at))
     assert isinstance(request, dg.RunRequest)
     assert request.partition_key == request.run_key == "2026-02-28-23:00"
 
@@ -118,8 +162,9 @@ def test_the_current_hour_is_a_partition() -> None:
 
 
 def test_the_scheduled_job_runs_the_check_too() -> None:
-    checks = decisions_log_hourly.selection.resolve_checks(defs.resolve_asset_graph())
-    assert checks == {offsets_are_continuous.check_key, no_hour_is_broken.check_key}
+    checks = logs_hourly.selection.resolve_checks(defs.resolve_asset_graph())
+    assert {offsets_are_continuous.check_key, no_hour_is_broken.check_key} < checks
+    assert len(checks) == 2 * len(LOGS)
 
 
 def test_the_hours_start_with_the_platform_and_earlier_ones_stay_valid(tmp_path: Path) -> None:
@@ -133,7 +178,7 @@ def test_the_hours_start_with_the_platform_and_earlier_ones_stay_valid(tmp_path:
     assert offered[0] == "2026-03-01-11:00"
     assert offered[-1] == "2026-03-03-12:00"
     first = started.replace(minute=2) + timedelta(hours=1)
-    request = decisions_log_schedule(dg.build_schedule_context(scheduled_execution_time=first - timedelta(hours=1)))
+    request = logs_hourly_schedule(dg.build_schedule_context(scheduled_execution_time=first - timedelta(hours=1)))
     assert isinstance(request, dg.RunRequest)
     assert request.partition_key in offered
 
@@ -153,7 +198,7 @@ def test_for_an_existing_kafka_every_hour_that_it_may_keep_is_offered(tmp_path: 
 def hours_offered(settings: Settings, now: datetime) -> list[str]:
     """The partitions of a code location that was started with these settings."""
     program = (
-        "import sys; from datetime import datetime; from assets.decisions_log import hours\n"
+        "import sys; from datetime import datetime; from assets.topic_logs import hours\n"
         "print(*hours.get_partition_keys(current_time=datetime.fromisoformat(sys.argv[1])))"
     )
     return subprocess.run(

@@ -5,9 +5,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from neardup_platform.decisions_log.decision_rows import decision_table
 from neardup_platform.decisions_log.duckdb_decisions import count_decisions, decided_alike, first_decisions
 from neardup_platform.kafka.window import LogRecord
+from neardup_platform.topic_logs.topic_log import DECISIONS as LOG
 from neardup_platform.wire import neardup_pb2 as pb
 
 GUARD = pb.HeldApart(reason="chain-suspected", head="a", agreed=1, compared=9, size=12)
@@ -36,13 +36,13 @@ DECISIONS = [
         cause="override",
     ),
 ]
-TABLE = decision_table(LogRecord(0, n, 1_000, each.SerializeToString()) for n, each in enumerate(DECISIONS))
+TABLE = LOG.table([LogRecord(0, n, 1_000, each.SerializeToString()) for n, each in enumerate(DECISIONS)])
 
 
 def test_labels_are_a_column() -> None:
     label = pb.Label(label_id="l1", bank="one", image_id="a", policy="hate", action="block")
     labelled = pb.Decision(event_id="5", image_id="e", head="a", labels=[label])
-    rows = decision_table([LogRecord(0, 0, 1_000, labelled.SerializeToString())]).to_pylist()
+    rows = LOG.table([LogRecord(0, 0, 1_000, labelled.SerializeToString())]).to_pylist()
     expected = {"label_id": "l1", "bank": "one", "image_id": "a", "policy": "hate", "action": "block"}
     assert rows[0]["labels"] == [expected]
     assert TABLE.to_pylist()[0]["labels"] == []

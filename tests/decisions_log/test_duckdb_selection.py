@@ -5,10 +5,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from neardup_platform.decisions_log.decision_rows import decision_table
 from neardup_platform.decisions_log.duckdb_selection import check_query, selected_ids
 from neardup_platform.errors import BadCommand
 from neardup_platform.kafka.window import LogRecord
+from neardup_platform.topic_logs.topic_log import DECISIONS as LOG
 from neardup_platform.wire import neardup_pb2 as pb
 
 
@@ -19,7 +19,7 @@ def log(tmp_path: Path) -> list[Path]:
         pb.Decision(event_id=f"{n}", sequence=n, image_id=f"i{n % 5}", head="i0", score=n / 10, kind="same")
         for n in range(10)
     ]
-    table = decision_table(LogRecord(0, n, 1_000, each.SerializeToString()) for n, each in enumerate(decisions))
+    table = LOG.table([LogRecord(0, n, 1_000, each.SerializeToString()) for n, each in enumerate(decisions)])
     files = [tmp_path / "new.parquet", tmp_path / "old.parquet"]
     pq.write_table(table.slice(0, 6), files[0])
     pq.write_table(table.slice(6).drop_columns(["kind"]), files[1])

@@ -13,9 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 from kafka import KafkaAdminClient, TopicPartition
 
-from neardup_platform.decisions_log.kafka_materialise import materialise_decisions
-from neardup_platform.decisions_log.offset_continuity import Breaks, find_breaks
-from neardup_platform.decisions_log.s3_decisions_log import object_key, put_object, stored_parts, stored_ranges
+from neardup_platform.decisions_log.materialised_decisions import materialise_decisions
 from neardup_platform.decisions_log.wrong_matches import WrongMatches
 from neardup_platform.errors import NotFound, ServerUnavailable
 from neardup_platform.kafka.publisher import make_producer
@@ -25,6 +23,9 @@ from neardup_platform.records import Candidate, Decision, HeldApart
 from neardup_platform.s3_client import open_s3
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.settings import Settings
+from neardup_platform.topic_logs.offset_continuity import Breaks, find_breaks
+from neardup_platform.topic_logs.s3_topic_log import object_key, put_object, stored_parts, stored_ranges
+from neardup_platform.topic_logs.topic_log import DECISIONS as LOG
 from neardup_platform.wire.codec import encode_decision
 from neardup_platform.wire.topics import DECISIONS
 from tests.kafka.test_changing_logs import recreate
@@ -87,15 +88,15 @@ def publish_bytes(settings: Settings, hour: datetime, *values: bytes, partition:
 def rows(s3: Any, settings: Settings, hour: datetime, folder: Path) -> list[dict[str, Any]]:
     """The content of S3, read with DuckDB alone."""
     found: list[dict[str, Any]] = []
-    for partition in sorted(stored_ranges(s3, settings.s3.bucket, hour)):
+    for partition in sorted(stored_ranges(s3, settings.s3.bucket, LOG, hour)):
         file = folder / f"{partition}.parquet"
-        s3.download_file(settings.s3.bucket, object_key(hour, partition), str(file))
+        s3.download_file(settings.s3.bucket, object_key(LOG, hour, partition), str(file))
         found += duckdb.read_parquet(str(file)).order("kafka_offset").to_arrow_table().to_pylist()
     return found
 
 
 def etags(s3: Any, settings: Settings, hour: datetime) -> list[str]:
-    keys = [object_key(hour, n) for n in sorted(stored_ranges(s3, settings.s3.bucket, hour))]
+    keys = [object_key(LOG, hour, n) for n in sorted(stored_ranges(s3, settings.s3.bucket, LOG, hour))]
     return [s3.head_object(Bucket=settings.s3.bucket, Key=key)["ETag"] for key in keys]
 
 
@@ -165,14 +166,16 @@ def test_the_current_hour_can_be_materialised_while_it_fills(settings: Settings,
     assert materialise_decisions(settings, s3, hour).counts.records == 1
     publish(settings, now, decision(2))
     assert materialise_decisions(settings, s3, hour).counts.records == 2
-    assert find_breaks(s3, settings.s3.bucket, hour) == Breaks()
+    # The topic was emptied, so there may have been more in this hour.
+    (cut,) = {line.partition(":")[2] for line in find_breaks(s3, settings.s3.bucket, LOG, hour).lines}
+    assert "had been deleted" in cut
 
 
 def test_a_message_that_is_not_a_decision_is_counted_and_leaves_no_gap(settings: Settings, s3: Any) -> None:
     publish_bytes(settings, HOUR, encode_decision(decision(1)), b"\xff\xff\xff", encode_decision(decision(2)))
     counts = materialise_decisions(settings, s3, HOUR).counts
     assert (counts.records, counts.decisions, counts.undecodable) == (3, 2, 1)
-    assert find_breaks(s3, settings.s3.bucket, HOUR) == Breaks()
+    assert find_breaks(s3, settings.s3.bucket, LOG, HOUR) == Breaks()
 
 
 def test_consecutive_hours_are_continuous_even_with_none_between(settings: Settings, s3: Any) -> None:
@@ -180,7 +183,7 @@ def test_consecutive_hours_are_continuous_even_with_none_between(settings: Setti
     publish(settings, NEXT + timedelta(hours=1), decision(3))
     for hour in (HOUR, NEXT, NEXT + timedelta(hours=1)):
         materialise_decisions(settings, s3, hour)
-        assert find_breaks(s3, settings.s3.bucket, hour) == Breaks()
+        assert find_breaks(s3, settings.s3.bucket, LOG, hour) == Breaks()
 
 
 def test_decisions_that_arrived_after_their_hour_was_materialised_are_detected(settings: Settings, s3: Any) -> None:
@@ -189,27 +192,27 @@ def test_decisions_that_arrived_after_their_hour_was_materialised_are_detected(s
     publish(settings, HOUR + timedelta(seconds=5), decision(2), decision(3))
     publish(settings, NEXT, decision(4))
     materialise_decisions(settings, s3, NEXT)
-    (found,) = find_breaks(s3, settings.s3.bucket, NEXT).seams
+    (found,) = find_breaks(s3, settings.s3.bucket, LOG, NEXT).seams
     assert "in neither hour" in found
     assert f"materialise {HOUR:%Y-%m-%dT%H} again" in found
     materialise_decisions(settings, s3, HOUR)
-    assert find_breaks(s3, settings.s3.bucket, NEXT) == Breaks()
+    assert find_breaks(s3, settings.s3.bucket, LOG, NEXT) == Breaks()
 
 
 def test_an_object_that_lost_rows_is_detected(settings: Settings, s3: Any, tmp_path: Path) -> None:
     publish(settings, HOUR, *(decision(n) for n in range(1, 8)))
     materialise_decisions(settings, s3, HOUR)
-    key, bucket = object_key(HOUR, 0), settings.s3.bucket
+    key, bucket = object_key(LOG, HOUR, 0), settings.s3.bucket
     s3.download_file(bucket, key, str(tmp_path / "whole"))
     whole = duckdb.read_parquet(str(tmp_path / "whole"))
     whole.filter("kafka_offset % 4 <> 2").write_parquet(str(tmp_path / "holed"))
-    put_object(s3, bucket, key, tmp_path / "holed", stored_ranges(s3, bucket, HOUR)[0])
-    assert any("missing" in found for found in find_breaks(s3, bucket, HOUR).within)
+    put_object(s3, bucket, key, tmp_path / "holed", stored_ranges(s3, bucket, LOG, HOUR)[0])
+    assert any("missing" in found for found in find_breaks(s3, bucket, LOG, HOUR).within)
 
 
 def test_objects_are_not_overwritten_after_retention_has_deleted_the_log(settings: Settings, s3: Any) -> None:
     publish(settings, HOUR, decision(1), decision(2), decision(3))
-    offsets = materialise_decisions(settings, s3, HOUR).ranges[0]
+    offsets = materialise_decisions(settings, s3, HOUR).hour.ranges[0]
     before = etags(s3, settings, HOUR)
     admin = KafkaAdminClient(**connection(settings.kafka))
     admin.delete_records({TopicPartition(DECISIONS, 0): offsets.first + 2})
@@ -232,13 +235,13 @@ def test_a_topic_created_again_within_an_hour_keeps_what_was_materialised_of_the
     publish(settings, HOUR, decision(3), decision(4), decision(5))
     for _ in range(2):
         assert materialise_decisions(settings, s3, HOUR).counts.records == 3
-    parts = [part for part in stored_parts(s3, settings.s3.bucket, HOUR) if part.offsets.partition == 0]
+    parts = [part for part in stored_parts(s3, settings.s3.bucket, LOG, HOUR) if part.offsets.partition == 0]
     assert [part.offsets.count for part in parts] == [2, 3]
     found = [int(row["sequence"]) for part in parts for row in read_object(s3, settings, part.key, tmp_path)]
     assert found == [1, 2, 3, 4, 5]
-    assert find_breaks(s3, settings.s3.bucket, HOUR) == Breaks()
+    assert find_breaks(s3, settings.s3.bucket, LOG, HOUR) == Breaks()
     materialise_decisions(settings, s3, NEXT)
-    assert find_breaks(s3, settings.s3.bucket, NEXT) == Breaks()
+    assert find_breaks(s3, settings.s3.bucket, LOG, NEXT) == Breaks()
 
 
 def read_object(s3: Any, settings: Settings, key: str, folder: Path) -> list[dict[str, Any]]:
@@ -258,8 +261,22 @@ def test_offsets_deleted_while_an_hour_is_read_are_never_skipped_silently(settin
         list(read_range(consumer, DECISIONS, wanted))
 
 
+def test_an_hour_that_kafka_no_longer_holds_is_refused(settings: Settings, s3: Any) -> None:
+    publish(settings, HOUR, decision(1), decision(2))
+    publish(settings, NEXT, decision(3))
+    with closing(open_consumer(settings.kafka)) as consumer:
+        (gone, *_) = offset_ranges(consumer, DECISIONS, int(HOUR.timestamp() * 1_000), int(NEXT.timestamp() * 1_000))
+    admin = KafkaAdminClient(**connection(settings.kafka))
+    admin.delete_records({TopicPartition(DECISIONS, 0): gone.next})
+    admin.close()
+    with pytest.raises(NotFound, match=f"no longer holds {HOUR:%Y-%m-%dT%H} of neardup.decisions"):
+        materialise_decisions(settings, s3, HOUR)
+    assert not stored_parts(s3, settings.s3.bucket, LOG, HOUR)
+    materialise_decisions(settings, s3, NEXT)
+
+
 def test_an_hour_that_was_never_materialised_is_reported(settings: Settings, s3: Any) -> None:
     with pytest.raises(ClientError):
         s3.head_bucket(Bucket=settings.s3.bucket)
-    (found,) = find_breaks(s3, settings.s3.bucket, HOUR).within
+    (found,) = find_breaks(s3, settings.s3.bucket, LOG, HOUR).within
     assert "materialise this hour" in found

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from assets.cluster_proposals import cluster_proposals
-from neardup_platform.decisions_log.s3_decisions_log import object_key, put_object
 from neardup_platform.errors import BadCommand
 from neardup_platform.kafka.window import OffsetRange
 from neardup_platform.operations.override_csv import read_override_file
@@ -24,6 +23,8 @@ from neardup_platform.servers.endpoints import environment
 from neardup_platform.settings import Settings
 from neardup_platform.testing.images import families
 from neardup_platform.testing.worker import InMemoryWorker
+from neardup_platform.topic_logs.s3_topic_log import object_key, put_object
+from neardup_platform.topic_logs.topic_log import DECISIONS as LOG
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import encode_decision
 from resources.platform import PlatformResource
@@ -111,7 +112,7 @@ def log(empty_log: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     decisions = [*SPLIT, decision(9, "z", guard=guard)]
     s3 = open_s3(settings.s3)
     ensure_bucket(s3, settings.s3)
-    put_object(s3, bucket, object_key(HOUR, 0), parquet(tmp_path, decisions), OffsetRange(0, 0, len(decisions)))
+    put_object(s3, bucket, object_key(LOG, HOUR, 0), parquet(tmp_path, decisions), OffsetRange(0, 0, len(decisions)))
     s3.close()
     return settings
 

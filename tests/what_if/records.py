@@ -6,8 +6,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from neardup_platform.decisions_log.decision_rows import decision_table
 from neardup_platform.kafka.window import LogRecord
+from neardup_platform.topic_logs.topic_log import DECISIONS as LOG
 from neardup_platform.what_if.duckdb_recorded import read_recorded
 from neardup_platform.what_if.recorded import Recorded
 from neardup_platform.wire import neardup_pb2 as pb
@@ -49,7 +49,7 @@ def log_records(decisions: Iterable[pb.Decision]) -> list[LogRecord]:
 def parquet(folder: Path, decisions: Iterable[pb.Decision], name: str = "log") -> Path:
     """A file of the decisions log."""
     file = folder / f"{name}.parquet"
-    pq.write_table(decision_table(log_records(decisions)), file)
+    pq.write_table(LOG.table(log_records(decisions)), file)
     return file
 
 

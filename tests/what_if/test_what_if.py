@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from assets.what_if import what_if
-from neardup_platform.decisions_log.s3_decisions_log import object_key, put_object
 from neardup_platform.errors import BadArtefact, NotFound, SetupError
 from neardup_platform.kafka.window import OffsetRange
 from neardup_platform.operations.what_if import answer_what_if
@@ -24,6 +23,8 @@ from neardup_platform.settings import Settings
 from neardup_platform.testing.images import families
 from neardup_platform.testing.scorer import CosineScorer
 from neardup_platform.testing.worker import InMemoryWorker
+from neardup_platform.topic_logs.s3_topic_log import object_key, put_object
+from neardup_platform.topic_logs.topic_log import DECISIONS as LOG
 from neardup_platform.what_if.duckdb_recorded import read_recorded
 from neardup_platform.what_if.in_words import kept_in_words
 from neardup_platform.what_if.question import Question
@@ -67,7 +68,7 @@ def log(settings: Settings, s3: Any, tmp_path: Path) -> Settings:
     for each in CHAIN:
         each.classifier_version = SHIPPED
     file = parquet(tmp_path, CHAIN)
-    put_object(s3, settings.s3.bucket, object_key(HOUR, 0), file, OffsetRange(0, 0, len(CHAIN)))
+    put_object(s3, settings.s3.bucket, object_key(LOG, HOUR, 0), file, OffsetRange(0, 0, len(CHAIN)))
     return settings
 
 

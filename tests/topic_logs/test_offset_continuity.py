@@ -3,17 +3,17 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neardup_platform.decisions_log.decision_rows import SCHEMA, decision_table
-from neardup_platform.decisions_log.duckdb_decisions import offset_gaps, offset_span
-from neardup_platform.decisions_log.kafka_materialise import ROW_GROUP_ROWS, write_parquet
-from neardup_platform.decisions_log.offset_continuity import content_breaks, seam_breaks
 from neardup_platform.kafka.window import LogRecord, OffsetRange
+from neardup_platform.topic_logs.duckdb_offsets import offset_gaps, offset_span
+from neardup_platform.topic_logs.kafka_materialise import ROW_GROUP_ROWS, write_parquet
+from neardup_platform.topic_logs.offset_continuity import content_breaks, seam_breaks
+from neardup_platform.topic_logs.topic_log import DECISIONS as LOG
 from neardup_platform.wire.codec import encode_decision
 from tests.decisions_log.test_kafka_materialise import decision
 
 
 def parquet(offsets: list[int], file: Path) -> Path:
-    write_parquet([[LogRecord(0, offset, 5, b"") for offset in offsets]], file)
+    write_parquet(LOG, [[LogRecord(0, offset, 5, b"") for offset in offsets]], file)
     return file
 
 
@@ -56,15 +56,15 @@ def test_row_groups_are_bounded_and_every_row_is_written(tmp_path: Path) -> None
     values = encode_decision(decision(1))
     count = 2 * ROW_GROUP_ROWS + 7
     records = [LogRecord(0, offset, 5, values) for offset in range(count)]
-    write_parquet((records[n : n + 3_000] for n in range(0, count, 3_000)), tmp_path / "file")
+    write_parquet(LOG, (records[n : n + 3_000] for n in range(0, count, 3_000)), tmp_path / "file")
     written = pq.ParquetFile(tmp_path / "file")
     assert written.metadata.num_rows == count
-    assert written.schema_arrow.equals(SCHEMA)
+    assert written.schema_arrow.equals(LOG.schema)
     largest = max(written.metadata.row_group(n).num_rows for n in range(written.metadata.num_row_groups))
     assert largest < ROW_GROUP_ROWS + 3_000
 
 
 def test_what_is_not_a_decision_becomes_a_row_of_nulls_in_its_place() -> None:
-    (row,) = decision_table([LogRecord(2, 8, 1_000, b"\xff\xff")]).to_pylist()
+    (row,) = LOG.table([LogRecord(2, 8, 1_000, b"\xff\xff")]).to_pylist()
     assert row["event_id"] is None
     assert (row["kafka_partition"], row["kafka_offset"]) == (2, 8)

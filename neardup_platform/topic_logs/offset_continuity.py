@@ -1,4 +1,4 @@
-"""Checks whether the decisions log is complete: within an hour, and from the previous hour.
+"""Checks whether a log is complete: within an hour, and from the previous hour.
 
 Each finding says what is broken now and what the operator does about it.
 """
@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from neardup_platform.decisions_log.duckdb_decisions import offset_gaps, offset_span
-from neardup_platform.decisions_log.s3_decisions_log import fetch_object, hour_prefix, stored_parts, stored_ranges
 from neardup_platform.kafka.window import OffsetRange
+from neardup_platform.topic_logs.duckdb_offsets import offset_gaps, offset_span
+from neardup_platform.topic_logs.s3_topic_log import fetch_object, hour_prefix, stored_parts, stored_ranges
+from neardup_platform.topic_logs.topic_log import TopicLog
 
 # Findings listed per partition; the rest are counted.
 _SHOWN_GAPS = 5
@@ -24,7 +25,8 @@ class Breaks:
 
     Attributes:
         within: its objects do not contain the offsets in their metadata; messages may be lost.
-        seams: it does not start where the previous hour ended; materialising it again repairs that.
+        seams: it does not start where the previous hour ended, which materialising it again repairs; or Kafka may have
+            deleted messages of it before it was materialised.
     """
 
     within: tuple[str, ...] = ()
@@ -36,7 +38,7 @@ class Breaks:
         return (*self.within, *self.seams)
 
 
-def find_breaks(s3: Any, bucket: str, hour: datetime) -> Breaks:
+def find_breaks(s3: Any, bucket: str, of: TopicLog, hour: datetime) -> Breaks:
     """What is wrong with the objects of an hour; empty if nothing is.
 
     Args:
@@ -46,11 +48,18 @@ def find_breaks(s3: Any, bucket: str, hour: datetime) -> Breaks:
     Raises:
         ServerUnavailable: S3 does not answer.
     """
-    parts, ranges = stored_parts(s3, bucket, hour), stored_ranges(s3, bucket, hour)
+    parts, ranges = stored_parts(s3, bucket, of, hour), stored_ranges(s3, bucket, of, hour)
     if not parts:
-        return Breaks(within=(f"s3://{bucket}/{hour_prefix(hour)} has no objects: materialise this hour",))
+        return Breaks(within=(f"s3://{bucket}/{hour_prefix(of, hour)} has no objects: materialise this hour",))
     previous = hour - timedelta(hours=1)
-    seams = seam_breaks(stored_ranges(s3, bucket, previous), ranges, f"{previous:%Y-%m-%dT%H}", f"{hour:%Y-%m-%dT%H}")
+    before = stored_ranges(s3, bucket, of, previous)
+    seams = seam_breaks(before, ranges, f"{previous:%Y-%m-%dT%H}", f"{hour:%Y-%m-%dT%H}")
+    seams += [
+        f"partition {part.offsets.partition}: messages before offset {part.offsets.first} had been deleted when this "
+        "hour was materialised, and some may be of this hour: nothing can bring them back; raise kafka.retention_h"
+        for part in parts
+        if part.cut
+    ]
     within: list[str] = []
     with tempfile.TemporaryDirectory(prefix="neardup-check-") as folder:
         for part in sorted(parts, key=lambda part: part.offsets.partition):

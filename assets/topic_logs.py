@@ -1,0 +1,168 @@
+"""The assets `logs/…`: each topic of the platform, hour by hour, as Parquet on S3, with checks for gaps.
+
+Kafka, Arrow and DuckDB are imported when an hour is materialised, which halves the load time of the code location.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+
+from assets.stream_worker import stream_worker_asset
+from assets.table_metadata import PARTITION_ROWS, URI, columns
+from neardup_platform.topic_logs.column_descriptions import DESCRIBED
+from neardup_platform.topic_logs.topic_log import DECISIONS, LOGS, TopicLog
+from resources.code_references import code_reference
+from resources.platform import PlatformResource, logs_start, s3_resource
+
+if TYPE_CHECKING:
+    from neardup_platform.settings import Settings
+    from neardup_platform.topic_logs.kafka_materialise import MaterialisedHour
+    from neardup_platform.topic_logs.offset_continuity import Breaks
+
+Metadata = dict[str, Any]
+# From settings, a client of S3 and the start of an hour: materialise it, and describe what was written.
+Materialise = Callable[["Settings", Any, datetime], Metadata]
+
+# end_offset: the current hour can be materialised too, any number of times.
+hours = dg.HourlyPartitionsDefinition(start_date=logs_start(), timezone="UTC", end_offset=1)
+
+
+def log_asset(of: TopicLog, materialise: Materialise, file: str) -> dg.AssetsDefinition:
+    """The asset of a log.
+
+    Args:
+        file: where `materialise` is written, for the link to the code.
+    """
+
+    @dg.asset(
+        key=["logs", of.name],
+        pool="batch",
+        partitions_def=hours,
+        group_name="logs",
+        kinds={"kafka", "parquet", "s3"},
+        owners=["team:operations"],
+        tags={"neardup/kind": "log"},
+        metadata=code_reference(file),
+        # A run for each hour: one that Kafka no longer holds fails alone.
+        backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=1),
+        deps=[stream_worker_asset],
+        retry_policy=dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL),
+        description=f"The topic {of.topic} of one hour, by Kafka timestamp, as Parquet on S3, one object per Kafka "
+        f"partition; a row is {of.about}. Materialising an hour again writes the same objects; the current hour is "
+        "written up to now. An hour that Kafka no longer holds fails, and nothing is written.",
+    )
+    def log(context: dg.AssetExecutionContext, platform: PlatformResource) -> dg.MaterializeResult[None]:
+        from neardup_platform.errors import NotFound
+
+        settings = platform.settings()
+        s3 = s3_resource(settings.s3).get_client()
+        try:
+            return dg.MaterializeResult(metadata=materialise(settings, s3, context.partition_time_window.start))
+        except NotFound as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+
+    return log
+
+
+def log_checks(of: TopicLog, asset: dg.AssetsDefinition) -> tuple[dg.AssetChecksDefinition, dg.AssetChecksDefinition]:
+    """The checks of a log: whether an hour is whole, and whether any hour is not."""
+
+    @dg.asset_check(
+        asset=asset,
+        partitions_def=hours,
+        description="Within the hour the offsets of each Kafka partition have no gaps, and they start where those of "
+        "the previous hour ended, if that hour is materialised. Each hour has its own result: a broken hour stays red "
+        "until it is materialised again, whatever the result of later hours. The result names the offsets and the "
+        "hours to materialise; after that, check the hour again. A warning needs nothing more; an error may mean lost "
+        "messages.",
+    )
+    def offsets_are_continuous(
+        context: dg.AssetCheckExecutionContext, platform: PlatformResource
+    ) -> dg.AssetCheckResult:
+        """Check the objects of one hour in S3."""
+        breaks = _breaks(of, platform, context.partition_key)
+        lines = breaks.lines
+        return dg.AssetCheckResult(
+            passed=not lines,
+            severity=dg.AssetCheckSeverity.ERROR if breaks.within else dg.AssetCheckSeverity.WARN,
+            description=_report(list(lines), context.partition_key),
+            metadata={"breaks": len(lines), "hour": context.partition_key},
+        )
+
+    @dg.asset_check(
+        asset=asset,
+        description="Red while the latest result of `offsets_are_continuous` is red for any hour; names those hours. "
+        "The asset shows only the result of the last checked hour, so a good hour would hide an earlier broken one.",
+    )
+    def no_hour_is_broken(context: dg.AssetCheckExecutionContext, platform: PlatformResource) -> dg.AssetCheckResult:
+        """Check the hour of this run again, and the recorded results of all others."""
+        key = dg.AssetCheckKey(asset.key, "offsets_are_continuous")
+        recorded = context.instance.event_log_storage.get_asset_check_partition_info([key])
+        broken = {
+            info.partition_key
+            for info in recorded
+            if info.partition_key and info.latest_execution_status is AssetCheckExecutionRecordStatus.FAILED
+        }
+        if context.has_partition_key:
+            # The other check of this run may not have finished yet.
+            broken.discard(context.partition_key)
+            broken |= {context.partition_key} if _breaks(of, platform, context.partition_key).lines else set()
+        return dg.AssetCheckResult(
+            passed=not broken,
+            description=f"broken: {', '.join(sorted(broken))}. For each hour, follow the result of "
+            "offsets_are_continuous; this check turns green when all are repaired"
+            if broken
+            else "no hour is broken",
+            metadata={"broken_hours": len(broken)},
+        )
+
+    return offsets_are_continuous, no_hour_is_broken
+
+
+def log_metadata(of: TopicLog, written: "MaterialisedHour") -> Metadata:
+    """Dagster metadata of a materialised hour of any log."""
+    ranges = [
+        dg.TableRecord({"partition": r.partition, "first": r.first, "next": r.next, "records": r.count})
+        for r in written.ranges
+    ]
+    return {
+        URI: written.uri,
+        PARTITION_ROWS: written.records,
+        **columns(((field.name, str(field.type)) for field in of.schema), DESCRIBED[of.name]),
+        "records": dg.MetadataValue.int(written.records),
+        "undecodable": dg.MetadataValue.int(written.undecodable),
+        "bytes": dg.MetadataValue.int(written.bytes),
+        "offsets": dg.MetadataValue.table(ranges),
+    }
+
+
+def _plain(of: TopicLog) -> Materialise:
+    def materialise_hour(settings: "Settings", s3: Any, hour: datetime) -> Metadata:
+        from neardup_platform.topic_logs.kafka_materialise import materialise
+
+        return log_metadata(of, materialise(settings, s3, of, hour))
+
+    return materialise_hour
+
+
+def _breaks(of: TopicLog, platform: PlatformResource, partition_key: str) -> "Breaks":
+    from neardup_platform.topic_logs.offset_continuity import find_breaks
+
+    settings = platform.settings()
+    hour = datetime.strptime(f"{partition_key}+0000", "%Y-%m-%d-%H:%M%z")
+    return find_breaks(s3_resource(settings.s3).get_client(), settings.s3.bucket, of, hour)
+
+
+def _report(breaks: list[str], hour: str) -> str:
+    if not breaks:
+        return f"no gaps in {hour}"
+    return "\n".join([*breaks, f"Then materialise {hour} again, or run this check for it: it then turns green."])
+
+
+# That of decisions says more: assets/decisions_log.py.
+_others = {of: log_asset(of, _plain(of), __file__) for of in LOGS if of is not DECISIONS}
+topic_logs = list(_others.values())
+topic_log_checks = [check for of, asset in _others.items() for check in log_checks(of, asset)]

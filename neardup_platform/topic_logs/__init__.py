@@ -1,0 +1,1 @@
+"""Logs of topics: what was published in an hour, as Parquet on S3."""

@@ -1,0 +1,194 @@
+"""Materialises an hour of a topic as Parquet on S3.
+
+Records of an hour, by Kafka timestamp → columns of the message → **one object per Kafka partition**
+
+Runs after publishing, outside the per-image path. Batch work (quality, training, reprocessing) reads messages from
+here, long after the topic's retention has passed. Materialising an hour again writes the same objects.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from neardup_platform.errors import NotFound
+from neardup_platform.kafka.window import (
+    LogRecord,
+    OffsetRange,
+    held_since_ms,
+    offset_ranges,
+    open_consumer,
+    read_range,
+)
+from neardup_platform.s3_client import ensure_bucket
+from neardup_platform.settings import Settings
+from neardup_platform.topic_logs.s3_topic_log import (
+    StoredPart,
+    hour_prefix,
+    object_key,
+    put_object,
+    stored_parts,
+    stored_ranges,
+)
+from neardup_platform.topic_logs.topic_log import TopicLog
+
+# Rows held in memory at once; a decision with 100 candidates takes some 6 KB as Python objects.
+ROW_GROUP_ROWS = 10_000
+_HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class MaterialisedHour:
+    """What was written.
+
+    Attributes:
+        ranges: offsets by Kafka partition, ascending; every partition has an object, even if it is empty.
+        undecodable: records that are no such message.
+        bytes: total size of the objects.
+    """
+
+    uri: str
+    ranges: tuple[OffsetRange, ...]
+    undecodable: int
+    bytes: int
+
+    @property
+    def records(self) -> int:
+        """Messages in the hour, including repeats."""
+        return sum(offsets.count for offsets in self.ranges)
+
+
+def materialise(
+    settings: Settings, s3: Any, of: TopicLog, hour: datetime, use: Callable[[list[Path]], None] = lambda _: None
+) -> MaterialisedHour:
+    """Write the messages whose Kafka timestamp is in an hour; memory use does not grow with their number.
+
+    Args:
+        settings: resolved.
+        s3: a boto3 client; the bucket is created if it is missing.
+        hour: the start of the hour, with time zone. The current hour is written up to now.
+        use: called with the local files before they are uploaded.
+
+    Raises:
+        NotFound: the topic does not exist, Kafka no longer holds the hour, or no longer what was materialised before.
+        ServerUnavailable: Kafka or S3 does not answer.
+    """
+    ensure_bucket(s3, settings.s3)
+    bucket = settings.s3.bucket
+    consumer = open_consumer(settings.kafka)
+    try:
+        with tempfile.TemporaryDirectory(prefix="neardup-log-") as folder:
+            ranges = offset_ranges(consumer, of.topic, _ms(hour), _ms(hour + _HOUR))
+            keys = choose_keys(of, stored_parts(s3, bucket, of, hour), ranges, bucket, hour)
+            retained_ms = round(1_000 * time.time()) - settings.kafka.retention_h * 3_600_000
+            held = held_since_ms(consumer, of.topic, ranges, retained_ms)
+            cut = partly_held(of, ranges, held, stored_ranges(s3, bucket, of, hour - _HOUR), hour)
+            files = [Path(folder, f"part-{offsets.partition}.parquet") for offsets in ranges]
+            undecodable = 0
+            for offsets, file in zip(ranges, files, strict=True):
+                undecodable += write_parquet(of, read_range(consumer, of.topic, offsets), file)
+            use(files)
+            for offsets, file in zip(ranges, files, strict=True):
+                if key := keys[offsets.partition]:
+                    put_object(s3, bucket, key, file, offsets, cut=offsets.partition in cut)
+            size = sum(file.stat().st_size for file in files)
+    finally:
+        consumer.close()
+    return MaterialisedHour(f"s3://{bucket}/{hour_prefix(of, hour)}", ranges, undecodable, size)
+
+
+def partly_held(
+    of: TopicLog,
+    ranges: Sequence[OffsetRange],
+    held: Mapping[int, int],
+    before: Mapping[int, OffsetRange],
+    hour: datetime,
+) -> set[int]:
+    """The partitions of which Kafka may have deleted messages of an hour.
+
+    Args:
+        held: by partition, the time of the oldest message that Kafka still has, Unix milliseconds.
+        before: the ranges of the previous hour, where it is materialised.
+
+    Raises:
+        NotFound: it has deleted all that there may have been.
+    """
+    found = set()
+    for now in ranges:
+        previous = before.get(now.partition)
+        continued = previous is not None and previous.log == now.log and previous.next >= now.begins
+        if now.first > now.begins or continued or held[now.partition] <= _ms(hour):
+            continue
+        if held[now.partition] >= _ms(hour + _HOUR):
+            oldest = datetime.fromtimestamp(held[now.partition] / 1_000, UTC)
+            raise NotFound(
+                f"Kafka no longer holds {hour:%Y-%m-%dT%H} of {of.topic}[{now.partition}]: messages before offset "
+                f"{now.begins}, of {oldest:%Y-%m-%dT%H:%M:%S}Z, were deleted. Nothing was written; materialise hours "
+                f"from {oldest:%Y-%m-%dT%H} on, and raise kafka.retention_h to keep more"
+            )
+        found.add(now.partition)
+    return found
+
+
+def choose_keys(
+    of: TopicLog, stored: Sequence[StoredPart], found: Sequence[OffsetRange], bucket: str, hour: datetime
+) -> dict[int, str]:
+    """Where to put the ranges found in the log, without overwriting an object that holds more, or another log's.
+
+    Returns:
+        Keys by Kafka partition; empty for a partition without messages whose object is of another log.
+
+    Raises:
+        NotFound: a stored range is not within the one found in the log now.
+    """
+    keys = {}
+    for now in found:
+        parts = [part for part in stored if part.offsets.partition == now.partition]
+        same = [part for part in parts if part.offsets.log == now.log or not (part.offsets.log and now.log)]
+        for part in same:
+            _refuse_loss(of, part, now, bucket)
+        if same:
+            keys[now.partition] = same[0].key
+        elif parts:
+            keys[now.partition] = object_key(of, hour, now.partition, now.log) if now.count else ""
+        else:
+            keys[now.partition] = object_key(of, hour, now.partition)
+    return keys
+
+
+def _refuse_loss(of: TopicLog, part: StoredPart, now: OffsetRange, bucket: str) -> None:
+    stored = part.offsets
+    if stored.count and (stored.first < now.first or stored.next > now.next):
+        raise NotFound(
+            f"s3://{bucket}/{part.key} holds offsets {stored.first}…{stored.next - 1} of {of.topic}[{now.partition}], "
+            f"the log only {now.first}…{now.next - 1} for that hour (its oldest is {now.begins}): retention has "
+            "deleted them or this is another log. The object is kept; delete it to materialise this hour again"
+        )
+
+
+def write_parquet(of: TopicLog, batches: Iterable[list[LogRecord]], file: Path) -> int:
+    """Write records as Parquet, with one row group at a time in memory; returns how many are no such message."""
+    undecodable = 0
+    with pq.ParquetWriter(file, of.schema, compression="zstd") as writer:
+
+        def write(records: list[LogRecord]) -> int:
+            table = of.table(records)
+            writer.write_table(table)
+            return int(table[of.identity].null_count)
+
+        waiting: list[LogRecord] = []
+        for batch in batches:
+            waiting += batch
+            if len(waiting) >= ROW_GROUP_ROWS:
+                undecodable += write(waiting)
+                waiting = []
+        return undecodable + write(waiting)
+
+
+def _ms(moment: datetime) -> int:
+    return int(moment.astimezone(UTC).timestamp() * 1_000)

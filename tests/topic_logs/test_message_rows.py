@@ -1,0 +1,108 @@
+"""Claims about the columns of messages: what was written is what the message says, of every topic."""
+
+import io
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from google.protobuf.descriptor import FieldDescriptor
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neardup_platform.kafka.window import LogRecord
+from neardup_platform.topic_logs.topic_log import LOGS, TopicLog
+from neardup_platform.wire import neardup_pb2 as pb
+
+_VALUES: dict[int, st.SearchStrategy[Any]] = {
+    FieldDescriptor.CPPTYPE_INT32: st.integers(-(2**31), 2**31 - 1),
+    FieldDescriptor.CPPTYPE_INT64: st.integers(-(2**63), 2**63 - 1),
+    FieldDescriptor.CPPTYPE_UINT32: st.integers(0, 2**32 - 1),
+    FieldDescriptor.CPPTYPE_UINT64: st.integers(0, 2**64 - 1),
+    FieldDescriptor.CPPTYPE_FLOAT: st.floats(width=32, allow_nan=False),
+    FieldDescriptor.CPPTYPE_BOOL: st.booleans(),
+    FieldDescriptor.CPPTYPE_ENUM: st.integers(0, 3),
+}
+
+
+def fill(draw: st.DrawFn, message: Any) -> Any:
+    """A message with some of its fields set."""
+    for field in message.DESCRIPTOR.fields:
+        inner = field.message_type
+        if inner is not None and inner.GetOptions().map_entry:
+            values = st.dictionaries(st.text(max_size=3), _VALUES.get(inner.fields[1].cpp_type, st.text()), max_size=2)
+            getattr(message, field.name).update(draw(values))
+        elif inner is not None:
+            for _ in range(draw(st.integers(0, 2))):
+                fill(draw, getattr(message, field.name).add() if field.is_repeated else getattr(message, field.name))
+        else:
+            text = st.binary(max_size=4) if field.type == FieldDescriptor.TYPE_BYTES else st.text(max_size=4)
+            value = _VALUES.get(field.cpp_type, text)
+            if field.is_repeated:
+                getattr(message, field.name).extend(draw(st.lists(value, max_size=3)))
+            else:
+                setattr(message, field.name, draw(value))
+    return message
+
+
+@st.composite
+def messages(draw: st.DrawFn) -> tuple[TopicLog, list[Any]]:
+    """Some messages of one topic."""
+    log = draw(st.sampled_from(LOGS))
+    made = [fill(draw, log.message()) for _ in range(draw(st.integers(0, 3)))]
+    for message in made:
+        setattr(message, log.identity, "x")
+    return log, made
+
+
+def plain(message: Any) -> dict[str, Any]:
+    """A message as Python values, by another way than the code under test."""
+    shown: dict[str, Any] = {}
+    for field in message.DESCRIPTOR.fields:
+        value, inner = getattr(message, field.name), field.message_type
+        if inner is not None and inner.GetOptions().map_entry:
+            shown[field.name] = dict(value)
+        elif inner is not None and field.is_repeated:
+            shown[field.name] = [plain(one) for one in value]
+        elif inner is not None:
+            shown[field.name] = plain(value) if message.HasField(field.name) else None
+        elif field.enum_type is not None:
+            named = field.enum_type.values_by_number.get(value)
+            shown[field.name] = str(value) if named is None else named.name.split("_", 1)[1].lower()
+        else:
+            shown[field.name] = list(value) if field.is_repeated else value
+    return shown
+
+
+@settings(max_examples=60, deadline=None)
+@given(messages())
+def test_a_row_of_the_file_says_what_the_message_says(made: tuple[TopicLog, list[Any]]) -> None:
+    log, sent = made
+    records = [LogRecord(3, n, 1_000 + n, message.SerializeToString()) for n, message in enumerate(sent)]
+    file = io.BytesIO()
+    pq.write_table(log.table(records), file)
+    found = pq.read_table(file)
+    assert found.schema.equals(log.schema)
+    rows = found.to_pylist(maps_as_pydicts="strict")
+    assert [row["kafka_offset"] for row in rows] == list(range(len(sent)))
+    for row, message in zip(rows, sent, strict=True):
+        assert {name: row[name] for name in plain(message)} == plain(message)
+
+
+@pytest.mark.parametrize("log", LOGS, ids=lambda log: log.name)
+def test_what_is_no_such_message_is_a_row_without_values(log: TopicLog) -> None:
+    good = log.message(**{log.identity: "x"}).SerializeToString()
+    values = [b"\xff\xff", good, b"", good]
+    table = log.table([LogRecord(0, n, 1, value) for n, value in enumerate(values)])
+    assert table["kafka_offset"].to_pylist() == [0, 1, 2, 3]
+    assert table[log.identity].to_pylist() == [None, "x", None, "x"]
+    assert all(table.column(name)[0].as_py() is None for name in table.column_names if not name.startswith("kafka_"))
+
+
+def test_embeddings_can_be_read_as_numbers() -> None:
+    vector = np.arange(4, dtype="<f2")
+    message = pb.EmbeddingReady(image_id="a", kind=pb.KIND_LSH, vector=vector.tobytes(), dtype=pb.DTYPE_FLOAT16)
+    (log,) = (log for log in LOGS if log.name == "embeddings_lsh")
+    (row,) = log.table([LogRecord(0, 0, 1, message.SerializeToString())]).to_pylist()
+    assert (row["kind"], row["dtype"]) == ("lsh", "float16")
+    assert np.array_equal(np.frombuffer(row["vector"], "<f2"), vector)
