@@ -38,7 +38,7 @@ _EMBEDDING = {
 }
 _COMMAND = {
     "command_id": "A command that is sent again has the same one, and is carried out once.",
-    "name": "What is to be done.",
+    "name": "Which operation.",
     "issued_by": "Who is responsible.",
     "issued_ms": "When it was sent, Unix milliseconds.",
 }
