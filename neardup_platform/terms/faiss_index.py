@@ -37,16 +37,17 @@ class FaissHammingIndex(FaissExhaustive):
 class FaissCosineIndex(FaissExhaustive):
     """Exact search by the cosine of the centred vectors: best first means highest cosine, not lowest Hamming distance.
 
-    `IndexFlatIP` on the CPU, moved by `index_cpu_to_gpu` if faiss finds a GPU. faiss computes in float32, and rounds
-    differently for many queries than for few. So the cosines of the fetched images are computed again in float64, in
-    the same way for every pair, and equal vectors tie exactly. Signatures give distances and overlaps.
+    `IndexFlatIP` on the CPU, moved by `index_cpu_to_gpu` if faiss finds a GPU. faiss computes in float32, on a GPU from
+    float16, and rounds differently for many queries than for few. So the cosines of the fetched images are computed
+    again in float64, in the same way for every pair, and equal vectors tie exactly. Signatures give distances and
+    overlaps.
     """
 
     def __init__(self, space: TermSpace) -> None:
         super().__init__(space, FaissFlat(faiss.IndexFlatIP(space.dim)), faiss.IndexBinaryFlat(WORD_BITS * space.words))
         # Largest error of a float32 inner product of unit vectors (Higham, Accuracy and Stability of Numerical
         # Algorithms, §3.1), doubled because the length of a unit vector in float32 is not exactly 1.
-        self._error = 2 * space.dim * 2.0**-24
+        self._error = 2 * space.dim * 2.0**-24 + self._flat.storage_error
 
     def _append(self, hashed: Hashed) -> None:
         self._flat.add(np.ascontiguousarray(hashed.unit))

@@ -1,3 +1,4 @@
+from types import SimpleNamespace
 from typing import Any
 
 import faiss
@@ -68,45 +69,76 @@ def test_overlaps_of_planes_wider_than_a_word_are_counted_term_by_term(backend: 
         assert found.overlaps[row][kept].tolist() == equal[found.ordinals[row][kept]].tolist()
 
 
-class BoundedCopy:
-    """Stands in for a GPU, so that no test needs one: like a GPU, it returns at most 2,048 neighbours."""
+class GpuCopy:
+    """Stands in for a GPU, so that no test needs one: at most 2,048 neighbours, and vectors rounded to float16."""
 
     def __init__(self, host: Any) -> None:
-        binary = isinstance(host, faiss.IndexBinary)
-        self.copy = faiss.clone_binary_index(host) if binary else faiss.clone_index(host)
+        self.half = not isinstance(host, faiss.IndexBinary)
+        self.copy: Any = (
+            faiss.IndexScalarQuantizer(host.d, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+            if self.half
+            else faiss.clone_binary_index(host)
+        )
         self.add, self.reset = self.copy.add, self.copy.reset
         self.asked: list[int] = []
 
     def search(self, rows: NDArray[Any], count: int) -> Any:
         assert count <= 2_048, f"a GPU index refuses {count}"
         self.asked.append(count)
-        return self.copy.search(rows, count)
+        return self.copy.search(rows.astype(np.float16).astype(np.float32) if self.half else rows, count)
 
 
-@pytest.mark.parametrize("backend", [FaissHammingIndex, FaissCosineIndex])
-def test_the_gpu_answers_up_to_its_limit_and_the_host_beyond(
-    backend: type[CandidateIndex], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    copies: list[BoundedCopy] = []
+@pytest.fixture
+def gpu_copies(monkeypatch: pytest.MonkeyPatch) -> list[GpuCopy]:
+    """A GPU that faiss finds from now on; the copies that were moved to it."""
+    copies: list[GpuCopy] = []
 
-    def to_gpu(resources: object, device: int, host: Any) -> BoundedCopy:
-        copies.append(BoundedCopy(host))
+    def to_gpu(resources: object, device: int, host: Any, options: Any = None) -> GpuCopy:
+        assert isinstance(host, faiss.IndexBinary) or options.useFloat16
+        copies.append(GpuCopy(host))
         return copies[-1]
 
-    space = wide_space()
-    images = crowd(space, 5_000, 0.3)
-    expected = backend(space)  # type: ignore[call-arg]
-    expected.add(images)
     monkeypatch.setattr(faiss_flat.faiss, "get_num_gpus", lambda: 1)
-    monkeypatch.setattr(faiss_flat.faiss, "StandardGpuResources", object, raising=False)
-    monkeypatch.setattr(faiss_flat.faiss, "index_cpu_to_gpu", to_gpu, raising=False)
-    monkeypatch.setattr(faiss_flat.faiss, "index_binary_cpu_to_gpu", to_gpu, raising=False)
+    for name, made in (
+        ("StandardGpuResources", object),
+        ("GpuClonerOptions", SimpleNamespace),
+        ("index_cpu_to_gpu", to_gpu),
+        ("index_binary_cpu_to_gpu", to_gpu),
+    ):
+        monkeypatch.setattr(faiss_flat.faiss, name, made, raising=False)
+    return copies
+
+
+@pytest.mark.parametrize("noise", [0.3, 0.03])
+@pytest.mark.parametrize("backend", [FaissHammingIndex, FaissCosineIndex])
+def test_the_gpu_answers_up_to_its_limit_and_the_host_beyond(
+    backend: type[CandidateIndex], noise: float, gpu_copies: list[GpuCopy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With little noise, rounding to float16 changes the order of cosines."""
+    space = wide_space()
+    images = crowd(space, 5_000, noise)
     index = backend(space)  # type: ignore[call-arg]
-    assert len(copies) == 1
-    index.add(images)
+    assert len(gpu_copies) == 1
+    monkeypatch.setattr(faiss_flat.faiss, "get_num_gpus", lambda: 0)
+    expected = backend(space)  # type: ignore[call-arg]
+    for each in (index, expected):
+        each.add(images)
     for k in (10, 900, 3_000):
         a, b = index.search(images[:3], k), expected.search(images[:3], k)
         assert a.ordinals.tolist() == b.ordinals.tolist()
-    assert copies[0].asked
+    assert gpu_copies[0].asked
     index.close()
-    assert copies[0].copy.ntotal == 0
+    assert gpu_copies[0].copy.ntotal == 0
+
+
+@pytest.mark.usefixtures("gpu_copies")
+def test_the_error_of_float16_is_within_its_bound_and_not_far_below() -> None:
+    """Nearly the worst case: all entries are rounded in the same direction, by almost half a unit in the last place."""
+    dim = 256
+    entry = np.float32((1 + 0.95 * 2.0**-11) / 16)
+    worst = np.full((1, dim), entry, np.float32)
+    flat = faiss_flat.FaissFlat(faiss.IndexFlatIP(dim))
+    flat.add(worst)
+    _, products = flat.nearest(worst, 1)
+    error = abs(float(products[0, 0]) - dim * float(entry) ** 2)
+    assert 0.9 * flat.storage_error < error < flat.storage_error
