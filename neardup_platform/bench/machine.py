@@ -2,10 +2,14 @@
 
 import os
 import platform
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+_NVIDIA_SMI_S = 20.0
 
 
 def machine() -> dict[str, Any]:
@@ -17,6 +21,19 @@ def machine() -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
     }
+
+
+def gpus() -> list[str]:
+    """Name, driver and memory of each NVIDIA GPU, as `nvidia-smi` prints them; none without it."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    asked = [program, "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
+    try:
+        printed = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=_NVIDIA_SMI_S).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return printed.splitlines()
 
 
 def result(bench: str, settings: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from neardup_platform.bench.machine import result
 from neardup_platform.bench.score_engines import Engine, engines
 from neardup_platform.bench.score_shares import shares
-from neardup_platform.bench.synthetic import FAMILY_IMAGES, many_vectors
+from neardup_platform.bench.synthetic import FAMILY_IMAGES, many_images
 from neardup_platform.errors import InvariantBroken
 from neardup_platform.scoring.card import Card
 from neardup_platform.scoring.keras_classifier import limit_tensorflow_threads, load_classifier, split_pairs
@@ -96,14 +96,7 @@ def bench_score(rows: int, rounds: int, settings: Settings, report: Report) -> d
 def _table(folder: Path, rows: int, card: Card, rng: np.random.Generator) -> WrittenVectors:
     table = WrittenVectors(folder, "bench", card.required_models, 0)
     for first in range(0, rows, _CHUNK):
-        count = min(_CHUNK, rows - first)
-        pair = many_vectors(rng, count, card.pair_dim)
-        for block in card.blocks:
-            if block.comparison in ("dihedral", "apart"):
-                part = pair[:, block.start : block.stop]
-                part /= np.linalg.norm(part, axis=1, keepdims=True)
-        lsh = many_vectors(rng, count, card.lsh_dim)
-        table.append(ImageVectors(lsh.astype(np.float16), pair.astype(np.float16)))
+        table.append(many_images(rng, min(_CHUNK, rows - first), card))
     return table
 
 

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from neardup_platform.bench.array_features import numpy_features
 from neardup_platform.bench.frozen_network import freeze, numpy_probability, onnx_bytes
-from neardup_platform.bench.numpy_features import numpy_features
 from neardup_platform.errors import SetupError
 from neardup_platform.scoring.features import pair_features
 from neardup_platform.scoring.keras_classifier import PairClassifier, split_pairs

@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.records import Embedding, Kind, ModelSpec
+from neardup_platform.scoring.card import Card
+from neardup_platform.scoring.features import SKETCH
+from neardup_platform.scoring.vectors import ImageVectors
 
 # Mean cluster size of the original system.
 FAMILY_IMAGES = 6
@@ -41,6 +44,19 @@ def many_vectors(rng: np.random.Generator, count: int, dim: int) -> NDArray[np.f
     out *= spectrum
     out /= np.linalg.norm(out, axis=1, keepdims=True)
     return out
+
+
+def many_images(rng: np.random.Generator, count: int, card: Card) -> ImageVectors:
+    """Both vectors of images as the classifier compares them: families, spectra of unit norm, and an empty sketch."""
+    read = max(block.stop for block in card.blocks if block.comparison != SKETCH)
+    compared = many_vectors(rng, count, read)
+    for block in card.blocks:
+        if block.comparison in ("dihedral", "apart"):
+            spectra = compared[:, block.start : block.stop]
+            spectra /= np.linalg.norm(spectra, axis=1, keepdims=True)
+    pair = np.zeros((count, card.pair_dim), np.float16)
+    pair[:, :read] = compared
+    return ImageVectors(many_vectors(rng, count, card.lsh_dim).astype(np.float16), pair)
 
 
 def embeddings(number: int, models: dict[Kind, ModelSpec], event_time_ms: int) -> list[Embedding]:

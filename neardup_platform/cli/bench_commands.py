@@ -129,6 +129,35 @@ def score(rows: int, rounds: int, as_json: bool) -> None:
     emit(answer, as_json, lambda a: _table(a["rows"]))
 
 
+@bench.command(epilog="Example:  neardup bench gpu --docs 10000000 --json")
+@click.option(
+    "--docs",
+    type=click.IntRange(10_000, 100_000_000),
+    default=10_000_000,
+    show_default=True,
+    help="Images searched exhaustively on a GPU: 512 bytes each there and 1,024 in memory. At most 1,000,000 on a CPU.",
+)
+@click.option(
+    "--rows",
+    type=click.IntRange(1_000, 10_000_000),
+    default=200_000,
+    show_default=True,
+    help="Images whose vectors are scored, 1,834 bytes each on the device.",
+)
+@json_option
+def gpu(docs: int, rows: int, as_json: bool) -> None:
+    """Measure exhaustive search and pair scoring on a GPU, or on the CPU if there is none.
+
+    faiss scans 256 bits and 256 dimensions; the classifier scores pairs with all vectors in the memory of the device,
+    and as the worker does. Each row names its device. Needs no servers.
+    """
+    load_tensorflow()
+    from neardup_platform.bench.gpu import bench_gpu
+
+    answer = bench_gpu(docs, rows, Settings(), report)
+    emit(answer, as_json, lambda a: _table(a["rows"]))
+
+
 @bench.command(epilog="Example:  neardup bench accuracy receipts.csv faces.csv --plot curves.png --json")
 @click.argument("manifests", metavar="MANIFEST...", nargs=-1, required=True, type=_FILE)
 @click.option("--plot", type=_FILE, help="PNG file to draw: precision against recall, over all pictures.")

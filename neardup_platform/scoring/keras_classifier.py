@@ -56,7 +56,8 @@ class PairClassifier:
 
     Attributes:
         card: identity, thresholds and measured quality.
-        network: the traced function, float32 [n, features] tensors to [n, 1].
+        model: the Keras model, from features to probabilities.
+        network: the same as a traced function, float32 [n, features] tensors to [n, 1].
 
     Raises:
         BadArtefact: the folder is incomplete, damaged or of another format, or the classifier does not know a kind.
@@ -72,7 +73,7 @@ class PairClassifier:
         _check_kinds(self.card, clustering)
         self._clustering = clustering
         # The traced function refers to the model's variables but does not keep them alive.
-        self._model, self.network = _load(folder / NETWORK_FILE, len(self.card.features))
+        self.model, self.network = _load(folder / NETWORK_FILE, len(self.card.features))
         self._reference = _read_reference(folder, self.card)
         self._sketch = sketch_slice(self.card.blocks)
         self._threads = threads
@@ -311,10 +312,13 @@ def _read_reference(folder: Path, card: Card) -> Reference | None:
         raise BadArtefact(f"{path} does not fit its card ({error}): train again") from error
 
 
-def _load(path: Path, n_features: int) -> tuple[Any, Any]:
-    """Returns the Keras model, and its function traced for any number of pairs."""
+def read_network(path: Path, n_features: int) -> Any:
+    """Reads a Keras model from features to probabilities.
+
+    Raises:
+        BadArtefact: it is damaged, or of other features.
+    """
     import keras
-    import tensorflow as tf
 
     try:
         # safe_mode rejects Lambda layers: an artefact must not run its own code.
@@ -327,6 +331,14 @@ def _load(path: Path, n_features: int) -> tuple[Any, Any]:
             f"{path} maps {network.input_shape} to {network.output_shape}, its card says {n_features} features to "
             "one probability: restore it or train again"
         )
+    return network
+
+
+def _load(path: Path, n_features: int) -> tuple[Any, Any]:
+    """Returns the Keras model, and its function traced for any number of pairs."""
+    import tensorflow as tf
+
+    network = read_network(path, n_features)
     traced = tf.function(network, input_signature=[tf.TensorSpec([None, n_features], tf.float32)])
     # A concrete function is never traced again, and its calls cost less: 0.24 ms instead of 0.37.
     return network, traced.get_concrete_function()

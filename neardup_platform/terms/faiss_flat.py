@@ -3,7 +3,7 @@
 Both kinds of flat index are used: `IndexBinaryFlat` (Hamming) and `IndexFlatIP` (inner product). On a GPU they
 become `GpuIndexBinaryFlat` and `GpuIndexFlat`; the vectors also stay in host memory, because a GPU returns at most
 2,048 neighbours of a query, and because results are compared once more on the host. A GPU stores vectors as float16:
-half the memory and half the bytes to read for each query.
+half the memory, at about the same speed.
 """
 
 from typing import Any

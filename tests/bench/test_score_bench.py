@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from neardup_platform.bench import score
 from neardup_platform.bench.frozen_network import freeze, numpy_probability
 from neardup_platform.bench.score_engines import engines
-from neardup_platform.bench.synthetic import FAMILY_IMAGES, many_vectors
+from neardup_platform.bench.synthetic import FAMILY_IMAGES, many_images, many_vectors
 from neardup_platform.cli.main import cli
 from neardup_platform.errors import BadArtefact, InvariantBroken
 from neardup_platform.scoring.card import SHIPPED_FOLDER
@@ -49,13 +49,7 @@ def test_every_engine_has_a_row_for_each_batch_and_thread(monkeypatch: pytest.Mo
 
 def test_all_engines_agree_on_near_duplicates_and_unrelated_pairs(classifier: PairClassifier) -> None:
     rng, card = np.random.default_rng(0), classifier.card
-    pair = many_vectors(rng, 600, card.pair_dim)
-    for block in card.blocks:
-        if block.comparison in ("dihedral", "apart"):
-            part = pair[:, block.start : block.stop]
-            part /= np.linalg.norm(part, axis=1, keepdims=True)
-    lsh = many_vectors(rng, 600, card.lsh_dim)
-    vectors = ImageVectors(lsh.astype(np.float16), pair.astype(np.float16))
+    vectors = many_images(rng, 600, card)
     a, b = np.repeat(np.arange(600), 2), np.stack([np.arange(600), rng.integers(0, 600, 600)], axis=1).ravel()
     scores = {name: engine.score(vectors, a, vectors, b) for name, engine in engines(classifier, 2).items()}
     assert list(scores) == ENGINES

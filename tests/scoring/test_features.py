@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.fft import dctn
 
-from neardup_platform.bench.numpy_features import numpy_features
+from neardup_platform.bench.array_features import numpy_features
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.scoring.features import Block, feature_names, pair_features, widened
 from neardup_platform.scoring.vectors import ImageVectors
