@@ -4,6 +4,7 @@ import dagster as dg
 
 from assets.classifier_evaluation import classifier_evaluation, not_worse_than_in_use
 from assets.cluster_proposals import cluster_proposals
+from assets.coverage import coverage
 from assets.decisions_log import decisions_log, no_hour_is_broken, offsets_are_continuous
 from assets.pair_classifier import pair_classifier
 from assets.promoted_classifier import promoted_classifier
@@ -33,6 +34,7 @@ from jobs.stream_worker import stream_worker
 from jobs.train_classifier import train_classifier
 from resources.platform import PlatformResource
 from resources.version_files import version_files
+from sensors.quality_sensor import quality_sensor
 from sensors.snapshots_sensor import snapshots_sensor
 from sensors.stream_worker_sensor import stream_worker_sensor
 
@@ -40,7 +42,7 @@ defs = dg.Definitions(
     assets=[
         *(stream_worker_asset, stream_commands_asset, snapshots_asset, decisions_log, term_space),
         *topic_logs,
-        *(what_if, cluster_proposals),
+        *(coverage, what_if, cluster_proposals),
         *(training_pairs, pair_classifier, classifier_evaluation, promoted_classifier),
     ],
     asset_checks=[
@@ -56,7 +58,7 @@ defs = dg.Definitions(
         *(classifier_rollback, replay_dead_letters, trace),
     ],
     schedules=[logs_hourly_schedule, snapshot_hourly],
-    sensors=[stream_worker_sensor, snapshots_sensor],
+    sensors=[stream_worker_sensor, snapshots_sensor, quality_sensor],
     resources={"platform": PlatformResource(), "io_manager": version_files},
     # A process per step would cost more than the steps of this location do.
     executor=dg.in_process_executor,

@@ -15,6 +15,7 @@ from neardup_platform.settings.settings import CONFIG_FILE, Settings
 from neardup_platform.settings.stages import (
     ImageSettings,
     JoinSettings,
+    QualitySettings,
     ScoringSettings,
     TermSettings,
     WorkerSettings,
@@ -30,6 +31,7 @@ __all__ = [
     "ImageSettings",
     "JoinSettings",
     "KafkaSettings",
+    "QualitySettings",
     "S3Settings",
     "ScoringSettings",
     "Settings",

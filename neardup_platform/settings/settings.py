@@ -14,6 +14,7 @@ from neardup_platform.settings.s3 import S3Settings, SnapshotSettings
 from neardup_platform.settings.stages import (
     ImageSettings,
     JoinSettings,
+    QualitySettings,
     ScoringSettings,
     TermSettings,
     WorkerSettings,
@@ -54,6 +55,7 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     images: ImageSettings = ImageSettings()
     dagster: DagsterSettings = DagsterSettings()
+    quality: QualitySettings = QualitySettings()
 
     @field_validator("home", mode="before")
     @classmethod

@@ -122,3 +122,14 @@ class ImageSettings(Section):
     """Your own `lsh` model, a Keras, SavedModel or ONNX file. Unset: the built-in embedder."""
     pair_model: Path | None = None
     """Your own `pair` model. Unset: the built-in embedder."""
+
+
+class QualitySettings(Section):
+    """What the checks of an hour expect. They take effect at the next run."""
+
+    max_p99_ms: float = Field(1_000.0, gt=0)
+    """The longest that 99 of 100 images may wait from their last embedding to their decision, in milliseconds."""
+    max_refused: float = Field(0.01, ge=0, le=1)
+    """The largest share of images whose embeddings may be refused."""
+    max_unpaired: float = Field(0.01, ge=0, le=1)
+    """The largest share of images that may lack one of their embeddings."""

@@ -1,0 +1,93 @@
+"""The asset `quality/coverage`: whether every image that was announced in an hour was decided, and how soon.
+
+logs/embeddings_*, logs/decisions, logs/dead_letters, logs/expiries of an hour → **quality/coverage** → its checks
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from assets.topic_logs import hours
+from neardup_platform.errors import PermanentError
+from resources.code_references import code_reference
+from resources.platform import PlatformResource, s3_resource
+
+if TYPE_CHECKING:
+    from neardup_platform.hourly_quality.coverage import Coverage
+
+_KEY = dg.AssetKey(["quality", "coverage"])
+_DEPS = ("embeddings_lsh", "embeddings_pair", "decisions", "dead_letters", "expiries")
+_CHECKS = {
+    "every_image_is_decided": "Every image whose two embeddings were announced in the hour is decided, refused with a "
+    "reason, or stored already. An error: images may be missing. Materialise the hour again to judge it again.",
+    "decisions_are_prompt": "99 of 100 images are decided within quality.max_p99_ms of their last embedding.",
+    "few_are_refused": "At most the share quality.max_refused of images is in the dead letters.",
+    "both_embeddings_arrive": "At most the share quality.max_unpaired of images lacks an embedding.",
+}
+# An hour is measured when its logs are, and again when one of them is written again.
+_WHEN_LOGGED = dg.AutomationCondition.eager().without(dg.AutomationCondition.in_latest_time_window())
+
+
+@dg.asset(
+    key=_KEY,
+    pool="batch",
+    partitions_def=hours,
+    group_name="quality",
+    kinds={"duckdb"},
+    owners=["team:operations"],
+    tags={"neardup/kind": "quality"},
+    metadata=code_reference(__file__),
+    backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=1),
+    deps=[dg.AssetKey(["logs", name]) for name in _DEPS],
+    automation_condition=_WHEN_LOGGED,
+    check_specs=[
+        dg.AssetCheckSpec(name, asset=_KEY, description=text, partitions_def=hours) for name, text in _CHECKS.items()
+    ],
+    description="What became of the images that were announced in an hour: decided, refused, expired, waiting for an "
+    "embedding, stored before, or lost; and how long they waited. Images that nothing was published about are looked "
+    "up by the API.",
+)
+def coverage(
+    context: dg.AssetExecutionContext, platform: PlatformResource
+) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
+    """Measure one hour."""
+    from neardup_platform.hourly_quality.coverage import judge_coverage, measure_coverage
+
+    settings = platform.settings()
+    s3 = s3_resource(settings.s3).get_client()
+    try:
+        found = measure_coverage(settings, s3, context.partition_time_window.start, datetime.now(UTC))
+    except PermanentError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+    yield dg.MaterializeResult(
+        metadata=metadata(found),
+        check_results=[
+            dg.AssetCheckResult(
+                passed=verdict.problem is None,
+                check_name=verdict.name,
+                severity=dg.AssetCheckSeverity.ERROR if verdict.severe else dg.AssetCheckSeverity.WARN,
+                description=verdict.problem or "as it should be",
+                metadata={"hour": context.partition_key},
+            )
+            for verdict in judge_coverage(found, settings.quality)
+        ],
+    )
+
+
+def metadata(found: "Coverage") -> dict[str, Any]:
+    """Dagster metadata and plots of an hour."""
+    fates = found.fates
+    shown: dict[str, Any] = {
+        "until": found.until.isoformat(timespec="seconds"),
+        "coverage": dg.MetadataValue.float(found.share),
+        "known": dg.MetadataValue.int(found.known),
+        "lost": dg.MetadataValue.int(found.lost),
+        "unverified": dg.MetadataValue.int(found.unverified),
+    }
+    for name in ("announced", "decided", "refused", "expired", "incomplete", "unexplained"):
+        shown[name] = dg.MetadataValue.int(getattr(fates, name))
+    for percent, value in zip((50, 95, 99, 100), fates.latency_ms, strict=False):
+        shown[f"latency_p{percent}_ms"] = dg.MetadataValue.float(value)
+    return shown

@@ -1,0 +1,131 @@
+"""Queries over the logs of an hour: what became of each image that was announced in it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from neardup_platform.topic_logs.topic_log import (
+    DEAD_LETTERS,
+    DECISIONS,
+    EXPIRIES,
+    LSH_EMBEDDINGS,
+    PAIR_EMBEDDINGS,
+    TopicLog,
+)
+
+# Images without a trace that are listed.
+MOST_UNEXPLAINED = 10_000
+# Enough for an hour at 200 images/s; beyond it DuckDB spills to disk.
+_MEMORY = "1GB"
+LOGS = (LSH_EMBEDDINGS, PAIR_EMBEDDINGS, DECISIONS, DEAD_LETTERS, EXPIRIES)
+
+_FATES = f"""
+    create temp table fates as
+    with announced as (
+        select image_id, '{LSH_EMBEDDINGS.topic}' as topic, kafka_partition, kafka_offset, kafka_timestamp
+        from {LSH_EMBEDDINGS.name} where image_id is not null
+        union all
+        select image_id, '{PAIR_EMBEDDINGS.topic}', kafka_partition, kafka_offset, kafka_timestamp
+        from {PAIR_EMBEDDINGS.name} where image_id is not null
+    ),
+    first as (select image_id, topic, min(epoch_ms(kafka_timestamp)) as at_ms from announced group by all),
+    images as (
+        select image_id, max(at_ms) as complete_ms, count(*) = 2 as complete from first
+        group by 1 having complete_ms >= $begin_ms and complete_ms < $end_ms
+    ),
+    decided as (
+        select image_id, min(epoch_ms(kafka_timestamp)) as at_ms from {DECISIONS.name}
+        where event_id is not null and cause in ('', 're-embedded', 'replaced') group by 1
+    ),
+    refused as (
+        select distinct image_id from announced
+        join {DEAD_LETTERS.name} as letter on letter.topic = announced.topic
+            and letter.partition = announced.kafka_partition and letter.offset = announced.kafka_offset
+    ),
+    expired as (select distinct half.image_id from (select unnest(halves) as half from {EXPIRIES.name}))
+    select images.image_id, complete_ms, decided.at_ms - complete_ms as latency_ms,
+        case
+            when decided.image_id is not null then 'decided'
+            when refused.image_id is not null then 'refused'
+            when expired.image_id is not null then 'expired'
+            when not complete then 'incomplete'
+            else 'unexplained'
+        end as fate
+    from images left join decided using (image_id) left join refused using (image_id) left join expired using (image_id)
+"""  # noqa: S608 -- our own names
+
+
+@dataclass(frozen=True, slots=True)
+class Fates:
+    """What became of the images whose last embedding was announced in a time.
+
+    Attributes:
+        announced: images.
+        decided, refused, expired: of them.
+        incomplete: only one of their embeddings was announced, and it has not expired.
+        unexplained: both were, and nothing was published about them: announced again, or lost.
+        unexplained_ids: of those, at most `MOST_UNEXPLAINED`.
+        latency_ms: percentiles 50, 95, 99 and 100 of the time from the last embedding to the decision, by Kafka's
+            timestamps; empty if none was decided.
+        lsh, pair: announcements in the hour, repeats included.
+    """
+
+    announced: int
+    decided: int
+    refused: int
+    expired: int
+    incomplete: int
+    unexplained: int
+    unexplained_ids: tuple[str, ...]
+    latency_ms: tuple[float, ...]
+    lsh: int
+    pair: int
+
+
+def read_fates(files: Mapping[TopicLog, Sequence[Path]], begin_ms: int, end_ms: int, folder: Path) -> Fates:
+    """Follow the images of a time through the logs.
+
+    Args:
+        files: of `LOGS`, of this hour and those around it; a log without files had no messages.
+        begin_ms, end_ms: Unix milliseconds; images whose last embedding was announced from begin to before end.
+        folder: where DuckDB puts what does not fit into memory.
+    """
+    config: Any = {"memory_limit": _MEMORY, "threads": 2, "temp_directory": str(folder)}
+    window = {"begin_ms": begin_ms, "end_ms": end_ms}
+    with duckdb.connect(config=config) as db:
+        for log in LOGS:
+            _add_view(db, log, files.get(log, ()))
+        db.execute(_FATES, window)
+        counted = dict(db.execute("select fate, count(*) from fates group by 1").fetchall())
+        ids = db.execute("select image_id from fates where fate = 'unexplained' order by 1 limit ?", [MOST_UNEXPLAINED])
+        unexplained = tuple(image_id for (image_id,) in ids.fetchall())
+        spread = "select quantile_cont(greatest(latency_ms, 0), [0.5, 0.95, 0.99, 1]) from fates where fate = 'decided'"
+        latencies = (db.execute(spread).fetchone() or (None,))[0]
+        lsh, pair = (_count(db, log, window) for log in (LSH_EMBEDDINGS, PAIR_EMBEDDINGS))
+    fates = {name: int(counted.get(name, 0)) for name in ("decided", "refused", "expired", "incomplete", "unexplained")}
+    return Fates(
+        announced=sum(fates.values()),
+        **fates,
+        unexplained_ids=unexplained,
+        latency_ms=tuple(latencies or ()),
+        lsh=lsh,
+        pair=pair,
+    )
+
+
+def _add_view(db: duckdb.DuckDBPyConnection, log: TopicLog, files: Sequence[Path]) -> None:
+    db.register(f"known_{log.name}", log.schema.empty_table())
+    found = f"create view {log.name} as from known_{log.name}"
+    if files:
+        listed = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
+        found += f" union all by name from read_parquet([{listed}], union_by_name = true)"
+    db.execute(found)
+
+
+def _count(db: duckdb.DuckDBPyConnection, log: TopicLog, window: Mapping[str, int]) -> int:
+    query = f"select count(*) from {log.name} where epoch_ms(kafka_timestamp) between $begin_ms and $end_ms - 1"  # noqa: S608 -- our own name
+    found = db.execute(query, dict(window)).fetchone()
+    return int(found[0]) if found else 0
