@@ -149,8 +149,8 @@ def _refused(found: Coverage, limits: QualitySettings) -> str | None:
         return None
     return (
         f"{found.fates.refused} of {found.fates.announced} images were refused ({share:.2%}, at most "
-        f"{limits.max_refused:.2%} are expected): `neardup dead-letter list` says why; correct the producer, then run the "
-        "job replay_dead_letters"
+        f"{limits.max_refused:.2%} are expected): `neardup dead-letter list` says why; correct the producer, then run "
+        "the job replay_dead_letters"
     )
 
 
