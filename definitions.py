@@ -19,8 +19,8 @@ from assets.what_if import what_if
 from jobs.logs_hourly import logs_hourly, logs_hourly_schedule
 from jobs.operations.banks import bank_csv, label
 from jobs.operations.corrections import forget, override, override_csv
-from jobs.operations.deciding import classifier_rollback, replay_dead_letters, reprocess, trace
-from jobs.operations.redeciding import reprocess_hour, reprocess_images, undo_reprocess
+from jobs.operations.deciding import classifier_rollback, replay_dead_letters, trace
+from jobs.operations.redeciding import reprocess, reprocess_hour, reprocess_images, undo_reprocess
 from jobs.operations.snapshots import (
     prune_snapshots,
     restore_on_empty_machine,

@@ -1,26 +1,16 @@
-"""The jobs `reprocess`, `classifier_rollback`, `replay_dead_letters` and `trace`: deciding images again."""
+"""The jobs `classifier_rollback`, `replay_dead_letters` and `trace`: what decides, what is decided, and why."""
 
 import dagster as dg
 from pydantic import Field
 
 from jobs.operations.metadata import shown
 from jobs.operations.moments import moment_ms
-from jobs.operations.operation_job import ConfirmedConfig, DryRunConfig, Operation, OperationConfig, Outcome, operation
+from jobs.operations.operation_job import DryRunConfig, Operation, OperationConfig, Outcome, operation
 from neardup_platform.errors import BadCommand
-from neardup_platform.operations.in_words import promotion_in_words, replay_in_words, reprocess_in_words
+from neardup_platform.operations.in_words import promotion_in_words, replay_in_words
 from neardup_platform.operations.trace_in_words import trace_in_words
-from neardup_platform.wire.command_arguments import LoadModelArguments, ReprocessArguments, TraceArguments
+from neardup_platform.wire.command_arguments import LoadModelArguments, TraceArguments
 from neardup_platform.wire.validation import MAX_ID_BYTES
-
-_DAY_S = 86_400.0
-
-
-class ReprocessConfig(ConfirmedConfig):
-    """How long to wait."""
-
-    timeout_s: float = Field(
-        _DAY_S, ge=1, le=_DAY_S, description="How long to wait for the worker's answer, in seconds, 1 to 86400."
-    )
 
 
 class LettersConfig(DryRunConfig):
@@ -41,20 +31,6 @@ class TraceConfig(OperationConfig):
     """Which image to trace."""
 
     image_id: str = Field(min_length=1, max_length=MAX_ID_BYTES, description="A decided image, as `bridge--crop.jpg`.")
-
-
-@operation(
-    "decide_all_again",
-    ReprocessConfig,
-    "Decides every image again by the active classifier, thresholds and overrides, beside the present store and while "
-    "the stream runs, then puts the result in its place. Images may change their cluster; each that does gets a new "
-    "decision. There is no dry run. Terminating the run cancels it before anything is replaced; the job `undo` reverts "
-    "it afterwards.",
-)
-def reprocess(operation: Operation, _config: ReprocessConfig) -> Outcome:
-    """Send `reprocess`."""
-    answer = operation.carry_out(ReprocessArguments()).flat()
-    return Outcome(reprocess_in_words(answer), shown(operation.settings, answer))
 
 
 @operation(

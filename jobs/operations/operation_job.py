@@ -55,12 +55,6 @@ class DryRunConfig(OperationConfig):
     )
 
 
-class ConfirmedConfig(OperationConfig):
-    """What an operation that moves something and has no dry run can be told."""
-
-    confirm: bool = Field(False, description="Must be true: there is no dry run, and the job says what will happen.")
-
-
 ConfigT = TypeVar("ConfigT", bound=OperationConfig)
 
 
@@ -208,7 +202,6 @@ def _run(
     """
     operation = None
     try:
-        _check_confirmed(config)
         operation = Operation(context, platform.settings(), config)
         outcome = body(operation, config)
     except RetryableError as error:
@@ -225,11 +218,3 @@ def _run(
         raise
     context.log.info(outcome.summary)
     context.add_output_metadata({"summary": dg.MetadataValue.text(outcome.summary), **outcome.metadata})
-
-
-def _check_confirmed(config: OperationConfig) -> None:
-    if isinstance(config, ConfirmedConfig) and not config.confirm:
-        raise dg.Failure(
-            "confirm is false, so nothing was sent: read the description of the job, then launch it with confirm: true",
-            allow_retries=False,
-        )

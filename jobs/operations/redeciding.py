@@ -1,6 +1,7 @@
-"""The jobs `reprocess_images`, `reprocess_hour` and `undo_reprocess`: chosen images decided again, and back."""
+"""The jobs `reprocess`, `reprocess_images`, `reprocess_hour` and `undo_reprocess`: images decided again, and back."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -9,8 +10,9 @@ from jobs.operations.metadata import rows, shown
 from jobs.operations.moments import moment_ms
 from jobs.operations.operation_job import DryRunConfig, Operation, Outcome, operation
 from neardup_platform.operations.explorer_links import image_url
-from neardup_platform.operations.in_words import redecide_in_words
-from neardup_platform.wire.command_arguments import RedecideArguments
+from neardup_platform.operations.in_words import redecide_in_words, reprocess_in_words, sample_in_words
+from neardup_platform.operations.sampling import DEFAULT_SAMPLE, MAX_SAMPLE
+from neardup_platform.wire.command_arguments import RedecideArguments, ReprocessArguments
 from neardup_platform.wire.validation import MAX_ID_BYTES
 
 if TYPE_CHECKING:
@@ -19,6 +21,20 @@ if TYPE_CHECKING:
 _DAY_S = 86_400.0
 _FIELDS = RedecideArguments.model_fields
 _TIME = "ISO 8601, in UTC unless it says otherwise, as in `2026-01-31T12:00`."
+
+
+class ReprocessConfig(DryRunConfig):
+    """How many images the dry run decides, and how long to wait."""
+
+    sample: int = Field(
+        DEFAULT_SAMPLE,
+        ge=1,
+        le=MAX_SAMPLE,
+        description=f"In the dry run: decide as many images, in whole clusters; 1 to {MAX_SAMPLE}.",
+    )
+    timeout_s: float = Field(
+        _DAY_S, ge=1, le=_DAY_S, description="How long to wait for the worker's answer, in seconds, 1 to 86400."
+    )
 
 
 class RulesConfig(DryRunConfig):
@@ -74,6 +90,25 @@ class UndoConfig(DryRunConfig):
     )
 
 
+@operation(
+    "decide_all_again",
+    ReprocessConfig,
+    "Decides every image again by the active classifier, thresholds and overrides, beside the present store and while "
+    "the stream runs, then puts the result in its place. Images may change their cluster; each that does gets a new "
+    "decision. The dry run decides a sample, in whole clusters, with the other images where they are, and shows how "
+    "many would move: by recorded scores where the active classifier decided, else by another search. Terminating the "
+    "run cancels it before anything is replaced; the job `undo` reverts it afterwards.",
+)
+def reprocess(operation: Operation, config: ReprocessConfig) -> Outcome:
+    """Send `redecide` for a sample, or `reprocess`."""
+    from neardup_platform.operations.selection import Wanted
+
+    if config.dry_run:
+        return _redecide(operation, {"dry_run": True}, Wanted(sample=config.sample), sample_in_words)
+    answer = operation.carry_out(ReprocessArguments()).flat()
+    return Outcome(reprocess_in_words(answer), shown(operation.settings, answer))
+
+
 _DOES = (
     "the rules given here, in place and while the stream runs. Images that come into another cluster get a new "
     "decision; the others stay as they are. A head keeps its cluster as long as a member stays that is not chosen. The "
@@ -95,7 +130,7 @@ def reprocess_images(operation: Operation, config: ImagesConfig) -> Outcome:
         moment_ms("until", config.until),
         config.decided_by,
     )
-    return _redecide(operation, config, wanted)
+    return _redecide(operation, config.rules(), wanted)
 
 
 @operation(
@@ -109,7 +144,7 @@ def reprocess_hour(operation: Operation, config: RulesConfig) -> Outcome:
     from neardup_platform.operations.selection import Wanted
 
     since_ms, until_ms = (int(1_000 * each.timestamp()) for each in operation.context.partition_time_window)
-    return _redecide(operation, config, Wanted(since_ms=since_ms, until_ms=until_ms))
+    return _redecide(operation, config.rules(), Wanted(since_ms=since_ms, until_ms=until_ms))
 
 
 @operation(
@@ -125,16 +160,19 @@ def undo_reprocess(operation: Operation, config: UndoConfig) -> Outcome:
     return Outcome(redecide_in_words(answer), shown(operation.settings, answer))
 
 
-def _redecide(operation: Operation, config: RulesConfig, wanted: "Wanted") -> Outcome:
+def _redecide(
+    operation: Operation,
+    rules: Mapping[str, float | int | str | bool | None],
+    wanted: "Wanted",
+    in_words: Callable[[Mapping[str, Any]], str] = redecide_in_words,
+) -> Outcome:
     from neardup_platform.operations.selection import select
 
     key, images = select(operation.settings, wanted)
     operation.report(f"{images} images chosen: {key}")
-    arguments = RedecideArguments.model_validate({"selection": key, **config.rules()})
+    arguments = RedecideArguments.model_validate({"selection": key, **rules})
     answer = operation.carry_out(arguments).flat()
     examples = answer.pop("examples")
     links = [{**each, "page": image_url(operation.settings, each["image_id"])} for each in examples]
     metadata = shown(operation.settings, {"selection": key, **answer})
-    return Outcome(
-        redecide_in_words({**answer, "examples": examples}), metadata | ({"examples": rows(links)} if links else {})
-    )
+    return Outcome(in_words({**answer, "examples": examples}), metadata | ({"examples": rows(links)} if links else {}))

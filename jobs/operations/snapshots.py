@@ -5,14 +5,14 @@ The schedule `snapshot_hourly` launches the first of these jobs.
 
 import time
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
 
 from assets.snapshots import drop_deleted, record_snapshot, snapshot_partitions
 from jobs.operations.metadata import linked, shown
-from jobs.operations.operation_job import ConfirmedConfig, DryRunConfig, Operation, OperationConfig, Outcome, operation
+from jobs.operations.operation_job import DryRunConfig, Operation, OperationConfig, Outcome, operation
 from neardup_platform.operations.in_words import (
     removed_in_words,
     restore_in_words,
@@ -21,6 +21,9 @@ from neardup_platform.operations.in_words import (
 )
 from neardup_platform.wire.command_arguments import RestoreArguments, SnapshotArguments
 from resources.platform import PlatformResource
+
+if TYPE_CHECKING:
+    from neardup_platform.operations.plans import RollbackPlan
 
 _FORCE = RestoreArguments.model_fields["force"].description
 
@@ -164,13 +167,17 @@ def rollback(operation: Operation, config: RollbackConfig) -> Outcome:
 
 @operation(
     "undo_rollback",
-    ConfirmedConfig,
+    DryRunConfig,
     "Returns to the store that the last rollback or reprocess replaced, which the worker keeps beside the present one. "
-    "Embeddings since are decided again. There is no dry run, because only the worker has that store; undoing twice "
-    "returns to where it began.",
+    "Embeddings since are decided again. The dry run shows which images and clusters would change, with links to the "
+    "explorer; it needs the worker's machine. Undoing twice returns to where it began.",
 )
-def undo(operation: Operation, _config: ConfirmedConfig) -> Outcome:
-    """Send `restore` with `undo`."""
+def undo(operation: Operation, config: DryRunConfig) -> Outcome:
+    """Show the plan, or send `restore` with `undo`."""
+    from neardup_platform.operations.plans import plan_undo
+
+    if config.dry_run:
+        return _planned(operation, plan_undo(operation.settings))
     answer = operation.carry_out(RestoreArguments(undo=True)).flat()
     return Outcome(restore_in_words(answer), shown(operation.settings, answer))
 
@@ -194,11 +201,14 @@ def _restore(operation: Operation, snapshot: str, config: RollbackConfig | Empty
 
     if config.dry_run:
         compare = isinstance(config, RollbackConfig) and config.compare
-        plan = plan_rollback(operation.settings, snapshot, compare=compare)
-        examples = {f"examples_{kind}": linked(each) for kind, each in plan.examples(operation.settings).items()}
-        values = plan.flat()
-        return Outcome(rollback_plan_in_words(values), {**examples, **shown(operation.settings, values)})
+        return _planned(operation, plan_rollback(operation.settings, snapshot, compare=compare))
     most = config.most_images if isinstance(config, EmptyMachineConfig) else None
     arguments = RestoreArguments(snapshot=snapshot, force=config.force, most_images=most)
     answer = operation.carry_out(arguments).flat()
     return Outcome(restore_in_words(answer), shown(operation.settings, {"snapshot": snapshot, **answer}))
+
+
+def _planned(operation: Operation, plan: "RollbackPlan") -> Outcome:
+    examples = {f"examples_{kind}": linked(each) for kind, each in plan.examples(operation.settings).items()}
+    values = plan.flat()
+    return Outcome(rollback_plan_in_words(values), {**examples, **shown(operation.settings, values)})

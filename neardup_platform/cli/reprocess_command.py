@@ -7,7 +7,8 @@ import click
 from neardup_platform.cli.moments import Moment
 from neardup_platform.cli.output import json_option, report
 from neardup_platform.cli.worker_commands import send_to_worker, wait_option
-from neardup_platform.operations.in_words import redecide_in_words, reprocess_in_words
+from neardup_platform.operations.in_words import redecide_in_words, reprocess_in_words, sample_in_words
+from neardup_platform.operations.sampling import DEFAULT_SAMPLE, MAX_SAMPLE
 from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
 from neardup_platform.wire.command_arguments import RedecideArguments, ReprocessArguments
@@ -37,29 +38,48 @@ _score = click.FloatRange(0, 1, min_open=True, max_open=True)
 @click.option("--classifier", help="Decide by this version. Default: the active one.")
 @click.option("--images-per-s", type=click.IntRange(1, 100_000), help="No more than this many. Default: 1,000.")
 @click.option("--dry-run", is_flag=True, help="Show what would change; change nothing.")
+@click.option(
+    "--sample",
+    type=click.IntRange(1, MAX_SAMPLE),
+    help=f"With --dry-run of all images: decide as many, in whole clusters. Default: {DEFAULT_SAMPLE:,}.",
+)
 @click.option("--undo", help="The id of the command to undo: the images that it moved return.")
 @wait_option
 @click.option(
     "--timeout", "timeout_s", type=float, default=86_400.0, show_default=True, help="Seconds to wait with --wait."
 )
 @json_option
-def reprocess(wait: bool, timeout_s: float, as_json: bool, dry_run: bool, undo: str | None, **options: object) -> int:
+def reprocess(
+    wait: bool,
+    timeout_s: float,
+    as_json: bool,
+    dry_run: bool,
+    sample: int | None,
+    undo: str | None,
+    **options: object,
+) -> int:
     """Decide images again while the stream runs: all of them, or those that the options choose.
 
-    All of them are decided beside the present store, by the active rules, and replace it at once. Chosen ones are
-    decided in place, by the rules given here; what moved can be undone with --undo.
+    All of them are decided beside the present store, by the active rules, and replace it at once; the dry run decides a
+    sample. Chosen ones are decided in place, by the rules given here; what moved can be undone with --undo.
     """
     settings, bound_s = resolve(Settings()), timeout_s if wait else None
     choosing = {name: options[name] for name in _CHOOSING if options[name] not in (None, ())}
     rules = {name: options[name] for name in _RULES if options[name] is not None}
+    if sample is not None and (choosing or undo is not None or not dry_run):
+        raise click.UsageError("--sample is for the --dry-run of all images")
     if undo is not None:
         if choosing or set(rules) - {"images_per_s"}:
             raise click.UsageError("--undo takes no images and no rules: it returns what that command moved")
         arguments = RedecideArguments.model_validate({"undo": undo, "dry_run": dry_run, **rules})
         return send_to_worker(settings, arguments, as_json, redecide_in_words, bound_s)
     if not choosing:
-        if dry_run or rules:
-            raise click.UsageError("--dry-run and rules are for chosen images: give --image, --cluster, --since, …")
+        if rules:
+            raise click.UsageError("rules are for chosen images: give --image, --cluster, --since, …")
+        if dry_run:
+            sampled = _selected(settings, {"sample": sample or DEFAULT_SAMPLE})
+            arguments = RedecideArguments(selection=sampled, dry_run=True)
+            return send_to_worker(settings, arguments, as_json, sample_in_words, bound_s)
         return send_to_worker(settings, ReprocessArguments(), as_json, reprocess_in_words, bound_s)
     arguments = RedecideArguments.model_validate(
         {"selection": _selected(settings, choosing), "dry_run": dry_run, **rules}

@@ -10,11 +10,11 @@ from neardup_platform.settings import Settings
 from neardup_platform.wire.command_arguments import RestoreArguments
 
 
-@click.command(epilog="Example:  neardup rollback 1700000000000-0123abcd   (or: neardup rollback --undo)")
+@click.command(epilog="Example:  neardup rollback 1700000000000-0123abcd --dry-run   (or: neardup rollback --undo)")
 @click.argument("snapshot", required=False)
-@click.option("--undo", is_flag=True, help="Return to the store that the last rollback replaced.")
+@click.option("--undo", is_flag=True, help="Return to the store that the last rollback or reprocess replaced.")
 @click.option("--force", is_flag=True, help="Roll back even if Kafka no longer has all embeddings since the snapshot.")
-@click.option("--dry-run", is_flag=True, help="Show what a rollback to SNAPSHOT would change; send nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would change; send nothing.")
 @click.option(
     "--compare/--no-compare",
     default=True,
@@ -36,6 +36,8 @@ def rollback(
     """Return to a snapshot (`neardup snapshot list`); later embeddings are read and decided again."""
     if undo == (snapshot is not None):
         raise click.UsageError("give a SNAPSHOT, or --undo")
+    if undo and not compare:
+        raise click.UsageError("--no-compare is for a SNAPSHOT: the dry run of --undo compares what is on this machine")
     if dry_run:
         return _show_plan(snapshot, compare, as_json)
     arguments = RestoreArguments(snapshot=snapshot, undo=undo, force=force)
@@ -43,11 +45,9 @@ def rollback(
 
 
 def _show_plan(snapshot: str | None, compare: bool, as_json: bool) -> int:
-    from neardup_platform.operations.plans import plan_rollback
+    from neardup_platform.operations.plans import plan_rollback, plan_undo
 
-    if snapshot is None:
-        raise click.UsageError("--dry-run shows a rollback to a SNAPSHOT: what --undo returns to is with the worker")
     settings = resolve(Settings())
-    plan = plan_rollback(settings, snapshot, compare=compare)
+    plan = plan_undo(settings) if snapshot is None else plan_rollback(settings, snapshot, compare=compare)
     emit({**plan.flat(), "examples": plan.examples(settings)}, as_json, rollback_plan_in_words)
     return 0

@@ -61,19 +61,25 @@ def restore_in_words(answer: Mapping[str, Any]) -> str:
 
 
 def rollback_plan_in_words(plan: Mapping[str, Any]) -> str:
-    """What a rollback would replace by what."""
-    taken = datetime.fromtimestamp(plan["taken_ms"] / 1_000, UTC)
+    """What a rollback, or its undo, would replace by what."""
     present = "the present store (the API does not answer)"
     if plan["present_images"] is not None:
         present = f"{plan['present_images']} images in {plan['present_clusters']} clusters"
+    if "undo" in plan:
+        origin = "of the store that the last rollback or reprocess replaced"
+    else:
+        taken = datetime.fromtimestamp(plan["taken_ms"] / 1_000, UTC)
+        origin = f"taken {taken:%Y-%m-%d %H:%M:%SZ} by {plan['issued_by']}"
     replaced = (
-        f"{plan['images']} images in {plan['clusters']} clusters, taken {taken:%Y-%m-%d %H:%M:%SZ} by "
-        f"{plan['issued_by']}, would replace {present}; later embeddings would be decided again by classifier "
-        f"{plan['classifier_version']}"
+        f"{plan['images']} images in {plan['clusters']} clusters, {origin}, would replace {present}; later embeddings "
+        f"would be decided again by classifier {plan['classifier_version']}"
     )
     lines = [replaced]
     if plan["embeddings_lost"]:
-        places = ", ".join(f"{count or 'some'} of {place}" for place, count in plan["embeddings_lost"].items())
+        places = ", ".join(
+            f"some of {place}, whose topic was created again since" if count is None else f"{count} of {place}"
+            for place, count in plan["embeddings_lost"].items()
+        )
         lines.append(f"later embeddings that are no longer in Kafka would be lost: {places}; only force allows that")
     lines += _diff_in_words(plan)
     return "\n".join([*lines, "nothing was sent"])
@@ -81,7 +87,7 @@ def rollback_plan_in_words(plan: Mapping[str, Any]) -> str:
 
 def _diff_in_words(plan: Mapping[str, Any]) -> list[str]:
     if "not_compared" in plan:
-        return [f"images were not compared: {plan['not_compared']}"]
+        return [f"images, and whether topics were created again, were not compared: {plan['not_compared']}"]
     lines = [
         (
             f"{plan['images_moved']} images would be in another cluster, {plan['images_unknown']} unknown until they "
@@ -91,10 +97,11 @@ def _diff_in_words(plan: Mapping[str, Any]) -> list[str]:
     ]
     if plan["overrides_kept"]:
         lines.append(
-            f"{plan['overrides_kept']} overrides stay active, {plan['overrides_unmet']} of them not met by the snapshot"
+            f"{plan['overrides_kept']} overrides stay active, {plan['overrides_unmet']} of them not met by the images "
+            "that would be restored"
         )
     if plan["forgotten_again"]:
-        lines.append(f"{plan['forgotten_again']} images of the snapshot were forgotten since and stay forgotten")
+        lines.append(f"{plan['forgotten_again']} of its images were forgotten since and stay forgotten")
     for kind, examples in plan.get("examples", {}).items():
         lines.append(f"{kind}:")
         lines += [f"  {_example_in_words(each)}  {each['page']}" for each in examples[:_MOST_EXAMPLES]]
@@ -119,9 +126,23 @@ def reprocess_in_words(answer: Mapping[str, Any]) -> str:
     )
 
 
+def sample_in_words(answer: Mapping[str, Any]) -> str:
+    """What a `reprocess` would move, by a `redecide` of a sample that was a dry run."""
+    images, of, moved = answer["images"], answer["store_images"], answer["moved"]
+    sample = (
+        f"a sample of {images} of {of} images, in whole clusters, each decided with the other images where they are: "
+        f"{answer['searched']} were searched and scored again, the others have recorded scores"
+    )
+    lines = [sample, redecide_in_words(answer)]
+    if images < of:
+        about = moved * of // max(1, images)
+        lines.insert(1, f"{moved / max(1, images):.1%} of the sample would move, so about {about} of all images")
+    return "\n".join(lines)
+
+
 def redecide_in_words(answer: Mapping[str, Any]) -> str:
     """What a `redecide` moved, or would move."""
-    tried = answer["dry_run"] == "true"
+    tried = answer["dry_run"]
     clusters = f"{answer['clusters']} clusters instead of {answer['clusters_before']}"
     if "undone" in answer:
         back = f"{answer['moved']} images that command {answer['undone']} moved"

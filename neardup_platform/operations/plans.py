@@ -9,14 +9,25 @@ from neardup_platform.client.answers import Promotion, Status
 from neardup_platform.errors import NotFound, ServerUnavailable, SetupError
 from neardup_platform.kafka.retention import deleted_since
 from neardup_platform.operations.explorer_links import cluster_url, image_url
-from neardup_platform.operations.rocksdb_rollback_diff import RollbackDiff, compare_with_snapshot
+from neardup_platform.operations.rocksdb_rollback_diff import (
+    RollbackDiff,
+    compare_stores,
+    opened_with_previous,
+    opened_with_snapshot,
+)
 from neardup_platform.s3_client import open_s3
+from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.settings import Settings
 from neardup_platform.stream.snapshots.s3_snapshots import list_snapshots, read_manifest
 from neardup_platform.stream.snapshots.snapshot_manifest import Manifest, check_id
+from neardup_platform.wire.codec import Log
 from neardup_platform.wire.command_arguments import OverrideArguments
 
 _SHOWN = 10
+_DESCRIBED = (
+    *("snapshot", "taken_ms", "issued_by", "images", "clusters", "sequence", "digest", "bytes"),
+    *("classifier_version", "terms_version"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +35,15 @@ class RollbackPlan:
     """What a rollback would put in place of what.
 
     Attributes:
-        snapshot: what it would restore.
+        restored: what it would restore, by name: totals, digest and versions; of a snapshot, its id and origin too.
         present: what the API answers about the present store; None if it does not answer.
-        lost: embeddings since the snapshot that Kafka has deleted, by `topic[partition]`; None where the number is
-            unknown. The worker refuses to lose them unless forced.
+        lost: embeddings since that Kafka has deleted, by `topic[partition]`; None where the number is unknown, because
+            the topic was created again. The worker refuses to lose them unless forced.
         diff: what would change, image by image; None if that was not compared.
         not_compared: why not; empty if it was.
     """
 
-    snapshot: Manifest
+    restored: Mapping[str, Any]
     present: Status | None
     lost: Mapping[str, int | None]
     diff: RollbackDiff | None
@@ -40,11 +51,10 @@ class RollbackPlan:
 
     def flat(self) -> dict[str, Any]:
         """The plan by name, as the command line prints it; what is not known is None."""
-        described = ("snapshot", "taken_ms", "issued_by", "images", "clusters", "sequence", "digest", "bytes")
         present = self.present
         return {
             "dry_run": True,
-            **{name: getattr(self.snapshot, name) for name in (*described, "classifier_version", "terms_version")},
+            **self.restored,
             "embeddings_lost": dict(self.lost),
             "present_images": present and present.images,
             "present_clusters": present and present.clusters,
@@ -93,8 +103,9 @@ def plan_rollback(settings: Settings, snapshot: str, *, compare: bool = True) ->
     Args:
         settings: resolved.
         snapshot: its id.
-        compare: also compare all images, which takes as long as a download of what the store no longer shares. Needs
-            the worker's machine; elsewhere the plan says why it lacks this.
+        compare: also compare all images, and the topics with those that the snapshot has read, which takes as long as a
+            download of what the store no longer shares. Needs the worker's machine; elsewhere the plan says why it
+            lacks this.
 
     Raises:
         BadSnapshotId, NotFound, BadArtefact: there is no such snapshot, or its manifest or a file is damaged.
@@ -102,15 +113,40 @@ def plan_rollback(settings: Settings, snapshot: str, *, compare: bool = True) ->
     """
     manifest = read_manifest(open_s3(settings.s3), settings.s3.bucket, check_id(snapshot))
     positions = {_partition(place): offset for place, offset in manifest.positions.items()}
-    diff, why = _compared(settings, manifest) if compare else (None, "not asked for")
-    return RollbackPlan(manifest, _present(settings), deleted_since(settings.kafka, positions), diff, why)
+    logs: Mapping[tuple[str, int], Log] = {}
+    diff, why = None, "not asked for"
+    if compare:
+        try:
+            with opened_with_snapshot(settings, manifest) as stores:
+                diff, logs = compare_stores(stores), stores.restored.positions.logs()
+        except SetupError as error:
+            why = str(error)
+    described = {name: getattr(manifest, name) for name in _DESCRIBED}
+    return RollbackPlan(described, _present(settings), deleted_since(settings.kafka, positions, logs), diff, why)
 
 
-def _compared(settings: Settings, manifest: Manifest) -> tuple[RollbackDiff | None, str]:
-    try:
-        return compare_with_snapshot(settings, manifest), ""
-    except SetupError as error:
-        return None, str(error)
+def plan_undo(settings: Settings) -> RollbackPlan:
+    """What an undo of the last rollback or reprocess would do.
+
+    Args:
+        settings: resolved; of the worker's machine, which keeps the store that was replaced.
+
+    Raises:
+        SetupError, BadCommand: there is no store here, or none that was replaced.
+        ServerUnavailable: Kafka does not answer, or the stores are being replaced at this moment.
+    """
+    with opened_with_previous(settings) as stores:
+        state, positions = stores.restored.state(), stores.restored.positions
+        unpromoted = read_card(settings.scoring.model or SHIPPED_FOLDER).version
+        lost = deleted_since(settings.kafka, positions.next_offsets(), positions.logs())
+        described = {
+            "undo": True,
+            **{name: getattr(state, name) for name in ("images", "clusters", "sequence")},
+            "digest": state.digest.hex(),
+            "classifier_version": state.classifier_version or unpromoted,
+            "terms_version": state.terms_version,
+        }
+        return RollbackPlan(described, _present(settings), lost, compare_stores(stores), "")
 
 
 def newest_snapshot(settings: Settings) -> str:

@@ -15,7 +15,7 @@ _NUMBERS = {
     "reprocess": ("images", "changed", "clusters", "clusters_before"),
     "redecide": (
         *("images", "unknown", "searched", "kept_heads", "overridden", "skipped", "moved", "founded"),
-        *("clusters", "clusters_before"),
+        *("clusters", "clusters_before", "store_images"),
     ),
     "ingest-segment": ("rows", "bad", "decided", "known", "forgotten"),
     "override": ("decisions", "moved", "clusters_before", "clusters"),
@@ -23,13 +23,14 @@ _NUMBERS = {
     "pause": ("at_ms",),
     "resume": ("at_ms",),
 }
+_FLAGS = {"redecide": ("dry_run",)}
 # One id a line, which an id cannot contain.
 _LISTS = {"label": ("members",)}
 _JSON = {"redecide": ("examples",)}
 
 
 def values_read(name: str, values: Mapping[str, str]) -> dict[str, Any]:
-    """The values of a command's result, with numbers and lists converted, examples and a trace decoded.
+    """The values of a command's result, with numbers, flags and lists converted, examples and a trace decoded.
 
     Args:
         name: of the command.
@@ -40,6 +41,7 @@ def values_read(name: str, values: Mapping[str, str]) -> dict[str, Any]:
     read: dict[str, Any] = {
         key: _number(value) if key in _NUMBERS.get(name, ()) else value for key, value in values.items()
     }
+    read |= {key: values[key] == "true" for key in _FLAGS.get(name, ()) if key in values}
     read |= {key: values[key].splitlines() for key in _LISTS.get(name, ()) if key in values}
     return read | {key: json.loads(values[key]) for key in _JSON.get(name, ()) if key in values}
 

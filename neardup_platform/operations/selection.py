@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from neardup_platform.errors import BadCommand, BadMessage, NotFound
+from neardup_platform.operations.sampling import sample_clusters
 from neardup_platform.s3_client import open_s3
 from neardup_platform.settings import Settings
 from neardup_platform.store import store_pb2 as store_pb
@@ -31,7 +32,7 @@ Known = tuple[str, store_pb.ImageRecord]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which images. At most one of the first three; without one, all images. The others narrow it down.
+    """Which images. At most one of the first three, or a sample; without one, all images. The others narrow it down.
 
     Attributes:
         image_ids: these.
@@ -40,6 +41,7 @@ class Wanted:
         since_ms: those decided at or after this time, Unix milliseconds.
         until_ms: those decided before this time.
         decided_by: those decided by this version of the classifier.
+        sample: instead, about this many, in whole clusters that stand for all of them; 0 for no sample.
     """
 
     image_ids: Sequence[str] = ()
@@ -48,6 +50,7 @@ class Wanted:
     since_ms: int | None = None
     until_ms: int | None = None
     decided_by: str | None = None
+    sample: int = 0
 
     def check(self) -> None:
         """Check that it chooses something.
@@ -55,9 +58,9 @@ class Wanted:
         Raises:
             BadCommand: it does not, or it contradicts itself.
         """
-        sources = [bool(self.image_ids), self.cluster is not None, self.query is not None]
+        sources = [bool(self.image_ids), self.cluster is not None, self.query is not None, bool(self.sample)]
         if sum(sources) > 1:
-            raise BadCommand("choose images by id, by cluster or by query, not by several of them")
+            raise BadCommand("choose images by id, by cluster, by query or as a sample, not by several of them")
         if not (self.narrows or any(sources)):
             raise BadCommand("no image is chosen: give ids, a cluster, a query, a time or a classifier")
         if self.since_ms is not None and self.until_ms is not None and self.since_ms >= self.until_ms:
@@ -118,6 +121,8 @@ def chosen(settings: Settings, wanted: Wanted) -> list[str]:
     with _following(settings) as store:
         if wanted.cluster is not None:
             given = _members(store, wanted.cluster)
+        if wanted.sample:
+            given = _sampled(store, wanted.sample)
         known = store.images.all() if given is None else _found(store, given)
         rows = [
             (record.head, record.head != image_id, record.ordinal, image_id)
@@ -149,6 +154,13 @@ def _members(store: StoreView, image_id: str) -> list[str]:
     if not store.clusters.exists(head):
         raise NotFound(f"{image_id!r} is in no cluster: it has not been decided, or was forgotten")
     return [member for _, member in islice(store.members.all(head), MAX_IMAGES + 1)]
+
+
+def _sampled(store: StoreView, images: int) -> list[str]:
+    """The members of clusters that stand for all of them."""
+    heads = sample_clusters(((head, cluster.size) for head, cluster in store.clusters.all()), images)
+    members = (member for head in sorted(heads) for _, member in store.members.all(head))
+    return list(islice(members, images))
 
 
 def _found(store: StoreView, image_ids: Iterable[str]) -> Iterator[Known]:

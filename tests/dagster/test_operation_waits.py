@@ -53,7 +53,7 @@ def test_without_a_worker_the_wait_is_bounded_and_a_terminated_run_cancels_its_c
 
         killer = threading.Thread(target=terminate)
         killer.start()
-        terminated = Run("reprocess", instance, confirm=True)
+        terminated = Run("reprocess", instance, dry_run=False)
         killer.join()
     assert terminated.status is dg.DagsterRunStatus.CANCELED
     _, waiting, cancel = [pb.Command.FromString(value) for value in read_topic(empty_log, CONTROL)]

@@ -58,6 +58,7 @@ def test_a_wrong_correction_is_rolled_back_and_the_rollback_undone(platform: Set
     assert head != other_head
     taken = Run("snapshot").shown
     assert taken["images"] == IMAGES
+    taken_by = api.status().classifier_version
 
     plan = Run("override", action="move", image_id=moved, other_id=other).shown
     assert plan["summary"].strip().startswith("1 overrides of 2 known images would be sent: 1 images")
@@ -91,9 +92,15 @@ def test_a_wrong_correction_is_rolled_back_and_the_rollback_undone(platform: Set
     rolled_back = Run("rollback", snapshot=taken["snapshot"], dry_run=False).shown
     assert (rolled_back["digest"], rolled_back["embeddings_lost"]) == (taken["digest"], 0)
     visible(api, moved, head)
-    assert Run("undo", confirm=True).shown["digest"] == rolled_back["replaced_digest"]
+    undo = Run("undo").shown
+    assert (undo["digest"], undo["images_moved"]) == (rolled_back["replaced_digest"], 1)
+    assert f"({platform.api.url}/#/image/{moved})" in undo["examples_moved"]
+    printed = said("rollback", "--undo", "--dry-run")
+    assert (printed["undo"], printed["classifier_version"]) == (True, taken_by)
+    assert heads(api, moved) == [head]
+    assert Run("undo", dry_run=False).shown["digest"] == rolled_back["replaced_digest"]
     visible(api, moved, other_head)
-    assert Run("undo", confirm=True).shown["digest"] == taken["digest"]
+    assert Run("undo", dry_run=False).shown["digest"] == taken["digest"]
     visible(api, moved, head)
 
 
@@ -125,7 +132,7 @@ def test_chosen_images_are_decided_again_and_return(platform: Settings, api: Cli
     assert heads(api, *family) == family
     loose = {"image_ids": family, "threshold": 0.011, "head_threshold": 0.011}
     tried = Run("reprocess_images", **loose).shown
-    assert (tried["dry_run"], tried["images"], tried["moved"], tried["founded"]) == ("true", 6, 5, 0)
+    assert (tried["dry_run"], tried["images"], tried["moved"], tried["founded"]) == (True, 6, 5, 0)
     assert heads(api, *family) == family
     done = Run("reprocess_images", dry_run=False, **loose)
     assert (done.shown["moved"], done.shown["clusters"]) == (5, tried["clusters"])
@@ -138,6 +145,13 @@ def test_chosen_images_are_decided_again_and_return(platform: Settings, api: Cli
     eventually(lambda: heads(api, *family) == family)
     assert api.history(family[1])[-1].cause == "undo"
     assert "has moved no image" in Run("undo_reprocess", command_id="nothing").failure
+
+    tried = Run("reprocess", sample=3).shown
+    assert (tried["dry_run"], tried["images"], tried["searched"]) == (True, 3, 0)
+    assert "the others have recorded scores" in tried["summary"]
+    assert "about 0 of all images" in tried["summary"]
+    everything = said("reprocess", "--dry-run")
+    assert everything["images"] == everything["store_images"] == tried["store_images"]
 
 
 def test_the_images_of_an_hour_are_decided_again_and_a_query_chooses_among_those_of_a_log(
@@ -228,6 +242,7 @@ def test_a_cluster_is_labelled_and_a_bank_is_exported_and_imported(
     refused = Run("bank_csv", text=rows.replace("review", "block"), dry_run=False)
     assert "remove it first" in refused.failure
     assert said("bank", "add", "templates", image(3), "--policy", "p", "--action", "a")["size"] >= 1
+    eventually(lambda: len(list(api.bank("templates"))) == 2)
     assert image(3) in CliRunner().invoke(cli, ["bank", "list", "templates"], standalone_mode=False).output
 
 
@@ -295,8 +310,7 @@ def test_a_refused_command_fails_without_a_retry_with_its_reason_first(platform:
 @pytest.mark.parametrize(
     ("job", "config", "reason"),
     [
-        ("undo", {}, "confirm is false"),
-        ("reprocess", {"confirm": False}, "confirm is false"),
+        ("reprocess", {"sample": 0}, "sample"),
         ("override", {"action": "move", "image_id": "a.jpg", "dry_run": False}, "override takes the arguments"),
         ("override", {"action": "join", "image_id": "a.jpg", "dry_run": False}, "join"),
         ("override_csv", {"text": "action,image_id\nalone,\n", "dry_run": False}, "line 2"),
@@ -342,4 +356,4 @@ def test_every_operation_is_a_job_with_described_settings_that_moves_nothing_unl
         fields = job.node_def_named(op).config_schema.config_type.fields
         assert [field for field, schema in fields.items() if not schema.description] == []
         moves = name not in ("snapshot", "trace")
-        assert not moves or fields.get("dry_run", fields.get("confirm")).default_value is ("dry_run" in fields)
+        assert not moves or fields["dry_run"].default_value is True

@@ -44,6 +44,16 @@ def test_members_follow_one_another_and_their_head_comes_first(worker: InMemoryW
     assert set(chosen(settings, Wanted(cluster=member))) == {each for each in found if heads[each] == heads[member]}
 
 
+def test_a_sample_is_of_whole_clusters_with_their_heads_first(worker: InMemoryWorker, settings: Settings) -> None:
+    heads = worker.heads()
+    found = chosen(settings, Wanted(sample=2))
+    assert len(found) in (2, 3)
+    assert heads[found[0]] == found[0]
+    assert set(chosen(settings, Wanted(sample=1_000))) == set(heads)
+    with pytest.raises(BadCommand, match="not by several"):
+        Wanted(sample=1, cluster=found[0]).check()
+
+
 def test_times_and_classifiers_narrow_it_down(settings: Settings) -> None:
     assert set(chosen(settings, Wanted(until_ms=2_000))) == ids(EARLY)
     assert set(chosen(settings, Wanted(since_ms=1_001))) == ids(LATE)

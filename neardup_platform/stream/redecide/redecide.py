@@ -215,6 +215,7 @@ class Redecide:
             "dry_run": str(job.arguments.dry_run).lower(),
             **{name: str(progress.counts[name]) for name in (*COUNTS, "clusters_before")},
             "clusters": str(state.clusters if clusters is None else clusters),
+            "store_images": str(state.images),
             "classifier": job.rules.version,
             "thresholds": "by corpus size" if by_size else f"{matching.threshold:g}, head {matching.head_threshold:g}",
             "digest": state.digest.hex(),
