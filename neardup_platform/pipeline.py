@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from neardup_platform.clusters.decision import Constraint
+from neardup_platform.clusters.decision import FREE, Constraint
 from neardup_platform.corpus import Corpus, Ordinals
 from neardup_platform.decide import (
     RECORDED,
@@ -208,16 +208,18 @@ class Pipeline:
         *,
         ordinal: int | None = None,
         clusters: Clusters | None = None,
+        constraint: Constraint = FREE,
         matches_only: bool = False,
         recording: Recording = RECORDED,
     ) -> Preview:
-        """Answers what would be decided about one image now, if no override named it; changes nothing.
+        """Answers what would be decided about one image now; changes nothing.
 
         Args:
             vectors: of the image, one row.
             ordinal: of the image where the corpus holds it: it is no candidate of itself, and agrees with the cluster
                 that it heads.
             clusters: where images are at present; None asks the corpus.
+            constraint: what overrides demand of the image.
             matches_only: records no candidate below the match threshold, and looks up their clusters only where a
                 guarded cluster holds a match.
             recording: which candidates to record.
@@ -240,7 +242,7 @@ class Pipeline:
                 recording = Recording(recording.most, max(recording.floor, thresholds.match))
                 if any(thresholds.guard.watches(clusters.size_of(head)) for head in evidence.known_heads):
                     evidence = Evidence.of(scored, 0, clusters)
-            ruling = decide(evidence, thresholds, head_score, clusters, recording=recording)
+            ruling = decide(evidence, thresholds, head_score, clusters, constraint, recording)
         return Preview(
             ruling, evidence, scored, query.hashed, matcher.matching, thresholds, undistinctive, len(self.corpus), times
         )

@@ -9,6 +9,8 @@ import click
 from neardup_platform.cli.moments import Moment
 from neardup_platform.cli.output import api_client, emit, json_option
 from neardup_platform.cli.overlap_in_words import relation_in_words
+from neardup_platform.counted import counted
+from neardup_platform.records import QUARANTINED
 from neardup_platform.settings import Settings
 
 
@@ -72,16 +74,16 @@ def _describe_image(answer: dict[str, Any]) -> str:
     return "\n".join([where, *_label_lines(answer)])
 
 
-def _label_lines(answer: dict[str, Any]) -> list[str]:
+def _label_lines(answer: dict[str, Any], name: str = "labels", when: str = "") -> list[str]:
     return [
-        f"  bank {label['bank']}: policy {label['policy']}, action {label['action']}, by {label['image_id']}"
-        for label in answer["labels"]
+        f"  {when}bank {label['bank']}: policy {label['policy']}, action {label['action']}, by {label['image_id']}"
+        for label in answer[name]
     ]
 
 
 def _describe_members(answer: dict[str, Any]) -> str:
     redirected = f" (redirected from {answer['redirected_from']})" if answer["redirected_from"] else ""
-    lines = [f"{answer['head']}: {answer['size']} members{redirected}"]
+    lines = [f"{answer['head']}: {counted(answer['size'], 'member')}{redirected}"]
     lines += [f"  {m['image_id']}  {m['score']:.3f}{_kind(m)}" for m in answer["members"]]
     if answer["next_cursor"]:
         lines.append(f"  more: --cursor {answer['next_cursor']}")
@@ -91,32 +93,43 @@ def _describe_members(answer: dict[str, Any]) -> str:
 def _describe_search(answer: dict[str, Any]) -> str:
     if not answer["seen_before"]:
         seen = "not seen before"
-    elif answer["cluster"] is None and (guard := answer.get("guard")) is not None:
-        seen = (
-            f"seen before: like {len(answer['matches'])} image(s), but like only {guard['agreed']} of the "
-            f"{guard['compared']} compared in the cluster of {guard['head']}, which would grow like a chain"
-        )
-    elif answer["cluster"] is None:
-        seen = f"seen before: like {len(answer['matches'])} image(s), but unlike the head of any cluster"
-    else:
+    elif answer["cluster"] is not None:
         seen = f"seen before, in the cluster of {answer['cluster']}"
-    lines = [f"{seen} (of {answer['images_searched']} images)"]
+    else:
+        seen = f"seen before: like {counted(len(answer['matches']), 'image')}, but {_held_apart(answer['guard'])}"
+    lines = [f"{seen} (of {counted(answer['images_searched'], 'image')})", *_label_lines(answer)]
     if answer.get("undistinctive"):
         lines.append("  an undistinctive picture, plain or like many others: a match needs a higher score than usual")
     return "\n".join([*lines, *_candidate_lines(answer["matches"])])
+
+
+def _held_apart(guard: dict[str, Any] | None) -> str:
+    """Why a picture that matches joins no cluster."""
+    if guard is None:
+        return "unlike the head of any cluster"
+    if guard["reason"] == QUARANTINED:
+        return f"the cluster of {guard['head']} is in quarantine"
+    return (
+        f"like only {guard['agreed']} of the {guard['compared']} compared in the cluster of {guard['head']}, which "
+        "would grow like a chain"
+    )
 
 
 def _describe_decision(answer: dict[str, Any]) -> str:
     thresholds = f"threshold {answer['threshold']:.3f}, against the head {answer['head_threshold']:.3f}"
     if answer.get("undistinctive"):
         thresholds += " (undistinctive)"
+    found = counted(answer["candidates_found"], "candidate")
     versions = f"terms {answer['terms_version']}, classifier {answer['classifier_version']}"
     lines = [
         answer["summary"],
-        f"  decision {answer['sequence']}, {answer['candidates_found']} candidates; {thresholds}; {versions}",
+        f"  decision {answer['sequence']}, {found}; {thresholds}; {versions}",
         *_candidate_lines(answer["candidates"]),
-        *_label_lines(answer),
+        *_label_lines(answer, when="when it was put there: "),
+        *_label_lines(answer, "cluster_labels", "its cluster now: "),
     ]
+    if answer["quarantined"]:
+        lines.append("  its cluster is in quarantine: no new image joins it by its matches")
     lines += [
         f"  {'match' if pair['match'] else 'head'}: {relation_in_words(pair['structure'], 'it', pair['image_id'])}"
         for pair in answer["structures"]

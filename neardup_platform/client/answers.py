@@ -73,6 +73,8 @@ class Cluster:
     Attributes:
         representatives: members that searches compare with, oldest first, including the head.
         redirected_from: the head that was asked for, if the cluster has another head now.
+        labels: of images in it, at most 100.
+        quarantines: overrides by which no new image joins it by its matches, at most 100.
     """
 
     head: str
@@ -81,6 +83,8 @@ class Cluster:
     updated_ms: int
     representatives: list[str]
     redirected_from: str | None
+    labels: list[Label] = field(default_factory=list)
+    quarantines: list["Override"] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +139,10 @@ class ComparedImage:
 
 @dataclass(frozen=True, slots=True)
 class HeldApart:
-    """The large cluster that an image did not join because too few of its members agree with the image.
+    """The cluster that an image did not join: a large one, too few of whose members agree, or one in quarantine.
 
     Attributes:
-        reason: `chain-suspected`.
+        reason: `chain-suspected` or `quarantined`.
         head: of the cluster; the best one, if there were several.
         agreed: members, of those compared, that score at least the head threshold with the image.
         compared: members that the image was compared with, the head included.
@@ -252,6 +256,8 @@ class Explanation:
             founder and in a history.
         kind: of the match that let the image join; see `ComparedImage`. Empty for a founder.
         labels: of the cluster when the image was put there, at most 16.
+        cluster_labels: of its cluster now, at most 100; empty in a history.
+        quarantined: whether its cluster is in quarantine now, so that no new image joins; False in a history.
     """
 
     decision_id: str
@@ -281,6 +287,8 @@ class Explanation:
     structures: list[ExplainedPair] = field(default_factory=list)
     kind: str = ""
     labels: list[Label] = field(default_factory=list)
+    cluster_labels: list[Label] = field(default_factory=list)
+    quarantined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,8 +321,10 @@ class SearchAnswer:
         score: of the best match in that cluster; 0 without one.
         head_score: against the head of that cluster; 0 without one.
         matches: best first.
-        guard: the guarded cluster that the example would be held apart from; None if there is none.
+        guard: the cluster that the example would be held apart from; None if there is none.
         undistinctive: as in `Image`.
+        override_id: the quarantine without which it would go elsewhere; empty if none acts.
+        labels: of the cluster that it would join, at most 100.
     """
 
     seen_before: bool
@@ -329,6 +339,8 @@ class SearchAnswer:
     stage_ms: dict[str, float]
     guard: HeldApart | None = None
     undistinctive: bool = False
+    override_id: str = ""
+    labels: list[Label] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ def trace_in_words(trace: Mapping[str, Any]) -> str:
         "search": f"{terms['examined']} of {terms['corpus_images']} images compared, {found} candidates",
         "score": f"{verdict['matches']} matches at {limits['match']:.4f} by classifier {classifier}"
         + "".join(_candidates(trace)),
-        "decide": f"{_where(verdict, 'founds')} (needs {limits['head']:.4f}): {agrees}",
+        "decide": f"{_where(verdict, 'founds')} (needs {limits['head']:.4f}): {agrees}{_by(verdict)}",
+        **({"labels": "".join(map(_label, verdict["labels"]))} if verdict.get("labels") else {}),
         **({"distinct": _UNDISTINCTIVE} if trace.get("undistinctive") else {}),
         "bridges": ", ".join(verdict["bridges"]) or "none",
         **({"guard": _held_apart(verdict["guard"])} if verdict.get("guard") else {}),
@@ -37,6 +38,14 @@ def trace_in_words(trace: Mapping[str, Any]) -> str:
 def _where(found: Mapping[str, Any], founds: str) -> str:
     place = "a cluster of its own" if found[founds] else f"cluster {found['head']}"
     return f"{place}, score {found['score']:.4f}, against the head {found['head_score']:.4f}"
+
+
+def _by(verdict: Mapping[str, Any]) -> str:
+    return f", by override {verdict['override_id']}" if verdict.get("override_id") else ""
+
+
+def _label(label: Mapping[str, str]) -> str:
+    return f"\n  bank {label['bank']}: policy {label['policy']}, action {label['action']}, by {label['image_id']}"
 
 
 def _held_apart(guard: Mapping[str, Any]) -> str:

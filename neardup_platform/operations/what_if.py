@@ -1,9 +1,13 @@
 """A what-if as an operation: the answer, its report, and what is kept of it for the promotion of its classifier."""
 
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from neardup_platform.client import Client
+from neardup_platform.errors import NeardupError, NotFound
 from neardup_platform.s3_client import open_s3
 from neardup_platform.settings import Settings
 from neardup_platform.what_if.html_report import write_report
@@ -32,14 +36,28 @@ def answer_what_if(
         NeardupError: as of `what_if.what_if`; or the file or S3 cannot be written.
     """
     answer = what_if(settings, question, report).flat()
+    labels = _labels(settings, answer["examples"])
     for example in answer["examples"]:
         example["page"] = settings.api.image_page(example["image_id"])
+        for side in ("before", "after"):
+            example[f"labels_{side}"] = labels.get(example[side], "")
     if question.classifier:
         answer["kept"] = put_what_if(open_s3(settings.s3), settings.s3, answer, int(now.timestamp() * 1_000))
     if out is not None:
         write_report(settings, answer, pictures_of(settings, answer), out)
         answer["report"] = str(out)
     return answer
+
+
+def _labels(settings: Settings, examples: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The labels of the clusters of examples in words, by head, as the API has them; none if it does not answer."""
+    labels: dict[str, str] = {}
+    with suppress(NeardupError), Client.from_settings(settings, attempts=1) as api:
+        for head in dict.fromkeys(example[side] for example in examples for side in ("before", "after")):
+            with suppress(NotFound):
+                found = api.lookup(head).labels
+                labels[head] = ", ".join(f"{each.bank} ({each.policy}, {each.action})" for each in found)
+    return labels
 
 
 def pictures_of(settings: Settings, answer: dict[str, Any]) -> dict[str, str]:

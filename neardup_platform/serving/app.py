@@ -17,6 +17,7 @@ from neardup_platform.serving.changing_routes import ChangingRoutes
 from neardup_platform.serving.example_pairs import ExamplePairs
 from neardup_platform.serving.example_search import ExampleSearch
 from neardup_platform.serving.followed_labels import FollowedLabels
+from neardup_platform.serving.followed_overrides import FollowedOverrides
 from neardup_platform.serving.guard import Guard, Rules
 from neardup_platform.serving.health import HealthWatch
 from neardup_platform.serving.kafka_commands import WorkerCommands
@@ -55,8 +56,9 @@ def build_app(
     follower = StoreFollower(settings.store_path, settings.home, settings.api.refresh_ms)
     corpus = SearchCorpus(follower, load_models)
     pictures = PictureStore(settings.s3)
-    search, pairs = ExampleSearch(corpus, follower), ExamplePairs(corpus, follower, pictures)
-    labels, commands = FollowedLabels(), OrderedCommands(WorkerCommands(settings.kafka, follower), follower)
+    labels, overrides = FollowedLabels(), FollowedOverrides()
+    search, pairs = ExampleSearch(corpus, follower, overrides), ExamplePairs(corpus, follower, pictures)
+    commands = OrderedCommands(WorkerCommands(settings.kafka, follower), follower)
     watch = HealthWatch(settings, follower, corpus)
     limiter = SearchLimiter(settings.terms.max_queries_per_s, settings.terms.max_waiting_queries)
     turn = CapacityLimiter(1)
@@ -75,10 +77,10 @@ def build_app(
     app = _empty_app(lifespan)
     problems.install(app)
     app.include_router(PictureRoutes(follower, pictures).router())
-    app.include_router(ReadingRoutes(follower, pictures, corpus, labels).router())
+    app.include_router(ReadingRoutes(follower, pictures, corpus, labels, overrides).router())
     app.include_router(ChangingRoutes(commands, follower).router())
     app.include_router(BankRoutes(commands, follower, labels).router())
-    app.include_router(SearchRoutes(search, limiter, follower, pictures, decoding, turn).router())
+    app.include_router(SearchRoutes(search, limiter, follower, pictures, labels, decoding, turn).router())
     app.include_router(PairRoutes(pairs, limiter, decoding, turn, settings.api.max_upload_bytes).router())
     app.include_router(PlatformRoutes(watch, metrics).router())
     app.include_router(Pages().router())

@@ -12,6 +12,7 @@ from neardup_platform.matching import Thresholds
 from neardup_platform.records import Candidate, HeldApart, Kind, ModelSpec
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.serving.followed_clusters import FollowedClusters
+from neardup_platform.serving.followed_overrides import FollowedOverrides
 from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.serving.search_corpus import SearchCorpus, Vectors
 from neardup_platform.wire.validation import check_vector
@@ -30,7 +31,8 @@ class Found:
         score: of the best match in that cluster; 0 without one.
         head_score: against its head; 0 without one.
         thresholds: applied to it.
-        guard: the guarded cluster that it would be held apart from, or None.
+        guard: the cluster, guarded or in quarantine, that it would be held apart from, or None.
+        override_id: the quarantine without which it would go elsewhere, or empty.
         undistinctive: whether it is plain or resembles much, so that it needs better evidence to match.
     """
 
@@ -43,15 +45,17 @@ class Found:
     thresholds: Thresholds
     stage_ms: dict[str, float]
     guard: HeldApart | None
+    override_id: str
     undistinctive: bool
 
 
 class ExampleSearch:
     """Searches by example, from one thread at a time."""
 
-    def __init__(self, corpus: SearchCorpus, follower: StoreFollower) -> None:
+    def __init__(self, corpus: SearchCorpus, follower: StoreFollower, overrides: FollowedOverrides) -> None:
         self._corpus = corpus
         self._follower = follower
+        self._overrides = overrides
 
     @property
     def enough_px(self) -> int:
@@ -85,9 +89,11 @@ class ExampleSearch:
 
     def _search(self, example: ImageVectors, stage_ms: dict[str, float]) -> Found:
         with self._corpus.searching() as pipeline:
+            clusters = FollowedClusters(self._follower, pipeline.corpus, self._overrides)
             preview = pipeline.preview(
                 example,
-                clusters=FollowedClusters(self._follower, pipeline.corpus),
+                clusters=clusters,
+                constraint=clusters.constraint,
                 matches_only=True,
                 recording=Recording(pipeline.matching.max_candidates, floor=0.0),
             )
@@ -102,6 +108,7 @@ class ExampleSearch:
             thresholds=preview.thresholds,
             stage_ms=stage_ms | {stage: preview.stage_ms[stage] for stage in STAGES},
             guard=ruling.guard,
+            override_id=ruling.override_id,
             undistinctive=preview.undistinctive,
         )
 

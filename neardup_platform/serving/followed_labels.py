@@ -1,7 +1,6 @@
 """The labels of clusters, according to the worker's store.
 
-The labels are read again when a command has changed one. Where the labelled images are is looked up for each answer:
-the records of the labelled images are read, or the members of the cluster, whichever are fewer.
+The labels are read again when a command has changed one. Where the labelled images are is looked up for each answer.
 """
 
 from collections import Counter
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from neardup_platform.records import Label
+from neardup_platform.serving.named_images import named_inside
 from neardup_platform.store.view import StoreView
 from neardup_platform.wire.codec import decode_label
 
@@ -50,13 +50,8 @@ class FollowedLabels:
         cluster = store.clusters.find(head)
         if cluster is None:
             return []
-        if cluster.size < len(labels):
-            inside = [image_id for _, image_id in store.members.all(head) if image_id in labels]
-        else:
-            records = store.images.find_many(list(labels))
-            pairs = zip(labels, records, strict=True)
-            inside = [image_id for image_id, record in pairs if record is not None and record.head == head]
-        found = (label for image_id in inside for label in labels[image_id] if banks is None or label.bank in banks)
+        inside = named_inside(store, {head: cluster.size}, labels)
+        found = (label for _, image_id in inside for label in labels[image_id] if banks is None or label.bank in banks)
         return list(islice(found, MAX_SHOWN))
 
     def banks(self, store: StoreView) -> dict[str, int]:

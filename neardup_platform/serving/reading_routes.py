@@ -1,17 +1,20 @@
 """The calls that read: image → head, head → members, and why."""
 
 import threading
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
 from neardup_platform.errors import InvariantBroken, NotFound, ServerUnavailable
+from neardup_platform.serving.answers.changes import override_of
 from neardup_platform.serving.answers.clusters import Cluster, Member, Members, RecentCluster, RecentClusters
 from neardup_platform.serving.answers.explanations import Explanation, History, explanation
 from neardup_platform.serving.answers.images import Heads, Image, ImageIds, image_answer, past_answer
 from neardup_platform.serving.cursors import decode_cursor, encode_cursor
 from neardup_platform.serving.explained_pairs import Behind, structures, vectors_behind
 from neardup_platform.serving.followed_labels import FollowedLabels
+from neardup_platform.serving.followed_overrides import FollowedOverrides
 from neardup_platform.serving.ids import Id
 from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.serving.s3_pictures import PictureStore
@@ -35,12 +38,18 @@ class ReadingRoutes:
     """Reads from the secondary; every answer is of one moment."""
 
     def __init__(
-        self, follower: StoreFollower, pictures: PictureStore, corpus: SearchCorpus, labels: FollowedLabels
+        self,
+        follower: StoreFollower,
+        pictures: PictureStore,
+        corpus: SearchCorpus,
+        labels: FollowedLabels,
+        overrides: FollowedOverrides,
     ) -> None:
         self._follower = follower
         self._pictures = pictures
         self._corpus = corpus
         self._labels = labels
+        self._overrides = overrides
         # Pictures are laid over each other by one thread at a time, so that questions leave the worker its processors.
         self._aligning = threading.Lock()
 
@@ -86,17 +95,24 @@ class ReadingRoutes:
         return Heads(heads=heads, unknown=[image_id for image_id in image_ids if image_id not in heads])
 
     def cluster(self, head: Id) -> Cluster:
-        """Size, times and representatives of one cluster. A former head redirects to the present one."""
+        """Size, times, representatives, labels and quarantines of a cluster. A former head redirects to the present."""
 
-        def found(store: StoreView) -> tuple[str, store_pb.ClusterRecord]:
+        def found(store: StoreView) -> Cluster:
             now = store.redirects.resolve(head)
-            return now, _cluster(store, now)
+            record = _cluster(store, now)
+            return Cluster.of(
+                record,
+                head=now,
+                redirected_from=None if now == head else head,
+                representatives=list(record.representatives),
+                labels=self._labels.of_cluster(store, now),
+                quarantines=[override_of(each) for each in self._quarantines(store, now, record)],
+            )
 
-        now, record = self._follower.read(found)
-        redirected_from = None if now == head else head
-        return Cluster.of(
-            record, head=now, redirected_from=redirected_from, representatives=list(record.representatives)
-        )
+        return self._follower.read(found)
+
+    def _quarantines(self, store: StoreView, head: str, cluster: store_pb.ClusterRecord) -> Sequence[store_pb.Override]:
+        return self._overrides.of_clusters(store, {head: cluster.size}).quarantines.get(head, ())
 
     def members(
         self,
@@ -127,6 +143,11 @@ class ReadingRoutes:
             if record.head != explained.head:
                 summary = f"{explained.summary} {record.head} heads that cluster now."
                 explained = explained.model_copy(update={"summary": summary})
+            now = {
+                "cluster_labels": self._labels.of_cluster(store, record.head),
+                "quarantined": bool(self._quarantines(store, record.head, _cluster(store, record.head))),
+            }
+            explained = explained.model_copy(update=now)
             return explained, vectors_behind(store, decode_decision(data), record)
 
         explained, behind = self._follower.read(current)

@@ -15,6 +15,7 @@ from neardup_platform.images.decoding.cancellation import Cancellation
 from neardup_platform.serving.answers.searches import FoundImage, SearchAnswer, SearchVectors
 from neardup_platform.serving.connected import ClientDisconnected, while_connected
 from neardup_platform.serving.example_search import ExampleSearch, Found
+from neardup_platform.serving.followed_labels import FollowedLabels
 from neardup_platform.serving.picture_decoding import PictureDecoding
 from neardup_platform.serving.request_bodies import CLIENT_CLOSED, TOO_COSTLY, form_of, is_multipart, json_of
 from neardup_platform.serving.rocksdb_follower import StoreFollower
@@ -53,6 +54,7 @@ class SearchRoutes:
         limiter: SearchLimiter,
         follower: StoreFollower,
         pictures: PictureStore,
+        labels: FollowedLabels,
         decoding: PictureDecoding,
         turn: CapacityLimiter,
     ) -> None:
@@ -60,6 +62,7 @@ class SearchRoutes:
         self._limiter = limiter
         self._follower = follower
         self._pictures = pictures
+        self._labels = labels
         self._decoding = decoding
         self._turn = turn
 
@@ -116,6 +119,7 @@ class SearchRoutes:
     def _answer(self, found: Found) -> SearchAnswer:
         with self._follower.reading() as store:
             pictures = self._pictures.paths(store, [match.image_id for match in found.matches])
+            labels = [] if found.cluster is None else self._labels.of_cluster(store, found.cluster)
         matches = [
             FoundImage.of(match, picture=picture) for match, picture in zip(found.matches, pictures, strict=True)
         ]
@@ -123,6 +127,7 @@ class SearchRoutes:
             found,
             seen_before=bool(matches),
             matches=matches,
+            labels=labels,
             threshold=found.thresholds.match,
             head_threshold=found.thresholds.head,
         )

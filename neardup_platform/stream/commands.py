@@ -173,7 +173,7 @@ def _forget(context: CommandContext) -> Forget:
 
 
 def _trace(context: CommandContext) -> Trace:
-    return Trace(context.store, context.pipeline)
+    return Trace(context.corrections)
 
 
 COMMANDS = (

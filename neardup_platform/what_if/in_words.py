@@ -66,4 +66,6 @@ def _example(example: Mapping[str, Any]) -> str:
         "founded": example["before"],
         "moved": f"{example['before']} to {example['after']}",
     }
-    return f"{example['image_id']} {verb} {heads[example['change']]}: {example['score']:.3f} with {example['other_id']}"
+    text = f"{example['image_id']} {verb} {heads[example['change']]}: {example['score']:.3f} with {example['other_id']}"
+    changes = {"losing": example.get("labels_before"), "gaining": example.get("labels_after")}
+    return "; ".join([text, *(f"{verb} {labels}" for verb, labels in changes.items() if labels)])

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from neardup_platform.clusters.decision import LEAST_AGREEING
 
+# Of a node that no quarantine names: no decision has a higher sequence.
+NEVER = np.iinfo(np.int64).max
 # An image whose cluster is headed by one decided later is found in so many steps.
 _MOST_STEPS = 16
 
@@ -34,6 +36,22 @@ class Limits(NamedTuple):
     passed_over: float
 
 
+class Demands(NamedTuple):
+    """What overrides of whole clusters demand.
+
+    Attributes:
+        heads_too: bool [M], nodes that count as a head of their cluster, because a merge names them.
+        quarantined_at: int64 [M], sequence of the quarantine that names a node; `NEVER` for none.
+        closed_at: int64 [M], the same by head of the cluster; changed by the replay.
+        sequence: int64 [N], of each image.
+    """
+
+    heads_too: NDArray[np.bool_]
+    quarantined_at: NDArray[np.int64]
+    closed_at: NDArray[np.int64]
+    sequence: NDArray[np.int64]
+
+
 class Known(NamedTuple):
     """The recorded head of each image, the score with it, and whether the image stays with it; all [N]."""
 
@@ -47,6 +65,7 @@ def replay_records(
     table: Table,
     limits: Limits,
     known: Known,
+    demands: Demands,
     home: NDArray[np.int32],
     sizes: NDArray[np.int64],
     unknown: NDArray[np.bool_],
@@ -57,16 +76,19 @@ def replay_records(
         table: candidates, best first.
         limits: what an image must reach.
         known: what was recorded of it.
+        demands: of merges and quarantines.
         home: int32 [M], the recorded clusters; those of the N images are replaced.
         sizes: int64 [M], members of each head's cluster outside the records; grows.
         unknown: bool [N], receives which images matched a cluster with whose head no score was recorded.
     """
     for image in range(len(known.head)):
-        chosen = (
-            _root(home, image) if known.pinned[image] else _choose(table, limits, known, home, sizes, unknown, image)
-        )
+        if known.pinned[image]:
+            chosen = _root(home, image)
+        else:
+            chosen = _choose(table, limits, known, demands, home, sizes, unknown, image)
         home[image] = chosen
         sizes[chosen] += 1
+        demands.closed_at[chosen] = min(demands.closed_at[chosen], demands.quarantined_at[image])
 
 
 @njit(nogil=True, cache=True)
@@ -74,6 +96,7 @@ def _choose(
     table: Table,
     limits: Limits,
     known: Known,
+    demands: Demands,
     home: NDArray[np.int32],
     sizes: NDArray[np.int64],
     unknown: NDArray[np.bool_],
@@ -87,12 +110,16 @@ def _choose(
         head = _root(home, table.candidate[at])
         if head == image or _is_seen(table, home, first, at, head):
             continue
-        agreed = _score_with(table, first, stop, head)
+        agreed = _score_with(table, demands, home, first, stop, head)
         if known.head[image] == head:
             agreed = max(agreed, known.score[image])
         unknown[image] |= agreed < 0
         guarded = limits.guard_share > 0 and 0 < limits.guarded_size <= sizes[head]
-        if agreed >= limits.least_head[image] and not (guarded and _is_refused(table, limits, home, image, head)):
+        # An image that is recorded there was let in: it was known before the quarantine.
+        closed = demands.sequence[image] > demands.closed_at[head] and _root(home, known.head[image]) != head
+        if agreed >= limits.least_head[image] and not (
+            closed or (guarded and _is_refused(table, limits, home, image, head))
+        ):
             return head
     return image
 
@@ -137,11 +164,11 @@ def _is_seen(table: Table, home: NDArray[np.int32], first: int, at: int, head: i
 
 
 @njit(nogil=True, cache=True)
-def _score_with(table: Table, first: int, stop: int, node: int) -> float:
-    """The recorded score with a node; −1 if there is none."""
+def _score_with(table: Table, demands: Demands, home: NDArray[np.int32], first: int, stop: int, head: int) -> float:
+    """The best recorded score with a head of a cluster; −1 if there is none."""
     found = np.float32(-1)
     for at in range(first, stop):
-        if table.candidate[at] == node:
-            found = table.score[at]
-            break
+        node = table.candidate[at]
+        if node == head or (demands.heads_too[node] and _root(home, node) == head):
+            found = max(found, table.score[at])
     return float(found)

@@ -2,18 +2,21 @@
 
 The replay follows the order of the decisions, so that an image meets the clusters that the replay has formed, not those
 of the records. What it cannot see: candidates below the recorded floor or beyond the cap, the score with a head that
-was no candidate, and members of clusters that the records do not mention, which the guard would count.
+was no candidate, and members of clusters that the records do not mention, which the guard would count. A cluster that a
+quarantine or a merge names follows it, as far as its images are among the records.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neardup_platform.client.answers import Override
 from neardup_platform.clusters.decision import Guard
 from neardup_platform.matching import Matching
 from neardup_platform.scoring.threshold_table import ThresholdTable
-from neardup_platform.what_if.kernels import Known, Limits, Table, replay_records
+from neardup_platform.what_if.kernels import NEVER, Demands, Known, Limits, Table, replay_records
 from neardup_platform.what_if.recorded import Edges, Flags, Nodes, Recorded, Scores
 
 # No score equals it, so no candidate counts as passed over.
@@ -37,6 +40,22 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """The merges and quarantines that apply, whatever the rule.
+
+    Attributes:
+        heads_too: nodes that a merge names, each of which counts as a head of its cluster.
+        quarantines: node → sequence of the last decision before the quarantine that names it, the earliest one.
+    """
+
+    heads_too: Sequence[int] = ()
+    quarantines: Mapping[int, int] = field(default_factory=dict)
+
+
+NOTHING_STANDS = Standing()
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """What a replay knows of every image.
 
@@ -44,11 +63,13 @@ class Evidence:
         edges: candidates with their scores.
         head_score: float32 [N], the score with the recorded head.
         pinned: bool [N], images that stay where they were put.
+        standing: merges and quarantines of clusters.
     """
 
     edges: Edges
     head_score: Scores
     pinned: Flags
+    standing: Standing = NOTHING_STANDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +85,21 @@ class Clusters:
     unknown: int
 
 
-def recorded_evidence(recorded: Recorded) -> Evidence:
+def standing_of(recorded: Recorded, overrides: Iterable[Override]) -> Standing:
+    """Returns what overrides of whole clusters demand of the images of the records."""
+    merges, quarantines = list[str](), dict[str, int]()
+    for each in overrides:
+        if each.action == "merge":
+            merges += [each.image_id, each.other_id]
+        if each.action == "quarantine":
+            quarantines[each.image_id] = min(each.sequence, quarantines.get(each.image_id, each.sequence))
+    since = {node: quarantines[image_id] for image_id, node in recorded.nodes(quarantines).items()}
+    return Standing(list(recorded.nodes(merges).values()), since)
+
+
+def recorded_evidence(recorded: Recorded, standing: Standing = NOTHING_STANDS) -> Evidence:
     """Returns what was recorded; images that an override placed stay."""
-    return Evidence(recorded.edges, recorded.head_score, recorded.pinned)
+    return Evidence(recorded.edges, recorded.head_score, recorded.pinned, standing)
 
 
 def recorded_rule(recorded: Recorded, guard: Guard, passed_over: float | None) -> Rule:
@@ -99,11 +132,23 @@ def replay(recorded: Recorded, evidence: Evidence, rule: Rule) -> Clusters:
         Table(edges.starts, edges.candidate, edges.score, edges.copy),
         Limits(rule.match, rule.least_head, rule.guard.size, rule.guard.share, passed_over),
         Known(recorded.head, evidence.head_score, evidence.pinned),
+        _demands(recorded, evidence.standing),
         home,
         sizes,
         unknown,
     )
     return Clusters(settled(home), int(unknown.sum()))
+
+
+def _demands(recorded: Recorded, standing: Standing) -> Demands:
+    count, heads = len(recorded.ids), settled(recorded.homes)
+    heads_too = np.zeros(count, np.bool_)
+    heads_too[list(standing.heads_too)] = True
+    quarantined_at, closed_at = np.full(count, NEVER), np.full(count, NEVER)
+    for node, sequence in standing.quarantines.items():
+        quarantined_at[node] = sequence
+        closed_at[heads[node]] = min(closed_at[heads[node]], sequence)
+    return Demands(heads_too, quarantined_at, closed_at, recorded.sequence.astype(np.int64))
 
 
 def settled(home: Nodes) -> Nodes:

@@ -7,12 +7,13 @@ report. A threshold needs nothing but the records; a classifier scores the recor
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from neardup_platform.client import Client
+from neardup_platform.client.answers import Override
 from neardup_platform.clusters.override_conflicts import MAX_OVERRIDES
 from neardup_platform.decide import RECORDED_CANDIDATES, RECORDED_SCORE_FLOOR
 from neardup_platform.errors import BadCommand, NeardupError, NotFound, SetupError
@@ -21,17 +22,19 @@ from neardup_platform.matching import Matching
 from neardup_platform.scoring.card import Card, read_card
 from neardup_platform.settings import Settings
 from neardup_platform.what_if.duckdb_recorded import read_recorded
-from neardup_platform.what_if.labelled import Label, LabelledPairs, labelled_pairs, labels_of
+from neardup_platform.what_if.labelled import LabelledPairs, labelled_pairs, labels_of
 from neardup_platform.what_if.question import Question
 from neardup_platform.what_if.recorded import Recorded
 from neardup_platform.what_if.replay import (
     Rule,
+    Standing,
     constant_rule,
     recorded_evidence,
     recorded_rule,
     replay,
     rule_of,
     settled,
+    standing_of,
 )
 from neardup_platform.what_if.rescoring import Rescored, rescore
 from neardup_platform.what_if.s3_decisions import DecisionFiles, get_decisions, opened_store
@@ -127,10 +130,12 @@ def what_if(settings: Settings, question: Question, report: Report = lambda _: N
         least = 0.0 if question.classifier else min(*THRESHOLDS, question.match or 1.0)
         recorded = read_recorded(decisions.files, folder, least)
         card = _card_in_use(settings, recorded)
-        labels = labelled_pairs(recorded, _labels(settings))
+        overrides = _overrides(settings)
+        labels = labelled_pairs(recorded, (label for each in overrides for label in labels_of(each)))
+        standing = standing_of(recorded, overrides)
         rescored = _rescored(settings, question, recorded, folder, report) if question.classifier else None
         report(f"deciding {len(recorded):,} images again")
-        return _answer(settings, question, decisions, recorded, card, labels, rescored)
+        return _answer(settings, question, decisions, recorded, card, labels, rescored, standing)
 
 
 def _answer(
@@ -141,12 +146,14 @@ def _answer(
     card: Card | None,
     labels: LabelledPairs,
     rescored: Rescored | None,
+    standing: Standing,
 ) -> WhatIf:
     candidate = read_card(classifier_folder(settings, question.classifier)) if question.classifier else card
     matching = _matching(settings, question, candidate)
     guard, passed_over = matching.guard, card.passed_over if card else None
-    before = replay(recorded, recorded_evidence(recorded), recorded_rule(recorded, guard, passed_over))
-    evidence = rescored.evidence if rescored else recorded_evidence(recorded)
+    recorded_as = recorded_evidence(recorded, standing)
+    before = replay(recorded, recorded_as, recorded_rule(recorded, guard, passed_over))
+    evidence = replace(rescored.evidence, standing=standing) if rescored else recorded_as
     undistinctive = rescored.undistinctive if rescored else recorded.undistinctive
 
     def tried(rule: Rule) -> Trial:
@@ -219,10 +226,10 @@ def _rescored(settings: Settings, question: Question, recorded: Recorded, folder
         ) from error
 
 
-def _labels(settings: Settings) -> list[Label]:
+def _overrides(settings: Settings) -> list[Override]:
     """The active overrides, as the API has them; none if it does not answer."""
     with suppress(NeardupError), Client.from_settings(settings, attempts=1) as api:
-        return [label for each in islice(api.overrides(), MAX_OVERRIDES) for label in labels_of(each)]
+        return list(islice(api.overrides(), MAX_OVERRIDES))
     return []
 
 

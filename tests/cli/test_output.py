@@ -58,16 +58,18 @@ def test_forget_without_an_answer_names_the_option_to_use(tmp_path: Path) -> Non
 
 
 def test_a_picture_unlike_every_head_is_reported_without_a_cluster() -> None:
-    found = {"seen_before": True, "cluster": None, "matches": [], "images_searched": 3}
-    assert _describe_search(found) == "seen before: like 0 image(s), but unlike the head of any cluster (of 3 images)"
+    found = {"seen_before": True, "cluster": None, "matches": [], "images_searched": 3, "guard": None, "labels": []}
+    assert _describe_search(found) == "seen before: like 0 images, but unlike the head of any cluster (of 3 images)"
     assert "in the cluster of a" in _describe_search({**found, "cluster": "a"})
     guard = {"reason": "chain-suspected", "head": "b", "agreed": 3, "compared": 8, "size": 9}
     held_apart = _describe_search({**found, "guard": guard})
     assert "like only 3 of the 8 compared in the cluster of b" in held_apart
+    quarantined = _describe_search({**found, "guard": guard | {"reason": "quarantined"}})
+    assert "but the cluster of b is in quarantine" in quarantined
 
 
 def test_a_search_says_that_a_picture_is_undistinctive() -> None:
-    found = {"seen_before": False, "cluster": None, "matches": [], "images_searched": 3}
+    found = {"seen_before": False, "cluster": None, "matches": [], "images_searched": 3, "labels": []}
     assert "undistinctive" in _describe_search({**found, "undistinctive": True})
     assert "undistinctive" not in _describe_search({**found, "undistinctive": False})
 

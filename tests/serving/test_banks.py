@@ -4,9 +4,10 @@ import httpx
 import pytest
 
 from neardup_platform.serving import followed_labels
-from tests.serving.conftest import Writer
+from tests.serving.conftest import Writer, seen
 from tests.serving.test_corrections import filled, run_and_wait  # noqa: F401 -- a fixture
 from tests.serving.test_problems import problem_of
+from tests.serving.test_search import search, wait_until_searched
 
 TERMS = {"policy": "hate", "action": "block"}
 
@@ -83,10 +84,50 @@ def test_an_answer_shows_a_bounded_number_of_labels(
 
 
 def test_the_quarantine_of_a_negative_bank_names_it(filled: httpx.Client, writer: Writer) -> None:  # noqa: F811
-    writer.run_command("override", "o1", action="quarantine", image_id="dog~1")
+    writer.run_command("override", "a1", action="quarantine", image_id="dog~1")
     run_and_wait(filled, writer, "label", "n1", bank="pages", image_id="cat~1", policy="page", action="never-match")
     listed = filled.get("/v1/overrides").json()["overrides"]
-    assert [(each["override_id"], each["bank"]) for each in listed] == [("o1", ""), ("n1", "pages")]
+    assert [(each["override_id"], each["bank"]) for each in listed] == [("a1", ""), ("n1", "pages")]
+
+
+def test_a_search_and_a_cluster_show_labels_and_a_quarantine_as_a_decision_follows_them(
+    filled: httpx.Client,  # noqa: F811
+    writer: Writer,
+) -> None:
+    run_and_wait(filled, writer, "label", "l1", bank="one", image_id="cat~2", **TERMS)
+    wait_until_searched(filled, 7)
+    found = search(filled, "cat~new")
+    assert (found["cluster"], found["override_id"], found["guard"]) == ("cat~1", "", None)
+    assert [(label["bank"], label["image_id"]) for label in found["labels"]] == [("one", "cat~2")]
+    assert banks_of(filled, "/v1/clusters/cat~1") == [("one", "cat~2")]
+    run_and_wait(filled, writer, "label", "n1", bank="pages", image_id="cat~3", policy="page", action="never-match")
+    found = search(filled, "cat~new")
+    assert (found["cluster"], found["override_id"], found["labels"], found["seen_before"]) == (None, "n1", [], True)
+    assert (found["guard"]["reason"], found["guard"]["head"]) == ("quarantined", "cat~1")
+    writer.decide(["cat~new"])
+    seen(filled, "cat~new")
+    explained = filled.get("/v1/images/cat~new/explanation").json()
+    decided = [explained[name] for name in ("founded", "override_id", "guard", "quarantined", "cluster_labels")]
+    assert decided == [True, "n1", found["guard"], False, []]
+    cluster = filled.get("/v1/clusters/cat~1").json()
+    shown = [(each["override_id"], each["image_id"], each["bank"]) for each in cluster["quarantines"]]
+    assert shown == [("n1", "cat~3", "pages")]
+    explained = filled.get("/v1/images/cat~4/explanation").json()
+    assert (explained["quarantined"], len(explained["cluster_labels"]), explained["labels"]) == (True, 2, [])
+    assert filled.get("/v1/clusters/dog~1").json()["quarantines"] == []
+
+
+def test_a_search_joins_a_merged_cluster_by_either_head(filled: httpx.Client, writer: Writer) -> None:  # noqa: F811
+    run_and_wait(filled, writer, "override", "m1", action="merge", image_id="dog~1", other_id="cat~1")
+    wait_until_searched(filled, 7)
+    found = search(filled, "dog~new")
+    writer.decide(["dog~new"])
+    seen(filled, "dog~new")
+    decided = filled.get("/v1/images/dog~new").json()
+    assert (found["cluster"], decided["head"]) == ("cat~1", "cat~1")
+    explained = filled.get("/v1/images/dog~new/explanation").json()
+    assert found["head_score"] == pytest.approx(explained["head_score"])
+    assert "at or above 0.800" in explained["summary"]
 
 
 def test_wrong_labels_are_refused_before_they_are_sent(filled: httpx.Client) -> None:  # noqa: F811

@@ -26,7 +26,7 @@ from neardup_platform.testing.worker import InMemoryWorker
 from neardup_platform.topic_logs.s3_topic_log import object_key, put_object
 from neardup_platform.topic_logs.topic_log import DECISIONS as LOG
 from neardup_platform.what_if.duckdb_recorded import read_recorded
-from neardup_platform.what_if.in_words import kept_in_words
+from neardup_platform.what_if.in_words import _example, kept_in_words
 from neardup_platform.what_if.question import Question
 from neardup_platform.what_if.replay import constant_rule, recorded_evidence, recorded_rule, replay
 from neardup_platform.what_if.rescoring import rescore
@@ -84,6 +84,13 @@ def test_a_threshold_is_tried_on_the_log_and_reported(log: Settings, tmp_path: P
     page = out.read_text()
     assert "would join" in page
     assert page.count("data:image/png") == 2
+
+
+def test_an_example_says_which_labels_its_image_would_lose_and_gain() -> None:
+    example = {"change": "moved", "image_id": "a", "other_id": "b", "score": 0.9, "before": "x", "after": "y"}
+    assert _example(example) == "a would go from x to y: 0.900 with b"
+    labelled = {"labels_before": "hate (p, block)", "labels_after": "spam (q, review)"}
+    assert _example(example | labelled).endswith("; losing hate (p, block); gaining spam (q, review)")
 
 
 def test_the_command_prints_the_answer_and_refuses_with_the_reason(log: Settings) -> None:

@@ -3,6 +3,8 @@
 from pydantic import Field
 
 from neardup_platform.serving.answers.answer import Answer
+from neardup_platform.serving.answers.banks import Label
+from neardup_platform.serving.answers.changes import Override
 
 _REDIRECTED = "the head that was asked for, if the cluster has another head now"
 
@@ -21,6 +23,10 @@ class Cluster(_Totals):
         description="members that searches compare with, oldest first, including the head"
     )
     redirected_from: str | None = Field(description=_REDIRECTED)
+    labels: list[Label] = Field(description="of images in it, at most 100")
+    quarantines: list[Override] = Field(
+        description="overrides by which no new image joins it by its matches, at most 100"
+    )
 
 
 class Member(Answer):

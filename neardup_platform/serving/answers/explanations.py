@@ -93,6 +93,10 @@ class Explanation(Answer):
     )
     kind: str = Field(description="kind of the match that let it join; empty for a founder, and where none is claimed")
     labels: list[Label] = Field(description="of the cluster when the image was put there, at most 16")
+    cluster_labels: list[Label] = Field([], description="of its cluster now, at most 100; empty in a history")
+    quarantined: bool = Field(
+        False, description="whether its cluster is in quarantine now, so that no new image joins; false in a history"
+    )
 
 
 class History(Answer):
@@ -156,6 +160,14 @@ def _of_kind(decision: Decision) -> str:
     return f", {_KINDS[decision.kind]}," if decision.kind in _KINDS else ""
 
 
+def _agreeing(decision: Decision) -> str:
+    """The head that agreed: of a merged cluster, it may be another one than that of the decision."""
+    with_head = next((each.score for each in decision.candidates if each.image_id == decision.head), None)
+    if with_head is not None and with_head < decision.head_threshold <= decision.head_score:
+        return f"another head of that cluster, which is merged, since it scores {with_head:.3f} against this one,"
+    return "the head itself"
+
+
 def _destination(decision: Decision) -> str:
     quarantined = decision.guard is not None and decision.guard.reason == QUARANTINED
     if decision.override_id and not decision.founded and not quarantined:
@@ -168,8 +180,8 @@ def _destination(decision: Decision) -> str:
     if not decision.founded:
         return (
             f"Joined the cluster of {decision.head}: its best match there{_of_kind(decision)} scores "
-            f"{decision.score:.3f}, at or above the threshold {decision.threshold:.3f}, and against the head itself it "
-            f"scores {decision.head_score:.3f}, at or above {decision.head_threshold:.3f}."
+            f"{decision.score:.3f}, at or above the threshold {decision.threshold:.3f}, and against "
+            f"{_agreeing(decision)} it scores {decision.head_score:.3f}, at or above {decision.head_threshold:.3f}."
         )
     if decision.bridges:
         return (

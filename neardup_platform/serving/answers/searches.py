@@ -3,6 +3,7 @@
 from pydantic import BaseModel, ConfigDict, Field
 
 from neardup_platform.serving.answers.answer import Answer
+from neardup_platform.serving.answers.banks import Label
 from neardup_platform.serving.answers.explanations import HeldApart
 
 
@@ -39,7 +40,11 @@ class SearchAnswer(Answer):
     head_threshold: float
     images_searched: int
     stage_ms: dict[str, float]
-    guard: HeldApart | None = Field(description="the guarded cluster that it would be held apart from; null if none")
+    guard: HeldApart | None = Field(
+        description="the cluster, guarded or in quarantine, that it would be held apart from; null if none"
+    )
     undistinctive: bool = Field(
         description="whether it is plain or resembles much else, so that it needs a higher score to match"
     )
+    override_id: str = Field(description="the quarantine without which it would go elsewhere; empty if none acts")
+    labels: list[Label] = Field(description="of the cluster that it would join, at most 100")

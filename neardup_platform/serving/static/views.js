@@ -11,6 +11,26 @@ const PAGE = 60;
 const heading = (...parts) => el("h1", { tabindex: "-1" }, ...parts);
 const clusterLink = (head) => el("a", { href: clusterHash(head), title: head }, shortId(head));
 
+// What applies to a cluster: its labels, and the quarantines that are not those of a label.
+function standing(labels, quarantines) {
+  return labels.length + quarantines.length > 0 && el(
+    "ul",
+    { class: "standing" },
+    labels.map((label) => el(
+      "li",
+      {},
+      el("b", {}, label.action), el("span", {}, label.policy), el("span", { class: "quiet" }, `bank ${label.bank} · from `,
+        el("a", { href: imageHash(label.image_id), title: label.image_id }, shortId(label.image_id))),
+    )),
+    quarantines.filter((each) => !each.bank).map((each) => el(
+      "li",
+      {},
+      el("b", {}, "quarantine"), el("span", {}, each.reason || "no new image joins by its matches"),
+      each.issued_by && el("span", { class: "quiet" }, `by ${each.issued_by} · `, when(each.at_ms)),
+    )),
+  );
+}
+
 export async function newest() {
   const { clusters } = await api.recentClusters(30);
   if (!clusters.length) {
@@ -47,8 +67,9 @@ function clusterRow(cluster) {
   );
 }
 
-export async function cluster(head) {
-  const [record, first] = await Promise.all([api.cluster(head), api.members(head, PAGE)]);
+export async function cluster(asked) {
+  const [record, first] = await Promise.all([api.cluster(asked), api.members(asked, PAGE)]);
+  const { head } = record;
   const grid = el("div", { class: "grid" });
   const more = el("button", { type: "button", class: "wide" }, "Show more");
   const add = (page) => {
@@ -57,7 +78,7 @@ export async function cluster(head) {
     more.onclick = async () => {
       more.disabled = true;
       try {
-        add(await api.members(head, PAGE, page.next_cursor));
+        add(await api.members(asked, PAGE, page.next_cursor));
       } finally {
         more.disabled = false;
       }
@@ -68,7 +89,9 @@ export async function cluster(head) {
     "section",
     {},
     heading(el("small", {}, "Cluster of"), el("span", { class: "id" }, head)),
+    standing(record.labels, record.quarantines),
     facts([
+      ...(record.redirected_from ? [["Formerly", shortId(record.redirected_from)]] : []),
       ["Images", count(record.size)],
       ["Found by", counted(record.representatives.length, "representative")],
       ["Created", when(record.created_ms)],
@@ -86,10 +109,12 @@ function memberThumb(member, head) {
 
 export async function image(id) {
   const [record, why, past] = await Promise.all([api.image(id), api.explanation(id), api.history(id)]);
+  const { labels, quarantines } = await api.cluster(record.head);
   return el(
     "section",
     { class: "why" },
     heading(el("small", {}, "Image"), el("span", { class: "id" }, id)),
+    standing(labels, quarantines),
     el(
       "div",
       { class: "columns" },
@@ -125,6 +150,7 @@ function decision(why) {
       el("span", {}, "Best match"), scoreBar(why.score, why.threshold, "pair score"),
       el("span", {}, "Head check"), scoreBar(why.head_score, why.head_threshold, "score against the head"),
     ),
+    why.labels.length > 0 && el("div", {}, el("p", { class: "quiet hint" }, "Labels that the decision carries:"), standing(why.labels, [])),
     why.structures.map((each) => located(why.image_id, each)),
   );
 }
@@ -205,6 +231,7 @@ export function found(result, url, name) {
     "section",
     {},
     heading(verdict, result.undistinctive && undistinctiveTag()),
+    standing(result.labels, []),
     el(
       "div",
       { class: "columns" },

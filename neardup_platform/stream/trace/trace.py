@@ -4,10 +4,9 @@ import json
 from functools import partial
 
 from neardup_platform.errors import BadCommand
-from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import Decision
-from neardup_platform.store.view import StoreView
 from neardup_platform.stream.control.outcome import Done, Finish
+from neardup_platform.stream.corrections.redeciding import Redeciding
 from neardup_platform.stream.trace.tracing import REPORTED_CANDIDATES, trace
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import decode_decision
@@ -18,14 +17,12 @@ class Trace:
     """The handler.
 
     Args:
-        store: holds the images.
-        pipeline: decides now.
+        redeciding: the store and the pipeline, overrides and labels.
         most: candidates reported.
     """
 
-    def __init__(self, store: StoreView, pipeline: Pipeline, most: int = REPORTED_CANDIDATES) -> None:
-        self._store = store
-        self._pipeline = pipeline
+    def __init__(self, redeciding: Redeciding, most: int = REPORTED_CANDIDATES) -> None:
+        self._redeciding, self._store = redeciding, redeciding.store
         self._most = most
 
     def __call__(self, _command: pb.Command, arguments: TraceArguments) -> Finish:
@@ -37,7 +34,8 @@ class Trace:
         if record is None:
             raise BadCommand(f"image {image_id[:80]!r} has not been decided, so there is nothing to trace")
         active = _describe(decode_decision(self._store.history.current(image_id)))
-        found = trace(self._pipeline, record.ordinal, self._most)
+        constraint = self._redeciding.constraints()(image_id, {})
+        found = trace(self._redeciding.pipeline, record.ordinal, constraint, self._most)
         report = {"image_id": image_id, "in_force": active, **found}
         return Done({"trace": json.dumps(report, ensure_ascii=False)})
 

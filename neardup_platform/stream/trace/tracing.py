@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from neardup_platform.clusters.decision import FREE, Constraint
 from neardup_platform.decide import Recording
 from neardup_platform.pipeline import Pipeline, Preview
 from neardup_platform.scoring.features import pair_features
@@ -20,12 +21,15 @@ REPORTED_FEATURES = 3
 REPORTED_CELLS = 8
 
 
-def trace(pipeline: Pipeline, ordinal: int, most: int = REPORTED_CANDIDATES) -> dict[str, Any]:
+def trace(
+    pipeline: Pipeline, ordinal: int, constraint: Constraint = FREE, most: int = REPORTED_CANDIDATES
+) -> dict[str, Any]:
     """Runs an image through the pipeline once more.
 
     Args:
         pipeline: over the corpus that holds the image; no step may be in flight.
         ordinal: of the image.
+        constraint: what overrides demand of it.
         most: candidates and bridges reported.
 
     Returns:
@@ -33,7 +37,10 @@ def trace(pipeline: Pipeline, ordinal: int, most: int = REPORTED_CANDIDATES) -> 
         what the second look made of them, `thresholds`, `undistinctive`, `versions` and `stage_ms`.
     """
     preview = pipeline.preview(
-        pipeline.corpus.vectors_of(ordinal), ordinal=ordinal, recording=Recording(most, floor=0.0)
+        pipeline.corpus.vectors_of(ordinal),
+        ordinal=ordinal,
+        constraint=constraint,
+        recording=Recording(most, floor=0.0),
     )
     return {
         "terms": _terms(pipeline, preview),
@@ -81,12 +88,14 @@ def _candidates(preview: Preview) -> list[dict[str, Any]]:
 
 
 def _verdict(pipeline: Pipeline, preview: Preview, ordinal: int, most: int) -> dict[str, Any]:
-    """Where the image would go now."""
+    """Where the image would go now, with the labels that the decision would carry."""
     ruling, corpus = preview.ruling, pipeline.corpus
     head = ordinal if ruling.head is None else ruling.head
     return {
         "head": corpus.id_of(head),
         "founds": ruling.head is None,
+        "override_id": ruling.override_id,
+        "labels": [asdict(label) for label in pipeline.labels(corpus.id_of(ordinal), ordinal, ruling.head)],
         "matches": ruling.matches,
         "score": round(ruling.score, 6),
         "head_score": round(ruling.head_score, 6),

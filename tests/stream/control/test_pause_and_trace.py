@@ -29,7 +29,7 @@ def commands(machine: ControlMachine) -> Sequence[RegisteredCommand]:
     return [
         register(PauseArguments, Pause(store, machine.clock), prompt=True),
         register(ResumeArguments, Resume(store), prompt=True),
-        register(TraceArguments, Trace(store, machine.pipeline), prompt=True),
+        register(TraceArguments, Trace(machine.worker.redeciding), prompt=True),
     ]
 
 
@@ -104,6 +104,37 @@ def test_a_trace_says_from_which_cluster_an_image_is_held_apart(machine: Control
     assert "held apart from head (chain-suspected)" in trace_in_words({**told, "sequence": result.sequence})
 
 
+def test_a_trace_follows_overrides_and_shows_labels(machine: ControlMachine) -> None:
+    def traced(image_id: str) -> dict:
+        machine.log.append(command("trace", f"t{len(machine.log)}", image_id=image_id))
+        (result,) = machine.run()
+        told = json.loads(result.values["trace"])
+        assert told["verdict"]["as_in_force"]
+        return told["verdict"] | {"text": trace_in_words({**told, "sequence": result.sequence})}
+
+    images = families(3, 4)
+    machine.decide(images[:-1])
+    decided, newest = machine.worker.decisions(), images[-1].image_id
+    member = next(d for d in decided if not d.founded)
+    label = {"bank": "hate", "policy": "p", "action": "block"}
+    machine.worker.run_command("label", command_id="l1", image_id=member.head, **label)
+    verdict = traced(member.image_id)
+    assert [(each["bank"], each["action"]) for each in verdict["labels"]] == [("hate", "block")]
+    assert "bank hate: policy p, action block" in verdict["text"]
+    machine.worker.override("alone", member.image_id)
+    verdict = traced(member.image_id)
+    assert (verdict["founds"], verdict["labels"], bool(verdict["override_id"])) == (True, [], True)
+    assert f", by override {verdict['override_id']}" in verdict["text"]
+    for head in {d.head for d in machine.worker.decisions()}:
+        machine.worker.run_command("override", command_id=f"q-{head}", action="quarantine", image_id=head)
+    machine.decide(images[-1:])
+    kept = machine.worker.decisions()[-1]
+    assert (kept.image_id, kept.founded) == (newest, True)
+    assert traced(newest)["guard"] == (None if kept.guard is None else asdict(kept.guard))
+    assert kept.guard is not None
+    assert traced(kept.guard.head)["guard"] is None
+
+
 def test_a_head_is_traced_into_its_own_cluster(machine: ControlMachine) -> None:
     machine.decide(families(8, 4))
     head = next(d.head for d in machine.worker.decisions() if not d.founded)
@@ -115,7 +146,7 @@ def test_a_head_is_traced_into_its_own_cluster(machine: ControlMachine) -> None:
 
 def test_a_trace_is_bounded_and_reports_what_it_omits(tmp_path: Path) -> None:
     def three_candidates(machine: ControlMachine) -> Sequence[RegisteredCommand]:
-        return [register(TraceArguments, Trace(machine.store, machine.pipeline, most=3), prompt=True)]
+        return [register(TraceArguments, Trace(machine.worker.redeciding, most=3), prompt=True)]
 
     with closing(ControlMachine(tmp_path, [], three_candidates)) as machine:
         machine.decide(families(8, 4))
