@@ -10,6 +10,7 @@ from pydantic import Field
 
 from jobs.operations.metadata import rows, shown
 from jobs.operations.operation_job import DryRunConfig, Operation, Outcome, operation
+from neardup_platform.counted import counted
 from neardup_platform.errors import BadCommand
 from neardup_platform.operations.in_words import (
     command_in_words,
@@ -135,12 +136,12 @@ def override_csv(operation: Operation, config: OverrideCsvConfig) -> Outcome:
     refused = [answer for answer in answers if not answer.accepted]
     if refused:
         raise dg.Failure(
-            f"{refused[0].reason} (the worker refused {len(refused)} of {len(answers)} rows; the others apply: correct "
-            "these and launch a new run with them alone)",
+            f"{refused[0].reason} (the worker refused {len(refused)} of {counted(len(answers), 'row')}; the others "
+            "apply: correct these and launch a new run with them alone)",
             metadata=table,
             allow_retries=False,
         )
-    return Outcome(f"{len(answers)} overrides accepted", table)
+    return Outcome(f"{counted(len(answers), 'override')} accepted", table)
 
 
 @operation(

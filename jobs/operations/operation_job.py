@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import dagster as dg
 from pydantic import Field
 
+from neardup_platform.counted import counted
 from neardup_platform.errors import NeardupError, RetryableError, ServerUnavailable
 from neardup_platform.operations.in_words import command_in_words
 from neardup_platform.settings import Settings
@@ -118,14 +119,14 @@ class Operation:
         """Send overrides in order and wait for all results, accepted or not."""
         from neardup_platform.operations.kafka_carry_out import correct_all
 
-        timeout_s = self._begin(f"{len(corrections)} overrides")
+        timeout_s = self._begin(f"{counted(len(corrections), 'override')}")
         return correct_all(self.settings, corrections, self.issuer, timeout_s, self.report)
 
     def label_all(self, labels: Sequence[LabelArguments]) -> list["Answer"]:
         """Send labels and wait for all results, accepted or not."""
         from neardup_platform.operations.kafka_carry_out import label_all
 
-        timeout_s = self._begin(f"{len(labels)} labels")
+        timeout_s = self._begin(f"{counted(len(labels), 'label')}")
         return label_all(self.settings, labels, self.issuer, timeout_s, self.report)
 
     def call_off(self) -> None:

@@ -9,6 +9,7 @@ from assets.topic_logs import hours
 from jobs.operations.metadata import rows, shown
 from jobs.operations.moments import moment_ms
 from jobs.operations.operation_job import DryRunConfig, Operation, Outcome, operation
+from neardup_platform.counted import counted
 from neardup_platform.operations.explorer_links import image_url
 from neardup_platform.operations.in_words import redecide_in_words, reprocess_in_words, sample_in_words
 from neardup_platform.operations.sampling import DEFAULT_SAMPLE, MAX_SAMPLE
@@ -169,7 +170,7 @@ def _redecide(
     from neardup_platform.operations.selection import select
 
     key, images = select(operation.settings, wanted)
-    operation.report(f"{images} images chosen: {key}")
+    operation.report(f"{counted(images, 'image')} chosen: {key}")
     arguments = RedecideArguments.model_validate({"selection": key, **rules})
     answer = operation.carry_out(arguments).flat()
     examples = answer.pop("examples")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from neardup_platform.cli.output import api_client, complain, emit, json_option, load_tensorflow, progress_bar
+from neardup_platform.counted import counted
 from neardup_platform.errors import NeardupError, NotFound, ServerUnavailable
 from neardup_platform.ingest.skipped_files import in_words
 from neardup_platform.records import Kind
@@ -210,10 +211,10 @@ def _answer(ingested: "Ingested", outcomes: "Outcomes | None") -> dict[str, Any]
 def _describe(answer: dict[str, Any]) -> str:
     decided = f", {answer['decided']} decided" if "decided" in answer else ""
     repeated = f", {answer['repeated']} known already" if answer["repeated"] else ""
-    lines = [f"{answer['published']} images published{decided}{repeated}, {len(answer['refused'])} refused"]
+    lines = [f"{counted(answer['published'], 'image')} published{decided}{repeated}, {len(answer['refused'])} refused"]
     dead = answer.get("dead_letters", [])
     if dead:
-        lines.append(f"{len(dead)} messages refused by the worker:")
+        lines.append(f"{counted(len(dead), 'message')} refused by the worker:")
         lines += [f"  {d['image_id']}: {d['reason']}: {d['detail']} ({d['place']})" for d in dead[:_NAMED]]
     if "decided" not in answer and answer["published"]:
         lines.append("use --wait to see what becomes of them; `neardup dead-letter list` shows what the worker refuses")
@@ -222,7 +223,9 @@ def _describe(answer: dict[str, Any]) -> str:
 
 def _describe_embedded(answer: dict[str, Any]) -> str:
     repeated = f", {answer['repeated']} given twice" if answer["repeated"] else ""
-    line = f"{answer['written']} images written to {answer['file']}{repeated}, {len(answer['refused'])} refused"
+    line = (
+        f"{counted(answer['written'], 'image')} written to {answer['file']}{repeated}, {len(answer['refused'])} refused"
+    )
     return "\n".join([line, *filter(None, [in_words(answer["skipped"])])])
 
 

@@ -10,6 +10,7 @@ import click
 
 from neardup_platform.cli.output import api_client, complain, confirmed, emit, json_option, report
 from neardup_platform.cli.worker_commands import send_to_worker, timeout_option
+from neardup_platform.counted import counted
 from neardup_platform.errors import BadCommand
 from neardup_platform.operations.in_words import forget_in_words, override_in_words, override_plan_in_words
 from neardup_platform.operations.override_csv import read_override_file
@@ -155,7 +156,7 @@ def _describe_answers(answer: dict[str, Any]) -> str:
         for each in answer["answers"]
     ]
     accepted = sum(each["accepted"] for each in answer["answers"])
-    return "\n".join([*lines, f"{accepted} of {len(lines)} overrides accepted"])
+    return "\n".join([*lines, f"{accepted} of {counted(len(lines), 'override')} accepted"])
 
 
 _WORDS = {

@@ -7,6 +7,7 @@ import click
 from neardup_platform.cli.moments import Moment
 from neardup_platform.cli.output import json_option, report
 from neardup_platform.cli.worker_commands import send_to_worker, wait_option
+from neardup_platform.counted import counted
 from neardup_platform.operations.in_words import redecide_in_words, reprocess_in_words, sample_in_words
 from neardup_platform.operations.sampling import DEFAULT_SAMPLE, MAX_SAMPLE
 from neardup_platform.servers.endpoints import resolve
@@ -98,5 +99,5 @@ def _selected(settings: Settings, choosing: dict[str, object]) -> str:
             raise click.UsageError("use either --image or --ids-file")
         choosing["image_ids"] = read_ids(ids_file)
     key, images = select(settings, Wanted(**choosing))  # type: ignore[arg-type]
-    report(f"{images} images chosen")
+    report(f"{counted(images, 'image')} chosen")
     return key

@@ -7,6 +7,7 @@ import click
 
 from neardup_platform.cli.output import json_option
 from neardup_platform.cli.worker_commands import send_to_worker, timeout_option, wait_option
+from neardup_platform.counted import counted
 from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
 from neardup_platform.wire.command_arguments import IngestSegmentArguments
@@ -42,7 +43,7 @@ def _uploaded(settings: Settings, file: Path) -> str:
 
 def _describe(answer: dict[str, Any]) -> str:
     return (
-        f"{answer['rows']} rows: {answer['decided']} images decided, {answer['known']} known already, "
-        f"{answer['conflicting']} known with other vectors, "
+        f"{counted(answer['rows'], 'row')}: {counted(answer['decided'], 'image')} decided, "
+        f"{answer['known']} known already, {answer['conflicting']} known with other vectors, "
         f"{answer['forgotten']} forgotten, {answer['bad']} bad"
     )

@@ -10,6 +10,7 @@ import click
 
 from neardup_platform.cli.output import emit, json_option
 from neardup_platform.cli.worker_commands import send_to_worker, timeout_option, wait_option
+from neardup_platform.counted import counted
 from neardup_platform.operations.in_words import removed_in_words, snapshot_in_words
 from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
@@ -147,6 +148,6 @@ def _line(entry: dict[str, Any]) -> str:
         return f"{entry['snapshot']}  {entry['problem']}"
     when = f"{datetime.fromtimestamp(entry['taken_ms'] / 1_000, UTC):%Y-%m-%d %H:%M:%SZ}"
     return (
-        f"{entry['snapshot']}  {when}  {entry['images']} images in {entry['clusters']} clusters, "
+        f"{entry['snapshot']}  {when}  {counted(entry['images'], 'image')} in {counted(entry['clusters'], 'cluster')}, "
         f"{entry['bytes'] / 1e6:.1f} MB, digest {entry['digest']}, by {entry['issued_by']}"
     )

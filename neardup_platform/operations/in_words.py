@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from neardup_platform.counted import counted
 from neardup_platform.wire.command_arguments import CommandArguments
 
 _LONG = 200
@@ -25,7 +26,7 @@ def command_in_words(arguments: CommandArguments) -> str:
 def snapshot_in_words(answer: Mapping[str, Any]) -> str:
     """What a `snapshot` took."""
     return (
-        f"snapshot {answer['snapshot']}: {answer['images']} images in {answer['clusters']} clusters, "
+        f"snapshot {answer['snapshot']}: {_held(answer)}, "
         f"{answer['bytes'] / 1e6:.1f} MB, of which {answer['uploaded_bytes'] / 1e6:.1f} were uploaded"
     ) + (f"; {answer['pruned']} older ones deleted" if answer.get("pruned") else "")
 
@@ -33,8 +34,8 @@ def snapshot_in_words(answer: Mapping[str, Any]) -> str:
 def removed_in_words(answer: Mapping[str, Any]) -> str:
     """Which snapshots were deleted, or would be."""
     done = "would be deleted" if answer["dry_run"] else "deleted"
-    files = f"{answer['files']} files of {answer['bytes'] / 1e6:.1f} MB"
-    lines = [f"{len(answer['snapshots'])} snapshot(s) and {files} {done}, {len(answer['kept'])} kept"]
+    files = f"{counted(answer['files'], 'file')} of {answer['bytes'] / 1e6:.1f} MB"
+    lines = [f"{counted(len(answer['snapshots']), 'snapshot')} and {files} {done}, {len(answer['kept'])} kept"]
     lines += [f"  {snapshot}" for snapshot in answer["snapshots"]]
     if answer["problem"]:
         lines.append(f"no file {done}: {answer['problem']}")
@@ -43,19 +44,21 @@ def removed_in_words(answer: Mapping[str, Any]) -> str:
 
 def restore_in_words(answer: Mapping[str, Any]) -> str:
     """What a `restore` replaced."""
-    restored = f"{answer['images']} images in {answer['clusters']} clusters"
-    lines = [f"{restored} replace {answer['replaced_images']} images; later embeddings are decided again"]
+    restored = _held(answer)
+    lines = [
+        f"{restored}, in place of {counted(answer['replaced_images'], 'image')}; later embeddings are decided again"
+    ]
     if answer["overrides_kept"]:
         unmet = answer["overrides_unmet"]
         lines.append(
-            f"{answer['overrides_kept']} overrides stay active, {unmet} of them not met by the restored images"
+            f"overrides that stay active: {answer['overrides_kept']}, of them not met by the restored images: {unmet}"
         )
     if answer["embeddings_lost"]:
-        lines.append(f"{answer['embeddings_lost']} later embeddings are no longer in Kafka and are lost")
+        lines.append(f"lost, because Kafka no longer has them: {counted(answer['embeddings_lost'], 'later embedding')}")
     if answer.get("published_again") or answer.get("published_gone"):
         lines.append(
-            f"published again: {answer['published_again']} images in another cluster, {answer['published_gone']} that "
-            "are unknown until they are decided again"
+            f"published again: {counted(answer['published_again'], 'image')} in another cluster, and as unknown until "
+            f"they are decided again: {answer['published_gone']}"
         )
     return "\n".join([*lines, "`neardup rollback --undo` reverts it"])
 
@@ -64,15 +67,15 @@ def rollback_plan_in_words(plan: Mapping[str, Any]) -> str:
     """What a rollback, or its undo, would replace by what."""
     present = "the present store (the API does not answer)"
     if plan["present_images"] is not None:
-        present = f"{plan['present_images']} images in {plan['present_clusters']} clusters"
+        present = f"{counted(plan['present_images'], 'image')} in {counted(plan['present_clusters'], 'cluster')}"
     if "undo" in plan:
         origin = "of the store that the last rollback or reprocess replaced"
     else:
         taken = datetime.fromtimestamp(plan["taken_ms"] / 1_000, UTC)
         origin = f"taken {taken:%Y-%m-%d %H:%M:%SZ} by {plan['issued_by']}"
     replaced = (
-        f"{plan['images']} images in {plan['clusters']} clusters, {origin}, would replace {present}; later embeddings "
-        f"would be decided again by classifier {plan['classifier_version']}"
+        f"{_held(plan)}, {origin}, would replace {present}; later embeddings would be decided again by classifier "
+        f"{plan['classifier_version']}"
     )
     lines = [replaced]
     if plan["embeddings_lost"]:
@@ -90,18 +93,18 @@ def _diff_in_words(plan: Mapping[str, Any]) -> list[str]:
         return [f"images, and whether topics were created again, were not compared: {plan['not_compared']}"]
     lines = [
         (
-            f"{plan['images_moved']} images would be in another cluster, {plan['images_unknown']} unknown until they "
-            f"are decided again, {plan['images_returning']} known again; {plan['clusters_split']} clusters split and "
-            f"{plan['clusters_merged']} merged"
+            f"{counted(plan['images_moved'], 'image')} would be in another cluster, {plan['images_unknown']} unknown "
+            f"until decided again, {plan['images_returning']} known again; "
+            f"{counted(plan['clusters_split'], 'cluster')} split and {plan['clusters_merged']} merged"
         )
     ]
     if plan["overrides_kept"]:
         lines.append(
-            f"{plan['overrides_kept']} overrides stay active, {plan['overrides_unmet']} of them not met by the images "
-            "that would be restored"
+            f"overrides that stay active: {plan['overrides_kept']}, of them not met by the images that would be "
+            f"restored: {plan['overrides_unmet']}"
         )
     if plan["forgotten_again"]:
-        lines.append(f"{plan['forgotten_again']} of its images were forgotten since and stay forgotten")
+        lines.append(f"forgotten since, and stay forgotten: {plan['forgotten_again']} of its images")
     for kind, examples in plan.get("examples", {}).items():
         lines.append(f"{kind}:")
         lines += [f"  {_example_in_words(each)}  {each['page']}" for each in examples[:_MOST_EXAMPLES]]
@@ -114,14 +117,14 @@ def _example_in_words(example: Mapping[str, Any]) -> str:
         return f"{example['image_id']}: {before} → {after}"
     more = example["part_count"] - len(example["parts"])
     parts = ", ".join(example["parts"]) + (f" and {more} more" if more else "")
-    return f"{example['head']}, {example['images']} images: {parts}"
+    return f"{example['head']}, {counted(example['images'], 'image')}: {parts}"
 
 
 def reprocess_in_words(answer: Mapping[str, Any]) -> str:
     """What a `reprocess` changed."""
     return (
-        f"{answer['images']} images decided again by classifier {answer['classifier']}: {answer['changed']} in another "
-        f"cluster, {answer['clusters']} clusters instead of {answer['clusters_before']}; "
+        f"{counted(answer['images'], 'image')} decided again by classifier {answer['classifier']}: {answer['changed']} "
+        f"in another cluster, {_instead(answer)}; "
         "`neardup rollback --undo` reverts it"
     )
 
@@ -130,8 +133,9 @@ def sample_in_words(answer: Mapping[str, Any]) -> str:
     """What a `reprocess` would move, by a `redecide` of a sample that was a dry run."""
     images, of, moved = answer["images"], answer["store_images"], answer["moved"]
     sample = (
-        f"a sample of {images} of {of} images, in whole clusters, each decided with the other images where they are: "
-        f"{answer['searched']} were searched and scored again, the others have recorded scores"
+        f"{f'a sample, {images} of {of}' if images < of else f'all {of}'} images, in whole clusters, each decided with "
+        f"the others where they are; searched and scored again: {answer['searched']}, by recorded scores: "
+        f"{images - answer['searched']}"
     )
     lines = [sample, redecide_in_words(answer)]
     if images < of:
@@ -143,24 +147,24 @@ def sample_in_words(answer: Mapping[str, Any]) -> str:
 def redecide_in_words(answer: Mapping[str, Any]) -> str:
     """What a `redecide` moved, or would move."""
     tried = answer["dry_run"]
-    clusters = f"{answer['clusters']} clusters instead of {answer['clusters_before']}"
+    clusters = _instead(answer)
     if "undone" in answer:
-        back = f"{answer['moved']} images that command {answer['undone']} moved"
+        back = f"{counted(answer['moved'], 'image')} that command {answer['undone']} moved"
         if tried:
-            return f"{back} would return; {answer['skipped']} were moved or forgotten since; nothing was changed"
-        return f"{back} returned, {answer['skipped']} were moved or forgotten since and stay; {clusters}"
+            return f"{back} would return; moved or forgotten since: {answer['skipped']}; nothing was changed"
+        return f"{back} returned; moved or forgotten since, and stay: {answer['skipped']}; {clusters}"
     moved = (
         f"{answer['moved']} {'would come' if tried else 'came'} into another cluster, {answer['founded']} of them into "
         f"one of their own: {clusters}"
     )
-    lines = [f"{answer['images']} images decided again by classifier {answer['classifier']}: {moved}"]
+    lines = [f"{counted(answer['images'], 'image')} decided again by classifier {answer['classifier']}: {moved}"]
     notes = {
-        "unknown": "ids are not known",
-        "kept_heads": "heads stay, because members stay that were not chosen",
-        "overridden": "images stay where overrides link them",
-        "skipped": "images were corrected meanwhile",
+        "unknown": "ids that are not known",
+        "kept_heads": "heads that stay, because members stay that were not chosen",
+        "overridden": "images that stay where overrides link them",
+        "skipped": "images that were corrected meanwhile",
     }
-    lines += [f"{answer[name]} {note}" for name, note in notes.items() if answer.get(name)]
+    lines += [f"{note}: {answer[name]}" for name, note in notes.items() if answer.get(name)]
     lines += [f"  {each['image_id']}: {each['from']} → {each['to']}" for each in answer["examples"]]
     last = "nothing was changed" if tried else f"`neardup reprocess --undo {answer['command_id']}` reverts it"
     return "\n".join([*lines, last])
@@ -173,17 +177,17 @@ def override_in_words(answer: Mapping[str, Any]) -> str:
     if answer["action"] == "quarantine":
         return f"override {answer['override_id']}: the cluster of {answer['head']} is in quarantine"
     moved = int(answer["decisions"])
-    done = f"{moved} decision(s) made" if moved else "nothing had to move"
+    done = f"{counted(moved, 'decision')} made" if moved else "nothing had to move"
     if answer["action"] in _WHOLE:
-        done = f"{answer['moved']} images moved, {answer['clusters']} clusters instead of {answer['clusters_before']}"
+        done = f"{counted(answer['moved'], 'image')} moved, {_instead(answer)}"
     return f"override {answer['override_id']}: {answer['image_id']} is in the cluster of {answer['head']}; {done}"
 
 
 def override_plan_in_words(plan: Mapping[str, Any]) -> str:
     """What overrides would move."""
     return (
-        f"{plan['overrides']} overrides of {len(plan['images'])} known images would be sent: {plan['moved']} images "
-        f"and those linked with them would move, {plan['clusters']} clusters instead of {plan['clusters_before']}"
+        f"{counted(plan['overrides'], 'override')} of {counted(len(plan['images']), 'known image')} would be sent: "
+        f"{counted(plan['moved'], 'image')} and those linked with them would move, {_instead(plan)}"
     )
 
 
@@ -191,7 +195,7 @@ def label_in_words(answer: Mapping[str, Any]) -> str:
     """What a new label applies to."""
     members = answer["members"]
     what = f"is in bank {answer['bank']}, policy {answer['policy']}, action {answer['action']}"
-    where = f"its cluster, that of {answer['head']}, has {answer['size']} images"
+    where = f"its cluster, that of {answer['head']}, has {counted(answer['size'], 'image')}"
     lines = [f"label {answer['label_id']}: {answer['image_id']} {what}; {where}", *(f"  {each}" for each in members)]
     if answer["size"] > len(members):
         lines.append(f"  and {answer['size'] - len(members)} more: neardup members {answer['head']}")
@@ -206,12 +210,13 @@ def unlabel_in_words(answer: Mapping[str, Any]) -> str:
 def labels_in_words(answers: Sequence[Mapping[str, Any]]) -> str:
     """What came of many labels: those refused, and how many were not."""
     refused = [f"refused {each['command_id']}: {each['reason']}" for each in answers if not each["accepted"]]
-    return "\n".join([*refused, f"{len(answers) - len(refused)} of {len(answers)} labels are in place"])
+    return "\n".join([*refused, f"{len(answers) - len(refused)} of {counted(len(answers), 'label')} are in place"])
 
 
 def label_plan_in_words(plan: Mapping[str, Any]) -> str:
     """Which labels would be sent."""
-    return f"{plan['labels']} labels on {len(plan['images'])} known images in {plan['clusters']} clusters would be sent"
+    where = f"{counted(len(plan['images']), 'known image')} in {counted(plan['clusters'], 'cluster')}"
+    return f"{counted(plan['labels'], 'label')} on {where} would be sent"
 
 
 def forget_in_words(answer: Mapping[str, Any]) -> str:
@@ -225,14 +230,18 @@ def promotion_in_words(answer: Mapping[str, Any]) -> str:
     if answer["version"] == answer["replaced"]:
         return f"classifier {answer['version']} is active already"
     shown = ("command_id", "accepted", "reason", "sequence", "version", "replaced")
-    metrics = [f"{name:>24}  {value}" for name, value in answer.items() if name not in shown]
+    metrics = [
+        f"{name:>24}  {str(value).lower() if isinstance(value, bool) else value}"
+        for name, value in answer.items()
+        if name not in shown
+    ]
     return "\n".join([f"classifier {answer['version']} is active and replaces {answer['replaced']}", *metrics])
 
 
 def replay_in_words(answer: Mapping[str, Any]) -> str:
     """What a replay of dead letters sent, or would send."""
     verb = "would be sent" if answer["dry_run"] else "sent"
-    lines = [f"{answer['sent']} originals of {answer['letters']} letters {verb}"]
+    lines = [f"{counted(answer['sent'], 'original')} of {counted(answer['letters'], 'letter')} {verb}"]
     lines += [f"{count:>9}  to {topic}" for topic, count in answer["topics"].items()]
     lines += [f"{count:>9}  {reason}" for reason, count in answer["reasons"].items()]
     reasons = {
@@ -242,3 +251,11 @@ def replay_in_words(answer: Mapping[str, Any]) -> str:
     }
     lines += [f"{count:>9}  not sent, {reasons[why]}" for why, count in answer["refused"].items() if count]
     return "\n".join(lines)
+
+
+def _held(store: Mapping[str, Any]) -> str:
+    return f"{counted(store['images'], 'image')} in {counted(store['clusters'], 'cluster')}"
+
+
+def _instead(answer: Mapping[str, Any]) -> str:
+    return f"{counted(answer['clusters'], 'cluster')} instead of {answer['clusters_before']}"

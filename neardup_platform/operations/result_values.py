@@ -10,7 +10,7 @@ _NUMBERS = {
     "snapshot": ("images", "clusters", "files", "bytes", "uploaded_bytes", "pause_ms", "taken_after", "pruned"),
     "restore": (
         *("replaced_images", "images", "clusters", "embeddings_lost"),
-        *("forgotten_again", "overrides_kept", "overrides_unmet", "published_again", "published_gone"),
+        *("forgotten_again", "mended", "overrides_kept", "overrides_unmet", "published_again", "published_gone"),
     ),
     "reprocess": ("images", "changed", "clusters", "clusters_before"),
     "redecide": (
@@ -20,10 +20,11 @@ _NUMBERS = {
     "ingest-segment": ("rows", "bad", "decided", "known", "forgotten"),
     "override": ("decisions", "moved", "clusters_before", "clusters"),
     "label": ("size",),
+    "load-model": ("threshold", "head_threshold"),
     "pause": ("at_ms",),
     "resume": ("at_ms",),
 }
-_FLAGS = {"redecide": ("dry_run",)}
+_FLAGS = {"redecide": ("dry_run",), "load-model": ("forced",), "resume": ("was_paused",)}
 # One id a line, which an id cannot contain.
 _LISTS = {"label": ("members",)}
 _JSON = {"redecide": ("examples",)}

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from neardup_platform.counted import counted
+
 _UNDISTINCTIVE = "an undistinctive picture, plain or like many others: it needs a higher score than most"
 
 
@@ -17,8 +19,9 @@ def trace_in_words(trace: Mapping[str, Any]) -> str:
         "current": f"{_where(current, 'founded')}; decision {current['sequence']} by classifier "
         f"{current['classifier_version']}",
         "terms": f"{terms['tables']} of {terms['bits']} bits, {terms['bits_set']} bits set, nearest cells {cells}",
-        "search": f"{terms['examined']} of {terms['corpus_images']} images compared, {found} candidates",
-        "score": f"{verdict['matches']} matches at {limits['match']:.4f} by classifier {classifier}"
+        "search": f"{terms['examined']} of {counted(terms['corpus_images'], 'image')} compared, "
+        f"{counted(found, 'candidate')}",
+        "score": f"{counted(verdict['matches'], 'match')} at {limits['match']:.4f} by classifier {classifier}"
         + "".join(_candidates(trace)),
         "decide": f"{_where(verdict, 'founds')} (needs {limits['head']:.4f}): {agrees}{_by(verdict)}",
         **({"labels": "".join(map(_label, verdict["labels"]))} if verdict.get("labels") else {}),
@@ -50,8 +53,8 @@ def _label(label: Mapping[str, str]) -> str:
 
 def _held_apart(guard: Mapping[str, Any]) -> str:
     return (
-        f"held apart from {guard['head']} ({guard['reason']}): of {guard['size']} members, {guard['compared']} were "
-        f"compared and {guard['agreed']} agree"
+        f"held apart from {guard['head']} ({guard['reason']}): of {counted(guard['size'], 'member')}, "
+        f"{guard['compared']} were compared and {guard['agreed']} agree"
     )
 
 

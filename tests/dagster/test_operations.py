@@ -61,7 +61,7 @@ def test_a_wrong_correction_is_rolled_back_and_the_rollback_undone(platform: Set
     taken_by = api.status().classifier_version
 
     plan = Run("override", action="move", image_id=moved, other_id=other).shown
-    assert plan["summary"].strip().startswith("1 overrides of 2 known images would be sent: 1 images")
+    assert plan["summary"].strip().startswith("1 override of 2 known images would be sent: 1 image and")
     assert heads(api, moved) == [head]
     corrected = Run("override", action="move", image_id=moved, other_id=other, reason="by mistake", dry_run=False)
     assert (corrected.shown["head"], corrected.shown["decisions"]) == (other_head, 1)
@@ -148,7 +148,7 @@ def test_chosen_images_are_decided_again_and_return(platform: Settings, api: Cli
 
     tried = Run("reprocess", sample=3).shown
     assert (tried["dry_run"], tried["images"], tried["searched"]) == (True, 3, 0)
-    assert "the others have recorded scores" in tried["summary"]
+    assert "searched and scored again: 0, by recorded scores: 3" in tried["summary"]
     assert "about 0 of all images" in tried["summary"]
     everything = said("reprocess", "--dry-run")
     assert everything["images"] == everything["store_images"] == tried["store_images"]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from neardup_platform import records
+from neardup_platform.counted import counted
 from neardup_platform.records import QUARANTINED, Cause, Decision, MatchKind
 from neardup_platform.serving.answers.answer import Answer
 from neardup_platform.serving.answers.banks import Label
@@ -148,10 +149,11 @@ def summary(decision: Decision) -> str:
 
 
 def _held_apart(guard: records.HeldApart) -> str:
+    members = counted(guard.size, "member")
     if guard.reason == QUARANTINED:
-        return f"Held apart from the cluster of {guard.head}, which is in quarantine and had {guard.size} members."
+        return f"Held apart from the cluster of {guard.head}, which is in quarantine and had {members}."
     return (
-        f"Held apart from the cluster of {guard.head}, which had {guard.size} members: only {guard.agreed} of the "
+        f"Held apart from the cluster of {guard.head}, which had {members}: only {guard.agreed} of the "
         f"{guard.compared} that it was compared with agree, so joining would make a chain."
     )
 
@@ -185,12 +187,12 @@ def _destination(decision: Decision) -> str:
         )
     if decision.bridges:
         return (
-            f"Founded a cluster: it matches images of {len(decision.bridges)} cluster(s), but scores below "
+            f"Founded a cluster: it matches images of {counted(len(decision.bridges), 'cluster')}, but scores below "
             f"{decision.head_threshold:.3f} against the head of each{', or is held apart' if decision.guard else ''}."
         )
     if decision.candidates_found:
         return (
-            f"Founded a cluster: none of the {decision.candidates_found} image(s) sharing terms with it "
+            f"Founded a cluster: of {counted(decision.candidates_found, 'image')} sharing terms with it, none "
             f"scores {decision.threshold:.3f} or more."
         )
     return "Founded a cluster: no image shares a term with it."

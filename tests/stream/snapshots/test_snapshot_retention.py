@@ -269,7 +269,7 @@ def test_the_command_line_reports_what_was_deleted(bucket: Bucket, monkeypatch: 
     planned = json.loads(run(snapshot_command, ["prune", "--keep", "1", "--dry-run", "--json"]).output)
     assert (planned["dry_run"], planned["snapshots"], planned["kept"]) == (True, [one], [two])
     assert (planned["files"], planned["bytes"], planned["problem"]) == (1, 1, "")
-    assert "0 snapshot(s)" in run(snapshot_command, ["prune", "--keep", "0", "--older-than", "9999d"]).output
+    assert "0 snapshots and 0 files" in run(snapshot_command, ["prune", "--keep", "0", "--older-than", "9999d"]).output
     assert "deleted, 1 kept" in run(snapshot_command, ["prune", "--keep", "1", "--older-than", "30d"]).output
     assert run(snapshot_command, ["delete", two]).exit_code == 0
     assert bucket.keys() == set()
