@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from neardup_platform.errors import InvariantBroken, NotFound, ServerUnavailable
+from neardup_platform.serving.answers.banks import Label
 from neardup_platform.serving.answers.changes import override_of
 from neardup_platform.serving.answers.clusters import Cluster, Member, Members, RecentCluster, RecentClusters
 from neardup_platform.serving.answers.explanations import Explanation, History, explanation
@@ -144,7 +145,7 @@ class ReadingRoutes:
                 summary = f"{explained.summary} {record.head} heads that cluster now."
                 explained = explained.model_copy(update={"summary": summary})
             now = {
-                "cluster_labels": self._labels.of_cluster(store, record.head),
+                "cluster_labels": [Label.of(each) for each in self._labels.of_cluster(store, record.head)],
                 "quarantined": bool(self._quarantines(store, record.head, _cluster(store, record.head))),
             }
             explained = explained.model_copy(update=now)
