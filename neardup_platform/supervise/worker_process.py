@@ -75,10 +75,10 @@ class WorkerProcess:
                 sys.stderr.write(text)
 
 
-def stop_leftover(worker: ProcessId | None, timeout_s: float = STOP_TIMEOUT_S) -> bool:
+def stop_leftover(worker: ProcessId | None) -> bool:
     """Stop a worker process that outlived the previous run; returns whether there was one."""
     if worker is None or not worker.exists():
         return False
     with contextlib.suppress(psutil.NoSuchProcess):
-        stop_processes([psutil.Process(worker.pid)], timeout_s)
+        stop_processes([psutil.Process(worker.pid)], STOP_TIMEOUT_S)
     return True

@@ -15,17 +15,22 @@ from neardup_platform.testing import eventually
 ROOT = Path(__file__).parents[2]
 _DOUBLE = Path(__file__).with_name("worker_double.py")
 _EXECUTE = """
-import sys
+import functools, sys
 import dagster as dg
-from jobs.stream_worker import stream_worker
+import jobs.stream_worker as job
+from neardup_platform.supervise import worker_process
 from resources.platform import PlatformResource
 
 class WithDouble(PlatformResource):
     def worker_command(self):
-        return [sys.executable, *sys.argv[1:]]
+        return [sys.executable, *sys.argv[2:]]
+
+if sys.argv[1]:
+    worker_process.STOP_TIMEOUT_S = patience_s = float(sys.argv[1])
+    job.sole_supervisor = functools.partial(job.sole_supervisor, patience_s=patience_s)
 
 with dg.DagsterInstance.get() as instance:
-    result = stream_worker.execute_in_process(
+    result = job.stream_worker.execute_in_process(
         resources={"platform": WithDouble()}, instance=instance, raise_on_error=False
     )
 sys.exit(0 if result.success else 1)
@@ -39,10 +44,11 @@ class SupervisedRun:
     environment: dict[str, str]
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def start(self, behaviour: str) -> subprocess.Popen[bytes]:
+    def start(self, behaviour: str, patience_s: str = "") -> subprocess.Popen[bytes]:
+        """Start a run; `patience_s` replaces how long it waits for a worker that stops or a supervisor that leaves."""
         with (self.home / "run.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-c", _EXECUTE, str(_DOUBLE), behaviour],
+                [sys.executable, "-c", _EXECUTE, patience_s, str(_DOUBLE), behaviour],
                 cwd=ROOT,
                 env={**os.environ, **self.environment},
                 stdout=log,

@@ -120,7 +120,7 @@ def test_a_run_terminated_in_dagster_stops_the_worker_and_ends_as_canceled(super
 
 
 def test_a_planned_stop_that_the_worker_ignores_is_a_failure(supervised: SupervisedRun) -> None:
-    run = supervised.start("deaf")
+    run = supervised.start("deaf", patience_s="1")
     (worker, _) = supervised.await_starts(1)[0]
     eventually(lambda: read_heartbeat(supervised.home) is not None)
     run.send_signal(signal.SIGTERM)
@@ -145,7 +145,7 @@ def test_the_next_run_stops_a_worker_that_outlived_its_run(supervised: Supervise
     first_run.kill()
     first_run.wait()
     assert alive(orphan)
-    supervised.start("steady")
+    supervised.start("steady", patience_s="1")
     (second, _) = supervised.await_starts(2, timeout_s=180.0)[1]
     assert alive(second)
     assert not alive(orphan)
@@ -156,7 +156,7 @@ def test_a_second_run_for_the_same_home_ends_with_one_line_and_does_not_affect_t
 ) -> None:
     first = supervised.start("steady")
     (worker, _) = supervised.await_starts(1)[0]
-    second = supervised.start("steady")
+    second = supervised.start("steady", patience_s="1")
     assert second.wait(timeout=180) == 0
     assert supervised.logged().count("supervises the stream worker of") == 1
     assert "Traceback" not in supervised.logged()
