@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from neardup_platform.kafka.control import new_command, send_command
 from neardup_platform.learning.classifier.s3_registry import publish as publish_classifier
 from neardup_platform.s3_client import open_s3
 from neardup_platform.settings import Settings
+from neardup_platform.supervise.heartbeat import Phase, read_heartbeat
 from neardup_platform.testing import eventually
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.topics import CONTROL_RESULTS
@@ -34,7 +34,7 @@ from tests.stream.worker_process import images, log_tail, read_topic, reading, s
 
 pytestmark = pytest.mark.slow
 
-FROZEN_S = 10.0
+FROZEN_S = 20.0
 
 
 @contextlib.contextmanager
@@ -47,17 +47,38 @@ def frozen(process: psutil.Process) -> Iterator[None]:
         process.resume()
 
 
-def test_broker_frozen_and_killed_while_images_come_in(own_log: Settings, tmp_path: Path) -> None:
+def test_broker_killed_and_frozen_while_images_come_in(own_log: Settings, tmp_path: Path) -> None:
+    """One line is logged for each time that Kafka is away; heartbeats continue while it does not answer."""
     settings = home_of(own_log, tmp_path / "broker")
+    broker = settings.kafka.bootstrap or ""
     with traffic(settings) as sender, supervised(settings), reading(settings) as reader:
-        sender.disordered(range(300), 1, repeat_ratio=0.05)
-        with frozen(listener(settings.kafka.bootstrap or "")):
-            time.sleep(FROZEN_S)
-        sender.disordered(range(300, 600), 2, repeat_ratio=0.05)
-        listener(settings.kafka.bootstrap or "").send_signal(signal.SIGKILL)
-        sender.disordered(range(600, 900), 3, repeat_ratio=0.05)
+        sender.images(range(50))
+        eventually(lambda: images(reader) == 50)
+        listener(broker).kill()
+        sender.images(range(50, 120))
+        eventually(lambda: images(reader) == 120)
+        logged = (settings.home / "worker.log").read_text()
+        assert (logged.count("Kafka is away"), logged.count("Kafka answers again")) == (1, 1)
+
+        sender.disordered(range(200, 500), 1, repeat_ratio=0.05)
+        with frozen(listener(broker)):
+            assert oldest_heartbeat_s(settings, FROZEN_S) < 5
+        sender.disordered(range(500, 800), 2, repeat_ratio=0.05)
+        listener(broker).kill()
+        sender.disordered(range(800, 1_100), 3, repeat_ratio=0.05)
         wait_until_settled(settings, reader)
         check_settled(settings, sender.sent)
+
+
+def oldest_heartbeat_s(settings: Settings, watched_s: float) -> float:
+    oldest, until = 0.0, time.monotonic() + watched_s
+    while time.monotonic() < until:
+        heartbeat = read_heartbeat(settings.home)
+        assert heartbeat is not None
+        assert heartbeat.phase is Phase.RUNNING
+        oldest = max(oldest, heartbeat.age_s(time.time_ns() // 1_000_000))
+        time.sleep(0.1)
+    return oldest
 
 
 def test_s3_frozen_while_a_model_is_loaded_holds_up_the_command_and_not_the_stream(

@@ -2,12 +2,8 @@
 
 import json
 import os
-import signal
-import time
-from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 from click.testing import CliRunner
 
@@ -16,14 +12,12 @@ from neardup_platform.dead_letters.kafka_dead_letters import MAX_REPLAYS, Letter
 from neardup_platform.dead_letters.kafka_letters import Letters
 from neardup_platform.errors import NotFound
 from neardup_platform.kafka.publisher import make_producer
-from neardup_platform.kafka.topics import ensure_topics
 from neardup_platform.records import Embedding, Kind
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
-from neardup_platform.servers.embedded_servers import running_servers
 from neardup_platform.settings import Settings
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.secondary import SecondaryStore
-from neardup_platform.supervise.heartbeat import Phase, read_heartbeat
+from neardup_platform.supervise.heartbeat import read_heartbeat
 from neardup_platform.testing import eventually
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import encode_embedding
@@ -172,36 +166,3 @@ def commands_tell_of_places_and_never_of_bytes(settings: Settings, monkeypatch: 
     assert json.loads(none)["sent"] == 0
     wrong = CliRunner().invoke(cli, ["dead-letter", "list", "--reason", "no-such"])
     assert wrong.exit_code == 2
-
-
-def test_broker_that_answers_no_more_stops_no_heartbeat(tmp_path: Path) -> None:
-    with running_servers(Settings(home=tmp_path), s3=False) as settings:
-        ensure_topics(settings.kafka)
-        with running(settings), reading(settings) as reader:
-            publish(settings, range(100))
-            eventually(lambda: images(reader) > 0)
-            broker = broker_process(settings)
-            broker.send_signal(signal.SIGSTOP)
-            try:
-                assert oldest_heartbeat_s(settings, 20.0) < 5.0
-            finally:
-                broker.send_signal(signal.SIGCONT)
-            publish(settings, range(100, 150))
-            eventually(lambda: images(reader) == 150)
-
-
-def oldest_heartbeat_s(settings: Settings, watched_s: float) -> float:
-    oldest, until = 0.0, time.monotonic() + watched_s
-    while time.monotonic() < until:
-        heartbeat = read_heartbeat(settings.home)
-        assert heartbeat is not None
-        assert heartbeat.phase is Phase.RUNNING
-        oldest = max(oldest, heartbeat.age_s(time.time_ns() // 1_000_000))
-        time.sleep(0.1)
-    return oldest
-
-
-def broker_process(settings: Settings) -> psutil.Process:
-    port = int(str(settings.kafka.bootstrap).split(":")[1])
-    (pid,) = {c.pid for c in psutil.net_connections("tcp") if c.laddr.port == port and c.status == "LISTEN"}
-    return psutil.Process(pid)

@@ -1,16 +1,11 @@
 """Claims about the worker: a real process on a real Kafka, killed without warning."""
 
-from pathlib import Path
-
 import numpy as np
-import psutil
 import pytest
 
 from neardup_platform.kafka.publisher import make_producer
-from neardup_platform.kafka.topics import ensure_topics
 from neardup_platform.records import Embedding, Kind
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
-from neardup_platform.servers.embedded_servers import running_servers
 from neardup_platform.settings import Settings
 from neardup_platform.store import layout
 from neardup_platform.store.secondary import SecondaryStore
@@ -133,28 +128,6 @@ def test_missing_partner_expires_and_is_reported(empty_log: Settings) -> None:
         (letter,) = [pb.DeadLetter.FromString(value) for value in read_topic(settings, DEAD_LETTER)]
         assert (letter.reason, letter.topic) == ("expired", EMBEDDINGS[Kind.PAIR])
         assert_accounted_for(reader, settings)
-
-
-def test_broker_killed_and_restarted_costs_nothing(tmp_path: Path) -> None:
-    # A broker of its own: after kill -9 records that `empty_log` deleted shortly before may be back.
-    with running_servers(Settings(home=tmp_path), s3=False) as settings:
-        ensure_topics(settings.kafka)
-        with running(settings) as worker, reading(settings) as reader:
-            publish(settings, range(50))
-            eventually(lambda: images(reader) == 50)
-            kill_broker(settings)
-            publish(settings, range(50, 120))
-            eventually(lambda: images(reader) == 120)
-            assert worker.poll() is None
-            assert_accounted_for(reader, settings)
-            assert log_tail(settings.home).count("Kafka is away") == 1
-            assert log_tail(settings.home).count("Kafka answers again") == 1
-
-
-def kill_broker(settings: Settings) -> None:
-    port = int(settings.kafka.bootstrap.split(":")[1])  # type: ignore[union-attr]
-    (pid,) = {c.pid for c in psutil.net_connections("tcp") if c.laddr.port == port and c.status == "LISTEN"}
-    psutil.Process(pid).kill()
 
 
 def test_second_worker_on_the_same_home_is_refused_in_one_line(empty_log: Settings) -> None:
