@@ -143,9 +143,13 @@ class Writer:
         write_heartbeat(self._home, Heartbeat(1, now_ms, now_ms, phase, {"lag": 3.0, **figures}, SHIPPED))
 
 
+def settings_of(folder: Path) -> Settings:
+    return Settings(home=folder / "home", api={"refresh_ms": 20, "max_upload_bytes": 20_000})
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path / "home", api={"refresh_ms": 20, "max_upload_bytes": 20_000})
+    return settings_of(tmp_path)
 
 
 @pytest.fixture
@@ -182,6 +186,19 @@ def serving(settings: Settings) -> Iterator[httpx.Client]:
 def client(settings: Settings, writer: Writer) -> Iterator[httpx.Client]:
     with serving(settings) as client:
         wait_for(client, "/readyz", lambda answer: answer.status_code == 200)
+        yield client
+
+
+@pytest.fixture(scope="session")
+def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """One server for all tests that only read or are refused: three cats, a dog and a bird are in its store."""
+    settings = settings_of(tmp_path_factory.mktemp("unchanged"))
+    writer = Writer(settings)
+    with closing(writer.store), serving(settings) as client:
+        writer.decide(["cat~1", "dog~1", "cat~2"])
+        writer.decide(["cat~3", "bird~1"])
+        seen(client, "bird~1")
+        wait_for(client, "/readyz", lambda answer: answer.json()["search"]["ok"])
         yield client
 
 

@@ -8,7 +8,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -90,13 +90,12 @@ def joined(image_id: str, sketch: NDArray[np.float32], time_ms: int, like: str =
     )
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path / "home", api={"refresh_ms": 20, "max_upload_bytes": 300_000})
+def settings_of(folder: Path) -> Settings:
+    return Settings(home=folder / "home", api={"refresh_ms": 20, "max_upload_bytes": 300_000})
 
 
-@pytest.fixture
-def worker(settings: Settings) -> Iterator[InMemoryWorker]:
+@contextmanager
+def working(settings: Settings) -> Iterator[InMemoryWorker]:
     worker = InMemoryWorker(
         settings.home,
         scorer=scorer(),
@@ -108,11 +107,37 @@ def worker(settings: Settings) -> Iterator[InMemoryWorker]:
         yield worker
 
 
-@pytest.fixture
-def api(settings: Settings, worker: InMemoryWorker) -> Iterator[httpx.Client]:
+@contextmanager
+def comparing(settings: Settings) -> Iterator[httpx.Client]:
     with listening(build_app(settings, lambda: pictured(settings)), settings.api) as client:
         wait_for(client, "/readyz", lambda answer: answer.json()["search"]["ok"])
         seen(client, PLAIN)
+        yield client
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return settings_of(tmp_path)
+
+
+@pytest.fixture
+def worker(settings: Settings) -> Iterator[InMemoryWorker]:
+    with working(settings) as worker:
+        yield worker
+
+
+@pytest.fixture
+def changing(settings: Settings, worker: InMemoryWorker) -> Iterator[httpx.Client]:
+    """The API over the store of `worker`."""
+    with comparing(settings) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """The API over a store that no test changes."""
+    settings = settings_of(tmp_path_factory.mktemp("pairs"))
+    with working(settings), comparing(settings) as client:
         yield client
 
 
@@ -230,14 +255,15 @@ def test_a_comparison_changes_nothing(api: httpx.Client) -> None:
     )
 
 
-def test_unknown_and_forgotten_images_are_404_and_named(api: httpx.Client, worker: InMemoryWorker) -> None:
+def test_unknown_and_forgotten_images_are_404_and_named(changing: httpx.Client, worker: InMemoryWorker) -> None:
     assert (
-        "'nobody' has not been decided" in problem_of(api.post("/v1/pairs", json=by_id(WHOLE, "nobody")), 404)["detail"]
+        "'nobody' has not been decided"
+        in problem_of(changing.post("/v1/pairs", json=by_id(WHOLE, "nobody")), 404)["detail"]
     )
-    assert "'nobody'" in problem_of(posted(api, a="nobody", b=PICTURES[CROP]), 404)["detail"]
+    assert "'nobody'" in problem_of(posted(changing, a="nobody", b=PICTURES[CROP]), 404)["detail"]
     worker.forget(OTHER)
-    wait_for(api, f"/v1/images/{OTHER}", lambda answer: answer.status_code == 404)
-    assert "was forgotten" in problem_of(api.post("/v1/pairs", json=by_id(OTHER, WHOLE)), 404)["detail"]
+    wait_for(changing, f"/v1/images/{OTHER}", lambda answer: answer.status_code == 404)
+    assert "was forgotten" in problem_of(changing.post("/v1/pairs", json=by_id(OTHER, WHOLE)), 404)["detail"]
 
 
 GOOD = {"lsh": [1.0] * LSH_DIM, "pair": [1.0] * ENTRIES}
@@ -347,30 +373,30 @@ def test_until_models_are_loaded_pairs_are_503_and_explanations_say_why_there_is
         assert explained["structure"]["overlap"]["relation"] == "a inside b"
 
 
-def test_an_explanation_locates_the_match_and_the_head(api: httpx.Client, worker: InMemoryWorker) -> None:
-    assert api.get(f"/v1/images/{WHOLE}/explanation").json()["structures"] == []
+def test_an_explanation_locates_the_match_and_the_head(changing: httpx.Client, worker: InMemoryWorker) -> None:
+    assert changing.get(f"/v1/images/{WHOLE}/explanation").json()["structures"] == []
     copy = crop_of(PICTURES[CROP])
     worker.decide([joined("cat~crop of crop", sketched(copy), 1_700_000_000_001, like=CROP)])
-    seen(api, "cat~crop%20of%20crop")
-    why = api.get("/v1/images/cat~crop of crop/explanation").json()
+    seen(changing, "cat~crop%20of%20crop")
+    why = changing.get("/v1/images/cat~crop of crop/explanation").json()
     assert [(each["image_id"], each["match"], each["head"]) for each in why["structures"]] == [
         (CROP, True, False),
         (WHOLE, False, True),
     ]
     for other in why["structures"]:
-        assert other["structure"] == compared(api, "cat~crop of crop", other["image_id"])["structure"]
+        assert other["structure"] == compared(changing, "cat~crop of crop", other["image_id"])["structure"]
         assert other["structure"]["overlap"]["relation"] == "a inside b"
-    assert all(past["structures"] == [] for past in api.get(f"/v1/images/{CROP}/history").json()["decisions"])
+    assert all(past["structures"] == [] for past in changing.get(f"/v1/images/{CROP}/history").json()["decisions"])
 
 
 def test_an_explanation_does_not_locate_what_was_embedded_again_or_forgotten(
-    api: httpx.Client, worker: InMemoryWorker
+    changing: httpx.Client, worker: InMemoryWorker
 ) -> None:
     worker.decide([joined("cat~3", sketched(PICTURES[CROP]), 1_700_000_000_001, like=CROP)])
     worker.re_embed(joined(WHOLE, sketched(PICTURES[OTHER]), 1_700_000_000_002).pair)
     worker.forget(CROP)
-    wait_for(api, f"/v1/images/{CROP}", lambda answer: answer.status_code == 404)
-    pairs = api.get("/v1/images/cat~3/explanation").json()["structures"]
+    wait_for(changing, f"/v1/images/{CROP}", lambda answer: answer.status_code == 404)
+    pairs = changing.get("/v1/images/cat~3/explanation").json()["structures"]
     reasons = {each["image_id"]: each["structure"]["reason"] for each in pairs}
     assert reasons == {
         CROP: f"image '{CROP}' was forgotten since",

@@ -15,6 +15,11 @@ from neardup_platform.settings import Settings
 from tests.serving.conftest import Writer, serving, wait_for
 
 
+@pytest.fixture
+def client(unchanged: httpx.Client) -> httpx.Client:
+    return unchanged
+
+
 def problem_of(answer, status: int) -> dict:
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"

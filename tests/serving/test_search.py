@@ -159,17 +159,17 @@ GOOD = {"lsh": [1.0] * LSH_DIM, "pair": [1.0] * PAIR_DIM}
         ([], "object"),
     ],
 )
-def test_malformed_vectors_are_refused_with_the_reason(searchable: httpx.Client, body: object, said: str) -> None:
-    answer = searchable.post("/v1/search", json=body)
+def test_malformed_vectors_are_refused_with_the_reason(unchanged: httpx.Client, body: object, said: str) -> None:
+    answer = unchanged.post("/v1/search", json=body)
     assert answer.status_code == 400
     assert answer.headers["content-type"] == "application/problem+json"
     assert said in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
-def test_vectors_that_are_not_finite_are_refused(searchable: httpx.Client, number: str) -> None:
+def test_vectors_that_are_not_finite_are_refused(unchanged: httpx.Client, number: str) -> None:
     body = json.dumps(GOOD).replace("1.0", number, 1)
-    answer = searchable.post("/v1/search", content=body, headers={"Content-Type": "application/json"})
+    answer = unchanged.post("/v1/search", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400
 
 
@@ -191,24 +191,22 @@ def test_vectors_that_are_not_finite_are_refused(searchable: httpx.Client, numbe
     ],
 )
 def test_damaged_bodies_get_problem_documents(
-    searchable: httpx.Client, content_type: str, content: bytes, status: int
+    unchanged: httpx.Client, content_type: str, content: bytes, status: int
 ) -> None:
-    answer = searchable.post("/v1/search", content=content, headers={"Content-Type": content_type})
+    answer = unchanged.post("/v1/search", content=content, headers={"Content-Type": content_type})
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_a_second_picture_in_one_upload_is_refused(searchable: httpx.Client) -> None:
+def test_a_second_picture_in_one_upload_is_refused(unchanged: httpx.Client) -> None:
     files = [("picture", ("a", b"x")), ("picture", ("b", b"y"))]
-    assert searchable.post("/v1/search", files=files).status_code == 400
+    assert unchanged.post("/v1/search", files=files).status_code == 400
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "multipart/form-data; boundary=b"])
-def test_an_oversize_upload_is_refused_before_it_is_read(
-    searchable: httpx.Client, settings: Settings, content_type: str
-) -> None:
+def test_an_oversize_upload_is_refused_before_it_is_read(unchanged: httpx.Client, content_type: str) -> None:
     """The declared length alone refuses it: not one byte of the body is sent."""
-    with socket.create_connection((searchable.base_url.host, searchable.base_url.port), timeout=5) as connection:
+    with socket.create_connection((unchanged.base_url.host, unchanged.base_url.port), timeout=5) as connection:
         connection.sendall(
             b"POST /v1/search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: "
             + content_type.encode()
