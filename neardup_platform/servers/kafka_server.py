@@ -58,6 +58,9 @@ def server_properties(settings: Settings, folder: Path, ports: dict[str, int]) -
         "controller.listener.names": "CONTROLLER",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "inter.broker.listener.name": "PLAINTEXT",
+        # A broker that was killed may register again only once its session has expired: 9 s by default.
+        "broker.session.timeout.ms": 3_000,
+        "broker.heartbeat.interval.ms": 500,
         # A static quorum, because a dynamic one stores the address in its log and ports can change.
         "controller.quorum.voters": f"1@{controller}",
         "log.dirs": folder / "data",
