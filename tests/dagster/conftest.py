@@ -1,4 +1,5 @@
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from neardup_platform.client import Client
 from neardup_platform.errors import SetupError
+from neardup_platform.s3_client import ensure_bucket, open_s3
 from neardup_platform.serving.app import build_app
 from neardup_platform.serving.search_corpus import Models
 from neardup_platform.settings import Settings
@@ -26,8 +28,14 @@ def no_models() -> Models:
 
 @pytest.fixture(scope="module")
 def platform(servers: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A worker that has decided some images, and an API that reads its store."""
+    """A worker that has decided some images, a bucket of its own, and an API that reads its store.
+
+    In a bucket that modules share, what one has materialised of an hour is of a log that the next has emptied.
+    """
     settings = emptied(servers, tmp_path_factory.mktemp("operated") / "home")
+    own = settings.s3.model_copy(update={"bucket": f"operated-{time.time_ns()}"})
+    ensure_bucket(open_s3(own), own)
+    settings = settings.model_copy(update={"s3": own})
     with running(settings):
         publish(settings, range(IMAGES))
         eventually(settings.store_path.exists)
