@@ -6,6 +6,9 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Three processes for two cores, because half of the time tests wait for servers. Each keeps its servers for whole files;
+# files start in the order of tests/conftest.py rather than by their number of tests.
+PYTEST := $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 PROTOS := neardup_platform/wire/neardup.proto neardup_platform/store/store.proto
 # Like scripts/setup.sh, with the certificates that this machine trusts.
 UV := . scripts/system_certificates.sh && system_certificates && $(BIN)/uv
@@ -29,7 +32,7 @@ down: setup ## stop what `make demo DETACH=1` or `neardup up --detach` started
 
 test: setup ## run everything that CI runs: lint, types, layers, tests, documentation, the demo
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/pytest -n 2 --dist loadfile
+	@$(PYTEST)
 	@$(MAKE) --no-print-directory smoke
 
 soak: setup ## run the worker under load and kill it repeatedly; MINUTES=30 KILLS=100 RATE=200 BROKER_KILLS=3
@@ -55,7 +58,7 @@ docs: setup ## build the documentation site in build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 coverage: setup ## run the tests and report the lines that none of them runs
-	@$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report term-missing
+	@$(PYTEST) --cov --cov-report term-missing
 
 smoke: setup ## run the demo from start to stop in a home of its own
 	@bash scripts/smoke.sh

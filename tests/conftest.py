@@ -1,4 +1,4 @@
-"""What tests share: one embedded Kafka and S3 for the session, and an empty log for each test that asks."""
+"""What tests share: one embedded Kafka and S3 for the session, an empty log for each test that asks; their order."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +12,12 @@ from neardup_platform.settings import Settings
 
 # Helpers whose assertions should show what they compare.
 pytest.register_assert_rewrite("tests.faults.world", "tests.stream.worker_process")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: at the end, quick files keep the other processes busy during the last slow one."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")
