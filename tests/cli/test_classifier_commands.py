@@ -14,7 +14,7 @@ from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.servers.endpoints import environment
 from neardup_platform.settings import Settings
 from neardup_platform.testing import eventually
-from tests.cli.test_cli import run
+from tests.cli.command_line import run
 from tests.scoring.variants import variant
 from tests.stream.worker_process import running
 

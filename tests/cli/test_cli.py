@@ -1,9 +1,6 @@
 """Claims about the command line while no server is running."""
 
 import json
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,14 +10,9 @@ import pytest
 from neardup_platform.cli import cli
 from neardup_platform.settings import Settings
 from neardup_platform.supervise.heartbeat import Heartbeat, Phase, write_heartbeat
+from tests.cli.command_line import run, run_process
 
 COMMANDS = (Path(__file__).parents[2] / "docs" / "reference" / "commands.md").read_text()
-
-
-def run(*arguments: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "NEARDUP_HOME": str(home), **environment}
-    argv = [sys.executable, "-m", "neardup_platform.cli", *arguments]
-    return subprocess.run(argv, capture_output=True, text=True, env=env, check=False, timeout=120)
 
 
 def commands(group: click.Group) -> list[tuple[str, click.Command]]:
@@ -54,7 +46,7 @@ def test_command_prints_json_on_request(name: str, command: click.Command) -> No
     ],
 )
 def test_error_is_one_line_that_says_what_to_do(arguments: tuple[str, ...], says: str, tmp_path: Path) -> None:
-    done = run(*arguments, home=tmp_path)
+    done = run_process(*arguments, home=tmp_path)
     assert done.returncode == 1
     assert done.stdout == ""
     (line,) = done.stderr.strip().splitlines()

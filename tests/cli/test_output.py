@@ -16,7 +16,7 @@ from neardup_platform.cli.output import complain, emit
 from neardup_platform.cli.question_commands import _describe_search
 from neardup_platform.scoring.active_models import active_models
 from neardup_platform.settings import Settings
-from tests.cli.test_cli import run
+from tests.cli.command_line import run
 
 FOLDER = Path(neardup_platform.cli.__file__).parent
 

@@ -1,27 +1,13 @@
 """Claims about `neardup token`, and about settings that hold a token."""
 
 import json
-import os
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from neardup_platform.serving.tokens import TokenFile, holder
-
-
-def run(*arguments: str, home: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("NEARDUP_")}
-    return subprocess.run(
-        [sys.executable, "-m", "neardup_platform.cli", *arguments],
-        env={**environment, "NEARDUP_HOME": str(home), **variables},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+from tests.cli.command_line import run
 
 
 def test_a_token_is_printed_once_listed_by_name_and_revoked(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from neardup_platform.topic_logs.topic_log import DECISIONS as LOG
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import encode_decision
 from resources.platform import PlatformResource
-from tests.cli.test_cli import run
+from tests.cli.command_line import run
 from tests.reclustering.test_clustering import MERGE, SPLIT, of_names, proposed
 from tests.what_if.records import decision, parquet, recorded
 

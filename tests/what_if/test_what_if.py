@@ -33,7 +33,7 @@ from neardup_platform.what_if.rescoring import rescore
 from neardup_platform.what_if.s3_decisions import get_decisions
 from neardup_platform.what_if.s3_what_ifs import newest_what_if, put_what_if
 from resources.platform import PlatformResource
-from tests.cli.test_cli import run
+from tests.cli.command_line import run
 from tests.what_if.records import parquet
 from tests.what_if.test_replay import CHAIN
 
