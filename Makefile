@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
+# Tests and demo start hundreds of processes, which should find the project compiled.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help setup demo down test coverage soak fuzz lint proto reference docs smoke lock clean
 
 PYTHON ?= python3

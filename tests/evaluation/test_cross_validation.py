@@ -18,6 +18,7 @@ from neardup_platform.evaluation.manifest import read_manifest
 from neardup_platform.evaluation.metrics import metrics
 from neardup_platform.images.active_embedders import load_embedders
 from neardup_platform.images.embedder import Embedder
+from neardup_platform.learning.classifier import training
 from neardup_platform.learning.classifier.train_classifier import train_on_pictures
 from neardup_platform.learning.classifier.training_set import embed_labelled, join
 from neardup_platform.settings import ImageSettings, Settings
@@ -25,6 +26,12 @@ from tests.evaluation.labelled_samples import labelled_samples, write_rows
 
 pytestmark = pytest.mark.slow
 GROUPS, DISTRACTORS, FOLDS = 14, 10, 2
+
+
+@pytest.fixture(autouse=True)
+def _fewer_folds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each training fits a network for every fold of its own, which is not what is tested here."""
+    monkeypatch.setattr(training, "FOLDS", 2)
 
 
 @pytest.fixture(scope="module")
