@@ -15,16 +15,33 @@ from neardup_platform.client import answers
 from neardup_platform.serving.answers import changes, clusters, explanations, health, images, pairs, searches
 from tests.client.conftest import opened
 from tests.growing_chain import FIRST_HELD_APART, growing_chain
-from tests.serving.conftest import Writer, client, picture_of, seen, settings, vectors_of, writer
+from tests.serving.conftest import Writer, client, knowing, picture_of, seen, settings, vectors_of, writer
 
 __all__ = ["client", "settings", "writer"]
 
 CATS = ["cat~1", "cat~2", "cat~3", "cat~4"]
 
 
+IMAGES = [*CATS, "dog~1", "a/b c?~1"]
+
+
+@pytest.fixture(scope="module")
+def read_only(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A server for the tests that change nothing."""
+    with knowing(tmp_path_factory.mktemp("clients"), IMAGES) as client:
+        yield client
+
+
 @pytest.fixture
-def api(kind: str, client: httpx.Client, writer: Writer) -> Iterator[Any]:
-    writer.decide([*CATS, "dog~1", "a/b c?~1"])
+def api(kind: str, read_only: httpx.Client) -> Iterator[Any]:
+    with opened(kind, str(read_only.base_url)) as api:
+        yield api
+
+
+@pytest.fixture
+def changing(kind: str, client: httpx.Client, writer: Writer) -> Iterator[Any]:
+    """The same over the store of `writer`."""
+    writer.decide(IMAGES)
     seen(client, "a%2Fb%20c%3F~1")
     with opened(kind, str(client.base_url)) as api:
         yield api
@@ -120,13 +137,13 @@ def test_explain_and_history_return_decisions(api: Any) -> None:
     assert api.history("cat~2") == [replace(explanation, structures=[])]
 
 
-def test_an_image_that_was_held_apart_says_so(api: Any, client: httpx.Client, writer: Writer) -> None:
-    assert not api.lookup("cat~2").held_apart
-    assert api.explain("cat~2").guard is None
+def test_an_image_that_was_held_apart_says_so(changing: Any, client: httpx.Client, writer: Writer) -> None:
+    assert not changing.lookup("cat~2").held_apart
+    assert changing.explain("cat~2").guard is None
     writer.worker.decide(growing_chain(7))
     seen(client, FIRST_HELD_APART)
-    assert api.lookup(FIRST_HELD_APART).held_apart
-    guard = api.explain(FIRST_HELD_APART).guard
+    assert changing.lookup(FIRST_HELD_APART).held_apart
+    guard = changing.explain(FIRST_HELD_APART).guard
     assert (guard.reason, guard.head, guard.size) == ("chain-suspected", "head", 8)
 
 
@@ -136,17 +153,17 @@ def test_an_answer_of_a_server_without_guards_is_read() -> None:
     assert not TypeAdapter(answers.Image).validate_json(image).held_apart
 
 
-def test_status_overrides_and_promotions_are_typed(api: Any, writer: Writer, client: httpx.Client) -> None:
-    status = api.status()
+def test_status_overrides_and_promotions_are_typed(changing: Any, writer: Writer, client: httpx.Client) -> None:
+    status = changing.status()
     assert (status.images, status.models["lsh"].dim) == (6, 256)
     assert status.worker is not None
     assert status.worker.figures["lag"] == 3
-    assert list(api.overrides()) == []
-    assert api.promotions() == []
+    assert list(changing.overrides()) == []
+    assert changing.promotions() == []
     writer.run_command("override", "o1", action="alone", image_id="cat~4")
     writer.decide(["later~1"])
     seen(client, "later~1")
-    assert [(o.override_id, o.action, o.image_id) for o in api.overrides("cat~4")] == [("o1", "alone", "cat~4")]
+    assert [(o.override_id, o.action, o.image_id) for o in changing.overrides("cat~4")] == [("o1", "alone", "cat~4")]
 
 
 def test_a_missing_file_is_an_error_of_the_file(api: Any, tmp_path: Path) -> None:

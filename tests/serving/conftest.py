@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import numpy as np
@@ -189,16 +190,23 @@ def client(settings: Settings, writer: Writer) -> Iterator[httpx.Client]:
         yield client
 
 
+@contextmanager
+def knowing(folder: Path, *steps: Sequence[str]) -> Iterator[httpx.Client]:
+    """A client of a server that can search, over a store in which these images were decided."""
+    settings = settings_of(folder)
+    writer = Writer(settings)
+    with closing(writer.store), serving(settings) as client:
+        for step in steps:
+            writer.decide(step)
+        seen(client, quote(steps[-1][-1], safe=""))
+        wait_for(client, "/readyz", lambda answer: answer.json()["search"]["ok"])
+        yield client
+
+
 @pytest.fixture(scope="session")
 def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """One server for all tests that only read or are refused: three cats, a dog and a bird are in its store."""
-    settings = settings_of(tmp_path_factory.mktemp("unchanged"))
-    writer = Writer(settings)
-    with closing(writer.store), serving(settings) as client:
-        writer.decide(["cat~1", "dog~1", "cat~2"])
-        writer.decide(["cat~3", "bird~1"])
-        seen(client, "bird~1")
-        wait_for(client, "/readyz", lambda answer: answer.json()["search"]["ok"])
+    with knowing(tmp_path_factory.mktemp("unchanged"), ["cat~1", "dog~1", "cat~2"], ["cat~3", "bird~1"]) as client:
         yield client
 
 
