@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from neardup_platform.supervise.heartbeat import Phase, read_heartbeat
 from neardup_platform.testing import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -131,10 +132,11 @@ def test_the_platform_runs_with_a_worker_that_is_restarted_after_a_crash(clean: 
         os.kill(before["worker"]["pid"], signal.SIGKILL)
 
         def is_back() -> bool:
-            worker = status()["worker"]
-            return bool(worker["pid"] != before["worker"]["pid"] and worker["phase"] == "running")
+            beat = read_heartbeat(clean / "home")
+            return beat is not None and beat.pid != before["worker"]["pid"] and beat.phase is Phase.RUNNING
 
         eventually(is_back, "another worker runs", 240)
+        assert status()["worker"]["phase"] == "running"
     finally:
         stopped = run(clean, "neardup", "down", "--json")
     assert json.loads(stopped.stdout) == {"stopped": True}
