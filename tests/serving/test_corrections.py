@@ -106,10 +106,7 @@ def test_a_search_corpus_skips_the_ordinals_of_forgotten_images(settings: Settin
     writer.run_command("forget", "c5", image_id="last~1")
     lsh, pair = (vector.tolist() for vector in vectors_of("cat~1"))
     with serving(settings) as client:
-        answer = wait_for(
-            client, "/readyz", lambda _: client.post("/v1/search", json={"lsh": lsh, "pair": pair}).status_code == 200
-        )
-        assert answer.json()["search"]["ok"]
+        wait_for(client, "/readyz", lambda answer: answer.json()["search"]["ok"])
         matches = client.post("/v1/search", json={"lsh": lsh, "pair": pair}).json()["matches"]
         assert {match["image_id"] for match in matches} == {"cat~1", "cat~3", "cat~4"}
 

@@ -26,7 +26,8 @@ from tests.stream.worker_process import images, log_tail, publish, read_topic, r
 
 pytestmark = pytest.mark.slow
 
-PATIENCE_S = 120.0
+# A reprocess is a process of low priority, which imports TensorFlow while other tests use the processors.
+PATIENCE_S = 300.0
 
 
 def told(settings: Settings, name: str, **arguments: str) -> pb.CommandResult:
