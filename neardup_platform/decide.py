@@ -30,6 +30,7 @@ from neardup_platform.records import (
     Decision,
     HeldApart,
     Label,
+    PdqHash,
 )
 from neardup_platform.scoring.vectors import ImageVectors
 
@@ -70,16 +71,19 @@ class Constraints(Protocol):
 class Labelling(Protocol):
     """Which labels images have because of the clusters that they are put into."""
 
-    def __call__(self, image_id: str, ordinal: int, head: int | None, /) -> tuple[Label, ...]:
+    def __call__(
+        self, image_id: str, ordinal: int, head: int | None, pdq: PdqHash | None = None, /
+    ) -> tuple[Label, ...]:
         """Returns the labels of a decision.
 
         Args:
             ordinal: of the image, which need not be stored yet.
             head: ordinal of the head of the cluster that it joins; None if it founds one.
+            pdq: of a picture that is new, to be matched with the hashes of banks.
         """
 
 
-def unlabelled(_image_id: str, _ordinal: int, _head: int | None, /) -> tuple[Label, ...]:
+def unlabelled(_image_id: str, _ordinal: int, _head: int | None, _pdq: PdqHash | None = None, /) -> tuple[Label, ...]:
     """Labels nothing."""
     return ()
 

@@ -315,5 +315,5 @@ class Pipeline:
             guard=ruling.guard,
             undistinctive=bool(scored.undistinctive[row]),
             corpus_images=int(added.ordinals[row]),
-            labels=self.labels(image.image_id, int(added.ordinals[row]), ruling.head),
+            labels=self.labels(image.image_id, int(added.ordinals[row]), ruling.head, image.pdq),
         )

@@ -29,6 +29,30 @@ class ModelSpec:
     dim: int
 
 
+# A PDQ hash of lower quality says too little of its picture to be matched, as the reference implementation advises.
+LEAST_PDQ_QUALITY = 50
+
+
+@dataclass(frozen=True, slots=True)
+class PdqHash:
+    """The PDQ hash of a picture: 256 bits that stay nearly the same when it is scaled or saved again.
+
+    https://github.com/facebook/ThreatExchange/tree/main/pdq
+
+    Attributes:
+        bits: 32 bytes, the first bit highest, so that their hexadecimal form is the usual one.
+        quality: 0…100; low for pictures with few details.
+    """
+
+    bits: bytes
+    quality: int
+
+    @property
+    def reliable(self) -> bool:
+        """Whether it may be matched."""
+        return self.quality >= LEAST_PDQ_QUALITY
+
+
 @dataclass(frozen=True, slots=True)
 class Embedding:
     """One vector of one image, validated: finite, of a known kind, of the required dimension.
@@ -38,6 +62,7 @@ class Embedding:
         event_time_ms: Unix milliseconds at which the producer created the embedding.
         source_uri: where the picture is, or empty.
         replaces: whether it replaces a stored embedding of the same image and model version.
+        pdq: of the picture; None where the producer sends none.
     """
 
     image_id: str
@@ -47,6 +72,7 @@ class Embedding:
     event_time_ms: int
     source_uri: str = ""
     replaces: bool = False
+    pdq: PdqHash | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +100,11 @@ class JoinedImage:
     def source_uri(self) -> str:
         """Where the picture is, from the first embedding that names it."""
         return self.lsh.source_uri or self.pair.source_uri
+
+    @property
+    def pdq(self) -> PdqHash | None:
+        """The hash of the picture, from the first embedding that has it."""
+        return self.lsh.pdq or self.pair.pdq
 
 
 class MatchKind(StrEnum):
@@ -128,8 +159,12 @@ class Label:
 
     Attributes:
         label_id: id of the command that added it.
-        image_id: the image that was labelled.
+        image_id: the image that was labelled; empty where its hash matched and the label is not kept, because there
+            are as many as can be.
         action: such as `block` or `review`.
+        pdq: the hash of the bank that the hash of the image matched, 64 hexadecimal digits; empty where an operator
+            labelled the image.
+        distance: bits in which the two hashes differ.
     """
 
     label_id: str
@@ -137,6 +172,8 @@ class Label:
     image_id: str
     policy: str
     action: str
+    pdq: str = ""
+    distance: int = 0
 
 
 CHAIN_SUSPECTED = "chain-suspected"

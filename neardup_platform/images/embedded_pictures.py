@@ -16,7 +16,8 @@ from neardup_platform.errors import BadPicture, NotAPicture, NotFound
 from neardup_platform.images.decode import Pixels
 from neardup_platform.images.decoding.pool import DecoderPool
 from neardup_platform.images.embedder import Embedder
-from neardup_platform.records import Embedding, JoinedImage, Kind
+from neardup_platform.images.pdq_hash import pdq_hash
+from neardup_platform.records import Embedding, JoinedImage, Kind, PdqHash
 from neardup_platform.settings import ImageSettings
 
 # Pictures embedded at once: enough for efficient matrix work in the network, few enough for a few 100 MB.
@@ -51,6 +52,7 @@ class EmbeddedPicture:
     Attributes:
         place: where it was read from.
         content: SHA-256 of its bytes, hexadecimal.
+        pdq: its PDQ hash; None where pdqhash is not installed.
     """
 
     image_id: str
@@ -58,11 +60,12 @@ class EmbeddedPicture:
     content: str
     vectors: dict[Kind, tuple[str, NDArray[np.float32]]]
     preview: bytes
+    pdq: PdqHash | None = None
 
     def embeddings(self, event_time_ms: int, source_uri: str, *, replaces: bool = False) -> JoinedImage:
         """Both embeddings, ready to be published."""
         lsh, pair = (
-            Embedding(self.image_id, kind, version, vector, event_time_ms, source_uri, replaces)
+            Embedding(self.image_id, kind, version, vector, event_time_ms, source_uri, replaces, self.pdq)
             for kind, (version, vector) in ((kind, self.vectors[kind]) for kind in (Kind.LSH, Kind.PAIR))
         )
         return JoinedImage(lsh, pair)
@@ -101,11 +104,12 @@ class EmbeddedBatch:
 
 @dataclass(frozen=True, slots=True)
 class _Readable:
-    """A picture that can be embedded: its source, the hash of its file, its pixels."""
+    """A picture that can be embedded: its source, the hash of its file, its pixels and their PDQ hash."""
 
     source: PictureSource
     content: str
     pixels: Pixels
+    pdq: PdqHash | None
 
 
 _Read = _Readable | Refused | NotAPicture
@@ -134,7 +138,8 @@ def embed_pictures(
     def read(source: PictureSource) -> _Read:
         try:
             data = source.read()
-            return _Readable(source, hashlib.sha256(data).hexdigest(), decoders.decode(data, enough_px))
+            pixels = decoders.decode(data, enough_px)
+            return _Readable(source, hashlib.sha256(data).hexdigest(), pixels, pdq_hash(pixels))
         except NotAPicture as error:
             return error
         except (BadPicture, NotFound, OSError) as error:
@@ -194,6 +199,7 @@ def _embed(pictures: Sequence[_Readable], embedders: Sequence[Embedder]) -> list
             picture.content,
             {kind: (version, matrix[row]) for kind, (version, matrix) in vectors.items()},
             preview(picture.pixels),
+            picture.pdq,
         )
         for row, picture in enumerate(pictures)
     ]

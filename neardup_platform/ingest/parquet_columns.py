@@ -7,7 +7,9 @@ import numpy as np
 import pyarrow as pa
 
 from neardup_platform.errors import BadArtefact, BadMessage
-from neardup_platform.records import FloatVector, Kind
+from neardup_platform.records import FloatVector, Kind, PdqHash
+
+_INTEGERS = {"event_time_ms": "an integer, Unix milliseconds", "pdq_quality": "an integer, 0 to 100"}
 
 
 def check_column(schema: pa.Schema, name: str) -> None:
@@ -27,8 +29,8 @@ def check_column(schema: pa.Schema, name: str) -> None:
         listed = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
         fits = (listed and pa.types.is_floating(kind.value_type)) or _is_binary(kind)
         expected = "a list of floats, or binary"
-    elif name == "event_time_ms":
-        fits, expected = pa.types.is_integer(kind), "an integer, Unix milliseconds"
+    elif name in _INTEGERS:
+        fits, expected = pa.types.is_integer(kind), _INTEGERS[name]
     else:
         fits = pa.types.is_string(kind) or pa.types.is_large_string(kind)
         expected = "a string"
@@ -86,6 +88,28 @@ def vector(value: pa.Scalar, kind: Kind, dim: int) -> FloatVector:
         if len(data) == dim * dtype.itemsize:
             return np.frombuffer(data, dtype).astype(np.float32)
     raise BadMessage("bad-dimension", f"the {kind} vector has {len(data)} bytes, expected {dim} float32 or float16")
+
+
+def integers(batch: pa.RecordBatch, name: str) -> Sequence[int | None]:
+    """An integer column; nulls where the file lacks it."""
+    if name not in batch.schema.names:
+        return list(repeat(None, len(batch)))
+    values: list[int | None] = batch.column(name).to_pylist()
+    return values
+
+
+def pdq(bits: bytes | None, quality: int | None) -> PdqHash | None:
+    """One PDQ hash, given as 64 hexadecimal digits, with its quality; None where neither is given.
+
+    Raises:
+        BadMessage: `bad-pdq`: they are other text, or one is given without the other.
+    """
+    if bits is None and quality is None:
+        return None
+    try:
+        return PdqHash(bytes.fromhex((bits or b"").decode("ascii")), -1 if quality is None else quality)
+    except ValueError as error:
+        raise BadMessage("bad-pdq", f"pdq is {(bits or b'')[:80]!r}, 64 hexadecimal digits are expected") from error
 
 
 def few(names: Sequence[str]) -> str:

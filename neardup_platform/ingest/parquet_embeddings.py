@@ -9,6 +9,8 @@
 | `lsh_version`, `pair_version` | string: what `neardup embeddings` prints |
 | `event_time_ms` | integer, Unix milliseconds |
 | `source_uri` | string, may be null or missing |
+| `pdq` | string, 64 hexadecimal digits: the PDQ hash of the picture; may be null or missing |
+| `pdq_quality` | integer, 0 to 100, with `pdq` |
 
 A file with a column of another type is refused. A bad row is reported by its number, counted from 0, with a reason code
 of the dead letters; the other rows are usable.
@@ -24,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from neardup_platform.errors import BadArtefact, BadMessage
-from neardup_platform.ingest.parquet_columns import check_column, few, plain, text, texts, vector
+from neardup_platform.ingest.parquet_columns import check_column, few, integers, pdq, plain, text, texts, vector
 from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
 from neardup_platform.terminal_text import one_line
 from neardup_platform.wire.validation import checked_embedding, checked_id
@@ -127,7 +129,7 @@ class EmbeddingFile:
         required += [] if defaults.time_ms else ["event_time_ms"]
         if lacking := sorted(set(required) - set(schema.names)):
             raise BadArtefact(f"it lacks the columns {lacking}; it has {few(sorted(set(schema.names)))}")
-        wanted = (*_ALWAYS, *versions, "event_time_ms", "source_uri")
+        wanted = (*_ALWAYS, *versions, "event_time_ms", "source_uri", "pdq", "pdq_quality")
         self._columns = [name for name in wanted if name in schema.names]
         for name in self._columns:
             check_column(schema, name)
@@ -155,6 +157,7 @@ class EmbeddingFile:
     def _part(self, batch: pa.RecordBatch, first: int) -> Part:
         rows = len(batch)
         ids, uris = texts(batch, "image_id"), texts(batch, "source_uri", "")
+        hashes, qualities = texts(batch, "pdq"), integers(batch, "pdq_quality")
         versions = {kind: texts(batch, f"{kind}_version", self._defaults.version) for kind in Kind}
         vectors = {kind: plain(batch.column(kind.value)) for kind in Kind}
         if "event_time_ms" in self._columns:
@@ -174,6 +177,7 @@ class EmbeddingFile:
                             vector(vectors[kind][row], kind, self._models[kind].dim),
                             times_ms[row],
                             str(text(uris[row], "bad-uri") or ""),
+                            pdq=pdq(hashes[row], qualities[row]),
                         ),
                         self._models[kind],
                         self._now_ms,

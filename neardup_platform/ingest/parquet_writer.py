@@ -26,6 +26,8 @@ def write_embeddings(path: Path, batches: Iterator[list[JoinedImage]], models: M
             *((f"{kind}_version", pa.string()) for kind in Kind),
             ("event_time_ms", pa.int64()),
             ("source_uri", pa.string()),
+            ("pdq", pa.string()),
+            ("pdq_quality", pa.int64()),
         ]
     )
     count = 0
@@ -48,4 +50,7 @@ def _record_batch(images: list[JoinedImage], schema: pa.Schema) -> pa.RecordBatc
     columns += [pa.array([image.embedding(kind).model_version for image in images], pa.string()) for kind in Kind]
     columns.append(pa.array([image.event_time_ms for image in images], pa.int64()))
     columns.append(pa.array([image.source_uri for image in images], pa.string()))
+    hashes = [image.pdq for image in images]
+    columns.append(pa.array([pdq.bits.hex() if pdq else None for pdq in hashes], pa.string()))
+    columns.append(pa.array([pdq.quality if pdq else None for pdq in hashes], pa.int64()))
     return pa.RecordBatch.from_arrays(columns, schema=schema)

@@ -22,12 +22,12 @@ class _Read:
     """The labels as of one command.
 
     Attributes:
-        of: the store, and the number of the command.
+        of: the store, and what changed a label last.
         labels: by image, oldest first.
         banks: labels in each bank.
     """
 
-    of: tuple[str, int] = ("", 0)
+    of: tuple[str, tuple[int, int]] = ("", (0, 0))
     labels: dict[str, list[Label]] = field(default_factory=dict)
     banks: Counter[str] = field(default_factory=Counter)
 
@@ -60,7 +60,7 @@ class FollowedLabels:
 
     def _current(self, store: StoreView) -> _Read:
         changed_by = store.labels.changed_by()
-        if not changed_by:
+        if not any(changed_by):
             return _Read()
         of = store.state().store_id, changed_by
         read = self._read

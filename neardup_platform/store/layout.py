@@ -29,7 +29,9 @@
 | MOVES | 25 | u16 length of command id, command id, u64 sequence | Move: an image that `redecide` has moved |
 | | | 0x0000, u64 sequence before the command | id of such a command |
 | LABELS | 32 | bank, 0x00, image id | LabelRecord |
-| | | 0x00 | CommandProgress: number of the last command that changed a label |
+| | | 0x00 | CommandProgress: number of the last command that changed a label, and the last sequence before |
+| HASHES | 33 | bank, 0x00, PDQ hash | LabelRecord |
+| | | 0x00, bank | CommandProgress: how many hashes the bank has |
 
 Integers are big-endian, so byte order is numeric order: members are listed oldest first, blocks of recent clusters
 newest first. Each ordinal is given once. The ordinal of a forgotten image, or one that the image no longer uses, has no
@@ -82,6 +84,7 @@ class Table(Enum):
     KEPT = b"\x18"
     MOVES = b"\x19"
     LABELS = b"\x20"
+    HASHES = b"\x21"
 
 
 _U64_MAX = (1 << 64) - 1
@@ -125,6 +128,19 @@ def bank_prefix(bank: str) -> bytes:
 def label_key(bank: str, image_id: str) -> bytes:
     """Return the key of a label. A bank's name has no zero byte."""
     return bank_prefix(bank) + image_id.encode()
+
+
+def hash_in_bank_key(bank: str, pdq: bytes) -> bytes:
+    """Return the key of a PDQ hash in a bank."""
+    return bank_prefix(bank) + pdq
+
+
+HASH_COUNTS_PREFIX = b"\x00"
+
+
+def hash_count_key(bank: str) -> bytes:
+    """Return the key of the number of hashes in a bank. No bank has an empty name."""
+    return HASH_COUNTS_PREFIX + bank.encode()
 
 
 def position_of(key: bytes) -> tuple[str, int]:

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ImageRecord(_message.Message):
-    __slots__ = ("ordinal", "head", "sequence", "score", "event_time_ms", "decided_ms", "source_uri", "member_sequence", "earlier_ordinals", "held_apart", "kind", "undistinctive")
+    __slots__ = ("ordinal", "head", "sequence", "score", "event_time_ms", "decided_ms", "source_uri", "member_sequence", "earlier_ordinals", "held_apart", "kind", "undistinctive", "pdq", "pdq_quality")
     ORDINAL_FIELD_NUMBER: _ClassVar[int]
     HEAD_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
@@ -21,6 +21,8 @@ class ImageRecord(_message.Message):
     HELD_APART_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     UNDISTINCTIVE_FIELD_NUMBER: _ClassVar[int]
+    PDQ_FIELD_NUMBER: _ClassVar[int]
+    PDQ_QUALITY_FIELD_NUMBER: _ClassVar[int]
     ordinal: int
     head: str
     sequence: int
@@ -33,7 +35,9 @@ class ImageRecord(_message.Message):
     held_apart: bool
     kind: str
     undistinctive: bool
-    def __init__(self, ordinal: _Optional[int] = ..., head: _Optional[str] = ..., sequence: _Optional[int] = ..., score: _Optional[float] = ..., event_time_ms: _Optional[int] = ..., decided_ms: _Optional[int] = ..., source_uri: _Optional[str] = ..., member_sequence: _Optional[int] = ..., earlier_ordinals: _Optional[_Iterable[int]] = ..., held_apart: _Optional[bool] = ..., kind: _Optional[str] = ..., undistinctive: _Optional[bool] = ...) -> None: ...
+    pdq: bytes
+    pdq_quality: int
+    def __init__(self, ordinal: _Optional[int] = ..., head: _Optional[str] = ..., sequence: _Optional[int] = ..., score: _Optional[float] = ..., event_time_ms: _Optional[int] = ..., decided_ms: _Optional[int] = ..., source_uri: _Optional[str] = ..., member_sequence: _Optional[int] = ..., earlier_ordinals: _Optional[_Iterable[int]] = ..., held_apart: _Optional[bool] = ..., kind: _Optional[str] = ..., undistinctive: _Optional[bool] = ..., pdq: _Optional[bytes] = ..., pdq_quality: _Optional[int] = ...) -> None: ...
 
 class ClusterRecord(_message.Message):
     __slots__ = ("size", "created_ms", "updated_ms", "updated_sequence", "representatives")

@@ -9,7 +9,7 @@ from rocksdict import AccessType, BlockBasedOptions, Options, Rdict
 from neardup_platform.errors import SetupError
 from neardup_platform.store.layout import Table
 from neardup_platform.store.readers.clusters import ClusterReader, MemberReader, RedirectReader
-from neardup_platform.store.readers.commands import CommandReader, LabelReader, OverrideReader
+from neardup_platform.store.readers.commands import CommandReader, HashReader, LabelReader, OverrideReader
 from neardup_platform.store.readers.images import HistoryReader, ImageReader, VectorReader
 from neardup_platform.store.readers.state import StateReader
 from neardup_platform.store.readers.stream import OutboxReader, PositionReader, UnpairedReader
@@ -31,6 +31,7 @@ class StoreView:
         redirects: previous heads.
         overrides: active overrides.
         labels: labels of images, by bank.
+        hashes: PDQ hashes, by bank.
         commands: handled commands, progress of long ones, promotions.
         positions: where reading the topics continues.
         unpaired: embeddings that wait for their partner.
@@ -47,6 +48,7 @@ class StoreView:
         self.redirects = RedirectReader(tables, self.clusters)
         self.overrides = OverrideReader(tables)
         self.labels = LabelReader(tables)
+        self.hashes = HashReader(tables)
         self.commands = CommandReader(tables)
         self.positions = PositionReader(tables)
         self.unpaired = UnpairedReader(tables)

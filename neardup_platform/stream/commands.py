@@ -18,6 +18,7 @@ from neardup_platform.scoring.card import read_card
 from neardup_platform.settings import Settings
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.banks.label import AddLabel, RemoveLabel
+from neardup_platform.stream.banks.label_hashes import AddHashes, RemoveHashes
 from neardup_platform.stream.control.command import Handler, RegisteredCommand, register
 from neardup_platform.stream.control.pause import Pause, Resume
 from neardup_platform.stream.corrections.forget import Forget
@@ -39,6 +40,7 @@ from neardup_platform.wire.command_arguments import (
     ForgetArguments,
     IngestSegmentArguments,
     LabelArguments,
+    LabelHashesArguments,
     LoadModelArguments,
     OverrideArguments,
     PauseArguments,
@@ -49,6 +51,7 @@ from neardup_platform.wire.command_arguments import (
     SnapshotArguments,
     TraceArguments,
     UnlabelArguments,
+    UnlabelHashesArguments,
 )
 
 
@@ -168,6 +171,14 @@ def _unlabel(context: CommandContext) -> RemoveLabel:
     return RemoveLabel(context.corrections)
 
 
+def _label_hashes(context: CommandContext) -> AddHashes:
+    return AddHashes(context.corrections, context.clock)
+
+
+def _unlabel_hashes(context: CommandContext) -> RemoveHashes:
+    return RemoveHashes(context.corrections)
+
+
 def _forget(context: CommandContext) -> Forget:
     return Forget(context.store, context.corrections, context.clock, context.forget_in_memory)
 
@@ -184,6 +195,8 @@ COMMANDS = (
     CommandSpec(UnlabelArguments, prompt=True, make=_unlabel),
     CommandSpec(ForgetArguments, prompt=True, make=_forget),
     CommandSpec(TraceArguments, prompt=True, make=_trace),
+    CommandSpec(LabelHashesArguments, prompt=False, make=_label_hashes),
+    CommandSpec(UnlabelHashesArguments, prompt=False, make=_unlabel_hashes),
     CommandSpec(LoadModelArguments, prompt=False, make=_load_model),
     CommandSpec(IngestSegmentArguments, prompt=False, make=_ingest_segment),
     CommandSpec(SnapshotArguments, prompt=False, make=_snapshot),

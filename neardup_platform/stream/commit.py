@@ -25,10 +25,12 @@ from collections.abc import Iterable, Sequence
 from neardup_platform.clusters.change import count_outcomes
 from neardup_platform.kafka.publisher import Outgoing, Settled
 from neardup_platform.pipeline import Decided
+from neardup_platform.records import Decision, Label
 from neardup_platform.store import layout
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
 from neardup_platform.store.writer import Batch, Store
+from neardup_platform.stream.banks.label_rows import put_matched
 from neardup_platform.stream.commit_checks import check_decided
 from neardup_platform.stream.control.result_writes import answers, put_handled
 from neardup_platform.stream.outbox_entries import ToPublish, decision_messages, leave_outbox, put_outbox
@@ -68,13 +70,16 @@ def commit(
     _put_consumed(store, batch, new, step)
     histories = [_put_decided(batch, new, images) for images in decided]
     _put_clusters(store, batch, decided)
+    for images in decided:
+        put_matched(batch, store, new, images.decisions)
     if state.redirects:
         _end_redirects(batch, decided)
     match step:
         case CommandStep(handled):
             put_handled(batch, new, handled, store.commands)
-        case RedecideStep(write=write):
+        case RedecideStep(write=write, decisions=decisions):
             write(batch, new)
+            put_matched(batch, store, new, decisions)
     messages = _messages(step, histories, now_ms) if publish else ()
     outgoing = put_outbox(batch, new, [*refused, *messages])
     new.commit += 1
@@ -157,8 +162,26 @@ def _put_decided(batch: Batch, state: store_pb.StoreState, decided: Decided) -> 
     state.clusters += sum(decision.founded for decision in decided.decisions)
     state.sequence = decided.decisions[-1].sequence
     state.digest = layout.digest_after(state.digest, digest)
+    _count_hashes(state, decided)
     count_outcomes(state, decided.decisions)
     return encoded
+
+
+def _count_hashes(state: store_pb.StoreState, decided: Decided) -> None:
+    """Count images that no hash of a bank can match, and those that one has matched."""
+    hashes = [image.pdq for image in decided.images]
+    counts = {
+        "pdq_missing": hashes.count(None),
+        "pdq_unreliable": sum(pdq is not None and not pdq.reliable for pdq in hashes),
+        "pdq_labelled": sum(any(_by_own_hash(label, made) for label in made.labels) for made in decided.decisions),
+    }
+    for name, count in counts.items():
+        if count:
+            state.counters[name] += count
+
+
+def _by_own_hash(label: Label, decision: Decision) -> bool:
+    return bool(label.pdq) and label.image_id in ("", decision.image_id)
 
 
 def _put_clusters(store: Store, batch: Batch, decided: Sequence[Decided]) -> None:
@@ -194,7 +217,7 @@ def _end_redirects(batch: Batch, decided: Sequence[Decided]) -> None:
 
 
 def _image_record(decided: Decided, row: int) -> store_pb.ImageRecord:
-    decision = decided.decisions[row]
+    decision, pdq = decided.decisions[row], decided.images[row].pdq
     return store_pb.ImageRecord(
         ordinal=int(decided.ordinals[row]),
         head=decision.head,
@@ -206,6 +229,8 @@ def _image_record(decided: Decided, row: int) -> store_pb.ImageRecord:
         held_apart=decision.guard is not None,
         undistinctive=decision.undistinctive,
         kind=decision.kind,
+        pdq=pdq.bits if pdq else b"",
+        pdq_quality=pdq.quality if pdq else 0,
     )
 
 

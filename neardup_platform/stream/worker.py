@@ -247,6 +247,7 @@ class Worker:
             "purge_problem": int(bool(self._store.purge_problem)),
             "overrides": len(self._parts.corrections.overrides),
             "labels": len(self._parts.corrections.labels),
+            "hashes": len(self._parts.corrections.labels.hashes),
             "commands_waiting": self._control.waiting,
             **self._outbox.metrics(),
             **self._source.metrics(),

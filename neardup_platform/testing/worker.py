@@ -15,9 +15,10 @@ from neardup_platform.pipeline import Decided, Pipeline
 from neardup_platform.records import Decision, Embedding, JoinedImage
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.banks.label import AddLabel, RemoveLabel
+from neardup_platform.stream.banks.label_hashes import AddHashes, RemoveHashes
 from neardup_platform.stream.commit import commit
 from neardup_platform.stream.control.handled import Handled
-from neardup_platform.stream.control.outcome import Done, Outcome
+from neardup_platform.stream.control.outcome import Done, Outcome, Stage
 from neardup_platform.stream.corrections.forget import Forget
 from neardup_platform.stream.corrections.override import Override
 from neardup_platform.stream.corrections.re_embedding import decide_newer, vacate
@@ -34,8 +35,10 @@ from neardup_platform.wire.codec import Message, decode_decision
 from neardup_platform.wire.command_arguments import (
     ForgetArguments,
     LabelArguments,
+    LabelHashesArguments,
     OverrideArguments,
     UnlabelArguments,
+    UnlabelHashesArguments,
 )
 from neardup_platform.wire.topics import CONTROL
 
@@ -60,7 +63,8 @@ class InMemoryWorker:
         store: the store.
         pipeline: decides.
         redeciding: decides known images again.
-        override_handler, forget_handler, label_handler, unlabel_handler: handle those commands.
+        override_handler, forget_handler, label_handler, unlabel_handler, label_hashes_handler, unlabel_hashes_handler:
+            handle those commands.
     """
 
     def __init__(
@@ -90,6 +94,8 @@ class InMemoryWorker:
         self.override_handler = Override(self.redeciding, self._clock)
         self.forget_handler = Forget(self.store, self.redeciding, self._clock, _nothing_else)
         self.label_handler, self.unlabel_handler = AddLabel(self.redeciding, self._clock), RemoveLabel(self.redeciding)
+        self.label_hashes_handler = AddHashes(self.redeciding, self._clock)
+        self.unlabel_hashes_handler = RemoveHashes(self.redeciding)
         self._pending: list[Callable[[], None]] = []
 
     def __enter__(self) -> Self:
@@ -120,7 +126,7 @@ class InMemoryWorker:
         return self.pipeline.decide(images, self.store.state().sequence + 1, decided_ms, constraints)
 
     def run_command(self, name: str, *, command_id: str = "", apply: bool = True, **arguments: str) -> pb.CommandResult:
-        """Runs an `override`, `label`, `unlabel` or `forget` command.
+        """Runs an `override`, `label`, `unlabel`, `label-hashes`, `unlabel-hashes` or `forget` command.
 
         Args:
             name: of the command.
@@ -140,6 +146,10 @@ class InMemoryWorker:
             issued_ms=self._clock.now_ms(),
         )
         outcome = self._handle(command, arguments)
+        while isinstance(outcome, Stage):
+            self._commit(CommandStep(Handled(Message(CONTROL, 0, 0, b"", b""), outcome=outcome)))
+            outcome.apply()
+            outcome = outcome.prepare()()
         if not isinstance(outcome, Done):
             raise TypeError(f"{name} is not done at once")
         return self.commit_outcome(command.command_id, outcome, apply=apply)
@@ -152,6 +162,10 @@ class InMemoryWorker:
                 return self.label_handler(command, LabelArguments.parse(arguments))()
             case UnlabelArguments.command:
                 return self.unlabel_handler(command, UnlabelArguments.parse(arguments))()
+            case LabelHashesArguments.command:
+                return self.label_hashes_handler(command, LabelHashesArguments.parse(arguments))()
+            case UnlabelHashesArguments.command:
+                return self.unlabel_hashes_handler(command, UnlabelHashesArguments.parse(arguments))()
         return self.override_handler(command, OverrideArguments.parse(arguments))()
 
     def commit_outcome(self, command_id: str, outcome: Done, *, apply: bool = True) -> pb.CommandResult:

@@ -13,7 +13,17 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from neardup_platform.errors import BadMessage
-from neardup_platform.records import Candidate, Decision, Embedding, FloatVector, HeldApart, Kind, Label, ModelSpec
+from neardup_platform.records import (
+    Candidate,
+    Decision,
+    Embedding,
+    FloatVector,
+    HeldApart,
+    Kind,
+    Label,
+    ModelSpec,
+    PdqHash,
+)
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.command_bounds import MAX_COMMAND_ID_BYTES
 from neardup_platform.wire.validation import checked_embedding
@@ -30,6 +40,7 @@ REASONS = {
     "not-finite": "the vector has NaN, infinity, or a value beyond ±60,000",
     "zero-vector": "the `lsh` vector has no direction once it is stored as float16",
     "bad-length": "the vector is too short: float16, which it is stored as, keeps too little of it",
+    "bad-pdq": "the PDQ hash does not have 32 bytes, or its quality is not one of 0 to 100",
     "bad-time": "the event time is before the year 2000 (seconds?), or more than a day ahead of the clock",
     "conflicting": "the image has another embedding of this kind and model version; `replace` was not set",
     "expired": "the other embedding of the image did not arrive within the allowed lateness",
@@ -123,8 +134,22 @@ def decode_embedding(
     if message.key != raw.image_id.encode():
         raise BadMessage("bad-id", f"key {message.key[:40]!r} is not the image id {raw.image_id[:40]!r}")
     vector = _decode_vector(raw.vector, raw.dtype)
-    embedding = Embedding(raw.image_id, kind, raw.model_version, vector, raw.event_time_ms, raw.source_uri, raw.replace)
+    embedding = Embedding(
+        raw.image_id,
+        kind,
+        raw.model_version,
+        vector,
+        raw.event_time_ms,
+        raw.source_uri,
+        raw.replace,
+        decode_pdq(raw.pdq, raw.pdq_quality),
+    )
     return checked_embedding(embedding, expected, now_ms, newer)
+
+
+def decode_pdq(bits: bytes, quality: int) -> PdqHash | None:
+    """Return the hash of a message or a record; None where it has none."""
+    return PdqHash(bits, quality) if bits or quality else None
 
 
 def _decode_vector(data: bytes, dtype: int) -> FloatVector:
@@ -147,6 +172,8 @@ def encode_embedding(embedding: Embedding) -> bytes:
         event_time_ms=embedding.event_time_ms,
         source_uri=embedding.source_uri,
         replace=embedding.replaces,
+        pdq=embedding.pdq.bits if embedding.pdq else b"",
+        pdq_quality=embedding.pdq.quality if embedding.pdq else 0,
     ).SerializeToString()
 
 
@@ -223,13 +250,19 @@ def decode_decision(data: bytes) -> Decision:
 def encode_label(label: Label) -> pb.Label:
     """Encode a label."""
     return pb.Label(
-        label_id=label.label_id, bank=label.bank, image_id=label.image_id, policy=label.policy, action=label.action
+        label_id=label.label_id,
+        bank=label.bank,
+        image_id=label.image_id,
+        policy=label.policy,
+        action=label.action,
+        pdq=bytes.fromhex(label.pdq),
+        distance=label.distance,
     )
 
 
 def decode_label(raw: pb.Label) -> Label:
     """Decode what `encode_label` returns."""
-    return Label(raw.label_id, raw.bank, raw.image_id, raw.policy, raw.action)
+    return Label(raw.label_id, raw.bank, raw.image_id, raw.policy, raw.action, raw.pdq.hex(), raw.distance)
 
 
 def _decode_guard(raw: pb.HeldApart) -> HeldApart:

@@ -18,6 +18,11 @@ MAX_POLICY = 64
 BANK_PATTERN = r"^[a-z0-9-]{1,64}$"
 # Each image of a split is decided again and published; the stream waits meanwhile.
 MAX_LISTED = 1_000
+# As many PDQ hashes as fit into a list (command_bounds.py).
+MAX_HASHES_EACH = 2_000
+# The action of negative banks.
+NEVER_MATCH = "never-match"
+_PDQ = re.compile("[0-9a-fA-F]{64}")
 
 
 def _flag(value: Any, info: ValidationInfo) -> bool:
@@ -50,10 +55,41 @@ def _ids(value: Any) -> tuple[str, ...]:
     return ids
 
 
+def pdq_text(value: str) -> str:
+    """Return a PDQ hash as text, in lower case.
+
+    Raises:
+        ValueError: it is not 64 hexadecimal digits.
+    """
+    if not _PDQ.fullmatch(value):
+        raise ValueError(f"hash {value[:80]!r} is not 64 hexadecimal digits")
+    return value.lower()
+
+
+def _hashes(value: Any) -> tuple[str, ...]:
+    """PDQ hashes, one a line."""
+    hashes = tuple(map(pdq_text, value.splitlines() if isinstance(value, str) else value))
+    if not 1 <= len(hashes) <= MAX_HASHES_EACH:
+        raise ValueError(f"{len(hashes)} hashes are listed, 1 to {MAX_HASHES_EACH} are allowed: send several commands")
+    repeated = next((pdq for pdq, times in Counter(hashes).items() if times > 1), None)
+    if repeated is not None:
+        raise ValueError(f"hash {repeated} is listed twice")
+    return hashes
+
+
 def _bank(value: str) -> str:
     if not re.fullmatch(BANK_PATTERN, value):
         raise ValueError(f"bank is {value[:80]!r}, 1 to 64 of a-z, 0-9 and - are expected")
     return value
+
+
+def _hash_action(value: str, info: ValidationInfo) -> str:
+    if value == NEVER_MATCH:
+        raise ValueError(
+            f"a hash cannot have the action {NEVER_MATCH}: that keeps images out of a cluster, and a hash names none; "
+            "put an image of the cluster into the bank"
+        )
+    return _policy(value, info)
 
 
 def _policy(value: str, info: ValidationInfo) -> str:
@@ -68,6 +104,8 @@ Flag = Annotated[bool, BeforeValidator(_flag)]
 Reason = Annotated[str, BeforeValidator(_reason)]
 Bank = Annotated[str, BeforeValidator(_bank)]
 Policy = Annotated[str, BeforeValidator(_policy)]
+HashAction = Annotated[str, BeforeValidator(_hash_action)]
+Hashes = Annotated[tuple[str, ...], BeforeValidator(_hashes)]
 ImageIds = Annotated[tuple[str, ...], BeforeValidator(_ids)]
 
 
@@ -228,6 +266,27 @@ class UnlabelArguments(CommandArguments):
     image_id: str = Field(description="An image in it.")
 
 
+class LabelHashesArguments(CommandArguments):
+    """`label-hashes`: puts PDQ hashes into a bank; images that they match are labelled, stored ones and new ones."""
+
+    command: ClassVar[str] = "label-hashes"
+    bank: Bank = Field(description="The bank: 1 to 64 of a-z, 0-9 and -.")
+    hashes: Hashes = Field(description=f"PDQ hashes of 64 hexadecimal digits, 1 to {MAX_HASHES_EACH}, one a line.")
+    policy: Policy = Field(description=f"The name of the policy, at most {MAX_POLICY} characters.")
+    action: HashAction = Field(
+        description=f"What consumers do, such as `block` or `review`; at most {MAX_POLICY} characters."
+    )
+    reason: Reason = Field("", description=f"Why, at most {MAX_REASON} characters; kept with the hashes.")
+
+
+class UnlabelHashesArguments(CommandArguments):
+    """`unlabel-hashes`: takes PDQ hashes out of a bank, with the labels of the images that they matched."""
+
+    command: ClassVar[str] = "unlabel-hashes"
+    bank: Bank = Field(description="The bank.")
+    hashes: Hashes = Field(description=f"PDQ hashes in it, 1 to {MAX_HASHES_EACH}, one a line.")
+
+
 class OverrideArguments(CommandArguments):
     """`override`: an operator's correction, effective at once and whenever its images are decided again."""
 
@@ -338,6 +397,8 @@ COMMANDS: Mapping[str, type[CommandArguments]] = {
         OverrideArguments,
         LabelArguments,
         UnlabelArguments,
+        LabelHashesArguments,
+        UnlabelHashesArguments,
     )
 }
 

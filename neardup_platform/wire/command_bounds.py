@@ -13,9 +13,9 @@ MAX_ARGUMENTS = 100
 MAX_ARGUMENT_NAME_BYTES = 64
 # The longest needed: a reason of 500 characters, or an S3 key of 1,024 bytes.
 MAX_ARGUMENT_BYTES = 4_096
-# A list of images. Python's CSV reader allows no longer cell.
+# A list of images or hashes. Python's CSV reader allows no longer cell.
 MAX_LIST_BYTES = 131_072
-LISTS = ("image_ids",)
+LISTS = ("image_ids", "hashes")
 
 
 def oversized(command: pb.Command) -> str:

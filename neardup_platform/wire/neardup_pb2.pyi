@@ -26,7 +26,7 @@ DTYPE_FLOAT32: Dtype
 DTYPE_FLOAT16: Dtype
 
 class EmbeddingReady(_message.Message):
-    __slots__ = ("image_id", "kind", "model_version", "vector", "dtype", "event_time_ms", "source_uri", "replace")
+    __slots__ = ("image_id", "kind", "model_version", "vector", "dtype", "event_time_ms", "source_uri", "replace", "pdq", "pdq_quality")
     IMAGE_ID_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -35,6 +35,8 @@ class EmbeddingReady(_message.Message):
     EVENT_TIME_MS_FIELD_NUMBER: _ClassVar[int]
     SOURCE_URI_FIELD_NUMBER: _ClassVar[int]
     REPLACE_FIELD_NUMBER: _ClassVar[int]
+    PDQ_FIELD_NUMBER: _ClassVar[int]
+    PDQ_QUALITY_FIELD_NUMBER: _ClassVar[int]
     image_id: str
     kind: Kind
     model_version: str
@@ -43,7 +45,9 @@ class EmbeddingReady(_message.Message):
     event_time_ms: int
     source_uri: str
     replace: bool
-    def __init__(self, image_id: _Optional[str] = ..., kind: _Optional[_Union[Kind, str]] = ..., model_version: _Optional[str] = ..., vector: _Optional[bytes] = ..., dtype: _Optional[_Union[Dtype, str]] = ..., event_time_ms: _Optional[int] = ..., source_uri: _Optional[str] = ..., replace: _Optional[bool] = ...) -> None: ...
+    pdq: bytes
+    pdq_quality: int
+    def __init__(self, image_id: _Optional[str] = ..., kind: _Optional[_Union[Kind, str]] = ..., model_version: _Optional[str] = ..., vector: _Optional[bytes] = ..., dtype: _Optional[_Union[Dtype, str]] = ..., event_time_ms: _Optional[int] = ..., source_uri: _Optional[str] = ..., replace: _Optional[bool] = ..., pdq: _Optional[bytes] = ..., pdq_quality: _Optional[int] = ...) -> None: ...
 
 class Candidate(_message.Message):
     __slots__ = ("image_id", "overlap", "score", "head", "kind")
@@ -74,18 +78,22 @@ class HeldApart(_message.Message):
     def __init__(self, reason: _Optional[str] = ..., head: _Optional[str] = ..., agreed: _Optional[int] = ..., compared: _Optional[int] = ..., size: _Optional[int] = ...) -> None: ...
 
 class Label(_message.Message):
-    __slots__ = ("label_id", "bank", "image_id", "policy", "action")
+    __slots__ = ("label_id", "bank", "image_id", "policy", "action", "pdq", "distance")
     LABEL_ID_FIELD_NUMBER: _ClassVar[int]
     BANK_FIELD_NUMBER: _ClassVar[int]
     IMAGE_ID_FIELD_NUMBER: _ClassVar[int]
     POLICY_FIELD_NUMBER: _ClassVar[int]
     ACTION_FIELD_NUMBER: _ClassVar[int]
+    PDQ_FIELD_NUMBER: _ClassVar[int]
+    DISTANCE_FIELD_NUMBER: _ClassVar[int]
     label_id: str
     bank: str
     image_id: str
     policy: str
     action: str
-    def __init__(self, label_id: _Optional[str] = ..., bank: _Optional[str] = ..., image_id: _Optional[str] = ..., policy: _Optional[str] = ..., action: _Optional[str] = ...) -> None: ...
+    pdq: bytes
+    distance: int
+    def __init__(self, label_id: _Optional[str] = ..., bank: _Optional[str] = ..., image_id: _Optional[str] = ..., policy: _Optional[str] = ..., action: _Optional[str] = ..., pdq: _Optional[bytes] = ..., distance: _Optional[int] = ...) -> None: ...
 
 class Decision(_message.Message):
     __slots__ = ("event_id", "sequence", "image_id", "head", "score", "head_score", "candidates", "candidates_found", "bridges", "threshold", "head_threshold", "terms_version", "classifier_version", "event_time_ms", "decided_ms", "cause", "override_id", "replaced_head", "guard", "candidates_left_out", "bridges_left_out", "kind", "undistinctive", "corpus_images", "labels")

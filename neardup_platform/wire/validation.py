@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.errors import BadMessage
-from neardup_platform.records import Embedding, FloatVector, Kind, ModelSpec
+from neardup_platform.records import Embedding, FloatVector, Kind, ModelSpec, PdqHash
 
 MAX_ID_BYTES = 512
 MAX_URI_BYTES = 2_048
+PDQ_BYTES, MAX_PDQ_QUALITY = 32, 100
 # The largest finite float16 is 65,504.
 MAX_COMPONENT = 6e4
 # Of an `lsh` vector. Only its direction matters; below this length float16 keeps too few bits of it.
@@ -57,6 +58,7 @@ def checked_embedding(embedding: Embedding, expected: ModelSpec, now_ms: int, ne
     check_uri(embedding.source_uri)
     check_time(embedding.event_time_ms, now_ms)
     check_vector(embedding.vector, embedding.kind, expected.dim)
+    check_pdq(embedding.pdq)
     return embedding
 
 
@@ -109,6 +111,20 @@ def check_uri(source_uri: object) -> None:
     if not 0 <= size <= MAX_URI_BYTES:
         found = f"{size} bytes" if size > 0 else f"{_shown(source_uri)} is not valid UTF-8 text"
         raise BadMessage("bad-uri", f"{found}, at most {MAX_URI_BYTES} bytes allowed")
+
+
+def check_pdq(pdq: PdqHash | None) -> None:
+    """Refuse a PDQ hash of another length or with an impossible quality.
+
+    Raises:
+        BadMessage: `bad-pdq`.
+    """
+    if pdq is None:
+        return
+    if len(pdq.bits) != PDQ_BYTES:
+        raise BadMessage("bad-pdq", f"the PDQ hash has {len(pdq.bits)} bytes, {PDQ_BYTES} are expected")
+    if not 0 <= pdq.quality <= MAX_PDQ_QUALITY:
+        raise BadMessage("bad-pdq", f"pdq_quality is {pdq.quality}, 0 to {MAX_PDQ_QUALITY} are expected")
 
 
 def check_time(event_time_ms: object, now_ms: int) -> None:

@@ -14,10 +14,12 @@ from neardup_platform.testing import MAX_REPRESENTATIVES, CosineScorer
 from neardup_platform.wire.command_arguments import (
     ForgetArguments,
     LabelArguments,
+    LabelHashesArguments,
     OverrideArguments,
     ReprocessArguments,
     RestoreArguments,
     UnlabelArguments,
+    UnlabelHashesArguments,
 )
 from tests.stream.control_machine import ControlMachine
 from tests.stream.reprocess.small_rounds import SmallRounds
@@ -53,6 +55,8 @@ def corrections(settings: Settings, machine: ControlMachine) -> Sequence[Registe
         register(ForgetArguments, worker.forget_handler, prompt=True),
         register(LabelArguments, worker.label_handler, prompt=True),
         register(UnlabelArguments, worker.unlabel_handler, prompt=True),
+        register(LabelHashesArguments, worker.label_hashes_handler),
+        register(UnlabelHashesArguments, worker.unlabel_hashes_handler),
         register(RestoreArguments, restore),
         register(ReprocessArguments, reprocess),
     ]

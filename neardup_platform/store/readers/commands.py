@@ -115,7 +115,46 @@ class LabelReader:
         rows = self._tables.scan(Table.LABELS, prefix, start)
         return [LabelRecord.FromString(value) for _, value in islice(rows, limit)]
 
-    def changed_by(self) -> int:
-        """Return the number of the last command that changed a label; 0 if none did."""
+    def changed_by(self) -> tuple[int, int]:
+        """Return the last command and sequence when a label was last changed; zeros if none ever was."""
         data = self._tables.get(Table.LABELS, layout.LABELS_CHANGED_KEY)
-        return CommandProgress.FromString(data).done if data is not None else 0
+        changed = CommandProgress.FromString(data or b"")
+        return changed.done, changed.counts.get("sequence", 0)
+
+
+class HashReader:
+    """PDQ hashes of banks: what an image gets whose hash is near, as a label without an image."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def find_many(self, bank: str, hashes: list[bytes]) -> list[LabelRecord | None]:
+        """Return the records of hashes in a bank, in the order of the hashes; None for those it does not have."""
+        found = self._tables.get_many(Table.HASHES, [layout.hash_in_bank_key(bank, pdq) for pdq in hashes])
+        return [LabelRecord.FromString(data) if data is not None else None for data in found]
+
+    def all(self) -> Iterator[LabelRecord]:
+        """Yield every hash, in order of bank and hash."""
+        for _, value in self._tables.scan(Table.HASHES, start=layout.after_prefix(layout.HASH_COUNTS_PREFIX)):
+            yield LabelRecord.FromString(value)
+
+    def page(self, bank: str, limit: int, after: bytes = b"") -> list[LabelRecord]:
+        """Return hashes of a bank, in order of hash, at most `limit`.
+
+        Args:
+            after: only later hashes.
+        """
+        prefix = layout.bank_prefix(bank)
+        start = prefix + after + b"\x00" if after else prefix
+        return [LabelRecord.FromString(value) for _, value in islice(self._scan(prefix, start), limit)]
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of hashes in each bank that has any, by name."""
+        prefix = layout.HASH_COUNTS_PREFIX
+        return {
+            key[len(prefix) :].decode(): CommandProgress.FromString(value).done
+            for key, value in self._scan(prefix, prefix)
+        }
+
+    def _scan(self, prefix: bytes, start: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return self._tables.scan(Table.HASHES, prefix, start)

@@ -8,7 +8,7 @@ from neardup_platform.store.layout import Table
 from neardup_platform.store.view import StoreView
 from neardup_platform.store.writer import Batch
 from neardup_platform.stream.banks.cluster_labels import ClusterLabels
-from neardup_platform.stream.banks.label import put_changed, put_label
+from neardup_platform.stream.banks.label_rows import put_changed, put_label
 from neardup_platform.wire.codec import decode_label
 
 

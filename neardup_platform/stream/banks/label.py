@@ -20,16 +20,13 @@ from neardup_platform.store import layout
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
 from neardup_platform.store.writer import Batch
+from neardup_platform.stream.banks.label_rows import put_changed, put_label
 from neardup_platform.stream.control.outcome import Done, Finish
 from neardup_platform.stream.corrections.redeciding import Redeciding
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import decode_label, encode_label
-from neardup_platform.wire.command_arguments import LabelArguments, UnlabelArguments
+from neardup_platform.wire.command_arguments import NEVER_MATCH, LabelArguments, UnlabelArguments
 
-# The action of negative banks.
-NEVER_MATCH = "never-match"
-# Labels that the worker holds in memory.
-MAX_LABELS = 100_000
 # Images that the answer lists; `GET /v1/clusters/{head}/members` pages through all.
 SHOWN = 100
 
@@ -80,7 +77,7 @@ class AddLabel:
 
     def _check_room(self, new: Label) -> None:
         count, overrides = len(self._redeciding.labels), len(self._redeciding.overrides)
-        if count >= MAX_LABELS:
+        if self._redeciding.labels.full:
             raise Conflict(f"there are {count:,} labels, the maximum: remove some first")
         if new.action == NEVER_MATCH and overrides >= MAX_OVERRIDES:
             raise Conflict(
@@ -92,7 +89,7 @@ class AddLabel:
         store = self._redeciding.store
         head = self._redeciding.known(label.image_id).head
         return {
-            **asdict(label),
+            **{name: str(value) for name, value in asdict(label).items() if value},
             "head": head,
             "size": str(store.clusters.get(head).size),
             "members": "\n".join(store.members.page(head, SHOWN).image_ids),
@@ -142,16 +139,4 @@ def quarantine_of(record: store_pb.LabelRecord) -> store_pb.Override:
         at_ms=record.at_ms,
         sequence=record.sequence,
         bank=record.label.bank,
-    )
-
-
-def put_label(batch: Batch, record: store_pb.LabelRecord) -> None:
-    """Write a label."""
-    batch.put(Table.LABELS, layout.label_key(record.label.bank, record.label.image_id), record.SerializeToString())
-
-
-def put_changed(batch: Batch, state: store_pb.StoreState) -> None:
-    """Tell readers that this command has changed a label, in the commit of its result."""
-    batch.put(
-        Table.LABELS, layout.LABELS_CHANGED_KEY, store_pb.CommandProgress(done=state.commands).SerializeToString()
     )

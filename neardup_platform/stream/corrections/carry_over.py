@@ -6,7 +6,7 @@ Active store + snapshot → **the snapshot's images and positions, the active st
 |---|---|
 | images, clusters, members, history, vectors, redirects, waiting room, positions, counters | the snapshot's |
 | position of the control topic, commands and their results, promotions, counters of commands | the present's |
-| overrides, labels, forgotten ids | the present's: they are permanent |
+| overrides, labels, hashes of banks, forgotten ids | the present's: they are permanent |
 | outbox, what Kafka refused | the present's: what was decided is published, and what follows gets higher numbers |
 | sequence | the present's: no event id is used twice, so no two decisions share one |
 | store id | a new one: term index and vector files belong to another store |
@@ -34,6 +34,7 @@ _OF_THE_PRESENT = (
     Table.OUTBOX,
     Table.OVERRIDES,
     Table.LABELS,
+    Table.HASHES,
     Table.FORGOTTEN,
     Table.PURGES,
     Table.KEPT,

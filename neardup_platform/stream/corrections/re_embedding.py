@@ -50,7 +50,7 @@ def decide_newer(redeciding: Redeciding, newer: Embedding | JoinedImage, now_ms:
     (decided,) = pipeline.decide_compared([(added, scored)], plan.next_sequence, now_ms, lambda *_: constraint)
     decision = replace(decided.decisions[0], cause=Cause.REPLACED if replaced else Cause.RE_EMBEDDED)
     vectors.retired = bool(decided.retired[0])
-    plan.image(newer.image_id).source_uri = image.source_uri
+    _restate_picture(plan.image(newer.image_id), image)
     _put(plan, record.head, decision, searched=not vectors.retired)
     return plan.complete()
 
@@ -117,10 +117,17 @@ def _constraint(redeciding: Redeciding, record: store_pb.ImageRecord, image_id: 
 
 
 def _joined(newer: Embedding, stored: JoinedImage) -> JoinedImage:
-    """The image with one of its embeddings replaced; the source of the newer one takes precedence."""
+    """The image with one of its embeddings replaced; source and hash of the newer one take precedence."""
     image = JoinedImage(newer, stored.pair) if newer.kind is Kind.LSH else JoinedImage(stored.lsh, newer)
-    source = newer.source_uri or stored.source_uri
-    return JoinedImage(replace(image.lsh, source_uri=source), replace(image.pair, source_uri=source))
+    source, pdq = newer.source_uri or stored.source_uri, newer.pdq or stored.pdq
+    lsh, pair = (replace(each, source_uri=source, pdq=pdq) for each in (image.lsh, image.pair))
+    return JoinedImage(lsh, pair)
+
+
+def _restate_picture(record: store_pb.ImageRecord, image: JoinedImage) -> None:
+    """Record what the image says of its picture."""
+    record.source_uri = image.source_uri
+    record.pdq, record.pdq_quality = (image.pdq.bits, image.pdq.quality) if image.pdq else (b"", 0)
 
 
 def _vector_record(image: JoinedImage, added: Added) -> store_pb.VectorRecord:

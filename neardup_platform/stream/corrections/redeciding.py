@@ -20,6 +20,7 @@ from neardup_platform.records import Cause, Decision
 from neardup_platform.scoring.match_kinds import codes_of
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.view import StoreView
+from neardup_platform.stream.banks.bank_hashes import BankHashes
 from neardup_platform.stream.banks.cluster_labels import ClusterLabels
 from neardup_platform.stream.constraints import OverrideConstraints
 from neardup_platform.wire.codec import decode_decision
@@ -43,7 +44,9 @@ class Redeciding:
     def __post_init__(self) -> None:
         demands = OverrideConstraints(self.overrides, self.store, self.pipeline.corpus, self.store)
         object.__setattr__(self, "demands", demands)
-        object.__setattr__(self, "labels", ClusterLabels(self.store.labels.all(), self.store, self.pipeline.corpus))
+        hashes = BankHashes(self.store.hashes.all())
+        labels = ClusterLabels(self.store.labels.all(), self.store, self.pipeline.corpus, hashes)
+        object.__setattr__(self, "labels", labels)
         self.pipeline.labels = self.labels
 
     def known(self, image_id: str) -> store_pb.ImageRecord:

@@ -49,6 +49,7 @@ _TAKEN_OVER = (
     Table.PROMOTIONS,
     Table.OVERRIDES,
     Table.LABELS,
+    Table.HASHES,
     Table.FORGOTTEN,
     Table.PURGES,
     Table.OUTBOX,

@@ -20,6 +20,7 @@ from neardup_platform.store.writer import Store
 from neardup_platform.stream.commit import commit
 from neardup_platform.stream.constraints import constraints_of
 from neardup_platform.stream.steps import RedecideStep
+from neardup_platform.wire.codec import decode_pdq
 
 
 def replay(store: StoreView, target: Store, pipeline: Pipeline, batch: int) -> None:
@@ -65,10 +66,11 @@ def recorded_images(store: StoreView, start: int = 0) -> Iterator[tuple[JoinedIm
 
 def joined_image(stored: store_pb.VectorRecord, record: store_pb.ImageRecord) -> JoinedImage:
     """A decided image as it was before it was decided."""
+    pdq = decode_pdq(record.pdq, record.pdq_quality)
 
     def embedding(kind: Kind, version: str, data: bytes) -> Embedding:
         vector = np.frombuffer(data, "<f2").astype(np.float32)
-        return Embedding(stored.image_id, kind, version, vector, record.event_time_ms, record.source_uri)
+        return Embedding(stored.image_id, kind, version, vector, record.event_time_ms, record.source_uri, pdq=pdq)
 
     return JoinedImage(
         embedding(Kind.LSH, stored.lsh_version, stored.lsh), embedding(Kind.PAIR, stored.pair_version, stored.pair)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from neardup_platform.errors import BadCommand, Conflict, NotFound
 from neardup_platform.records import Label
+from neardup_platform.stream.banks import cluster_labels
 from neardup_platform.stream.banks import label as handlers
 from neardup_platform.stream.banks.cluster_labels import MAX_LABELS_EACH, ClusterLabels
 from neardup_platform.testing import InMemoryWorker, families
@@ -174,7 +175,7 @@ def test_another_label_of_a_bank_and_one_too_many_are_refused_and_a_repeat_is_no
         add(worker, "nobody")
     with pytest.raises(NotFound, match="'a1' is not in bank 'hate-2026'"):
         worker.run_command("unlabel", bank="hate-2026", image_id="a1")
-    monkeypatch.setattr(handlers, "MAX_LABELS", 1)
+    monkeypatch.setattr(cluster_labels, "MAX_LABELS", 1)
     with pytest.raises(Conflict, match="there are 1 labels, the maximum"):
         add(worker, "b")
 
