@@ -17,7 +17,7 @@ from assets.topic_logs import topic_log_checks, topic_logs
 from assets.training_pairs import training_pairs
 from assets.what_if import what_if
 from jobs.logs_hourly import logs_hourly, logs_hourly_schedule
-from jobs.operations.banks import bank_csv, label
+from jobs.operations.banks import bank_csv, label, label_hashes
 from jobs.operations.corrections import forget, override, override_csv
 from jobs.operations.deciding import classifier_rollback, replay_dead_letters, trace
 from jobs.operations.redeciding import reprocess, reprocess_hour, reprocess_images, undo_reprocess
@@ -53,7 +53,7 @@ defs = dg.Definitions(
     jobs=[
         *(stream_worker, pause_stream_worker, resume_stream_worker, logs_hourly, train_classifier),
         *(snapshot, prune_snapshots, rollback, undo, restore_on_empty_machine),
-        *(override, override_csv, label, bank_csv, forget),
+        *(override, override_csv, label, label_hashes, bank_csv, forget),
         *(reprocess, reprocess_images, reprocess_hour, undo_reprocess),
         *(classifier_rollback, replay_dead_letters, trace),
     ],

@@ -21,7 +21,12 @@ from neardup_platform.counted import counted
 from neardup_platform.errors import NeardupError, RetryableError, ServerUnavailable
 from neardup_platform.operations.in_words import command_in_words
 from neardup_platform.settings import Settings
-from neardup_platform.wire.command_arguments import CommandArguments, LabelArguments, OverrideArguments
+from neardup_platform.wire.command_arguments import (
+    CommandArguments,
+    LabelArguments,
+    LabelHashesArguments,
+    OverrideArguments,
+)
 from resources.platform import PlatformResource
 
 if TYPE_CHECKING:
@@ -122,11 +127,11 @@ class Operation:
         timeout_s = self._begin(f"{counted(len(corrections), 'override')}")
         return correct_all(self.settings, corrections, self.issuer, timeout_s, self.report)
 
-    def label_all(self, labels: Sequence[LabelArguments]) -> list["Answer"]:
-        """Send labels and wait for all results, accepted or not."""
+    def label_all(self, labels: Sequence[LabelArguments | LabelHashesArguments]) -> list["Answer"]:
+        """Send labels or lists of hashes and wait for all results, accepted or not."""
         from neardup_platform.operations.kafka_carry_out import label_all
 
-        timeout_s = self._begin(f"{counted(len(labels), 'label')}")
+        timeout_s = self._begin(f"{counted(len(labels), 'label')} and lists of hashes")
         return label_all(self.settings, labels, self.issuer, timeout_s, self.report)
 
     def call_off(self) -> None:

@@ -16,6 +16,8 @@ class Label:
         label_id: id of the command that added it.
         image_id: the image that was labelled.
         action: such as `block` or `review`.
+        pdq: the hash of the bank that the hash of the image matched; empty where an operator labelled the image.
+        distance: bits in which the two hashes differ.
     """
 
     label_id: str
@@ -23,6 +25,8 @@ class Label:
     image_id: str
     policy: str
     action: str
+    pdq: str = ""
+    distance: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -464,19 +468,43 @@ class StoredLabel:
     issued_by: str
     at_ms: int
     sequence: int
+    pdq: str = ""
+    distance: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StoredHash:
+    """A PDQ hash of a bank, with who added it, when and why.
+
+    Attributes:
+        label_id: id of the command that added it.
+        pdq: 64 hexadecimal digits.
+        sequence: of the last decision made before it.
+    """
+
+    label_id: str
+    bank: str
+    pdq: str
+    policy: str
+    action: str
+    reason: str
+    issued_by: str
+    at_ms: int
+    sequence: int
 
 
 @dataclass(frozen=True, slots=True)
 class Bank:
-    """A bank that has labels, and how many."""
+    """A bank that has labels or PDQ hashes, and how many."""
 
     bank: str
     labels: int
+    hashes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Banks:
-    """Every bank that has labels, by name."""
+    """Every bank that has labels or hashes, by name."""
 
     banks: list[Bank]
 
@@ -492,6 +520,70 @@ class BankPage:
     bank: str
     labels: list[StoredLabel]
     next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HashPage:
+    """A page of the PDQ hashes of a bank, in order of hash.
+
+    Attributes:
+        next_cursor: pass it as `cursor` to get the next page; None on the last page.
+    """
+
+    bank: str
+    hashes: list[StoredHash]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HashMatch:
+    """A stored image that a PDQ hash matches.
+
+    Attributes:
+        head: of the cluster that the image is in.
+        distance: bits in which its hash differs.
+    """
+
+    image_id: str
+    head: str
+    pdq: str
+    distance: int
+
+
+@dataclass(frozen=True, slots=True)
+class HashesLabelled:
+    """What new PDQ hashes match: the images that are stored now. Those that come later are matched when decided.
+
+    Attributes:
+        hashes: given.
+        added: of them, those that the bank did not have.
+        matched: stored images that they match.
+        labelled: of them, those that were put into the bank; the others are in clusters that have a like label.
+        not_matchable: stored images without a PDQ hash, or with one of a quality below 50.
+        matches: the nearest 100; `Client.bank` has all that were labelled.
+    """
+
+    command_id: str
+    label_id: str
+    bank: str
+    policy: str
+    action: str
+    hashes: int
+    added: int
+    matched: int
+    labelled: int
+    not_matchable: int
+    matches: list[HashMatch]
+
+
+@dataclass(frozen=True, slots=True)
+class HashesRemoved:
+    """What was taken out of a bank: PDQ hashes, and labels of images that they had matched."""
+
+    command_id: str
+    bank: str
+    removed: int
+    labels_removed: int
 
 
 @dataclass(frozen=True, slots=True)

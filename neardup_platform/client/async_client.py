@@ -263,8 +263,52 @@ class AsyncClient:
         """
         return await self._send(calls.unlabel(image_id, bank, issued_by, key))
 
+    async def label_hashes(
+        self,
+        hashes: Collection[str],
+        bank: str,
+        policy: str,
+        action: str,
+        *,
+        reason: str = "",
+        issued_by: str = "api",
+        key: str = "",
+    ) -> answers.HashesLabelled:
+        """Put PDQ hashes into a bank: images within 31 bits of one are labelled, stored ones and those that come.
+
+        Args:
+            hashes: 1 to 2,000 of 64 hexadecimal digits.
+            bank, policy, action: as of `label`; the action is not `never-match`.
+            reason, issued_by, key: as of `move`.
+
+        Raises:
+            Conflict: a hash is in the bank with another policy or action, or there are too many.
+        """
+        return await self._send(calls.label_hashes(hashes, bank, policy, action, reason, issued_by, key))
+
+    async def unlabel_hash(
+        self, pdq: str, bank: str, *, issued_by: str = "api", key: str = ""
+    ) -> answers.HashesRemoved:
+        """Take a PDQ hash out of a bank, with the labels that it gave. Decisions made before keep them.
+
+        Raises:
+            NotFound: the hash is not in the bank.
+        """
+        return await self._send(calls.unlabel_hash(pdq, bank, issued_by, key))
+
+    async def hashes(self, bank: str) -> AsyncIterator[answers.StoredHash]:
+        """Yield the PDQ hashes of a bank, in order of hash."""
+        cursor = None
+        while True:
+            page = await self._send(calls.hashes(bank, PAGE, cursor))
+            for each in page.hashes:
+                yield each
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
     async def banks(self) -> list[answers.Bank]:
-        """Return every bank that has labels, by name."""
+        """Return every bank that has labels or PDQ hashes, by name."""
         return (await self._send(calls.banks())).banks
 
     async def bank(self, bank: str) -> AsyncIterator[answers.StoredLabel]:

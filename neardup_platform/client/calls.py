@@ -192,6 +192,29 @@ def bank(name: str, limit: int, cursor: str | None) -> Call[answers.BankPage]:
     return Call("GET", _path("banks", name), answers.BankPage, query)
 
 
+def label_hashes(
+    hashes: Collection[str], bank: str, policy: str, action: str, reason: str, issued_by: str, key: str
+) -> Call[answers.HashesLabelled]:
+    """Put PDQ hashes into a bank."""
+    terms = {"policy": policy, "action": action, "reason": reason, "issued_by": issued_by}
+    body = {"hashes": list(hashes), **terms}
+    return Call("POST", _path("hashes", bank), answers.HashesLabelled, body=body, key=key or _new_key())
+
+
+def unlabel_hash(pdq: str, bank: str, issued_by: str, key: str) -> Call[answers.HashesRemoved]:
+    """Take a PDQ hash out of a bank."""
+    path = _path("hashes", bank, quote(pdq, safe=""))
+    return Call("DELETE", path, answers.HashesRemoved, {"issued_by": issued_by}, key=key or _new_key())
+
+
+def hashes(bank: str, limit: int, cursor: str | None) -> Call[answers.HashPage]:
+    """A page of the PDQ hashes of a bank."""
+    query: dict[str, str | int] = {"limit": limit}
+    if cursor is not None:
+        query["cursor"] = cursor
+    return Call("GET", _path("hashes", bank), answers.HashPage, query)
+
+
 def forget(image_id: str, issued_by: str, key: str) -> Call[answers.Forgotten]:
     """Remove an image for good."""
     path = _path("images", image_id)

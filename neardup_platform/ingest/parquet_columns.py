@@ -106,8 +106,10 @@ def pdq(bits: bytes | None, quality: int | None) -> PdqHash | None:
     """
     if bits is None and quality is None:
         return None
+    if quality is None:
+        raise BadMessage("bad-pdq", "pdq has no pdq_quality, 0 to 100 are expected")
     try:
-        return PdqHash(bytes.fromhex((bits or b"").decode("ascii")), -1 if quality is None else quality)
+        return PdqHash(bytes.fromhex((bits or b"").decode("ascii")), quality)
     except ValueError as error:
         raise BadMessage("bad-pdq", f"pdq is {(bits or b'')[:80]!r}, 64 hexadecimal digits are expected") from error
 

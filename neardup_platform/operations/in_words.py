@@ -207,6 +207,52 @@ def unlabel_in_words(answer: Mapping[str, Any]) -> str:
     return f"removed label {answer['label_id']}: {answer['image_id']} is not in bank {answer['bank']} any more"
 
 
+def hashes_in_words(answer: Mapping[str, Any]) -> str:
+    """What new hashes match."""
+    what = f"in bank {answer['bank']}, policy {answer['policy']}, action {answer['action']}"
+    lines = [
+        f"{answer['hashes']} hashes are {what}, {answer['added']} of them new",
+        f"{answer['matched']} stored images match, {answer['labelled']} were labelled",
+        f"{answer['not_matchable']} stored images have no PDQ hash, or one of a quality below 50",
+    ]
+    lines += [
+        f"  {each['image_id']}  in the cluster of {each['head']}, {each['distance']} bits from {each['pdq']}"
+        for each in answer["matches"]
+    ]
+    if answer["matched"] > len(answer["matches"]):
+        lines.append(f"  and {answer['matched'] - len(answer['matches'])} more: neardup bank list {answer['bank']}")
+    return "\n".join(lines)
+
+
+def hashes_removed_in_words(answer: Mapping[str, Any]) -> str:
+    """What was taken out of a bank."""
+    return (
+        f"removed {answer['removed']} hashes from bank {answer['bank']}, and the labels that they gave to "
+        f"{answer['labels_removed']} images"
+    )
+
+
+def all_hashes_in_words(answer: Mapping[str, Any]) -> str:
+    """What came of a file of hashes, or would: those refused, totals of the others, and the rows left out."""
+    left_out = "".join(f"; left out {count:,} rows {why}" for why, count in answer["left_out"].items())
+    if answer["dry_run"]:
+        return f"{answer['hashes']:,} hashes in {answer['banks']} banks would be sent{left_out}"
+    answers = answer["answers"]
+    refused = [f"refused {each['command_id']}: {each['reason']}" for each in answers if not each["accepted"]]
+    totals = {
+        name: sum(each[name] for each in answers if each["accepted"])
+        for name in ("hashes", "added", "matched", "labelled")
+    }
+    return "\n".join(
+        [
+            *refused,
+            f"{totals['hashes']:,} of {answer['hashes']:,} hashes are in place, {totals['added']:,} of them new"
+            + left_out,
+            f"{totals['matched']:,} stored images match, {totals['labelled']:,} were labelled",
+        ]
+    )
+
+
 def labels_in_words(answers: Sequence[Mapping[str, Any]]) -> str:
     """What came of many labels: those refused, and how many were not."""
     refused = [f"refused {each['command_id']}: {each['reason']}" for each in answers if not each["accepted"]]

@@ -19,7 +19,12 @@ from neardup_platform.operations.result_values import values_read
 from neardup_platform.settings import Settings
 from neardup_platform.supervise.heartbeat import Phase, paused_by, read_heartbeat
 from neardup_platform.wire import neardup_pb2 as pb
-from neardup_platform.wire.command_arguments import CancelArguments, CommandArguments, LabelArguments
+from neardup_platform.wire.command_arguments import (
+    CancelArguments,
+    CommandArguments,
+    LabelArguments,
+    LabelHashesArguments,
+)
 
 # Hexadecimal digits of the digest that tells commands of one batch apart.
 _DIGEST = 16
@@ -123,20 +128,20 @@ def correct_all(
 
 def label_all(
     settings: Settings,
-    labels: Sequence[LabelArguments],
+    labels: Sequence[LabelArguments | LabelHashesArguments],
     issuer: Issuer,
     timeout_s: float,
     report: Report = lambda _: None,
 ) -> list[Answer]:
-    """Send any number of labels, in batches; see `correct_all`.
+    """Send any number of labels or lists of hashes, in batches; see `correct_all`.
 
-    A label that is there already is answered like a new one, so a repeat of the whole is safe at any time.
+    What is there already is answered like what is new, so a repeat of the whole is safe at any time.
     """
     deadline_s, answers = time.monotonic() + timeout_s, list[Answer]()
     for at in range(0, len(labels), _BATCH):
         left_s = max(1.0, deadline_s - time.monotonic())
         answers += correct_all(settings, labels[at : at + _BATCH], issuer, left_s, report)
-        report(f"{len(answers)} of {len(labels)} labels sent")
+        report(f"{len(answers)} of {len(labels)} commands answered")
     return answers
 
 

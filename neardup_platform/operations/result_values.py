@@ -19,15 +19,17 @@ _NUMBERS = {
     ),
     "ingest-segment": ("rows", "bad", "decided", "known", "forgotten"),
     "override": ("decisions", "moved", "clusters_before", "clusters"),
-    "label": ("size",),
+    "label": ("size", "distance"),
+    "label-hashes": ("hashes", "added", "matched", "labelled", "not_matchable"),
     "load-model": ("threshold", "head_threshold"),
+    "unlabel-hashes": ("removed", "labels_removed"),
     "pause": ("at_ms",),
     "resume": ("at_ms",),
 }
 _FLAGS = {"redecide": ("dry_run",), "load-model": ("forced",), "resume": ("was_paused",)}
 # One id a line, which an id cannot contain.
 _LISTS = {"label": ("members",)}
-_JSON = {"redecide": ("examples",)}
+_JSON = {"redecide": ("examples",), "label-hashes": ("matches",)}
 
 
 def values_read(name: str, values: Mapping[str, str]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from neardup_platform.serving.example_search import ExampleSearch
 from neardup_platform.serving.followed_labels import FollowedLabels
 from neardup_platform.serving.followed_overrides import FollowedOverrides
 from neardup_platform.serving.guard import Guard, Rules
+from neardup_platform.serving.hash_routes import HashRoutes
 from neardup_platform.serving.health import HealthWatch
 from neardup_platform.serving.kafka_commands import WorkerCommands
 from neardup_platform.serving.limits import Bounds, Limits
@@ -80,6 +81,7 @@ def build_app(
     app.include_router(ReadingRoutes(follower, pictures, corpus, labels, overrides).router())
     app.include_router(ChangingRoutes(commands, follower).router())
     app.include_router(BankRoutes(commands, follower, labels).router())
+    app.include_router(HashRoutes(commands, follower).router())
     app.include_router(SearchRoutes(search, limiter, follower, pictures, labels, decoding, turn).router())
     app.include_router(PairRoutes(pairs, limiter, decoding, turn, settings.api.max_upload_bytes).router())
     app.include_router(PlatformRoutes(watch, metrics).router())

@@ -49,16 +49,17 @@ class BankRoutes:
         """The routes."""
         router = APIRouter(prefix="/v1", tags=["change"])
         add = router.add_api_route
-        add("/banks", self.banks, summary="Banks, and how many labels each has")
+        add("/banks", self.banks, summary="Banks, and how many labels and hashes each has")
         add("/banks/{bank}", self.bank, summary="Labels of a bank, page by page")
         add("/banks/{bank}", self.label, methods=["POST"], summary="Put an image into a bank")
         add("/banks/{bank}/{image_id:path}", self.unlabel, methods=["DELETE"], summary="Take an image out of a bank")
         return router
 
     def banks(self) -> Banks:
-        """Every bank that has labels."""
-        found = self._follower.read(self._labels.banks)
-        return Banks(banks=[Bank(bank=bank, labels=count) for bank, count in found.items()])
+        """Every bank that has labels or hashes."""
+        labels, hashes = self._follower.read(lambda store: (self._labels.banks(store), store.hashes.counts()))
+        names = sorted({*labels, *hashes})
+        return Banks(banks=[Bank(bank=name, labels=labels.get(name, 0), hashes=hashes.get(name, 0)) for name in names])
 
     def bank(
         self,

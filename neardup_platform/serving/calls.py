@@ -20,6 +20,9 @@ _FRAME_BYTES = 4_096
 _VECTORS_BYTES = 1 << 20
 # 1,000 ids of 512 bytes, twice that for what JSON escapes.
 _LOOKUP_BYTES = 1 << 20
+_HASHES = "/v1/hashes/"
+# 2,000 of 64 digits.
+_HASHES_BYTES = 1 << 18
 _READING = ("GET", "HEAD", "OPTIONS")
 
 
@@ -36,7 +39,7 @@ def required_scope(method: str, path: str) -> Scope | None:
         return Scope.SEARCH
     if path == _LOOKUP:
         return Scope.READ
-    if path == "/v1/overrides" or path.startswith(("/v1/overrides/", "/v1/banks/")):
+    if path == "/v1/overrides" or path.startswith(("/v1/overrides/", "/v1/banks/", _HASHES)):
         return Scope.CORRECT
     return Scope.ADMIN
 
@@ -50,6 +53,8 @@ def max_body(path: str, media_type: str, api: ApiSettings) -> tuple[int, str]:
     """The largest body of a call in bytes, and the setting that says so."""
     if path == _LOOKUP:
         return max(_LOOKUP_BYTES, api.max_json_bytes), "1,000 ids as JSON"
+    if path.startswith(_HASHES):
+        return max(_HASHES_BYTES, api.max_json_bytes), "2,000 hashes as JSON"
     if path not in _PICTURES:
         return api.max_json_bytes, "api.max_json_bytes"
     # A search has one example, a pair has two.

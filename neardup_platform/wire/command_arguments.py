@@ -22,7 +22,7 @@ MAX_LISTED = 1_000
 MAX_HASHES_EACH = 2_000
 # The action of negative banks.
 NEVER_MATCH = "never-match"
-_PDQ = re.compile("[0-9a-fA-F]{64}")
+PDQ_PATTERN = r"^[0-9a-fA-F]{64}$"
 
 
 def _flag(value: Any, info: ValidationInfo) -> bool:
@@ -61,7 +61,7 @@ def pdq_text(value: str) -> str:
     Raises:
         ValueError: it is not 64 hexadecimal digits.
     """
-    if not _PDQ.fullmatch(value):
+    if not re.fullmatch(PDQ_PATTERN, value):
         raise ValueError(f"hash {value[:80]!r} is not 64 hexadecimal digits")
     return value.lower()
 

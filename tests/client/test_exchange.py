@@ -204,6 +204,24 @@ def test_labels_send_what_was_asked(kind: str) -> None:
     assert server.seen[0].headers["idempotency-key"] == "once"
 
 
+def test_hashes_send_what_was_asked_and_are_read_to_the_end(kind: str) -> None:
+    pdq = 64 * "0"
+    match = {"image_id": "a", "head": "h", "pdq": pdq, "distance": 3}
+    terms = {"bank": "one", "policy": "p", "action": "block"}
+    counts = {"hashes": 1, "added": 1, "matched": 1, "labelled": 1, "not_matchable": 0}
+    added = Reply(body={"command_id": "c", "label_id": "c", **terms, **counts, "matches": [match]})
+    removed = Reply(body={"command_id": "c", "bank": "one", "removed": 1, "labels_removed": 1})
+    with ScriptedServer([added, removed]) as server, opened(kind, server.url) as api:
+        (found,) = api.label_hashes([pdq], "one", "p", "block", issued_by="me", key="once").matches
+        assert (found.image_id, found.distance) == ("a", 3)
+        assert api.unlabel_hash(pdq, "one").labels_removed == 1
+    assert [(seen.method, seen.path) for seen in server.seen] == [
+        ("POST", "/v1/hashes/one"),
+        ("DELETE", f"/v1/hashes/one/{pdq}?issued_by=api"),
+    ]
+    assert server.seen[0].json["hashes"] == [pdq]
+
+
 def test_forget_returns_the_new_head(kind: str) -> None:
     forgotten = Reply(body={"command_id": "c", "forgotten": "image", "new_head": "b"})
     with ScriptedServer([forgotten]) as server, opened(kind, server.url) as api:

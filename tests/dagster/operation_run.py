@@ -21,6 +21,7 @@ OPS = {
     "override": "correct_cluster",
     "override_csv": "correct_clusters",
     "label": "label_cluster",
+    "label_hashes": "label_by_hashes",
     "bank_csv": "label_clusters",
     "forget": "forget_image",
     "reprocess": "decide_all_again",

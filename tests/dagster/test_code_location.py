@@ -122,7 +122,7 @@ def test_a_launch_can_set_no_program_and_no_pickle() -> None:
         "command_id",
     }
     quality = {"match", "head", "classifier", "hours", "most_pairs", "terms", "clusters"}
-    labels = {"bank", "policy", "remove"}
+    labels = {"bank", "policy", "remove", "hashes"}
     assert steps == training | operations | overrides | redeciding | quality | labels
     assert {key for key in settable if re.match("/ops/[^/]+/(inputs|outputs)", key)} == set()
     resources = {f"/resources/{name}{config}" for name in ("platform", "io_manager") for config in ("", "/config")}

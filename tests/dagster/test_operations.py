@@ -1,21 +1,29 @@
 """The jobs of operations, run by Dagster against a real worker, a real API, a real Kafka and a real S3 server."""
 
 import json
+import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
+from PIL import Image
 
 from assets.decisions_log import decisions_log
 from definitions import defs
+from neardup_platform.bench.synthetic import embeddings
 from neardup_platform.cli import cli
 from neardup_platform.client import Client
+from neardup_platform.images.pdq_hash import pdq_hash
+from neardup_platform.ingest.kafka_sender import Sender
 from neardup_platform.kafka.control import new_command, run_command
 from neardup_platform.learning.classifier.s3_registry import publish as publish_classifier
+from neardup_platform.records import JoinedImage, PdqHash
 from neardup_platform.s3_client import open_s3
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 from neardup_platform.settings import Settings
@@ -225,7 +233,8 @@ def test_a_cluster_is_labelled_and_a_bank_is_exported_and_imported(
     answer = api.label(other, "templates", "template", "review", issued_by="me")
     assert other in answer.members
     assert answer.size == api.cluster(answer.head).size
-    both = [{"bank": "hate-2026", "labels": 1}, {"bank": "templates", "labels": 1}]
+    one_label = {"labels": 1, "hashes": 0}
+    both = [{"bank": "hate-2026"} | one_label, {"bank": "templates"} | one_label]
     eventually(lambda: said("bank", "list")["banks"] == both)
     rows = CliRunner().invoke(cli, ["bank", "export"], standalone_mode=False).stdout
     assert said("bank", "remove", "templates", other)["label_id"] == answer.label_id
@@ -244,6 +253,64 @@ def test_a_cluster_is_labelled_and_a_bank_is_exported_and_imported(
     assert "remove it first" in refused.failure
     assert said("bank", "add", "templates", image(3), "--policy", "p", "--action", "a")["size"] >= 1
     eventually(lambda: image(3) in CliRunner().invoke(cli, ["bank", "list", "templates"], standalone_mode=False).output)
+
+
+def test_pictures_are_matched_with_hashes_of_a_bank(platform: Settings, api: Client, tmp_path: Path) -> None:
+    """Real hashes of real pictures: stored, scaled and saved again, and another picture."""
+    original = Image.open(ROOT / "samples" / "pictures" / "colosseum.jpg").convert("RGB")
+    saved, small = tmp_path / "saved.jpg", original.resize((original.width // 2, original.height // 2))
+    original.save(saved, quality=40)
+    other = Image.open(ROOT / "samples" / "pictures" / "moose.jpg")
+    send_hashed(platform, {100_000: Image.open(saved), 100_600: other})
+    eventually(lambda: len(api.lookup_many([image(100_000), image(100_600)])) == 2)
+
+    known = pdq_of(original).bits.hex()
+    exchange = f"signal_type,signal_str\npdq,{known}\nmd5,{32 * '0'}\n"
+    terms = {"bank": "known", "policy": "hate", "action": "block"}
+    planned = Run("bank_csv", text=exchange, **terms).shown["summary"]
+    assert planned == "1 hashes in 1 banks would be sent; left out 1 rows of another type"
+    shown = Run("bank_csv", text=exchange, **terms, dry_run=False).shown["summary"]
+    assert "1 of 1 hashes are in place, 1 of them new" in shown
+    assert "1 stored images match, 1 were labelled" in shown
+    eventually(lambda: [label.bank for label in api.lookup(image(100_000)).labels] == ["known"])
+    assert api.lookup(image(100_600)).labels == []
+
+    send_hashed(platform, {101_200: small})
+    eventually(lambda: [each.image_id for each in api.bank("known")] == [image(100_000), image(101_200)])
+    (label,) = api.explain(image(101_200)).labels
+    assert (label.bank, label.action, label.pdq) == ("known", "block", known)
+    assert label.distance <= 31
+
+    again = Run("label_hashes", **(terms | {"hashes": [known]}), reason="listed", dry_run=False).shown
+    assert (again["added"], again["matched"], again["labelled"]) == (0, 2, 0)
+    assert {row.data["image_id"] for row in again["matches"].records} == {image(100_000), image(101_200)}
+    rows = CliRunner().invoke(cli, ["bank", "export", "--hashes"], standalone_mode=False).stdout
+    (tmp_path / "hashes.csv").write_text(rows)
+    assert said("bank", "import", str(tmp_path / "hashes.csv"))["answers"][0]["hashes"] == 1
+    assert said("bank", "add-hash", "known", known, "--policy", "hate", "--action", "block")["matched"] == 2
+    refused = Run("label_hashes", **(terms | {"hashes": [known], "action": "review"}), dry_run=False)
+    assert "remove it first" in refused.failure
+    assert api.label_hashes([64 * "0"], "known", "hate", "block").matches == []
+    assert api.unlabel_hash(64 * "0", "known").removed == 1
+    assert [each.pdq for each in api.hashes("known")] == [known]
+    assert said("bank", "remove-hash", "known", known)["labels_removed"] == 2
+    eventually(lambda: "known" not in [each.bank for each in api.banks()])
+
+
+def pdq_of(picture: Image.Image) -> PdqHash:
+    found = pdq_hash(np.asarray(picture.convert("RGB")))
+    assert found is not None
+    return found
+
+
+def send_hashed(settings: Settings, pictures: dict[int, Image.Image]) -> None:
+    """Publish synthetic vectors with the hashes of pictures."""
+    models = read_card(SHIPPED_FOLDER).required_models
+    with Sender(settings) as sender:
+        for number, picture in pictures.items():
+            halves = embeddings(number, models, time.time_ns() // 1_000_000)
+            lsh, pair = (replace(half, pdq=pdq_of(picture)) for half in sorted(halves, key=lambda half: half.kind))
+            sender.send(JoinedImage(lsh, pair))
 
 
 def test_an_image_is_traced_and_a_classifier_returns(platform: Settings, api: Client, tmp_path: Path) -> None:

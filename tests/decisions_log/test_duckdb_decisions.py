@@ -40,11 +40,13 @@ TABLE = LOG.table([LogRecord(0, n, 1_000, each.SerializeToString()) for n, each 
 
 
 def test_labels_are_a_column() -> None:
-    label = pb.Label(label_id="l1", bank="one", image_id="a", policy="hate", action="block")
+    label = pb.Label(
+        label_id="l1", bank="one", image_id="a", policy="hate", action="block", pdq=b"\xab" * 32, distance=3
+    )
     labelled = pb.Decision(event_id="5", image_id="e", head="a", labels=[label])
     rows = LOG.table([LogRecord(0, 0, 1_000, labelled.SerializeToString())]).to_pylist()
     expected = {"label_id": "l1", "bank": "one", "image_id": "a", "policy": "hate", "action": "block"}
-    assert rows[0]["labels"] == [expected]
+    assert rows[0]["labels"] == [expected | {"pdq": "ab" * 32, "distance": 3}]
     assert TABLE.to_pylist()[0]["labels"] == []
 
 

@@ -13,7 +13,7 @@ import pytest
 from neardup_platform.errors import BadArtefact
 from neardup_platform.ingest.parquet_embeddings import Defaults, EmbeddingFile
 from neardup_platform.ingest.parquet_writer import write_embeddings
-from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
+from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec, PdqHash
 
 NOW_MS = 1_700_000_000_000
 MODELS = {Kind.LSH: ModelSpec("l1", 3), Kind.PAIR: ModelSpec("p1", 2)}
@@ -57,6 +57,16 @@ def test_a_good_file_is_read_completely_and_in_order(tmp_path: Path) -> None:
     assert [image.source_uri for image in images] == ["s3://x", "", "", "é", "s3://y"]
 
 
+HASHES = ["ab" * 32, None, "CD" * 32, None, None]
+
+
+def test_pdq_hashes_are_read_where_there_are_any(tmp_path: Path) -> None:
+    qualities = pa.array([100, None, 0, None, None], pa.int32())
+    images, bad = read(written(tmp_path, pdq=pa.array(HASHES), pdq_quality=qualities))
+    assert bad == []
+    assert [image.pdq for image in images[:3]] == [PdqHash(b"\xab" * 32, 100), None, PdqHash(b"\xcd" * 32, 0)]
+
+
 IDS = GOOD["image_id"].to_pylist()
 LSH = GOOD["lsh"].to_pylist()
 TIMES = GOOD["event_time_ms"].to_pylist()
@@ -84,6 +94,13 @@ INVALID = pa.Array.from_buffers(pa.string(), ROWS, pa.array([b"a", b"\xff\xfe", 
         ({"event_time_ms": pa.array(with_row(TIMES, 3, 2**64 - 1), pa.uint64())}, "row 3: bad-time"),
         ({"event_time_ms": pa.array([t // 1_000 for t in TIMES])}, "row 0: bad-time: .*looks like seconds"),
         ({"source_uri": pa.array(["x" * 3_000] * 5)}, "row 0: bad-uri"),
+        ({"pdq": pa.array(HASHES)}, "row 0: bad-pdq: pdq has no pdq_quality, 0 to 100"),
+        (
+            {"pdq": pa.array(["ab"] * 5), "pdq_quality": pa.array([1] * 5)},
+            "row 0: bad-pdq: the PDQ hash has 1 bytes, 32",
+        ),
+        ({"pdq": pa.array(["xy"] * 5), "pdq_quality": pa.array([1] * 5)}, "row 0: bad-pdq: pdq is b'xy', 64 hexad"),
+        ({"pdq_quality": pa.array([1] * 5)}, "row 0: bad-pdq: the PDQ hash has 0 bytes, 32 are expected"),
         ({"image_id": pa.nulls(5)}, "row 0: bad-id: None"),
         ({"pair": pa.nulls(5)}, "row 0: bad-dimension: the pair vector is null"),
     ],
@@ -167,14 +184,17 @@ def test_garbage_and_a_truncated_file_are_refused(tmp_path: Path) -> None:
 
 def test_what_is_written_is_read_back_bit_for_bit(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
+    hashes = [PdqHash(bytes(range(32)), 100), None, PdqHash(bytes(32), 0), None]
     images = [
         JoinedImage(
             *(
-                Embedding(name, kind, model.version, rng.standard_normal(model.dim, np.float32), NOW_MS + n, "s3://x")
+                Embedding(
+                    name, kind, model.version, rng.standard_normal(model.dim, np.float32), NOW_MS + n, "s3://x", pdq=pdq
+                )
                 for kind, model in MODELS.items()
             )
         )
-        for n, name in enumerate(("a", "é/ü.jpg", "\u202f", "👨‍👩‍👧"))
+        for n, (name, pdq) in enumerate(zip(("a", "é/ü.jpg", "\u202f", "👨‍👩‍👧"), hashes, strict=True))
     ]
 
     def batches() -> Iterator[list[JoinedImage]]:
@@ -187,6 +207,7 @@ def test_what_is_written_is_read_back_bit_for_bit(tmp_path: Path) -> None:
     assert bad == []
     for sent, found in zip(images, back, strict=True):
         assert (found.image_id, found.event_time_ms, found.source_uri) == (sent.image_id, sent.event_time_ms, "s3://x")
+        assert found.pdq == sent.pdq
         for kind in Kind:
             assert found.embedding(kind).vector.tobytes() == sent.embedding(kind).vector.tobytes()
 

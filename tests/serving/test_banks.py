@@ -37,6 +37,8 @@ def test_every_image_of_a_labelled_cluster_shows_its_labels(
         "bank": "one",
         "image_id": "cat~2",
         **TERMS,
+        "pdq": "",
+        "distance": 0,
     }
     run_and_wait(filled, writer, "unlabel", "u1", bank="one", image_id="cat~2")
     assert banks_of(filled, "/v1/images/cat~1") == [("two", "cat~4")]
@@ -62,7 +64,9 @@ def test_banks_are_counted_and_read_page_by_page(filled: httpx.Client, writer: W
     for number, cat in enumerate(("cat~3", "cat~1", "dog~1")):
         writer.run_command("label", f"l{number}", bank="one", image_id=cat, reason="seen", **TERMS)
     run_and_wait(filled, writer, "label", "l9", bank="two", image_id="cat~1", **TERMS)
-    assert filled.get("/v1/banks").json() == {"banks": [{"bank": "one", "labels": 3}, {"bank": "two", "labels": 1}]}
+    assert filled.get("/v1/banks").json() == {
+        "banks": [{"bank": "one", "labels": 3, "hashes": 0}, {"bank": "two", "labels": 1, "hashes": 0}]
+    }
     page = filled.get("/v1/banks/one?limit=2").json()
     assert [label["image_id"] for label in page["labels"]] == ["cat~1", "cat~3"]
     assert (page["labels"][0]["reason"], page["labels"][0]["issued_by"]) == ("seen", "a test")
@@ -139,3 +143,39 @@ def test_wrong_labels_are_refused_before_they_are_sent(filled: httpx.Client) -> 
     assert "is not in bank 'one'" in problem_of(filled.delete("/v1/banks/one/cat~1"), 404)["detail"]
     problem_of(filled.get("/v1/banks/one?limit=0"), 400)
     problem_of(filled.post("/v1/banks/one", json=new), 503)
+
+
+HASHES = [f"{number:064x}" for number in (3, 1, 2)]
+
+
+def test_hashes_of_a_bank_are_counted_and_read_page_by_page(filled: httpx.Client, writer: Writer) -> None:  # noqa: F811
+    run_and_wait(filled, writer, "label-hashes", "h1", bank="one", hashes="\n".join(HASHES), reason="list", **TERMS)
+    assert filled.get("/v1/banks").json() == {"banks": [{"bank": "one", "labels": 0, "hashes": 3}]}
+    page = filled.get("/v1/hashes/one?limit=2").json()
+    assert [each["pdq"] for each in page["hashes"]] == sorted(HASHES)[:2]
+    assert page["hashes"][0] | {"at_ms": 0, "sequence": 0} == {
+        "label_id": "h1",
+        "bank": "one",
+        "pdq": min(HASHES),
+        **TERMS,
+        "reason": "list",
+        "issued_by": "a test",
+        "at_ms": 0,
+        "sequence": 0,
+    }
+    rest = filled.get("/v1/hashes/one", params={"limit": 2, "cursor": page["next_cursor"]}).json()
+    assert ([each["pdq"] for each in rest["hashes"]], rest["next_cursor"]) == ([max(HASHES)], None)
+
+
+def test_wrong_hashes_are_refused_before_they_are_sent(filled: httpx.Client) -> None:  # noqa: F811
+    new = {"hashes": HASHES, **TERMS}
+    for wrong in ({"hashes": []}, {"hashes": ["f" * 63]}, {"hashes": ["g" * 64]}, {"policy": ""}):
+        problem_of(filled.post("/v1/hashes/one", json=new | wrong), 400)
+    assert (
+        "listed twice"
+        in problem_of(filled.post("/v1/hashes/one", json=new | {"hashes": HASHES[:1] * 2}), 409)["detail"]
+    )
+    refused = problem_of(filled.post("/v1/hashes/one", json=new | {"action": "never-match"}), 409)
+    assert "a hash names none" in refused["detail"]
+    problem_of(filled.get("/v1/hashes/one?cursor=xyz"), 400)
+    assert "is not in bank 'one'" in problem_of(filled.delete(f"/v1/hashes/one/{HASHES[0]}"), 404)["detail"]

@@ -160,6 +160,7 @@ CHANGES = [
     ("DELETE", "/v1/images/cat~1", {}),
     ("POST", "/v1/banks/b", {"json": {"image_id": "cat~1", "policy": "p", "action": "block"}}),
     ("DELETE", "/v1/banks/b/cat~1", {}),
+    ("DELETE", f"/v1/hashes/b/{64 * '0'}", {}),
 ]
 
 

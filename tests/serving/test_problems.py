@@ -96,6 +96,8 @@ ALLOWED = [
     ("/v1/banks", GET_ONLY),
     ("/v1/banks/spam", "GET, POST, HEAD, OPTIONS"),
     ("/v1/banks/spam/cat", "DELETE, OPTIONS"),
+    ("/v1/hashes/spam", "GET, POST, HEAD, OPTIONS"),
+    ("/v1/hashes/spam/00", "DELETE, OPTIONS"),
     ("/v1/search", "POST, OPTIONS"),
     ("/v1/pairs", "POST, OPTIONS"),
     ("/v1/images:lookup", "POST, OPTIONS"),
@@ -125,6 +127,7 @@ def test_every_path_of_the_description_is_in_that_list(client: httpx.Client) -> 
         path.replace("/cat", "/{head}" if "clusters/" in path else "/{image_id}")
         .replace("/x", "/{override_id}")
         .replace("/spam", "/{bank}")
+        .replace("/00", "/{pdq}")
         for path, _ in ALLOWED
     }
     assert described - asked == {"/v1/images/{image_id}/explanation", "/v1/images/{image_id}/picture"}
@@ -222,6 +225,8 @@ def test_openapi_describes_every_call_and_its_problems(client: httpx.Client) -> 
         "/v1/banks",
         "/v1/banks/{bank}",
         "/v1/banks/{bank}/{image_id}",
+        "/v1/hashes/{bank}",
+        "/v1/hashes/{bank}/{pdq}",
         "/v1/search",
         "/v1/pairs",
         "/v1/status",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from neardup_platform.errors import BadMessage
-from neardup_platform.records import Candidate, Decision, Embedding, HeldApart, Kind, Label, ModelSpec
+from neardup_platform.records import Candidate, Decision, Embedding, HeldApart, Kind, Label, ModelSpec, PdqHash
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import (
     REASONS,
@@ -48,6 +48,14 @@ def decode(value: bytes, key: bytes = b"cat 1") -> Embedding:
     return decode_embedding(message(value, key), Kind.LSH, ModelSpec("v1", 3), NOW_MS)
 
 
+def test_a_pdq_hash_is_optional_and_survives_the_wire() -> None:
+    assert decode(raw().SerializeToString()).pdq is None
+    blank = decode(raw(pdq=bytes(32)).SerializeToString())
+    assert (blank.pdq, blank.pdq is not None and blank.pdq.reliable) == (PdqHash(bytes(32), 0), False)
+    hashed = replace(blank, pdq=PdqHash(bytes(range(32)), 100))
+    assert decode(encode_embedding(hashed)).pdq == hashed.pdq
+
+
 def test_golden_embedding_is_read_and_written_unchanged() -> None:
     assert raw().SerializeToString(deterministic=True).hex() == GOLDEN_EMBEDDING
     embedding = decode(bytes.fromhex(GOLDEN_EMBEDDING))
@@ -78,6 +86,9 @@ def test_golden_embedding_is_read_and_written_unchanged() -> None:
         ("bad-time", {"event_time_ms": 946_684_799_999}),
         ("bad-time", {"event_time_ms": NOW_MS * 1_000}),
         ("bad-time", {"event_time_ms": NOW_MS + 2 * 86_400_000}),
+        ("bad-pdq", {"pdq": bytes(31), "pdq_quality": 50}),
+        ("bad-pdq", {"pdq": bytes(32), "pdq_quality": 101}),
+        ("bad-pdq", {"pdq_quality": 1}),
         ("bad-dtype", {"dtype": 7}),
         ("bad-dimension", {"vector": b"\0" * 16}),
         ("bad-dimension", {"vector": b"\0" * 11}),
@@ -199,7 +210,9 @@ def test_a_guard_survives_the_wire_and_an_earlier_decision_has_none() -> None:
 def test_labels_survive_the_wire_and_an_earlier_decision_has_none() -> None:
     decision = decode_decision(pb.Decision(image_id="b", head="a").SerializeToString())
     assert decision.labels == ()
-    labelled = replace(decision, labels=(Label("l1", "one", "a", "hate", "block"), Label("l2", "two", "a", "p", "x")))
+    labelled = replace(
+        decision, labels=(Label("l1", "one", "a", "hate", "block"), Label("l2", "two", "a", "p", "x", "ab" * 32, 7))
+    )
     assert decode_decision(encode_decision(labelled)) == labelled
 
 
