@@ -52,7 +52,7 @@ class EmbeddedPicture:
     Attributes:
         place: where it was read from.
         content: SHA-256 of its bytes, hexadecimal.
-        pdq: its PDQ hash; None where pdqhash is not installed.
+        pdq: its PDQ hash; None where it is not wanted, or pdqhash is not installed.
     """
 
     image_id: str
@@ -125,13 +125,14 @@ def _hash(text: str) -> str:
 
 
 def embed_pictures(
-    sources: Iterator[PictureSource], embedders: Sequence[Embedder], settings: ImageSettings
+    sources: Iterator[PictureSource], embedders: Sequence[Embedder], settings: ImageSettings, *, hashed: bool = False
 ) -> Iterator[EmbeddedBatch]:
     """Read, decode and embed, batch by batch. A broken picture is refused and the rest continues.
 
     Args:
         sources: pictures to read.
         embedders: one of each kind.
+        hashed: whether to compute PDQ hashes, where pdqhash is installed.
     """
     enough_px = max(embedder.enough_px for embedder in embedders)
 
@@ -139,7 +140,7 @@ def embed_pictures(
         try:
             data = source.read()
             pixels = decoders.decode(data, enough_px)
-            return _Readable(source, hashlib.sha256(data).hexdigest(), pixels, pdq_hash(pixels))
+            return _Readable(source, hashlib.sha256(data).hexdigest(), pixels, pdq_hash(pixels) if hashed else None)
         except NotAPicture as error:
             return error
         except (BadPicture, NotFound, OSError) as error:

@@ -41,7 +41,7 @@ def picture_batches(
     """
     seen: dict[str, EmbeddedPicture] = {}
     sources = map(_with_valid_id, find_pictures(paths, settings))
-    for batch in embed_pictures(sources, embedders, settings.images):
+    for batch in embed_pictures(sources, embedders, settings.images, hashed=True):
         once = []
         for picture in batch.pictures:
             other = seen.setdefault(picture.image_id, replace(picture, vectors={}, preview=b""))

@@ -46,7 +46,7 @@ def test_labels_are_a_column() -> None:
     labelled = pb.Decision(event_id="5", image_id="e", head="a", labels=[label])
     rows = LOG.table([LogRecord(0, 0, 1_000, labelled.SerializeToString())]).to_pylist()
     expected = {"label_id": "l1", "bank": "one", "image_id": "a", "policy": "hate", "action": "block"}
-    assert rows[0]["labels"] == [expected | {"pdq": "ab" * 32, "distance": 3}]
+    assert rows[0]["labels"] == [expected | {"pdq": b"\xab" * 32, "distance": 3}]
     assert TABLE.to_pylist()[0]["labels"] == []
 
 

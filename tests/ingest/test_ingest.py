@@ -21,12 +21,13 @@ from neardup_platform.cli import cli
 from neardup_platform.errors import BadArtefact
 from neardup_platform.images.active_embedders import load_embedders
 from neardup_platform.images.embedded_pictures import EmbeddedPicture
+from neardup_platform.images.pdq_hash import pdq_hash
 from neardup_platform.ingest.arrivals import Arrival, Ingested, KnownImage, arrival
 from neardup_platform.ingest.kafka_outcomes import Follower, Outcomes
 from neardup_platform.ingest.kafka_pictures import ingest_pictures
 from neardup_platform.ingest.kafka_vectors import ingest_vectors
 from neardup_platform.ingest.picture_batches import embed_to_file
-from neardup_platform.records import Kind
+from neardup_platform.records import Kind, PdqHash
 from neardup_platform.s3_client import open_s3
 from neardup_platform.scoring.active_models import active_models
 from neardup_platform.servers.endpoints import environment
@@ -113,6 +114,10 @@ def test_a_picture_under_a_known_id_is_repeated_refused_or_replaced_and_never_sh
         first, became = ingest()
         assert set(first.images) == set(names)
         assert (became.decided, became.repeated, became.dead) == (4, 0, {})
+        with reading(settings) as store:
+            record = store.images.find("plain.png")
+            assert record is not None
+            assert PdqHash(record.pdq, record.pdq_quality) == pdq_hash(np.full((48, 64, 3), RED, np.uint8))
         assert [refused.place.encode("utf-8", "surrogateescape")[-8:] for refused in first.refused] == [b"bad\xff.png"]
         assert "cannot be an id" in first.refused[0].reason
         red = shown()

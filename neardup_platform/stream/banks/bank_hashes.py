@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from neardup_platform.records import Label, PdqHash
 from neardup_platform.store.store_pb2 import LabelRecord
 from neardup_platform.stream.banks.hamming_kernels import nearest
-from neardup_platform.wire.codec import decode_label
 
 # Bits in which a picture may differ from the hash of a bank, as the reference implementation advises:
 # https://github.com/facebook/ThreatExchange/tree/main/pdq#matching
@@ -21,6 +20,8 @@ MAX_DISTANCE = 31
 MAX_HASHES = 1_000_000
 
 Words = NDArray[np.uint64]
+# Id of the label, bank, policy, action.
+Terms = tuple[str, str, str, str]
 
 
 def words_of(hashes: Collection[bytes]) -> Words:
@@ -39,9 +40,8 @@ class BankHashes:
         self._words = np.empty((4, 0), np.uint64)
         self._banks, self._terms = np.empty(0, np.int32), np.empty(0, np.int32)
         self._bank_numbers: dict[str, int] = {}
-        self._term_numbers: dict[Label, int] = {}
-        self._labels: list[Label] = []
-        self.put(decode_label(record.label) for record in stored)
+        self._term_numbers: dict[Terms, int] = {}
+        self._extend((raw.pdq, (raw.label_id, raw.bank, raw.policy, raw.action)) for raw in (r.label for r in stored))
 
     def __len__(self) -> int:
         return self._words.shape[1]
@@ -52,14 +52,22 @@ class BankHashes:
         Args:
             labels: of the images that they match, with `pdq` and without `image_id`.
         """
-        hashes, banks, terms = list[bytes](), list[int](), list[int]()
-        for label in labels:
-            hashes.append(bytes.fromhex(label.pdq))
-            banks.append(self._bank_numbers.setdefault(label.bank, len(self._bank_numbers)))
-            terms.append(self._number_of(replace(label, pdq="")))
+        self._extend(
+            (bytes.fromhex(label.pdq), (label.label_id, label.bank, label.policy, label.action)) for label in labels
+        )
+
+    def _extend(self, entries: Iterable[tuple[bytes, Terms]]) -> None:
+        hashes, banks, numbers = list[bytes](), list[int](), list[int]()
+        for pdq, terms in entries:
+            hashes.append(pdq)
+            banks.append(self._bank_numbers.setdefault(terms[1], len(self._bank_numbers)))
+            numbers.append(self._term_numbers.setdefault(terms, len(self._term_numbers)))
+        self._labels = [
+            Label(label_id, bank, "", policy, action) for label_id, bank, policy, action in self._term_numbers
+        ]
         self._words = np.ascontiguousarray(np.concatenate([self._words, words_of(hashes).T], axis=1))
         self._banks = np.concatenate([self._banks, np.array(banks, np.int32)])
-        self._terms = np.concatenate([self._terms, np.array(terms, np.int32)])
+        self._terms = np.concatenate([self._terms, np.array(numbers, np.int32)])
 
     def remove(self, bank: str, hashes: Collection[bytes]) -> None:
         """Remove hashes that a bank has."""
@@ -101,9 +109,3 @@ class BankHashes:
             if row >= 0
         ]
         return sorted(found, key=lambda label: (label.distance, label.bank))
-
-    def _number_of(self, terms: Label) -> int:
-        number = self._term_numbers.setdefault(terms, len(self._labels))
-        if number == len(self._labels):
-            self._labels.append(terms)
-        return number
