@@ -11,7 +11,7 @@
 Pure: values in, values out; only `head_score` may score a pair. The rule itself is `clusters/decision.py`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -69,23 +69,35 @@ class Constraints(Protocol):
 
 
 class Labelling(Protocol):
-    """Which labels images have because of the clusters that they are put into."""
+    """Which labels images have: by their own hashes, and because of the clusters that they are put into."""
+
+    def matching(self, hashes: Sequence[PdqHash | None], /) -> Sequence[Sequence[Label]]:
+        """Returns the labels of banks whose hashes the pictures match, without the ids of the images."""
 
     def __call__(
-        self, image_id: str, ordinal: int, head: int | None, pdq: PdqHash | None = None, /
+        self, image_id: str, ordinal: int, head: int | None, matched: Sequence[Label] = (), /
     ) -> tuple[Label, ...]:
         """Returns the labels of a decision.
 
         Args:
             ordinal: of the image, which need not be stored yet.
             head: ordinal of the head of the cluster that it joins; None if it founds one.
-            pdq: of a picture that is new, to be matched with the hashes of banks.
+            matched: what `matching` returned for a picture that is new.
         """
 
 
-def unlabelled(_image_id: str, _ordinal: int, _head: int | None, _pdq: PdqHash | None = None, /) -> tuple[Label, ...]:
-    """Labels nothing."""
-    return ()
+class Unlabelled:
+    """Labels nothing; see `Labelling`."""
+
+    def matching(self, hashes: Sequence[PdqHash | None], /) -> Sequence[Sequence[Label]]:
+        """Matches nothing."""
+        return [()] * len(hashes)
+
+    def __call__(
+        self, _image_id: str, _ordinal: int, _head: int | None, _matched: Sequence[Label] = (), /
+    ) -> tuple[Label, ...]:
+        """Labels nothing."""
+        return ()
 
 
 def unconstrained(_image_id: str, _in_flight: Mapping[str, int], /) -> Constraint:

@@ -24,14 +24,14 @@ from neardup_platform.decide import (
     Labelling,
     Recording,
     Ruling,
+    Unlabelled,
     decide,
     unconstrained,
-    unlabelled,
 )
 from neardup_platform.head_scores import HeadScores
 from neardup_platform.matching import Matcher, Matching, PairScorer, Query, Scored, StageTimes, Thresholds
 from neardup_platform.placement import place
-from neardup_platform.records import Decision, JoinedImage
+from neardup_platform.records import Decision, JoinedImage, Label
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.terms.cascade import View
 from neardup_platform.terms.hyperplanes import Hashed, TermSpace
@@ -113,7 +113,7 @@ class Pipeline:
     def __init__(self, space: TermSpace, scorer: PairScorer, corpus: Corpus, matching: Matching) -> None:
         self.space = space
         self.corpus = corpus
-        self.labels: Labelling = unlabelled
+        self.labels: Labelling = Unlabelled()
         self._matcher = Matcher(scorer, matching)
 
     @property
@@ -269,6 +269,7 @@ class Pipeline:
             images = zip(added.ordinals.tolist(), scored.undistinctive.tolist(), strict=True)
             thresholds = [self.matching.thresholds(before, undistinctive=each) for before, each in images]
             head_scores = HeadScores(self._matcher, corpus, vectors, scored, thresholds)
+            matched = self.labels.matching([image.pdq for image in added.images])
             decisions = []
             for row, image in enumerate(added.images):
                 ruling = decide(
@@ -280,7 +281,10 @@ class Pipeline:
                 )
                 place(corpus, int(added.ordinals[row]), ruling, scored, row, self.matching.max_representatives)
                 sequence = first_sequence + row
-                decisions.append(self._decision(added, scored, row, thresholds[row], ruling, sequence, decided_ms))
+                labels = self.labels(image.image_id, int(added.ordinals[row]), ruling.head, matched[row])
+                decisions.append(
+                    self._decision(added, scored, row, thresholds[row], ruling, labels, sequence, decided_ms)
+                )
             retired = corpus.retired(added.ordinals)
             corpus.index.retire(added.ordinals[retired])
         return Decided(added.images, added.ordinals, vectors, scored, retired, decisions, times)
@@ -292,6 +296,7 @@ class Pipeline:
         row: int,
         thresholds: Thresholds,
         ruling: Ruling,
+        labels: tuple[Label, ...],
         sequence: int,
         decided_ms: int,
     ) -> Decision:
@@ -315,5 +320,5 @@ class Pipeline:
             guard=ruling.guard,
             undistinctive=bool(scored.undistinctive[row]),
             corpus_images=int(added.ordinals[row]),
-            labels=self.labels(image.image_id, int(added.ordinals[row]), ruling.head, image.pdq),
+            labels=labels,
         )

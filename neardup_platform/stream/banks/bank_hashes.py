@@ -3,7 +3,7 @@
 The search is exact: every hash is compared (hamming_kernels.py). A hash takes 40 bytes, so a million take 40 MB.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -98,14 +98,15 @@ class BankHashes:
         terms = self._labels[int(self._terms[row])]
         return replace(terms, pdq=self._words[:, row].tobytes().hex(), distance=distance)
 
-    def matching(self, pdq: PdqHash | None) -> list[Label]:
-        """Return the labels of a picture, one a bank, the nearest first; without the id of the image."""
-        if not len(self) or pdq is None or not pdq.reliable:
-            return []
-        (rows,), (distances,) = self.nearest(words_of([pdq.bits]))
-        found = [
-            self.label(row, distance)
-            for row, distance in zip(rows.tolist(), distances.tolist(), strict=True)
-            if row >= 0
-        ]
-        return sorted(found, key=lambda label: (label.distance, label.bank))
+    def matching(self, hashes: Sequence[PdqHash | None]) -> list[list[Label]]:
+        """Return the labels of pictures, one a bank, the nearest first; without the ids of the images."""
+        found = [list[Label]() for _ in hashes]
+        able = {row: pdq.bits for row, pdq in enumerate(hashes) if pdq is not None and pdq.reliable}
+        if not len(self) or not able:
+            return found
+        places = list(able)
+        rows, distances = self.nearest(words_of(able.values()))
+        for query, bank in zip(*np.nonzero(rows >= 0), strict=True):
+            label = self.label(int(rows[query, bank]), int(distances[query, bank]))
+            found[places[query]].append(label)
+        return [sorted(labels, key=lambda label: (label.distance, label.bank)) for labels in found]

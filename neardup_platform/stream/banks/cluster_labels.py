@@ -57,14 +57,17 @@ class ClusterLabels:
     def __len__(self) -> int:
         return self._count
 
+    def matching(self, hashes: Sequence[PdqHash | None], /) -> Sequence[Sequence[Label]]:
+        """See `Labelling`."""
+        return self.hashes.matching(hashes)
+
     def __call__(
-        self, image_id: str, ordinal: int, head: int | None, pdq: PdqHash | None = None, /
+        self, image_id: str, ordinal: int, head: int | None, matched: Sequence[Label] = (), /
     ) -> tuple[Label, ...]:
         """See `Labelling`: those of the image itself and of its cluster, at most `MAX_LABELS_EACH`.
 
         Those that the image gets by its hash are in memory from now on; the commit of the decision writes them.
         """
-        matched = self.hashes.matching(pdq)
         if not (self._labels or matched):
             return ()
         self._follow()

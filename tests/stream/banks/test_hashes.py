@@ -112,10 +112,10 @@ def test_every_block_of_hashes_is_compared() -> None:
     hashes = BankHashes()
     hashes.put(Label("l", "b", "", "p", "a", pdq.hex()) for pdq in many)
     for row in (0, 2_047, 2_048, 4_999):
-        (found,) = hashes.matching(PdqHash(flipped(many[row], *range(MAX_DISTANCE)), 50))
+        ((found,),) = hashes.matching([PdqHash(flipped(many[row], *range(MAX_DISTANCE)), 50)])
         assert (found.pdq, found.distance) == (many[row].hex(), MAX_DISTANCE)
     hashes.remove("b", [many[2_048]])
-    assert (len(hashes), hashes.matching(PdqHash(many[2_048], 100))) == (4_999, [])
+    assert (len(hashes), hashes.matching([PdqHash(many[2_048], 100)])) == (4_999, [[]])
 
 
 def test_a_new_image_near_a_hash_is_labelled_and_says_by_which_hash(worker: InMemoryWorker) -> None:
@@ -310,3 +310,15 @@ def test_a_kill_leaves_hashes_whose_images_are_labelled_by_a_restart(operated: O
     assert {answer.accepted for answer in answers} == {True}
     assert labelled(operated.machine.worker) == {("known", "a"): 3}
     assert operated.store.hashes.counts() == {"known": 1}
+
+
+def test_pictures_are_matched_together_each_with_every_bank() -> None:
+    hashes = BankHashes()
+    hashes.put(Label("l", bank, "", "p", "a", pdq.hex()) for bank, pdq in (("x", HASH), ("y", flipped(HASH, 0))))
+    found = hashes.matching([None, PdqHash(HASH, 100), PdqHash(HASH, 49), PdqHash(flipped(HASH, 0, 1), 50)])
+    assert [[(label.bank, label.distance) for label in labels] for labels in found] == [
+        [],
+        [("x", 0), ("y", 1)],
+        [],
+        [("y", 1), ("x", 2)],
+    ]
