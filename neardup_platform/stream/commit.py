@@ -171,7 +171,7 @@ def _count_hashes(state: store_pb.StoreState, decided: Decided) -> None:
     """Count images that no hash of a bank can match, and those that one has matched."""
     hashes = [image.pdq for image in decided.images]
     counts = {
-        "pdq_missing": hashes.count(None),
+        "pdq_missing": sum(pdq is None for pdq in hashes),
         "pdq_unreliable": sum(pdq is not None and not pdq.reliable for pdq in hashes),
         "pdq_labelled": sum(any(_by_own_hash(label, made) for label in made.labels) for made in decided.decisions),
     }
