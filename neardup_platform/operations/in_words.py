@@ -236,7 +236,7 @@ def all_hashes_in_words(answer: Mapping[str, Any]) -> str:
     """What came of a file of hashes, or would: those refused, totals of the others, and the rows left out."""
     left_out = "".join(f"; left out {count:,} rows {why}" for why, count in answer["left_out"].items())
     if answer["dry_run"]:
-        return f"{answer['hashes']:,} hashes in {answer['banks']} banks would be sent{left_out}"
+        return f"{counted(answer['hashes'], 'hash')} in {counted(answer['banks'], 'bank')} would be sent{left_out}"
     answers = answer["answers"]
     refused = [f"refused {each['command_id']}: {each['reason']}" for each in answers if not each["accepted"]]
     totals = {

@@ -268,7 +268,7 @@ def test_pictures_are_matched_with_hashes_of_a_bank(platform: Settings, api: Cli
     exchange = f"signal_type,signal_str\npdq,{known}\nmd5,{32 * '0'}\n"
     terms = {"bank": "known", "policy": "hate", "action": "block"}
     planned = Run("bank_csv", text=exchange, **terms).shown["summary"]
-    assert planned == "1 hashes in 1 banks would be sent; left out 1 rows of another type"
+    assert planned == "1 hash in 1 bank would be sent; left out 1 rows of another type"
     shown = Run("bank_csv", text=exchange, **terms, dry_run=False).shown["summary"]
     assert "1 of 1 hashes are in place, 1 of them new" in shown
     assert "1 stored images match, 1 were labelled" in shown
