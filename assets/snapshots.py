@@ -136,8 +136,8 @@ def evaluation(snapshot: str, found: "Verified") -> dg.AssetCheckEvaluation:
     asset=snapshots_asset.key,
     partitions_def=snapshot_partitions,
     description="The manifest can be read, and every file that it names is on S3 with its size; with `read_files`, "
-    "with its bytes. A snapshot is checked when it is recorded. If it fails, a rollback to it is refused before "
-    "anything is replaced: take another snapshot and delete this one.",
+    "with its bytes. A snapshot is checked when it is recorded; execute it for a partition. "
+    "If it fails, a rollback to it is refused before anything is replaced: take another snapshot and delete this one.",
 )
 def snapshot_is_whole(
     context: dg.AssetCheckExecutionContext, config: VerificationConfig, platform: PlatformResource
@@ -145,6 +145,12 @@ def snapshot_is_whole(
     """Check one snapshot again."""
     from neardup_platform.operations.s3_snapshots_kept import verify
 
+    if not context.has_partition_key:
+        # Dagster cannot record a result for all partitions of a partitioned check.
+        raise dg.Failure(
+            "no snapshot is chosen: execute this check for a partition (in the launchpad, or its tab Partitions)",
+            allow_retries=False,
+        )
     return dg.AssetCheckResult(
         **_verdict(verify(platform.settings(), context.partition_key, read_files=config.read_files))
     )

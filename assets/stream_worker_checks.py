@@ -46,6 +46,8 @@ class ChangedVerdicts:
     ],
     description="Judges the newest report of the worker again. A check is also recorded, without a run, when its "
     "verdict changes.",
+    # The UI executes a check alone only if that is possible.
+    can_subset=True,
 )
 def stream_worker_checks(
     context: dg.AssetCheckExecutionContext, platform: PlatformResource
@@ -59,6 +61,8 @@ def stream_worker_checks(
         )
     silent_s = 0.0 if paused_by(platform.home()) else time.time() - records[0].timestamp
     for verdict in (*judge(reports[0], reports[1] if len(reports) > 1 else {}), judge_silence(silent_s)):
+        if dg.AssetCheckKey(stream_worker_asset.key, verdict.check.name) not in context.selected_asset_check_keys:
+            continue
         yield dg.AssetCheckResult(check_name=verdict.check.name, asset_key=stream_worker_asset.key, **_shown(verdict))
 
 

@@ -8,6 +8,7 @@ NeardupError
 │   ├── NotAPicture           a file in a folder that is skipped and counted
 │   ├── BadArtefact           a model or index file that is damaged or does not fit
 │   ├── BadCommand            a control command whose name, arguments or age is not accepted
+│   │   └── NothingSelected   a selection without any image (stream/redecide/s3_selections.py)
 │   ├── BadSnapshotId         a snapshot id of a form that no snapshot has (stream/snapshots/snapshot_manifest.py)
 │   ├── Conflict              a request that contradicts an active one
 │   ├── AccessDenied          a call of the API without the token it needs, or whose token lacks the scope

@@ -143,9 +143,14 @@ def reprocess_images(operation: Operation, config: ImagesConfig) -> Outcome:
 def reprocess_hour(operation: Operation, config: RulesConfig) -> Outcome:
     """Send `redecide`."""
     from neardup_platform.operations.selection import Wanted
+    from neardup_platform.stream.redecide.s3_selections import NothingSelected
 
     since_ms, until_ms = (int(1_000 * each.timestamp()) for each in operation.context.partition_time_window)
-    return _redecide(operation, config.rules(), Wanted(since_ms=since_ms, until_ms=until_ms))
+    try:
+        return _redecide(operation, config.rules(), Wanted(since_ms=since_ms, until_ms=until_ms))
+    except NothingSelected:
+        # A backfill over a day need not know which hours were quiet.
+        return Outcome("no image was last decided in this hour: there is nothing to decide again")
 
 
 @operation(

@@ -102,7 +102,8 @@ def select(settings: Settings, wanted: Wanted) -> tuple[str, int]:
         settings: resolved.
 
     Raises:
-        BadCommand: none or too many are chosen, or the query is not one that only reads.
+        NothingSelected: none is chosen.
+        BadCommand: too many are chosen, or the query is not one that only reads.
         NotFound: there is no such cluster, or an hour that a query reads is not materialised.
         ServerUnavailable: there is no store here, or S3 does not answer.
     """

@@ -12,7 +12,6 @@ from assets.snapshots import (
     PartitionChanges,
     partition_changes,
     snapshot_is_whole,
-    snapshot_partitions,
     snapshots_asset,
 )
 from definitions import defs
@@ -103,12 +102,13 @@ def test_a_damaged_snapshot_fails_its_check_with_the_next_step(
     file = max(read_manifest(s3, bucket, taken).files, key=lambda file: file.bytes)
     body = s3.get_object(Bucket=bucket, Key=file.key)["Body"].read()
 
-    def checked(read_files: bool) -> dg.AssetCheckEvaluation:
-        selection = dg.AssetSelection.checks(snapshot_is_whole)
-        job = dg.define_asset_job("check_snapshot", selection, partitions_def=snapshot_partitions)
-        resolved = dg.Definitions.merge(defs, dg.Definitions(jobs=[job])).resolve_job_def("check_snapshot")
+    def checked(read_files: bool, partition: str | None = taken) -> dg.AssetCheckEvaluation:
+        # As the UI launches it.
+        job = defs.resolve_implicit_global_asset_job_def()
+        resolved = job.get_subset(asset_selection=set(), asset_check_selection={snapshot_is_whole.check_key})
         config = {"ops": {"stream__snapshots_snapshot_is_whole": {"config": {"read_files": read_files}}}}
-        done = resolved.execute_in_process(run_config=config, tags={"dagster/partition": taken}, instance=instance)
+        tags = {"dagster/partition": partition} if partition else {}
+        done = resolved.execute_in_process(run_config=config, tags=tags, instance=instance)
         (evaluation,) = done.get_asset_check_evaluations()
         return evaluation
 
@@ -124,6 +124,8 @@ def test_a_damaged_snapshot_fails_its_check_with_the_next_step(
     assert f"{file.name} (snapshots/files/{file.sha256}) is missing" in str(failed.description)
     assert failed.severity is dg.AssetCheckSeverity.ERROR
     assert not verdict(instance, taken).passed
+    with pytest.raises(dg.Failure, match="execute this check for a partition"):
+        checked(read_files=False, partition=None)
     s3.put_object(Bucket=bucket, Key=file.key, Body=body)
     assert said("snapshot", "verify", taken, "--read")["whole"]
 

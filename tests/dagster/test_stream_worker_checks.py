@@ -12,11 +12,11 @@ from neardup_platform.supervise.heartbeat import pause
 from resources.platform import PlatformResource
 
 
-def executed(instance: dg.DagsterInstance) -> dict[str, bool]:
+def executed(instance: dg.DagsterInstance, selected: dg.AssetSelection | None = None) -> dict[str, bool]:
     defs = dg.Definitions(
         assets=[stream_worker_asset],
         asset_checks=[stream_worker_checks],
-        jobs=[dg.define_asset_job("checks", dg.AssetSelection.checks(stream_worker_checks))],
+        jobs=[dg.define_asset_job("checks", selected or dg.AssetSelection.checks(stream_worker_checks))],
         resources={"platform": PlatformResource()},
     )
     result = defs.resolve_job_def("checks").execute_in_process(instance=instance)
@@ -30,6 +30,8 @@ def test_a_report_is_judged_by_its_figures_and_its_age(tmp_path: Path, monkeypat
         now = executed(instance)
         assert len(now) == 10
         assert {name for name, passed in now.items() if not passed} == {"writes_its_index"}
+        alone = dg.AssetSelection.checks(dg.AssetCheckKey(stream_worker_asset.key, "keeps_up"))
+        assert executed(instance, alone) == {"keeps_up": True}
         later_s = time.time() + 1_000
         monkeypatch.setattr("assets.stream_worker_checks.time.time", lambda: later_s)
         assert not executed(instance)["reports"]

@@ -19,14 +19,19 @@ MAX_IMAGES = 1_000_000
 MAX_BYTES = 256 << 20
 
 
+class NothingSelected(BadCommand):
+    """A selection without any image."""
+
+
 def check_number(images: int) -> None:
     """Check how many images are selected.
 
     Raises:
-        BadCommand: none, or too many.
+        NothingSelected: none.
+        BadCommand: too many.
     """
     if not images:
-        raise BadCommand("no image is selected, so there is nothing to decide again")
+        raise NothingSelected("no image is selected, so there is nothing to decide again")
     if images > MAX_IMAGES:
         raise BadCommand(
             f"{images} images are selected, at most {MAX_IMAGES} are allowed: split the selection, or decide all "
