@@ -83,6 +83,12 @@ def log_checks(of: TopicLog, asset: dg.AssetsDefinition) -> tuple[dg.AssetChecks
         context: dg.AssetCheckExecutionContext, platform: PlatformResource
     ) -> dg.AssetCheckResult:
         """Check the objects of one hour in S3."""
+        if not context.has_partition_key:
+            # Dagster cannot record a result for all partitions of a partitioned check.
+            raise dg.Failure(
+                "no hour is chosen: execute this check for a partition (in the launchpad, or its tab Partitions)",
+                allow_retries=False,
+            )
         breaks = _breaks(of, platform, context.partition_key)
         lines = breaks.lines
         return dg.AssetCheckResult(

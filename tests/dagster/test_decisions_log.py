@@ -149,6 +149,13 @@ def by_hour(instance: dg.DagsterInstance) -> dict[datetime, str]:
     }
 
 
+def test_a_check_without_an_hour_says_where_to_choose_one(instance: dg.DagsterInstance) -> None:
+    job = defs.resolve_implicit_global_asset_job_def()
+    resolved = job.get_subset(asset_selection=set(), asset_check_selection={offsets_are_continuous.check_key})
+    with pytest.raises(dg.Failure, match="execute this check for a partition"):
+        resolved.execute_in_process(instance=instance)
+
+
 def test_the_schedule_requests_the_hour_that_has_ended_once() -> None:
     at = datetime(2026, 3, 1, 0, 2, tzinfo=UTC)
     request = logs_hourly_schedule(dg.build_schedule_context(scheduled_execution_time=at))
