@@ -367,7 +367,7 @@ def test_a_refused_command_fails_without_a_retry_with_its_reason_first(platform:
     in_use = Run("restore_on_empty_machine", dry_run=False)
     assert in_use.failure.startswith("the store that would be replaced holds")
     assert in_use.retries == 0
-    filled = Run("restore_on_empty_machine", most_images=IMAGES, dry_run=False).shown
+    filled = Run("restore_on_empty_machine", most_images=1_000, dry_run=False).shown
     newest = list_snapshots(open_s3(platform.s3), platform.s3.bucket)[0]
     assert not isinstance(newest, str)
     assert (filled["snapshot"], filled["images"]) == (newest.snapshot, newest.images)
