@@ -3,10 +3,13 @@
 A thin layer under member.py and assignment.py, which have the behaviour.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import Fetcher
+from kafka.errors import UnknownTopicOrPartitionError
 from kafka.structs import OffsetAndMetadata
 
 from neardup_platform.errors import ServerUnavailable
@@ -106,18 +109,48 @@ def rejoin(consumer: Any) -> None:
     consumer._coordinator.request_rejoin()  # noqa: SLF001
 
 
+def oldest_offsets(consumer: Any, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+    """Return where partitions begin.
+
+    Raises:
+        KafkaError: the broker does not answer, or no longer knows one of them.
+    """
+    with _no_partition_deleted():
+        return dict(consumer.beginning_offsets(partitions, timeout_ms=ASK_MS))
+
+
+def committed_ends(consumer: Any, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+    """Return how far partitions can be read: up to the oldest open transaction.
+
+    Raises:
+        KafkaError: the broker does not answer, or no longer knows one of them.
+    """
+    with _no_partition_deleted():
+        return dict(consumer.end_offsets(partitions, timeout_ms=ASK_MS))
+
+
 def high_watermarks(consumer: Any, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
     """Return the ends of partitions, including open transactions. `end_offsets` stops before those.
 
     Raises:
-        KafkaError: the broker does not answer.
+        KafkaError: the broker does not answer, or no longer knows one of them.
     """
     fetcher = Fetcher(
         consumer._client,  # noqa: SLF001
         consumer._subscription,  # noqa: SLF001
         isolation_level="read_uncommitted",
     )
-    return dict(fetcher.end_offsets(partitions, timeout_ms=ASK_MS))
+    with _no_partition_deleted():
+        return dict(fetcher.end_offsets(partitions, timeout_ms=ASK_MS))
+
+
+@contextmanager
+def _no_partition_deleted() -> Iterator[None]:
+    """kafka-python 3.0 raises a KeyError where a partition is deleted while it is asked for the offsets of several."""
+    try:
+        yield
+    except KeyError as gone:
+        raise UnknownTopicOrPartitionError(f"{gone} no longer exists") from gone
 
 
 def finish_joining(consumer: Any) -> None:

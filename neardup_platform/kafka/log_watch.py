@@ -13,11 +13,11 @@ from kafka import TopicPartition
 from kafka.structs import OffsetAndMetadata
 
 from neardup_platform.kafka.group_client import (
-    ASK_MS,
     TOPICS,
     existing_partitions,
     high_watermarks,
     log_id,
+    oldest_offsets,
     refresh_metadata,
 )
 from neardup_platform.kafka.read_ahead import Partition, ReadAhead
@@ -109,7 +109,7 @@ class LogWatch:
             KafkaError: the broker does not answer.
         """
         if new := [partition for partition in self.existing if partition not in self._begins]:
-            self._begins |= consumer.beginning_offsets(new, timeout_ms=ASK_MS)
+            self._begins |= oldest_offsets(consumer, new)
 
     def check(self, consumer: Any, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Compare positions with the log, skip what retention has deleted, and return the ends.
@@ -118,7 +118,7 @@ class LogWatch:
             KafkaError: the broker does not answer.
         """
         wanted = list(partitions)
-        begins = consumer.beginning_offsets(wanted, timeout_ms=ASK_MS)
+        begins = oldest_offsets(consumer, wanted)
         self._begins |= begins
         ends = high_watermarks(consumer, wanted)
         for partition in wanted:

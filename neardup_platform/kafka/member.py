@@ -25,8 +25,8 @@ from neardup_platform.kafka import fetch_errors
 from neardup_platform.kafka.assignment import Assignment
 from neardup_platform.kafka.damage import unreadable
 from neardup_platform.kafka.group_client import (
-    ASK_MS,
     GROUP_PREFIX,
+    committed_ends,
     find_partitions,
     finish_joining,
     give_back_parked,
@@ -189,7 +189,7 @@ class Member:
                 for partition in self.assignment.owned & ends.keys():
                     self._skip_markers(partition)
             behind = [p for p in self.assignment.owned & ends.keys() if self.watch.next_offset(p) < ends[p]]
-            committed = self._consumer.end_offsets(behind, timeout_ms=ASK_MS) if behind else {}
+            committed = committed_ends(self._consumer, behind) if behind else {}
         except KafkaError:
             return False
         self._note_ends(ends, asked_ms)

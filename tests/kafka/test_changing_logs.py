@@ -6,12 +6,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import NewPartitions, NewTopic
+from kafka.errors import KafkaError
 
 from neardup_platform.clock import SystemClock
 from neardup_platform.kafka import assignment as kafka_assignment
 from neardup_platform.kafka import group_client as kafka_group_client
+from neardup_platform.kafka.group_client import committed_ends, oldest_offsets
 from neardup_platform.kafka.publisher import make_producer
 from neardup_platform.kafka.source import KafkaSource
 from neardup_platform.kafka.topics import connection, ensure_topics
@@ -313,3 +315,17 @@ def test_missing_partitions_of_a_topic_recreated_with_fewer_are_dropped(empty_lo
         reading.until(lambda: store.values().count("few") >= 2)
         reading.until(lambda: reading.source.lag() == 0)
     recreate(empty_log, LSH)
+
+
+def test_a_partition_deleted_while_its_offsets_are_asked_for_is_an_outage_and_no_broken_invariant() -> None:
+    class Deleted:
+        """What kafka-python does where a topic is recreated with fewer partitions between metadata and answer."""
+
+        def end_offsets(self, partitions: list[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:
+            return {partitions[0]: 7}[partitions[-1]]  # type: ignore[return-value]
+
+        beginning_offsets = end_offsets
+
+    for ask in (oldest_offsets, committed_ends):
+        with pytest.raises(KafkaError, match=r"partition=1\) no longer exists"):
+            ask(Deleted(), [TopicPartition(LSH, 0), TopicPartition(LSH, 1)])
