@@ -124,7 +124,9 @@ def test_a_bad_classifier_is_found_out_and_rolled_back(
         operator.promote(version)
         publish(platform, arriving)
         eventually(lambda: api.status().images == len(there) + len(arriving))
-        assert {api.lookup(image_id).head for image_id in family} == {family[0]}
+        # Which of the family is decided first depends on the partitions that it is read from.
+        (head,) = {api.lookup(image_id).head for image_id in family}
+        assert head in family
         assert api.status().state_digest != after
 
         hour = datetime.fromtimestamp(api.lookup(family[0]).decided_ms / 1_000, UTC)
