@@ -6,6 +6,7 @@ from assets.classifier_evaluation import classifier_evaluation, not_worse_than_i
 from assets.cluster_proposals import cluster_proposals
 from assets.coverage import coverage
 from assets.decisions_log import decisions_log, no_hour_is_broken, offsets_are_continuous
+from assets.drift import drift
 from assets.pair_classifier import pair_classifier
 from assets.promoted_classifier import promoted_classifier
 from assets.snapshots import snapshot_is_whole, snapshots_asset
@@ -42,7 +43,7 @@ defs = dg.Definitions(
     assets=[
         *(stream_worker_asset, stream_commands_asset, snapshots_asset, decisions_log, term_space),
         *topic_logs,
-        *(coverage, what_if, cluster_proposals),
+        *(coverage, drift, what_if, cluster_proposals),
         *(training_pairs, pair_classifier, classifier_evaluation, promoted_classifier),
     ],
     asset_checks=[

@@ -27,7 +27,7 @@ _CHECKS = {
     "both_embeddings_arrive": "At most the share quality.max_unpaired of images lacks an embedding.",
 }
 # An hour is measured when its logs are, and again when one of them is written again.
-_WHEN_LOGGED = dg.AutomationCondition.eager().without(dg.AutomationCondition.in_latest_time_window())
+WHEN_LOGGED = dg.AutomationCondition.eager().without(dg.AutomationCondition.in_latest_time_window())
 
 
 @dg.asset(
@@ -41,7 +41,7 @@ _WHEN_LOGGED = dg.AutomationCondition.eager().without(dg.AutomationCondition.in_
     metadata=code_reference(__file__),
     backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=1),
     deps=[dg.AssetKey(["logs", name]) for name in _DEPS],
-    automation_condition=_WHEN_LOGGED,
+    automation_condition=WHEN_LOGGED,
     check_specs=[
         dg.AssetCheckSpec(name, asset=_KEY, description=text, partitions_def=hours) for name, text in _CHECKS.items()
     ],

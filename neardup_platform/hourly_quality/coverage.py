@@ -13,6 +13,7 @@ from neardup_platform.client import Client
 from neardup_platform.errors import NeardupError, NotFound
 from neardup_platform.hourly_quality.duckdb_coverage import LOGS, Fates, read_fates
 from neardup_platform.hourly_quality.s3_hours import fetch_hour
+from neardup_platform.hourly_quality.verdicts import Verdict
 from neardup_platform.settings import QualitySettings, Settings
 from neardup_platform.topic_logs.topic_log import TopicLog
 
@@ -48,21 +49,6 @@ class Coverage:
         """Share of the images that were announced completely and are decided or known; 1 if there were none."""
         complete = self.fates.decided + self.fates.unexplained
         return (self.fates.decided + self.known + self.unverified) / complete if complete else 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a check found.
-
-    Attributes:
-        name: of the check.
-        problem: with the next step; None if there is none.
-        severe: whether images may be missing.
-    """
-
-    name: str
-    problem: str | None
-    severe: bool = False
 
 
 def measure_coverage(settings: Settings, s3: Any, hour: datetime, now: datetime) -> Coverage:

@@ -7,6 +7,7 @@ from typing import Any
 
 import duckdb
 
+from neardup_platform.hourly_quality.duckdb_views import MEMORY, add_view
 from neardup_platform.topic_logs.topic_log import (
     DEAD_LETTERS,
     DECISIONS,
@@ -18,8 +19,6 @@ from neardup_platform.topic_logs.topic_log import (
 
 # Images without a trace that are listed.
 MOST_UNEXPLAINED = 10_000
-# Enough for an hour at 200 images/s; beyond it DuckDB spills to disk.
-_MEMORY = "1GB"
 LOGS = (LSH_EMBEDDINGS, PAIR_EMBEDDINGS, DECISIONS, DEAD_LETTERS, EXPIRIES)
 
 _FATES = f"""
@@ -93,11 +92,11 @@ def read_fates(files: Mapping[TopicLog, Sequence[Path]], begin_ms: int, end_ms: 
         begin_ms, end_ms: Unix milliseconds; images whose last embedding was announced from begin to before end.
         folder: where DuckDB puts what does not fit into memory.
     """
-    config: Any = {"memory_limit": _MEMORY, "threads": 2, "temp_directory": str(folder)}
+    config: Any = {"memory_limit": MEMORY, "threads": 2, "temp_directory": str(folder)}
     window = {"begin_ms": begin_ms, "end_ms": end_ms}
     with duckdb.connect(config=config) as db:
         for log in LOGS:
-            _add_view(db, log, files.get(log, ()))
+            add_view(db, log, files.get(log, ()))
         db.execute(_FATES, window)
         counted = dict(db.execute("select fate, count(*) from fates group by 1").fetchall())
         ids = db.execute("select image_id from fates where fate = 'unexplained' order by 1 limit ?", [MOST_UNEXPLAINED])
@@ -114,15 +113,6 @@ def read_fates(files: Mapping[TopicLog, Sequence[Path]], begin_ms: int, end_ms: 
         lsh=lsh,
         pair=pair,
     )
-
-
-def _add_view(db: duckdb.DuckDBPyConnection, log: TopicLog, files: Sequence[Path]) -> None:
-    db.register(f"known_{log.name}", log.schema.empty_table())
-    found = f"create view {log.name} as from known_{log.name}"
-    if files:
-        listed = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
-        found += f" union all by name from read_parquet([{listed}], union_by_name = true)"
-    db.execute(found)
 
 
 def _count(db: duckdb.DuckDBPyConnection, log: TopicLog, window: Mapping[str, int]) -> int:

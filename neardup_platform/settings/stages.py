@@ -133,3 +133,12 @@ class QualitySettings(Section):
     """The largest share of images whose embeddings may be refused."""
     max_unpaired: float = Field(0.01, ge=0, le=1)
     """The largest share of images that may lack one of their embeddings."""
+    max_score_psi: float = Field(0.25, gt=0)
+    """How far the scores of the best match may differ from those of the 24 hours before: the population stability
+    index, for which 0.25 is commonly taken for a major shift."""
+    max_vector_shift: float = Field(0.1, gt=0, le=2)
+    """How far the mean `lsh` vector may move from that of the 24 hours before; vectors have length 1."""
+    max_duplicate_change: float = Field(2.0, gt=1)
+    """By which factor the share of images that join a cluster may grow or shrink."""
+    max_crowd: float = Field(0.5, gt=0, le=1)
+    """The largest share of the images that joined in an hour that may have joined one cluster."""

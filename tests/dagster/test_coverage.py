@@ -1,4 +1,4 @@
-"""The asset `quality/coverage`, run by Dagster on a real Kafka, a real S3 server and a real API."""
+"""The assets `quality/coverage` and `quality/drift`, run by Dagster on a real Kafka and a real S3 server."""
 
 import time
 from datetime import UTC, datetime
@@ -8,14 +8,17 @@ import pytest
 
 from assets.coverage import coverage
 from assets.decisions_log import decisions_log
+from assets.drift import drift
 from assets.topic_logs import topic_logs
+from neardup_platform.hourly_quality.s3_profiles import find_profile, profile_key
 from neardup_platform.kafka.publisher import make_producer
+from neardup_platform.s3_client import open_s3
 from neardup_platform.servers.endpoints import environment
 from neardup_platform.settings import Settings
 from neardup_platform.topic_logs.topic_log import DECISIONS, LSH_EMBEDDINGS, PAIR_EMBEDDINGS
 from neardup_platform.wire import neardup_pb2 as pb
 from resources.platform import PlatformResource
-from tests.dagster.test_decisions_log import HOUR
+from tests.dagster.test_decisions_log import HOUR, NEXT
 
 LOGS = [decisions_log, *topic_logs]
 
@@ -49,7 +52,7 @@ def test_an_hour_is_measured_from_its_logs_and_checked(settings: Settings) -> No
     publish(settings, "a", "b", "c", decided=frozenset("ab"))
     with dg.DagsterInstance.ephemeral() as instance:
         result = dg.materialize(
-            [*LOGS, coverage],
+            [*LOGS, coverage, drift],
             partition_key=f"{HOUR:%Y-%m-%d-%H:00}",
             resources={"platform": PlatformResource()},
             instance=instance,
@@ -62,6 +65,19 @@ def test_an_hour_is_measured_from_its_logs_and_checked(settings: Settings) -> No
         assert [check.check_name for check in failed] == ["every_image_is_decided"]
         assert "could not be looked up" in (failed[0].description or ""), "no API runs"
         assert failed[0].severity is dg.AssetCheckSeverity.ERROR
+
+        (event,) = result.asset_materializations_for_node("quality__drift")
+        shown = {name: value.value for name, value in event.metadata.items()}
+        assert (shown["decisions"], shown["joined"], shown["versions"]) == (2, 0, "classifier : 2, terms : 2")
+        assert shown["reference"].startswith("none")
+        s3, bucket = open_s3(settings.s3), settings.s3.bucket
+        assert shown["dagster/uri"] == f"s3://{bucket}/{profile_key(HOUR)}"
+        kept = find_profile(s3, bucket, HOUR)
+        assert kept is not None
+        assert kept.decisions == 2
+        assert find_profile(s3, bucket, NEXT) is None
+        s3.put_object(Bucket=bucket, Key=profile_key(HOUR), Body=b"{}")
+        assert find_profile(s3, bucket, HOUR) is None, "a damaged profile is no reference"
 
 
 @pytest.mark.slow

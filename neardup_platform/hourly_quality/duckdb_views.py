@@ -1,0 +1,21 @@
+"""Files of logs as views, with every column of today."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+
+from neardup_platform.topic_logs.topic_log import TopicLog
+
+# Enough for an hour at 200 images/s; beyond it DuckDB spills to disk.
+MEMORY = "1GB"
+
+
+def add_view(db: duckdb.DuckDBPyConnection, log: TopicLog, files: Sequence[Path]) -> None:
+    """Add a view with the name of a log; columns that a file of an earlier version lacks are null."""
+    db.register(f"known_{log.name}", log.schema.empty_table())
+    found = f"create view {log.name} as from known_{log.name}"
+    if files:
+        listed = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
+        found += f" union all by name from read_parquet([{listed}], union_by_name = true)"
+    db.execute(found)
