@@ -82,7 +82,7 @@ def test_publish_promote_refuse_and_roll_back(empty_log: Settings, tmp_path: Pat
         assert (ours[BETTER]["in_force"], ours[WORSE]["in_force"]) == (True, False)
         assert ours[WORSE]["metrics"]["at_threshold"]["recall"] == 0.4
         assert answer(settings, "status")["classifier_version"] == BETTER
-        assert answer(settings, "classifier", "promote", WORSE, "--force")["forced"] == "true"
+        assert answer(settings, "classifier", "promote", WORSE, "--force")["forced"] is True
         eventually(lambda: answer(settings, "classifier", "list")["promotions"][0]["version"] == WORSE)
         assert answer(settings, "classifier", "rollback")["version"] == BETTER
         eventually(lambda: answer(settings, "classifier", "list")["in_force"] == BETTER)

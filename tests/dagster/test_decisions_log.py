@@ -93,8 +93,10 @@ def test_every_topic_is_logged_with_its_columns(settings: Settings, instance: dg
         assert event.metadata["undecodable"].value == 0
         described = {each.name for each in event.metadata["dagster/column_schema"].value.columns if each.description}
         assert described == set(DESCRIBED[log.name]), "a described column does not exist"
-    within = [check for check in result.get_asset_check_evaluations() if check.severity is dg.AssetCheckSeverity.ERROR]
-    assert all(check.passed for check in within)
+    # Other tests emptied the topics within this hour, of which the check warns.
+    checks = [each for each in result.get_asset_check_evaluations() if each.check_name == "offsets_are_continuous"]
+    assert len(checks) == len(LOGS) - 1
+    assert all(each.passed or each.severity is dg.AssetCheckSeverity.WARN for each in checks)
 
 
 @pytest.mark.slow
