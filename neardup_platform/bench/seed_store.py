@@ -41,12 +41,12 @@ def seed_store(settings: Settings, images: int, unscored: int = 0, crowd: range 
         decided = _decided(numbers, space, models, crowd)
         decided.decisions = [
             _decision(
-                int(n),
-                crowd.start if n in crowd else int(n) - int(n) % FAMILY_IMAGES,
+                n,
+                crowd.start if n in crowd else n - n % FAMILY_IMAGES,
                 space.version,
                 card.version if n < images - unscored else "bench",
             )
-            for n in numbers
+            for n in numbers.tolist()
         ]
         commit(store, state, StreamStep(decided=[decided]), _DECIDED_MS, publish=False)
     store.close()

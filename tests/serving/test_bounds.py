@@ -100,7 +100,9 @@ def test_stalled_uploads_do_not_block_searches(settings: Settings, writer: Write
         stalled_uploads(stack, port, 150)
         assert client.get("/healthz").status_code == 200
         picture = picture_of("cat~1")
-        eventually(lambda: client.post("/v1/search", files={"picture": ("x.jpg", picture)}).status_code == 200, timeout_s=20)
+        eventually(
+            lambda: client.post("/v1/search", files={"picture": ("x.jpg", picture)}).status_code == 200, timeout_s=20
+        )
         eventually(lambda: client.post("/v1/search", json=VECTORS).status_code == 200, timeout_s=20)
         assert client.get("/v1/status").status_code == 200
 
