@@ -35,6 +35,7 @@ from jobs.stream_worker import stream_worker
 from jobs.train_classifier import train_classifier
 from resources.platform import PlatformResource
 from resources.version_files import version_files
+from sensors.alerts_sensor import alerts_sensor
 from sensors.quality_sensor import quality_sensor
 from sensors.snapshots_sensor import snapshots_sensor
 from sensors.stream_worker_sensor import stream_worker_sensor
@@ -59,7 +60,7 @@ defs = dg.Definitions(
         *(classifier_rollback, replay_dead_letters, trace),
     ],
     schedules=[logs_hourly_schedule, snapshot_hourly],
-    sensors=[stream_worker_sensor, snapshots_sensor, quality_sensor],
+    sensors=[stream_worker_sensor, snapshots_sensor, quality_sensor, alerts_sensor],
     resources={"platform": PlatformResource(), "io_manager": version_files},
     # A process per step would cost more than the steps of this location do.
     executor=dg.in_process_executor,

@@ -7,7 +7,7 @@ and so on: section, underscore, name.
 The docstring under each field is its documentation: docs/reference/settings.md is generated from it.
 """
 
-from neardup_platform.settings.http import ApiSettings, DagsterSettings
+from neardup_platform.settings.http import AlertSettings, ApiSettings, DagsterSettings
 from neardup_platform.settings.kafka import KafkaSettings
 from neardup_platform.settings.messages import is_secret, setting_error
 from neardup_platform.settings.s3 import S3Settings, SnapshotSettings
@@ -26,6 +26,7 @@ __all__ = [
     "CONFIG_FILE",
     "MAX_TOKEN_CHARACTERS",
     "MIN_TOKEN_CHARACTERS",
+    "AlertSettings",
     "ApiSettings",
     "DagsterSettings",
     "ImageSettings",

@@ -3,9 +3,10 @@
 import ipaddress
 import re
 from pathlib import Path
+from typing import Self
 from urllib.parse import quote
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from neardup_platform.settings.values import Section, Texts, TokenText
 
@@ -119,3 +120,45 @@ class DagsterSettings(Section):
     def url(self) -> str:
         """The address for browsers on this machine; the settings must be resolved."""
         return _url(self.host, self.port)
+
+
+class AlertSettings(Section):
+    """Who is told about problems. Without a webhook and without `mail_to` nobody is."""
+
+    webhook: SecretStr | None = None
+    """The address of a webhook that takes `{"text": "…"}`, as Slack, Mattermost and others do. It is a secret."""
+    mail_to: Texts = ()
+    """Addresses that get an e-mail."""
+    mail_from: str = "neardup@localhost"
+    """The sender of e-mails."""
+    smtp_host: str = "127.0.0.1"
+    """The mail server."""
+    smtp_port: int = Field(25, ge=1, le=65535)
+    """Its port."""
+    smtp_tls: bool = False
+    """Use STARTTLS."""
+    smtp_user: str | None = None
+    """The user name on the mail server. Unset: no login."""
+    smtp_password: SecretStr | None = None
+    """The password on the mail server."""
+
+    @field_validator("webhook")
+    @classmethod
+    def _check_webhook(cls, webhook: SecretStr | None) -> SecretStr | None:
+        if webhook is not None and not re.fullmatch(r"https?://[^\s]{1,2000}", webhook.get_secret_value()):
+            raise ValueError("it is not an http:// or https:// address")
+        return webhook
+
+    @field_validator("mail_to")
+    @classmethod
+    def _check_addresses(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        for address in addresses:
+            if not re.fullmatch(r"[^@\s,]+@[^@\s,]+", address):
+                raise ValueError(f"{address!r} is not an e-mail address")
+        return addresses
+
+    @model_validator(mode="after")
+    def _check_secrecy(self) -> Self:
+        if self.smtp_password is not None and not self.smtp_tls and self.smtp_host not in ("127.0.0.1", "::1"):
+            raise ValueError("smtp_password would be sent in clear text: set smtp_tls")
+        return self

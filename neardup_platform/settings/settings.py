@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from neardup_platform.settings.http import ApiSettings, DagsterSettings
+from neardup_platform.settings.http import AlertSettings, ApiSettings, DagsterSettings
 from neardup_platform.settings.kafka import KafkaSettings
 from neardup_platform.settings.s3 import S3Settings, SnapshotSettings
 from neardup_platform.settings.stages import (
@@ -56,6 +56,7 @@ class Settings(BaseSettings):
     images: ImageSettings = ImageSettings()
     dagster: DagsterSettings = DagsterSettings()
     quality: QualitySettings = QualitySettings()
+    alerts: AlertSettings = AlertSettings()
 
     @field_validator("home", mode="before")
     @classmethod

@@ -1,0 +1,104 @@
+"""Which problems are new and which are over, and the messages about them. Pure.
+
+Problems of now, problems told before → **messages** → webhook, e-mail → problems told
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+# A message names the first of a flood; the rest are counted.
+MOST_TOLD = 20
+MOST_TEXT = 1_500
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that needs a person.
+
+    Attributes:
+        key: the same as long as it is the same problem.
+        title: one line.
+        text: what is wrong, and the next step.
+        link: to the page that shows it; empty for none.
+        since_ms: when it was first seen, Unix milliseconds.
+        told: names of the ways by which people were told.
+    """
+
+    key: str
+    title: str
+    text: str
+    link: str = ""
+    since_ms: int = 0
+    told: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is sent.
+
+    Attributes:
+        subject: one line.
+        body: some lines of plain text.
+    """
+
+    subject: str
+    body: str
+
+
+def remembered(cursor: str | None) -> dict[str, Problem]:
+    """The open problems, by key, from what `to_remember` returned; none if it cannot be read."""
+    try:
+        content = json.loads(cursor or "[]")
+        return {each["key"]: Problem(**{**each, "told": tuple(each["told"])}) for each in content}
+    except (ValueError, TypeError, KeyError):
+        return {}
+
+
+def to_remember(problems: Mapping[str, Problem]) -> str:
+    """Open problems as text."""
+    return json.dumps([asdict(problem) for problem in problems.values()])
+
+
+def still_open(before: Mapping[str, Problem], now: Sequence[Problem], now_ms: int) -> dict[str, Problem]:
+    """The problems of now, each with when it was first seen and who was told."""
+    return {
+        problem.key: replace(problem, since_ms=known.since_ms, told=known.told)
+        if (known := before.get(problem.key)) is not None
+        else replace(problem, since_ms=now_ms)
+        for problem in now
+    }
+
+
+def begun(problems: Sequence[Problem]) -> Message:
+    """A message about problems that have begun, at least one."""
+    first, *others = problems
+    subject = f"Problem: {first.title}" + (f", and {len(others)} more" if others else "")
+    return Message(subject, _listed(problems))
+
+
+def over(problems: Sequence[Problem], now_ms: int) -> Message:
+    """A message about problems that are over, at least one."""
+    first, *others = problems
+    subject = f"Over: {first.title}" + (f", and {len(others)} more" if others else "")
+    lines = [f"{each.title} (it lasted {_lasted(now_ms - each.since_ms)})" for each in problems[:MOST_TOLD]]
+    return Message(subject, "\n".join([*lines, *_rest(problems)]))
+
+
+def _listed(problems: Sequence[Problem]) -> str:
+    parts = [
+        "\n".join(line for line in (each.title, each.text[:MOST_TEXT], each.link) if line)
+        for each in problems[:MOST_TOLD]
+    ]
+    return "\n\n".join([*parts, *_rest(problems)])
+
+
+def _rest(problems: Sequence[Problem]) -> list[str]:
+    return [f"and {len(problems) - MOST_TOLD} more"] if len(problems) > MOST_TOLD else []
+
+
+def _lasted(duration_ms: int) -> str:
+    minutes = round(duration_ms / 60_000)
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{minutes / 60:.0f} h"
