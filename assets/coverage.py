@@ -69,7 +69,7 @@ def coverage(
                 check_name=verdict.name,
                 severity=dg.AssetCheckSeverity.ERROR if verdict.severe else dg.AssetCheckSeverity.WARN,
                 description=verdict.problem or "as it should be",
-                metadata={"hour": context.partition_key},
+                metadata={"hour": context.partition_key, **verdict.numbers},
             )
             for verdict in judge_coverage(found, settings.quality)
         ],

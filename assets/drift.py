@@ -71,7 +71,7 @@ def drift(
                 check_name=verdict.name,
                 severity=dg.AssetCheckSeverity.WARN,
                 description=verdict.problem or "as before, or too little to judge",
-                metadata={"hour": context.partition_key, "reference_hours": found.hours},
+                metadata={"hour": context.partition_key, "reference_hours": found.hours, **verdict.numbers},
             )
             for verdict in judge_drift(found.hour, found.reference, settings.quality)
         ],

@@ -96,11 +96,13 @@ def _looked_up(settings: Settings, hour: datetime, until: datetime, fates: Fates
 
 def judge_coverage(found: Coverage, limits: QualitySettings) -> list[Verdict]:
     """The verdicts on an hour, each with the next step."""
+    p99_ms = found.fates.latency_ms[2] if found.fates.latency_ms else None
+    refused, unpaired = _refused_share(found), _unpaired_share(found)
     return [
-        Verdict("every_image_is_decided", _lost(found), severe=True),
-        Verdict("decisions_are_prompt", _late(found, limits)),
-        Verdict("few_are_refused", _refused(found, limits)),
-        Verdict("both_embeddings_arrive", _unpaired(found, limits)),
+        Verdict("every_image_is_decided", _lost(found), severe=True, value=found.lost + found.unverified, limit=0),
+        Verdict("decisions_are_prompt", _late(found, limits), value=p99_ms, limit=limits.max_p99_ms),
+        Verdict("few_are_refused", _refused(found, limits), value=refused, limit=limits.max_refused),
+        Verdict("both_embeddings_arrive", _unpaired(found, limits), value=unpaired, limit=limits.max_unpaired),
     ]
 
 
@@ -130,7 +132,7 @@ def _late(found: Coverage, limits: QualitySettings) -> str | None:
 
 
 def _refused(found: Coverage, limits: QualitySettings) -> str | None:
-    share = _share(found.fates.refused, found.fates.announced)
+    share = _refused_share(found)
     if share <= limits.max_refused:
         return None
     return (
@@ -141,8 +143,7 @@ def _refused(found: Coverage, limits: QualitySettings) -> str | None:
 
 
 def _unpaired(found: Coverage, limits: QualitySettings) -> str | None:
-    fates = found.fates
-    share = _share(fates.expired + fates.incomplete, fates.announced)
+    fates, share = found.fates, _unpaired_share(found)
     if share <= limits.max_unpaired:
         return None
     fewer = "lsh" if fates.lsh < fates.pair else "pair"
@@ -151,6 +152,14 @@ def _unpaired(found: Coverage, limits: QualitySettings) -> str | None:
         f"for one ({share:.2%}, at most {limits.max_unpaired:.2%} are expected); {fates.lsh} lsh and {fates.pair} pair "
         f"embeddings were announced: see whether the producer of {fewer} runs, then publish what is missing again"
     )
+
+
+def _refused_share(found: Coverage) -> float:
+    return _share(found.fates.refused, found.fates.announced)
+
+
+def _unpaired_share(found: Coverage) -> float:
+    return _share(found.fates.expired + found.fates.incomplete, found.fates.announced)
 
 
 def _share(part: int, whole: int) -> float:

@@ -88,12 +88,14 @@ def _shift(hour: Profile, reference: Profile) -> float:
 def judge_drift(hour: Profile, reference: Profile, limits: QualitySettings) -> list[Verdict]:
     """The verdicts on an hour."""
     found = drift_of(hour, reference)
+    psi, shift, crowd = found.score_psi, found.vector_shift, found.crowd
+    most_psi, most_shift = limits.max_score_psi, limits.max_vector_shift
     return [
-        Verdict("scores_are_as_before", _above(found.score_psi, limits.max_score_psi, _SCORES)),
-        Verdict("embeddings_are_as_before", _above(found.vector_shift, limits.max_vector_shift, _VECTORS)),
-        Verdict("as_many_are_duplicates", _changed(found.joined_change, limits)),
-        Verdict("no_cluster_is_flooded", _flooded(hour, found, limits)),
-        Verdict("one_version_decides", _mixed(hour)),
+        Verdict("scores_are_as_before", _above(psi, most_psi, _SCORES), value=psi, limit=most_psi),
+        Verdict("embeddings_are_as_before", _above(shift, most_shift, _VECTORS), value=shift, limit=most_shift),
+        Verdict("as_many_are_duplicates", _changed(found.joined_change, limits), value=found.joined_change),
+        Verdict("no_cluster_is_flooded", _flooded(hour, found, limits), value=crowd, limit=limits.max_crowd),
+        Verdict("one_version_decides", _mixed(hour), value=len(hour.versions)),
     ]
 
 

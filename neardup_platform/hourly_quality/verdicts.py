@@ -11,8 +11,18 @@ class Verdict:
         name: of the check.
         problem: with the next step; None if there is none.
         severe: whether images may be missing.
+        value: what was compared with the limit; None where nothing was.
+        limit: the largest value that is no problem; None where there is no single one.
     """
 
     name: str
     problem: str | None
     severe: bool = False
+    value: float | None = None
+    limit: float | None = None
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """Value and limit, as far as there are any."""
+        named = {"value": self.value, "limit": self.limit}
+        return {name: float(number) for name, number in named.items() if number is not None}

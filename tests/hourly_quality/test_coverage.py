@@ -144,5 +144,15 @@ def test_each_fault_is_found_by_its_check_alone(check: str, found: Coverage, say
     assert says in problem
 
 
+def test_a_verdict_shows_what_it_compared() -> None:
+    shown = {v.name: v.numbers for v in judge_coverage(coverage_of(GOOD), QualitySettings())}
+    assert shown == {
+        "every_image_is_decided": {"value": 0, "limit": 0},
+        "decisions_are_prompt": {"value": 90, "limit": 1_000},
+        "few_are_refused": {"value": 0.005, "limit": 0.01},
+        "both_embeddings_arrive": {"value": 0.005, "limit": 0.01},
+    }
+
+
 def test_coverage_is_the_share_of_complete_images_that_are_decided_or_known() -> None:
     assert coverage_of(replace(GOOD, decided=90, unexplained=10), known=9, lost=["a"]).share == pytest.approx(0.99)
