@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from assets.hourly_checks import WHEN_LOGGED, check_results, hourly_checks
 from assets.topic_logs import hours
 from neardup_platform.errors import PermanentError
 from resources.code_references import code_reference
@@ -26,8 +27,6 @@ _CHECKS = {
     "few_are_refused": "At most the share quality.max_refused of images is in the dead letters.",
     "both_embeddings_arrive": "At most the share quality.max_unpaired of images lacks an embedding.",
 }
-# An hour is measured when its logs are, and again when one of them is written again.
-WHEN_LOGGED = dg.AutomationCondition.eager().without(dg.AutomationCondition.in_latest_time_window())
 
 
 @dg.asset(
@@ -42,9 +41,7 @@ WHEN_LOGGED = dg.AutomationCondition.eager().without(dg.AutomationCondition.in_l
     backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=1),
     deps=[dg.AssetKey(["logs", name]) for name in _DEPS],
     automation_condition=WHEN_LOGGED,
-    check_specs=[
-        dg.AssetCheckSpec(name, asset=_KEY, description=text, partitions_def=hours) for name, text in _CHECKS.items()
-    ],
+    check_specs=hourly_checks(_KEY, _CHECKS),
     description="What became of the images that were announced in an hour: decided, refused, expired, waiting for an "
     "embedding, stored before, or lost; and how long they waited. Images that nothing was published about are looked "
     "up by the API.",
@@ -63,16 +60,9 @@ def coverage(
         raise dg.Failure(str(error), allow_retries=False) from error
     yield dg.MaterializeResult(
         metadata=metadata(found),
-        check_results=[
-            dg.AssetCheckResult(
-                passed=verdict.problem is None,
-                check_name=verdict.name,
-                severity=dg.AssetCheckSeverity.ERROR if verdict.severe else dg.AssetCheckSeverity.WARN,
-                description=verdict.problem or "as it should be",
-                metadata={"hour": context.partition_key, **verdict.numbers},
-            )
-            for verdict in judge_coverage(found, settings.quality)
-        ],
+        check_results=check_results(
+            judge_coverage(found, settings.quality), "as it should be", {"hour": context.partition_key}
+        ),
     )
 
 

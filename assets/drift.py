@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from assets.coverage import WHEN_LOGGED
+from assets.hourly_checks import WHEN_LOGGED, check_results, hourly_checks
 from assets.table_metadata import URI
 from assets.topic_logs import hours
 from neardup_platform.errors import PermanentError
@@ -43,9 +43,7 @@ _CHECKS = {
     backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=1),
     deps=[dg.AssetKey(["logs", name]) for name in ("decisions", "embeddings_lsh")],
     automation_condition=WHEN_LOGGED,
-    check_specs=[
-        dg.AssetCheckSpec(name, asset=_KEY, description=text, partitions_def=hours) for name, text in _CHECKS.items()
-    ],
+    check_specs=hourly_checks(_KEY, _CHECKS),
     description="How far an hour differs from the 24 hours before it, as far as they are measured: scores, numbers of "
     "candidates, embeddings, duplicates, the largest influx into one cluster, versions. With too little of either, "
     "nothing is judged; the first hours of a platform have no reference.",
@@ -56,33 +54,29 @@ def drift(
     """Measure one hour."""
     from neardup_platform.hourly_quality.drift import judge_drift
     from neardup_platform.hourly_quality.measured_drift import measure_drift
+    from neardup_platform.hourly_quality.s3_profiles import profile_key
 
-    settings = platform.settings()
+    settings, hour = platform.settings(), context.partition_time_window.start
     s3 = s3_resource(settings.s3).get_client()
     try:
-        found = measure_drift(settings, s3, context.partition_time_window.start)
+        found = measure_drift(settings, s3, hour)
     except PermanentError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     yield dg.MaterializeResult(
-        metadata=metadata(found, settings.s3.bucket, found_at=context.partition_key),
-        check_results=[
-            dg.AssetCheckResult(
-                passed=verdict.problem is None,
-                check_name=verdict.name,
-                severity=dg.AssetCheckSeverity.WARN,
-                description=verdict.problem or "as before, or too little to judge",
-                metadata={"hour": context.partition_key, "reference_hours": found.hours, **verdict.numbers},
-            )
-            for verdict in judge_drift(found.hour, found.reference, settings.quality)
-        ],
+        metadata=metadata(found, f"s3://{settings.s3.bucket}/{profile_key(hour)}"),
+        check_results=check_results(
+            judge_drift(found.hour, found.reference, settings.quality),
+            "as before, or too little to judge",
+            {"hour": context.partition_key, "reference_hours": found.hours},
+        ),
     )
 
 
-def metadata(found: "MeasuredDrift", bucket: str, found_at: str) -> dict[str, Any]:
+def metadata(found: "MeasuredDrift", uri: str) -> dict[str, Any]:
     """Dagster metadata and plots of an hour."""
     hour = found.hour
     shown: dict[str, Any] = {
-        URI: f"s3://{bucket}/quality/drift/hour={found_at[:10]}T{found_at[11:13]}.json",
+        URI: uri,
         "reference": f"the {found.hours} measured hours of the 24 before"
         if found.hours
         else "none: no hour of the 24 before is measured, so nothing is judged",
