@@ -32,8 +32,8 @@ class BulkFiles:
         images: ordinals and sequence numbers used, from the first ones on.
         clusters: founded.
         digest: what the images add to the state digest (`store/layout.py`), an integer below 2^128.
-        checkpoint_ordinals: ordinals of the store that the images were compared with: it knows none of these images, and
-            no head. Images decided since must be compared when the load is taken in.
+        checkpoint_ordinals: ordinals of the store that the images were compared with, which knows none of them. Images
+            decided since must be compared when the load is taken in.
         tables: names of the files in `tables/`, each with its size in bytes and CRC-32.
         segments: the same of the segments.
     """
