@@ -151,6 +151,7 @@ class Cause(StrEnum):
     UNDO = "undo"
     REPAIR = "repair"
     ROLLBACK = "rollback"
+    CUT_OVER = "cut-over"
 
 
 @dataclass(frozen=True, slots=True)

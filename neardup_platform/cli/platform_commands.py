@@ -233,6 +233,9 @@ def _describe_status(answer: dict[str, Any]) -> str:
     if worker["figures"].get("paused"):
         by = worker["stream_paused_by"] or "an operator"
         lines.append(f"   stream  paused by {by}: `neardup resume --stream` continues it")
+    if worker["figures"].get("shadow"):
+        withheld = int(worker["figures"].get("withheld", 0))
+        lines.append(f"   shadow  {withheld} decisions were not published: `neardup cut-over` ends the shadow")
     if answer["api_problem"]:
         lines.append(f"      api  {answer['api_problem']}")
     for metric, text in _READING_PROBLEMS.items():

@@ -100,6 +100,10 @@ class WorkerSettings(Section):
     """Seconds between heartbeats."""
     report_s: float = Field(60.0, gt=0)
     """Seconds between two judgements of the metrics by Dagster's checks."""
+    shadow: bool = False
+    """Read when a store is created: decisions are stored and not published, beside another pipeline that publishes,
+    until the job `cut_over` (docs/tasks/hand-over.md). Of an existing store, the commands `shadow` and `cut-over`
+    decide."""
     stalled_s: float = Field(60.0, gt=0)
     """Seconds without a heartbeat after which the sensor replaces the worker's run."""
 

@@ -30,3 +30,8 @@ def test_problems_of_the_log_are_reported_and_nothing_else_is() -> None:
     ):
         assert line in text
     assert "kafka" not in _describe_status(answer(**dict.fromkeys(wrong, 0.0)))
+
+
+def test_a_shadow_is_told_with_what_it_withheld() -> None:
+    assert "12 decisions were not published" in _describe_status(answer(shadow=1.0, withheld=12.0))
+    assert "shadow" not in _describe_status(answer(shadow=0.0, withheld=0.0))
