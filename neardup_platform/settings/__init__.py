@@ -13,6 +13,7 @@ from neardup_platform.settings.messages import is_secret, setting_error
 from neardup_platform.settings.s3 import S3Settings, SnapshotSettings
 from neardup_platform.settings.settings import CONFIG_FILE, Settings
 from neardup_platform.settings.stages import (
+    HandoverSettings,
     ImageSettings,
     JoinSettings,
     QualitySettings,
@@ -29,6 +30,7 @@ __all__ = [
     "AlertSettings",
     "ApiSettings",
     "DagsterSettings",
+    "HandoverSettings",
     "ImageSettings",
     "JoinSettings",
     "KafkaSettings",

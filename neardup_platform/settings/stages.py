@@ -128,6 +128,20 @@ class ImageSettings(Section):
     """Your own `pair` model. Unset: the built-in embedder."""
 
 
+class HandoverSettings(Section):
+    """Handing over from another pipeline: where its output is, and what has to hold before a cut-over."""
+
+    prefix: str = Field("handover/", min_length=1)
+    """Where the other pipeline writes its Parquet files, by hour: a prefix in the bucket of `s3.bucket`, or
+    `s3://bucket/prefix/` for one that the same keys can read."""
+    least_images: int = Field(1_000, ge=1)
+    """The least number of images that must be compared."""
+    least_coverage: float = Field(0.99, ge=0, le=1)
+    """The least share of the other pipeline's rows whose images are decided here."""
+    least_agreement: float = Field(0.95, ge=0, le=1)
+    """The least agreement of the clusters: BCubed F1 over the images that are not alone in both pipelines."""
+
+
 class QualitySettings(Section):
     """What the checks of an hour expect. They take effect at the next run."""
 

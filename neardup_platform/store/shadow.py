@@ -37,8 +37,8 @@ def end_shadow(state: StoreState, at_ms: int, by: str, command_id: str, reason: 
 def keep_shadows(present: StoreState, restored: StoreState) -> None:
     """Decide whether a restored store is in shadow.
 
-    An operator's command to the present store counts. Without one, the store was created on this machine by its settings
-    and the snapshot comes from elsewhere: then the snapshot counts, if it records any shadow.
+    An operator's command to the present store counts. Without one, the store was created on this machine by its
+    settings and the snapshot comes from elsewhere: then the snapshot counts, if it records any shadow.
     """
     said_here = any(shadow.command_id or shadow.ended_command_id for shadow in present.shadows)
     if said_here or not restored.shadows:
