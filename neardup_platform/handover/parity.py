@@ -151,8 +151,8 @@ def _not_ready(found: Parity, limits: HandoverSettings) -> str | None:
         said = "nothing is put together by either" if agreement is None else f"clusters agree by {agreement:.3f}"
         reasons.append(
             f"{said}, at least {limits.least_agreement:.3f} is wanted (handover.least_agreement): look at the "
-            "disagreements; where the other is wrong, nothing is to be done here; where ours is, correct the cluster "
-            "(`neardup override`), or try another threshold (`neardup what-if`)"
+            "disagreements; where ours is wrong, correct the cluster (`neardup override`) or try another threshold "
+            "(`neardup what-if`); where the other is wrong, take that into account in the setting"
         )
     return "; ".join(reasons) or None
 

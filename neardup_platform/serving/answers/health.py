@@ -54,11 +54,11 @@ class Status(Answer):
     positions: dict[str, int] = Field(description="`topic[partition]` to the next offset to be read, as committed")
     paused_by: str = Field(description="who paused the stream; empty while it runs")
     paused_ms: int = Field(description="when the stream was paused; 0 while it runs")
-    in_shadow: bool = Field(description="whether decisions are stored and not published, beside another pipeline")
-    shadows: list[Shadow] = Field(description="the last ten times of it, oldest first; the last may last")
     counters: dict[str, int]
     refresh_age_ms: int
     worker: WorkerStatus | None
+    in_shadow: bool = Field(description="whether decisions are stored and not published, beside another pipeline")
+    shadows: list[Shadow] = Field(description="the last ten times of it, oldest first; the last may last")
 
 
 class Check(Answer):
