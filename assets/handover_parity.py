@@ -88,7 +88,7 @@ def shown_disagreements(settings: Settings, found: "Parity") -> dict[str, Any]:
     if not rows:
         return {}
     pictures = fetch_pictures(settings, (image for row in rows for image in (row["one"], row["other"])))
-    pairs = [(f"{row['kind']}: {row['cluster']}", row["pairs"], row["one"], row["other"]) for row in rows]
+    pairs = [(f"{n}. {row['kind']}", row["pairs"], row["one"], row["other"]) for n, row in enumerate(rows, 1)]
     return {
         "disagreements": dg.MetadataValue.table(
             [dg.TableRecord({name: row[name] for name in _COLUMNS}) for row in rows]

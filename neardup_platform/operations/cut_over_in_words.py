@@ -29,9 +29,9 @@ def _compared(answer: Mapping[str, Any]) -> str:
 
 def _clusters(answer: Mapping[str, Any]) -> str:
     return (
-        f"of {counted(answer['clusters'], 'cluster')} of the other pipeline, {answer['identical']:,} are the same here "
-        f"and {answer['split']:,} are split; {answer['merged']:,} of ours merge several; {answer['other_heads']:,} "
-        "images have another head"
+        f"clusters of the other pipeline: {answer['clusters']:,}; the same here: {answer['identical']:,}, split here: "
+        f"{answer['split']:,}; clusters here that merge several of them: {answer['merged']:,}; images with another "
+        f"head: {answer['other_heads']:,}"
     )
 
 

@@ -33,5 +33,6 @@ def test_problems_of_the_log_are_reported_and_nothing_else_is() -> None:
 
 
 def test_a_shadow_is_told_with_what_it_withheld() -> None:
-    assert "12 decisions were not published" in _describe_status(answer(shadow=1.0, withheld=12.0))
+    text = _describe_status(answer(shadow=1.0, withheld=12.0, shadow_since_ms=1_767_225_600_000.0))
+    assert "shadow  since 2026-01-01 00:00 UTC, 12 decisions were not published" in text
     assert "shadow" not in _describe_status(answer(shadow=0.0, withheld=0.0))
