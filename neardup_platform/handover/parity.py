@@ -26,6 +26,8 @@ from neardup_platform.hourly_quality.verdicts import Verdict
 from neardup_platform.settings import HandoverSettings, Settings
 from neardup_platform.topic_logs.topic_log import LSH_EMBEDDINGS
 
+# As many as one command publishes.
+MOST_LISTED = 1_000_000
 _SHOWN_BAD = 10
 
 Report = Callable[[str], None]
@@ -46,7 +48,8 @@ class Parity:
         decided: of them, those that are decided here.
         agreement: of the clusters of these.
         disagreements: at most 50, the largest first.
-        other_heads: images whose head here has another id.
+        heads_differ: images whose head here has another id.
+        other_heads: of these, at most `MOST_LISTED`.
         announced: images whose `lsh` embedding arrived here in these hours; None where that log is not materialised.
         announced_only: of them, those that are not in the other's output of the hour.
     """
@@ -62,6 +65,7 @@ class Parity:
     decided: int
     agreement: Agreement
     disagreements: tuple[Disagreement, ...]
+    heads_differ: int
     other_heads: tuple[str, ...]
     announced: int | None
     announced_only: int | None
@@ -88,7 +92,7 @@ class Parity:
             **{name: getattr(found, name) for name in ("agreement", "bcubed_f1", "pair_precision", "pair_recall")},
             **{name: getattr(found, name) for name in ("pair_f1", "together", "clusters", "identical")},
             **{name: getattr(found, name) for name in ("split", "merged")},
-            "other_heads": len(self.other_heads),
+            "other_heads": self.heads_differ,
             "announced": self.announced,
             "announced_only": self.announced_only,
         }
@@ -186,7 +190,8 @@ def _measure_hour(settings: Settings, s3: Any, api: Client, hour: datetime, fold
         decided=compared.agreement.images,
         agreement=compared.agreement,
         disagreements=compared.disagreements,
-        other_heads=compared.other_heads,
+        heads_differ=len(compared.other_heads),
+        other_heads=compared.other_heads[:MOST_LISTED],
         announced=None if announced is None else len(announced),
         announced_only=None if announced is None else _missing(announced, other),
     )
@@ -219,7 +224,8 @@ def _together(one: Parity, other: Parity) -> Parity:
         decided=one.decided + other.decided,
         agreement=one.agreement + other.agreement,
         disagreements=tuple(ranked[:MOST_SHOWN]),
-        other_heads=one.other_heads + other.other_heads,
+        heads_differ=one.heads_differ + other.heads_differ,
+        other_heads=(one.other_heads + other.other_heads)[:MOST_LISTED],
         announced=_sum(one.announced, other.announced),
         announced_only=_sum(one.announced_only, other.announced_only),
     )

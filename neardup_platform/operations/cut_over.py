@@ -54,9 +54,9 @@ class CutOverPlan:
             raise BadCommand(f"not ready to cut over: {self.problem}. To cut over in spite of it: force, with a reason")
         if self.problem and not reason:
             raise BadCommand("a cut-over in spite of a red gate needs a reason, which is kept with the change")
-        if publish_differences and len(self.parity.other_heads) > MAX_IMAGES:
+        if publish_differences and self.parity.heads_differ > MAX_IMAGES:
             raise BadCommand(
-                f"{len(self.parity.other_heads):,} images have another head here, at most {MAX_IMAGES:,} are published "
+                f"{self.parity.heads_differ:,} images have another head here, at most {MAX_IMAGES:,} are published "
                 "by one run: compare fewer hours"
             )
 
@@ -116,7 +116,7 @@ def cut_over(
     done: dict[str, Any] = {"published": 0, "unknown": 0, "published_before": 0}
     if selection is not None:
         done |= carry_out(PublishWithheldArguments(selection=selection), "differences").values
-    return {**answer, **done, "ready": not plan.problem, "other_heads": len(plan.parity.other_heads)}
+    return {**answer, **done, "ready": not plan.problem, "other_heads": plan.parity.heads_differ}
 
 
 def examples(settings: Settings, parity: Parity) -> list[dict[str, Any]]:

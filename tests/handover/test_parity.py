@@ -158,6 +158,7 @@ GOOD = Agreement(
 def parity(agreement: Agreement = GOOD, **changed: Any) -> Parity:
     nothing: Mapping[str, Any] = {
         **dict.fromkeys(("rows", "images"), 2_000),
+        "heads_differ": 0,
         **dict.fromkeys(("bad_examples", "disagreements", "other_heads"), ()),
         **dict.fromkeys(("announced", "announced_only")),
     }
