@@ -93,7 +93,7 @@ def drift(
         check_results=check_results(
             judge_drift(found.hour, found.reference, settings.quality, found.start),
             _CHECKS,
-            "as before, or too little to judge" if found.hours else "no hour before is measured: nothing to judge by",
+            "as before, or too little to judge" if found.hours else "nothing to judge by: too few hours are measured",
             {"hour": context.partition_key, "reference_hours": found.hours},
             settings.dagster.url,
         ),
@@ -107,7 +107,7 @@ def metadata(found: "MeasuredDrift", uri: str) -> dict[str, Any]:
         URI: uri,
         "reference": f"the {found.hours} measured hours of the 24 before"
         if found.hours
-        else "none: no hour of the 24 before is measured, so nothing is judged",
+        else "none: fewer than 3 hours of the 24 before are measured, so nothing is judged",
         "start": _start(found),
         "versions": ", ".join(f"{name}: {count:,}" for name, count in hour.versions.items()),
     }

@@ -1,4 +1,4 @@
-"""The profile of an hour from its logs: each decision of the stream once, and a sample of the `lsh` vectors."""
+"""The profile of an hour from its logs: each decision of the stream once, and `lsh` vectors of a sample of clusters."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,13 +51,16 @@ _CROWDS = f"""
     from (select count(*) as images from decided where head <> image_id group by head) group by 1
 """  # noqa: S608 -- our own numbers
 _CROWD = "select head, count(*) as images from decided where head <> image_id group by 1 order by 2 desc, 1 limit 1"
+# One image of each cluster: copies are not independent, and a flood of one picture says nothing about the others.
+_CHOSEN = f"""
+    create temp table chosen as
+    select image_id from (select arg_min(image_id, hash(image_id)) as image_id from decided group by head)
+    order by hash(image_id), image_id limit {SAMPLED_VECTORS}
+"""  # noqa: S608 -- our own number
 _VECTORS = f"""
-    select dtype, model_version, vector from (
-        select image_id, any_value(dtype) as dtype, any_value(model_version) as model_version,
-            any_value(vector) as vector
-        from {LSH_EMBEDDINGS.name} where image_id is not null and model_version = $model group by 1
-    ) order by hash(image_id), image_id limit {SAMPLED_VECTORS}
-"""  # noqa: S608 -- our own names and number
+    select any_value(dtype), any_value(vector) from {LSH_EMBEDDINGS.name} semi join chosen using (image_id)
+    where model_version = $model group by image_id order by hash(image_id), image_id
+"""  # noqa: S608 -- our own name
 
 
 def read_profile(decisions: Sequence[Path], embeddings: Sequence[Path], space: TermSpace, folder: Path) -> Profile:
@@ -79,8 +82,9 @@ def read_profile(decisions: Sequence[Path], embeddings: Sequence[Path], space: T
         scores = _bins(db.execute(_SCORES).fetchall(), SCORE_BINS)
         candidates = _bins(db.execute(_CANDIDATES).fetchall(), CANDIDATE_BINS)
         crowds = _bins(db.execute(_CROWDS).fetchall(), CROWD_BINS)
+        db.execute(_CHOSEN)
         sampled = db.execute(_VECTORS, {"model": space.model_version}).fetchall()
-    _, found = decoded_vectors([row[0] for row in sampled], [row[2] for row in sampled], space.dim)
+    _, found = decoded_vectors([dtype for dtype, _ in sampled], [vector for _, vector in sampled], space.dim)
     vectors = of_length_1(found).astype(np.float64)
     projected = vectors @ spread_directions(space.dim).T
     return Profile(

@@ -21,6 +21,8 @@ from neardup_platform.terms.hyperplanes import load_term_space
 from neardup_platform.topic_logs.topic_log import DECISIONS, LSH_EMBEDDINGS
 
 REFERENCE_HOURS = 24
+# Of fewer, the time of the day and the growth of a young corpus are all that is seen.
+LEAST_HOURS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class MeasuredDrift:
     """An hour against those before it.
 
     Attributes:
-        hours: measured hours in the reference.
+        hours: measured hours in the reference; 0 if they are fewer than `LEAST_HOURS`.
         start: sum of the first hours that the classifier of the hour decided.
         start_hours: those hours, this one among them on the first day; empty if several classifiers decided this one.
     """
@@ -72,13 +74,17 @@ def measure_drift(settings: Settings, s3: Any, hour: datetime) -> MeasuredDrift:
         return found_profiles.get(each)
 
     before = [profile_of(hour - timedelta(hours=n)) for n in range(REFERENCE_HOURS, 0, -1)]
-    known = [each for each in before if each is not None]
+    known = _enough([each for each in before if each is not None])
     start_hours = _start_hours(s3, bucket, hour, profile)
     # Its own scores would hide how far they are from the rest.
     started = [profile_of(each) for each in start_hours if each != hour]
-    reference, start = total(known), total(each for each in started if each is not None)
+    reference, start = total(known), total(_enough([each for each in started if each is not None]))
     drift = drift_of(profile, reference, start)
     return MeasuredDrift(profile, reference, len(known), drift, start, start_hours)
+
+
+def _enough(hours: list[Profile]) -> list[Profile]:
+    return hours if len(hours) >= LEAST_HOURS else []
 
 
 def _start_hours(s3: Any, bucket: str, hour: datetime, profile: Profile) -> tuple[datetime, ...]:

@@ -27,7 +27,7 @@ SPREAD_DIRECTIONS = 16
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Counts of decisions of the stream, and moments of a sample of their `lsh` vectors.
+    """Counts of decisions of the stream, and moments of `lsh` vectors of a sample, one image of each cluster.
 
     Attributes:
         decisions: of the stream, each once.
