@@ -139,7 +139,7 @@ def _draw_scores(found: "MeasuredDrift") -> bytes:
     from neardup_platform.hourly_quality.matplotlib_hour import draw_shares
 
     bins = len(found.hour.scores) - 1
-    edges = ["none", *(f"{number / bins:.1f}" if number % 4 == 0 else "" for number in range(bins))]
+    edges = ["none", *(f"{number / bins:.1f}" if number % 4 == 0 and number else "" for number in range(bins))]
     return draw_shares(found.hour.scores, found.reference.scores, edges, "score of the best match, from")
 
 

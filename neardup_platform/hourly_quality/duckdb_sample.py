@@ -132,7 +132,7 @@ def read_sample(
 def _blocks(db: duckdb.DuckDBPyConnection, chosen: str, dim: int) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
     """Ids and vectors of length 1 of a table of announcements."""
     query = _VECTORS.format(log=LSH_EMBEDDINGS.name, chosen=chosen)
-    reader: Any = db.execute(query).to_arrow_reader(_BLOCK)
+    reader: Any = db.sql(query).to_arrow_reader(_BLOCK)
     for batch in reader:
         ids, dtypes, vectors = (column.to_pylist() for column in batch.columns)
         rows, kept = decoded_vectors(dtypes, vectors, dim)

@@ -23,6 +23,7 @@ def draw_counts(counts: Mapping[str, float], unit: str, *, bad: Collection[str] 
     bars = panel.barh(names, values, color=[theme.false if name in bad else theme.true for name in names])
     panel.bar_label(bars, [f"{value:,.0f}" for value in values], padding=3, color=theme.ink, fontsize=9)
     panel.margins(x=0.15)
+    panel.set_axisbelow(True)
     panel.set(xlabel=unit)
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     return png(figure)
@@ -53,6 +54,9 @@ def draw_shares(
             panel.bar(at + shift, np.asarray(counts) / sum(counts), 0.4, color=colour, label=name)
     shown = [number for number, edge in enumerate(edges) if edge]
     panel.set_xticks(shown, [edges[number] for number in shown])
+    # Room for the legend.
+    panel.margins(y=0.2)
+    panel.set_axisbelow(True)
     panel.set(xlabel=xlabel, ylabel="share of images")
     legend(panel, theme, "upper right")
     return png(figure)
