@@ -160,3 +160,6 @@ class QualitySettings(Section):
     """By which factor the share of images that join a cluster may grow or shrink."""
     max_crowd: float = Field(0.5, gt=0, le=1)
     """The largest share of the images that joined in an hour that may have joined one cluster."""
+    report_pictures: bool = True
+    """Whether quality reports, which stay on S3, contain small pictures of examples. Images of labelled clusters are
+    never among them."""
