@@ -150,7 +150,7 @@ def test_a_report_is_shown_and_runs_nothing(stored: httpx.Client, s3: S3Settings
         "week/2025-W60",
         "day/9999-01-01",
     ):
-        assert stored.get(f"/v1/reports/{path}").status_code == 404, path
+        assert stored.get(f"/v1/reports/{path}").status_code in (400, 404), path
     assert stored.get("/v1/reports/month/2025-11").status_code == 400
 
 
