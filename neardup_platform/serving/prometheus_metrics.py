@@ -89,6 +89,7 @@ class _Gauges(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily | InfoMetricFamily]:
         """Totals, freshness and the worker's metrics; unknown values are left out."""
         yield _gauge("neardup_ready", "1 when /readyz answers 200.", self._watch.readiness().ready)
+        yield _gauge("neardup_paused", "1 while someone has paused the worker or the stream.", self._watch.paused)
         yield _gauge("neardup_api_refresh_age_seconds", "Age of what readers see.", self._watch.refresh_age_s)
         try:
             status = self._watch.status()
