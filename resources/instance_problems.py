@@ -15,6 +15,10 @@ from resources.partition_gaps import gaps_by_group
 _ENDLESS = frozenset({"stream_worker"})
 _ENDED = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.CANCELED)
 _SHOWN_PARTITIONS = 5
+# A check without partitions stays red for so long: what ends between two looks is told, and flapping is one problem.
+LINGERS_S = 120
+# Executions of a check that are looked at for a failure.
+_RECENT = 20
 _SHOWN_ASSETS, _NAMED_ASSETS = 12, 3
 # Runs of assets that are looked at: of each selection of assets, the last one counts.
 _ASSET_RUNS = 100
@@ -37,7 +41,7 @@ def instance_problems(
         now: with time zone.
     """
     return [
-        *_checks(instance, repository, before, url),
+        *_checks(instance, repository, before, url, now.timestamp() - LINGERS_S),
         *_runs(instance, repository, url),
         *_asset_runs(instance, url),
         *_stale(instance, repository, url, now),
@@ -45,7 +49,11 @@ def instance_problems(
 
 
 def _checks(
-    instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, before: Mapping[str, Problem], url: str
+    instance: dg.DagsterInstance,
+    repository: dg.RepositoryDefinition,
+    before: Mapping[str, Problem],
+    url: str,
+    since_s: float,
 ) -> Iterator[Problem]:
     keys = sorted(repository.asset_graph.asset_check_keys, key=str)
     executed = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
@@ -59,8 +67,19 @@ def _checks(
         elif failed:
             shown = ", ".join(failed[:_SHOWN_PARTITIONS]) + (" …" if len(failed) > _SHOWN_PARTITIONS else "")
             yield Problem(name, f"{name} is red for {shown}", _text(latest), link)
-        elif latest is not None and latest.partition is None and latest.status is Status.FAILED:
-            yield Problem(name, f"{name} is red", _text(latest), link)
+        elif (red := _red(instance, latest, since_s)) is not None:
+            yield Problem(name, f"{name} is red", _text(red), link)
+
+
+def _red(instance: dg.DagsterInstance, latest: Executed | None, since_s: float) -> Executed | None:
+    """The failure of a check without partitions that counts: the latest execution, or one since a moment."""
+    if latest is None or latest.partition is not None or latest.status is Status.FAILED:
+        return latest if latest is not None and latest.partition is None else None
+    if latest.create_timestamp < since_s:
+        return None
+    recent = instance.event_log_storage.get_asset_check_execution_history(latest.key, limit=_RECENT)
+    failed = (each for each in recent if each.status is Status.FAILED and each.create_timestamp >= since_s)
+    return next(failed, None)
 
 
 def _failed_partitions(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> Sequence[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+import resources.instance_problems as instance_problems_module
 from resources.instance_problems import instance_problems
 from resources.platform import PlatformResource
 from sensors.alerts_sensor import alerts_sensor
@@ -90,6 +91,7 @@ def tick(instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("NEARDUP_HOME", str(tmp_path))
     monkeypatch.setenv("NEARDUP_KAFKA_BOOTSTRAP", "127.0.0.1:1")
     monkeypatch.setenv("NEARDUP_S3_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setattr(instance_problems_module, "LINGERS_S", 0)
     cursors: list[str | None] = [None]
     with webhook(200) as (url, bodies):
         monkeypatch.setenv("NEARDUP_ALERTS_WEBHOOK", url)
@@ -138,6 +140,23 @@ def test_a_red_check_and_its_end_are_told_once(instance: dg.DagsterInstance, tic
     (over,) = tick()
     assert over.startswith("Over: check table is_whole is red")
     assert tick() == []
+
+
+def test_a_failure_between_two_looks_is_told_and_one_that_flaps_is_told_once(
+    instance: dg.DagsterInstance, tick: Tick, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instance_problems_module, "LINGERS_S", 120)
+    for _ in range(2):
+        FAULTS["check"] = "30 messages were refused"
+        run(instance, "table")
+        FAULTS.clear()
+        run(instance, "table")
+    (begun,) = tick()
+    assert begun.splitlines()[2] == "30 messages were refused"
+    assert tick() == []
+    monkeypatch.setattr(instance_problems_module, "LINGERS_S", 0)
+    (over,) = tick()
+    assert over.startswith("Over: check table is_whole is red")
 
 
 def test_a_partition_stays_red_until_it_is_repaired(instance: dg.DagsterInstance, tick: Tick) -> None:

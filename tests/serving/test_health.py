@@ -62,6 +62,7 @@ def test_metrics_count_by_route_and_never_by_id(client: httpx.Client, writer: Wr
     assert "made/up" not in text
     assert "neardup_images 1.0" in text
     assert "neardup_worker_lag 3.0" in text
+    assert "neardup_worker_dead_lettered 0.0" in text, "or its first rise could not be seen"
     assert "neardup_ready 1.0" in text
     age = float(text.partition("\nneardup_api_refresh_age_seconds ")[2].split()[0])
     assert 0 <= age < 1
