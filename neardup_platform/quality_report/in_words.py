@@ -18,10 +18,14 @@ _ISSUES = {
     "few_are_refused": "Many images were refused",
     "both_embeddings_arrive": "Embeddings were missing",
     "scores_are_as_before": "Scores are spread differently than before",
+    "scores_fit_the_classifier": "The pictures are no longer those that the classifier began with",
+    "terms_are_as_before": "Many pictures have the same terms",
     "embeddings_are_as_before": "Pictures, or the model that describes them, changed",
     "as_many_are_duplicates": "The share of duplicates changed",
     "no_cluster_is_flooded": "One cluster took most duplicates",
     "one_version_decides": "The classifier or the term space changed",
+    "matches_are_found": "Near-duplicates were not found",
+    "decisions_are_repeatable": "Images would be decided differently now",
 }
 # Hours that a sentence names; more are counted.
 _NAMED_HOURS = 6
