@@ -23,7 +23,8 @@ MANIFEST = "bulk.json"
 IMAGES = "images.arrow"
 TABLES = "tables"
 
-# `head` is the ordinal of the head of the image's cluster; `pdq` has 32 bytes.
+# Row i belongs to ordinal `first_ordinal` + i. `head` is the row of the head of the image's cluster; `pdq` has 32 bytes.
+# Written when the data set is scanned, before the numbers are reserved. `row` and `pair_row` are rows of the data set.
 IMAGES_SCHEMA = pa.schema(
     [
         ("image_id", pa.large_string()),
@@ -33,6 +34,8 @@ IMAGES_SCHEMA = pa.schema(
         ("source_uri", pa.large_string()),
         ("pdq", pa.large_binary()),
         ("pdq_quality", pa.uint8()),
+        ("row", pa.int64()),
+        ("pair_row", pa.int64()),
     ]
 )
 
@@ -50,7 +53,7 @@ class BulkFiles:
         digest: what the images add to the state digest (`store/layout.py`), an integer below 2^128.
         checkpoint_ordinals: ordinals of the store that the images were compared with: it knows none of these images,
             and no head. Images decided since must be compared when the load is taken in.
-        tables: names of the files in `tables/`, each with its size in bytes and CRC-32.
+        tables: names of the files in `tables/`, each with its size in bytes. Their content has checksums of its own.
         segments: the same of the segments.
         rest: the same of the files of the rest, in order of decision.
         counters: what the images add to counters of the store, by name.
@@ -63,9 +66,9 @@ class BulkFiles:
     clusters: int
     digest: int
     checkpoint_ordinals: int
-    tables: dict[str, tuple[int, int]]
-    segments: dict[str, tuple[int, int]]
-    rest: dict[str, tuple[int, int]]
+    tables: dict[str, int]
+    segments: dict[str, int]
+    rest: dict[str, int]
     counters: dict[str, int]
 
     @property
@@ -95,6 +98,4 @@ def read_manifest(folder: Path) -> BulkFiles | None:
     if content is None:
         return None
     content["digest"] = int(content["digest"], 16)
-    for kind in ("tables", "segments", "rest"):
-        content[kind] = {name: (size, crc) for name, (size, crc) in content[kind].items()}
     return BulkFiles(**content)
