@@ -23,8 +23,8 @@ MANIFEST = "bulk.json"
 IMAGES = "images.arrow"
 TABLES = "tables"
 
-# Row i belongs to ordinal `first_ordinal` + i. `head` is the row of the head of the image's cluster; `pdq` has 32
-# bytes. Written when the data set is scanned, before the numbers are reserved. `row` and `pair_row` are rows of the data set.
+# Row i belongs to ordinal `first_ordinal` + i. `head` is the i of the head of the image's cluster; `pdq` has 32 bytes.
+# Written when the data set is scanned, before the numbers are reserved. `row` and `pair_row` are rows of the data set.
 IMAGES_SCHEMA = pa.schema(
     [
         ("image_id", pa.large_string()),

@@ -19,10 +19,10 @@ embedding is null follows from the statistics of a row group where these say all
 row groups that mix both.
 """
 
+import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -70,7 +70,7 @@ class Source:
     """
 
     name: str
-    open: Callable[[], Path | BinaryIO]
+    open: Callable[[], Path | io.RawIOBase]
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,13 +144,9 @@ class WrittenVectors:
         """
         if not len(ordinals):
             return
-        # Neighbours are written at once.
-        breaks = (np.flatnonzero(np.diff(ordinals) != 1) + 1).tolist()
-        runs = list(pairwise([0, *breaks, len(ordinals)]))
         with _explained(self._folder, "overwriting rows of"):
             for file, rows in zip(self._files, vectors, strict=True):
-                for row, end in runs:
-                    _write(file, rows[row:end], int(ordinals[row]) * rows.shape[1] * 2)
+                write_rows(file, ordinals, rows)
                 os.fsync(file.fileno())
 
     def sync(self) -> None:
@@ -287,6 +283,21 @@ def _remove_others(folder: Path, manifest: Manifest) -> None:
 
 def _open(path: Path) -> FileIO:
     return FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+")
+
+
+def write_rows(file: FileIO, ordinals: NDArray[np.int64], rows: Float16) -> None:
+    """Write rows of a vector file in place, neighbours at once.
+
+    Args:
+        ordinals: int64 [n], at least one.
+        rows: float16 [n, dim].
+
+    Raises:
+        OSError: the disk is full or broken.
+    """
+    breaks = (np.flatnonzero(np.diff(ordinals) != 1) + 1).tolist()
+    for row, end in pairwise([0, *breaks, len(ordinals)]):
+        _write(file, rows[row:end], int(ordinals[row]) * rows.shape[1] * 2)
 
 
 def _write(file: FileIO, rows: Float16, at: int) -> None:

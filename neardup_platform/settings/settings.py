@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from neardup_platform.settings.http import AlertSettings, ApiSettings, DagsterSettings
 from neardup_platform.settings.kafka import KafkaSettings
-from neardup_platform.settings.s3 import S3Settings, SnapshotSettings
+from neardup_platform.settings.s3 import BootstrapSettings, S3Settings, SnapshotSettings
 from neardup_platform.settings.stages import (
     ImageSettings,
     JoinSettings,
@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     s3: S3Settings = S3Settings()
     snapshots: SnapshotSettings = SnapshotSettings()
+    bootstrap: BootstrapSettings = BootstrapSettings()
     join: JoinSettings = JoinSettings()
     terms: TermSettings = TermSettings()
     scoring: ScoringSettings = ScoringSettings()
