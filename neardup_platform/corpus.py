@@ -152,6 +152,11 @@ class Corpus:
         self._index.adopt(loaded.segments)
         self._index.delete(first + np.flatnonzero(loaded.heads < 0))
 
+    def erase_dead(self, ordinals: range) -> None:
+        """Erases the vectors of those of these ordinals that are dead."""
+        found = ordinals.start + np.flatnonzero(self._dead[ordinals.start : ordinals.stop])
+        self._vectors.erase(found)
+
     def extend(self, stored: Iterable[StoredImage], end: int) -> None:
         """Adds images from the store, in order of ordinal; they are searchable after `fill_index`.
 
@@ -217,14 +222,15 @@ class Corpus:
         """Gives the index the images it lacks; returns how many. Reports to `progress`."""
         filled = 0
         for first, end in self._index.missing(len(self)):
-            while first < end:
-                upto = self._filled_at_once(first, end)
-                ordinals = first + np.flatnonzero(~self._dead[first:upto])
+            at = first
+            while at < end:
+                upto = self._filled_at_once(at, end)
+                ordinals = at + np.flatnonzero(~self._dead[at:upto])
                 hashed = self._space.hash(widened(self._vectors.rows.lsh, ordinals))
-                self._index.restore(first, upto, ordinals, hashed, self._retired[ordinals])
+                self._index.restore(at, upto, ordinals, hashed, self._retired[ordinals])
                 filled += len(ordinals)
                 progress("hashing images", upto, len(self))
-                first = upto
+                at = upto
         return filled
 
     def _filled_at_once(self, first: int, end: int) -> int:

@@ -7,9 +7,10 @@ kill it:
 2. join them [joined], put the complete images into the vector files and the term index [added], compare and decide
    them [decided]; or, in a step of its own, finish a control command (control/control.py) [prepared] or decide a known
    image again for a newer embedding (corrections/re_embedding.py)
-3. one RocksDB write, for a load together with the files that it takes in: decisions and history, images, clusters and members, vectors, the waiting room, the effect and
-   result of a command, dead letters, decisions and results in the outbox, the new positions, the totals and the state
-   digest [committed; of a command: command_committed, of a stage: stage_committed]
+3. one RocksDB write, for a load together with the files that it takes in: decisions and history, images, clusters and
+   members, vectors, the waiting room, the effect and result of a command, dead letters, decisions and results in the
+   outbox, the new positions, the totals and the state digest [committed; of a command: command_committed, of a stage:
+   stage_committed]
 4. sync RocksDB's log to disk, once for all writes since the last sync [synced]; from here on in a thread (outbox.py)
 5. publish from the outbox what is synced [published]
 6. what the broker acknowledged [acknowledged] leaves the outbox with the next write
@@ -25,7 +26,7 @@ from collections.abc import Iterable, Sequence
 from neardup_platform.clusters.change import count_outcomes
 from neardup_platform.kafka.publisher import Outgoing, Settled
 from neardup_platform.pipeline import Decided
-from neardup_platform.records import Cause, Decision, Label
+from neardup_platform.records import Decision, Label
 from neardup_platform.store import layout
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
@@ -264,12 +265,12 @@ def _messages(step: Step, histories: Sequence[Sequence[bytes]], now_ms: int) -> 
             yield from _consumed_messages(consumed, now_ms)
         case CommandStep(handled):
             yield from answers(handled, now_ms)
+            if isinstance(handled.outcome, Stage) and handled.outcome.quiet:
+                return
         case RedecideStep(consumed=consumed, decisions=decisions):
             yield from _consumed_messages(consumed, now_ms)
             yield from decision_messages(decisions)
     for images, encoded in zip(_decided(step), histories, strict=True):
-        if images.decisions[0].cause == Cause.GIVEN:
-            continue  # The result of the load is published instead (docs/adr/0045).
         for decision, value in zip(images.decisions, encoded, strict=True):
             yield DECISIONS, decision.image_id.encode(), value
         yield DEBUG, images.decisions[0].image_id.encode(), _debug_detail(images).SerializeToString()

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from neardup_platform.corpus import Corpus, stored_vectors
 from neardup_platform.bootstrap.folders import folder_of
+from neardup_platform.corpus import Corpus, stored_vectors
 from neardup_platform.errors import InvariantBroken, NeardupError, SetupError
 from neardup_platform.progress import Progress, no_progress
 from neardup_platform.records import Kind, ModelSpec
@@ -116,7 +116,7 @@ def fill_vectors(
 
 
 def _step_over_dead(vectors: WrittenVectors, alive: NDArray[np.bool_]) -> None:
-    """Leave a long stretch of dead rows as it is, such as the numbers of a load; what they hold is erased afterwards."""
+    """Leave a long stretch of dead rows as it is, such as the numbers of a load; afterwards it is erased."""
     first = len(vectors)
     end = first + _CHUNK
     if end <= len(alive) and not alive[first:end].any():

@@ -71,6 +71,7 @@ class Stage:
         prepare: prepares the next stage, in a thread.
         write: puts its changes into its commit.
         decided: images decided by it.
+        quiet: whether the decisions about these images are not published.
         decisions: about stored images, made by it, in order of sequence; they are published.
         apply: makes the same changes in memory, after its commit. It must not fail.
         counts: by how much counters of the store grow.
@@ -82,6 +83,7 @@ class Stage:
     prepare: "Callable[[], Finish]"
     write: Write = write_nothing
     decided: Sequence[Decided] = ()
+    quiet: bool = False
     decisions: Sequence[Decision] = ()
     apply: Callable[[], None] = do_nothing
     counts: Mapping[str, int] = field(default_factory=dict)
