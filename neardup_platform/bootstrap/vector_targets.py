@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from neardup_platform.bootstrap.row_checks import Models
 from neardup_platform.errors import SetupError
 from neardup_platform.records import Kind
 from neardup_platform.scoring.json_vector_manifest import read_manifest
