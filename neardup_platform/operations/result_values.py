@@ -17,7 +17,7 @@ _NUMBERS = {
         *("images", "unknown", "searched", "kept_heads", "overridden", "skipped", "moved", "founded"),
         *("clusters", "clusters_before", "store_images"),
     ),
-    "ingest-segment": ("rows", "bad", "decided", "known", "forgotten"),
+    "ingest-segment": ("rows", "bad", "decided", "known", "conflicting", "forgotten"),
     "override": ("decisions", "moved", "clusters_before", "clusters"),
     "label": ("size", "distance"),
     "label-hashes": ("hashes", "added", "matched", "labelled", "not_matchable"),
