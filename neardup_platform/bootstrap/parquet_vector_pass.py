@@ -1,14 +1,13 @@
 """Reads the vectors of a data set, once, and writes each at its place in files of rows.
 
 Data set on S3 → row group by row group: **checked, as float16** → rows of the worker's vector files, and of the files
-of the rest. A data set in the order of its decisions is written sequentially; in any other order it takes a call of the
-system for each row.
+of the rest (vector_targets.py). A data set in the order of its decisions is written sequentially; in any other order it
+takes a call of the system for each row.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from io import FileIO
 
 import numpy as np
 import pyarrow as pa
@@ -19,9 +18,9 @@ from neardup_platform.bootstrap.record_kernels import Numbers
 from neardup_platform.bootstrap.row_checks import REASON_NAMES, Models
 from neardup_platform.bootstrap.row_fates import NONE
 from neardup_platform.bootstrap.vector_columns import vectors_of
+from neardup_platform.bootstrap.vector_targets import VectorTarget
 from neardup_platform.errors import BadArtefact
 from neardup_platform.records import Kind
-from neardup_platform.scoring.mmap_vectors import write_rows
 from neardup_platform.terminal_text import one_line
 
 _BATCH_ROWS = 4_096
@@ -34,13 +33,12 @@ class Place:
     """Where vectors of one kind go.
 
     Attributes:
-        file: of rows.
-        rows: int64 [rows of the data set], the row of the file; −1 where the vector is not written to it.
+        images: int64 [rows of the data set], the image of the target that the vector belongs to; −1 for none.
     """
 
     kind: Kind
-    file: FileIO
-    rows: Numbers
+    target: VectorTarget
+    images: Numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,22 +94,22 @@ def batches(group: RowGroup, columns: Sequence[str]) -> Iterator[tuple[int, pa.R
         raise BadArtefact(f"{group.name}: row group {group.number} cannot be read: {one_line(str(error))}") from error
 
 
-def write_group(group: RowGroup, models: Models, places: Sequence[Place], check: Callable[[int], None]) -> None:
+def write_group(group: RowGroup, models: Models, places: Sequence[Place], read: Callable[[int], None]) -> None:
     """Write all vectors of a row group that have a place.
 
     Args:
         models: what the vectors must be of.
-        check: called with the number of rows of the data set read so far; what it raises ends the call.
+        read: called with the number of the row of the data set up to which vectors are written; what it raises ends
+            the call.
 
     Raises:
         BadArtefact: the file is damaged, or a vector is bad; names the row.
         OSError: the disk is full or broken.
     """
     for at, batch in batches(group, [kind.value for kind in Kind]):
-        check(group.first + at)
         for place in places:
-            rows = place.rows[group.first + at : group.first + at + len(batch)]
-            chosen = np.flatnonzero(rows != NONE)
+            images = place.images[group.first + at : group.first + at + len(batch)]
+            chosen = np.flatnonzero(images != NONE)
             if not len(chosen):
                 continue
             column = batch.column(place.kind.value)
@@ -122,10 +120,11 @@ def write_group(group: RowGroup, models: Models, places: Sequence[Place], check:
                 wrong = int(np.flatnonzero(reasons)[0])
                 row, reason = group.first_in_file + at + int(chosen[wrong]), REASON_NAMES[reasons[wrong]]
                 raise BadArtefact(
-                    f"{group.name}: row {row}: {reason}: its {kind} vector is refused, so nothing is loaded: correct it, "
-                    "or skip bad rows"
+                    f"{group.name}: row {row}: {reason}: its {kind} vector is refused, so nothing is loaded: "
+                    "correct it, or skip bad rows"
                 )
-            write_rows(place.file, rows[chosen], vectors)
+            place.target.write(kind, images[chosen], vectors)
+        read(group.first + at + len(batch))
 
 
 def _open(source: Source) -> pq.ParquetFile:

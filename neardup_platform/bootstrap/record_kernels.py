@@ -377,3 +377,23 @@ def hash_keys(ids: Texts, out: Bytes) -> None:
         blake2b(message, length, words, v, state)
         for k in range(SIZE):
             out[row, k] = np.uint8((state[k >> 3] >> np.uint64(8 * (k & 7))) & np.uint64(255))
+
+
+@njit(nogil=True, cache=True)
+def unhex(texts: Texts, starts: Numbers, out: Bytes) -> None:
+    """The bytes of texts of hexadecimal digits, which may have space between them.
+
+    Args:
+        starts: int64 [n + 1], where the bytes of each text begin in `out`, and the end of the last.
+    """
+    for row in range(len(starts) - 1):
+        at, high = starts[row], -1
+        for byte in texts.data[texts.starts[row] : texts.starts[row + 1]]:
+            digit = byte - 48 if byte <= 57 else (byte | 32) - 87
+            if byte < 48 or digit > 15 or at == starts[row + 1]:
+                continue
+            if high < 0:
+                high = digit
+            else:
+                out[at] = high << 4 | digit
+                at, high = at + 1, -1

@@ -31,15 +31,15 @@ _BUFFER_ENTRIES = 1 << 16
 
 # Writes entries from a row on into a buffer; returns how many.
 Encode = Callable[[int, Bytes, Numbers], int]
-Check = Callable[[], None]
+Count = Callable[[int], None]
 
 
-def write_table(path: Path, first: int, end: int, encode: Encode, check: Check) -> None:
+def write_table(path: Path, first: int, end: int, encode: Encode, written: Count) -> None:
     """Write the rows first…end − 1 of a table as one file; it is complete and synced when it has its name.
 
     Args:
         encode: writes their entries, in order of key.
-        check: called now and then; what it raises ends the call.
+        written: called with the number of entries written since the last call; what it raises ends this one.
 
     Raises:
         OSError: the disk is full or broken.
@@ -50,11 +50,11 @@ def write_table(path: Path, first: int, end: int, encode: Encode, check: Check) 
     try:
         writer.open(str(staged))
         for data, ends in _entries(first, end, encode):
-            check()
             at = 0
             for key, value in zip(ends[::2], ends[1::2], strict=True):
                 writer[data[at:key]] = data[key:value]
                 at = value
+            written(len(ends) // 2)
         writer.finish()
     except Exception as error:
         if type(error) is Exception:  # rocksdict raises bare Exception with RocksDB's text

@@ -71,7 +71,7 @@ class WrittenVectors:
             # Before any row is overwritten: the synced rows in the manifest must be those of the store.
             write_manifest(folder, self._manifest)
             _remove_others(folder, self._manifest)
-            self._mapped = _map(self._files, wanted.dims)
+            self._mapped = map_files(self._files, wanted.dims)
         self._count = self._manifest.rows
 
     def __len__(self) -> int:
@@ -179,7 +179,7 @@ class WrittenVectors:
         for file, dim in zip(self._files, self._manifest.dims, strict=True):
             # One may be larger already, after a crash between the two.
             os.ftruncate(file.fileno(), max(room * dim * 2, os.fstat(file.fileno()).st_size))
-        self._mapped = _map(self._files, self._manifest.dims)
+        self._mapped = map_files(self._files, self._manifest.dims)
 
 
 class FollowedVectors:
@@ -261,7 +261,7 @@ class FollowedVectors:
         lsh, pair = found.paths(self._folder)
         # The writer may have removed them meanwhile: then the manifest names others next time.
         with suppress(FileNotFoundError), lsh.open("rb", 0) as lsh_file, pair.open("rb", 0) as pair_file:
-            self._mapped, self._generation = _map((lsh_file, pair_file), found.dims), found.generation
+            self._mapped, self._generation = map_files((lsh_file, pair_file), found.dims), found.generation
 
 
 @contextmanager
@@ -308,7 +308,7 @@ def _write(file: FileIO, rows: Float16, at: int) -> None:
         data, at = data[done:], at + done
 
 
-def _map(files: Sequence[FileIO], dims: tuple[int, int]) -> ImageVectors:
+def map_files(files: Sequence[FileIO], dims: tuple[int, int]) -> ImageVectors:
     """Maps files read-only and shared, so that the writer's changes are visible at once."""
     sizes = [os.fstat(file.fileno()).st_size for file in files]
     rows = min(size // (dim * 2) for size, dim in zip(sizes, dims, strict=True))
