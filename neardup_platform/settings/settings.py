@@ -101,6 +101,11 @@ class Settings(BaseSettings):
         """The folder of the vector files; derived from the store, so it may be deleted while no worker runs."""
         return self.home / "vectors"
 
+    @property
+    def loads_path(self) -> Path:
+        """The folder of the folders of loads that are in progress, on the disk of the store."""
+        return self.home / "loads"
+
     def masked(self) -> dict[str, Any]:
         """The effective settings as JSON-ready values, secrets replaced by asterisks."""
         return self.model_dump(mode="json")

@@ -7,6 +7,7 @@ similar size, and then replaces them; a query uses the tuple of segments it star
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from neardup_platform.errors import SetupError
 from neardup_platform.progress import Progress, no_progress
 from neardup_platform.terms.merge_policy import next_merge
-from neardup_platform.terms.mmap_segment import Segment, merge_in_memory
+from neardup_platform.terms.mmap_segment import Segment, merge_in_memory, open_segment
 from neardup_platform.terms.parts import DELETED
 from neardup_platform.terms.segment_folder import SegmentFolder, remove
 
@@ -69,6 +70,7 @@ class Segments:
         self.damaged: tuple[str, ...] = ()
         self._folder = None if folder is None else SegmentFolder(folder, version, source, writable=writable)
         self._writable, self._states, self._retry_s = writable, states, retry_s
+        self._version = version
         self._segments: tuple[Segment, ...] = ()
         self._deleted = np.zeros(0, np.int64)
         # Held for moments only, because searches wait for it. `_publishing` is held while the disk works.
@@ -104,6 +106,19 @@ class Segments:
         """Makes a sealed segment active."""
         with self._changed:
             self._segments = tuple(sorted((*self._segments, segment), key=lambda s: s.first))
+            self._start()
+
+    def link(self, files: Sequence[Path]) -> Sequence[Segment]:
+        """Links segments that another process has written into the folder; see `SegmentFolder.link`."""
+        if self._folder is None:
+            return [replace(open_segment(path, self._version, verify=False), path=None) for path in files]
+        return [self._folder.link(path, self.generation + 1) for path in files]
+
+    def adopt(self, segments: Sequence[Segment]) -> None:
+        """Makes linked segments active; the manifest soon names them."""
+        with self._changed:
+            self._segments = tuple(sorted((*self._segments, *segments), key=lambda s: s.first))
+            self._unpublished = self._folder is not None
             self._start()
 
     def wait_for_room(self) -> None:

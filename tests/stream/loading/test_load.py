@@ -1,0 +1,250 @@
+"""Claims about `load`: all or nothing of the bulk, the rest by its given heads, the same state whatever is killed."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from neardup_platform.bootstrap.data_set import DataFile, DataSet
+from neardup_platform.records import Cause, JoinedImage, Kind
+from neardup_platform.settings import Settings
+from neardup_platform.store import layout
+from neardup_platform.store import store_pb2 as store_pb
+from neardup_platform.store.secondary import SecondaryStore
+from neardup_platform.store.survey import Survey
+from neardup_platform.stream.control.command import RegisteredCommand, register
+from neardup_platform.stream.loading.given_heads import GivenImage
+from neardup_platform.stream.loading.load import Load
+from neardup_platform.testing import MODELS, families
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.codec import decode_decision
+from neardup_platform.wire.command_arguments import LoadArguments
+from neardup_platform.wire.topics import DECISIONS
+from tests.stream.control_machine import ControlMachine, Killed, Machines, command
+from tests.stream.loading.hand_made import HandMade
+
+IMAGES = families(30, 5)
+DATA_SET = DataSet("corpus", (DataFile("bootstrap/corpus/0.parquet", 1, "e"),))
+Make = Callable[..., ControlMachine]
+
+
+def given(images: Sequence[JoinedImage]) -> list[GivenImage]:
+    """Images with the first of their family as their head, which comes first."""
+    first: dict[str, str] = {}
+    return [GivenImage(image, first.setdefault(image.image_id.partition("/")[0], image.image_id)) for image in images]
+
+
+def strangers(count: int, copies: int, seed: int) -> list[JoinedImage]:
+    """Families of other images."""
+    return [
+        replace(image, **{kind: replace(image.embedding(kind), image_id=f"s{image.image_id}") for kind in Kind})
+        for image in families(count, copies, seed)
+    ]
+
+
+def load(command_id: str = "c1") -> bytes:
+    return command("load", command_id, data_set="corpus", version=DATA_SET.version)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    base = Settings(home=tmp_path / "home")
+    return base.model_copy(update={"worker": base.worker.model_copy(update={"max_batch_images": 16})})
+
+
+@pytest.fixture
+def make(settings: Settings) -> Iterator[Make]:
+    machines = Machines(settings.home)
+
+    def start(*sent: bytes, rows: Sequence[GivenImage] = given(IMAGES), kill_at: str = "") -> ControlMachine:
+        def commands(machine: ControlMachine) -> Sequence[RegisteredCommand]:
+            launch = partial(_launch, settings.home, rows)
+            handler = Load(
+                settings, machine.store, machine.pipeline, MODELS, lambda *_: DATA_SET, launch, machine.clock
+            )
+            return [register(LoadArguments, handler)]
+
+        return machines.start(commands, *sent, kill_at=kill_at)
+
+    yield start
+    machines.end()
+
+
+def _launch(home: Path, rows: Sequence[GivenImage], _log: Path) -> HandMade:
+    return HandMade(home, rows)
+
+
+def expected(rows: Sequence[GivenImage], before: dict[str, str] | None = None) -> int:
+    """The digest of images in the clusters that they were given."""
+    heads = {**{image.image_id: head for image, head in rows}, **(before or {})}
+    return sum(layout.assignment_digest(image_id, head) for image_id, head in heads.items()) % (1 << 128)
+
+
+def digest(machine: ControlMachine) -> int:
+    return int.from_bytes(machine.store.state().digest, "little")
+
+
+def assert_sound(machine: ControlMachine) -> None:
+    """Store, corpus, vectors and index agree."""
+    survey = Survey(machine.store)
+    assert [finding.what for finding in survey.findings] == []
+    corpus, state = machine.pipeline.corpus, machine.store.state()
+    assert len(corpus) == state.ordinals
+    for image_id, record in machine.store.images.all():
+        assert corpus.id_of(record.ordinal) == image_id
+        assert corpus.id_of(corpus.head_of(record.ordinal)) == record.head
+        stored = machine.store.vectors.get(record.ordinal)
+        assert corpus.vectors_of(record.ordinal).lsh.tobytes() == stored.lsh
+        assert bool(corpus.retired(corpus.members_of(record.ordinal)[:0]).size) is False
+    for head, cluster in machine.store.clusters.all():
+        found = machine.store.images.find(head)
+        assert found is not None
+        assert corpus.size_of(found.ordinal) == cluster.size
+        assert corpus.representatives_of(found.ordinal) == len(cluster.representatives)
+    assert corpus.index.missing(state.ordinals) in ([], [(state.reserved.first_ordinal, state.reserved.end_ordinal)])
+
+
+def found_by(machine: ControlMachine, image: JoinedImage) -> set[str]:
+    """What a search by an image's vectors finds."""
+    added = machine.pipeline
+    vectors = added.corpus.vectors_of(_ordinal(machine, image.image_id))
+    preview = added.preview(vectors)
+    return {candidate.image_id for candidate in preview.ruling.candidates}
+
+
+def _ordinal(machine: ControlMachine, image_id: str) -> int:
+    record = machine.store.images.find(image_id)
+    assert record is not None
+    return record.ordinal
+
+
+def counts(result: pb.CommandResult) -> dict[str, int]:
+    names = ("loaded", "bulk", "withheld", "known", "conflicting", "forgotten")
+    return {name: int(result.values[name]) for name in names if result.values[name] != "0"}
+
+
+def test_a_data_set_is_taken_in_at_one_moment(make: Make, settings: Settings) -> None:
+    one = make(load())
+    seen = []
+    (result,) = one.run(between=lambda: seen.append(one.store.state().images))
+    assert result.accepted, result.reason
+    assert counts(result) == {"loaded": len(IMAGES), "bulk": len(IMAGES)}
+    assert set(seen) == {0, len(IMAGES)}
+    assert digest(one) == expected(given(IMAGES))
+    assert_sound(one)
+    assert not any(entry.topic == DECISIONS for _, entry in one.store.outbox.pending())
+    assert list(settings.loads_path.iterdir()) == []
+    decision = decode_decision(one.store.history.current(IMAGES[7].image_id))
+    assert (decision.cause, decision.override_id, decision.candidates) == (Cause.GIVEN, "c1", ())
+
+
+def test_loaded_images_are_found_and_joined_by_the_stream_at_once_and_after_a_restart(make: Make) -> None:
+    rows = given(IMAGES)
+    one = make(load(), rows=rows[:-40])
+    one.run()
+    one.decide([image for image, _ in rows[-40:]])
+    assert digest(one) == expected(rows)
+    assert_sound(one)
+    found = found_by(one, IMAGES[0])
+    assert IMAGES[0].image_id in found
+    again = make()
+    assert_sound(again)
+    assert found_by(again, IMAGES[0]) == found
+
+
+def test_the_stream_runs_meanwhile_and_what_it_touches_is_withheld(make: Make) -> None:
+    rows = given(IMAGES)
+    one = make(load(), rows=rows)
+    one.decide([image for image, _ in rows[:9]])
+    before = dict(one.worker.heads())
+    others = iter([image for image, _ in rows[20:24]] + strangers(4, 5, seed=8))
+
+    def between() -> None:
+        image = next(others, None)
+        if image is not None and one.store.images.find(image.image_id) is None:
+            one.decide([image])
+
+    (result,) = one.run(between)
+    assert result.accepted, result.reason
+    assert int(result.values["withheld"]) > 0
+    assert int(result.values["loaded"]) + int(result.values["known"]) == len(IMAGES)
+    assert before.items() <= one.worker.heads().items()
+    assert_sound(one)
+    assert one.store.state().images == len(one.worker.heads())
+    assert_sound(make())
+
+
+POINTS = [
+    *(f"prepared:{n}" for n in range(1, 6)),
+    *(f"stage_committed:{n}" for n in range(1, 6)),
+    "command_committed",
+]
+
+
+@pytest.mark.parametrize("kill_at", POINTS)
+def test_a_kill_anywhere_gives_the_same_state(make: Make, kill_at: str) -> None:
+    rows = given(IMAGES)
+    first = make()
+    first.decide([image for image, _ in rows[:9]])
+    before = dict(first.worker.heads())
+    with pytest.raises(Killed):
+        make(load(), rows=rows, kill_at=kill_at).run()
+    after = make(rows=rows)
+    assert_sound(after)
+    assert after.store.state().images in (9, *range(100, len(IMAGES) + 1))
+    after.decide(strangers(3, 3, seed=77))
+    after.run()
+    (result,) = after.published()
+    assert result.accepted, result.reason
+    assert int(result.values["loaded"]) == len(IMAGES) - 9
+    assert int(result.values["known"]) == 9
+    heads = {
+        image_id: head for image_id, head in after.worker.heads().items() if image_id in {i.image_id for i in IMAGES}
+    }
+    assert before.items() <= heads.items()
+    assert len(heads) == len(IMAGES)
+    assert after.store.state().ordinals == len(IMAGES) + 12
+    assert_sound(after)
+    assert_sound(make())
+
+
+def test_readers_see_all_or_nothing(make: Make, settings: Settings, tmp_path: Path) -> None:
+    one = make(load())
+    one.decide(strangers(3, 2, seed=9))
+    reader = SecondaryStore(settings.store_path, tmp_path / "reader")
+    seen = set()
+
+    def look() -> None:
+        reader.refresh()
+        state: store_pb.StoreState = reader.state()
+        seen.add(state.images)
+        assert sum(1 for _ in reader.images.all()) == state.images
+        assert sum(1 for _ in reader.vectors.all()) == state.images
+
+    one.run(between=look)
+    look()
+    assert seen == {9, 9 + len(IMAGES)}
+    reader.close()
+
+
+def test_a_load_that_is_cancelled_leaves_numbers_that_the_next_one_uses(make: Make) -> None:
+    one = make(load("c1"))
+    for _ in range(200):
+        one.turn()
+        if one.store.state().reserved.end_ordinal:
+            break
+    (result,) = _cancel(one)
+    assert not result.accepted
+    one.decide(strangers(2, 2, seed=9))
+    again = make(load("c2"))
+    assert_sound(again)
+    again.run()
+    assert again.store.state().ordinals == len(IMAGES) + 6
+    assert_sound(again)
+
+
+def _cancel(machine: ControlMachine) -> list[pb.CommandResult]:
+    machine.log.append(command("cancel", "x1", command_id="c1"))
+    return [result for result in machine.run() if result.command_id == "c1"]
