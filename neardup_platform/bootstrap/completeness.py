@@ -51,7 +51,7 @@ def bad_name(name: str) -> str:
     """Why a folder's name is none of a data set; empty if it is one."""
     if re.fullmatch(DATA_SET_PATTERN, name):
         return ""
-    return "its name has other characters than A-Z a-z 0-9 . _ -, or over 64: rename the folder"
+    return "its name has other characters than A-Z a-z 0-9 . _ -, or over 100: rename the folder"
 
 
 def data_set_of(name: str, folder: str, objects: Sequence[DataFile], manifest: bytes | None) -> DataSet | Incomplete:

@@ -28,6 +28,7 @@ from neardup_platform.cli.question_commands import explain, history, lookup, mem
 from neardup_platform.cli.reprocess_command import reprocess
 from neardup_platform.cli.rollback_command import rollback
 from neardup_platform.cli.segment_command import ingest_segment
+from neardup_platform.cli.size_command import size
 from neardup_platform.cli.snapshot_commands import snapshot
 from neardup_platform.cli.token_commands import token
 from neardup_platform.cli.trace_command import trace
@@ -51,7 +52,7 @@ for _command in (
     token,
     *(ingest, embed, embeddings, lookup, members, search, explain, history, trace),
     *(override, bank, forget, ingest_segment, bootstrap, snapshot, rollback, reprocess, cancel),
-    *(compare, evaluate, train, adapt, classifier, tune, what_if, propose, bench),
+    *(compare, evaluate, train, adapt, classifier, tune, what_if, propose, size, bench),
 ):
     cli.add_command(_command)
 

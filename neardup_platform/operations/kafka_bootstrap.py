@@ -232,7 +232,7 @@ class Bootstrap:
         """Carry out a command, unless an earlier run has."""
         if part in progress.results:
             return progress
-        command_id = f"bootstrap-{self._load}-{progress.attempt}-{part}"
+        command_id = f"{self._load}-{progress.attempt}-{part}"
         self._sent = Issuer(self._issuer, command_id)
         done = len(progress.results)
         self._report(f"sending {arguments.command}, command {command_id}, after {counted(done, 'finished command')}")

@@ -205,7 +205,7 @@ def test_a_command_that_the_worker_refuses_is_sent_again_under_another_id(platfo
     def spoil(line: str) -> None:
         lines.append(line)
         if line.startswith("sending ingest-segment") and len(ids(lines)) == 1:
-            name = line.split("command bootstrap-")[1].split("-1-0", maxsplit=1)[0]
+            name = line.split("command ")[1].split("-1-0", maxsplit=1)[0]
             s3.put_object(Bucket=platform.s3.bucket, Key=LoadFolder(s3, "", name).key(SEGMENT), Body=b"no Parquet")
 
     with pytest.raises(BadCommand, match=r"not a readable Parquet file.*0 commands of this load finished"):
