@@ -18,6 +18,7 @@ _NUMBERS = {
         *("clusters", "clusters_before", "store_images"),
     ),
     "ingest-segment": ("rows", "bad", "decided", "known", "conflicting", "forgotten"),
+    "load": ("rows", "loaded", "bulk", "withheld", "known", "conflicting", "forgotten", "bad", "other"),
     "override": ("decisions", "moved", "clusters_before", "clusters"),
     "label": ("size", "distance"),
     "label-hashes": ("hashes", "added", "matched", "labelled", "not_matchable"),

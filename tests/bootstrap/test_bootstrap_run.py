@@ -219,3 +219,30 @@ def test_a_command_that_the_worker_refuses_is_sent_again_under_another_id(platfo
 def ids(lines: list[str]) -> list[str]:
     """Of the commands sent."""
     return [line.split("command ")[1].split(",")[0] for line in lines if line.startswith("sending")]
+
+
+def test_given_heads_are_kept_beside_images_that_are_decided(platform: Settings, tmp_path: Path) -> None:
+    first, *others = [image(number, START_MS) for number in range(80, 85)]
+    headed = [row(each, head=first.image_id) for each in (first, *others)]
+    put(platform, "heads", tmp_path, [*headed[2:], row(image(85, START_MS))], headed[:2])
+    result = load(platform, "heads")
+    assert counted(result) == {"loaded": 5, "decided": 1}
+    assert (result.check.headed, result.check.founded, result.check.vectors) == (5, 1, False)
+    with reading(platform) as reader:
+        assert {stored_head(reader, each) for each in (first, *others)} == {first.image_id}
+
+
+def stored_head(reader: SecondaryStore, of: JoinedImage) -> str | None:
+    found = reader.images.find(of.image_id)
+    return found.head if found else None
+
+
+def test_a_dangling_head_refuses_the_data_set_or_is_skipped(platform: Settings, tmp_path: Path) -> None:
+    good, dangling = image(90, START_MS), image(91, START_MS)
+    rows = [row(good, head=good.image_id), row(dangling, head="nowhere"), row(image(92, START_MS))]
+    put(platform, "dangling", tmp_path, rows)
+    before = state(platform).images
+    with pytest.raises(BadCommand, match=r"dangling-head.*0 commands of this load finished before"):
+        load(platform, "dangling")
+    assert state(platform).images == before
+    assert counted(load(platform, "dangling", skip_bad=True)) == {"loaded": 1, "decided": 1}
