@@ -210,10 +210,19 @@ class Corpus:
             self._sizes[head] -= 1
             self._heads[ordinal] = -1
 
-    def rename(self, old: int, new: int) -> None:
-        """Moves all members of one head's cluster to another head's, by ordinals of the heads."""
+    def rename(self, old: int, new: int, members: Sequence[int] | None = None) -> None:
+        """Moves all members of one head's cluster to another head's, by ordinals of the heads.
+
+        Args:
+            members: ordinals that include all of its members; None reads the heads of all images to find them.
+        """
         self.moves += 1
-        self._heads[: len(self)][self._heads[: len(self)] == old] = new
+        known = self._heads[: len(self)]
+        if members is None:
+            known[known == old] = new
+        else:
+            listed = np.asarray(members, np.int64)
+            known[listed[known[listed] == old]] = new
         for counts in (self._representatives, self._sizes):
             counts[new] += counts[old]
             counts[old] = 0
@@ -290,8 +299,8 @@ class Corpus:
                     self.drop(np.array([ordinal]))
                 case Appended(ordinal, image_id, lsh, pair):
                     self._add_stored(ordinal, image_id, stored_vectors([(lsh, pair)]))
-                case Renamed(old, new):
-                    self.rename(old, new)
+                case Renamed(old, new, members):
+                    self.rename(old, new, members)
                 case Placed(ordinal, head, represents):
                     self.leave(ordinal)
                     self.set_head(ordinal, head, represents=represents)

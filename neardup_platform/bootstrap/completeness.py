@@ -17,12 +17,11 @@ from dataclasses import dataclass
 
 from neardup_platform.bootstrap.data_set import DataFile, DataSet
 from neardup_platform.counted import counted
+from neardup_platform.wire.command_arguments import DATA_SET_PATTERN
 
 MANIFEST, SUCCESS = "manifest.json", "_SUCCESS"
 MAX_MANIFEST_BYTES = 16 << 20
 MAX_FILES = 10_000
-# Part of keys on S3, of ids of commands and of partitions in Dagster.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _NAMED = 3
 
 
@@ -48,6 +47,13 @@ def by_data_set(objects: Iterable[DataFile], prefix: str) -> dict[str, list[Data
     return found
 
 
+def bad_name(name: str) -> str:
+    """Why a folder's name is none of a data set; empty if it is one."""
+    if re.fullmatch(DATA_SET_PATTERN, name):
+        return ""
+    return "its name has other characters than A-Z a-z 0-9 . _ -, or over 100: rename the folder"
+
+
 def data_set_of(name: str, folder: str, objects: Sequence[DataFile], manifest: bytes | None) -> DataSet | Incomplete:
     """The data set that the objects of a folder make, or why they make none.
 
@@ -55,8 +61,8 @@ def data_set_of(name: str, folder: str, objects: Sequence[DataFile], manifest: b
         folder: the start of all keys, with a slash at its end.
         manifest: the content of `manifest.json`; None where there is none.
     """
-    if not _NAME.fullmatch(name):
-        return Incomplete(name, "its name has other characters than A-Z a-z 0-9 . _ -, or over 100: rename the folder")
+    if why := bad_name(name):
+        return Incomplete(name, why)
     files = {each.key.removeprefix(folder): each for each in objects}
     chosen = _marked(files) if manifest is None else _listed(files, manifest)
     if isinstance(chosen, str):

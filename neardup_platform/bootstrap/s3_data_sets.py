@@ -7,24 +7,27 @@ one than that of the version ends the reading.
 """
 
 import io
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
 from neardup_platform.bootstrap.completeness import (
     MANIFEST,
     MAX_MANIFEST_BYTES,
     Incomplete,
+    bad_name,
     by_data_set,
     data_set_of,
     incomplete_in_words,
 )
 from neardup_platform.bootstrap.data_set import DataFile, DataSet
-from neardup_platform.bootstrap.parquet_rows import Source
+from neardup_platform.bootstrap.parquet_rows import Progress, Source
 from neardup_platform.errors import BadArtefact, NotFound, ServerUnavailable
 from neardup_platform.s3_client import read_bounded, unreadable
 
@@ -87,6 +90,36 @@ def find_data_set(s3: Any, bucket: str, prefix: str, name: str, version: str | N
             f"{place} has the version {found.version} now, not {version}: its files were replaced; load that version"
         )
     return found
+
+
+def put_data_set(
+    s3: Any, bucket: str, prefix: str, name: str, folder: Path, progress: Progress = lambda _: None
+) -> int:
+    """Upload the Parquet files of a folder, and a manifest of them when all are there; returns their number.
+
+    Args:
+        progress: called with the number of files uploaded since the last call.
+
+    Raises:
+        BadArtefact: the folder has no such files, or the name is not one.
+        ServerUnavailable: S3 does not answer.
+    """
+    files = sorted(folder.glob("*.parquet"))
+    if not files:
+        raise BadArtefact(f"{folder} has no .parquet files")
+    if why := bad_name(name):
+        raise BadArtefact(f"data set {name[:100]!r} cannot be uploaded: {why}")
+    try:
+        # An earlier manifest would complete a mixture of files.
+        s3.delete_object(Bucket=bucket, Key=f"{prefix}{name}/{MANIFEST}")
+        for file in files:
+            s3.upload_file(str(file), bucket, f"{prefix}{name}/{file.name}")
+            progress(1)
+        listed = {"files": [{"name": file.name, "size": file.stat().st_size} for file in files]}
+        s3.put_object(Bucket=bucket, Key=f"{prefix}{name}/{MANIFEST}", Body=json.dumps(listed).encode())
+    except (BotoCoreError, ClientError, Boto3Error) as error:
+        raise ServerUnavailable(f"writing s3://{bucket}/{prefix}{name}/ failed: {error}") from error
+    return len(files)
 
 
 def sources(s3: Any, bucket: str, data_set: DataSet) -> list[Source]:

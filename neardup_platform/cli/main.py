@@ -12,6 +12,7 @@ from pydantic_settings import SettingsError
 from neardup_platform import __version__
 from neardup_platform.cli.bank_commands import bank
 from neardup_platform.cli.bench_commands import bench
+from neardup_platform.cli.bootstrap_command import bootstrap
 from neardup_platform.cli.cancel_command import cancel
 from neardup_platform.cli.classifier_commands import classifier
 from neardup_platform.cli.compare_command import compare
@@ -27,6 +28,7 @@ from neardup_platform.cli.question_commands import explain, history, lookup, mem
 from neardup_platform.cli.reprocess_command import reprocess
 from neardup_platform.cli.rollback_command import rollback
 from neardup_platform.cli.segment_command import ingest_segment
+from neardup_platform.cli.size_command import size
 from neardup_platform.cli.snapshot_commands import snapshot
 from neardup_platform.cli.token_commands import token
 from neardup_platform.cli.trace_command import trace
@@ -49,8 +51,8 @@ for _command in (
     dead_letter,
     token,
     *(ingest, embed, embeddings, lookup, members, search, explain, history, trace),
-    *(override, bank, forget, ingest_segment, snapshot, rollback, reprocess, cancel),
-    *(compare, evaluate, train, adapt, classifier, tune, what_if, propose, bench),
+    *(override, bank, forget, ingest_segment, bootstrap, snapshot, rollback, reprocess, cancel),
+    *(compare, evaluate, train, adapt, classifier, tune, what_if, propose, size, bench),
 ):
     cli.add_command(_command)
 

@@ -1,5 +1,6 @@
 """The steps by which the corpus follows a rearrangement, by ordinals. Pure values, applied by `Corpus.follow`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -29,10 +30,15 @@ class Appended:
 
 @dataclass(frozen=True, slots=True)
 class Renamed:
-    """The members of one head's cluster now belong to another head."""
+    """The members of one head's cluster now belong to another head.
+
+    Attributes:
+        members: ordinals of the members, in any order.
+    """
 
     old: int
     new: int
+    members: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)

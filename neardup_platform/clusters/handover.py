@@ -34,7 +34,7 @@ def hand_over(plan: Plan, old: str, cluster: store_pb.ClusterRecord) -> None:
     draft = plan.draft
     remaining = _members(plan, old, cluster)
     new = _new_head(plan, cluster, oldest=remaining[0][1])
-    _move_members(plan, old, new, remaining)
+    members = _move_members(plan, old, new, remaining)
     if draft.find_cluster(new) is not None:
         raise InvariantBroken(f"the cluster of {old!r} cannot be handed to {new!r}, which heads another cluster")
     draft.clusters[old], draft.clusters[new] = None, cluster
@@ -43,7 +43,7 @@ def hand_over(plan: Plan, old: str, cluster: store_pb.ClusterRecord) -> None:
     plan.unlist_recent(old, cluster)
     record = draft.image(new)
     plan.steps += [
-        Renamed(draft.image(old).ordinal, record.ordinal),
+        Renamed(draft.image(old).ordinal, record.ordinal, members),
         Placed(record.ordinal, record.ordinal, represents=True),
     ]
     _head_of_both(plan, old, new, cluster)
@@ -58,13 +58,13 @@ def merge(plan: Plan, old: str, new: str) -> int:
     draft = plan.draft
     dissolved, cluster = draft.cluster(old), draft.cluster(new)
     moving = _members(plan, old, dissolved)
-    _move_members(plan, old, new, moving)
+    members = _move_members(plan, old, new, moving)
     draft.clusters[old] = None
     plan.state.clusters -= 1
     plan.unlist_recent(old, dissolved)
     cluster.size += dissolved.size
     cluster.representatives.extend(dissolved.representatives)
-    plan.steps.append(Renamed(draft.image(old).ordinal, draft.image(new).ordinal))
+    plan.steps.append(Renamed(draft.image(old).ordinal, draft.image(new).ordinal, members))
     _head_of_both(plan, old, new, cluster)
     return len(moving)
 
@@ -108,8 +108,9 @@ def _new_head(plan: Plan, cluster: store_pb.ClusterRecord, oldest: str) -> str:
     return cluster.representatives[0]
 
 
-def _move_members(plan: Plan, old: str, new: str, remaining: list[tuple[int, str]]) -> None:
-    draft = plan.draft
+def _move_members(plan: Plan, old: str, new: str, remaining: list[tuple[int, str]]) -> list[int]:
+    """Give members another head; returns their ordinals."""
+    draft, ordinals = plan.draft, []
     for image_id, sequence in _read_ahead(plan, remaining):
         record = draft.image(image_id)
         if (record.head, listed_under(record)) != (old, sequence):
@@ -122,6 +123,8 @@ def _move_members(plan: Plan, old: str, new: str, remaining: list[tuple[int, str
             draft.unlisted[key] = image_id
         record.head = new
         draft.list_member(new, sequence, image_id)
+        ordinals.append(record.ordinal)
+    return ordinals
 
 
 def _read_ahead(plan: Plan, members: list[tuple[int, str]]) -> Iterator[tuple[str, int]]:

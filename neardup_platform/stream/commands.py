@@ -6,8 +6,10 @@ Adding one takes a model in `wire/command_arguments.py`, a handler in a folder h
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+from neardup_platform.bootstrap.data_set import DataSet
 from neardup_platform.clock import Clock
 from neardup_platform.kafka.retention import deleted_since
 from neardup_platform.learning.classifier.keras_active_classifier import active_folder, classifier_folder
@@ -25,6 +27,7 @@ from neardup_platform.stream.corrections.forget import Forget
 from neardup_platform.stream.corrections.override import Override
 from neardup_platform.stream.corrections.redeciding import Redeciding
 from neardup_platform.stream.intake import Intake
+from neardup_platform.stream.loading.load import Build, Load
 from neardup_platform.stream.models.keras_classifiers import Classifier, Classifiers
 from neardup_platform.stream.models.load_model import LoadModel, check_loadable
 from neardup_platform.stream.outbox import Outbox
@@ -41,6 +44,7 @@ from neardup_platform.wire.command_arguments import (
     IngestSegmentArguments,
     LabelArguments,
     LabelHashesArguments,
+    LoadArguments,
     LoadModelArguments,
     OverrideArguments,
     PauseArguments,
@@ -110,6 +114,33 @@ def _ingest_segment(context: CommandContext) -> IngestSegment:
         context.outbox.has_room,
         context.clock,
     )
+
+
+def _load(context: CommandContext) -> Load:
+    return Load(
+        context.settings,
+        context.store,
+        context.pipeline,
+        context.classifier.required_models,
+        partial(_find_data_set, context.settings),
+        partial(_launch_build, context.settings),
+        context.clock,
+    )
+
+
+def _launch_build(settings: Settings, log: Path) -> Build:
+    # pyarrow takes a while to import, and most starts do without.
+    from neardup_platform.stream.loading.remote_build import RemoteBuild
+
+    return RemoteBuild(settings, log)
+
+
+def _find_data_set(settings: Settings, name: str, version: str) -> DataSet:
+    # boto3 takes a while to import, and most starts do without.
+    from neardup_platform.bootstrap.s3_data_sets import find_data_set
+    from neardup_platform.s3_client import open_s3
+
+    return find_data_set(open_s3(settings.s3), settings.s3.bucket, settings.bootstrap.prefix, name, version)
 
 
 def _pause(context: CommandContext) -> Pause:
@@ -199,6 +230,7 @@ COMMANDS = (
     CommandSpec(UnlabelHashesArguments, prompt=False, make=_unlabel_hashes),
     CommandSpec(LoadModelArguments, prompt=False, make=_load_model),
     CommandSpec(IngestSegmentArguments, prompt=False, make=_ingest_segment),
+    CommandSpec(LoadArguments, prompt=False, make=_load),
     CommandSpec(SnapshotArguments, prompt=False, make=_snapshot),
     CommandSpec(RestoreArguments, prompt=False, make=_restore),
     CommandSpec(ReprocessArguments, prompt=False, make=_reprocess),

@@ -22,7 +22,7 @@ from neardup_platform.terms.cascade import View
 from neardup_platform.terms.effort import Effort
 from neardup_platform.terms.hyperplanes import Hashed, Signatures, TermSpace
 from neardup_platform.terms.image_states import ImageStates
-from neardup_platform.terms.merging import count_live
+from neardup_platform.terms.merging import count_live, uncount
 from neardup_platform.terms.mmap_segment import Segment, memory_segment
 from neardup_platform.terms.searcher import Searcher
 from neardup_platform.terms.segments import RETRY_S, Segments
@@ -240,9 +240,13 @@ class TermIndex:
         """
         with self._lock:
             fresh = self._states.delete(ordinals[(ordinals >= 0) & (ordinals < self._end)])
-        sealed = fresh[fresh < self._sealed_end]
+            sealed = fresh[fresh < self._sealed_end]
+            sizes = self._sizes.copy()
+            for segment in self.segments if len(sealed) else ():
+                inside = sealed[(sealed >= segment.first) & (sealed < segment.end)]
+                uncount(segment.part, inside, sizes)
+            self._sizes = sizes
         if len(sealed):
-            self._sizes = self._count_cells()
             self._segments.delete(sealed)
 
     def sealed(self, ordinals: Ordinals) -> Ordinals:

@@ -40,3 +40,21 @@ def count_live(part: Part, states: NDArray[np.uint8], first: int, sizes: NDArray
     for cell in range(len(sizes)):
         for place in range(_U(part.starts[cell]), _U(part.starts[cell + 1])):
             sizes[cell] += states[_U(part.ordinals[place]) - _U(first)] == LIVE
+
+
+@njit(nogil=True, cache=True)
+def uncount(part: Part, ordinals: NDArray[np.int64], sizes: NDArray[np.int64]) -> None:
+    """Takes images out of `sizes`, int64 [cells]: those of these ordinals that a part holds, found by bisection."""
+    for ordinal in ordinals:
+        wanted = np.uint32(ordinal)
+        for cell in range(len(sizes)):
+            low, high = part.starts[cell], part.starts[cell + 1]
+            while low < high:
+                middle = (low + high) // 2
+                if part.ordinals[middle] < wanted:
+                    low = middle + 1
+                else:
+                    high = middle
+            if low < part.starts[cell + 1] and part.ordinals[low] == wanted:
+                sizes[cell] -= 1
+                break

@@ -23,7 +23,7 @@ MAX_HASHES_EACH = 2_000
 # The action of negative banks.
 NEVER_MATCH = "never-match"
 PDQ_PATTERN = r"^[0-9a-fA-F]{64}$"
-DATA_SET_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+DATA_SET_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 VERSION_PATTERN = r"[0-9a-f]{16}"
 
 
@@ -97,7 +97,7 @@ def _hash_action(value: str, info: ValidationInfo) -> str:
 def _data_set(value: str) -> str:
     if not re.fullmatch(DATA_SET_PATTERN, value):
         raise ValueError(
-            f"data_set is {value[:80]!r}, 1 to 64 of a-z, A-Z, 0-9, `.`, `_` and - are expected, the first of them a "
+            f"data_set is {value[:80]!r}, 1 to 100 of a-z, A-Z, 0-9, `.`, `_` and - are expected, the first of them a "
             "letter or digit"
         )
     return value

@@ -16,9 +16,13 @@ from neardup_platform.errors import InvariantBroken
 from neardup_platform.pipeline import Added
 from neardup_platform.records import Cause, Decision, Embedding, JoinedImage, Kind
 from neardup_platform.store import store_pb2 as store_pb
+from neardup_platform.store.view import StoreView
 from neardup_platform.stream.corrections.redeciding import Redeciding
 from neardup_platform.stream.reprocess.replay import joined_image
 from neardup_platform.wire.codec import decode_decision
+
+# Members of a cluster whose records are read: about as long as a pass over the heads of ten million images.
+_MOST_READ = 512
 
 
 def decide_newer(redeciding: Redeciding, newer: Embedding | JoinedImage, now_ms: int) -> Change:
@@ -44,7 +48,7 @@ def decide_newer(redeciding: Redeciding, newer: Embedding | JoinedImage, now_ms:
     if plan.replace_vectors(vectors) != ordinal:
         raise InvariantBroken(f"the corpus gives ordinal {ordinal} to {newer.image_id!r}, the store another")
     if record.head == newer.image_id:
-        pipeline.corpus.rename(record.ordinal, ordinal)
+        pipeline.corpus.rename(record.ordinal, ordinal, _members(store, newer.image_id))
     constraint = _constraint(redeciding, record, newer.image_id, ordinal)
     scored = pipeline.compare(added).without(record.ordinal)
     (decided,) = pipeline.decide_compared([(added, scored)], plan.next_sequence, now_ms, lambda *_: constraint)
@@ -85,6 +89,14 @@ def vacate(redeciding: Redeciding, image_id: str, now_ms: int) -> Change | None:
     )
     plan.place(alone)
     return plan.complete()
+
+
+def _members(store: StoreView, head: str) -> list[int] | None:
+    """The ordinals of a cluster; None where so many records take longer to read than the heads of all images."""
+    if store.clusters.get(head).size > _MOST_READ:
+        return None
+    found = store.images.find_many([image_id for _, image_id in store.members.all(head)])
+    return [record.ordinal for record in found if record is not None]
 
 
 def _put(plan: Rearrangement, head: str, decision: Decision, *, searched: bool) -> None:

@@ -19,9 +19,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from neardup_platform.bootstrap.bulk_files import BulkFiles, read_manifest
 from neardup_platform.bootstrap.data_set import DataSet
 from neardup_platform.bootstrap.folders import folder_of
 from neardup_platform.bootstrap.load_order import LoadOrder, Reservation, Scanned
@@ -39,11 +38,15 @@ from neardup_platform.stream.control.command import put_progress
 from neardup_platform.stream.control.interruption import Interruption
 from neardup_platform.stream.control.outcome import Done, Finish, Outcome, Stage
 from neardup_platform.stream.loading.given_heads import GivenHeads, GivenImage
-from neardup_platform.stream.loading.rest_rows import Chunk, RestRows
-from neardup_platform.stream.loading.take_in import TakeIn, prepare, withheld_images
 from neardup_platform.stream.segments.fresh_images import fresh_images
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.command_arguments import LoadArguments
+
+# pyarrow takes a while to import, and most starts do without.
+if TYPE_CHECKING:
+    from neardup_platform.bootstrap.bulk_files import BulkFiles
+    from neardup_platform.stream.loading.rest_rows import Chunk
+    from neardup_platform.stream.loading.take_in import TakeIn
 
 _CHECKPOINT = "checkpoint"
 _STARTED = "started.json"
@@ -56,7 +59,7 @@ class Build(Protocol):
     def scan(self, order: LoadOrder) -> Scanned:
         """Divide the rows of the data set."""
 
-    def build(self, reservation: Reservation) -> BulkFiles:
+    def build(self, reservation: Reservation) -> "BulkFiles":
         """Write the files, and rows of the vector files."""
 
     def close(self) -> None:
@@ -73,7 +76,7 @@ class _Rest:
     command: pb.Command
     skip_bad: bool
     heads: GivenHeads
-    chunks: Iterator[Chunk]
+    chunks: "Iterator[Chunk]"
 
 
 class Load:
@@ -81,7 +84,7 @@ class Load:
 
     Args:
         models: the models that embeddings must be of.
-        find: returns the files of a data set on S3, by its name.
+        find: returns the files of a data set on S3, by its name and version.
         launch: starts what builds; its argument is the log file.
     """
 
@@ -91,7 +94,7 @@ class Load:
         store: Store,
         pipeline: Pipeline,
         models: Mapping[Kind, ModelSpec],
-        find: Callable[[str], DataSet],
+        find: Callable[[str, str], DataSet],
         launch: Callable[[Path], Build],
         clock: Clock,
     ) -> None:
@@ -99,7 +102,6 @@ class Load:
         self._find, self._launch, self._clock = find, launch, clock
         self._build: Build | None = None
         self._take_in: TakeIn | None = None
-        self._forgotten: set[str] = set()
         self._interruption = Interruption()
 
     def interrupt(self) -> None:
@@ -107,11 +109,6 @@ class Load:
         self._interruption.interrupt()
         if self._build is not None:
             self._build.interrupt()
-
-    def note_forgotten(self, image_id: str) -> None:
-        """Note that an image was forgotten, for a load that was compared with the store before."""
-        if self._build is not None or self._take_in is not None:
-            self._forgotten.add(image_id)
 
     def __call__(self, command: pb.Command, arguments: LoadArguments) -> Finish:
         """See `Handler`."""
@@ -122,12 +119,7 @@ class Load:
         if self._taken(command):
             return self._start_rest(command, arguments)
         _note_start(folder, self._clock.now_ms())
-        data_set = self._find(arguments.data_set)
-        if data_set.version != arguments.version:
-            raise BadCommand(
-                f"data set {data_set.name!r} has version {data_set.version} now, not {arguments.version}: its files "
-                "were replaced; load the present version"
-            )
+        data_set = self._find(arguments.data_set, arguments.version)
         checkpoint = folder / _CHECKPOINT
         order = LoadOrder(data_set, command.command_id, folder, checkpoint, self._models, arguments.skip_bad)
         self._store.flush()
@@ -141,7 +133,6 @@ class Load:
     def _take_checkpoint(self, command: pb.Command, arguments: LoadArguments, order: LoadOrder) -> Stage:
         shutil.rmtree(order.checkpoint, ignore_errors=True)
         self._store.checkpoint(order.checkpoint)
-        self._forgotten.clear()
         self._build = self._launch(self._settings.home / "load.log")
         return Stage(partial(self._scan, command, arguments, order), abandon=partial(self._abandon, command))
 
@@ -181,21 +172,29 @@ class Load:
         return Stage(prepare_next, write, abandon=partial(self._abandon, command))
 
     def _build_files(self, command: pb.Command, arguments: LoadArguments, numbers: Reservation) -> Finish:
+        from neardup_platform.stream.loading.take_in import prepare
+
         folder = folder_of(self._settings.loads_path, command.command_id)
         build = self._active_build()
         files = build.build(numbers)
         build.close()
         self._interruption.check()
         self._take_in = prepare(files, folder, self._pipeline.corpus)
-        self._take_in.withhold_forgotten(self._store, _started_ms(folder))
-        self._take_in.compare(self._store)
-        self._store.flush()
-        return partial(self._finish_bulk, command, arguments, self._take_in)
+        return self._compare(command, arguments, self._take_in)
 
-    def _finish_bulk(self, command: pb.Command, arguments: LoadArguments, bulk: TakeIn) -> Stage:
-        """Take the bulk in, with all that it touches withheld."""
+    def _compare(self, command: pb.Command, arguments: LoadArguments, bulk: "TakeIn") -> Finish:
+        """Find what must be withheld so far, so that little is left to compare when the bulk is taken in."""
+        bulk.withhold_forgotten(self._store, _started_ms(bulk.folder))
         bulk.compare(self._store)
-        bulk.withhold(self._forgotten)
+        # RocksDB flushes what is in memory before it takes in files.
+        self._store.flush()
+        return partial(self._finish_bulk, command, arguments, bulk)
+
+    def _finish_bulk(self, command: pb.Command, arguments: LoadArguments, bulk: "TakeIn") -> Stage:
+        """Take the bulk in, without what is withheld."""
+        if bulk.forgotten != self._store.state().forgotten:
+            return Stage(partial(self._compare, command, arguments, bulk), abandon=partial(self._abandon, command))
+        bulk.compare(self._store)
         bulk.save_withheld()
         loaded = bulk.without_withheld()
         taken = bulk.files.images - len(bulk.ordinals)
@@ -226,6 +225,10 @@ class Load:
         )
 
     def _start_rest(self, command: pb.Command, arguments: LoadArguments) -> Finish:
+        from neardup_platform.bootstrap.bulk_files import read_manifest
+        from neardup_platform.stream.loading.rest_rows import RestRows
+        from neardup_platform.stream.loading.take_in import withheld_images
+
         self._close()
         folder = folder_of(self._settings.loads_path, command.command_id)
         files = read_manifest(folder)
@@ -250,7 +253,7 @@ class Load:
             raise BadCommand(f"{chunk[2][0]}; skip_bad = true takes the others")
         return partial(self._decide, rest, progress, chunk)
 
-    def _decide(self, rest: _Rest, progress: store_pb.CommandProgress, chunk: Chunk) -> Stage:
+    def _decide(self, rest: _Rest, progress: store_pb.CommandProgress, chunk: "Chunk") -> Stage:
         end, given, bad = chunk
         fresh, fates = fresh_images(self._store, [each.image for each in given])
         heads = {each.image.image_id: each.head for each in given}
@@ -283,6 +286,8 @@ class Load:
 
     def _clean_up(self, command: pb.Command) -> None:
         """Remove the files of the load, and erase the rows of vectors of what was withheld."""
+        from neardup_platform.bootstrap.bulk_files import read_manifest
+
         folder = folder_of(self._settings.loads_path, command.command_id)
         files = read_manifest(folder)
         if files is not None:

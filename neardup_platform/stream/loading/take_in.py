@@ -53,6 +53,7 @@ class TakeIn:
         tables: the tables of the load as a store of their own.
         withheld: ordinals, by head of the clusters that are withheld.
         seen_ordinals: ordinals of the store that were compared.
+        forgotten: images that were forgotten when that was compared last.
     """
 
     files: BulkFiles
@@ -61,6 +62,7 @@ class TakeIn:
     loaded: Loaded
     tables: StoreView
     seen_ordinals: int
+    forgotten: int = 0
     withheld: dict[str, list[int]] = field(default_factory=dict)
 
     @property
@@ -89,6 +91,7 @@ class TakeIn:
 
     def withhold_forgotten(self, store: StoreView, since_ms: int) -> None:
         """Withhold the clusters of images that were forgotten since the checkpoint; hashes all ids if any was."""
+        self.forgotten = store.state().forgotten
         if found := store.images.forgotten_since(since_ms):
             self.withhold(image_id for image_id in self.loaded.ids if layout.hash_key(image_id) in found)
 

@@ -1,0 +1,95 @@
+"""What a corpus and a rate need: disk, memory, processor time, time to start. Pure.
+
+Every amount follows from a figure that was measured at some size, on two cores of an AMD EPYC; docs/speed.md says how.
+Bytes grow with the images, and the cost of a search with a power of their number. An amount for a size beyond the
+measured one says that it is extrapolated, and from where.
+"""
+
+from dataclasses import dataclass
+from math import exp, log
+
+# Corpus sizes at which the figures below were measured.
+_SIZED_AT, _STARTED_AT, _STREAMED_AT, _SEARCHED_AT = 200_000, 200_000, 1_000_000, 10_000_000
+
+_STORE_BYTES = 3_696
+_VECTOR_BYTES = 3_470
+_INDEX_BYTES = 294
+_PRIVATE_BYTES = 202
+# A worker with an empty corpus, most of it TensorFlow.
+_WORKER_BYTES = 900_000_000
+# Messages of an image: both embeddings, and a decision with twelve candidates.
+_MESSAGE_BYTES = 3_470 + 2 * 111 + 622
+
+_PROCESS_S = 8.0
+_OPEN_S = 3.6e-6
+_REBUILD_S = 72e-6
+
+# Processor time of the worker for an image in a backlog, without the search, and of a search in micro-batches of 64.
+_OTHER_S = 0.54e-3
+_SEARCH_S = {_STREAMED_AT: 0.42e-3, _SEARCHED_AT: 2.7e-3}
+# At 200 images a second two or three share a search and a call of TensorFlow, and each costs so many times as much as
+# in a backlog, where the worker takes about 1,000 a second with one core.
+_ALONE, _ALONE_RATE, _BACKLOG_RATE = 3.6, 200.0, 1_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One amount.
+
+    Attributes:
+        what: the resource.
+        amount: in `unit`.
+        unit: `bytes`, `cores`, or `s`.
+        measured_at: size of the corpus that the figure was measured at.
+        extrapolated: whether the asked size is beyond it.
+    """
+
+    what: str
+    amount: float
+    unit: str
+    measured_at: int
+    extrapolated: bool
+
+    @property
+    def basis(self) -> str:
+        """How far to trust it, in words."""
+        return f"{'extrapolated from' if self.extrapolated else 'measured at'} {self.measured_at:,} images"
+
+
+def needs(images: int, rate: float, retention_h: float) -> list[Need]:
+    """Return what a platform needs.
+
+    Args:
+        images: in the corpus, at least 1.
+        rate: new images per second, 0 or more.
+        retention_h: hours for which Kafka keeps messages.
+    """
+
+    def per_image(what: str, each: float, measured_at: int, unit: str = "bytes", fixed: float = 0.0) -> Need:
+        return Need(what, fixed + each * images, unit, measured_at, images > measured_at)
+
+    return [
+        per_image("disk: store", _STORE_BYTES, _SIZED_AT),
+        per_image("disk: vectors, mapped", _VECTOR_BYTES, _SIZED_AT),
+        per_image("disk: term index, mapped", _INDEX_BYTES, _SEARCHED_AT),
+        per_image("disk: snapshot on S3", _STORE_BYTES, _SIZED_AT),
+        Need("disk: Kafka", _MESSAGE_BYTES * rate * retention_h * 3_600, "bytes", _STREAMED_AT, extrapolated=False),
+        per_image("memory: worker, private", _PRIVATE_BYTES, _SIZED_AT, fixed=_WORKER_BYTES),
+        per_image("memory: page cache, to search from memory", _INDEX_BYTES, _SEARCHED_AT),
+        per_image("memory: page cache, to score from memory", _VECTOR_BYTES, _STREAMED_AT),
+        Need("processor: worker", rate * image_s(images, rate), "cores", _SEARCHED_AT, images > _SEARCHED_AT),
+        per_image("start, with files as they were", _OPEN_S, _STARTED_AT, "s", _PROCESS_S),
+        per_image("start, index and vectors made again", _REBUILD_S, _STARTED_AT, "s", _PROCESS_S),
+    ]
+
+
+def image_s(images: int, rate: float) -> float:
+    """Return the worker's processor time for one new image, in seconds.
+
+    The cost of a search follows the power law through its two measured sizes, and is constant below the smaller one.
+    """
+    (small, least), (large, most) = _SEARCH_S.items()
+    exponent = log(most / least) / log(large / small)
+    search = least * exp(exponent * log(max(images, small) / small))
+    shared = min(1.0, max(0.0, (rate - _ALONE_RATE) / (_BACKLOG_RATE - _ALONE_RATE)))
+    return (search + _OTHER_S) * (_ALONE + (1 - _ALONE) * shared)
