@@ -39,6 +39,7 @@ _LOOK_UP = "look-up"
 _CHANGES = "changes"
 _WITHHELD = "withheld.json"
 _CHUNK = 4_096
+_SAMPLE = 256
 
 
 @dataclass(slots=True)
@@ -194,7 +195,27 @@ def prepare(files: BulkFiles, folder: Path, corpus: Corpus) -> TakeIn:
         np.bincount(heads[~retired], minlength=count).astype(np.int32),
         corpus.index.link(segments),
     )
-    return TakeIn(files, folder, images, loaded, _open_tables(tables, folder), files.checkpoint_ordinals)
+    taken = TakeIn(files, folder, images, loaded, _open_tables(tables, folder), files.checkpoint_ordinals)
+    try:
+        _check_sample(taken, corpus)
+    except BadArtefact:
+        taken.close()
+        raise
+    return taken
+
+
+def _check_sample(taken: TakeIn, corpus: Corpus) -> None:
+    """Compare a sample of the rows of vectors with the tables."""
+    files, rows = taken.files, corpus.vectors.rows
+    for ordinal in range(files.first_ordinal, files.end_ordinal, max(1, files.images // _SAMPLE)):
+        record, n = taken.tables.vectors.find(ordinal), ordinal - files.first_ordinal
+        if record is None or record.image_id != taken.loaded.ids[n]:
+            raise BadArtefact(f"the tables of the load have another image for ordinal {ordinal} than {IMAGES}")
+        if (rows.lsh[ordinal].tobytes(), rows.pair[ordinal].tobytes()) != (record.lsh, record.pair):
+            raise BadArtefact(
+                f"the vector files have another row for image {record.image_id!r} than the load: cancel it and send it "
+                "again"
+            )
 
 
 def read_images(folder: Path) -> pa.Table:
