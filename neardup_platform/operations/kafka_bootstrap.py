@@ -57,8 +57,10 @@ class Bootstrapped:
         check: of its rows.
         report_uri: the report on S3.
         bad_rows_uri: every bad row on S3; empty where there is none.
+        uri: of the folder of the data set.
         loaded: what the worker did, by name: images `decided` and `loaded`, and those not taken, `known`,
-            `conflicting` and `forgotten`; `published` unpaired embeddings. None of a check.
+            `conflicting` and `forgotten`; `published` unpaired embeddings; `skipped` rows, whose vectors are bad or
+            whose heads the worker does not know. None of a check.
         already: whether an earlier run had loaded this version.
     """
 
@@ -67,6 +69,7 @@ class Bootstrapped:
     check: CheckReport
     report_uri: str
     bad_rows_uri: str
+    uri: str
     loaded: Mapping[str, int] | None
     already: bool = False
 
@@ -152,6 +155,8 @@ class Bootstrap:
             self._publish(rows, fates)
             progress = self._record(replace(progress, published=True))
         loaded = dict(_sums(progress.results.values())) | {"published": result.check.halves}
+        bad = int(progress.results.get(LOAD, {}).get("bad", 0))
+        loaded["skipped"] = max(0, bad - result.check.bad_rows)
         self._record(replace(progress, finished={"loaded": loaded, "check": result.check.flat()}))
         return replace(result, loaded=loaded)
 
@@ -199,8 +204,9 @@ class Bootstrap:
         self, check: CheckReport, loaded: Mapping[str, int] | None = None, *, already: bool = False
     ) -> Bootstrapped:
         bad_uri = self._folder.uri("bad-rows.parquet") if check.bad_rows else ""
-        uri = self._folder.uri("report.json")
-        return Bootstrapped(self._data_set.name, self._data_set.version, check, uri, bad_uri, loaded, already)
+        report_uri, name = self._folder.uri("report.json"), self._data_set.name
+        uri = f"s3://{self._bucket}/{self._settings.bootstrap.prefix}{name}/"
+        return Bootstrapped(name, self._data_set.version, check, report_uri, bad_uri, uri, loaded, already)
 
     def _with_segments(self, progress: LoadProgress, rows: Rows, fates: Fates) -> LoadProgress:
         """Write the segments, unless an earlier run has written all."""
@@ -301,6 +307,7 @@ def bootstrapped_in_words(result: Mapping[str, Any]) -> str:
         f"{result['name']}@{result['version']} {done}: {counted(loaded['loaded'], 'image')} with given heads, "
         f"{counted(loaded['decided'], 'image')} decided, {loaded['known']} known already, "
         f"{loaded['conflicting']} known with other vectors, {loaded['forgotten']} forgotten, "
+        f"{counted(loaded['skipped'], 'row')} skipped by the worker, "
         f"{counted(loaded['published'], 'unpaired embedding')} published"
     )
 
