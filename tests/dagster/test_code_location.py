@@ -123,7 +123,8 @@ def test_a_launch_can_set_no_program_and_no_pickle() -> None:
     }
     quality = {"match", "head", "classifier", "hours", "most_pairs", "terms", "clusters"}
     labels = {"bank", "policy", "remove", "hashes"}
-    assert steps == training | operations | overrides | redeciding | quality | labels
+    loading = {"skip_bad", "again"}
+    assert steps == training | operations | overrides | redeciding | quality | labels | loading
     assert {key for key in settable if re.match("/ops/[^/]+/(inputs|outputs)", key)} == set()
     resources = {f"/resources/{name}{config}" for name in ("platform", "io_manager") for config in ("", "/config")}
     assert {key for key in settable if re.match("/resources/", key)} <= resources
