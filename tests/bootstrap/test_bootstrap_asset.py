@@ -112,8 +112,8 @@ def test_a_run_shows_what_became_of_the_rows_and_executed_again_loads_nothing_tw
     result = run(instance, version, skip_bad=True)
     shown = metadata(result)
     assert (shown["decided"], shown["published"], shown["rows"]) == (1, 1, 3)
-    assert [record.data["reason"] for record in shown["bad_rows_by_reason"]] == ["other-version"]
-    assert shown["examples"][0].data["image_id"] == image(222, START_MS).image_id
+    assert [record.data["reason"] for record in shown["bad_rows_by_reason"].records] == ["other-version"]
+    assert shown["examples"].records[0].data["image_id"] == image(222, START_MS).image_id
     (check,) = result.get_asset_check_evaluations()
     assert (check.passed, check.description) == (False, "left out: 1 bad rows")
     assert "was loaded before" in metadata(run(instance, version))["summary"]
