@@ -168,9 +168,9 @@ class S3File(io.RawIOBase):
         """The place of the next read."""
         return self._at
 
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+    def seek(self, offset: int, start: int = io.SEEK_SET, /) -> int:
         """Move the place of the next read."""
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._file.size}[whence]
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._file.size}[start]
         return self._at
 
     def readinto(self, buffer: Any) -> int:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from neardup_platform.bootstrap.arrow_segments import SegmentFiles
@@ -57,8 +58,10 @@ class Bootstrapped:
         check: of its rows.
         report_uri: the report on S3.
         bad_rows_uri: every bad row on S3; empty where there is none.
+        uri: of the folder of the data set.
         loaded: what the worker did, by name: images `decided` and `loaded`, and those not taken, `known`,
-            `conflicting` and `forgotten`; `published` unpaired embeddings. None of a check.
+            `conflicting` and `forgotten`; `published` unpaired embeddings; `skipped` rows, whose vectors are bad or
+            whose heads the worker does not know. None of a check.
         already: whether an earlier run had loaded this version.
     """
 
@@ -67,6 +70,7 @@ class Bootstrapped:
     check: CheckReport
     report_uri: str
     bad_rows_uri: str
+    uri: str
     loaded: Mapping[str, int] | None
     already: bool = False
 
@@ -133,6 +137,27 @@ class Bootstrap:
             progress = self._record(LoadProgress(progress.attempt + 1))
         if progress.finished is not None:
             return self._result(read_report(progress.finished["check"]), progress.finished["loaded"], already=True)
+        result, progress = self._prepared(progress, skip_bad=skip_bad)
+        # Ids and heads of a large data set take gigabytes, which the worker may need now.
+        pa.default_memory_pool().release_unused()
+        if result.check.headed:
+            load = LoadArguments(data_set=self._data_set.name, version=self._data_set.version, skip_bad=skip_bad)
+            progress = self._carried_out(progress, LOAD, load)
+        for number in range(len(progress.segments or ())):
+            segment = IngestSegmentArguments(key=self._folder.key(_segment(number)))
+            progress = self._carried_out(progress, str(number), segment)
+        if not progress.published:
+            if result.check.halves:
+                self._publish(*self._checked(vectors=False))
+            progress = self._record(replace(progress, published=True))
+        loaded = dict(_sums(progress.results.values())) | {"published": result.check.halves}
+        bad = int(progress.results.get(LOAD, {}).get("bad", 0))
+        loaded["skipped"] = max(0, bad - result.check.bad_rows)
+        self._record(replace(progress, finished={"loaded": loaded, "check": result.check.flat()}))
+        return replace(result, loaded=loaded)
+
+    def _prepared(self, progress: LoadProgress, *, skip_bad: bool) -> tuple[Bootstrapped, LoadProgress]:
+        """Check the rows, and write the segments."""
         rows, fates = self._checked(vectors=False)
         result = self._reported(rows, fates, vectors=not len(fates.rows(Fate.HEADED)))
         if result.check.bad_rows and not skip_bad:
@@ -141,19 +166,7 @@ class Bootstrap:
                 f"({_few(result.check.bad)}), and nothing is loaded: {result.bad_rows_uri} names them; correct the "
                 "files, or skip these rows (--skip-bad, `skip_bad`)"
             )
-        progress = self._with_segments(progress, rows, fates)
-        if result.check.headed:
-            load = LoadArguments(data_set=self._data_set.name, version=self._data_set.version, skip_bad=skip_bad)
-            progress = self._carried_out(progress, LOAD, load)
-        for number in range(len(progress.segments or ())):
-            segment = IngestSegmentArguments(key=self._folder.key(_segment(number)))
-            progress = self._carried_out(progress, str(number), segment)
-        if not progress.published:
-            self._publish(rows, fates)
-            progress = self._record(replace(progress, published=True))
-        loaded = dict(_sums(progress.results.values())) | {"published": result.check.halves}
-        self._record(replace(progress, finished={"loaded": loaded, "check": result.check.flat()}))
-        return replace(result, loaded=loaded)
+        return result, self._with_segments(progress, rows, fates)
 
     def call_off(self) -> str:
         """Cancel the command that the worker carries out, so that nothing happens after this run; empty if none.
@@ -199,8 +212,9 @@ class Bootstrap:
         self, check: CheckReport, loaded: Mapping[str, int] | None = None, *, already: bool = False
     ) -> Bootstrapped:
         bad_uri = self._folder.uri("bad-rows.parquet") if check.bad_rows else ""
-        uri = self._folder.uri("report.json")
-        return Bootstrapped(self._data_set.name, self._data_set.version, check, uri, bad_uri, loaded, already)
+        report_uri, name = self._folder.uri("report.json"), self._data_set.name
+        uri = f"s3://{self._bucket}/{self._settings.bootstrap.prefix}{name}/"
+        return Bootstrapped(name, self._data_set.version, check, report_uri, bad_uri, uri, loaded, already)
 
     def _with_segments(self, progress: LoadProgress, rows: Rows, fates: Fates) -> LoadProgress:
         """Write the segments, unless an earlier run has written all."""
@@ -253,8 +267,6 @@ class Bootstrap:
     def _publish(self, rows: Rows, fates: Fates) -> None:
         """Publish the unpaired embeddings, which wait for their partners like any other."""
         wanted = fates.fate == Fate.HALF
-        if not wanted.any():
-            return
         pace = _Pace(self._report, int(wanted.sum()))
         ensure_topics(self._settings.kafka)
         with Sender(self._settings) as sender:
@@ -301,6 +313,7 @@ def bootstrapped_in_words(result: Mapping[str, Any]) -> str:
         f"{result['name']}@{result['version']} {done}: {counted(loaded['loaded'], 'image')} with given heads, "
         f"{counted(loaded['decided'], 'image')} decided, {loaded['known']} known already, "
         f"{loaded['conflicting']} known with other vectors, {loaded['forgotten']} forgotten, "
+        f"{counted(loaded['skipped'], 'row')} skipped by the worker, "
         f"{counted(loaded['published'], 'unpaired embedding')} published"
     )
 

@@ -1,4 +1,4 @@
-"""Which data sets are complete, and what is said of the others."""
+"""Which data sets are complete, and what the others lack."""
 
 import json
 
