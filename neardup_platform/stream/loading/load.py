@@ -184,6 +184,7 @@ class Load:
         build.close()
         self._interruption.check()
         self._take_in = prepare(files, folder, self._pipeline.corpus)
+        self._take_in.withhold_matched(self._store, self._pipeline.labels)
         return self._compare(command, arguments, self._take_in)
 
     def _compare(self, command: pb.Command, arguments: LoadArguments, bulk: "TakeIn") -> Finish:

@@ -1,6 +1,7 @@
 """Claims about `load`: all or nothing of the bulk, the rest by its given heads, the same state whatever is killed."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,10 @@ from neardup_platform.store import layout
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.secondary import SecondaryStore
 from neardup_platform.store.survey import Survey
+from neardup_platform.store.swap import copy_store, decide_swap, next_path
+from neardup_platform.store.writer import Store
 from neardup_platform.stream.control.command import RegisteredCommand, register
+from neardup_platform.stream.corrections.carry_over import carry_over
 from neardup_platform.stream.loading.given_heads import GivenImage
 from neardup_platform.stream.loading.load import Load
 from neardup_platform.testing import MODELS, families
@@ -355,4 +359,30 @@ def test_numbers_that_do_not_suffice_stay_dead(make: Make) -> None:
     state = again.store.state()
     assert (state.ordinals, state.images) == (30 + 12 + len(IMAGES), 12 + len(IMAGES))
     assert_sound(again)
+    assert_sound(make())
+
+
+def test_a_store_restored_from_before_a_load_does_not_use_the_numbers_that_the_load_took(
+    make: Make, settings: Settings
+) -> None:
+    one = make(load("c1"))
+    one.decide(strangers(3, 3, seed=5))
+    while not one.store.state().reserved.end_ordinal:
+        one.turn()
+    _cancel(one)
+    one.close()
+    copy_store(settings.store_path, settings.home / "earlier")
+    two = make(load("c2"))
+    two.run()
+    copy_store(settings.home / "earlier", next_path(settings.store_path))
+    with closing(Store(next_path(settings.store_path))) as restored:
+        carry_over(two.store, restored, None)
+    two.close()
+    decide_swap(settings.store_path, "a test")
+    three = make(load("c3"))
+    assert_sound(three)
+    assert three.store.state().images == 12
+    (result,) = [each for each in three.run() if each.command_id == "c3"]
+    assert counts(result) == {"loaded": len(IMAGES), "bulk": len(IMAGES)}
+    assert_sound(three)
     assert_sound(make())
