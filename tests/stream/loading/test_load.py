@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from neardup_platform.bootstrap.data_set import DataFile, DataSet
-from neardup_platform.records import Cause, JoinedImage, Kind
+from neardup_platform.records import Cause, JoinedImage, Kind, PdqHash
 from neardup_platform.settings import Settings
 from neardup_platform.store import layout
 from neardup_platform.store import store_pb2 as store_pb
@@ -386,3 +386,17 @@ def test_a_store_restored_from_before_a_load_does_not_use_the_numbers_that_the_l
     assert counts(result) == {"loaded": len(IMAGES), "bulk": len(IMAGES)}
     assert_sound(three)
     assert_sound(make())
+
+
+def test_an_image_that_a_hash_of_a_bank_matches_is_labelled(make: Make) -> None:
+    pdq = PdqHash(bytes(range(32)), 100)
+    marked = replace(IMAGES[5], lsh=replace(IMAGES[5].lsh, pdq=pdq))
+    one = make(load(), rows=given([*IMAGES[:5], marked, *IMAGES[6:60]]))
+    one.worker.run_command("label-hashes", bank="spam", policy="spam", action="block", hashes=bytes(range(32)).hex())
+    (result,) = one.run()
+    assert result.accepted, result.reason
+    assert (int(result.values["withheld"]) > 0, result.values["loaded"]) == (True, "60")
+    found = one.store.labels.find("spam", marked.image_id)
+    assert found is not None
+    assert found.label.pdq == bytes(range(32)).hex()
+    assert_sound(one)
