@@ -92,7 +92,7 @@ POINTS = (
     "prepared:3",
     "stage_committed:3",
     "prepared:5",
-    "command_committed",
+    "command_committed:1",
 )
 
 
@@ -112,7 +112,7 @@ def test_two_data_sets_that_overlap_are_loaded_whatever_is_killed(
     monkeypatch.delenv("NEARDUP_CRASH_AT")
     worker = start(settings, module=LIGHT)
     try:
-        eventually(lambda: result(settings, commands[1]) is not None, within_s=_PATIENCE_S)
+        eventually(lambda: result(settings, commands[1]) is not None, timeout_s=_PATIENCE_S)
     finally:
         worker.kill()
         worker.wait()
@@ -143,16 +143,16 @@ def test_a_process_that_is_killed_refuses_the_load_and_sent_again_it_is_carried_
     command = order(settings, "one", version)
     worker = start(settings, module=LIGHT)
     try:
-        eventually(lambda: _builder(worker.pid), within_s=_PATIENCE_S)
+        eventually(lambda: _builder(worker.pid), timeout_s=_PATIENCE_S)
         os.kill(_builder(worker.pid), signal.SIGKILL)
-        eventually(lambda: result(settings, command) is not None, within_s=_PATIENCE_S)
+        eventually(lambda: result(settings, command) is not None, timeout_s=_PATIENCE_S)
         refused = result(settings, command)
         assert refused is not None
         assert "the process that builds the load has ended" in refused.reason
         command.issued_ms = time.time_ns() // 1_000_000
         send_command(settings.kafka, command)
         with reading(settings) as store:
-            eventually(lambda: store.refresh() or store.state().images == 5_004, within_s=_PATIENCE_S)
+            eventually(lambda: store.refresh() or store.state().images == 5_004, timeout_s=_PATIENCE_S)
             assert_sound(store, 5_004)
     finally:
         worker.kill()
