@@ -51,7 +51,7 @@ class Loaded:
     """
 
     first: int
-    ids: Sequence[str]
+    ids: list[str]
     heads: Ordinals
     retired: NDArray[np.bool_]
     sizes: NDArray[np.int32]
@@ -171,6 +171,21 @@ class Corpus:
                 self._vectors.append(stored_vectors([(image.lsh, image.pair) for image in run]))
                 self._append([image.image_id for image in run], np.array([image.retired for image in run]))
         self._skip(end - len(self))
+
+    def fill(self, stored: Sequence[StoredImage]) -> None:
+        """Gives dead ordinals to the images of a load, in a process that follows the one that took it in.
+
+        They are found once the index is replaced by one that holds them.
+
+        Args:
+            stored: in order of ordinal, at least one.
+        """
+        for run in _runs(stored):
+            first, end = run[0].ordinal, run[-1].ordinal + 1
+            self._vectors.fill(first, stored_vectors([(image.lsh, image.pair) for image in run]))
+            self._ids[first:end] = [image.image_id for image in run]
+            self._retired[first:end] = [image.retired for image in run]
+            self._dead[first:end] = False
 
     def _skip(self, count: int) -> None:
         """Makes the next ordinals dead."""

@@ -37,7 +37,7 @@ class Scanned:
         rows: of the data set; the sum of `bulk`, `rest`, `other` and the counts of `bad`.
         bulk: images of whole clusters that the store does not know, which are loaded at once: the numbers to reserve.
         rest: rows of clusters that touch what the store knows.
-        other: rows without a head, and with one embedding; they are no part of a load.
+        other: all other good rows: without a head, repeated, with the second embedding of an image.
         bad: rows by reason, a code of `data_set_rows.py`.
         examples: the first of the bad rows, each as text.
         checkpoint_ordinals: see `BulkFiles`.

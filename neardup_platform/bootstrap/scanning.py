@@ -9,6 +9,7 @@ from neardup_platform.bootstrap.bulk_files import IMAGES
 from neardup_platform.bootstrap.division import by_cluster, divide, retired_of
 from neardup_platform.bootstrap.load_order import Scanned
 from neardup_platform.bootstrap.parquet_rows import Rows, Source, read_rows
+from neardup_platform.bootstrap.parquet_vectors import found_in_vectors, read_vectors
 from neardup_platform.bootstrap.row_checks import REASON_NAMES, Models
 from neardup_platform.bootstrap.row_fates import NONE, Fate, Fates, fates_of
 from neardup_platform.bootstrap.scanned_rows import HEAD_ID, Described, head_ids, images_table, write_table
@@ -38,16 +39,22 @@ def scan(
         models: what embeddings must be of.
         store: a checkpoint.
         now_ms: the clock, Unix milliseconds.
-        skip_bad: whether bad rows are skipped; then their vectors are read, too.
+        skip_bad: whether bad rows are skipped. Then, and where rows are repeated, vectors are read already here.
         max_representatives: of a cluster in the term index.
     """
     rows = _read(sources, models, now_ms, progress)
     overlap = StoreOverlap(store, progress)
     fates = fates_of(rows, overlap.known)
+    if skip_bad or len(fates.rows(Fate.REPEATED)):
+        wanted = np.isin(fates.fate, (Fate.HEADED, Fate.JOINED, Fate.REPEATED))
+        vectors = read_vectors(sources, rows, models, wanted, lambda _: progress("checking vectors", 0, len(rows)))
+        fates = fates_of(rows, overlap.known, found_in_vectors(vectors, rows, fates))
+    progress("dividing", 0, len(rows))
     bad = fates.bad()
     bulk = rest = 0
     if skip_bad or not bad:
         division = divide(fates, overlap.touched(rows.image_id))
+        progress("dividing", len(rows), len(rows))
         bulk, rest = len(division.bulk), len(division.rest)
         described = Described(sources, len(rows), progress)
         retired = retired_of(by_cluster(division.heads), max_representatives)

@@ -1,6 +1,7 @@
 """Vector files of a store that was replaced → **the rows that both stores share, as files of the present store**.
 
-They are copied, because followers of the replaced store may have the others mapped.
+They are copied, because followers of the replaced store may have the others mapped. Files that were made elsewhere for
+the present store are moved.
 """
 
 import logging
@@ -10,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from neardup_platform.errors import BadArtefact
+from neardup_platform.files import sync_folder
 from neardup_platform.progress import Progress, no_progress
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.scoring.json_vector_manifest import Manifest, read_manifest, unused_generation, write_manifest
@@ -68,3 +70,27 @@ def _copy(source: Path, target: Path, size: int, progress: Progress) -> None:
             done += copied
             progress("copying vectors, bytes", done, size)
         os.fsync(written.fileno())
+
+
+def move_vectors(source: Path, folder: Path, store_id: str, models: Mapping[Kind, ModelSpec]) -> None:
+    """Move the files of a store from another folder on the same disk, if they are there; no process writes to either.
+
+    Args:
+        source: where they are.
+        folder: where they belong.
+        store_id: of the store.
+        models: versions and dimensions of its embeddings.
+
+    Raises:
+        BadArtefact: they are damaged.
+        OSError: they cannot be moved; the files in `folder` still serve.
+    """
+    wanted, found = Manifest.of(store_id, models), read_manifest(source)
+    if found is None or not found.suits(wanted):
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    moved = replace(found, generation=unused_generation(folder))
+    for old, new in zip(found.paths(source), moved.paths(folder), strict=True):
+        old.rename(new)
+    sync_folder(folder)
+    write_manifest(folder, moved)

@@ -20,6 +20,7 @@ from neardup_platform.settings import Settings
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.swap import complete_swap
 from neardup_platform.store.writer import Store
+from neardup_platform.stream.built_files import adopt
 from neardup_platform.stream.commands import CommandContext, make_restore, registered_commands
 from neardup_platform.stream.commit import commit
 from neardup_platform.stream.comparing import StepsInFlight
@@ -151,6 +152,7 @@ def _open_corpus(
     open_terms = partial(_open_index, settings, space, progress)
     inherit_terms = partial(inherit_segments, settings.index_path, space.version)
     models, vectors_path = classifier.required_models, settings.vectors_path
+    adopt(settings.store_path, store.state().store_id, models, vectors_path, space.version, settings.index_path)
     return rebuild_corpus(store, space, models, open_terms, vectors_path, progress, inherit_terms, settings.loads_path)
 
 

@@ -37,3 +37,8 @@ def gaps(held: Sequence[tuple[int, int]], upto: int) -> list[tuple[int, int]]:
     ends = accumulate((end for _, end in held), max, initial=0)
     between = zip(ends, [*(first for first, _ in held), upto], strict=True)
     return [(first, min(end, upto)) for first, end in between if first < min(end, upto)]
+
+
+def overlap(one: range, other: range) -> bool:
+    """Returns whether two ranges of ordinals have one in common."""
+    return max(one.start, other.start) < min(one.stop, other.stop)

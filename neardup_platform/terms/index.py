@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from neardup_platform.id_space import check_ordinals
 from neardup_platform.progress import Progress, no_progress
-from neardup_platform.terms.blocks import BLOCK_IMAGES, Blocks, gaps
+from neardup_platform.terms.blocks import BLOCK_IMAGES, Blocks, gaps, overlap
 from neardup_platform.terms.candidates import Candidates
 from neardup_platform.terms.cascade import View
 from neardup_platform.terms.effort import Effort
@@ -115,9 +115,13 @@ class TermIndex:
             "index_problem": int(bool(self.problem)),
         }
 
-    def is_stale(self) -> bool:
-        """Whether the writer has published segments since this follower was opened."""
-        return self._segments.is_stale()
+    def is_stale(self, apart: range = range(0)) -> bool:
+        """Whether the writer has published segments since this follower was opened, none of ordinals `apart`."""
+        return self._segments.is_stale(apart)
+
+    def holds_any(self, ordinals: range) -> bool:
+        """Whether a segment covers one of these ordinals."""
+        return any(overlap(range(segment.first, segment.end), ordinals) for segment in self.segments)
 
     @property
     def room(self) -> int:

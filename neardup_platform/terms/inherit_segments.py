@@ -8,11 +8,13 @@ import logging
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from time import time_ns
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.errors import BadArtefact
+from neardup_platform.files import sync_folder
 from neardup_platform.terms.blocks import BLOCK_IMAGES, Blocks
 from neardup_platform.terms.json_manifest import Manifest, read_manifest, write_manifest
 from neardup_platform.terms.mmap_segment import Segment, open_segment, segment_name, write_segment
@@ -60,6 +62,35 @@ def inherit_segments(
         log.warning("the term index %s cannot be taken over (%s): it is made again", folder, error)
         return 0
     return len(kept)
+
+
+def move_segments(source: Path, folder: Path, version: str, store_id: str) -> None:
+    """Move the index of a store from another folder on the same disk, if it is there; no process writes to either.
+
+    Segments get names of a generation that `folder` has not had: followers know segments by name.
+
+    Args:
+        source: where it is.
+        folder: where it belongs.
+        version: of the term space.
+        store_id: of the store.
+
+    Raises:
+        BadArtefact: a manifest or a segment is damaged.
+        OSError: it cannot be moved; the index in `folder` still serves.
+    """
+    found, there = read_manifest(source), read_manifest(folder)
+    if found is None or (found.version, found.source) != (version, store_id):
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    generation = max(found.generation, there.generation if there else 0, time_ns()) + 1
+    names = []
+    for name in found.segments:
+        segment = open_segment(source / name, version, verify=False)
+        names.append(segment_name(segment.first, segment.end, generation))
+        (source / name).rename(folder / names[-1])
+    sync_folder(folder)
+    write_manifest(folder, Manifest(version, store_id, generation, names, found.deleted))
 
 
 def _opened(folder: Path, manifest: Manifest, bound: int) -> Iterator[Segment]:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from neardup_platform.errors import SetupError
 from neardup_platform.progress import Progress, no_progress
+from neardup_platform.terms.blocks import overlap
 from neardup_platform.terms.merge_policy import next_merge
-from neardup_platform.terms.mmap_segment import Segment, merge_in_memory, open_segment
+from neardup_platform.terms.mmap_segment import Segment, merge_in_memory, named_range, open_segment
 from neardup_platform.terms.parts import DELETED
 from neardup_platform.terms.segment_folder import SegmentFolder, remove
 
@@ -156,10 +157,16 @@ class Segments:
             remove(dropped)
         return len(dropped)
 
-    def is_stale(self) -> bool:
-        """Whether the folder's manifest is another than the one these segments were opened by or published last."""
+    def is_stale(self, apart: range = range(0)) -> bool:
+        """Whether the folder's manifest is another than the one these segments were opened by or published last.
+
+        Args:
+            apart: a manifest that names segments of these ordinals does not count.
+        """
         manifest = self._folder.read_manifest() if self._folder else None
-        return manifest is not None and manifest.generation != self.generation
+        if manifest is None or manifest.generation == self.generation:
+            return False
+        return not any(overlap(named_range(name), apart) for name in manifest.segments)
 
     def wait(self) -> None:
         """Waits until nothing is being written or merged; for benchmarks, tests and the end of a bulk load."""

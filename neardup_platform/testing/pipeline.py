@@ -56,7 +56,8 @@ def small_pipeline(
         scorer: scores pairs and gives the thresholds.
     """
     space, scorer = small_term_space(), scorer or CosineScorer()
-    corpus = corpus or Corpus(space, small_index(), MemoryVectors(LSH_DIM, PAIR_DIM))
+    if corpus is None:
+        corpus = Corpus(space, small_index(), MemoryVectors(LSH_DIM, PAIR_DIM))
     thresholds = scorer.threshold, scorer.head_threshold
     matching = Matching(max_candidates, 0, *thresholds, max_representatives, table=scorer.threshold_table)
     return Pipeline(space, scorer, corpus, matching)

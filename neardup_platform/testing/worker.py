@@ -16,6 +16,7 @@ from neardup_platform.records import Decision, Embedding, JoinedImage
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.banks.label import AddLabel, RemoveLabel
 from neardup_platform.stream.banks.label_hashes import AddHashes, RemoveHashes
+from neardup_platform.stream.built_files import adopt
 from neardup_platform.stream.commit import commit
 from neardup_platform.stream.control.handled import Handled
 from neardup_platform.stream.control.outcome import Done, Outcome, Stage
@@ -80,13 +81,15 @@ class InMemoryWorker:
         self._clock = clock or SystemClock()
         space, scorer = space or small_term_space(), scorer or CosineScorer()
         self.store = Store(home / "store")
+        vectors, index, store_id = home / "vectors", home / "index", self.store.state().store_id
+        adopt(home / "store", store_id, scorer.required_models, vectors, space.version, index)
         corpus = rebuild_corpus(
             self.store,
             space,
             scorer.required_models,
-            lambda source: open_index(source, home / "index"),
-            home / "vectors",
-            inherit_terms=partial(inherit_segments, home / "index", space.version, block_images=BLOCK_IMAGES),
+            lambda source: open_index(source, index),
+            vectors,
+            inherit_terms=partial(inherit_segments, index, space.version, block_images=BLOCK_IMAGES),
             loads=home / "loads",
         )
         matching = matching or small_pipeline(corpus, scorer=scorer).matching

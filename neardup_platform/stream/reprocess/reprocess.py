@@ -20,6 +20,7 @@ from neardup_platform.settings import Settings
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.swap import decide_swap, next_path, remove_next
 from neardup_platform.store.writer import Batch, Store
+from neardup_platform.stream.built_files import keep, remove
 from neardup_platform.stream.control.command import put_progress
 from neardup_platform.stream.control.interruption import Interruption
 from neardup_platform.stream.control.outcome import Finish, ReplaceStore, Stage
@@ -160,6 +161,7 @@ class Reprocess:
         done = rounds.finalise(self._checkpoint)
         self._rounds = None
         remove_next(self._settings.store_path)
+        keep(self._scratch, self._settings.store_path)
         self._target.rename(next_path(self._settings.store_path))
         self._next = Store(next_path(self._settings.store_path))
         return partial(self._finish, command, done, self._next)
@@ -213,6 +215,7 @@ class Reprocess:
         self.close()
         shutil.rmtree(self._target, ignore_errors=True)
         remove_next(self._settings.store_path)
+        remove(self._settings.store_path)
 
     def _rules(self, command: pb.Command) -> str:
         """Names what decides, so that an interrupted attempt continues by the same rules or not at all."""

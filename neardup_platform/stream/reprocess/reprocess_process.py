@@ -22,6 +22,7 @@ from neardup_platform.errors import HomeInUse, NeardupError, PermanentError, Ret
 from neardup_platform.settings import Settings
 from neardup_platform.store.view import open_checkpoint
 from neardup_platform.store.writer import Store
+from neardup_platform.stream.built_files import INDEX, VECTORS
 from neardup_platform.stream.reprocess.construction import prepare
 from neardup_platform.stream.reprocess.reprocessing import Reprocessed, Reprocessing
 
@@ -176,8 +177,8 @@ class _Server:
             target,
             space,
             scorer.required_models,
-            lambda source: open_index(call.scratch / "index", space, settings.terms, source),
-            call.scratch / "vectors",
+            lambda source: open_index(call.scratch / INDEX, space, settings.terms, source),
+            call.scratch / VECTORS,
         )
         self._stack.callback(corpus.close)
         pipeline = Pipeline(space, scorer, corpus, Matching.of(settings, scorer))

@@ -128,6 +128,8 @@ class Reprocessing:
         if images != expected:
             raise DecidedAnew(f"{expected} images had to be decided again, {images} were: send the command again")
         progress.counts["changed"] = self._construction.take_over(source)
+        # The worker that opens the store takes over what is on the disk (built_files.py).
+        self._pipeline.corpus.index.flush()
         return _reprocessed(images, progress)
 
     def so_far(self) -> Reprocessed:

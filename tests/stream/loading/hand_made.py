@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -19,18 +19,30 @@ from neardup_platform.bootstrap.bulk_files import (
     read_manifest,
     write_manifest,
 )
+from neardup_platform.bootstrap.data_set import DataSet
 from neardup_platform.bootstrap.given import given_decision
 from neardup_platform.bootstrap.load_order import LoadOrder, Reservation, Scanned
+from neardup_platform.clock import SystemClock
 from neardup_platform.records import JoinedImage
 from neardup_platform.scoring.json_vector_manifest import read_manifest as read_vectors
+from neardup_platform.settings import Settings
 from neardup_platform.store import layout
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
 from neardup_platform.store.view import open_checkpoint, rocksdb_options
+from neardup_platform.stream.commit import commit
+from neardup_platform.stream.control.handled import Handled
+from neardup_platform.stream.control.outcome import Done, Stage
 from neardup_platform.stream.loading.given_heads import GivenImage
+from neardup_platform.stream.loading.load import Load
+from neardup_platform.stream.steps import CommandStep
 from neardup_platform.terms.mmap_segment import memory_segment, segment_name, write_segment
+from neardup_platform.testing import MODELS, InMemoryWorker
 from neardup_platform.testing.pipeline import MAX_REPRESENTATIVES, small_term_space
-from neardup_platform.wire.codec import encode_decision
+from neardup_platform.wire import neardup_pb2 as pb
+from neardup_platform.wire.codec import Message, encode_decision
+from neardup_platform.wire.command_arguments import LoadArguments
+from neardup_platform.wire.topics import CONTROL
 
 _SCAN = "scan.json"
 
@@ -193,8 +205,8 @@ def _write_images(folder: Path, bulk: Sequence[GivenImage], numbers: dict[str, i
             "retired": n in retired,
             "event_time_ms": image.event_time_ms,
             "source_uri": image.source_uri,
-            "pdq": None,
-            "pdq_quality": None,
+            "pdq": image.pdq and image.pdq.bits,
+            "pdq_quality": image.pdq and image.pdq.quality,
             "row": n,
             "pair_row": n,
         }
@@ -240,3 +252,28 @@ def _parquet(given: Sequence[GivenImage]) -> pa.Table:
             "head": pa.array([head for _, head in given], pa.string()),
         }
     )
+
+
+def take_in(
+    worker: InMemoryWorker, settings: Settings, given: Sequence[GivenImage], between: Callable[[], None] = lambda: None
+) -> None:
+    """Load images into a worker; `between` is what happens after each stage."""
+    data_set = DataSet("corpus", ())
+    handler = Load(
+        settings,
+        worker.store,
+        worker.pipeline,
+        MODELS,
+        lambda *_: data_set,
+        lambda _: HandMade(settings.home, given),
+        SystemClock(),
+    )
+    message, command = Message(CONTROL, 0, 0, b"", b""), pb.Command(command_id="c1", name="load")
+    outcome = handler(command, LoadArguments(data_set="corpus", version=data_set.version))()
+    while isinstance(outcome, Stage):
+        commit(worker.store, worker.store.state(), CommandStep(Handled(message, outcome=outcome)), 1)
+        outcome.apply()
+        between()
+        outcome = outcome.prepare()()
+    assert isinstance(outcome, Done)
+    worker.commit_outcome("c1", outcome)

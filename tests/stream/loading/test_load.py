@@ -1,6 +1,7 @@
 """Claims about `load`: all or nothing of the bulk, the rest by its given heads, the same state whatever is killed."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -8,13 +9,16 @@ from pathlib import Path
 import pytest
 
 from neardup_platform.bootstrap.data_set import DataFile, DataSet
-from neardup_platform.records import Cause, JoinedImage, Kind
+from neardup_platform.records import Cause, JoinedImage, Kind, PdqHash
 from neardup_platform.settings import Settings
 from neardup_platform.store import layout
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.secondary import SecondaryStore
 from neardup_platform.store.survey import Survey
+from neardup_platform.store.swap import copy_store, decide_swap, next_path
+from neardup_platform.store.writer import Store
 from neardup_platform.stream.control.command import RegisteredCommand, register
+from neardup_platform.stream.corrections.carry_over import carry_over
 from neardup_platform.stream.loading.given_heads import GivenImage
 from neardup_platform.stream.loading.load import Load
 from neardup_platform.testing import MODELS, families
@@ -50,19 +54,28 @@ def load(command_id: str = "c1") -> bytes:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    base = Settings(home=tmp_path / "home")
-    return base.model_copy(update={"worker": base.worker.model_copy(update={"max_batch_images": 16})})
+    return Settings(home=tmp_path / "home")
 
 
 @pytest.fixture
 def make(settings: Settings) -> Iterator[Make]:
     machines = Machines(settings.home)
 
-    def start(*sent: bytes, rows: Sequence[GivenImage] = given(IMAGES), kill_at: str = "") -> ControlMachine:
+    def start(
+        *sent: bytes, rows: Sequence[GivenImage] = given(IMAGES), kill_at: str = "", step: int = 16
+    ) -> ControlMachine:
+        worker = settings.worker.model_copy(update={"max_batch_images": step})
+
         def commands(machine: ControlMachine) -> Sequence[RegisteredCommand]:
             launch = partial(_launch, settings.home, rows)
             handler = Load(
-                settings, machine.store, machine.pipeline, MODELS, lambda *_: DATA_SET, launch, machine.clock
+                settings.model_copy(update={"worker": worker}),
+                machine.store,
+                machine.pipeline,
+                MODELS,
+                lambda *_: DATA_SET,
+                launch,
+                machine.clock,
             )
             return [register(LoadArguments, handler)]
 
@@ -97,13 +110,13 @@ def assert_sound(machine: ControlMachine) -> None:
         assert corpus.id_of(corpus.head_of(record.ordinal)) == record.head
         stored = machine.store.vectors.get(record.ordinal)
         assert corpus.vectors_of(record.ordinal).lsh.tobytes() == stored.lsh
-        assert bool(corpus.retired(corpus.members_of(record.ordinal)[:0]).size) is False
     for head, cluster in machine.store.clusters.all():
         found = machine.store.images.find(head)
         assert found is not None
         assert corpus.size_of(found.ordinal) == cluster.size
         assert corpus.representatives_of(found.ordinal) == len(cluster.representatives)
-    assert corpus.index.missing(state.ordinals) in ([], [(state.reserved.first_ordinal, state.reserved.end_ordinal)])
+    missing = [ordinal for span in corpus.index.missing(state.ordinals) for ordinal in range(*span)]
+    assert not any(map(corpus.id_of, missing))
 
 
 def found_by(machine: ControlMachine, image: JoinedImage) -> set[str]:
@@ -248,3 +261,142 @@ def test_a_load_that_is_cancelled_leaves_numbers_that_the_next_one_uses(make: Ma
 def _cancel(machine: ControlMachine) -> list[pb.CommandResult]:
     machine.log.append(command("cancel", "x1", command_id="c1"))
     return [result for result in machine.run() if result.command_id == "c1"]
+
+
+def test_images_of_known_clusters_are_decided_by_their_given_heads(make: Make) -> None:
+    rows = given(IMAGES[:40])
+    by_id = {image.image_id: image for image, _ in rows}
+    first, member = next((head, image.image_id) for image, head in rows if head != image.image_id)
+    one = make(load(), rows=rows)
+    one.decide([by_id[member]])
+    (result,) = one.run()
+    assert (result.values["known"], result.values["loaded"]) == ("1", "39")
+    heads = one.worker.heads()
+    assert (heads[member], heads[first]) == (member, first)
+    assert digest(one) == expected(rows, {member: member})
+    assert_sound(one)
+
+
+def test_an_image_of_the_store_may_be_the_given_head_and_other_vectors_of_it_are_conflicting(make: Make) -> None:
+    known, *others = IMAGES[:12]
+    changed = replace(known, pair=replace(known.pair, vector=-known.pair.vector))
+    one = make(load(), rows=[GivenImage(changed, known.image_id), *(GivenImage(i, known.image_id) for i in others)])
+    one.decide([known])
+    (result,) = one.run()
+    assert (result.values["conflicting"], result.values["loaded"]) == ("1", "11")
+    assert set(one.worker.heads().values()) == {known.image_id}
+    assert_sound(one)
+    again = make(load("c2"))
+    (result,) = again.run()
+    assert result.accepted
+
+
+def test_overrides_take_precedence_over_given_heads(make: Make) -> None:
+    rows = given(IMAGES[:60])
+    heads = list(dict.fromkeys(head for _, head in rows))
+    members = [image.image_id for image, head in rows if head == heads[0] and image.image_id != head]
+    one = make(load(), rows=rows)
+    (known,) = strangers(1, 0, seed=3)
+    one.decide([known])
+    one.worker.override("alone", members[0])
+    one.worker.override("forbid", members[1], heads[0])
+    one.worker.override("link", members[2], known.image_id)
+    (result,) = one.run()
+    assert result.accepted, result.reason
+    assert int(result.values["withheld"]) == len(members) + 1
+    found = one.worker.heads()
+    assert [found[member] for member in members[:4]] == [members[0], members[1], known.image_id, heads[0]]
+    decision = decode_decision(one.store.history.current(members[1]))
+    assert decision.cause == Cause.OVERRIDE
+    assert_sound(one)
+
+
+def test_members_of_a_forgotten_head_stay_together(make: Make) -> None:
+    rows = given(IMAGES[:60])
+    head = rows[0].head
+    members = [image.image_id for image, named in rows if named == head and image.image_id != head]
+    one = make(rows=rows)
+    one.decide([rows[0].image])
+    one.worker.forget(head)
+    for kill_at in ("stage_committed:4", "stage_committed:1"):
+        with pytest.raises(Killed):
+            make(*([load()] if kill_at.endswith("4") else []), rows=rows, kill_at=kill_at, step=2).run()
+    again = make(rows=rows, step=2)
+    again.run()
+    (result,) = [each for each in again.published() if each.command_id == "c1"]
+    assert (result.values["forgotten"], result.values["loaded"]) == ("1", "59")
+    assert {again.worker.heads()[member] for member in members} == {members[0]}
+    assert_sound(again)
+
+
+def test_what_is_forgotten_while_it_is_built_stays_forgotten(make: Make) -> None:
+    rows = given(IMAGES[:60])
+    one = make(load(), rows=rows)
+    gone = rows[7].image
+    done = []
+
+    def between() -> None:
+        if not done:
+            one.decide([gone])
+            one.worker.forget(gone.image_id)
+            done.append(gone)
+
+    (result,) = one.run(between)
+    assert (result.values["forgotten"], result.values["loaded"]) == ("1", "59")
+    assert gone.image_id not in one.worker.heads()
+    assert not one.pipeline.corpus.vectors_of(one.store.state().reserved.first_ordinal + 7).lsh.any()
+    assert_sound(one)
+
+
+def test_numbers_that_do_not_suffice_stay_dead(make: Make) -> None:
+    one = make(load("c1"), rows=given(IMAGES[:30]))
+    while not one.store.state().reserved.end_ordinal:
+        one.turn()
+    _cancel(one)
+    one.decide(strangers(3, 3, seed=5))
+    again = make(load("c2"), rows=given(IMAGES))
+    again.run()
+    state = again.store.state()
+    assert (state.ordinals, state.images) == (30 + 12 + len(IMAGES), 12 + len(IMAGES))
+    assert_sound(again)
+    assert_sound(make())
+
+
+def test_a_store_restored_from_before_a_load_does_not_use_the_numbers_that_the_load_took(
+    make: Make, settings: Settings
+) -> None:
+    one = make(load("c1"))
+    one.decide(strangers(3, 3, seed=5))
+    while not one.store.state().reserved.end_ordinal:
+        one.turn()
+    _cancel(one)
+    one.close()
+    copy_store(settings.store_path, settings.home / "earlier")
+    two = make(load("c2"))
+    two.run()
+    copy_store(settings.home / "earlier", next_path(settings.store_path))
+    with closing(Store(next_path(settings.store_path))) as restored:
+        carry_over(two.store, restored, None)
+    two.close()
+    decide_swap(settings.store_path, "a test")
+    three = make(load("c3"))
+    assert_sound(three)
+    assert three.store.state().images == 12
+    (result,) = [each for each in three.run() if each.command_id == "c3"]
+    assert counts(result) == {"loaded": len(IMAGES), "bulk": len(IMAGES)}
+    assert_sound(three)
+    assert_sound(make())
+
+
+def test_an_image_that_a_hash_of_a_bank_matches_is_labelled(make: Make) -> None:
+    pdq = PdqHash(bytes(range(32)), 100)
+    marked = replace(IMAGES[5], lsh=replace(IMAGES[5].lsh, pdq=pdq))
+    one = make(load(), rows=given([*IMAGES[:5], marked, *IMAGES[6:60]]))
+    one.worker.run_command("label-hashes", bank="spam", policy="spam", action="block", hashes=bytes(range(32)).hex())
+    (result,) = one.run()
+    assert result.accepted, result.reason
+    assert (int(result.values["withheld"]) > 0, result.values["loaded"]) == (True, "60")
+    found = one.store.labels.find("spam", marked.image_id)
+    assert found is not None
+    assert found.label.pdq == bytes(range(32)).hex()
+    assert_sound(one)

@@ -1,5 +1,9 @@
 """Claims about reprocess, with a small pipeline in place of the process: other rules, the stream going on, kills."""
 
+import logging
+import os
+import re
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -8,7 +12,8 @@ import pytest
 from neardup_platform.matching import Matching
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.writer import Store
-from neardup_platform.testing import InMemoryWorker, families
+from neardup_platform.stream.built_files import built_path
+from neardup_platform.testing import BLOCK_IMAGES, InMemoryWorker, families, image
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.topics import DECISIONS
 from tests.stream.control_machine import Killed, command
@@ -48,6 +53,63 @@ def test_the_state_is_that_of_a_store_decided_by_these_rules_from_the_start(make
     assert int(result.values["changed"]) > 0
 
 
+def damage_nothing(_files: Path) -> None:
+    """The files stay as they are."""
+
+
+def cut_vectors(files: Path) -> None:
+    for path in (files / "vectors").glob("*.f16"):
+        os.truncate(path, 10)
+
+
+def cut_segments(files: Path) -> None:
+    for path in (files / "index").glob("*.segment"):
+        os.truncate(path, 10)
+
+
+def remove_manifests(files: Path) -> None:
+    for path in files.glob("*/manifest.json"):
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "vectors_read", "all_hashed"),
+    [
+        (damage_nothing, False, False),
+        (cut_vectors, True, True),
+        (cut_segments, False, True),
+        (remove_manifests, True, True),
+    ],
+)
+def test_the_next_worker_takes_over_what_the_store_was_made_with(
+    make: Make,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    damage: Callable[[Path], None],
+    vectors_read: bool,
+    all_hashed: bool,
+) -> None:
+    caplog.set_level(logging.INFO, "neardup_platform.stream.recovery")
+    one = make(command("reprocess"))
+    one.decide(IMAGES)
+    one.run_until_replaced()
+    kept = built_path(tmp_path / "home" / "store")
+    damage(kept)
+    two = make()
+    read, hashed = map(int, re.findall(r"vectors of (\d+) read from the store, (\d+) hashed", caplog.text)[-1])
+    assert (read > 0, hashed == len(IMAGES)) == (vectors_read, all_hashed)
+    assert all_hashed or hashed <= 2 * BLOCK_IMAGES
+    assert not kept.exists()
+    more = [image(f"more/{each.image_id}", each.lsh.vector) for each in IMAGES[::9]]
+    two.decide(more)
+    with closing(InMemoryWorker(tmp_path / "fresh")) as worker:
+        worker.pipeline.use_classifier(worker.pipeline.scorer, STRICT)
+        worker.decide(IMAGES)
+        worker.pipeline.use_classifier(worker.pipeline.scorer, two.pipeline.matching)
+        worker.decide(more)
+        assert two.store.state().digest == worker.store.state().digest
+
+
 def test_the_stream_runs_meanwhile_except_for_the_last_images(make: Make, tmp_path: Path) -> None:
     one = make(command("reprocess"))
     one.decide(IMAGES[:50])
@@ -85,10 +147,10 @@ def test_what_did_not_change_is_not_published_and_history_is_kept(make: Make) ->
     again = [d for d in said if d.cause == "reprocess"]
     now = {i: r.head for i, r in two.store.images.all()}
     assert {d.image_id: d.head for d in again} == {i: now[i] for i in now if now[i] != heads[i]}
-    for image in IMAGES:
-        first, second = map(pb.Decision.FromString, two.store.history.all(image.image_id))
+    for each in IMAGES:
+        first, second = map(pb.Decision.FromString, two.store.history.all(each.image_id))
         assert (first.cause, second.cause) == ("", "reprocess")
-        assert second.sequence == two.store.images.find(image.image_id).sequence  # type: ignore[union-attr]
+        assert second.sequence == two.store.images.find(each.image_id).sequence  # type: ignore[union-attr]
     sequences = [s for image in IMAGES for s in two.store.history.sequences(image.image_id)]
     assert len(set(sequences)) == 2 * len(IMAGES)
     assert max(sequences) <= two.store.state().sequence
