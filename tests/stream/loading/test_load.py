@@ -23,7 +23,8 @@ from neardup_platform.stream.control.command import RegisteredCommand, register
 from neardup_platform.stream.corrections.carry_over import carry_over
 from neardup_platform.stream.loading.given_heads import GivenImage
 from neardup_platform.stream.loading.load import Load
-from neardup_platform.testing import MODELS, families
+from neardup_platform.stream.reprocess.replay import replay
+from neardup_platform.testing import MODELS, InMemoryWorker, families
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import decode_decision
 from neardup_platform.wire.command_arguments import LoadArguments
@@ -413,3 +414,24 @@ def test_an_image_that_a_hash_of_a_bank_matches_is_labelled(make: Make) -> None:
     assert found is not None
     assert found.label.pdq == bytes(range(32))
     assert_sound(one)
+
+
+def test_loaded_images_are_corrected_and_decided_again_like_others(make: Make, tmp_path: Path) -> None:
+    rows = given(IMAGES)
+    one = make(load(), rows=rows)
+    one.run()
+    head = largest(rows)
+    members = [image.image_id for image, named in rows if named == head and image.image_id != head]
+    one.worker.override("alone", members[0])
+    one.worker.forget(head)
+    newer = next(image.lsh for image, _ in rows if image.image_id == members[2])
+    one.worker.re_embed(replace(newer, model_version="newer", event_time_ms=newer.event_time_ms + 1))
+    heads = one.worker.heads()
+    assert heads[members[0]] == members[0]
+    assert {heads[member] for member in members[1:2] + members[3:]} == {members[1]}
+    assert_sound(one)
+    target = InMemoryWorker(tmp_path / "again")
+    replay(one.store, target.store, target.pipeline, 7)
+    assert set(target.heads()) == set(heads)
+    target.close()
+    assert_sound(make())
