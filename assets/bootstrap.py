@@ -22,21 +22,21 @@ data_set_partitions = dg.DynamicPartitionsDefinition(name="data_sets")
 KEY = dg.AssetKey(["bootstrap", "images"])
 
 _FATES = {
-    "headed": "images with a given head, which is kept",
-    "undecided": "images without head, decided like the stream in order of event time",
-    "halves": "rows with one embedding, published: they wait for their partners",
-    "joined": "second rows of images whose embeddings are in two rows",
-    "repeated": "rows equal to an earlier one",
-    "bad_rows": "bad rows, which are not loaded",
+    "headed": "with a given head, which is kept",
+    "undecided": "without head: decided in order of event time",
+    "halves": "one embedding: published, waits for its partner",
+    "joined": "second row of an image in two rows",
+    "repeated": "equal to an earlier row",
+    "bad_rows": "bad: not loaded",
 }
 _DONE = {
-    "loaded": "images taken in with their heads",
-    "decided": "images decided",
+    "loaded": "taken in with their heads",
+    "decided": "decided by the pipeline",
     "published": "unpaired embeddings published",
-    "skipped": "rows that the worker skipped: bad vectors, and heads that it does not know",
-    "known": "images that the platform had, and that stay as they are",
-    "conflicting": "images that the platform has with other vectors, which it keeps",
-    "forgotten": "images that were forgotten since their event time",
+    "skipped": "skipped by the worker: bad vectors, unknown heads",
+    "known": "known before, unchanged",
+    "conflicting": "known with other vectors, unchanged",
+    "forgotten": "forgotten since their event time",
 }
 
 
@@ -98,7 +98,8 @@ def bootstrap_images(
         load = Bootstrap(platform.settings(), name, version, f"Dagster run {root}", context.log.info)
         done = load.check() if config.dry_run else load.run(skip_bad=config.skip_bad, again=config.again)
     except (PermanentError, SetupError) as error:
-        raise dg.Failure(str(error), allow_retries=False) from error
+        found = described(load.checked) if load is not None and load.checked is not None else None
+        raise dg.Failure(str(error), metadata=found, allow_retries=False) from error
     except dg.DagsterExecutionInterruptedError:
         _call_off(context, load)
         raise
@@ -111,7 +112,6 @@ def bootstrap_images(
 
 def described(done: "Bootstrapped") -> dict[str, Any]:
     """What the UI shows of a check or a load."""
-    from neardup_platform.bootstrap.report import check_in_words
     from neardup_platform.bootstrap.row_checks import REASONS
     from neardup_platform.operations.kafka_bootstrap import bootstrapped_in_words
 
@@ -119,19 +119,19 @@ def described(done: "Bootstrapped") -> dict[str, Any]:
     values = {**check.flat(), "bad_rows": check.bad_rows}
     shown: dict[str, Any] = {
         "summary": bootstrapped_in_words(done.flat()),
-        "check": dg.MetadataValue.md(f"```\n{check_in_words(check)}\n```"),
         "rows_by_fate": _table({name: values[name] for name in _FATES}, _FATES, "fate"),
         PARTITION_ROWS: check.rows,
-        "rows": check.rows,
         URI: done.uri,
         "report": done.report_uri,
         "clusters_founded": check.founded,
         "heads_outside": check.outside_heads,
+        "vectors_checked": "all, by this run" if check.vectors else "those of images with a head by the worker",
     }
     if done.loaded is not None:
         shown |= {"images_by_outcome": _table(done.loaded, _DONE, "outcome"), **done.loaded}
     if check.last_ms:
-        shown |= {name: dg.MetadataValue.timestamp(values[f"{name}_ms"] / 1_000) for name in ("first", "last")}
+        times = {"first_event": check.first_ms, "last_event": check.last_ms}
+        shown |= {name: dg.MetadataValue.timestamp(at_ms / 1_000) for name, at_ms in times.items()}
     if check.bad:
         shown["bad_rows_by_reason"] = _table(check.bad, REASONS, "reason")
         shown["bad_rows"] = done.bad_rows_uri

@@ -51,7 +51,7 @@ class Loaded:
     """
 
     first: int
-    ids: Sequence[str]
+    ids: list[str]
     heads: Ordinals
     retired: NDArray[np.bool_]
     sizes: NDArray[np.int32]

@@ -89,6 +89,9 @@ class Bootstrap:
         issuer: who asks for it, by name.
         report: called with lines about running work.
 
+    Attributes:
+        checked: what was found in the rows, as soon as they are checked, also if they are refused then.
+
     Raises:
         NotFound, BadArtefact: there is no such complete data set.
         ServerUnavailable: S3 does not answer.
@@ -106,6 +109,7 @@ class Bootstrap:
         self._models = {kind: model.spec for kind, model in active_models(settings).items()}
         self._deadline_s = time.monotonic() + settings.bootstrap.timeout_s
         self._sent: Issuer | None = None
+        self.checked: Bootstrapped | None = None
 
     def check(self) -> Bootstrapped:
         """Check every row and its vectors, and load nothing; the report is written to S3.
@@ -206,7 +210,8 @@ class Bootstrap:
                 pq.write_table(bad_rows_of(rows, fates), file)
                 self._folder.put_file("bad-rows.parquet", file)
         self._folder.put_json("report.json", {"data_set": self._load, **report.flat()})
-        return self._result(report)
+        self.checked = self._result(report)
+        return self.checked
 
     def _result(
         self, check: CheckReport, loaded: Mapping[str, int] | None = None, *, already: bool = False

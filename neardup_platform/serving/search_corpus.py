@@ -20,6 +20,7 @@ from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.scoring.vectors import ImageVectors, VectorTable
 from neardup_platform.serving.rocksdb_follower import StoreFollower
+from neardup_platform.store.reserved import numbers_apart
 from neardup_platform.store.store_pb2 import StoreState
 from neardup_platform.structure.overlap import overlap_of
 from neardup_platform.structure.sketch import Sketch
@@ -235,8 +236,8 @@ class SearchCorpus:
 
     def _note_load(self, loaded: _Loaded, state: StoreState, end: int) -> None:
         """Notes ordinals below `end` that are dead until a load is taken in."""
-        reserved = range(state.reserved.first_ordinal, state.reserved.end_ordinal)
-        if state.reserved.taken or not overlap(reserved, range(end)) or overlap(reserved, self._apart):
+        reserved = numbers_apart(state)
+        if not overlap(reserved, range(end)) or overlap(reserved, self._apart):
             return
         while self._apart and not self._stop.is_set():
             self._follow_load(loaded)
@@ -253,8 +254,7 @@ class SearchCorpus:
                 state = store.state()
                 if state.store_id != loaded.source:
                     raise _StoreReplaced
-                reserved = range(state.reserved.first_ordinal, state.reserved.end_ordinal)
-                if not state.reserved.taken and overlap(reserved, self._apart):
+                if overlap(numbers_apart(state), self._apart):
                     return
                 rows = islice(store.vectors.numbered(self._apart.start), _CHUNK_IMAGES)
                 part = [StoredImage(n, r.image_id, r.lsh, r.pair, r.retired) for n, r in rows if n in self._apart]

@@ -296,18 +296,20 @@ class StoreState(_message.Message):
     def __init__(self, format: _Optional[int] = ..., terms_version: _Optional[str] = ..., images: _Optional[int] = ..., clusters: _Optional[int] = ..., sequence: _Optional[int] = ..., outbox_number: _Optional[int] = ..., digest: _Optional[bytes] = ..., commit: _Optional[int] = ..., store_id: _Optional[str] = ..., counters: _Optional[_Mapping[str, int]] = ..., classifier_version: _Optional[str] = ..., commands: _Optional[int] = ..., ordinals: _Optional[int] = ..., forgotten: _Optional[int] = ..., redirects: _Optional[int] = ..., paused: _Optional[_Union[Pause, _Mapping]] = ..., outbox_first: _Optional[int] = ..., shared: _Optional[_Union[Shared, _Mapping]] = ..., reserved: _Optional[_Union[Reserved, _Mapping]] = ...) -> None: ...
 
 class Reserved(_message.Message):
-    __slots__ = ("first_ordinal", "end_ordinal", "first_sequence", "taken", "command_id")
+    __slots__ = ("first_ordinal", "end_ordinal", "first_sequence", "taken", "command_id", "store_id")
     FIRST_ORDINAL_FIELD_NUMBER: _ClassVar[int]
     END_ORDINAL_FIELD_NUMBER: _ClassVar[int]
     FIRST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     TAKEN_FIELD_NUMBER: _ClassVar[int]
     COMMAND_ID_FIELD_NUMBER: _ClassVar[int]
+    STORE_ID_FIELD_NUMBER: _ClassVar[int]
     first_ordinal: int
     end_ordinal: int
     first_sequence: int
     taken: bool
     command_id: str
-    def __init__(self, first_ordinal: _Optional[int] = ..., end_ordinal: _Optional[int] = ..., first_sequence: _Optional[int] = ..., taken: _Optional[bool] = ..., command_id: _Optional[str] = ...) -> None: ...
+    store_id: str
+    def __init__(self, first_ordinal: _Optional[int] = ..., end_ordinal: _Optional[int] = ..., first_sequence: _Optional[int] = ..., taken: _Optional[bool] = ..., command_id: _Optional[str] = ..., store_id: _Optional[str] = ...) -> None: ...
 
 class Shared(_message.Message):
     __slots__ = ("store_id", "end")

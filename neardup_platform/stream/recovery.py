@@ -19,6 +19,7 @@ from neardup_platform.scoring.inherit_vectors import inherit_vectors
 from neardup_platform.scoring.mmap_vectors import WrittenVectors
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.store import store_pb2 as store_pb
+from neardup_platform.store.reserved import numbers_apart, reserved_by_load
 from neardup_platform.store.view import StoreView
 from neardup_platform.terms.hyperplanes import TermSpace
 from neardup_platform.terms.index import TermIndex
@@ -49,6 +50,7 @@ def rebuild_corpus(
         progress: called with how far it has come.
         inherit_terms: makes what serves of another store's index one of this store; takes the ids of this and of that
             store, and which of the ordinals that both share the index must hold.
+        loads: folder of the folders of loads.
 
     Raises:
         SetupError: term space, classifier and stored terms do not fit each other; the disk is full.
@@ -64,15 +66,16 @@ def rebuild_corpus(
     if inherited:
         read += _fill_erased(store, vectors, images.alive[:inherited])
     index = open_index(state.store_id)
-    reserved = state.reserved
-    ahead = index.rewind(state.ordinals, kept=reserved.end_ordinal)
+    reserved, apart = reserved_by_load(state), numbers_apart(state)
+    ahead = index.rewind(state.ordinals, kept=reserved.stop)
     if ahead:
         log.warning("%d segments of the term index were ahead of the store; they are rebuilt", ahead)
-    if reserved.taken:
-        _adopt(index, reserved, loads)
-    elif reserved.end_ordinal:
-        index.set_apart(reserved.first_ordinal, reserved.end_ordinal)
-    _drop_dead(~images.alive, reserved, vectors, index, loading=bool(store.commands.progress(reserved.command_id)))
+    if apart:
+        index.set_apart(apart.start, apart.stop)
+    elif reserved and loads is not None:
+        _adopt(index, reserved, folder_of(loads, state.reserved.command_id))
+    loading = store.commands.progress(state.reserved.command_id) is not None
+    _drop_dead(~images.alive, apart, reserved if loading else range(0), vectors, index)
     corpus = Corpus(space, index, vectors)
     corpus.restore(images.ids, images.heads, images.retired)
     filled = corpus.fill_index(progress)
@@ -188,36 +191,35 @@ def _fill_erased(store: StoreView, vectors: WrittenVectors, alive: NDArray[np.bo
     return len(erased)
 
 
-def _adopt(index: TermIndex, reserved: store_pb.Reserved, loads: Path | None) -> None:
+def _adopt(index: TermIndex, reserved: range, folder: Path) -> None:
     """Give the index the segments of a load that was taken in just before a crash; else they are hashed again."""
-    lacking = [first for first, end in index.missing(reserved.end_ordinal) if end > reserved.first_ordinal]
-    if loads is None or not lacking or lacking[0] > reserved.first_ordinal:
+    lacking = [first for first, end in index.missing(reserved.stop) if end > reserved.start]
+    if not lacking or lacking[0] > reserved.start:
         return
     # pyarrow takes a while to import, and most starts do without.
     from neardup_platform.bootstrap.bulk_files import read_manifest
 
     try:
-        folder = folder_of(loads, reserved.command_id)
         found = read_manifest(folder)
-        if found is not None and found.first_ordinal == reserved.first_ordinal:
+        if found is not None and found.first_ordinal == reserved.start:
             index.adopt(index.link([folder / name for name in found.segments]))
     except (NeardupError, ValueError) as error:
         log.warning("the segments of a load cannot be used (%s): its images are hashed again", error)
 
 
 def _drop_dead(
-    dead: NDArray[np.bool_], reserved: store_pb.Reserved, vectors: WrittenVectors, index: TermIndex, *, loading: bool
+    dead: NDArray[np.bool_], apart: range, written: range, vectors: WrittenVectors, index: TermIndex
 ) -> None:
     """Erase dead images that a crash between a commit and its effect in memory has left.
 
     Args:
         dead: bool [ordinals].
-        loading: whether the load is in progress: then the numbers that it has reserved have rows that it needs.
+        apart: ordinals that the index does not cover.
+        written: ordinals where a load in progress has written rows that it needs.
     """
-    apart = slice(reserved.first_ordinal, reserved.end_ordinal)
     hidden, erased = dead.copy(), dead.copy()
-    hidden[apart] &= reserved.taken
-    erased[apart] &= not loading
+    hidden[apart.start : apart.stop] = False
+    erased[written.start : written.stop] = False
     index.delete(index.sealed(np.flatnonzero(hidden)))
     rows, ordinals = vectors.rows, np.flatnonzero(erased)
     for first in range(0, len(ordinals), _CHUNK):

@@ -421,6 +421,7 @@ COMMANDS: Mapping[str, type[CommandArguments]] = {
         ForgetArguments,
         LoadModelArguments,
         IngestSegmentArguments,
+        LoadArguments,
         RestoreArguments,
         OverrideArguments,
         LabelArguments,

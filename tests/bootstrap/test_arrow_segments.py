@@ -49,7 +49,7 @@ def test_images_are_sorted_over_all_files_into_segments_of_bounded_size(tmp_path
 def test_the_two_rows_of_an_image_meet_with_what_either_says(tmp_path: Path) -> None:
     pdq = "ab" * 32
     first = [row("a", kinds="p", at=NOW_MS, pair=[2.0, 3.0], source_uri="s3://a", pdq=pdq, pdq_quality=80)]
-    second = [row("b"), row("a", kinds="l", at=NOW_MS - 5, lsh=[4.0, 5.0, 6.0])]
+    second = [row("b", at=NOW_MS + 1), row("a", kinds="l", at=NOW_MS - 5, lsh=[4.0, 5.0, 6.0])]
     ((one, other),) = segments(tmp_path, first, second)
     assert (one.image_id, one.event_time_ms, one.source_uri) == ("a", NOW_MS, "s3://a")
     assert (one.lsh.vector.tolist(), one.pair.vector.tolist()) == ([4, 5, 6], [2, 3])

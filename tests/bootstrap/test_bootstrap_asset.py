@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from assets.table_metadata import PARTITION_ROWS
 from definitions import defs
 from neardup_platform.s3_client import open_s3
 from neardup_platform.settings import Settings
@@ -104,14 +105,18 @@ def test_a_run_shows_what_became_of_the_rows_and_executed_again_loads_nothing_tw
     checked = run(instance, version, dry_run=True)
     assert (checked.success, checked.get_asset_materialization_events()) == (True, [])
     (observed,) = checked.get_asset_observation_events()
-    assert "1 other-version" in str(observed.asset_observation_data.asset_observation.metadata["check"].value)
+    found = observed.asset_observation_data.asset_observation.metadata["bad_rows_by_reason"].value
+    assert [record.data["reason"] for record in found.records] == ["other-version"]
 
     refused = run(instance, version)
-    assert "1 of 3 rows" in str(refused.all_events)
-    assert not refused.success
+    failure = refused.failure_data_for_node("bootstrap__images")
+    assert failure is not None
+    assert failure.user_failure_data is not None
+    assert "1 of 3 rows" in str(failure.user_failure_data.description)
+    assert "examples" in failure.user_failure_data.metadata
     result = run(instance, version, skip_bad=True)
     shown = metadata(result)
-    assert (shown["decided"], shown["published"], shown["rows"]) == (1, 1, 3)
+    assert (shown["decided"], shown["published"], shown[PARTITION_ROWS]) == (1, 1, 3)
     assert [record.data["reason"] for record in shown["bad_rows_by_reason"].records] == ["other-version"]
     assert shown["examples"].records[0].data["image_id"] == image(222, START_MS).image_id
     (check,) = result.get_asset_check_evaluations()

@@ -13,6 +13,7 @@ with the rest, from where its last commit ended. A load that ends early leaves i
 they suffice for uses them.
 """
 
+import logging
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -32,6 +33,7 @@ from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.settings import Settings
 from neardup_platform.store import store_pb2 as store_pb
+from neardup_platform.store.reserved import numbers_apart
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.constraints import constraints_of
 from neardup_platform.stream.control.command import put_progress
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
     from neardup_platform.bootstrap.bulk_files import BulkFiles
     from neardup_platform.stream.loading.rest_rows import Chunk
     from neardup_platform.stream.loading.take_in import TakeIn
+
+log = logging.getLogger(__name__)
 
 _CHECKPOINT = "checkpoint"
 _STARTED = "started.json"
@@ -180,6 +184,7 @@ class Load:
         build.close()
         self._interruption.check()
         self._take_in = prepare(files, folder, self._pipeline.corpus)
+        self._take_in.withhold_matched(self._store, self._pipeline.labels)
         return self._compare(command, arguments, self._take_in)
 
     def _compare(self, command: pb.Command, arguments: LoadArguments, bulk: "TakeIn") -> Finish:
@@ -194,6 +199,7 @@ class Load:
         """Take the bulk in, without what is withheld."""
         if bulk.forgotten != self._store.state().forgotten:
             return Stage(partial(self._compare, command, arguments, bulk), abandon=partial(self._abandon, command))
+        begun_s = self._clock.monotonic_s()
         bulk.compare(self._store)
         bulk.save_withheld()
         loaded = bulk.without_withheld()
@@ -214,6 +220,8 @@ class Load:
         def apply() -> None:
             if bulk.files.images:
                 self._pipeline.corpus.take_in(loaded)
+            took_ms = 1_000 * (self._clock.monotonic_s() - begun_s)
+            log.info("command %s: %d images taken in within %.0f ms", command.command_id, taken, took_ms)
 
         return Stage(
             partial(self._start_rest, command, arguments),
@@ -316,10 +324,10 @@ class Load:
 
 def _reservation(state: store_pb.StoreState, count: int, command_id: str) -> tuple[store_pb.Reserved, int]:
     """The numbers for so many images, and how many of them are new."""
-    left = state.reserved
-    if not left.taken and left.end_ordinal - left.first_ordinal >= count:
+    left = numbers_apart(state)
+    if left and len(left) >= count:
         found = store_pb.Reserved()
-        found.CopyFrom(left)
+        found.CopyFrom(state.reserved)
         found.command_id = command_id
         return found, 0
     made = store_pb.Reserved(
@@ -327,6 +335,7 @@ def _reservation(state: store_pb.StoreState, count: int, command_id: str) -> tup
         end_ordinal=state.ordinals + count,
         first_sequence=state.sequence + 1,
         command_id=command_id,
+        store_id=state.store_id,
     )
     return made, count
 

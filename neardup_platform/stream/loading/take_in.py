@@ -3,7 +3,8 @@
 Files of the load → **opened and checked beside the store → clusters withheld → one commit with the files** → in memory
 
 The process that built the files compared its images with a checkpoint. What has happened since is compared here: a
-cluster is withheld if an image of it was decided or forgotten since, or if an override names one. The commit deletes
+cluster is withheld if an image of it was decided or forgotten since, or if an override names one or a hash of a bank
+matches one. The commit deletes
 its keys again, which it can because files that come later in an ingestion count before earlier ones; its images are
 decided one by one afterwards. Everything that takes long is done in a thread: `prepare` opens the tables as a store of
 their own, from links, so that an id is looked up there in microseconds, however many the load has.
@@ -12,7 +13,7 @@ their own, from links, so that an id is looked up there in microseconds, however
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from rocksdict import IngestExternalFileOptions, Rdict
 from neardup_platform.bootstrap.bulk_files import IMAGES, TABLES, BulkFiles
 from neardup_platform.clusters.override_terms import named
 from neardup_platform.corpus import Corpus, Loaded
+from neardup_platform.decide import Labelling
 from neardup_platform.errors import BadArtefact, InvariantBroken
 from neardup_platform.files import read_sealed, write_sealed
 from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
@@ -96,6 +98,15 @@ class TakeIn:
         if found := store.images.forgotten_since(since_ms):
             self.withhold(image_id for image_id in self.loaded.ids if layout.hash_key(image_id) in found)
 
+    def withhold_matched(self, store: StoreView, labels: Labelling) -> None:
+        """Withhold the clusters of images that a hash of a bank matches, which get their labels one by one."""
+        if not any(store.hashes.counts().values()):
+            return
+        for batch in self.images.select(["image_id", "pdq", "pdq_quality"]).to_batches(_CHUNK):
+            rows = batch.to_pylist()
+            found = labels.matching([decode_pdq(row["pdq"] or b"", row["pdq_quality"] or 0) for row in rows])
+            self.withhold(row["image_id"] for row, matched in zip(rows, found, strict=True) if matched)
+
     def ingestion(self) -> Ingestion:
         """The files of the commit."""
         tables = self.folder / TABLES
@@ -138,17 +149,14 @@ class TakeIn:
         return digest
 
     def without_withheld(self) -> Loaded:
-        """What the corpus gets."""
+        """Take what is withheld out of what the corpus gets; returns it."""
         rows = np.array(self.ordinals, np.int64) - self.files.first_ordinal
         loaded = self.loaded
-        ids, heads, retired = loaded.ids, loaded.heads, loaded.retired
-        sizes, representatives = loaded.sizes, loaded.representatives
-        if len(rows):
-            ids = list(ids)
-            for row in rows.tolist():
-                ids[row] = ""
-            heads[rows], retired[rows], sizes[rows], representatives[rows] = -1, True, 0, 0
-        return replace(loaded, ids=ids)
+        for row in rows.tolist():
+            loaded.ids[row] = ""
+        loaded.heads[rows], loaded.retired[rows] = -1, True
+        loaded.sizes[rows] = loaded.representatives[rows] = 0
+        return loaded
 
     def save_withheld(self) -> None:
         """Note what is withheld, for an attempt after a crash; durable when this returns."""
@@ -188,7 +196,7 @@ def prepare(files: BulkFiles, folder: Path, corpus: Corpus) -> TakeIn:
     count = len(images)
     loaded = Loaded(
         files.first_ordinal,
-        images.column("image_id").to_pylist(),
+        _texts(images.column("image_id")),
         heads + files.first_ordinal,
         retired.copy(),
         np.bincount(heads, minlength=count).astype(np.int32),
@@ -216,6 +224,11 @@ def _check_sample(taken: TakeIn, corpus: Corpus) -> None:
                 f"the vector files have another row for image {record.image_id!r} than the load: cancel it and send it "
                 "again"
             )
+
+
+def _texts(column: pa.ChunkedArray) -> list[str]:
+    """The values of a column, made in parts, because the stream waits while one is made."""
+    return [text for at in range(0, len(column), _CHUNK) for text in column.slice(at, _CHUNK).to_pylist()]
 
 
 def read_images(folder: Path) -> pa.Table:

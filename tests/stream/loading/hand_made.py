@@ -205,8 +205,8 @@ def _write_images(folder: Path, bulk: Sequence[GivenImage], numbers: dict[str, i
             "retired": n in retired,
             "event_time_ms": image.event_time_ms,
             "source_uri": image.source_uri,
-            "pdq": None,
-            "pdq_quality": None,
+            "pdq": image.pdq and image.pdq.bits,
+            "pdq_quality": image.pdq and image.pdq.quality,
             "row": n,
             "pair_row": n,
         }
