@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import pyarrow as pa
+
 from neardup_platform.bootstrap.bulk_files import IMAGES, MANIFEST, BulkFiles, write_manifest
 from neardup_platform.bootstrap.load_order import LoadOrder, Reservation, Scanned
 from neardup_platform.bootstrap.parquet_rows import Source
@@ -78,6 +80,8 @@ class Building:
         else:
             scanned = Scanned(**{**found, "examples": tuple(found["examples"])})
         self._scanned = scanned
+        # Of ids and heads as they were read, which take gigabytes and are not needed any more.
+        pa.default_memory_pool().release_unused()
         return scanned
 
     def build(self, reservation: Reservation) -> BulkFiles:

@@ -20,6 +20,7 @@ from neardup_platform.errors import BadArtefact
 from neardup_platform.ingest.parquet_embeddings import EmbeddingFile
 from neardup_platform.matching import Scored
 from neardup_platform.pipeline import Decided
+from neardup_platform.progress import Progress, no_progress
 from neardup_platform.records import Embedding, JoinedImage, Kind, PdqHash
 from neardup_platform.scoring.mmap_vectors import WrittenVectors
 from neardup_platform.scoring.vectors import ImageVectors
@@ -148,22 +149,22 @@ class Home:
             )
             commit(self.store, self.state, StreamStep(decided=[decided]), decided_ms, publish=False)
 
-    def building(self, files: Sequence[Path], **changed: bool) -> Building:
+    def building(self, files: Sequence[Path], progress: Progress = no_progress) -> Building:
         """What builds a load of these files."""
         checkpoint = self.folder / "checkpoint"
         if not checkpoint.exists():
             self.store.checkpoint(checkpoint)
         data_set = DataSet("corpus", tuple(DataFile(path.name, path.stat().st_size, "e") for path in files))
-        order = LoadOrder(data_set, "c1", self.folder / "load", checkpoint, MODELS, **changed)
+        order = LoadOrder(data_set, "c1", self.folder / "load", checkpoint, MODELS)
         sources = [source(path) for path in files]
-        return Building(self.settings, order, NOW_MS, lambda *_: None, sources)
+        return Building(self.settings, order, NOW_MS, progress, sources)
 
     def reservation(self) -> Reservation:
         return Reservation(self.state.ordinals, self.state.sequence + 1, NOW_MS + 5)
 
-    def build(self, files: Sequence[Path], **changed: bool) -> tuple[Scanned, BulkFiles]:
+    def build(self, files: Sequence[Path], progress: Progress = no_progress) -> tuple[Scanned, BulkFiles]:
         """Scan, reserve, build."""
-        building = self.building(files, **changed)
+        building = self.building(files, progress)
         scanned = building.scan()
         return scanned, building.build(self.reservation())
 
@@ -295,6 +296,36 @@ def test_a_repeated_order_keeps_what_is_complete_and_writes_what_is_not(tmp_path
     assert changed in ([], [f"{TABLES}/{lost.name}"])
     assert after.keys() == before.keys()
     assert not (lost.parent / "half.tmp").exists()
+
+
+class Killed(BaseException):
+    """Ends a process at some point, as far as its files are concerned."""
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("calls", [3, 8, 13, 21, 34, 55])
+def test_a_building_that_ends_anywhere_is_continued_to_the_same_files(tmp_path: Path, home: Home, calls: int) -> None:
+    files, left = files_of(tmp_path, CORPUS), [calls]
+
+    def end_at_last(*_: object) -> None:
+        left[0] -= 1
+        if left[0] <= 0:
+            raise Killed
+
+    with pytest.raises(Killed):
+        home.build(files, end_at_last)
+    assert read_manifest(home.folder / "load") is None
+    _, continued = home.build(files)
+    rows = {path.name: path.read_bytes() for path in home.settings.vectors_path.glob("*.f16")}
+
+    whole = Home(tmp_path / "whole")
+    assert whole.build(files)[1] == continued
+    other = [path.read_bytes() for path in sorted(whole.settings.vectors_path.glob("*.f16"))]
+    assert [rows[name] for name in sorted(rows)] == other
+    home.ingest(continued)
+    whole.ingest(continued)
+    assert home.tables() == whole.tables()
+    whole.store.close()
 
 
 def test_other_numbers_make_other_files(tmp_path: Path, home: Home) -> None:
