@@ -75,4 +75,7 @@ def serve(connection: Connection) -> None:
             answer = Failure(str(error), isinstance(error, RetryableError))
         except Exception as error:  # noqa: BLE001 -- whatever it is, the worker must report it
             answer = Failure(f"{type(error).__name__}: {error}")
-        connection.send(answer)
+        try:
+            connection.send(answer)
+        except OSError:
+            return

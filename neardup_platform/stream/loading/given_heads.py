@@ -62,8 +62,7 @@ class GivenHeads:
             added = self._pipeline.add(images)
             ids = [image.image_id for image in images]
             in_flight |= zip(ids, added.ordinals.tolist(), strict=True)
-            demands = [constraints(image_id, in_flight) for image_id in ids]
-            batches.append(self._place(added, heads, demands, in_flight, first_sequence, decided_ms))
+            batches.append(self._place(added, heads, constraints, in_flight, first_sequence, decided_ms))
             first_sequence += len(images)
         return batches
 
@@ -71,7 +70,7 @@ class GivenHeads:
         self,
         added: Added,
         heads: Mapping[str, str],
-        demands: Sequence[Constraint],
+        constraints: Constraints,
         in_flight: Mapping[str, int],
         first_sequence: int,
         decided_ms: int,
@@ -81,7 +80,8 @@ class GivenHeads:
         decisions: list[Decision] = []
         for row, image in enumerate(added.images):
             ordinal = int(added.ordinals[row])
-            head, override_id = self._cluster(image.image_id, heads[image.image_id], ordinal, demands[row], in_flight)
+            demand = constraints(image.image_id, in_flight)
+            head, override_id = self._cluster(image.image_id, heads[image.image_id], ordinal, demand, in_flight)
             corpus.set_head(ordinal, head, represents=corpus.representatives_of(head) < most)
             decision = given_decision(
                 image,
