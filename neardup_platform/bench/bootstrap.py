@@ -119,6 +119,7 @@ class _Bench:
             "phases_s": {**_phases(log), "until_served": round(ended_s - loaded_s, 2)},
             "peak_rss_mb": round(memory.peak_rss / 1e6),
             "peak_private_mb": round(memory.peak_private / 1e6),
+            "build_cpu_s": round(memory.build_cpu_s, 1),
             "stream_images": len(latencies_ms),
             "stream_p50_ms": percentile(latencies_ms, 50),
             "stream_p99_ms": percentile(latencies_ms, 99),
@@ -154,10 +155,16 @@ def _phases(log: Path) -> dict[str, float]:
 
 
 class _Memory:
-    """The largest memory that a worker, this process's children that load, and theirs have used together."""
+    """What a worker, this process's children that load, and theirs have used together.
+
+    Attributes:
+        peak_rss, peak_private: bytes.
+        build_cpu_s: processor time of the worker's children, which build the load.
+    """
 
     def __init__(self, worker: int) -> None:
         self.peak_rss = self.peak_private = 0
+        self.build_cpu_s = 0.0
         self._worker, self._done = worker, threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
 
@@ -171,7 +178,10 @@ class _Memory:
 
     def _follow(self) -> None:
         while not self._done.wait(_SAMPLE_S):
-            used = [memory for process in self._processes() if (memory := _memory(process)) is not None]
+            processes = [*self._processes()]
+            used = [memory for process in processes if (memory := _memory(process)) is not None]
+            built = sum(_cpu_s(process) for process in processes if _child_of(process, self._worker))
+            self.build_cpu_s = max(self.build_cpu_s, built)
             self.peak_rss = max(self.peak_rss, sum(rss for rss, _ in used))
             self.peak_private = max(self.peak_private, sum(private for _, private in used))
 
@@ -187,6 +197,21 @@ def _loads(process: psutil.Process) -> bool:
         return "bootstrap" in process.cmdline()
     except psutil.Error:
         return False
+
+
+def _child_of(process: psutil.Process, parent: int) -> bool:
+    try:
+        return process.ppid() == parent
+    except psutil.Error:
+        return False
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(times.user + times.system)
 
 
 def _memory(process: psutil.Process) -> tuple[int, int] | None:

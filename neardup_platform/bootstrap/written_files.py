@@ -173,10 +173,13 @@ class WrittenFiles:
 
     def _advance(self, doing: str, rows: int, of: int) -> None:
         """Report rows that are done, and end where another thread has failed."""
-        if self._stopped:
-            raise PermanentError("the building was stopped")
+        self._check_stopped()
         self._done[doing] += rows
         self._progress(doing, self._done[doing], of)
+
+    def _check_stopped(self) -> None:
+        if self._stopped:
+            raise PermanentError("the building was stopped")
 
     def _read_vectors(self, sources: Sequence[Source], rows: int) -> None:
         """Write every vector of the data set at its place."""
@@ -211,6 +214,7 @@ class WrittenFiles:
         last = max(pc.max(part.column(name)).as_py() for name in ("row", "pair_row"))
         with self._advanced:
             self._advanced.wait_for(lambda: self._stopped or self._read > last)
+        self._check_stopped()
 
     def _table_tasks(self) -> Iterator[Task]:
         """Write the tables whose keys are ids."""

@@ -149,13 +149,13 @@ class Home:
             )
             commit(self.store, self.state, StreamStep(decided=[decided]), decided_ms, publish=False)
 
-    def building(self, files: Sequence[Path], progress: Progress = no_progress) -> Building:
+    def building(self, files: Sequence[Path], progress: Progress = no_progress, *, skip_bad: bool = False) -> Building:
         """What builds a load of these files."""
         checkpoint = self.folder / "checkpoint"
         if not checkpoint.exists():
             self.store.checkpoint(checkpoint)
         data_set = DataSet("corpus", tuple(DataFile(path.name, path.stat().st_size, "e") for path in files))
-        order = LoadOrder(data_set, "c1", self.folder / "load", checkpoint, MODELS)
+        order = LoadOrder(data_set, "c1", self.folder / "load", checkpoint, MODELS, skip_bad)
         sources = [source(path) for path in files]
         return Building(self.settings, order, NOW_MS, progress, sources)
 
@@ -347,6 +347,19 @@ def test_a_bad_vector_refuses_the_load_and_names_its_row(tmp_path: Path, home: H
     with pytest.raises(BadArtefact, match=r"\.parquet: row \d+: not-finite: its pair vector"):
         home.build(files)
     assert read_manifest(home.folder / "load") is None
+
+
+def test_bad_rows_are_counted_and_skipped_where_that_is_asked(tmp_path: Path, home: Home) -> None:
+    cluster = [each for each in CORPUS if each.head == CORPUS[3].head]
+    bad = {**cluster[1].rows[0], "lsh": [float("inf")] * 16}
+    files = files_of(tmp_path, [*cluster[:1], replace(cluster[1], rows=[bad]), *cluster[2:], replace(cluster[0])])
+    refused = home.building(files).scan()
+    building = home.building(files, skip_bad=True)
+    scanned = building.scan()
+    assert refused.bad == scanned.bad == {"not-finite": 1}
+    assert (scanned.bulk, scanned.rows) == (len(cluster) - 1, scanned.bulk + 1 + scanned.other)
+    assert "not-finite" in scanned.examples[0]
+    assert building.build(home.reservation()).images == len(cluster) - 1
 
 
 def test_an_empty_bulk_has_no_tables(tmp_path: Path, home: Home) -> None:
