@@ -70,7 +70,7 @@ def row_groups(sources: Sequence[Source]) -> Iterator[RowGroup]:
     """
     first = 0
     for source in sources:
-        with closing(_open(source)) as file:
+        with closing(open_vectors(source)) as file:
             first_in_file = 0
             for number in range(file.metadata.num_row_groups):
                 rows = file.metadata.row_group(number).num_rows
@@ -128,7 +128,12 @@ def write_group(group: RowGroup, models: Models, places: Sequence[Place], read: 
         read(group.first + at + len(batch))
 
 
-def _open(source: Source) -> pq.ParquetFile:
+def open_vectors(source: Source) -> pq.ParquetFile:
+    """Open a file for reading its vectors: row groups of ordinary size as a whole, columns of larger ones in pieces.
+
+    Raises:
+        BadArtefact: it is not a Parquet file.
+    """
     try:
         file = pq.ParquetFile(source.open(), pre_buffer=False)
         metadata = file.metadata

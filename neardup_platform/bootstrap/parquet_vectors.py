@@ -4,6 +4,7 @@ Data set → rows and fates (`row_fates.py`) → **vectors of the wanted rows** 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from neardup_platform.bootstrap.parquet_rows import NARROW, Progress, Rows, Source, check_schema
+from neardup_platform.bootstrap.parquet_vector_pass import open_vectors
 from neardup_platform.bootstrap.row_checks import CODES, Codes, Mask, Models
 from neardup_platform.bootstrap.row_fates import Fate, Fates
 from neardup_platform.bootstrap.vector_columns import Vectors, digests_of, vectors_of
@@ -20,8 +22,6 @@ from neardup_platform.records import Kind
 from neardup_platform.terminal_text import one_line
 
 _BATCH_ROWS = 8_192
-# Of each column that is being read; a whole column of a row group may be gigabytes.
-_BUFFER_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def read_vectors(
             progress(end - first)
             continue
         try:
-            with pq.ParquetFile(source.open(), buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
+            with closing(open_vectors(source)) as file:
                 check_schema(file.schema_arrow)
                 yield from _file_vectors(file, first, models, wanted, progress)
         except (OSError, ValueError, pa.ArrowException) as error:

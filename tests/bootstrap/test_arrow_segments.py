@@ -93,5 +93,5 @@ def test_a_file_that_is_cut_off_is_refused_by_name(tmp_path: Path) -> None:
     sources, content = [source(path)], path.read_bytes()
     rows = read_rows(sources, MODELS, NOW_MS)
     path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(BadArtefact, match=r"x\.parquet: its rows cannot be read"):
+    with pytest.raises(BadArtefact, match=r"x\.parquet: it is not a readable Parquet file"):
         list(read_vectors(sources, rows, MODELS, np.ones(12, np.bool_)))
