@@ -75,6 +75,7 @@ def metadata(found: "Coverage") -> dict[str, Any]:
         "known": dg.MetadataValue.int(found.known),
         "lost": dg.MetadataValue.int(found.lost),
         "unverified": dg.MetadataValue.int(found.unverified),
+        "in_shadow": dg.MetadataValue.bool(found.in_shadow),
     }
     for name in ("announced", "decided", "refused", "expired", "incomplete", "unexplained"):
         shown[name] = dg.MetadataValue.int(getattr(fates, name))

@@ -100,6 +100,10 @@ class WorkerSettings(Section):
     """Seconds between heartbeats."""
     report_s: float = Field(60.0, gt=0)
     """Seconds between two judgements of the metrics by Dagster's checks."""
+    shadow: bool = False
+    """Read when a store is created: decisions are stored and not published, beside another pipeline that publishes,
+    until the job `cut_over` (docs/tasks/hand-over.md). Of an existing store, the commands `shadow` and `cut-over`
+    decide."""
     stalled_s: float = Field(60.0, gt=0)
     """Seconds without a heartbeat after which the sensor replaces the worker's run."""
 
@@ -122,6 +126,20 @@ class ImageSettings(Section):
     """Your own `lsh` model, a Keras, SavedModel or ONNX file. Unset: the built-in embedder."""
     pair_model: Path | None = None
     """Your own `pair` model. Unset: the built-in embedder."""
+
+
+class HandoverSettings(Section):
+    """Handing over from another pipeline: where its output is, and what has to hold before a cut-over."""
+
+    prefix: str = Field("handover/", min_length=1)
+    """Where the other pipeline writes its Parquet files, by hour: a prefix in the bucket of `s3.bucket`, or
+    `s3://bucket/prefix/` for one that the same keys can read."""
+    least_images: int = Field(1_000, ge=1)
+    """The least number of images that must be compared."""
+    least_coverage: float = Field(0.99, ge=0, le=1)
+    """The least share of the other pipeline's rows whose images are decided here."""
+    least_agreement: float = Field(0.95, ge=0, le=1)
+    """The least agreement of the clusters: BCubed F1 over the images that are not alone in both pipelines."""
 
 
 class QualitySettings(Section):
