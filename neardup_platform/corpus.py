@@ -8,6 +8,7 @@ store.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from neardup_platform.terms.index import TermIndex
 from neardup_platform.terms.mmap_segment import Segment
 
 Ordinals = NDArray[np.int64]
+Column = TypeVar("Column", np.bool_, np.int32)
 
 _CHUNK = 65_536
 
@@ -63,6 +65,13 @@ def stored_vectors(part: Sequence[tuple[bytes, bytes]]) -> ImageVectors:
     """Returns the vectors of stored images, `lsh` and `pair` of each, at least one."""
     lsh, pair = (np.frombuffer(b"".join(kind), "<f2").reshape(len(part), -1) for kind in zip(*part, strict=True))
     return ImageVectors(lsh, pair)
+
+
+def _wider(column: NDArray[Column], room: int) -> NDArray[Column]:
+    """Returns a column with zeros at its end, which take no memory until they are written."""
+    wider = np.zeros(room, column.dtype)
+    wider[: len(column)] = column
+    return wider
 
 
 def _runs(images: Sequence[StoredImage]) -> Iterator[Sequence[StoredImage]]:
@@ -138,7 +147,7 @@ class Corpus:
         first, end = len(self), len(self) + count
         self._vectors.skip(count)
         self._index.set_apart(first, end)
-        self._append([""] * count, np.ones(count, np.bool_))
+        self._append_dead(count)
 
     def take_in(self, loaded: "Loaded") -> None:
         """Gives ordinals that were set aside to the images of a load, whose rows the table of vectors holds."""
@@ -191,7 +200,7 @@ class Corpus:
         """Makes the next ordinals dead."""
         if count > 0:
             self._vectors.skip(count)
-            self._append([""] * count, np.ones(count, np.bool_))
+            self._append_dead(count)
 
     def restore(self, ids: Sequence[str], heads: Ordinals, retired: NDArray[np.bool_]) -> None:
         """Names the images whose vectors the table holds, before any is added; searchable after `fill_index`.
@@ -335,14 +344,24 @@ class Corpus:
         self._vectors.close()
 
     def _append(self, ids: Sequence[str], retired: NDArray[np.bool_]) -> None:
-        first, end = len(self._ids), len(self._ids) + len(ids)
-        if end > len(self._heads):
-            more = max(end, 2 * len(self._heads)) - len(self._heads)
-            self._heads = np.concatenate([self._heads, np.full(more, -1, np.int64)])
-            self._retired = np.concatenate([self._retired, np.zeros(more, np.bool_)])
-            self._dead = np.concatenate([self._dead, np.zeros(more, np.bool_)])
-            self._representatives = np.concatenate([self._representatives, np.zeros(more, np.int32)])
-            self._sizes = np.concatenate([self._sizes, np.zeros(more, np.int32)])
+        first, end = self._grow(len(ids))
         self._ids.extend(ids)
         self._retired[first:end] = retired
         self._dead[first:end] = [not image_id for image_id in ids]
+
+    def _append_dead(self, count: int) -> None:
+        first, end = self._grow(count)
+        self._ids += [""] * count
+        self._retired[first:end] = self._dead[first:end] = True
+
+    def _grow(self, count: int) -> tuple[int, int]:
+        """Makes room for more images; returns their first ordinal, and the one after the last."""
+        first, end = len(self._ids), len(self._ids) + count
+        if end > len(self._heads):
+            room = max(end, 2 * len(self._heads))
+            heads = np.full(room, -1, np.int64)
+            heads[: len(self._heads)] = self._heads
+            self._heads = heads
+            self._retired, self._dead = _wider(self._retired, room), _wider(self._dead, room)
+            self._representatives, self._sizes = _wider(self._representatives, room), _wider(self._sizes, room)
+        return first, end

@@ -28,7 +28,6 @@ from neardup_platform.bootstrap.load_order import LoadOrder, Reservation, Scanne
 from neardup_platform.clock import Clock
 from neardup_platform.clusters.overrides import Overrides
 from neardup_platform.errors import BadCommand
-from neardup_platform.files import read_sealed, write_sealed
 from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.settings import Settings
@@ -40,6 +39,7 @@ from neardup_platform.stream.control.command import put_progress
 from neardup_platform.stream.control.interruption import Interruption
 from neardup_platform.stream.control.outcome import Done, Finish, Outcome, Stage
 from neardup_platform.stream.loading.given_heads import GivenHeads, GivenImage
+from neardup_platform.stream.loading.load_folders import note_start, remove_finished, remove_others, started_ms
 from neardup_platform.stream.segments.fresh_images import fresh_images
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.command_arguments import LoadArguments
@@ -53,7 +53,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _CHECKPOINT = "checkpoint"
-_STARTED = "started.json"
 _FATES = ("known", "conflicting", "forgotten")
 
 
@@ -107,6 +106,7 @@ class Load:
         self._build: Build | None = None
         self._take_in: TakeIn | None = None
         self._interruption = Interruption()
+        remove_finished(settings.loads_path, store.commands)
 
     def interrupt(self) -> None:
         """See `Interruptible`."""
@@ -119,10 +119,10 @@ class Load:
         self._interruption.clear()
         self._close()
         folder = folder_of(self._settings.loads_path, command.command_id)
-        _remove_others(folder)
+        remove_others(folder)
         if self._taken(command):
             return self._start_rest(command, arguments)
-        _note_start(folder, self._clock.now_ms())
+        note_start(folder, command.command_id, self._clock.now_ms())
         data_set = self._find(arguments.data_set, arguments.version)
         checkpoint = folder / _CHECKPOINT
         order = LoadOrder(data_set, command.command_id, folder, checkpoint, self._models, arguments.skip_bad)
@@ -189,7 +189,7 @@ class Load:
 
     def _compare(self, command: pb.Command, arguments: LoadArguments, bulk: "TakeIn") -> Finish:
         """Find what must be withheld so far, so that little is left to compare when the bulk is taken in."""
-        bulk.withhold_forgotten(self._store, _started_ms(bulk.folder))
+        bulk.withhold_forgotten(self._store, started_ms(bulk.folder))
         bulk.compare(self._store)
         # RocksDB flushes what is in memory before it takes in files.
         self._store.flush()
@@ -347,22 +347,3 @@ def _advanced(
     for name, count in {**fates, "loaded": loaded, "bad": bad}.items():
         after.counts[name] += count
     return after
-
-
-def _note_start(folder: Path, now_ms: int) -> None:
-    """Note when the first attempt was started: what is forgotten later is compared when the load is taken in."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if read_sealed(folder / _STARTED) is None:
-        write_sealed(folder / _STARTED, {"at_ms": now_ms})
-
-
-def _started_ms(folder: Path) -> int:
-    noted = read_sealed(folder / _STARTED) or {}
-    return int(noted.get("at_ms", 0))
-
-
-def _remove_others(folder: Path) -> None:
-    """Remove what loads have left that were not continued."""
-    for left in folder.parent.iterdir() if folder.parent.exists() else ():
-        if left != folder:
-            shutil.rmtree(left, ignore_errors=True)

@@ -205,7 +205,7 @@ POINTS = [
 
 
 @pytest.mark.parametrize("kill_at", POINTS)
-def test_a_kill_anywhere_gives_the_same_state(make: Make, kill_at: str) -> None:
+def test_a_kill_anywhere_gives_the_same_state(make: Make, settings: Settings, kill_at: str) -> None:
     rows = given(IMAGES)
     first = make()
     first.decide([image for image, _ in rows[:9]])
@@ -227,6 +227,7 @@ def test_a_kill_anywhere_gives_the_same_state(make: Make, kill_at: str) -> None:
     assert before.items() <= heads.items()
     assert len(heads) == len(IMAGES)
     assert after.store.state().ordinals == len(IMAGES) + 12
+    assert list(settings.loads_path.iterdir()) == []
     assert_sound(after)
     assert_sound(make())
 

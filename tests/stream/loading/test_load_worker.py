@@ -86,14 +86,9 @@ def in_given_heads(store: StoreView, numbers: Sequence[int]) -> bool:
     return [record and record.head for record in records] == [head_of(number) for number in numbers]
 
 
-POINTS = (
-    "stage_committed:1",
-    "stage_committed:2",
-    "prepared:3",
-    "stage_committed:3",
-    "prepared:5",
-    "command_committed:1",
-)
+# Numbers are reserved, and the files not built; they are taken in; the result is written and nothing cleaned up.
+# test_load.py has the other points.
+POINTS = ("stage_committed:2", "stage_committed:3", "command_committed:1")
 
 
 def test_two_data_sets_that_overlap_are_loaded_whatever_is_killed(
@@ -126,7 +121,7 @@ def test_two_data_sets_that_overlap_are_loaded_whatever_is_killed(
     with reading(settings) as store:
         assert_sound(store, len(range(FIRST.start, SECOND.stop)))
         assert in_given_heads(store, range(FIRST.start, 1_284))
-        assert in_given_heads(store, range(1_296, SECOND.stop))
+        assert in_given_heads(store, range(1_290, SECOND.stop))
         heads = {found: record.head for found, record in store.images.all()}
         digest = sum(layout.assignment_digest(*pair) for pair in heads.items()) % (1 << 128)
         assert int.from_bytes(store.state().digest, "little") == digest
