@@ -11,6 +11,7 @@ from assets.drift import drift
 from assets.handover_parity import handover_parity
 from assets.pair_classifier import pair_classifier
 from assets.promoted_classifier import promoted_classifier
+from assets.recall import recall
 from assets.snapshots import snapshot_is_whole, snapshots_asset
 from assets.stream_commands import stream_commands_asset
 from assets.stream_worker import stream_worker_asset
@@ -51,7 +52,7 @@ defs = dg.Definitions(
         *(stream_worker_asset, stream_commands_asset, snapshots_asset, bootstrap_images, decisions_log),
         term_space,
         *topic_logs,
-        *(coverage, drift, what_if, cluster_proposals, handover_parity),
+        *(coverage, recall, drift, what_if, cluster_proposals, handover_parity),
         *(training_pairs, pair_classifier, classifier_evaluation, promoted_classifier),
     ],
     asset_checks=[

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from assets.hourly_checks import check_results, hourly_checks
+from assets.hourly_checks import HourlyCheck, check_results, hourly_checks
 from assets.markdown_pictures import gallery
 from assets.topic_logs import hours
 from neardup_platform.errors import PermanentError, SetupError
@@ -21,9 +21,14 @@ if TYPE_CHECKING:
 
 _KEY = dg.AssetKey(["handover", "parity"])
 _CHECKS = {
-    "ready_to_cut_over": "Enough images of the hour are compared, they are decided here, and the clusters of the two "
-    "pipelines agree (settings handover.*). Green over the hours that matter, the job `cut_over` may end the shadow.",
-    "other_output_is_good": "Every row of the other pipeline's files can be used.",
+    "ready_to_cut_over": HourlyCheck(
+        "Enough images of the hour are compared, they are decided here, and the clusters of the two pipelines agree "
+        "(settings handover.*). Green over the hours that matter, the job `cut_over` may end the shadow.",
+        "guess/cut_over",
+    ),
+    "other_output_is_good": HourlyCheck(
+        "Every row of the other pipeline's files can be used.", "assets/handover/parity"
+    ),
 }
 _MEASURES = ("agreement", "bcubed_f1", "pair_precision", "pair_recall", "pair_f1")
 _COUNTS = (
@@ -63,7 +68,11 @@ def handover_parity(
     yield dg.MaterializeResult(
         metadata=metadata(settings, found),
         check_results=check_results(
-            judge_parity(found, settings.handover), "as it should be", {"hour": context.partition_key}
+            judge_parity(found, settings.handover),
+            _CHECKS,
+            "as it should be",
+            {"hour": context.partition_key},
+            settings.dagster.url,
         ),
     )
 

@@ -95,7 +95,7 @@ def _open_parts(
     join_clocks = JoinClocks.start(clock, max(store.positions.clocks_ms().values(), default=0))
     source = _open_source(settings, store, join_clocks, liveness)
     stack.callback(source.close)
-    publisher = KafkaPublisher(settings.kafka)
+    publisher = KafkaPublisher(settings.kafka, clock)
     stack.callback(publisher.close, _CLOSE_S)
     classifiers = make_classifiers(settings)
     liveness.starting("loading the classifier", 0, 0)
