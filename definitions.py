@@ -8,8 +8,10 @@ from assets.cluster_proposals import cluster_proposals
 from assets.coverage import coverage
 from assets.decisions_log import decisions_log, no_hour_is_broken, offsets_are_continuous
 from assets.drift import drift
+from assets.handover_parity import handover_parity
 from assets.pair_classifier import pair_classifier
 from assets.promoted_classifier import promoted_classifier
+from assets.recall import recall
 from assets.snapshots import snapshot_is_whole, snapshots_asset
 from assets.stream_commands import stream_commands_asset
 from assets.stream_worker import stream_worker_asset
@@ -23,6 +25,7 @@ from jobs.logs_hourly import logs_hourly, logs_hourly_schedule
 from jobs.operations.banks import bank_csv, label, label_hashes
 from jobs.operations.corrections import forget, override, override_csv
 from jobs.operations.deciding import classifier_rollback, replay_dead_letters, trace
+from jobs.operations.handing_over import cut_over, undo_cut_over
 from jobs.operations.redeciding import reprocess, reprocess_hour, reprocess_images, undo_reprocess
 from jobs.operations.snapshots import (
     prune_snapshots,
@@ -32,6 +35,7 @@ from jobs.operations.snapshots import (
     snapshot_hourly,
     undo,
 )
+from jobs.parity_hourly import parity_hourly, parity_hourly_schedule
 from jobs.pause_stream_worker import pause_stream_worker, resume_stream_worker
 from jobs.stream_worker import stream_worker
 from jobs.train_classifier import train_classifier
@@ -48,7 +52,7 @@ defs = dg.Definitions(
         *(stream_worker_asset, stream_commands_asset, snapshots_asset, bootstrap_images, decisions_log),
         term_space,
         *topic_logs,
-        *(coverage, drift, what_if, cluster_proposals),
+        *(coverage, recall, drift, what_if, cluster_proposals, handover_parity),
         *(training_pairs, pair_classifier, classifier_evaluation, promoted_classifier),
     ],
     asset_checks=[
@@ -62,8 +66,9 @@ defs = dg.Definitions(
         *(override, override_csv, label, label_hashes, bank_csv, forget),
         *(reprocess, reprocess_images, reprocess_hour, undo_reprocess),
         *(classifier_rollback, replay_dead_letters, trace, bootstrap),
+        *(parity_hourly, cut_over, undo_cut_over),
     ],
-    schedules=[logs_hourly_schedule, snapshot_hourly],
+    schedules=[logs_hourly_schedule, snapshot_hourly, parity_hourly_schedule],
     sensors=[stream_worker_sensor, snapshots_sensor, data_sets_sensor, quality_sensor, alerts_sensor],
     resources={"platform": PlatformResource(), "io_manager": version_files},
     # A process per step would cost more than the steps of this location do.

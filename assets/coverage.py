@@ -5,11 +5,13 @@ logs/embeddings_*, logs/decisions, logs/dead_letters, logs/expiries of an hour â
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from assets.hourly_checks import WHEN_LOGGED, check_results, hourly_checks
+from assets.hourly_checks import WHEN_LOGGED, HourlyCheck, check_results, hourly_checks
+from assets.markdown_pictures import picture
 from assets.topic_logs import hours
 from neardup_platform.errors import PermanentError
 from resources.code_references import code_reference
@@ -21,11 +23,20 @@ if TYPE_CHECKING:
 _KEY = dg.AssetKey(["quality", "coverage"])
 _DEPS = ("embeddings_lsh", "embeddings_pair", "decisions", "dead_letters", "expiries")
 _CHECKS = {
-    "every_image_is_decided": "Every image whose two embeddings were announced in the hour is decided, refused with a "
-    "reason, or stored already. An error: images may be missing. Materialise the hour again to judge it again.",
-    "decisions_are_prompt": "99 of 100 images are decided within quality.max_p99_ms of their last embedding.",
-    "few_are_refused": "At most the share quality.max_refused of images is in the dead letters.",
-    "both_embeddings_arrive": "At most the share quality.max_unpaired of images lacks an embedding.",
+    "every_image_is_decided": HourlyCheck(
+        "Every image whose two embeddings were announced in the hour is decided, refused with a reason, or stored "
+        "already. An error: images may be missing. Materialise the hour again to judge it again.",
+        "assets/stream/worker",
+    ),
+    "decisions_are_prompt": HourlyCheck(
+        "99 of 100 images are decided within quality.max_p99_ms of their last embedding.", "assets/stream/worker"
+    ),
+    "few_are_refused": HourlyCheck(
+        "At most the share quality.max_refused of images is in the dead letters.", "guess/replay_dead_letters"
+    ),
+    "both_embeddings_arrive": HourlyCheck(
+        "At most the share quality.max_unpaired of images lacks an embedding.", "assets/logs/expiries"
+    ),
 }
 
 
@@ -61,7 +72,11 @@ def coverage(
     yield dg.MaterializeResult(
         metadata=metadata(found),
         check_results=check_results(
-            judge_coverage(found, settings.quality), "as it should be", {"hour": context.partition_key}
+            judge_coverage(found, settings.quality),
+            _CHECKS,
+            "as it should be",
+            {"hour": context.partition_key},
+            settings.dagster.url,
         ),
     )
 
@@ -75,9 +90,28 @@ def metadata(found: "Coverage") -> dict[str, Any]:
         "known": dg.MetadataValue.int(found.known),
         "lost": dg.MetadataValue.int(found.lost),
         "unverified": dg.MetadataValue.int(found.unverified),
+        "in_shadow": dg.MetadataValue.bool(found.in_shadow),
     }
     for name in ("announced", "decided", "refused", "expired", "incomplete", "unexplained"):
         shown[name] = dg.MetadataValue.int(getattr(fates, name))
     for percent, value in zip((50, 95, 99, 100), fates.latency_ms, strict=False):
         shown[f"latency_p{percent}_ms"] = dg.MetadataValue.float(value)
+    if fates.announced:
+        shown["fates"] = picture("what became of the images", partial(_draw, found))
     return shown
+
+
+def _draw(found: "Coverage") -> bytes:
+    from neardup_platform.hourly_quality.matplotlib_hour import draw_counts
+
+    fates = found.fates
+    counts = {
+        "decided": fates.decided,
+        "stored before": found.known,
+        "refused": fates.refused,
+        "expired": fates.expired,
+        "one embedding": fates.incomplete,
+        "not looked up": found.unverified,
+        "lost": found.lost,
+    }
+    return draw_counts(counts, "images", bad=("lost",))

@@ -16,17 +16,18 @@ def picture(title: str, draw: Callable[[], bytes]) -> dg.MarkdownMetadataValue:
 
 
 def gallery(
-    header: Sequence[str], pairs: Iterable[tuple[str, float, str, str]], pictures: Mapping[str, str]
+    header: Sequence[str], pairs: Iterable[tuple[str, float | int, str, str]], pictures: Mapping[str, str]
 ) -> dg.MarkdownMetadataValue:
-    """A table of pairs: what they are, their score, and both pictures; pairs without both are left out.
+    """A table of pairs: what they are, their score or a number, and both pictures; pairs without both are left out.
 
     Args:
         header: four names of columns.
-        pairs: (what, score, one id, other id).
+        pairs: (what, score or whole number, one id, other id).
         pictures: data URIs by image id.
     """
+    form = {int: ",", float: ".3f"}
     lines = [
-        f"| {what} | {score:.3f} | ![]({pictures[one]}) | ![]({pictures[other]}) |"
+        f"| {what} | {score:{form[type(score)]}} | ![]({pictures[one]}) | ![]({pictures[other]}) |"
         for what, score, one, other in pairs
         if one in pictures and other in pictures
     ]

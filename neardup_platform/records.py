@@ -152,6 +152,7 @@ class Cause(StrEnum):
     REPAIR = "repair"
     ROLLBACK = "rollback"
     GIVEN = "given"
+    CUT_OVER = "cut-over"
 
 
 @dataclass(frozen=True, slots=True)

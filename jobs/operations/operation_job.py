@@ -93,23 +93,30 @@ class Operation:
         self.settings = settings
         root = context.run.root_run_id or context.run_id
         self.issuer: Issuer = Issuer(f"Dagster run {root}", f"dagster-{root}")
+        # Of the command that is sent last.
+        self._current = self.issuer
 
     def report(self, line: str) -> None:
         """Log a line of running work."""
         self.context.log.info(line)
 
-    def carry_out(self, arguments: CommandArguments) -> "Answer":
+    def carry_out(self, arguments: CommandArguments, name: str = "") -> "Answer":
         """Send a command and wait for its result.
+
+        Args:
+            name: tells the commands of a run apart that sends several; empty for the first.
 
         Raises:
             dagster.Failure: the worker refused; the text is the worker's.
             ServerUnavailable: the worker refused temporarily, because a server does not answer it.
             NeardupError: as of the engine's `carry_out`.
         """
-        from neardup_platform.operations.kafka_carry_out import carry_out
+        from neardup_platform.operations.kafka_carry_out import Issuer, carry_out
 
+        if name:
+            self._current = Issuer(self.issuer.name, f"{self.issuer.command_id}-{name}")
         timeout_s = self._begin(command_in_words(arguments))
-        answer = carry_out(self.settings, arguments, self.issuer, timeout_s, self.report)
+        answer = carry_out(self.settings, arguments, self._current, timeout_s, self.report)
         if answer.temporary:
             raise ServerUnavailable(f"{answer.reason} (so said the worker of command {answer.command_id})")
         if not answer.accepted:
@@ -142,20 +149,20 @@ class Operation:
         if not self._sent or run is None or run.status is not dg.DagsterRunStatus.CANCELING:
             return
         try:
-            by = call_off(self.settings, self.issuer)
+            by = call_off(self.settings, self._current)
         except NeardupError as error:
-            self.context.log.error(f"command {self.issuer.command_id} could not be cancelled: {error}")
+            self.context.log.error(f"command {self._current.command_id} could not be cancelled: {error}")
         else:
-            self.context.log.warning(f"cancelled command {self.issuer.command_id} by {by}: finished stages stay done")
+            self.context.log.warning(f"cancelled command {self._current.command_id} by {by}: finished stages stay done")
 
     def _begin(self, what: str) -> float:
         """Record that a command is about to be sent; returns how long to wait for its result, in seconds."""
-        self._sent = True
+        self._sent, command_id = True, self._current.command_id
         self.context.instance.add_run_tags(self.context.run_id, {COMMAND_TAG: self.issuer.command_id})
         record = self.context.instance.get_run_record_by_id(self.context.run_id)
         passed_s = time.time() - ((record and record.start_time) or time.time())
         timeout_s = max(min(_LEAST_S, self._timeout_s), self._timeout_s - passed_s)
-        self.report(f"sending {what} as command {self.issuer.command_id}, waiting up to {timeout_s:.0f} s for a result")
+        self.report(f"sending {what} as command {command_id}, waiting up to {timeout_s:.0f} s for a result")
         return timeout_s
 
 

@@ -18,6 +18,7 @@ from neardup_platform.cli.classifier_commands import classifier
 from neardup_platform.cli.compare_command import compare
 from neardup_platform.cli.dead_letter_commands import dead_letter
 from neardup_platform.cli.evaluate_command import evaluate
+from neardup_platform.cli.handover_commands import cut_over, parity
 from neardup_platform.cli.ingest_commands import embed, embeddings, ingest
 from neardup_platform.cli.output import TOKEN_HINT, complain, say
 from neardup_platform.cli.override_commands import forget, override
@@ -52,6 +53,7 @@ for _command in (
     token,
     *(ingest, embed, embeddings, lookup, members, search, explain, history, trace),
     *(override, bank, forget, ingest_segment, bootstrap, snapshot, rollback, reprocess, cancel),
+    *(parity, cut_over),
     *(compare, evaluate, train, adapt, classifier, tune, what_if, propose, size, bench),
 ):
     cli.add_command(_command)

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -233,6 +234,13 @@ def _describe_status(answer: dict[str, Any]) -> str:
     if worker["figures"].get("paused"):
         by = worker["stream_paused_by"] or "an operator"
         lines.append(f"   stream  paused by {by}: `neardup resume --stream` continues it")
+    if worker["figures"].get("shadow"):
+        since = datetime.fromtimestamp(worker["figures"].get("shadow_since_ms", 0) / 1_000, UTC)
+        withheld = int(worker["figures"].get("withheld", 0))
+        lines.append(
+            f"   shadow  since {since:%Y-%m-%d %H:%M} UTC, {withheld} decisions were not published: `neardup cut-over` "
+            "ends it"
+        )
     if answer["api_problem"]:
         lines.append(f"      api  {answer['api_problem']}")
     for metric, text in _READING_PROBLEMS.items():

@@ -655,6 +655,27 @@ class ActiveModel:
 
 
 @dataclass(frozen=True, slots=True)
+class Shadow:
+    """A time in which decisions were stored and not published.
+
+    Attributes:
+        by: who began it; empty: the settings of a new store.
+        withheld: decisions made in it.
+        until_ms: when a cut-over ended it; 0 while it lasts.
+        until_sequence: of its last decision: later ones are published; 0 while it lasts.
+        reason: why it was ended, as far as one was given.
+    """
+
+    by: str
+    since_ms: int
+    withheld: int
+    until_ms: int
+    ended_by: str
+    until_sequence: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """Totals, and how fresh they are.
 
@@ -662,6 +683,8 @@ class Status:
         models: required models by kind, `lsh` and `pair`.
         positions: `topic[partition]` → next offset to be read, as committed.
         paused_by: who paused the stream; empty while it runs.
+        in_shadow: whether decisions are stored and not published, beside another pipeline.
+        shadows: the last ten times of it, oldest first.
     """
 
     ready: bool
@@ -678,6 +701,8 @@ class Status:
     counters: dict[str, int]
     refresh_age_ms: int
     worker: WorkerStatus | None
+    in_shadow: bool = False
+    shadows: list[Shadow] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

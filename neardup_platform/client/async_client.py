@@ -115,18 +115,21 @@ class AsyncClient:
         *,
         lsh: Sequence[float] | None = None,
         pair: Sequence[float] | None = None,
+        image_id: str | None = None,
     ) -> answers.SearchAnswer:
         """Search by example, which changes nothing.
 
         Args:
             picture: a path, the bytes of a picture file, or a file opened for binary reading.
             lsh, pair: both vectors of the example, instead of a picture.
+            image_id: of a stored image, instead of either: it is compared with all others, as if it arrived now.
 
         Raises:
+            NotFound: there is no such image.
             TooCostly: decoding the picture takes more than the server allows.
             OSError: the file cannot be read.
         """
-        return await self._send(calls.search(picture, lsh, pair))
+        return await self._send(calls.search(picture, lsh, pair, image_id))
 
     async def compare(self, a: PairSide, b: PairSide) -> answers.PairAnswer:
         """Compare two images, which changes nothing: their score, and where the pictures agree."""

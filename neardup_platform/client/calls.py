@@ -91,16 +91,18 @@ def members(head: str, limit: int, cursor: str | None) -> Call[answers.Members]:
 
 
 def search(
-    picture: Picture | None, lsh: Sequence[float] | None, pair: Sequence[float] | None
+    picture: Picture | None, lsh: Sequence[float] | None, pair: Sequence[float] | None, image_id: str | None = None
 ) -> Call[answers.SearchAnswer]:
-    """Search by picture or by both vectors.
+    """Search by picture, by both vectors, or by the id of a stored image.
 
     Raises:
-        InvalidRequest: neither or both are given, or a vector is not finite.
+        InvalidRequest: none or several are given, the id is malformed, or a vector is not finite.
     """
     vectors = [vector for vector in (lsh, pair) if vector is not None]
-    if (picture is None) == (not vectors) or len(vectors) == 1:
-        raise InvalidRequest("search needs either a picture or both vectors, lsh and pair")
+    if [picture is None, not vectors, image_id is None].count(False) != 1 or len(vectors) == 1:
+        raise InvalidRequest("search needs one of: a picture, both vectors (lsh and pair), or image_id")
+    if image_id is not None:
+        return Call("POST", "/v1/search", answers.SearchAnswer, body={"image_id": _checked(image_id)})
     if picture is not None:
         return Call("POST", "/v1/search", answers.SearchAnswer, pictures={"picture": picture})
     return Call("POST", "/v1/search", answers.SearchAnswer, body=_vectors(*vectors))

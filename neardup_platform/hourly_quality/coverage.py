@@ -4,12 +4,14 @@ Logs of the hour and those around it → fates of its images → **unexplained o
 """
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from neardup_platform.client import Client
+from neardup_platform.client.answers import Shadow
 from neardup_platform.errors import NeardupError, NotFound
 from neardup_platform.hourly_quality.duckdb_coverage import LOGS, Fates, read_fates
 from neardup_platform.hourly_quality.s3_hours import fetch_hour
@@ -34,6 +36,8 @@ class Coverage:
         known: unexplained images that are stored: they had been decided earlier, and were announced again.
         lost: unexplained images that are not stored, at most ten of them listed in `lost_ids`.
         unverified: unexplained images that could not be looked up.
+        in_shadow: whether decisions of the hour were withheld, so that its images are unexplained by plan. A random
+            sample of them is looked up, and the others are not judged.
     """
 
     hour: datetime
@@ -43,12 +47,13 @@ class Coverage:
     lost: int
     lost_ids: tuple[str, ...]
     unverified: int
+    in_shadow: bool = False
 
     @property
     def share(self) -> float:
         """Share of the images that were announced completely and are decided or known; 1 if there were none."""
         complete = self.fates.decided + self.fates.unexplained
-        return (self.fates.decided + self.known + self.unverified) / complete if complete else 1.0
+        return 1.0 - self.lost / complete if complete else 1.0
 
 
 def measure_coverage(settings: Settings, s3: Any, hour: datetime, now: datetime) -> Coverage:
@@ -82,16 +87,21 @@ def measure_coverage(settings: Settings, s3: Any, hour: datetime, now: datetime)
 
 def _looked_up(settings: Settings, hour: datetime, until: datetime, fates: Fates) -> Coverage:
     """Which of the unexplained images are stored, as the API says."""
-    ids, known = fates.unexplained_ids, set[str]()
+    ids, known, in_shadow = fates.unexplained_ids, set[str](), False
     try:
         if ids:
             with Client.from_settings(settings) as client:
                 known = set(client.lookup_many(ids))
+                in_shadow = _in_shadow(client.status().shadows, _ms(hour), _ms(until))
     except (NeardupError, OSError):
         return Coverage(hour, until, fates, 0, 0, (), fates.unexplained)
     lost = [image_id for image_id in ids if image_id not in known]
-    rest = fates.unexplained - len(ids)
-    return Coverage(hour, until, fates, len(known), len(lost), tuple(lost[:_SHOWN_IDS]), rest)
+    rest = 0 if in_shadow else fates.unexplained - len(ids)
+    return Coverage(hour, until, fates, len(known), len(lost), tuple(lost[:_SHOWN_IDS]), rest, in_shadow)
+
+
+def _in_shadow(shadows: Sequence[Shadow], begin_ms: int, end_ms: int) -> bool:
+    return any(each.since_ms < end_ms and (not each.until_ms or each.until_ms > begin_ms) for each in shadows)
 
 
 def judge_coverage(found: Coverage, limits: QualitySettings) -> list[Verdict]:

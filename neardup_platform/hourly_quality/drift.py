@@ -16,6 +16,7 @@ from neardup_platform.settings import QualitySettings
 # With fewer, the population stability index of two equal distributions is easily above 0.1.
 LEAST_DECISIONS = 500
 LEAST_VECTORS = 200
+NO_HOURS = Profile()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,14 @@ class Drift:
             for a major shift.
         score_ks: largest difference of the distribution functions of the scores (Kolmogorov–Smirnov), over bins.
         vector_shift: distance of the mean `lsh` vectors, 0 to 2; beyond what samples of this size differ by chance.
+        spread_shift: how differently the vectors are spread: the part of the Fréchet distance of two Gaussians that is
+            due to their covariances (Dowson and Landau, *The Fréchet distance between multivariate normal
+            distributions*, 1982), along 16 fixed directions, beyond chance, as a share of the reference's standard
+            deviation. 0 for none.
+        length_change: mean length of the vectors as announced, divided by that of the reference. Only the direction
+            decides, but another model or another way to prepare pictures often changes it.
+        start_psi, start_ks: as `score_psi` and `score_ks`, against the first hours that the classifier decided.
+        undistinctive_change: share of undistinctive images, divided by that of the reference.
         joined_change: share of images that joined, divided by that of the reference.
         crowd: share of the images that joined that joined one cluster.
         top_term_change: share of the commonest terms, divided by that of the reference.
@@ -40,15 +49,25 @@ class Drift:
     joined_change: float | None
     crowd: float | None
     top_term_change: float | None
+    spread_shift: float | None
+    length_change: float | None
+    start_psi: float | None
+    start_ks: float | None
+    undistinctive_change: float | None
 
 
-def drift_of(hour: Profile, reference: Profile) -> Drift:
-    """Compare an hour with a reference."""
+def drift_of(hour: Profile, reference: Profile, start: Profile = NO_HOURS) -> Drift:
+    """Compare an hour with a reference.
+
+    Args:
+        start: of the first hours that the classifier of the hour decided.
+    """
     enough = min(hour.decisions, reference.decisions) >= LEAST_DECISIONS
     sampled = min(hour.vectors, reference.vectors) >= LEAST_VECTORS and len(hour.vector_sum) == len(
         reference.vector_sum
     )
     joins = enough and reference.joined > 0
+    known = min(hour.decisions, start.decisions) >= LEAST_DECISIONS
     return Drift(
         score_psi=stability_index(hour.scores, reference.scores) if enough else None,
         score_ks=largest_difference(hour.scores, reference.scores) if enough else None,
@@ -58,6 +77,15 @@ def drift_of(hour: Profile, reference: Profile) -> Drift:
         crowd=hour.most_joined / hour.joined if hour.joined >= LEAST_DECISIONS else None,
         top_term_change=hour.top_terms / hour.vectors / (reference.top_terms / reference.vectors)
         if sampled and reference.top_terms
+        else None,
+        spread_shift=_spread_shift(hour, reference) if sampled and hour.products and reference.products else None,
+        length_change=hour.lengths / hour.vectors / (reference.lengths / reference.vectors)
+        if sampled and hour.lengths and reference.lengths
+        else None,
+        start_psi=stability_index(hour.scores, start.scores) if known else None,
+        start_ks=largest_difference(hour.scores, start.scores) if known else None,
+        undistinctive_change=hour.undistinctive / hour.decisions / (reference.undistinctive / reference.decisions)
+        if enough and reference.undistinctive
         else None,
     )
 
@@ -85,14 +113,46 @@ def _shift(hour: Profile, reference: Profile) -> float:
     return float(np.sqrt(max(0.0, ((mine - theirs) ** 2).sum() - chance)))
 
 
-def judge_drift(hour: Profile, reference: Profile, limits: QualitySettings) -> list[Verdict]:
-    """The verdicts on an hour."""
-    found = drift_of(hour, reference)
-    psi, shift, crowd = found.score_psi, found.vector_shift, found.crowd
-    most_psi, most_shift = limits.max_score_psi, limits.max_vector_shift
+def _spread_shift(hour: Profile, reference: Profile) -> float:
+    """The relative distance of the spreads, less what chance explains; 0 where there is no spread.
+
+    The squared distance is tr A + tr B − 2 tr (√A B √A)^½. For small differences D of the covariance it is
+    ½ Σ D_ij² / (λ_i + λ_j) in the directions of its eigenvalues λ (Bhatia, Jain and Lim, *On the Bures–Wasserstein
+    distance between positive definite matrices*, 2019), and D_ij² of n Gaussian vectors is λ_i λ_j (1 + δ_ij) / n on
+    average.
+    """
+    mine, theirs = hour.spread, reference.spread
+    if mine is None or theirs is None or mine.shape != theirs.shape:
+        return 0.0
+    values, vectors = np.linalg.eigh(theirs)
+    values = values.clip(0)
+    root = (vectors * np.sqrt(values)) @ vectors.T
+    crossed = np.sqrt(np.linalg.eigvalsh(root @ mine @ root).clip(0)).sum()
+    squared = np.trace(mine) + np.trace(theirs) - 2 * crossed
+    sums = np.add.outer(values, values)
+    expected = np.outer(values, values) * (1 + np.eye(len(values)))
+    chance = 0.5 * np.divide(expected, sums, out=np.zeros_like(sums), where=sums > 0).sum()
+    chance *= 1 / hour.vectors + 1 / reference.vectors
+    total = float(values.sum())
+    return float(np.sqrt(max(0.0, squared - chance) / total)) if total else 0.0
+
+
+def judge_drift(hour: Profile, reference: Profile, limits: QualitySettings, start: Profile = NO_HOURS) -> list[Verdict]:
+    """The verdicts on an hour; arguments as of `drift_of`."""
+    found = drift_of(hour, reference, start)
+    psi, shift, crowd, terms = found.score_psi, found.vector_shift, found.crowd, found.top_term_change
+    most_psi, most_shift, most_terms = limits.max_score_psi, limits.max_vector_shift, limits.max_term_change
     return [
         Verdict("scores_are_as_before", _above(psi, most_psi, _SCORES), value=psi, limit=most_psi),
-        Verdict("embeddings_are_as_before", _above(shift, most_shift, _VECTORS), value=shift, limit=most_shift),
+        Verdict(
+            "scores_fit_the_classifier",
+            _above(found.start_psi, most_psi, _START),
+            value=found.start_psi,
+            limit=most_psi,
+            good="" if found.start_psi is not None else "too few decisions, or the classifier has just begun",
+        ),
+        Verdict("embeddings_are_as_before", _vectors(found, limits), value=shift, limit=most_shift),
+        Verdict("terms_are_as_before", _above(terms, most_terms, _TERMS), value=terms, limit=most_terms),
         Verdict("as_many_are_duplicates", _changed(found.joined_change, limits), value=found.joined_change),
         Verdict("no_cluster_is_flooded", _flooded(hour, found, limits), value=crowd, limit=limits.max_crowd),
         Verdict("one_version_decides", _mixed(hour), value=len(hour.versions)),
@@ -104,14 +164,37 @@ _SCORES = (
     "{found:.2f}, at most {limit:.2f} is expected): if no classifier was promoted, see whether the pictures are of "
     "another kind (quality/what_if, docs/accuracy.md)"
 )
-_VECTORS = (
-    "the mean `lsh` vector has moved by {found:.3f} (at most {limit:.3f} is expected): see whether a producer uses "
-    "another model under the same version, or sends another kind of pictures"
+_START = (
+    "the scores of the best match are spread differently than in the first 24 hours that this classifier decided "
+    "(population stability index {found:.2f}, at most {limit:.2f} is expected): the pictures have become others, "
+    "perhaps slowly; label pairs of today and train it again (job train_classifier)"
+)
+_TERMS = (
+    "the commonest terms are {found:.2f} times as common as in the hours before (at most {limit:g} times is expected): "
+    "many images are alike in the term space; if that lasts, fit the terms to these pictures (asset term_space)"
 )
 
 
 def _above(found: float | None, limit: float, text: str) -> str | None:
     return None if found is None or found <= limit else text.format(found=found, limit=limit)
+
+
+def _vectors(found: Drift, limits: QualitySettings) -> str | None:
+    """In which ways the vectors differ."""
+    ways = []
+    if found.vector_shift is not None and found.vector_shift > limits.max_vector_shift:
+        ways.append(f"their mean has moved by {found.vector_shift:.3f} (at most {limits.max_vector_shift:.3f})")
+    if found.spread_shift is not None and found.spread_shift > limits.max_spread_shift:
+        ways.append(f"their spread has changed by {found.spread_shift:.2f} (at most {limits.max_spread_shift:.2f})")
+    most, length = limits.max_length_change, found.length_change
+    if length is not None and not 1 / most <= length <= most:
+        ways.append(f"they are {length:.2f} times as long (1/{most:g} to {most:g})")
+    if not ways:
+        return None
+    return (
+        f"the `lsh` vectors are not those of the hours before: {'; '.join(ways)}. See whether a producer uses another "
+        "model under the same version, or sends another kind of pictures"
+    )
 
 
 def _changed(found: float | None, limits: QualitySettings) -> str | None:

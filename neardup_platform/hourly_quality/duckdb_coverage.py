@@ -66,7 +66,7 @@ class Fates:
         decided, refused, expired: of them.
         incomplete: only one of their embeddings was announced, and it has not expired.
         unexplained: both were, and nothing was published about them: announced again, or lost.
-        unexplained_ids: of those, at most `MOST_UNEXPLAINED`.
+        unexplained_ids: of those, at most `MOST_UNEXPLAINED`, a random sample.
         latency_ms: percentiles 50, 95, 99 and 100 of the time from the last embedding to the decision, by Kafka's
             timestamps; empty if none was decided.
         lsh, pair: announcements in the hour, repeats included.
@@ -99,7 +99,9 @@ def read_fates(files: Mapping[TopicLog, Sequence[Path]], begin_ms: int, end_ms: 
             add_view(db, log, files.get(log, ()))
         db.execute(_FATES, window)
         counted = dict(db.execute("select fate, count(*) from fates group by 1").fetchall())
-        ids = db.execute("select image_id from fates where fate = 'unexplained' order by 1 limit ?", [MOST_UNEXPLAINED])
+        ids = db.execute(
+            "select image_id from fates where fate = 'unexplained' order by hash(image_id) limit ?", [MOST_UNEXPLAINED]
+        )
         unexplained = tuple(image_id for (image_id,) in ids.fetchall())
         spread = "select quantile_cont(greatest(latency_ms, 0), [0.5, 0.95, 0.99, 1]) from fates where fate = 'decided'"
         latencies = (db.execute(spread).fetchone() or (None,))[0]

@@ -1,4 +1,4 @@
-"""The profile of an hour from its logs: each decision of the stream once, and a sample of the `lsh` vectors."""
+"""The profile of an hour from its logs: each decision of the stream once, and `lsh` vectors of a sample of clusters."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.hourly_quality.duckdb_views import MEMORY, add_view
-from neardup_platform.hourly_quality.profile import CANDIDATE_BINS, SCORE_BINS, Profile
+from neardup_platform.hourly_quality.profile import CANDIDATE_BINS, CROWD_BINS, SCORE_BINS, Profile, spread_directions
+from neardup_platform.hourly_quality.vector_rows import decoded_vectors, of_length_1
 from neardup_platform.terms.hyperplanes import TermSpace
 from neardup_platform.topic_logs.topic_log import DECISIONS, LSH_EMBEDDINGS
 
@@ -44,15 +45,22 @@ _VERSIONS = """
     select 'classifier ' || classifier_version, count(*) from decided group by 1
     union all select 'terms ' || terms_version, count(*) from decided group by 1 order by 1
 """
+# How many of the hour joined the same cluster, and the number of images in clusters of that many.
+_CROWDS = f"""
+    select least(floor(log2(images))::int, {CROWD_BINS - 1}), sum(images)::bigint
+    from (select count(*) as images from decided where head <> image_id group by head) group by 1
+"""  # noqa: S608 -- our own numbers
 _CROWD = "select head, count(*) as images from decided where head <> image_id group by 1 order by 2 desc, 1 limit 1"
+# One image of each cluster: copies are not independent, and a flood of one picture says nothing about the others.
+_CHOSEN = f"""
+    create temp table chosen as
+    select image_id from (select arg_min(image_id, hash(image_id)) as image_id from decided group by head)
+    order by hash(image_id), image_id limit {SAMPLED_VECTORS}
+"""  # noqa: S608 -- our own number
 _VECTORS = f"""
-    select dtype, model_version, vector from (
-        select image_id, any_value(dtype) as dtype, any_value(model_version) as model_version,
-            any_value(vector) as vector
-        from {LSH_EMBEDDINGS.name} where image_id is not null and model_version = $model group by 1
-    ) order by hash(image_id), image_id limit {SAMPLED_VECTORS}
-"""  # noqa: S608 -- our own names and number
-_DTYPES = {"float16": "<f2", "float32": "<f4"}
+    select any_value(dtype), any_value(vector) from {LSH_EMBEDDINGS.name} semi join chosen using (image_id)
+    where model_version = $model group by image_id order by hash(image_id), image_id
+"""  # noqa: S608 -- our own name
 
 
 def read_profile(decisions: Sequence[Path], embeddings: Sequence[Path], space: TermSpace, folder: Path) -> Profile:
@@ -73,7 +81,12 @@ def read_profile(decisions: Sequence[Path], embeddings: Sequence[Path], space: T
         versions = {str(name): int(number) for name, number in db.execute(_VERSIONS).fetchall()}
         scores = _bins(db.execute(_SCORES).fetchall(), SCORE_BINS)
         candidates = _bins(db.execute(_CANDIDATES).fetchall(), CANDIDATE_BINS)
-        vectors = _vectors(db.execute(_VECTORS, {"model": space.model_version}).fetchall(), space.dim)
+        crowds = _bins(db.execute(_CROWDS).fetchall(), CROWD_BINS)
+        db.execute(_CHOSEN)
+        sampled = db.execute(_VECTORS, {"model": space.model_version}).fetchall()
+    _, found = decoded_vectors([dtype for dtype, _ in sampled], [vector for _, vector in sampled], space.dim)
+    vectors = of_length_1(found).astype(np.float64)
+    projected = vectors @ spread_directions(space.dim).T
     return Profile(
         decisions=int(count),
         joined=int(joined),
@@ -86,7 +99,10 @@ def read_profile(decisions: Sequence[Path], embeddings: Sequence[Path], space: T
         crowded=str(crowd[0]),
         vectors=len(vectors),
         vector_sum=tuple(vectors.sum(axis=0).tolist()) if len(vectors) else (),
-        top_terms=len(vectors) * _top_term_share(vectors.astype(np.float32), space) if len(vectors) else 0.0,
+        top_terms=len(vectors) * _top_term_share(found, space) if len(vectors) else 0.0,
+        crowds=crowds,
+        lengths=float(np.linalg.norm(found, axis=1).sum()),
+        products=tuple((projected.T @ projected).ravel().tolist()) if len(vectors) else (),
     )
 
 
@@ -95,16 +111,6 @@ def _bins(rows: Sequence[tuple[Any, ...]], size: int) -> tuple[int, ...]:
     for number, count in rows:
         counts[int(number)] = int(count)
     return tuple(counts)
-
-
-def _vectors(rows: Sequence[tuple[Any, ...]], dim: int) -> NDArray[np.float64]:
-    """Vectors of length 1, float64 [n, dim]; what the worker refuses is left out."""
-    found = [np.frombuffer(vector, _DTYPES[dtype]) for dtype, _, vector in rows if dtype in _DTYPES]
-    kept = np.array([vector for vector in found if len(vector) == dim], np.float64).reshape(-1, dim)
-    lengths = np.linalg.norm(kept, axis=1)
-    good = np.isfinite(lengths) & (lengths > 0)
-    unit: NDArray[np.float64] = kept[good] / lengths[good, None]
-    return unit
 
 
 def _top_term_share(vectors: NDArray[np.float32], space: TermSpace) -> float:

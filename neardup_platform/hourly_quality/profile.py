@@ -6,6 +6,7 @@ A reference is the sum of the profiles of earlier hours, so an hour is compared 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,15 @@ VERSION = 1
 SCORE_BINS = 21
 # Candidates found: 0, 1, 2–3, 4–7, … and all above.
 CANDIDATE_BINS = 13
+# Images that joined, by how many of the hour joined the same cluster: 1, 2–3, 4–7, … and all above.
+CROWD_BINS = 12
+# Fixed directions on which the spread of vectors is measured: of all of 256 dimensions there would be 33,000 numbers.
+SPREAD_DIRECTIONS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Counts of decisions of the stream, and moments of a sample of their `lsh` vectors.
+    """Counts of decisions of the stream, and moments of `lsh` vectors of a sample, one image of each cluster.
 
     Attributes:
         decisions: of the stream, each once.
@@ -35,6 +40,10 @@ class Profile:
         vectors: sampled.
         vector_sum: of the sampled vectors, each of length 1; empty if there are none.
         top_terms: `vectors` times the share of images with the commonest term of a table, averaged over tables.
+        crowds: images that joined, by bin.
+        lengths: sum of the lengths of the sampled vectors; 0 in profiles of earlier releases.
+        products: sum of the products of each two of the sampled vectors' projections on `spread_directions`, row by
+            row; empty likewise.
     """
 
     decisions: int = 0
@@ -49,11 +58,23 @@ class Profile:
     vectors: int = 0
     vector_sum: tuple[float, ...] = ()
     top_terms: float = 0.0
+    crowds: tuple[int, ...] = (0,) * CROWD_BINS
+    lengths: float = 0.0
+    products: tuple[float, ...] = ()
 
     @property
     def mean_vector(self) -> NDArray[np.float64] | None:
         """The mean of the sampled vectors; None without any."""
         return np.array(self.vector_sum) / self.vectors if self.vectors else None
+
+    @property
+    def spread(self) -> NDArray[np.float64] | None:
+        """The covariance of the sampled vectors along `spread_directions`; None without vectors, or of old profiles."""
+        if not self.vectors or not self.products:
+            return None
+        mean = spread_directions(len(self.vector_sum)) @ np.array(self.vector_sum) / self.vectors
+        size = len(mean)
+        return np.array(self.products).reshape(size, size) / self.vectors - np.outer(mean, mean)
 
     @property
     def top_term_share(self) -> float | None:
@@ -85,7 +106,19 @@ def total(profiles: Iterable[Profile]) -> Profile:
         vectors=sum(hour.vectors for hour in alike),
         vector_sum=tuple(np.sum([hour.vector_sum for hour in alike], axis=0).tolist()) if alike else (),
         top_terms=sum(hour.top_terms for hour in alike),
+        crowds=_sums([hour.crowds for hour in hours]),
+        lengths=sum(hour.lengths for hour in alike) if all(hour.lengths for hour in alike) else 0.0,
+        products=tuple(np.sum([hour.products for hour in alike], axis=0).tolist())
+        if alike and all(hour.products for hour in alike)
+        else (),
     )
+
+
+@cache
+def spread_directions(dim: int) -> NDArray[np.float64]:
+    """Orthogonal directions of length 1, float64 [at most SPREAD_DIRECTIONS, dim]; always the same for a dimension."""
+    drawn = np.random.default_rng(dim).standard_normal((dim, min(dim, SPREAD_DIRECTIONS)))
+    return np.asarray(np.linalg.qr(drawn)[0].T, np.float64)
 
 
 def encode_profile(profile: Profile) -> dict[str, Any]:
@@ -103,7 +136,8 @@ def decode_profile(content: Any, place: str) -> Profile:
         if content["version"] != VERSION:
             raise ValueError(f"it has version {content['version']}, expected {VERSION}")
         found = Profile(**{name: _tuple(value) for name, value in content.items() if name != "version"})
-        if (len(found.scores), len(found.candidates)) != (SCORE_BINS, CANDIDATE_BINS):
+        bins = len(found.scores), len(found.candidates), len(found.crowds)
+        if bins != (SCORE_BINS, CANDIDATE_BINS, CROWD_BINS):
             raise ValueError("it has other bins")
     except (KeyError, TypeError, ValueError) as error:
         raise BadArtefact(f"profile {place}: {error}: materialise that hour of quality/drift again") from error

@@ -1,8 +1,16 @@
-"""Profiles of hours on S3: s3://{bucket}/quality/drift/hour=YYYY-MM-DDTHH.json, some 8 KB each."""
+"""Profiles on S3, and which of them are of the first hours of a classifier.
+
+| object under `quality/drift/` | content |
+|---|---|
+| `hour=YYYY-MM-DDTHH.json` | the profile of an hour, some 16 KB |
+| `classifier=VERSION.json` | the first hours that it decided, at most 24 |
+"""
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -18,17 +26,18 @@ def profile_key(hour: datetime) -> str:
     return f"quality/drift/hour={hour:%Y-%m-%dT%H}.json"
 
 
+def start_key(classifier: str) -> str:
+    """The key of the first hours of a classifier."""
+    return f"quality/drift/classifier={quote(classifier, safe='')}.json"
+
+
 def put_profile(s3: Any, bucket: str, hour: datetime, profile: Profile) -> None:
     """Write a profile, replacing an earlier one of the hour.
 
     Raises:
         ServerUnavailable: S3 does not answer.
     """
-    key = profile_key(hour)
-    try:
-        s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(encode_profile(profile)).encode())
-    except (BotoCoreError, ClientError) as error:
-        raise ServerUnavailable(f"writing s3://{bucket}/{key} failed: {error}") from error
+    _put(s3, bucket, profile_key(hour), encode_profile(profile))
 
 
 def find_profile(s3: Any, bucket: str, hour: datetime) -> Profile | None:
@@ -39,7 +48,38 @@ def find_profile(s3: Any, bucket: str, hour: datetime) -> Profile | None:
     """
     key = profile_key(hour)
     try:
-        content = read_bounded(s3, bucket, key, _MOST_BYTES)
-        return decode_profile(json.loads(content), f"s3://{bucket}/{key}")
+        return decode_profile(_read(s3, bucket, key), f"s3://{bucket}/{key}")
     except (NotFound, BadArtefact, ValueError):
         return None
+
+
+def put_start(s3: Any, bucket: str, classifier: str, hours: Sequence[datetime]) -> None:
+    """Write the first hours of a classifier.
+
+    Raises:
+        ServerUnavailable: S3 does not answer.
+    """
+    _put(s3, bucket, start_key(classifier), {"hours": [each.isoformat() for each in hours]})
+
+
+def find_start(s3: Any, bucket: str, classifier: str) -> tuple[datetime, ...]:
+    """The first hours of a classifier; none if it has decided none, or the object is damaged.
+
+    Raises:
+        ServerUnavailable: S3 does not answer.
+    """
+    try:
+        return tuple(datetime.fromisoformat(each) for each in _read(s3, bucket, start_key(classifier))["hours"])
+    except (NotFound, KeyError, TypeError, ValueError):
+        return ()
+
+
+def _put(s3: Any, bucket: str, key: str, content: Any) -> None:
+    try:
+        s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(content).encode())
+    except (BotoCoreError, ClientError) as error:
+        raise ServerUnavailable(f"writing s3://{bucket}/{key} failed: {error}") from error
+
+
+def _read(s3: Any, bucket: str, key: str) -> Any:
+    return json.loads(read_bounded(s3, bucket, key, _MOST_BYTES))

@@ -12,7 +12,8 @@ class Verdict:
         problem: with the next step; None if there is none.
         severe: whether images may be missing.
         value: what was compared with the limit; None where nothing was.
-        limit: the largest value that is no problem; None where there is no single one.
+        limit: the largest value that is no problem, or the smallest; None where there is no single one.
+        good: what to say without a problem; empty for what the asset says.
     """
 
     name: str
@@ -20,6 +21,7 @@ class Verdict:
     severe: bool = False
     value: float | None = None
     limit: float | None = None
+    good: str = ""
 
     @property
     def numbers(self) -> dict[str, float]:

@@ -22,6 +22,7 @@ from kafka.errors import (
 )
 from kafka.future import Future
 
+from neardup_platform.clock import Clock
 from neardup_platform.errors import ServerUnavailable
 from neardup_platform.kafka.topics import connection
 from neardup_platform.settings import KafkaSettings
@@ -78,11 +79,15 @@ class Settled:
 class KafkaPublisher:
     """A producer that keeps track of what the broker has not answered yet. For use by one thread.
 
+    Args:
+        clock: gives each message its timestamp, whenever it is sent.
+
     Raises:
         ServerUnavailable: no broker answers.
     """
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    def __init__(self, settings: KafkaSettings, clock: Clock) -> None:
+        self._clock = clock
         try:
             self._producer = make_producer(settings, idempotent=False)
             # Otherwise the first message to an unknown topic waits while the broker is away.
@@ -139,7 +144,7 @@ class KafkaPublisher:
     def _hand_over(self, message: Outgoing) -> None:
         try:
             value = fitting(message.topic, message.value, self._max_bytes - len(message.key))
-            future = self._producer.send(message.topic, key=message.key, value=value)
+            future = self._producer.send(message.topic, key=message.key, value=value, timestamp_ms=self._clock.now_ms())
         except (KafkaError, *_UNSENDABLE) as error:
             future = Future().failure(error)
             # This may have waited for a minute, and so would the next one.

@@ -25,6 +25,9 @@ _NUMBERS = {
     "load-model": ("threshold", "head_threshold"),
     "unlabel-hashes": ("removed", "labels_removed"),
     "pause": ("at_ms",),
+    "shadow": ("since_ms", "published_to"),
+    "cut-over": ("since_ms", "withheld", "published_after"),
+    "publish-withheld": ("images", "published", "unknown", "published_before"),
     "resume": ("at_ms",),
 }
 _FLAGS = {"redecide": ("dry_run",), "load-model": ("forced",), "resume": ("was_paused",)}

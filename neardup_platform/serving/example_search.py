@@ -1,4 +1,4 @@
-"""Search by example: what would be decided about a picture or its vectors now, changing nothing."""
+"""Search by example: what would be decided about a picture, its vectors or a stored image now, changing nothing."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from time import perf_counter
 import numpy as np
 
 from neardup_platform.decide import Recording
+from neardup_platform.errors import ServerUnavailable
 from neardup_platform.images.rgb import Pixels
 from neardup_platform.matching import Thresholds
 from neardup_platform.records import Candidate, HeldApart, Kind, ModelSpec
@@ -15,6 +16,8 @@ from neardup_platform.serving.followed_clusters import FollowedClusters
 from neardup_platform.serving.followed_overrides import FollowedOverrides
 from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.serving.search_corpus import SearchCorpus, Vectors
+from neardup_platform.serving.stored_images import known_image, vectors_of
+from neardup_platform.store.view import StoreView
 from neardup_platform.wire.validation import check_vector
 
 # Reported with a search, besides the time of decoding and embedding a picture.
@@ -87,11 +90,32 @@ class ExampleSearch:
         """
         return self._search(checked_vectors(lsh, pair, self._corpus.models.required_models), {})
 
-    def _search(self, example: ImageVectors, stage_ms: dict[str, float]) -> Found:
+    def by_id(self, image_id: str) -> Found:
+        """Searches for an image of the store among all others, later ones included.
+
+        Merges and quarantines count as for any example; overrides that name the image do not. `cluster` is the one it
+        would be in: an image that heads its cluster stays with its members.
+
+        Raises:
+            NotFound: it has not been decided, or was forgotten.
+            ServerUnavailable: models and corpus are still being loaded, or do not hold the image yet.
+        """
+
+        def read(store: StoreView) -> tuple[int, ImageVectors]:
+            record = known_image(store, image_id)
+            return record.ordinal, vectors_of(store, record)
+
+        ordinal, vectors = self._follower.read(read)
+        return self._search(vectors, {}, ordinal)
+
+    def _search(self, example: ImageVectors, stage_ms: dict[str, float], ordinal: int | None = None) -> Found:
         with self._corpus.searching() as pipeline:
+            if ordinal is not None and ordinal >= len(pipeline.corpus):
+                raise ServerUnavailable("the image was decided a moment ago, and cannot be searched for yet: try again")
             clusters = FollowedClusters(self._follower, pipeline.corpus, self._overrides)
             preview = pipeline.preview(
                 example,
+                ordinal=ordinal,
                 clusters=clusters,
                 constraint=clusters.constraint,
                 matches_only=True,

@@ -7,10 +7,11 @@ from neardup_platform.errors import BadArtefact
 from neardup_platform.records import Kind
 from neardup_platform.scoring.active_models import active_models
 from neardup_platform.serving.answers.changes import Promotion, Promotions
-from neardup_platform.serving.answers.health import ActiveModel, Check, Readiness, Status, WorkerStatus
+from neardup_platform.serving.answers.health import ActiveModel, Check, Readiness, Shadow, Status, WorkerStatus
 from neardup_platform.serving.rocksdb_follower import MAX_AGE_S, StoreFollower
 from neardup_platform.serving.search_corpus import SearchCorpus
 from neardup_platform.settings import Settings
+from neardup_platform.store.shadow import current_shadow
 from neardup_platform.supervise.heartbeat import Phase, read_heartbeat
 
 
@@ -46,6 +47,8 @@ class HealthWatch:
             positions={f"{topic}[{number}]": offset for (topic, number), offset in positions.items()},
             paused_by=state.paused.by,
             paused_ms=state.paused.at_ms,
+            in_shadow=current_shadow(state) is not None,
+            shadows=[Shadow.of(shadow) for shadow in state.shadows],
             counters=dict(state.counters),
             refresh_age_ms=round(1_000 * age_s),
             worker=worker,

@@ -1,4 +1,4 @@
-"""Search by example over HTTP, by a picture or by two vectors; `limits.py` bounds the size of the body."""
+"""Search by example over HTTP: a picture, two vectors, or an image of the store; `limits.py` bounds the body."""
 
 from collections.abc import Callable
 from time import perf_counter
@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from neardup_platform.images.decoding.cancellation import Cancellation
-from neardup_platform.serving.answers.searches import FoundImage, SearchAnswer, SearchVectors
+from neardup_platform.serving.answers.searches import FoundImage, SearchAnswer, SearchExample
 from neardup_platform.serving.connected import ClientDisconnected, while_connected
 from neardup_platform.serving.example_search import ExampleSearch, Found
 from neardup_platform.serving.followed_labels import FollowedLabels
@@ -35,7 +35,7 @@ _BODY: dict[str, Any] = {
                     "properties": {FIELD: {"type": "string", "format": "binary"}},
                 }
             },
-            "application/json": {"schema": SearchVectors.model_json_schema()},
+            "application/json": {"schema": SearchExample.model_json_schema()},
         },
     }
 }
@@ -81,7 +81,7 @@ class SearchRoutes:
         return router
 
     async def search(self, request: Request) -> SearchAnswer | Response:
-        """Matches of a picture or of two vectors, and the cluster that it would join; changes nothing."""
+        """Matches of a picture, of two vectors, or of a stored image among all others; changes nothing."""
         try:
             return await self._found(request)
         except (ClientDisconnect, ClientDisconnected):
@@ -90,8 +90,8 @@ class SearchRoutes:
     async def _found(self, request: Request) -> SearchAnswer:
         with self._limiter.queued() as begin:
             if not is_multipart(request):
-                vectors = await json_of(request, SearchVectors)
-                return await self._in_turn(begin, lambda: self._search.by_vectors(vectors.lsh, vectors.pair))
+                example = await json_of(request, SearchExample)
+                return await self._in_turn(begin, lambda: self._of(example))
             form = await form_of(request, examples=1)
             try:
                 upload = form.get(FIELD)
@@ -102,6 +102,11 @@ class SearchRoutes:
                 )
             finally:
                 await form.close()
+
+    def _of(self, example: SearchExample) -> Found:
+        if example.image_id is not None:
+            return self._search.by_id(example.image_id)
+        return self._search.by_vectors(example.lsh or (), example.pair or ())
 
     async def _by_picture(self, file: BinaryIO, begin: Callable[[], None], cancellation: Cancellation) -> SearchAnswer:
         begun = perf_counter()

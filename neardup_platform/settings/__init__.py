@@ -13,6 +13,7 @@ from neardup_platform.settings.messages import is_secret, setting_error
 from neardup_platform.settings.s3 import BootstrapSettings, S3Settings, SnapshotSettings
 from neardup_platform.settings.settings import CONFIG_FILE, Settings
 from neardup_platform.settings.stages import (
+    HandoverSettings,
     ImageSettings,
     JoinSettings,
     QualitySettings,
@@ -30,6 +31,7 @@ __all__ = [
     "ApiSettings",
     "BootstrapSettings",
     "DagsterSettings",
+    "HandoverSettings",
     "ImageSettings",
     "JoinSettings",
     "KafkaSettings",

@@ -12,6 +12,7 @@ from neardup_platform.settings.http import AlertSettings, ApiSettings, DagsterSe
 from neardup_platform.settings.kafka import KafkaSettings
 from neardup_platform.settings.s3 import BootstrapSettings, S3Settings, SnapshotSettings
 from neardup_platform.settings.stages import (
+    HandoverSettings,
     ImageSettings,
     JoinSettings,
     QualitySettings,
@@ -57,6 +58,7 @@ class Settings(BaseSettings):
     images: ImageSettings = ImageSettings()
     dagster: DagsterSettings = DagsterSettings()
     quality: QualitySettings = QualitySettings()
+    handover: HandoverSettings = HandoverSettings()
     alerts: AlertSettings = AlertSettings()
 
     @field_validator("home", mode="before")

@@ -100,6 +100,10 @@ class WorkerSettings(Section):
     """Seconds between heartbeats."""
     report_s: float = Field(60.0, gt=0)
     """Seconds between two judgements of the metrics by Dagster's checks."""
+    shadow: bool = False
+    """Read when a store is created: decisions are stored and not published, beside another pipeline that publishes,
+    until the job `cut_over` (docs/tasks/hand-over.md). Of an existing store, the commands `shadow` and `cut-over`
+    decide."""
     stalled_s: float = Field(60.0, gt=0)
     """Seconds without a heartbeat after which the sensor replaces the worker's run."""
 
@@ -124,6 +128,20 @@ class ImageSettings(Section):
     """Your own `pair` model. Unset: the built-in embedder."""
 
 
+class HandoverSettings(Section):
+    """Handing over from another pipeline: where its output is, and what has to hold before a cut-over."""
+
+    prefix: str = Field("handover/", min_length=1)
+    """Where the other pipeline writes its Parquet files, by hour: a prefix in the bucket of `s3.bucket`, or
+    `s3://bucket/prefix/` for one that the same keys can read."""
+    least_images: int = Field(1_000, ge=1)
+    """The least number of images that must be compared."""
+    least_coverage: float = Field(0.99, ge=0, le=1)
+    """The least share of the other pipeline's rows whose images are decided here."""
+    least_agreement: float = Field(0.95, ge=0, le=1)
+    """The least agreement of the clusters: BCubed F1 over the images that are not alone in both pipelines."""
+
+
 class QualitySettings(Section):
     """What the checks of an hour expect. They take effect at the next run."""
 
@@ -138,7 +156,21 @@ class QualitySettings(Section):
     index, for which 0.25 is commonly taken for a major shift."""
     max_vector_shift: float = Field(0.1, gt=0, le=2)
     """How far the mean `lsh` vector may move from that of the 24 hours before; vectors have length 1."""
+    max_spread_shift: float = Field(0.3, gt=0)
+    """How far the spread of the `lsh` vectors may differ from that of the 24 hours before, as a share of their standard
+    deviation."""
+    max_length_change: float = Field(1.5, gt=1)
+    """By which factor the mean length of the `lsh` vectors may grow or shrink."""
+    max_term_change: float = Field(2.0, gt=1)
+    """By which factor the commonest terms may become commoner."""
     max_duplicate_change: float = Field(2.0, gt=1)
     """By which factor the share of images that join a cluster may grow or shrink."""
     max_crowd: float = Field(0.5, gt=0, le=1)
     """The largest share of the images that joined in an hour that may have joined one cluster."""
+    sample: int = Field(100, ge=0, le=5_000)
+    """Images of an hour whose nearest neighbours are looked for exhaustively, and which are decided again by the API;
+    0 turns both off."""
+    min_recall: float = Field(0.95, ge=0, le=1)
+    """The smallest share of matching pairs among the images of an hour that must have been found."""
+    min_agreement: float = Field(0.95, ge=0, le=1)
+    """The smallest share of images that must be decided the same again."""

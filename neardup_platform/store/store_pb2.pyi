@@ -247,7 +247,7 @@ class Promotion(_message.Message):
     def __init__(self, version: _Optional[str] = ..., replaced: _Optional[str] = ..., command_id: _Optional[str] = ..., issued_by: _Optional[str] = ..., at_ms: _Optional[int] = ..., sequence: _Optional[int] = ..., forced: _Optional[bool] = ...) -> None: ...
 
 class StoreState(_message.Message):
-    __slots__ = ("format", "terms_version", "images", "clusters", "sequence", "outbox_number", "digest", "commit", "store_id", "counters", "classifier_version", "commands", "ordinals", "forgotten", "redirects", "paused", "outbox_first", "shared", "reserved")
+    __slots__ = ("format", "terms_version", "images", "clusters", "sequence", "outbox_number", "digest", "commit", "store_id", "counters", "classifier_version", "commands", "ordinals", "forgotten", "redirects", "paused", "outbox_first", "shared", "reserved", "shadows")
     class CountersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -274,6 +274,7 @@ class StoreState(_message.Message):
     OUTBOX_FIRST_FIELD_NUMBER: _ClassVar[int]
     SHARED_FIELD_NUMBER: _ClassVar[int]
     RESERVED_FIELD_NUMBER: _ClassVar[int]
+    SHADOWS_FIELD_NUMBER: _ClassVar[int]
     format: int
     terms_version: str
     images: int
@@ -293,7 +294,8 @@ class StoreState(_message.Message):
     outbox_first: int
     shared: Shared
     reserved: Reserved
-    def __init__(self, format: _Optional[int] = ..., terms_version: _Optional[str] = ..., images: _Optional[int] = ..., clusters: _Optional[int] = ..., sequence: _Optional[int] = ..., outbox_number: _Optional[int] = ..., digest: _Optional[bytes] = ..., commit: _Optional[int] = ..., store_id: _Optional[str] = ..., counters: _Optional[_Mapping[str, int]] = ..., classifier_version: _Optional[str] = ..., commands: _Optional[int] = ..., ordinals: _Optional[int] = ..., forgotten: _Optional[int] = ..., redirects: _Optional[int] = ..., paused: _Optional[_Union[Pause, _Mapping]] = ..., outbox_first: _Optional[int] = ..., shared: _Optional[_Union[Shared, _Mapping]] = ..., reserved: _Optional[_Union[Reserved, _Mapping]] = ...) -> None: ...
+    shadows: _containers.RepeatedCompositeFieldContainer[Shadow]
+    def __init__(self, format: _Optional[int] = ..., terms_version: _Optional[str] = ..., images: _Optional[int] = ..., clusters: _Optional[int] = ..., sequence: _Optional[int] = ..., outbox_number: _Optional[int] = ..., digest: _Optional[bytes] = ..., commit: _Optional[int] = ..., store_id: _Optional[str] = ..., counters: _Optional[_Mapping[str, int]] = ..., classifier_version: _Optional[str] = ..., commands: _Optional[int] = ..., ordinals: _Optional[int] = ..., forgotten: _Optional[int] = ..., redirects: _Optional[int] = ..., paused: _Optional[_Union[Pause, _Mapping]] = ..., outbox_first: _Optional[int] = ..., shared: _Optional[_Union[Shared, _Mapping]] = ..., reserved: _Optional[_Union[Reserved, _Mapping]] = ..., shadows: _Optional[_Iterable[_Union[Shadow, _Mapping]]] = ...) -> None: ...
 
 class Reserved(_message.Message):
     __slots__ = ("first_ordinal", "end_ordinal", "first_sequence", "taken", "command_id", "store_id")
@@ -310,6 +312,30 @@ class Reserved(_message.Message):
     command_id: str
     store_id: str
     def __init__(self, first_ordinal: _Optional[int] = ..., end_ordinal: _Optional[int] = ..., first_sequence: _Optional[int] = ..., taken: _Optional[bool] = ..., command_id: _Optional[str] = ..., store_id: _Optional[str] = ...) -> None: ...
+
+class Shadow(_message.Message):
+    __slots__ = ("by", "since_ms", "command_id", "after_sequence", "withheld", "until_ms", "ended_by", "ended_command_id", "until_sequence", "reason")
+    BY_FIELD_NUMBER: _ClassVar[int]
+    SINCE_MS_FIELD_NUMBER: _ClassVar[int]
+    COMMAND_ID_FIELD_NUMBER: _ClassVar[int]
+    AFTER_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    WITHHELD_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_MS_FIELD_NUMBER: _ClassVar[int]
+    ENDED_BY_FIELD_NUMBER: _ClassVar[int]
+    ENDED_COMMAND_ID_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    by: str
+    since_ms: int
+    command_id: str
+    after_sequence: int
+    withheld: int
+    until_ms: int
+    ended_by: str
+    ended_command_id: str
+    until_sequence: int
+    reason: str
+    def __init__(self, by: _Optional[str] = ..., since_ms: _Optional[int] = ..., command_id: _Optional[str] = ..., after_sequence: _Optional[int] = ..., withheld: _Optional[int] = ..., until_ms: _Optional[int] = ..., ended_by: _Optional[str] = ..., ended_command_id: _Optional[str] = ..., until_sequence: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Shared(_message.Message):
     __slots__ = ("store_id", "end")

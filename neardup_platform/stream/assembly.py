@@ -29,6 +29,7 @@ from neardup_platform.stream.corrections.deferred_overrides import deferred_over
 from neardup_platform.stream.corrections.override import Override
 from neardup_platform.stream.corrections.redeciding import Redeciding
 from neardup_platform.stream.crash_points import CrashPoint, CrashPoints
+from neardup_platform.stream.handover.shadow import begin_by_settings
 from neardup_platform.stream.intake import Intake
 from neardup_platform.stream.known_images import StoredImages
 from neardup_platform.stream.liveness import Liveness
@@ -71,6 +72,8 @@ def open_worker(
     with ExitStack() as stack:
         complete_swap(settings.store_path)
         store = stack.enter_context(closing(Store(settings.store_path)))
+        if settings.worker.shadow:
+            begin_by_settings(store, clock.now_ms())
         parts = _open_parts(stack, settings, clock, store, liveness, make_classifiers)
         _apply_deferred_overrides(parts, liveness.starting)
         # What was read at the start stays; searching it for garbage would stop the stream for tens of milliseconds.
@@ -92,7 +95,7 @@ def _open_parts(
     join_clocks = JoinClocks.start(clock, max(store.positions.clocks_ms().values(), default=0))
     source = _open_source(settings, store, join_clocks, liveness)
     stack.callback(source.close)
-    publisher = KafkaPublisher(settings.kafka)
+    publisher = KafkaPublisher(settings.kafka, clock)
     stack.callback(publisher.close, _CLOSE_S)
     classifiers = make_classifiers(settings)
     liveness.starting("loading the classifier", 0, 0)

@@ -26,6 +26,8 @@ from neardup_platform.stream.control.pause import Pause, Resume
 from neardup_platform.stream.corrections.forget import Forget
 from neardup_platform.stream.corrections.override import Override
 from neardup_platform.stream.corrections.redeciding import Redeciding
+from neardup_platform.stream.handover.publish_withheld import PublishWithheld
+from neardup_platform.stream.handover.shadow import BeginShadow, CutOver
 from neardup_platform.stream.intake import Intake
 from neardup_platform.stream.loading.load import Build, Load
 from neardup_platform.stream.models.keras_classifiers import Classifier, Classifiers
@@ -40,6 +42,7 @@ from neardup_platform.stream.snapshots.snapshot import Snapshot
 from neardup_platform.stream.trace.trace import Trace
 from neardup_platform.wire.command_arguments import (
     CommandArguments,
+    CutOverArguments,
     ForgetArguments,
     IngestSegmentArguments,
     LabelArguments,
@@ -48,10 +51,12 @@ from neardup_platform.wire.command_arguments import (
     LoadModelArguments,
     OverrideArguments,
     PauseArguments,
+    PublishWithheldArguments,
     RedecideArguments,
     ReprocessArguments,
     RestoreArguments,
     ResumeArguments,
+    ShadowArguments,
     SnapshotArguments,
     TraceArguments,
     UnlabelArguments,
@@ -151,6 +156,19 @@ def _resume(context: CommandContext) -> Resume:
     return Resume(context.store)
 
 
+def _shadow(context: CommandContext) -> BeginShadow:
+    return BeginShadow(context.store, context.clock)
+
+
+def _cut_over(context: CommandContext) -> CutOver:
+    return CutOver(context.store, context.clock)
+
+
+def _publish_withheld(context: CommandContext) -> PublishWithheld:
+    fetch = partial(_fetch_selection, context.settings)
+    return PublishWithheld(context.store, fetch, context.outbox.has_room, context.clock)
+
+
 def _snapshot(context: CommandContext) -> Snapshot:
     return Snapshot(context.settings, context.store, context.pipeline, context.clock)
 
@@ -221,6 +239,8 @@ def _trace(context: CommandContext) -> Trace:
 COMMANDS = (
     CommandSpec(PauseArguments, prompt=True, make=_pause),
     CommandSpec(ResumeArguments, prompt=True, make=_resume),
+    CommandSpec(ShadowArguments, prompt=True, make=_shadow),
+    CommandSpec(CutOverArguments, prompt=True, make=_cut_over),
     CommandSpec(OverrideArguments, prompt=True, make=_override),
     CommandSpec(LabelArguments, prompt=True, make=_label),
     CommandSpec(UnlabelArguments, prompt=True, make=_unlabel),
@@ -231,6 +251,7 @@ COMMANDS = (
     CommandSpec(LoadModelArguments, prompt=False, make=_load_model),
     CommandSpec(IngestSegmentArguments, prompt=False, make=_ingest_segment),
     CommandSpec(LoadArguments, prompt=False, make=_load),
+    CommandSpec(PublishWithheldArguments, prompt=False, make=_publish_withheld),
     CommandSpec(SnapshotArguments, prompt=False, make=_snapshot),
     CommandSpec(RestoreArguments, prompt=False, make=_restore),
     CommandSpec(ReprocessArguments, prompt=False, make=_reprocess),

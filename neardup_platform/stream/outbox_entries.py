@@ -2,6 +2,8 @@
 
 A message that Kafka refuses for good leaves the outbox in the write that puts its dead letter there. A dead letter that
 is refused itself is kept in table KEPT and goes back into the outbox at the worker's next start.
+
+While the store is in shadow, what is addressed to consumers of decisions is withheld and counted.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,10 +15,11 @@ from neardup_platform.records import Decision
 from neardup_platform.store import layout
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
+from neardup_platform.store.shadow import current_shadow
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.wire.codec import Message, encode_decision
 from neardup_platform.wire.dead_letters import dead_letters
-from neardup_platform.wire.topics import DEAD_LETTER, DECISIONS
+from neardup_platform.wire.topics import DEAD_LETTER, DEBUG, DECISIONS
 
 # Topic, key and value.
 ToPublish = tuple[str, bytes, bytes]
@@ -26,12 +29,21 @@ UNPUBLISHABLE, KEPT = "unpublishable", "unpublishable_kept"
 # The partition of a message that was never in one.
 _NO_PARTITION = -1
 _CHUNK = 1_000
+# Topics that carry what consumers follow; everything else is for operators and producers.
+_WITHHELD = (DECISIONS, DEBUG)
 
 
 def put_outbox(batch: Batch, state: store_pb.StoreState, messages: Iterable[ToPublish]) -> list[Outgoing]:
-    """Append messages to the outbox."""
-    outgoing = []
+    """Append messages to the outbox, and withhold decisions in shadow; returns what was appended.
+
+    Args:
+        state: the totals that the write leaves behind.
+    """
+    outgoing, shadow = [], current_shadow(state)
     for topic, key, value in messages:
+        if shadow is not None and topic in _WITHHELD:
+            shadow.withheld += topic == DECISIONS
+            continue
         state.outbox_number += 1
         entry = store_pb.OutboxEntry(topic=topic, key=key, value=value)
         batch.put(Table.OUTBOX, layout.number_key(state.outbox_number), entry.SerializeToString())

@@ -19,6 +19,7 @@ from neardup_platform.pipeline import Decided, Pipeline
 from neardup_platform.records import JoinedImage
 from neardup_platform.settings import Settings
 from neardup_platform.store import store_pb2 as store_pb
+from neardup_platform.store.shadow import current_shadow
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.commit import commit
 from neardup_platform.stream.comparing import StepInFlight, StepsInFlight
@@ -244,6 +245,7 @@ class Worker:
             **self._intake.metrics(join_clocks.now.now_ms()),
             "idle_clock_behind_ms": join_clocks.behind_ms(),
             "paused": int(state.HasField("paused")),
+            **_shadow_metrics(state),
             "purge_problem": int(bool(self._store.purge_problem)),
             "overrides": len(self._parts.corrections.overrides),
             "labels": len(self._parts.corrections.labels),
@@ -256,3 +258,9 @@ class Worker:
             **self._parts.pipeline.corpus.index.metrics(),
             **{fate: float(count) for fate, count in sorted(state.counters.items())},
         }
+
+
+def _shadow_metrics(state: store_pb.StoreState) -> dict[str, float]:
+    shadow = current_shadow(state)
+    since_ms, withheld = (0, 0) if shadow is None else (shadow.since_ms, shadow.withheld)
+    return {"shadow": int(shadow is not None), "shadow_since_ms": since_ms, "withheld": withheld}

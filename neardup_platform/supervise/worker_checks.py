@@ -5,6 +5,7 @@ Metrics of the heartbeat → **verdicts** → checks of the asset `stream/worker
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 Metrics = Mapping[str, float]
@@ -85,6 +86,14 @@ def _id_space(now: Metrics, _: Metrics) -> str | None:
     return f"{left:.0%} of the ordinals or sequence numbers are left" if left < LEAST_ID_SPACE else None
 
 
+def _shadow(now: Metrics, _: Metrics) -> str | None:
+    if not now.get("shadow", 0):
+        return None
+    since = datetime.fromtimestamp(now.get("shadow_since_ms", 0) / 1_000, UTC)
+    withheld = int(now.get("withheld", 0))
+    return f"in shadow since {since:%Y-%m-%d %H:%M} UTC: {withheld:,} decisions were stored and not published"
+
+
 CHECKS = (
     WorkerCheck(
         "keeps_up", f"At most {MOST_LAG:,} messages wait.", False, "See “Lag grows” in the documentation.", _lag
@@ -137,6 +146,14 @@ CHECKS = (
         True,
         "See “Dead letters” in the documentation.",
         _zero("unpublishable_kept", "Kafka refused {} messages, and the dead letters about them"),
+    ),
+    WorkerCheck(
+        "publishes_decisions",
+        "Decisions are published; in shadow, beside another pipeline, they are not.",
+        False,
+        "Nothing, while you compare; `handover/parity` says when the job `cut_over` may end it. See “Hand over from "
+        "another pipeline”.",
+        _shadow,
     ),
     WorkerCheck(
         "has_numbers_left",

@@ -169,6 +169,27 @@ class ResumeArguments(CommandArguments):
     command: ClassVar[str] = "resume"
 
 
+class ShadowArguments(CommandArguments):
+    """`shadow`: decisions are stored and not published, until `cut-over`."""
+
+    command: ClassVar[str] = "shadow"
+
+
+class CutOverArguments(CommandArguments):
+    """`cut-over`: ends the shadow: decisions are published, from the next one on."""
+
+    command: ClassVar[str] = "cut-over"
+    reason: Reason = Field("", description=f"Why, at most {MAX_REASON} characters; kept with the change.")
+
+
+class PublishWithheldArguments(CommandArguments):
+    """`publish-withheld`: decisions about chosen images that were withheld in shadow are published."""
+
+    command: ClassVar[str] = "publish-withheld"
+    selection: str = Field(description="The object that lists the images, in the bucket of the settings.")
+    images_per_s: int = Field(1_000, ge=1, le=100_000, description="Images published in a second, at most.")
+
+
 class SnapshotArguments(CommandArguments):
     """`snapshot`: a consistent copy of the store on S3."""
 
@@ -413,6 +434,9 @@ COMMANDS: Mapping[str, type[CommandArguments]] = {
     for model in (
         PauseArguments,
         ResumeArguments,
+        ShadowArguments,
+        CutOverArguments,
+        PublishWithheldArguments,
         SnapshotArguments,
         ReprocessArguments,
         RedecideArguments,

@@ -30,3 +30,9 @@ def test_problems_of_the_log_are_reported_and_nothing_else_is() -> None:
     ):
         assert line in text
     assert "kafka" not in _describe_status(answer(**dict.fromkeys(wrong, 0.0)))
+
+
+def test_a_shadow_is_told_with_what_it_withheld() -> None:
+    text = _describe_status(answer(shadow=1.0, withheld=12.0, shadow_since_ms=1_767_225_600_000.0))
+    assert "shadow  since 2026-01-01 00:00 UTC, 12 decisions were not published" in text
+    assert "shadow" not in _describe_status(answer(shadow=0.0, withheld=0.0))

@@ -31,6 +31,8 @@ OPS = {
     "classifier_rollback": "return_to_classifier",
     "replay_dead_letters": "send_letters_again",
     "trace": "trace_image",
+    "cut_over": "take_over",
+    "undo_cut_over": "return_to_shadow",
 }
 
 

@@ -123,8 +123,9 @@ def test_a_launch_can_set_no_program_and_no_pickle() -> None:
     }
     quality = {"match", "head", "classifier", "hours", "most_pairs", "terms", "clusters"}
     labels = {"bank", "policy", "remove", "hashes"}
+    handover = {"publish_differences"}
     loading = {"skip_bad", "again"}
-    assert steps == training | operations | overrides | redeciding | quality | labels | loading
+    assert steps == training | operations | overrides | redeciding | quality | labels | handover | loading
     assert {key for key in settable if re.match("/ops/[^/]+/(inputs|outputs)", key)} == set()
     resources = {f"/resources/{name}{config}" for name in ("platform", "io_manager") for config in ("", "/config")}
     assert {key for key in settable if re.match("/resources/", key)} <= resources
@@ -175,7 +176,7 @@ def test_every_asset_is_linked() -> None:
         [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
     # The logs of topics share a file.
-    assert done.stdout.split() == ["21", "15"]
+    assert done.stdout.split() == ["22", "16"]
 
 
 def test_what_computes_in_a_run_is_in_the_pool_that_leaves_room_for_the_stream() -> None:

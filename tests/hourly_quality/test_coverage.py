@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from neardup_platform.hourly_quality.coverage import Coverage, judge_coverage
+from neardup_platform.client.answers import Shadow
+from neardup_platform.hourly_quality.coverage import Coverage, _in_shadow, judge_coverage
 from neardup_platform.hourly_quality.duckdb_coverage import Fates, read_fates
 from neardup_platform.kafka.window import LogRecord
 from neardup_platform.records import Kind
@@ -156,3 +157,13 @@ def test_a_verdict_shows_what_it_compared() -> None:
 
 def test_coverage_is_the_share_of_complete_images_that_are_decided_or_known() -> None:
     assert coverage_of(replace(GOOD, decided=90, unexplained=10), known=9, lost=["a"]).share == pytest.approx(0.99)
+
+
+def test_an_hour_that_touches_a_shadow_is_unpublished_by_plan() -> None:
+    def shadow(since_ms: int, until_ms: int = 0) -> Shadow:
+        return Shadow("", since_ms, 0, until_ms, "", 0, "")
+
+    assert not _in_shadow([], BEGIN, END)
+    assert not _in_shadow([shadow(1, BEGIN), shadow(END)], BEGIN, END)
+    for touching in (shadow(1), shadow(1, BEGIN + 1), shadow(END - 1), shadow(BEGIN + 5, BEGIN + 6)):
+        assert _in_shadow([shadow(1, 2), touching], BEGIN, END)

@@ -21,6 +21,7 @@ from neardup_platform.hourly_quality.profile import (
     Profile,
     decode_profile,
     encode_profile,
+    spread_directions,
     total,
 )
 from neardup_platform.kafka.window import LogRecord
@@ -32,12 +33,20 @@ from neardup_platform.wire import neardup_pb2 as pb
 SPACE = small_term_space()
 
 
-def traffic(seed: int, images: int, *, kind: int = 0, joins: float = 0.3, crowd: float = 0.0) -> Profile:
-    """An hour of traffic: vectors around a direction of their kind, scores of two kinds of images."""
+def traffic(
+    seed: int, images: int, *, kind: int = 0, joins: float = 0.3, crowd: float = 0.0, turned: bool = False
+) -> Profile:
+    """An hour of traffic: vectors around a direction of their kind, scores of two kinds of images.
+
+    Turned, they have the same mean and are spread along other directions.
+    """
     rng = np.random.default_rng(seed)
     direction = np.random.default_rng(kind).standard_normal(SPACE.dim)
-    vectors = rng.standard_normal((images, SPACE.dim)) + direction
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    spectrum = np.sqrt(16 / np.arange(1, SPACE.dim + 1))
+    vectors = rng.standard_normal((images, SPACE.dim)) * (spectrum[::-1] if turned else spectrum) + direction
+    lengths = np.linalg.norm(vectors, axis=1)
+    vectors /= lengths[:, None]
+    projected = vectors @ spread_directions(SPACE.dim).T
     joined = rng.random(images) < joins
     scores = np.where(joined, rng.beta(8 - 5 * (kind > 0), 2, images), rng.beta(1, 6, images))
     bins = np.bincount(1 + (scores * (SCORE_BINS - 1)).astype(int), minlength=SCORE_BINS)
@@ -53,6 +62,8 @@ def traffic(seed: int, images: int, *, kind: int = 0, joins: float = 0.3, crowd:
         vectors=images,
         vector_sum=tuple(vectors.sum(axis=0).tolist()),
         top_terms=images * 0.1,
+        lengths=float(lengths.sum()),
+        products=tuple((projected.T @ projected).ravel().tolist()),
     )
 
 
@@ -78,6 +89,9 @@ def test_an_hour_like_those_before_raises_nothing(images: int) -> None:
         (traffic(1, 4_000, crowd=0.6), {"no_cluster_is_flooded"}),
         (replace(traffic(1, 4_000), versions={"classifier a": 1, "classifier b": 9}), {"one_version_decides"}),
         (replace(traffic(1, 4_000), scores=(4_000, *[0] * (SCORE_BINS - 1))), {"scores_are_as_before"}),
+        (traffic(1, 4_000, turned=True), {"embeddings_are_as_before"}),
+        (replace(traffic(1, 4_000), lengths=1_000.0), {"embeddings_are_as_before"}),
+        (replace(traffic(1, 4_000), top_terms=1_000.0), {"terms_are_as_before"}),
     ],
 )
 def test_a_planted_fault_is_found_by_its_check(hour: Profile, checks: set[str]) -> None:
@@ -107,7 +121,39 @@ def test_hours_add_up_in_any_grouping(hours: list[tuple[int, int]]) -> None:
     assert at_once.versions == by_halves.versions
     assert (at_once.decisions, at_once.vectors) == (by_halves.decisions, by_halves.vectors)
     assert np.allclose(at_once.vector_sum, by_halves.vector_sum)
+    assert np.allclose(at_once.products, by_halves.products)
     assert decode_profile(encode_profile(at_once), "x") == at_once
+
+
+def test_what_drifts_slowly_is_found_by_the_first_hours_of_the_classifier() -> None:
+    hours = [traffic(seed, 4_000, joins=0.1 + 0.01 * seed) for seed in range(48)]
+    start = total(hours[:24])
+    found = {v.name: v.problem for v in judge_drift(hours[-1], total(hours[23:-1]), QualitySettings(), start)}
+    assert found["scores_are_as_before"] is None
+    assert "train_classifier" in (found["scores_fit_the_classifier"] or "")
+
+
+def test_spread_is_compared_as_defined_and_shrinks_with_the_vectors() -> None:
+    """For covariances that differ by a factor only, the distance is the difference of their roots."""
+    one, other = (np.random.default_rng(seed).standard_normal((400_000, SPACE.dim)) for seed in (1, 2))
+
+    def of(vectors: Any) -> Profile:
+        projected = vectors @ spread_directions(SPACE.dim).T
+        sums = tuple(vectors.sum(axis=0).tolist())
+        products = tuple((projected.T @ projected).ravel().tolist())
+        return Profile(vectors=len(vectors), vector_sum=sums, products=products, lengths=1.0)
+
+    assert drift_of(of(1.5 * one), of(other)).spread_shift == pytest.approx(0.5, abs=0.01)
+    assert drift_of(of(one), of(other)).spread_shift == pytest.approx(0, abs=0.005)
+
+
+def test_profiles_of_earlier_releases_are_read_and_their_spread_is_not_judged() -> None:
+    new = {"crowds", "lengths", "products"}
+    older = {name: value for name, value in encode_profile(traffic(1, 4_000)).items() if name not in new}
+    reference = total([decode_profile(older, "x"), traffic(2, 4_000)])
+    found = drift_of(traffic(3, 4_000, turned=True), reference)
+    assert (found.spread_shift, found.length_change) == (None, None)
+    assert found.vector_shift is not None
 
 
 @pytest.mark.parametrize("content", [None, [], {}, {"version": 2}, {**encode_profile(Profile()), "scores": [1]}])
@@ -151,11 +197,18 @@ def test_a_profile_counts_each_decision_of_the_stream_once(tmp_path: Path) -> No
     found = read_profile(
         written(tmp_path, DECISIONS, decisions), written(tmp_path, LSH_EMBEDDINGS, embeddings), SPACE, tmp_path
     )
-    assert (found.decisions, found.joined, found.undistinctive, found.vectors) == (400, 134, 40, 400)
+    assert (found.decisions, found.joined, found.undistinctive) == (400, 134, 40)
+    assert found.vectors == 400 - 134 + 5, "one of each cluster"
     assert {number: count for number, count in enumerate(found.scores) if count} == dict(scores)
     assert found.candidates == (0, 0, 400, *[0] * (CANDIDATE_BINS - 3))
     assert (found.crowded, found.most_joined) == heads.most_common(1)[0]
     assert found.versions == {"classifier c": 400, "terms t": 400}
+    # 134 images over five clusters: 26 or 27 each.
+    assert found.crowds[4] == 134 == sum(found.crowds)
+    assert found.lengths / found.vectors == pytest.approx(4, abs=0.2)
+    spread = found.spread
+    assert spread is not None
+    assert np.trace(spread) == pytest.approx(1, abs=0.05), "all of 16 dimensions are seen along 16 directions"
     # Half of all images have one bit, so a term of six bits is had by at least one in 64.
     assert 1 / 64 < (found.top_term_share or 0) < 0.2
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from neardup_platform.client import Client
+from neardup_platform.errors import InvalidRequest
 from neardup_platform.serving.app import build_app
 from neardup_platform.serving.search_corpus import Models
 from neardup_platform.settings import Settings
@@ -75,6 +77,25 @@ def test_a_search_finds_what_the_worker_would_decide(searchable: httpx.Client, w
     seen(searchable, "dog~7")
     why = searchable.get("/v1/images/dog~7/explanation").json()
     assert (found["cluster"], found["score"], found["head_score"]) == (why["head"], why["score"], why["head_score"])
+
+
+def test_a_stored_image_is_searched_for_among_all_others(searchable: httpx.Client) -> None:
+    def by_id(image_id: str) -> httpx.Response:
+        return searchable.post("/v1/search", json={"image_id": image_id})
+
+    for image_id, others in {"cat~2": {"cat~1", "cat~3"}, "cat~1": {"cat~2", "cat~3"}}.items():
+        found = by_id(image_id).json()
+        assert found["cluster"] == "cat~1", "a head stays with its members"
+        assert {match["image_id"] for match in found["matches"]} == others
+    assert by_id("dog~1").json()["cluster"] is None
+    assert by_id("whale~1").status_code == 404
+    both = searchable.post("/v1/search", json={"image_id": "cat~1", "lsh": [1.0], "pair": [1.0]})
+    assert both.status_code == 400
+    assert "either image_id, or both" in both.text
+    with Client(str(searchable.base_url)) as client:
+        assert client.search(image_id="cat~3").cluster == "cat~1"
+        with pytest.raises(InvalidRequest, match="needs one of"):
+            client.search(lsh=[1.0], pair=[1.0], image_id="cat~1")
 
 
 def test_an_image_held_apart_is_found_looked_up_and_explained_with_its_guard(

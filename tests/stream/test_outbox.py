@@ -109,4 +109,4 @@ def closing_publisher(settings: Settings) -> closing[KafkaPublisher]:
         def close(self, timeout_s: float = 5.0) -> None:
             super().close(timeout_s)
 
-    return closing(_Closing(settings.kafka))
+    return closing(_Closing(settings.kafka, SystemClock()))

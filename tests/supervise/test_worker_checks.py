@@ -32,6 +32,7 @@ def test_a_worker_that_is_well_has_no_problem() -> None:
         ("watermark_delay_ms", 130_000.0, "watermark_advances", "130 s behind"),
         ("index_problem", 1.0, "writes_its_index", "cannot be written"),
         ("purge_problem", 1.0, "purges_what_is_forgotten", "could not be removed"),
+        ("shadow", 1.0, "publishes_decisions", "in shadow since 1970-01-01 00:00 UTC: 0 decisions"),
         ("unpublishable_kept", 1.0, "publishes_everything", "Kafka refused 1"),
         ("id_space_left_ratio", 0.05, "has_numbers_left", "5% of the ordinals"),
         ("dead_lettered", 11.0, "uses_its_messages", "11 dead_lettered, 0 expired, 0 evicted of 1,000"),

@@ -28,6 +28,18 @@ class ActiveModel(Answer):
     newer: list[str] = Field(description="other versions that are accepted, oldest first (join.newer_lsh, newer_pair)")
 
 
+class Shadow(Answer):
+    """A time in which decisions were stored and not published."""
+
+    by: str = Field(description="who began it; empty: the settings of a new store")
+    since_ms: int
+    withheld: int = Field(description="decisions made in it")
+    until_ms: int = Field(description="when a cut-over ended it; 0 while it lasts")
+    ended_by: str
+    until_sequence: int = Field(description="of its last decision: later ones are published; 0 while it lasts")
+    reason: str = Field(description="why it was ended, as far as one was given")
+
+
 class Status(Answer):
     """Totals, and how fresh they are."""
 
@@ -45,6 +57,8 @@ class Status(Answer):
     counters: dict[str, int]
     refresh_age_ms: int
     worker: WorkerStatus | None
+    in_shadow: bool = Field(description="whether decisions are stored and not published, beside another pipeline")
+    shadows: list[Shadow] = Field(description="the last ten times of it, oldest first; the last may last")
 
 
 class Check(Answer):

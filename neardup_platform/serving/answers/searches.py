@@ -1,19 +1,30 @@
-"""Search by example: the vectors of a request, and the answer."""
+"""Search by example: what a request searches for, and the answer."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from neardup_platform.serving.answers.answer import Answer
 from neardup_platform.serving.answers.banks import Label
 from neardup_platform.serving.answers.explanations import HeldApart
+from neardup_platform.serving.answers.pairs import ImageId
 
 
-class SearchVectors(BaseModel):
-    """Both embeddings of an example, for clients that have vectors rather than pictures."""
+class SearchExample(BaseModel):
+    """An example without a picture: an image of the store, or both embeddings of one."""
 
     model_config = ConfigDict(extra="forbid")
 
-    lsh: list[float] = Field(min_length=1)
-    pair: list[float] = Field(min_length=1)
+    image_id: ImageId | None = Field(None, description="of an image of the store, compared with all others")
+    lsh: list[float] | None = Field(None, min_length=1, description="with `pair`, instead of an id")
+    pair: list[float] | None = Field(None, min_length=1, description="with `lsh`, instead of an id")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        vectors = [vector for vector in (self.lsh, self.pair) if vector is not None]
+        if (self.image_id is None) == (not vectors) or len(vectors) == 1:
+            raise ValueError("an example is either image_id, or both lsh and pair")
+        return self
 
 
 class FoundImage(Answer):

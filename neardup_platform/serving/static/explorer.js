@@ -94,6 +94,7 @@ async function figures() {
       figure("images/s", known(worker.images_per_s, 1)),
       figure("lag", known(worker.lag)),
       figure("worker", phase, status.ready ? "good" : "bad"),
+      ...(status.in_shadow ? [figure("shadow", `${count(status.shadows.at(-1).withheld)} not published`, "bad")] : []),
       figure("fresh", `${count(status.refresh_age_ms)} ms`, status.refresh_age_ms <= 1000 ? "good" : "bad"),
     );
   } catch (problem) {

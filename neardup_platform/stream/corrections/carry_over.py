@@ -12,6 +12,7 @@ Active store + snapshot → **the snapshot's images and positions, the active st
 | store id | a new one: term index and vector files belong to another store |
 | shared ordinals | those that mean the same images in the active store: the next start takes over their files |
 | whether the stream is paused | the present's |
+| whether it is in shadow | the present's, unless no operator has said so here (store/shadow.py) |
 """
 
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from uuid import uuid4
 from neardup_platform.store import layout
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
+from neardup_platform.store.shadow import keep_shadows
 from neardup_platform.store.view import StoreView
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.corrections.deferred_overrides import unmet
@@ -120,6 +122,7 @@ def _take_totals(now: store_pb.StoreState, state: store_pb.StoreState) -> None:
     state.ClearField("paused")
     if now.HasField("paused"):
         state.paused.CopyFrom(now.paused)
+    keep_shadows(now, state)
     for fate in {*state.counters, *now.counters}:
         if fate.startswith(("commands_", "unpublishable")):
             state.counters[fate] = now.counters[fate]

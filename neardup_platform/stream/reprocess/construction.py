@@ -206,7 +206,8 @@ class Construction:
         changed = 0
         for chunk in chunks(self.store.scan(Table.CHANGED)):
             batch = Batch()
-            changed += len(put_outbox(batch, state, ((DECISIONS, key, value) for key, value in chunk)))
+            put_outbox(batch, state, ((DECISIONS, key, value) for key, value in chunk))
+            changed += len(chunk)
             self.store.write(batch)
         return changed
 

@@ -41,7 +41,7 @@ _CHUNK = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Compensated:
-    """How much was published.
+    """How much was published: nothing in shadow.
 
     Attributes:
         again: images of the restored store.
@@ -74,11 +74,10 @@ def compensate(
         state, batch = restored.state(), Batch()
         lost = [change.image_id for change in part if change.head_after is None]
         held = [change.image_id for change in part if change.head_after is not None]
-        put_outbox(batch, state, _again(batch, state, restored, held, command_id, now_ms))
-        put_outbox(batch, state, _gone(state, lost, command_id, now_ms))
+        again += len(put_outbox(batch, state, _again(batch, state, restored, held, command_id, now_ms)))
+        gone += len(put_outbox(batch, state, _gone(state, lost, command_id, now_ms)))
         batch.put_state(state)
         restored.write(batch)
-        again, gone = again + len(held), gone + len(lost)
     return Compensated(again, gone)
 
 
