@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from assets.bootstrap import bootstrap_images
 from assets.classifier_evaluation import classifier_evaluation, not_worse_than_in_use
 from assets.cluster_proposals import cluster_proposals
 from assets.coverage import coverage
@@ -20,6 +21,7 @@ from assets.term_space import term_space
 from assets.topic_logs import topic_log_checks, topic_logs
 from assets.training_pairs import training_pairs
 from assets.what_if import what_if
+from jobs.bootstrap import bootstrap
 from jobs.logs_hourly import logs_hourly, logs_hourly_schedule
 from jobs.operations.banks import bank_csv, label, label_hashes
 from jobs.operations.corrections import forget, override, override_csv
@@ -47,13 +49,15 @@ from jobs.train_classifier import train_classifier
 from resources.platform import PlatformResource
 from resources.version_files import version_files
 from sensors.alerts_sensor import alerts_sensor
+from sensors.data_sets_sensor import data_sets_sensor
 from sensors.quality_sensor import quality_sensor
 from sensors.snapshots_sensor import snapshots_sensor
 from sensors.stream_worker_sensor import stream_worker_sensor
 
 defs = dg.Definitions(
     assets=[
-        *(stream_worker_asset, stream_commands_asset, snapshots_asset, decisions_log, term_space),
+        *(stream_worker_asset, stream_commands_asset, snapshots_asset, bootstrap_images, decisions_log),
+        term_space,
         *topic_logs,
         *(coverage, recall, drift, report_daily, report_weekly, what_if, cluster_proposals, handover_parity),
         *(training_pairs, pair_classifier, classifier_evaluation, promoted_classifier),
@@ -68,7 +72,7 @@ defs = dg.Definitions(
         *(snapshot, prune_snapshots, rollback, undo, restore_on_empty_machine),
         *(override, override_csv, label, label_hashes, bank_csv, forget),
         *(reprocess, reprocess_images, reprocess_hour, undo_reprocess),
-        *(classifier_rollback, replay_dead_letters, trace),
+        *(classifier_rollback, replay_dead_letters, trace, bootstrap),
         *(parity_hourly, cut_over, undo_cut_over),
         *(quality_report_daily, quality_report_weekly),
     ],
@@ -76,7 +80,7 @@ defs = dg.Definitions(
         *(logs_hourly_schedule, snapshot_hourly, parity_hourly_schedule),
         *(quality_report_daily_schedule, quality_report_weekly_schedule),
     ],
-    sensors=[stream_worker_sensor, snapshots_sensor, quality_sensor, alerts_sensor],
+    sensors=[stream_worker_sensor, snapshots_sensor, data_sets_sensor, quality_sensor, alerts_sensor],
     resources={"platform": PlatformResource(), "io_manager": version_files},
     # A process per step would cost more than the steps of this location do.
     executor=dg.in_process_executor,

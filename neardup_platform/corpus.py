@@ -5,9 +5,10 @@ it decides; the API follows them. Vectors and the term index have files of their
 store.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,10 @@ from neardup_platform.scoring.features import widened
 from neardup_platform.scoring.vectors import ImageVectors, VectorTable
 from neardup_platform.terms.hyperplanes import Hashed, TermSpace
 from neardup_platform.terms.index import TermIndex
+from neardup_platform.terms.mmap_segment import Segment
 
 Ordinals = NDArray[np.int64]
+Column = TypeVar("Column", np.bool_, np.int32)
 
 _CHUNK = 65_536
 
@@ -36,25 +39,46 @@ class StoredImage:
     retired: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Images of a load, by ordinal from the first one on.
+
+    Attributes:
+        first: their first ordinal.
+        ids: empty for images that are withheld.
+        heads: int64 [n], ordinals; −1 for images that are withheld.
+        retired: bool [n], images that no segment holds.
+        sizes, representatives: int32 [n], of the clusters that each heads.
+        segments: of the term index, linked into its folder.
+    """
+
+    first: int
+    ids: list[str]
+    heads: Ordinals
+    retired: NDArray[np.bool_]
+    sizes: NDArray[np.int32]
+    representatives: NDArray[np.int32]
+    segments: Sequence[Segment]
+
+
 def stored_vectors(part: Sequence[tuple[bytes, bytes]]) -> ImageVectors:
     """Returns the vectors of stored images, `lsh` and `pair` of each, at least one."""
     lsh, pair = (np.frombuffer(b"".join(kind), "<f2").reshape(len(part), -1) for kind in zip(*part, strict=True))
     return ImageVectors(lsh, pair)
 
 
-def spread_rows(first: int, end: int, ordinals: Sequence[int], vectors: ImageVectors) -> ImageVectors:
-    """Returns rows for the ordinals first…end − 1: vectors for those given, zeros for the others.
+def _wider(column: NDArray[Column], room: int) -> NDArray[Column]:
+    """Returns a column with zeros at its end, which take no memory until they are written."""
+    wider = np.zeros(room, column.dtype)
+    wider[: len(column)] = column
+    return wider
 
-    Args:
-        ordinals: ascending, of the rows of `vectors`.
-    """
-    if len(ordinals) == end - first:
-        return vectors
-    rows = np.asarray(ordinals, np.int64) - first
-    wide = ImageVectors(*(np.zeros((end - first, kind.shape[1]), np.float16) for kind in vectors))
-    for kind, given in zip(wide, vectors, strict=True):
-        kind[rows] = given
-    return wide
+
+def _runs(images: Sequence[StoredImage]) -> Iterator[Sequence[StoredImage]]:
+    """Splits images where ordinals are missing between them."""
+    breaks = np.flatnonzero(np.diff([image.ordinal for image in images]) != 1) + 1
+    for first, end in pairwise([0, *breaks.tolist(), len(images)]):
+        yield images[first:end]
 
 
 class Corpus:
@@ -114,6 +138,34 @@ class Corpus:
         self._append(ids, np.zeros(len(ids), np.bool_))
         return self._index.add(hashed)
 
+    def reserve(self, count: int) -> None:
+        """Sets the next ordinals aside for a load: dead until `take_in`, and neither searched nor hashed.
+
+        Raises:
+            SetupError: the disk is full or broken, or there are no ordinals left; nothing has changed.
+        """
+        first, end = len(self), len(self) + count
+        self._vectors.skip(count)
+        self._index.set_apart(first, end)
+        self._append_dead(count)
+
+    def take_in(self, loaded: "Loaded") -> None:
+        """Gives ordinals that were set aside to the images of a load, whose rows the table of vectors holds."""
+        first, end = loaded.first, loaded.first + len(loaded.ids)
+        self._ids[first:end] = loaded.ids
+        self._heads[first:end] = loaded.heads
+        self._retired[first:end] = loaded.retired
+        self._dead[first:end] = loaded.heads < 0
+        self._sizes[first:end] = loaded.sizes
+        self._representatives[first:end] = loaded.representatives
+        self._index.adopt(loaded.segments)
+        self._index.delete(first + np.flatnonzero(loaded.heads < 0))
+
+    def erase_dead(self, ordinals: range) -> None:
+        """Erases the vectors of those of these ordinals that are dead."""
+        found = ordinals.start + np.flatnonzero(self._dead[ordinals.start : ordinals.stop])
+        self._vectors.erase(found)
+
     def extend(self, stored: Iterable[StoredImage], end: int) -> None:
         """Adds images from the store, in order of ordinal; they are searchable after `fill_index`.
 
@@ -123,19 +175,32 @@ class Corpus:
         """
         images = iter(stored)
         while part := list(islice(images, _CHUNK)):
-            vectors = stored_vectors([(image.lsh, image.pair) for image in part])
-            self._extend(part, vectors, part[-1].ordinal + 1)
-        none = ImageVectors(*(kind[:0] for kind in self._vectors.rows))
-        while (first := len(self)) < end:
-            self._extend((), none, min(end, first + _CHUNK))
+            for run in _runs(part):
+                self._skip(run[0].ordinal - len(self))
+                self._vectors.append(stored_vectors([(image.lsh, image.pair) for image in run]))
+                self._append([image.image_id for image in run], np.array([image.retired for image in run]))
+        self._skip(end - len(self))
 
-    def _extend(self, part: Sequence[StoredImage], vectors: ImageVectors, end: int) -> None:
-        first, ordinals = len(self), [image.ordinal for image in part]
-        self._vectors.append(spread_rows(first, end, ordinals, vectors))
-        ids, retired = [""] * (end - first), np.ones(end - first, np.bool_)
-        for image in part:
-            ids[image.ordinal - first], retired[image.ordinal - first] = image.image_id, image.retired
-        self._append(ids, retired)
+    def fill(self, stored: Sequence[StoredImage]) -> None:
+        """Gives dead ordinals to the images of a load, in a process that follows the one that took it in.
+
+        They are found once the index is replaced by one that holds them.
+
+        Args:
+            stored: in order of ordinal, at least one.
+        """
+        for run in _runs(stored):
+            first, end = run[0].ordinal, run[-1].ordinal + 1
+            self._vectors.fill(first, stored_vectors([(image.lsh, image.pair) for image in run]))
+            self._ids[first:end] = [image.image_id for image in run]
+            self._retired[first:end] = [image.retired for image in run]
+            self._dead[first:end] = False
+
+    def _skip(self, count: int) -> None:
+        """Makes the next ordinals dead."""
+        if count > 0:
+            self._vectors.skip(count)
+            self._append_dead(count)
 
     def restore(self, ids: Sequence[str], heads: Ordinals, retired: NDArray[np.bool_]) -> None:
         """Names the images whose vectors the table holds, before any is added; searchable after `fill_index`.
@@ -190,14 +255,24 @@ class Corpus:
         """Gives the index the images it lacks; returns how many. Reports to `progress`."""
         filled = 0
         for first, end in self._index.missing(len(self)):
-            for at in range(first, end, _CHUNK):
-                upto = min(at + _CHUNK, end)
-                ordinals = np.arange(at, upto)[~self._dead[at:upto]]
+            at = first
+            while at < end:
+                upto = self._filled_at_once(at, end)
+                ordinals = at + np.flatnonzero(~self._dead[at:upto])
                 hashed = self._space.hash(widened(self._vectors.rows.lsh, ordinals))
                 self._index.restore(at, upto, ordinals, hashed, self._retired[ordinals])
                 filled += len(ordinals)
                 progress("hashing images", upto, len(self))
+                at = upto
         return filled
+
+    def _filled_at_once(self, first: int, end: int) -> int:
+        """Returns where a chunk ends that begins at `first`; one without images ends at the next image."""
+        upto = min(first + _CHUNK, end)
+        if self._dead[first:upto].all():
+            alive = ~self._dead[upto:end]
+            return upto + int(alive.argmax()) if alive.any() else end
+        return upto
 
     def id_of(self, ordinal: int) -> str:
         """Returns the image id of an ordinal; empty for a dead one."""
@@ -269,14 +344,24 @@ class Corpus:
         self._vectors.close()
 
     def _append(self, ids: Sequence[str], retired: NDArray[np.bool_]) -> None:
-        first, end = len(self._ids), len(self._ids) + len(ids)
-        if end > len(self._heads):
-            more = max(end, 2 * len(self._heads)) - len(self._heads)
-            self._heads = np.concatenate([self._heads, np.full(more, -1, np.int64)])
-            self._retired = np.concatenate([self._retired, np.zeros(more, np.bool_)])
-            self._dead = np.concatenate([self._dead, np.zeros(more, np.bool_)])
-            self._representatives = np.concatenate([self._representatives, np.zeros(more, np.int32)])
-            self._sizes = np.concatenate([self._sizes, np.zeros(more, np.int32)])
+        first, end = self._grow(len(ids))
         self._ids.extend(ids)
         self._retired[first:end] = retired
         self._dead[first:end] = [not image_id for image_id in ids]
+
+    def _append_dead(self, count: int) -> None:
+        first, end = self._grow(count)
+        self._ids += [""] * count
+        self._retired[first:end] = self._dead[first:end] = True
+
+    def _grow(self, count: int) -> tuple[int, int]:
+        """Makes room for more images; returns their first ordinal, and the one after the last."""
+        first, end = len(self._ids), len(self._ids) + count
+        if end > len(self._heads):
+            room = max(end, 2 * len(self._heads))
+            heads = np.full(room, -1, np.int64)
+            heads[: len(self._heads)] = self._heads
+            self._heads = heads
+            self._retired, self._dead = _wider(self._retired, room), _wider(self._dead, room)
+            self._representatives, self._sizes = _wider(self._representatives, room), _wider(self._sizes, room)
+        return first, end

@@ -151,6 +151,7 @@ class Cause(StrEnum):
     UNDO = "undo"
     REPAIR = "repair"
     ROLLBACK = "rollback"
+    GIVEN = "given"
     CUT_OVER = "cut-over"
 
 

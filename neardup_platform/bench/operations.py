@@ -5,7 +5,6 @@ result, and the latency of the images whose event time is within it, from their 
 bench/stream.py). A rollback has nothing to replay and no stream beside it; its time ends when the worker runs again.
 """
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -14,21 +13,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-
+from neardup_platform.bench.live_stream import LiveStream, percentile
 from neardup_platform.bench.machine import result
 from neardup_platform.bench.seed_store import seed_store
-from neardup_platform.bench.stream import LOOKUP_IMAGES, REFRESH_S, Report
+from neardup_platform.bench.stream import REFRESH_S, Report
 from neardup_platform.bench.stream_processes import producing, running_api, running_worker, wait_until_idle
 from neardup_platform.bench.synthetic import FAMILY_IMAGES, image_id
 from neardup_platform.client.sync_client import Client
-from neardup_platform.errors import PermanentError, ServerUnavailable
+from neardup_platform.errors import PermanentError
 from neardup_platform.kafka.topics import ensure_topics
 from neardup_platform.operations.kafka_carry_out import Issuer, carry_out
 from neardup_platform.s3_client import open_s3
 from neardup_platform.servers.embedded_servers import running_servers
 from neardup_platform.settings import Settings
-from neardup_platform.store.secondary import SecondaryStore
 from neardup_platform.stream.redecide.s3_selections import put_selection
 from neardup_platform.supervise.heartbeat import Phase, read_heartbeat
 from neardup_platform.wire.command_arguments import (
@@ -143,12 +140,13 @@ class _Bench:
         first, count = self.work.images + self.produced, round(self.work.rate_per_s * self.work.seconds)
         self.produced += count
         with producing(first, count, self.work.rate_per_s, self.settings):
-            live = _Live(self.settings, first, count)
+            live = LiveStream(self.settings, first, count)
             live.wait_for_first()
             started_s = time.time()
             action()
             ended_s = time.time()
-            latencies_ms = live.between(started_s, ended_s)
+            live.wait()
+        latencies_ms = live.between(started_s, ended_s)
         self._add(operation, images, ended_s - started_s, latencies_ms)
 
     def _rollback(self) -> None:
@@ -175,50 +173,8 @@ class _Bench:
             "seconds": round(seconds, 2),
             "images_per_s": round(images / seconds, 1),
             "stream_images": len(latencies_ms),
-            "stream_p50_ms": _percentile(latencies_ms, 50),
-            "stream_p99_ms": _percentile(latencies_ms, 99),
+            "stream_p50_ms": percentile(latencies_ms, 50),
+            "stream_p99_ms": percentile(latencies_ms, 99),
         }
         self.report("  ".join(f"{name}={value}" for name, value in row.items()))
         self.done.append(row)
-
-
-def _percentile(values: list[float], percent: float) -> float | None:
-    return round(float(np.percentile(values, percent)), 1) if values else None
-
-
-class _Live:
-    """Follows the images of a producer until they are readable, in a thread."""
-
-    def __init__(self, settings: Settings, first: int, count: int) -> None:
-        self._reader = SecondaryStore(settings.store_path, settings.home / f"bench-reader-{first}")
-        self._pending = deque(image_id(number) for number in range(first, first + count))
-        self._seen: list[tuple[int, int]] = []
-        self._thread = threading.Thread(target=self._follow, daemon=True)
-        self._thread.start()
-
-    def wait_for_first(self) -> None:
-        """Wait until an image is readable, or the producer has failed."""
-        deadline_s = time.monotonic() + 120
-        while not self._seen:
-            if time.monotonic() > deadline_s:
-                raise ServerUnavailable("no image became readable for 120 s")
-            time.sleep(REFRESH_S)
-
-    def between(self, started_s: float, ended_s: float) -> list[float]:
-        """Latencies in ms of the images of a time, once all are readable."""
-        self._thread.join(300)
-        self._reader.close()
-        if self._pending:
-            raise ServerUnavailable(f"{len(self._pending)} images did not become readable within 300 s")
-        return [seen - event for event, seen in self._seen if 1_000 * started_s <= event <= 1_000 * ended_s]
-
-    def _follow(self) -> None:
-        deadline_s = time.monotonic() + 300
-        while self._pending and time.monotonic() < deadline_s:
-            self._reader.refresh()
-            now_ms = time.time_ns() // 1_000_000
-            ids = [self._pending.popleft() for _ in range(min(LOOKUP_IMAGES, len(self._pending)))]
-            records = dict(zip(ids, self._reader.images.find_many(ids), strict=True))
-            self._seen += [(record.event_time_ms, now_ms) for record in records.values() if record is not None]
-            self._pending.extendleft(reversed([name for name, record in records.items() if record is None]))
-            time.sleep(REFRESH_S)

@@ -65,6 +65,25 @@ def operations(
     emit(answer, as_json, lambda a: _table(a["rows"]))
 
 
+@bench.command(epilog="Example:  neardup bench bootstrap --images 1000000 --json")
+@click.option("--images", type=click.IntRange(1_000), default=100_000, show_default=True, help="With given heads.")
+@click.option(
+    "--undecided", type=click.IntRange(0), default=0, show_default=True, help="Without, in a data set of their own."
+)
+@click.option("--rate", "rate_per_s", type=click.FloatRange(1), default=100, show_default=True, help="Images/s.")
+@click.option("--seconds", type=click.FloatRange(5), default=120, show_default=True, help="Of stream beside each load.")
+@json_option
+def bootstrap(images: int, undecided: int, rate_per_s: float, seconds: float, as_json: bool) -> None:
+    """Measure how fast a data set on S3 is loaded and served, beside a live stream.
+
+    An image takes about 3.5 kB on S3, twice as much in the store, and is uploaded first.
+    """
+    from neardup_platform.bench.bootstrap import Work, bench_bootstrap
+
+    answer = bench_bootstrap(Work(images, undecided, rate_per_s, seconds), report)
+    emit(answer, as_json, lambda a: _table(a["rows"]))
+
+
 @bench.command(epilog="Example:  neardup bench search --docs 1000000 --plot frontier.png --json")
 @click.option("--docs", type=click.IntRange(1_000), default=1_000_000, show_default=True, help="Images searched.")
 @click.option(

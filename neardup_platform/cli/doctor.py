@@ -25,6 +25,7 @@ from neardup_platform.settings import Settings
 from neardup_platform.store import layout
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import listed_under
+from neardup_platform.store.reserved import reserved_by_load
 from neardup_platform.store.secondary import SecondaryStore
 from neardup_platform.store.survey import Survey
 from neardup_platform.store.swap import complete_swap
@@ -219,12 +220,15 @@ def _vectors(settings: Settings) -> str:
             return f"no files yet for the {state.images} images of the store: the worker creates them"
         if manifest.store_id != state.store_id:
             raise BadArtefact(f"vectors {folder} belong to another store; {_REBUILT}")
-        rows = min(manifest.rows, state.ordinals)
+        rows, reserved = min(manifest.rows, state.ordinals), reserved_by_load(state)
         ordinals = range(0, rows, max(1, rows // SAMPLE_IMAGES))
         lsh, pair = manifest.paths(folder)
         with lsh.open("rb") as lsh_file, pair.open("rb") as pair_file:
             for ordinal in ordinals:
-                record = reader.vectors.find(ordinal) or store_pb.VectorRecord()
+                record = reader.vectors.find(ordinal)
+                if record is None and ordinal in reserved:
+                    continue  # A load in progress writes rows there.
+                record = record or store_pb.VectorRecord()
                 halves = zip((lsh_file, pair_file), (record.lsh, record.pair), manifest.dims, strict=True)
                 for file, stored, dim in halves:
                     file.seek(ordinal * dim * 2)

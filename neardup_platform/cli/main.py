@@ -12,6 +12,7 @@ from pydantic_settings import SettingsError
 from neardup_platform import __version__
 from neardup_platform.cli.bank_commands import bank
 from neardup_platform.cli.bench_commands import bench
+from neardup_platform.cli.bootstrap_command import bootstrap
 from neardup_platform.cli.cancel_command import cancel
 from neardup_platform.cli.classifier_commands import classifier
 from neardup_platform.cli.compare_command import compare
@@ -52,7 +53,7 @@ for _command in (
     dead_letter,
     token,
     *(ingest, embed, embeddings, lookup, members, search, explain, history, trace),
-    *(override, bank, forget, ingest_segment, snapshot, rollback, reprocess, cancel),
+    *(override, bank, forget, ingest_segment, bootstrap, snapshot, rollback, reprocess, cancel),
     *(parity, cut_over),
     *(compare, evaluate, train, adapt, classifier, tune, what_if, propose, quality_report, size, bench),
 ):

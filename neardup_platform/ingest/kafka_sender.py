@@ -9,7 +9,7 @@ from kafka.errors import KafkaError
 
 from neardup_platform.errors import ServerUnavailable
 from neardup_platform.kafka.publisher import make_producer
-from neardup_platform.records import JoinedImage, Kind
+from neardup_platform.records import Embedding, JoinedImage, Kind
 from neardup_platform.settings import Settings
 from neardup_platform.wire.codec import encode_embedding
 from neardup_platform.wire.topics import EMBEDDINGS
@@ -56,8 +56,12 @@ class Sender:
     def send(self, image: JoinedImage) -> None:
         """Pass both embeddings of an image to the producer."""
         for kind in Kind:
-            key, value = image.image_id.encode(), encode_embedding(image.embedding(kind))
-            self._open.append(self._producer.send(EMBEDDINGS[kind], key=key, value=value))
+            self.send_embedding(image.embedding(kind))
+
+    def send_embedding(self, embedding: Embedding) -> None:
+        """Pass one embedding to the producer."""
+        key, value = embedding.image_id.encode(), encode_embedding(embedding)
+        self._open.append(self._producer.send(EMBEDDINGS[embedding.kind], key=key, value=value))
         while len(self._open) > _MOST_OPEN:
             self._await_oldest()
 

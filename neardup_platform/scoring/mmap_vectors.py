@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from io import FileIO
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,7 @@ class WrittenVectors:
             # Before any row is overwritten: the synced rows in the manifest must be those of the store.
             write_manifest(folder, self._manifest)
             _remove_others(folder, self._manifest)
-            self._mapped = _map(self._files, wanted.dims)
+            self._mapped = map_files(self._files, wanted.dims)
         self._count = self._manifest.rows
 
     def __len__(self) -> int:
@@ -99,14 +100,41 @@ class WrittenVectors:
         if end - self._manifest.rows >= SYNC_ROWS:
             self.sync()
 
+    def skip(self, count: int) -> None:
+        """Sets the next ordinals aside, synced when this returns: another process may write their rows in place.
+
+        Raises:
+            SetupError: the disk is full or broken, or there are no ordinals left.
+        """
+        end = self._count + count
+        check_ordinals(end)
+        with _explained(self._folder, "setting rows aside in"):
+            if end > len(self._mapped.lsh):
+                self._make_room(end)
+        before, self._count = self._count, end
+        try:
+            self.sync()
+        except SetupError:
+            self._count = before
+            raise
+
+    def fill(self, first: int, vectors: ImageVectors) -> None:
+        """See `VectorTable`; synced when this returns.
+
+        Raises:
+            SetupError: the disk is full or broken.
+        """
+        self.rewrite(np.arange(first, first + len(vectors.lsh)), vectors)
+
     def erase(self, ordinals: NDArray[np.int64]) -> None:
         """Overwrites rows with zeros; synced when this returns.
 
         Raises:
             SetupError: the disk is broken.
         """
-        dims = self._manifest.dims
-        self.rewrite(ordinals, ImageVectors(*(np.zeros((len(ordinals), dim), np.float16) for dim in dims)))
+        for at in range(0, len(ordinals), SYNC_ROWS):
+            part = ordinals[at : at + SYNC_ROWS]
+            self.rewrite(part, ImageVectors(*(np.zeros((len(part), dim), np.float16) for dim in self._manifest.dims)))
 
     def rewrite(self, ordinals: NDArray[np.int64], vectors: ImageVectors) -> None:
         """Overwrites rows; synced when this returns.
@@ -118,8 +146,7 @@ class WrittenVectors:
             return
         with _explained(self._folder, "overwriting rows of"):
             for file, rows in zip(self._files, vectors, strict=True):
-                for row, ordinal in enumerate(ordinals.tolist()):
-                    _write(file, rows[row : row + 1], ordinal * rows.shape[1] * 2)
+                write_rows(file, ordinals, rows)
                 os.fsync(file.fileno())
 
     def sync(self) -> None:
@@ -152,7 +179,7 @@ class WrittenVectors:
         for file, dim in zip(self._files, self._manifest.dims, strict=True):
             # One may be larger already, after a crash between the two.
             os.ftruncate(file.fileno(), max(room * dim * 2, os.fstat(file.fileno()).st_size))
-        self._mapped = _map(self._files, self._manifest.dims)
+        self._mapped = map_files(self._files, self._manifest.dims)
 
 
 class FollowedVectors:
@@ -190,14 +217,28 @@ class FollowedVectors:
             ServerUnavailable: the writer has not written them, or is rebuilding its files.
         """
         end = self._count + len(vectors.lsh)
-        if not self._holds(vectors, end):
-            self._follow()
-            if not self._holds(vectors, end):
-                raise ServerUnavailable(
-                    f"the vectors of images {self._count} to {end - 1} are not in {self._folder} yet: the worker "
-                    "writes them when it starts"
-                )
+        self.fill(self._count, vectors)
         self._count = end
+
+    def skip(self, count: int) -> None:
+        """See `VectorTable`."""
+        if self._count + count > len(self._mapped.lsh):
+            self._follow()
+        self._count += count
+
+    def fill(self, first: int, vectors: ImageVectors) -> None:
+        """Checks that the writer's files hold these rows, from an ordinal on.
+
+        Raises:
+            ServerUnavailable: the writer has not written them, or is rebuilding its files.
+        """
+        if not self._holds(first, vectors):
+            self._follow()
+            if not self._holds(first, vectors):
+                raise ServerUnavailable(
+                    f"the vectors of images {first} to {first + len(vectors.lsh) - 1} are not in {self._folder} yet: "
+                    "the worker writes them when it starts"
+                )
 
     def erase(self, ordinals: NDArray[np.int64]) -> None:
         """Does nothing: the writer erases rows for everyone who maps them."""
@@ -205,9 +246,10 @@ class FollowedVectors:
     def close(self) -> None:
         """Does nothing: memory is unmapped with the last array that refers to it."""
 
-    def _holds(self, vectors: ImageVectors, end: int) -> bool:
+    def _holds(self, first: int, vectors: ImageVectors) -> bool:
+        end = first + len(vectors.lsh)
         return len(self._mapped.lsh) >= end and all(
-            np.array_equal(mine[self._count : end].view(np.uint16), theirs.view(np.uint16))
+            np.array_equal(mine[first:end].view(np.uint16), theirs.view(np.uint16))
             for mine, theirs in zip(self._mapped, vectors, strict=True)
         )
 
@@ -219,7 +261,7 @@ class FollowedVectors:
         lsh, pair = found.paths(self._folder)
         # The writer may have removed them meanwhile: then the manifest names others next time.
         with suppress(FileNotFoundError), lsh.open("rb", 0) as lsh_file, pair.open("rb", 0) as pair_file:
-            self._mapped, self._generation = _map((lsh_file, pair_file), found.dims), found.generation
+            self._mapped, self._generation = map_files((lsh_file, pair_file), found.dims), found.generation
 
 
 @contextmanager
@@ -243,6 +285,21 @@ def _open(path: Path) -> FileIO:
     return FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+")
 
 
+def write_rows(file: FileIO, ordinals: NDArray[np.int64], rows: Float16) -> None:
+    """Write rows of a vector file in place, neighbours at once.
+
+    Args:
+        ordinals: int64 [n], at least one.
+        rows: float16 [n, dim].
+
+    Raises:
+        OSError: the disk is full or broken.
+    """
+    breaks = (np.flatnonzero(np.diff(ordinals) != 1) + 1).tolist()
+    for row, end in pairwise([0, *breaks, len(ordinals)]):
+        _write(file, rows[row:end], int(ordinals[row]) * rows.shape[1] * 2)
+
+
 def _write(file: FileIO, rows: Float16, at: int) -> None:
     """Writes through the file, not through the map, where a full disk would kill the process."""
     data = memoryview(np.ascontiguousarray(rows, "<f2").tobytes())
@@ -251,7 +308,7 @@ def _write(file: FileIO, rows: Float16, at: int) -> None:
         data, at = data[done:], at + done
 
 
-def _map(files: Sequence[FileIO], dims: tuple[int, int]) -> ImageVectors:
+def map_files(files: Sequence[FileIO], dims: tuple[int, int]) -> ImageVectors:
     """Maps files read-only and shared, so that the writer's changes are visible at once."""
     sizes = [os.fstat(file.fileno()).st_size for file in files]
     rows = min(size // (dim * 2) for size, dim in zip(sizes, dims, strict=True))

@@ -44,6 +44,12 @@ class VectorTable(Protocol):
     def append(self, vectors: ImageVectors) -> None:
         """Adds images."""
 
+    def skip(self, count: int) -> None:
+        """Sets the next ordinals aside; whatever their rows hold, they belong to no image yet."""
+
+    def fill(self, first: int, vectors: ImageVectors) -> None:
+        """Gives rows to ordinals that were set aside, from `first` on."""
+
     def erase(self, ordinals: NDArray[np.int64]) -> None:
         """Overwrites rows with zeros, also for everyone who holds `rows`; the table holds all of these ordinals."""
 
@@ -85,6 +91,23 @@ class MemoryVectors:
         for kind, new in zip(self._reserved, vectors, strict=True):
             kind[self._count : end] = new
         self._count = end
+
+    def skip(self, count: int) -> None:
+        """See `VectorTable`.
+
+        Raises:
+            SetupError: there are no ordinals left.
+        """
+        end = self._count + count
+        check_ordinals(end)
+        if end > len(self._reserved.lsh):
+            self._grow(end)
+        self._count = end
+
+    def fill(self, first: int, vectors: ImageVectors) -> None:
+        """See `VectorTable`."""
+        for kind, new in zip(self._reserved, vectors, strict=True):
+            kind[first : first + len(new)] = new
 
     def _grow(self, rows: int) -> None:
         """Copies the rows; `rows` returned earlier stay those of the smaller table."""

@@ -20,8 +20,11 @@ from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.scoring.vectors import ImageVectors, VectorTable
 from neardup_platform.serving.rocksdb_follower import StoreFollower
+from neardup_platform.store.reserved import numbers_apart
+from neardup_platform.store.store_pb2 import StoreState
 from neardup_platform.structure.overlap import overlap_of
 from neardup_platform.structure.sketch import Sketch
+from neardup_platform.terms.blocks import overlap
 from neardup_platform.terms.hyperplanes import TermSpace
 from neardup_platform.terms.index import TermIndex
 
@@ -30,6 +33,8 @@ log = logging.getLogger(__name__)
 # Images read at once under the follower's lock: a few milliseconds, so that refreshes keep up.
 _CHUNK_IMAGES = 1_024
 _FOLLOW_S = 0.2
+# Of a load, before new images are followed again: half a second.
+_FILLED_CHUNKS = 64
 
 Vectors = NDArray[np.float32]
 
@@ -92,6 +97,8 @@ class SearchCorpus:
         self._loaded: _Loaded | None = None
         self._problem = "search by example is warming up: its models are being loaded"
         self._missing = self._unwritten = ""
+        # Ordinals of a load that are dead in the corpus.
+        self._apart = range(0)
         self._using = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="search-corpus", daemon=True)
@@ -184,6 +191,7 @@ class SearchCorpus:
         while not self._follower.is_open and not self._stop.wait(_FOLLOW_S):
             pass
         source = self._follower.read(lambda store: store.state().store_id)
+        self._apart = range(0)
         corpus = Corpus(space, models.open_index(source, None), models.open_vectors(source))
         loaded = _Loaded(models, Pipeline(space, models.scorer, corpus, models.matching), source)
         while not self._follow_classifier(loaded) and not self._stop.wait(_FOLLOW_S):
@@ -214,6 +222,53 @@ class SearchCorpus:
         log.info("search by example uses classifier %s", promoted)
         return True
 
+    def _follow_index(self, loaded: _Loaded) -> None:
+        """Replaces the index by what the worker has published, unless it holds images that are not filled in yet."""
+        pipeline = loaded.pipeline
+        if not pipeline.corpus.index.is_stale(self._apart):
+            return
+        fresh = loaded.models.open_index(loaded.source, pipeline.corpus.index)
+        if fresh.holds_any(self._apart):
+            fresh.close()
+            return
+        with self._using:
+            pipeline.use_index(fresh)
+
+    def _note_load(self, loaded: _Loaded, state: StoreState, end: int) -> None:
+        """Notes ordinals below `end` that are dead until a load is taken in."""
+        reserved = numbers_apart(state)
+        if not overlap(reserved, range(end)) or overlap(reserved, self._apart):
+            return
+        while self._apart and not self._stop.is_set():
+            self._follow_load(loaded)
+        self._apart = reserved
+
+    def _follow_load(self, loaded: _Loaded) -> None:
+        """Fills in a part of the images of a load that was taken in; searches find the others meanwhile.
+
+        Raises:
+            _StoreReplaced: another store is active.
+        """
+        for _ in range(_FILLED_CHUNKS if self._apart else 0):
+            with self._follower.reading() as store:
+                state = store.state()
+                if state.store_id != loaded.source:
+                    raise _StoreReplaced
+                if overlap(numbers_apart(state), self._apart):
+                    return
+                rows = islice(store.vectors.numbered(self._apart.start), _CHUNK_IMAGES)
+                part = [StoredImage(n, r.image_id, r.lsh, r.pair, r.retired) for n, r in rows if n in self._apart]
+            if not part:
+                self._apart = range(0)
+                return
+            try:
+                with self._using:
+                    loaded.pipeline.corpus.fill(part)
+            except ServerUnavailable as error:
+                log.warning("%s", error)
+                return
+            self._apart = range(part[-1].ordinal + 1, self._apart.stop)
+
     def _catch_up(self, loaded: _Loaded) -> bool:
         """Adds the new images of the store to the corpus, with the vectors and segments that the worker has written.
 
@@ -224,10 +279,8 @@ class SearchCorpus:
             _StoreReplaced: another store is active.
         """
         corpus, version = loaded.pipeline.corpus, loaded.models.space.version
-        if corpus.index.is_stale():
-            fresh = loaded.models.open_index(loaded.source, corpus.index)
-            with self._using:
-                loaded.pipeline.use_index(fresh)
+        self._follow_load(loaded)
+        self._follow_index(loaded)
         while not self._stop.is_set():
             with self._follower.reading() as store:
                 state = store.state()
@@ -238,6 +291,7 @@ class SearchCorpus:
                 return True
             # A full part may be followed by more images; otherwise the rest of the ordinals is dead.
             end = part[-1][0] + 1 if len(part) == _CHUNK_IMAGES else state.ordinals
+            self._note_load(loaded, state, end)
             stored = state.terms_version
             if stored != version:
                 raise SetupError(

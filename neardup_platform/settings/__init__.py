@@ -10,7 +10,7 @@ The docstring under each field is its documentation: docs/reference/settings.md 
 from neardup_platform.settings.http import AlertSettings, ApiSettings, DagsterSettings
 from neardup_platform.settings.kafka import KafkaSettings
 from neardup_platform.settings.messages import is_secret, setting_error
-from neardup_platform.settings.s3 import S3Settings, SnapshotSettings
+from neardup_platform.settings.s3 import BootstrapSettings, S3Settings, SnapshotSettings
 from neardup_platform.settings.settings import CONFIG_FILE, Settings
 from neardup_platform.settings.stages import (
     HandoverSettings,
@@ -29,6 +29,7 @@ __all__ = [
     "MIN_TOKEN_CHARACTERS",
     "AlertSettings",
     "ApiSettings",
+    "BootstrapSettings",
     "DagsterSettings",
     "HandoverSettings",
     "ImageSettings",

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from neardup_platform.settings.http import AlertSettings, ApiSettings, DagsterSettings
 from neardup_platform.settings.kafka import KafkaSettings
-from neardup_platform.settings.s3 import S3Settings, SnapshotSettings
+from neardup_platform.settings.s3 import BootstrapSettings, S3Settings, SnapshotSettings
 from neardup_platform.settings.stages import (
     HandoverSettings,
     ImageSettings,
@@ -49,6 +49,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     s3: S3Settings = S3Settings()
     snapshots: SnapshotSettings = SnapshotSettings()
+    bootstrap: BootstrapSettings = BootstrapSettings()
     join: JoinSettings = JoinSettings()
     terms: TermSettings = TermSettings()
     scoring: ScoringSettings = ScoringSettings()
@@ -101,6 +102,11 @@ class Settings(BaseSettings):
     def vectors_path(self) -> Path:
         """The folder of the vector files; derived from the store, so it may be deleted while no worker runs."""
         return self.home / "vectors"
+
+    @property
+    def loads_path(self) -> Path:
+        """The folder of the folders of loads that are in progress, on the disk of the store."""
+        return self.home / "loads"
 
     def masked(self) -> dict[str, Any]:
         """The effective settings as JSON-ready values, secrets replaced by asterisks."""

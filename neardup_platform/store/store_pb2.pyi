@@ -247,7 +247,7 @@ class Promotion(_message.Message):
     def __init__(self, version: _Optional[str] = ..., replaced: _Optional[str] = ..., command_id: _Optional[str] = ..., issued_by: _Optional[str] = ..., at_ms: _Optional[int] = ..., sequence: _Optional[int] = ..., forced: _Optional[bool] = ...) -> None: ...
 
 class StoreState(_message.Message):
-    __slots__ = ("format", "terms_version", "images", "clusters", "sequence", "outbox_number", "digest", "commit", "store_id", "counters", "classifier_version", "commands", "ordinals", "forgotten", "redirects", "paused", "outbox_first", "shared", "shadows")
+    __slots__ = ("format", "terms_version", "images", "clusters", "sequence", "outbox_number", "digest", "commit", "store_id", "counters", "classifier_version", "commands", "ordinals", "forgotten", "redirects", "paused", "outbox_first", "shared", "reserved", "shadows")
     class CountersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -273,6 +273,7 @@ class StoreState(_message.Message):
     PAUSED_FIELD_NUMBER: _ClassVar[int]
     OUTBOX_FIRST_FIELD_NUMBER: _ClassVar[int]
     SHARED_FIELD_NUMBER: _ClassVar[int]
+    RESERVED_FIELD_NUMBER: _ClassVar[int]
     SHADOWS_FIELD_NUMBER: _ClassVar[int]
     format: int
     terms_version: str
@@ -292,8 +293,25 @@ class StoreState(_message.Message):
     paused: Pause
     outbox_first: int
     shared: Shared
+    reserved: Reserved
     shadows: _containers.RepeatedCompositeFieldContainer[Shadow]
-    def __init__(self, format: _Optional[int] = ..., terms_version: _Optional[str] = ..., images: _Optional[int] = ..., clusters: _Optional[int] = ..., sequence: _Optional[int] = ..., outbox_number: _Optional[int] = ..., digest: _Optional[bytes] = ..., commit: _Optional[int] = ..., store_id: _Optional[str] = ..., counters: _Optional[_Mapping[str, int]] = ..., classifier_version: _Optional[str] = ..., commands: _Optional[int] = ..., ordinals: _Optional[int] = ..., forgotten: _Optional[int] = ..., redirects: _Optional[int] = ..., paused: _Optional[_Union[Pause, _Mapping]] = ..., outbox_first: _Optional[int] = ..., shared: _Optional[_Union[Shared, _Mapping]] = ..., shadows: _Optional[_Iterable[_Union[Shadow, _Mapping]]] = ...) -> None: ...
+    def __init__(self, format: _Optional[int] = ..., terms_version: _Optional[str] = ..., images: _Optional[int] = ..., clusters: _Optional[int] = ..., sequence: _Optional[int] = ..., outbox_number: _Optional[int] = ..., digest: _Optional[bytes] = ..., commit: _Optional[int] = ..., store_id: _Optional[str] = ..., counters: _Optional[_Mapping[str, int]] = ..., classifier_version: _Optional[str] = ..., commands: _Optional[int] = ..., ordinals: _Optional[int] = ..., forgotten: _Optional[int] = ..., redirects: _Optional[int] = ..., paused: _Optional[_Union[Pause, _Mapping]] = ..., outbox_first: _Optional[int] = ..., shared: _Optional[_Union[Shared, _Mapping]] = ..., reserved: _Optional[_Union[Reserved, _Mapping]] = ..., shadows: _Optional[_Iterable[_Union[Shadow, _Mapping]]] = ...) -> None: ...
+
+class Reserved(_message.Message):
+    __slots__ = ("first_ordinal", "end_ordinal", "first_sequence", "taken", "command_id", "store_id")
+    FIRST_ORDINAL_FIELD_NUMBER: _ClassVar[int]
+    END_ORDINAL_FIELD_NUMBER: _ClassVar[int]
+    FIRST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    TAKEN_FIELD_NUMBER: _ClassVar[int]
+    COMMAND_ID_FIELD_NUMBER: _ClassVar[int]
+    STORE_ID_FIELD_NUMBER: _ClassVar[int]
+    first_ordinal: int
+    end_ordinal: int
+    first_sequence: int
+    taken: bool
+    command_id: str
+    store_id: str
+    def __init__(self, first_ordinal: _Optional[int] = ..., end_ordinal: _Optional[int] = ..., first_sequence: _Optional[int] = ..., taken: _Optional[bool] = ..., command_id: _Optional[str] = ..., store_id: _Optional[str] = ...) -> None: ...
 
 class Shadow(_message.Message):
     __slots__ = ("by", "since_ms", "command_id", "after_sequence", "withheld", "until_ms", "ended_by", "ended_command_id", "until_sequence", "reason")

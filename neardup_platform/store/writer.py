@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from uuid import uuid4
 
-from rocksdict import Checkpoint, Rdict, WriteBatch
+from rocksdict import Checkpoint, IngestExternalFileOptions, Rdict, SstFileWriter, WriteBatch
 
 from neardup_platform.errors import HomeInUse, SetupError
 from neardup_platform.store import layout
@@ -46,6 +46,59 @@ class Batch:
     def put_state(self, state: StoreState) -> None:
         """Set the totals."""
         self.put(Table.STATE, b"", state.SerializeToString())
+
+
+class IngestBatch(Batch):
+    """Changes that reach the disk together with table files (SSTs) that another process has written.
+
+    RocksDB takes in all files of a call at one moment, and where two have a key the later file counts. So the changes
+    are written as files, one for each table, which are the last of the call. A file for each table, because RocksDB
+    puts files that overlap earlier ones at the top, where they slow reads down until they are compacted.
+
+    Args:
+        files: the table files; they are moved into the store.
+        folder: for the files of the changes, on the same disk.
+    """
+
+    def __init__(self, files: Sequence[Path], folder: Path) -> None:
+        super().__init__()
+        self._files, self._folder = files, folder
+        self._changes: dict[bytes, bytes | None] = {}
+
+    def put(self, table: Table, key: bytes, value: bytes) -> None:
+        """Set one value."""
+        self._changes[table.value + key] = value
+
+    def delete(self, table: Table, key: bytes) -> None:
+        """Remove one key, also one that the files have. It need not exist."""
+        self._changes[table.value + key] = None
+
+    def clear(self, table: Table) -> None:
+        """Not possible: files have no deleted ranges."""
+        raise NotImplementedError(f"table {table.name} cannot be cleared together with an ingestion")
+
+    def clear_id(self, table: Table, of: str) -> None:
+        """Not possible: files have no deleted ranges."""
+        raise NotImplementedError(f"{of!r} cannot be cleared from table {table.name} together with an ingestion")
+
+    def write_files(self) -> list[str]:
+        """Write the changes, and return all files in the order in which they count."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        changes: list[str] = []
+        for table, keys in groupby(sorted(self._changes), lambda key: key[0]):
+            path = self._folder / f"changes-{table:02x}.sst"
+            path.unlink(missing_ok=True)
+            writer = SstFileWriter(rocksdb_options())
+            writer.open(str(path))
+            for key in keys:
+                value = self._changes[key]
+                if value is None:
+                    del writer[key]
+                else:
+                    writer[key] = value
+            writer.finish()
+            changes.append(str(path))
+        return [*map(str, self._files), *changes]
 
 
 class Store(StoreView):
@@ -89,7 +142,12 @@ class Store(StoreView):
             SetupError: the disk is full or broken; nothing of the batch is visible.
         """
         with _rocksdb("writing to the store failed", "free some disk under NEARDUP_HOME and it continues"):
-            self._tables.db.write(batch.raw)
+            if isinstance(batch, IngestBatch):
+                options = IngestExternalFileOptions()
+                options.set_move_files(True)
+                self._tables.db.ingest_external_file(batch.write_files(), options)
+            else:
+                self._tables.db.write(batch.raw)
 
     def sync(self) -> None:
         """Wait until every earlier write survives a power cut. Safe in other threads than the writer's.

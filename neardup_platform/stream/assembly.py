@@ -156,7 +156,7 @@ def _open_corpus(
     inherit_terms = partial(inherit_segments, settings.index_path, space.version)
     models, vectors_path = classifier.required_models, settings.vectors_path
     adopt(settings.store_path, store.state().store_id, models, vectors_path, space.version, settings.index_path)
-    return rebuild_corpus(store, space, models, open_terms, vectors_path, progress, inherit_terms)
+    return rebuild_corpus(store, space, models, open_terms, vectors_path, progress, inherit_terms, settings.loads_path)
 
 
 def _open_index(settings: Settings, space: TermSpace, progress: Progress, source: str) -> TermIndex:

@@ -6,8 +6,10 @@ Adding one takes a model in `wire/command_arguments.py`, a handler in a folder h
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+from neardup_platform.bootstrap.data_set import DataSet
 from neardup_platform.clock import Clock
 from neardup_platform.kafka.retention import deleted_since
 from neardup_platform.learning.classifier.keras_active_classifier import active_folder, classifier_folder
@@ -27,6 +29,7 @@ from neardup_platform.stream.corrections.redeciding import Redeciding
 from neardup_platform.stream.handover.publish_withheld import PublishWithheld
 from neardup_platform.stream.handover.shadow import BeginShadow, CutOver
 from neardup_platform.stream.intake import Intake
+from neardup_platform.stream.loading.load import Build, Load
 from neardup_platform.stream.models.keras_classifiers import Classifier, Classifiers
 from neardup_platform.stream.models.load_model import LoadModel, check_loadable
 from neardup_platform.stream.outbox import Outbox
@@ -44,6 +47,7 @@ from neardup_platform.wire.command_arguments import (
     IngestSegmentArguments,
     LabelArguments,
     LabelHashesArguments,
+    LoadArguments,
     LoadModelArguments,
     OverrideArguments,
     PauseArguments,
@@ -115,6 +119,33 @@ def _ingest_segment(context: CommandContext) -> IngestSegment:
         context.outbox.has_room,
         context.clock,
     )
+
+
+def _load(context: CommandContext) -> Load:
+    return Load(
+        context.settings,
+        context.store,
+        context.pipeline,
+        context.classifier.required_models,
+        partial(_find_data_set, context.settings),
+        partial(_launch_build, context.settings),
+        context.clock,
+    )
+
+
+def _launch_build(settings: Settings, log: Path) -> Build:
+    # pyarrow takes a while to import, and most starts do without.
+    from neardup_platform.stream.loading.remote_build import RemoteBuild
+
+    return RemoteBuild(settings, log)
+
+
+def _find_data_set(settings: Settings, name: str, version: str) -> DataSet:
+    # boto3 takes a while to import, and most starts do without.
+    from neardup_platform.bootstrap.s3_data_sets import find_data_set
+    from neardup_platform.s3_client import open_s3
+
+    return find_data_set(open_s3(settings.s3), settings.s3.bucket, settings.bootstrap.prefix, name, version)
 
 
 def _pause(context: CommandContext) -> Pause:
@@ -219,6 +250,7 @@ COMMANDS = (
     CommandSpec(UnlabelHashesArguments, prompt=False, make=_unlabel_hashes),
     CommandSpec(LoadModelArguments, prompt=False, make=_load_model),
     CommandSpec(IngestSegmentArguments, prompt=False, make=_ingest_segment),
+    CommandSpec(LoadArguments, prompt=False, make=_load),
     CommandSpec(PublishWithheldArguments, prompt=False, make=_publish_withheld),
     CommandSpec(SnapshotArguments, prompt=False, make=_snapshot),
     CommandSpec(RestoreArguments, prompt=False, make=_restore),

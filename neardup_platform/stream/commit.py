@@ -7,9 +7,10 @@ kill it:
 2. join them [joined], put the complete images into the vector files and the term index [added], compare and decide
    them [decided]; or, in a step of its own, finish a control command (control/control.py) [prepared] or decide a known
    image again for a newer embedding (corrections/re_embedding.py)
-3. one RocksDB write: decisions and history, images, clusters and members, vectors, the waiting room, the effect and
-   result of a command, dead letters, decisions and results in the outbox, the new positions, the totals and the state
-   digest [committed; of a command: command_committed, of a stage: stage_committed]
+3. one RocksDB write, for a load together with the files that it takes in: decisions and history, images, clusters and
+   members, vectors, the waiting room, the effect and result of a command, dead letters, decisions and results in the
+   outbox, the new positions, the totals and the state digest [committed; of a command: command_committed, of a stage:
+   stage_committed]
 4. sync RocksDB's log to disk, once for all writes since the last sync [synced]; from here on in a thread (outbox.py)
 5. publish from the outbox what is synced [published]
 6. what the broker acknowledged [acknowledged] leaves the outbox with the next write
@@ -29,9 +30,11 @@ from neardup_platform.records import Decision, Label
 from neardup_platform.store import layout
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
-from neardup_platform.store.writer import Batch, Store
+from neardup_platform.store.writer import Batch, IngestBatch, Store
 from neardup_platform.stream.banks.label_rows import put_matched
 from neardup_platform.stream.commit_checks import check_decided
+from neardup_platform.stream.control.handled import Handled
+from neardup_platform.stream.control.outcome import Ingestion, Stage
 from neardup_platform.stream.control.result_writes import answers, put_handled
 from neardup_platform.stream.outbox_entries import ToPublish, decision_messages, leave_outbox, put_outbox
 from neardup_platform.stream.steps import CommandStep, Consumed, RedecideStep, Step, StreamStep
@@ -65,7 +68,7 @@ def commit(
     check_decided(store, state, decided)
     new = store_pb.StoreState()
     new.CopyFrom(state)
-    batch = Batch()
+    batch = _batch(step)
     refused = list(leave_outbox(batch, new, settled, now_ms))
     _put_consumed(store, batch, new, step)
     histories = [_put_decided(batch, new, images) for images in decided]
@@ -89,6 +92,15 @@ def commit(
     store.write(batch)
     state.CopyFrom(new)
     return outgoing
+
+
+def _batch(step: Step) -> Batch:
+    """An empty batch: of a stage that takes in files, one that reaches the disk together with them."""
+    match step:
+        case CommandStep(Handled(outcome=Stage(ingestion=Ingestion(files, folder)))):
+            return IngestBatch(files, folder)
+        case _:
+            return Batch()
 
 
 def _decided(step: Step) -> Sequence[Decided]:
@@ -253,6 +265,8 @@ def _messages(step: Step, histories: Sequence[Sequence[bytes]], now_ms: int) -> 
             yield from _consumed_messages(consumed, now_ms)
         case CommandStep(handled):
             yield from answers(handled, now_ms)
+            if isinstance(handled.outcome, Stage) and handled.outcome.quiet:
+                return
         case RedecideStep(consumed=consumed, decisions=decisions):
             yield from _consumed_messages(consumed, now_ms)
             yield from decision_messages(decisions)

@@ -1,8 +1,8 @@
 """Rebuilds the corpus at the start, from the store and the files derived from it, once these and the settings fit."""
 
 import logging
-from collections.abc import Callable, Mapping
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice, pairwise
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
@@ -10,14 +10,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from neardup_platform.corpus import Corpus, spread_rows, stored_vectors
-from neardup_platform.errors import InvariantBroken, SetupError
+from neardup_platform.bootstrap.folders import folder_of
+from neardup_platform.corpus import Corpus, stored_vectors
+from neardup_platform.errors import InvariantBroken, NeardupError, SetupError
 from neardup_platform.progress import Progress, no_progress
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.scoring.inherit_vectors import inherit_vectors
 from neardup_platform.scoring.mmap_vectors import WrittenVectors
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.store import store_pb2 as store_pb
+from neardup_platform.store.reserved import numbers_apart, reserved_by_load
 from neardup_platform.store.view import StoreView
 from neardup_platform.terms.hyperplanes import TermSpace
 from neardup_platform.terms.index import TermIndex
@@ -38,6 +40,7 @@ def rebuild_corpus(
     vectors_path: Path,
     progress: Progress = no_progress,
     inherit_terms: InheritTerms = lambda _source, _replaced, _wanted: 0,
+    loads: Path | None = None,
 ) -> Corpus:
     """Read the id and head of every image into memory, and add to vector files and term index what they lack.
 
@@ -47,6 +50,7 @@ def rebuild_corpus(
         progress: called with how far it has come.
         inherit_terms: makes what serves of another store's index one of this store; takes the ids of this and of that
             store, and which of the ordinals that both share the index must hold.
+        loads: folder of the folders of loads.
 
     Raises:
         SetupError: term space, classifier and stored terms do not fit each other; the disk is full.
@@ -62,10 +66,16 @@ def rebuild_corpus(
     if inherited:
         read += _fill_erased(store, vectors, images.alive[:inherited])
     index = open_index(state.store_id)
-    ahead = index.rewind(state.ordinals)
+    reserved, apart = reserved_by_load(state), numbers_apart(state)
+    ahead = index.rewind(state.ordinals, kept=reserved.stop)
     if ahead:
         log.warning("%d segments of the term index were ahead of the store; they are rebuilt", ahead)
-    _erase_dead(np.nonzero(~images.alive)[0], vectors, index)
+    if apart:
+        index.set_apart(apart.start, apart.stop)
+    elif reserved and loads is not None:
+        _adopt(index, reserved, folder_of(loads, state.reserved.command_id))
+    loading = store.commands.progress(state.reserved.command_id) is not None
+    _drop_dead(~images.alive, apart, reserved if loading else range(0), vectors, index)
     corpus = Corpus(space, index, vectors)
     corpus.restore(images.ids, images.heads, images.retired)
     filled = corpus.fill_index(progress)
@@ -92,10 +102,13 @@ def fill_vectors(
         InvariantBroken: the store lacks vectors of an image.
     """
     first, records = len(vectors), store.vectors.numbered(len(vectors))
+    _step_over_dead(vectors, alive)
     while part := list(islice(records, _CHUNK)):
-        ordinals = [ordinal for ordinal, _ in part]
-        found = stored_vectors([(record.lsh, record.pair) for _, record in part])
-        _append(vectors, ordinals, found, ordinals[-1] + 1, alive)
+        for rows in _without_long_gaps(part):
+            ordinals = [ordinal for ordinal, _ in rows]
+            found = stored_vectors([(record.lsh, record.pair) for _, record in rows])
+            _append(vectors, ordinals, found, ordinals[-1] + 1, alive)
+            _step_over_dead(vectors, alive)
         progress("writing vectors", len(vectors), len(alive))
     none = ImageVectors(*(kind[:0] for kind in vectors.rows))
     while len(vectors) < len(alive):
@@ -103,6 +116,23 @@ def fill_vectors(
         progress("writing vectors", len(vectors), len(alive))
     vectors.sync()
     return len(alive) - first
+
+
+def _step_over_dead(vectors: WrittenVectors, alive: NDArray[np.bool_]) -> None:
+    """Leave a long stretch of dead rows as it is, such as the numbers of a load; afterwards it is erased."""
+    first = len(vectors)
+    end = first + _CHUNK
+    if end <= len(alive) and not alive[first:end].any():
+        rest = alive[end:]
+        vectors.skip(_CHUNK + (int(rest.argmax()) if rest.any() else len(rest)))
+
+
+def _without_long_gaps(
+    part: Sequence[tuple[int, store_pb.VectorRecord]],
+) -> Iterator[Sequence[tuple[int, store_pb.VectorRecord]]]:
+    breaks = np.flatnonzero(np.diff([ordinal for ordinal, _ in part]) > _CHUNK) + 1
+    for first, end in pairwise([0, *breaks.tolist(), len(part)]):
+        yield part[first:end]
 
 
 def _append(
@@ -115,7 +145,22 @@ def _append(
             f"from ordinal {first} to {end - 1} the store has {len(expected)} images and vectors of {len(ordinals)}, "
             "or of others"
         )
-    vectors.append(spread_rows(first, end, ordinals, found))
+    vectors.append(_spread(first, end, ordinals, found))
+
+
+def _spread(first: int, end: int, ordinals: Sequence[int], vectors: ImageVectors) -> ImageVectors:
+    """Return rows for the ordinals first…end − 1: vectors for those given, zeros for the others.
+
+    Args:
+        ordinals: ascending, of the rows of `vectors`.
+    """
+    if len(ordinals) == end - first:
+        return vectors
+    rows = np.asarray(ordinals, np.int64) - first
+    wide = ImageVectors(*(np.zeros((end - first, kind.shape[1]), np.float16) for kind in vectors))
+    for kind, given in zip(wide, vectors, strict=True):
+        kind[rows] = given
+    return wide
 
 
 def _inherit(
@@ -146,11 +191,40 @@ def _fill_erased(store: StoreView, vectors: WrittenVectors, alive: NDArray[np.bo
     return len(erased)
 
 
-def _erase_dead(dead: NDArray[np.int64], vectors: WrittenVectors, index: TermIndex) -> None:
-    """Erase dead images that a crash between a commit and its effect in memory has left."""
-    rows = vectors.rows
-    vectors.erase(dead[rows.lsh[dead].any(axis=1) | rows.pair[dead].any(axis=1)])
-    index.delete(index.sealed(dead))
+def _adopt(index: TermIndex, reserved: range, folder: Path) -> None:
+    """Give the index the segments of a load that was taken in just before a crash; else they are hashed again."""
+    lacking = [first for first, end in index.missing(reserved.stop) if end > reserved.start]
+    if not lacking or lacking[0] > reserved.start:
+        return
+    # pyarrow takes a while to import, and most starts do without.
+    from neardup_platform.bootstrap.bulk_files import read_manifest
+
+    try:
+        found = read_manifest(folder)
+        if found is not None and found.first_ordinal == reserved.start:
+            index.adopt(index.link([folder / name for name in found.segments]))
+    except (NeardupError, ValueError) as error:
+        log.warning("the segments of a load cannot be used (%s): its images are hashed again", error)
+
+
+def _drop_dead(
+    dead: NDArray[np.bool_], apart: range, written: range, vectors: WrittenVectors, index: TermIndex
+) -> None:
+    """Erase dead images that a crash between a commit and its effect in memory has left.
+
+    Args:
+        dead: bool [ordinals].
+        apart: ordinals that the index does not cover.
+        written: ordinals where a load in progress has written rows that it needs.
+    """
+    hidden, erased = dead.copy(), dead.copy()
+    hidden[apart.start : apart.stop] = False
+    erased[written.start : written.stop] = False
+    index.delete(index.sealed(np.flatnonzero(hidden)))
+    rows, ordinals = vectors.rows, np.flatnonzero(erased)
+    for first in range(0, len(ordinals), _CHUNK):
+        part = ordinals[first : first + _CHUNK]
+        vectors.erase(part[rows.lsh[part].any(axis=1) | rows.pair[part].any(axis=1)])
 
 
 def _check_fit(state: store_pb.StoreState, space: TermSpace, models: Mapping[Kind, ModelSpec]) -> None:

@@ -56,6 +56,7 @@ GAUGES = {
 COUNTERS = {
     "received": "Messages read from the embedding topics, those that were replayed included.",
     "ingested": "Images decided from Parquet segments.",
+    "loaded": "Images of data sets that came with their heads.",
     "repeated": "Messages with an embedding that was already there.",
     "re_embedded": "Messages with a newer or replacing embedding of a known image.",
     "held_apart": "Decisions that held an image apart from a guarded cluster (scoring.guarded_size).",

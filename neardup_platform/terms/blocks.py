@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 # Images are retired and sealed in whole blocks, so that what a query sees does not depend on batches.
 BLOCK_IMAGES = 4_096
@@ -30,8 +31,14 @@ def gaps(held: Sequence[tuple[int, int]], upto: int) -> list[tuple[int, int]]:
     """Returns the ranges [first, end) of ordinals below `upto` that are in none of the held ranges, ascending.
 
     Args:
-        held: ranges [first, end), ascending, without overlaps; the last one may be empty.
+        held: ranges [first, end), ascending; they may be empty.
         upto: see above.
     """
-    between = zip([0, *(end for _, end in held)], [*(first for first, _ in held), upto], strict=True)
+    ends = accumulate((end for _, end in held), max, initial=0)
+    between = zip(ends, [*(first for first, _ in held), upto], strict=True)
     return [(first, min(end, upto)) for first, end in between if first < min(end, upto)]
+
+
+def overlap(one: range, other: range) -> bool:
+    """Returns whether two ranges of ordinals have one in common."""
+    return max(one.start, other.start) < min(one.stop, other.stop)

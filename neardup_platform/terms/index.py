@@ -8,6 +8,7 @@ a block that leaves the window is sealed into a segment, without the images that
 """
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from neardup_platform.id_space import check_ordinals
 from neardup_platform.progress import Progress, no_progress
-from neardup_platform.terms.blocks import BLOCK_IMAGES, Blocks, gaps
+from neardup_platform.terms.blocks import BLOCK_IMAGES, Blocks, gaps, overlap
 from neardup_platform.terms.candidates import Candidates
 from neardup_platform.terms.cascade import View
 from neardup_platform.terms.effort import Effort
@@ -79,6 +80,7 @@ class TermIndex:
             retry_s=retry_s,
         )
         self._sealed_end = self._end = self._segments.end
+        self._apart = (0, 0)
         self._states.grow(self._end)
         self._states.reset(self._segments.deleted)
         self._sizes = self._count_cells()
@@ -113,9 +115,13 @@ class TermIndex:
             "index_problem": int(bool(self.problem)),
         }
 
-    def is_stale(self) -> bool:
-        """Whether the writer has published segments since this follower was opened."""
-        return self._segments.is_stale()
+    def is_stale(self, apart: range = range(0)) -> bool:
+        """Whether the writer has published segments since this follower was opened, none of ordinals `apart`."""
+        return self._segments.is_stale(apart)
+
+    def holds_any(self, ordinals: range) -> bool:
+        """Whether a segment covers one of these ordinals."""
+        return any(overlap(range(segment.first, segment.end), ordinals) for segment in self.segments)
 
     @property
     def room(self) -> int:
@@ -125,7 +131,54 @@ class TermIndex:
     def missing(self, upto: int) -> list[tuple[int, int]]:
         """Returns the ranges [first, end) of ordinals below `upto` that `restore` must be given, ascending."""
         held = [(segment.first, segment.end) for segment in self.segments]
-        return gaps([*held, (self._sealed_end, self._end)], upto)
+        return gaps(sorted([*held, self._apart, (self._sealed_end, self._end)]), upto)
+
+    def set_apart(self, first: int, end: int) -> None:
+        """Sets ordinals apart that belong to no image until `adopt` is given segments of them.
+
+        They are neither searched nor missing, and no segment covers them, so none is merged across them. Only one range
+        is apart; an earlier one is missing from then on, as far as no segment holds it.
+
+        Args:
+            first: where the index ends; in one that is being restored, any ordinal that no segment holds.
+            end: the ordinal after the last one.
+
+        Raises:
+            SetupError: there are no ordinals left.
+        """
+        check_ordinals(end)
+        with self._lock:
+            self._apart = (first, end)
+            self._states.grow(end)
+            self._step_over()
+
+    def link(self, files: Sequence[Path]) -> Sequence[Segment]:
+        """Links segments that another process has written into the folder; `adopt` makes them active.
+
+        Args:
+            files: on the disk of the index, verified.
+
+        Raises:
+            BadArtefact: a file is no segment of this term space.
+            SetupError: it cannot be linked.
+        """
+        return self._segments.link(files)
+
+    def adopt(self, segments: Sequence[Segment]) -> None:
+        """Makes linked segments of the ordinals that are apart active; nothing is apart any more.
+
+        An index that ends before them must not have been given images since it was opened.
+        """
+        with self._lock:
+            self._apart = (0, 0)
+            self._states.grow(max([self._end, *(segment.end for segment in segments)]))
+            sizes = self._sizes.copy()
+            for segment in segments:
+                count_live(segment.part, self._states.all, 0, sizes)
+            self._segments.adopt(segments)
+            self._sizes = sizes
+            if self._end < self._segments.end:
+                self._sealed_end = self._end = self._segments.end
 
     def add(self, hashed: Hashed) -> Ordinals:
         """Adds images; the next search finds them.
@@ -228,16 +281,21 @@ class TermIndex:
         self._check(hashed)
         return self._searcher.search(self.view() if view is None else view, hashed, k, min_overlap, before)
 
-    def rewind(self, images: int) -> int:
+    def rewind(self, images: int, kept: int = 0) -> int:
         """Drops the segments that an index of `images` images would not have sealed; returns how many.
 
         After a crash the index may hold more than the store: images are sealed before they are committed, and a
         power cut loses the last commits. Call it before anything is added or restored.
 
+        Args:
+            images: ordinals of the store.
+            kept: segments that end at this ordinal or before stay whatever the blocks: they were sealed or adopted for
+                numbers that the store has reserved.
+
         Raises:
             SetupError: the disk is full or broken.
         """
-        dropped = self._segments.drop(self._blocks.recent(images))
+        dropped = self._segments.drop(max(self._blocks.recent(images), kept))
         if dropped:
             with self._lock:
                 self._sealed_end = self._end = self._segments.end
@@ -282,7 +340,21 @@ class TermIndex:
             else:
                 self._window.append(ordinals, signatures, cells)
             self._end = end
+            self._step_over()
         self._segments.wait_for_room()
+
+    def _step_over(self) -> None:
+        """Continues after the range that is apart, if it is next: seals the window before it."""
+        first, end = self._apart
+        if self._end != first or first == end:
+            return
+        if self._sealed_end < first:
+            none = np.zeros(0, np.int64), np.zeros((0, self._space.words), np.uint64), np.zeros(0, np.uint16)
+            rows = self._window.rows(*none)
+            live = self._states.live(rows.ordinals)
+            self._take(memory_segment(self._sealed_end, first, *rows.select(live), self._space.cells))
+            self._window = Window(2 * self._blocks.size, self._space.words)
+        self._sealed_end = self._end = end
 
     def _take(self, segment: Segment) -> None:
         sizes = self._sizes.copy()

@@ -76,6 +76,12 @@ def segment_name(first: int, end: int, generation: int) -> str:
     return f"{first:012d}-{end:012d}-{generation}.segment"
 
 
+def named_range(name: str) -> range:
+    """Returns the ordinals that a segment covers, by its file name."""
+    first, end, _ = name.split("-")
+    return range(int(first), int(end))
+
+
 def memory_segment(
     first: int,
     end: int,

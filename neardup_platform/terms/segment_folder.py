@@ -5,8 +5,9 @@ between the two renames are deleted at the next start.
 """
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import time
@@ -14,7 +15,8 @@ from time import time
 import numpy as np
 from numpy.typing import NDArray
 
-from neardup_platform.errors import BadArtefact
+from neardup_platform.errors import BadArtefact, SetupError
+from neardup_platform.files import sync_folder
 from neardup_platform.progress import Progress
 from neardup_platform.terms.json_manifest import Manifest, read_manifest, write_manifest
 from neardup_platform.terms.mmap_segment import Segment, open_segment, segment_name, write_segment
@@ -108,6 +110,27 @@ class SegmentFolder:
         """Writes neighbouring segments as one file; arguments and errors as of `write_segment`."""
         name = segment_name(segments[0].first, segments[-1].end, generation)
         return write_segment(self.path, name, segments, states, self._version)
+
+    def link(self, file: Path, generation: int) -> Segment:
+        """Links a segment that was written elsewhere on this disk; until a manifest names it, a restart removes it.
+
+        Args:
+            file: verified.
+            generation: of a manifest that may name it.
+
+        Raises:
+            BadArtefact: it is no segment of this term space.
+            SetupError: it cannot be linked.
+        """
+        found = open_segment(file, self._version, verify=False)
+        path = self.path / segment_name(found.first, found.end, generation)
+        try:
+            path.unlink(missing_ok=True)
+            os.link(file, path)
+            sync_folder(self.path)
+        except OSError as error:
+            raise SetupError(f"linking segment {file} to {path} failed: {error}") from error
+        return replace(found, path=path)
 
     def publish(self, generation: int, segments: Sequence[Segment], deleted: NDArray[np.int64]) -> None:
         """Replaces the manifest by one that names the written ones of these segments.

@@ -7,6 +7,7 @@ similar size, and then replaces them; a query uses the tuple of segments it star
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 
 from neardup_platform.errors import SetupError
 from neardup_platform.progress import Progress, no_progress
+from neardup_platform.terms.blocks import overlap
 from neardup_platform.terms.merge_policy import next_merge
-from neardup_platform.terms.mmap_segment import Segment, merge_in_memory
+from neardup_platform.terms.mmap_segment import Segment, merge_in_memory, named_range, open_segment
 from neardup_platform.terms.parts import DELETED
 from neardup_platform.terms.segment_folder import SegmentFolder, remove
 
@@ -69,6 +71,7 @@ class Segments:
         self.damaged: tuple[str, ...] = ()
         self._folder = None if folder is None else SegmentFolder(folder, version, source, writable=writable)
         self._writable, self._states, self._retry_s = writable, states, retry_s
+        self._version = version
         self._segments: tuple[Segment, ...] = ()
         self._deleted = np.zeros(0, np.int64)
         # Held for moments only, because searches wait for it. `_publishing` is held while the disk works.
@@ -106,6 +109,19 @@ class Segments:
             self._segments = tuple(sorted((*self._segments, segment), key=lambda s: s.first))
             self._start()
 
+    def link(self, files: Sequence[Path]) -> Sequence[Segment]:
+        """Links segments that another process has written into the folder; see `SegmentFolder.link`."""
+        if self._folder is None:
+            return [replace(open_segment(path, self._version, verify=False), path=None) for path in files]
+        return [self._folder.link(path, self.generation + 1) for path in files]
+
+    def adopt(self, segments: Sequence[Segment]) -> None:
+        """Makes linked segments active; the manifest soon names them."""
+        with self._changed:
+            self._segments = tuple(sorted((*self._segments, *segments), key=lambda s: s.first))
+            self._unpublished = self._folder is not None
+            self._start()
+
     def wait_for_room(self) -> None:
         """Waits while too many sealed images are not written, unless writing them has failed."""
         with self._changed:
@@ -141,10 +157,16 @@ class Segments:
             remove(dropped)
         return len(dropped)
 
-    def is_stale(self) -> bool:
-        """Whether the folder's manifest is another than the one these segments were opened by or published last."""
+    def is_stale(self, apart: range = range(0)) -> bool:
+        """Whether the folder's manifest is another than the one these segments were opened by or published last.
+
+        Args:
+            apart: a manifest that names segments of these ordinals does not count.
+        """
         manifest = self._folder.read_manifest() if self._folder else None
-        return manifest is not None and manifest.generation != self.generation
+        if manifest is None or manifest.generation == self.generation:
+            return False
+        return not any(overlap(named_range(name), apart) for name in manifest.segments)
 
     def wait(self) -> None:
         """Waits until nothing is being written or merged; for benchmarks, tests and the end of a bulk load."""

@@ -90,6 +90,7 @@ class InMemoryWorker:
             lambda source: open_index(source, index),
             vectors,
             inherit_terms=partial(inherit_segments, index, space.version, block_images=BLOCK_IMAGES),
+            loads=home / "loads",
         )
         matching = matching or small_pipeline(corpus, scorer=scorer).matching
         self.pipeline = Pipeline(space, scorer, corpus, matching)

@@ -23,6 +23,8 @@ MAX_HASHES_EACH = 2_000
 # The action of negative banks.
 NEVER_MATCH = "never-match"
 PDQ_PATTERN = r"^[0-9a-fA-F]{64}$"
+DATA_SET_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+VERSION_PATTERN = r"[0-9a-f]{16}"
 
 
 def _flag(value: Any, info: ValidationInfo) -> bool:
@@ -92,6 +94,21 @@ def _hash_action(value: str, info: ValidationInfo) -> str:
     return _policy(value, info)
 
 
+def _data_set(value: str) -> str:
+    if not re.fullmatch(DATA_SET_PATTERN, value):
+        raise ValueError(
+            f"data_set is {value[:80]!r}, 1 to 100 of a-z, A-Z, 0-9, `.`, `_` and - are expected, the first of them a "
+            "letter or digit"
+        )
+    return value
+
+
+def _version(value: str) -> str:
+    if not re.fullmatch(VERSION_PATTERN, value):
+        raise ValueError(f"version is {value[:80]!r}, 16 hexadecimal digits are expected")
+    return value
+
+
 def _policy(value: str, info: ValidationInfo) -> str:
     if not (0 < len(value) <= MAX_POLICY and value.isprintable()):
         raise ValueError(f"{info.field_name} is {value[:80]!r}, 1 to {MAX_POLICY} printable characters are expected")
@@ -105,6 +122,8 @@ Reason = Annotated[str, BeforeValidator(_reason)]
 Bank = Annotated[str, BeforeValidator(_bank)]
 Policy = Annotated[str, BeforeValidator(_policy)]
 HashAction = Annotated[str, BeforeValidator(_hash_action)]
+DataSetName = Annotated[str, BeforeValidator(_data_set)]
+DataSetVersion = Annotated[str, BeforeValidator(_version)]
 Hashes = Annotated[tuple[str, ...], BeforeValidator(_hashes)]
 ImageIds = Annotated[tuple[str, ...], BeforeValidator(_ids)]
 
@@ -246,6 +265,15 @@ class IngestSegmentArguments(CommandArguments):
     command: ClassVar[str] = "ingest-segment"
     key: str = Field(description="The object, in the bucket of the settings.")
     skip_bad: Flag = Field(False, description="Skip and count bad rows; without it one bad row refuses the segment.")
+
+
+class LoadArguments(CommandArguments):
+    """`load`: takes in a data set on S3 whose images come with their heads."""
+
+    command: ClassVar[str] = "load"
+    data_set: DataSetName = Field(description="The name of the data set.")
+    version: DataSetVersion = Field(description="16 hex digits: the version that its files make.")
+    skip_bad: Flag = Field(False, description="Skip and count bad rows; without it one bad row refuses the data set.")
 
 
 class RestoreArguments(CommandArguments):
@@ -417,6 +445,7 @@ COMMANDS: Mapping[str, type[CommandArguments]] = {
         ForgetArguments,
         LoadModelArguments,
         IngestSegmentArguments,
+        LoadArguments,
         RestoreArguments,
         OverrideArguments,
         LabelArguments,

@@ -124,7 +124,8 @@ def test_a_launch_can_set_no_program_and_no_pickle() -> None:
     quality = {"match", "head", "classifier", "hours", "most_pairs", "terms", "clusters"}
     labels = {"bank", "policy", "remove", "hashes"}
     handover = {"publish_differences"}
-    assert steps == training | operations | overrides | redeciding | quality | labels | handover
+    loading = {"skip_bad", "again"}
+    assert steps == training | operations | overrides | redeciding | quality | labels | handover | loading
     assert {key for key in settable if re.match("/ops/[^/]+/(inputs|outputs)", key)} == set()
     resources = {f"/resources/{name}{config}" for name in ("platform", "io_manager") for config in ("", "/config")}
     assert {key for key in settable if re.match("/resources/", key)} <= resources
@@ -183,7 +184,9 @@ def test_what_computes_in_a_run_is_in_the_pool_that_leaves_room_for_the_stream()
     pools = {asset.key.to_user_string(): asset.op.pool for asset in assets if asset.is_executable}
     waits_for_the_worker = {"promoted_classifier"}
     assert {key for key, pool in pools.items() if pool is None} == waits_for_the_worker
-    assert {pool for pool in pools.values() if pool} == {"batch"}
+    # A load takes hours and waits for the worker most of the time: it must not hold up what computes.
+    assert {key for key, pool in pools.items() if pool == "bootstrap"} == {"bootstrap/images"}
+    assert {pool for pool in pools.values() if pool} == {"batch", "bootstrap"}
 
 
 def test_only_versions_pass_from_asset_to_asset_as_text(tmp_path: Path) -> None:

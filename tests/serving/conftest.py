@@ -92,6 +92,15 @@ def vectors_of(image_id: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]
     )
 
 
+def joined(image_id: str, now_ms: int, uri: str = "") -> JoinedImage:
+    """An image with the vectors of its id."""
+    lsh, pair = vectors_of(image_id)
+    return JoinedImage(
+        Embedding(image_id, Kind.LSH, MODELS[Kind.LSH].version, lsh, now_ms - 7, uri),
+        Embedding(image_id, Kind.PAIR, MODELS[Kind.PAIR].version, pair, now_ms - 5, uri),
+    )
+
+
 class Writer:
     """An in-memory worker whose images are known by their ids alone, and which writes heartbeats."""
 
@@ -109,16 +118,7 @@ class Writer:
 
     def decide(self, image_ids: Sequence[str], uris: dict[str, str] | None = None) -> None:
         now_ms = time.time_ns() // 1_000_000
-        images = []
-        for image_id in image_ids:
-            lsh, pair = vectors_of(image_id)
-            uri = (uris or {}).get(image_id, "")
-            images.append(
-                JoinedImage(
-                    Embedding(image_id, Kind.LSH, MODELS[Kind.LSH].version, lsh, now_ms - 7, uri),
-                    Embedding(image_id, Kind.PAIR, MODELS[Kind.PAIR].version, pair, now_ms - 5, uri),
-                )
-            )
+        images = [joined(image_id, now_ms, (uris or {}).get(image_id, "")) for image_id in image_ids]
         self.worker.decide(images, len(images), now_ms)
 
     def promote(self, version: str) -> None:

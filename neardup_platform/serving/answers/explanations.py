@@ -72,10 +72,11 @@ class Explanation(Answer):
     )
     cause: str = Field(
         description="empty for a decision of the stream; else override, handover, re-embedded, replaced, reprocess, "
-        "repair"
+        "repair, given"
     )
     override_id: str = Field(
-        description="the override that decided; for a handover: the command that made it necessary"
+        description="the override that decided; for a handover: the command that made it necessary; for a given head: "
+        "the load"
     )
     replaced_head: str = Field(
         description="for a handover: the previous head of the cluster, which continues, alone or merged"
@@ -139,6 +140,9 @@ def summary(decision: Decision) -> str:
     """The decision in up to four sentences."""
     if decision.cause == Cause.HANDOVER:
         return f"Heads the cluster of {decision.replaced_head} since command {decision.override_id}."
+    if decision.cause == Cause.GIVEN:
+        where = "Founded a cluster" if decision.founded else f"Put into the cluster of {decision.head}"
+        return f"{where}, as load {decision.override_id} says; it was compared with nothing."
     sentences = [_AGAIN[decision.cause]] if decision.cause in _AGAIN else []
     sentences.append(_destination(decision))
     if decision.undistinctive:
@@ -173,10 +177,9 @@ def _agreeing(decision: Decision) -> str:
 def _destination(decision: Decision) -> str:
     quarantined = decision.guard is not None and decision.guard.reason == QUARANTINED
     if decision.override_id and not decision.founded and not quarantined:
-        return (
-            f"Put into the cluster of {decision.head} by override {decision.override_id}; against the head it scores "
-            f"{decision.head_score:.3f}."
-        )
+        # A loaded image has no thresholds: nothing was scored.
+        scores = f"; against the head it scores {decision.head_score:.3f}" if decision.head_threshold else ""
+        return f"Put into the cluster of {decision.head} by override {decision.override_id}{scores}."
     if decision.override_id and decision.founded:
         return f"Founded a cluster because override {decision.override_id} keeps it from joining another."
     if not decision.founded:

@@ -42,6 +42,11 @@ class ImageReader:
         data = self._tables.get(Table.FORGOTTEN, layout.hash_key(image_id))
         return Forgotten.FromString(data) if data is not None else None
 
+    def forgotten_since(self, at_ms: int) -> set[bytes]:
+        """Return the hashes of the ids of images that were forgotten at a time or later, Unix milliseconds."""
+        records = self._tables.scan(Table.FORGOTTEN)
+        return {key for key, value in records if Forgotten.FromString(value).at_ms >= at_ms}
+
     def forgotten_upto_ms(self, image_id: str) -> int:
         """Return the event time, Unix milliseconds, up to which embeddings of an image are dropped.
 

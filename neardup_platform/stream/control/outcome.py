@@ -12,6 +12,7 @@ control topic. A worker that is killed therefore starts such a command again, an
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from neardup_platform.pipeline import Decided
 from neardup_platform.records import Decision
@@ -50,6 +51,19 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
+class Ingestion:
+    """Table files (SSTs) that become part of the store with a commit.
+
+    Attributes:
+        files: on the disk of the store, verified and synced; they are moved into it.
+        folder: for the changes of the commit, which are written as files, too.
+    """
+
+    files: Sequence[Path]
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """A stage of a command with more to come.
 
@@ -57,20 +71,24 @@ class Stage:
         prepare: prepares the next stage, in a thread.
         write: puts its changes into its commit.
         decided: images decided by it.
+        quiet: whether the decisions about these images are not published.
         decisions: about stored images, made by it, in order of sequence; they are published.
         apply: makes the same changes in memory, after its commit. It must not fail.
         counts: by how much counters of the store grow.
         hold: whether embeddings and other commands wait until the next stage.
+        ingestion: files that its commit takes in; what `write` puts or deletes counts before them.
         abandon: cleans up if the command ends before its next stage.
     """
 
     prepare: "Callable[[], Finish]"
     write: Write = write_nothing
     decided: Sequence[Decided] = ()
+    quiet: bool = False
     decisions: Sequence[Decision] = ()
     apply: Callable[[], None] = do_nothing
     counts: Mapping[str, int] = field(default_factory=dict)
     hold: bool = False
+    ingestion: Ingestion | None = None
     abandon: Callable[[], None] = do_nothing
 
 

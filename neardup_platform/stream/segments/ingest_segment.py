@@ -7,7 +7,6 @@ version are counted as conflicting, and those forgotten since their event time a
 """
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -26,10 +25,9 @@ from neardup_platform.stream.constraints import constraints_of
 from neardup_platform.stream.control.command import put_progress
 from neardup_platform.stream.control.interruption import Interruption
 from neardup_platform.stream.control.outcome import Done, Finish, Outcome, Stage
-from neardup_platform.stream.reprocess.replay import joined_image
+from neardup_platform.stream.segments.fresh_images import fresh_images
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.command_arguments import IngestSegmentArguments
-from neardup_platform.wire.validation import same_vector
 
 _FOLDER = "segment-"
 _WAIT_S = 0.02
@@ -141,7 +139,7 @@ class IngestSegment:
             counts = {name: str(progress.counts[name]) for name in _COUNTS}
             return Done({"rows": str(ingest.rows), "bad": str(ingest.bad), **counts})
         end, images = chunk
-        fresh, fates = self._fresh(images)
+        fresh, fates = fresh_images(self._store, images)
         constraints = constraints_of(Overrides(self._store.overrides.all()), self._store, self._pipeline.corpus)
         sequence = self._store.state().sequence + 1
         decided = self._pipeline.decide(fresh, sequence, self._clock.now_ms(), constraints)
@@ -159,33 +157,6 @@ class IngestSegment:
             counts={"ingested": len(fresh)},
             abandon=ingest.remove,
         )
-
-    def _fresh(self, images: list[JoinedImage]) -> tuple[list[JoinedImage], Counter[str]]:
-        """The images to decide, and how many have each fate; of several rows with one id the first counts."""
-        first: dict[str, JoinedImage] = {}
-        fates: Counter[str] = Counter()
-        fresh = []
-        for image in images:
-            if image is not first.setdefault(image.image_id, image):
-                fates[_repeated(image, first[image.image_id])] += 1
-        stored = self._store.images.find_many(list(first))
-        for image, record in zip(first.values(), stored, strict=True):
-            forgotten = self._store.images.forgotten(image.image_id)
-            if forgotten is not None and image.event_time_ms <= forgotten.upto_ms:
-                fates["forgotten"] += 1
-            elif record is not None:
-                fates[_repeated(image, joined_image(self._store.vectors.get(record.ordinal), record))] += 1
-            else:
-                fresh.append(image)
-        fates["decided"] = len(fresh)
-        return fresh, fates
-
-
-def _repeated(image: JoinedImage, there: JoinedImage) -> str:
-    """`known` where the present image has equal vectors of each kind and model version, `conflicting` otherwise."""
-    pairs = [(image.embedding(kind), there.embedding(kind)) for kind in Kind]
-    same = all(a.model_version != b.model_version or same_vector(a.vector, b.vector) for a, b in pairs)
-    return "known" if same else "conflicting"
 
 
 def remove_segments(home: Path) -> None:

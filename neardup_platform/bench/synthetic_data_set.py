@@ -1,0 +1,84 @@
+"""A data set of synthetic images on S3, as an existing pipeline would leave it: in order of time, with its clusters."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from neardup_platform.bench.synthetic import FAMILY_IMAGES, image_id, many_images
+from neardup_platform.bootstrap.completeness import MANIFEST
+from neardup_platform.records import Kind
+from neardup_platform.s3_client import ensure_bucket, open_s3
+from neardup_platform.scoring.card import Card
+from neardup_platform.settings import Settings
+
+FILE_ROWS = 1 << 17
+GROUP_ROWS = 1 << 14
+# Of the data set, in one cluster, and at most so many.
+CROWD_SHARE, MOST_IN_CROWD = 0.05, 10_000
+
+
+def put_synthetic(
+    settings: Settings, name: str, numbers: range, card: Card, report: Callable[[str], None], *, heads: bool
+) -> int:
+    """Upload images with these numbers, a file at a time; returns the size of all files in bytes.
+
+    Args:
+        numbers: a multiple of a family's size at both ends, best.
+        heads: whether they name their heads: the first image of each family, and of a large cluster.
+    """
+    s3, bucket, prefix = open_s3(settings.s3), settings.s3.bucket, f"{settings.bootstrap.prefix}{name}/"
+    ensure_bucket(s3, settings.s3)
+    rng, listed = np.random.default_rng(numbers.start), []
+    first_ms = time.time_ns() // 1_000_000 - 86_400_000
+    with TemporaryDirectory(prefix="neardup-bench-") as folder:
+        for start in range(numbers.start, numbers.stop, FILE_ROWS):
+            part = np.arange(start, min(start + FILE_ROWS, numbers.stop))
+            path = Path(folder) / f"{start:012d}.parquet"
+            _write(path, part, numbers, rng, card, first_ms, heads=heads)
+            s3.upload_file(str(path), bucket, prefix + path.name)
+            listed.append({"name": path.name, "size": path.stat().st_size})
+            path.unlink()
+            report(f"{part[-1] + 1 - numbers.start} of {len(numbers)} images uploaded")
+    s3.put_object(Bucket=bucket, Key=prefix + MANIFEST, Body=json.dumps({"files": listed}).encode())
+    return sum(int(str(each["size"])) for each in listed)
+
+
+def heads_of(part: NDArray[np.int64], numbers: range) -> NDArray[np.int64]:
+    """The numbers of the heads of images."""
+    crowd = numbers.start + min(MOST_IN_CROWD, int(CROWD_SHARE * len(numbers)))
+    return np.where(part < crowd, numbers.start, np.maximum(part - part % FAMILY_IMAGES, crowd))
+
+
+def _write(
+    path: Path,
+    part: NDArray[np.int64],
+    numbers: range,
+    rng: np.random.Generator,
+    card: Card,
+    first_ms: int,
+    *,
+    heads: bool,
+) -> None:
+    ids = [image_id(number) for number in part.tolist()]
+    named = [image_id(number) for number in heads_of(part, numbers).tolist()]
+    columns: dict[str, Any] = {"image_id": ids, "head": pa.array(named if heads else [None] * len(ids), pa.string())}
+    for kind, vectors in zip((Kind.LSH, Kind.PAIR), many_images(rng, len(part), card), strict=True):
+        columns[kind] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
+        columns[f"{kind}_version"] = pa.repeat(card.required_models[kind].version, len(ids))
+    columns["event_time_ms"] = pa.array(first_ms + part - numbers.start)
+    columns["source_uri"] = [f"s3://pictures/{name}.jpg" for name in ids]
+    pq.write_table(
+        pa.table(columns),
+        path,
+        row_group_size=GROUP_ROWS,
+        compression="none",
+        use_dictionary=["head", "lsh_version", "pair_version"],
+    )

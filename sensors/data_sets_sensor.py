@@ -1,0 +1,50 @@
+"""The sensor that registers complete data sets on S3 as partitions, and requests a run for each."""
+
+import dagster as dg
+
+from assets.bootstrap import data_set_partitions
+from resources.platform import PlatformResource
+
+_JOB = "bootstrap"
+
+
+@dg.sensor(
+    job_name=_JOB,
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Looks for data sets under `bootstrap.prefix` on S3. A complete one, with a `manifest.json` whose "
+    "sizes agree or with `_SUCCESS`, becomes a partition of bootstrap/images and gets one run; a replaced file makes "
+    "another version, with a run of its own. Incomplete ones are named, and looked at again. A data set that was "
+    "loaded by command line gets its partition and no run.",
+)
+def data_sets_sensor(
+    context: dg.SensorEvaluationContext, platform: PlatformResource
+) -> dg.SensorResult | dg.SkipReason:
+    """Compare the prefix with the partitions once."""
+    from neardup_platform.bootstrap.completeness import incomplete_in_words
+    from neardup_platform.bootstrap.s3_data_sets import find_data_sets
+    from neardup_platform.bootstrap.s3_progress import is_finished
+    from neardup_platform.errors import BadArtefact, ServerUnavailable, SetupError
+    from neardup_platform.operations.kafka_bootstrap import load_name
+    from neardup_platform.s3_client import open_s3
+
+    try:
+        settings = platform.settings()
+        s3 = open_s3(settings.s3)
+        found = find_data_sets(s3, settings.s3.bucket, settings.bootstrap.prefix)
+        recorded = set(context.instance.get_dynamic_partitions(str(data_set_partitions.name)))
+        new = [each for each in map(load_name, found.complete) if each not in recorded]
+        new = new[: settings.bootstrap.most_requested]
+        finished = {each for each in new if is_finished(s3, settings.s3.bucket, each)}
+    except (ServerUnavailable, SetupError, BadArtefact) as error:
+        return dg.SkipReason(f"data sets cannot be looked for: {error}")
+    waiting = incomplete_in_words(found.incomplete)
+    requested = [dg.RunRequest(run_key=each, partition_key=each) for each in new if each not in finished]
+    if waiting and requested:
+        context.log.warning(waiting)
+    nothing = f"{len(found.complete)} complete, each with its partition" + (f"; {waiting}" if waiting else "")
+    return dg.SensorResult(
+        run_requests=requested or None,
+        skip_reason=None if requested else dg.SkipReason(nothing),
+        dynamic_partitions_requests=[data_set_partitions.build_add_request(new)] if new else None,
+    )
