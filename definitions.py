@@ -8,6 +8,7 @@ from assets.coverage import coverage
 from assets.decisions_log import decisions_log, no_hour_is_broken, offsets_are_continuous
 from assets.drift import drift
 from assets.handover_parity import handover_parity
+from assets.logs_by_day import logs_by_day
 from assets.pair_classifier import pair_classifier
 from assets.promoted_classifier import promoted_classifier
 from assets.recall import recall
@@ -38,8 +39,9 @@ from jobs.pause_stream_worker import pause_stream_worker, resume_stream_worker
 from jobs.stream_worker import stream_worker
 from jobs.train_classifier import train_classifier
 from resources.platform import PlatformResource
-from resources.version_files import version_files
+from resources.versions import versions
 from sensors.alerts_sensor import alerts_sensor
+from sensors.compaction_sensor import compaction_sensor
 from sensors.quality_sensor import quality_sensor
 from sensors.snapshots_sensor import snapshots_sensor
 from sensors.stream_worker_sensor import stream_worker_sensor
@@ -48,6 +50,7 @@ defs = dg.Definitions(
     assets=[
         *(stream_worker_asset, stream_commands_asset, snapshots_asset, decisions_log, term_space),
         *topic_logs,
+        *logs_by_day,
         *(coverage, recall, drift, what_if, cluster_proposals, handover_parity),
         *(training_pairs, pair_classifier, classifier_evaluation, promoted_classifier),
     ],
@@ -65,8 +68,8 @@ defs = dg.Definitions(
         *(parity_hourly, cut_over, undo_cut_over),
     ],
     schedules=[logs_hourly_schedule, snapshot_hourly, parity_hourly_schedule],
-    sensors=[stream_worker_sensor, snapshots_sensor, quality_sensor, alerts_sensor],
-    resources={"platform": PlatformResource(), "io_manager": version_files},
+    sensors=[stream_worker_sensor, snapshots_sensor, quality_sensor, compaction_sensor, alerts_sensor],
+    resources={"platform": PlatformResource(), "io_manager": versions},
     # A process per step would cost more than the steps of this location do.
     executor=dg.in_process_executor,
 )

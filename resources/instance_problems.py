@@ -8,6 +8,7 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus as Status
 
 from neardup_platform.alerts.problems import Problem
+from resources.own_runs import own_run_records
 
 # Their runs end only when something is wrong, so a new one that has started means that it is over.
 _ENDLESS = frozenset({"stream_worker"})
@@ -16,15 +17,20 @@ _SHOWN_PARTITIONS = 5
 
 
 def instance_problems(
-    instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, before: Mapping[str, Problem], url: str
+    instance: dg.DagsterInstance,
+    repository: dg.RepositoryDefinition,
+    before: Mapping[str, Problem],
+    url: str,
+    label: str | None = None,
 ) -> list[Problem]:
     """Every problem there is now.
 
     Args:
+        label: of this code location, as of `own_run_records`.
         before: those of the last look; a check that is being executed stays as it was.
         url: of the webserver, for links.
     """
-    return [*_checks(instance, repository, before, url), *_runs(instance, repository, url)]
+    return [*_checks(instance, repository, before, url), *_runs(instance, repository, url, label)]
 
 
 def _checks(
@@ -62,10 +68,12 @@ def _text(latest: Executed | None) -> str:
     return "\n".join(line for line in (found.description or "", str(step.value) if step else "") if line)
 
 
-def _runs(instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, url: str) -> Iterator[Problem]:
+def _runs(
+    instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, url: str, label: str | None
+) -> Iterator[Problem]:
     for job in sorted(repository.job_names):
         statuses = [*_ENDED, *((dg.DagsterRunStatus.STARTED,) if job in _ENDLESS else ())]
-        records = instance.get_run_records(dg.RunsFilter(job_name=job, statuses=statuses), limit=1)
+        records = own_run_records(instance, label, job, statuses, limit=1)
         if records and records[0].dagster_run.status is dg.DagsterRunStatus.FAILURE:
             run = records[0].dagster_run
             title = "a run of assets failed" if job.startswith("__") else f"the run of {job} failed"

@@ -5,6 +5,7 @@ import time
 import dagster as dg
 
 from resources.instance_problems import instance_problems
+from resources.own_runs import location_label
 from resources.platform import PlatformResource
 
 
@@ -26,7 +27,9 @@ def alerts_sensor(context: dg.SensorEvaluationContext, platform: PlatformResourc
     if not ways or context.repository_def is None:
         return dg.SkipReason("no one is told: set alerts.webhook or alerts.mail_to")
     before = remembered(context.cursor)
-    now = instance_problems(context.instance, context.repository_def, before, settings.dagster.url)
+    now = instance_problems(
+        context.instance, context.repository_def, before, settings.dagster.url, location_label(context)
+    )
     done = tell(before, now, ways, round(1_000 * time.time()))
     for failure in done.failures:
         context.log.warning("an alert was not delivered and is sent again: %s", failure)

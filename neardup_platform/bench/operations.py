@@ -143,7 +143,7 @@ class _Bench:
         first, count = self.work.images + self.produced, round(self.work.rate_per_s * self.work.seconds)
         self.produced += count
         with producing(first, count, self.work.rate_per_s, self.settings):
-            live = _Live(self.settings, first, count)
+            live = Live(self.settings, first, count)
             live.wait_for_first()
             started_s = time.time()
             action()
@@ -175,18 +175,19 @@ class _Bench:
             "seconds": round(seconds, 2),
             "images_per_s": round(images / seconds, 1),
             "stream_images": len(latencies_ms),
-            "stream_p50_ms": _percentile(latencies_ms, 50),
-            "stream_p99_ms": _percentile(latencies_ms, 99),
+            "stream_p50_ms": percentile(latencies_ms, 50),
+            "stream_p99_ms": percentile(latencies_ms, 99),
         }
         self.report("  ".join(f"{name}={value}" for name, value in row.items()))
         self.done.append(row)
 
 
-def _percentile(values: list[float], percent: float) -> float | None:
+def percentile(values: list[float], percent: float) -> float | None:
+    """A percentile of some values; None if there are none."""
     return round(float(np.percentile(values, percent)), 1) if values else None
 
 
-class _Live:
+class Live:
     """Follows the images of a producer until they are readable, in a thread."""
 
     def __init__(self, settings: Settings, first: int, count: int) -> None:

@@ -35,7 +35,7 @@ def running_worker(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     log = (settings.home / "worker.log").open("ab")
     argv = [sys.executable, "-m", "neardup_platform.cli", "worker"]
     started_ms = time.time_ns() // 1_000_000
-    process = subprocess.Popen(argv, env=_environment(settings), stdout=log, stderr=log)
+    process = subprocess.Popen(argv, env=process_environment(settings), stdout=log, stderr=log)
     try:
         wait_until(lambda: _is_running(settings, started_ms), process, settings)
         yield process
@@ -55,7 +55,7 @@ def running_api(settings: Settings) -> Iterator[Settings]:
     settings = with_ports(settings, choose(settings.home, [API_PORT]))
     log, ready = (settings.home / "api.log").open("ab"), answers_ok(f"{settings.api.url}/readyz")
     argv = [sys.executable, "-m", "neardup_platform.serving"]
-    process = subprocess.Popen(argv, env=_environment(settings), stdout=log, stderr=log)
+    process = subprocess.Popen(argv, env=process_environment(settings), stdout=log, stderr=log)
     try:
         wait_until(lambda: ready() is None, process, settings)
         yield settings
@@ -75,7 +75,7 @@ def producing(first: int, count: int, rate_per_s: float, settings: Settings) -> 
     """A process that publishes synthetic images; stopped at the end."""
     numbers = (first, count, rate_per_s)
     argv = [sys.executable, "-m", "neardup_platform.bench.stream_producer", *map(str, numbers)]
-    process = subprocess.Popen(argv, env=_environment(settings))
+    process = subprocess.Popen(argv, env=process_environment(settings))
     try:
         yield process
     finally:
@@ -83,7 +83,8 @@ def producing(first: int, count: int, rate_per_s: float, settings: Settings) -> 
         process.wait()
 
 
-def _environment(settings: Settings) -> dict[str, str]:
+def process_environment(settings: Settings) -> dict[str, str]:
+    """The environment of a process that gets these settings."""
     return {**os.environ, **environment(settings)}
 
 
