@@ -11,6 +11,7 @@ from assets.drift import drift
 from assets.handover_parity import handover_parity
 from assets.pair_classifier import pair_classifier
 from assets.promoted_classifier import promoted_classifier
+from assets.quality_report import report_daily, report_weekly
 from assets.recall import recall
 from assets.snapshots import snapshot_is_whole, snapshots_asset
 from assets.stream_commands import stream_commands_asset
@@ -37,6 +38,12 @@ from jobs.operations.snapshots import (
 )
 from jobs.parity_hourly import parity_hourly, parity_hourly_schedule
 from jobs.pause_stream_worker import pause_stream_worker, resume_stream_worker
+from jobs.quality_reports import (
+    quality_report_daily,
+    quality_report_daily_schedule,
+    quality_report_weekly,
+    quality_report_weekly_schedule,
+)
 from jobs.stream_worker import stream_worker
 from jobs.train_classifier import train_classifier
 from resources.platform import PlatformResource
@@ -52,7 +59,7 @@ defs = dg.Definitions(
         *(stream_worker_asset, stream_commands_asset, snapshots_asset, bootstrap_images, decisions_log),
         term_space,
         *topic_logs,
-        *(coverage, recall, drift, what_if, cluster_proposals, handover_parity),
+        *(coverage, recall, drift, report_daily, report_weekly, what_if, cluster_proposals, handover_parity),
         *(training_pairs, pair_classifier, classifier_evaluation, promoted_classifier),
     ],
     asset_checks=[
@@ -67,8 +74,12 @@ defs = dg.Definitions(
         *(reprocess, reprocess_images, reprocess_hour, undo_reprocess),
         *(classifier_rollback, replay_dead_letters, trace, bootstrap),
         *(parity_hourly, cut_over, undo_cut_over),
+        *(quality_report_daily, quality_report_weekly),
     ],
-    schedules=[logs_hourly_schedule, snapshot_hourly, parity_hourly_schedule],
+    schedules=[
+        *(logs_hourly_schedule, snapshot_hourly, parity_hourly_schedule),
+        *(quality_report_daily_schedule, quality_report_weekly_schedule),
+    ],
     sensors=[stream_worker_sensor, snapshots_sensor, data_sets_sensor, quality_sensor, alerts_sensor],
     resources={"platform": PlatformResource(), "io_manager": version_files},
     # A process per step would cost more than the steps of this location do.

@@ -62,11 +62,13 @@ def coverage(
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
     """Measure one hour."""
     from neardup_platform.hourly_quality.coverage import judge_coverage, measure_coverage
+    from neardup_platform.hourly_quality.s3_coverage import put_coverage
 
     settings = platform.settings()
     s3 = s3_resource(settings.s3).get_client()
     try:
         found = measure_coverage(settings, s3, context.partition_time_window.start, datetime.now(UTC))
+        put_coverage(s3, settings.s3.bucket, found)
     except PermanentError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     yield dg.MaterializeResult(

@@ -5,7 +5,11 @@ from datetime import timedelta
 import dagster as dg
 
 from assets.decisions_log import decisions_log
-from assets.topic_logs import topic_logs
+from assets.topic_logs import hours, topic_logs
+from resources.partition_gaps import gaps
+
+# Hours that one tick requests, of those that were missed; the next tick requests the next ones.
+MOST_MISSED = 24
 
 logs_hourly = dg.define_asset_job(
     "logs_hourly",
@@ -21,7 +25,9 @@ logs_hourly = dg.define_asset_job(
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )
-def logs_hourly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """Request the hour before the scheduled time, once."""
+def logs_hourly_schedule(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
+    """Request the hour before the scheduled time, once, and hours that were missed while Dagster was down."""
     ended = (context.scheduled_execution_time - timedelta(hours=1)).strftime("%Y-%m-%d-%H:00")
-    return dg.RunRequest(run_key=ended, partition_key=ended)
+    missed = gaps(context.instance, decisions_log.key, hours, context.scheduled_execution_time)
+    # Of a run key there is one run: an hour whose run failed is not requested again.
+    return [dg.RunRequest(run_key=each, partition_key=each) for each in dict.fromkeys([ended, *missed[:MOST_MISSED]])]

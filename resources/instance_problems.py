@@ -1,6 +1,7 @@
-"""What a Dagster instance knows to be wrong: checks that failed last, and jobs whose last run failed."""
+"""What a Dagster instance knows to be wrong: failed checks, jobs whose last run failed, and hours that are missing."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 
 import dagster as dg
 from dagster import DagsterEventType
@@ -8,27 +9,51 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus as Status
 
 from neardup_platform.alerts.problems import Problem
+from resources.partition_gaps import gaps_by_group
 
 # Their runs end only when something is wrong, so a new one that has started means that it is over.
 _ENDLESS = frozenset({"stream_worker"})
 _ENDED = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.CANCELED)
 _SHOWN_PARTITIONS = 5
+# A check without partitions stays red for so long: what ends between two looks is told, and flapping is one problem.
+LINGERS_S = 120
+# Executions of a check that are looked at for a failure.
+_RECENT = 20
+_SHOWN_ASSETS, _NAMED_ASSETS = 12, 3
+# Runs of assets that are looked at: of each selection of assets, the last one counts.
+_ASSET_RUNS = 100
+# Hours are written two minutes after they end; after a stop, those that were missed are requested one after the other.
+_STALE_AFTER_MS = 3_600_000
 
 
 def instance_problems(
-    instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, before: Mapping[str, Problem], url: str
+    instance: dg.DagsterInstance,
+    repository: dg.RepositoryDefinition,
+    before: Mapping[str, Problem],
+    url: str,
+    now: datetime,
 ) -> list[Problem]:
     """Every problem there is now.
 
     Args:
         before: those of the last look; a check that is being executed stays as it was.
         url: of the webserver, for links.
+        now: with time zone.
     """
-    return [*_checks(instance, repository, before, url), *_runs(instance, repository, url)]
+    return [
+        *_checks(instance, repository, before, url, now.timestamp() - LINGERS_S),
+        *_runs(instance, repository, url),
+        *_asset_runs(instance, url),
+        *_stale(instance, repository, url, now),
+    ]
 
 
 def _checks(
-    instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, before: Mapping[str, Problem], url: str
+    instance: dg.DagsterInstance,
+    repository: dg.RepositoryDefinition,
+    before: Mapping[str, Problem],
+    url: str,
+    since_s: float,
 ) -> Iterator[Problem]:
     keys = sorted(repository.asset_graph.asset_check_keys, key=str)
     executed = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
@@ -42,8 +67,19 @@ def _checks(
         elif failed:
             shown = ", ".join(failed[:_SHOWN_PARTITIONS]) + (" …" if len(failed) > _SHOWN_PARTITIONS else "")
             yield Problem(name, f"{name} is red for {shown}", _text(latest), link)
-        elif latest is not None and latest.partition is None and latest.status is Status.FAILED:
-            yield Problem(name, f"{name} is red", _text(latest), link)
+        elif (red := _red(instance, latest, since_s)) is not None:
+            yield Problem(name, f"{name} is red", _text(red), link)
+
+
+def _red(instance: dg.DagsterInstance, latest: Executed | None, since_s: float) -> Executed | None:
+    """The failure of a check without partitions that counts: the latest execution, or one since a moment."""
+    if latest is None or latest.partition is not None or latest.status is Status.FAILED:
+        return latest if latest is not None and latest.partition is None else None
+    if latest.create_timestamp < since_s:
+        return None
+    recent = instance.event_log_storage.get_asset_check_execution_history(latest.key, limit=_RECENT)
+    failed = (each for each in recent if each.status is Status.FAILED and each.create_timestamp >= since_s)
+    return next(failed, None)
 
 
 def _failed_partitions(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> Sequence[str]:
@@ -64,12 +100,59 @@ def _text(latest: Executed | None) -> str:
 
 def _runs(instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, url: str) -> Iterator[Problem]:
     for job in sorted(repository.job_names):
+        if job.startswith("__"):
+            continue
         statuses = [*_ENDED, *((dg.DagsterRunStatus.STARTED,) if job in _ENDLESS else ())]
         records = instance.get_run_records(dg.RunsFilter(job_name=job, statuses=statuses), limit=1)
         if records and records[0].dagster_run.status is dg.DagsterRunStatus.FAILURE:
             run = records[0].dagster_run
-            title = "a run of assets failed" if job.startswith("__") else f"the run of {job} failed"
+            title = f"the run of {job} failed"
             yield Problem(f"run {job}", title, _reason(instance, run.run_id), f"{url}/runs/{run.run_id}")
+
+
+def _asset_runs(instance: dg.DagsterInstance, url: str) -> Iterator[Problem]:
+    """Of runs that materialise chosen assets, the last one of each choice, if it failed."""
+    wanted = dg.RunsFilter(job_name="__ASSET_JOB", statuses=list(_ENDED))
+    seen: set[str] = set()
+    for record in instance.get_run_records(wanted, limit=_ASSET_RUNS):
+        run = record.dagster_run
+        names = sorted(key.to_user_string() for key in run.asset_selection or ())
+        more = f" and {len(names) - _NAMED_ASSETS} more" if len(names) > _NAMED_ASSETS else ""
+        chosen = ", ".join(names[:_NAMED_ASSETS]) + more
+        if chosen in seen:
+            continue
+        seen.add(chosen)
+        if run.status is dg.DagsterRunStatus.FAILURE:
+            title = f"a run of {chosen or 'assets'} failed"
+            yield Problem(f"run of {chosen}", title, _reason(instance, run.run_id), f"{url}/runs/{run.run_id}")
+
+
+def _stale(
+    instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, url: str, now: datetime
+) -> Iterator[Problem]:
+    """Hours that should be materialised and are not, one problem for each group of assets."""
+    for group, found in gaps_by_group(instance, repository, now):
+        missing = {key.to_user_string(): _first(parts, len(parts)) for key, parts in found.items()}
+        listed = [f"{name}: {parts}" for name, parts in list(missing.items())[:_SHOWN_ASSETS]]
+        more = [f"and {len(missing) - _SHOWN_ASSETS} more assets"] if len(missing) > _SHOWN_ASSETS else []
+        asset = next(iter(found))
+        yield Problem(
+            f"stale {group}",
+            f"hours of {group} are not materialised",
+            "\n".join([*listed, *more, _STALE_STEP]),
+            f"{url}/assets/{'/'.join(asset.path)}?view=partitions",
+            wait_ms=_STALE_AFTER_MS,
+        )
+
+
+_STALE_STEP = (
+    "See whether the schedules and sensors run (Automation) and why runs failed, then materialise these partitions: on "
+    "the page of the asset, Materialize, Missing partitions"
+)
+
+
+def _first(partitions: Sequence[str], count: int) -> str:
+    return ", ".join(partitions[:_SHOWN_PARTITIONS]) + (f" … ({count} in all)" if count > _SHOWN_PARTITIONS else "")
 
 
 def _reason(instance: dg.DagsterInstance, run_id: str) -> str:

@@ -39,7 +39,7 @@ def tell(before: Mapping[str, Problem], now: Sequence[Problem], ways: Mapping[st
     gone = {key: problem for key, problem in before.items() if key not in open_now}
     sent, failures = 0, []
     for name, send in ways.items():
-        new = [problem for problem in open_now.values() if name not in problem.told]
+        new = [problem for problem in open_now.values() if name not in problem.told and _due(problem, now_ms)]
         ended = [problem for problem in gone.values() if name in problem.told]
         try:
             if new:
@@ -54,3 +54,7 @@ def tell(before: Mapping[str, Problem], now: Sequence[Problem], ways: Mapping[st
             failures.append(f"{name}: {error}")
     waiting = {key: problem for key, problem in gone.items() if set(problem.told) & ways.keys()}
     return Round({**waiting, **open_now}, sent, tuple(failures))
+
+
+def _due(problem: Problem, now_ms: int) -> bool:
+    return now_ms - problem.since_ms >= problem.wait_ms

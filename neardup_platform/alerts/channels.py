@@ -1,6 +1,7 @@
 """The ways by which people are told: a webhook as Slack and others take it, and e-mail."""
 
 import smtplib
+import threading
 from collections.abc import Callable, Mapping
 from email.message import EmailMessage
 from functools import partial
@@ -12,6 +13,9 @@ from neardup_platform.errors import ServerUnavailable
 from neardup_platform.settings import AlertSettings
 
 _TIMEOUT_S = 10.0
+# For all steps of a delivery together: a receiver that answers byte by byte must not hold up the sensor, whose tick
+# would end without remembering whom it told.
+_DEADLINE_S = 12.0
 
 Send = Callable[[Message], None]
 
@@ -20,10 +24,36 @@ def channels(settings: AlertSettings) -> Mapping[str, Send]:
     """The ways that the settings name. Each raises `ServerUnavailable` where a message could not be delivered."""
     found: dict[str, Send] = {}
     if settings.webhook is not None:
-        found["webhook"] = partial(post, settings.webhook.get_secret_value())
+        found["webhook"] = within(_DEADLINE_S, "the webhook", partial(post, settings.webhook.get_secret_value()))
     if settings.mail_to:
-        found["mail"] = partial(mail, settings)
+        found["mail"] = within(_DEADLINE_S, "the mail server", partial(mail, settings))
     return found
+
+
+def within(deadline_s: float, receiver: str, send: Send) -> Send:
+    """The same, but `ServerUnavailable` is raised where a delivery takes longer.
+
+    The delivery is left to its own timeouts then, and may still succeed: people are rather told twice than not at all.
+    """
+
+    def send_within(message: Message) -> None:
+        errors: list[Exception] = []
+
+        def deliver() -> None:
+            try:
+                send(message)
+            except Exception as error:  # noqa: BLE001 -- raised again in the caller's thread
+                errors.append(error)
+
+        thread = threading.Thread(target=deliver, name="alert", daemon=True)
+        thread.start()
+        thread.join(deadline_s)
+        if thread.is_alive():
+            raise ServerUnavailable(f"{receiver} did not take an alert within {deadline_s:g} s")
+        if errors:
+            raise errors[0]
+
+    return send_within
 
 
 def post(url: str, message: Message) -> None:

@@ -1,5 +1,8 @@
 """Which problems are new and which are over, and the messages about them. Pure.
 
+A problem may be given time to end by itself (`wait_ms`): nobody is told before, nor of its end. Time in which nobody
+looked, as while the platform is down, does not count.
+
 Problems of now, problems told before → **messages** → webhook, e-mail → problems told
 """
 
@@ -10,6 +13,8 @@ from dataclasses import asdict, dataclass, replace
 # A message names the first of a flood; the rest are counted.
 MOST_TOLD = 20
 MOST_TEXT = 1_500
+# Looks that are further apart than this are not one watch: something was down between them.
+MOST_BETWEEN_MS = 600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +26,9 @@ class Problem:
         title: one line.
         text: what is wrong, and the next step.
         link: to the page that shows it; empty for none.
+        wait_ms: for how long it must be there before anybody is told.
         since_ms: when it was first seen, Unix milliseconds.
+        seen_ms: when it was last seen.
         told: names of the ways by which people were told.
     """
 
@@ -29,7 +36,9 @@ class Problem:
     title: str
     text: str
     link: str = ""
+    wait_ms: int = 0
     since_ms: int = 0
+    seen_ms: int = 0
     told: tuple[str, ...] = ()
 
 
@@ -62,12 +71,13 @@ def to_remember(problems: Mapping[str, Problem]) -> str:
 
 def still_open(before: Mapping[str, Problem], now: Sequence[Problem], now_ms: int) -> dict[str, Problem]:
     """The problems of now, each with when it was first seen and who was told."""
-    return {
-        problem.key: replace(problem, since_ms=known.since_ms, told=known.told)
-        if (known := before.get(problem.key)) is not None
-        else replace(problem, since_ms=now_ms)
-        for problem in now
-    }
+    return {problem.key: _followed(problem, before.get(problem.key), now_ms) for problem in now}
+
+
+def _followed(problem: Problem, known: Problem | None, now_ms: int) -> Problem:
+    if known is None or (not known.told and now_ms - known.seen_ms > MOST_BETWEEN_MS):
+        return replace(problem, since_ms=now_ms, seen_ms=now_ms)
+    return replace(problem, since_ms=known.since_ms, seen_ms=now_ms, told=known.told)
 
 
 def begun(problems: Sequence[Problem]) -> Message:

@@ -26,6 +26,7 @@ from neardup_platform.cli.platform_commands import doctor, down, pause, resume, 
 from neardup_platform.cli.propose_command import propose
 from neardup_platform.cli.quality_commands import adapt, train, tune
 from neardup_platform.cli.question_commands import explain, history, lookup, members, search
+from neardup_platform.cli.report_command import quality_report
 from neardup_platform.cli.reprocess_command import reprocess
 from neardup_platform.cli.rollback_command import rollback
 from neardup_platform.cli.segment_command import ingest_segment
@@ -54,7 +55,7 @@ for _command in (
     *(ingest, embed, embeddings, lookup, members, search, explain, history, trace),
     *(override, bank, forget, ingest_segment, bootstrap, snapshot, rollback, reprocess, cancel),
     *(parity, cut_over),
-    *(compare, evaluate, train, adapt, classifier, tune, what_if, propose, size, bench),
+    *(compare, evaluate, train, adapt, classifier, tune, what_if, propose, quality_report, size, bench),
 ):
     cli.add_command(_command)
 

@@ -33,6 +33,7 @@ from neardup_platform.serving.picture_routes import PictureRoutes
 from neardup_platform.serving.platform_routes import PlatformRoutes
 from neardup_platform.serving.prometheus_metrics import Meter, Metrics
 from neardup_platform.serving.reading_routes import ReadingRoutes
+from neardup_platform.serving.report_routes import ReportRoutes
 from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.serving.s3_pictures import PictureStore
 from neardup_platform.serving.search_corpus import Models, SearchCorpus
@@ -78,6 +79,7 @@ def build_app(
     app = _empty_app(lifespan)
     problems.install(app)
     app.include_router(PictureRoutes(follower, pictures).router())
+    app.include_router(ReportRoutes(pictures).router())
     app.include_router(ReadingRoutes(follower, pictures, corpus, labels, overrides).router())
     app.include_router(ChangingRoutes(commands, follower).router())
     app.include_router(BankRoutes(commands, follower, labels).router())

@@ -12,7 +12,7 @@ from neardup_platform.serving.rocksdb_follower import MAX_AGE_S, StoreFollower
 from neardup_platform.serving.search_corpus import SearchCorpus
 from neardup_platform.settings import Settings
 from neardup_platform.store.shadow import current_shadow
-from neardup_platform.supervise.heartbeat import Phase, read_heartbeat
+from neardup_platform.supervise.heartbeat import Phase, paused_by, read_heartbeat
 
 
 class HealthWatch:
@@ -80,6 +80,16 @@ class HealthWatch:
             heartbeat_age_s=round(heartbeat.age_s(now_ms), 3),
             figures=heartbeat.metrics,
         )
+
+    @property
+    def paused(self) -> bool:
+        """Whether someone has paused the worker, or the stream: then standing still is no fault."""
+        worker = self.worker()
+        try:
+            stopped = paused_by(self._home) is not None
+        except (OSError, ValueError, KeyError, TypeError):
+            stopped = False
+        return stopped or bool(worker and worker.figures.get("paused"))
 
     def promotions(self) -> Promotions:
         """Every change of the classifier.

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from neardup_platform.errors import ServerUnavailable
 from neardup_platform.serving.health import HealthWatch
 from neardup_platform.serving.picture_decoding import PictureDecoding
-from neardup_platform.supervise.worker_metrics import WORKER_METRICS
+from neardup_platform.supervise.worker_metrics import COUNTERS, WORKER_METRICS
 from neardup_platform.terms.rate_limiter import SearchLimiter
 
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -89,6 +89,7 @@ class _Gauges(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily | InfoMetricFamily]:
         """Totals, freshness and the worker's metrics; unknown values are left out."""
         yield _gauge("neardup_ready", "1 when /readyz answers 200.", self._watch.readiness().ready)
+        yield _gauge("neardup_paused", "1 while someone has paused the worker or the stream.", self._watch.paused)
         yield _gauge("neardup_api_refresh_age_seconds", "Age of what readers see.", self._watch.refresh_age_s)
         try:
             status = self._watch.status()
@@ -102,7 +103,8 @@ class _Gauges(Collector):
             return
         age_s = status.worker.heartbeat_age_s
         yield _gauge("neardup_worker_heartbeat_age_seconds", "Age of the worker's last heartbeat.", age_s)
-        for name, value in sorted(status.worker.figures.items()):
+        # A counter that is missing until it counts could not be seen to rise from 0.
+        for name, value in sorted({**dict.fromkeys(COUNTERS, 0.0), **status.worker.figures}.items()):
             if _METRIC_NAME.fullmatch(name):
                 yield _gauge(
                     f"neardup_worker_{name}", WORKER_METRICS.get(name, f"{name} as the worker reports it."), value

@@ -53,28 +53,36 @@ class PictureStore:
         if key is None or self._settings.endpoint is None:
             place = f"s3://{self._settings.bucket}/{FOLDER}"
             raise NotFound(f"no picture to show: {uri[:200]!r} is not under {place}")
-        data = self._read(key)
+        data = self.read(key)
         shown_as = media_type(data[:HEAD_BYTES])
         if shown_as is None:
             raise NotFound(f"{uri[:200]!r} is not a picture that browsers show")
         return data, shown_as
 
-    def _read(self, key: str) -> bytes:
+    def read(self, key: str, max_bytes: int = MAX_PICTURE_BYTES) -> bytes:
+        """An object of the bucket.
+
+        Raises:
+            NotFound: the object is missing, too large, or there is no S3.
+            ServerUnavailable: S3 does not answer.
+        """
+        if self._settings.endpoint is None:
+            raise NotFound("no S3 is set: nothing of it can be shown")
         from botocore.exceptions import BotoCoreError, ClientError
 
         where = f"s3://{self._settings.bucket}/{quote(key)}"
         try:
             body = self._s3().get_object(Bucket=self._settings.bucket, Key=key)["Body"]
             with body:
-                data = bytes(body.read(MAX_PICTURE_BYTES + 1))
+                data = bytes(body.read(max_bytes + 1))
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") in ("NoSuchKey", "NoSuchBucket", "404"):
                 raise NotFound(f"{where} no longer exists") from error
             raise ServerUnavailable(f"reading {where} failed: {error}") from error
         except (BotoCoreError, OSError) as error:
             raise ServerUnavailable(f"reading {where} failed: {error}") from error
-        if len(data) > MAX_PICTURE_BYTES:
-            raise NotFound(f"{where} has more than {MAX_PICTURE_BYTES:,} bytes: too large to show")
+        if len(data) > max_bytes:
+            raise NotFound(f"{where} has more than {max_bytes:,} bytes: too large to show")
         return data
 
     def _s3(self) -> Any:

@@ -174,3 +174,6 @@ class QualitySettings(Section):
     """The smallest share of matching pairs among the images of an hour that must have been found."""
     min_agreement: float = Field(0.95, ge=0, le=1)
     """The smallest share of images that must be decided the same again."""
+    report_pictures: bool = True
+    """Whether quality reports, which stay on S3, contain small pictures of examples. Images of labelled clusters are
+    never among them."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
 from neardup_platform.alerts.alerting import tell
-from neardup_platform.alerts.channels import Send, channels
+from neardup_platform.alerts.channels import Send, channels, within
 from neardup_platform.alerts.problems import MOST_TOLD, Message, Problem, remembered, to_remember
 from neardup_platform.errors import ServerUnavailable
 from neardup_platform.settings import AlertSettings
@@ -86,6 +86,55 @@ def test_what_cannot_be_delivered_is_sent_again_by_that_way_only() -> None:
     problems = tell(problems.problems, [], ways, 5)
     assert bad.subjects[1:] == [f"Over: {LAG.title}"]
     assert not problems.problems
+
+
+STALE = Problem("stale logs", "hours of logs are not materialised", "materialise them", wait_ms=3 * MINUTE_MS)
+
+
+def test_a_problem_that_may_end_by_itself_is_told_only_if_it_lasts() -> None:
+    told = Told()
+    assert not rounds({"w": told}, [STALE], [STALE], [STALE], [])
+    assert not told.messages
+    rounds({"w": told}, [STALE], [STALE], [STALE], [STALE], [STALE], [])
+    assert told.subjects == [f"Problem: {STALE.title}", f"Over: {STALE.title}"]
+    assert told.messages[1].body.endswith("(it lasted 5 min)")
+
+
+def test_time_in_which_nobody_looked_does_not_count() -> None:
+    told = Told()
+    ways: dict[str, Send] = {"w": told}
+    found = tell({}, [STALE], ways, MINUTE_MS)
+    stopped_ms = 8 * 60 * MINUTE_MS
+    found = tell(remembered(to_remember(found.problems)), [STALE], ways, stopped_ms)
+    assert not told.messages, "the platform was down"
+    for minute in (1, 2):
+        found = tell(found.problems, [STALE], ways, stopped_ms + minute * MINUTE_MS)
+    assert not told.messages
+    found = tell(found.problems, [STALE], ways, stopped_ms + 3 * MINUTE_MS)
+    assert told.subjects == [f"Problem: {STALE.title}"]
+    tell(found.problems, [STALE], ways, 2 * stopped_ms)
+    assert len(told.messages) == 1, "who was told is not told again after a stop"
+
+
+def test_what_an_earlier_version_remembered_is_still_followed() -> None:
+    told = Told()
+    old = [{"key": "a", "title": "a", "text": "", "link": "", "since_ms": MINUTE_MS, "told": ["w"]}]
+    tell(remembered(json.dumps(old)), [], {"w": told}, 3 * MINUTE_MS)
+    assert [message.body for message in told.messages] == ["a (it lasted 2 min)"]
+
+
+def test_a_receiver_that_answers_too_slowly_does_not_hold_up_the_others() -> None:
+    good, done = Told(), threading.Event()
+
+    def slow(_: Message) -> None:
+        done.wait(30)
+
+    ways: dict[str, Send] = {"slow": within(0.05, "the webhook", slow), "good": within(5, "the mail server", good)}
+    found = tell({}, [LAG], ways, 1)
+    done.set()
+    assert found.failures == ("slow: the webhook did not take an alert within 0.05 s",)
+    assert good.subjects == [f"Problem: {LAG.title}"]
+    assert found.problems[LAG.key].told == ("good",)
 
 
 def test_nobody_is_told_the_end_of_what_they_were_not_told() -> None:

@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
+import resources.instance_problems as instance_problems_module
+from resources.instance_problems import instance_problems
 from resources.platform import PlatformResource
 from sensors.alerts_sensor import alerts_sensor
 from tests.alerts.test_alerts import webhook
@@ -33,6 +36,13 @@ def log(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None
     yield dg.MaterializeResult(check_results=[dg.AssetCheckResult(passed=passed, check_name="is_good")])
 
 
+@dg.asset
+def fragile() -> None:
+    """Fails while a fault is planted."""
+    if "asset" in FAULTS:
+        raise dg.Failure(FAULTS["asset"], allow_retries=False)
+
+
 @dg.job
 def work() -> None:
     """Fails while a fault is planted."""
@@ -45,7 +55,26 @@ def work() -> None:
     step()
 
 
-defs = dg.Definitions(assets=[table, log], asset_checks=[is_whole], jobs=[work])
+defs = dg.Definitions(assets=[table, log, fragile], asset_checks=[is_whole], jobs=[work])
+NOON = datetime(2026, 3, 1, 12, 10, tzinfo=UTC)
+
+
+def _logged(name: str) -> dg.AssetsDefinition:
+    hourly = dg.HourlyPartitionsDefinition("2026-01-01-00:00", timezone="UTC", end_offset=1)
+
+    @dg.asset(key=["logs", name], group_name="logs", partitions_def=hourly)
+    def made() -> None:
+        """A log."""
+
+    return made
+
+
+@dg.asset(group_name="quality", partitions_def=dg.DailyPartitionsDefinition("2026-01-01", timezone="UTC", end_offset=1))
+def report() -> None:
+    """A report of each day."""
+
+
+logged = dg.Definitions(assets=[_logged("one"), _logged("two"), report])
 Tick = Callable[[], list[str]]
 
 
@@ -62,6 +91,7 @@ def tick(instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("NEARDUP_HOME", str(tmp_path))
     monkeypatch.setenv("NEARDUP_KAFKA_BOOTSTRAP", "127.0.0.1:1")
     monkeypatch.setenv("NEARDUP_S3_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setattr(instance_problems_module, "LINGERS_S", 0)
     cursors: list[str | None] = [None]
     with webhook(200) as (url, bodies):
         monkeypatch.setenv("NEARDUP_ALERTS_WEBHOOK", url)
@@ -84,13 +114,13 @@ def tick(instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def run(instance: dg.DagsterInstance, job: str, partition: str | None = None) -> None:
-    resolved = defs.resolve_job_def(job) if job == "work" else defs.resolve_implicit_global_asset_job_def()
-    if job != "work":
-        key = dg.AssetKey(job)
-        checks = {each for each in defs.resolve_asset_graph().asset_check_keys if each.asset_key == key}
-        resolved = resolved.get_subset(asset_selection={key}, asset_check_selection=checks)
     tags = {"dagster/partition": partition} if partition else {}
-    resolved.execute_in_process(instance=instance, raise_on_error=False, tags=tags)
+    if job == "work":
+        defs.resolve_job_def(job).execute_in_process(instance=instance, raise_on_error=False, tags=tags)
+        return
+    defs.resolve_implicit_global_asset_job_def().execute_in_process(
+        instance=instance, raise_on_error=False, tags=tags, asset_selection=[dg.AssetKey(job)]
+    )
 
 
 def test_a_red_check_and_its_end_are_told_once(instance: dg.DagsterInstance, tick: Tick) -> None:
@@ -110,6 +140,23 @@ def test_a_red_check_and_its_end_are_told_once(instance: dg.DagsterInstance, tic
     (over,) = tick()
     assert over.startswith("Over: check table is_whole is red")
     assert tick() == []
+
+
+def test_a_failure_between_two_looks_is_told_and_one_that_flaps_is_told_once(
+    instance: dg.DagsterInstance, tick: Tick, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instance_problems_module, "LINGERS_S", 120)
+    for _ in range(2):
+        FAULTS["check"] = "30 messages were refused"
+        run(instance, "table")
+        FAULTS.clear()
+        run(instance, "table")
+    (begun,) = tick()
+    assert begun.splitlines()[2] == "30 messages were refused"
+    assert tick() == []
+    monkeypatch.setattr(instance_problems_module, "LINGERS_S", 0)
+    (over,) = tick()
+    assert over.startswith("Over: check table is_whole is red")
 
 
 def test_a_partition_stays_red_until_it_is_repaired(instance: dg.DagsterInstance, tick: Tick) -> None:
@@ -136,6 +183,52 @@ def test_a_failed_run_is_told_with_its_reason_until_a_run_succeeds(instance: dg.
     run(instance, "work")
     (over,) = tick()
     assert over.startswith("Over: the run of work failed")
+
+
+@pytest.mark.parametrize("healed", [False, True])
+def test_hours_that_are_missing_are_one_problem_of_their_group(instance: dg.DagsterInstance, healed: bool) -> None:
+    for asset in ("one", "two"):
+        for hour in (6, 7, *((8, 9) if healed else ()), 10):
+            key = f"2026-03-01-{hour:02}:00"
+            instance.report_runless_asset_event(dg.AssetMaterialization(["logs", asset], partition=key))
+    found = instance_problems(instance, logged.get_repository_def(), {}, "http://dagster", NOON)
+    if healed:
+        assert [each.text.splitlines()[0] for each in found] == ["logs/one: 2026-03-01-11:00"]
+        return
+    (stale,) = found
+    assert stale.title == "hours of logs are not materialised"
+    assert stale.text.splitlines()[:2] == [
+        "logs/one: 2026-03-01-08:00, 2026-03-01-09:00, 2026-03-01-11:00",
+        "logs/two: 2026-03-01-08:00, 2026-03-01-09:00, 2026-03-01-11:00",
+    ]
+    assert "Missing partitions" in stale.text
+    assert stale.link == "http://dagster/assets/logs/one?view=partitions"
+    assert stale.wait_ms == 3_600_000
+
+
+def test_reports_have_time_after_their_day_and_what_never_began_is_not_missing(instance: dg.DagsterInstance) -> None:
+    repository = logged.get_repository_def()
+    assert instance_problems(instance, repository, {}, "", NOON) == []
+    instance.report_runless_asset_event(dg.AssetMaterialization("report", partition="2026-02-26"))
+    instance.report_runless_asset_event(dg.AssetMaterialization("report", partition="2026-02-27"))
+    assert instance_problems(instance, repository, {}, "", NOON.replace(hour=2)) == []
+    (stale,) = instance_problems(instance, repository, {}, "", NOON)
+    assert stale.text.startswith("report: 2026-02-28\n")
+
+
+def test_a_failed_run_of_assets_is_over_when_these_assets_are_materialised(
+    instance: dg.DagsterInstance, tick: Tick
+) -> None:
+    FAULTS["asset"] = "no memory"
+    run(instance, "fragile")
+    (begun,) = tick()
+    assert begun.startswith("Problem: a run of fragile failed\na run of fragile failed\nno memory\n")
+    run(instance, "table")
+    assert tick() == [], "a run of other assets says nothing about it"
+    FAULTS.clear()
+    run(instance, "fragile")
+    (over,) = tick()
+    assert over.startswith("Over: a run of fragile failed")
 
 
 def test_without_settings_nothing_is_looked_at(

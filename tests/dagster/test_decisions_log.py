@@ -16,7 +16,7 @@ from kafka import KafkaAdminClient, TopicPartition
 from assets.decisions_log import decisions_log, no_hour_is_broken, offsets_are_continuous
 from assets.topic_logs import hours, topic_log_checks, topic_logs
 from definitions import defs
-from jobs.logs_hourly import logs_hourly, logs_hourly_schedule
+from jobs.logs_hourly import MOST_MISSED, logs_hourly, logs_hourly_schedule
 from neardup_platform.kafka.publisher import make_producer
 from neardup_platform.kafka.topics import connection
 from neardup_platform.kafka.window import offset_ranges, open_consumer
@@ -158,11 +158,36 @@ def test_a_check_without_an_hour_says_where_to_choose_one(instance: dg.DagsterIn
         resolved.execute_in_process(instance=instance)
 
 
-def test_the_schedule_requests_the_hour_that_has_ended_once() -> None:
+def requested(instance: dg.DagsterInstance, at: datetime) -> list[str]:
+    """The hours that the schedule requests at a time."""
+    found = logs_hourly_schedule(dg.build_schedule_context(instance=instance, scheduled_execution_time=at))
+    assert isinstance(found, list)
+    assert [each.run_key for each in found] == [each.partition_key for each in found]
+    return [str(each.partition_key) for each in found]
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """An instance on disk, which the context of a schedule requires."""
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        yield instance
+
+
+def test_the_schedule_requests_the_hour_that_has_ended_once(stored: dg.DagsterInstance) -> None:
     at = datetime(2026, 3, 1, 0, 2, tzinfo=UTC)
-    request = logs_hourly_schedule(dg.build_schedule_context(scheduled_execution_time=at))
-    assert isinstance(request, dg.RunRequest)
-    assert request.partition_key == request.run_key == "2026-02-28-23:00"
+    assert requested(stored, at) == ["2026-02-28-23:00"]
+
+
+def test_the_schedule_requests_hours_that_a_stop_missed_the_oldest_first(stored: dg.DagsterInstance) -> None:
+    for hour in ("2026-02-27-10:00", "2026-02-27-12:00"):
+        stored.report_runless_asset_event(dg.AssetMaterialization(decisions_log.key, partition=hour))
+    first, *missed = requested(stored, datetime(2026, 3, 1, 0, 2, tzinfo=UTC))
+    assert first == "2026-02-28-23:00"
+    assert missed[:3] == ["2026-02-27-11:00", "2026-02-27-13:00", "2026-02-27-14:00"]
+    assert len(missed) == MOST_MISSED
+    for hour in missed:
+        stored.report_runless_asset_event(dg.AssetMaterialization(decisions_log.key, partition=hour))
+    assert requested(stored, datetime(2026, 3, 1, 1, 2, tzinfo=UTC))[:2] == ["2026-03-01-00:00", "2026-02-28-12:00"]
 
 
 def test_the_current_hour_is_a_partition() -> None:
@@ -176,7 +201,9 @@ def test_the_scheduled_job_runs_the_check_too() -> None:
     assert len(checks) == 2 * len(LOGS)
 
 
-def test_the_hours_start_with_the_platform_and_earlier_ones_stay_valid(tmp_path: Path) -> None:
+def test_the_hours_start_with_the_platform_and_earlier_ones_stay_valid(
+    tmp_path: Path, stored: dg.DagsterInstance
+) -> None:
     prepare_home(tmp_path)
     mark_of(tmp_path)
     started = datetime(2026, 3, 1, 12, 40, tzinfo=UTC)
@@ -187,9 +214,7 @@ def test_the_hours_start_with_the_platform_and_earlier_ones_stay_valid(tmp_path:
     assert offered[0] == "2026-03-01-11:00"
     assert offered[-1] == "2026-03-03-12:00"
     first = started.replace(minute=2) + timedelta(hours=1)
-    request = logs_hourly_schedule(dg.build_schedule_context(scheduled_execution_time=first - timedelta(hours=1)))
-    assert isinstance(request, dg.RunRequest)
-    assert request.partition_key in offered
+    assert set(requested(stored, first - timedelta(hours=1))) <= set(offered)
 
     (tmp_path / "run" / "mark").touch()
     assert hours_offered(with_logs_start(Settings(home=tmp_path), embedded_kafka=True, now=now), now) == offered

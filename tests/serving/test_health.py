@@ -11,7 +11,7 @@ from neardup_platform.serving.health import HealthWatch
 from neardup_platform.serving.rocksdb_follower import StoreFollower, remove_stale_scratch
 from neardup_platform.serving.search_corpus import SearchCorpus
 from neardup_platform.settings import Settings
-from neardup_platform.supervise.heartbeat import Phase
+from neardup_platform.supervise.heartbeat import Phase, pause, resume
 from neardup_platform.testing import eventually
 from tests.serving.conftest import Writer, models, seen, serving, wait_for
 
@@ -62,6 +62,7 @@ def test_metrics_count_by_route_and_never_by_id(client: httpx.Client, writer: Wr
     assert "made/up" not in text
     assert "neardup_images 1.0" in text
     assert "neardup_worker_lag 3.0" in text
+    assert "neardup_worker_dead_lettered 0.0" in text, "or its first rise could not be seen"
     assert "neardup_ready 1.0" in text
     age = float(text.partition("\nneardup_api_refresh_age_seconds ")[2].split()[0])
     assert 0 <= age < 1
@@ -73,6 +74,18 @@ def test_an_index_that_cannot_be_written_is_a_metric(client: httpx.Client, write
     assert "neardup_worker_index_segments 3.0" in client.get("/metrics").text
     writer.beat(index_problem=1)
     assert "neardup_worker_index_problem 1.0" in client.get("/metrics").text
+
+
+def test_a_planned_stop_is_a_metric_so_that_no_alert_is_raised(
+    client: httpx.Client, settings: Settings, writer: Writer
+) -> None:
+    writer.beat()
+    assert "neardup_paused 0.0" in client.get("/metrics").text
+    pause(settings.home, "me")
+    assert "neardup_paused 1.0" in client.get("/metrics").text
+    resume(settings.home)
+    writer.beat(paused=1)
+    assert "neardup_paused 1.0" in client.get("/metrics").text
 
 
 def test_readiness_fails_after_a_second_without_a_refresh(settings: Settings, writer: Writer) -> None:

@@ -3,6 +3,7 @@
 import subprocess
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from pydantic import SecretStr
 
 from neardup_platform.images.picture_kinds import media_type
+from neardup_platform.quality_report.period import Period
+from neardup_platform.quality_report.s3_reports import report_key
 from neardup_platform.servers import ports, s3_server
 from neardup_platform.serving.s3_pictures import MAX_PICTURE_BYTES, picture_key
 from neardup_platform.settings import S3Settings, Settings
@@ -129,6 +132,26 @@ def test_objects_that_are_not_pictures_too_large_or_missing_are_not_served(
     answer = show(stored, writer, f"s3://neardup/pictures/{key}")
     assert answer.status_code == 404
     assert said in answer.json()["detail"]
+
+
+def test_a_report_is_shown_and_runs_nothing(stored: httpx.Client, s3: S3Settings) -> None:
+    key = report_key(Period("week", datetime(2025, 11, 24, tzinfo=UTC)))
+    bucket_client(s3).put_object(Bucket="neardup", Key=key, Body=b"<script>alert(1)</script>")
+    answer = stored.get("/v1/reports/week/2025-W48")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    policy = answer.headers["content-security-policy"]
+    assert "sandbox" in policy
+    assert "default-src 'none'" in policy
+    assert "script" not in policy
+    for path in (
+        "week/2026-W47",
+        "day/2026-11-26",
+        "day/..%2f..%2fpictures%2fa.jpg",
+        "week/2025-W60",
+        "day/9999-01-01",
+    ):
+        assert stored.get(f"/v1/reports/{path}").status_code in (400, 404), path
+    assert stored.get("/v1/reports/month/2025-11").status_code == 400
 
 
 def test_without_s3_pictures_are_answered_503_and_other_calls_work(settings: Settings, writer: Writer) -> None:

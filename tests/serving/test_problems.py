@@ -86,6 +86,7 @@ ALLOWED = [
     ("/v1/status", GET_ONLY),
     ("/v1/promotions", GET_ONLY),
     ("/v1/recent-clusters", GET_ONLY),
+    ("/v1/reports/day/2025-11-26", GET_ONLY),
     ("/v1/clusters/cat", GET_ONLY),
     ("/v1/clusters/cat/members", GET_ONLY),
     ("/v1/images/cat", CHANGED_TOO),
@@ -128,6 +129,7 @@ def test_every_path_of_the_description_is_in_that_list(client: httpx.Client) -> 
         .replace("/x", "/{override_id}")
         .replace("/spam", "/{bank}")
         .replace("/00", "/{pdq}")
+        .replace("/day/2025-11-26", "/{kind}/{name}")
         for path, _ in ALLOWED
     }
     assert described - asked == {"/v1/images/{image_id}/explanation", "/v1/images/{image_id}/picture"}
@@ -219,6 +221,7 @@ def test_openapi_describes_every_call_and_its_problems(client: httpx.Client) -> 
         "/v1/clusters/{head}",
         "/v1/clusters/{head}/members",
         "/v1/recent-clusters",
+        "/v1/reports/{kind}/{name}",
         "/v1/overrides",
         "/v1/overrides/{override_id}",
         "/v1/promotions",
