@@ -9,6 +9,7 @@ from assets.coverage import coverage
 from assets.decisions_log import decisions_log, no_hour_is_broken, offsets_are_continuous
 from assets.drift import drift
 from assets.handover_parity import handover_parity
+from assets.logs_by_day import logs_by_day
 from assets.pair_classifier import pair_classifier
 from assets.promoted_classifier import promoted_classifier
 from assets.quality_report import report_daily, report_weekly
@@ -47,8 +48,9 @@ from jobs.quality_reports import (
 from jobs.stream_worker import stream_worker
 from jobs.train_classifier import train_classifier
 from resources.platform import PlatformResource
-from resources.version_files import version_files
+from resources.versions import versions
 from sensors.alerts_sensor import alerts_sensor
+from sensors.compaction_sensor import compaction_sensor
 from sensors.data_sets_sensor import data_sets_sensor
 from sensors.quality_sensor import quality_sensor
 from sensors.snapshots_sensor import snapshots_sensor
@@ -59,6 +61,7 @@ defs = dg.Definitions(
         *(stream_worker_asset, stream_commands_asset, snapshots_asset, bootstrap_images, decisions_log),
         term_space,
         *topic_logs,
+        *logs_by_day,
         *(coverage, recall, drift, report_daily, report_weekly, what_if, cluster_proposals, handover_parity),
         *(training_pairs, pair_classifier, classifier_evaluation, promoted_classifier),
     ],
@@ -80,8 +83,11 @@ defs = dg.Definitions(
         *(logs_hourly_schedule, snapshot_hourly, parity_hourly_schedule),
         *(quality_report_daily_schedule, quality_report_weekly_schedule),
     ],
-    sensors=[stream_worker_sensor, snapshots_sensor, data_sets_sensor, quality_sensor, alerts_sensor],
-    resources={"platform": PlatformResource(), "io_manager": version_files},
+    sensors=[
+        *(stream_worker_sensor, snapshots_sensor, data_sets_sensor),
+        *(quality_sensor, compaction_sensor, alerts_sensor),
+    ],
+    resources={"platform": PlatformResource(), "io_manager": versions},
     # A process per step would cost more than the steps of this location do.
     executor=dg.in_process_executor,
 )

@@ -14,7 +14,7 @@ from assets.table_metadata import ROWS, URI
 from assets.training_pairs import GROUP
 from resources.code_references import code_reference
 from resources.platform import PlatformResource
-from resources.version_files import VERSION, given
+from resources.versions import VERSION, given
 
 if TYPE_CHECKING:
     from neardup_platform.evaluation.outcome import Evaluation

@@ -13,7 +13,7 @@ from assets.table_metadata import URI
 from assets.training_pairs import GROUP
 from resources.code_references import code_reference
 from resources.platform import PlatformResource
-from resources.version_files import given
+from resources.versions import given
 
 
 class PromotedClassifierConfig(dg.Config):

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from neardup_platform.stream.snapshots.s3_snapshot_verification import Verified
     from neardup_platform.stream.snapshots.snapshot_manifest import Manifest
 
-snapshot_partitions = dg.DynamicPartitionsDefinition(name="snapshots")
+# Names of partitions belong to the whole instance, and the sensor deletes those that it does not know.
+snapshot_partitions = dg.DynamicPartitionsDefinition(name="neardup_snapshots")
 
 snapshots_asset = dg.AssetSpec(
     key=["stream", "snapshots"],

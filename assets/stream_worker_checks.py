@@ -13,8 +13,8 @@ import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from assets.stream_worker import stream_worker_asset
-from neardup_platform.supervise.heartbeat import paused_by
 from neardup_platform.supervise.worker_checks import CHECKS, REPORTS, Verdict, judge, judge_silence
+from resources.pause_sign import paused_anywhere_by
 from resources.platform import PlatformResource
 
 _STATUS = {True: AssetCheckExecutionRecordStatus.SUCCEEDED, False: AssetCheckExecutionRecordStatus.FAILED}
@@ -59,7 +59,7 @@ def stream_worker_checks(
         raise dg.Failure(
             "the worker has not reported yet: its run `stream_worker` does when it has started", allow_retries=False
         )
-    silent_s = 0.0 if paused_by(platform.home()) else time.time() - records[0].timestamp
+    silent_s = 0.0 if paused_anywhere_by(context.instance, platform.home()) else time.time() - records[0].timestamp
     for verdict in (*judge(reports[0], reports[1] if len(reports) > 1 else {}), judge_silence(silent_s)):
         if dg.AssetCheckKey(stream_worker_asset.key, verdict.check.name) not in context.selected_asset_check_keys:
             continue

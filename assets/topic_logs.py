@@ -29,6 +29,9 @@ Materialise = Callable[["Settings", Any, datetime], Metadata]
 # end_offset: the current hour can be materialised too, any number of times.
 hours = dg.HourlyPartitionsDefinition(start_date=logs_start(), timezone="UTC", end_offset=1)
 
+# Of all logs and their quality: a run for each partition, so that an hour that Kafka no longer holds fails alone.
+ONE_BY_ONE = dg.BackfillPolicy.multi_run(max_partitions_per_run=1)
+
 
 def log_asset(of: TopicLog, materialise: Materialise, file: str) -> dg.AssetsDefinition:
     """The asset of a log.
@@ -46,8 +49,7 @@ def log_asset(of: TopicLog, materialise: Materialise, file: str) -> dg.AssetsDef
         owners=["team:operations"],
         tags={"neardup/kind": "log"},
         metadata=code_reference(file),
-        # A run for each hour: one that Kafka no longer holds fails alone.
-        backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=1),
+        backfill_policy=ONE_BY_ONE,
         deps=[stream_worker_asset],
         retry_policy=dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL),
         description=f"The topic {of.topic} of one hour, by Kafka timestamp, as Parquet on S3, one object per Kafka "

@@ -13,7 +13,7 @@ from pydantic import Field
 from assets.table_metadata import ROWS, URI, columns
 from resources.code_references import code_reference
 from resources.platform import PlatformResource
-from resources.version_files import VERSION
+from resources.versions import VERSION
 
 if TYPE_CHECKING:
     from neardup_platform.learning.classifier.training_data import TrainingData

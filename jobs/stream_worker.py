@@ -45,6 +45,7 @@ from neardup_platform.supervise.run_record import (
 )
 from neardup_platform.supervise.worker_process import WorkerProcess, stop_leftover
 from neardup_platform.supervise.worker_watch import WorkerWatch
+from resources.pause_sign import paused_anywhere_by
 from resources.platform import PlatformResource
 from resources.sign_of_life import SignOfLife, leave_sign
 
@@ -106,6 +107,7 @@ class _Supervision:
         self._asked_at = 0.0
         self._signed_at = -math.inf
         self._interrupted = False
+        self._paused_by: str | None = None
         self._judged_s = self._observed_s = -math.inf
         self._verdicts = ChangedVerdicts()
         self._commands = NewCommands(context.instance, settings)
@@ -130,7 +132,7 @@ class _Supervision:
             self._wait(delay)
         if self._interrupted and self._terminated():
             raise dg.DagsterExecutionInterruptedError
-        by = paused_by(self._settings.home)
+        by = paused_by(self._settings.home) or self._paused_by
         why = f"the worker is paused by {by}" if by else "the platform stops, or this run was sent SIGTERM"
         if last:
             raise dg.Failure(f"{why}, and the worker was failing: {last}", allow_retries=False)
@@ -188,6 +190,7 @@ class _Supervision:
             self._asked_at = time.monotonic()
             # Marked as finished by an operator or the sensor: stop as if interrupted.
             self._interrupted |= self._terminated()
+            self._paused_by = paused_anywhere_by(self._context.instance, self._settings.home)
         return self._stopping()
 
     def _leave_sign(self) -> None:
@@ -201,7 +204,7 @@ class _Supervision:
             self._context.log.warning(f"no sign of life could be left in the Dagster instance: {error}")
 
     def _stopping(self) -> bool:
-        return self._interrupted or paused_by(self._settings.home) is not None
+        return self._interrupted or paused_by(self._settings.home) is not None or self._paused_by is not None
 
     def _terminated(self) -> bool:
         """Whether Dagster was asked to end this run; a signal alone is a regular stop."""

@@ -9,6 +9,7 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus as Status
 
 from neardup_platform.alerts.problems import Problem
+from resources.own_runs import own_run_records
 from resources.partition_gaps import gaps_by_group
 
 # Their runs end only when something is wrong, so a new one that has started means that it is over.
@@ -32,6 +33,7 @@ def instance_problems(
     before: Mapping[str, Problem],
     url: str,
     now: datetime,
+    label: str | None = None,
 ) -> list[Problem]:
     """Every problem there is now.
 
@@ -39,11 +41,12 @@ def instance_problems(
         before: those of the last look; a check that is being executed stays as it was.
         url: of the webserver, for links.
         now: with time zone.
+        label: of this code location, as of `own_run_records`.
     """
     return [
         *_checks(instance, repository, before, url, now.timestamp() - LINGERS_S),
-        *_runs(instance, repository, url),
-        *_asset_runs(instance, url),
+        *_runs(instance, repository, url, label),
+        *_asset_runs(instance, url, label),
         *_stale(instance, repository, url, now),
     ]
 
@@ -98,23 +101,24 @@ def _text(latest: Executed | None) -> str:
     return "\n".join(line for line in (found.description or "", str(step.value) if step else "") if line)
 
 
-def _runs(instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, url: str) -> Iterator[Problem]:
+def _runs(
+    instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, url: str, label: str | None
+) -> Iterator[Problem]:
     for job in sorted(repository.job_names):
         if job.startswith("__"):
             continue
         statuses = [*_ENDED, *((dg.DagsterRunStatus.STARTED,) if job in _ENDLESS else ())]
-        records = instance.get_run_records(dg.RunsFilter(job_name=job, statuses=statuses), limit=1)
+        records = own_run_records(instance, label, job, statuses, limit=1)
         if records and records[0].dagster_run.status is dg.DagsterRunStatus.FAILURE:
             run = records[0].dagster_run
             title = f"the run of {job} failed"
             yield Problem(f"run {job}", title, _reason(instance, run.run_id), f"{url}/runs/{run.run_id}")
 
 
-def _asset_runs(instance: dg.DagsterInstance, url: str) -> Iterator[Problem]:
+def _asset_runs(instance: dg.DagsterInstance, url: str, label: str | None) -> Iterator[Problem]:
     """Of runs that materialise chosen assets, the last one of each choice, if it failed."""
-    wanted = dg.RunsFilter(job_name="__ASSET_JOB", statuses=list(_ENDED))
     seen: set[str] = set()
-    for record in instance.get_run_records(wanted, limit=_ASSET_RUNS):
+    for record in own_run_records(instance, label, "__ASSET_JOB", _ENDED, limit=_ASSET_RUNS):
         run = record.dagster_run
         names = sorted(key.to_user_string() for key in run.asset_selection or ())
         more = f" and {len(names) - _NAMED_ASSETS} more" if len(names) > _NAMED_ASSETS else ""

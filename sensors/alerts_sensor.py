@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from resources.instance_problems import instance_problems
+from resources.own_runs import location_label
 from resources.platform import PlatformResource
 
 
@@ -27,7 +28,14 @@ def alerts_sensor(context: dg.SensorEvaluationContext, platform: PlatformResourc
         return dg.SkipReason("no one is told: set alerts.webhook or alerts.mail_to")
     before = remembered(context.cursor)
     moment = datetime.now(UTC)
-    now = instance_problems(context.instance, context.repository_def, before, settings.dagster.url, moment)
+    now = instance_problems(
+        context.instance,
+        context.repository_def,
+        before,
+        settings.dagster.url,
+        moment,
+        location_label(context),
+    )
     done = tell(before, now, ways, round(1_000 * moment.timestamp()))
     for failure in done.failures:
         context.log.warning("an alert was not delivered and is sent again: %s", failure)

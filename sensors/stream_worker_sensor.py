@@ -14,10 +14,11 @@ import dagster as dg
 import psutil
 
 from assets.stream_worker_checks import last_report_s, record_silence
-from neardup_platform.supervise.heartbeat import paused_by
 from neardup_platform.supervise.next_action import Action, RunHeartbeat, RunView, Unreadable, next_action
 from neardup_platform.supervise.run_record import RunRecord, read_record
 from neardup_platform.supervise.silence import Listening
+from resources.own_runs import location_label, own_run_records
+from resources.pause_sign import paused_anywhere_by
 from resources.platform import PlatformResource
 from resources.sign_of_life import last_sign
 
@@ -49,7 +50,8 @@ def stream_worker_sensor(
 ) -> dg.RunRequest | dg.SkipReason:
     """Check the runs, their signs of life and NEARDUP_HOME once."""
     home, now_s, stalled_s = platform.home(), time.time(), platform.stalled_s()
-    runs, record, paused = _runs(context.instance), _read(lambda: read_record(home)), _read(lambda: paused_by(home))
+    runs, record = _runs(context.instance, location_label(context)), _read(lambda: read_record(home))
+    paused = _read(lambda: paused_anywhere_by(context.instance, home))
     signs = _signs(context.instance, runs, record if isinstance(record, RunRecord) else None)
     if paused is None:
         signs[_REPORTS] = int(1_000 * last_report_s(context.instance))
@@ -66,10 +68,10 @@ def stream_worker_sensor(
     return dg.SkipReason(f"nothing started: {missing}") if missing else dg.RunRequest(run_key=action.start)
 
 
-def _runs(instance: dg.DagsterInstance) -> tuple[RunView, ...]:
+def _runs(instance: dg.DagsterInstance, label: str | None) -> tuple[RunView, ...]:
     """All active runs of the job and its newest other runs, newest first."""
-    unfinished = instance.get_run_records(dg.RunsFilter(job_name=JOB_NAME, statuses=list(_STAGES)))
-    newest = instance.get_run_records(dg.RunsFilter(job_name=JOB_NAME), limit=12)
+    unfinished = own_run_records(instance, label, JOB_NAME, list(_STAGES))
+    newest = own_run_records(instance, label, JOB_NAME, limit=12)
     records = {record.dagster_run.run_id: record for record in (*unfinished, *newest)}
     return tuple(sorted((_view(r) for r in records.values()), key=lambda run: run.created_s, reverse=True))
 

@@ -20,6 +20,7 @@ from neardup_platform.operations.in_words import (
     snapshot_in_words,
 )
 from neardup_platform.wire.command_arguments import RestoreArguments, SnapshotArguments
+from resources.pause_sign import paused_anywhere_by
 from resources.platform import PlatformResource
 
 if TYPE_CHECKING:
@@ -138,9 +139,7 @@ def prune_snapshots(operation: Operation, config: PruneConfig) -> Outcome:
 )
 def snapshot_hourly(context: dg.ScheduleEvaluationContext, platform: PlatformResource) -> dg.RunRequest | dg.SkipReason:
     """Request one, unless a paused worker would keep it waiting."""
-    from neardup_platform.supervise.heartbeat import paused_by
-
-    if by := paused_by(platform.home()):
+    if by := paused_anywhere_by(context.instance, platform.home()):
         return dg.SkipReason(f"the worker is paused by {by}: nothing changes")
     config = {"ops": {"take_snapshot": {"config": {"scheduled": True}}}}
     return dg.RunRequest(run_key=f"{context.scheduled_execution_time:%Y-%m-%d-%H:%M}", run_config=config)

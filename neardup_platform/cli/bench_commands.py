@@ -84,6 +84,27 @@ def bootstrap(images: int, undecided: int, rate_per_s: float, seconds: float, as
     emit(answer, as_json, lambda a: _table(a["rows"]))
 
 
+@bench.command(epilog="Example:  neardup bench logs --images 720000 --json")
+@click.option(
+    "--images",
+    type=click.IntRange(1_000),
+    default=72_000,
+    show_default=True,
+    help="In an hour: 720000 are 200 a second.",
+)
+@click.option("--hours", type=click.IntRange(1, 24), default=1, show_default=True, help="Hours, one after another.")
+@click.option(
+    "--rate", "rate_per_s", type=click.FloatRange(0), default=0, show_default=True, help="Live images/s beside."
+)
+@json_option
+def logs(images: int, hours: int, rate_per_s: float, as_json: bool) -> None:
+    """Measure how long the logs of an hour and its quality take, from a Kafka that is filled beforehand."""
+    from neardup_platform.bench.logs import bench_logs
+
+    answer = bench_logs(images, hours, rate_per_s, report)
+    emit(answer, as_json, lambda a: _table(a["rows"]))
+
+
 @bench.command(epilog="Example:  neardup bench search --docs 1000000 --plot frontier.png --json")
 @click.option("--docs", type=click.IntRange(1_000), default=1_000_000, show_default=True, help="Images searched.")
 @click.option(

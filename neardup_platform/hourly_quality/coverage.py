@@ -13,7 +13,7 @@ from typing import Any
 from neardup_platform.client import Client
 from neardup_platform.client.answers import Shadow
 from neardup_platform.errors import NeardupError, NotFound
-from neardup_platform.hourly_quality.duckdb_coverage import LOGS, Fates, read_fates
+from neardup_platform.hourly_quality.duckdb_coverage import COLUMNS, LOGS, Fates, read_fates
 from neardup_platform.hourly_quality.s3_hours import fetch_hour
 from neardup_platform.hourly_quality.verdicts import Verdict
 from neardup_platform.settings import QualitySettings, Settings
@@ -73,11 +73,11 @@ def measure_coverage(settings: Settings, s3: Any, hour: datetime, now: datetime)
         folder, files = Path(name), dict[TopicLog, list[Path]]()
         later = True
         for log in LOGS:
-            found = fetch_hour(s3, settings.s3.bucket, log, hour, folder)
+            found = fetch_hour(s3, settings.s3.bucket, log, hour, folder, COLUMNS[log])
             if found is None:
                 raise NotFound(f"the hour {hour:%Y-%m-%dT%H} of logs/{log.name} is not materialised: materialise it")
-            before = fetch_hour(s3, settings.s3.bucket, log, hour - _HOUR, folder)
-            after = fetch_hour(s3, settings.s3.bucket, log, hour + _HOUR, folder)
+            before = fetch_hour(s3, settings.s3.bucket, log, hour - _HOUR, folder, COLUMNS[log])
+            after = fetch_hour(s3, settings.s3.bucket, log, hour + _HOUR, folder, COLUMNS[log])
             later = later and after is not None
             files[log] = [*(before or ()), *found, *(after or ())]
         until = min(hour + _HOUR if later else hour + _HOUR - _GRACE, now - _GRACE)

@@ -202,7 +202,7 @@ def _queried(settings: Settings, wanted: Wanted) -> list[str]:
     """What the query returns, over the materialised hours of its time."""
     # DuckDB takes a while to import, and only queries need it.
     from neardup_platform.decisions_log.duckdb_selection import check_query, selected_ids
-    from neardup_platform.topic_logs.s3_topic_log import fetch_object, stored_parts
+    from neardup_platform.topic_logs.s3_hours import fetch_hour
     from neardup_platform.topic_logs.topic_log import DECISIONS
 
     query = check_query(wanted.query or "")
@@ -210,15 +210,13 @@ def _queried(settings: Settings, wanted: Wanted) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="neardup-query-") as folder:
         files: list[Path] = []
         for hour in hours:
-            parts = stored_parts(s3, bucket, DECISIONS, hour)
-            if not parts:
+            found = fetch_hour(s3, bucket, DECISIONS, hour, Path(folder))
+            if found is None:
                 raise NotFound(
                     f"the hour {hour:%Y-%m-%dT%H} of logs/decisions is not materialised: materialise it in Dagster, or "
                     "choose other hours"
                 )
-            for part in parts:
-                files.append(Path(folder) / f"{len(files)}.parquet")
-                fetch_object(s3, bucket, part.key, files[-1])
+            files += found
         return selected_ids(files, query, MAX_IMAGES)
 
 

@@ -15,6 +15,7 @@ from neardup_platform.settings.stages import (
     HandoverSettings,
     ImageSettings,
     JoinSettings,
+    LogSettings,
     QualitySettings,
     ScoringSettings,
     TermSettings,
@@ -57,6 +58,7 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     images: ImageSettings = ImageSettings()
     dagster: DagsterSettings = DagsterSettings()
+    logs: LogSettings = LogSettings()
     quality: QualitySettings = QualitySettings()
     handover: HandoverSettings = HandoverSettings()
     alerts: AlertSettings = AlertSettings()

@@ -128,6 +128,15 @@ class ImageSettings(Section):
     """Your own `pair` model. Unset: the built-in embedder."""
 
 
+class LogSettings(Section):
+    """The hourly logs of topics, compacted by day. They take effect at the next run."""
+
+    compact_below_mb: float = Field(32.0, ge=0)
+    """A day whose objects have fewer MB than this on average is compacted; larger ones stay as they are. 0: none is."""
+    grace_h: float = Field(12.0, ge=1)
+    """Hours for which the objects of a compacted day stay, as somebody may be reading them."""
+
+
 class HandoverSettings(Section):
     """Handing over from another pipeline: where its output is, and what has to hold before a cut-over."""
 

@@ -76,9 +76,18 @@ def mark_of(home: Path) -> str:
     It contains the path, so a copied home does not claim the processes of the original.
     """
     file = home / "run" / "mark"
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         create_file(file, secrets.token_hex(16))
     return f"{file.read_text().strip()}:{home}"
+
+
+def home_id(home: Path) -> str | None:
+    """What is generated of the mark, the same wherever a home is mounted; None if it has no mark yet."""
+    try:
+        return (home / "run" / "mark").read_text().strip()
+    except FileNotFoundError:
+        return None
 
 
 def _owner(home: Path) -> str:

@@ -8,27 +8,22 @@ here, long after the topic's retention has passed. Materialising an hour again w
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from neardup_platform.errors import NotFound
-from neardup_platform.kafka.window import (
-    LogRecord,
-    OffsetRange,
-    held_since_ms,
-    offset_ranges,
-    open_consumer,
-    read_range,
-)
+from neardup_platform.kafka.record_block import RecordBlock
+from neardup_platform.kafka.window import OffsetRange, held_since_ms, offset_ranges, open_consumer, read_blocks
 from neardup_platform.s3_client import ensure_bucket
-from neardup_platform.settings import Settings
+from neardup_platform.settings import KafkaSettings, Settings
+from neardup_platform.topic_logs.day_manifest import StoredPart
+from neardup_platform.topic_logs.parquet_log import write_parquet
 from neardup_platform.topic_logs.s3_topic_log import (
-    StoredPart,
     hour_prefix,
     object_key,
     put_object,
@@ -37,9 +32,9 @@ from neardup_platform.topic_logs.s3_topic_log import (
 )
 from neardup_platform.topic_logs.topic_log import TopicLog
 
-# Rows held in memory at once; a decision with 100 candidates takes some 6 KB as Python objects.
-ROW_GROUP_ROWS = 10_000
 _HOUR = timedelta(hours=1)
+# Partitions at a time; a row group of each is in memory, some 150 MB.
+_THREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,26 +75,38 @@ def materialise(
     """
     ensure_bucket(s3, settings.s3)
     bucket = settings.s3.bucket
-    consumer = open_consumer(settings.kafka)
-    try:
-        with tempfile.TemporaryDirectory(prefix="neardup-log-") as folder:
-            ranges = offset_ranges(consumer, of.topic, _ms(hour), _ms(hour + _HOUR))
-            keys = choose_keys(of, stored_parts(s3, bucket, of, hour), ranges, bucket, hour)
-            retained_ms = round(1_000 * time.time()) - settings.kafka.retention_h * 3_600_000
-            held = held_since_ms(consumer, of.topic, ranges, retained_ms)
-            cut = partly_held(of, ranges, held, stored_ranges(s3, bucket, of, hour - _HOUR), hour)
-            files = [Path(folder, f"part-{offsets.partition}.parquet") for offsets in ranges]
-            undecodable = 0
-            for offsets, file in zip(ranges, files, strict=True):
-                undecodable += write_parquet(of, read_range(consumer, of.topic, offsets), file)
-            use(files)
-            for offsets, file in zip(ranges, files, strict=True):
-                if key := keys[offsets.partition]:
-                    put_object(s3, bucket, key, file, offsets, cut=offsets.partition in cut)
-            size = sum(file.stat().st_size for file in files)
-    finally:
-        consumer.close()
+    with closing(open_consumer(settings.kafka)) as consumer:
+        ranges = offset_ranges(consumer, of.topic, _ms(hour), _ms(hour + _HOUR))
+        keys = choose_keys(of, stored_parts(s3, bucket, of, hour), ranges, bucket, hour)
+        retained_ms = round(1_000 * time.time()) - settings.kafka.retention_h * 3_600_000
+        held = held_since_ms(consumer, of.topic, ranges, retained_ms)
+    cut = partly_held(of, ranges, held, stored_ranges(s3, bucket, of, hour - _HOUR), hour)
+
+    def write(offsets: OffsetRange) -> int:
+        return write_parquet(of, _read(settings.kafka, of, offsets), file_of(offsets))
+
+    def put(offsets: OffsetRange) -> None:
+        if key := keys[offsets.partition]:
+            put_object(s3, bucket, key, file_of(offsets), offsets, cut=offsets.partition in cut)
+
+    with tempfile.TemporaryDirectory(prefix="neardup-log-") as folder, ThreadPoolExecutor(_THREADS) as pool:
+
+        def file_of(offsets: OffsetRange) -> Path:
+            return Path(folder, f"part-{offsets.partition}.parquet")
+
+        undecodable = sum(pool.map(write, ranges))
+        use([file_of(offsets) for offsets in ranges])
+        list(pool.map(put, ranges))
+        size = sum(file_of(offsets).stat().st_size for offsets in ranges)
     return MaterialisedHour(f"s3://{bucket}/{hour_prefix(of, hour)}", ranges, undecodable, size)
+
+
+def _read(settings: KafkaSettings, of: TopicLog, offsets: OffsetRange) -> Iterator[RecordBlock]:
+    if not offsets.count:
+        return
+    # A consumer of its own: none may be used by two threads.
+    with closing(open_consumer(settings)) as consumer:
+        yield from read_blocks(consumer, of.topic, offsets)
 
 
 def partly_held(
@@ -164,30 +171,14 @@ def choose_keys(
 def _refuse_loss(of: TopicLog, part: StoredPart, now: OffsetRange, bucket: str) -> None:
     stored = part.offsets
     if stored.count and (stored.first < now.first or stored.next > now.next):
+        place, remedy = part.key, "The object is kept; delete it to materialise this hour again"
+        if part.rows is not None:
+            place, remedy = part.rows.file, "They are kept in the compacted day"
         raise NotFound(
-            f"s3://{bucket}/{part.key} holds offsets {stored.first}…{stored.next - 1} of {of.topic}[{now.partition}], "
+            f"s3://{bucket}/{place} holds offsets {stored.first}…{stored.next - 1} of {of.topic}[{now.partition}], "
             f"the log only {now.first}…{now.next - 1} for that hour (its oldest is {now.begins}): retention has "
-            "deleted them or this is another log. The object is kept; delete it to materialise this hour again"
+            f"deleted them or this is another log. {remedy}"
         )
-
-
-def write_parquet(of: TopicLog, batches: Iterable[list[LogRecord]], file: Path) -> int:
-    """Write records as Parquet, with one row group at a time in memory; returns how many are no such message."""
-    undecodable = 0
-    with pq.ParquetWriter(file, of.schema, compression="zstd") as writer:
-
-        def write(records: list[LogRecord]) -> int:
-            table = of.table(records)
-            writer.write_table(table)
-            return int(table[of.identity].null_count)
-
-        waiting: list[LogRecord] = []
-        for batch in batches:
-            waiting += batch
-            if len(waiting) >= ROW_GROUP_ROWS:
-                undecodable += write(waiting)
-                waiting = []
-        return undecodable + write(waiting)
 
 
 def _ms(moment: datetime) -> int:

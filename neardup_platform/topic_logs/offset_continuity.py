@@ -10,9 +10,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from neardup_platform.errors import NotFound
 from neardup_platform.kafka.window import OffsetRange
 from neardup_platform.topic_logs.duckdb_offsets import offset_gaps, offset_span
-from neardup_platform.topic_logs.s3_topic_log import fetch_object, hour_prefix, stored_parts, stored_ranges
+from neardup_platform.topic_logs.s3_hours import fetch_part
+from neardup_platform.topic_logs.s3_topic_log import hour_prefix, stored_parts, stored_ranges
 from neardup_platform.topic_logs.topic_log import TopicLog
 
 # Findings listed per partition; the rest are counted.
@@ -48,6 +50,14 @@ def find_breaks(s3: Any, bucket: str, of: TopicLog, hour: datetime) -> Breaks:
     Raises:
         ServerUnavailable: S3 does not answer.
     """
+    try:
+        return _find_breaks(s3, bucket, of, hour)
+    except NotFound:
+        # Its objects were deleted meanwhile, and it is in the compacted day.
+        return _find_breaks(s3, bucket, of, hour)
+
+
+def _find_breaks(s3: Any, bucket: str, of: TopicLog, hour: datetime) -> Breaks:
     parts, ranges = stored_parts(s3, bucket, of, hour), stored_ranges(s3, bucket, of, hour)
     if not parts:
         return Breaks(within=(f"s3://{bucket}/{hour_prefix(of, hour)} has no objects: materialise this hour",))
@@ -64,7 +74,7 @@ def find_breaks(s3: Any, bucket: str, of: TopicLog, hour: datetime) -> Breaks:
     with tempfile.TemporaryDirectory(prefix="neardup-check-") as folder:
         for part in sorted(parts, key=lambda part: part.offsets.partition):
             file, offsets = Path(folder, "part.parquet"), part.offsets
-            fetch_object(s3, bucket, part.key, file)
+            fetch_part(s3, bucket, of, part, file, ["kafka_offset"])
             within += content_breaks(offsets, offset_span(file), offset_gaps(file), f"{hour:%Y-%m-%dT%H}")
             file.unlink()
     return Breaks(tuple(within), tuple(seams))

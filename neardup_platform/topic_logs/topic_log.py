@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf.message import DecodeError
-
 from neardup_platform.records import Kind
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire import topics
@@ -17,7 +15,7 @@ from neardup_platform.wire import topics
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from neardup_platform.kafka.window import LogRecord
+    from neardup_platform.kafka.record_block import LogRecord, RecordBlock
 
 
 @dataclass(frozen=True)
@@ -45,22 +43,17 @@ class TopicLog:
 
         return log_schema(self.message.DESCRIPTOR)
 
-    def table(self, records: Sequence["LogRecord"]) -> "pa.Table":
+    def table(self, records: "Sequence[LogRecord] | RecordBlock") -> "pa.Table":
         """Rows of `schema`, in the order of `records`.
 
         A record that is no such message keeps its row, with null in every column of the message: it must not look
         like a gap, or prevent the hour from being materialised.
         """
-        from neardup_platform.topic_logs.message_rows import log_table
+        from neardup_platform.kafka.record_block import RecordBlock, block_of
+        from neardup_platform.topic_logs.log_table import log_table
 
-        return log_table(self.message.DESCRIPTOR, [self._decoded(record.value) for record in records], records)
-
-    def _decoded(self, value: bytes) -> Any:
-        try:
-            message = self.message.FromString(value)
-        except DecodeError:
-            return None
-        return message if getattr(message, self.identity) else None
+        block = records if isinstance(records, RecordBlock) else block_of(records)
+        return log_table(self.message, self.identity, self.schema, block)
 
 
 DECISIONS = TopicLog("decisions", topics.DECISIONS, pb.Decision, "event_id", "a decision about an image")

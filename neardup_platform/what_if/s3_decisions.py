@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from neardup_platform.errors import NotFound, ServerUnavailable, SetupError
-from neardup_platform.kafka.window import LogRecord
+from neardup_platform.kafka.record_block import LogRecord
 from neardup_platform.s3_client import open_s3
 from neardup_platform.settings import Settings
 from neardup_platform.store.layout import Table
 from neardup_platform.store.secondary import SecondaryStore
 from neardup_platform.store.view import StoreView
-from neardup_platform.topic_logs.kafka_materialise import ROW_GROUP_ROWS, write_parquet
-from neardup_platform.topic_logs.s3_topic_log import fetch_object, stored_parts
+from neardup_platform.topic_logs.parquet_log import ROW_GROUP_ROWS, write_parquet
+from neardup_platform.topic_logs.s3_hours import fetch_hour
 from neardup_platform.topic_logs.topic_log import DECISIONS
 from neardup_platform.wire import neardup_pb2 as pb
 
@@ -88,13 +88,11 @@ def opened_store(settings: Settings, scratch: Path) -> Iterator[StoreView]:
 
 
 def _from_log(s3: Any, bucket: str, hours: Sequence[datetime], folder: Path) -> tuple[list[Path], list[str]]:
-    files, missing = [], []
+    files, missing = list[Path](), list[str]()
     for hour in hours:
-        parts = stored_parts(s3, bucket, DECISIONS, hour)
-        for number, part in enumerate(parts):
-            files.append(folder / f"{hour:%Y%m%d%H}-{number}.parquet")
-            fetch_object(s3, bucket, part.key, files[-1])
-        if not parts:
+        found = fetch_hour(s3, bucket, DECISIONS, hour, folder)
+        files += found or []
+        if found is None:
             missing.append(f"{hour:%Y-%m-%dT%H}")
     return files, missing
 

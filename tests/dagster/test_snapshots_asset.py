@@ -38,7 +38,7 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 
 
 def partitions(instance: dg.DagsterInstance) -> list[str]:
-    return sorted(instance.get_dynamic_partitions("snapshots"))
+    return sorted(instance.get_dynamic_partitions("neardup_snapshots"))
 
 
 def recorded(instance: dg.DagsterInstance, snapshot: str) -> dict[str, Any]:
@@ -192,9 +192,11 @@ def test_scheduled_snapshots_are_thinned_out_and_their_partitions_with_them(inst
     assert partitions(instance) == [newer]
 
 
-def test_the_schedule_asks_for_a_scheduled_snapshot_unless_the_worker_is_paused(platform: Settings) -> None:
+def test_the_schedule_asks_for_a_scheduled_snapshot_unless_the_worker_is_paused(
+    platform: Settings, instance: dg.DagsterInstance
+) -> None:
     at = datetime(2026, 1, 31, 12, 30, tzinfo=UTC)
-    context = dg.build_schedule_context(scheduled_execution_time=at, resources={"platform": PlatformResource()})
+    context = dg.build_schedule_context(instance, at, resources={"platform": PlatformResource()})
     request = snapshot_hourly(context)
     assert isinstance(request, dg.RunRequest)
     assert request.run_key == "2026-01-31-12:30"

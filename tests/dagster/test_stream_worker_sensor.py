@@ -16,6 +16,8 @@ from assets.stream_worker import observation, stream_worker_asset
 from jobs.stream_worker import stream_worker
 from neardup_platform.supervise.heartbeat import pause, resume
 from neardup_platform.supervise.run_record import RunRecord, process_id, write_record
+from resources.own_runs import own_run_records
+from resources.pause_sign import pause_everywhere, resume_everywhere
 from resources.platform import PlatformResource
 from resources.sign_of_life import SignOfLife, leave_sign
 from sensors.stream_worker_sensor import stream_worker_sensor
@@ -51,9 +53,13 @@ def tick(instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:
     return result
 
 
-def started(instance: dg.DagsterInstance, status: dg.DagsterRunStatus = dg.DagsterRunStatus.STARTED) -> str:
+def started(
+    instance: dg.DagsterInstance,
+    status: dg.DagsterRunStatus = dg.DagsterRunStatus.STARTED,
+    name: str = "theirs",
+) -> str:
     # A queued run must name the location of its code; nothing is loaded from it.
-    location = InProcessCodeLocationOrigin(LoadableTargetOrigin(python_file="definitions.py"))
+    location = InProcessCodeLocationOrigin(LoadableTargetOrigin(python_file="definitions.py"), location_name=name)
     origin = RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), stream_worker.name)
     return instance.create_run_for_job(stream_worker, status=status, remote_job_origin=origin).run_id
 
@@ -286,3 +292,33 @@ def test_a_paused_worker_need_not_report(instance: dg.DagsterInstance, home: Pat
     for _ in range(40):
         elsewhere.tick(after_s=25.0)
     assert [each.passed for each in fresh(instance)] == [True]
+
+
+def test_runs_of_another_location_with_the_same_job_are_left_alone(instance: dg.DagsterInstance, home: Path) -> None:
+    label = "__repository__@ours"
+    other = started(instance)
+    assert own_run_records(instance, None, stream_worker.name)[0].dagster_run.run_id == other
+    assert own_run_records(instance, label, stream_worker.name) == []
+    alone = instance.create_run_for_job(stream_worker).run_id
+    ours = started(instance, name="ours")
+    started(instance)
+    found = own_run_records(instance, label, stream_worker.name)
+    assert [record.dagster_run.run_id for record in found] == [ours, alone]
+    assert own_run_records(instance, label, stream_worker.name, [dg.DagsterRunStatus.STARTED], limit=1) == found[:1]
+
+
+def test_a_pause_on_another_machine_counts_and_one_of_this_home_is_lifted_by_its_file(
+    instance: dg.DagsterInstance, home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    pause_everywhere(instance, elsewhere, "an operator")
+    answer = tick(instance)
+    assert isinstance(answer, dg.SkipReason)
+    assert "an operator" in (answer.skip_message or "")
+    resume_everywhere(instance, elsewhere)
+    assert isinstance(tick(instance), dg.RunRequest)
+    pause_everywhere(instance, home, "an operator")
+    assert isinstance(tick(instance), dg.SkipReason)
+    # As `neardup resume` does, which knows no instance.
+    resume(home)
+    assert isinstance(tick(instance), dg.RunRequest)

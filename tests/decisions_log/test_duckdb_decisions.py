@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from neardup_platform.decisions_log.duckdb_decisions import count_decisions, decided_alike, first_decisions
-from neardup_platform.kafka.window import LogRecord
+from neardup_platform.kafka.record_block import LogRecord
 from neardup_platform.topic_logs.topic_log import DECISIONS as LOG
 from neardup_platform.wire import neardup_pb2 as pb
 

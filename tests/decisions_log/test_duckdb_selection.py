@@ -7,7 +7,7 @@ import pytest
 
 from neardup_platform.decisions_log.duckdb_selection import check_query, selected_ids
 from neardup_platform.errors import BadCommand
-from neardup_platform.kafka.window import LogRecord
+from neardup_platform.kafka.record_block import LogRecord
 from neardup_platform.topic_logs.topic_log import DECISIONS as LOG
 from neardup_platform.wire import neardup_pb2 as pb
 

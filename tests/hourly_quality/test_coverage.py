@@ -12,7 +12,7 @@ import pytest
 from neardup_platform.client.answers import Shadow
 from neardup_platform.hourly_quality.coverage import Coverage, _in_shadow, judge_coverage
 from neardup_platform.hourly_quality.duckdb_coverage import Fates, read_fates
-from neardup_platform.kafka.window import LogRecord
+from neardup_platform.kafka.record_block import LogRecord
 from neardup_platform.records import Kind
 from neardup_platform.settings import QualitySettings
 from neardup_platform.topic_logs.topic_log import (

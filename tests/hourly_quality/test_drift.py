@@ -24,7 +24,7 @@ from neardup_platform.hourly_quality.profile import (
     spread_directions,
     total,
 )
-from neardup_platform.kafka.window import LogRecord
+from neardup_platform.kafka.record_block import LogRecord
 from neardup_platform.settings import QualitySettings
 from neardup_platform.testing import small_term_space
 from neardup_platform.topic_logs.topic_log import DECISIONS, LSH_EMBEDDINGS, TopicLog

@@ -7,10 +7,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neardup_platform.kafka.window import LogRecord
+from neardup_platform.kafka.record_block import LogRecord
 from neardup_platform.topic_logs.topic_log import LOGS, TopicLog
 from neardup_platform.wire import neardup_pb2 as pb
 
@@ -87,6 +88,49 @@ def test_a_row_of_the_file_says_what_the_message_says(made: tuple[TopicLog, list
     assert [row["kafka_offset"] for row in rows] == list(range(len(sent)))
     for row, message in zip(rows, sent, strict=True):
         assert {name: row[name] for name in plain(message)} == plain(message)
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> tuple[TopicLog, list[bytes]]:
+    """Values of one topic: whole messages, two as one, cut off, and with other bytes in them."""
+    log, made = draw(messages())
+    values = [message.SerializeToString() for message in made]
+    if values:
+        values.append(values[0] + draw(st.sampled_from(values)))
+        short = draw(st.sampled_from(values))
+        values.append(short[: draw(st.integers(0, len(short)))])
+        place = draw(st.integers(0, len(short)))
+        values.append(short[:place] + draw(st.binary(max_size=12)) + short[place + draw(st.integers(0, 3)) :])
+    values += draw(st.lists(st.binary(max_size=6), max_size=2))
+    return log, draw(st.permutations(values))
+
+
+def parsed(log: TopicLog, value: bytes) -> Any:
+    """What the protobuf library makes of a value."""
+    try:
+        message = log.message.FromString(value)
+    except DecodeError:
+        return None
+    return message if getattr(message, log.identity) else None
+
+
+@settings(max_examples=300, deadline=None)
+@given(damaged())
+def test_a_row_says_what_the_protobuf_library_makes_of_any_bytes(made: tuple[TopicLog, list[bytes]]) -> None:
+    log, values = made
+    table = log.table([LogRecord(0, n, 1, value) for n, value in enumerate(values)])
+    table.validate(full=True)
+    assert table["kafka_offset"].to_pylist() == list(range(len(values)))
+    names = [field.name for field in log.message.DESCRIPTOR.fields]
+    for row, value in zip(table.to_pylist(maps_as_pydicts="strict"), values, strict=True):
+        message = parsed(log, value)
+        expected = dict.fromkeys(names) if message is None else plain(message)
+        # As text, in which NaN equals NaN; the order of a map's entries says nothing.
+        assert {name: shown(row[name]) for name in names} == {name: shown(expected[name]) for name in names}
+
+
+def shown(value: Any) -> str:
+    return repr(dict(sorted(value.items())) if isinstance(value, dict) else value)
 
 
 @pytest.mark.parametrize("log", LOGS, ids=lambda log: log.name)

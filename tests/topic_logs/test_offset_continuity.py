@@ -1,12 +1,16 @@
+from itertools import pairwise
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neardup_platform.kafka.window import LogRecord, OffsetRange
+from neardup_platform.kafka.record_block import LogRecord
+from neardup_platform.kafka.window import OffsetRange
+from neardup_platform.topic_logs import parquet_log
 from neardup_platform.topic_logs.duckdb_offsets import offset_gaps, offset_span
-from neardup_platform.topic_logs.kafka_materialise import ROW_GROUP_ROWS, write_parquet
 from neardup_platform.topic_logs.offset_continuity import content_breaks, seam_breaks
+from neardup_platform.topic_logs.parquet_log import ROW_GROUP_ROWS, row_groups, write_parquet
 from neardup_platform.topic_logs.topic_log import DECISIONS as LOG
 from neardup_platform.wire.codec import encode_decision
 from tests.decisions_log.test_kafka_materialise import decision
@@ -61,7 +65,24 @@ def test_row_groups_are_bounded_and_every_row_is_written(tmp_path: Path) -> None
     assert written.metadata.num_rows == count
     assert written.schema_arrow.equals(LOG.schema)
     largest = max(written.metadata.row_group(n).num_rows for n in range(written.metadata.num_row_groups))
-    assert largest < ROW_GROUP_ROWS + 3_000
+    assert largest == ROW_GROUP_ROWS
+
+
+@given(st.lists(st.integers(0, 40), max_size=12), st.data())
+def test_the_same_records_give_the_same_row_groups_however_they_are_divided(
+    sizes: list[int], data: st.DataObject
+) -> None:
+    records = [LogRecord(0, n, 5, bytes([n]) * size) for n, size in enumerate(sizes)]
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(records)), max_size=4)))
+    batches = [records[begin:end] for begin, end in pairwise([0, *cuts, len(records)])]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(parquet_log, "ROW_GROUP_ROWS", 3)
+        patched.setattr(parquet_log, "ROW_GROUP_BYTES", 60)
+        at_once = [list(map(group.value, range(len(group)))) for group in row_groups([records])]
+        divided = [list(map(group.value, range(len(group)))) for group in row_groups(batches)]
+    assert divided == at_once
+    assert [value for group in at_once for value in group] == [record.value for record in records]
+    assert all(len(group) <= 3 and (sum(map(len, group)) <= 60 or len(group) == 1) for group in at_once)
 
 
 def test_what_is_not_a_decision_becomes_a_row_of_nulls_in_its_place() -> None:

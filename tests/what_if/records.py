@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from neardup_platform.kafka.window import LogRecord
+from neardup_platform.kafka.record_block import LogRecord
 from neardup_platform.topic_logs.topic_log import DECISIONS as LOG
 from neardup_platform.what_if.duckdb_recorded import read_recorded
 from neardup_platform.what_if.recorded import Recorded
