@@ -290,7 +290,8 @@ class Load:
     def _finish(self, command: pb.Command, progress: store_pb.CommandProgress) -> Outcome:
         names = ("rows", "loaded", "bulk", "withheld", *_FATES, "bad", "other")
         values = {name: str(progress.counts[name]) for name in names}
-        return Done({**values, "version": progress.of.decode()}, apply=partial(self._clean_up, command))
+        named = {"data_set": command.arguments["data_set"], "version": progress.of.decode()}
+        return Done({**named, **values}, apply=partial(self._clean_up, command))
 
     def _clean_up(self, command: pb.Command) -> None:
         """Remove the files of the load, and erase the rows of vectors of what was withheld."""

@@ -152,6 +152,7 @@ def test_a_data_set_is_taken_in_at_one_moment(make: Make, settings: Settings) ->
     (result,) = one.run(between=lambda: seen.append(one.store.state().images))
     assert result.accepted, result.reason
     assert counts(result) == {"loaded": len(IMAGES), "bulk": len(IMAGES)}
+    assert (result.values["data_set"], result.values["version"]) == ("corpus", DATA_SET.version)
     assert set(seen) == {0, len(IMAGES)}
     assert digest(one) == expected(given(IMAGES))
     assert_sound(one)
