@@ -1,5 +1,9 @@
 """A data set is loaded through a real worker: what the stream would decide, whatever rows it comes in."""
 
+import os
+import signal
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +15,7 @@ from neardup_platform.ingest.kafka_sender import Sender
 from neardup_platform.operations.kafka_bootstrap import Bootstrap
 from neardup_platform.records import JoinedImage
 from neardup_platform.s3_client import open_s3
+from neardup_platform.servers.endpoints import environment
 from neardup_platform.settings import Settings
 from neardup_platform.store.secondary import SecondaryStore
 from neardup_platform.testing import eventually
@@ -139,6 +144,33 @@ def test_a_command_that_the_worker_refuses_is_sent_again_under_another_id(platfo
         Bootstrap(platform, "refused", None, "a test", spoil).run()
     assert len(set(ids(lines))) == 2
     assert counted(load(platform, "refused", again=True)) == {"decided": 1}
+
+
+@pytest.mark.parametrize(("number", "at"), [(120, "checking"), (130, "sending load"), (140, "sending ingest-segment")])
+def test_a_killed_run_is_continued_and_every_image_is_loaded_once(
+    platform: Settings, tmp_path: Path, number: int, at: str
+) -> None:
+    head, *others = [image(each, START_MS) for each in range(number, number + 6)]
+    headed = [row(each, head=head.image_id) for each in (head, *others[:3])]
+    put(platform, f"killed-{number}", tmp_path, [*headed, *map(row, others[3:])])
+    before = state(platform).images
+    assert kill_at(at, platform, f"killed-{number}") == -signal.SIGKILL
+    assert counted(load(platform, f"killed-{number}")) == {"loaded": 4, "decided": 2}
+    assert state(platform).images == before + 6
+    with reading(platform) as reader:
+        assert {stored_head(reader, each) for each in (head, *others[:3])} == {head.image_id}
+
+
+def kill_at(line: str, settings: Settings, data_set: str) -> int:
+    """Start a run and kill it when it says so; returns its exit status."""
+    command = [sys.executable, "-m", "neardup_platform.cli", "bootstrap", data_set]
+    told = {**os.environ, **environment(settings)}
+    with subprocess.Popen(command, env=told, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for said in process.stderr:
+            if said.startswith(line):
+                process.kill()
+    return process.returncode
 
 
 def ids(lines: list[str]) -> list[str]:
