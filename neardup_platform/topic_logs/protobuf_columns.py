@@ -17,7 +17,16 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from numpy.typing import NDArray
 
 from neardup_platform.topic_logs.message_rows import enum_names, is_map, message_of, one_type
-from neardup_platform.topic_logs.protobuf_kernels import BYTES, FIXED32, FIXED64, VARINT, find_fields, gather
+from neardup_platform.topic_logs.protobuf_kernels import (
+    BYTES,
+    FIXED32,
+    FIXED64,
+    SKIPPED,
+    UNEXPECTED,
+    VARINT,
+    find_fields,
+    gather,
+)
 
 _NUMBERS = {
     FieldDescriptor.CPPTYPE_INT32: np.int32,
@@ -109,7 +118,9 @@ def _occurrences(of: Descriptor, messages: _Pieces) -> list[_Found]:
 @cache
 def _plan(of: Descriptor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The place of each field by its number, and their wire types."""
-    places = np.full(max(field.number for field in of.fields) + 1, -1, np.int64)
+    # The protobuf library keeps an entry of a map that has other fields as bytes, beside the map.
+    other = UNEXPECTED if of.GetOptions().map_entry else SKIPPED
+    places = np.full(max(field.number for field in of.fields) + 1, other, np.int64)
     for place, field in enumerate(of.fields):
         places[field.number] = place
     return places, np.array([_wire(field) for field in of.fields], np.int64)

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 _U = np.uint64
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+# Places of numbers without a field.
+SKIPPED, UNEXPECTED = -1, -2
 # Bytes from which on a call of memcpy costs less than a loop.
 _LONG = 64
 
@@ -67,10 +69,11 @@ def find_fields(
 
     Args:
         starts, ends: int64 [n], places of the messages in `data`.
-        plan: the place of a field by its number, int64 [numbers], -1 for numbers without one, which are skipped; and
-            the wire type of each field, int64 [fields].
+        plan: the place of a field by its number, int64 [numbers], SKIPPED or UNEXPECTED for numbers without one; entry
+            0 holds for all further numbers. And the wire type of each field, int64 [fields].
         counts: int64 [fields], increased by the occurrences.
-        odd: bool [n], set for messages that need a closer look: malformed, or with a group or another wire type.
+        odd: bool [n], set for messages that need a closer look: malformed, or with a group, another wire type or an
+            unexpected field.
         found: [occurrences], receive the number of the message; the number that was read, or the place of the bytes;
             and how many bytes.
     """
@@ -86,8 +89,8 @@ def find_fields(
                 break
             wire, number = np.int64(tag & _U(7)), np.int64(tag >> _U(3))
             value, size, at = _value(data, at, end, wire)
-            place = places[number] if number < len(places) else -1
-            if at < 0 or (place >= 0 and wires[place] != wire):
+            place = places[number] if number < len(places) else places[0]
+            if at < 0 or place == UNEXPECTED or (place >= 0 and wires[place] != wire):
                 odd[n] = True
                 break
             if place >= 0:
