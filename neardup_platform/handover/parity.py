@@ -21,9 +21,9 @@ from neardup_platform.handover.comparison import compare
 from neardup_platform.handover.disagreements import MOST_SHOWN, Disagreement
 from neardup_platform.handover.parquet_rows import OtherHour, read_rows
 from neardup_platform.handover.s3_other import fetch_other, place_of
-from neardup_platform.hourly_quality.s3_hours import fetch_hour
 from neardup_platform.hourly_quality.verdicts import Verdict
 from neardup_platform.settings import HandoverSettings, Settings
+from neardup_platform.topic_logs.s3_hours import fetch_hour
 from neardup_platform.topic_logs.topic_log import LSH_EMBEDDINGS
 
 # As many as one command publishes.

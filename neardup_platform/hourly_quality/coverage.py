@@ -14,9 +14,9 @@ from neardup_platform.client import Client
 from neardup_platform.client.answers import Shadow
 from neardup_platform.errors import NeardupError, NotFound
 from neardup_platform.hourly_quality.duckdb_coverage import COLUMNS, LOGS, Fates, read_fates
-from neardup_platform.hourly_quality.s3_hours import fetch_hour
 from neardup_platform.hourly_quality.verdicts import Verdict
 from neardup_platform.settings import QualitySettings, Settings
+from neardup_platform.topic_logs.s3_hours import fetch_hour
 from neardup_platform.topic_logs.topic_log import TopicLog
 
 _HOUR = timedelta(hours=1)

@@ -14,10 +14,10 @@ from neardup_platform.errors import NotFound
 from neardup_platform.hourly_quality.drift import LEAST_DECISIONS, Drift, drift_of
 from neardup_platform.hourly_quality.duckdb_profile import read_profile
 from neardup_platform.hourly_quality.profile import Profile, total
-from neardup_platform.hourly_quality.s3_hours import fetch_hour
 from neardup_platform.hourly_quality.s3_profiles import find_profile, find_start, put_profile, put_start
 from neardup_platform.settings import Settings
 from neardup_platform.terms.hyperplanes import load_term_space
+from neardup_platform.topic_logs.s3_hours import fetch_hour
 from neardup_platform.topic_logs.topic_log import DECISIONS, LSH_EMBEDDINGS
 
 REFERENCE_HOURS = 24

@@ -15,10 +15,10 @@ from neardup_platform.client import Client
 from neardup_platform.clock import Clock
 from neardup_platform.errors import NeardupError, NotFound
 from neardup_platform.hourly_quality.duckdb_sample import Near, Record, Sample, read_sample
-from neardup_platform.hourly_quality.s3_hours import fetch_hour
 from neardup_platform.hourly_quality.verdicts import Verdict
 from neardup_platform.settings import QualitySettings, Settings
 from neardup_platform.terms.hyperplanes import load_term_space
+from neardup_platform.topic_logs.s3_hours import fetch_hour
 from neardup_platform.topic_logs.topic_log import DECISIONS, LSH_EMBEDDINGS, TopicLog
 
 # With fewer, one image more or less is above the limit.

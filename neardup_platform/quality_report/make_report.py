@@ -11,7 +11,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from neardup_platform.hourly_quality.s3_hours import fetch_hour
 from neardup_platform.quality_report.duckdb_examples import read_examples
 from neardup_platform.quality_report.examples import Examples, together
 from neardup_platform.quality_report.html_report import render
@@ -21,6 +20,7 @@ from neardup_platform.quality_report.pillow_thumbnails import thumbnails
 from neardup_platform.quality_report.s3_measures import read_measures
 from neardup_platform.quality_report.summary import Hour, Summary, needed_hours, summarise
 from neardup_platform.settings import Settings
+from neardup_platform.topic_logs.s3_hours import fetch_hour
 from neardup_platform.topic_logs.topic_log import DECISIONS
 
 # Hours whose decisions are read for examples: all of a day; of a week those where most was held apart and joined.

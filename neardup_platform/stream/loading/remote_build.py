@@ -1,14 +1,10 @@
 """The worker's end of the process that builds a load (build_process.py).
 
-The worker sends calls over a socket pair; the process reports how far it is, and then answers. It ends when the worker
-closes its end or dies, by whatever signal. What it has built is in the folder of the load, where the same order finds
-it again.
+The process reports how far it is, and then answers. What it has built is in the folder of the load, where the same
+order finds it again.
 """
 
-import subprocess
-import sys
 from dataclasses import dataclass
-from multiprocessing import Pipe
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,8 +13,7 @@ from neardup_platform.bootstrap.load_order import LoadOrder, Reservation, Scanne
 from neardup_platform.errors import PermanentError, RetryableError
 from neardup_platform.progress import Progress, no_progress
 from neardup_platform.settings import Settings
-
-_CLOSE_S = 10.0
+from neardup_platform.stream.child_process import ChildProcess
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +67,8 @@ class RemoteBuild:
     """
 
     def __init__(self, settings: Settings, log: Path, progress: Progress = no_progress) -> None:
-        self._log, self._settings, self._progress = log, settings.fingerprint(), progress
-        self._connection, theirs = Pipe()
-        with theirs, log.open("ab") as out:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "neardup_platform.stream.loading", str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                start_new_session=True,
-                pass_fds=[theirs.fileno()],
-            )
+        self._settings, self._progress = settings.fingerprint(), progress
+        self._process = ChildProcess("neardup_platform.stream.loading", log, "builds the load")
 
     def scan(self, order: LoadOrder) -> Scanned:
         """Read ids, heads and times, and divide the rows; a repeated order returns what the first one returned.
@@ -104,28 +90,21 @@ class RemoteBuild:
 
     def close(self) -> None:
         """End the process."""
-        self._connection.close()
-        try:
-            self._process.wait(_CLOSE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._process.close()
 
     def interrupt(self) -> None:
         """End the process at once, from any thread: the call that waits raises `RetryableError`."""
-        self._process.kill()
+        self._process.interrupt()
 
     def _call(self, call: Call, expected: type[Answered]) -> Answered:
-        try:
-            self._connection.send(call)
-            while isinstance(answer := self._connection.recv(), Advanced):
-                self._progress(answer.doing, answer.done, answer.of)
-        except (EOFError, OSError) as error:
-            raise RetryableError(
-                f"the process that builds the load has ended: see {self._log}, send the command again"
-            ) from error
+        answer = self._process.call(call, self._report)
         if isinstance(answer, Failure):
             raise (RetryableError if answer.temporary else PermanentError)(answer.reason)
         if not isinstance(answer, expected):
             raise PermanentError(f"the process that builds the load answered {type(answer).__name__}")
         return answer
+
+    def _report(self, answer: Answer | Advanced) -> bool:
+        if isinstance(answer, Advanced):
+            self._progress(answer.doing, answer.done, answer.of)
+        return isinstance(answer, Advanced)

@@ -1,35 +1,30 @@
 """Reprocessing in a process of its own, of low priority, so that the stream keeps its pace.
 
-The worker sends calls over a socket pair, and the process answers each (`multiprocessing.connection`). The process ends
-when the worker closes its end or dies, by whatever signal; what it has decided is in the store under construction. It
-is started as a new interpreter in a session of its own, and not by `multiprocessing.Process`, which would import the
-worker's main module and start a resource tracker.
+The worker sends calls and the process answers each (child_process.py). What it has decided is in the store under
+construction.
 """
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from neardup_platform.clock import Clock
-from neardup_platform.errors import HomeInUse, NeardupError, PermanentError, RetryableError, SetupError
+from neardup_platform.errors import HomeInUse, NeardupError, PermanentError, SetupError
 from neardup_platform.settings import Settings
 from neardup_platform.store.view import open_checkpoint
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.built_files import INDEX, VECTORS
+from neardup_platform.stream.child_process import ChildProcess
 from neardup_platform.stream.reprocess.construction import prepare
 from neardup_platform.stream.reprocess.reprocessing import Reprocessed, Reprocessing
 
 # An earlier process notices within a batch that its worker is gone.
 _PATIENCE_S = 30.0
 _RETRY_S = 0.2
-_CLOSE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +66,8 @@ class RemoteReprocessing:
     """
 
     def __init__(self, settings: Settings, log: Path) -> None:
-        self._log, self._settings = log, settings.fingerprint()
-        self._connection, theirs = Pipe()
-        with theirs, log.open("ab") as out:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "neardup_platform.stream.reprocess", str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                start_new_session=True,
-                pass_fds=[theirs.fileno()],
-            )
+        self._settings = settings.fingerprint()
+        self._process = ChildProcess("neardup_platform.stream.reprocess", log, "decides again")
 
     def open(
         self, checkpoint: Path, target: Path, scratch: Path, command_id: str, rules: str, classifier: str
@@ -112,25 +98,14 @@ class RemoteReprocessing:
 
     def close(self) -> None:
         """End the process."""
-        self._connection.close()
-        try:
-            self._process.wait(_CLOSE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._process.close()
 
     def interrupt(self) -> None:
         """See `Rounds.interrupt`."""
-        self._process.kill()
+        self._process.interrupt()
 
     def _call(self, call: _Call) -> Reprocessed:
-        try:
-            self._connection.send(call)
-            answer = self._connection.recv()
-        except (EOFError, OSError) as error:
-            raise RetryableError(
-                f"the process that decides again has ended: see {self._log}, send the command again"
-            ) from error
+        answer = self._process.call(call)
         if isinstance(answer, _Failure):
             raise PermanentError(answer.reason)
         if not isinstance(answer, Reprocessed):
