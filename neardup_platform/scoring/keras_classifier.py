@@ -17,7 +17,7 @@ from neardup_platform.errors import BadArtefact
 from neardup_platform.records import NEAR_DUPLICATES, Kind, ModelSpec
 from neardup_platform.scoring.card import NETWORK_FILE, REFERENCE_FILE, SHIPPED_FOLDER, Card, read_card
 from neardup_platform.scoring.distinctiveness import plain_pictures, undistinctive
-from neardup_platform.scoring.features import pair_features
+from neardup_platform.scoring.features import pair_features, with_compact
 from neardup_platform.scoring.match_kinds import Judged
 from neardup_platform.scoring.reference import Reference, parts_of, read_reference
 from neardup_platform.scoring.second_look import (
@@ -166,6 +166,7 @@ class PairClassifier:
 
         self._check_dims(a)
         self._check_dims(b)
+        a, b = (with_compact(side, self.card.blocks) for side in (a, b))
         scores = np.empty(len(rows_a), np.float32)
 
         def score_part(part: slice) -> None:
