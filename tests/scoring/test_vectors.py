@@ -213,7 +213,7 @@ def test_another_classifier_gets_compact_rows_of_its_own(tmp_path: Path) -> None
         expected = vectors_of(0, 300)
         assert np.array_equal(table.rows.compact, pack(expected.lsh, expected.pair, other))
         assert len(files(tmp_path)) == 3
-    assert_holds(reader, 300)  # whoever has the others mapped may continue
+    assert_holds(reader, 300)  # the files that a reader has mapped are left alone
     with pytest.raises(ServerUnavailable):
         follower(tmp_path).append(vectors_of(0, 300))
 
