@@ -73,7 +73,7 @@ def plain(column: pa.Array) -> pa.Array:
 
 
 def integers(batch: pa.RecordBatch, name: str) -> pa.Array:
-    """A column of integers as int64: timestamps as Unix milliseconds, rounded down.
+    """A column of integers as int64: timestamps as Unix milliseconds, without their fractions.
 
     Columns of float64, which some tools make of integers with nulls, hold integers, and NaN for null. Null where the
     batch lacks the column, and where a value is out of the range of int64.
@@ -87,7 +87,7 @@ def integers(batch: pa.RecordBatch, name: str) -> pa.Array:
     if pa.types.is_uint64(column.type):
         column = pc.if_else(pc.less_equal(column, pa.scalar(2**63 - 1, pa.uint64())), column, None)
     elif pa.types.is_timestamp(column.type):
-        column = pc.floor_temporal(column, unit="millisecond").cast(pa.timestamp("ms", column.type.tz), safe=False)
+        column = column.cast(pa.timestamp("ms", column.type.tz), safe=False)
     elif pa.types.is_float64(column.type):
         column = pc.if_else(pc.is_nan(column), None, column)
         whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), float(_EXACT)))
