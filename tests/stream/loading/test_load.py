@@ -22,6 +22,7 @@ from neardup_platform.store.swap import copy_store, decide_swap, next_path
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.control.command import RegisteredCommand, register
 from neardup_platform.stream.corrections.carry_over import carry_over
+from neardup_platform.stream.corrections.forget_again import forget_again, forgotten_since
 from neardup_platform.stream.loading.given_heads import GivenImage
 from neardup_platform.stream.loading.load import Load
 from neardup_platform.stream.redecide.redecide import Redecide
@@ -31,7 +32,7 @@ from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import decode_decision
 from neardup_platform.wire.command_arguments import LoadArguments, RedecideArguments
 from neardup_platform.wire.topics import DECISIONS
-from tests.stream.control_machine import ControlMachine, Killed, Machines, command
+from tests.stream.control_machine import NOW_MS, ControlMachine, Killed, Machines, command
 from tests.stream.loading.hand_made import HandMade
 from tests.stream.redecide.conftest import Selections, other_classifier
 
@@ -452,17 +453,21 @@ def test_loaded_images_are_corrected_and_decided_again_like_others(make: Make, t
 
 
 def test_loaded_images_are_chosen_and_decided_again_and_led_back(make: Make, selections: Selections) -> None:
-    head, moved = IMAGES[0].image_id, [image.image_id for image in IMAGES[5:10]]
-    # Two families, of which the data set makes one cluster.
-    rows = [GivenImage(image, head) for image in IMAGES[:10]]
+    head, *others = [image for image in IMAGES if image.image_id.startswith("3/")]
+    other = [image for image in IMAGES if image.image_id.startswith("4/")]
+    # The data set makes one cluster of two families.
+    rows = [GivenImage(image, head.image_id) for image in (head, *others, *other)]
+    moved = [image.image_id for image in other]
     one = make(load(), rows=rows)
     one.run()
     assert digest(one) == expected(rows)
     one.log = [*one.log, command("redecide", "r1", selection=selections.put(moved))]
     (done,) = one.run()
     assert done.accepted, done.reason
-    assert done.values["moved"] == "5"
-    assert Counter(one.worker.heads().values()) == {head: 5, moved[0]: 5}
+    assert done.values["moved"] == str(len(moved))
+    heads = one.worker.heads()
+    assert {heads[image.image_id] for image in others} == {head.image_id}
+    assert {heads[image_id] for image_id in moved} == {moved[0]}
     assert_sound(one)
     one.log = [*one.log, command("redecide", "r2", undo="r1")]
     (undone,) = one.run()
@@ -485,7 +490,9 @@ def test_a_store_restored_to_after_a_load_has_its_images_and_knows_them(make: Ma
     left = two.worker.heads().keys() & {image.image_id for image, _ in rows}
     copy_store(settings.home / "earlier", next_path(settings.store_path))
     with closing(Store(next_path(settings.store_path))) as restored:
+        forgotten = forgotten_since(two.store, restored)
         carry_over(two.store, restored, None)
+        forget_again(restored, forgotten, "a restore", NOW_MS)
     two.close()
     decide_swap(settings.store_path, "a test")
     three = make(load("c2"), rows=rows)
