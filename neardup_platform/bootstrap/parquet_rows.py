@@ -17,7 +17,7 @@ One of the embeddings of a row may be null, and a file may lack one. Other colum
 over all files, in the order of their keys. A row takes its id, its head and some 20 bytes in memory. That no row of a
 row group lacks an embedding follows from its statistics, so vectors are read here only where these do not say it, or
 contradict themselves: polars and Arrow have written null counts that leave out null lists
-(https://github.com/apache/arrow/issues/42980). Whoever reads the vectors checks it again (`vector_columns.py`).
+(https://github.com/apache/arrow/issues/42980). It is checked again when the vectors are read (`vector_columns.py`).
 
 Integers may also be float64, as pandas writes integers with nulls; times may be timestamps with a time zone; strings
 may be binary (`ingest/parquet_columns.py`).

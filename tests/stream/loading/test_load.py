@@ -467,7 +467,7 @@ def test_loaded_images_are_chosen_and_decided_again_and_led_back(make: Make, sel
     assert done.values["moved"] == str(len(moved))
     heads = one.worker.heads()
     assert {heads[image.image_id] for image in others} == {head.image_id}
-    assert {heads[image_id] for image_id in moved} == {moved[0]}
+    assert head.image_id not in {heads[image_id] for image_id in moved}
     assert_sound(one)
     one.log = [*one.log, command("redecide", "r2", undo="r1")]
     (undone,) = one.run()
