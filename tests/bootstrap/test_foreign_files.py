@@ -34,7 +34,7 @@ def foreign(name: str) -> Source:
 
 
 @pytest.mark.parametrize("name", READ)
-def test_a_file_means_the_same_whoever_wrote_it(name: str) -> None:
+def test_files_of_all_tools_mean_the_same(name: str) -> None:
     file = foreign(name)
     rows = read_rows([file], MODELS, NOW_MS)
     ids = [f"shop/ä {number}".encode() for number in range(4)]
