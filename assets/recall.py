@@ -1,6 +1,6 @@
 """The asset `quality/recall`: whether a sample of an hour's decisions found what there was to find, and is repeatable.
 
-logs/decisions, logs/embeddings_lsh of an hour, the API → **quality/recall** → its checks
+logs/decisions, logs/embeddings_lsh of an hour, the API → **quality/recall**, kept on S3 → its checks
 """
 
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ _COUNTS = ("searched", "sampled", "pairs", "recorded", "matches", "cluster_found
     pool="batch",
     partitions_def=hours,
     group_name="quality",
-    kinds={"duckdb", "faiss"},
+    kinds={"duckdb", "faiss", "s3"},
     owners=["team:models"],
     tags={"neardup/kind": "quality"},
     metadata=code_reference(__file__),
@@ -59,11 +59,13 @@ def recall(
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
     """Measure one hour."""
     from neardup_platform.hourly_quality.recall import judge_recall, measure_recall
+    from neardup_platform.hourly_quality.s3_recall import put_recall
 
     settings = platform.settings()
     s3 = s3_resource(settings.s3).get_client()
     try:
         found = measure_recall(settings, s3, context.partition_time_window.start, SystemClock())
+        put_recall(s3, settings.s3.bucket, found)
     except PermanentError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     yield dg.MaterializeResult(
