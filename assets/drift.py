@@ -16,7 +16,7 @@ from assets.table_metadata import URI
 from assets.topic_logs import ONE_BY_ONE, hours
 from neardup_platform.errors import PermanentError
 from resources.code_references import code_reference
-from resources.platform import PlatformResource, s3_resource
+from resources.platform import PlatformResource
 
 if TYPE_CHECKING:
     from neardup_platform.hourly_quality.measured_drift import MeasuredDrift
@@ -81,9 +81,10 @@ def drift(
     from neardup_platform.hourly_quality.drift import judge_drift
     from neardup_platform.hourly_quality.measured_drift import measure_drift
     from neardup_platform.hourly_quality.s3_profiles import profile_key
+    from neardup_platform.s3_client import open_s3
 
     settings, hour = platform.settings(), context.partition_time_window.start
-    s3 = s3_resource(settings.s3).get_client()
+    s3 = open_s3(settings.s3)
     try:
         found = measure_drift(settings, s3, hour)
     except PermanentError as error:

@@ -14,7 +14,7 @@ from assets.topic_logs import ONE_BY_ONE, hours
 from neardup_platform.errors import PermanentError, SetupError
 from neardup_platform.settings import Settings
 from resources.code_references import code_reference
-from resources.platform import PlatformResource, s3_resource
+from resources.platform import PlatformResource
 
 if TYPE_CHECKING:
     from neardup_platform.handover.parity import Parity
@@ -58,9 +58,10 @@ def handover_parity(
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
     """Compare one hour."""
     from neardup_platform.handover.parity import judge_parity, measure_parity
+    from neardup_platform.s3_client import open_s3
 
     settings = platform.settings()
-    s3 = s3_resource(settings.s3).get_client()
+    s3 = open_s3(settings.s3)
     try:
         found = measure_parity(settings, s3, [context.partition_time_window.start], context.log.info)
     except (PermanentError, SetupError) as error:

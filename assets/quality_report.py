@@ -18,7 +18,7 @@ from assets.table_metadata import URI
 from assets.topic_logs import ONE_BY_ONE
 from neardup_platform.errors import PermanentError
 from resources.code_references import code_reference
-from resources.platform import PlatformResource, logs_start, s3_resource
+from resources.platform import PlatformResource, logs_start
 
 if TYPE_CHECKING:
     from neardup_platform.quality_report.make_report import QualityReport
@@ -60,10 +60,11 @@ def report_asset(name: str, partitions: dg.TimeWindowPartitionsDefinition) -> dg
         from neardup_platform.quality_report.make_report import make_report
         from neardup_platform.quality_report.period import day_of, week_of
         from neardup_platform.quality_report.s3_reports import put_report
+        from neardup_platform.s3_client import open_s3
 
         settings, start = platform.settings(), context.partition_time_window.start
         period = day_of(start) if partitions is days else week_of(start)
-        s3 = s3_resource(settings.s3).get_client()
+        s3 = open_s3(settings.s3)
         try:
             made = make_report(settings, s3, period, datetime.now(UTC), context.log.info)
         except PermanentError as error:

@@ -15,7 +15,7 @@ from assets.topic_logs import ONE_BY_ONE, hours
 from neardup_platform.clock import SystemClock
 from neardup_platform.errors import PermanentError
 from resources.code_references import code_reference
-from resources.platform import PlatformResource, s3_resource
+from resources.platform import PlatformResource
 
 if TYPE_CHECKING:
     from neardup_platform.hourly_quality.recall import Recall
@@ -60,9 +60,10 @@ def recall(
     """Measure one hour."""
     from neardup_platform.hourly_quality.recall import judge_recall, measure_recall
     from neardup_platform.hourly_quality.s3_recall import put_recall
+    from neardup_platform.s3_client import open_s3
 
     settings = platform.settings()
-    s3 = s3_resource(settings.s3).get_client()
+    s3 = open_s3(settings.s3)
     try:
         found = measure_recall(settings, s3, context.partition_time_window.start, SystemClock())
         put_recall(s3, settings.s3.bucket, found)

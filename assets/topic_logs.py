@@ -15,7 +15,7 @@ from assets.table_metadata import PARTITION_ROWS, URI, columns
 from neardup_platform.topic_logs.column_descriptions import DESCRIBED
 from neardup_platform.topic_logs.topic_log import DECISIONS, LOGS, TopicLog
 from resources.code_references import code_reference
-from resources.platform import PlatformResource, logs_start, s3_resource
+from resources.platform import PlatformResource, logs_start
 
 if TYPE_CHECKING:
     from neardup_platform.settings import Settings
@@ -58,9 +58,10 @@ def log_asset(of: TopicLog, materialise: Materialise, file: str) -> dg.AssetsDef
     )
     def log(context: dg.AssetExecutionContext, platform: PlatformResource) -> dg.MaterializeResult[None]:
         from neardup_platform.errors import NotFound
+        from neardup_platform.s3_client import open_s3
 
         settings = platform.settings()
-        s3 = s3_resource(settings.s3).get_client()
+        s3 = open_s3(settings.s3)
         try:
             return dg.MaterializeResult(metadata=materialise(settings, s3, context.partition_time_window.start))
         except NotFound as error:
@@ -157,11 +158,12 @@ def _plain(of: TopicLog) -> Materialise:
 
 
 def _breaks(of: TopicLog, platform: PlatformResource, partition_key: str) -> "Breaks":
+    from neardup_platform.s3_client import open_s3
     from neardup_platform.topic_logs.offset_continuity import find_breaks
 
     settings = platform.settings()
     hour = datetime.strptime(f"{partition_key}+0000", "%Y-%m-%d-%H:%M%z")
-    return find_breaks(s3_resource(settings.s3).get_client(), settings.s3.bucket, of, hour)
+    return find_breaks(open_s3(settings.s3), settings.s3.bucket, of, hour)
 
 
 def _report(breaks: list[str], hour: str) -> str:
