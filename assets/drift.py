@@ -38,8 +38,8 @@ _CHECKS = {
         "assets/logs/embeddings_lsh",
     ),
     "terms_are_as_before": HourlyCheck(
-        "The commonest terms are as common as in the 24 hours before, up to the factor quality.max_term_change: terms "
-        "that many images share find much and tell little.",
+        "Two images have the same term as often as in the 24 hours before, up to the factor quality.max_term_change: "
+        "terms that many images share find much and tell little.",
         "assets/term_space",
     ),
     "as_many_are_duplicates": HourlyCheck(
