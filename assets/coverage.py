@@ -12,7 +12,7 @@ import dagster as dg
 
 from assets.hourly_checks import WHEN_LOGGED, HourlyCheck, check_results, hourly_checks
 from assets.markdown_pictures import picture
-from assets.topic_logs import ONE_BY_ONE, hours
+from assets.topic_logs import hours
 from neardup_platform.errors import PermanentError
 from resources.code_references import code_reference
 from resources.platform import PlatformResource
@@ -49,7 +49,6 @@ _CHECKS = {
     owners=["team:operations"],
     tags={"neardup/kind": "quality"},
     metadata=code_reference(__file__),
-    backfill_policy=ONE_BY_ONE,
     deps=[dg.AssetKey(["logs", name]) for name in _DEPS],
     automation_condition=WHEN_LOGGED,
     check_specs=hourly_checks(_KEY, _CHECKS),

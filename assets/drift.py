@@ -13,7 +13,7 @@ import dagster as dg
 from assets.hourly_checks import WHEN_LOGGED, HourlyCheck, check_results, hourly_checks
 from assets.markdown_pictures import picture
 from assets.table_metadata import URI
-from assets.topic_logs import ONE_BY_ONE, hours
+from assets.topic_logs import hours
 from neardup_platform.errors import PermanentError
 from resources.code_references import code_reference
 from resources.platform import PlatformResource
@@ -65,7 +65,6 @@ _CHECKS = {
     owners=["team:models"],
     tags={"neardup/kind": "quality"},
     metadata=code_reference(__file__),
-    backfill_policy=ONE_BY_ONE,
     deps=[dg.AssetKey(["logs", name]) for name in ("decisions", "embeddings_lsh")],
     automation_condition=WHEN_LOGGED,
     check_specs=hourly_checks(_KEY, _CHECKS),

@@ -10,7 +10,7 @@ import dagster as dg
 
 from assets.hourly_checks import HourlyCheck, check_results, hourly_checks
 from assets.markdown_pictures import gallery
-from assets.topic_logs import ONE_BY_ONE, hours
+from assets.topic_logs import hours
 from neardup_platform.errors import PermanentError, SetupError
 from neardup_platform.settings import Settings
 from resources.code_references import code_reference
@@ -47,7 +47,6 @@ _COLUMNS = ("kind", "cluster", "images", "parts", "pairs", "one", "one_head", "o
     owners=["team:operations"],
     tags={"neardup/kind": "handover"},
     metadata=code_reference(__file__),
-    backfill_policy=ONE_BY_ONE,
     check_specs=hourly_checks(_KEY, _CHECKS),
     description="How far another pipeline, which this one is to replace, and ours agree on the images of an hour: "
     "coverage, pairs, whole clusters, and the largest disagreements as pictures. Clusters are compared by their "

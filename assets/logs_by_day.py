@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from assets.table_metadata import PARTITION_ROWS, URI
-from assets.topic_logs import ONE_BY_ONE, hours
+from assets.topic_logs import hours
 from neardup_platform.topic_logs.topic_log import LOGS, TopicLog
 from resources.code_references import code_reference
 from resources.platform import PlatformResource, logs_start
@@ -36,7 +36,6 @@ def day_asset(of: TopicLog) -> dg.AssetsDefinition:
         owners=["team:operations"],
         tags={"neardup/kind": "log"},
         metadata=code_reference(__file__),
-        backfill_policy=ONE_BY_ONE,
         deps=[dg.AssetDep(dg.AssetKey(["logs", of.name]), partition_mapping=_HOURS_OF_DAY)],
         automation_condition=_WHEN_COMPLETE,
         retry_policy=dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL),

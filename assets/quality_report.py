@@ -15,7 +15,6 @@ from assets.drift import drift
 from assets.markdown_pictures import picture
 from assets.recall import recall
 from assets.table_metadata import URI
-from assets.topic_logs import ONE_BY_ONE
 from neardup_platform.errors import PermanentError
 from resources.code_references import code_reference
 from resources.platform import PlatformResource, logs_start
@@ -50,7 +49,6 @@ def report_asset(name: str, partitions: dg.TimeWindowPartitionsDefinition) -> dg
         owners=["team:operations"],
         tags={"neardup/kind": "quality"},
         metadata=code_reference(__file__),
-        backfill_policy=ONE_BY_ONE,
         deps=[coverage, recall, drift, decisions_log],
         description=f"The {name} report: how it was in plain words, compared with the period before; what needs "
         "attention; trends; and new near-duplicates, uncertain decisions and chains as pictures. Hours that are not "

@@ -27,10 +27,9 @@ Metadata = dict[str, Any]
 Materialise = Callable[["Settings", Any, datetime], Metadata]
 
 # end_offset: the current hour can be materialised too, any number of times.
+# Without a backfill policy, a backfill launches a run for each of them, so that an hour that Kafka no longer holds
+# fails alone. `multi_run` gives a run a range instead of a key, even of one hour, and checks of an hour need the key.
 hours = dg.HourlyPartitionsDefinition(start_date=logs_start(), timezone="UTC", end_offset=1)
-
-# Of all logs and their quality: a run for each partition, so that an hour that Kafka no longer holds fails alone.
-ONE_BY_ONE = dg.BackfillPolicy.multi_run(max_partitions_per_run=1)
 
 
 def log_asset(of: TopicLog, materialise: Materialise, file: str) -> dg.AssetsDefinition:
@@ -49,7 +48,6 @@ def log_asset(of: TopicLog, materialise: Materialise, file: str) -> dg.AssetsDef
         owners=["team:operations"],
         tags={"neardup/kind": "log"},
         metadata=code_reference(file),
-        backfill_policy=ONE_BY_ONE,
         deps=[stream_worker_asset],
         retry_policy=dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL),
         description=f"The topic {of.topic} of one hour, by Kafka timestamp, as Parquet on S3, one object per Kafka "
