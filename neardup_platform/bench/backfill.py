@@ -138,6 +138,7 @@ def backfilled(url: str, hours: list[datetime], images: int, report: Report) -> 
         "hours": len(hours),
         "images": images * len(hours),
         "seconds": round(seconds, 1),
+        "failed_runs": sum(row["status"] != "SUCCESS" for row in rows),
         "materialised": materialised,
         "expected": len(hours) * len(ASSETS),
     }
