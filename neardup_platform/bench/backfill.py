@@ -40,7 +40,7 @@ _POLL_S = 1.0
 _TIMEOUT_S = 60.0
 ASSETS = (*(("logs", log.name) for log in LOGS), *(("quality", name) for name in ("coverage", "recall", "drift")))
 
-_LAUNCH = """
+LAUNCH = """
 mutation ($params: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $params) {
     __typename
@@ -48,15 +48,15 @@ mutation ($params: LaunchBackfillParams!) {
     ... on PythonError { message }
   }
 }"""
-_STATUS = """
+STATUS = """
 query ($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } } }"""
-_RUNS = """
+RUNS = """
 query ($id: String!) {
   runsOrError(filter: {tags: [{key: "dagster/backfill", value: $id}]}) {
     ... on Runs { results { status startTime endTime tags { key value } } }
   }
 }"""
-_DONE = """
+DONE = """
 query ($keys: [AssetKeyInput!]) { assetNodes(assetKeys: $keys) { partitionStats { numMaterialized } } }"""
 _RUNNING = frozenset({"REQUESTED", "CANCELING", "FAILING"})
 
@@ -119,16 +119,16 @@ def backfilled(url: str, hours: list[datetime], images: int, report: Report) -> 
     with httpx.Client(base_url=url, timeout=_TIMEOUT_S) as http:
         params = {"assetSelection": keys, "partitionNames": [f"{hour:%Y-%m-%d-%H:00}" for hour in hours]}
         began_s = time.perf_counter()
-        launched = _ask(http, _LAUNCH, {"params": params})["launchPartitionBackfill"]
+        launched = _ask(http, LAUNCH, {"params": params})["launchPartitionBackfill"]
         if "backfillId" not in launched:
             raise ServerUnavailable(f"Dagster launched no backfill: {launched}")
         backfill = launched["backfillId"]
         report(f"backfill {backfill} of {len(ASSETS)} assets over {len(hours)} hours")
-        while (status := _ask(http, _STATUS, {"id": backfill})["partitionBackfillOrError"]["status"]) in _RUNNING:
+        while (status := _ask(http, STATUS, {"id": backfill})["partitionBackfillOrError"]["status"]) in _RUNNING:
             time.sleep(_POLL_S)
         seconds = time.perf_counter() - began_s
-        runs = _ask(http, _RUNS, {"id": backfill})["runsOrError"]["results"]
-        done = _ask(http, _DONE, {"keys": keys})["assetNodes"]
+        runs = _ask(http, RUNS, {"id": backfill})["runsOrError"]["results"]
+        done = _ask(http, DONE, {"keys": keys})["assetNodes"]
     rows = sorted((_row(run, images) for run in runs), key=lambda row: str(row["hour"]))
     materialised = sum(each["partitionStats"]["numMaterialized"] for each in done)
     whole = {
