@@ -15,6 +15,8 @@ def load_models(settings: Settings) -> Models:
     """
     import numpy as np
 
+    from neardup_platform.image_table.ids import IdTable
+    from neardup_platform.image_table.mmap_ids import FollowedIds
     from neardup_platform.images.active_embedders import load_embedders, model_specs
     from neardup_platform.learning.classifier.keras_active_classifier import load_active_classifier
     from neardup_platform.scoring.keras_classifier import limit_tensorflow_threads, load_classifier
@@ -44,6 +46,9 @@ def load_models(settings: Settings) -> Models:
     def follow_vectors(source: str) -> VectorTable:
         return FollowedVectors(settings.vectors_path, source, scorer.required_models)
 
+    def follow_ids(source: str) -> IdTable:
+        return FollowedIds(settings.vectors_path, source)
+
     def promoted(version: str) -> tuple[PairScorer, Matching]:
         classifier = load_active_classifier(settings, version)
         return classifier, Matching.of(settings, classifier)
@@ -60,5 +65,6 @@ def load_models(settings: Settings) -> Models:
         enough_px=enough_px,
         open_index=follow_index,
         open_vectors=follow_vectors,
+        open_ids=follow_ids,
         promoted=promoted,
     )

@@ -21,6 +21,7 @@ from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.swap import complete_swap
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.built_files import adopt
+from neardup_platform.stream.checkpointing import Checkpointing
 from neardup_platform.stream.commands import CommandContext, make_restore, registered_commands
 from neardup_platform.stream.commit import commit
 from neardup_platform.stream.comparing import StepsInFlight
@@ -80,6 +81,8 @@ def open_worker(
         gc.collect()
         gc.freeze()
         yield Worker(parts)
+        # Not after an error: the corpus may lack what was committed last.
+        parts.checkpoints.stop(parts.state)
 
 
 def _open_parts(
@@ -104,6 +107,8 @@ def _open_parts(
     corpus = _open_corpus(settings, store, space, classifier, liveness.starting)
     stack.callback(corpus.close)
     crash.passing(CrashPoint.RESTORED)
+    checkpoints = Checkpointing(store, corpus, settings.vectors_path, state)
+    stack.callback(checkpoints.close)
     pipeline = Pipeline(space, classifier, corpus, Matching.of(settings, classifier))
     steps = stack.enter_context(closing(StepsInFlight(pipeline, crash)))
     intake = _open_intake(settings, store, state, classifier, source)
@@ -131,6 +136,7 @@ def _open_parts(
         corrections=corrections,
         control=control,
         outbox=outbox,
+        checkpoints=checkpoints,
         steps=steps,
         rate_limiter=SearchLimiter(settings.terms.max_queries_per_s, settings.terms.max_waiting_queries),
         crash=crash,
