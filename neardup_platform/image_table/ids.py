@@ -107,7 +107,7 @@ class WritableIds(ABC):
     def fill(self, first: int, ids: Sequence[str]) -> None:
         """See `IdTable`."""
         text, places = packed(ids, self.text_bytes)
-        # The text first: whoever reads a place finds its id.
+        # The text first, so that a place always leads to its id.
         self._put_text(self.text_bytes, text)
         self._put_places(first, places)
         self.text_bytes += len(text)

@@ -79,7 +79,7 @@ def drop_noted(store: Store, upto: int, after: int = -1) -> None:
 
 
 def begin_noting(store: Store, state: store_pb.StoreState) -> None:
-    """Begins table TOUCHED with the present commit: the checkpoint has all images, whoever has written them."""
+    """Begins table TOUCHED with the present commit, once a checkpoint has all images of the store."""
     batch = _without_noted(store, state.commit)
     batch.delete(Table.TOUCHED, layout.UNNOTED_KEY)
     state.touched_commit = state.commit
