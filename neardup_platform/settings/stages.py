@@ -38,8 +38,8 @@ class TermSettings(Section):
     the API. The worker sorts its index by them at the next start. Unset: the cells of the term space."""
     scan_images: int | None = Field(None, ge=1)
     """Images compared by the first 256 bits of their signature, in a corpus of ten million; fewer in a smaller one
-    (terms/effort.py). Unset: 1,500,000, or 150,000 with fitted `cells`. A corpus of up to 100,000 is scanned whole, or
-    of up to 10,000 with fitted cells."""
+    (terms/effort.py). Unset: 1,500,000, or 250,000 with fitted `cells`. A corpus of up to 100,000 is scanned whole, or
+    of up to 25,000 with fitted cells."""
     shortlist: int = Field(3_072, ge=1, le=1_000_000)
     """The nearest of the scanned images, compared by the whole signature; also fewer in a smaller corpus."""
     ranking: Literal["hamming", "overlap"] = "hamming"

@@ -70,7 +70,7 @@ def test_too_few_images_and_a_store_of_other_terms_are_refused(tmp_path: Path) -
     settings = settings_of(tmp_path / "home")
     with closing(InMemoryWorker(settings.home)) as worker:
         worker.decide(IMAGES[:20])
-    with pytest.raises(SetupError, match="from 100,000 on"):
-        write_fitted_cells(SPACE, sampled(settings), tmp_path)
+    with pytest.raises(SetupError, match="at least 100,000 are needed"):
+        write_fitted_cells(SPACE, sampled(settings), tmp_path, 100_000)
     with pytest.raises(SetupError, match="the store holds terms of"):
         sample_vectors(settings, replace(SPACE, mean=SPACE.mean + 1), 1_024, lambda _: None)
