@@ -24,7 +24,7 @@ class SearchCellsConfig(dg.Config):
     owners=["team:models"],
     tags={"neardup/kind": "model"},
     metadata=code_reference(__file__),
-    description="About 16,000 cells fitted to a sample of the store, written to `NEARDUP_HOME/cells/<version>.npz`: a "
+    description="About 8,000 cells fitted to a sample of the store, written to `NEARDUP_HOME/cells/<version>.npz`: a "
     "search finds as much in a sixth of the images that it scans otherwise. Worth it from some 100,000 images on, and "
     "again when the store has grown tenfold. Set `terms.cells` to that file for the worker and the API and restart "
     "both: the worker sorts its index by them first.",

@@ -22,7 +22,7 @@ from neardup_platform.files import replace_file
 from neardup_platform.terms.cell_kernels import choose_cells, compare_cells
 from neardup_platform.terms.parts import U64, Plan, empty_plan
 
-# Images whose cells are determined at once, which takes 32 KB each.
+# Images whose cells are determined at once, which takes 16 KB each.
 _ROWS = 128
 MAX_CELLS = 1 << 15
 

@@ -16,7 +16,6 @@ from neardup_platform.terms.parts import (
     DELETED,
     EARLY,
     GROUP,
-    HEAD_WORDS,
     LATE,
     NOTHING,
     RETIRED,
@@ -130,12 +129,6 @@ def shortlist_part(  # noqa: C901, PLR0912, PLR0915 -- one loop nest, which the 
             while at < count and planned[row, at] < stop:
                 cell = planned[row, at]
                 at += 1
-                if at < count:
-                    # Cells are small and lie apart, so the processor does not fetch the next one by itself.
-                    begin = _U(starts[planned[row, at]])
-                    for place in range(begin, min(_U(starts[planned[row, at] + 1]), begin + _U(GROUP)), _U(LINE_WORDS)):
-                        for word in range(_U(HEAD_WORDS)):
-                            prefetch(head, word, place)
                 if turns[row, at - 1] != turn:
                     continue
                 last = cell + 1

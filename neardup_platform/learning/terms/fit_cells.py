@@ -1,7 +1,7 @@
 """Fits the cells of the term index to images of a store.
 
 Unit vectors → **k-means in two levels** → centroids → their signatures. Two levels make the fit of many cells cheap:
-16,384 cells of 262,144 images take seconds, and searches know nothing of the levels.
+8,192 cells of 262,144 images take seconds, and searches know nothing of the levels.
 """
 
 import faiss
@@ -13,7 +13,7 @@ from neardup_platform.terms.hyperplanes import TermSpace, Vectors
 
 # Fewer images each make cells too ragged; more make the fit longer and the cells hardly better.
 LEAST_PER_CELL, MOST_PER_CELL = 16, 40
-MOST_CELLS = 16_384
+MOST_CELLS = 8_192
 _ROUNDS, _SEED = 10, 1
 
 
