@@ -187,7 +187,7 @@ def test_every_asset_is_linked() -> None:
         [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
     # The logs of topics share a file, and so do the reports.
-    assert done.stdout.split() == ["33", "19"]
+    assert done.stdout.split() == ["34", "20"]
 
 
 def test_what_computes_in_a_run_is_in_the_pool_that_leaves_room_for_the_stream() -> None:
