@@ -38,7 +38,7 @@ from neardup_platform.store.writer import Store
 from neardup_platform.stream.repair import Repaired, repair
 from neardup_platform.terms.hyperplanes import load_term_space
 from neardup_platform.terms.json_manifest import read_manifest
-from neardup_platform.terms.opening import open_index
+from neardup_platform.terms.opening import load_search_space, open_index
 
 # Below this RocksDB and Kafka may soon fail to write.
 MIN_FREE_BYTES = 2 << 30
@@ -197,7 +197,7 @@ def _index(settings: Settings) -> str:
         source = reader.state().store_id
         if manifest.source != source:
             raise BadArtefact(f"index {settings.index_path} belongs to another store; {_REBUILT}")
-        space = load_term_space(settings.terms.space)
+        space = load_search_space(settings.terms)
         with closing(open_index(settings.index_path, space, settings.terms, source, writable=False)) as index:
             if index.damaged:
                 raise BadArtefact(f"{'; '.join(index.damaged)}: {_REBUILT}")

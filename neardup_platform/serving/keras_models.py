@@ -22,12 +22,11 @@ def load_models(settings: Settings) -> Models:
     from neardup_platform.scoring.keras_classifier import limit_tensorflow_threads, load_classifier
     from neardup_platform.scoring.mmap_vectors import FollowedVectors
     from neardup_platform.scoring.vectors import VectorTable
-    from neardup_platform.terms.hyperplanes import load_term_space
     from neardup_platform.terms.index import TermIndex
-    from neardup_platform.terms.opening import open_index
+    from neardup_platform.terms.opening import load_search_space, open_index
 
     limit_tensorflow_threads(settings.scoring.threads)
-    space = load_term_space(settings.terms.space)
+    space = load_search_space(settings.terms)
     scorer = load_classifier(settings.scoring.model, settings.scoring.threads, settings.scoring.kinds)
     lsh, pair = load_embedders(settings.images)
     enough_px = max(lsh.enough_px, pair.enough_px)

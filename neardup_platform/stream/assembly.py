@@ -39,10 +39,10 @@ from neardup_platform.stream.outbox import Outbox
 from neardup_platform.stream.outbox_entries import requeue_kept
 from neardup_platform.stream.recovery import rebuild_corpus
 from neardup_platform.stream.worker import Worker, WorkerParts
-from neardup_platform.terms.hyperplanes import TermSpace, load_term_space
+from neardup_platform.terms.hyperplanes import TermSpace
 from neardup_platform.terms.index import TermIndex
 from neardup_platform.terms.inherit_segments import inherit_segments
-from neardup_platform.terms.opening import open_index
+from neardup_platform.terms.opening import load_search_space, open_index
 from neardup_platform.terms.rate_limiter import SearchLimiter
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ def _open_parts(
     classifiers = make_classifiers(settings)
     liveness.starting("loading the classifier", 0, 0)
     classifier = classifiers.load_active(state.classifier_version)
-    space = load_term_space(settings.terms.space)
+    space = load_search_space(settings.terms)
     corpus = _open_corpus(settings, store, space, classifier, liveness.starting)
     stack.callback(corpus.close)
     crash.passing(CrashPoint.RESTORED)
@@ -159,9 +159,9 @@ def _open_corpus(
     settings: Settings, store: Store, space: TermSpace, classifier: Classifier, progress: Progress
 ) -> Corpus:
     open_terms = partial(_open_index, settings, space, progress)
-    inherit_terms = partial(inherit_segments, settings.index_path, space.version)
+    inherit_terms = partial(inherit_segments, settings.index_path, space.index_version)
     models, vectors_path = classifier.required_models, settings.vectors_path
-    adopt(settings.store_path, store.state().store_id, models, vectors_path, space.version, settings.index_path)
+    adopt(settings.store_path, store.state().store_id, models, vectors_path, space.index_version, settings.index_path)
     return rebuild_corpus(store, space, models, open_terms, vectors_path, progress, inherit_terms, settings.loads_path)
 
 

@@ -85,14 +85,14 @@ class InMemoryWorker:
         self.store = Store(home / "store")
         self._vectors_path = vectors = home / "vectors"
         index, store_id = home / "index", self.store.state().store_id
-        adopt(home / "store", store_id, scorer.required_models, vectors, space.version, index)
+        adopt(home / "store", store_id, scorer.required_models, vectors, space.index_version, index)
         corpus = rebuild_corpus(
             self.store,
             space,
             scorer.required_models,
             lambda source: open_index(source, index),
             vectors,
-            inherit_terms=partial(inherit_segments, index, space.version, block_images=BLOCK_IMAGES),
+            inherit_terms=partial(inherit_segments, index, space.index_version, block_images=BLOCK_IMAGES),
             loads=home / "loads",
         )
         matching = matching or small_pipeline(corpus, scorer=scorer).matching
