@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from itertools import repeat
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from neardup_platform.errors import BadArtefact, BadMessage
 from neardup_platform.records import FloatVector, Kind, PdqHash
@@ -153,6 +155,52 @@ def vector(value: pa.Scalar, kind: Kind, dim: int) -> FloatVector:
         if len(data) == dim * dtype.itemsize:
             return np.frombuffer(data, dtype).astype(np.float32)
     raise BadMessage("bad-dimension", f"the {kind} vector has {len(data)} bytes, expected {dim} float32 or float16")
+
+
+def rows_of_dimension(column: pa.Array, dim: int) -> list[tuple[NDArray[np.intp], NDArray[Any]]]:
+    """The rows of a `plain` column of vectors that have so many values, in groups of one type.
+
+    Returns:
+        Of each group the rows, ascending, and their values, floating [rows, dim]; a null within a list is NaN.
+    """
+    kind = column.type
+    if pa.types.is_null(kind):
+        return []
+    if pa.types.is_fixed_size_list(kind):
+        there = column.is_valid().to_numpy(zero_copy_only=False)
+        return [_listed(column, there & (kind.list_size == dim), dim)]
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return [_listed(column, _equal(pc.list_value_length(column), dim), dim)]
+    column = column.cast(pa.large_binary())
+    dtypes = (np.dtype("<f4"), np.dtype("<f2"))
+    return [_packed(column, _equal(pc.binary_length(column), dim * dtype.itemsize), dim, dtype) for dtype in dtypes]
+
+
+def _listed(column: pa.Array, fits: NDArray[np.bool_], dim: int) -> tuple[NDArray[np.intp], NDArray[Any]]:
+    numbers = _those(column, fits).flatten().to_numpy(zero_copy_only=False)
+    with np.errstate(over="ignore"):
+        numbers = numbers.astype(np.float32) if numbers.dtype == np.float64 else numbers
+    return np.flatnonzero(fits), numbers.reshape(-1, dim)
+
+
+def _packed(
+    column: pa.Array, fits: NDArray[np.bool_], dim: int, dtype: np.dtype[np.floating]
+) -> tuple[NDArray[np.intp], NDArray[Any]]:
+    rows = np.flatnonzero(fits)
+    if not len(rows):
+        return rows, np.empty((0, dim), dtype)
+    chosen = _those(column, fits)
+    start = int(np.frombuffer(chosen.buffers()[1], np.int64)[chosen.offset])
+    return rows, np.frombuffer(chosen.buffers()[2], dtype, len(rows) * dim, start).reshape(-1, dim)
+
+
+def _those(column: pa.Array, fits: NDArray[np.bool_]) -> pa.Array:
+    return column if fits.all() else column.filter(pa.array(fits))
+
+
+def _equal(lengths: pa.Array, length: int) -> NDArray[np.bool_]:
+    mask: NDArray[np.bool_] = pc.fill_null(pc.equal(lengths, length), False).to_numpy(zero_copy_only=False)
+    return mask
 
 
 def pdq(bits: bytes | None, quality: int | None) -> PdqHash | None:

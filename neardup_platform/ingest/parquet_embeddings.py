@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -33,13 +34,14 @@ from neardup_platform.ingest.parquet_columns import (
     integers,
     pdq,
     plain,
+    rows_of_dimension,
     text,
     texts,
     vector,
 )
-from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
+from neardup_platform.records import Embedding, FloatVector, JoinedImage, Kind, ModelSpec
 from neardup_platform.terminal_text import one_line
-from neardup_platform.wire.validation import checked_embedding, checked_id
+from neardup_platform.wire.validation import checked_embedding, checked_id, vector_faults
 
 # Memory for the rows read at once, estimated from the average of the file.
 _PART_BYTES = 256 << 20
@@ -170,34 +172,41 @@ class EmbeddingFile:
         ids, uris = texts(batch, "image_id"), texts(batch, "source_uri", "")
         hashes, qualities = texts(batch, "pdq"), integers(batch, "pdq_quality").to_pylist()
         versions = {kind: texts(batch, f"{kind}_version", self._defaults.version) for kind in Kind}
-        vectors = {kind: plain(batch.column(kind.value)) for kind in Kind}
+        columns = {kind: plain(batch.column(kind.value)) for kind in Kind}
+        good = {kind: _good_vectors(columns[kind], kind, self._models[kind].dim) for kind in Kind}
         if "event_time_ms" in self._columns:
             times_ms: Sequence[Any] = integers(batch, "event_time_ms").to_pylist()
         else:
             times_ms = [self._defaults.time_ms() if self._defaults.time_ms else 0] * rows
         part = Part(first + rows, [], [])
+
+        def embedding(row: int, image_id: str, kind: Kind) -> Embedding:
+            model, found = self._models[kind], good[kind][row]
+            version = str(text(versions[kind][row], "other-version") or "")
+            values = vector(columns[kind][row], kind, model.dim) if found is None else found
+            uri = str(text(uris[row], "bad-uri") or "")
+            made = Embedding(image_id, kind, version, values, times_ms[row], uri, pdq=pdq(hashes[row], qualities[row]))
+            newer = self._newer.get(kind, ())
+            return checked_embedding(made, model, self._now_ms, newer, vector_is_good=found is not None)
+
         for row in range(rows):
             try:
                 image_id = checked_id(text(ids[row], "bad-id"))
-                lsh, pair = (
-                    checked_embedding(
-                        Embedding(
-                            image_id,
-                            kind,
-                            str(text(versions[kind][row], "other-version") or ""),
-                            vector(vectors[kind][row], kind, self._models[kind].dim),
-                            times_ms[row],
-                            str(text(uris[row], "bad-uri") or ""),
-                            pdq=pdq(hashes[row], qualities[row]),
-                        ),
-                        self._models[kind],
-                        self._now_ms,
-                        self._newer.get(kind, ()),
-                    )
-                    for kind in (Kind.LSH, Kind.PAIR)
-                )
+                lsh, pair = embedding(row, image_id, Kind.LSH), embedding(row, image_id, Kind.PAIR)
             except BadMessage as error:
                 part.bad.append(BadRow(first + row, error.reason, error.detail))
             else:
                 part.images.append(JoinedImage(lsh, pair))
         return part
+
+
+def _good_vectors(column: pa.Array, kind: Kind, dim: int) -> list[FloatVector | None]:
+    """The vectors of a `plain` column, checked together; None where there is none, or a bad one."""
+    vectors: list[FloatVector | None] = [None] * len(column)
+    for rows, values in rows_of_dimension(column, dim):
+        faults = vector_faults(values, kind)
+        good = faults == 0
+        wide = values.astype(np.float32)
+        for row, at in zip(rows[good].tolist(), np.flatnonzero(good).tolist(), strict=True):
+            vectors[row] = wide[at]
+    return vectors

@@ -114,10 +114,10 @@ def _ingest_segment(context: CommandContext) -> IngestSegment:
     return IngestSegment(
         context.settings,
         context.store,
-        context.pipeline,
         context.classifier.required_models,
         context.outbox.has_room,
         context.clock,
+        context.intake.in_flight,
     )
 
 

@@ -67,7 +67,7 @@ def commit(
     Raises:
         InvariantBroken: what was decided does not fit the store (commit_checks.py); nothing is written.
     """
-    decided = _decided(step)
+    decided = step.decided
     check_decided(store, state, decided)
     new = store_pb.StoreState()
     new.CopyFrom(state)
@@ -115,15 +115,6 @@ def _batch(step: Step) -> Batch:
             return IngestBatch(files, folder)
         case _:
             return Batch()
-
-
-def _decided(step: Step) -> Sequence[Decided]:
-    """The new images of a step."""
-    match step:
-        case StreamStep(decided=decided) | RedecideStep(decided=decided):
-            return decided
-        case CommandStep(handled):
-            return handled.decided
 
 
 def _put_consumed(store: Store, batch: Batch, state: store_pb.StoreState, step: Step) -> None:
@@ -284,7 +275,7 @@ def _messages(step: Step, histories: Sequence[Sequence[bytes]], now_ms: int) -> 
         case RedecideStep(consumed=consumed, decisions=decisions):
             yield from _consumed_messages(consumed, now_ms)
             yield from decision_messages(decisions)
-    for images, encoded in zip(_decided(step), histories, strict=True):
+    for images, encoded in zip(step.decided, histories, strict=True):
         for decision, value in zip(images.decisions, encoded, strict=True):
             yield DECISIONS, decision.image_id.encode(), value
         yield DEBUG, images.decisions[0].image_id.encode(), _debug_detail(images).SerializeToString()

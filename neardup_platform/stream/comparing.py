@@ -6,11 +6,12 @@ Comparing depends on nothing that deciding changes, so the result does not depen
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from neardup_platform.matching import Scored
 from neardup_platform.pipeline import Added, Pipeline
 from neardup_platform.records import JoinedImage
+from neardup_platform.stream.control.handled import Handled
 from neardup_platform.stream.crash_points import CrashPoint, CrashPoints
 from neardup_platform.stream.steps import Consumed
 
@@ -24,10 +25,16 @@ _THREADS = 2
 
 @dataclass(frozen=True, slots=True)
 class StepInFlight:
-    """A step whose images are being compared."""
+    """A step whose images are being compared.
 
-    consumed: Consumed
+    Attributes:
+        consumed: what it consumes from the log; nothing of a stage of a command.
+        stage: of a command; None for a step of the stream.
+    """
+
     comparing: Sequence[tuple[Added, "Future[Scored]"]]
+    consumed: Consumed = field(default_factory=Consumed)
+    stage: Handled | None = None
 
     @property
     def is_compared(self) -> bool:
@@ -61,8 +68,12 @@ class StepsInFlight:
         return bool(self._steps) and self._steps[0].is_compared
 
     def start(self, consumed: Consumed, images: Sequence[JoinedImage]) -> None:
-        """Add images to the corpus and start comparing them."""
-        self._steps.append(StepInFlight(consumed, [self._compare(part) for part in self._pipeline.split(images)]))
+        """Add images of the stream to the corpus and start comparing them."""
+        self._steps.append(StepInFlight(self._compare_all(images), consumed))
+
+    def start_stage(self, stage: Handled, images: Sequence[JoinedImage]) -> None:
+        """Add the images of a stage of a command to the corpus and start comparing them."""
+        self._steps.append(StepInFlight(self._compare_all(images), stage=stage))
 
     def take_first(self) -> StepInFlight:
         """Take the oldest step out."""
@@ -71,6 +82,9 @@ class StepsInFlight:
     def close(self) -> None:
         """Cancel what has not started."""
         self._threads.shutdown(cancel_futures=True)
+
+    def _compare_all(self, images: Sequence[JoinedImage]) -> Sequence[tuple[Added, "Future[Scored]"]]:
+        return [self._compare(part) for part in self._pipeline.split(images)]
 
     def _compare(self, images: Sequence[JoinedImage]) -> tuple[Added, "Future[Scored]"]:
         added = self._pipeline.add(images)

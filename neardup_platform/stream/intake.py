@@ -171,8 +171,16 @@ class Intake:
         """Drop the unpaired embeddings of an image that is forgotten."""
         self._pairing.remove(image_id)
 
+    def in_flight(self, image_id: str) -> JoinedImage | None:
+        """The embeddings of an image that is being decided; None for one that is not."""
+        return self._known.in_flight(image_id)
+
+    def started(self, images: Iterable[JoinedImage]) -> None:
+        """Record that images which do not come from the log are being decided."""
+        self._known.add(images)
+
     def committed(self, image_ids: Iterable[str]) -> None:
-        """Record that the store knows images which `take` returned."""
+        """Record that the store knows images that were being decided."""
         self._known.committed(image_ids)
 
     def metrics(self, now_ms: int) -> dict[str, float]:

@@ -66,6 +66,10 @@ class KnownImages:
         for image_id in image_ids:
             self._in_flight.pop(image_id, None)
 
+    def in_flight(self, image_id: str) -> JoinedImage | None:
+        """The embeddings of an image of a step in flight."""
+        return self._in_flight.get(image_id)
+
     def embeddings(self, image_id: str) -> JoinedImage | None:
         """The embeddings of a known image."""
         return self._in_flight.get(image_id) or self._stored(image_id)

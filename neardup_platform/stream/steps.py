@@ -76,6 +76,11 @@ class CommandStep:
 
     handled: Handled
 
+    @property
+    def decided(self) -> Sequence[Decided]:
+        """New images that the stage decides."""
+        return self.handled.decided
+
 
 @dataclass(frozen=True, slots=True)
 class RedecideStep:

@@ -25,6 +25,7 @@ from neardup_platform.stream.checkpointing import Checkpointing
 from neardup_platform.stream.commit import commit
 from neardup_platform.stream.comparing import StepInFlight, StepsInFlight
 from neardup_platform.stream.control.control import Control
+from neardup_platform.stream.control.handled import Handled
 from neardup_platform.stream.control.outcome import Done, ReplaceStore, Stage
 from neardup_platform.stream.corrections.re_embedding import decide_newer, vacate
 from neardup_platform.stream.corrections.redeciding import Redeciding
@@ -32,7 +33,7 @@ from neardup_platform.stream.crash_points import CrashPoint, CrashPoints
 from neardup_platform.stream.intake import Intake
 from neardup_platform.stream.metrics import StreamMetrics
 from neardup_platform.stream.outbox import Outbox
-from neardup_platform.stream.steps import CommandStep, RedecideStep, StreamStep
+from neardup_platform.stream.steps import CommandStep, RedecideStep, Step, StreamStep
 from neardup_platform.terms.rate_limiter import SearchLimiter
 from neardup_platform.wire.codec import Message
 from neardup_platform.wire.topics import CONTROL
@@ -42,6 +43,8 @@ MOST_REDECIDED = 32
 # What the broker acknowledged is written with the next step; or alone, after this long or from this many messages on.
 ACKNOWLEDGED_ALONE_S = 1.0
 ACKNOWLEDGED_ALONE = 5_000
+# How long a step that is being compared is left alone, because a command may have more images to compare beside it.
+STAGE_S = 0.005
 # Commands handled in one turn.
 MOST_COMMANDS = 64
 
@@ -102,7 +105,7 @@ class Worker:
         if settled := self._outbox.settled():
             self._settled += settled
             self._crash.passing(CrashPoint.ACKNOWLEDGED)
-        started = self._start_step()
+        started = self._start_step() or self._control.decides_within(STAGE_S)
         while self._steps and (not started or self._steps.full or self._steps.first_is_compared):
             self._finish_step()
         overdue = self._clock.monotonic_s() - self._committed_s > ACKNOWLEDGED_ALONE_S
@@ -118,9 +121,14 @@ class Worker:
             if ready is None:
                 break
             # Only now, so that a command that becomes ready later waits until nothing is in flight again.
-            self._finish_steps()
+            if not ready.overlaps:
+                self._finish_steps()
             handled = ready.finish()
             self._crash.passing(CrashPoint.PREPARED)
+            if isinstance(handled.outcome, Stage) and handled.outcome.images is not None:
+                self._start_stage(handled, handled.outcome)
+                break
+            self._finish_steps()
             outcome, step = handled.outcome, CommandStep(handled)
             if isinstance(outcome, ReplaceStore):
                 self._replace_store(outcome, step)
@@ -137,6 +145,14 @@ class Worker:
         self._source.hold_control(self._control.full)
         self._source.hold_embeddings(self._stands_still)
         return None
+
+    def _start_stage(self, handled: Handled, stage: Stage) -> None:
+        """Start comparing the images of a stage, which is committed when it is its turn, and prepare the next one."""
+        self._intake.started(stage.images or ())
+        self._steps.start_stage(handled, stage.images or ())
+        self._control.start_next(stage)
+        while self._steps.full:
+            self._finish_step()
 
     def _replace_store(self, outcome: ReplaceStore, step: CommandStep) -> None:
         """Commit a command's result to the store that replaces this one, and decide the exchange."""
@@ -186,7 +202,8 @@ class Worker:
         settings, gives_up = self._parts.settings.worker, self._intake.gives_up
         has_room = not (self._outbox.full or self._intake.holds_newer or gives_up)
         most = 2 * self._parts.rate_limiter.batch(settings.max_batch_images) if has_room else 0
-        messages = self._source.poll(most, 0 if self._steps or gives_up else settings.poll_ms)
+        at_once = self._steps or gives_up or self._control.decides
+        messages = self._source.poll(most, 0 if at_once else settings.poll_ms)
         if messages:
             self._parts.outages.answered()
             self._crash.passing(CrashPoint.READ)
@@ -201,6 +218,9 @@ class Worker:
         """Decide and commit the oldest step in flight."""
         step = self._steps.take_first()
         decided = self._decide(step)
+        if step.stage is not None:
+            self._commit(CommandStep(step.stage.with_decided(decided)))
+            return
         self._commit(StreamStep(step.consumed, decided))
         now_ms, now_s = self._clock.now_ms(), self._clock.monotonic_s()
         for batch in decided:
@@ -215,13 +235,16 @@ class Worker:
             self._crash.passing(CrashPoint.DECIDED)
         return decided
 
-    def _commit(self, step: StreamStep | RedecideStep) -> None:
+    def _commit(self, step: Step) -> None:
         """Commit a step, together with what the broker acknowledged."""
         outgoing = commit(self._store, self._state, step, self._clock.now_ms(), self._settled)
         self._settled, self._committed_s = [], self._clock.monotonic_s()
         self._intake.committed(image.image_id for batch in step.decided for image in batch.images)
-        self._source.committed(step.consumed.positions)
-        self._crash.passing(CrashPoint.COMMITTED)
+        if isinstance(step, CommandStep):
+            self._crash.passing(CrashPoint.STAGE_COMMITTED)
+        else:
+            self._source.committed(step.consumed.positions)
+            self._crash.passing(CrashPoint.COMMITTED)
         self._outbox.committed(outgoing)
 
     @property

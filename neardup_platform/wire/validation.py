@@ -43,7 +43,9 @@ _REFUSED_CATEGORIES = {"Cc": "a control character", "Zl": "a line separator", "Z
 _SHOWN = 40
 
 
-def checked_embedding(embedding: Embedding, expected: ModelSpec, now_ms: int, newer: Sequence[str] = ()) -> Embedding:
+def checked_embedding(
+    embedding: Embedding, expected: ModelSpec, now_ms: int, newer: Sequence[str] = (), *, vector_is_good: bool = False
+) -> Embedding:
     """Return the embedding unchanged, if the worker accepts it.
 
     Args:
@@ -51,6 +53,7 @@ def checked_embedding(embedding: Embedding, expected: ModelSpec, now_ms: int, ne
         expected: the model that the active classifier was trained on.
         now_ms: the clock, Unix milliseconds.
         newer: other model versions whose vectors are comparable with those of `expected`.
+        vector_is_good: whether `vector_faults` has found nothing wrong with its vector.
 
     Raises:
         BadMessage: the worker refuses it.
@@ -59,7 +62,8 @@ def checked_embedding(embedding: Embedding, expected: ModelSpec, now_ms: int, ne
     check_version(embedding.kind, embedding.model_version, expected, newer)
     check_uri(embedding.source_uri)
     check_time(embedding.event_time_ms, now_ms)
-    check_vector(embedding.vector, embedding.kind, expected.dim)
+    if not vector_is_good:
+        check_vector(embedding.vector, embedding.kind, expected.dim)
     check_pdq(embedding.pdq)
     return embedding
 
@@ -72,19 +76,21 @@ def checked_id(image_id: object) -> str:
     """
     if not isinstance(image_id, str):
         raise BadMessage("bad-id", f"{_shown(image_id)}: a text of 1 to {MAX_ID_BYTES} bytes is expected")
-    shown = _shown(image_id)
     try:
-        encoded = image_id.encode()
+        size = len(image_id.encode())
     except UnicodeEncodeError as error:
+        shown = _shown(image_id)
         raise BadMessage("bad-id", f"{shown} is not valid UTF-8 at character {error.start}: rename it") from error
-    if not 0 < len(encoded) <= MAX_ID_BYTES:
-        raise BadMessage("bad-id", f"{shown}: {len(encoded)} bytes, 1 to {MAX_ID_BYTES} allowed")
+    if not 0 < size <= MAX_ID_BYTES:
+        raise BadMessage("bad-id", f"{_shown(image_id)}: {size} bytes, 1 to {MAX_ID_BYTES} allowed")
     if image_id in (".", ".."):
+        shown = _shown(image_id)
         raise BadMessage("bad-id", f"{shown} names a folder in every URL and file system: use another id")
     if not image_id.isprintable():
         for at, character in enumerate(image_id):
             what = _REFUSED_CATEGORIES.get(unicodedata.category(character))
             if what is not None:
+                shown = _shown(image_id)
                 raise BadMessage("bad-id", f"{shown} has {what}, U+{ord(character):04X}, at character {at}")
     return image_id
 
@@ -140,15 +146,14 @@ def check_time(event_time_ms: object, now_ms: int) -> None:
     """
     if not isinstance(event_time_ms, int) or isinstance(event_time_ms, bool):
         raise BadMessage("bad-time", f"event_time_ms {_shown(event_time_ms)}: Unix milliseconds are expected")
-    shown = f"event_time_ms {event_time_ms}"
     if event_time_ms < EARLIEST_MS:
         seconds = EARLIEST_MS <= 1_000 * event_time_ms <= now_ms + DAY_MS
         hint = "it looks like seconds: multiply by 1,000" if seconds else f"at least {EARLIEST_MS} is expected"
-        raise BadMessage("bad-time", f"{shown} is before the year 2000; {hint}")
+        raise BadMessage("bad-time", f"event_time_ms {event_time_ms} is before the year 2000; {hint}")
     if event_time_ms > now_ms + DAY_MS:
         finer = EARLIEST_MS <= event_time_ms // 1_000 <= now_ms + DAY_MS
         hint = "; it looks like microseconds" if finer else ""
-        raise BadMessage("bad-time", f"{shown} is over a day ahead of the clock, {now_ms}{hint}")
+        raise BadMessage("bad-time", f"event_time_ms {event_time_ms} is over a day ahead of the clock, {now_ms}{hint}")
 
 
 def check_vector(vector: NDArray[np.floating], kind: Kind, dim: int) -> None:

@@ -127,6 +127,8 @@ class ControlMachine:
 
     def _carry_out(self, handled: Handled) -> None:
         outcome, now_ms = handled.outcome, self.clock.now_ms()
+        if isinstance(outcome, Stage) and outcome.images is not None:
+            handled = handled.with_decided(self.worker.decide_uncommitted(outcome.images, now_ms))
         if isinstance(outcome, ReplaceStore):
             commit(outcome.store, outcome.state, CommandStep(handled), now_ms)
             self._passing("command_committed")

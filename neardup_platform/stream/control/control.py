@@ -76,12 +76,17 @@ class _Prepared:
 class Ready:
     """A command, or a stage of one, that can be finished now.
 
-    The worker takes it, then commits the stream steps in flight, then calls `finish`. So a command that becomes ready
-    in the meantime is never finished with steps in flight.
+    The worker takes it, then commits the steps in flight, then calls `finish`. So a command that becomes ready in the
+    meantime is never finished with steps in flight.
+
+    Attributes:
+        overlaps: whether it may be finished with steps in flight: the stage before it has images that are compared
+            meanwhile.
     """
 
-    def __init__(self, finish: Callable[[], Handled]) -> None:
+    def __init__(self, finish: Callable[[], Handled], *, overlaps: bool = False) -> None:
         self._finish: Callable[[], Handled] | None = finish
+        self.overlaps = overlaps
 
     def finish(self) -> Handled:
         """What came of it, to be committed and applied before the next one is taken. Called once."""
@@ -149,6 +154,18 @@ class Control:
         """Whether no embeddings should be read, because a command needs the store to stand still."""
         return self._stage is not None and self._stage.hold
 
+    @property
+    def decides(self) -> bool:
+        """Whether a command that decides images prepares its next stage."""
+        return self._stage is not None and self._stage.images is not None
+
+    def decides_within(self, seconds: float) -> bool:
+        """Wait a moment for the next stage of a command that decides images; whether it can be finished now."""
+        if self._preparation is None or not self.decides:
+            return False
+        self._preparation.join(seconds)
+        return self._preparation.done
+
     def take_ready(self) -> Ready | None:
         """The next command, or stage of one, that can be finished now; None where there is none."""
         if not self._queue:
@@ -160,11 +177,11 @@ class Control:
                 return Ready(partial(self._complete, first, begun))
             self._preparation = begun
         if self._preparation.done:
-            return Ready(partial(self._finish_stage, first, self._preparation))
+            return Ready(partial(self._finish_stage, first, self._preparation), overlaps=self.decides)
         return None if self.holds else self._take_ahead(first)
 
     def start_next(self, stage: Stage) -> None:
-        """Prepare the stage that follows one that is committed."""
+        """Prepare the stage that follows one that is committed, or whose images are in flight."""
         command = self._queue[0].command
         if command is not None:
             self._stage = stage

@@ -1,7 +1,7 @@
 """A message of the control topic that is finished, or a stage of a command, as the commit takes it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from neardup_platform.errors import BadMessage
 from neardup_platform.pipeline import Decided
@@ -73,6 +73,11 @@ class Handled:
     def decided(self) -> Sequence[Decided]:
         """New images that a stage decided."""
         return self.outcome.decided if isinstance(self.outcome, Stage) else ()
+
+    def with_decided(self, decided: Sequence[Decided]) -> "Handled":
+        """The same stage, after its `images` are decided."""
+        outcome = self.outcome
+        return replace(self, outcome=replace(outcome, decided=decided)) if isinstance(outcome, Stage) else self
 
     @property
     def _fate(self) -> str:

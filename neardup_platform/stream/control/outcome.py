@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from neardup_platform.pipeline import Decided
-from neardup_platform.records import Decision
+from neardup_platform.records import Decision, JoinedImage
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.writer import Batch, Store
 
@@ -71,6 +71,8 @@ class Stage:
         prepare: prepares the next stage, in a thread.
         write: puts its changes into its commit.
         decided: images decided by it.
+        images: new images that the worker decides in its own way, as those of the stream: compared in threads while
+            it finishes later stages, and committed with this stage, in order. None of a stage without such images.
         quiet: whether the decisions about these images are not published.
         decisions: about stored images, made by it, in order of sequence; they are published.
         apply: makes the same changes in memory, after its commit. It must not fail.
@@ -83,6 +85,7 @@ class Stage:
     prepare: "Callable[[], Finish]"
     write: Write = write_nothing
     decided: Sequence[Decided] = ()
+    images: Sequence[JoinedImage] | None = None
     quiet: bool = False
     decisions: Sequence[Decision] = ()
     apply: Callable[[], None] = do_nothing

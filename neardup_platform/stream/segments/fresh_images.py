@@ -1,7 +1,7 @@
-"""Tells the images of a bulk load that are new from those that the store knows, or has forgotten."""
+"""Tells the images of a bulk load that are new from those that the worker knows, or has forgotten."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from neardup_platform.records import JoinedImage, Kind
 from neardup_platform.store.view import StoreView
@@ -9,11 +9,21 @@ from neardup_platform.stream.reprocess.replay import joined_image
 from neardup_platform.wire.validation import same_vector
 
 
-def fresh_images(store: StoreView, images: Sequence[JoinedImage]) -> tuple[list[JoinedImage], Counter[str]]:
+def _none(_image_id: str) -> None:
+    return None
+
+
+def fresh_images(
+    store: StoreView, images: Sequence[JoinedImage], in_flight: Callable[[str], JoinedImage | None] = _none
+) -> tuple[list[JoinedImage], Counter[str]]:
     """Return the images to decide, and how many have each fate; of several rows with one id the first counts.
 
     The fates are `decided`; `known`, with equal vectors of each kind and model version; `conflicting`, with others; and
     `forgotten` since their event time.
+
+    Args:
+        store: of the worker.
+        in_flight: the embeddings of an image that is being decided and is not stored yet.
     """
     first: dict[str, JoinedImage] = {}
     fates: Counter[str] = Counter()
@@ -22,12 +32,15 @@ def fresh_images(store: StoreView, images: Sequence[JoinedImage]) -> tuple[list[
         if image is not first.setdefault(image.image_id, image):
             fates[_repeated(image, first[image.image_id])] += 1
     stored = store.images.find_many(list(first))
+    any_forgotten = store.state().forgotten > 0
     for image, record in zip(first.values(), stored, strict=True):
-        forgotten = store.images.forgotten(image.image_id)
-        if forgotten is not None and image.event_time_ms <= forgotten.upto_ms:
+        there = in_flight(image.image_id)
+        if any_forgotten and image.event_time_ms <= store.images.forgotten_upto_ms(image.image_id):
             fates["forgotten"] += 1
         elif record is not None:
             fates[_repeated(image, joined_image(store.vectors.get(record.ordinal), record))] += 1
+        elif there is not None:
+            fates[_repeated(image, there)] += 1
         else:
             fresh.append(image)
     fates["decided"] = len(fresh)

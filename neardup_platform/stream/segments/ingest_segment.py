@@ -1,30 +1,29 @@
 """`ingest-segment`: decides the images of a Parquet file on S3, which is how an existing corpus gets in.
 
-The file is fetched and validated in a thread. Its images are then decided in the order of the rows, by the stream's
-pipeline, in stages of `worker.max_batch_images` between stream steps. Each stage is one commit, which also records how
-far the command has come. Known images are skipped and counted; those known with another vector of the same model
-version are counted as conflicting, and those forgotten since their event time as forgotten.
+The file is fetched and validated in a thread. Its images are then decided in the order of the rows, in stages of
+`worker.max_batch_images` among the steps of the stream, and like those: several are compared at once, and each is
+one commit, which also records how far the command has come. Known images are skipped and counted; those known with
+another vector of the same model version are counted as conflicting, and those forgotten since their event time as
+forgotten.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from neardup_platform.clock import Clock
-from neardup_platform.clusters.overrides import Overrides
 from neardup_platform.errors import BadArtefact, BadCommand
-from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import JoinedImage, Kind, ModelSpec
 from neardup_platform.settings import Settings
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.view import StoreView
 from neardup_platform.store.writer import Batch
-from neardup_platform.stream.constraints import constraints_of
 from neardup_platform.stream.control.command import put_progress
 from neardup_platform.stream.control.interruption import Interruption
 from neardup_platform.stream.control.outcome import Done, Finish, Outcome, Stage
+from neardup_platform.stream.segments.chunks_ahead import Chunk, ChunksAhead
 from neardup_platform.stream.segments.fresh_images import fresh_images
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.command_arguments import IngestSegmentArguments
@@ -32,8 +31,6 @@ from neardup_platform.wire.command_arguments import IngestSegmentArguments
 _FOLDER = "segment-"
 _WAIT_S = 0.02
 _COUNTS = ("decided", "known", "conflicting", "forgotten")
-
-Chunk = tuple[int, list[JoinedImage]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +45,10 @@ class _Ingest:
     path: Path
     rows: int
     bad: int
-    chunks: Iterator[Chunk]
+    chunks: ChunksAhead
 
     def remove(self) -> None:
+        self.chunks.close()
         self.path.unlink(missing_ok=True)
 
 
@@ -60,23 +58,24 @@ class IngestSegment:
     Args:
         models: the models that embeddings must be of.
         has_room: whether more may be decided: most of what was decided before is published.
+        in_flight: the embeddings of an image that is being decided.
     """
 
     def __init__(
         self,
         settings: Settings,
         store: StoreView,
-        pipeline: Pipeline,
         models: Mapping[Kind, ModelSpec],
         has_room: Callable[[], bool],
         clock: Clock,
+        in_flight: Callable[[str], JoinedImage | None],
     ) -> None:
         self._settings = settings
         self._store = store
-        self._pipeline = pipeline
         self._models = models
         self._has_room = has_room
         self._clock = clock
+        self._in_flight = in_flight
         self._interruption = Interruption()
 
     def interrupt(self) -> None:
@@ -106,8 +105,13 @@ class IngestSegment:
         except Exception:
             path.unlink(missing_ok=True)
             raise
-        chunks = segment.images(self._settings.worker.max_batch_images, progress.done)
-        return self._read_chunk(_Ingest(command, path, len(segment), bad.counts.total(), chunks), progress)
+        chunks = ChunksAhead(segment.images(self._settings.worker.max_batch_images, progress.done))
+        ingest = _Ingest(command, path, len(segment), bad.counts.total(), chunks)
+        try:
+            return self._read_chunk(ingest, progress)
+        except Exception:
+            ingest.remove()
+            raise
 
     def _fetch(self, key: str, path: Path) -> bytes:
         from neardup_platform.s3_client import open_s3
@@ -131,7 +135,7 @@ class IngestSegment:
         while not self._has_room():
             self._interruption.check()
             self._interruption.wait(_WAIT_S)
-        return partial(self._decide, ingest, progress, next(ingest.chunks, None))
+        return partial(self._decide, ingest, progress, ingest.chunks.take())
 
     def _decide(self, ingest: _Ingest, progress: store_pb.CommandProgress, chunk: Chunk | None) -> Outcome:
         if chunk is None:
@@ -139,10 +143,7 @@ class IngestSegment:
             counts = {name: str(progress.counts[name]) for name in _COUNTS}
             return Done({"rows": str(ingest.rows), "bad": str(ingest.bad), **counts})
         end, images = chunk
-        fresh, fates = fresh_images(self._store, images)
-        constraints = constraints_of(Overrides(self._store.overrides.all()), self._store, self._pipeline.corpus)
-        sequence = self._store.state().sequence + 1
-        decided = self._pipeline.decide(fresh, sequence, self._clock.now_ms(), constraints)
+        fresh, fates = fresh_images(self._store, images, self._in_flight)
         after = store_pb.CommandProgress(done=end, of=progress.of, counts=progress.counts)
         for name in _COUNTS:
             after.counts[name] += fates[name]
@@ -153,7 +154,7 @@ class IngestSegment:
         return Stage(
             partial(self._read_chunk, ingest, after),
             write,
-            decided=decided,
+            images=fresh,
             counts={"ingested": len(fresh)},
             abandon=ingest.remove,
         )

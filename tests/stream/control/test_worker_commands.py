@@ -105,7 +105,9 @@ def test_commands_of_several_stages_survive_kill_9_at_any_stage(
     sent = [new_command(*order, "a test") for order in (("ingest-segment", {"key": key}), ("snapshot", {}))]
     for command in sent:
         send_command(settings.kafka, command)
-    for number, point in enumerate(("stage_committed:3", "command_committed:1", "stage_committed:1")):
+    # The stream brings some images of the segment, too, which are in flight on one way or the other.
+    publish(settings, range(1_100, 1_110))
+    for number, point in enumerate(("decided:4", "stage_committed:2", "command_committed:1", "stage_committed:1")):
         publish(settings, range(10 * number, 10 * number + 10))
         monkeypatch.setenv("NEARDUP_CRASH_AT", point)
         killed = start(settings)
@@ -113,13 +115,15 @@ def test_commands_of_several_stages_survive_kill_9_at_any_stage(
     monkeypatch.delenv("NEARDUP_CRASH_AT")
     with running(settings), reading(settings) as reader:
         eventually(lambda: len(results(settings)) == len(sent))
-        eventually(lambda: images(reader) == 330)
+        eventually(lambda: images(reader) == 340)
         found = results(settings)
         assert all(len(values) == 1 for values in found.values())
         ingested, taken = (pb.CommandResult.FromString(found[command.command_id].copy().pop()) for command in sent)
-        assert (ingested.values["decided"], ingested.values["known"]) == ("300", "0")
+        decided, known = int(ingested.values["decided"]), int(ingested.values["known"])
+        assert decided + known == 300
+        assert known <= 10
         assert taken.accepted
-        assert refreshed(reader).counters["ingested"] == 300
+        assert refreshed(reader).counters["ingested"] == decided
 
 
 def results(settings: Settings) -> dict[str, set[bytes]]:

@@ -70,7 +70,7 @@ def make(settings: Settings) -> Iterator[Make]:
     machines = Machines(settings.home)
 
     def commands(machine: ControlMachine) -> Sequence[RegisteredCommand]:
-        handler = IngestSegment(settings, machine.store, machine.pipeline, MODELS, lambda: True, machine.clock)
+        handler = IngestSegment(settings, machine.store, MODELS, lambda: True, machine.clock, lambda _: None)
         return [register(IngestSegmentArguments, handler)]
 
     yield partial(machines.start, commands)
@@ -197,6 +197,9 @@ def test_forgotten_images_stay_forgotten(make: Make, settings: Settings, tmp_pat
     for image, upto_ms in ((IMAGES[0], IMAGES[0].event_time_ms), (IMAGES[1], IMAGES[1].event_time_ms - 1)):
         value = store_pb.Forgotten(upto_ms=upto_ms).SerializeToString()
         batch.put(Table.FORGOTTEN, layout.hash_key(image.image_id), value)
+    state = one.store.state()
+    state.forgotten = 2
+    batch.put_state(state)
     one.store.write(batch)
     (result,) = one.run()
     assert (result.values["forgotten"], result.values["decided"]) == ("1", str(len(IMAGES) - 1))
