@@ -1,6 +1,6 @@
 """The store as its only writer, the stream worker, opens it: changes in atomic batches."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby, islice
 from pathlib import Path
@@ -99,22 +99,32 @@ class IngestBatch(Batch):
 
     def write_files(self) -> list[str]:
         """Write the changes, and return all files in the order in which they count."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        changes: list[str] = []
-        for table, keys in groupby(sorted(self._changes), lambda key: key[0]):
-            path = self._folder / f"changes-{table:02x}.sst"
-            path.unlink(missing_ok=True)
-            writer = SstFileWriter(rocksdb_options())
-            writer.open(str(path))
-            for key in keys:
-                value = self._changes[key]
-                if value is None:
-                    del writer[key]
-                else:
-                    writer[key] = value
-            writer.finish()
-            changes.append(str(path))
-        return [*map(str, self._files), *changes]
+        return [*map(str, self._files), *map(str, write_changes(self._changes, self._folder))]
+
+
+def write_changes(changes: Mapping[bytes, bytes | None], folder: Path) -> list[Path]:
+    """Write changes as files for an ingestion, one for each table; returns their paths.
+
+    Args:
+        changes: values by key with the prefix of its table; None deletes the key.
+        folder: is created if it is missing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for table, keys in groupby(sorted(changes), lambda key: key[0]):
+        path = folder / f"changes-{table:02x}.sst"
+        path.unlink(missing_ok=True)
+        writer = SstFileWriter(rocksdb_options())
+        writer.open(str(path))
+        for key in keys:
+            value = changes[key]
+            if value is None:
+                del writer[key]
+            else:
+                writer[key] = value
+        writer.finish()
+        paths.append(path)
+    return paths
 
 
 class Store(StoreView):

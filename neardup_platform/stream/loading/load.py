@@ -191,6 +191,7 @@ class Load:
         """Find what must be withheld so far, so that little is left to compare when the bulk is taken in."""
         bulk.withhold_forgotten(self._store, started_ms(bulk.folder))
         bulk.compare(self._store)
+        bulk.write_deletions()
         # RocksDB flushes what is in memory before it takes in files.
         self._store.flush()
         return partial(self._finish_bulk, command, arguments, bulk)
@@ -235,14 +236,14 @@ class Load:
     def _start_rest(self, command: pb.Command, arguments: LoadArguments) -> Finish:
         from neardup_platform.bootstrap.bulk_files import read_manifest
         from neardup_platform.stream.loading.rest_rows import RestRows
-        from neardup_platform.stream.loading.take_in import withheld_images
+        from neardup_platform.stream.loading.take_in import WithheldImages
 
         self._close()
         folder = folder_of(self._settings.loads_path, command.command_id)
         files = read_manifest(folder)
         if files is None:
             raise BadCommand(f"the files of the load in {folder} are gone: send it again, which skips what is known")
-        withheld = withheld_images(folder, files, self._pipeline.corpus, self._models)
+        withheld = WithheldImages(folder, files, self._pipeline.corpus, self._models)
         rows = RestRows(withheld, [folder / name for name in files.rest], self._models, self._clock.now_ms())
         heads = GivenHeads(self._store, self._pipeline, command.command_id)
         progress = self._store.commands.progress(command.command_id) or store_pb.CommandProgress()

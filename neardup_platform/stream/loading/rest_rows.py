@@ -6,6 +6,7 @@ Both have an order that does not change between attempts, so a position in it sa
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,6 +21,19 @@ _NARROW_ROWS = 65_536
 Chunk = tuple[int, list[GivenImage], list[BadRow]]
 
 
+class Withheld(Protocol):
+    """Images that are decided one by one, in their order; see `WithheldImages`."""
+
+    def __len__(self) -> int:
+        """How many."""
+
+    def heads(self) -> Iterator[tuple[str, str]]:
+        """The id and the given head of each."""
+
+    def part(self, start: int, end: int) -> list[GivenImage]:
+        """Some of them."""
+
+
 class RestRows:
     """The rows, which are read in chunks.
 
@@ -31,20 +45,19 @@ class RestRows:
     """
 
     def __init__(
-        self, withheld: Sequence[GivenImage], files: Sequence[Path], models: Mapping[Kind, ModelSpec], now_ms: int
+        self, withheld: Withheld, files: Sequence[Path], models: Mapping[Kind, ModelSpec], now_ms: int
     ) -> None:
         self._withheld, self._files, self._models, self._now_ms = withheld, files, models, now_ms
 
     def heads(self, end: int) -> Iterator[tuple[str, str]]:
         """The ids and given heads of the rows before position `end`."""
-        withheld = ((given.image.image_id, given.head) for given in self._withheld)
-        yield from islice(_chain(withheld, self._files), end)
+        yield from islice(_chain(self._withheld.heads(), self._files), end)
 
     def chunks(self, rows: int, start: int) -> Iterator[Chunk]:
         """The rows from position `start` on, about `rows` at once: where a chunk ends, its images, its bad rows."""
         for at in range(min(start, len(self._withheld)), len(self._withheld), rows):
             end = min(at + rows, len(self._withheld))
-            yield end, list(self._withheld[at:end]), []
+            yield end, self._withheld.part(at, end), []
         first = len(self._withheld)
         for path in self._files:
             file = EmbeddingFile(path, self._models, self._now_ms)

@@ -4,15 +4,16 @@ Files of the load → **opened and checked beside the store → clusters withhel
 
 The process that built the files compared its images with a checkpoint. What has happened since is compared here: a
 cluster is withheld if an image of it was decided or forgotten since, or if an override names one or a hash of a bank
-matches one. The commit deletes
-its keys again, which it can because files that come later in an ingestion count before earlier ones; its images are
-decided one by one afterwards. Everything that takes long is done in a thread: `prepare` opens the tables as a store of
-their own, from links, so that an id is looked up there in microseconds, however many the load has.
+matches one. Its keys are deleted again, which is possible because files that come later in an ingestion count before
+earlier ones; its images are decided one by one afterwards. The deletions are files, too: those of clusters that are
+withheld before the step are written in the thread, so a large cluster does not hold the stream up. Everything that
+takes long is done in a thread: `prepare` opens the tables as a store of their own, from links, so that an id is looked
+up there in microseconds, however many the load has.
 """
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,13 +34,14 @@ from neardup_platform.store import layout
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
 from neardup_platform.store.view import StoreView, rocksdb_options
-from neardup_platform.store.writer import Batch
+from neardup_platform.store.writer import Batch, write_changes
 from neardup_platform.stream.control.outcome import Ingestion
 from neardup_platform.stream.loading.given_heads import GivenImage
 from neardup_platform.wire.codec import decode_pdq
 
 _LOOK_UP = "look-up"
 _CHANGES = "changes"
+_DELETIONS = "deletions"
 _WITHHELD = "withheld.json"
 _CHUNK = 4_096
 _SAMPLE = 256
@@ -56,6 +58,9 @@ class TakeIn:
         loaded: what the corpus gets; withheld images are taken out of it.
         tables: the tables of the load as a store of their own.
         withheld: ordinals, by head of the clusters that are withheld.
+        touched: images of the load that were decided by the stream or named since, which the store may know.
+        left: by head of the clusters whose deletions are written, the sum of the digests of their images.
+        deletions: the files with these deletions.
         seen_ordinals: ordinals of the store that were compared.
         forgotten: images that were forgotten when that was compared last.
     """
@@ -68,6 +73,9 @@ class TakeIn:
     seen_ordinals: int
     forgotten: int = 0
     withheld: dict[str, list[int]] = field(default_factory=dict)
+    touched: set[str] = field(default_factory=set)
+    left: dict[str, int] = field(default_factory=dict)
+    deletions: list[Path] = field(default_factory=list)
 
     @property
     def ordinals(self) -> list[int]:
@@ -78,8 +86,12 @@ class TakeIn:
         """Withhold the clusters of those of these images that the load has."""
         ids = list(dict.fromkeys(image_ids))
         for at in range(0, len(ids), _CHUNK):
-            for record in self.tables.images.find_many(ids[at : at + _CHUNK]):
-                if record is not None and record.head not in self.withheld:
+            part = ids[at : at + _CHUNK]
+            for image_id, record in zip(part, self.tables.images.find_many(part), strict=True):
+                if record is None:
+                    continue
+                self.touched.add(image_id)
+                if record.head not in self.withheld:
                     first = self.files.first_ordinal - self.files.first_sequence
                     members = self.tables.members.all(record.head)
                     self.withheld[record.head] = [first + sequence for sequence, _ in members]
@@ -111,7 +123,13 @@ class TakeIn:
     def ingestion(self) -> Ingestion:
         """The files of the commit."""
         tables = self.folder / TABLES
-        return Ingestion([tables / name for name in self.files.tables], self.folder / _CHANGES)
+        return Ingestion([*(tables / name for name in self.files.tables), *self.deletions], self.folder / _CHANGES)
+
+    def write_deletions(self) -> None:
+        """Write the deletions of the clusters that are withheld so far as files; takes seconds for 100,000 images."""
+        changes: dict[bytes, bytes | None] = {}
+        self.left = {head: self._put_deletions(changes, head) for head in self.withheld}
+        self.deletions = write_changes(changes, self.folder / _DELETIONS)
 
     def write(self, store: StoreView, batch: Batch, state: store_pb.StoreState) -> None:
         """Put the totals with the load into its commit, and delete the keys of what is withheld.
@@ -119,9 +137,16 @@ class TakeIn:
         Args:
             store: as it is before the commit; what it knows of a withheld image stays.
         """
-        joined, left = self.files.digest, 0
-        for head, ordinals in self.withheld.items():
-            left += self._delete(store, batch, head, ordinals)
+        changes: dict[bytes, bytes | None] = {}
+        for head in self.withheld.keys() - self.left.keys():
+            self.left[head] = self._put_deletions(changes, head)
+        self._keep_known(store, changes)
+        for key, value in changes.items():
+            if value is None:
+                batch.delete(Table(key[:1]), key[1:])
+            else:
+                batch.put(Table(key[:1]), key[1:], value)
+        joined, left = self.files.digest, sum(self.left.values())
         withheld = len(self.ordinals)
         state.images += self.files.images - withheld
         state.clusters += self.files.clusters - len(self.withheld)
@@ -130,24 +155,40 @@ class TakeIn:
             state.counters[name] += count
         state.reserved.taken = True
 
-    def _delete(self, store: StoreView, batch: Batch, head: str, ordinals: Sequence[int]) -> int:
+    def _put_deletions(self, changes: dict[bytes, bytes | None], head: str) -> int:
         """Delete the keys of a cluster; returns the sum of the digests of its images."""
-        cluster, digest = self.tables.clusters.get(head), 0
-        rows = list(self.tables.members.all(head))
-        known = store.images.find_many([image_id for _, image_id in rows])
-        for (sequence, image_id), record in zip(rows, known, strict=True):
-            _keep(batch, Table.IMAGES, image_id.encode(), None if record is None else record.SerializeToString())
-            batch.delete(Table.MEMBERS, layout.sequence_key(head, sequence))
-            batch.delete(Table.HISTORY, layout.sequence_key(image_id, sequence))
+        digest = 0
+        for sequence, image_id in self.tables.members.all(head):
+            changes[Table.IMAGES.value + image_id.encode()] = None
+            changes[Table.MEMBERS.value + layout.sequence_key(head, sequence)] = None
+            changes[Table.HISTORY.value + layout.sequence_key(image_id, sequence)] = None
             digest += layout.assignment_digest(image_id, head)
-        for ordinal in ordinals:
-            batch.delete(Table.VECTORS, layout.number_key(ordinal))
-        founded = store.clusters.find(head)
-        _keep(batch, Table.CLUSTERS, head.encode(), None if founded is None else founded.SerializeToString())
-        recent = layout.recent_key(head, cluster.updated_sequence)
-        listed = store.clusters.recent_at(recent)
-        _keep(batch, Table.RECENT, recent, None if listed is None else layout.number_key(listed))
+        for ordinal in self.withheld[head]:
+            changes[Table.VECTORS.value + layout.number_key(ordinal)] = None
+        changes[Table.CLUSTERS.value + head.encode()] = None
+        changes[Table.RECENT.value + self._recent_key(head)] = None
         return digest
+
+    def _keep_known(self, store: StoreView, changes: dict[bytes, bytes | None]) -> None:
+        """Put back what the store knows of images of the load and of clusters that they head."""
+        ids = sorted(self.touched)
+        for at in range(0, len(ids), _CHUNK):
+            part = ids[at : at + _CHUNK]
+            for image_id, record in zip(part, store.images.find_many(part), strict=True):
+                if record is None:
+                    continue
+                changes[Table.IMAGES.value + image_id.encode()] = record.SerializeToString()
+                founded = store.clusters.find(image_id)
+                if founded is None or image_id not in self.withheld:
+                    continue
+                changes[Table.CLUSTERS.value + image_id.encode()] = founded.SerializeToString()
+                recent = self._recent_key(image_id)
+                listed = store.clusters.recent_at(recent)
+                if listed is not None:
+                    changes[Table.RECENT.value + recent] = layout.number_key(listed)
+
+    def _recent_key(self, head: str) -> bytes:
+        return layout.recent_key(head, self.tables.clusters.get(head).updated_sequence)
 
     def without_withheld(self) -> Loaded:
         """Take what is withheld out of what the corpus gets; returns it."""
@@ -167,14 +208,6 @@ class TakeIn:
         """Close the tables."""
         self.tables.close()
         shutil.rmtree(self.folder / _LOOK_UP, ignore_errors=True)
-
-
-def _keep(batch: Batch, table: Table, key: bytes, value: bytes | None) -> None:
-    """Put the value that the store has under a key of the load's tables, or delete the key."""
-    if value is None:
-        batch.delete(table, key)
-    else:
-        batch.put(table, key, value)
 
 
 def prepare(files: BulkFiles, folder: Path, corpus: Corpus) -> TakeIn:
@@ -265,29 +298,42 @@ def _open_tables(files: Sequence[Path], folder: Path) -> StoreView:
     return StoreView(db)
 
 
-def withheld_images(
-    folder: Path, files: BulkFiles, corpus: Corpus, models: Mapping[Kind, ModelSpec]
-) -> Sequence[GivenImage]:
+class WithheldImages:
     """The images that were withheld, in their order; their vectors are in the rows of their numbers.
 
     Raises:
         InvariantBroken: the note is missing.
     """
-    noted = read_sealed(folder / _WITHHELD)
-    if noted is None:
-        raise InvariantBroken(f"{folder / _WITHHELD} is missing: send the command again, which skips what is known")
-    ordinals: list[int] = noted["ordinals"]
-    if not ordinals:
-        return ()
-    rows = np.array(ordinals, np.int64) - files.first_ordinal
-    images = read_images(folder)
-    part = images.take(rows).to_pylist()
-    heads = images.column("image_id").take(pa.array([row["head"] for row in part])).to_pylist()
-    lsh, pair = (kind[np.array(ordinals)].astype(np.float32) for kind in corpus.vectors.rows)
-    return [
-        GivenImage(_joined(row, {Kind.LSH: lsh[n], Kind.PAIR: pair[n]}, models), head)
-        for n, (row, head) in enumerate(zip(part, heads, strict=True))
-    ]
+
+    def __init__(self, folder: Path, files: BulkFiles, corpus: Corpus, models: Mapping[Kind, ModelSpec]) -> None:
+        noted = read_sealed(folder / _WITHHELD)
+        if noted is None:
+            raise InvariantBroken(f"{folder / _WITHHELD} is missing: send the command again, which skips what is known")
+        self._ordinals = np.array(noted["ordinals"], np.int64)
+        self._rows = self._ordinals - files.first_ordinal
+        self._images, self._corpus, self._models = read_images(folder), corpus, models
+
+    def __len__(self) -> int:
+        return len(self._ordinals)
+
+    def heads(self) -> Iterator[tuple[str, str]]:
+        """The id and the given head of each."""
+        for at in range(0, len(self), _CHUNK):
+            part = self._images.select(["image_id", "head"]).take(self._rows[at : at + _CHUNK])
+            yield from zip(part.column("image_id").to_pylist(), self._ids(part.column("head")), strict=True)
+
+    def part(self, start: int, end: int) -> list[GivenImage]:
+        """Some of them."""
+        part = self._images.take(self._rows[start:end])
+        lsh, pair = (kind[self._ordinals[start:end]].astype(np.float32) for kind in self._corpus.vectors.rows)
+        return [
+            GivenImage(_joined(row, {Kind.LSH: lsh[n], Kind.PAIR: pair[n]}, self._models), head)
+            for n, (row, head) in enumerate(zip(part.to_pylist(), self._ids(part.column("head")), strict=True))
+        ]
+
+    def _ids(self, rows: pa.ChunkedArray) -> list[str]:
+        ids: list[str] = self._images.column("image_id").take(rows).to_pylist()
+        return ids
 
 
 def _joined(

@@ -211,6 +211,43 @@ def test_the_stream_runs_meanwhile_and_what_it_touches_is_withheld(make: Make) -
     assert_sound(make())
 
 
+def test_what_is_touched_after_the_deletions_are_written_is_withheld_too(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The deletions of a withheld cluster are files already when the stream decides its head."""
+    rows = given(IMAGES)
+    clusters = {head: [image for image, named in rows if named == head] for _, head in rows}
+    withheld, late = [members for members in clusters.values() if len(members) > 2][:2]
+    one = make(load(), rows=rows)
+    flush, early, before = one.store.flush, [withheld[1]], dict[str, str]()
+    flushed = Counter[str]()
+
+    def decide_after_the_last_flush() -> None:
+        flush()
+        flushed["times"] += 1
+        if flushed["times"] == 2:
+            one.decide([withheld[0], late[1]])
+            before.update(one.worker.heads())
+
+    def decide_once() -> None:
+        if early:
+            one.decide([early.pop()])
+
+    monkeypatch.setattr(one.store, "flush", decide_after_the_last_flush)
+    (result,) = one.run(decide_once)
+    assert result.accepted, result.reason
+    assert counts(result) == {
+        "loaded": len(IMAGES) - 3,
+        "bulk": len(IMAGES) - len(withheld) - len(late),
+        "withheld": len(withheld) + len(late),
+        "known": 3,
+    }
+    assert len(before) == 3
+    assert before.items() <= one.worker.heads().items()
+    assert_sound(one)
+    assert_sound(make())
+
+
 POINTS = [
     *(f"prepared:{n}" for n in range(1, 6)),
     *(f"stage_committed:{n}" for n in range(1, 6)),
