@@ -72,15 +72,15 @@ class TakeIn:
     tables: StoreView
     seen_ordinals: int
     forgotten: int = 0
-    withheld: dict[str, list[int]] = field(default_factory=dict)
+    withheld: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     touched: set[str] = field(default_factory=set)
     left: dict[str, int] = field(default_factory=dict)
     deletions: list[Path] = field(default_factory=list)
 
     @property
-    def ordinals(self) -> list[int]:
+    def ordinals(self) -> NDArray[np.int64]:
         """The ordinals that are withheld, ascending."""
-        return sorted(ordinal for members in self.withheld.values() for ordinal in members)
+        return np.sort(np.concatenate([np.zeros(0, np.int64), *self.withheld.values()]))
 
     def withhold(self, image_ids: Iterable[str]) -> None:
         """Withhold the clusters of those of these images that the load has."""
@@ -94,7 +94,7 @@ class TakeIn:
                 if record.head not in self.withheld:
                     first = self.files.first_ordinal - self.files.first_sequence
                     members = self.tables.members.all(record.head)
-                    self.withheld[record.head] = [first + sequence for sequence, _ in members]
+                    self.withheld[record.head] = first + np.array([sequence for sequence, _ in members], np.int64)
 
     def compare(self, store: StoreView) -> None:
         """Withhold what images of the store have touched since it was compared last, and what overrides name."""
@@ -163,7 +163,7 @@ class TakeIn:
             changes[Table.MEMBERS.value + layout.sequence_key(head, sequence)] = None
             changes[Table.HISTORY.value + layout.sequence_key(image_id, sequence)] = None
             digest += layout.assignment_digest(image_id, head)
-        for ordinal in self.withheld[head]:
+        for ordinal in self.withheld[head].tolist():
             changes[Table.VECTORS.value + layout.number_key(ordinal)] = None
         changes[Table.CLUSTERS.value + head.encode()] = None
         changes[Table.RECENT.value + self._recent_key(head)] = None
@@ -192,7 +192,7 @@ class TakeIn:
 
     def without_withheld(self) -> Loaded:
         """Take what is withheld out of what the corpus gets; returns it."""
-        rows = np.array(self.ordinals, np.int64) - self.files.first_ordinal
+        rows = self.ordinals - self.files.first_ordinal
         loaded = self.loaded
         for row in rows.tolist():
             loaded.ids[row] = ""
@@ -202,7 +202,7 @@ class TakeIn:
 
     def save_withheld(self) -> None:
         """Note what is withheld, for an attempt after a crash; durable when this returns."""
-        write_sealed(self.folder / _WITHHELD, {"ordinals": self.ordinals})
+        write_sealed(self.folder / _WITHHELD, {"ordinals": self.ordinals.tolist()})
 
     def close(self) -> None:
         """Close the tables."""
