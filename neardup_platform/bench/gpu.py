@@ -14,7 +14,9 @@ import faiss
 from neardup_platform.bench.gpu_score import bench_pairs, resident, worker
 from neardup_platform.bench.gpu_search import K, bench_scan
 from neardup_platform.bench.machine import gpus, result
+from neardup_platform.scoring.card import NETWORK_FILE
 from neardup_platform.scoring.keras_classifier import load_classifier
+from neardup_platform.scoring.tensorflow_network import read_network
 from neardup_platform.settings import Settings
 
 _PACKAGES = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu12", "keras", "tensorflow", "tensorflow-cpu")
@@ -38,7 +40,8 @@ def bench_gpu(docs: int, rows: int, settings: Settings, report: Callable[[str], 
     gpus_of_faiss, gpus_of_tensorflow = faiss.get_num_gpus(), len(tf.config.list_physical_devices("GPU"))
     found = bench_scan(docs, gpus_of_faiss > 0, report)
     classifier = load_classifier(settings.scoring.model)
-    card, network = classifier.card, classifier.model
+    card = classifier.card
+    network = read_network(classifier.folder / NETWORK_FILE, len(card.features))
     scorers = {"resident": resident(card, network), "worker": worker(classifier)}
     found += bench_pairs(scorers, card, network, rows, gpus_of_tensorflow > 0, report)
     described = {

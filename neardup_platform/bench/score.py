@@ -22,8 +22,9 @@ from neardup_platform.bench.score_shares import shares
 from neardup_platform.bench.synthetic import FAMILY_IMAGES, many_images
 from neardup_platform.errors import InvariantBroken
 from neardup_platform.scoring.card import Card
-from neardup_platform.scoring.keras_classifier import limit_tensorflow_threads, load_classifier, split_pairs
+from neardup_platform.scoring.keras_classifier import load_classifier, split_pairs
 from neardup_platform.scoring.mmap_vectors import WrittenVectors
+from neardup_platform.scoring.tensorflow_network import limit_tensorflow_threads
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.settings import Settings
 

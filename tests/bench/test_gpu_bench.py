@@ -15,7 +15,7 @@ from neardup_platform.cli.main import cli
 from neardup_platform.errors import InvariantBroken
 from neardup_platform.scoring.card import NETWORK_FILE, SHIPPED_FOLDER, read_card
 from neardup_platform.scoring.features import feature_names
-from neardup_platform.scoring.keras_classifier import read_network
+from neardup_platform.scoring.tensorflow_network import read_network
 from neardup_platform.terms.faiss_flat import FaissFlat
 
 
