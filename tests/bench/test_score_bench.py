@@ -41,9 +41,10 @@ def test_every_engine_has_a_row_for_each_batch_and_thread(monkeypatch: pytest.Mo
     for row in result["rows"]:
         assert row["pairs_per_s"] > 0
         assert row["time_ratio"] > 0
+        assert row["processor_us"] > 0
         assert 0 <= row["max_difference"] <= 1e-4
         if row["engine"] == "neardup":
-            assert row["time_ratio"] == 1
+            assert row["time_ratio"] == row["processor_ratio"] == 1
             parts = [row[f"{part}_share"] for part in ("gather", "features", "network")]
             assert sum(parts) == pytest.approx(1, abs=0.01)
 
