@@ -78,6 +78,8 @@ class PairClassifier:
         first = np.zeros(1, np.int64)
         self.score(one, first, one, first)
         self.undistinctive(one)
+        if self.card.second_look is not None:
+            self.card.second_look.model.logits(np.zeros((1, len(EVIDENCE))))
 
     @property
     def version(self) -> str:
