@@ -12,7 +12,6 @@ from pydantic import Field
 
 from assets.stream_worker import stream_worker_asset
 from assets.table_metadata import PARTITION_ROWS, URI
-from assets.topic_logs import ONE_BY_ONE
 from resources.code_references import code_reference
 from resources.platform import PlatformResource
 
@@ -68,7 +67,6 @@ class BootstrapConfig(dg.Config):
     metadata=code_reference(__file__),
     deps=[stream_worker_asset],
     output_required=False,
-    backfill_policy=ONE_BY_ONE,
     retry_policy=dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL),
     check_specs=[
         dg.AssetCheckSpec(

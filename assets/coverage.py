@@ -12,10 +12,10 @@ import dagster as dg
 
 from assets.hourly_checks import WHEN_LOGGED, HourlyCheck, check_results, hourly_checks
 from assets.markdown_pictures import picture
-from assets.topic_logs import ONE_BY_ONE, hours
+from assets.topic_logs import hours
 from neardup_platform.errors import PermanentError
 from resources.code_references import code_reference
-from resources.platform import PlatformResource, s3_resource
+from resources.platform import PlatformResource
 
 if TYPE_CHECKING:
     from neardup_platform.hourly_quality.coverage import Coverage
@@ -49,7 +49,6 @@ _CHECKS = {
     owners=["team:operations"],
     tags={"neardup/kind": "quality"},
     metadata=code_reference(__file__),
-    backfill_policy=ONE_BY_ONE,
     deps=[dg.AssetKey(["logs", name]) for name in _DEPS],
     automation_condition=WHEN_LOGGED,
     check_specs=hourly_checks(_KEY, _CHECKS),
@@ -63,9 +62,10 @@ def coverage(
     """Measure one hour."""
     from neardup_platform.hourly_quality.coverage import judge_coverage, measure_coverage
     from neardup_platform.hourly_quality.s3_coverage import put_coverage
+    from neardup_platform.s3_client import open_s3
 
     settings = platform.settings()
-    s3 = s3_resource(settings.s3).get_client()
+    s3 = open_s3(settings.s3)
     try:
         found = measure_coverage(settings, s3, context.partition_time_window.start, datetime.now(UTC))
         put_coverage(s3, settings.s3.bucket, found)

@@ -13,10 +13,10 @@ import dagster as dg
 from assets.hourly_checks import WHEN_LOGGED, HourlyCheck, check_results, hourly_checks
 from assets.markdown_pictures import picture
 from assets.table_metadata import URI
-from assets.topic_logs import ONE_BY_ONE, hours
+from assets.topic_logs import hours
 from neardup_platform.errors import PermanentError
 from resources.code_references import code_reference
-from resources.platform import PlatformResource, s3_resource
+from resources.platform import PlatformResource
 
 if TYPE_CHECKING:
     from neardup_platform.hourly_quality.measured_drift import MeasuredDrift
@@ -38,8 +38,8 @@ _CHECKS = {
         "assets/logs/embeddings_lsh",
     ),
     "terms_are_as_before": HourlyCheck(
-        "The commonest terms are as common as in the 24 hours before, up to the factor quality.max_term_change: terms "
-        "that many images share find much and tell little.",
+        "Two images have the same term as often as in the 24 hours before, up to the factor quality.max_term_change: "
+        "terms that many images share find much and tell little.",
         "assets/term_space",
     ),
     "as_many_are_duplicates": HourlyCheck(
@@ -65,7 +65,6 @@ _CHECKS = {
     owners=["team:models"],
     tags={"neardup/kind": "quality"},
     metadata=code_reference(__file__),
-    backfill_policy=ONE_BY_ONE,
     deps=[dg.AssetKey(["logs", name]) for name in ("decisions", "embeddings_lsh")],
     automation_condition=WHEN_LOGGED,
     check_specs=hourly_checks(_KEY, _CHECKS),
@@ -81,9 +80,10 @@ def drift(
     from neardup_platform.hourly_quality.drift import judge_drift
     from neardup_platform.hourly_quality.measured_drift import measure_drift
     from neardup_platform.hourly_quality.s3_profiles import profile_key
+    from neardup_platform.s3_client import open_s3
 
     settings, hour = platform.settings(), context.partition_time_window.start
-    s3 = s3_resource(settings.s3).get_client()
+    s3 = open_s3(settings.s3)
     try:
         found = measure_drift(settings, s3, hour)
     except PermanentError as error:

@@ -10,11 +10,11 @@ import dagster as dg
 
 from assets.hourly_checks import HourlyCheck, check_results, hourly_checks
 from assets.markdown_pictures import gallery
-from assets.topic_logs import ONE_BY_ONE, hours
+from assets.topic_logs import hours
 from neardup_platform.errors import PermanentError, SetupError
 from neardup_platform.settings import Settings
 from resources.code_references import code_reference
-from resources.platform import PlatformResource, s3_resource
+from resources.platform import PlatformResource
 
 if TYPE_CHECKING:
     from neardup_platform.handover.parity import Parity
@@ -47,7 +47,6 @@ _COLUMNS = ("kind", "cluster", "images", "parts", "pairs", "one", "one_head", "o
     owners=["team:operations"],
     tags={"neardup/kind": "handover"},
     metadata=code_reference(__file__),
-    backfill_policy=ONE_BY_ONE,
     check_specs=hourly_checks(_KEY, _CHECKS),
     description="How far another pipeline, which this one is to replace, and ours agree on the images of an hour: "
     "coverage, pairs, whole clusters, and the largest disagreements as pictures. Clusters are compared by their "
@@ -58,9 +57,10 @@ def handover_parity(
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
     """Compare one hour."""
     from neardup_platform.handover.parity import judge_parity, measure_parity
+    from neardup_platform.s3_client import open_s3
 
     settings = platform.settings()
-    s3 = s3_resource(settings.s3).get_client()
+    s3 = open_s3(settings.s3)
     try:
         found = measure_parity(settings, s3, [context.partition_time_window.start], context.log.info)
     except (PermanentError, SetupError) as error:

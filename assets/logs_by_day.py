@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from assets.table_metadata import PARTITION_ROWS, URI
-from assets.topic_logs import ONE_BY_ONE, hours
+from assets.topic_logs import hours
 from neardup_platform.topic_logs.topic_log import LOGS, TopicLog
 from resources.code_references import code_reference
-from resources.platform import PlatformResource, logs_start, s3_resource
+from resources.platform import PlatformResource, logs_start
 
 if TYPE_CHECKING:
     from neardup_platform.topic_logs.s3_compaction import CompactedDay
@@ -36,7 +36,6 @@ def day_asset(of: TopicLog) -> dg.AssetsDefinition:
         owners=["team:operations"],
         tags={"neardup/kind": "log"},
         metadata=code_reference(__file__),
-        backfill_policy=ONE_BY_ONE,
         deps=[dg.AssetDep(dg.AssetKey(["logs", of.name]), partition_mapping=_HOURS_OF_DAY)],
         automation_condition=_WHEN_COMPLETE,
         retry_policy=dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL),
@@ -47,10 +46,11 @@ def day_asset(of: TopicLog) -> dg.AssetsDefinition:
     )
     def day(context: dg.AssetExecutionContext, platform: PlatformResource) -> dg.MaterializeResult[None]:
         from neardup_platform.errors import PermanentError
+        from neardup_platform.s3_client import open_s3
         from neardup_platform.topic_logs.s3_compaction import compact_day
 
         settings, window = platform.settings(), context.partition_time_window
-        s3 = s3_resource(settings.s3).get_client()
+        s3 = open_s3(settings.s3)
         try:
             done = compact_day(settings.logs, s3, settings.s3.bucket, of, _hours(window.start), datetime.now(UTC))
         except PermanentError as error:

@@ -13,18 +13,22 @@ from assets.coverage import coverage
 from assets.decisions_log import decisions_log
 from assets.drift import drift
 from assets.markdown_pictures import picture
+from assets.recall import recall
 from assets.table_metadata import URI
-from assets.topic_logs import ONE_BY_ONE
 from neardup_platform.errors import PermanentError
 from resources.code_references import code_reference
-from resources.platform import PlatformResource, logs_start, s3_resource
+from resources.platform import PlatformResource, logs_start
 
 if TYPE_CHECKING:
     from neardup_platform.quality_report.make_report import QualityReport
     from neardup_platform.quality_report.period import Period
 
 # Plots on the page of the asset; all of them are in the report.
-_SHOWN = ("arrivals", "latency", "duplicates", "undecided")
+_SHOWN = ("arrivals", "latency", "duplicates", "recall", "undecided")
+_COUNTS = (
+    *("announced", "decided", "refused", "unpaired", "lost"),
+    *("joined", "founded", "held_apart", "matches", "missed"),
+)
 _first_day = datetime.strptime(f"{logs_start()[:10]}+0000", "%Y-%m-%d%z")
 # end_offset: the current day and week can be reported on too, as far as they are.
 days = dg.DailyPartitionsDefinition(start_date=_first_day, timezone="UTC", end_offset=1)
@@ -45,8 +49,7 @@ def report_asset(name: str, partitions: dg.TimeWindowPartitionsDefinition) -> dg
         owners=["team:operations"],
         tags={"neardup/kind": "quality"},
         metadata=code_reference(__file__),
-        backfill_policy=ONE_BY_ONE,
-        deps=[coverage, drift, decisions_log],
+        deps=[coverage, recall, drift, decisions_log],
         description=f"The {name} report: how it was in plain words, compared with the period before; what needs "
         "attention; trends; and new near-duplicates, uncertain decisions and chains as pictures. Hours that are not "
         "measured are named. Materialising it again replaces it, and leaves out pictures of images that are forgotten.",
@@ -55,10 +58,11 @@ def report_asset(name: str, partitions: dg.TimeWindowPartitionsDefinition) -> dg
         from neardup_platform.quality_report.make_report import make_report
         from neardup_platform.quality_report.period import day_of, week_of
         from neardup_platform.quality_report.s3_reports import put_report
+        from neardup_platform.s3_client import open_s3
 
         settings, start = platform.settings(), context.partition_time_window.start
         period = day_of(start) if partitions is days else week_of(start)
-        s3 = s3_resource(settings.s3).get_client()
+        s3 = open_s3(settings.s3)
         try:
             made = make_report(settings, s3, period, datetime.now(UTC), context.log.info)
         except PermanentError as error:
@@ -87,7 +91,7 @@ def metadata(made: "QualityReport", period: "Period", uri: str, page: str) -> di
         "hours_missing": dg.MetadataValue.int(len(found.missing)),
         "bytes": dg.MetadataValue.int(len(made.page.encode())),
     }
-    for name in ("announced", "decided", "refused", "unpaired", "lost", "joined", "founded", "held_apart"):
+    for name in _COUNTS:
         shown[name] = dg.MetadataValue.int(getattr(found.totals, name))
     for plot in PLOTS:
         if plot.name in _SHOWN and found.totals.announced:

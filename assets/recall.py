@@ -1,6 +1,6 @@
 """The asset `quality/recall`: whether a sample of an hour's decisions found what there was to find, and is repeatable.
 
-logs/decisions, logs/embeddings_lsh of an hour, the API → **quality/recall** → its checks
+logs/decisions, logs/embeddings_lsh of an hour, the API → **quality/recall**, kept on S3 → its checks
 """
 
 from collections.abc import Iterator
@@ -11,11 +11,11 @@ import dagster as dg
 
 from assets.hourly_checks import WHEN_LOGGED, HourlyCheck, check_results, hourly_checks
 from assets.markdown_pictures import picture
-from assets.topic_logs import ONE_BY_ONE, hours
+from assets.topic_logs import hours
 from neardup_platform.clock import SystemClock
 from neardup_platform.errors import PermanentError
 from resources.code_references import code_reference
-from resources.platform import PlatformResource, s3_resource
+from resources.platform import PlatformResource
 
 if TYPE_CHECKING:
     from neardup_platform.hourly_quality.recall import Recall
@@ -41,11 +41,10 @@ _COUNTS = ("searched", "sampled", "pairs", "recorded", "matches", "cluster_found
     pool="batch",
     partitions_def=hours,
     group_name="quality",
-    kinds={"duckdb", "faiss"},
+    kinds={"duckdb", "faiss", "s3"},
     owners=["team:models"],
     tags={"neardup/kind": "quality"},
     metadata=code_reference(__file__),
-    backfill_policy=ONE_BY_ONE,
     deps=[dg.AssetKey(["logs", name]) for name in ("decisions", "embeddings_lsh")],
     automation_condition=WHEN_LOGGED,
     check_specs=hourly_checks(_KEY, _CHECKS),
@@ -59,11 +58,14 @@ def recall(
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
     """Measure one hour."""
     from neardup_platform.hourly_quality.recall import judge_recall, measure_recall
+    from neardup_platform.hourly_quality.s3_recall import put_recall
+    from neardup_platform.s3_client import open_s3
 
     settings = platform.settings()
-    s3 = s3_resource(settings.s3).get_client()
+    s3 = open_s3(settings.s3)
     try:
         found = measure_recall(settings, s3, context.partition_time_window.start, SystemClock())
+        put_recall(s3, settings.s3.bucket, found)
     except PermanentError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     yield dg.MaterializeResult(

@@ -1,8 +1,8 @@
 """The checks of `stream/worker`: what must hold for the worker's figures, with what to do where it does not.
 
-The run that supervises the worker records a check when its verdict changes, so that no run is needed for it; a run of
-the checks judges the newest figures again. That there are any is for the sensor to record, which runs when the worker
-does not.
+The run that supervises the worker records a check when its verdict changes, and when a process ends unplanned, so that
+no run is needed for it; a run of the checks judges the newest figures again. That there are any is for the sensor to
+record, which runs when the worker does not.
 """
 
 import time
@@ -13,7 +13,7 @@ import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from assets.stream_worker import stream_worker_asset
-from neardup_platform.supervise.worker_checks import CHECKS, REPORTS, Verdict, judge, judge_silence
+from neardup_platform.supervise.worker_checks import CHECKS, REPORTS, Verdict, judge, judge_end, judge_silence
 from resources.pause_sign import paused_anywhere_by
 from resources.platform import PlatformResource
 
@@ -32,10 +32,13 @@ class ChangedVerdicts:
         verdicts, self._before = judge(metrics, self._before), metrics
         changed = [v for v in verdicts if self._problems.get(v.check.name) != (v.problem is not None)]
         self._problems = {v.check.name: v.problem is not None for v in verdicts}
-        return [
-            dg.AssetCheckEvaluation(stream_worker_asset.key, verdict.check.name, **_shown(verdict))
-            for verdict in changed
-        ]
+        return [_evaluation(verdict) for verdict in changed]
+
+    def ended(self, what: str) -> dg.AssetCheckEvaluation:
+        """The evaluation to record when a worker process has ended unplanned; the next report is its end."""
+        verdict = judge_end(what)
+        self._problems = {**self._problems, verdict.check.name: True}
+        return _evaluation(verdict)
 
 
 @dg.multi_asset_check(
@@ -83,13 +86,15 @@ def record_silence(instance: dg.DagsterInstance, silent_s: float) -> None:
     recorded = instance.event_log_storage.get_latest_asset_check_execution_by_key([key]).get(key)
     status = _STATUS[verdict.problem is None]
     if recorded is None or recorded.status not in (status, AssetCheckExecutionRecordStatus.PLANNED):
-        instance.report_runless_asset_event(
-            dg.AssetCheckEvaluation(stream_worker_asset.key, verdict.check.name, **_shown(verdict))
-        )
+        instance.report_runless_asset_event(_evaluation(verdict))
 
 
 def _figures(seen: dg.AssetObservation) -> dict[str, float]:
     return {name: value.value for name, value in seen.metadata.items() if isinstance(value.value, int | float)}
+
+
+def _evaluation(verdict: Verdict) -> dg.AssetCheckEvaluation:
+    return dg.AssetCheckEvaluation(stream_worker_asset.key, verdict.check.name, **_shown(verdict))
 
 
 def _shown(verdict: Verdict) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from assets.table_metadata import PARTITION_ROWS, URI, columns
 from neardup_platform.topic_logs.column_descriptions import DESCRIBED
 from neardup_platform.topic_logs.topic_log import DECISIONS, LOGS, TopicLog
 from resources.code_references import code_reference
-from resources.platform import PlatformResource, logs_start, s3_resource
+from resources.platform import PlatformResource, logs_start
 
 if TYPE_CHECKING:
     from neardup_platform.settings import Settings
@@ -27,10 +27,9 @@ Metadata = dict[str, Any]
 Materialise = Callable[["Settings", Any, datetime], Metadata]
 
 # end_offset: the current hour can be materialised too, any number of times.
+# Without a backfill policy, a backfill launches a run for each of them, so that an hour that Kafka no longer holds
+# fails alone. `multi_run` gives a run a range instead of a key, even of one hour, and checks of an hour need the key.
 hours = dg.HourlyPartitionsDefinition(start_date=logs_start(), timezone="UTC", end_offset=1)
-
-# Of all logs and their quality: a run for each partition, so that an hour that Kafka no longer holds fails alone.
-ONE_BY_ONE = dg.BackfillPolicy.multi_run(max_partitions_per_run=1)
 
 
 def log_asset(of: TopicLog, materialise: Materialise, file: str) -> dg.AssetsDefinition:
@@ -49,7 +48,6 @@ def log_asset(of: TopicLog, materialise: Materialise, file: str) -> dg.AssetsDef
         owners=["team:operations"],
         tags={"neardup/kind": "log"},
         metadata=code_reference(file),
-        backfill_policy=ONE_BY_ONE,
         deps=[stream_worker_asset],
         retry_policy=dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL),
         description=f"The topic {of.topic} of one hour, by Kafka timestamp, as Parquet on S3, one object per Kafka "
@@ -58,9 +56,10 @@ def log_asset(of: TopicLog, materialise: Materialise, file: str) -> dg.AssetsDef
     )
     def log(context: dg.AssetExecutionContext, platform: PlatformResource) -> dg.MaterializeResult[None]:
         from neardup_platform.errors import NotFound
+        from neardup_platform.s3_client import open_s3
 
         settings = platform.settings()
-        s3 = s3_resource(settings.s3).get_client()
+        s3 = open_s3(settings.s3)
         try:
             return dg.MaterializeResult(metadata=materialise(settings, s3, context.partition_time_window.start))
         except NotFound as error:
@@ -157,11 +156,12 @@ def _plain(of: TopicLog) -> Materialise:
 
 
 def _breaks(of: TopicLog, platform: PlatformResource, partition_key: str) -> "Breaks":
+    from neardup_platform.s3_client import open_s3
     from neardup_platform.topic_logs.offset_continuity import find_breaks
 
     settings = platform.settings()
     hour = datetime.strptime(f"{partition_key}+0000", "%Y-%m-%d-%H:%M%z")
-    return find_breaks(s3_resource(settings.s3).get_client(), settings.s3.bucket, of, hour)
+    return find_breaks(open_s3(settings.s3), settings.s3.bucket, of, hour)
 
 
 def _report(breaks: list[str], hour: str) -> str:

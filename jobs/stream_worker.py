@@ -128,7 +128,9 @@ class _Supervision:
                 break
             crashes = crashes_in_a_row(crashes, exited)
             delay = delay_s(crashes, exited.exit_code)
-            self._context.log.error(describe_crash(exited, delay))
+            what = describe_crash(exited, delay)
+            self._context.log.error(what)
+            self._context.instance.report_runless_asset_event(self._verdicts.ended(what))
             self._wait(delay)
         if self._interrupted and self._terminated():
             raise dg.DagsterExecutionInterruptedError

@@ -1,6 +1,6 @@
 """The vocabulary: the records that flow from stage to stage, in the order of the data flow."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -23,10 +23,22 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """The requirements for embeddings of one kind: the model version and the dimension."""
+    """The requirements for embeddings of one kind.
+
+    Attributes:
+        version: of the model.
+        dim: entries of a vector.
+        compared: how many of the first entries the first score reads; None for all.
+    """
 
     version: str
     dim: int
+    compared: int | None = field(default=None, compare=False)
+
+    @property
+    def first_score_entries(self) -> int:
+        """How many of the first entries the first score reads."""
+        return self.dim if self.compared is None else self.compared
 
 
 # A PDQ hash of lower quality says too little of its picture to be matched, as the reference implementation advises.

@@ -7,14 +7,11 @@ come from `NEARDUP_…` environment variables and `neardup.toml`, as for the com
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
-from neardup_platform.settings import S3Settings, Settings
-
-if TYPE_CHECKING:
-    from dagster_aws.s3 import S3Resource
+from neardup_platform.settings import Settings
 
 
 def logs_start() -> str:
@@ -71,15 +68,3 @@ class PlatformResource(dg.ConfigurableResource[Any]):
         from neardup_platform.servers.endpoints import resolve
 
         return resolve(Settings())
-
-
-def s3_resource(settings: S3Settings) -> "S3Resource":
-    """Dagster's S3 resource for resolved settings; without keys, boto3's own credential chain is used."""
-    from dagster_aws.s3 import S3Resource
-
-    return S3Resource(
-        endpoint_url=None if settings.endpoint == "aws" else settings.endpoint,
-        region_name=settings.region,
-        aws_access_key_id=settings.access_key.get_secret_value() if settings.access_key else None,
-        aws_secret_access_key=settings.secret_key.get_secret_value() if settings.secret_key else None,
-    )

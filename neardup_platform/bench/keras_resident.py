@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 
 from neardup_platform.bench.array_features import array_features
-from neardup_platform.scoring.features import SKETCH, Block
+from neardup_platform.scoring.compact import Layout, pack, unpack
+from neardup_platform.scoring.features import Block, compared_entries
 from neardup_platform.scoring.vectors import ImageVectors
+
+_CHUNK = 65_536
 
 
 def resident_scores(network: Any, vectors: ImageVectors, blocks: Sequence[Block]) -> Any:
@@ -27,14 +30,17 @@ def resident_scores(network: Any, vectors: ImageVectors, blocks: Sequence[Block]
     """
     import keras
 
-    read = max((block.stop for block in blocks if block.comparison != SKETCH), default=0)
-    rows = np.concatenate([vectors.lsh, vectors.pair[:, :read]], axis=1)
+    layout = Layout(vectors.lsh.shape[1], compared_entries(blocks))
+    rows = np.empty((len(vectors.lsh), sum(layout)), np.float32)
+    for first in range(0, len(rows), _CHUNK):
+        part = slice(first, first + _CHUNK)
+        rows[part] = np.hstack(unpack(pack(vectors.lsh[part], vectors.pair[part], layout), layout))
     # Zeros, because the default draws as many random numbers first.
-    table = keras.layers.Embedding(*rows.shape, "zeros", dtype="float16", trainable=False)
+    table = keras.layers.Embedding(*rows.shape, "zeros", dtype="float32", trainable=False)
     table.build()
     table.set_weights([rows])
     entries = [keras.Input((), dtype="int32") for _ in range(2)]
-    one, other = (keras.ops.cast(table(entry), "float32") for entry in entries)
+    one, other = map(table, entries)
     dim = vectors.lsh.shape[1]
     sides = [one[:, :dim], other[:, :dim], one[:, dim:], other[:, dim:]]
     return keras.Model(entries, network(array_features(keras.ops, sides, blocks)))

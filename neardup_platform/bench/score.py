@@ -1,4 +1,4 @@
-"""`neardup bench score`: pairs scored per second, from mapped float16 vectors to probabilities, against its peers.
+"""`neardup bench score`: pairs scored per second, from mapped compact rows to probabilities, against its peers.
 
 The table is the worker's own, on disk and larger than the processor's caches, with candidates at random rows, which is
 the worst case. Engines take turns within a round, in changing order, so that other load on the machine affects all of
@@ -23,6 +23,8 @@ from neardup_platform.bench.score_shares import shares
 from neardup_platform.bench.synthetic import FAMILY_IMAGES, many_images
 from neardup_platform.errors import InvariantBroken
 from neardup_platform.scoring.card import Card
+from neardup_platform.scoring.compact import Layout
+from neardup_platform.scoring.features import compared_entries
 from neardup_platform.scoring.keras_classifier import load_classifier, split_pairs
 from neardup_platform.scoring.mmap_vectors import WrittenVectors
 from neardup_platform.scoring.tensorflow_network import limit_tensorflow_threads
@@ -88,7 +90,7 @@ def bench_score(rows: int, rounds: int, settings: Settings, report: Report) -> d
         "rounds": rounds,
         "classifier": card.version,
         "features": len(card.features),
-        "bytes_per_image": 2 * (card.lsh_dim + card.pair_dim),
+        "bytes_per_image": Layout(card.lsh_dim, compared_entries(card.blocks)).width,
         "corpus": "synthetic vectors in families, candidates at random, five of each image's family among them",
         "seed": _SEED,
     }
@@ -108,7 +110,8 @@ def _batch(table: ImageVectors, images: int, candidates: int, rng: np.random.Gen
     ordinals = rng.integers(0, len(table.lsh), (images, candidates))
     family = chosen[:, None] // FAMILY_IMAGES * FAMILY_IMAGES + np.arange(FAMILY_IMAGES - 1)
     ordinals[:, : FAMILY_IMAGES - 1] = np.minimum(family, len(table.lsh) - 1)
-    vectors = ImageVectors(table.lsh[chosen], table.pair[chosen])
+    compact = None if table.compact is None else table.compact[chosen]
+    vectors = ImageVectors(table.lsh[chosen], table.pair[chosen], compact=compact)
     return Batch(vectors, np.repeat(np.arange(images), candidates), ordinals.ravel())
 
 

@@ -20,7 +20,8 @@ from neardup_platform.bench.array_features import numpy_features
 from neardup_platform.bench.frozen_network import freeze, numpy_probability, onnx_bytes
 from neardup_platform.errors import SetupError
 from neardup_platform.scoring.card import NETWORK_FILE
-from neardup_platform.scoring.features import pair_features
+from neardup_platform.scoring.compact import Layout, unpack
+from neardup_platform.scoring.features import compared_entries, pair_features, with_compact
 from neardup_platform.scoring.keras_classifier import PairClassifier, split_pairs
 from neardup_platform.scoring.tensorflow_network import TensorFlowNetwork, read_network, traced
 from neardup_platform.scoring.vectors import ImageVectors
@@ -84,8 +85,13 @@ def engines(classifier: PairClassifier, threads: int) -> dict[str, Engine]:
     def compiled(a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> Floats:
         return pair_features(a, rows_a, b, rows_b, blocks)
 
+    layout = Layout(classifier.card.lsh_dim, compared_entries(blocks))
+
     def gathered(a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> Floats:
-        return numpy_features(a.lsh[rows_a], b.lsh[rows_b], a.pair[rows_a], b.pair[rows_b], blocks)
+        found = (with_compact(side, blocks).compact for side in (a, b))
+        sides = zip(found, (rows_a, rows_b), strict=True)
+        one, other = (unpack(rows[which], layout) for rows, which in sides if rows is not None)
+        return numpy_features(one[0], other[0], one[1], other[1], blocks)
 
     return {
         "neardup": FirstScore(classifier),

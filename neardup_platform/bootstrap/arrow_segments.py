@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from neardup_platform.bootstrap.parquet_rows import Rows
 from neardup_platform.bootstrap.parquet_vectors import VectorBatch
-from neardup_platform.bootstrap.row_checks import Models, binary, integers
+from neardup_platform.bootstrap.row_checks import Models, binary
 from neardup_platform.bootstrap.row_fates import NONE, Fates
 from neardup_platform.bootstrap.vector_targets import VectorTarget
+from neardup_platform.ingest.parquet_columns import integers
 from neardup_platform.records import Kind
 from neardup_platform.scoring.vectors import Float16
 

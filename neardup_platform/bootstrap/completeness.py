@@ -7,7 +7,8 @@ A data set is complete when one of these is in its folder:
 | `manifest.json` | `{"files": [{"name": "part-0.parquet", "size": 1234}, …]}`: the files, with sizes in bytes |
 | `_SUCCESS` | anything: all Parquet files of the folder, as Spark and others leave it |
 
-With both, the manifest counts. Parts of a key that begin with `_` or `.` are hidden, as for Spark and Hive.
+With both, the manifest counts. `ingest/parquet_files.py` says which files are hidden, and which make a folder
+ambiguous.
 """
 
 import json
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 
 from neardup_platform.bootstrap.data_set import DataFile, DataSet
 from neardup_platform.counted import counted
+from neardup_platform.ingest.parquet_files import data_paths
 from neardup_platform.wire.command_arguments import DATA_SET_PATTERN
 
 MANIFEST, SUCCESS = "manifest.json", "_SUCCESS"
@@ -85,7 +87,8 @@ def _marked(files: Mapping[str, DataFile]) -> list[DataFile] | str:
     """The files of a folder without manifest, or why it is incomplete."""
     if SUCCESS not in files:
         return f"it has neither {MANIFEST} nor {SUCCESS} yet"
-    return [each for path, each in files.items() if _is_data(path)]
+    paths = data_paths(files)
+    return f"{paths}, or write a {MANIFEST}" if isinstance(paths, str) else [files[path] for path in paths]
 
 
 def _listed(files: Mapping[str, DataFile], manifest: bytes) -> list[DataFile] | str:
@@ -98,10 +101,6 @@ def _listed(files: Mapping[str, DataFile], manifest: bytes) -> list[DataFile] | 
         more = len(differences) - _NAMED
         return ", ".join(differences[:_NAMED]) + (f" and {more} more" if more > 0 else "")
     return [files[path] for path in sizes]
-
-
-def _is_data(path: str) -> bool:
-    return path.endswith(".parquet") and not any(part.startswith(("_", ".")) for part in path.split("/"))
 
 
 def _sizes(manifest: bytes) -> dict[str, int] | str:

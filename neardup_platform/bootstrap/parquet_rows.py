@@ -14,9 +14,13 @@ Data set → **narrow columns of every row, each row checked by itself** → fat
 | `pdq_quality` | integer, 0 to 100, with `pdq` |
 
 One of the embeddings of a row may be null, and a file may lack one. Other columns are ignored. Rows are numbered from 0
-over all files, in the order of their keys. A row takes its id, its head and some 20 bytes in memory. Whether an
-embedding is null follows from the statistics of a row group where these say all or none, so vectors are read only from
-row groups that mix both.
+over all files, in the order of their keys. A row takes its id, its head and some 20 bytes in memory. That no row of a
+row group lacks an embedding follows from its statistics, so vectors are read here only where these do not say it, or
+contradict themselves: polars and Arrow have written null counts that leave out null lists
+(https://github.com/apache/arrow/issues/42980). It is checked again when the vectors are read (`vector_columns.py`).
+
+Integers may also be float64, as pandas writes integers with nulls; times may be timestamps with a time zone; strings
+may be binary (`ingest/parquet_columns.py`).
 """
 
 import io
@@ -36,12 +40,11 @@ from neardup_platform.bootstrap.row_checks import (
     Mask,
     Models,
     binary,
-    integers,
     row_detail,
     row_reasons,
 )
 from neardup_platform.errors import BadArtefact
-from neardup_platform.ingest.parquet_columns import check_column, few, plain
+from neardup_platform.ingest.parquet_columns import check_column, check_names, few, integers, plain, plain_type
 from neardup_platform.records import Kind
 from neardup_platform.terminal_text import one_line
 
@@ -52,7 +55,9 @@ NARROW = (
     *("image_id", "head", "lsh_version", "pair_version"),
     *("event_time_ms", "source_uri", "pdq", "pdq_quality"),
 )
+COLUMNS = (*NARROW, *(kind.value for kind in Kind))
 _REQUIRED = ("image_id", "event_time_ms")
+_END_BYTES = 8
 _BATCH_ROWS = 65_536
 # Rows with a detail, of each file and reason; the others have their reason alone.
 _DETAILED = 20
@@ -160,6 +165,7 @@ def check_schema(schema: pa.Schema) -> None:
     Raises:
         BadArtefact: names the columns.
     """
+    check_names(schema.names, COLUMNS)
     kinds = [kind for kind in Kind if kind.value in schema.names]
     required = {*_REQUIRED, *(f"{kind}_version" for kind in kinds)}
     required |= set() if kinds else {"lsh", "pair"}
@@ -186,10 +192,13 @@ class _Opened:
     """A file that is being read."""
 
     def __init__(self, source: Source) -> None:
+        self._folders = source.name.split("/")[:-1]
         try:
-            self._file = pq.ParquetFile(source.open())
+            opened = source.open()
+            self._file = pq.ParquetFile(opened)
+            self._signed = _is_signed(opened, self._file.metadata.serialized_size)
         except (OSError, ValueError, pa.ArrowException) as error:
-            raise BadArtefact(f"it is not a readable Parquet file: {one_line(str(error))}") from error
+            raise BadArtefact(f"it is not a readable Parquet file: {_in_words(error)}") from error
 
     def __enter__(self) -> "_Opened":
         return self
@@ -199,21 +208,22 @@ class _Opened:
 
     def parts(self, models: Models, now_ms: int) -> Iterator[_Part]:
         """Every row, in order."""
+        _check_folders(self._folders, self._file.schema_arrow.names)
         check_schema(self._file.schema_arrow)
         end = 0
         detailed = dict.fromkeys(REASON_NAMES, 0)
         try:
             for group in range(self._file.metadata.num_row_groups):
-                for batch, present in self._batches(group):
+                for batch, present in self._batches(group, models):
                     yield _part(batch, present, models, now_ms, detailed)
                     end += len(batch)
         except (OSError, ValueError, pa.ArrowException) as error:
-            raise BadArtefact(f"its rows cannot be read from {end} on: {one_line(str(error))}") from error
+            raise BadArtefact(f"its rows cannot be read from {end} on: {_in_words(error)}") from error
 
-    def _batches(self, group: int) -> Iterator[tuple[pa.RecordBatch, Mapping[Kind, Mask]]]:
+    def _batches(self, group: int, models: Models) -> Iterator[tuple[pa.RecordBatch, Mapping[Kind, Mask]]]:
         """The rows of a row group, with which of them have an embedding."""
         names = self._file.schema_arrow.names
-        known = {kind: self._all_or_none(group, kind) for kind in Kind}
+        known = {kind: self._all_or_none(group, kind, models[kind].dim) for kind in Kind}
         mixed = [kind.value for kind, given in known.items() if given is None]
         columns = [*(name for name in NARROW if name in names), *mixed]
         # Memory of vectors is bounded by smaller batches.
@@ -227,20 +237,50 @@ class _Opened:
             }
             yield batch, present
 
-    def _all_or_none(self, group: int, kind: Kind) -> bool | None:
+    def _all_or_none(self, group: int, kind: Kind, dim: int) -> bool | None:
         """Whether all rows of a row group have an embedding, or none has; None where only the column itself says it."""
         schema = self._file.schema_arrow
         if kind.value not in schema.names or pa.types.is_null(schema.field(kind.value).type):
             return False
+        if self._signed:
+            return None
         metadata = self._file.metadata.row_group(group)
-        for number in range(metadata.num_columns):
-            column = metadata.column(number)
-            if column.path_in_schema.split(".", maxsplit=1)[0] == kind.value:
-                found = column.statistics
-                if found is not None and found.has_null_count and found.null_count == 0:
-                    return True
-                return None
-        return None
+        columns = [metadata.column(number) for number in range(metadata.num_columns)]
+        # `lsh.list.element`, but also any column of the name `lsh.x`.
+        named = [column for column in columns if column.path_in_schema.split(".", maxsplit=1)[0] == kind.value]
+        if len(named) != 1:
+            return None
+        values = metadata.num_rows * (dim if pa.types.is_nested(plain_type(schema.field(kind.value).type)) else 1)
+        found = named[0].statistics
+        counts = found is not None and found.has_null_count and found.null_count == 0
+        return True if counts and named[0].num_values == values else None
+
+
+def _is_signed(opened: Path | io.RawIOBase | io.BufferedReader, footer_bytes: int) -> bool:
+    """Whether something follows the footer: the signature of a file in which only columns are encrypted.
+
+    Arrow ends the process when it is asked for the statistics of such a column; when it is read, it raises.
+    """
+    if isinstance(opened, Path):
+        with opened.open("rb") as file:
+            return _is_signed(file, footer_bytes)
+    opened.seek(-_END_BYTES, io.SEEK_END)
+    return int.from_bytes(opened.read(_END_BYTES)[:4], "little") != footer_bytes
+
+
+def _in_words(error: Exception) -> str:
+    text = one_line(str(error))
+    return f"{text}: write it again{' without encryption' if 'crypt' in text else ', or with another tool'}"
+
+
+def _check_folders(folders: Sequence[str], names: Sequence[str]) -> None:
+    """Refuse a column that only the names of folders have, as Hive and Spark partition: it would be ignored."""
+    for folder in folders:
+        name, partitioned, _ = folder.partition("=")
+        if partitioned and name in COLUMNS and name not in names:
+            raise BadArtefact(
+                f"its column {name!r} is only in the name of its folder, {folder[:100]!r}: write it into the file"
+            )
 
 
 def _part(

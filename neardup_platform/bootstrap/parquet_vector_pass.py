@@ -17,7 +17,7 @@ from neardup_platform.bootstrap.parquet_rows import Source
 from neardup_platform.bootstrap.record_kernels import Numbers
 from neardup_platform.bootstrap.row_checks import REASON_NAMES, Models
 from neardup_platform.bootstrap.row_fates import NONE
-from neardup_platform.bootstrap.vector_columns import vectors_of
+from neardup_platform.bootstrap.vector_columns import check_present, vectors_of
 from neardup_platform.bootstrap.vector_targets import VectorTarget
 from neardup_platform.errors import BadArtefact
 from neardup_platform.records import Kind
@@ -113,15 +113,17 @@ def write_group(group: RowGroup, models: Models, places: Sequence[Place], read: 
             chosen = np.flatnonzero(images != NONE)
             if not len(chosen):
                 continue
-            column = batch.column(place.kind.value)
-            every = len(chosen) == len(batch)
             kind, dim = place.kind, models[place.kind].dim
-            vectors, reasons = vectors_of(column if every else column.take(pa.array(chosen)), kind, dim)
+            column = batch.column(kind.value)
+            column = column if len(chosen) == len(batch) else column.take(pa.array(chosen))
+            rows = group.first_in_file + at + chosen
+            check_present(column, np.ones(len(rows), np.bool_), group.name, rows, kind)
+            vectors, reasons = vectors_of(column, kind, dim)
             if reasons.any():
-                wrong = int(np.flatnonzero(reasons)[0])
-                row, reason = group.first_in_file + at + int(chosen[wrong]), REASON_NAMES[reasons[wrong]]
+                wrong = np.flatnonzero(reasons)[0]
+                reason = REASON_NAMES[reasons[wrong]]
                 raise BadArtefact(
-                    f"{group.name}: row {row}: {reason}: its {kind} vector is refused, so nothing is loaded: "
+                    f"{group.name}: row {rows[wrong]}: {reason}: its {kind} vector is refused, so nothing is loaded: "
                     "correct it, or skip bad rows"
                 )
             place.target.write(kind, images[chosen], vectors)

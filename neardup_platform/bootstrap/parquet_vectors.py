@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from neardup_platform.bootstrap.parquet_rows import NARROW, Progress, Rows, Source, check_schema
+from neardup_platform.bootstrap.parquet_rows import COLUMNS, Progress, Rows, Source, check_schema
 from neardup_platform.bootstrap.parquet_vector_pass import open_vectors
 from neardup_platform.bootstrap.row_checks import CODES, Codes, Mask, Models
 from neardup_platform.bootstrap.row_fates import Fate, Fates
-from neardup_platform.bootstrap.vector_columns import Vectors, digests_of, vectors_of
+from neardup_platform.bootstrap.vector_columns import Vectors, check_present, digests_of, vectors_of
 from neardup_platform.errors import BadArtefact
 from neardup_platform.records import Kind
 from neardup_platform.terminal_text import one_line
@@ -62,7 +62,11 @@ def read_vectors(
         try:
             with closing(open_vectors(source)) as file:
                 check_schema(file.schema_arrow)
-                yield from _file_vectors(file, first, models, wanted, progress)
+                for batch in _file_vectors(file, first, models, wanted, progress):
+                    for kind in Kind:
+                        present = rows.present[kind][batch.rows]
+                        check_present(_column(batch.columns, kind), present, source.name, batch.rows - first, kind)
+                    yield batch
         except (OSError, ValueError, pa.ArrowException) as error:
             raise BadArtefact(f"{source.name}: its rows cannot be read: {one_line(str(error))}") from error
 
@@ -91,7 +95,7 @@ def _file_vectors(
     file: pq.ParquetFile, first: int, models: Models, wanted: Mask, progress: Progress
 ) -> Iterator[VectorBatch]:
     names = file.schema_arrow.names
-    columns = [name for name in (*NARROW, *map(str, Kind)) if name in names]
+    columns = [name for name in COLUMNS if name in names]
     for group in range(file.metadata.num_row_groups):
         end = first + file.metadata.row_group(group).num_rows
         if wanted[first:end].any():
@@ -107,8 +111,10 @@ def _file_vectors(
 def _with_vectors(batch: pa.RecordBatch, first: int, models: Models) -> VectorBatch:
     vectors, reasons = dict[Kind, Vectors](), np.zeros(len(batch), np.uint8)
     for kind in Kind:
-        there = kind.value in batch.schema.names
-        column = batch.column(kind.value) if there else pa.nulls(len(batch))
-        vectors[kind], bad = vectors_of(column, kind, models[kind].dim)
+        vectors[kind], bad = vectors_of(_column(batch, kind), kind, models[kind].dim)
         reasons = np.where(reasons == 0, bad, reasons)
     return VectorBatch(np.arange(first, first + len(batch)), batch, vectors, reasons)
+
+
+def _column(batch: pa.RecordBatch, kind: Kind) -> pa.Array:
+    return batch.column(kind.value) if kind.value in batch.schema.names else pa.nulls(len(batch))

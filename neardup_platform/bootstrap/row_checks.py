@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from neardup_platform.errors import BadMessage
-from neardup_platform.ingest.parquet_columns import pdq, plain, text
+from neardup_platform.ingest.parquet_columns import integers, pdq, plain, text
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.wire.validation import (
     DAY_MS,
@@ -153,16 +153,6 @@ def binary(batch: pa.RecordBatch, name: str) -> pa.Array:
     if name not in batch.schema.names:
         return pa.nulls(len(batch), pa.large_binary())
     return plain(batch.column(name)).cast(pa.large_binary())
-
-
-def integers(batch: pa.RecordBatch, name: str) -> pa.Array:
-    """An integer column as int64; nulls where the batch lacks it, or where a value is out of the range of int64."""
-    if name not in batch.schema.names:
-        return pa.nulls(len(batch), pa.int64())
-    column = plain(batch.column(name))
-    if pa.types.is_uint64(column.type):
-        column = pc.if_else(pc.less_equal(column, pa.scalar(2**63 - 1, pa.uint64())), column, None)
-    return column.cast(pa.int64())
 
 
 def _mask(values: pa.Array) -> Mask:

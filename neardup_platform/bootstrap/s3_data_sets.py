@@ -29,6 +29,7 @@ from neardup_platform.bootstrap.completeness import (
 from neardup_platform.bootstrap.data_set import DataFile, DataSet
 from neardup_platform.bootstrap.parquet_rows import Progress, Source
 from neardup_platform.errors import BadArtefact, NotFound, ServerUnavailable
+from neardup_platform.ingest.parquet_files import data_paths
 from neardup_platform.s3_client import read_bounded, unreadable
 
 # Of all data sets together, and read at once from one file.
@@ -98,28 +99,41 @@ def put_data_set(
     """Upload the Parquet files of a folder, and a manifest of them when all are there; returns their number.
 
     Args:
+        folder: with the files, or with folders of them.
         progress: called with the number of files uploaded since the last call.
 
     Raises:
-        BadArtefact: the folder has no such files, or the name is not one.
+        BadArtefact: the folder has no such files, or others that may be meant, or the name is not one.
         ServerUnavailable: S3 does not answer.
     """
-    files = sorted(folder.glob("*.parquet"))
-    if not files:
-        raise BadArtefact(f"{folder} has no .parquet files")
+    files = files_of(folder)
     if why := bad_name(name):
         raise BadArtefact(f"data set {name[:100]!r} cannot be uploaded: {why}")
     try:
         # An earlier manifest would complete a mixture of files.
         s3.delete_object(Bucket=bucket, Key=f"{prefix}{name}/{MANIFEST}")
-        for file in files:
-            s3.upload_file(str(file), bucket, f"{prefix}{name}/{file.name}")
+        for path in files:
+            s3.upload_file(str(folder / path), bucket, f"{prefix}{name}/{path}")
             progress(1)
-        listed = {"files": [{"name": file.name, "size": file.stat().st_size} for file in files]}
+        listed = {"files": [{"name": path, "size": (folder / path).stat().st_size} for path in files]}
         s3.put_object(Bucket=bucket, Key=f"{prefix}{name}/{MANIFEST}", Body=json.dumps(listed).encode())
     except (BotoCoreError, ClientError, Boto3Error) as error:
         raise ServerUnavailable(f"writing s3://{bucket}/{prefix}{name}/ failed: {error}") from error
     return len(files)
+
+
+def files_of(folder: Path) -> list[str]:
+    """The Parquet files in a folder of this machine and in the folders in it, relative to it, in order.
+
+    Raises:
+        BadArtefact: there are none, or others that may be meant.
+    """
+    paths = data_paths(sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()))
+    if isinstance(paths, str):
+        raise BadArtefact(f"{folder} is not uploaded: {paths}")
+    if not paths:
+        raise BadArtefact(f"{folder} has no .parquet files")
+    return paths
 
 
 def sources(s3: Any, bucket: str, data_set: DataSet) -> list[Source]:

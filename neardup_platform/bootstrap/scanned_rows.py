@@ -13,9 +13,10 @@ from neardup_platform.bootstrap.load_order import Reservation
 from neardup_platform.bootstrap.parquet_rows import Rows, Source
 from neardup_platform.bootstrap.parquet_vector_pass import batches, row_groups
 from neardup_platform.bootstrap.record_kernels import Images, Numbers, texts_of, unhex
-from neardup_platform.bootstrap.row_checks import Mask, binary, integers
+from neardup_platform.bootstrap.row_checks import Mask, binary
 from neardup_platform.bootstrap.row_fates import NONE, Fates
 from neardup_platform.files import staged_file
+from neardup_platform.ingest.parquet_columns import integers
 from neardup_platform.progress import Progress
 from neardup_platform.wire.validation import PDQ_BYTES
 

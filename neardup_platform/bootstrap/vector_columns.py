@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from neardup_platform.bootstrap.row_checks import CODES, Codes, Mask
+from neardup_platform.errors import BadArtefact
 from neardup_platform.ingest.parquet_columns import plain
 from neardup_platform.records import Kind
 from neardup_platform.wire.validation import VECTOR_FAULTS, vector_faults
@@ -37,6 +38,25 @@ def vectors_of(column: pa.Array, kind: Kind, dim: int) -> tuple[Vectors, Codes]:
         good = reasons[rows] == 0
         vectors[rows[good]] = values[good]
     return vectors, reasons
+
+
+def check_present(column: pa.Array, present: Mask, file: str, rows: NDArray[np.int64], kind: Kind) -> None:
+    """Refuse a null vector that the statistics of its row group deny: it would count as a vector of zeros.
+
+    Args:
+        present: bool [n]: whether a row has the embedding, as far as was said before its vector was read.
+        file: name, for the message.
+        rows: int64 [n]: their numbers in the file.
+
+    Raises:
+        BadArtefact: names the row.
+    """
+    wrong = plain(column).is_valid().to_numpy(zero_copy_only=False) != present
+    if wrong.any():
+        raise BadArtefact(
+            f"{file}: row {rows[wrong][0]}: its {kind} vector is null, which the statistics of "
+            "its row group deny, so nothing is loaded: write the file again, with another tool or without statistics"
+        )
 
 
 def digests_of(vectors: Vectors) -> NDArray[np.uint64]:

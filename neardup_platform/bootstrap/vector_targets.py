@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
 
@@ -12,26 +12,34 @@ from numpy.typing import NDArray
 from neardup_platform.bootstrap.row_checks import Models
 from neardup_platform.errors import SetupError
 from neardup_platform.records import Kind
-from neardup_platform.scoring.json_vector_manifest import read_manifest
-from neardup_platform.scoring.mmap_vectors import map_files, write_rows
+from neardup_platform.scoring.compact import Layout, pack
+from neardup_platform.scoring.json_vector_manifest import Manifest, read_manifest
+from neardup_platform.scoring.mmap_vectors import as_bytes, map_files, write_bytes
 from neardup_platform.scoring.vectors import Float16, ImageVectors
+
+# Rows that are packed at once, 8 MB: they stay in the processor's cache.
+_PACKED_ROWS = 2_048
 
 
 @dataclass(frozen=True, slots=True)
 class VectorTarget:
-    """Rows of two files, one for each kind.
+    """Rows of two files, one for each kind, and of the compact rows of the worker.
 
     Attributes:
         files: by kind.
         first: the row of the first image.
         count: number of images.
         rows: of the images, mapped.
+        compact: of the worker; None for other files.
+        layout: of its rows.
     """
 
     files: Mapping[Kind, FileIO]
     first: int
     count: int
     rows: ImageVectors
+    compact: FileIO | None = None
+    layout: Layout | None = None
 
     @classmethod
     def open(cls, paths: Mapping[Kind, Path], models: Models, first: int, count: int) -> "VectorTarget":
@@ -40,12 +48,8 @@ class VectorTarget:
         Raises:
             OSError: the disk is full or broken.
         """
-        files = {kind: FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+") for kind, path in paths.items()}
-        if count:
-            for kind, file in files.items():
-                size = 2 * models[kind].dim
-                os.posix_fallocate(file.fileno(), first * size, count * size)
-        mapped = map_files([files[Kind.LSH], files[Kind.PAIR]], (models[Kind.LSH].dim, models[Kind.PAIR].dim))
+        files = {kind: _with_room(path, 2 * models[kind].dim, first, count) for kind, path in paths.items()}
+        mapped = map_files([files[Kind.LSH], files[Kind.PAIR]], replace(Manifest.of("", models), compared=0))
         return cls(files, first, count, ImageVectors(*(kind[first : first + count] for kind in mapped)))
 
     @classmethod
@@ -61,7 +65,10 @@ class VectorTarget:
         dims = models[Kind.LSH].dim, models[Kind.PAIR].dim
         if manifest is None or manifest.dims != dims:
             raise SetupError(f"{folder} has no vector files of {dims[0]} and {dims[1]} dimensions: start the worker")
-        return cls.open(dict(zip((Kind.LSH, Kind.PAIR), manifest.paths(folder), strict=True)), models, first, count)
+        *halves, path = manifest.paths(folder)
+        opened = cls.open(dict(zip((Kind.LSH, Kind.PAIR), halves, strict=True)), models, first, count)
+        compact = _with_room(path, manifest.layout.width, first, count)
+        return replace(opened, compact=compact, layout=manifest.layout)
 
     @classmethod
     def of_rest(cls, folder: Path, models: Models, count: int) -> "VectorTarget":
@@ -78,14 +85,36 @@ class VectorTarget:
         Raises:
             OSError: the disk is full or broken.
         """
-        write_rows(self.files[kind], self.first + images, vectors)
+        write_bytes(self.files[kind], self.first + images, as_bytes(vectors))
+
+    def write_compact(self, first: int, end: int) -> None:
+        """Write the compact rows of the worker's images first…end − 1, whose vectors are written; synced afterwards.
+
+        Raises:
+            OSError: the disk is full or broken.
+        """
+        if self.compact is None or self.layout is None:
+            raise ValueError("only the files of the worker have compact rows")
+        for at in range(first, end, _PACKED_ROWS):
+            part = slice(at, min(at + _PACKED_ROWS, end))
+            rows = pack(self.rows.lsh[part], self.rows.pair[part], self.layout)
+            write_bytes(self.compact, self.first + np.arange(part.start, part.stop), rows)
+        os.fsync(self.compact.fileno())
 
     def sync(self) -> None:
-        """Wait until what was written survives a power cut."""
+        """Wait until what was written by kind survives a power cut."""
         for file in self.files.values():
             os.fsync(file.fileno())
 
     def close(self) -> None:
         """Close the files; rows that were returned stay readable."""
-        for file in self.files.values():
+        for file in (*self.files.values(), *([] if self.compact is None else [self.compact])):
             file.close()
+
+
+def _with_room(path: Path, row_bytes: int, first: int, count: int) -> FileIO:
+    """Open a file, which is created if it is missing, with room on the disk for some rows."""
+    file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+")
+    if count:
+        os.posix_fallocate(file.fileno(), first * row_bytes, count * row_bytes)
+    return file

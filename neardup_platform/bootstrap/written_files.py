@@ -265,6 +265,7 @@ class WrittenFiles:
 
         def write(path: Path) -> None:
             self._wait_for(self._table, first, end)
+            self._bulk.write_compact(first, end)
             write_table(path, first, end, encode, lambda n: self._advance("writing table of vectors", n, of))
 
         self._parts.make(f"{TABLES}/vectors-{first:012d}.sst", write)

@@ -105,6 +105,23 @@ def logs(images: int, hours: int, rate_per_s: float, as_json: bool) -> None:
     emit(answer, as_json, lambda a: _table(a["rows"]))
 
 
+@bench.command(epilog="Example:  neardup bench backfill --hours 24 --images 720000 --rate 200 --json")
+@click.option(
+    "--images", type=click.IntRange(1), default=1_000, show_default=True, help="In an hour: 720000 are 200 a second."
+)
+@click.option("--hours", type=click.IntRange(1, 24), default=24, show_default=True, help="Hours of the backfill.")
+@click.option(
+    "--rate", "rate_per_s", type=click.FloatRange(0), default=0, show_default=True, help="Live images/s beside."
+)
+@json_option
+def backfill(images: int, hours: int, rate_per_s: float, as_json: bool) -> None:
+    """Measure a backfill of logs and their quality by Dagster, from its launch until every hour is materialised."""
+    from neardup_platform.bench.backfill import bench_backfill
+
+    answer = bench_backfill(images, hours, rate_per_s, report)
+    emit(answer, as_json, lambda a: _table(a["rows"]))
+
+
 @bench.command(epilog="Example:  neardup bench search --docs 1000000 --plot frontier.png --json")
 @click.option("--docs", type=click.IntRange(1_000), default=1_000_000, show_default=True, help="Images searched.")
 @click.option(

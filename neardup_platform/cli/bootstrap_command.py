@@ -17,7 +17,7 @@ from neardup_platform.settings import Settings
     "--from",
     "folder",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="First upload the .parquet files of a folder on this machine, with a manifest.",
+    help="First upload the .parquet files of a folder on this machine and its subfolders, with a manifest.",
 )
 @click.option("--check", is_flag=True, help="Check every row and load nothing; exit status 1 if a row is bad.")
 @click.option("--skip-bad", is_flag=True, help="Skip and count bad rows; without it, a bad row refuses the data set.")
@@ -55,12 +55,12 @@ def bootstrap(
 
 
 def _upload(settings: Settings, name: str, folder: Path) -> None:
-    from neardup_platform.bootstrap.s3_data_sets import put_data_set
+    from neardup_platform.bootstrap.s3_data_sets import files_of, put_data_set
     from neardup_platform.s3_client import ensure_bucket, open_s3
 
     s3 = open_s3(settings.s3)
     ensure_bucket(s3, settings.s3)
-    with progress_bar("uploading files", len(list(folder.glob("*.parquet")))) as progress:
+    with progress_bar("uploading files", len(files_of(folder))) as progress:
         put_data_set(s3, settings.s3.bucket, settings.bootstrap.prefix, name, folder, progress)
 
 

@@ -3,13 +3,14 @@
 import platform
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 from kafka.errors import KafkaError
 
 from neardup_platform.clock import SystemClock
@@ -18,6 +19,8 @@ from neardup_platform.kafka.codecs import check_codecs
 from neardup_platform.kafka.topics import check_even, ensure_topics
 from neardup_platform.learning.classifier.keras_active_classifier import load_active_classifier
 from neardup_platform.s3_client import ensure_bucket, open_s3
+from neardup_platform.scoring.compact import pack
+from neardup_platform.scoring.json_vector_manifest import Manifest
 from neardup_platform.scoring.json_vector_manifest import read_manifest as read_vector_manifest
 from neardup_platform.servers.endpoints import needs_kafka, resolve
 from neardup_platform.servers.kafka_jars import find_java
@@ -222,22 +225,31 @@ def _vectors(settings: Settings) -> str:
             raise BadArtefact(f"vectors {folder} belong to another store; {_REBUILT}")
         rows, reserved = min(manifest.rows, state.ordinals), reserved_by_load(state)
         ordinals = range(0, rows, max(1, rows // SAMPLE_IMAGES))
-        lsh, pair = manifest.paths(folder)
-        with lsh.open("rb") as lsh_file, pair.open("rb") as pair_file:
+        with ExitStack() as opened:
+            files = [opened.enter_context(path.open("rb")) for path in manifest.paths(folder)]
             for ordinal in ordinals:
                 record = reader.vectors.find(ordinal)
                 if record is None and ordinal in reserved:
                     continue  # A load in progress writes rows there.
                 record = record or store_pb.VectorRecord()
-                halves = zip((lsh_file, pair_file), (record.lsh, record.pair), manifest.dims, strict=True)
-                for file, stored, dim in halves:
-                    file.seek(ordinal * dim * 2)
-                    if file.read(dim * 2) != (stored or bytes(dim * 2)):
+                parts = zip(files, _rows_of(record, manifest), manifest.row_bytes, strict=True)
+                for file, expected, row_bytes in parts:
+                    file.seek(ordinal * row_bytes)
+                    if file.read(row_bytes) != expected:
                         raise BadArtefact(
                             f"{file.name} has another vector for image {ordinal} than the store: `neardup pause`, "
                             f"delete {folder}, then `neardup resume` rebuilds it; check the disk"
                         )
     return f"{rows} images synced, {len(ordinals)} compared with the store"
+
+
+def _rows_of(record: store_pb.VectorRecord, manifest: Manifest) -> list[bytes]:
+    """Return the rows of an image by file, zeros for none."""
+    halves = [stored or bytes(2 * dim) for stored, dim in zip((record.lsh, record.pair), manifest.dims, strict=True)]
+    if not manifest.compared:
+        return halves
+    lsh, pair = (np.frombuffer(half, "<f2")[None] for half in halves)
+    return [*halves, pack(lsh, pair, manifest.layout).tobytes()]
 
 
 @contextmanager

@@ -54,7 +54,8 @@ class Run:
 
 def empty_pipeline(space: TermSpace, scorer: PairClassifier, settings: Settings) -> Pipeline:
     """A pipeline with these settings, in memory, without any image."""
-    vectors = MemoryVectors(space.dim, scorer.required_models[Kind.PAIR].dim)
+    pair = scorer.required_models[Kind.PAIR]
+    vectors = MemoryVectors(space.dim, pair.dim, compared=pair.first_score_entries)
     corpus = Corpus(space, open_index(None, space, settings.terms), vectors)
     return Pipeline(space, scorer, corpus, Matching.of(settings, scorer))
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from neardup_platform.errors import BadArtefact, BadMessage
-from neardup_platform.handover.s3_other import OtherFile
-from neardup_platform.ingest.parquet_columns import texts
+from neardup_platform.handover.s3_other import COLUMNS, OtherFile
+from neardup_platform.ingest.parquet_columns import integers, texts
 from neardup_platform.wire.validation import checked_id
 
 _SHOWN = 10
@@ -52,21 +52,16 @@ def read_rows(files: Sequence[OtherFile]) -> OtherHour:
     for file in files:
         row = 0
         try:
-            for batch in pq.ParquetFile(file.path).iter_batches():
-                columns = (texts(batch, "image_id"), texts(batch, "head"), _times(batch))
+            for batch in pq.ParquetFile(file.path).iter_batches(columns=COLUMNS):
+                columns = (texts(batch, "image_id"), texts(batch, "head"), integers(batch, "decided_ms").to_pylist())
                 for image_id, head, at_ms in zip(*columns, strict=True):
                     _add(hour, decided_ms, (image_id, head, at_ms), file.uri, row)
                     row += 1
+        except BadArtefact as error:
+            raise BadArtefact(f"{file.uri}: {error}") from error
         except (pa.ArrowException, OSError) as error:
             raise BadArtefact(f"{file.uri} is damaged: {error}. Write it again, then compare again") from error
     return hour
-
-
-def _times(batch: pa.RecordBatch) -> Sequence[int | None]:
-    if "decided_ms" not in batch.schema.names:
-        return [None] * len(batch)
-    times: list[int | None] = batch.column("decided_ms").to_pylist()
-    return times
 
 
 def _add(

@@ -20,13 +20,15 @@ import pyarrow.parquet as pq
 from botocore.exceptions import BotoCoreError, ClientError
 
 from neardup_platform.errors import BadArtefact, BadCommand, NotFound
+from neardup_platform.ingest.parquet_columns import check_column, check_names, few
+from neardup_platform.ingest.parquet_files import data_paths
 from neardup_platform.s3_client import split_uri, unreadable
 from neardup_platform.settings import Settings
 
 MOST_FILES = 1_000
 # An hour at 200 images/s has 720,000 rows.
 MOST_ROWS = 1_000_000
-_COLUMNS = {"image_id": "a string", "head": "a string", "decided_ms": "an integer"}
+COLUMNS = ("image_id", "head", "decided_ms")
 _OPTIONAL = ("decided_ms",)
 
 
@@ -62,7 +64,8 @@ def fetch_other(settings: Settings, s3: Any, hour: datetime, folder: Path) -> li
         folder: existing.
 
     Raises:
-        BadArtefact: one is no Parquet file, or lacks a column; the text names it.
+        BadArtefact: one is no Parquet file, or lacks a column, or its name leaves open whether it counts; the text
+            names it.
         BadCommand: they are too many, or have too many rows.
         NotFound: one vanished while they were fetched.
         ServerUnavailable: S3 does not answer.
@@ -88,16 +91,19 @@ def fetch_other(settings: Settings, s3: Any, hour: datetime, folder: Path) -> li
 def _listed(s3: Any, bucket: str, prefix: str) -> Sequence[str]:
     try:
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-        keys = [item["Key"] for page in pages for item in page.get("Contents", ()) if item["Key"].endswith(".parquet")]
+        keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
     except ClientError as error:
         if error.response.get("Error", {}).get("Code") == "NoSuchBucket":
             raise NotFound(f"there is no bucket {bucket}: check handover.prefix and s3.bucket") from error
         raise unreadable(error, f"s3://{bucket}/{prefix}") from error
     except BotoCoreError as error:
         raise unreadable(error, f"s3://{bucket}/{prefix}") from error
-    if len(keys) > MOST_FILES:
-        raise BadCommand(f"s3://{bucket}/{prefix} has {len(keys)} files, at most {MOST_FILES} are read: merge some")
-    return sorted(keys)
+    paths = data_paths(key.removeprefix(prefix) for key in keys)
+    if isinstance(paths, str):
+        raise BadArtefact(f"s3://{bucket}/{prefix} cannot be compared: {paths}")
+    if len(paths) > MOST_FILES:
+        raise BadCommand(f"s3://{bucket}/{prefix} has {len(paths)} files, at most {MOST_FILES} are read: merge some")
+    return sorted(f"{prefix}{path}" for path in paths)
 
 
 def _checked_rows(file: OtherFile) -> int:
@@ -107,18 +113,13 @@ def _checked_rows(file: OtherFile) -> int:
     except (pa.ArrowException, OSError) as error:
         raise BadArtefact(f"{file.uri} is no Parquet file: {error}. Write it again, then compare again") from error
     schema = parquet.schema_arrow
-    for name, expected in _COLUMNS.items():
-        if name not in schema.names:
-            if name in _OPTIONAL:
-                continue
-            raise BadArtefact(
-                f"{file.uri} has no column {name!r} (it has {', '.join(schema.names[:10])}): "
-                "docs/tasks/hand-over.md says which it needs"
-            )
-        if schema.names.count(name) > 1:
-            raise BadArtefact(f"{file.uri} has several columns {name!r}: keep one")
-        found = schema.field(name).type
-        is_text = pa.types.is_string(found) or pa.types.is_large_string(found)
-        if not (is_text if expected == "a string" else pa.types.is_integer(found)):
-            raise BadArtefact(f"{file.uri}: its column {name!r} has the type {str(found)[:80]}, expected {expected}")
+    try:
+        check_names(schema.names, COLUMNS)
+        for name in COLUMNS:
+            if name in schema.names:
+                check_column(schema, name)
+            elif name not in _OPTIONAL:
+                raise BadArtefact(f"it has no column {name!r} (it has {few(schema.names)})")
+    except BadArtefact as error:
+        raise BadArtefact(f"{file.uri}: {error}; docs/tasks/hand-over.md says which columns it needs") from error
     return int(parquet.metadata.num_rows)

@@ -13,6 +13,7 @@ from typing import Any
 from neardup_platform.client import Client
 from neardup_platform.client.answers import Shadow
 from neardup_platform.errors import NeardupError, NotFound
+from neardup_platform.hourly_quality.chance import surely_above
 from neardup_platform.hourly_quality.duckdb_coverage import COLUMNS, LOGS, Fates, read_fates
 from neardup_platform.hourly_quality.verdicts import Verdict
 from neardup_platform.settings import QualitySettings, Settings
@@ -132,7 +133,10 @@ def _lost(found: Coverage) -> str | None:
 
 
 def _late(found: Coverage, limits: QualitySettings) -> str | None:
-    if not found.fates.latency_ms or found.fates.latency_ms[2] <= limits.max_p99_ms:
+    if not found.fates.latency_ms:
+        return None
+    sure_ms = found.fates.p99_least_ms
+    if (found.fates.latency_ms[2] if sure_ms is None else sure_ms) <= limits.max_p99_ms:
         return None
     half, _, most, worst = found.fates.latency_ms
     return (
@@ -143,7 +147,7 @@ def _late(found: Coverage, limits: QualitySettings) -> str | None:
 
 def _refused(found: Coverage, limits: QualitySettings) -> str | None:
     share = _refused_share(found)
-    if share <= limits.max_refused:
+    if not surely_above(found.fates.refused, found.fates.announced, limits.max_refused):
         return None
     return (
         f"{found.fates.refused} of {found.fates.announced} images were refused ({share:.2%}, at most "
@@ -154,7 +158,7 @@ def _refused(found: Coverage, limits: QualitySettings) -> str | None:
 
 def _unpaired(found: Coverage, limits: QualitySettings) -> str | None:
     fates, share = found.fates, _unpaired_share(found)
-    if share <= limits.max_unpaired:
+    if not surely_above(fates.expired + fates.incomplete, fates.announced, limits.max_unpaired):
         return None
     fewer = "lsh" if fates.lsh < fates.pair else "pair"
     return (

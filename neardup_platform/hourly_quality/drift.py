@@ -6,9 +6,12 @@ Profile of the hour, profile of the reference → distances → verdicts, each w
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
+from neardup_platform.hourly_quality.chance import mean_square_chance, stability_chance, surely_more_often
 from neardup_platform.hourly_quality.profile import Profile
 from neardup_platform.hourly_quality.verdicts import Verdict
 from neardup_platform.settings import QualitySettings
@@ -17,6 +20,7 @@ from neardup_platform.settings import QualitySettings
 LEAST_DECISIONS = 500
 LEAST_VECTORS = 200
 NO_HOURS = Profile()
+Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +29,8 @@ class Drift:
 
     Attributes:
         score_psi, candidate_psi: population stability index of the scores of the best match, and of the numbers of
-            candidates: Σ (p − q) · ln(p / q) over bins, with half an image added to each. Above 0.25 is commonly taken
-            for a major shift.
+            candidates: Σ (p − q) · ln(p / q) over bins, with half an image added to each; beyond chance, copies that
+            came together counted as one. Above 0.25 is commonly taken for a major shift.
         score_ks: largest difference of the distribution functions of the scores (Kolmogorov–Smirnov), over bins.
         vector_shift: distance of the mean `lsh` vectors, 0 to 2; beyond what samples of this size differ by chance.
         spread_shift: how differently the vectors are spread: the part of the Fréchet distance of two Gaussians that is
@@ -39,7 +43,7 @@ class Drift:
         undistinctive_change: share of undistinctive images, divided by that of the reference.
         joined_change: share of images that joined, divided by that of the reference.
         crowd: share of the images that joined that joined one cluster.
-        top_term_change: share of the commonest terms, divided by that of the reference.
+        term_change: how often two images have the same term of a table, divided by that of the reference.
     """
 
     score_psi: float | None
@@ -48,7 +52,7 @@ class Drift:
     vector_shift: float | None
     joined_change: float | None
     crowd: float | None
-    top_term_change: float | None
+    term_change: float | None
     spread_shift: float | None
     length_change: float | None
     start_psi: float | None
@@ -69,20 +73,20 @@ def drift_of(hour: Profile, reference: Profile, start: Profile = NO_HOURS) -> Dr
     joins = enough and reference.joined > 0
     known = min(hour.decisions, start.decisions) >= LEAST_DECISIONS
     return Drift(
-        score_psi=stability_index(hour.scores, reference.scores) if enough else None,
+        score_psi=_stability(hour, reference, "scores") if enough else None,
         score_ks=largest_difference(hour.scores, reference.scores) if enough else None,
-        candidate_psi=stability_index(hour.candidates, reference.candidates) if enough else None,
+        candidate_psi=_stability(hour, reference, "candidates") if enough else None,
         vector_shift=_shift(hour, reference) if sampled else None,
         joined_change=hour.joined / hour.decisions / (reference.joined / reference.decisions) if joins else None,
         crowd=hour.most_joined / hour.joined if hour.joined >= LEAST_DECISIONS else None,
-        top_term_change=hour.top_terms / hour.vectors / (reference.top_terms / reference.vectors)
-        if sampled and reference.top_terms
+        term_change=hour.term_pairs / hour.vector_pairs / (reference.term_pairs / reference.vector_pairs)
+        if sampled and hour.vector_pairs and reference.term_pairs
         else None,
         spread_shift=_spread_shift(hour, reference) if sampled and hour.products and reference.products else None,
         length_change=hour.lengths / hour.vectors / (reference.lengths / reference.vectors)
         if sampled and hour.lengths and reference.lengths
         else None,
-        start_psi=stability_index(hour.scores, start.scores) if known else None,
+        start_psi=_stability(hour, start, "scores") if known else None,
         start_ks=largest_difference(hour.scores, start.scores) if known else None,
         undistinctive_change=hour.undistinctive / hour.decisions / (reference.undistinctive / reference.decisions)
         if enough and reference.undistinctive
@@ -90,7 +94,7 @@ def drift_of(hour: Profile, reference: Profile, start: Profile = NO_HOURS) -> Dr
     )
 
 
-def stability_index(found: Sequence[int], expected: Sequence[int]) -> float:
+def stability_index(found: Sequence[float] | Vector, expected: Sequence[float] | Vector) -> float:
     """The population stability index of two histograms with the same bins."""
     p, q = (np.asarray(counts, np.float64) + 0.5 for counts in (found, expected))
     p, q = p / p.sum(), q / q.sum()
@@ -103,14 +107,36 @@ def largest_difference(found: Sequence[int], expected: Sequence[int]) -> float:
     return float(np.abs(p - q).max())
 
 
+def _stability(hour: Profile, reference: Profile, name: Literal["scores", "candidates"]) -> float:
+    """The population stability index of the profiles' histograms of that name, less what chance explains.
+
+    As many images count as one as joined the same cluster, on average.
+    """
+    size = max(hour.crowd_size, reference.crowd_size)
+    found, expected = (np.asarray(getattr(each, name), np.float64) / size for each in (hour, reference))
+    chance = stability_chance(hour.decisions / size, reference.decisions / size, len(found))
+    return max(0.0, stability_index(found, expected) - chance)
+
+
 def _shift(hour: Profile, reference: Profile) -> float:
     """The distance of the means, less what chance explains.
 
-    The mean of n vectors of length 1 around a mean m has the variance (1 − |m|²) / n, summed over dimensions.
+    The mean of n vectors of length 1 around a mean m has the variance (1 − |m|²) / n, summed over dimensions, and the
+    square of its distance is about that times χ² / d, with the d of equally spread dimensions (Satterthwaite, *An
+    approximate distribution of estimates of variance components*, 1946).
     """
     mine, theirs = np.array(hour.vector_sum) / hour.vectors, np.array(reference.vector_sum) / reference.vectors
-    chance = (1 - mine @ mine) / hour.vectors + (1 - theirs @ theirs) / reference.vectors
+    variance = (1 - mine @ mine) / hour.vectors + (1 - theirs @ theirs) / reference.vectors
+    chance = variance * mean_square_chance(_dimensions(reference))
     return float(np.sqrt(max(0.0, ((mine - theirs) ** 2).sum() - chance)))
+
+
+def _dimensions(reference: Profile) -> float:
+    """Over how many dimensions the vectors are spread, as if equally: (tr S)² / tr S², at most of the measured ones."""
+    spread = reference.spread
+    if spread is None or not (squares := float((spread**2).sum())):
+        return float(len(reference.vector_sum))
+    return float(np.trace(spread)) ** 2 / squares
 
 
 def _spread_shift(hour: Profile, reference: Profile) -> float:
@@ -140,7 +166,7 @@ def _spread_shift(hour: Profile, reference: Profile) -> float:
 def judge_drift(hour: Profile, reference: Profile, limits: QualitySettings, start: Profile = NO_HOURS) -> list[Verdict]:
     """The verdicts on an hour; arguments as of `drift_of`."""
     found = drift_of(hour, reference, start)
-    psi, shift, crowd, terms = found.score_psi, found.vector_shift, found.crowd, found.top_term_change
+    psi, shift, crowd, terms = found.score_psi, found.vector_shift, found.crowd, found.term_change
     most_psi, most_shift, most_terms = limits.max_score_psi, limits.max_vector_shift, limits.max_term_change
     return [
         Verdict("scores_are_as_before", _above(psi, most_psi, _SCORES), value=psi, limit=most_psi),
@@ -153,7 +179,7 @@ def judge_drift(hour: Profile, reference: Profile, limits: QualitySettings, star
         ),
         Verdict("embeddings_are_as_before", _vectors(found, limits), value=shift, limit=most_shift),
         Verdict("terms_are_as_before", _above(terms, most_terms, _TERMS), value=terms, limit=most_terms),
-        Verdict("as_many_are_duplicates", _changed(found.joined_change, limits), value=found.joined_change),
+        Verdict("as_many_are_duplicates", _changed(hour, reference, found, limits), value=found.joined_change),
         Verdict("no_cluster_is_flooded", _flooded(hour, found, limits), value=crowd, limit=limits.max_crowd),
         Verdict("one_version_decides", _mixed(hour), value=len(hour.versions)),
     ]
@@ -170,8 +196,8 @@ _START = (
     "perhaps slowly; label pairs of today and train it again (job train_classifier)"
 )
 _TERMS = (
-    "the commonest terms are {found:.2f} times as common as in the hours before (at most {limit:g} times is expected): "
-    "many images are alike in the term space; if that lasts, fit the terms to these pictures (asset term_space)"
+    "two images have the same term {found:.2f} times as often as in the hours before (at most {limit:g} times is "
+    "expected): many are alike in the term space; if that lasts, fit the terms to these pictures (asset term_space)"
 )
 
 
@@ -197,9 +223,14 @@ def _vectors(found: Drift, limits: QualitySettings) -> str | None:
     )
 
 
-def _changed(found: float | None, limits: QualitySettings) -> str | None:
-    most = limits.max_duplicate_change
-    if found is None or 1 / most <= found <= most:
+def _changed(hour: Profile, reference: Profile, drift: Drift, limits: QualitySettings) -> str | None:
+    most, found = limits.max_duplicate_change, drift.joined_change
+    if found is None:
+        return None
+    # Copies that came together are one event.
+    size = max(hour.crowd_size, reference.crowd_size)
+    now, before = ((each.joined / size, each.decisions / size) for each in (hour, reference))
+    if not surely_more_often(*now, *before, most) and not surely_more_often(*before, *now, most):
         return None
     return (
         f"{found:.2f} times as many images join a cluster as in the hours before (1/{most:g} to {most:g} is expected): "

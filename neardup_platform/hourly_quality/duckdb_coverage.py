@@ -7,6 +7,7 @@ from typing import Any
 
 import duckdb
 
+from neardup_platform.hourly_quality.chance import fewest_surely_above
 from neardup_platform.hourly_quality.duckdb_views import MEMORY, add_view
 from neardup_platform.topic_logs.topic_log import (
     DEAD_LETTERS,
@@ -65,6 +66,9 @@ _FATES = f"""
     from images left join decided using (image_id) left join refused using (image_id) left join expired using (image_id)
 """  # noqa: S608 -- our own names
 
+_SLOWEST_SHARE = 0.01
+_SLOW = "select greatest(latency_ms, 0) from fates where fate = 'decided' order by 1 desc limit 1 offset $skipped"
+
 
 @dataclass(frozen=True, slots=True)
 class Fates:
@@ -79,6 +83,8 @@ class Fates:
         latency_ms: percentiles 50, 95, 99 and 100 of the time from the last embedding to the decision, by Kafka's
             timestamps; empty if none was decided.
         lsh, pair: announcements in the hour, repeats included.
+        p99_least_ms: the 99th percentile as far as it is sure: so many waited at least so long that, beyond chance,
+            more than one in a hundred do; 0 of too few images. None in measures of earlier releases.
     """
 
     announced: int
@@ -91,6 +97,7 @@ class Fates:
     latency_ms: tuple[float, ...]
     lsh: int
     pair: int
+    p99_least_ms: float | None = None
 
 
 def read_fates(files: Mapping[TopicLog, Sequence[Path]], begin_ms: int, end_ms: int, folder: Path) -> Fates:
@@ -114,6 +121,8 @@ def read_fates(files: Mapping[TopicLog, Sequence[Path]], begin_ms: int, end_ms: 
         unexplained = tuple(image_id for (image_id,) in ids.fetchall())
         spread = "select quantile_cont(greatest(latency_ms, 0), [0.5, 0.95, 0.99, 1]) from fates where fate = 'decided'"
         latencies = (db.execute(spread).fetchone() or (None,))[0]
+        fewest = fewest_surely_above(int(counted.get("decided", 0)), _SLOWEST_SHARE)
+        slow = db.execute(_SLOW, {"skipped": fewest - 1}).fetchone() if fewest else None
         lsh, pair = (_count(db, log, window) for log in (LSH_EMBEDDINGS, PAIR_EMBEDDINGS))
     fates = {name: int(counted.get(name, 0)) for name in ("decided", "refused", "expired", "incomplete", "unexplained")}
     return Fates(
@@ -123,6 +132,7 @@ def read_fates(files: Mapping[TopicLog, Sequence[Path]], begin_ms: int, end_ms: 
         latency_ms=tuple(latencies or ()),
         lsh=lsh,
         pair=pair,
+        p99_least_ms=float(slow[0]) if slow else 0.0,
     )
 
 

@@ -87,6 +87,7 @@ def read_profile(decisions: Sequence[Path], embeddings: Sequence[Path], space: T
     _, found = decoded_vectors([dtype for dtype, _ in sampled], [vector for _, vector in sampled], space.dim)
     vectors = of_length_1(found).astype(np.float64)
     projected = vectors @ spread_directions(space.dim).T
+    top_terms, term_pairs = _terms(found, space) if len(found) else (0.0, 0.0)
     return Profile(
         decisions=int(count),
         joined=int(joined),
@@ -99,10 +100,12 @@ def read_profile(decisions: Sequence[Path], embeddings: Sequence[Path], space: T
         crowded=str(crowd[0]),
         vectors=len(vectors),
         vector_sum=tuple(vectors.sum(axis=0).tolist()) if len(vectors) else (),
-        top_terms=len(vectors) * _top_term_share(found, space) if len(vectors) else 0.0,
+        top_terms=top_terms,
         crowds=crowds,
         lengths=float(np.linalg.norm(found, axis=1).sum()),
         products=tuple((projected.T @ projected).ravel().tolist()) if len(vectors) else (),
+        vector_pairs=len(vectors) * (len(vectors) - 1) // 2,
+        term_pairs=term_pairs,
     )
 
 
@@ -113,9 +116,12 @@ def _bins(rows: Sequence[tuple[Any, ...]], size: int) -> tuple[int, ...]:
     return tuple(counts)
 
 
-def _top_term_share(vectors: NDArray[np.float32], space: TermSpace) -> float:
-    """The share of images with the commonest term of a table, averaged over tables."""
+def _terms(vectors: NDArray[np.float32], space: TermSpace) -> tuple[float, float]:
+    """Images with the commonest term of a table, and pairs of images with the same term; averages over tables."""
     planes = space.hash(vectors).signatures.reshape(len(vectors), space.bits, -1)
     bits = np.unpackbits(planes.view(np.uint8), axis=2, bitorder="little")[:, :, : space.tables]
     terms = np.tensordot(1 << np.arange(space.bits), bits.astype(np.int64), (0, 1))
-    return float(np.mean([np.bincount(column).max() for column in terms.T]) / len(vectors))
+    counts = [np.bincount(column) for column in terms.T]
+    return float(np.mean([each.max() for each in counts])), float(
+        np.mean([(each * (each - 1)).sum() / 2 for each in counts])
+    )

@@ -5,6 +5,7 @@ Logs of the hour → its profile, kept on S3 → **compared with the sum of thos
 """
 
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -74,17 +75,19 @@ def measure_drift(settings: Settings, s3: Any, hour: datetime) -> MeasuredDrift:
         return found_profiles.get(each)
 
     before = [profile_of(hour - timedelta(hours=n)) for n in range(REFERENCE_HOURS, 0, -1)]
-    known = _enough([each for each in before if each is not None])
+    known = enough(before)
     start_hours = _start_hours(s3, bucket, hour, profile)
     # Its own scores would hide how far they are from the rest.
     started = [profile_of(each) for each in start_hours if each != hour]
-    reference, start = total(known), total(_enough([each for each in started if each is not None]))
+    reference, start = total(known), total(enough(started))
     drift = drift_of(profile, reference, start)
     return MeasuredDrift(profile, reference, len(known), drift, start, start_hours)
 
 
-def _enough(hours: list[Profile]) -> list[Profile]:
-    return hours if len(hours) >= LEAST_HOURS else []
+def enough(hours: Iterable[Profile | None]) -> list[Profile]:
+    """The measured ones of some hours; none where they are too few to judge by."""
+    known = [each for each in hours if each is not None]
+    return known if len(known) >= LEAST_HOURS else []
 
 
 def _start_hours(s3: Any, bucket: str, hour: datetime, profile: Profile) -> tuple[datetime, ...]:

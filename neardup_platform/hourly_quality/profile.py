@@ -44,6 +44,8 @@ class Profile:
         lengths: sum of the lengths of the sampled vectors; 0 in profiles of earlier releases.
         products: sum of the products of each two of the sampled vectors' projections on `spread_directions`, row by
             row; empty likewise.
+        vector_pairs: pairs of sampled vectors; 0 likewise.
+        term_pairs: of them, those with the same term of a table, averaged over tables.
     """
 
     decisions: int = 0
@@ -61,6 +63,17 @@ class Profile:
     crowds: tuple[int, ...] = (0,) * CROWD_BINS
     lengths: float = 0.0
     products: tuple[float, ...] = ()
+    vector_pairs: int = 0
+    term_pairs: float = 0.0
+
+    @property
+    def crowd_size(self) -> float:
+        """How many images joined the same cluster in an hour, on average over the clusters; 1 of old profiles.
+
+        Copies that come together are not independent, and count as one where chance is judged. Of a bin, the middle.
+        """
+        crowds = sum(images / (1.5 * (1 << number) - 0.5) for number, images in enumerate(self.crowds))
+        return sum(self.crowds) / crowds if crowds else 1.0
 
     @property
     def mean_vector(self) -> NDArray[np.float64] | None:
@@ -111,6 +124,8 @@ def total(profiles: Iterable[Profile]) -> Profile:
         products=tuple(np.sum([hour.products for hour in alike], axis=0).tolist())
         if alike and all(hour.products for hour in alike)
         else (),
+        vector_pairs=sum(hour.vector_pairs for hour in alike),
+        term_pairs=sum(hour.term_pairs for hour in alike),
     )
 
 

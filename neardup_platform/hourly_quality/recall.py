@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from neardup_platform.client import Client
 from neardup_platform.clock import Clock
 from neardup_platform.errors import NeardupError, NotFound
+from neardup_platform.hourly_quality.chance import surely_above
 from neardup_platform.hourly_quality.duckdb_sample import Near, Record, Sample, read_sample
 from neardup_platform.hourly_quality.verdicts import Verdict
 from neardup_platform.settings import QualitySettings, Settings
@@ -21,7 +22,7 @@ from neardup_platform.terms.hyperplanes import load_term_space
 from neardup_platform.topic_logs.s3_hours import fetch_hour
 from neardup_platform.topic_logs.topic_log import DECISIONS, LSH_EMBEDDINGS, TopicLog
 
-# With fewer, one image more or less is above the limit.
+# Pairs of one cluster are missed together, so that a few of them say less than they seem to.
 LEAST = 20
 # Pairs scored for each sampled image, on average; the nearest ones.
 _SCORED_PAIRS = 2
@@ -242,7 +243,7 @@ def _judged(name: str, found: Recall, share: float | None, of: int, limit: float
         return Verdict(name, None, good=f"too little to judge: {of} in the sample of this hour, {LEAST} are needed")
     bad: tuple[MissedPair, ...] | tuple[Disagreement, ...]
     bad = found.missed if name == "matches_are_found" else found.disagreements
-    if share >= limit:
+    if not surely_above(len(bad), of, 1 - limit):
         return Verdict(name, None, value=share, limit=limit)
     shown = ", ".join(_shown(each) for each in bad[:_SHOWN]) + (" …" if len(bad) > _SHOWN else "")
     problem = text.format(bad=len(bad), of=of, share=share, limit=limit, shown=shown)

@@ -3,21 +3,17 @@
 Reports read it; they need no Dagster instance.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from neardup_platform.errors import BadArtefact, NotFound, ServerUnavailable
+from neardup_platform.errors import BadArtefact, NotFound
 from neardup_platform.hourly_quality.coverage import Coverage
 from neardup_platform.hourly_quality.duckdb_coverage import Fates
-from neardup_platform.s3_client import read_bounded
+from neardup_platform.hourly_quality.s3_json import put_json, read_json
 
 VERSION = 1
-_MOST_BYTES = 1 << 20
 
 
 def coverage_key(hour: datetime) -> str:
@@ -54,11 +50,7 @@ def put_coverage(s3: Any, bucket: str, found: Coverage) -> None:
     Raises:
         ServerUnavailable: S3 does not answer.
     """
-    key = coverage_key(found.hour)
-    try:
-        s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(encode_coverage(found)).encode())
-    except (BotoCoreError, ClientError) as error:
-        raise ServerUnavailable(f"writing s3://{bucket}/{key} failed: {error}") from error
+    put_json(s3, bucket, coverage_key(found.hour), encode_coverage(found))
 
 
 def find_coverage(s3: Any, bucket: str, hour: datetime) -> Coverage | None:
@@ -69,7 +61,7 @@ def find_coverage(s3: Any, bucket: str, hour: datetime) -> Coverage | None:
     """
     key = coverage_key(hour)
     try:
-        return decode_coverage(json.loads(read_bounded(s3, bucket, key, _MOST_BYTES)), f"s3://{bucket}/{key}")
+        return decode_coverage(read_json(s3, bucket, key), f"s3://{bucket}/{key}")
     except (NotFound, BadArtefact, ValueError):
         return None
 

@@ -6,19 +6,14 @@
 | `classifier=VERSION.json` | the first hours that it decided, at most 24 |
 """
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from neardup_platform.errors import BadArtefact, NotFound, ServerUnavailable
+from neardup_platform.errors import BadArtefact, NotFound
 from neardup_platform.hourly_quality.profile import Profile, decode_profile, encode_profile
-from neardup_platform.s3_client import read_bounded
-
-_MOST_BYTES = 1 << 20
+from neardup_platform.hourly_quality.s3_json import put_json, read_json
 
 
 def profile_key(hour: datetime) -> str:
@@ -37,7 +32,7 @@ def put_profile(s3: Any, bucket: str, hour: datetime, profile: Profile) -> None:
     Raises:
         ServerUnavailable: S3 does not answer.
     """
-    _put(s3, bucket, profile_key(hour), encode_profile(profile))
+    put_json(s3, bucket, profile_key(hour), encode_profile(profile))
 
 
 def find_profile(s3: Any, bucket: str, hour: datetime) -> Profile | None:
@@ -48,7 +43,7 @@ def find_profile(s3: Any, bucket: str, hour: datetime) -> Profile | None:
     """
     key = profile_key(hour)
     try:
-        return decode_profile(_read(s3, bucket, key), f"s3://{bucket}/{key}")
+        return decode_profile(read_json(s3, bucket, key), f"s3://{bucket}/{key}")
     except (NotFound, BadArtefact, ValueError):
         return None
 
@@ -59,7 +54,7 @@ def put_start(s3: Any, bucket: str, classifier: str, hours: Sequence[datetime]) 
     Raises:
         ServerUnavailable: S3 does not answer.
     """
-    _put(s3, bucket, start_key(classifier), {"hours": [each.isoformat() for each in hours]})
+    put_json(s3, bucket, start_key(classifier), {"hours": [each.isoformat() for each in hours]})
 
 
 def find_start(s3: Any, bucket: str, classifier: str) -> tuple[datetime, ...]:
@@ -69,17 +64,6 @@ def find_start(s3: Any, bucket: str, classifier: str) -> tuple[datetime, ...]:
         ServerUnavailable: S3 does not answer.
     """
     try:
-        return tuple(datetime.fromisoformat(each) for each in _read(s3, bucket, start_key(classifier))["hours"])
+        return tuple(datetime.fromisoformat(each) for each in read_json(s3, bucket, start_key(classifier))["hours"])
     except (NotFound, KeyError, TypeError, ValueError):
         return ()
-
-
-def _put(s3: Any, bucket: str, key: str, content: Any) -> None:
-    try:
-        s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(content).encode())
-    except (BotoCoreError, ClientError) as error:
-        raise ServerUnavailable(f"writing s3://{bucket}/{key} failed: {error}") from error
-
-
-def _read(s3: Any, bucket: str, key: str) -> Any:
-    return json.loads(read_bounded(s3, bucket, key, _MOST_BYTES))

@@ -5,11 +5,28 @@ from itertools import repeat
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from neardup_platform.errors import BadArtefact, BadMessage
 from neardup_platform.records import FloatVector, Kind, PdqHash
 
-_INTEGERS = {"event_time_ms": "an integer, Unix milliseconds", "pdq_quality": "an integer, 0 to 100"}
+_TIME = "an integer, Unix milliseconds"
+_INTEGERS = {"event_time_ms": _TIME, "decided_ms": _TIME, "pdq_quality": "an integer, 0 to 100"}
+# Beyond it float64 skips integers.
+_EXACT = 2**53
+
+
+def check_names(found: Sequence[str], expected: Sequence[str]) -> None:
+    """Refuse a file in which an expected column has another name, which would be ignored: `Head`, `imageId`.
+
+    Raises:
+        BadArtefact: names the column.
+    """
+    folded = {_folded(name): name for name in expected}
+    for name in found:
+        meant = folded.get(_folded(name))
+        if meant is not None and meant not in found:
+            raise BadArtefact(f"its column {name[:80]!r} must be named {meant!r}: rename it")
 
 
 def check_column(schema: pa.Schema, name: str) -> None:
@@ -20,32 +37,80 @@ def check_column(schema: pa.Schema, name: str) -> None:
     """
     if len(schema.get_all_field_indices(name)) > 1:
         raise BadArtefact(f"it has several columns {name!r}: keep one")
-    found = schema.field(name).type
-    kind = found.value_type if pa.types.is_dictionary(found) else found
-    kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    kind = plain_type(schema.field(name).type)
     if pa.types.is_null(kind):
         return
     if name in ("lsh", "pair"):
-        listed = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-        fits = (listed and pa.types.is_floating(kind.value_type)) or _is_binary(kind)
-        expected = "a list of floats, or binary"
+        fits = (_is_list(kind) and pa.types.is_floating(kind.value_type)) or _is_binary(kind)
+        fits, expected = fits or pa.types.is_fixed_size_binary(kind), "a list of floats, or binary"
     elif name in _INTEGERS:
-        fits, expected = pa.types.is_integer(kind), _INTEGERS[name]
+        time = pa.types.is_timestamp(kind) and name != "pdq_quality"
+        if time and kind.tz is None:
+            raise BadArtefact(
+                f"its column {name!r} has the type {kind} without a time zone, so it does not say which moments are "
+                "meant: write Unix milliseconds, or a timestamp in UTC"
+            )
+        fits, expected = time or pa.types.is_integer(kind) or pa.types.is_float64(kind), _INTEGERS[name]
     else:
-        fits = pa.types.is_string(kind) or pa.types.is_large_string(kind)
-        expected = "a string"
+        fits = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+        fits, expected = fits or _is_binary(kind), "a string"
     if not fits:
-        raise BadArtefact(f"its column {name!r} has the type {str(found)[:80]}, expected {expected}")
+        found = str(schema.field(name).type)[:80]
+        raise BadArtefact(f"its column {name!r} has the type {found}, expected {expected}: convert it")
 
 
-def _is_binary(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """A type without dictionary or extension."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
 
 
 def plain(column: pa.Array) -> pa.Array:
-    """A column without dictionary or extension type."""
+    """A column without dictionary or extension type; a view of lists as lists."""
     column = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
-    return column.storage if isinstance(column, pa.ExtensionArray) else column
+    column = column.storage if isinstance(column, pa.ExtensionArray) else column
+    return column.cast(pa.large_list(column.type.value_type)) if _is_view(column.type) else column
+
+
+def integers(batch: pa.RecordBatch, name: str) -> pa.Array:
+    """A column of integers as int64: timestamps as Unix milliseconds, without their fractions.
+
+    Columns of float64, which some tools make of integers with nulls, hold integers, and NaN for null. Null where the
+    batch lacks the column, and where a value is out of the range of int64.
+
+    Raises:
+        BadArtefact: a float is no integer.
+    """
+    if name not in batch.schema.names:
+        return pa.nulls(len(batch), pa.int64())
+    column = plain(batch.column(name))
+    if pa.types.is_uint64(column.type):
+        column = pc.if_else(pc.less_equal(column, pa.scalar(2**63 - 1, pa.uint64())), column, None)
+    elif pa.types.is_timestamp(column.type):
+        column = column.cast(pa.timestamp("ms", column.type.tz), safe=False)
+    elif pa.types.is_float64(column.type):
+        column = pc.if_else(pc.is_nan(column), None, column)
+        whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), float(_EXACT)))
+        if other := column.filter(pc.invert(whole)).to_pylist():
+            raise BadArtefact(f"its column {name!r} has the value {other[0]!r}, expected {_INTEGERS[name]}: convert it")
+    return column.cast(pa.int64())
+
+
+def _folded(name: str) -> str:
+    return "".join(filter(str.isalnum, name)).casefold()
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    listed = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return bool(listed or _is_view(kind))
+
+
+def _is_view(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind))
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
 
 
 def texts(batch: pa.RecordBatch, name: str, default: str | None = None) -> Sequence[bytes | None]:
@@ -88,14 +153,6 @@ def vector(value: pa.Scalar, kind: Kind, dim: int) -> FloatVector:
         if len(data) == dim * dtype.itemsize:
             return np.frombuffer(data, dtype).astype(np.float32)
     raise BadMessage("bad-dimension", f"the {kind} vector has {len(data)} bytes, expected {dim} float32 or float16")
-
-
-def integers(batch: pa.RecordBatch, name: str) -> Sequence[int | None]:
-    """An integer column; nulls where the file lacks it."""
-    if name not in batch.schema.names:
-        return list(repeat(None, len(batch)))
-    values: list[int | None] = batch.column(name).to_pylist()
-    return values
 
 
 def pdq(bits: bytes | None, quality: int | None) -> PdqHash | None:

@@ -26,7 +26,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from neardup_platform.errors import BadArtefact, BadMessage
-from neardup_platform.ingest.parquet_columns import check_column, few, integers, pdq, plain, text, texts, vector
+from neardup_platform.ingest.parquet_columns import (
+    check_column,
+    check_names,
+    few,
+    integers,
+    pdq,
+    plain,
+    text,
+    texts,
+    vector,
+)
 from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
 from neardup_platform.terminal_text import one_line
 from neardup_platform.wire.validation import checked_embedding, checked_id
@@ -127,9 +137,10 @@ class EmbeddingFile:
         versions = [f"{kind}_version" for kind in Kind]
         required = [*_ALWAYS, *(versions if defaults.version is None else [])]
         required += [] if defaults.time_ms else ["event_time_ms"]
+        wanted = (*_ALWAYS, *versions, "event_time_ms", "source_uri", "pdq", "pdq_quality")
+        check_names(schema.names, wanted)
         if lacking := sorted(set(required) - set(schema.names)):
             raise BadArtefact(f"it lacks the columns {lacking}; it has {few(sorted(set(schema.names)))}")
-        wanted = (*_ALWAYS, *versions, "event_time_ms", "source_uri", "pdq", "pdq_quality")
         self._columns = [name for name in wanted if name in schema.names]
         for name in self._columns:
             check_column(schema, name)
@@ -157,11 +168,11 @@ class EmbeddingFile:
     def _part(self, batch: pa.RecordBatch, first: int) -> Part:
         rows = len(batch)
         ids, uris = texts(batch, "image_id"), texts(batch, "source_uri", "")
-        hashes, qualities = texts(batch, "pdq"), integers(batch, "pdq_quality")
+        hashes, qualities = texts(batch, "pdq"), integers(batch, "pdq_quality").to_pylist()
         versions = {kind: texts(batch, f"{kind}_version", self._defaults.version) for kind in Kind}
         vectors = {kind: plain(batch.column(kind.value)) for kind in Kind}
         if "event_time_ms" in self._columns:
-            times_ms: Sequence[Any] = batch.column("event_time_ms").to_pylist()
+            times_ms: Sequence[Any] = integers(batch, "event_time_ms").to_pylist()
         else:
             times_ms = [self._defaults.time_ms() if self._defaults.time_ms else 0] * rows
         part = Part(first + rows, [], [])

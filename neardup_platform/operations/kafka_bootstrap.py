@@ -26,7 +26,7 @@ from neardup_platform.bootstrap.data_set import DataSet
 from neardup_platform.bootstrap.parquet_rows import Rows, read_rows
 from neardup_platform.bootstrap.parquet_vectors import found_in_vectors, read_vectors
 from neardup_platform.bootstrap.report import CheckReport, bad_rows_of, read_report, report_of
-from neardup_platform.bootstrap.row_checks import Mask, binary, integers
+from neardup_platform.bootstrap.row_checks import Mask, binary
 from neardup_platform.bootstrap.row_fates import Fate, Fates, fates_of
 from neardup_platform.bootstrap.s3_data_sets import find_data_set, sources
 from neardup_platform.bootstrap.s3_progress import LoadFolder, LoadProgress
@@ -34,7 +34,7 @@ from neardup_platform.clock import SystemClock
 from neardup_platform.counted import counted
 from neardup_platform.errors import BadArtefact, BadCommand, ServerUnavailable, SetupError
 from neardup_platform.ingest.kafka_sender import Sender
-from neardup_platform.ingest.parquet_columns import pdq
+from neardup_platform.ingest.parquet_columns import integers, pdq
 from neardup_platform.kafka.topics import ensure_topics
 from neardup_platform.operations.kafka_carry_out import Issuer, Report, call_off, carry_out
 from neardup_platform.records import Embedding, Kind

@@ -12,7 +12,9 @@ from math import exp, log
 _SIZED_AT, _STARTED_AT, _STREAMED_AT, _SEARCHED_AT = 200_000, 200_000, 1_000_000, 10_000_000
 
 _STORE_BYTES = 3_696
-_VECTOR_BYTES = 3_470
+_VECTOR_BYTES = 3_470 + 975
+# Of which the first score reads, of every candidate.
+_COMPACT_BYTES = 975
 _INDEX_BYTES = 294
 _PRIVATE_BYTES = 202
 # A worker with an empty corpus, most of it TensorFlow.
@@ -76,7 +78,7 @@ def needs(images: int, rate: float, retention_h: float) -> list[Need]:
         Need("disk: Kafka", _MESSAGE_BYTES * rate * retention_h * 3_600, "bytes", _STREAMED_AT, extrapolated=False),
         per_image("memory: worker, private", _PRIVATE_BYTES, _SIZED_AT, fixed=_WORKER_BYTES),
         per_image("memory: page cache, to search from memory", _INDEX_BYTES, _SEARCHED_AT),
-        per_image("memory: page cache, to score from memory", _VECTOR_BYTES, _STREAMED_AT),
+        per_image("memory: page cache, to score from memory", _COMPACT_BYTES, _STREAMED_AT),
         Need("processor: worker", rate * image_s(images, rate), "cores", _SEARCHED_AT, images > _SEARCHED_AT),
         per_image("start, with files as they were", _OPEN_S, _STARTED_AT, "s", _PROCESS_S),
         per_image("start, index and vectors made again", _REBUILD_S, _STARTED_AT, "s", _PROCESS_S),

@@ -74,6 +74,8 @@ def _shown(name: str, found: Summary) -> bool:
             if hour.drift
             for each in (hour.drift.score_psi, hour.drift.vector_shift, hour.drift.crowd)
         )
+    if name == "recall":
+        return found.totals.found_share is not None or found.totals.agreement is not None
     return found.totals.announced > 0 or found.totals.decisions > 0
 
 
@@ -100,6 +102,8 @@ def _tiles(found: Summary) -> list[dict[str, str]]:
         tile("lost", lambda t: f"{t.lost + t.unverified:,}", "announced, and neither decided nor refused"),
         tile("refused", lambda t: f"{t.refused:,}", "dead letters: a message was invalid"),
         tile("without a partner", lambda t: f"{t.unpaired:,}", "the other embedding did not come in time"),
+        tile("matches found", lambda t: _share(t.found_share), "of sampled near-duplicates of the same hour"),
+        tile("repeatable", lambda t: _share(t.agreement), "of sampled images, decided the same now"),
         tile("held apart", lambda t: f"{t.held_apart:,}", "kept out of a cluster that few of its members vouched for"),
     ]
 

@@ -43,7 +43,12 @@ def paragraph(found: Summary) -> list[str]:
     if found.issues:
         sentences.append(f"What needs attention: {'; '.join(map(_issue, found.issues))}.")
     if now.announced:
-        sentences += [_arrived(now, before, found.period.kind), *_prompt(found), *_duplicates(now, before, found)]
+        sentences += [
+            _arrived(now, before, found.period.kind),
+            *_prompt(found),
+            *_duplicates(now, before, found),
+            *_recall(now),
+        ]
     if now.measured and not found.issues:
         sentences.append("No check of any hour failed.")
     return sentences
@@ -62,6 +67,11 @@ def limits_of_knowledge(found: Summary) -> list[str]:
         sentences.append(
             f"{counted(len(found.missing), 'hour')} of {found.totals.hours} {be} not measured and missing in these "
             f"numbers: {hours_in_words(found.missing, with_day=with_day)}."
+        )
+    if found.totals.unsampled:
+        sentences.append(
+            f"In {counted(found.totals.unsampled, 'hour')} the API did not answer, and it is not known whether all "
+            "near-duplicates were found."
         )
     if found.totals.measured and not found.compared:
         sentences.append(f"Nothing is known about {span}, so there is nothing to compare with.")
@@ -163,6 +173,18 @@ def _duplicates(now: Totals, before: Totals | None, found: Summary) -> list[str]
         f"{'was' if now.founded == 1 else 'were'} new."
     )
     return [text]
+
+
+def _recall(now: Totals) -> list[str]:
+    if now.found_share is None:
+        return []
+    text = (
+        f"Of a sample of {counted(now.matches + now.missed, 'pair')} of near-duplicates that arrived in the same hour, "
+        f"{percent(now.found_share)} were found"
+    )
+    if now.agreement is None:
+        return [f"{text}."]
+    return [f"{text}; {percent(now.agreement)} of {counted(now.decided_again, 'image')} would be decided the same now."]
 
 
 def _issue(issue: Issue) -> str:

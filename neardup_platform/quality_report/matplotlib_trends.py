@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from neardup_platform.evaluation.matplotlib_panel import Theme, panel_of, png
 from neardup_platform.hourly_quality.coverage import Coverage
 from neardup_platform.hourly_quality.profile import Profile
+from neardup_platform.hourly_quality.recall import LEAST, Recall
 from neardup_platform.quality_report.s3_measures import Measures
 from neardup_platform.quality_report.summary import Summary
 
@@ -92,6 +93,24 @@ def _undecided(panel: "Axes", theme: Theme, found: Summary) -> None:
     _hours(panel, theme, found)
 
 
+def _recall(panel: "Axes", theme: Theme, found: Summary) -> None:
+    """Shares of samples; those of fewer than are judged are left out, so as not to look like dips."""
+    kinds: dict[str, tuple[Callable[[Recall], float | None], float, str, str]] = {
+        "matches found": (_found_share, found.limits.min_recall, theme.true, "-"),
+        "decided the same again": (_agreement, found.limits.min_agreement, theme.ink, "--"),
+    }
+    lowest = 1.0
+    for label, (read, limit, colour, style) in kinds.items():
+        values = _values(_measures(found), _of_recall(read))
+        panel.plot(_places(values), values, color=colour, linestyle=style, marker=_marker(found), label=label)
+        lowest = min(lowest, limit, *values[~np.isnan(values)])
+    least = min(found.limits.min_recall, found.limits.min_agreement)
+    panel.axhline(least, color=theme.false, linewidth=1.2, linestyle="--", label=f"wanted: {least:.0%}")
+    panel.set(ylim=(max(0.0, lowest - 0.05), 1.01))
+    panel.yaxis.set_major_formatter(_PERCENT)
+    _hours(panel, theme, found)
+
+
 def _drift(panel: "Axes", theme: Theme, found: Summary) -> None:
     limits = found.limits
     kinds = {
@@ -154,6 +173,13 @@ PLOTS = (
         _duplicates,
     ),
     Plot(
+        "recall",
+        "Whether near-duplicates are found",
+        "Of sampled matching pairs of the same hour, those that were found; and of sampled images, those that would be "
+        "decided the same now. Gaps: too few to judge.",
+        _recall,
+    ),
+    Plot(
         "undecided",
         "Images without a decision",
         "Refused: a message was invalid. Without a partner: one of the two embeddings did not come. Lost: both came, "
@@ -192,6 +218,18 @@ def _of_coverage(read: Callable[[Coverage], float]) -> Callable[[Measures], floa
 
 def _of_profile(read: Callable[[Profile], float]) -> Callable[[Measures], float | None]:
     return lambda each: read(each.profile) if each.profile else None
+
+
+def _of_recall(read: Callable[[Recall], float | None]) -> Callable[[Measures], float | None]:
+    return lambda each: read(each.recall) if each.recall else None
+
+
+def _found_share(found: Recall) -> float | None:
+    return found.recall if found.matches + len(found.missed) >= LEAST else None
+
+
+def _agreement(found: Recall) -> float | None:
+    return found.agreement if found.decided_again >= LEAST else None
 
 
 def _percentile(place: int) -> Callable[[Measures], float | None]:

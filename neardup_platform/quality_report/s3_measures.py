@@ -1,4 +1,4 @@
-"""What `quality/coverage` and `quality/drift` measured for some hours, read from S3."""
+"""What `quality/coverage`, `quality/drift` and `quality/recall` measured for some hours, read from S3."""
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -9,18 +9,24 @@ from typing import Any
 
 from neardup_platform.hourly_quality.coverage import Coverage
 from neardup_platform.hourly_quality.profile import Profile
+from neardup_platform.hourly_quality.recall import Recall
 from neardup_platform.hourly_quality.s3_coverage import find_coverage
 from neardup_platform.hourly_quality.s3_profiles import find_profile
+from neardup_platform.hourly_quality.s3_recall import find_recall
 
 _AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """What is known of an hour; None where it is not measured."""
+    """What is known of an hour; None where it is not measured.
+
+    Of an hour that an earlier release measured, recall is not kept; it is not needed for an hour to be complete.
+    """
 
     coverage: Coverage | None = None
     profile: Profile | None = None
+    recall: Recall | None = None
 
     @property
     def known(self) -> bool:
@@ -29,7 +35,7 @@ class Measures:
 
     @property
     def complete(self) -> bool:
-        """Whether all is."""
+        """Whether coverage and drift are."""
         return self.coverage is not None and self.profile is not None
 
 
@@ -43,5 +49,6 @@ def read_measures(s3: Any, bucket: str, hours: Iterable[datetime]) -> Mapping[da
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         coverages = threads.map(partial(find_coverage, s3, bucket), listed)
         profiles = threads.map(partial(find_profile, s3, bucket), listed)
-        found = map(Measures, coverages, profiles)
+        recalls = threads.map(partial(find_recall, s3, bucket), listed)
+        found = map(Measures, coverages, profiles, recalls)
         return dict(zip(listed, found, strict=True))

@@ -11,8 +11,9 @@ from typing import Literal
 
 from neardup_platform.hourly_quality.coverage import judge_coverage
 from neardup_platform.hourly_quality.drift import Drift, drift_of, judge_drift
-from neardup_platform.hourly_quality.measured_drift import REFERENCE_HOURS
+from neardup_platform.hourly_quality.measured_drift import REFERENCE_HOURS, enough
 from neardup_platform.hourly_quality.profile import Profile, total
+from neardup_platform.hourly_quality.recall import judge_recall
 from neardup_platform.hourly_quality.verdicts import Verdict
 from neardup_platform.quality_report.period import Period, day_of
 from neardup_platform.quality_report.s3_measures import Measures
@@ -56,6 +57,9 @@ class Totals:
         most_joined, crowded: the largest number of images that joined one cluster in an hour, and its head.
         p50_ms, p99_ms: from the last embedding to the decision, in the middle hour; None without a decision.
         slowest_ms, slowest: the largest 99th percentile of an hour, and which hour.
+        matches, missed: sampled near pairs that match: those that were found, and those that were not.
+        decided_again, differing: sampled images, and those of them that would be elsewhere if decided now.
+        unsampled: measured hours in which neither could be measured, as the API did not answer.
     """
 
     hours: int
@@ -75,6 +79,22 @@ class Totals:
     p99_ms: float | None
     slowest_ms: float | None
     slowest: datetime | None
+    matches: int
+    missed: int
+    decided_again: int
+    differing: int
+    unsampled: int
+
+    @property
+    def found_share(self) -> float | None:
+        """Of the sampled matching pairs; None without any."""
+        known = self.matches + self.missed
+        return self.matches / known if known else None
+
+    @property
+    def agreement(self) -> float | None:
+        """The share of sampled images that would be decided the same now; None without any."""
+        return 1 - self.differing / self.decided_again if self.decided_again else None
 
     @property
     def founded(self) -> int:
@@ -192,6 +212,7 @@ def totals(hours: Sequence[Measures]) -> Totals:
     """The sums over the measured hours."""
     known = [hour.coverage for hour in hours if hour.coverage]
     sums = total(hour.profile for hour in hours if hour.profile)
+    sampled = [hour.recall for hour in hours if hour.recall]
     timed = [found for found in known if found.fates.latency_ms]
     slowest = max(timed, key=lambda found: found.fates.latency_ms[2], default=None)
     return Totals(
@@ -212,16 +233,23 @@ def totals(hours: Sequence[Measures]) -> Totals:
         p99_ms=median(found.fates.latency_ms[2] for found in timed) if timed else None,
         slowest_ms=slowest.fates.latency_ms[2] if slowest else None,
         slowest=slowest.hour if slowest else None,
+        matches=sum(found.matches for found in sampled),
+        missed=sum(len(found.missed) for found in sampled),
+        decided_again=sum(found.decided_again for found in sampled),
+        differing=sum(len(found.disagreements) for found in sampled),
+        unsampled=sum(bool(found.unmeasured) for found in sampled),
     )
 
 
 def _hour(start: datetime, measures: Mapping[datetime, Measures], limits: QualitySettings) -> Hour:
     found = measures.get(start, Measures())
     verdicts = judge_coverage(found.coverage, limits) if found.coverage else []
+    if found.recall and not found.recall.unmeasured:
+        verdicts += judge_recall(found.recall, limits)
     drift = None
     if found.profile:
         before = (measures.get(start - n * _HOUR, Measures()).profile for n in range(REFERENCE_HOURS, 0, -1))
-        reference: Profile = total(profile for profile in before if profile)
+        reference: Profile = total(enough(before))
         drift = drift_of(found.profile, reference)
         verdicts += judge_drift(found.profile, reference, limits)
     return Hour(start, found, tuple(verdict for verdict in verdicts if verdict.problem is not None), drift)

@@ -12,7 +12,7 @@ from typing import Any
 
 from neardup_platform.errors import BadArtefact
 from neardup_platform.records import Kind, ModelSpec
-from neardup_platform.scoring.features import Block, feature_names
+from neardup_platform.scoring.features import Block, compared_entries, feature_names
 from neardup_platform.scoring.second_look import SecondLook
 from neardup_platform.scoring.threshold_table import ThresholdTable
 
@@ -73,7 +73,7 @@ class Card:
         """The embeddings it was trained on."""
         return {
             Kind.LSH: ModelSpec(self.lsh_version, self.lsh_dim),
-            Kind.PAIR: ModelSpec(self.pair_version, self.pair_dim),
+            Kind.PAIR: ModelSpec(self.pair_version, self.pair_dim, compared_entries(self.blocks)),
         }
 
     @property

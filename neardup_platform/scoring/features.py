@@ -23,11 +23,12 @@ spreads them (recall at 99% precision on held-out groups: 0.942 with gaps, 0.912
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neardup_platform.scoring.compact import Layout, pack
 from neardup_platform.scoring.kernels import COSINE, DIFFERENCE, DIHEDRAL, LEVEL, Bits, Plan, compare_pairs, widen_rows
 from neardup_platform.scoring.vectors import Float16, ImageVectors
 
@@ -73,9 +74,9 @@ def pair_features(
     """Compares images by row number; symmetric; releases the GIL.
 
     Args:
-        a: vectors of finite values.
+        a: vectors of finite values; where they have no compact rows of these blocks, all of them are packed first.
         rows_a: int64 [n], each pair's row in `a`; fastest if equal rows are adjacent.
-        b: vectors, mapped from a file or not.
+        b: likewise; those of a table have them.
         rows_b: int64 [n], each pair's row in `b`.
         blocks: parts of the pair vector, as on the classifier's card.
 
@@ -93,8 +94,25 @@ def pair_features(
             raise ValueError(f"vectors of shapes {shapes} cannot be compared: (lsh, pair) of each side")
     rows_a, rows_b = (_checked_rows(len(side.pair), rows, len(rows_a)) for side, rows in ((a, rows_a), (b, rows_b)))
     out = np.empty((len(rows_a), len(feature_names(blocks))), np.float32)
-    compare_pairs(_bits(a.lsh), _bits(a.pair), rows_a, _bits(b.lsh), _bits(b.pair), rows_b, plan, out)
+    compact_a, compact_b = (_read_only(with_compact(side, blocks).compact) for side in (a, b))
+    compare_pairs(compact_a, rows_a, compact_b, rows_b, a.lsh.shape[1], plan, out)
     return out
+
+
+def with_compact(vectors: ImageVectors, blocks: Sequence[Block]) -> ImageVectors:
+    """Returns vectors with the compact rows that features of these blocks are computed from.
+
+    Those that a table holds serve if they are of the same entries; otherwise all vectors are packed.
+    """
+    layout = Layout(vectors.lsh.shape[1], compared_entries(blocks))
+    if vectors.compact is not None and vectors.compact.shape[1] == layout.width:
+        return vectors
+    return ImageVectors(vectors.lsh, vectors.pair, compact=pack(vectors.lsh, vectors.pair, layout))
+
+
+def compared_entries(blocks: Sequence[Block]) -> int:
+    """Returns how many of the first entries of the pair vector the features read."""
+    return max((block.stop for block in blocks if block.comparison != SKETCH), default=0)
 
 
 def widened(rows: Float16, which: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -145,7 +163,7 @@ def _plan_of(blocks: tuple[Block, ...], pair_dim: int) -> Plan:
             raise ValueError(f"block {block.name!r}: entries {block.start}…{block.stop} of {pair_dim}")
     compared = [block for block in blocks if block.comparison != SKETCH]
     # What lies behind the last of them, such as a sketch, is not read.
-    read = max((block.stop for block in compared), default=0)
+    read = compared_entries(blocks)
     mirrored, coarse = np.arange(read), np.zeros(read, np.float32)
     rows, feature = [], 1
     for block in compared:
@@ -178,9 +196,13 @@ def _checked_rows(held: int, rows: NDArray[np.int64], expected: int) -> NDArray[
 
 
 def _bits(rows: Float16) -> Bits:
-    """Returns rows as bits, always of one type, so that the loops are compiled once for mapped and other rows."""
     if rows.dtype != np.float16:
         raise ValueError(f"vectors are {rows.dtype}, expected float16")
-    bits = np.ascontiguousarray(rows).view(np.uint16)
-    bits.flags.writeable = False
-    return bits
+    return _read_only(rows.view(np.uint16))
+
+
+def _read_only(rows: NDArray[Any] | None) -> NDArray[Any]:
+    """Returns rows always of one type, so that the loops are compiled once for mapped and other rows."""
+    view = np.ascontiguousarray(rows)[:]
+    view.flags.writeable = False
+    return view

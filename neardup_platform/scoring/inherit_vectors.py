@@ -46,10 +46,10 @@ def inherit_vectors(
         return 0
     if found is None or not found.suits(replace(wanted, store_id=replaced)):
         return 0
-    made = replace(wanted, generation=unused_generation(folder), rows=min(found.rows, end))
+    made = replace(wanted, compared=found.compared, generation=unused_generation(folder), rows=min(found.rows, end))
     try:
-        for source, target, dim in zip(found.paths(folder), made.paths(folder), made.dims, strict=True):
-            _copy(source, target, made.rows * dim * 2, progress)
+        for source, target, row_bytes in zip(found.paths(folder), made.paths(folder), made.row_bytes, strict=True):
+            _copy(source, target, made.rows * row_bytes, progress)
         write_manifest(folder, made)
     except OSError as error:
         log.warning("the vectors in %s cannot be copied (%s): they are read from the store", folder, error)

@@ -9,6 +9,7 @@ from time import time_ns
 from neardup_platform.errors import BadArtefact
 from neardup_platform.files import read_sealed, write_sealed
 from neardup_platform.records import Kind, ModelSpec
+from neardup_platform.scoring.compact import Layout
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,8 @@ class Manifest:
         store_id: of the store that the vectors come from.
         lsh_version, pair_version: models that produced the vectors.
         lsh_dim, pair_dim: their dimensions.
+        compared: how many of the first entries of the pair vector the compact rows hold; 0 for files of a release
+            without them.
         generation: G in the names of the files; higher whenever the files are rebuilt.
         rows: rows that are synced to disk.
     """
@@ -34,25 +37,38 @@ class Manifest:
     pair_dim: int
     generation: int = 0
     rows: int = 0
+    compared: int = 0
 
     @classmethod
     def of(cls, store_id: str, models: Mapping[Kind, ModelSpec]) -> "Manifest":
         """Returns the manifest of an empty table."""
         lsh, pair = models[Kind.LSH], models[Kind.PAIR]
-        return cls(store_id, lsh.version, pair.version, lsh.dim, pair.dim)
+        return cls(store_id, lsh.version, pair.version, lsh.dim, pair.dim, compared=pair.first_score_entries)
 
     def suits(self, other: "Manifest") -> bool:
-        """Returns whether both describe vectors of the same store and models."""
-        return replace(self, generation=0, rows=0) == replace(other, generation=0, rows=0)
+        """Returns whether both describe vectors of the same store and models; their compact rows may differ."""
+        return replace(self, generation=0, rows=0, compared=0) == replace(other, generation=0, rows=0, compared=0)
 
     @property
     def dims(self) -> tuple[int, int]:
-        """The columns of the two files."""
+        """The columns of the files of the two vectors."""
         return self.lsh_dim, self.pair_dim
 
+    @property
+    def layout(self) -> Layout:
+        """Of the compact rows."""
+        return Layout(self.lsh_dim, self.compared)
+
+    @property
+    def row_bytes(self) -> tuple[int, ...]:
+        """Bytes of a row, by file."""
+        halves = 2 * self.lsh_dim, 2 * self.pair_dim
+        return (*halves, self.layout.width) if self.compared else halves
+
     def paths(self, folder: Path) -> list[Path]:
-        """Returns the paths of the two files."""
-        return [folder / f"{kind}-{self.generation}.f16" for kind in (Kind.LSH, Kind.PAIR)]
+        """Returns the paths of the files: of both vectors, and of the compact rows, if there are any."""
+        halves = [folder / f"{kind}-{self.generation}.f16" for kind in (Kind.LSH, Kind.PAIR)]
+        return [*halves, folder / f"compact-{self.compared}-{self.generation}.u8"] if self.compared else halves
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -75,10 +91,10 @@ def read_manifest(folder: Path) -> Manifest | None:
         if content is None:
             return None
         manifest = Manifest(**content)
-        for path, dim in zip(manifest.paths(folder), manifest.dims, strict=True):
+        for path, row_bytes in zip(manifest.paths(folder), manifest.row_bytes, strict=True):
             size = path.stat().st_size
-            if size < manifest.rows * dim * 2:
-                raise ValueError(f"{path.name} has {size} bytes, {manifest.rows * dim * 2} expected")
+            if size < manifest.rows * row_bytes:
+                raise ValueError(f"{path.name} has {size} bytes, {manifest.rows * row_bytes} expected")
     except (OSError, ValueError, TypeError) as error:
         raise BadArtefact(f"vectors {folder}: {error}; they are read from the store again") from error
     return manifest

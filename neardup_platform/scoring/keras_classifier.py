@@ -16,7 +16,7 @@ from neardup_platform.errors import BadArtefact
 from neardup_platform.records import NEAR_DUPLICATES, Kind, ModelSpec
 from neardup_platform.scoring.card import REFERENCE_FILE, SHIPPED_FOLDER, Card, read_card
 from neardup_platform.scoring.distinctiveness import plain_pictures, undistinctive
-from neardup_platform.scoring.features import pair_features
+from neardup_platform.scoring.features import pair_features, with_compact
 from neardup_platform.scoring.match_kinds import Judged
 from neardup_platform.scoring.networks import Probabilities, open_network
 from neardup_platform.scoring.reference import Reference, parts_of, read_reference
@@ -161,6 +161,7 @@ class PairClassifier:
         """Returns the network's scores, without the second look; arguments and errors as of `score`."""
         self._check_dims(a)
         self._check_dims(b)
+        a, b = (with_compact(side, self.card.blocks) for side in (a, b))
         scores = np.empty(len(rows_a), np.float32)
 
         def score_part(part: slice) -> None:

@@ -1,8 +1,8 @@
-"""Compiled loops that compare pairs of images (numba): float16 rows in, features out, nothing in between.
+"""Compiled loops that compare pairs of images (numba): compact rows in, features out, nothing in between.
 
 Rows by number in two tables → **features** → network. The query is prepared once for all of its adjacent candidates; a
-candidate's row is widened to float32 into the cache, and every feature is summed from there. All loops release the GIL.
-As in the term index they use unsigned indices and make no views, and rows are prefetched some pairs ahead, because
+candidate's row is unpacked to float32 into the cache, and every feature is summed from there. All loops release the
+GIL. As in the term index they use unsigned indices and make no views, and rows are prefetched some pairs ahead, because
 candidates are far apart in memory. Functions called for each block of each pair are inlined (`forceinline`): the calls
 alone took 40% of the time.
 
@@ -17,6 +17,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from neardup_platform.intrinsics import prefetch, single_of_half
+from neardup_platform.scoring.compact_kernels import Compact, part_bytes, unpack_part
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
@@ -25,10 +26,10 @@ Bits = NDArray[np.uint16]
 
 # How a block is compared.
 COSINE, DIHEDRAL, DIFFERENCE, LEVEL = 0, 1, 2, 3
-# Pairs to prefetch ahead: 0.61 µs a pair without, 0.45 with 1 to 8 (644 entries an image).
+# Pairs to prefetch ahead: 0.61 µs a pair without, 0.45 with 1 to 8 (644 entries an image in 16 bits).
 _AHEAD = 4
-# Entries of a cache line.
-_LINE = 32
+# Bytes of a cache line.
+_LINE = 64
 _TINY = np.float32(1e-12)
 _SUMS = {"reassoc", "contract", "nsz"}
 _U = np.uint64
@@ -56,20 +57,21 @@ class Plan(NamedTuple):
 
 @njit(nogil=True, cache=True)
 def compare_pairs(  # one loop; takes the arrays out of `plan` first, because reading them from it counts references
-    lsh_a: Bits, pair_a: Bits, rows_a: I64, lsh_b: Bits, pair_b: Bits, rows_b: I64, plan: Plan, out: F32
+    a: Compact, rows_a: I64, b: Compact, rows_b: I64, lsh_dim: int, plan: Plan, out: F32
 ) -> None:
     """Computes the features of pairs, in the order of `features.feature_names`.
 
     Args:
-        lsh_a, pair_a: uint16 [·, dim], vectors of one side.
+        a: uint8 [·, width], compact rows of one side.
         rows_a: int64 [n], each pair's row there; fastest if equal rows are adjacent.
-        lsh_b, pair_b: uint16 [·, dim], of the other side.
+        b: of the other side.
         rows_b: int64 [n].
+        lsh_dim: entries of the `lsh` vector.
         plan: of the blocks.
         out: float32 [n, features], receives the features.
     """
     blocks, across, likenesses, order, half = plan.blocks, plan.across, plan.likenesses, plan.mirrored, plan.coarse
-    lsh_dim, pair_dim, count = lsh_a.shape[1], order.shape[0], _U(rows_a.shape[0])
+    pair_dim, count, behind = order.shape[0], _U(rows_a.shape[0]), _U(part_bytes(lsh_dim))
     # The query as it is, with spectra mirrored along the diagonal, and with their coarse half only.
     lsh, pair = np.empty(lsh_dim, np.float32), np.empty(pair_dim, np.float32)
     mirrored, coarse = np.empty(pair_dim, np.float32), np.empty(pair_dim, np.float32)
@@ -78,14 +80,14 @@ def compare_pairs(  # one loop; takes the arrays out of `plan` first, because re
     prepared, gaps = np.int64(-1), _U(out.shape[1] - likenesses.shape[0])
     for n in range(count):
         if n + _U(_AHEAD) < count:
-            _prefetch_row(lsh_b, pair_b, _U(rows_b[n + _U(_AHEAD)]), _U(pair_dim))
+            _prefetch_row(b, _U(rows_b[n + _U(_AHEAD)]))
         if rows_a[n] != prepared:
             prepared = rows_a[n]
-            _widen(lsh_a, _U(prepared), lsh)
-            _widen(pair_a, _U(prepared), pair)
+            unpack_part(a, _U(prepared), _U(0), lsh)
+            unpack_part(a, _U(prepared), behind, pair)
             _prepare(lsh, pair, order, half, blocks, mirrored, coarse, squares)
-        _widen(lsh_b, _U(rows_b[n]), other_lsh)
-        _widen(pair_b, _U(rows_b[n]), other_pair)
+        unpack_part(b, _U(rows_b[n]), _U(0), other_lsh)
+        unpack_part(b, _U(rows_b[n]), behind, other_pair)
         product, square = _product_and_square(lsh, other_lsh, _U(0), _U(lsh_dim))
         out[n, _U(0)] = _cosine(product, squares[_U(0)], square)
         for block in range(_U(blocks.shape[0])):
@@ -116,17 +118,9 @@ def widen_rows(rows: Bits, which: I64, out: F32) -> None:
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def _prefetch_row(lsh: Bits, pair: Bits, row: np.uint64, read: np.uint64) -> None:
-    for d in range(_U(0), _U(lsh.shape[1]), _U(_LINE)):
-        prefetch(lsh, row, d)
-    for d in range(_U(0), read, _U(_LINE)):
-        prefetch(pair, row, d)
-
-
-@njit(nogil=True, cache=True, forceinline=True)
-def _widen(rows: Bits, row: np.uint64, out: F32) -> None:
-    for d in range(_U(out.shape[0])):
-        out[d] = single_of_half(rows[row, d])
+def _prefetch_row(rows: Compact, row: np.uint64) -> None:
+    for at in range(_U(0), _U(rows.shape[1]), _U(_LINE)):
+        prefetch(rows, row, at)
 
 
 @njit(nogil=True, cache=True, forceinline=True)

@@ -7,7 +7,11 @@ RocksDB: rows that a crash has lost are read from the store again, and the folde
 |---|---|
 | `lsh-G.f16` | float16 [·, lsh_dim], little-endian, row = ordinal; after the last row a hole that takes no disk space |
 | `pair-G.f16` | float16 [·, pair_dim], likewise |
-| `manifest.json` | sealed: G, the store and models of the vectors, and how many rows are synced |
+| `compact-N-G.u8` | uint8 [·, width], likewise: both in 8 bits (`compact.py`), of the pair vector N entries |
+| `manifest.json` | sealed: G, N, the store and models of the vectors, and how many rows are synced |
+
+Of an image that is only a candidate, the compact row alone is read; the others are read where the second look lays
+pictures over each other, and for commands. So of a large corpus a quarter is kept in memory.
 
 Rows are written before the commit that makes their images known. So after a crash of the process the files hold at
 least the rows of the store, but after a power cut possibly only those of the manifest: the next start writes the rest
@@ -19,11 +23,12 @@ import logging
 import mmap
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from io import FileIO
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,19 +36,20 @@ from numpy.typing import NDArray
 from neardup_platform.errors import ServerUnavailable, SetupError
 from neardup_platform.id_space import MAX_ORDINALS, check_ordinals
 from neardup_platform.records import Kind, ModelSpec
+from neardup_platform.scoring.compact import Compact, pack
 from neardup_platform.scoring.json_vector_manifest import (
     Manifest,
     unused_generation,
     usable_manifest,
     write_manifest,
 )
-from neardup_platform.scoring.vectors import Float16, ImageVectors, check_dims
+from neardup_platform.scoring.vectors import Float16, ImageVectors, check_dims, first_rows, packed_like
 
 log = logging.getLogger(__name__)
 
 # Initial capacity of a file in rows. It doubles whenever the file is full, which costs address space, not disk space.
 FIRST_ROWS = 256
-# Rows between two syncs, and so the most that a restart reads from the store again: 10 MB.
+# Rows between two syncs, and so the most that a restart reads from the store again: 36 MB.
 SYNC_ROWS = 8_192
 
 
@@ -66,12 +72,15 @@ class WrittenVectors:
         with _explained(folder, "opening"):
             folder.mkdir(parents=True, exist_ok=True)
             found = usable_manifest(folder, wanted) or replace(wanted, generation=unused_generation(folder))
-            self._manifest = replace(found, rows=min(found.rows, images))
+            found = replace(found, rows=min(found.rows, images))
+            self._manifest = replace(found, compared=wanted.compared)
+            if found.compared != wanted.compared:
+                _add_compact_rows(folder, self._manifest)
             self._files = [_open(path) for path in self._manifest.paths(folder)]
             # Before any row is overwritten: the synced rows in the manifest must be those of the store.
             write_manifest(folder, self._manifest)
             _remove_others(folder, self._manifest)
-            self._mapped = map_files(self._files, wanted.dims)
+            self._mapped = map_files(self._files, wanted)
         self._count = self._manifest.rows
 
     def __len__(self) -> int:
@@ -80,7 +89,7 @@ class WrittenVectors:
     @property
     def rows(self) -> ImageVectors:
         """See `VectorTable`."""
-        return ImageVectors(*(kind[: self._count] for kind in self._mapped))
+        return first_rows(self._mapped, self._count)
 
     def append(self, vectors: ImageVectors) -> None:
         """Adds images; other processes see them when this returns.
@@ -94,8 +103,8 @@ class WrittenVectors:
         with _explained(self._folder, "appending"):
             if end > len(self._mapped.lsh):
                 self._make_room(end)
-            for file, rows in zip(self._files, vectors, strict=True):
-                _write(file, rows, self._count * rows.shape[1] * 2)
+            for file, rows in zip(self._files, self._written(vectors), strict=True):
+                _write(file, rows, self._count * rows.shape[1])
         self._count = end
         if end - self._manifest.rows >= SYNC_ROWS:
             self.sync()
@@ -145,8 +154,8 @@ class WrittenVectors:
         if not len(ordinals):
             return
         with _explained(self._folder, "overwriting rows of"):
-            for file, rows in zip(self._files, vectors, strict=True):
-                write_rows(file, ordinals, rows)
+            for file, rows in zip(self._files, self._written(vectors), strict=True):
+                write_bytes(file, ordinals, rows)
                 os.fsync(file.fileno())
 
     def sync(self) -> None:
@@ -176,10 +185,14 @@ class WrittenVectors:
         room = max(FIRST_ROWS, len(self._mapped.lsh))
         while room < rows:
             room = min(2 * room, MAX_ORDINALS)
-        for file, dim in zip(self._files, self._manifest.dims, strict=True):
-            # One may be larger already, after a crash between the two.
-            os.ftruncate(file.fileno(), max(room * dim * 2, os.fstat(file.fileno()).st_size))
-        self._mapped = map_files(self._files, self._manifest.dims)
+        for file, row_bytes in zip(self._files, self._manifest.row_bytes, strict=True):
+            # One may be larger already, after a crash between two.
+            os.ftruncate(file.fileno(), max(room * row_bytes, os.fstat(file.fileno()).st_size))
+        self._mapped = map_files(self._files, self._manifest)
+
+    def _written(self, vectors: ImageVectors) -> list[Compact]:
+        """Returns the bytes of rows, by file."""
+        return [*map(as_bytes, vectors), pack(vectors.lsh, vectors.pair, self._manifest.layout)]
 
 
 class FollowedVectors:
@@ -196,7 +209,7 @@ class FollowedVectors:
     def __init__(self, folder: Path, store_id: str, models: Mapping[Kind, ModelSpec]) -> None:
         self._folder, self._wanted = folder, Manifest.of(store_id, models)
         self._generation = 0
-        self._mapped = ImageVectors(*(np.zeros((0, dim), np.float16) for dim in self._wanted.dims))
+        self._mapped = map_files((), self._wanted)
         self._count = 0
 
     def __len__(self) -> int:
@@ -205,7 +218,7 @@ class FollowedVectors:
     @property
     def rows(self) -> ImageVectors:
         """See `VectorTable`."""
-        return ImageVectors(*(kind[: self._count] for kind in self._mapped))
+        return first_rows(self._mapped, self._count)
 
     def append(self, vectors: ImageVectors) -> None:
         """Adds the writer's next rows.
@@ -247,21 +260,23 @@ class FollowedVectors:
         """Does nothing: memory is unmapped with the last array that refers to it."""
 
     def _holds(self, first: int, vectors: ImageVectors) -> bool:
-        end = first + len(vectors.lsh)
+        end, expected = first + len(vectors.lsh), packed_like(self._mapped, vectors)
         return len(self._mapped.lsh) >= end and all(
-            np.array_equal(mine[first:end].view(np.uint16), theirs.view(np.uint16))
-            for mine, theirs in zip(self._mapped, vectors, strict=True)
+            np.array_equal(mine[first:end].view(np.uint8), theirs.view(np.uint8))
+            for mine, theirs in zip(self._mapped.all, expected.all, strict=True)
         )
 
     def _follow(self) -> None:
         """Maps the present files; rebuilt ones only once they hold all rows in use."""
         found = usable_manifest(self._folder, self._wanted)
-        if found is None or (found.generation != self._generation and found.rows < self._count):
+        if found is None or found.compared != self._wanted.compared:
             return
-        lsh, pair = found.paths(self._folder)
+        if found.generation != self._generation and found.rows < self._count:
+            return
         # The writer may have removed them meanwhile: then the manifest names others next time.
-        with suppress(FileNotFoundError), lsh.open("rb", 0) as lsh_file, pair.open("rb", 0) as pair_file:
-            self._mapped, self._generation = map_files((lsh_file, pair_file), found.dims), found.generation
+        with suppress(FileNotFoundError), ExitStack() as opened:
+            files = [opened.enter_context(path.open("rb", 0)) for path in found.paths(self._folder)]
+            self._mapped, self._generation = map_files(files, found), found.generation
 
 
 @contextmanager
@@ -276,45 +291,74 @@ def _explained(folder: Path, action: str) -> Iterator[None]:
 
 def _remove_others(folder: Path, manifest: Manifest) -> None:
     """Deletes files that the manifest does not name; processes that have them mapped may continue."""
-    for path in folder.glob("*.f16"):
-        if path not in manifest.paths(folder):
-            path.unlink()
+    for pattern in ("*.f16", "*.u8"):
+        for path in folder.glob(pattern):
+            if path not in manifest.paths(folder):
+                path.unlink()
+
+
+def _add_compact_rows(folder: Path, manifest: Manifest) -> None:
+    """Writes the compact rows of the synced rows of files that have none, or other ones; synced when this returns."""
+    *halves, path = manifest.paths(folder)
+    with ExitStack() as opened, path.open("wb", 0) as compact:
+        files = [opened.enter_context(half.open("rb", 0)) for half in halves if half.is_file()]
+        lsh, pair = map_files(files, replace(manifest, compared=0))
+        for first in range(0, manifest.rows, SYNC_ROWS):
+            part = slice(first, min(first + SYNC_ROWS, manifest.rows))
+            _write(compact, pack(lsh[part], pair[part], manifest.layout), first * manifest.layout.width)
+        os.fsync(compact.fileno())
 
 
 def _open(path: Path) -> FileIO:
     return FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+")
 
 
-def write_rows(file: FileIO, ordinals: NDArray[np.int64], rows: Float16) -> None:
-    """Write rows of a vector file in place, neighbours at once.
+def as_bytes(rows: Float16) -> Compact:
+    """Returns rows as they are in a file, uint8 [n, 2 · dim]."""
+    return np.ascontiguousarray(rows, "<f2").view(np.uint8)
+
+
+def write_bytes(file: FileIO, ordinals: NDArray[np.int64], rows: Compact) -> None:
+    """Write rows of a file in place, neighbours at once.
 
     Args:
         ordinals: int64 [n], at least one.
-        rows: float16 [n, dim].
+        rows: uint8 [n, bytes of a row].
 
     Raises:
         OSError: the disk is full or broken.
     """
     breaks = (np.flatnonzero(np.diff(ordinals) != 1) + 1).tolist()
     for row, end in pairwise([0, *breaks, len(ordinals)]):
-        _write(file, rows[row:end], int(ordinals[row]) * rows.shape[1] * 2)
+        _write(file, rows[row:end], int(ordinals[row]) * rows.shape[1])
 
 
-def _write(file: FileIO, rows: Float16, at: int) -> None:
+def _write(file: FileIO, rows: Compact, at: int) -> None:
     """Writes through the file, not through the map, where a full disk would kill the process."""
-    data = memoryview(np.ascontiguousarray(rows, "<f2").tobytes())
+    data = memoryview(np.ascontiguousarray(rows).tobytes())
     while data:
         done = os.pwrite(file.fileno(), data, at)
         data, at = data[done:], at + done
 
 
-def map_files(files: Sequence[FileIO], dims: tuple[int, int]) -> ImageVectors:
-    """Maps files read-only and shared, so that the writer's changes are visible at once."""
+def map_files(files: Sequence[FileIO], manifest: Manifest) -> ImageVectors:
+    """Maps files read-only and shared, so that the writer's changes are visible at once.
+
+    Args:
+        files: in the order of `Manifest.paths`; those of no rows may be missing.
+    """
+    widths = [*manifest.dims, manifest.layout.width][: len(manifest.row_bytes)]
     sizes = [os.fstat(file.fileno()).st_size for file in files]
-    rows = min(size // (dim * 2) for size, dim in zip(sizes, dims, strict=True))
-    if not rows:
-        return ImageVectors(*(np.zeros((0, dim), np.float16) for dim in dims))
-    maps = [mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ, flags=mmap.MAP_SHARED) for file in files]
-    return ImageVectors(
-        *(np.frombuffer(m, "<f2", rows * dim).reshape(rows, dim) for m, dim in zip(maps, dims, strict=True))
-    )
+    rows = min((size // each for size, each in zip(sizes, manifest.row_bytes, strict=False)), default=0)
+    if len(files) < len(widths):
+        rows = 0
+    maps = [mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ, flags=mmap.MAP_SHARED) for file in files] if rows else []
+
+    def table(file: int, dtype: type[Any]) -> NDArray[Any]:
+        width = widths[file]
+        return (
+            np.frombuffer(maps[file], dtype, rows * width).reshape(rows, width) if rows else np.zeros((0, width), dtype)
+        )
+
+    compact = table(2, np.uint8) if manifest.compared else None
+    return ImageVectors(table(0, np.float16), table(1, np.float16), compact=compact)

@@ -6,29 +6,44 @@ image is forgotten or gets another ordinal. `MemoryVectors` is for evaluation an
 """
 
 import mmap
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.errors import SetupError
 from neardup_platform.id_space import check_ordinals
+from neardup_platform.scoring.compact import Compact, Layout, pack
 
 Float16 = NDArray[np.float16]
 # Address space, not memory: room for 4.2 million images before a table in memory has to be copied.
 FIRST_CAPACITY = 1 << 22
 
 
-class ImageVectors(NamedTuple):
-    """Vectors of n images; row i of both belongs to image i.
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageVectors:
+    """Vectors of n images; row i of both belongs to image i. Iterates over the two.
 
     Attributes:
         lsh: float16 [n, lsh_dim].
         pair: float16 [n, pair_dim].
+        compact: uint8 [n, width], both as compact rows, where a table holds them.
     """
 
     lsh: Float16
     pair: Float16
+    compact: Compact | None = field(default=None, kw_only=True)
+
+    def __iter__(self) -> Iterator[Float16]:
+        yield self.lsh
+        yield self.pair
+
+    @property
+    def all(self) -> tuple[NDArray[Any], ...]:
+        """Returns both, and the compact rows if there are any."""
+        return (self.lsh, self.pair) if self.compact is None else (self.lsh, self.pair, self.compact)
 
 
 class VectorTable(Protocol):
@@ -63,10 +78,14 @@ class MemoryVectors:
     Args:
         lsh_dim, pair_dim: columns.
         capacity: images it holds before it is copied into a table of twice the size.
+        compared: how many of the first entries of the pair vector compact rows hold; None for all.
     """
 
-    def __init__(self, lsh_dim: int, pair_dim: int, capacity: int = FIRST_CAPACITY) -> None:
-        self._reserved = ImageVectors(_reserve(capacity, lsh_dim), _reserve(capacity, pair_dim))
+    def __init__(
+        self, lsh_dim: int, pair_dim: int, capacity: int = FIRST_CAPACITY, compared: int | None = None
+    ) -> None:
+        self._layout = Layout(lsh_dim, pair_dim if compared is None else compared)
+        self._reserved = self._room(capacity, pair_dim)
         self._count = 0
 
     def __len__(self) -> int:
@@ -75,7 +94,7 @@ class MemoryVectors:
     @property
     def rows(self) -> ImageVectors:
         """See `VectorTable`."""
-        return ImageVectors(*(kind[: self._count] for kind in self._reserved))
+        return first_rows(self._reserved, self._count)
 
     def append(self, vectors: ImageVectors) -> None:
         """Adds images.
@@ -88,8 +107,7 @@ class MemoryVectors:
         check_ordinals(end)
         if end > len(self._reserved.lsh):
             self._grow(end)
-        for kind, new in zip(self._reserved, vectors, strict=True):
-            kind[self._count : end] = new
+        self.fill(self._count, vectors)
         self._count = end
 
     def skip(self, count: int) -> None:
@@ -106,24 +124,48 @@ class MemoryVectors:
 
     def fill(self, first: int, vectors: ImageVectors) -> None:
         """See `VectorTable`."""
-        for kind, new in zip(self._reserved, vectors, strict=True):
-            kind[first : first + len(new)] = new
+        part = slice(first, first + len(vectors.lsh))
+        self._write(part, vectors)
+
+    def _write(self, rows: slice, vectors: ImageVectors) -> None:
+        for kind, new in zip(self._reserved.all, packed_like(self._reserved, vectors).all, strict=True):
+            kind[rows] = new
+
+    def _room(self, rows: int, pair_dim: int) -> ImageVectors:
+        lsh_dim = self._layout.lsh
+        compact = _reserve(rows, self._layout.width, np.dtype(np.uint8))
+        half = np.dtype(np.float16)
+        return ImageVectors(_reserve(rows, lsh_dim, half), _reserve(rows, pair_dim, half), compact=compact)
 
     def _grow(self, rows: int) -> None:
         """Copies the rows; `rows` returned earlier stay those of the smaller table."""
-        capacity = max(rows, 2 * len(self._reserved.lsh))
-        larger = ImageVectors(*(_reserve(capacity, kind.shape[1]) for kind in self._reserved))
-        for new, old in zip(larger, self.rows, strict=True):
-            new[: self._count] = old
-        self._reserved = larger
+        old, self._reserved = (
+            self.rows,
+            self._room(max(rows, 2 * len(self._reserved.lsh)), self._reserved.pair.shape[1]),
+        )
+        self._write(slice(0, self._count), old)
 
     def erase(self, ordinals: NDArray[np.int64]) -> None:
         """See `VectorTable`."""
-        for kind in self._reserved:
+        for kind in self._reserved.all:
             kind[ordinals] = 0
 
     def close(self) -> None:
         """Does nothing: memory is freed with the last array that refers to it."""
+
+
+def first_rows(vectors: ImageVectors, count: int) -> ImageVectors:
+    """Returns the first rows of vectors, not copied."""
+    compact = None if vectors.compact is None else vectors.compact[:count]
+    return ImageVectors(vectors.lsh[:count], vectors.pair[:count], compact=compact)
+
+
+def packed_like(table: ImageVectors, vectors: ImageVectors) -> ImageVectors:
+    """Returns vectors with compact rows like those of a table, or without any."""
+    lsh, pair = vectors
+    if table.compact is None:
+        return ImageVectors(lsh, pair)
+    return ImageVectors(lsh, pair, compact=pack(lsh, pair, Layout.of_width(lsh.shape[1], table.compact.shape[1])))
 
 
 def check_dims(vectors: ImageVectors, dims: tuple[int, int]) -> None:
@@ -140,7 +182,8 @@ def check_dims(vectors: ImageVectors, dims: tuple[int, int]) -> None:
         )
 
 
-def _reserve(rows: int, dim: int) -> Float16:
+def _reserve(rows: int, dim: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     # MAP_NORESERVE is Linux's; elsewhere untouched anonymous pages cost nothing anyway.
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
-    return np.frombuffer(mmap.mmap(-1, max(1, rows * dim * 2), flags=flags), np.float16, rows * dim).reshape(rows, dim)
+    content = mmap.mmap(-1, max(1, rows * dim * dtype.itemsize), flags=flags)
+    return np.frombuffer(content, dtype, rows * dim).reshape(rows, dim)

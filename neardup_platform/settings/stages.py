@@ -152,7 +152,7 @@ class HandoverSettings(Section):
 
 
 class QualitySettings(Section):
-    """What the checks of an hour expect. They take effect at the next run."""
+    """What the checks of an hour expect, beyond chance (docs/adr/0051). They take effect at the next run."""
 
     max_p99_ms: float = Field(1_000.0, gt=0)
     """The longest that 99 of 100 images may wait from their last embedding to their decision, in milliseconds."""
@@ -171,7 +171,7 @@ class QualitySettings(Section):
     max_length_change: float = Field(1.5, gt=1)
     """By which factor the mean length of the `lsh` vectors may grow or shrink."""
     max_term_change: float = Field(2.0, gt=1)
-    """By which factor the commonest terms may become commoner."""
+    """By which factor two images may have the same term more often."""
     max_duplicate_change: float = Field(2.0, gt=1)
     """By which factor the share of images that join a cluster may grow or shrink."""
     max_crowd: float = Field(0.5, gt=0, le=1)

@@ -94,7 +94,18 @@ def _shadow(now: Metrics, _: Metrics) -> str | None:
     return f"in shadow since {since:%Y-%m-%d %H:%M} UTC: {withheld:,} decisions were stored and not published"
 
 
+# A report is the end of it: only an end of the process is a problem.
+STAYS_ALIVE = WorkerCheck(
+    "stays_alive",
+    "No worker process has crashed or stalled since the last report.",
+    False,
+    "Nothing, if it stays with one: another process was started. If it repeats, the log of the run `stream_worker` "
+    "has the last lines of each; see “Something broke”.",
+    lambda _now, _before: None,
+)
+
 CHECKS = (
+    STAYS_ALIVE,
     WorkerCheck(
         "keeps_up", f"At most {MOST_LAG:,} messages wait.", False, "See “Lag grows” in the documentation.", _lag
     ),
@@ -183,6 +194,11 @@ REPORTS = WorkerCheck(
 def judge_silence(silent_s: float) -> Verdict:
     """Check how long the worker, which is not paused, has not reported, in seconds."""
     return Verdict(REPORTS, REPORTS.problem({"silent_s": silent_s}, {}))
+
+
+def judge_end(what: str) -> Verdict:
+    """The verdict on a worker process that ended unplanned; `what` happened to it."""
+    return Verdict(STAYS_ALIVE, what)
 
 
 def judge(now: Metrics, before: Metrics) -> list[Verdict]:

@@ -14,7 +14,8 @@ from neardup_platform.bench.synthetic import many_images
 from neardup_platform.cli.main import cli
 from neardup_platform.errors import InvariantBroken
 from neardup_platform.scoring.card import NETWORK_FILE, SHIPPED_FOLDER, read_card
-from neardup_platform.scoring.features import feature_names
+from neardup_platform.scoring.compact import Layout, pack, unpack
+from neardup_platform.scoring.features import compared_entries, feature_names
 from neardup_platform.scoring.tensorflow_network import read_network
 from neardup_platform.terms.faiss_flat import FaissFlat
 
@@ -60,7 +61,9 @@ def test_features_computed_by_keras_equal_those_of_numpy() -> None:
     rows_b = np.where(rng.random(400) < 0.5, np.minimum(rows_a + 1, 299), rng.integers(0, 300, 400)).astype(np.int32)
     features = keras.Input((len(names),))
     found = resident_scores(keras.Model(features, features), table, card.blocks).predict_on_batch([rows_a, rows_b])
-    sides = table.lsh[rows_a], table.lsh[rows_b], table.pair[rows_a], table.pair[rows_b]
+    layout = Layout(card.lsh_dim, compared_entries(card.blocks))
+    lsh, pair = unpack(pack(table.lsh, table.pair, layout), layout)
+    sides = lsh[rows_a], lsh[rows_b], pair[rows_a], pair[rows_b]
     expected = numpy_features(*sides, card.blocks)
     gap = np.array([name.endswith("_gap") for name in names])
     assert found.shape == expected.shape

@@ -10,7 +10,7 @@ from neardup_platform.settings import Settings
 from neardup_platform.topic_logs.topic_log import LOGS
 
 IMAGES = 1_000
-FIELDS = {"engine", "hour", "step", "images", "seconds", "images_per_s", "bytes", "peak_rss_mb"}
+FIELDS = {"engine", "hour", "step", "images", "seconds", "cpu_s", "images_per_s", "bytes", "peak_rss_mb"}
 
 
 @pytest.mark.slow

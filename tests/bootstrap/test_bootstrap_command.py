@@ -27,7 +27,7 @@ def answer(result: Result) -> Any:
 
 
 def folder(place: Path, *rows: dict[str, Any]) -> str:
-    place.mkdir(exist_ok=True)
+    place.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(list(rows), SCHEMA), place / "rows.parquet")
     return str(place)
 
@@ -48,6 +48,20 @@ def test_a_folder_is_uploaded_checked_and_listed(empty: Settings, tmp_path: Path
     (listed,) = answer(run(empty, "--json"))["complete"]
     assert (listed["name"], listed["version"], listed["loaded"]) == ("mine", checked["version"], False)
     assert f"mine@{checked['version']}  1 file" in run(empty).stdout
+
+
+def test_folders_in_a_folder_are_uploaded_as_other_tools_leave_them(empty: Settings, tmp_path: Path) -> None:
+    root = tmp_path / "files"
+    for number, name in enumerate(("day=2026-01-01", "tag=ä b+c%2F", "_temporary")):
+        folder(root / name, row(image(310 + number, START_MS)))
+    (root / "_SUCCESS").write_bytes(b"")
+    (root / "._SUCCESS.crc").write_bytes(b"crc")
+    checked = answer(run(empty, "nested", "--from", str(root), "--check", "--json"))
+    assert (checked["undecided"], checked["bad"]) == (2, {})
+    (root / "part.parquet.inprogress").write_bytes(b"")
+    refused = run(empty, "nested", "--from", str(root), "--check")
+    assert isinstance(refused.exception, BadArtefact)
+    assert "'part.parquet.inprogress' does not end with .parquet: rename it" in str(refused.exception)
 
 
 def test_a_check_that_finds_bad_rows_has_status_1_and_names_them(empty: Settings, tmp_path: Path) -> None:

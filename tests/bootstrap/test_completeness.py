@@ -33,6 +33,33 @@ def test_a_success_marker_completes_all_parquet_files_but_hidden_ones() -> None:
     assert judged(found) == ["a.parquet", "b.parquet", "day=1/d.parquet"]
 
 
+def test_a_partition_is_not_hidden_and_sidecars_do_not_matter() -> None:
+    found = [DataFile(f"{FOLDER}{path}", 1, "e") for path in (
+        "_SUCCESS", "_metadata", "._SUCCESS.crc", ".a.parquet.crc", "a.parquet.md5", "tag=x y/ä.parquet",
+        "_hour=12/b.parquet", "tag=x y/.c.parquet", "old.parquet/", "old.parquet/d.parquet",
+    )]  # fmt: skip
+    assert judged(found) == ["_hour=12/b.parquet", "old.parquet/d.parquet", "tag=x y/ä.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("b.PARQUET", "the name of 'b.PARQUET' does not end with .parquet: rename it"),
+        ("b.parq", "does not end with .parquet"),
+        ("x/b.pq", "does not end with .parquet"),
+        ("b.parquet._COPYING_", "does not end with .parquet"),
+        ("b.parquet.gz", "or write a manifest.json"),
+        ("_delta_log/00000000000000000000.json", "a table of Delta, whose files may hold rows that are deleted"),
+        ("metadata/v1.metadata.json", "a table of Iceberg"),
+        (".hoodie/hoodie.properties", "a table of Hudi"),
+    ],
+)
+def test_a_folder_that_leaves_open_which_files_count_is_not_loaded(path: str, says: str) -> None:
+    found = [*objects(a__parquet=1, _SUCCESS=0), DataFile(f"{FOLDER}{path}", 1, "e")]
+    assert says in judged(found)
+    assert judged(found, manifest(a__parquet=1)) == ["a.parquet"]
+
+
 def test_a_manifest_completes_the_files_that_it_names() -> None:
     assert judged(objects(a__parquet=2, b__parquet=1), manifest(a__parquet=2)) == ["a.parquet"]
 

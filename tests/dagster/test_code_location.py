@@ -10,7 +10,10 @@ import dagster as dg
 import pytest
 import yaml
 from dagster._config import ConfigType, ConfigTypeKind, Field
+from dagster._core.definitions.automation_tick_evaluation_context import build_run_requests_with_backfill_policies
+from dagster._core.definitions.events import AssetKeyPartitionKey
 
+from assets.topic_logs import hours
 from definitions import defs
 from resources.code_references import code_reference
 from resources.versions import VERSION, given, versions
@@ -141,9 +144,17 @@ def test_every_asset_says_whose_it_is_and_what_it_is_made_of() -> None:
         assert "neardup/kind" in node.tags, key
 
 
-def test_a_backfill_of_the_log_is_a_run_for_each_hour() -> None:
-    decisions = defs.resolve_asset_graph().get(dg.AssetKey(["logs", "decisions"]))
-    assert decisions.backfill_policy == dg.BackfillPolicy.multi_run(max_partitions_per_run=1)
+def test_a_backfill_is_a_run_for_each_hour_that_knows_its_hour() -> None:
+    """A run with a range of one hour has no key: checks would neither find their hour nor be recorded for it."""
+    graph, keys = defs.resolve_asset_graph(), ["2026-03-01-12:00", "2026-03-01-13:00"]
+    hourly = {key for key in graph.materializable_asset_keys if graph.get(key).partitions_def == hours}
+    assert {dg.AssetKey(["logs", "decisions"]), dg.AssetKey(["quality", "drift"])} <= hourly
+    chosen = [AssetKeyPartitionKey(asset, key) for asset in hourly for key in keys]
+    with dg.DagsterInstance.ephemeral() as instance:
+        requests = build_run_requests_with_backfill_policies(chosen, graph, instance)
+    assert sorted(str(request.partition_key) for request in requests) == keys
+    assert all(set(request.asset_selection or ()) == hourly for request in requests)
+    assert {graph.get(key).backfill_policy for key in graph.materializable_asset_keys} == {None}
 
 
 @pytest.mark.parametrize(

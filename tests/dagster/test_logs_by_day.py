@@ -10,10 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.coverage import coverage
-from assets.drift import drift
 from assets.logs_by_day import days, logs_by_day
-from assets.topic_logs import hours, topic_logs
 from definitions import defs
 from neardup_platform.servers.endpoints import environment
 from neardup_platform.settings import Settings
@@ -64,12 +61,6 @@ def test_a_day_is_requested_once_all_its_hours_are_materialised_and_again_when_o
 
 def test_a_day_that_is_not_over_is_no_partition() -> None:
     assert days.get_partition_keys(current_time=HOURS[20])[-1] == "2026-02-28"
-
-
-def test_logs_and_quality_have_one_backfill_policy() -> None:
-    assets = [asset for asset in defs.resolve_asset_graph().asset_nodes if asset.partitions_def in (hours, days)]
-    assert {*(asset.key for asset in (*topic_logs, coverage, drift, *logs_by_day))} <= {asset.key for asset in assets}
-    assert {asset.backfill_policy for asset in assets} == {dg.BackfillPolicy.multi_run(max_partitions_per_run=1)}
 
 
 def test_a_run_compacts_a_day_and_shows_what_it_did(

@@ -13,6 +13,7 @@ from jobs.quality_reports import quality_report_daily_schedule, quality_report_w
 from neardup_platform.cli.report_command import quality_report
 from neardup_platform.hourly_quality.s3_coverage import put_coverage
 from neardup_platform.hourly_quality.s3_profiles import put_profile
+from neardup_platform.hourly_quality.s3_recall import put_recall
 from neardup_platform.kafka.window import OffsetRange
 from neardup_platform.quality_report.matplotlib_trends import PLOTS
 from neardup_platform.quality_report.s3_reports import report_key
@@ -38,7 +39,9 @@ def measured(settings: Settings, tmp_path: Path) -> Settings:
         assert found.coverage
         assert found.profile
         put_coverage(s3, bucket, found.coverage)
+        assert found.recall
         put_profile(s3, bucket, start, found.profile)
+        put_recall(s3, bucket, found.recall)
     file = parquet(tmp_path, [decision(1, "cat"), decision(2, "kitten", "cat", [("cat", 0.9, "cat")])])
     put_object(s3, bucket, object_key(DECISIONS, DAY.begin, 0), file, OffsetRange(0, 0, 2))
     return settings
@@ -62,7 +65,9 @@ def test_a_report_is_on_s3_with_its_plots_and_the_same_when_it_is_made_again(mea
     assert str(shown["report"]).endswith("/v1/reports/day/2025-11-26")
     assert (shown["announced"], shown["lost"], shown["issues"], shown["hours_missing"]) == (2_000, 1, 1, 22)
     assert "images got no decision in 1 hour" in str(shown["in_words"])
-    assert "data:image/png;base64," in str(shown["plot_arrivals"])
+    assert (shown["matches"], shown["missed"]) == (100, 0)
+    for plot in ("arrivals", "recall"):
+        assert "data:image/png;base64," in str(shown[f"plot_{plot}"])
     first = page()
     assert "Wednesday, 26 November 2025" in first
     assert ">kitten</a>" in first

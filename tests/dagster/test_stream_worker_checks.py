@@ -28,7 +28,7 @@ def test_a_report_is_judged_by_its_figures_and_its_age(tmp_path: Path, monkeypat
     with dg.DagsterInstance.ephemeral() as instance:
         instance.report_runless_asset_event(observation({"images": 1, "index_problem": 1}))
         now = executed(instance)
-        assert len(now) == 11
+        assert len(now) == 12
         assert {name for name, passed in now.items() if not passed} == {"writes_its_index"}
         alone = dg.AssetSelection.checks(dg.AssetCheckKey(stream_worker_asset.key, "keeps_up"))
         assert executed(instance, alone) == {"keeps_up": True}

@@ -93,7 +93,9 @@ def test_bad_rows_are_counted_by_reason_and_named(settings: Settings, s3: Any, t
     [
         (b"no parquet", "is no Parquet file"),
         (b"", "is no Parquet file"),
-        (pa.table({"image_id": ["a"]}), "has no column 'head' (it has image_id)"),
+        (pa.table({"image_id": ["a"]}), "has no column 'head' (it has ['image_id'])"),
+        (pa.table({"image_id": ["a"], "Head": ["a"]}), "its column 'Head' must be named 'head'"),
+        (rows(("a", "a")).append_column("decided_ms", [[HOUR.replace(tzinfo=None)]]), "without a time zone"),
         (pa.table({"image_id": [1], "head": ["a"]}), "'image_id' has the type int64, expected a string"),
         (pa.table({"image_id": ["a"], "head": ["a"], "decided_ms": ["now"]}), "expected an integer"),
     ],
@@ -106,6 +108,20 @@ def test_a_file_that_cannot_be_used_is_named(
         fetch_other(settings, s3, HOUR, tmp_path)
     assert key in str(refused.value)
     assert says in str(refused.value)
+
+
+def test_files_of_other_tools_are_read_and_hidden_ones_are_not(settings: Settings, s3: Any, tmp_path: Path) -> None:
+    times = pa.array([HOUR, HOUR + timedelta(seconds=1)], pa.timestamp("us", "UTC"))
+    put(s3, settings, pa.table({"image_id": [b"a", b"a"], "head": ["1", "2"], "decided_ms": times, "other": [1, 2]}))
+    put(s3, settings, rows(("b", "b")), "_temporary/0/part-1")
+    assert read_rows(fetch_other(settings, s3, HOUR, tmp_path)).heads == {"a": "2"}
+    put(s3, settings, pa.table({"image_id": ["c"], "head": ["c"], "decided_ms": [0.5]}), "part-3")
+    with pytest.raises(BadArtefact, match=r"part-3\.parquet: its column 'decided_ms' has the value 0\.5"):
+        read_rows(fetch_other(settings, s3, HOUR, tmp_path))
+    bucket, prefix = place_of(settings, HOUR)
+    s3.put_object(Bucket=bucket, Key=f"{prefix}part-4.parquet._COPYING_", Body=b"")
+    with pytest.raises(BadArtefact, match=r"'part-4\.parquet\._COPYING_' does not end with \.parquet: rename it"):
+        fetch_other(settings, s3, HOUR, tmp_path)
 
 
 def test_bytes_that_are_no_text_make_a_bad_row(settings: Settings, s3: Any, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 Only the clock is simulated, and scores follow from cosines. Messages get the timestamps of the simulated hours, from
 their producers and from the worker, which takes its clock as an argument. Images come in a burst every quarter of an
-hour.
+hour. Of each thousand a few are refused and a few lack an embedding, on the best of days.
 """
 
 from contextlib import ExitStack
@@ -40,6 +40,8 @@ BURSTS = 4
 _BURST_MS = 400
 _DELAY_MS = 100
 _HOUR_MS = 3_600_000
+# Of images, in every hour.
+_REFUSED, _UNPAIRED = 0.003, 0.003
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +128,20 @@ class Day:
         start: of the first hour, with time zone.
         most: images in the busiest hour.
         first: hour of the day at the start.
+        steep: power of the curve of the day; at 2, the quietest hour has a hundredth of the busiest.
+        seed: of the traffic.
 
     Attributes:
         decided: images that the worker has decided.
     """
 
-    def __init__(self, settings: Settings, start: datetime, most: int, first: int) -> None:
+    def __init__(
+        self, settings: Settings, start: datetime, most: int, first: int, *, steep: float = 1.0, seed: int = 0
+    ) -> None:
         self.settings = settings
         self.decided = 0
-        self._hour, self._most, self._of_day = start, most, first
-        self._traffic = Traffic()
+        self._hour, self._most, self._of_day, self._steep = start, most, first, steep
+        self._traffic, self._rng = Traffic(seed), np.random.default_rng(seed)
         self._producer: KafkaProducer = make_producer(settings.kafka)
         self._clock = ManualClock(_ms(start))
         self._open, self._worker, self._min_overlap = ExitStack(), None, 0
@@ -146,7 +152,7 @@ class Day:
 
     def hour(self, fault: Fault = NONE) -> datetime:
         """Live through an hour; returns its start. What `fault.unread_from` leaves unread is there until `forget`."""
-        hour, count = self._hour, round(self._most * day_curve(self._of_day % 24))
+        hour, count = self._hour, round(self._most * day_curve(self._of_day % 24) ** self._steep)
         for number in range(BURSTS):
             decided = self._burst(hour, number, count, fault)
             self._clock.advance(_BURST_MS + _DELAY_MS + fault.delay_ms)
@@ -199,12 +205,14 @@ class Day:
 
     def _announce(self, count: int, fault: Fault, *, dead: bool) -> int:
         pictures = self._traffic.pictures(count, spam=round(fault.spam * count), shift=fault.shift)
-        bad = round(fault.garbage * len(pictures))
+        refused = self._rng.random(len(pictures)) < _REFUSED
+        refused[: round(fault.garbage * len(pictures))] = True
+        unpaired = self._rng.random(len(pictures)) < (1.0 if dead else _UNPAIRED)
         begin = self._clock.now_ms()
         for number, (image_id, vector) in enumerate(pictures):
             at_ms = begin + _BURST_MS * number // len(pictures)
-            image = joined(image_id, vector if number >= bad else vector * np.nan, at_ms)
-            for embedding in (image.lsh,) if dead else (image.lsh, image.pair):
+            image = joined(image_id, vector * np.nan if refused[number] else vector, at_ms)
+            for embedding in (image.lsh,) if unpaired[number] else (image.lsh, image.pair):
                 self._producer.send(
                     EMBEDDINGS[embedding.kind],
                     key=image_id.encode(),
@@ -212,7 +220,7 @@ class Day:
                     timestamp_ms=at_ms,
                 )
         self._producer.flush()
-        return 0 if dead else len(pictures) - bad
+        return int((~refused & ~unpaired).sum())
 
     def _work(self, worker: Worker) -> None:
         """Let the worker decide and publish all that it can."""

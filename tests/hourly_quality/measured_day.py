@@ -81,7 +81,9 @@ def serving_traffic(servers: Settings) -> Iterator[Settings]:
             yield settings
 
 
-def measured_day(settings: Settings, healthy: int, planted: Sequence[str], most: int) -> Iterator[MeasuredHour]:
+def measured_day(
+    settings: Settings, healthy: int, planted: Sequence[str], most: int, *, steep: float = 1.0, seed: int = 0
+) -> Iterator[MeasuredHour]:
     """Live through healthy hours, then through one with each fault, and measure each.
 
     Args:
@@ -89,9 +91,10 @@ def measured_day(settings: Settings, healthy: int, planted: Sequence[str], most:
         healthy: hours; the faults begin at 11 in the morning.
         planted: names of `FAULTS`.
         most: images in the busiest hour.
+        steep, seed: as of `Day`.
     """
     now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    day = Day(settings, now - timedelta(hours=healthy + len(planted) + 1), most, 11 - healthy)
+    day = Day(settings, now - timedelta(hours=healthy + len(planted) + 1), most, 11 - healthy, steep=steep, seed=seed)
     hours = [("", NONE)] * healthy + [(name, FAULTS[name][0]) for name in planted]
     with dg.DagsterInstance.ephemeral() as instance, Client.from_settings(settings) as api:
         try:
@@ -129,6 +132,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=10_000, help="images in the busiest hour")
     parser.add_argument("--healthy", type=int, default=24, help="hours before the faults")
+    parser.add_argument("--steep", type=float, default=1.0, help="power of the curve of the day")
+    parser.add_argument("--seed", type=int, default=0, help="of the traffic")
+    parser.add_argument("--no-faults", action="store_true", help="healthy hours alone")
     given = parser.parse_args()
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as name:
@@ -136,9 +142,11 @@ def main() -> None:
         with running_servers(Settings(home=folder / "servers")) as servers:
             ensure_topics(servers.kafka)
             with serving_traffic(servers.model_copy(update={"home": folder / "home"})) as settings:
-                for each in measured_day(settings, given.healthy, list(FAULTS), given.images):
+                planted = [] if given.no_faults else list(FAULTS)
+                shape = {"steep": given.steep, "seed": given.seed}
+                for each in measured_day(settings, given.healthy, planted, given.images, **shape):
                     shown = {"hour": f"{each.hour:%Y-%m-%dT%H}", "planted": each.planted, "decided": each.decided}
-                    print(json.dumps({**shown, "red": sorted(each.red)}), flush=True)  # noqa: T201 -- its output
+                    print(json.dumps({**shown, "red": dict(each.red)}), flush=True)  # noqa: T201 -- its output
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from neardup_platform.hourly_quality.drift import drift_of, judge_drift, largest
 from neardup_platform.hourly_quality.duckdb_profile import read_profile
 from neardup_platform.hourly_quality.profile import (
     CANDIDATE_BINS,
+    CROWD_BINS,
     SCORE_BINS,
     Profile,
     decode_profile,
@@ -34,11 +35,19 @@ SPACE = small_term_space()
 
 
 def traffic(
-    seed: int, images: int, *, kind: int = 0, joins: float = 0.3, crowd: float = 0.0, turned: bool = False
+    seed: int,
+    images: int,
+    *,
+    kind: int = 0,
+    joins: float = 0.3,
+    crowd: float = 0.0,
+    turned: bool = False,
+    at_once: int = 1,
 ) -> Profile:
     """An hour of traffic: vectors around a direction of their kind, scores of two kinds of images.
 
-    Turned, they have the same mean and are spread along other directions.
+    Turned, they have the same mean and are spread along other directions. Images that join come in groups of so many at
+    once, all copies of one picture.
     """
     rng = np.random.default_rng(seed)
     direction = np.random.default_rng(kind).standard_normal(SPACE.dim)
@@ -47,8 +56,14 @@ def traffic(
     lengths = np.linalg.norm(vectors, axis=1)
     vectors /= lengths[:, None]
     projected = vectors @ spread_directions(SPACE.dim).T
-    joined = rng.random(images) < joins
-    scores = np.where(joined, rng.beta(8 - 5 * (kind > 0), 2, images), rng.beta(1, 6, images))
+    # Groups of copies are as likely as makes the share of images that join the same.
+    drawn = rng.random(images) < joins / (joins + at_once * (1 - joins))
+    sizes = np.where(drawn, at_once, 1)
+    group = np.repeat(np.arange(images), sizes)[:images]
+    joined = drawn[group]
+    scores = np.where(joined, rng.beta(8 - 5 * (kind > 0), 2, images)[group], rng.beta(1, 6, images))
+    groups = np.bincount(group[joined], minlength=1)
+    crowds = np.bincount(np.log2(groups[groups > 0]).astype(int), groups[groups > 0], CROWD_BINS).astype(int)
     bins = np.bincount(1 + (scores * (SCORE_BINS - 1)).astype(int), minlength=SCORE_BINS)
     found = np.bincount(np.minimum(rng.poisson(4, images), CANDIDATE_BINS - 1), minlength=CANDIDATE_BINS)
     return Profile(
@@ -61,9 +76,11 @@ def traffic(
         crowded="spam",
         vectors=images,
         vector_sum=tuple(vectors.sum(axis=0).tolist()),
-        top_terms=images * 0.1,
+        vector_pairs=images * (images - 1) // 2,
+        term_pairs=images * (images - 1) * 0.02,
         lengths=float(lengths.sum()),
         products=tuple((projected.T @ projected).ravel().tolist()),
+        crowds=tuple(crowds.tolist()),
     )
 
 
@@ -81,6 +98,16 @@ def test_an_hour_like_those_before_raises_nothing(images: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("images", "joins", "at_once"), [(500, 0.01, 1), (500, 0.05, 6), (600, 0.3, 8), (5_000, 0.3, 40)]
+)
+def test_few_duplicates_and_copies_that_come_together_raise_nothing(images: int, joins: float, at_once: int) -> None:
+    """One hour of traffic has none of its few duplicates, and another one three groups of copies."""
+    reference = total(traffic(seed, 4_000, joins=joins, at_once=at_once) for seed in range(24))
+    found = [problems(traffic(seed, images, joins=joins, at_once=at_once), reference) for seed in range(100, 300)]
+    assert [each for each in found if each] == []
+
+
+@pytest.mark.parametrize(
     ("hour", "checks"),
     [
         (traffic(1, 4_000, kind=1), {"embeddings_are_as_before"}),
@@ -91,7 +118,7 @@ def test_an_hour_like_those_before_raises_nothing(images: int) -> None:
         (replace(traffic(1, 4_000), scores=(4_000, *[0] * (SCORE_BINS - 1))), {"scores_are_as_before"}),
         (traffic(1, 4_000, turned=True), {"embeddings_are_as_before"}),
         (replace(traffic(1, 4_000), lengths=1_000.0), {"embeddings_are_as_before"}),
-        (replace(traffic(1, 4_000), top_terms=1_000.0), {"terms_are_as_before"}),
+        (replace(traffic(1, 4_000), term_pairs=4_000 * 4_000 * 0.05), {"terms_are_as_before"}),
     ],
 )
 def test_a_planted_fault_is_found_by_its_check(hour: Profile, checks: set[str]) -> None:
@@ -209,6 +236,8 @@ def test_a_profile_counts_each_decision_of_the_stream_once(tmp_path: Path) -> No
     spread = found.spread
     assert spread is not None
     assert np.trace(spread) == pytest.approx(1, abs=0.05), "all of 16 dimensions are seen along 16 directions"
+    assert found.vector_pairs == found.vectors * (found.vectors - 1) // 2
+    assert found.term_pairs / found.vector_pairs == pytest.approx(1 / 64, rel=0.5), "of random bits"
     # Half of all images have one bit, so a term of six bits is had by at least one in 64.
     assert 1 / 64 < (found.top_term_share or 0) < 0.2
 

@@ -121,7 +121,9 @@ def test_a_match_that_no_decision_names_is_missed_unless_its_cluster_was_found(t
     assert {(pair.earlier, pair.later) for pair in found.missed} == {(f"cat~{n}", "cat~3") for n in range(3)}
     assert found.matches == 30 - 3 - 1
     assert found.cluster_found >= 1
-    ((name, problem),) = {v.name: v.problem for v in judge_recall(found, QualitySettings()) if v.problem}.items()
+    assert not any(v.problem for v in judge_recall(found, QualitySettings())), "of so few pairs it may be chance"
+    limits = QualitySettings(min_recall=0.999)
+    ((name, problem),) = {v.name: v.problem for v in judge_recall(found, limits) if v.problem}.items()
     assert name == "matches_are_found"
     assert "3 of 29 matching pairs" in problem
     assert "reprocess_hour" in problem
@@ -170,11 +172,12 @@ def test_an_image_that_an_override_put_there_is_not_decided_again(tmp_path: Path
 @pytest.mark.parametrize(
     ("found", "red"),
     [
-        (Recall(HOUR, matches=95, missed=(MissedPair("a", "b", 0.9),) * 5, decided_again=100), set()),
-        (Recall(HOUR, matches=94, missed=(MissedPair("a", "b", 0.9),) * 6), {"matches_are_found"}),
+        (Recall(HOUR, matches=90, missed=(MissedPair("a", "b", 0.9),) * 10, decided_again=100), set()),
+        (Recall(HOUR, matches=85, missed=(MissedPair("a", "b", 0.9),) * 15), {"matches_are_found"}),
+        (Recall(HOUR, matches=9_350, missed=(MissedPair("a", "b", 0.9),) * 650), {"matches_are_found"}),
         (Recall(HOUR, matches=0, missed=(MissedPair("a", "b", 0.9),) * 19), set()),
         (
-            Recall(HOUR, decided_again=100, disagreements=(Disagreement("a", "b", 0, "c", 0),) * 6),
+            Recall(HOUR, decided_again=100, disagreements=(Disagreement("a", "b", 0, "c", 0),) * 15),
             {"decisions_are_repeatable"},
         ),
         (Recall(HOUR), set()),

@@ -12,6 +12,7 @@ from neardup_platform.quality_report.duckdb_examples import read_examples
 from neardup_platform.quality_report.examples import MOST_IN_CLUSTER, MOST_SHOWN, Examples, together
 from neardup_platform.quality_report.html_report import render
 from neardup_platform.quality_report.matplotlib_trends import PLOTS
+from neardup_platform.quality_report.s3_measures import Measures
 from neardup_platform.quality_report.summary import Summary
 from neardup_platform.settings import Settings
 from neardup_platform.wire import neardup_pb2 as pb
@@ -111,12 +112,12 @@ def test_a_page_runs_and_fetches_nothing_whatever_images_are_called(examples: Ex
 
 def test_every_number_is_explained_and_every_kind_of_day_has_a_page(examples: Examples) -> None:
     whole = page_of(summary({**hours(DAY.before), **hours(DAY)}), together([examples]))
-    assert whole.count('class="meaning"') == whole.count('class="tile"') == 10
-    assert whole.count('class="before"') == 10
+    assert whole.count('class="meaning"') == whole.count('class="tile"') == 12
+    assert whole.count('class="before"') == 12
     assert all(plot.title in whole for plot in PLOTS if plot.name != "drift"), "with no drift to plot"
     first = page_of(summary(hours(DAY)))
     assert 'class="before"' not in first
-    quiet = page_of(summary(hours(DAY, images=0)))
+    quiet = page_of(summary({at: Measures(each.coverage, each.profile) for at, each in hours(DAY, images=0).items()}))
     assert "A quiet time" in quiet
     assert "<h2>Trends</h2>" not in quiet
     nothing = page_of(summary({}))

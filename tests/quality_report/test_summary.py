@@ -1,12 +1,15 @@
 """Claims about what a report says of a period, from measures alone."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from neardup_platform.errors import BadArtefact, BadCommand
+from neardup_platform.hourly_quality.recall import Disagreement, MissedPair, Recall
 from neardup_platform.hourly_quality.s3_coverage import decode_coverage, encode_coverage
+from neardup_platform.hourly_quality.s3_recall import decode_recall, encode_recall
 from neardup_platform.quality_report.in_words import (
     HEADLINES,
     change,
@@ -37,6 +40,46 @@ def test_a_good_day_is_well_and_compared_with_the_day_before() -> None:
     assert "99 of 100 at most 100 ms; in the slowest hour, from 00:00, 99 of 100 waited at most 100 ms." in text
     assert "No check of any hour failed." in text
     assert not limits_of_knowledge(found)
+
+
+def test_what_was_not_found_is_an_issue_and_the_trend_says_how_much_was() -> None:
+    measures = hours(DAY)
+    bad = DAY.begin + 7 * HOUR
+    measures[bad] = hour(bad, missed=(MissedPair("a", "b", 0.97),) * 50)
+    found = summary(measures)
+    (issue,) = found.issues
+    assert (issue.name, issue.hours) == ("matches_are_found", (bad,))
+    assert "50 of 100 matching pairs" in issue.text
+    assert (found.totals.matches, found.totals.missed, found.totals.found_share) == (1_200, 50, 0.96)
+    text = told(found)
+    assert "Of a sample of 1,250 pairs of near-duplicates that arrived in the same hour, 96.0% were found" in text
+    assert "100% of 2,400 images would be decided the same now." in text
+
+
+def test_hours_in_which_the_api_did_not_answer_are_said_and_no_issue() -> None:
+    measures = hours(DAY)
+    measures[DAY.begin] = replace(measures[DAY.begin], recall=Recall(DAY.begin, unmeasured="no answer"))
+    found = summary(measures)
+    assert (found.state, found.issues) == ("well", ())
+    assert "In 1 hour the API did not answer" in told(found)
+
+
+def test_an_hour_of_an_earlier_release_has_no_recall_and_is_complete() -> None:
+    measures = {at: replace(each, recall=None) for at, each in hours(DAY).items()}
+    found = summary(measures)
+    assert (found.state, found.missing, found.totals.found_share) == ("well", (), None)
+    assert "sample" not in told(found)
+
+
+def test_an_hour_with_few_before_it_is_judged_by_no_reference() -> None:
+    """As its asset does: the first hours of a platform differ from each other."""
+    measures = {DAY.begin: hour(DAY.begin, joined=50), DAY.begin + HOUR: hour(DAY.begin + HOUR, joined=600)}
+    assert not summary(measures).issues
+    later = DAY.begin + 3 * HOUR
+    measures |= {DAY.begin + n * HOUR: hour(DAY.begin + n * HOUR, joined=50) for n in (1, 2)}
+    assert [each.name for each in summary({**measures, later: hour(later, joined=600)}).issues] == [
+        "as_many_are_duplicates"
+    ]
 
 
 def test_lost_images_need_attention_and_come_first() -> None:
@@ -188,3 +231,17 @@ def test_coverage_is_kept_and_read_back_with_fields_of_later_versions_left_out()
     for damaged in ({}, {**content, "version": 2}, {**content, "fates": {}}, [], {**content, "hour": "noon"}):
         with pytest.raises(BadArtefact, match="materialise that hour of quality/coverage again"):
             decode_coverage(damaged, "x")
+
+
+def test_recall_is_kept_as_it_was_measured() -> None:
+    found = Recall(
+        DAY.begin,
+        matches=3,
+        missed=(MissedPair("a", "b", 0.9),),
+        disagreements=(Disagreement("a", "b", 0.1, "c", 0.2),),
+    )
+    content = json.loads(json.dumps(encode_recall(found)))
+    assert decode_recall({**content, "of a later release": 1}, "x") == found
+    for wrong in (None, {}, {**content, "version": 2}, {**content, "missed": [["a"]]}):
+        with pytest.raises(BadArtefact, match="recall of the hour"):
+            decode_recall(wrong, "of the hour")

@@ -1,5 +1,7 @@
 """Claims about features: symmetric, bounded, equal to their definition, and invariant to mirroring where intended."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +10,8 @@ from scipy.fft import dctn
 
 from neardup_platform.bench.array_features import numpy_features
 from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
-from neardup_platform.scoring.features import Block, feature_names, pair_features, widened
+from neardup_platform.scoring.compact import Layout, pack, unpack
+from neardup_platform.scoring.features import Block, compared_entries, feature_names, pair_features, widened
 from neardup_platform.scoring.vectors import ImageVectors
 from tests.scoring.labelled import BLOCKS, labelled
 
@@ -30,9 +33,15 @@ def column(features: np.ndarray, name: str) -> np.ndarray:
     return features[:, NAMES.index(name)]
 
 
+def unpacked(vectors: ImageVectors, blocks: Sequence[Block]) -> tuple[np.ndarray, np.ndarray]:
+    layout = Layout(vectors.lsh.shape[1], compared_entries(blocks))
+    return unpack(pack(vectors.lsh, vectors.pair, layout), layout)
+
+
 def assert_as_numpy(a: ImageVectors, rows_a: np.ndarray, b: ImageVectors, rows_b: np.ndarray, blocks: list) -> None:
     found = pair_features(a, rows_a, b, rows_b, blocks)
-    expected = numpy_features(a.lsh[rows_a], b.lsh[rows_b], a.pair[rows_a], b.pair[rows_b], blocks)
+    (lsh_a, pair_a), (lsh_b, pair_b) = (unpacked(side, blocks) for side in (a, b))
+    expected = numpy_features(lsh_a[rows_a], lsh_b[rows_b], pair_a[rows_a], pair_b[rows_b], blocks)
     # The root of a gap amplifies the rounding of a likeness close to 1.
     gap = np.array([name.endswith("_gap") for name in feature_names(blocks)])
     scale = np.maximum(1, np.abs(expected[:, ~gap]).max(axis=0, initial=1))
@@ -88,7 +97,8 @@ def test_an_image_has_the_largest_likeness_to_itself() -> None:
     rows = np.arange(50)
     features = features_of(rows, rows)
     for name in ("lsh_cosine", "shape_upright", "shape_coarse", "colour_cosine"):
-        assert np.allclose(column(features, name), 1, atol=2e-3), name
+        # Spectra of 16 entries share a group of the compact row, so their lengths change a little.
+        assert np.allclose(column(features, name), 1, atol=8e-3), name
     for name in ("colour_distance", "statistics_0", "statistics_1"):
         assert np.allclose(column(features, name), 0), name
 
@@ -114,8 +124,8 @@ def test_read_only_and_strided_rows_give_equal_features() -> None:
 def test_cosines_equal_their_definition() -> None:
     rows_a, rows_b = some_pairs(200)
     features = features_of(rows_a, rows_b)
-    a, b = DATA.lsh[rows_a].astype(np.float64), DATA.lsh[rows_b].astype(np.float64)
-    c, d = DATA.pair[rows_a].astype(np.float64), DATA.pair[rows_b].astype(np.float64)
+    lsh, pair = (kind.astype(np.float64) for kind in unpacked(VECTORS, BLOCKS))
+    a, b, c, d = lsh[rows_a], lsh[rows_b], pair[rows_a], pair[rows_b]
 
     def cosine(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return (x * y).sum(1) / np.linalg.norm(x, axis=1) / np.linalg.norm(y, axis=1)
@@ -169,12 +179,8 @@ def test_levels_give_the_difference_and_the_smaller_value() -> None:
     features = pair_features(rows, np.array([0]), rows, np.array([1]), [Block("levels", 0, 2, "level")])[0]
     names = feature_names([Block("levels", 0, 2, "level")])
     values = dict(zip(names, features.tolist(), strict=True))
-    assert [values[f"levels_{name}"] for name in ("0_difference", "0_smaller", "1_difference", "1_smaller")] == [
-        2,
-        5,
-        1,
-        2,
-    ]
+    found = [values[f"levels_{name}"] for name in ("0_difference", "0_smaller", "1_difference", "1_smaller")]
+    assert np.allclose(found, [2, 5, 1, 2], rtol=0.03)
 
 
 def test_zero_vectors_give_finite_features() -> None:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from neardup_platform.errors import BadArtefact, ServerUnavailable, SetupError
 from neardup_platform.files import write_sealed
 from neardup_platform.id_space import MAX_ORDINALS
 from neardup_platform.records import Kind, ModelSpec
+from neardup_platform.scoring.compact import Layout, pack
 from neardup_platform.scoring.inherit_vectors import inherit_vectors
 from neardup_platform.scoring.json_vector_manifest import NAME, Manifest, read_manifest, write_manifest
 from neardup_platform.scoring.mmap_vectors import FIRST_ROWS, SYNC_ROWS, FollowedVectors, WrittenVectors
@@ -25,7 +26,8 @@ from neardup_platform.scoring.vectors import ImageVectors, MemoryVectors, Vector
 from tests.terms.test_segments import full_disk
 
 DIMS = 6, 10
-MODELS = {Kind.LSH: ModelSpec("l", DIMS[0]), Kind.PAIR: ModelSpec("p", DIMS[1])}
+LAYOUT = Layout(6, 7)
+MODELS = {Kind.LSH: ModelSpec("l", DIMS[0]), Kind.PAIR: ModelSpec("p", DIMS[1], LAYOUT.pair)}
 
 
 def vectors_of(first: int, end: int) -> ImageVectors:
@@ -44,8 +46,10 @@ def follower(folder: Path) -> FollowedVectors:
 
 def assert_holds(table: VectorTable, images: int) -> None:
     assert len(table) == images
-    for found, expected in zip(table.rows, vectors_of(0, images), strict=True):
-        assert np.array_equal(found, expected)
+    expected = vectors_of(0, images)
+    for found, rows in zip(table.rows, expected, strict=True):
+        assert np.array_equal(found, rows)
+    assert np.array_equal(table.rows.compact, pack(expected.lsh, expected.pair, LAYOUT))
 
 
 def filled(folder: Path, images: int) -> None:
@@ -54,10 +58,12 @@ def filled(folder: Path, images: int) -> None:
 
 
 def files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.f16"))
+    return sorted([*folder.glob("*.f16"), *folder.glob("*.u8")])
 
 
-@pytest.mark.parametrize("make", [lambda _: MemoryVectors(*DIMS), lambda folder: writer(folder / "v")])
+@pytest.mark.parametrize(
+    "make", [lambda _: MemoryVectors(*DIMS, compared=LAYOUT.pair), lambda folder: writer(folder / "v")]
+)
 def test_rows_stay_in_order_and_returned_rows_do_not_change(
     tmp_path: Path, make: Callable[[Path], VectorTable]
 ) -> None:
@@ -76,7 +82,7 @@ def test_rows_stay_in_order_and_returned_rows_do_not_change(
 
 
 def test_a_table_in_memory_grows_beyond_its_capacity() -> None:
-    table, at = MemoryVectors(*DIMS, capacity=2), 0
+    table, at = MemoryVectors(*DIMS, capacity=2, compared=LAYOUT.pair), 0
     for size in (1, 4, 0, 100):
         early = table.rows
         table.append(vectors_of(at, at + size))
@@ -90,9 +96,9 @@ def test_rows_are_written_and_found_up_to_the_last_ordinal(tmp_path: Path, first
     """The files have a hole of this many rows, which takes no disk space."""
     models = {kind: ModelSpec(kind, 2) for kind in Kind}
     manifest = replace(Manifest.of("s", models), generation=1, rows=first)
-    for path in manifest.paths(tmp_path):
+    for path, row_bytes in zip(manifest.paths(tmp_path), manifest.row_bytes, strict=True):
         path.touch()
-        os.truncate(path, first * 2 * 2)
+        os.truncate(path, first * row_bytes)
     write_manifest(tmp_path, manifest)
     rows = np.arange(20, dtype=np.float16).reshape(10, 2)
     with closing(WrittenVectors(tmp_path, "s", models, first)) as table:
@@ -160,8 +166,56 @@ def test_vectors_of_another_store_or_model_are_not_used(tmp_path: Path, change: 
     }
     with closing(WrittenVectors(tmp_path, other.store_id, models, 300)) as table:
         assert len(table) == 0
-        assert len(files(tmp_path)) == 2
+        assert len(files(tmp_path)) == 3
         assert table.rows.lsh.shape == (0, other.lsh_dim)
+
+
+def of_an_earlier_release(folder: Path) -> None:
+    """Leaves the files that a release without compact rows wrote."""
+    manifest = read_manifest(folder)
+    assert manifest is not None
+    content = {name: value for name, value in asdict(manifest).items() if name != "compared"}
+    write_sealed(folder / NAME, content)
+    for path in folder.glob("*.u8"):
+        path.unlink()
+
+
+def test_files_of_a_release_without_compact_rows_get_them(tmp_path: Path) -> None:
+    filled(tmp_path, SYNC_ROWS + 300)
+    of_an_earlier_release(tmp_path)
+    before = files(tmp_path)
+    with pytest.raises(ServerUnavailable):
+        follower(tmp_path).append(vectors_of(0, 300))
+    with closing(writer(tmp_path)) as table:
+        assert_holds(table, SYNC_ROWS + 300)
+        assert set(before) < set(files(tmp_path))  # nothing is read from the store again
+        reader = follower(tmp_path)
+        reader.append(vectors_of(0, SYNC_ROWS + 300))
+        assert_holds(reader, SYNC_ROWS + 300)
+
+
+def test_a_crash_while_compact_rows_are_added_leaves_the_files_as_they_were(tmp_path: Path) -> None:
+    filled(tmp_path, 300)
+    of_an_earlier_release(tmp_path)
+    with full_disk(1_000), pytest.raises(SetupError, match="free some disk"):
+        writer(tmp_path)
+    with closing(writer(tmp_path)) as table:
+        assert_holds(table, 300)
+
+
+def test_another_classifier_gets_compact_rows_of_its_own(tmp_path: Path) -> None:
+    filled(tmp_path, 300)
+    reader = follower(tmp_path)
+    reader.append(vectors_of(0, 300))
+    other = Layout(LAYOUT.lsh, LAYOUT.pair - 2)
+    models = MODELS | {Kind.PAIR: ModelSpec("p", DIMS[1], other.pair)}
+    with closing(WrittenVectors(tmp_path, "s", models, 300)) as table:
+        expected = vectors_of(0, 300)
+        assert np.array_equal(table.rows.compact, pack(expected.lsh, expected.pair, other))
+        assert len(files(tmp_path)) == 3
+    assert_holds(reader, 300)  # the files that a reader has mapped are left alone
+    with pytest.raises(ServerUnavailable):
+        follower(tmp_path).append(vectors_of(0, 300))
 
 
 @pytest.mark.parametrize("end", [1, 200, 300, 400])
@@ -173,7 +227,7 @@ def test_shared_rows_are_taken_over_from_the_store_that_was_replaced(tmp_path: P
     with closing(writer(tmp_path, store_id="t")) as table:
         assert_holds(table, min(end, 300))
         table.append(vectors_of(400, 500))
-        assert len(files(tmp_path)) == 2
+        assert len(files(tmp_path)) == 3
     assert_holds(reader, 300)
 
 
@@ -192,7 +246,11 @@ def test_nothing_is_taken_over_from_files_that_do_not_serve(tmp_path: Path, why:
 
 
 def truncate_file(folder: Path) -> None:
-    os.truncate(files(folder)[1], 299 * DIMS[1] * 2)
+    os.truncate(next(folder.glob("pair-*")), 299 * DIMS[1] * 2)
+
+
+def truncate_compact_file(folder: Path) -> None:
+    os.truncate(next(folder.glob("*.u8")), 299 * LAYOUT.width)
 
 
 DAMAGE: dict[str, Callable[[Path], object]] = {
@@ -205,6 +263,8 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "missing": lambda folder: (folder / NAME).unlink(),
     "file truncated": truncate_file,
     "file missing": lambda folder: files(folder)[0].unlink(),
+    "pair file missing": lambda folder: next(folder.glob("pair-*")).unlink(),
+    "compact file truncated": truncate_compact_file,
 }
 
 
@@ -212,7 +272,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 def test_damaged_files_are_rebuilt_and_followers_continue(tmp_path: Path, damage: Callable[[Path], object]) -> None:
     filled(tmp_path, 300)
     reader = follower(tmp_path)
-    if damage is not truncate_file:  # no writer ever shortens a file
+    if damage not in (truncate_file, truncate_compact_file):  # no writer ever shortens a file
         reader.append(vectors_of(0, 300))
     damage(tmp_path)
     with closing(writer(tmp_path)) as table:

@@ -23,11 +23,12 @@ from rocksdict import IngestExternalFileOptions, Rdict
 
 from neardup_platform.bootstrap.bulk_files import IMAGES, TABLES, BulkFiles
 from neardup_platform.clusters.override_terms import named
-from neardup_platform.corpus import Corpus, Loaded
+from neardup_platform.corpus import Corpus, Loaded, stored_vectors
 from neardup_platform.decide import Labelling
 from neardup_platform.errors import BadArtefact, InvariantBroken
 from neardup_platform.files import read_sealed, write_sealed
 from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
+from neardup_platform.scoring.vectors import packed_like
 from neardup_platform.store import layout
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
@@ -219,7 +220,8 @@ def _check_sample(taken: TakeIn, corpus: Corpus) -> None:
         record, n = taken.tables.vectors.find(ordinal), ordinal - files.first_ordinal
         if record is None or record.image_id != taken.loaded.ids[n]:
             raise BadArtefact(f"the tables of the load have another image for ordinal {ordinal} than {IMAGES}")
-        if (rows.lsh[ordinal].tobytes(), rows.pair[ordinal].tobytes()) != (record.lsh, record.pair):
+        stored = packed_like(rows, stored_vectors([(record.lsh, record.pair)]))
+        if any(mine[ordinal].tobytes() != other[0].tobytes() for mine, other in zip(rows.all, stored.all, strict=True)):
             raise BadArtefact(
                 f"the vector files have another row for image {record.image_id!r} than the load: cancel it and send it "
                 "again"

@@ -24,6 +24,7 @@ from neardup_platform.bootstrap.given import given_decision
 from neardup_platform.bootstrap.load_order import LoadOrder, Reservation, Scanned
 from neardup_platform.clock import SystemClock
 from neardup_platform.records import JoinedImage
+from neardup_platform.scoring.compact import pack
 from neardup_platform.scoring.json_vector_manifest import read_manifest as read_vectors
 from neardup_platform.settings import Settings
 from neardup_platform.store import layout
@@ -219,12 +220,13 @@ def _write_images(folder: Path, bulk: Sequence[GivenImage], numbers: dict[str, i
 def _write_vectors(home: Path, bulk: Sequence[GivenImage], first: int) -> None:
     manifest = read_vectors(home / "vectors")
     assert manifest is not None
-    kinds = ([image.lsh.vector for image, _ in bulk], [image.pair.vector for image, _ in bulk])
-    for path, vectors in zip(manifest.paths(home / "vectors"), kinds, strict=True):
-        rows = np.stack(vectors).astype("<f2")
+    lsh = np.stack([image.lsh.vector for image, _ in bulk]).astype("<f2")
+    pair = np.stack([image.pair.vector for image, _ in bulk]).astype("<f2")
+    rows = (lsh, pair, pack(lsh, pair, manifest.layout))
+    for path, row_bytes, part in zip(manifest.paths(home / "vectors"), manifest.row_bytes, rows, strict=True):
         with path.open("r+b") as file:
-            file.seek(first * rows.shape[1] * 2)
-            file.write(rows.tobytes())
+            file.seek(first * row_bytes)
+            file.write(part.tobytes())
 
 
 def _write_segment(folder: Path, bulk: Sequence[GivenImage], first: int, retired: set[int]) -> dict[str, int]:

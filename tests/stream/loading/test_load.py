@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from neardup_platform.bootstrap.data_set import DataFile, DataSet
+from neardup_platform.clock import SystemClock
 from neardup_platform.records import Cause, JoinedImage, Kind, PdqHash
 from neardup_platform.settings import Settings
 from neardup_platform.store import layout
@@ -21,16 +22,19 @@ from neardup_platform.store.swap import copy_store, decide_swap, next_path
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.control.command import RegisteredCommand, register
 from neardup_platform.stream.corrections.carry_over import carry_over
+from neardup_platform.stream.corrections.forget_again import forget_again, forgotten_since
 from neardup_platform.stream.loading.given_heads import GivenImage
 from neardup_platform.stream.loading.load import Load
+from neardup_platform.stream.redecide.redecide import Redecide
 from neardup_platform.stream.reprocess.replay import replay
 from neardup_platform.testing import MODELS, InMemoryWorker, families
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import decode_decision
-from neardup_platform.wire.command_arguments import LoadArguments
+from neardup_platform.wire.command_arguments import LoadArguments, RedecideArguments
 from neardup_platform.wire.topics import DECISIONS
-from tests.stream.control_machine import ControlMachine, Killed, Machines, command
+from tests.stream.control_machine import NOW_MS, ControlMachine, Killed, Machines, command
 from tests.stream.loading.hand_made import HandMade
+from tests.stream.redecide.conftest import Selections, other_classifier
 
 IMAGES = families(30, 5)
 DATA_SET = DataSet("corpus", (DataFile("bootstrap/corpus/0.parquet", 1, "e"),))
@@ -61,7 +65,12 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def make(settings: Settings) -> Iterator[Make]:
+def selections() -> Selections:
+    return Selections()
+
+
+@pytest.fixture
+def make(settings: Settings, selections: Selections) -> Iterator[Make]:
     machines = Machines(settings.home)
 
     def start(
@@ -71,6 +80,10 @@ def make(settings: Settings) -> Iterator[Make]:
 
         def commands(machine: ControlMachine) -> Sequence[RegisteredCommand]:
             launch = partial(_launch, settings.home, rows)
+            redeciding = machine.worker.redeciding
+            redecide = Redecide(
+                machine.store, redeciding, other_classifier, selections.fetch, lambda: True, SystemClock(), step
+            )
             handler = Load(
                 settings.model_copy(update={"worker": worker}),
                 machine.store,
@@ -80,7 +93,7 @@ def make(settings: Settings) -> Iterator[Make]:
                 launch,
                 machine.clock,
             )
-            return [register(LoadArguments, handler)]
+            return [register(LoadArguments, handler), register(RedecideArguments, redecide)]
 
         return machines.start(commands, *sent, kill_at=kill_at)
 
@@ -437,3 +450,57 @@ def test_loaded_images_are_corrected_and_decided_again_like_others(make: Make, t
     assert set(target.heads()) == set(heads)
     target.close()
     assert_sound(make())
+
+
+def test_loaded_images_are_chosen_and_decided_again_and_led_back(make: Make, selections: Selections) -> None:
+    head, *others = [image for image in IMAGES if image.image_id.startswith("3/")]
+    other = [image for image in IMAGES if image.image_id.startswith("4/")]
+    # The data set makes one cluster of two families.
+    rows = [GivenImage(image, head.image_id) for image in (head, *others, *other)]
+    moved = [image.image_id for image in other]
+    one = make(load(), rows=rows)
+    one.run()
+    assert digest(one) == expected(rows)
+    one.log = [*one.log, command("redecide", "r1", selection=selections.put(moved))]
+    (done,) = one.run()
+    assert done.accepted, done.reason
+    assert done.values["moved"] == str(len(moved))
+    heads = one.worker.heads()
+    assert {heads[image.image_id] for image in others} == {head.image_id}
+    assert head.image_id not in {heads[image_id] for image_id in moved}
+    assert_sound(one)
+    one.log = [*one.log, command("redecide", "r2", undo="r1")]
+    (undone,) = one.run()
+    assert undone.accepted, undone.reason
+    assert digest(one) == expected(rows)
+    assert_sound(one)
+    assert_sound(make())
+
+
+def test_a_store_restored_to_after_a_load_has_its_images_and_knows_them(make: Make, settings: Settings) -> None:
+    rows = given(IMAGES)
+    one = make(load("c1"), rows=rows)
+    one.run()
+    one.close()
+    copy_store(settings.store_path, settings.home / "earlier")
+    two = make()
+    gone = largest(rows)
+    two.decide(strangers(3, 3, seed=5))
+    two.worker.forget(gone)
+    left = two.worker.heads().keys() & {image.image_id for image, _ in rows}
+    copy_store(settings.home / "earlier", next_path(settings.store_path))
+    with closing(Store(next_path(settings.store_path))) as restored:
+        forgotten = forgotten_since(two.store, restored)
+        carry_over(two.store, restored, None)
+        forget_again(restored, forgotten, "a restore", NOW_MS)
+    two.close()
+    decide_swap(settings.store_path, "a test")
+    three = make(load("c2"), rows=rows)
+    heads = three.worker.heads()
+    assert heads.keys() == left == {image.image_id for image, _ in rows} - {gone}
+    assert heads.items() >= {(image.image_id, head) for image, head in rows if head != gone}
+    assert_sound(three)
+    (result,) = [each for each in three.run() if each.command_id == "c2"]
+    assert counts(result) == {"known": len(rows) - 1, "forgotten": 1}
+    assert three.worker.heads() == heads
+    assert_sound(three)

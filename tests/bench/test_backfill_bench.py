@@ -1,0 +1,21 @@
+"""What `neardup bench backfill` asks the webserver is what Dagster understands; the benchmark itself takes minutes."""
+
+import dagster as dg
+import pytest
+from dagster_graphql.schema import create_schema
+from graphql import parse, validate
+
+from assets.topic_logs import hours
+from definitions import defs
+from neardup_platform.bench.backfill import ASSETS, DONE, LAUNCH, RUNS, STATUS
+
+
+@pytest.mark.parametrize("question", [LAUNCH, STATUS, RUNS, DONE])
+def test_dagster_understands_the_question(question: str) -> None:
+    assert validate(create_schema().graphql_schema, parse(question)) == []
+
+
+def test_every_log_and_every_hourly_measure_is_part_of_the_backfill() -> None:
+    graph = defs.resolve_asset_graph()
+    hourly = {key for key in graph.materializable_asset_keys if graph.get(key).partitions_def == hours}
+    assert {dg.AssetKey(path) for path in ASSETS} == hourly - {dg.AssetKey(["handover", "parity"])}

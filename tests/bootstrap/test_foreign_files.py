@@ -1,0 +1,129 @@
+"""Files that other tools write are read as what they mean, or refused with the column and the next step."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from neardup_platform.bootstrap.parquet_rows import Rows, Source, read_rows
+from neardup_platform.bootstrap.parquet_vector_pass import Place, row_groups, write_group
+from neardup_platform.bootstrap.parquet_vectors import read_vectors
+from neardup_platform.bootstrap.row_fates import Fate, fates_of
+from neardup_platform.bootstrap.scanned_rows import Described
+from neardup_platform.errors import BadArtefact
+from neardup_platform.ingest.parquet_columns import check_column, integers
+from neardup_platform.progress import no_progress
+from neardup_platform.records import Kind
+from tests.bootstrap.data_files import MODELS, NOW_MS, SCHEMA, row, source, write
+
+FOREIGN = Path(__file__).parent / "foreign"
+REFUSED = {
+    "spark-int96": "'event_time_ms' has the type timestamp[ns] without a time zone",
+    "duckdb-1.1-array": "'lsh' has the type list<array: struct<element: float>",
+    "duckdb-null-array": "rows cannot be read from 0 on",
+    "fastparquet-json": "expected a list of floats, or binary: convert it",
+    "arrow-encrypted-column": "write it again without encryption",
+}
+READ = sorted(path.stem for path in FOREIGN.glob("*.parquet") if path.stem not in REFUSED)
+
+
+def foreign(name: str) -> Source:
+    return source(FOREIGN / f"{name}.parquet")
+
+
+@pytest.mark.parametrize("name", READ)
+def test_files_of_all_tools_mean_the_same(name: str) -> None:
+    file = foreign(name)
+    rows = read_rows([file], MODELS, NOW_MS)
+    ids = [f"shop/ä {number}".encode() for number in range(4)]
+    assert (rows.image_id.to_pylist(), rows.head.to_pylist()) == (ids, [ids[0], ids[0], None, None])
+    assert rows.event_time_ms.tolist() == [NOW_MS - 1_000 * number for number in range(4)]
+    assert fates_of(rows).fate.tolist() == [Fate.HEADED, Fate.HEADED, Fate.UNDECIDED, Fate.HALF]
+    described = Described([file], 4, no_progress)
+    assert described.uri.to_pylist() == [None, b"s3://b/1", None, b"s3://b/3"]
+    assert described.pdq.to_pylist() == [None, b"ab" * 32, None, None]
+    assert described.quality.to_pylist() == [None, 50, None, None]
+    read = list(read_vectors([file], rows, MODELS, np.ones(4, np.bool_)))
+    assert not np.concatenate([batch.reasons for batch in read]).any()
+    lsh, pair = (np.concatenate([batch.vectors[kind] for batch in read]).tolist() for kind in Kind)
+    assert lsh == [[1, 0, 0.5], [1, 0.125, 0.5], [1, 0.25, 0.5], [0, 0, 0]]
+    assert pair == [[0.5, 0], [0.5, 0.25], [0.5, 0.5], [0.5, 0.75]]
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_file_that_cannot_be_read_is_refused_with_the_next_step(name: str) -> None:
+    with pytest.raises(BadArtefact) as refused:
+        read_rows([foreign(name)], MODELS, NOW_MS)
+    assert str(refused.value).startswith(f"{name}.parquet: ")
+    assert REFUSED[name] in str(refused.value)
+
+
+def test_a_null_vector_that_the_statistics_deny_is_never_a_vector_of_zeros() -> None:
+    file = foreign("polars-1.20")
+    rows = read_rows([file], MODELS, NOW_MS)
+    # As if the statistics had been believed.
+    believed = Rows(**{name: getattr(rows, name) for name in Rows.__slots__} | {"present": dict.fromkeys(Kind, ALL)})
+    with pytest.raises(BadArtefact, match=r"polars-1\.20\.parquet: row 3: its lsh vector is null"):
+        list(read_vectors([file], believed, MODELS, ALL))
+    place, groups = Place(Kind.LSH, Discarded(), np.arange(4)), row_groups([file])
+    with pytest.raises(BadArtefact, match=r"polars-1\.20\.parquet: row 3: its lsh vector is null"):
+        write_group(next(groups), MODELS, [place], lambda _: None)
+
+
+ALL = np.ones(4, np.bool_)
+
+
+class Discarded:
+    """A target that keeps nothing."""
+
+    def write(self, kind: Kind, images: object, vectors: object) -> None:
+        """Keep nothing."""
+
+
+def test_another_column_whose_name_begins_like_an_embedding_says_nothing_of_it(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.parquet", [row("a"), row("b", kinds="p")])
+    table = pq.read_table(path)
+    pq.write_table(table.add_column(0, "lsh.old", pa.array([[1.0] * 3] * 2)), path)
+    assert read_rows([source(path)], MODELS, NOW_MS).present[Kind.LSH].tolist() == [True, False]
+
+
+@pytest.mark.parametrize("other", ["Head", "HEAD", " head", "he-ad"])
+def test_a_column_under_another_name_is_not_ignored(tmp_path: Path, other: str) -> None:
+    path = write(tmp_path / "x.parquet", [row("a", "a")])
+    pq.write_table(pq.read_table(path).rename_columns({"head": other}), path)
+    with pytest.raises(BadArtefact, match=rf"x\.parquet: its column '{other}' must be named 'head': rename it"):
+        read_rows([source(path)], MODELS, NOW_MS)
+
+
+def test_a_column_that_is_only_the_name_of_a_folder_is_not_ignored(tmp_path: Path) -> None:
+    without = pa.schema([field for field in SCHEMA if field.name != "head"])
+    path = write(tmp_path / "x.parquet", [row("a", "a")], without)
+    with pytest.raises(BadArtefact, match="'head' is only in the name of its folder, 'head=a': write it into the file"):
+        read_rows([Source("s3://b/bootstrap/shop/head=a/x.parquet", lambda: path)], MODELS, NOW_MS)
+    assert len(read_rows([Source("s3://b/bootstrap/shop/day=1/x.parquet", lambda: path)], MODELS, NOW_MS)) == 1
+
+
+TIMES = {
+    "double": (pa.array([1.7e12, np.nan, None]), [1_700_000_000_000, None, None]),
+    "uint64": (pa.array([5, 2**64 - 1], pa.uint64()), [5, None]),
+    "nanoseconds": (pa.array([1_999_999, None], pa.timestamp("ns", "UTC")), [1, None]),
+    "another zone": (pa.array([1_500], pa.timestamp("ms", "Asia/Tokyo")), [1_500]),
+    "a zone that is not known": (pa.array([2_500], pa.timestamp("us", "Mars/Olympus")), [2]),
+    "dictionary": (pa.array([7, 7]).dictionary_encode(), [7, 7]),
+}
+
+
+@pytest.mark.parametrize("column", TIMES)
+def test_times_of_many_types_are_unix_milliseconds(column: str) -> None:
+    values, expected = TIMES[column]
+    batch = pa.record_batch({"event_time_ms": values})
+    check_column(batch.schema, "event_time_ms")
+    assert integers(batch, "event_time_ms").to_pylist() == expected
+
+
+@pytest.mark.parametrize("value", [1.5, float("inf"), -1e300])
+def test_a_float_that_is_no_integer_is_named(value: float) -> None:
+    with pytest.raises(BadArtefact, match=r"'event_time_ms' has the value .*expected an integer, Unix milliseconds"):
+        integers(pa.record_batch({"event_time_ms": [1e3, None, value]}), "event_time_ms")
