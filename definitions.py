@@ -14,6 +14,7 @@ from assets.pair_classifier import pair_classifier
 from assets.promoted_classifier import promoted_classifier
 from assets.quality_report import report_daily, report_weekly
 from assets.recall import recall
+from assets.search_cells import search_cells
 from assets.snapshots import snapshot_is_whole, snapshots_asset
 from assets.stream_commands import stream_commands_asset
 from assets.stream_worker import stream_worker_asset
@@ -59,7 +60,7 @@ from sensors.stream_worker_sensor import stream_worker_sensor
 defs = dg.Definitions(
     assets=[
         *(stream_worker_asset, stream_commands_asset, snapshots_asset, bootstrap_images, decisions_log),
-        term_space,
+        *(term_space, search_cells),
         *topic_logs,
         *logs_by_day,
         *(coverage, recall, drift, report_daily, report_weekly, what_if, cluster_proposals, handover_parity),

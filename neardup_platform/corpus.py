@@ -1,8 +1,8 @@
 """What a new image is compared with: ids, heads, vectors and terms of the decided images, by ordinal.
 
-Everything here is derived from the store. A worker reads ids and heads into memory when it starts, and extends them as
-it decides; the API follows them. Vectors and the term index have files of their own, which are completed from the
-store.
+Everything here is derived from the store. A worker takes heads from its last checkpoint when it starts, and extends
+them as it decides; the API follows it. Ids, vectors and the term index have files of their own, which are completed
+from the store. An image takes 14 bytes of memory here, besides those files.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 from neardup_platform.clusters.corpus_steps import Appended, CorpusStep, Died, Left, Placed, Renamed
 from neardup_platform.errors import InvariantBroken
+from neardup_platform.id_space import check_ordinals
+from neardup_platform.image_table.checkpoint import Columns
+from neardup_platform.image_table.ids import IdTable, MemoryIds
 from neardup_platform.progress import Progress, no_progress
 from neardup_platform.scoring.features import widened
 from neardup_platform.scoring.vectors import ImageVectors, VectorTable
@@ -23,7 +26,7 @@ from neardup_platform.terms.index import TermIndex
 from neardup_platform.terms.mmap_segment import Segment
 
 Ordinals = NDArray[np.int64]
-Column = TypeVar("Column", np.bool_, np.int32)
+Column = TypeVar("Column", np.bool_, np.int32, np.uint32)
 
 _CHUNK = 65_536
 
@@ -90,18 +93,20 @@ class Corpus:
     Args:
         space: hashes the `lsh` embedding.
         index: the term index; `fill_index` gives it the images it lacks.
-        vectors: empty, or the vectors of the images that `restore` names.
+        vectors, ids: empty, or those of the images that `restore` knows; None for ids in memory.
 
     Attributes:
         moves: how often an image left its cluster, or a cluster got another head.
     """
 
-    def __init__(self, space: TermSpace, index: TermIndex, vectors: VectorTable) -> None:
+    def __init__(self, space: TermSpace, index: TermIndex, vectors: VectorTable, ids: IdTable | None = None) -> None:
         self._index = index
         self._vectors = vectors
         self._space = space
-        self._ids: list[str] = []
-        self._heads = np.full(_CHUNK, -1, np.int64)
+        self._ids: IdTable = MemoryIds() if ids is None else ids
+        self._count = 0
+        # Ordinal of the head plus 1; 0 for none. So room that is not used takes no memory.
+        self._heads = np.zeros(_CHUNK, np.uint32)
         self._retired = np.zeros(_CHUNK, np.bool_)
         self._dead = np.zeros(_CHUNK, np.bool_)
         self._representatives = np.zeros(_CHUNK, np.int32)
@@ -109,7 +114,7 @@ class Corpus:
         self.moves = 0
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return self._count
 
     @property
     def space(self) -> TermSpace:
@@ -125,6 +130,11 @@ class Corpus:
     def vectors(self) -> VectorTable:
         """The vectors of all images."""
         return self._vectors
+
+    @property
+    def id_table(self) -> IdTable:
+        """The ids of all images."""
+        return self._ids
 
     def use_index(self, index: TermIndex) -> None:
         """Replaces the term index, which is closed, by another of the same images, and fills it."""
@@ -145,6 +155,7 @@ class Corpus:
             SetupError: the disk is full or broken, or there are no ordinals left; nothing has changed.
         """
         first, end = len(self), len(self) + count
+        self._ids.make_room(count)
         self._vectors.skip(count)
         self._index.set_apart(first, end)
         self._append_dead(count)
@@ -152,8 +163,8 @@ class Corpus:
     def take_in(self, loaded: "Loaded") -> None:
         """Gives ordinals that were set aside to the images of a load, whose rows the table of vectors holds."""
         first, end = loaded.first, loaded.first + len(loaded.ids)
-        self._ids[first:end] = loaded.ids
-        self._heads[first:end] = loaded.heads
+        self._ids.fill(first, loaded.ids)
+        self._heads[first:end] = loaded.heads + 1
         self._retired[first:end] = loaded.retired
         self._dead[first:end] = loaded.heads < 0
         self._sizes[first:end] = loaded.sizes
@@ -177,8 +188,10 @@ class Corpus:
         while part := list(islice(images, _CHUNK)):
             for run in _runs(part):
                 self._skip(run[0].ordinal - len(self))
+                ids = [image.image_id for image in run]
+                self._ids.check(len(self), ids)
                 self._vectors.append(stored_vectors([(image.lsh, image.pair) for image in run]))
-                self._append([image.image_id for image in run], np.array([image.retired for image in run]))
+                self._append(ids, np.array([image.retired for image in run]))
         self._skip(end - len(self))
 
     def fill(self, stored: Sequence[StoredImage]) -> None:
@@ -191,8 +204,10 @@ class Corpus:
         """
         for run in _runs(stored):
             first, end = run[0].ordinal, run[-1].ordinal + 1
+            ids = [image.image_id for image in run]
+            self._ids.check(first, ids)
             self._vectors.fill(first, stored_vectors([(image.lsh, image.pair) for image in run]))
-            self._ids[first:end] = [image.image_id for image in run]
+            self._ids.fill(first, ids)
             self._retired[first:end] = [image.retired for image in run]
             self._dead[first:end] = False
 
@@ -202,37 +217,41 @@ class Corpus:
             self._vectors.skip(count)
             self._append_dead(count)
 
-    def restore(self, ids: Sequence[str], heads: Ordinals, retired: NDArray[np.bool_]) -> None:
-        """Names the images whose vectors the table holds, before any is added; searchable after `fill_index`.
+    def restore(self, columns: Columns, alive: NDArray[np.bool_]) -> None:
+        """Takes over where the images are that both tables hold, before any is added; searchable after `fill_index`.
 
         Args:
-            ids: by ordinal; empty for dead ordinals.
-            heads: int64 [n], ordinals of the heads of their clusters; −1 for dead ordinals.
-            retired: bool [n], images that the term index need not hold, and dead ordinals.
+            columns: of all ordinals of the tables.
+            alive: bool [n], those that have an image.
         """
-        self._append(ids, retired)
-        n = len(ids)
-        self._heads[:n] = heads
-        self._representatives[:n] = np.bincount(heads[~retired], minlength=n)
+        n = len(alive)
+        self._grow(n)
+        self._heads[:n], self._retired[:n], self._dead[:n] = columns.heads, columns.retired, ~alive
+        heads = columns.heads.astype(np.int64) - 1
+        self._representatives[:n] = np.bincount(heads[~columns.retired], minlength=n)
         self._sizes[:n] = np.bincount(heads[heads >= 0], minlength=n)
+
+    def columns(self, end: int) -> Columns:
+        """Returns where the images below an ordinal are, copied."""
+        return Columns(self._heads[:end].copy(), self._retired[:end].copy())
 
     def drop(self, ordinals: Ordinals) -> None:
         """Makes ordinals dead: removes them from the index and their clusters, and erases their vectors."""
         for ordinal in ordinals.tolist():
             self.leave(ordinal)
-            self._ids[ordinal] = ""
+        self._ids.erase(ordinals)
         self._retired[ordinals] = self._dead[ordinals] = True
         self._index.delete(ordinals)
         self._vectors.erase(ordinals)
 
     def leave(self, ordinal: int) -> None:
         """Removes an image from its cluster, if it is in one; if it is the head, `rename` names the next one."""
-        head = int(self._heads[ordinal])
+        head = self.head_of(ordinal)
         if head >= 0:
             self.moves += 1
             self._representatives[head] -= not self._retired[ordinal]
             self._sizes[head] -= 1
-            self._heads[ordinal] = -1
+            self._heads[ordinal] = 0
 
     def rename(self, old: int, new: int, members: Sequence[int] | None = None) -> None:
         """Moves all members of one head's cluster to another head's, by ordinals of the heads.
@@ -243,10 +262,10 @@ class Corpus:
         self.moves += 1
         known = self._heads[: len(self)]
         if members is None:
-            known[known == old] = new
+            known[known == old + 1] = new + 1
         else:
             listed = np.asarray(members, np.int64)
-            known[listed[known[listed] == old]] = new
+            known[listed[known[listed] == old + 1]] = new + 1
         for counts in (self._representatives, self._sizes):
             counts[new] += counts[old]
             counts[old] = 0
@@ -276,19 +295,19 @@ class Corpus:
 
     def id_of(self, ordinal: int) -> str:
         """Returns the image id of an ordinal; empty for a dead one."""
-        return self._ids[ordinal]
+        return self._ids.id_of(ordinal)
 
-    def ids(self) -> Sequence[str]:
-        """Returns all image ids, by ordinal; empty for dead ones."""
-        return self._ids
+    def ids(self) -> list[str]:
+        """Returns all image ids, by ordinal; empty for dead ones. Reads the ids of all images."""
+        return [self._ids.id_of(ordinal) for ordinal in range(len(self))]
 
     def head_of(self, ordinal: int) -> int:
         """Returns the ordinal of the head of an image's cluster; −1 for an undecided image and a dead ordinal."""
-        return int(self._heads[ordinal])
+        return self._heads.item(ordinal) - 1
 
     def heads_of(self, ordinals: Ordinals) -> Ordinals:
         """Returns `head_of` for many images, int64 [n]."""
-        return self._heads[ordinals]
+        return self._heads[ordinals].astype(np.int64) - 1
 
     def vectors_of(self, ordinal: int) -> ImageVectors:
         """Returns both vectors of an image, one row each."""
@@ -296,7 +315,7 @@ class Corpus:
 
     def set_head(self, ordinal: int, head: int, *, represents: bool) -> None:
         """Adds an image to a head's cluster, as one of its representatives or not."""
-        self._heads[ordinal] = head
+        self._heads[ordinal] = head + 1
         self._representatives[head] += represents
         self._sizes[head] += 1
         self._retired[ordinal] = not represents
@@ -307,7 +326,7 @@ class Corpus:
 
     def members_of(self, head: int) -> Ordinals:
         """Returns the ordinals of a head's cluster, ascending. Reads the heads of all images."""
-        return np.flatnonzero(self._heads[: len(self)] == head)
+        return np.flatnonzero(self._heads[: len(self)] == head + 1)
 
     def representatives_of(self, head: int) -> int:
         """Returns how many members of a head's cluster the index holds."""
@@ -339,29 +358,31 @@ class Corpus:
         return self._retired[ordinals]
 
     def close(self) -> None:
-        """Stops the threads of the term index and releases the files of the vectors."""
+        """Stops the threads of the term index and releases the files of vectors and ids."""
         self._index.close()
         self._vectors.close()
+        self._ids.close()
 
     def _append(self, ids: Sequence[str], retired: NDArray[np.bool_]) -> None:
         first, end = self._grow(len(ids))
-        self._ids.extend(ids)
+        self._ids.append(ids)
         self._retired[first:end] = retired
         self._dead[first:end] = [not image_id for image_id in ids]
 
     def _append_dead(self, count: int) -> None:
         first, end = self._grow(count)
-        self._ids += [""] * count
+        self._ids.skip(count)
         self._retired[first:end] = self._dead[first:end] = True
 
     def _grow(self, count: int) -> tuple[int, int]:
         """Makes room for more images; returns their first ordinal, and the one after the last."""
-        first, end = len(self._ids), len(self._ids) + count
+        first, end = self._count, self._count + count
+        # Of a 32-bit number one is needed for no head.
+        check_ordinals(end + 1)
         if end > len(self._heads):
             room = max(end, 2 * len(self._heads))
-            heads = np.full(room, -1, np.int64)
-            heads[: len(self._heads)] = self._heads
-            self._heads = heads
+            self._heads = _wider(self._heads, room)
             self._retired, self._dead = _wider(self._retired, room), _wider(self._dead, room)
             self._representatives, self._sizes = _wider(self._representatives, room), _wider(self._sizes, room)
+        self._count = end
         return first, end

@@ -49,7 +49,7 @@ def _copies(image: Hashed, count: int, rng: np.random.Generator) -> Hashed:
     one = image[np.zeros(count, np.int64)]
     flips = rng.random((count, one.signatures.shape[1] * 64)) < _FLIPPED
     noise = np.packbits(flips, axis=1, bitorder="little").view("<u8")
-    return Hashed(one.unit, one.signatures ^ noise, one.affinities)
+    return Hashed(one.unit, one.signatures ^ noise, one.affinities, one.distances)
 
 
 def _add_members(engine: TermIndexEngine, image: Hashed, representatives: int, rng: np.random.Generator) -> None:

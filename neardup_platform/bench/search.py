@@ -21,9 +21,9 @@ from neardup_platform.bench.planted_pictures import plant
 from neardup_platform.bench.process_memory import own_bytes
 from neardup_platform.bench.search_engine import Engine, KeptImages
 from neardup_platform.bench.search_measures import Load, measure_adds, measure_speed, search_all
-from neardup_platform.bench.searched_corpus import SEED, SearchedCorpus, make_corpus
+from neardup_platform.bench.searched_corpus import SAMPLE_IMAGES, SEED, SearchedCorpus, make_corpus
 from neardup_platform.bench.tantivy_peer import TantivyPeer
-from neardup_platform.bench.term_index_engine import TermIndexEngine, compile_search
+from neardup_platform.bench.term_index_engine import FittedCellsEngine, TermIndexEngine, compile_search
 from neardup_platform.images.active_embedders import load_embedders
 from neardup_platform.settings import Settings
 from neardup_platform.terms.effort import Effort
@@ -36,8 +36,6 @@ CORPUS = (
     "synthetic images from a tree of topics, subtopics, groups and families of near-duplicates, with the covariance of "
     "the planted pictures and the tail of pairwise cosines measured on 8,489 real ones"
 )
-# The images that an engine may learn from before it is filled.
-SAMPLE_IMAGES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +68,14 @@ class Conditions:
         k: hits within which a true neighbour must be.
         min_overlap: equal terms that our own index requires of a candidate.
         effort: of our own index, by default.
+        fitted_effort: the same with cells that are fitted to the corpus.
         representatives: members of a cluster that our own index holds.
     """
 
     k: int
     min_overlap: int
     effort: Effort
+    fitted_effort: Effort
     representatives: int
 
 
@@ -90,7 +90,8 @@ def bench_search(task: Task, settings: Settings, report: Report) -> dict[str, An
     what, planted = plant(task.manifest, lsh, space, settings.images, report)
     terms = settings.terms
     effort = Effort.of(terms)
-    conditions = Conditions(task.k, terms.min_overlap, effort, terms.max_representatives)
+    fitted = Effort.of(terms, fitted=True)
+    conditions = Conditions(task.k, terms.min_overlap, effort, fitted, terms.max_representatives)
     rows = []
     for docs, with_all in task.sizes.items():
         rows += measure_at(docs, planted, space, conditions, report, with_all=with_all)
@@ -99,7 +100,7 @@ def bench_search(task: Task, settings: Settings, report: Report) -> dict[str, An
         "peer_docs": task.peer_docs,
         "k": task.k,
         "min_overlap": terms.min_overlap,
-        "scan_images": terms.scan_images,
+        "scan_images": effort.scan,
         "shortlist": terms.shortlist,
         "ranking": terms.ranking,
         "planted": what,
@@ -124,7 +125,8 @@ def measure_at(
         report: called with a line about the current step.
         with_all: whether to measure also the engines that cannot be built at any size.
     """
-    conditions = replace(conditions, effort=conditions.effort.within(docs, conditions.k))
+    effort, fitted = (each.within(docs, conditions.k) for each in (conditions.effort, conditions.fitted_effort))
+    conditions = replace(conditions, effort=effort, fitted_effort=fitted)
     corpus = make_corpus(planted, docs, space, report)
     compile_search(space, corpus.queries, conditions.effort)
     rows: list[Row] = []
@@ -139,6 +141,9 @@ def _engines(
 ) -> Iterator[Callable[[Path], Engine]]:
     bits = WORD_BITS * space.words
     yield lambda folder: TermIndexEngine(space, folder / "index", docs, conditions.effort, conditions.min_overlap)
+    yield lambda folder: FittedCellsEngine(
+        space, folder / "index", docs, conditions.fitted_effort, conditions.min_overlap
+    )
     yield lambda folder: FlatPeer(bits, folder)
     yield lambda folder: IvfPeer(bits, folder)
     if with_all:
@@ -186,7 +191,7 @@ def _recall(engine: Engine, setting: str, corpus: SearchedCorpus, load: Load) ->
 
 def _build(engine: Engine, corpus: SearchedCorpus) -> float:
     """Seconds from signatures to an index on disk."""
-    sample = KeptImages(corpus.signatures[:SAMPLE_IMAGES], corpus.cells[:SAMPLE_IMAGES])
+    sample = KeptImages(corpus.signatures[:SAMPLE_IMAGES], corpus.cells[:SAMPLE_IMAGES], corpus.sample)
     started = time.perf_counter()
     engine.prepare(sample, corpus.docs)
     for part in corpus.parts():

@@ -25,7 +25,7 @@ class Engine(Protocol):
         """Learn from the first images of the corpus, before any is added.
 
         Args:
-            sample: only its signatures are read.
+            sample: with vectors.
             docs: number of images that will be added.
         """
         ...
@@ -60,11 +60,13 @@ class Engine(Protocol):
 
 
 class KeptImages(Hashed):
-    """Images of which only signature and cell are kept, as for ten million: no vectors, no affinities."""
+    """Images of which only signature and cell are kept, as for ten million: no affinities, and vectors of few."""
 
-    def __init__(self, signatures: Signatures, cells: NDArray[np.uint16]) -> None:
+    def __init__(
+        self, signatures: Signatures, cells: NDArray[np.uint16], unit: NDArray[np.float16] | None = None
+    ) -> None:
         nothing = np.empty((len(signatures), 0), np.float32)
-        super().__init__(nothing, signatures, nothing)
+        super().__init__(nothing if unit is None else unit.astype(np.float32), signatures, nothing)
         # Replaces the property that is computed from the affinities.
         self.__dict__["cells"] = cells
 

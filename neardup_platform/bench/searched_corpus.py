@@ -13,16 +13,19 @@ from neardup_platform.bench.search_truth import ExhaustiveCosine, Truth
 from neardup_platform.terms.hyperplanes import Hashed, Signatures, TermSpace
 
 SEED = 7
+# The images that an engine may learn from before it is filled.
+SAMPLE_IMAGES = 1 << 18
 _CHUNKS_PER_LINE = 16
 
 
 @dataclass(frozen=True)
 class SearchedCorpus:
-    """Everything the engines are measured against, without the vectors.
+    """Everything the engines are measured against, without the vectors of most images.
 
     Attributes:
         signatures: uint64 [docs, words].
         cells: uint16 [docs].
+        sample: float16 [≤ SAMPLE_IMAGES, dim], vectors of the first images, centred and of length 1.
         queries: the planted pictures with a near-duplicate among the planted ones.
         newcomers: images that are not in the corpus.
         truth: what should be found.
@@ -30,6 +33,7 @@ class SearchedCorpus:
 
     signatures: Signatures
     cells: NDArray[np.uint16]
+    sample: NDArray[np.float16]
     queries: Hashed
     newcomers: Hashed
     truth: Truth
@@ -58,6 +62,7 @@ def make_corpus(planted: Planted, docs: int, space: TermSpace, report: Callable[
     exhaustive = ExhaustiveCosine(np.ascontiguousarray(planted.unit[searched]))
     signatures = np.empty((docs, space.words), np.uint64)
     cells = np.empty(docs, np.uint16)
+    sample = np.empty((min(docs, SAMPLE_IMAGES), space.dim), np.float16)
     for number, chunk in enumerate(corpus.chunks()):
         if number % _CHUNKS_PER_LINE == 0:
             report(f"corpus of {docs:,}: {number * CHUNK_IMAGES:,} images drawn, hashed and searched exhaustively")
@@ -65,10 +70,12 @@ def make_corpus(planted: Planted, docs: int, space: TermSpace, report: Callable[
         hashed = space.hash(centred_to_embeddings(chunk, space.mean))
         rows = slice(number * CHUNK_IMAGES, number * CHUNK_IMAGES + len(chunk))
         signatures[rows], cells[rows] = hashed.signatures, hashed.cells
+        sample[rows] = chunk[: max(0, len(sample) - rows.start)]
     newcomers = space.hash(centred_to_embeddings(corpus.newcomers(), space.mean))
     return SearchedCorpus(
         signatures,
         cells,
+        sample,
         space.hash(centred_to_embeddings(planted.unit[searched], space.mean)),
         KeptImages(newcomers.signatures, newcomers.cells),
         exhaustive.truth(corpus.ordinals[searched], planted.groups[searched]),

@@ -25,7 +25,7 @@ from neardup_platform.progress import Progress
 from neardup_platform.s3_client import open_s3
 from neardup_platform.settings import Settings
 from neardup_platform.store.view import open_checkpoint
-from neardup_platform.terms.hyperplanes import load_term_space
+from neardup_platform.terms.opening import load_search_space
 
 _SCANNED = "scanned.json"
 
@@ -91,7 +91,7 @@ class Building:
             raise PermanentError("the data set has to be scanned first")
         if scanned.bad and not order.skip_bad:
             raise PermanentError(f"{sum(scanned.bad.values())} rows of {order.data_set.name!r} are bad")
-        space = load_term_space(self._settings.terms.space)
+        space = load_search_space(self._settings.terms)
         written = WrittenFiles(
             order.folder,
             self._settings.vectors_path,
@@ -100,7 +100,7 @@ class Building:
             order.command_id,
             reservation,
             self._progress,
-            made_of=json.dumps([self._key(), asdict(reservation), space.version]),
+            made_of=json.dumps([self._key(), asdict(reservation), space.index_version]),
         )
         try:
             written.write(self._files(), scanned.rows)

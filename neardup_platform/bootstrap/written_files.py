@@ -281,12 +281,12 @@ class WrittenFiles:
             for at in range(0, len(rows), _HASHED_ROWS):
                 part = slice(at, at + _HASHED_ROWS)
                 hashed = self._space.hash(self._bulk.rows.lsh[rows[part]].astype(np.float32))
-                signatures[part], cells[part] = hashed.signatures, hashed.cells
+                signatures[part], cells[part] = hashed.signatures, self._space.cells_of(hashed)
                 self._advance("hashing images", len(hashed), len(self._table))
             ordinals = self._reservation.first_ordinal + rows
             begin, stop = (self._reservation.first_ordinal + row for row in (first, end))
             segment = memory_segment(begin, stop, ordinals, signatures, cells, self._space.cells)
-            write_segment(path.parent, path.name, [segment], np.zeros(end - first, np.uint8), self._space.version)
+            write_segment(path.parent, path.name, [segment], np.zeros(end - first, np.uint8), self._space.index_version)
 
         if self._segment is None or self._parts.made(self._segment) is None:
             self._parts.make(f"{_PARTS}/{first:012d}.segment", write)
@@ -298,8 +298,10 @@ class WrittenFiles:
 
         def write(path: Path) -> None:
             self._progress("merging segments", 0, 0)
-            segments = [open_segment(folder / name, self._space.version, verify=False) for name in names]
-            write_segment(path.parent, path.name, segments, np.zeros(len(self._table), np.uint8), self._space.version)
+            segments = [open_segment(folder / name, self._space.index_version, verify=False) for name in names]
+            write_segment(
+                path.parent, path.name, segments, np.zeros(len(self._table), np.uint8), self._space.index_version
+            )
 
         if self._segment is not None:
             self._parts.make(self._segment, write)

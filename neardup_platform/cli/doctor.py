@@ -14,7 +14,9 @@ import numpy as np
 from kafka.errors import KafkaError
 
 from neardup_platform.clock import SystemClock
-from neardup_platform.errors import BadArtefact, InvariantBroken, NeardupError, NotFound
+from neardup_platform.errors import BadArtefact, InvariantBroken, NeardupError, NotFound, ServerUnavailable
+from neardup_platform.image_table.checkpoint import read_checkpoint, read_columns
+from neardup_platform.image_table.mmap_ids import FollowedIds
 from neardup_platform.kafka.codecs import check_codecs
 from neardup_platform.kafka.topics import check_even, ensure_topics
 from neardup_platform.learning.classifier.keras_active_classifier import load_active_classifier
@@ -36,7 +38,7 @@ from neardup_platform.store.writer import Store
 from neardup_platform.stream.repair import Repaired, repair
 from neardup_platform.terms.hyperplanes import load_term_space
 from neardup_platform.terms.json_manifest import read_manifest
-from neardup_platform.terms.opening import open_index
+from neardup_platform.terms.opening import load_search_space, open_index
 
 # Below this RocksDB and Kafka may soon fail to write.
 MIN_FREE_BYTES = 2 << 30
@@ -195,7 +197,7 @@ def _index(settings: Settings) -> str:
         source = reader.state().store_id
         if manifest.source != source:
             raise BadArtefact(f"index {settings.index_path} belongs to another store; {_REBUILT}")
-        space = load_term_space(settings.terms.space)
+        space = load_search_space(settings.terms)
         with closing(open_index(settings.index_path, space, settings.terms, source, writable=False)) as index:
             if index.damaged:
                 raise BadArtefact(f"{'; '.join(index.damaged)}: {_REBUILT}")
@@ -252,6 +254,32 @@ def _rows_of(record: store_pb.VectorRecord, manifest: Manifest) -> list[bytes]:
     return [*halves, pack(lsh, pair, manifest.layout).tobytes()]
 
 
+def _ids(settings: Settings) -> str:
+    """Compare a sample of the ids on disk with the store; the worker may append meanwhile."""
+    folder = settings.vectors_path
+    if not Path(settings.store_path).exists():
+        return "empty: no worker has run yet"
+    found = read_checkpoint(folder)
+    if found is None:
+        return "no checkpoint yet: the worker makes one when it starts"
+    read_columns(folder, found)
+    with _reading(settings) as reader:
+        if found.store_id != reader.state().store_id:
+            raise BadArtefact(f"the ids in {folder} belong to another store; {_REBUILT}")
+        ids = FollowedIds(folder, found.store_id)
+        ordinals = range(0, found.ordinals, max(1, found.ordinals // SAMPLE_IMAGES))
+        for ordinal in ordinals:
+            record = reader.vectors.find(ordinal)
+            try:
+                ids.check(ordinal, [record.image_id] if record else [])
+            except (ServerUnavailable, UnicodeDecodeError) as error:
+                raise BadArtefact(
+                    f"{folder} has another id for image {ordinal} than the store: `neardup pause`, delete {folder}, "
+                    "then `neardup resume` rebuilds it; check the disk"
+                ) from error
+    return f"{found.ordinals} in the checkpoint of commit {found.commit}, {len(ordinals)} compared with the store"
+
+
 @contextmanager
 def _reading(settings: Settings) -> Iterator[SecondaryStore]:
     with (
@@ -296,4 +324,5 @@ _CHECKS: dict[str, Callable[[Settings], str]] = {
     "clusters": _clusters,
     "index": _index,
     "vectors": _vectors,
+    "ids": _ids,
 }

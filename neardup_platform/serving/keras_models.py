@@ -15,18 +15,19 @@ def load_models(settings: Settings) -> Models:
     """
     import numpy as np
 
+    from neardup_platform.image_table.ids import IdTable
+    from neardup_platform.image_table.mmap_ids import FollowedIds
     from neardup_platform.images.active_embedders import load_embedders, model_specs
     from neardup_platform.learning.classifier.keras_active_classifier import load_active_classifier
     from neardup_platform.scoring.keras_classifier import load_classifier
     from neardup_platform.scoring.mmap_vectors import FollowedVectors
     from neardup_platform.scoring.tensorflow_network import limit_tensorflow_threads
     from neardup_platform.scoring.vectors import VectorTable
-    from neardup_platform.terms.hyperplanes import load_term_space
     from neardup_platform.terms.index import TermIndex
-    from neardup_platform.terms.opening import open_index
+    from neardup_platform.terms.opening import load_search_space, open_index
 
     limit_tensorflow_threads(settings.scoring.threads)
-    space = load_term_space(settings.terms.space)
+    space = load_search_space(settings.terms)
     scorer = load_classifier(settings.scoring.model, settings.scoring.threads, settings.scoring.kinds)
     lsh, pair = load_embedders(settings.images)
     enough_px = max(lsh.enough_px, pair.enough_px)
@@ -45,6 +46,9 @@ def load_models(settings: Settings) -> Models:
     def follow_vectors(source: str) -> VectorTable:
         return FollowedVectors(settings.vectors_path, source, scorer.required_models)
 
+    def follow_ids(source: str) -> IdTable:
+        return FollowedIds(settings.vectors_path, source)
+
     def promoted(version: str) -> tuple[PairScorer, Matching]:
         classifier = load_active_classifier(settings, version)
         return classifier, Matching.of(settings, classifier)
@@ -61,5 +65,6 @@ def load_models(settings: Settings) -> Models:
         enough_px=enough_px,
         open_index=follow_index,
         open_vectors=follow_vectors,
+        open_ids=follow_ids,
         promoted=promoted,
     )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from neardup_platform.corpus import Corpus, StoredImage
 from neardup_platform.errors import NeardupError, RetryableError, ServerUnavailable, SetupError
+from neardup_platform.image_table.ids import IdTable
 from neardup_platform.images.rgb import Pixels
 from neardup_platform.matching import Matching, PairScorer
 from neardup_platform.pipeline import Pipeline
@@ -57,7 +58,7 @@ class Models:
         embed: turns a picture into vectors.
         enough_px: shorter side that the embedders need of a picture.
         open_index: maps the worker's term index of a store by its id; shares the segments of an index opened earlier.
-        open_vectors: maps the worker's vectors of a store by its id.
+        open_vectors, open_ids: map the worker's vectors and ids of a store by its id.
         promoted: loads the classifier of a version, with the limits and thresholds that apply with it.
     """
 
@@ -69,6 +70,7 @@ class Models:
     enough_px: int
     open_index: Callable[[str, TermIndex | None], TermIndex]
     open_vectors: Callable[[str], VectorTable]
+    open_ids: Callable[[str], IdTable]
     promoted: Callable[[str], tuple[PairScorer, Matching]]
 
 
@@ -192,7 +194,7 @@ class SearchCorpus:
             pass
         source = self._follower.read(lambda store: store.state().store_id)
         self._apart = range(0)
-        corpus = Corpus(space, models.open_index(source, None), models.open_vectors(source))
+        corpus = Corpus(space, models.open_index(source, None), models.open_vectors(source), models.open_ids(source))
         loaded = _Loaded(models, Pipeline(space, models.scorer, corpus, models.matching), source)
         while not self._follow_classifier(loaded) and not self._stop.wait(_FOLLOW_S):
             self._problem = f"search by example is warming up: {self._missing}"

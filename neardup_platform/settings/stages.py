@@ -33,9 +33,13 @@ class TermSettings(Section):
 
     space: Path | None = None
     """The term space file (centring, whitening, hyperplanes). Unset: the one shipped for the built-in embedder."""
-    scan_images: int = Field(1_500_000, ge=1)
+    cells: Path | None = None
+    """Cells fitted to the images of this store, written by the asset `search_cells` (docs/adr/0052), for the worker and
+    the API. The worker sorts its index by them at the next start. Unset: the cells of the term space."""
+    scan_images: int | None = Field(None, ge=1)
     """Images compared by the first 256 bits of their signature, in a corpus of ten million; fewer in a smaller one
-    (terms/effort.py). A corpus of up to 100,000 is scanned whole."""
+    (terms/effort.py). Unset: 1,500,000, or 250,000 with fitted `cells`. A corpus of up to 100,000 is scanned whole, or
+    of up to 25,000 with fitted cells."""
     shortlist: int = Field(3_072, ge=1, le=1_000_000)
     """The nearest of the scanned images, compared by the whole signature; also fewer in a smaller corpus."""
     ranking: Literal["hamming", "overlap"] = "hamming"

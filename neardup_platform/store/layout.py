@@ -32,6 +32,9 @@
 | | | 0x00 | CommandProgress: number of the last command that changed a label, and the last sequence before |
 | HASHES | 33 | bank, 0x00, PDQ hash | LabelRecord |
 | | | 0x00, bank | CommandProgress: how many hashes the bank has |
+| TOUCHED | 34 | u64 number of a commit | Touched: the ordinals of known images that it changed |
+| | | u64 number of the first | Touched: earlier ones are not listed |
+| | | u64 2^64−1 | Touched: images were changed by other writes than commits |
 
 Integers are big-endian, so byte order is numeric order: members are listed oldest first, blocks of recent clusters
 newest first. Each ordinal is given once. The ordinal of a forgotten image, or one that the image no longer uses, has no
@@ -41,8 +44,8 @@ sees column families at different moments (docs/adr/0006).
 
 Deleted keys slow down every scan across them until they are compacted. A table whose keys are deleted in the order of
 their creation is therefore read from a known first key, never from its beginning: OUTBOX and COMMIT start at numbers in
-STATE, and a cluster moves within RECENT only when a decision in another block of `RECENT_BLOCK` changes it
-(docs/adr/0014).
+STATE, TOUCHED after the commit of a checkpoint, and a cluster moves within RECENT only when a decision in another block
+of `RECENT_BLOCK` changes it (docs/adr/0014).
 """
 
 import hashlib
@@ -85,9 +88,12 @@ class Table(Enum):
     MOVES = b"\x19"
     LABELS = b"\x20"
     HASHES = b"\x21"
+    TOUCHED = b"\x22"
 
 
 _U64_MAX = (1 << 64) - 1
+# In TOUCHED: after every commit.
+UNNOTED_KEY = b"\xff" * 8
 _DIGEST_MODULUS = 1 << 128
 _KIND_BYTE = {Kind.LSH: b"\x00", Kind.PAIR: b"\x01"}
 

@@ -10,7 +10,7 @@ from neardup_platform.errors import SetupError
 from neardup_platform.store.layout import Table
 from neardup_platform.store.readers.clusters import ClusterReader, MemberReader, RedirectReader
 from neardup_platform.store.readers.commands import CommandReader, HashReader, LabelReader, OverrideReader
-from neardup_platform.store.readers.images import HistoryReader, ImageReader, VectorReader
+from neardup_platform.store.readers.images import HistoryReader, ImageReader, TouchedReader, VectorReader
 from neardup_platform.store.readers.state import StateReader
 from neardup_platform.store.readers.stream import OutboxReader, PositionReader, UnpairedReader
 from neardup_platform.store.store_pb2 import StoreState
@@ -25,6 +25,7 @@ class StoreView:
     Attributes:
         images: records of images; forgotten images.
         vectors: vectors by ordinal.
+        touched: what commits have changed of known images.
         history: decisions by image.
         clusters: records of clusters; recently changed clusters.
         members: members by head.
@@ -42,6 +43,7 @@ class StoreView:
         self._tables = tables = Tables(db)
         self.images = ImageReader(tables)
         self.vectors = VectorReader(tables)
+        self.touched = TouchedReader(tables)
         self.history = HistoryReader(tables, self.images)
         self.clusters = ClusterReader(tables, self.images)
         self.members = MemberReader(tables)

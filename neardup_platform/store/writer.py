@@ -12,7 +12,7 @@ from neardup_platform.errors import HomeInUse, SetupError
 from neardup_platform.store import layout
 from neardup_platform.store.layout import Table
 from neardup_platform.store.purge import Purger, Span, all_of
-from neardup_platform.store.store_pb2 import StoreState
+from neardup_platform.store.store_pb2 import ImageRecord, StoreState, Touched
 from neardup_platform.store.view import StoreView, rocksdb_options
 
 # The last format with other keys in RECENT and no `outbox_first`.
@@ -21,18 +21,27 @@ _MIGRATED_PER_WRITE = 10_000
 
 
 class Batch:
-    """Changes that reach the disk together or not at all."""
+    """Changes that reach the disk together or not at all.
+
+    Attributes:
+        touched: the ordinals of images whose records or vectors it changes.
+        is_noted: whether it notes them in table TOUCHED itself.
+    """
 
     def __init__(self) -> None:
         self.raw = WriteBatch(raw_mode=True)
+        self.touched: set[int] = set()
+        self.is_noted = False
 
     def put(self, table: Table, key: bytes, value: bytes) -> None:
         """Set one value."""
         self.raw.put(table.value + key, value)
+        self._touch(table, key, value)
 
     def delete(self, table: Table, key: bytes) -> None:
         """Remove one key. It need not exist."""
         self.raw.delete(table.value + key)
+        self._touch(table, key)
 
     def clear(self, table: Table) -> None:
         """Remove every key that the table had before this batch."""
@@ -46,6 +55,13 @@ class Batch:
     def put_state(self, state: StoreState) -> None:
         """Set the totals."""
         self.put(Table.STATE, b"", state.SerializeToString())
+
+    def _touch(self, table: Table, key: bytes, value: bytes = b"") -> None:
+        """Note whose record or vectors a change is of. The record of an image goes together with its vectors."""
+        if table is Table.VECTORS:
+            self.touched.add(layout.number_of(key))
+        elif table is Table.IMAGES and value:
+            self.touched.add(ImageRecord.FromString(value).ordinal)
 
 
 class IngestBatch(Batch):
@@ -138,9 +154,13 @@ class Store(StoreView):
     def write(self, batch: Batch) -> None:
         """Apply all changes atomically. From here on they survive the death of this process.
 
+        Changes of images that are not noted make every checkpoint unusable (image_table/checkpoint.py).
+
         Raises:
             SetupError: the disk is full or broken; nothing of the batch is visible.
         """
+        if batch.touched and not batch.is_noted:
+            batch.put(Table.TOUCHED, layout.UNNOTED_KEY, Touched(all=True).SerializeToString())
         with _rocksdb("writing to the store failed", "free some disk under NEARDUP_HOME and it continues"):
             if isinstance(batch, IngestBatch):
                 options = IngestExternalFileOptions()

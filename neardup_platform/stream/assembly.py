@@ -21,6 +21,7 @@ from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.swap import complete_swap
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.built_files import adopt
+from neardup_platform.stream.checkpointing import Checkpointing
 from neardup_platform.stream.commands import CommandContext, make_restore, registered_commands
 from neardup_platform.stream.commit import commit
 from neardup_platform.stream.comparing import StepsInFlight
@@ -38,10 +39,10 @@ from neardup_platform.stream.outbox import Outbox
 from neardup_platform.stream.outbox_entries import requeue_kept
 from neardup_platform.stream.recovery import rebuild_corpus
 from neardup_platform.stream.worker import Worker, WorkerParts
-from neardup_platform.terms.hyperplanes import TermSpace, load_term_space
+from neardup_platform.terms.hyperplanes import TermSpace
 from neardup_platform.terms.index import TermIndex
 from neardup_platform.terms.inherit_segments import inherit_segments
-from neardup_platform.terms.opening import open_index
+from neardup_platform.terms.opening import load_search_space, open_index
 from neardup_platform.terms.rate_limiter import SearchLimiter
 
 log = logging.getLogger(__name__)
@@ -80,6 +81,8 @@ def open_worker(
         gc.collect()
         gc.freeze()
         yield Worker(parts)
+        # Not after an error: the corpus may lack what was committed last.
+        parts.checkpoints.stop(parts.state)
 
 
 def _open_parts(
@@ -100,10 +103,12 @@ def _open_parts(
     classifiers = make_classifiers(settings)
     liveness.starting("loading the classifier", 0, 0)
     classifier = classifiers.load_active(state.classifier_version)
-    space = load_term_space(settings.terms.space)
+    space = load_search_space(settings.terms)
     corpus = _open_corpus(settings, store, space, classifier, liveness.starting)
     stack.callback(corpus.close)
     crash.passing(CrashPoint.RESTORED)
+    checkpoints = Checkpointing(store, corpus, settings.vectors_path, state)
+    stack.callback(checkpoints.close)
     pipeline = Pipeline(space, classifier, corpus, Matching.of(settings, classifier))
     steps = stack.enter_context(closing(StepsInFlight(pipeline, crash)))
     intake = _open_intake(settings, store, state, classifier, source)
@@ -131,6 +136,7 @@ def _open_parts(
         corrections=corrections,
         control=control,
         outbox=outbox,
+        checkpoints=checkpoints,
         steps=steps,
         rate_limiter=SearchLimiter(settings.terms.max_queries_per_s, settings.terms.max_waiting_queries),
         crash=crash,
@@ -153,9 +159,9 @@ def _open_corpus(
     settings: Settings, store: Store, space: TermSpace, classifier: Classifier, progress: Progress
 ) -> Corpus:
     open_terms = partial(_open_index, settings, space, progress)
-    inherit_terms = partial(inherit_segments, settings.index_path, space.version)
+    inherit_terms = partial(inherit_segments, settings.index_path, space.index_version)
     models, vectors_path = classifier.required_models, settings.vectors_path
-    adopt(settings.store_path, store.state().store_id, models, vectors_path, space.version, settings.index_path)
+    adopt(settings.store_path, store.state().store_id, models, vectors_path, space.index_version, settings.index_path)
     return rebuild_corpus(store, space, models, open_terms, vectors_path, progress, inherit_terms, settings.loads_path)
 
 

@@ -43,6 +43,9 @@ from neardup_platform.wire.codec import UNKNOWN_LOG, decision_event_id, encode_d
 from neardup_platform.wire.dead_letters import dead_letters
 from neardup_platform.wire.topics import DEAD_LETTER, DEBUG, DECISIONS, JOIN_REPORT
 
+# Images listed as changed by one commit; of more, a start reads all images.
+MOST_TOUCHED = 100_000
+
 
 def commit(
     store: Store,
@@ -88,10 +91,21 @@ def commit(
     new.commit += 1
     batch.delete(Table.COMMIT, layout.number_key(state.commit))
     batch.put(Table.COMMIT, layout.number_key(new.commit), b"")
+    _put_touched(batch, new, state.ordinals)
     batch.put_state(new)
     store.write(batch)
     state.CopyFrom(new)
     return outgoing
+
+
+def _put_touched(batch: Batch, state: store_pb.StoreState, known: int) -> None:
+    """Note which images known before, those below ordinal `known`, are changed; see image_table/checkpoint.py."""
+    touched = sorted(ordinal for ordinal in batch.touched if ordinal < known)
+    everything = isinstance(batch, IngestBatch) or len(touched) > MOST_TOUCHED
+    if touched or everything:
+        record = store_pb.Touched(ordinals=() if everything else touched, all=everything)
+        batch.put(Table.TOUCHED, layout.number_key(state.commit), record.SerializeToString())
+    state.touched_commit, batch.is_noted = state.commit, True
 
 
 def _batch(step: Step) -> Batch:

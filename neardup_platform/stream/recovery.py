@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice, pairwise
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,9 @@ from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.reserved import numbers_apart, reserved_by_load
 from neardup_platform.store.view import StoreView
+from neardup_platform.store.writer import Store
+from neardup_platform.stream.checkpointing import Saving, begin_noting, save_checkpoint
+from neardup_platform.stream.known_corpus import known_images
 from neardup_platform.terms.hyperplanes import TermSpace
 from neardup_platform.terms.index import TermIndex
 
@@ -29,11 +31,10 @@ log = logging.getLogger(__name__)
 InheritTerms = Callable[[str, str, NDArray[np.bool_]], int]
 
 _CHUNK = 8_192
-_REPAIR = "stop the worker; `neardup doctor` shows what is damaged, `neardup doctor --repair` repairs it"
 
 
 def rebuild_corpus(
-    store: StoreView,
+    store: Store,
     space: TermSpace,
     models: Mapping[Kind, ModelSpec],
     open_index: Callable[[str], TermIndex],
@@ -42,11 +43,11 @@ def rebuild_corpus(
     inherit_terms: InheritTerms = lambda _source, _replaced, _wanted: 0,
     loads: Path | None = None,
 ) -> Corpus:
-    """Read the id and head of every image into memory, and add to vector files and term index what they lack.
+    """Make the corpus of the last checkpoint and what has changed since, and add what vectors and term index lack.
 
     Args:
         open_index: opens the term index of the store with this id.
-        vectors_path: folder of the vector files.
+        vectors_path: folder of the vector files and of the checkpoint.
         progress: called with how far it has come.
         inherit_terms: makes what serves of another store's index one of this store; takes the ids of this and of that
             store, and which of the ordinals that both share the index must hold.
@@ -59,8 +60,9 @@ def rebuild_corpus(
     state = store.state()
     _check_fit(state, space, models)
     begun = perf_counter()
-    images = _read_images(store, state, progress)
-    inherited = _inherit(state, models, images, vectors_path, inherit_terms, progress)
+    images = known_images(store, state, vectors_path, progress)
+    wanted = images.alive & ~images.columns.retired
+    inherited = _inherit(state, models, wanted, vectors_path, inherit_terms, progress)
     vectors = WrittenVectors(vectors_path, state.store_id, models, state.ordinals)
     read = fill_vectors(store, vectors, images.alive, progress)
     if inherited:
@@ -76,15 +78,20 @@ def rebuild_corpus(
         _adopt(index, reserved, folder_of(loads, state.reserved.command_id))
     loading = store.commands.progress(state.reserved.command_id) is not None
     _drop_dead(~images.alive, apart, reserved if loading else range(0), vectors, index)
-    corpus = Corpus(space, index, vectors)
-    corpus.restore(images.ids, images.heads, images.retired)
+    corpus = Corpus(space, index, vectors, images.ids)
+    corpus.restore(images.columns, images.alive)
     filled = corpus.fill_index(progress)
+    if images.read or not state.ordinals:
+        saving = Saving.of(state, corpus, images.ids, vectors_path)
+        if save_checkpoint(store, saving):
+            begin_noting(store, state)
     log.info(
-        "%d images in %.1f s: vectors of %d read from the store, %d hashed again",
+        "%d images in %.1f s: vectors of %d read from the store, %d hashed again; records of %d read",
         state.images,
         perf_counter() - begun,
         read,
         filled,
+        images.read,
     )
     return corpus
 
@@ -166,17 +173,21 @@ def _spread(first: int, end: int, ordinals: Sequence[int], vectors: ImageVectors
 def _inherit(
     state: store_pb.StoreState,
     models: Mapping[Kind, ModelSpec],
-    images: "_Images",
+    wanted: NDArray[np.bool_],
     vectors_path: Path,
     inherit_terms: InheritTerms,
     progress: Progress,
 ) -> int:
-    """Take over what serves of the files of the store that this one replaced; returns how many rows of vectors."""
+    """Take over what serves of the files of the store that this one replaced; returns how many rows of vectors.
+
+    Args:
+        wanted: bool [ordinals], those that the term index holds.
+    """
     shared = state.shared
     if not shared.end:
         return 0
     progress("taking over the term index", 0, 0)
-    inherit_terms(state.store_id, shared.store_id, (images.alive & ~images.retired)[: shared.end])
+    inherit_terms(state.store_id, shared.store_id, wanted[: shared.end])
     return inherit_vectors(vectors_path, state.store_id, models, shared.store_id, shared.end, progress)
 
 
@@ -238,48 +249,3 @@ def _check_fit(state: store_pb.StoreState, space: TermSpace, models: Mapping[Kin
             f"the store holds terms of {state.terms_version}, settings give {space.version}: "
             "restore terms.space, or use another NEARDUP_HOME"
         )
-
-
-class _Images(NamedTuple):
-    """Columns by ordinal; a dead ordinal has no id and no head, and is retired."""
-
-    ids: list[str]
-    heads: NDArray[np.int64]
-    retired: NDArray[np.bool_]
-    alive: NDArray[np.bool_]
-
-
-def _read_images(store: StoreView, state: store_pb.StoreState, progress: Progress) -> _Images:
-    """Ids and heads from the records of images, and which of them the index holds from those of clusters."""
-    count = state.ordinals
-    ids, head_ids = [""] * count, [""] * count
-    alive = np.zeros(count, np.bool_)
-    for number, (image_id, record) in enumerate(store.images.all()):
-        if not number % _CHUNK:
-            progress("reading images", number, state.images)
-        if record.ordinal >= count or ids[record.ordinal]:
-            raise InvariantBroken(f"image {image_id!r} has ordinal {record.ordinal}: another's, or not below {count}")
-        ids[record.ordinal], head_ids[record.ordinal], alive[record.ordinal] = image_id, record.head, True
-    ordinals = {image_id: ordinal for ordinal, image_id in enumerate(ids) if image_id}
-    if len(ordinals) != state.images:
-        raise InvariantBroken(f"the store counts {state.images} images and has records of {len(ordinals)}")
-    heads, retired = np.full(count, -1, np.int64), np.ones(count, np.bool_)
-    try:
-        heads[alive] = [ordinals[head] for head in head_ids if head]
-        sizes = np.bincount(heads[alive], minlength=count)
-        for number, (head, cluster) in enumerate(store.clusters.all()):
-            if not number % _CHUNK:
-                progress("reading clusters", number, state.clusters)
-            _check_cluster(head, cluster.size, int(sizes[ordinals[head]]))
-            sizes[ordinals[head]] = 0
-            retired[[ordinals[image_id] for image_id in cluster.representatives]] = False
-    except KeyError as error:
-        raise InvariantBroken(f"{error} is a head or represents a cluster, but is no image: {_REPAIR}") from error
-    if sizes.any():
-        raise InvariantBroken(f"{ids[int(sizes.argmax())]!r} is the head of images and heads no cluster: {_REPAIR}")
-    return _Images(ids, heads, retired, alive)
-
-
-def _check_cluster(head: str, recorded: int, found: int) -> None:
-    if recorded != found:
-        raise InvariantBroken(f"the cluster of {head!r} records {recorded} members and has {found}: {_REPAIR}")

@@ -21,6 +21,7 @@ from neardup_platform.settings import Settings
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.shadow import current_shadow
 from neardup_platform.store.writer import Store
+from neardup_platform.stream.checkpointing import Checkpointing
 from neardup_platform.stream.commit import commit
 from neardup_platform.stream.comparing import StepInFlight, StepsInFlight
 from neardup_platform.stream.control.control import Control
@@ -53,6 +54,7 @@ class WorkerParts:
         state: totals of the store, kept up to date by every commit.
         join_clocks: the clocks of the join.
         corrections: decides known images again.
+        checkpoints: saves the corpus for the next start.
         rate_limiter: bounds the searches per second.
     """
 
@@ -68,6 +70,7 @@ class WorkerParts:
     corrections: Redeciding
     control: Control
     outbox: Outbox
+    checkpoints: Checkpointing
     steps: StepsInFlight
     rate_limiter: SearchLimiter
     crash: CrashPoints
@@ -105,6 +108,7 @@ class Worker:
         overdue = self._clock.monotonic_s() - self._committed_s > ACKNOWLEDGED_ALONE_S
         if self._settled and (overdue or len(self._settled) >= ACKNOWLEDGED_ALONE):
             self._commit(StreamStep())
+        self._parts.checkpoints.turn(self._state)
         return None
 
     def _apply_commands(self) -> ReplaceStore | None:

@@ -18,7 +18,7 @@ from neardup_platform.terms.candidates import Candidates
 from neardup_platform.terms.effort import Effort
 from neardup_platform.terms.hyperplanes import WORD_BITS, Hashed, TermSpace
 from neardup_platform.terms.kernels import best_of, close_shortlists, compare_part, plan_cells, shortlist_part
-from neardup_platform.terms.parts import EARLY, HEAD_WORDS, LATE, Part, Query, Visible
+from neardup_platform.terms.parts import EARLY, HEAD_WORDS, LATE, Part, Plan, Query, Visible, empty_plan
 from neardup_platform.terms.scratch import Scratch
 
 # Queries that share one pass over the segments, at most. With fewer, each would read its cells from memory alone.
@@ -76,25 +76,34 @@ class Cascade:
         visible = Visible(view.states, view.recent, before)
         effort = self._effort.within(view.images, found.ordinals.shape[1])
         lists = self._scratch.shortlists(len(hashed), effort.shortlist)
-        everywhere, turns = np.full((len(hashed), 1), EARLY, np.uint8), _turns(view, hashed, effort, found)
-        window = len(view.sealed)
-        shortlist_part(window, view.window, EARLY, everywhere, query, visible, lists)
+        plan, window = self._plan(view.sizes, hashed, effort), len(view.sealed)
+        found.examined[:] = view.window.starts[-1] + plan.images
+        shortlist_part(window, view.window, EARLY, _everything(len(hashed)), query, visible, lists)
         for turn in (EARLY, LATE):
             for number, part in enumerate(view.sealed):
-                shortlist_part(number, part, turn, turns, query, visible, lists)
+                shortlist_part(number, part, turn, plan, query, visible, lists)
         close_shortlists(lists)
         for number, part in enumerate((*view.sealed, view.window)):
             compare_part(number, part, query, self._space.tables, min_overlap, lists)
         best_of(lists, found.ordinals.shape[1], found)
 
+    def _plan(self, sizes: NDArray[np.int64], hashed: Hashed, effort: Effort) -> Plan:
+        """Returns the cells that each query scans."""
+        early, fitted = EARLY_SHORTLISTS * effort.shortlist, self._space.fitted
+        if fitted is not None:
+            known = hashed.distances
+            distances = fitted.distances(hashed.signatures) if known is None else known
+            return fitted.plan(distances, sizes, early, effort.scan)
+        plan = empty_plan(len(hashed), len(sizes))
+        plan_cells(_nearest(hashed.affinities), sizes, early, effort.scan, plan)
+        return plan
 
-def _turns(view: View, hashed: Hashed, effort: Effort, found: Candidates) -> NDArray[np.uint8]:
-    """Returns when each query scans which cells, uint8 [q, cells]; sets `found.examined`."""
-    found.examined[:] = view.window.starts[-1]
-    turns = np.zeros((len(hashed), len(view.sizes)), np.uint8)
-    nearest = _nearest(hashed.affinities)
-    plan_cells(nearest, view.sizes, EARLY_SHORTLISTS * effort.shortlist, effort.scan, turns, found.examined)
-    return turns
+
+def _everything(queries: int) -> Plan:
+    """Returns the plan of a window, which is one cell."""
+    plan = empty_plan(queries, 1)
+    plan.cells[:], plan.turns[:], plan.counts[:] = 0, EARLY, 1
+    return plan
 
 
 def _nearest(affinities: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -14,8 +14,11 @@ Ranking = Literal["hamming", "overlap"]
 REFERENCE_IMAGES = 10_000_000
 SCAN_POWER = 0.7
 SHORTLIST_POWER = 0.5
-# A corpus up to this size is searched whole: that costs less than choosing.
-MIN_SCAN = 100_000
+# Images scanned by default among `REFERENCE_IMAGES`, in the cells of the term space and in fitted ones, which are more
+# and better (docs/adr/0052).
+SCAN, FITTED_SCAN = 1_500_000, 250_000
+# A corpus up to this size is searched whole: that costs less than choosing. With fitted cells choosing costs no more.
+MIN_SCAN, FITTED_MIN_SCAN = 100_000, 25_000
 # Places on the shortlist for each candidate asked for, at least.
 MIN_PLACES_RATIO = 1.25
 
@@ -30,23 +33,26 @@ class Effort:
         ranking: what the shortlist is chosen by.
         follows: whether `scan` and `shortlist` are for `REFERENCE_IMAGES` images and follow the size of the corpus;
             otherwise they hold for any corpus.
+        least: images that are scanned in any corpus, if the effort follows it.
     """
 
     scan: int
     shortlist: int
     ranking: Ranking = "hamming"
     follows: bool = False
+    least: int = MIN_SCAN
 
     @classmethod
-    def of(cls, settings: TermSettings) -> "Effort":
-        """Returns the effort that the settings ask for."""
-        return cls(settings.scan_images, settings.shortlist, settings.ranking, follows=True)
+    def of(cls, settings: TermSettings, *, fitted: bool = False) -> "Effort":
+        """Returns the effort that the settings ask for, in cells of the term space or in fitted ones."""
+        usual, least = (FITTED_SCAN, FITTED_MIN_SCAN) if fitted else (SCAN, MIN_SCAN)
+        return cls(settings.scan_images or usual, settings.shortlist, settings.ranking, follows=True, least=least)
 
     def within(self, images: int, k: int) -> "Effort":
         """Returns the effort for a corpus of `images` images when k candidates are wanted."""
         if not self.follows:
             return self
         share = images / REFERENCE_IMAGES
-        scan = max(MIN_SCAN, math.ceil(self.scan * math.pow(share, SCAN_POWER)))
+        scan = max(self.least, math.ceil(self.scan * math.pow(share, SCAN_POWER)))
         shortlist = max(math.ceil(MIN_PLACES_RATIO * k), math.ceil(self.shortlist * math.pow(share, SHORTLIST_POWER)))
         return Effort(scan, shortlist, self.ranking)

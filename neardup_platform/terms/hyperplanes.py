@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from neardup_platform.errors import BadArtefact
 from neardup_platform.records import FloatVector
+from neardup_platform.terms.cells import Cells
 from neardup_platform.terms.projection import project
 
 Signatures = NDArray[np.uint64]
@@ -28,6 +29,8 @@ Rows = slice | NDArray[np.int64] | NDArray[np.bool_]
 
 MAX_TABLES, MAX_BITS, MAX_CELLS = 255, 16, 1 << 15
 WORD_BITS = 64
+# Images hashed together whose distances from fitted cells are kept for the search: a micro-batch.
+SHARED_ROWS = 256
 SHIPPED = Path(__file__).parent / "term_space.npz"
 
 
@@ -38,22 +41,25 @@ class Hashed:
     Attributes:
         unit: float32 [n, dim], centred, of length 1.
         signatures: uint64 [n, words].
-        affinities: float32 [n, cells], larger for nearer centroids.
+        affinities: float32 [n, cells], larger for nearer centroids; [n, 0] where the space has fitted cells.
+        distances: uint16 [n, cells], of fitted cells; only of a micro-batch, which is both added and searched for.
     """
 
     unit: Vectors
     signatures: Signatures
     affinities: Vectors
+    distances: NDArray[np.uint16] | None = None
 
     def __len__(self) -> int:
         return len(self.signatures)
 
     def __getitem__(self, rows: Rows) -> "Hashed":
-        return Hashed(self.unit[rows], self.signatures[rows], self.affinities[rows])
+        distances = None if self.distances is None else self.distances[rows]
+        return Hashed(self.unit[rows], self.signatures[rows], self.affinities[rows], distances)
 
     @cached_property
     def cells(self) -> NDArray[np.uint16]:
-        """The nearest cell of each image, uint16 [n]."""
+        """The cell of the space nearest to each image, uint16 [n]; see `TermSpace.cells_of`."""
         nearest: NDArray[np.uint16] = self.affinities.argmax(axis=1).astype(np.uint16)
         return nearest
 
@@ -70,6 +76,7 @@ class TermSpace:
         directions: float32 [dim, bits · tables], whitening and hyperplanes multiplied into one matrix; column
             j·tables + t gives bit j of the term of table t.
         centroids: float32 [dim, cells], whitening and centroids multiplied into one matrix.
+        fitted: cells that replace those of the centroids; terms do not depend on them.
     """
 
     model_version: str
@@ -78,6 +85,7 @@ class TermSpace:
     mean: FloatVector
     directions: Vectors
     centroids: Vectors
+    fitted: Cells | None = None
 
     @property
     def dim(self) -> int:
@@ -97,11 +105,16 @@ class TermSpace:
     @property
     def cells(self) -> int:
         """Number of cells."""
-        return int(self.centroids.shape[1])
+        return int(self.centroids.shape[1]) if self.fitted is None else len(self.fitted)
+
+    @property
+    def index_version(self) -> str:
+        """The version of indexes of this space: of the terms, and of fitted cells."""
+        return self.version if self.fitted is None else f"{self.version}+{self.fitted.version}"
 
     @cached_property
     def version(self) -> str:
-        """`<tables>x<bits>-` and 12 hex digits of the content; differs if any signature or cell could."""
+        """`<tables>x<bits>-` and 12 hex digits of the content; differs if any signature could, or any centroid."""
         content = b"".join(array.tobytes() for array in (self.mean, self.directions, self.centroids))
         return f"{self.tables}x{self.bits}-{hashlib.sha256(content + self.model_version.encode()).hexdigest()[:12]}"
 
@@ -111,13 +124,41 @@ class TermSpace:
         Args:
             vectors: float32 [n, dim], of any length but zero; only directions matter.
         """
+        unit = self.centre(vectors)
+        signatures, fitted = self.sign(unit), self.fitted
+        if fitted is None:
+            return Hashed(unit, signatures, _product(unit, self.centroids))
+        distances = fitted.distances(signatures) if len(unit) <= SHARED_ROWS else None
+        return Hashed(unit, signatures, np.empty((len(unit), 0), np.float32), distances)
+
+    def centre(self, vectors: Vectors) -> Vectors:
+        """Returns embeddings centred and of length 1; arguments as of `hash`."""
         centred = vectors / np.linalg.norm(vectors, axis=1, keepdims=True) - self.mean
-        unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+        unit: Vectors = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+        return unit
+
+    def sign(self, unit: Vectors) -> Signatures:
+        """Returns the signatures, uint64 [n, words], of vectors that are centred and of length 1, float32 [n, dim]."""
         signs = (_product(unit, self.directions) > 0).reshape(len(unit), self.bits, self.tables)
         padded = np.zeros((len(unit), self.bits, self.plane_words * WORD_BITS), np.bool_)
         padded[:, :, : self.tables] = signs
-        packed = np.packbits(padded, axis=2, bitorder="little")
-        return Hashed(unit, packed.view("<u8").reshape(len(unit), self.words), _product(unit, self.centroids))
+        return np.packbits(padded, axis=2, bitorder="little").view("<u8").reshape(len(unit), self.words)
+
+    def cells_of(self, hashed: Hashed) -> NDArray[np.uint16]:
+        """Returns the cell of each image, uint16 [n]."""
+        if self.fitted is None:
+            return hashed.cells
+        if hashed.distances is None:
+            return self.fitted.of(hashed.signatures)
+        nearest: NDArray[np.uint16] = hashed.distances.argmin(axis=1).astype(np.uint16)
+        return nearest
+
+    def nearest_cells(self, hashed: Hashed, count: int) -> list[int]:
+        """Returns the cells nearest to the first image, nearest first."""
+        one = hashed[:1]
+        farness = -one.affinities if self.fitted is None else self.fitted.distances(one.signatures)
+        nearest: list[int] = np.argsort(farness[0], kind="stable")[:count].tolist()
+        return nearest
 
     def overlap(self, a: Signatures, b: Signatures) -> NDArray[np.int64]:
         """Returns the number of equal terms of row-aligned (or broadcastable) signatures, 0…tables."""
@@ -163,7 +204,7 @@ def load_term_space(path: Path | None) -> TermSpace:
             tables, bits = (int(n) for n in arrays["shape"])
             matrices = arrays["mean"], arrays["directions"], arrays["centroids"]
             space = TermSpace(str(arrays["model_version"]), tables, bits, *matrices)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise BadArtefact(f"term space {path}: {error}; fit it again or unset terms.space") from error
     expected = (space.dim, tables * bits)
     if space.directions.shape != expected or len(space.centroids) != space.dim:

@@ -71,7 +71,7 @@ class TermIndex:
         self._states = ImageStates(block_images)
         self._segments = Segments(
             folder,
-            space.version,
+            space.index_version,
             source,
             writable=writable,
             states=lambda: self._states.all,
@@ -192,7 +192,7 @@ class TermIndex:
         """
         self._check(hashed)
         ordinals = np.arange(self._end, self._end + len(hashed))
-        self._append(ordinals, hashed.signatures, hashed.cells, self._end + len(hashed))
+        self._append(ordinals, hashed.signatures, self._space.cells_of(hashed), self._end + len(hashed))
         return ordinals
 
     def restore(self, first: int, end: int, ordinals: Ordinals, hashed: Hashed, retired: NDArray[np.bool_]) -> None:
@@ -215,12 +215,10 @@ class TermIndex:
             with self._lock:
                 self._states.grow(end)
                 self._states.restore(ordinals[retired])
-            self._append(ordinals, hashed.signatures, hashed.cells, end)
+            self._append(ordinals, hashed.signatures, self._space.cells_of(hashed), end)
             return
-        live = ~retired
-        segment = memory_segment(
-            first, end, ordinals[live], hashed.signatures[live], hashed.cells[live], self._space.cells
-        )
+        live, cells = ~retired, self._space.cells_of(hashed)
+        segment = memory_segment(first, end, ordinals[live], hashed.signatures[live], cells[live], self._space.cells)
         with self._lock:
             self._take(segment)
         self._segments.wait_for_room()

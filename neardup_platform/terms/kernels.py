@@ -21,6 +21,7 @@ from neardup_platform.terms.parts import (
     RETIRED,
     U64,
     Part,
+    Plan,
     Query,
     Shortlists,
     Visible,
@@ -37,14 +38,7 @@ LOW_32 = _U(0xFFFFFFFF)
 
 
 @njit(nogil=True, cache=True)
-def plan_cells(
-    nearest: NDArray[np.int64],
-    sizes: NDArray[np.int64],
-    early: int,
-    scan: int,
-    turns: NDArray[np.uint8],
-    covered: NDArray[np.int64],
-) -> None:
+def plan_cells(nearest: NDArray[np.int64], sizes: NDArray[np.int64], early: int, scan: int, plan: Plan) -> None:
     """Chooses the nearest cells that together hold `scan` images.
 
     Args:
@@ -52,18 +46,24 @@ def plan_cells(
         sizes: int64 [cells], images in each.
         early: images in the cells scanned first.
         scan: images in all cells scanned.
-        turns: uint8 [q, cells], receives EARLY, LATE, or 0 for cells that are skipped.
-        covered: int64 [q], increased by the images of the chosen cells.
+        plan: receives them.
     """
+    turns = np.empty(nearest.shape[1], np.uint8)
     for query in range(nearest.shape[0]):
+        turns[:] = 0
         chosen = 0
         for rank in range(nearest.shape[1]):
             if chosen >= scan:
                 break
             cell = nearest[query, rank]
-            turns[query, cell] = EARLY if chosen < early else LATE
+            turns[cell] = EARLY if chosen < early else LATE
             chosen += sizes[cell]
-        covered[query] += chosen
+        count = 0
+        for cell in range(nearest.shape[1]):
+            if turns[cell]:
+                plan.cells[query, count], plan.turns[query, count] = cell, turns[cell]
+                count += 1
+        plan.counts[query], plan.images[query] = count, chosen
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -83,7 +83,7 @@ def shortlist_part(  # noqa: C901, PLR0912, PLR0915 -- one loop nest, which the 
     number: int,
     part: Part,
     turn: int,
-    turns: NDArray[np.uint8],
+    plan: Plan,
     query: Query,
     visible: Visible,
     lists: Shortlists,
@@ -98,7 +98,7 @@ def shortlist_part(  # noqa: C901, PLR0912, PLR0915 -- one loop nest, which the 
         number: of the part, recorded in `places`.
         part: the images.
         turn: EARLY or LATE.
-        turns: uint8 [q, cells], when each query scans a cell; 0 means never.
+        plan: the cells that each query scans.
         query: the queries.
         visible: the images that may be found.
         lists: the shortlists.
@@ -111,23 +111,29 @@ def shortlist_part(  # noqa: C901, PLR0912, PLR0915 -- one loop nest, which the 
     tag, images = _U(number) << _U(32), _U(ordinals.shape[0])
     distances = np.empty(GROUP, np.uint64)
     cells = starts.shape[0] - 1
+    planned, turns, counts = plan.cells, plan.turns, plan.counts
+    positions = np.zeros(counts.shape[0], np.int64)
     first = 0
     while first < cells:
         # Cells are scanned in blocks that fit the cache, so that all queries of a batch share each read.
         stop = first + 1
         while stop < cells and starts[stop] - starts[first] < CHUNK_IMAGES:
             stop += 1
-        for row in range(_U(turns.shape[0])):
+        for row in range(_U(counts.shape[0])):
+            at, count = positions[row], counts[row]
+            if at == count or planned[row, at] >= stop:
+                continue
             word0, word1, word2, word3 = words[row, 0], words[row, 1], words[row, 2], words[row, 3]
             n, cutoff, within = lists.filled[row], lists.cutoffs[row], lists.within[row]
             bound, before = lists.bounds[row], limits[row]
-            last = first
-            while last < stop:
-                cell = last
-                last += 1
-                if turns[row, cell] != turn:
+            while at < count and planned[row, at] < stop:
+                cell = planned[row, at]
+                at += 1
+                if turns[row, at - 1] != turn:
                     continue
-                while last < stop and turns[row, last] == turn:
+                last = cell + 1
+                while at < count and planned[row, at] == last and last < stop and turns[row, at] == turn:
+                    at += 1
                     last += 1
                 end = _U(starts[last])
                 for group in range(_U(starts[cell]), end, _U(GROUP)):
@@ -178,6 +184,7 @@ def shortlist_part(  # noqa: C901, PLR0912, PLR0915 -- one loop nest, which the 
                         cutoff -= 1
                     if n > room:
                         n, bound = _compact(keys[row], places[row], n, cutoff, wanted, bound)
+            positions[row] = at
             lists.filled[row], lists.cutoffs[row], lists.within[row], lists.bounds[row] = n, cutoff, within, bound
         first = stop
 

@@ -1,12 +1,27 @@
-"""Opens the term index that the settings describe."""
+"""Opens the term index that the settings describe; one that was sorted by other cells is sorted again first."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from neardup_platform.progress import Progress, no_progress
 from neardup_platform.settings import TermSettings
+from neardup_platform.terms.cells import load_cells
 from neardup_platform.terms.effort import Effort
-from neardup_platform.terms.hyperplanes import TermSpace
+from neardup_platform.terms.hyperplanes import TermSpace, load_term_space
 from neardup_platform.terms.index import TermIndex
+from neardup_platform.terms.sort_again import sort_again
+
+
+def load_search_space(settings: TermSettings) -> TermSpace:
+    """Reads the term space with the cells that the settings name: what an index needs.
+
+    Raises:
+        BadArtefact: a file is missing or damaged, or the cells are of another space.
+    """
+    space = load_term_space(settings.space)
+    if settings.cells is None:
+        return space
+    return replace(space, fitted=load_cells(settings.cells, space.version, space.words))
 
 
 def open_index(
@@ -20,8 +35,10 @@ def open_index(
     progress: Progress = no_progress,
 ) -> TermIndex:
     """Opens a term index according to the settings; arguments as of `TermIndex`."""
+    if folder is not None and writable:
+        sort_again(folder, space, progress)
     return TermIndex(
-        *(folder, space, Effort.of(settings)),
+        *(folder, space, Effort.of(settings, fitted=space.fitted is not None)),
         threads=settings.threads,
         source=source,
         writable=writable,

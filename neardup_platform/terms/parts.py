@@ -38,6 +38,30 @@ class Part(NamedTuple):
     hides: bool
 
 
+class Plan(NamedTuple):
+    """The cells that each query scans, in ascending order.
+
+    Attributes:
+        cells: int32 [q, ·].
+        turns: uint8 [q, ·], EARLY or LATE.
+        counts: int64 [q], how many of them.
+        images: int64 [q], how many these hold.
+    """
+
+    cells: NDArray[np.int32]
+    turns: NDArray[np.uint8]
+    counts: NDArray[np.int64]
+    images: NDArray[np.int64]
+
+
+def empty_plan(queries: int, cells: int) -> Plan:
+    """Returns a plan to be filled in, with room for so many cells."""
+    shape = (queries, cells)
+    return Plan(
+        np.empty(shape, np.int32), np.empty(shape, np.uint8), np.zeros(queries, np.int64), np.zeros(queries, np.int64)
+    )
+
+
 class Query(NamedTuple):
     """Queries, uint64 [q, words], and their ranking: by unequal terms, or by the Hamming distance of the head."""
 

@@ -97,6 +97,11 @@ class SegmentFolder:
             log.error("%s", error)
             return None
         if manifest is not None and manifest.version != self._version:
+            if manifest.version.split("+")[0] == self._version.split("+")[0]:
+                raise BadArtefact(
+                    f"index {self.path}: it is sorted by {manifest.version}, settings give {self._version}: set "
+                    "terms.cells as for the worker, and start this process after the worker has sorted the index"
+                )
             raise BadArtefact(
                 f"index {self.path}: it holds terms of {manifest.version}, settings give {self._version}: "
                 "restore terms.space, or delete the folder and it is rebuilt from the store"

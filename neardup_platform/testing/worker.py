@@ -13,10 +13,12 @@ from neardup_platform.corpus import Corpus
 from neardup_platform.matching import Matching
 from neardup_platform.pipeline import Decided, Pipeline
 from neardup_platform.records import Decision, Embedding, JoinedImage
+from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.banks.label import AddLabel, RemoveLabel
 from neardup_platform.stream.banks.label_hashes import AddHashes, RemoveHashes
 from neardup_platform.stream.built_files import adopt
+from neardup_platform.stream.checkpointing import Checkpointing
 from neardup_platform.stream.commit import commit
 from neardup_platform.stream.control.handled import Handled
 from neardup_platform.stream.control.outcome import Done, Outcome, Stage
@@ -81,15 +83,16 @@ class InMemoryWorker:
         self._clock = clock or SystemClock()
         space, scorer = space or small_term_space(), scorer or CosineScorer()
         self.store = Store(home / "store")
-        vectors, index, store_id = home / "vectors", home / "index", self.store.state().store_id
-        adopt(home / "store", store_id, scorer.required_models, vectors, space.version, index)
+        self._vectors_path = vectors = home / "vectors"
+        index, store_id = home / "index", self.store.state().store_id
+        adopt(home / "store", store_id, scorer.required_models, vectors, space.index_version, index)
         corpus = rebuild_corpus(
             self.store,
             space,
             scorer.required_models,
             lambda source: open_index(source, index),
             vectors,
-            inherit_terms=partial(inherit_segments, index, space.version, block_images=BLOCK_IMAGES),
+            inherit_terms=partial(inherit_segments, index, space.index_version, block_images=BLOCK_IMAGES),
             loads=home / "loads",
         )
         matching = matching or small_pipeline(corpus, scorer=scorer).matching
@@ -217,7 +220,10 @@ class InMemoryWorker:
         return [decode_decision(self.store.history.current(record.image_id)) for record in self.store.vectors.all()]
 
     def close(self) -> None:
-        """Closes the files."""
+        """Saves the corpus, if everything committed was applied in memory, and closes the files."""
+        if not self._pending:
+            checkpoints = Checkpointing(self.store, self.corpus, self._vectors_path, store_pb.StoreState())
+            checkpoints.stop(self.store.state())
         self.corpus.close()
         self.store.close()
 

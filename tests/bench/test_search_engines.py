@@ -9,20 +9,23 @@ import pytest
 from neardup_platform.bench.faiss_peers import FlatPeer, HnswPeer, IvfPeer, MultiHashPeer
 from neardup_platform.bench.search_engine import Engine, KeptImages
 from neardup_platform.bench.tantivy_peer import TantivyPeer
-from neardup_platform.bench.term_index_engine import TermIndexEngine
+from neardup_platform.bench.term_index_engine import FittedCellsEngine, TermIndexEngine
 from neardup_platform.terms.effort import Effort
 from neardup_platform.terms.hyperplanes import WORD_BITS, hamming
 from tests.bench.planting import planted, small_space
 
 SPACE = small_space()
 IMAGES = SPACE.hash(planted(groups=1_000, copies=2, distractors=0, dim=32).unit)
-KEPT = KeptImages(IMAGES.signatures, IMAGES.cells)
+KEPT = KeptImages(IMAGES.signatures, IMAGES.cells, IMAGES.unit.astype(np.float16))
 QUERIES = IMAGES[:40]
 NEWCOMERS = SPACE.hash(planted(groups=50, copies=0, distractors=0, dim=32, seed=8).unit)
 _BITS = WORD_BITS * SPACE.words
 
 MAKERS: dict[str, Callable[[Path], Engine]] = {
     "neardup": lambda folder: TermIndexEngine(SPACE, folder / "index", len(IMAGES), Effort(10_000, 512), min_overlap=0),
+    "fitted": lambda folder: FittedCellsEngine(
+        SPACE, folder / "index", len(IMAGES), Effort(10_000, 512), min_overlap=0
+    ),
     "flat": lambda folder: FlatPeer(_BITS, folder),
     "ivf": lambda folder: IvfPeer(_BITS, folder),
     "multihash": lambda folder: MultiHashPeer(_BITS, folder),
@@ -65,7 +68,7 @@ def test_the_most_expensive_setting_finds_near_copies(engine: Engine) -> None:
     assert np.isin(copies, found).mean() > 0.9
 
 
-@pytest.mark.parametrize("name", ["neardup", "tantivy"])
+@pytest.mark.parametrize("name", ["neardup", "fitted", "tantivy"])
 def test_the_next_search_finds_what_was_added_to_an_engine_that_grows(name: str, tmp_path: Path) -> None:
     engine = built(name, tmp_path)
     assert engine.grows
@@ -86,7 +89,7 @@ def test_our_index_is_complete_again_at_another_setting(tmp_path: Path) -> None:
     engine.close()
 
 
-@pytest.mark.parametrize("name", ["flat", "neardup"])
+@pytest.mark.parametrize("name", ["flat", "neardup", "fitted"])
 def test_comparing_everything_is_exact(name: str, tmp_path: Path) -> None:
     engine = built(name, tmp_path)
     engine.use(engine.settings[-1], 2)

@@ -110,7 +110,7 @@ def test_a_launch_can_set_no_program_and_no_pickle() -> None:
         for part in (job, *parts):
             settable |= {key for key, _ in config_fields(part.run_config_schema.config_type)}
     steps = {key.split("/", 4)[4] for key in settable if re.match("/ops/[^/]+/config/", key)}
-    training = {"manifests", "diverse", "manifest", "recall", "images", "force", "timeout_s"}
+    training = {"manifests", "diverse", "manifest", "recall", "images", "least_images", "force", "timeout_s"}
     operations = {"dry_run", "sample", "snapshot", "most_images", "reason", "since", "event_ids"}
     operations |= {"scheduled", "keep", "older_than_h", "read_files", "compare"}
     overrides = {"action", "image_id", "other_id", "image_ids", "override_id", "text", "file"}
@@ -187,7 +187,7 @@ def test_every_asset_is_linked() -> None:
         [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
     # The logs of topics share a file, and so do the reports.
-    assert done.stdout.split() == ["33", "19"]
+    assert done.stdout.split() == ["34", "20"]
 
 
 def test_what_computes_in_a_run_is_in_the_pool_that_leaves_room_for_the_stream() -> None:

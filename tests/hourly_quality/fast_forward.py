@@ -15,6 +15,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from numpy.typing import NDArray
 
 from neardup_platform.clock import ManualClock
+from neardup_platform.image_table.mmap_ids import FollowedIds
 from neardup_platform.kafka.publisher import make_producer
 from neardup_platform.kafka.topics import connection
 from neardup_platform.learning.terms.fitting import fit_term_space
@@ -111,12 +112,15 @@ def models(settings: Settings, space: TermSpace) -> Models:
     def follow_vectors(source: str) -> FollowedVectors:
         return FollowedVectors(settings.vectors_path, source, TRAFFIC_MODELS)
 
+    def follow_ids(source: str) -> FollowedIds:
+        return FollowedIds(settings.vectors_path, source)
+
     def no_pictures(_: Any) -> Any:
         raise AssertionError("no pictures here")
 
     return Models(
         *(space, scorer, TRAFFIC_MODELS, matching, no_pictures, 1),
-        *(follow_index, follow_vectors, lambda _: (scorer, matching)),
+        *(follow_index, follow_vectors, follow_ids, lambda _: (scorer, matching)),
     )
 
 

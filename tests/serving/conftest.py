@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from starlette.types import ASGIApp
 
+from neardup_platform.image_table.mmap_ids import FollowedIds
 from neardup_platform.matching import Matching
 from neardup_platform.records import Embedding, JoinedImage, Kind
 from neardup_platform.scoring.mmap_vectors import FollowedVectors
@@ -78,7 +79,10 @@ def models(settings: Settings) -> Models:
     def follow_vectors(source: str) -> FollowedVectors:
         return FollowedVectors(settings.vectors_path, source, MODELS)
 
-    return Models(space, scorer(), MODELS, MATCHING, embed, 1, follow_index, follow_vectors, promoted)
+    def follow_ids(source: str) -> FollowedIds:
+        return FollowedIds(settings.vectors_path, source)
+
+    return Models(space, scorer(), MODELS, MATCHING, embed, 1, follow_index, follow_vectors, follow_ids, promoted)
 
 
 def vectors_of(image_id: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

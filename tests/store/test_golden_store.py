@@ -22,7 +22,7 @@ from tests.store.golden_store import IMAGES, MESSAGES, read, records, restore
 from tests.stream.rearranged import assert_sound, heads
 
 # Tables that came after the file.
-LATER = (Table.MOVES, Table.LABELS, Table.HASHES)
+LATER = (Table.MOVES, Table.LABELS, Table.HASHES, Table.TOUCHED)
 KEPT = read(Path(__file__).parent / "data" / "store-format-4.jsonl.gz")
 
 

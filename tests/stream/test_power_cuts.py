@@ -113,6 +113,18 @@ def test_a_manifest_of_vectors_comes_after_the_rows_that_it_counts(tmp_path: Pat
     assert disk.markers == ["manifest.json"] * 3
 
 
+def test_a_checkpoint_comes_after_the_ids_and_columns_that_it_names(tmp_path: Path, disk: Disk) -> None:
+    with closing(InMemoryWorker(tmp_path)) as worker:
+        worker.decide(families(8, 3))
+        files = [tmp_path / "vectors" / pattern for pattern in ("ids-*.text", "ids-*.places", "columns-*.bin")]
+        disk.vouches = lambda target: (
+            [max(file.parent.glob(file.name), key=lambda path: path.stat().st_mtime_ns) for file in files]
+            if target.name == "corpus.json"
+            else []
+        )
+    assert disk.markers == ["corpus.json"]
+
+
 def test_a_manifest_of_the_term_index_comes_after_the_segments_that_it_names(tmp_path: Path, disk: Disk) -> None:
     disk.vouches = lambda target: list(tmp_path.glob("*.segment")) if target.name == "manifest.json" else []
     index, hashed = (

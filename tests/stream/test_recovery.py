@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from neardup_platform.errors import InvariantBroken, SetupError
+from neardup_platform.image_table.checkpoint import remove_checkpoint
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.scoring.mmap_vectors import WrittenVectors
 from neardup_platform.store import layout
@@ -134,6 +135,7 @@ def test_a_store_whose_images_contradict_its_count_is_refused(
         else:
             batch.delete(table, key)
         store.write(batch)
+        remove_checkpoint(tmp_path / "vectors")
         with pytest.raises(InvariantBroken, match=match):
             rebuild_corpus(store, small_term_space(), MODELS, small_index, tmp_path / "vectors")
 
@@ -174,7 +176,8 @@ def test_a_start_reports_the_progress_of_each_stage(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr("neardup_platform.stream.recovery._CHUNK", 10)
     monkeypatch.setattr("neardup_platform.corpus._CHUNK", 10)
-    assert start() == ["reading images", "reading clusters", "opening the term index", "hashing images"]
+    monkeypatch.setattr("neardup_platform.stream.known_corpus._CHUNK", 10)
+    assert start() == ["reading changed images", "opening the term index", "hashing images"]
     for folder in ("index", "vectors"):
         shutil.rmtree(tmp_path / folder)
     assert start() == ["reading images", "reading clusters", "writing vectors", "hashing images"]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neardup_platform.settings import TermSettings
-from neardup_platform.terms.effort import MIN_SCAN, REFERENCE_IMAGES, Effort
+from neardup_platform.terms.effort import MIN_SCAN, REFERENCE_IMAGES, SCAN, Effort
 from neardup_platform.terms.index import TermIndex
 from tests.terms.contract import SPACE, pooled
 
@@ -18,7 +18,8 @@ sizes = st.integers(0, 10 * REFERENCE_IMAGES)
 
 def test_the_settings_give_the_effort_at_ten_million_images() -> None:
     settings, effort = TermSettings(), EFFORT.within(REFERENCE_IMAGES, 150)
-    assert (effort.scan, effort.shortlist) == (settings.scan_images, settings.shortlist)
+    assert (effort.scan, effort.shortlist) == (SCAN, settings.shortlist)
+    assert Effort.of(TermSettings(scan_images=7_000)).scan == 7_000
 
 
 @given(sizes, sizes, st.integers(1, 10_000))

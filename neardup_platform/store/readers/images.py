@@ -6,7 +6,7 @@ from neardup_platform.errors import InvariantBroken, NotFound
 from neardup_platform.records import Decision
 from neardup_platform.store import layout
 from neardup_platform.store.layout import Table
-from neardup_platform.store.store_pb2 import Forgotten, ImageRecord, VectorRecord
+from neardup_platform.store.store_pb2 import Forgotten, ImageRecord, Touched, VectorRecord
 from neardup_platform.store.tables import Tables
 from neardup_platform.wire.codec import decode_decision
 
@@ -86,6 +86,18 @@ class VectorReader:
         """Like `all`, with the ordinals."""
         for key, value in self._tables.scan(Table.VECTORS, start=layout.number_key(start)):
             yield layout.number_of(key), VectorRecord.FromString(value)
+
+
+class TouchedReader:
+    """What commits have changed of images that were known before."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def after(self, commit: int) -> Iterator[tuple[int, Touched]]:
+        """Yield the number of each later commit that has changed any, with what it changed, in order."""
+        for key, value in self._tables.scan(Table.TOUCHED, start=layout.number_key(commit + 1)):
+            yield layout.number_of(key), Touched.FromString(value)
 
 
 class HistoryReader:

@@ -137,14 +137,13 @@ class _Server:
         from neardup_platform.pipeline import Pipeline
         from neardup_platform.scoring.keras_classifier import load_classifier
         from neardup_platform.stream.recovery import rebuild_corpus
-        from neardup_platform.terms.hyperplanes import load_term_space
-        from neardup_platform.terms.opening import open_index
+        from neardup_platform.terms.opening import load_search_space, open_index
 
         settings = Settings()
         if settings.fingerprint() != call.settings:
             raise SetupError("neardup.toml has changed since the worker started: restart the worker, send it again")
         self._wait_for(lambda: prepare(call.checkpoint, call.target, call.rules))
-        space = load_term_space(settings.terms.space)
+        space = load_search_space(settings.terms)
         scorer = load_classifier(classifier_folder(settings, call.classifier), 1, settings.scoring.kinds)
         target = self._stack.enter_context(closing(Store(call.target)))
         corpus = rebuild_corpus(

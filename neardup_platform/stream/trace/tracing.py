@@ -63,7 +63,7 @@ def _terms(pipeline: Pipeline, preview: Preview) -> dict[str, Any]:
         "tables": space.tables,
         "bits": space.bits,
         "bits_set": int(np.bitwise_count(hashed.signatures[0]).sum()),
-        "cells": np.argsort(-hashed.affinities[0], kind="stable")[:REPORTED_CELLS].tolist(),
+        "cells": space.nearest_cells(hashed, REPORTED_CELLS),
         "corpus_images": preview.images,
         "examined": int(preview.scored.examined[0]),
     }
