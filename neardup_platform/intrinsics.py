@@ -3,6 +3,7 @@
 from typing import Any
 
 from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -53,3 +54,68 @@ def single_of_half(_context: Any, _bits: Any) -> Any:
         return builder.fmul(biased, ir.Constant(ir.FloatType(), 2.0**112))
 
     return types.float32(types.uint16), generate
+
+
+# Columns of a tile, one vector of AVX-512 or two of AVX2; and rows, as many as leave no register unused.
+TILE_COLUMNS = 16
+TILE_ROWS = 24 if get_host_cpu_features().get("avx512f", False) else 6
+
+
+@intrinsic
+def add_product(_context: Any, out: Any, _to: Any, x: Any, _row: Any, kernel: Any, _at: Any, _terms: Any) -> Any:
+    """Add a product of matrices to a tile: out[r, to + c] += Σ x[r, row + d] · kernel[at + d, c], d from 0 to `terms`.
+
+    The tile has `TILE_ROWS` rows and `TILE_COLUMNS` columns, and stays in registers. Every entry is summed in the order
+    of d, each product fused with its addition, so that it depends neither on the rest of the tile nor on the processor.
+
+    Arguments: float32 matrices in C order; `out` from column `to`, `x` from column `row`, `kernel` from row `at`, whose
+    first `TILE_COLUMNS` columns are read; at least one term. Nothing is checked.
+    """
+    single, word = ir.FloatType(), ir.IntType(64)
+    vector = ir.VectorType(single, TILE_COLUMNS)
+    same = ir.Constant(ir.VectorType(ir.IntType(32), TILE_COLUMNS), [0] * TILE_COLUMNS)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        def pointer(matrix: int, row: Any, column: Any) -> Any:
+            kind = signature.args[matrix]
+            array = context.make_array(kind)(context, builder, arguments[matrix])
+            return cgutils.get_item_pointer(context, builder, kind, array, (row, column), wraparound=False)
+
+        def load(address: Any) -> Any:
+            return builder.load(builder.bitcast(address, vector.as_pointer()), align=4)
+
+        def spread(number: Any) -> Any:
+            undefined = ir.Constant(vector, ir.Undefined)
+            first = builder.insert_element(undefined, number, ir.IntType(32)(0))
+            return builder.shuffle_vector(first, undefined, same)
+
+        _, to, _, first, _, at, terms = arguments
+        rows = range(TILE_ROWS)
+        fused = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{TILE_COLUMNS}f32"
+        )
+        tile = [pointer(0, word(row), to) for row in rows]
+        left = [pointer(2, word(row), first) for row in rows]
+        before = [load(address) for address in tile]
+        begin, loop = builder.block, builder.append_basic_block("product")
+        end = builder.append_basic_block("product.end")
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        d = builder.phi(word)
+        sums = [builder.phi(vector) for _ in rows]
+        columns = load(pointer(4, builder.add(at, d), word(0)))
+        after = [
+            builder.call(fused, [spread(builder.load(builder.gep(left[row], [d]))), columns, sums[row]]) for row in rows
+        ]
+        following = builder.add(d, word(1))
+        for variable, start, next_value in [(d, word(0), following), *zip(sums, before, after, strict=True)]:
+            variable.add_incoming(start, begin)
+            variable.add_incoming(next_value, loop)
+        builder.cbranch(builder.icmp_unsigned("<", following, terms), loop, end)
+        builder.position_at_end(end)
+        for address, value in zip(tile, after, strict=True):
+            builder.store(value, builder.bitcast(address, vector.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    number = types.uint64
+    return types.void(out, number, x, number, kernel, number, number), generate

@@ -17,6 +17,7 @@ from neardup_platform.errors import InvariantBroken
 from neardup_platform.scoring.card import Card
 from neardup_platform.scoring.features import pair_features
 from neardup_platform.scoring.keras_classifier import PairClassifier
+from neardup_platform.scoring.tensorflow_network import TensorFlowNetwork
 from neardup_platform.scoring.vectors import ImageVectors
 
 Row = dict[str, Any]
@@ -52,8 +53,13 @@ def resident(card: Card, network: Any) -> Scorer:
     return move
 
 
-def worker(classifier: PairClassifier) -> Scorer:
+def features_on_cpu(card: Card, network: TensorFlowNetwork) -> Scorer:
     """Features on the CPU, and the network wherever TensorFlow runs it."""
+    return lambda table: lambda rows_a, rows_b: network(pair_features(table, rows_a, table, rows_b, card.blocks))
+
+
+def worker(classifier: PairClassifier) -> Scorer:
+    """As the worker scores: features and network on the CPU."""
     return lambda table: lambda rows_a, rows_b: classifier.first_scores(table, rows_a, table, rows_b)
 
 

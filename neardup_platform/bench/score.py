@@ -2,7 +2,8 @@
 
 The table is the worker's own, on disk and larger than the processor's caches, with candidates at random rows, which is
 the worst case. Engines take turns within a round, in changing order, so that other load on the machine affects all of
-them alike; pairs/s are medians over rounds, ratios are medians of the ratios within a round.
+them alike; pairs/s are medians over rounds, ratios are medians of the ratios within a round. Processor time (of all
+threads, in µs a pair) says more on a machine that does other work as well.
 """
 
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,9 @@ from neardup_platform.errors import InvariantBroken
 from neardup_platform.scoring.card import Card
 from neardup_platform.scoring.compact import Layout
 from neardup_platform.scoring.features import compared_entries
-from neardup_platform.scoring.keras_classifier import limit_tensorflow_threads, load_classifier, split_pairs
+from neardup_platform.scoring.keras_classifier import load_classifier, split_pairs
 from neardup_platform.scoring.mmap_vectors import WrittenVectors
+from neardup_platform.scoring.tensorflow_network import limit_tensorflow_threads
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.settings import Settings
 
@@ -116,25 +118,29 @@ def _batch(table: ImageVectors, images: int, candidates: int, rng: np.random.Gen
 def _measure(
     made: dict[str, Engine], table: ImageVectors, images: int, candidates: int, rounds: int, rng: np.random.Generator
 ) -> dict[str, Row]:
-    """Pairs per second of every engine, and the ratio of its time to ours."""
+    """Pairs per second and processor time of every engine, and the ratios of both times to ours."""
     different = _agree(made, table, _batch(table, images, candidates, rng))
     calls = max(1, _TURN_PAIRS // (images * candidates))
-    seconds = np.zeros((rounds, len(made)))
+    seconds, processor_s = np.zeros((rounds, len(made))), np.zeros((rounds, len(made)))
     for turn in range(rounds):
         batches = [_batch(table, images, candidates, rng) for _ in range(calls)]
         # Another engine is first in each turn: the first one meets rows that no other has fetched.
         for column in np.roll(np.arange(len(made)), turn):
             engine = list(made.values())[column]
-            started = perf_counter()
+            started, used = perf_counter(), process_time()
             for batch in batches:
                 engine.score(batch.images, batch.rows, table, batch.ordinals)
             seconds[turn, column] = perf_counter() - started
-    rate = calls * images * candidates / np.median(seconds, axis=0)
-    ratio = np.median(seconds / seconds[:, :1], axis=0)
+            processor_s[turn, column] = process_time() - used
+    pairs = calls * images * candidates
+    rate, processor_us = pairs / np.median(seconds, axis=0), 1e6 * np.median(processor_s, axis=0) / pairs
+    ratio, processor_ratio = (np.median(each / each[:, :1], axis=0) for each in (seconds, processor_s))
     return {
         name: {
             "pairs_per_s": round(float(rate[column])),
             "time_ratio": round(float(ratio[column]), 2),
+            "processor_us": round(float(processor_us[column]), 3),
+            "processor_ratio": round(float(processor_ratio[column]), 2),
             "max_difference": different[name],
         }
         for column, name in enumerate(made)

@@ -2,7 +2,8 @@
 
 | engine | features | network |
 |---|---|---|
-| neardup | compiled loops | TensorFlow |
+| neardup | compiled loops | compiled loop |
+| tensorflow | compiled loops | TensorFlow, the reference |
 | onnxruntime | compiled loops | onnxruntime |
 | numpy+tensorflow | NumPy on gathered rows | TensorFlow; the worker's method before the compiled loops |
 | numpy | NumPy on gathered rows | NumPy |
@@ -18,9 +19,11 @@ from numpy.typing import NDArray
 from neardup_platform.bench.array_features import numpy_features
 from neardup_platform.bench.frozen_network import freeze, numpy_probability, onnx_bytes
 from neardup_platform.errors import SetupError
+from neardup_platform.scoring.card import NETWORK_FILE
 from neardup_platform.scoring.compact import Layout, unpack
 from neardup_platform.scoring.features import compared_entries, pair_features, with_compact
 from neardup_platform.scoring.keras_classifier import PairClassifier, split_pairs
+from neardup_platform.scoring.tensorflow_network import TensorFlowNetwork, read_network, traced
 from neardup_platform.scoring.vectors import ImageVectors
 
 Floats = NDArray[np.float32]
@@ -75,9 +78,9 @@ def engines(classifier: PairClassifier, threads: int) -> dict[str, Engine]:
         SetupError: onnxruntime is not installed.
         BadArtefact: the network has an operation that the peers do not support.
     """
-    import tensorflow as tf
-
-    blocks, frozen = classifier.card.blocks, freeze(classifier.network)
+    path, n_features = classifier.folder / NETWORK_FILE, len(classifier.card.features)
+    tensorflow = TensorFlowNetwork(path, n_features, threads)
+    blocks, frozen = classifier.card.blocks, freeze(traced(read_network(path, n_features)))
 
     def compiled(a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> Floats:
         return pair_features(a, rows_a, b, rows_b, blocks)
@@ -90,12 +93,10 @@ def engines(classifier: PairClassifier, threads: int) -> dict[str, Engine]:
         one, other = (unpack(rows[which], layout) for rows, which in sides if rows is not None)
         return numpy_features(one[0], other[0], one[1], other[1], blocks)
 
-    def tensorflow(features: Floats) -> Floats:
-        return np.asarray(classifier.network(tf.constant(features)).numpy()[:, 0])
-
     return {
         "neardup": FirstScore(classifier),
         "onnxruntime": Peer(compiled, _onnx_probability(onnx_bytes(frozen)), threads),
+        "tensorflow": Peer(compiled, tensorflow, threads),
         "numpy+tensorflow": Peer(gathered, tensorflow, threads),
         "numpy": Peer(gathered, lambda features: numpy_probability(frozen, features), threads),
     }

@@ -33,8 +33,6 @@ def shares(
         table: from which candidates are taken at random.
         rng: takes them.
     """
-    import tensorflow as tf
-
     blocks = classifier.card.blocks
     features = pair_features(images, rows, table, rng.integers(0, len(table.lsh), len(rows)), blocks)
     seconds = np.zeros((_REPEATS, 3))
@@ -45,7 +43,7 @@ def shares(
         marks.append(perf_counter())
         pair_features(images, rows, table, far % _CACHED_ROWS, blocks)
         marks.append(perf_counter())
-        classifier.network(tf.constant(features)).numpy()
+        classifier.network(features)
         marks.append(perf_counter())
         seconds[repeat] = np.diff(marks)
     at_random, cached, network = np.median(seconds, axis=0)

@@ -89,8 +89,10 @@ def _measure(load: Load, settings: Settings, report: Report) -> dict[str, Any]:
         wait_until_idle(worker)
         reader = SecondaryStore(settings.store_path, settings.home / "bench-reader")
         report(f"{images} images at {load.rate_per_s:g} a second")
+        used_s, started = _processor_s(worker.pid), time.monotonic()
         with producing(load.corpus, images, load.rate_per_s, settings):
             latencies_ms = _follow(reader, load.corpus, images)
+        cores = (_processor_s(worker.pid) - used_s) / (time.monotonic() - started)
         metrics = read_heartbeat(settings.home).metrics  # type: ignore[union-attr]
         rss_mb = psutil.Process(worker.pid).memory_info().rss / 1e6
         worker.kill()
@@ -121,10 +123,17 @@ def _measure(load: Load, settings: Settings, report: Report) -> dict[str, Any]:
         "durable_p50_ms": metrics.get("durable_p50_ms"),
         "durable_p99_ms": metrics.get("durable_p99_ms"),
         "lag_end": metrics["lag"],
+        "worker_cores": round(cores, 3),
         "sustained_images_per_s": round(sustained, 1),
         "recovery_s": round(recovery_s, 1),
         "rss_mb": round(rss_mb, 1),
     }
+
+
+def _processor_s(pid: int) -> float:
+    """Processor time of a process so far, in seconds."""
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
 
 
 def _follow(reader: SecondaryStore, first: int, images: int) -> NDArray[np.int64]:

@@ -203,10 +203,11 @@ def score(rows: int, rounds: int, as_json: bool) -> None:
 )
 @json_option
 def gpu(docs: int, rows: int, as_json: bool) -> None:
-    """Measure exhaustive search and pair scoring on a GPU, or on the CPU if there is none.
+    """Measure exhaustive search and pair scoring on a GPU, or on the CPU if there is none, and the worker end to end.
 
     faiss scans 256 bits and 256 dimensions; the classifier scores pairs with all vectors in the memory of the device,
-    and as the worker does. Each row names its device. Needs no servers.
+    and as the worker does; images are searched, scored, decided and committed as by the worker. Each row names its
+    device. Needs no servers.
     """
     load_tensorflow()
     from neardup_platform.bench.gpu import bench_gpu

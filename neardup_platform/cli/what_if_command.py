@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from neardup_platform.cli.output import emit, json_option, load_tensorflow, report
+from neardup_platform.cli.output import emit, json_option, report
 from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
 from neardup_platform.what_if.hours import HOURS_HELP, parse_hours
@@ -49,7 +49,5 @@ def what_if(
 
     now = datetime.now(UTC)
     question = Question(parse_hours(hours, now), match, head, classifier, terms, most_pairs)
-    if classifier:
-        load_tensorflow()
     answer = answer_what_if(resolve(Settings()), question, now, report, out)
     emit(answer, as_json, what_if_in_words)

@@ -8,6 +8,7 @@ the same features (docs/adr/0029).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.scoring.calibration import sigmoid
+from neardup_platform.scoring.curve_kernels import sum_curves
 
 Features = NDArray[np.float64]
 
@@ -34,7 +36,8 @@ class Curve:
     values: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True)
+# Without slots, for the cached arrays.
+@dataclass(frozen=True)
 class AdditiveModel:
     """Curves in the order of the features, and the logit where all of them are 0.
 
@@ -65,14 +68,22 @@ class AdditiveModel:
 
     def logits(self, features: Features) -> NDArray[np.float64]:
         """Returns the logits of float64 [n, features]; each row's depends on it alone, to the last bit."""
-        total = np.full(len(features), self.offset)
-        for column, curve in zip(features.T, self.curves, strict=True):
-            total += np.interp(column, curve.knots, curve.values)
+        if features.shape[1] != len(self.curves):
+            raise ValueError(f"{features.shape[1]} features for {len(self.curves)} curves")
+        total = np.empty(len(features))
+        sum_curves(np.ascontiguousarray(features), *self._arrays, self.offset, total)
         return total
 
     def probabilities(self, features: Features) -> NDArray[np.float64]:
         """Returns the sigmoid of the logits."""
         return sigmoid(self.logits(features))
+
+    @cached_property
+    def _arrays(self) -> tuple[NDArray[np.int64], Features, Features]:
+        """Where each curve's knots begin, the knots and the values of all curves."""
+        starts = np.cumsum([0, *(len(curve.knots) for curve in self.curves)], dtype=np.int64)
+        knots = np.array([knot for curve in self.curves for knot in curve.knots], np.float64)
+        return starts, knots, np.array([value for curve in self.curves for value in curve.values], np.float64)
 
     @classmethod
     def parse(cls, content: dict[str, Any]) -> "AdditiveModel":

@@ -24,6 +24,8 @@ REFERENCE_FILE = "reference.npy"
 PICTURES_FILE = "training_pictures.bin"
 # The labelled pairs that the second look was fitted to, likewise.
 EVIDENCE_FILE = "training_evidence.npz"
+# What TensorFlow answers, to check the compiled network; absent beside classifiers of earlier releases.
+PROBE_FILE = "network_probe.npy"
 SHIPPED_FOLDER = Path(__file__).parent / "classifier"
 FORMAT = 1
 
@@ -88,7 +90,7 @@ class Card:
     @property
     def files(self) -> dict[str, str]:
         """SHA-256 of every file beside the card, by name."""
-        recorded = {PICTURES_FILE: "pictures_sha256", EVIDENCE_FILE: "evidence_sha256"}
+        recorded = {PICTURES_FILE: "pictures_sha256", EVIDENCE_FILE: "evidence_sha256", PROBE_FILE: "probe_sha256"}
         found = {name: self.training.get(key) for name, key in recorded.items()}
         return self.scoring_files | {name: sha256 for name, sha256 in found.items() if sha256 is not None}
 

@@ -1,24 +1,24 @@
 """The pair classifier in operation: the vectors of two images → the probability that they are near-duplicates.
 
 Candidates → features → **probability** → second look → decision. The network is a small Keras model that includes its
-calibration; it is traced once for any number of pairs, so no batch size causes a retrace. Many pairs are split into
-parts, one thread each, whose features stay in the processor's cache until the network has read them.
+calibration; `networks.py` opens it, compiled or on TensorFlow. Many pairs are split into parts, one thread each, whose
+features stay in the processor's cache until the network has read them.
 """
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.errors import BadArtefact
 from neardup_platform.records import NEAR_DUPLICATES, Kind, ModelSpec
-from neardup_platform.scoring.card import NETWORK_FILE, REFERENCE_FILE, SHIPPED_FOLDER, Card, read_card
+from neardup_platform.scoring.card import REFERENCE_FILE, SHIPPED_FOLDER, Card, read_card
 from neardup_platform.scoring.distinctiveness import plain_pictures, undistinctive
 from neardup_platform.scoring.features import pair_features, with_compact
 from neardup_platform.scoring.match_kinds import Judged
+from neardup_platform.scoring.networks import Probabilities, open_network
 from neardup_platform.scoring.reference import Reference, parts_of, read_reference
 from neardup_platform.scoring.second_look import (
     EVIDENCE,
@@ -34,14 +34,9 @@ from neardup_platform.scoring.threshold_table import ThresholdTable
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.settings import ScoringSettings
 
-# A call of the network costs at least 0.3 ms, as much as the features of 700 pairs.
 PART_PAIRS = 8_192
 # From about this size on, two threads are faster than one, for features and network alike.
 MIN_PART_PAIRS = 2_048
-# Parts are padded to a multiple of this. The last rows of a matrix product, and a single row, go through other loops
-# than the rest and round differently, so the last bit of a score would depend on the other pairs of the part; 24 is a
-# multiple of the step of the loops for every instruction set up to AVX-512.
-PART_MULTIPLE = 24
 
 Ordinals = NDArray[np.int64]
 
@@ -56,8 +51,8 @@ class PairClassifier:
 
     Attributes:
         card: identity, thresholds and measured quality.
-        model: the Keras model, from features to probabilities.
-        network: the same as a traced function, float32 [n, features] tensors to [n, 1].
+        folder: of the classifier.
+        network: from features, float32 [n, features], to probabilities, float32 [n]; of each row the same in any batch.
 
     Raises:
         BadArtefact: the folder is incomplete, damaged or of another format, or the classifier does not know a kind.
@@ -72,17 +67,19 @@ class PairClassifier:
         self.card: Card = read_card(folder)
         _check_kinds(self.card, clustering)
         self._clustering = clustering
-        # The traced function refers to the model's variables but does not keep them alive.
-        self.model, self.network = _load(folder / NETWORK_FILE, len(self.card.features))
+        self.folder = folder
+        self.network: Probabilities = open_network(self.card, folder, threads)
         self._reference = _read_reference(folder, self.card)
         self._sketch = sketch_slice(self.card.blocks)
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, "pair-score")
-        # Compiles and traces now, not at the first image.
+        # Compiles now, not at the first image.
         one = ImageVectors(*(np.zeros((1, dim), np.float16) for dim in (self.card.lsh_dim, self.card.pair_dim)))
         first = np.zeros(1, np.int64)
         self.score(one, first, one, first)
         self.undistinctive(one)
+        if self.card.second_look is not None:
+            self.card.second_look.model.logits(np.zeros((1, len(EVIDENCE))))
 
     @property
     def version(self) -> str:
@@ -162,18 +159,14 @@ class PairClassifier:
 
     def first_scores(self, a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> NDArray[np.float32]:
         """Returns the network's scores, without the second look; arguments and errors as of `score`."""
-        import tensorflow as tf
-
         self._check_dims(a)
         self._check_dims(b)
         a, b = (with_compact(side, self.card.blocks) for side in (a, b))
         scores = np.empty(len(rows_a), np.float32)
 
         def score_part(part: slice) -> None:
-            pairs = part.stop - part.start
-            filled = np.minimum(np.arange(part.start, part.stop + -pairs % PART_MULTIPLE), part.stop - 1)
-            features = pair_features(a, rows_a[filled], b, rows_b[filled], self.card.blocks)
-            scores[part] = self.network(tf.constant(features)).numpy()[:pairs, 0]
+            features = pair_features(a, rows_a[part], b, rows_b[part], self.card.blocks)
+            scores[part] = self.network(features)
 
         self._run(score_part, split_pairs(len(rows_a), self._threads))
         return scores
@@ -272,21 +265,6 @@ def load_classifier(
     return PairClassifier(folder or SHIPPED_FOLDER, threads, clustering)
 
 
-def limit_tensorflow_threads(calls: int) -> None:
-    """Limits TensorFlow to one thread per operation and `calls` concurrent calls; call it before its first use.
-
-    The network is so small that more threads per operation only add hand-overs. Once TensorFlow has started the limit
-    cannot be changed, and this does nothing.
-    """
-    import tensorflow as tf
-
-    try:
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(calls)
-    except RuntimeError:
-        return
-
-
 def _check_kinds(card: Card, clustering: tuple[str, ...]) -> None:
     kinds = None if card.second_look is None else card.second_look.kinds
     missing = [kind for kind in clustering if kind not in (NEAR_DUPLICATES if kinds is None else kinds.known)]
@@ -311,35 +289,3 @@ def _read_reference(folder: Path, card: Card) -> Reference | None:
         return Reference(read_reference(path), parts_of(card.lsh_dim, card.blocks))
     except ValueError as error:
         raise BadArtefact(f"{path} does not fit its card ({error}): train again") from error
-
-
-def read_network(path: Path, n_features: int) -> Any:
-    """Reads a Keras model from features to probabilities.
-
-    Raises:
-        BadArtefact: it is damaged, or of other features.
-    """
-    import keras
-
-    try:
-        # safe_mode rejects Lambda layers: an artefact must not run its own code.
-        network = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
-        raise BadArtefact(f"{path} is no Keras model ({reason}): restore it or train again") from error
-    if network.input_shape != (None, n_features) or network.output_shape != (None, 1):
-        raise BadArtefact(
-            f"{path} maps {network.input_shape} to {network.output_shape}, its card says {n_features} features to "
-            "one probability: restore it or train again"
-        )
-    return network
-
-
-def _load(path: Path, n_features: int) -> tuple[Any, Any]:
-    """Returns the Keras model, and its function traced for any number of pairs."""
-    import tensorflow as tf
-
-    network = read_network(path, n_features)
-    traced = tf.function(network, input_signature=[tf.TensorSpec([None, n_features], tf.float32)])
-    # A concrete function is never traced again, and its calls cost less: 0.24 ms instead of 0.37.
-    return network, traced.get_concrete_function()

@@ -19,8 +19,9 @@ def load_models(settings: Settings) -> Models:
     from neardup_platform.image_table.mmap_ids import FollowedIds
     from neardup_platform.images.active_embedders import load_embedders, model_specs
     from neardup_platform.learning.classifier.keras_active_classifier import load_active_classifier
-    from neardup_platform.scoring.keras_classifier import limit_tensorflow_threads, load_classifier
+    from neardup_platform.scoring.keras_classifier import load_classifier
     from neardup_platform.scoring.mmap_vectors import FollowedVectors
+    from neardup_platform.scoring.tensorflow_network import limit_tensorflow_threads
     from neardup_platform.scoring.vectors import VectorTable
     from neardup_platform.terms.index import TermIndex
     from neardup_platform.terms.opening import load_search_space, open_index

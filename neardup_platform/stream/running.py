@@ -1,7 +1,7 @@
 """A stream worker from start to end: opened, run until it is stopped, and opened again over another store.
 
-A store that a command has put in place of this one is opened by the same process, which then need not import TensorFlow
-again.
+A store that a command has put in place of this one is opened by the same process, whose modules and compiled loops are
+loaded already.
 """
 
 import logging

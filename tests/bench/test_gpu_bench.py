@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from neardup_platform.bench import gpu_score, gpu_search, machine, timing
+from neardup_platform.bench import gpu_score, gpu_search, gpu_worker, machine, timing
 from neardup_platform.bench.array_features import numpy_features
 from neardup_platform.bench.keras_resident import resident_scores
 from neardup_platform.bench.synthetic import many_images
@@ -16,13 +16,14 @@ from neardup_platform.errors import InvariantBroken
 from neardup_platform.scoring.card import NETWORK_FILE, SHIPPED_FOLDER, read_card
 from neardup_platform.scoring.compact import Layout, pack, unpack
 from neardup_platform.scoring.features import compared_entries, feature_names
-from neardup_platform.scoring.keras_classifier import read_network
+from neardup_platform.scoring.tensorflow_network import read_network
 from neardup_platform.terms.faiss_flat import FaissFlat
 
 
 def test_every_row_names_what_was_measured_where(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_score, "BATCHES", ((1, 40), (8, 30)))
     monkeypatch.setattr(gpu_search, "QUERIES", (1, 8))
+    monkeypatch.setattr(gpu_worker, "BATCHES", ((1, 3), (8, 2)))
     monkeypatch.setattr(gpu_search, "MOST_CPU_DOCS", 2_000)
     monkeypatch.setattr(timing, "_LEAST_S", 0.01)
     options = ["--docs", "10000", "--rows", "1000", "--json"]
@@ -38,11 +39,16 @@ def test_every_row_names_what_was_measured_where(monkeypatch: pytest.MonkeyPatch
     assert {(row["docs"], row["device"]) for row in searched} == {(2_000, "cpu")}
     scored = [row for row in result["rows"] if row["measured"] == "score"]
     assert [(row["scorer"], row["images"]) for row in scored] == [
-        (scorer, images) for scorer in ("resident", "worker") for images in (1, 8)
+        (scorer, images) for scorer in ("resident", "features on the CPU", "worker") for images in (1, 8)
     ]
     for row in scored:
         assert row["pairs_per_s"] == pytest.approx(1e3 * row["images"] * row["candidates"] / row["ms"], rel=0.1)
         assert row["max_difference"] <= 1e-4
+    decided = [row for row in result["rows"] if row["measured"] == "worker"]
+    assert [(row["corpus"], row["images"], row["device"]) for row in decided] == [(1_000, 1, "cpu"), (1_000, 8, "cpu")]
+    for row in decided:
+        stages = sum(row[f"{stage}_ms"] for stage in (*gpu_worker.STAGES, "commit"))
+        assert 0 < stages <= 1.2 * row["ms"] / row["images"]
 
 
 def test_features_computed_by_keras_equal_those_of_numpy() -> None:
@@ -106,3 +112,20 @@ def test_the_card_and_its_driver_are_named(tmp_path: Path, monkeypatch: pytest.M
         program.write_text(f"#!/bin/sh\n{script}\n")
         program.chmod(0o755)
         assert len(machine.gpus()) == expected
+
+
+def test_search_and_score_on_a_device_are_timed_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_worker, "DEVICE_BATCHES", (2,))
+    monkeypatch.setattr(timing, "_LEAST_S", 0.01)
+    scored: list[tuple[int, ...]] = []
+
+    def scorer(_table: object) -> gpu_score.Scores:
+        def score(rows_a: np.ndarray, rows_b: np.ndarray) -> np.ndarray:
+            scored.append((len(rows_a), len(rows_b), len(np.unique(rows_a))))
+            return np.zeros(len(rows_a), np.float32)
+
+        return score
+
+    (row,) = gpu_worker.bench_device(500, scorer, read_card(SHIPPED_FOLDER), 30, lambda _: None)
+    assert set(scored) <= {(60, 60, 2), (60, 60, 1)}
+    assert row["images_per_s"] == pytest.approx(2e3 / row["ms"], rel=0.1)

@@ -26,7 +26,7 @@ import psutil
 
 from neardup_platform.bench.machine import machine
 from neardup_platform.kafka.topics import ensure_topics
-from neardup_platform.scoring.keras_classifier import PairClassifier, limit_tensorflow_threads
+from neardup_platform.scoring.keras_classifier import PairClassifier
 from neardup_platform.servers.embedded_servers import running_servers
 from neardup_platform.settings import Settings
 from neardup_platform.stream.crash_points import CrashPoint
@@ -205,7 +205,6 @@ class Soak:
         with reading(self.settings) as reader:
             self.wrong += islice(wrong_when_settled(reader, log, sent), 20)
             self.say("deciding everything again in the recorded order")
-            limit_tensorflow_threads(2)
             home = self.settings.home / "replay"
             self.wrong += islice(differences_of_replay(self.settings, reader, home, 200, PairClassifier()), 20)
         if not self.plan.kills:

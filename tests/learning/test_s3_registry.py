@@ -17,6 +17,7 @@ from neardup_platform.scoring.card import (
     EVIDENCE_FILE,
     NETWORK_FILE,
     PICTURES_FILE,
+    PROBE_FILE,
     REFERENCE_FILE,
     SHIPPED_FOLDER,
     read_card,
@@ -106,7 +107,7 @@ def test_a_damaged_object_is_refused_and_leaves_nothing_behind(
 ) -> None:
     publish(s3, settings, folder)
     data = bytearray((folder / name).read_bytes())
-    data[len(data) // 2] ^= 1
+    data[0] ^= 1
     s3.put_object(Bucket=settings.bucket, Key=f"classifiers/{VERSION}/{name}", Body=bytes(data))
     with pytest.raises(BadArtefact):
         fetch(settings, VERSION, tmp_path / "home")
@@ -118,7 +119,7 @@ def test_an_artefact_under_another_version_is_refused(
     s3: Any, settings: S3Settings, folder: Path, tmp_path: Path
 ) -> None:
     publish(s3, settings, folder)
-    for name in (CARD_FILE, NETWORK_FILE, REFERENCE_FILE, PICTURES_FILE, EVIDENCE_FILE):
+    for name in (CARD_FILE, NETWORK_FILE, PROBE_FILE, REFERENCE_FILE, PICTURES_FILE, EVIDENCE_FILE):
         other = f"classifiers/ba9876543210/{name}"
         s3.put_object(Bucket=settings.bucket, Key=other, Body=(folder / name).read_bytes())
     with pytest.raises(BadArtefact, match=f"holds classifier {VERSION}"):

@@ -6,6 +6,7 @@ import pytest
 from neardup_platform.learning.classifier.labelled_evidence import fit_curves
 from neardup_platform.scoring.additive import AdditiveModel, Curve, knots_of, ramps
 from neardup_platform.scoring.calibration import sigmoid
+from neardup_platform.scoring.card import SHIPPED_FOLDER, read_card
 
 MODEL = AdditiveModel((Curve("a", (0.0, 1.0, 3.0), (0.0, 2.0, 1.0)), Curve("b", (5.0,), (0.25,))), -1.0)
 
@@ -17,6 +18,23 @@ def test_the_logit_is_the_sum_of_curves_linear_between_knots_and_constant_beyond
     assert terms[:, 1].tolist() == [0.25] * 6
     assert MODEL.logits(features).tolist() == [-0.75, -0.75, 0.25, 1.25, 0.75, 0.25]
     assert np.allclose(MODEL.probabilities(features), sigmoid(MODEL.logits(features)))
+
+
+def test_the_compiled_sum_equals_that_of_numpy() -> None:
+    model = read_card(SHIPPED_FOLDER).second_look.model  # type: ignore[union-attr]
+    features = np.random.default_rng(2).normal(size=(500, len(model.curves))) * 5
+    for column, curve in enumerate(model.curves):
+        features[: len(curve.knots), column] = curve.knots
+    features[400:402, 3] = np.inf, -np.inf
+    features[402, 5] = np.nan
+    expected = model.offset + model.terms(features).sum(axis=1)
+    assert np.allclose(model.logits(features), expected, rtol=0, atol=1e-12, equal_nan=True)
+    assert np.isnan(model.logits(features)).nonzero()[0].tolist() == [402]
+
+
+def test_features_of_another_number_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 features for 2 curves"):
+        MODEL.logits(np.zeros((1, 3)))
 
 
 def test_a_scaled_model_has_scaled_logits() -> None:

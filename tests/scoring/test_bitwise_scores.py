@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from neardup_platform.scoring.keras_classifier import MIN_PART_PAIRS, PART_MULTIPLE, PART_PAIRS, PairClassifier
+from neardup_platform.intrinsics import TILE_ROWS
+from neardup_platform.scoring.keras_classifier import MIN_PART_PAIRS, PART_PAIRS, PairClassifier
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.terms.hyperplanes import load_term_space
 
 IMAGES = 600
-SIZES = [*range(1, 2 * PART_MULTIPLE + 2), 100, 255, 256, 1_000, MIN_PART_PAIRS - 1, 2 * MIN_PART_PAIRS + 1]
+SIZES = [*range(1, 2 * TILE_ROWS + 2), 100, 255, 256, 1_000, MIN_PART_PAIRS - 1, 2 * MIN_PART_PAIRS + 1]
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from neardup_platform.scoring.card import (
     EVIDENCE_FILE,
     NETWORK_FILE,
     PICTURES_FILE,
+    PROBE_FILE,
     REFERENCE_FILE,
     SHIPPED_FOLDER,
     Card,
@@ -20,7 +21,7 @@ from neardup_platform.scoring.card import (
 def variant(folder: Path, version: str, *, recall: float | None = None, **changes: Any) -> Card:
     """Writes one to a folder; `recall` replaces the measured recall at its threshold and at 99% precision."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (NETWORK_FILE, REFERENCE_FILE, PICTURES_FILE, EVIDENCE_FILE):
+    for name in (NETWORK_FILE, REFERENCE_FILE, PICTURES_FILE, EVIDENCE_FILE, PROBE_FILE):
         if (SHIPPED_FOLDER / name).exists():
             shutil.copy(SHIPPED_FOLDER / name, folder / name)
     card = read_card(SHIPPED_FOLDER)

@@ -1,4 +1,4 @@
-"""Worker processes forked from one that has imported TensorFlow: a real process each, ready eight seconds sooner.
+"""Worker processes forked from one that has imported everything: a real process each, ready seconds sooner.
 
 The fork runs the same module as `python -m`, with its own environment, output and limits, and dies of the same signals.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
-    ["tensorflow", "neardup_platform.cli", "neardup_platform.stream.running", "neardup_platform.servers.endpoints"]
+    ["neardup_platform.cli", "neardup_platform.stream.running", "neardup_platform.servers.endpoints"]
 )
 
 

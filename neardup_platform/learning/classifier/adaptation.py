@@ -30,7 +30,7 @@ from neardup_platform.learning.classifier.training import CANDIDATES, FOLDS
 from neardup_platform.learning.classifier.training_pictures import read_training_pictures, record_training_pictures
 from neardup_platform.learning.classifier.training_set import TrainingSet
 from neardup_platform.scoring.additive import AdditiveModel
-from neardup_platform.scoring.card import NETWORK_FILE, REFERENCE_FILE, Card, write_card
+from neardup_platform.scoring.card import NETWORK_FILE, PROBE_FILE, REFERENCE_FILE, Card, write_card
 from neardup_platform.scoring.keras_classifier import PairClassifier
 from neardup_platform.scoring.reference import excerpt, parts_of, read_reference, write_reference
 from neardup_platform.scoring.second_look import SecondLook, settled, tellable
@@ -165,7 +165,9 @@ def _write(
     fingerprints: NDArray[np.uint64],
 ) -> Card:
     out.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(base / NETWORK_FILE, out / NETWORK_FILE)
+    for name in (NETWORK_FILE, PROBE_FILE):
+        if (base / name).exists():
+            shutil.copyfile(base / name, out / name)
     look = replace(look, reference_sha256=write_reference(reference, out / REFERENCE_FILE))
     about = {
         "from": card.version,

@@ -7,6 +7,7 @@ Training → folder → **s3://{bucket}/classifiers/{version}/** → NEARDUP_HOM
     reference.npy   images that the second look compares with, if the card has a second look
     training_pictures.bin   fingerprints of the training pictures, if the card names their checksum
     training_evidence.npz   pairs that the second look was fitted to, likewise
+    network_probe.npy   what TensorFlow answers to some features, likewise
 
 The card is put last, and no object is ever overwritten: a version without a card is not published. Everything read is
 bounded in size, and verified before it gets its name on this machine.
@@ -32,6 +33,7 @@ from neardup_platform.scoring.card import (
     EVIDENCE_FILE,
     NETWORK_FILE,
     PICTURES_FILE,
+    PROBE_FILE,
     REFERENCE_FILE,
     Card,
     check_file,
@@ -41,13 +43,14 @@ from neardup_platform.scoring.card import (
 from neardup_platform.settings import S3Settings
 
 PREFIX = "classifiers"
-# The shipped classifier has 70 KB, 100 KB, 1 MB and 4 MB, plus 8 bytes for each training picture.
+# The shipped classifier has 70 KB, 100 KB, 1 MB, 15 KB and 4 MB, plus 8 bytes for each training picture.
 MAX_BYTES = {
     CARD_FILE: 1 << 20,
     NETWORK_FILE: 64 << 20,
     REFERENCE_FILE: 64 << 20,
     PICTURES_FILE: 64 << 20,
     EVIDENCE_FILE: 64 << 20,
+    PROBE_FILE: 64 << 20,
 }
 _VERSION = re.compile("[0-9a-f]{12}")
 # A killed download leaves its folder; no download takes this long.

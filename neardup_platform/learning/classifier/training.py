@@ -46,8 +46,11 @@ from neardup_platform.learning.embedder.kind_labels import NO_LABELS, UNCHANGED_
 from neardup_platform.scoring import calibration, keras_network
 from neardup_platform.scoring.card import NETWORK_FILE, REFERENCE_FILE, Card, write_card
 from neardup_platform.scoring.features import SKETCH, Block, feature_names, pair_features
+from neardup_platform.scoring.keras_file import read_keras_file
+from neardup_platform.scoring.network_probe import Probe, make_probe, record_probe
 from neardup_platform.scoring.reference import write_reference
 from neardup_platform.scoring.second_look import SecondLook
+from neardup_platform.scoring.tensorflow_network import TensorFlowNetwork
 from neardup_platform.scoring.threshold_table import ThresholdTable
 from neardup_platform.scoring.vectors import ImageVectors
 
@@ -164,7 +167,13 @@ def train(
         threshold_table=table,
     )
     write_card(card, out)
+    card = record_probe(card, out, _probe(out / NETWORK_FILE, len(card.features)))
     return card if second is None else record_evidence(card, out, second.examples)
+
+
+def _probe(path: Path, n_features: int) -> Probe:
+    """What TensorFlow answers with the network as it was saved."""
+    return make_probe(read_keras_file(path, n_features), TensorFlowNetwork(path, n_features))
 
 
 def _threshold_table(

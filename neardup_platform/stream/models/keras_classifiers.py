@@ -7,7 +7,7 @@ from neardup_platform.learning.classifier.keras_active_classifier import load_ac
 from neardup_platform.matching import PairScorer
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.scoring.card import Card
-from neardup_platform.scoring.keras_classifier import limit_tensorflow_threads, load_classifier
+from neardup_platform.scoring.keras_classifier import load_classifier
 from neardup_platform.settings import Settings
 
 
@@ -38,11 +38,10 @@ class Classifiers(Protocol):
 
 
 class KerasClassifiers:
-    """Classifiers on TensorFlow, which gets the threads of `scoring.threads`."""
+    """Classifiers with the threads of `scoring.threads`."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        limit_tensorflow_threads(settings.scoring.threads)
 
     def load_active(self, promoted: str) -> Classifier:
         """See `Classifiers`."""

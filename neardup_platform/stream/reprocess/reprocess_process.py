@@ -135,7 +135,7 @@ class _Server:
         from neardup_platform.learning.classifier.keras_active_classifier import classifier_folder
         from neardup_platform.matching import Matching
         from neardup_platform.pipeline import Pipeline
-        from neardup_platform.scoring.keras_classifier import limit_tensorflow_threads, load_classifier
+        from neardup_platform.scoring.keras_classifier import load_classifier
         from neardup_platform.stream.recovery import rebuild_corpus
         from neardup_platform.terms.opening import load_search_space, open_index
 
@@ -143,7 +143,6 @@ class _Server:
         if settings.fingerprint() != call.settings:
             raise SetupError("neardup.toml has changed since the worker started: restart the worker, send it again")
         self._wait_for(lambda: prepare(call.checkpoint, call.target, call.rules))
-        limit_tensorflow_threads(1)
         space = load_search_space(settings.terms)
         scorer = load_classifier(classifier_folder(settings, call.classifier), 1, settings.scoring.kinds)
         target = self._stack.enter_context(closing(Store(call.target)))
