@@ -1,6 +1,7 @@
 """An S3 server that is killed during a load: the load ends, at the latest when it is repeated, with the same digest."""
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -87,7 +88,8 @@ def disturbed_load(settings: Settings, worker: int) -> tuple[Sequence[str], Boot
                 if moment == "sending load":
                     builds.start()
 
-    for _ in range(9):
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline:
         eventually(lambda: answers(settings))
         try:
             result = Bootstrap(settings, "disturbed", None, "a test", said).run()

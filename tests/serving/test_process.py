@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from neardup_platform.corpus import Corpus
+from neardup_platform.image_table.mmap_ids import WrittenIds
 from neardup_platform.images.active_embedders import load_embedders
 from neardup_platform.images.decode import decode
 from neardup_platform.matching import Matching
@@ -23,6 +24,7 @@ from neardup_platform.records import Embedding, JoinedImage, Kind
 from neardup_platform.scoring.keras_classifier import load_classifier
 from neardup_platform.scoring.mmap_vectors import WrittenVectors
 from neardup_platform.settings import Settings
+from neardup_platform.stream.checkpointing import Saving, save_checkpoint
 from neardup_platform.stream.commit import commit
 from neardup_platform.stream.steps import StreamStep
 from neardup_platform.terms.hyperplanes import load_term_space
@@ -68,6 +70,10 @@ def running(home: Path) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
         process.communicate()
 
 
+# The models load beside other tests.
+LONG_S = 300.0
+
+
 def decide_pictures(settings: Settings, names: list[str]) -> None:
     from neardup_platform.store.writer import Store
 
@@ -86,9 +92,11 @@ def decide_pictures(settings: Settings, names: list[str]) -> None:
     ]
     with closing(Store(settings.store_path)) as store:
         vectors = WrittenVectors(settings.vectors_path, store.state().store_id, scorer.required_models, 0)
-        with closing(Corpus(space, open_index(None, space, settings.terms), vectors)) as corpus:
+        ids = WrittenIds(settings.vectors_path, None)
+        with closing(Corpus(space, open_index(None, space, settings.terms), vectors, ids)) as corpus:
             decided = Pipeline(space, scorer, corpus, Matching.of(settings, scorer)).decide(images, 1, 2_000)
             commit(store, store.state(), StreamStep(decided=decided), 0)
+            assert save_checkpoint(store, Saving.of(store.state(), corpus, ids, settings.vectors_path))
 
 
 @pytest.mark.slow
@@ -96,8 +104,9 @@ def test_a_picture_uploaded_to_the_real_server_finds_itself(tmp_path: Path) -> N
     names = sorted(picture.name for picture in PICTURES.glob("*.jpg"))[:5]
     decide_pictures(Settings(home=tmp_path), names)
     with running(tmp_path) as (_, client):
-        asked_ms = []
+        asked_ms, deadline = [], time.monotonic() + LONG_S
         while not client.get("/readyz").json()["search"]["ok"]:
+            assert time.monotonic() < deadline, "the models do not load"
             begun = time.monotonic()
             assert client.get(f"/v1/images/{names[0]}").status_code in (200, 503)
             asked_ms.append(1_000 * (time.monotonic() - begun))

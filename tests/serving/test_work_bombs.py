@@ -12,9 +12,7 @@ import pytest
 from neardup_platform.settings import Settings
 from neardup_platform.testing import eventually
 from tests.images.bombs import gif_of_one_pixel, jpeg_of_scans, webp_of_one_colour
-from tests.serving.test_process import PICTURES, decide_pictures, running
-
-LONG_S = 300.0
+from tests.serving.test_process import LONG_S, PICTURES, decide_pictures, running
 
 
 def metric(client: httpx.Client, name: str) -> float:
