@@ -25,7 +25,7 @@ def test_synthetic_clusters_have_their_first_image_as_head() -> None:
 def test_bench_bootstrap_measures_the_fields_of_the_contract(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     lines: list[str] = []
-    answer = bench_bootstrap(Work(images=2_000, undecided=60, rate_per_s=20, seconds=20), lines.append)
+    answer = bench_bootstrap(Work(images=2_000, undecided=60, rate_per_s=20, seconds=90), lines.append)
     assert json.loads(json.dumps(answer)).keys() >= {"bench", "machine", "settings", "rows"}
     assert [(row["heads"], row["images"]) for row in answer["rows"]] == [("given", 2_000), ("undecided", 60)]
     for row in answer["rows"]:
