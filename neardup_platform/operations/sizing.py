@@ -9,29 +9,29 @@ from dataclasses import dataclass
 from math import exp, log
 
 # Corpus sizes at which the figures below were measured.
-_SIZED_AT, _STARTED_AT, _STREAMED_AT, _SEARCHED_AT = 200_000, 200_000, 1_000_000, 10_000_000
+_SIZED_AT, _STARTED_AT, _STREAMED_AT, _SEARCHED_AT = 200_000, 1_000_000, 1_000_000, 10_000_000
 
 _STORE_BYTES = 3_696
 _VECTOR_BYTES = 3_470 + 975
 # Of which the first score reads, of every candidate.
 _COMPACT_BYTES = 975
 _INDEX_BYTES = 294
-_PRIVATE_BYTES = 202
-# A worker with an empty corpus, most of it TensorFlow.
-_WORKER_BYTES = 900_000_000
+_PRIVATE_BYTES = 68
+# A worker that decides a backlog, whatever its corpus.
+_WORKER_BYTES = 700_000_000
 # Messages of an image: both embeddings, and a decision with twelve candidates.
 _MESSAGE_BYTES = 3_470 + 2 * 111 + 622
 
-_PROCESS_S = 8.0
-_OPEN_S = 3.6e-6
+_PROCESS_S = 3.0
+_OPEN_S = 0.7e-6
 _REBUILD_S = 72e-6
 
 # Processor time of the worker for an image in a backlog, without the search, and of a search in micro-batches of 64.
-_OTHER_S = 0.54e-3
+_OTHER_S = 0.44e-3
 _SEARCH_S = {_STREAMED_AT: 0.42e-3, _SEARCHED_AT: 2.7e-3}
-# At 200 images a second two or three share a search and a call of TensorFlow, and each costs so many times as much as
-# in a backlog, where the worker takes about 1,000 a second with one core.
-_ALONE, _ALONE_RATE, _BACKLOG_RATE = 3.6, 200.0, 1_000.0
+# At 200 images a second two or three share a search and a step, and each costs so many times as much as in a backlog,
+# where the worker takes about 1,000 a second with one core.
+_ALONE, _ALONE_RATE, _BACKLOG_RATE = 3.5, 200.0, 1_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +76,12 @@ def needs(images: int, rate: float, retention_h: float) -> list[Need]:
         per_image("disk: term index, mapped", _INDEX_BYTES, _SEARCHED_AT),
         per_image("disk: snapshot on S3", _STORE_BYTES, _SIZED_AT),
         Need("disk: Kafka", _MESSAGE_BYTES * rate * retention_h * 3_600, "bytes", _STREAMED_AT, extrapolated=False),
-        per_image("memory: worker, private", _PRIVATE_BYTES, _SIZED_AT, fixed=_WORKER_BYTES),
+        per_image("memory: worker, private", _PRIVATE_BYTES, _STREAMED_AT, fixed=_WORKER_BYTES),
         per_image("memory: page cache, to search from memory", _INDEX_BYTES, _SEARCHED_AT),
         per_image("memory: page cache, to score from memory", _COMPACT_BYTES, _STREAMED_AT),
         Need("processor: worker", rate * image_s(images, rate), "cores", _SEARCHED_AT, images > _SEARCHED_AT),
         per_image("start, with files as they were", _OPEN_S, _STARTED_AT, "s", _PROCESS_S),
-        per_image("start, index and vectors made again", _REBUILD_S, _STARTED_AT, "s", _PROCESS_S),
+        per_image("start, index and vectors made again", _REBUILD_S, _SIZED_AT, "s", _PROCESS_S),
     ]
 
 

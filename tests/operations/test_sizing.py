@@ -12,9 +12,9 @@ def amounts(images: int, rate: float, retention_h: float = 168.0) -> dict[str, f
 
 
 def test_the_measured_cost_of_an_image_is_given_back() -> None:
-    assert image_s(1_000_000, 1_000) == pytest.approx(0.96e-3)
-    assert image_s(1_000_000, 200) == pytest.approx(3.5e-3, rel=0.02)
-    assert image_s(10_000_000, 2_000) == pytest.approx(3.24e-3)
+    assert image_s(1_000_000, 1_000) == pytest.approx(0.86e-3)
+    assert image_s(1_000_000, 200) == pytest.approx(3.0e-3, rel=0.02)
+    assert image_s(10_000_000, 2_000) == pytest.approx(3.14e-3)
 
 
 def test_disk_grows_with_the_images_and_kafka_with_the_rate_alone() -> None:
