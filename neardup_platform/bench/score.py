@@ -44,8 +44,7 @@ _TURN_PAIRS = 12_800
 _MOST_DIFFERENT = 1e-4
 _SEED = 4
 _CHUNK = 16_384
-# BLAS and TensorFlow let their threads spin for a while after a call, which the next engine would pay for.
-_SETTLE_S = 0.05
+_LOOK_S, _MOST_LOOKS = 0.02, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +128,7 @@ def _measure(
         # Another engine is first in each turn: the first one meets rows that no other has fetched.
         for column in np.roll(np.arange(len(made)), turn):
             engine = list(made.values())[column]
-            sleep(_SETTLE_S)
+            _settle()
             started, used = perf_counter(), process_time()
             for batch in batches:
                 engine.score(batch.images, batch.rows, table, batch.ordinals)
@@ -148,6 +147,15 @@ def _measure(
         }
         for column, name in enumerate(made)
     }
+
+
+def _settle() -> None:
+    """Waits until no thread works: BLAS and TensorFlow let theirs spin after a call, and the next engine would pay."""
+    for _ in range(_MOST_LOOKS):
+        used = process_time()
+        sleep(_LOOK_S)
+        if process_time() - used < _LOOK_S / 10:
+            return
 
 
 def _agree(made: dict[str, Engine], table: ImageVectors, batch: Batch) -> dict[str, float]:
