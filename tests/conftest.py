@@ -1,5 +1,6 @@
 """What tests share: one embedded Kafka and S3 for the session, an empty log for each test that asks; their order."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests first: at the end, quick files keep the other processes busy during the last slow one."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_disposed_instance() -> None:
+    """Forgets the Dagster instance of an earlier file: two open at once leave the storage of the first."""
+    if base := sys.modules.get("dagster._core.storage.defs_state.base"):
+        base._current_storage.set(None)
 
 
 @pytest.fixture(scope="session")

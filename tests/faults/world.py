@@ -74,7 +74,11 @@ def settle(settings: Settings, module: str = LIGHT) -> None:
 def wait_until_settled(settings: Settings, reader: SecondaryStore) -> None:
     def settled() -> bool:
         reader.refresh()
-        return is_settled(settings, reader)
+        if not is_settled(settings, reader):
+            return False
+        # A reader that has caught up piece by piece has shown an empty outbox a moment too early.
+        with reading(settings) as fresh:
+            return is_settled(settings, fresh)
 
     eventually(settled)
 
