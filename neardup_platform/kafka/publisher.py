@@ -39,7 +39,7 @@ _RETRY_S = 1.0
 # Raised by broker and client for one message.
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 # Raised by the broker for a whole batch because of one message in it.
-_BAD_RECORD = (InvalidRecordError, InvalidTimestampError)
+_BAD_RECORD = InvalidRecordError
 # Raised by the client for what it cannot serialise.
 _UNSENDABLE = (TypeError, ValueError, AssertionError)
 
@@ -158,7 +158,9 @@ class KafkaPublisher:
     def _put_back(self, error: BaseException) -> None:
         self._one_by_one = isinstance(error, _BAD_RECORD)
         if not self._logged and not self._one_by_one:
-            log.warning("publishing failed, trying again until it works: %s", error)
+            # Each attempt takes the time of sending, so it works as soon as the clock is right.
+            why = "; set this machine's clock" if isinstance(error, InvalidTimestampError) else ""
+            log.warning("publishing failed, trying again until it works: %s%s", error, why)
             self._logged = True
         self._waiting.extendleft(message for message, _ in reversed(self._in_flight))
         self._in_flight.clear()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from neardup_platform.clock import SystemClock
-from neardup_platform.kafka.publisher import KafkaPublisher
+from neardup_platform.clock import Clock, SystemClock
+from neardup_platform.kafka.publisher import KafkaPublisher, Outgoing
 from neardup_platform.settings import Settings
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.writer import Batch, Store
@@ -102,11 +102,39 @@ def test_a_shrinking_outbox_does_not_hold_back_the_stream() -> None:
     assert not backlog.full
 
 
-def closing_publisher(settings: Settings) -> closing[KafkaPublisher]:
+def closing_publisher(settings: Settings, clock: Clock | None = None) -> closing[KafkaPublisher]:
     """A publisher that is closed at the end."""
 
     class _Closing(KafkaPublisher):
         def close(self, timeout_s: float = 5.0) -> None:
             super().close(timeout_s)
 
-    return closing(_Closing(settings.kafka, SystemClock()))
+    return closing(_Closing(settings.kafka, clock or SystemClock()))
+
+
+def test_a_clock_that_is_hours_ahead_delays_messages_and_loses_none(
+    empty_log: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The broker refuses times over an hour ahead of its own."""
+
+    class _Ahead(SystemClock):
+        ahead_ms = 7 * 3_600_000
+
+        def now_ms(self) -> int:
+            return super().now_ms() + self.ahead_ms
+
+    clock, messages, done = _Ahead(), range(1, 6), []
+    with closing_publisher(empty_log, clock) as publisher:
+        for number in messages:
+            publisher.send(Outgoing(number, DEAD_LETTER, b"k", b"%d" % number))
+
+        def settled() -> bool:
+            done.extend(publisher.settled())
+            return len(done) == len(messages)
+
+        eventually(lambda: settled() or "set this machine's clock" in caplog.text)
+        assert done == []
+        clock.ahead_ms = 0
+        eventually(settled)
+    assert [each.refused for each in done] == [None] * len(messages)
+    assert read_topic(empty_log, DEAD_LETTER) == [b"%d" % number for number in messages]
