@@ -13,6 +13,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,18 @@ def read_sealed(path: Path) -> dict[str, Any] | None:
     except (KeyError, TypeError) as error:
         raise ValueError(f"missing or invalid field: {error}") from error
     return content
+
+
+def write_at(file: FileIO, content: bytes, at: int) -> None:
+    """Write bytes in place, through the file and not through a map of it, where a full disk would kill the process.
+
+    Raises:
+        OSError: the disk is full or broken.
+    """
+    data = memoryview(content)
+    while data:
+        done = os.pwrite(file.fileno(), data, at)
+        data, at = data[done:], at + done
 
 
 def sync_folder(folder: Path) -> None:

@@ -16,6 +16,7 @@ from time import time_ns
 import numpy as np
 
 from neardup_platform.errors import BadArtefact, ServerUnavailable, SetupError
+from neardup_platform.files import write_at
 from neardup_platform.id_space import MAX_ORDINALS, check_ordinals
 from neardup_platform.image_table.checkpoint import Checkpoint, end_of_text, ids_paths, read_checkpoint
 from neardup_platform.image_table.ids import (
@@ -164,12 +165,8 @@ class WrittenIds(WritableIds):
             self._mapped = _Mapped(self._text, self._places)
 
     def _write(self, file: FileIO, at: int, content: bytes) -> None:
-        """Writes through the file, not through the map, where a full disk would kill the process."""
-        data = memoryview(content)
         with _explained(self._folder, "writing"):
-            while data:
-                done = os.pwrite(file.fileno(), data, at)
-                data, at = data[done:], at + done
+            write_at(file, content, at)
 
 
 class FollowedIds:

@@ -34,6 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.errors import ServerUnavailable, SetupError
+from neardup_platform.files import write_at
 from neardup_platform.id_space import MAX_ORDINALS, check_ordinals
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.scoring.compact import Compact, pack
@@ -334,11 +335,7 @@ def write_bytes(file: FileIO, ordinals: NDArray[np.int64], rows: Compact) -> Non
 
 
 def _write(file: FileIO, rows: Compact, at: int) -> None:
-    """Writes through the file, not through the map, where a full disk would kill the process."""
-    data = memoryview(np.ascontiguousarray(rows).tobytes())
-    while data:
-        done = os.pwrite(file.fileno(), data, at)
-        data, at = data[done:], at + done
+    write_at(file, np.ascontiguousarray(rows).tobytes(), at)
 
 
 def map_files(files: Sequence[FileIO], manifest: Manifest) -> ImageVectors:
