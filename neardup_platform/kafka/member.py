@@ -73,7 +73,7 @@ class Member:
         self._ahead = ahead
         self._now_ms = now_ms
         self._failures = 0
-        self._read_at = time.monotonic()
+        self._read_at = self._answered_at = time.monotonic()
         self.transactions_open = 0
         self.watch = LogWatch(ahead)
         self.ends = PartitionEnds()
@@ -173,8 +173,12 @@ class Member:
             self._consumer = open_client(self._settings, self._group)
         except KafkaError as away:
             raise ServerUnavailable(f"no Kafka broker at {self._settings.bootstrap}: {away}") from away
-        self.assignment.subscribe(self._consumer)
-        self._read_at = time.monotonic()
+        self._start_with(self._consumer)
+
+    def _start_with(self, consumer: Any) -> None:
+        self._consumer = consumer
+        self.assignment.subscribe(consumer)
+        self._read_at = self._answered_at = time.monotonic()
 
     def ask_for_ends(self) -> bool:
         """Ask how far the partitions go. Return whether the broker answered."""
@@ -191,7 +195,9 @@ class Member:
             behind = [p for p in self.assignment.owned & ends.keys() if self.watch.next_offset(p) < ends[p]]
             committed = committed_ends(self._consumer, behind) if behind else {}
         except KafkaError:
+            self._replace_unanswered()
             return False
+        self._answered_at = time.monotonic()
         self._note_ends(ends, asked_ms)
         self.transactions_open = sum(end < ends[p] for p, end in committed.items())
         self._replace_stalled(committed)
@@ -218,6 +224,19 @@ class Member:
                 {name(p): self._consumer.position(p, timeout_ms=0) for p in self._consumer.assignment()},
             )
             self._reopen()
+
+    def _replace_unanswered(self) -> None:
+        """Replace a client that no broker answers, unless no broker answers another one either."""
+        if time.monotonic() - self._answered_at <= _STALLED_S:
+            return
+        self._answered_at = time.monotonic()
+        try:
+            consumer = open_client(self._settings, self._group)
+        except KafkaError:
+            return
+        log.warning("Kafka answers, but not this client for %.0f s: reopening the connection", _STALLED_S)
+        self.close()
+        self._start_with(consumer)
 
     def _skip_markers(self, partition: TopicPartition) -> None:
         """Step over the markers that a transaction leaves in the log and that no consumer receives."""

@@ -1,9 +1,10 @@
 """Publishes messages to Kafka: at least once, in order, and without stopping at one that Kafka refuses permanently.
 
 Outbox → fitting → **publisher** → log. After any error but a permanent refusal, the message and all that follow are
-sent again until that succeeds: the broker may be away, a topic or a permission missing. The producer is not idempotent,
-because kafka-python ends an idempotent one at the first error that it does not retry. One request in flight at a time
-keeps the order, and a message sent twice has the same event id.
+sent again until that succeeds: the broker may be away, a topic or a permission missing. A client that settles nothing
+for long is replaced, because it may never recover by itself. The producer is not idempotent, because kafka-python ends
+an idempotent one at the first error that it does not retry. One request in flight at a time keeps the order, and a
+message sent twice has the same event id.
 """
 
 import logging
@@ -36,6 +37,9 @@ _OVERHEAD_BYTES = 1_024
 _MAX_REASON_CHARACTERS = 500
 # Pause after a failure, before everything from there on is sent again.
 _RETRY_S = 1.0
+# Messages are in flight and none of them was settled for this long: more than the client's limit for a request.
+_STALLED_S = 45.0
+_OPENING_MS = 5_000
 # Raised by broker and client for one message.
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 # Raised by the broker for a whole batch because of one message in it.
@@ -87,7 +91,7 @@ class KafkaPublisher:
     """
 
     def __init__(self, settings: KafkaSettings, clock: Clock) -> None:
-        self._clock = clock
+        self._settings, self._clock = settings, clock
         try:
             self._producer = make_producer(settings, idempotent=False)
             # Otherwise the first message to an unknown topic waits while the broker is away.
@@ -104,6 +108,7 @@ class KafkaPublisher:
         self._in_flight: deque[tuple[Outgoing, Future]] = deque()
         self._waiting: deque[Outgoing] = deque()
         self._retry_at = 0.0
+        self._settled_at = time.monotonic()
         self._blocked = False
         self._one_by_one = False
         self._bytes = 0
@@ -138,8 +143,24 @@ class KafkaPublisher:
             self._bytes -= message.size
             self._logged = self._one_by_one = False
             done.append(_settled(message, error))
+        if done or not self.in_flight:
+            self._settled_at = time.monotonic()
+        elif time.monotonic() - self._settled_at > _STALLED_S:
+            self._replace_producer()
         self._send_waiting()
         return done
+
+    def _replace_producer(self) -> None:
+        """Send everything again with a new client, unless the broker is away, which no client can help."""
+        self._settled_at = time.monotonic()
+        try:
+            producer = make_producer(self._settings, idempotent=False, opening_ms=_OPENING_MS)
+        except KafkaError:
+            return
+        log.warning("nothing was published for %.0f s: reopening the connection", _STALLED_S)
+        _close(self._producer, 0)
+        self._producer = producer
+        self._take_back()
 
     def _hand_over(self, message: Outgoing) -> None:
         try:
@@ -162,10 +183,13 @@ class KafkaPublisher:
             why = "; set this machine's clock" if isinstance(error, InvalidTimestampError) else ""
             log.warning("publishing failed, trying again until it works: %s%s", error, why)
             self._logged = True
+        self._take_back()
+        self._retry_at = time.monotonic() + (0.0 if self._one_by_one else _RETRY_S)
+
+    def _take_back(self) -> None:
         self._waiting.extendleft(message for message, _ in reversed(self._in_flight))
         self._in_flight.clear()
         self._blocked = False
-        self._retry_at = time.monotonic() + (0.0 if self._one_by_one else _RETRY_S)
 
     def _send_waiting(self) -> None:
         if time.monotonic() < self._retry_at:
@@ -175,14 +199,28 @@ class KafkaPublisher:
 
     def close(self, timeout_s: float) -> None:
         """Flush for at most `timeout_s`. What is not settled then stays in the outbox."""
-        self._producer.close(timeout=timeout_s)
+        _close(self._producer, timeout_s)
 
 
-def make_producer(settings: KafkaSettings, linger_ms: int = 5, *, idempotent: bool = True) -> KafkaProducer:
+def _close(producer: KafkaProducer, timeout_s: float) -> None:
+    try:
+        producer.close(timeout=timeout_s)
+    except KafkaTimeoutError:
+        # kafka-python then leaves its thread and its connection open.
+        producer._sender.force_close()  # noqa: SLF001
+
+
+def make_producer(
+    settings: KafkaSettings, linger_ms: int = 5, *, idempotent: bool = True, opening_ms: int = 30_000
+) -> KafkaProducer:
     """Return a compressing producer with the maximum message size of the topics.
 
     Args:
         idempotent: the broker drops duplicates; one refused message ends the producer.
+        opening_ms: how long to wait for a broker.
+
+    Raises:
+        KafkaError: no broker answers.
     """
     kind = (
         {"enable_idempotence": True}
@@ -193,6 +231,7 @@ def make_producer(settings: KafkaSettings, linger_ms: int = 5, *, idempotent: bo
         **connection(settings),
         **kind,
         client_id="neardup-producer",
+        bootstrap_timeout_ms=opening_ms,
         acks="all",
         compression_type="lz4",
         linger_ms=linger_ms,

@@ -40,6 +40,8 @@ _POLLED_BYTES = 4 << 20
 _ENDS_EVERY_S = 1.0
 _REPORT_EVERY_S = 3.0
 _CLOSE_S = 3.0
+# A call of the client takes so long only if it never ends; each has a shorter limit of its own.
+_STUCK_S = 180.0
 
 
 class KafkaSource:
@@ -69,6 +71,7 @@ class KafkaSource:
         self._seen: frozenset[TopicPartition] = frozenset()
         self._partitions: frozenset[Partition] = frozenset()
         self._stop = threading.Event()
+        self._turned_at = time.monotonic()
         self._reader = threading.Thread(target=self._read, name="kafka-reader", daemon=True)
         self._reader.start()
 
@@ -80,7 +83,12 @@ class KafkaSource:
         Raises:
             HomeInUse: another process has joined for the same store.
             SetupError: the broker refuses access, or a codec is not installed.
+            ServerUnavailable: the client has not returned from a call for minutes.
         """
+        if time.monotonic() - self._turned_at > _STUCK_S:
+            raise ServerUnavailable(
+                f"the Kafka client has not returned from a call for {_STUCK_S:.0f} s: start the worker again"
+            )
         return self._ahead.take(max_messages, _BATCH_BYTES, wait_ms / 1_000)
 
     def hold_control(self, held: bool) -> None:
@@ -169,7 +177,7 @@ class KafkaSource:
             if messages:
                 self._ahead.put(messages)
                 most = _next_limit(most, max(message.size for message in messages))
-            now = time.monotonic()
+            now = self._turned_at = time.monotonic()
             if now >= ends_at:
                 ends_at = now + _ENDS_EVERY_S * (1 if self._member.ask_for_ends() else 5)
             if now >= report_at:

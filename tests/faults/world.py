@@ -15,6 +15,7 @@ from neardup_platform.kafka.topics import connection
 from neardup_platform.settings import Settings
 from neardup_platform.store.secondary import SecondaryStore
 from neardup_platform.store.view import StoreView
+from neardup_platform.supervise.heartbeat import read_heartbeat
 from neardup_platform.testing import eventually
 from neardup_platform.wire.topics import CONTROL, DEAD_LETTER, DECISIONS, EMBEDDINGS
 from tests.faults.traffic import Sent
@@ -44,12 +45,18 @@ def embeddings_in(settings: Settings) -> int:
 
 def is_settled(settings: Settings, store: StoreView) -> bool:
     """Whether all there is to read is committed, published and acknowledged."""
+    return not unsettled(settings, store)
+
+
+def unsettled(settings: Settings, store: StoreView) -> list[str]:
+    """What is not committed, or not published and acknowledged."""
     with closing_consumer(settings) as consumer:
         partitions = _partitions(consumer, (*EMBEDDINGS.values(), CONTROL))
         ends, begins = consumer.end_offsets(partitions), consumer.beginning_offsets(partitions)
     positions = store.positions.next_offsets()
-    read = all(positions.get((p.topic, p.partition), begins[p]) == ends[p] for p in partitions)
-    return read and not any(True for _ in store.outbox.pending())
+    at = {p: positions.get((p.topic, p.partition), begins[p]) for p in partitions}
+    unread = [f"{p.topic}[{p.partition}] is at {at[p]} of {ends[p]}" for p in partitions if at[p] != ends[p]]
+    return unread + [f"message {number} is not published" for number, _ in store.outbox.pending()]
 
 
 @contextmanager
@@ -80,7 +87,12 @@ def wait_until_settled(settings: Settings, reader: SecondaryStore) -> None:
         with reading(settings) as fresh:
             return is_settled(settings, fresh)
 
-    eventually(settled)
+    def why() -> str:
+        return (
+            f"{unsettled(settings, reader)[:20]}; heartbeat {read_heartbeat(settings.home)}; {log_tail(settings.home)}"
+        )
+
+    eventually(settled, why)
 
 
 @contextmanager

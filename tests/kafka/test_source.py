@@ -1,6 +1,7 @@
 """Claims about the consumer, on a real Kafka: positions from the store, one static member, a bounded buffer."""
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +13,9 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
 from neardup_platform.clock import SystemClock
-from neardup_platform.errors import HomeInUse
+from neardup_platform.errors import HomeInUse, ServerUnavailable
 from neardup_platform.kafka import member as kafka_member
+from neardup_platform.kafka import source as kafka_source
 from neardup_platform.kafka.group_client import GROUP_PREFIX
 from neardup_platform.kafka.publisher import make_producer
 from neardup_platform.kafka.source import KafkaSource
@@ -234,6 +236,36 @@ def test_client_that_delivers_nothing_is_recreated(
         eventually(lambda: numbers.extend(numbers_of(source)) or len(numbers) == 30)
     assert sorted(numbers) == list(range(30))
     assert "reopening the connection" in caplog.text
+
+
+def test_client_that_no_broker_answers_is_replaced_if_one_answers_another_client(
+    empty_log: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(kafka_member, "_STALLED_S", 2.0)
+    with reading(empty_log) as source:
+        publish(empty_log, range(10))
+        numbers: list[int] = []
+        eventually(lambda: numbers.extend(numbers_of(source)) or len(numbers) == 10)
+        manager = source._member._consumer._manager
+        # The client believes for an hour that it has to wait before it connects again.
+        monkeypatch.setattr(manager, "connection_delay", lambda _: 3_600.0)
+        for connection in list(manager._conns.values()):
+            manager._net.call_soon(connection.close)
+        publish(empty_log, range(10, 20))
+        eventually(lambda: numbers.extend(numbers_of(source)) or len(numbers) == 20)
+    assert sorted(numbers) == list(range(20))
+    assert "Kafka answers, but not this client" in caplog.text
+
+
+def test_a_client_that_does_not_return_ends_the_worker(empty_log: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise its heartbeats continue, nothing is read, and the lag stays what it was."""
+    monkeypatch.setattr(kafka_source, "_STUCK_S", 2.0)
+    returns = threading.Event()
+    with reading(empty_log) as source:
+        monkeypatch.setattr(source._member._consumer, "poll", lambda **_: returns.wait() and {})
+        with pytest.raises(ServerUnavailable, match="has not returned"):
+            eventually(lambda: source.poll(1, 10))
+        returns.set()
 
 
 def test_join_that_the_client_forgot_is_finished(empty_log: Settings, caplog: pytest.LogCaptureFixture) -> None:

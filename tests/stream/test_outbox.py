@@ -6,8 +6,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from kafka import TopicPartition
 
 from neardup_platform.clock import Clock, SystemClock
+from neardup_platform.kafka import publisher as kafka_publisher
 from neardup_platform.kafka.publisher import KafkaPublisher, Outgoing
 from neardup_platform.settings import Settings
 from neardup_platform.store import store_pb2 as store_pb
@@ -110,6 +112,29 @@ def closing_publisher(settings: Settings, clock: Clock | None = None) -> closing
             super().close(timeout_s)
 
     return closing(_Closing(settings.kafka, clock or SystemClock()))
+
+
+def test_a_client_that_sends_nothing_is_replaced(
+    empty_log: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(kafka_publisher, "_STALLED_S", 1.0)
+    messages, done = range(1, 6), []
+    with closing_publisher(empty_log) as publisher:
+        # As if requests were under way to every partition, whose answers the client has missed.
+        stuck = publisher._producer
+        stuck._accumulator.muted.update(TopicPartition(DEAD_LETTER, n) for n in stuck.partitions_for(DEAD_LETTER))
+        for number in messages:
+            publisher.send(Outgoing(number, DEAD_LETTER, b"k", b"%d" % number))
+
+        def settled() -> bool:
+            done.extend(publisher.settled())
+            return len(done) == len(messages)
+
+        eventually(settled)
+        eventually(lambda: not stuck._sender.is_alive())
+    assert "reopening the connection" in caplog.text
+    assert [each.refused for each in done] == [None] * len(messages)
+    assert read_topic(empty_log, DEAD_LETTER) == [b"%d" % number for number in messages]
 
 
 def test_a_clock_that_is_hours_ahead_delays_messages_and_loses_none(
