@@ -120,7 +120,7 @@ def test_a_client_that_sends_nothing_is_replaced(
     monkeypatch.setattr(kafka_publisher, "_STALLED_S", 1.0)
     messages, done = range(1, 6), []
     with closing_publisher(empty_log) as publisher:
-        # As if requests were under way to every partition, whose answers the client has missed.
+        # As if requests to every partition were in flight, whose answers the client has missed.
         stuck = publisher._producer
         stuck._accumulator.muted.update(TopicPartition(DEAD_LETTER, n) for n in stuck.partitions_for(DEAD_LETTER))
         for number in messages:
