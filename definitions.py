@@ -26,7 +26,7 @@ from assets.what_if import what_if
 from jobs.bootstrap import bootstrap
 from jobs.logs_hourly import logs_hourly, logs_hourly_schedule
 from jobs.operations.banks import bank_csv, label, label_hashes
-from jobs.operations.corrections import forget, override, override_csv
+from jobs.operations.corrections import forget, forget_csv, override, override_csv
 from jobs.operations.deciding import classifier_rollback, replay_dead_letters, trace
 from jobs.operations.handing_over import cut_over, undo_cut_over
 from jobs.operations.redeciding import reprocess, reprocess_hour, reprocess_images, undo_reprocess
@@ -74,7 +74,7 @@ defs = dg.Definitions(
     jobs=[
         *(stream_worker, pause_stream_worker, resume_stream_worker, logs_hourly, train_classifier),
         *(snapshot, prune_snapshots, rollback, undo, restore_on_empty_machine),
-        *(override, override_csv, label, label_hashes, bank_csv, forget),
+        *(override, override_csv, label, label_hashes, bank_csv, forget, forget_csv),
         *(reprocess, reprocess_images, reprocess_hour, undo_reprocess),
         *(classifier_rollback, replay_dead_letters, trace, bootstrap),
         *(parity_hourly, cut_over, undo_cut_over),

@@ -111,6 +111,7 @@ class Corpus:
         self._dead = np.zeros(_CHUNK, np.bool_)
         self._representatives = np.zeros(_CHUNK, np.int32)
         self._sizes = np.zeros(_CHUNK, np.int32)
+        self._dropped: list[int] = []
         self.moves = 0
 
     def __len__(self) -> int:
@@ -236,13 +237,26 @@ class Corpus:
         return Columns(self._heads[:end].copy(), self._retired[:end].copy())
 
     def drop(self, ordinals: Ordinals) -> None:
-        """Makes ordinals dead: removes them from the index and their clusters, and erases their vectors."""
+        """Makes ordinals dead: removes them from the index and their clusters. `erase_dropped` clears the files."""
         for ordinal in ordinals.tolist():
             self.leave(ordinal)
-        self._ids.erase(ordinals)
         self._retired[ordinals] = self._dead[ordinals] = True
-        self._index.delete(ordinals)
-        self._vectors.erase(ordinals)
+        self._index.hide(ordinals)
+        self._dropped += ordinals.tolist()
+
+    def erase_dropped(self) -> None:
+        """Overwrites ids and vectors of dropped ordinals, all of them together; durable when this returns.
+
+        What a crash prevents is erased at the next start.
+
+        Raises:
+            SetupError: the disk is broken.
+        """
+        if self._dropped:
+            dropped, self._dropped = np.array(self._dropped), []
+            self._index.publish_hidden()
+            self._ids.erase(dropped)
+            self._vectors.erase(dropped)
 
     def leave(self, ordinal: int) -> None:
         """Removes an image from its cluster, if it is in one; if it is the head, `rename` names the next one."""
@@ -333,7 +347,7 @@ class Corpus:
         return int(self._representatives[head])
 
     def follow(self, steps: Iterable[CorpusStep]) -> None:
-        """Repeats what a rearrangement did to the store."""
+        """Repeats what a rearrangement did to the store; `erase_dropped` completes it."""
         for step in steps:
             match step:
                 case Left(ordinal):

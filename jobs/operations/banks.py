@@ -175,7 +175,7 @@ def bank_csv(operation: Operation, config: BankCsvConfig) -> Outcome:
 
 
 def _hashes(operation: Operation, found: HashFile, config: BankCsvConfig) -> Outcome:
-    answers = [] if config.dry_run else [each.flat() for each in operation.label_all(found.commands)]
+    answers = [] if config.dry_run else [each.flat() for each in operation.correct_in_batches(found.commands)]
     words = all_hashes_in_words({**found.planned(), "dry_run": config.dry_run, "answers": answers})
     refused = [answer for answer in answers if not answer["accepted"]]
     if refused:
@@ -196,7 +196,7 @@ def _labels(operation: Operation, labels: Sequence[LabelArguments], config: Bank
         numbers = {name: plan[name] for name in ("labels", "clusters")}
         text = f"{label_plan_in_words(plan)}; nothing was sent"
         return Outcome(text, {"images_now": table, **shown(operation.settings, numbers)})
-    answers = operation.label_all(labels)
+    answers = operation.correct_in_batches(labels)
     refused = [(each, answer) for each, answer in zip(labels, answers, strict=True) if not answer.accepted]
     if refused:
         raise dg.Failure(

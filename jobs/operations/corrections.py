@@ -1,4 +1,4 @@
-"""The jobs `override`, `override_csv` and `forget`: what an operator corrects."""
+"""The jobs `override`, `override_csv`, `forget` and `forget_csv`: what an operator corrects."""
 
 from collections.abc import Sequence
 from enum import Enum
@@ -12,9 +12,12 @@ from jobs.operations.metadata import rows, shown
 from jobs.operations.operation_job import DryRunConfig, Operation, Outcome, operation
 from neardup_platform.counted import counted
 from neardup_platform.errors import BadCommand
+from neardup_platform.operations.forget_csv import MAX_ROWS as MAX_FORGETS
+from neardup_platform.operations.forget_csv import read_forgets, read_forgets_file
 from neardup_platform.operations.in_words import (
     command_in_words,
     forget_in_words,
+    forgets_in_words,
     override_in_words,
     override_plan_in_words,
 )
@@ -103,6 +106,27 @@ class ForgetConfig(DryRunConfig):
     image_id: str = Field(min_length=1, max_length=MAX_ID_BYTES, description="The image to remove, as `bridge.jpg`.")
 
 
+class ForgetCsvConfig(DryRunConfig):
+    """Where the rows are: one of the two."""
+
+    text: str = Field(
+        "",
+        description=f"The rows themselves: the header image_id, then one id a line, at most {MAX_FORGETS} rows. In "
+        "YAML, as a block: `text: |` and the lines below it, indented.",
+    )
+    file: str = Field("", max_length=4_096, description="Or the path of a CSV file on the machine that runs the job.")
+
+    def images(self) -> list[ForgetArguments]:
+        """The images of all rows.
+
+        Raises:
+            BadCommand: a row is wrong, or not exactly one source is given.
+        """
+        if bool(self.text) == bool(self.file):
+            raise BadCommand("give either text, the rows themselves, or file, the path of a CSV file")
+        return read_forgets(self.text, "text") if self.text else read_forgets_file(Path(self.file))
+
+
 @operation(
     "correct_cluster",
     OverrideConfig,
@@ -162,6 +186,38 @@ def forget(operation: Operation, config: ForgetConfig) -> Outcome:
         return Outcome(text, shown(operation.settings, values))
     answer = operation.carry_out(arguments).flat()
     return Outcome(forget_in_words(answer), shown(operation.settings, {"image_id": config.image_id, **answer}))
+
+
+@operation(
+    "forget_images",
+    ForgetCsvConfig,
+    "Removes the images of a CSV, such as a list of takedowns, like `forget`. If a row is wrong, nothing is sent. If "
+    "the worker refuses a row, the others are forgotten, and the run fails with the reasons. The dry run checks all "
+    "rows and shows the clusters of the images now.",
+)
+def forget_csv(operation: Operation, config: ForgetCsvConfig) -> Outcome:
+    """Show where the images are, or send each row as a `forget`."""
+    from neardup_platform.operations.plans import heads_of
+
+    images = config.images()
+    if config.dry_run:
+        heads = heads_of(operation.settings, [each.image_id for each in images])
+        table = rows({"image_id": image_id, "cluster": head} for image_id, head in heads.items())
+        return Outcome(f"{counted(len(images), 'image')} would be forgotten; nothing was sent", {"images_now": table})
+    answers = operation.correct_in_batches(images)
+    refused = [(each, answer) for each, answer in zip(images, answers, strict=True) if not answer.accepted]
+    if refused:
+        raise dg.Failure(
+            f"{refused[0][1].reason} (the worker refused {len(refused)} of {counted(len(answers), 'row')}; the others "
+            "are forgotten)",
+            metadata={
+                "refused": rows(
+                    {"image_id": each.image_id, "refused_because": answer.reason} for each, answer in refused
+                )
+            },
+            allow_retries=False,
+        )
+    return Outcome(forgets_in_words([answer.flat() for answer in answers]))
 
 
 def _where(operation: Operation, corrections: Sequence[OverrideArguments]) -> Outcome:

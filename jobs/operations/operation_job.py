@@ -21,12 +21,7 @@ from neardup_platform.counted import counted
 from neardup_platform.errors import NeardupError, RetryableError, ServerUnavailable
 from neardup_platform.operations.in_words import command_in_words
 from neardup_platform.settings import Settings
-from neardup_platform.wire.command_arguments import (
-    CommandArguments,
-    LabelArguments,
-    LabelHashesArguments,
-    OverrideArguments,
-)
+from neardup_platform.wire.command_arguments import CommandArguments, OverrideArguments
 from resources.platform import PlatformResource
 
 if TYPE_CHECKING:
@@ -134,12 +129,12 @@ class Operation:
         timeout_s = self._begin(f"{counted(len(corrections), 'override')}")
         return correct_all(self.settings, corrections, self.issuer, timeout_s, self.report)
 
-    def label_all(self, labels: Sequence[LabelArguments | LabelHashesArguments]) -> list["Answer"]:
-        """Send labels or lists of hashes and wait for all results, accepted or not."""
-        from neardup_platform.operations.kafka_carry_out import label_all
+    def correct_in_batches(self, corrections: Sequence[CommandArguments]) -> list["Answer"]:
+        """Send labels, lists of hashes or images to forget, and wait for all results, accepted or not."""
+        from neardup_platform.operations.kafka_carry_out import correct_in_batches
 
-        timeout_s = self._begin(f"{counted(len(labels), 'label')} and lists of hashes")
-        return label_all(self.settings, labels, self.issuer, timeout_s, self.report)
+        timeout_s = self._begin(counted(len(corrections), "command"))
+        return correct_in_batches(self.settings, corrections, self.issuer, timeout_s, self.report)
 
     def call_off(self) -> None:
         """Cancel what this run has sent, if anything, and if it was Dagster that was asked to end the run."""

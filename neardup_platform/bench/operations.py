@@ -22,7 +22,7 @@ from neardup_platform.bench.synthetic import FAMILY_IMAGES, image_id
 from neardup_platform.client.sync_client import Client
 from neardup_platform.errors import PermanentError
 from neardup_platform.kafka.topics import ensure_topics
-from neardup_platform.operations.kafka_carry_out import Issuer, carry_out
+from neardup_platform.operations.kafka_carry_out import Issuer, carry_out, correct_in_batches
 from neardup_platform.s3_client import open_s3
 from neardup_platform.servers.embedded_servers import running_servers
 from neardup_platform.settings import Settings
@@ -30,6 +30,7 @@ from neardup_platform.stream.redecide.s3_selections import put_selection
 from neardup_platform.supervise.heartbeat import Phase, read_heartbeat
 from neardup_platform.wire.command_arguments import (
     CommandArguments,
+    ForgetArguments,
     MoveArguments,
     RedecideArguments,
     RestoreArguments,
@@ -51,6 +52,7 @@ class Work:
     Attributes:
         images: in the corpus beforehand.
         chosen: of them, decided again.
+        forgotten: of them.
         searched: of those decided by another classifier, decided again.
         rate_per_s: of the live stream.
         seconds: of the live stream beside an operation; a longer one continues without it.
@@ -58,6 +60,7 @@ class Work:
 
     images: int
     chosen: int
+    forgotten: int
     searched: int
     rate_per_s: float
     seconds: float
@@ -115,8 +118,18 @@ class _Bench:
             self._beside("label, first page", 100, lambda: client.label(labelled, "bench", "policy", "block"))
             head = image_id(work.crowd.start)
             self._beside("label, all members", len(work.crowd), lambda: deque(client.members(head), maxlen=0))
+        self._beside("forget", work.forgotten, self._forget)
         self._rollback()
         return self.done
+
+    def _forget(self) -> None:
+        """Forget images from all over the corpus."""
+        numbers = range(0, self.work.images, self.work.images // self.work.forgotten)[: self.work.forgotten]
+        forgets = [ForgetArguments(image_id=image_id(number)) for number in numbers]
+        answers = correct_in_batches(self.settings, forgets, Issuer("bench"), _TIMEOUT_S, self.report)
+        refused = [each.reason for each in answers if not each.accepted]
+        if refused:
+            raise PermanentError(f"{len(refused)} of {len(answers)} images were not forgotten: {refused[0]}")
 
     def _selection(self, numbers: range) -> str:
         s3, bucket = open_s3(self.settings.s3), self.settings.s3.bucket

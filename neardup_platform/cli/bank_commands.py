@@ -167,25 +167,27 @@ def import_(
 
 
 def _import_hashes(found: HashFile, dry_run: bool, timeout_s: float, as_json: bool) -> int:
-    from neardup_platform.operations.kafka_carry_out import Issuer, label_all
+    from neardup_platform.operations.kafka_carry_out import Issuer, correct_in_batches
 
     settings, answers = resolve(Settings()), list[dict[str, Any]]()
     if not dry_run:
         issuer = Issuer(getpass.getuser())
-        answers = [each.flat() for each in label_all(settings, found.commands, issuer, timeout_s, report)]
+        answers = [each.flat() for each in correct_in_batches(settings, found.commands, issuer, timeout_s, report)]
     emit({**found.planned(), "dry_run": dry_run, "answers": answers}, as_json, all_hashes_in_words)
     return 0 if all(each["accepted"] for each in answers) else 1
 
 
 def _import_labels(labels: Sequence[LabelArguments], dry_run: bool, timeout_s: float, as_json: bool) -> int:
-    from neardup_platform.operations.kafka_carry_out import Issuer, label_all
+    from neardup_platform.operations.kafka_carry_out import Issuer, correct_in_batches
     from neardup_platform.operations.label_plan import plan_labels
 
     settings = resolve(Settings())
     if dry_run:
         emit(plan_labels(settings, labels), as_json, label_plan_in_words)
         return 0
-    answers = [each.flat() for each in label_all(settings, labels, Issuer(getpass.getuser()), timeout_s, report)]
+    answers = [
+        each.flat() for each in correct_in_batches(settings, labels, Issuer(getpass.getuser()), timeout_s, report)
+    ]
     emit({"dry_run": False, "answers": answers}, as_json, lambda answer: labels_in_words(answer["answers"]))
     return 0 if all(each["accepted"] for each in answers) else 1
 

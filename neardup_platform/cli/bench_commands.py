@@ -49,19 +49,27 @@ def stream(rate_per_s: float, seconds: float, corpus: int, candidates: int, back
 @click.option(
     "--searched", type=click.IntRange(100), help="Decided again by another classifier.  [default: a fiftieth]"
 )
+@click.option("--forgotten", type=click.IntRange(1), help="Of them, forgotten.  [default: a hundredth]")
 @click.option("--rate", "rate_per_s", type=click.FloatRange(1), default=200, show_default=True, help="Images/s.")
 @click.option("--seconds", type=click.FloatRange(5), default=30, show_default=True, help="Of stream beside each.")
 @json_option
 def operations(
-    images: int, chosen: int | None, searched: int | None, rate_per_s: float, seconds: float, as_json: bool
+    images: int,
+    chosen: int | None,
+    searched: int | None,
+    forgotten: int | None,
+    rate_per_s: float,
+    seconds: float,
+    as_json: bool,
 ) -> None:
-    """Measure snapshots, reprocessing of chosen images, its undo and a rollback, beside a live stream."""
+    """Measure snapshots, reprocessing of chosen images, its undo, forgetting and a rollback, beside a live stream."""
     from neardup_platform.bench.operations import Work, bench_operations
 
     chosen, searched = chosen or max(100, images // 5), searched or max(100, images // 50)
     if chosen + searched > images:
         raise click.UsageError("--chosen and --searched are parts of --images, and do not overlap")
-    answer = bench_operations(Work(images, chosen, searched, rate_per_s, seconds), report)
+    forgotten = min(forgotten or images // 100, images // 2)
+    answer = bench_operations(Work(images, chosen, forgotten, searched, rate_per_s, seconds), report)
     emit(answer, as_json, lambda a: _table(a["rows"]))
 
 

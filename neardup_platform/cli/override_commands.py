@@ -12,7 +12,13 @@ from neardup_platform.cli.output import api_client, complain, confirmed, emit, j
 from neardup_platform.cli.worker_commands import send_to_worker, timeout_option
 from neardup_platform.counted import counted
 from neardup_platform.errors import BadCommand
-from neardup_platform.operations.in_words import forget_in_words, override_in_words, override_plan_in_words
+from neardup_platform.operations.forget_csv import read_forgets_file
+from neardup_platform.operations.in_words import (
+    forget_in_words,
+    forgets_in_words,
+    override_in_words,
+    override_plan_in_words,
+)
 from neardup_platform.operations.override_csv import read_override_file
 from neardup_platform.servers.endpoints import resolve
 from neardup_platform.settings import Settings
@@ -134,15 +140,36 @@ def remove(override_id: str, as_json: bool) -> int:
 
 
 @click.command(epilog="Example:  neardup forget bridge.jpg --yes")
-@click.argument("image_id")
+@click.argument("image_id", required=False)
+@click.option(
+    "--csv", "file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A file with a column image_id."
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@timeout_option
 @json_option
-def forget(image_id: str, yes: bool, as_json: bool) -> int:
-    """Remove an image, its vectors and its history for good; a cluster that it heads gets another head."""
-    if not (yes or as_json or confirmed(f"forget {image_id}? This cannot be undone")):
-        complain(f"{image_id} is not forgotten")
+def forget(image_id: str | None, file: Path | None, yes: bool, timeout_s: float, as_json: bool) -> int:
+    """Remove an image, its vectors and its history for good; a cluster that it heads gets another head.
+
+    With --csv, all images of the file. Nothing is sent if a row is wrong; a row that the worker refuses does not stop
+    the others.
+    """
+    from neardup_platform.operations.kafka_carry_out import Issuer, correct_in_batches
+
+    if (image_id is None) == (file is None):
+        raise click.UsageError("use either IMAGE_ID or --csv FILE")
+    forgets = [ForgetArguments(image_id=image_id)] if file is None else read_forgets_file(file)
+    what = image_id or f"the {counted(len(forgets), 'image')} of {file}"
+    if not (yes or as_json or confirmed(f"forget {what}? This cannot be undone")):
+        complain(f"{what}: not forgotten" if file else f"{image_id} is not forgotten")
         return 1
-    return send_to_worker(resolve(Settings()), ForgetArguments(image_id=image_id), as_json, forget_in_words)
+    settings = resolve(Settings())
+    if file is None:
+        return send_to_worker(settings, forgets[0], as_json, forget_in_words)
+    answers = [
+        each.flat() for each in correct_in_batches(settings, forgets, Issuer(getpass.getuser()), timeout_s, report)
+    ]
+    emit({"answers": answers}, as_json, lambda found: forgets_in_words(found["answers"]))
+    return 0 if all(each["accepted"] for each in answers) else 1
 
 
 def _create(arguments: dict[str, str], reason: str, as_json: bool) -> int:

@@ -76,7 +76,8 @@ class CommandCsv(Generic[Arguments]):
         names, columns = lines.fieldnames or (), {*self.required, *self.optional}
         if not set(self.required) <= set(names) <= columns or len(set(names)) < len(names):
             needed = f"column{'s' if len(self.required) > 1 else ''} {', '.join(self.required)}"
-            raise BadCommand(f"{place} must have the {needed} and may have {', '.join(self.optional)}, each once")
+            allowed = f" and may have {', '.join(self.optional)}, each once" if self.optional else " once, and no other"
+            raise BadCommand(f"{place} must have the {needed}{allowed}")
         found: dict[Arguments, int] = {}
         problems: list[str] = []
         for row in lines:

@@ -271,6 +271,12 @@ def forget_in_words(answer: Mapping[str, Any]) -> str:
     return f"forgotten by command {answer['command_id']}{heir}"
 
 
+def forgets_in_words(answers: Sequence[Mapping[str, Any]]) -> str:
+    """What came of many images to forget: those refused, and how many were not."""
+    refused = [f"refused {each['command_id']}: {each['reason']}" for each in answers if not each["accepted"]]
+    return "\n".join([*refused, f"{len(answers) - len(refused)} of {counted(len(answers), 'image')} are forgotten"])
+
+
 def promotion_in_words(answer: Mapping[str, Any]) -> str:
     """Which classifier `load-model` made active, with its metrics."""
     if answer["version"] == answer["replaced"]:

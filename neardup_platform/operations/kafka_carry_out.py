@@ -19,16 +19,11 @@ from neardup_platform.operations.result_values import values_read
 from neardup_platform.settings import Settings
 from neardup_platform.supervise.heartbeat import Phase, paused_by, read_heartbeat
 from neardup_platform.wire import neardup_pb2 as pb
-from neardup_platform.wire.command_arguments import (
-    CancelArguments,
-    CommandArguments,
-    LabelArguments,
-    LabelHashesArguments,
-)
+from neardup_platform.wire.command_arguments import CancelArguments, CommandArguments
 
 # Hexadecimal digits of the digest that tells commands of one batch apart.
 _DIGEST = 16
-# Labels sent before their results are awaited.
+# Commands sent before their results are awaited.
 _BATCH = 1_000
 
 Report = Callable[[str], None]
@@ -101,7 +96,7 @@ def correct_all(
     timeout_s: float,
     report: Report = lambda _: None,
 ) -> list[Answer]:
-    """Send overrides or labels in order and wait for all results; one that is refused does not stop the others.
+    """Send commands in order and wait for all results; one that is refused does not stop the others.
 
     The id of each is that of the issuer and a digest of its arguments, so a repeat with rows added sends only those as
     new commands.
@@ -126,22 +121,23 @@ def correct_all(
     return _run(settings, commands, timeout_s, report)
 
 
-def label_all(
+def correct_in_batches(
     settings: Settings,
-    labels: Sequence[LabelArguments | LabelHashesArguments],
+    corrections: Sequence[CommandArguments],
     issuer: Issuer,
     timeout_s: float,
     report: Report = lambda _: None,
 ) -> list[Answer]:
-    """Send any number of labels or lists of hashes, in batches; see `correct_all`.
+    """Send any number of commands, in batches; see `correct_all`.
 
-    What is there already is answered like what is new, so a repeat of the whole is safe at any time.
+    The worker remembers the results of the latest 10,000 commands. So more than these may only be commands that can be
+    carried out twice, such as labels, or that are refused then, such as forgetting.
     """
     deadline_s, answers = time.monotonic() + timeout_s, list[Answer]()
-    for at in range(0, len(labels), _BATCH):
+    for at in range(0, len(corrections), _BATCH):
         left_s = max(1.0, deadline_s - time.monotonic())
-        answers += correct_all(settings, labels[at : at + _BATCH], issuer, left_s, report)
-        report(f"{len(answers)} of {len(labels)} commands answered")
+        answers += correct_all(settings, corrections[at : at + _BATCH], issuer, left_s, report)
+        report(f"{len(answers)} of {len(corrections)} commands answered")
     return answers
 
 

@@ -7,6 +7,7 @@ compacted.
 """
 
 import logging
+import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -21,7 +22,7 @@ Span = tuple[bytes, bytes]
 
 
 class Purger:
-    """Compacts what the writer deleted, one purge after another.
+    """Compacts what the writer deleted. Purges that wait are done together: one flush, and most files rewritten once.
 
     Attributes:
         problem: why the last purge failed; empty if it succeeded.
@@ -31,6 +32,8 @@ class Purger:
         self._db = db
         self._thread = ThreadPoolExecutor(1, "purge")
         self._last: Future[None] | None = None
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[bytes, Sequence[Span]]] = []
         self._closing = False
         self.problem = ""
 
@@ -42,7 +45,9 @@ class Purger:
 
     def purge(self, note: bytes, spans: Sequence[Span]) -> None:
         """Rewrite the files without the deleted keys in these spans, in the background."""
-        self._last = self._thread.submit(self._purge, [note], spans)
+        with self._lock:
+            self._waiting.append((note, spans))
+        self._last = self._thread.submit(self._purge_waiting)
 
     def wait(self) -> None:
         """Wait for every purge so far."""
@@ -53,6 +58,12 @@ class Purger:
         """Wait for the range in progress, because cancelling it keeps RocksDB from closing. The rest stays noted."""
         self._closing = True
         self._thread.shutdown(cancel_futures=True)
+
+    def _purge_waiting(self) -> None:
+        with self._lock:
+            taken, self._waiting = self._waiting, []
+        if taken:
+            self._purge([note for note, _ in taken], sorted({span for _, spans in taken for span in spans}))
 
     def _purge(self, notes: Sequence[bytes], spans: Sequence[Span]) -> None:
         try:

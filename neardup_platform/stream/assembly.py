@@ -214,4 +214,5 @@ def _apply_deferred_overrides(parts: WorkerParts, progress: Progress) -> None:
         outgoing = commit(parts.store, parts.state, deferred_step(change, override_id), parts.clock.now_ms())
         parts.crash.passing(CrashPoint.COMMITTED)
         parts.pipeline.corpus.follow(change.steps)
+        parts.pipeline.corpus.erase_dropped()
         parts.outbox.committed(outgoing)

@@ -131,6 +131,7 @@ class Worker:
             self._finish_steps()
             outcome, step = handled.outcome, CommandStep(handled)
             if isinstance(outcome, ReplaceStore):
+                self._parts.pipeline.corpus.erase_dropped()
                 self._replace_store(outcome, step)
                 return outcome
             outgoing = commit(self._store, self._state, step, self._clock.now_ms())
@@ -142,6 +143,7 @@ class Worker:
             self._outbox.committed(outgoing)
             if handled.is_stage:
                 break
+        self._parts.pipeline.corpus.erase_dropped()
         self._source.hold_control(self._control.full)
         self._source.hold_embeddings(self._stands_still)
         return None
@@ -179,6 +181,7 @@ class Worker:
             change = decide_newer(self._parts.corrections, newer, self._clock.now_ms())
             self._commit(RedecideStep(change.write, change.decisions, consumed=consumed))
             self._parts.pipeline.corpus.follow(change.steps)
+        self._parts.pipeline.corpus.erase_dropped()
 
     def _start_step(self) -> bool:
         """Read and join messages, and start comparing the images they complete; returns whether there was anything."""

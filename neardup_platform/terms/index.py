@@ -236,10 +236,20 @@ class TermIndex:
             self._states.retire(ordinals)
 
     def delete(self, ordinals: Ordinals) -> None:
-        """Deletes images: no later search finds them, and the next merge removes them from disk.
+        """Hides images for good, durable when this returns; the next merge removes them from disk.
 
-        Unknown and already deleted ordinals are ignored.
+        Raises:
+            SetupError: the disk is full or broken; the images stay hidden until a restart.
         """
+        self.hide(ordinals)
+        self.publish_hidden()
+
+    def publish_hidden(self) -> None:
+        """Makes durable what `hide` did; errors as of `delete`."""
+        self._segments.publish_deleted()
+
+    def hide(self, ordinals: Ordinals) -> None:
+        """Hides images: no later search finds them. Unknown and already hidden ordinals are ignored."""
         with self._lock:
             fresh = self._states.delete(ordinals[(ordinals >= 0) & (ordinals < self._end)])
             sealed = fresh[fresh < self._sealed_end]

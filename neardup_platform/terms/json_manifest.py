@@ -1,7 +1,7 @@
 """The manifest of a term index: its active segments, and which of their images are deleted."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from neardup_platform.errors import BadArtefact
@@ -35,7 +35,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     Raises:
         OSError: the disk is full or broken; the previous manifest stays.
     """
-    write_sealed(folder / NAME, asdict(manifest))
+    # Not `asdict`, which copies every ordinal.
+    write_sealed(folder / NAME, {field.name: getattr(manifest, field.name) for field in fields(manifest)})
 
 
 def read_manifest(folder: Path) -> Manifest | None:

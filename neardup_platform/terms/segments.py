@@ -82,6 +82,7 @@ class Segments:
         self._retry_at = 0.0
         # Whether `_segments` has files that the manifest does not name, and the segments that these replaced.
         self._unpublished = False
+        self._deleted_unpublished = False
         self._replaced: list[Segment] = []
         if self._folder is not None:
             opened = self._folder.open({segment.path: segment for segment in known}, progress)
@@ -131,15 +132,21 @@ class Segments:
                 self._changed.wait()
 
     def delete(self, ordinals: NDArray[np.int64]) -> None:
-        """Records deleted images of the segments; durable when this returns.
+        """Records deleted images of the segments, in memory until `publish_deleted`."""
+        with self._changed:
+            self._deleted = np.union1d(self._deleted, ordinals)
+            self._deleted_unpublished = True
+            self._start()
+
+    def publish_deleted(self) -> None:
+        """Names all deleted images in the manifest; durable when this returns.
 
         Raises:
             SetupError: the disk is full or broken; the images stay hidden until a restart.
         """
-        with self._changed:
-            self._deleted = np.union1d(self._deleted, ordinals)
-            self._start()
-        self._publish_or_explain(f"noting {len(ordinals)} deleted images")
+        if self._deleted_unpublished:
+            self._deleted_unpublished = False
+            self._publish_or_explain("noting deleted images")
 
     def drop(self, after: int) -> int:
         """Drops the segments that hold ordinals from `after` on; returns how many.

@@ -189,6 +189,7 @@ class InMemoryWorker:
         pending, self._pending = self._pending, []
         for apply in pending:
             apply()
+        self.corpus.erase_dropped()
 
     def override(self, action: str, image_id: str, other_id: str = "") -> pb.CommandResult:
         """Adds an override: `move` to another's cluster, `alone`, or `forbid` with another."""
@@ -230,6 +231,7 @@ class InMemoryWorker:
     def _redecide(self, change: Change) -> None:
         self._commit(RedecideStep(change.write, change.decisions))
         self.corpus.follow(change.steps)
+        self.corpus.erase_dropped()
 
     def _commit(self, step: StreamStep | CommandStep | RedecideStep) -> None:
         commit(self.store, self.store.state(), step, self._clock.now_ms())

@@ -57,6 +57,19 @@ def test_forget_without_an_answer_names_the_option_to_use(tmp_path: Path) -> Non
     assert (done.return_value, "a\\x1b is not forgotten" in done.output) == (1, True)
 
 
+def test_a_list_of_images_to_forget_is_read_before_anything_is_asked(tmp_path: Path) -> None:
+    file = tmp_path / "takedowns.csv"
+    file.write_text("image_id\na.jpg\nb.jpg\n")
+    done = CliRunner().invoke(cli, ["forget", "--csv", str(file)], input="n\n", standalone_mode=False)
+    assert (done.return_value, "forget the 2 images of" in done.output) == (1, True)
+    for arguments in (["forget"], ["forget", "a.jpg", "--csv", str(file)]):
+        done = CliRunner().invoke(cli, arguments, standalone_mode=False)
+        assert "either IMAGE_ID or --csv" in str(done.exception.message)
+    file.write_text("id\na.jpg\n")
+    done = CliRunner().invoke(cli, ["forget", "--csv", str(file), "--yes"], standalone_mode=False)
+    assert "must have the column image_id once, and no other" in str(done.exception)
+
+
 def test_a_picture_unlike_every_head_is_reported_without_a_cluster() -> None:
     found = {"seen_before": True, "cluster": None, "matches": [], "images_searched": 3, "guard": None, "labels": []}
     assert _describe_search(found) == "seen before: like 0 images, but unlike the head of any cluster (of 3 images)"

@@ -24,6 +24,7 @@ OPS = {
     "label_hashes": "label_by_hashes",
     "bank_csv": "label_clusters",
     "forget": "forget_image",
+    "forget_csv": "forget_images",
     "reprocess": "decide_all_again",
     "reprocess_images": "decide_images_again",
     "reprocess_hour": "decide_hour_again",

@@ -133,6 +133,13 @@ def test_a_csv_corrects_row_by_row_and_an_image_is_forgotten(api: Client, tmp_pa
     again = Run("forget", image_id=image(23))
     eventually(lambda: not Run("forget", image_id=image(23)).success)
     assert again.retries == 0
+    listed = tmp_path / "takedowns.csv"
+    listed.write_text(f"image_id\n{image(21)}\n{image(22)}\n")
+    assert len(Run("forget_csv", file=str(listed)).shown["images_now"].records) == 2
+    assert Run("forget_csv", text=f"image_id\n{image(21)}\n", dry_run=False).success
+    refused = Run("forget_csv", file=str(listed), dry_run=False)
+    assert "(the worker refused 1 of 2 rows; the others are forgotten)" in refused.failure
+    eventually(lambda: api.lookup_many([image(21), image(22)]) == {})
 
 
 def test_chosen_images_are_decided_again_and_return(platform: Settings, api: Client) -> None:
@@ -168,7 +175,7 @@ def test_the_images_of_an_hour_are_decided_again_and_a_query_chooses_among_those
     decided = datetime.fromtimestamp(api.lookup(image(0)).decided_ms / 1_000, UTC)
     hour = f"{decided:%Y-%m-%d-%H:00}"
     of_hour = Run("reprocess_hour", None, hour).shown
-    assert of_hour["images"] >= IMAGES - 1
+    assert of_hour["images"] >= IMAGES - 3
     assert "nothing" in of_hour["summary"] or of_hour["moved"] == 0
     quiet = Run("reprocess_hour", None, f"{decided - timedelta(hours=30):%Y-%m-%d-%H:00}")
     assert quiet.shown["summary"].startswith("no image was last decided in this hour")
@@ -383,6 +390,8 @@ def test_a_refused_command_fails_without_a_retry_with_its_reason_first(platform:
         ("override_csv", {"dry_run": False}, "give either text"),
         ("trace", {"image_id": ""}, "image_id"),
         ("forget", {"image_id": "x" * 2_000, "dry_run": False}, "image_id"),
+        ("forget_csv", {"text": "image_id\n,\n", "dry_run": False}, "line 2"),
+        ("forget_csv", {"dry_run": False}, "give either text"),
         ("snapshot", {"timeout_s": 0}, "timeout_s"),
         ("rollback", {}, "snapshot"),
         ("rollback", {"snapshot": "1700000000000-0123abcd", "dryrun": False}, "dryrun"),

@@ -77,6 +77,7 @@ class FollowCorrections:
         change = plan.complete()
         self._commit(change)
         self._corpus.follow(change.steps)
+        self._corpus.erase_dropped()
 
     def _find_changed(self, source: StoreView, progress: store_pb.CommandProgress) -> None:
         """List again which images are in another cluster than was published of them last."""

@@ -75,6 +75,21 @@ def test_the_bytes_of_a_forgotten_image_leave_the_disk(tmp_path: Path) -> None:
         assert_sound(worker, tmp_path / "scratch")
 
 
+def test_the_bytes_of_many_images_forgotten_in_one_turn_leave_the_disk(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with closing(InMemoryWorker(home)) as worker:
+        worker.decide(IMAGES)
+    with closing(InMemoryWorker(home)) as worker:
+        for each in IMAGES[::5]:
+            worker.run_command("forget", apply=False, image_id=each.image_id)
+        worker.apply_pending()
+        worker.store.purged()
+        assert list(worker.store.scan(Table.PURGES)) == []
+        for each in IMAGES[::5]:
+            assert files_with(home, each.lsh.vector.astype("<f2").tobytes()) == []
+        assert files_with(home / "vectors", IMAGES[1].lsh.vector.astype("<f2").tobytes())
+
+
 def test_vectors_an_image_had_before_leave_the_disk_with_it(tmp_path: Path) -> None:
     home = tmp_path / "home"
     old = image("marked", np.random.default_rng(3).standard_normal(LSH_DIM))
