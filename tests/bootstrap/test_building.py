@@ -312,6 +312,15 @@ def vector_rows(home: Home) -> list[bytes]:
     return [path.read_bytes() for path in paths]
 
 
+def test_pair_vectors_that_a_load_lacks_are_named_with_the_next_step(tmp_path: Path) -> None:
+    with pytest.raises(BadArtefact, match=rf"{tmp_path}/bulk-pair.f16 cannot be read .* send the load again"):
+        read_pairs(tmp_path, 5, 4)
+    (tmp_path / "bulk-pair.f16").write_bytes(bytes(4 * 8))
+    assert read_pairs(tmp_path, 4, 4).shape == (4, 4)
+    with pytest.raises(BadArtefact, match="has 4 rows, 5 expected: send the load again"):
+        read_pairs(tmp_path, 5, 4)
+
+
 class Killed(BaseException):
     """Ends a process at some point, as far as its files are concerned."""
 
