@@ -325,7 +325,7 @@ class Corpus:
 
     def vectors_of(self, ordinal: int) -> ImageVectors:
         """Returns both vectors of an image, one row each."""
-        return ImageVectors(*(kind[ordinal : ordinal + 1] for kind in self._vectors.rows))
+        return self._vectors.rows.at(np.array([ordinal]))
 
     def set_head(self, ordinal: int, head: int, *, represents: bool) -> None:
         """Adds an image to a head's cluster, as one of its representatives or not."""

@@ -17,7 +17,7 @@ from neardup_platform.clusters.decision import UNGUARDED, Guard
 from neardup_platform.corpus import Corpus, Ordinals
 from neardup_platform.scoring.match_kinds import Judged
 from neardup_platform.scoring.threshold_table import ThresholdTable
-from neardup_platform.scoring.vectors import ImageVectors
+from neardup_platform.scoring.vectors import ImageVectors, VectorRows
 from neardup_platform.settings import ScoringSettings, Settings, TermSettings
 from neardup_platform.terms.candidates import Candidates
 from neardup_platform.terms.cascade import View
@@ -57,16 +57,16 @@ class PairScorer(ThresholdSource, Protocol):
     def sketch(self) -> slice:
         """Which entries of the pair vector are the sketch; an empty slice if none are."""
 
-    def explain(self, a: ImageVectors, row_a: int, b: ImageVectors, row_b: int) -> tuple[float, dict[str, float]]:
+    def explain(self, a: VectorRows, row_a: int, b: VectorRows, row_b: int) -> tuple[float, dict[str, float]]:
         """Returns the first score of a pair, and what each piece of evidence adds to the logit of its score."""
 
-    def score(self, a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> NDArray[np.float32]:
+    def score(self, a: VectorRows, rows_a: Ordinals, b: VectorRows, rows_b: Ordinals) -> NDArray[np.float32]:
         """Returns calibrated probabilities, float32 [n], for pairs of a row of `a` and a row of `b`, int64 [n] each."""
 
     def undistinctive(self, vectors: ImageVectors) -> NDArray[np.bool_]:
         """Returns which images are undistinctive, bool [n]; each one's depends on its vectors alone."""
 
-    def judge(self, a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> Judged:
+    def judge(self, a: VectorRows, rows_a: Ordinals, b: VectorRows, rows_b: Ordinals) -> Judged:
         """Returns the same scores, and the match kinds."""
 
 
@@ -229,7 +229,7 @@ class Matcher:
             found = corpus.index.search(query.hashed, most + 1, self.matching.min_overlap)
         return self._scored(corpus, query, found.without(ordinal, most), times)
 
-    def pair_score(self, vectors: ImageVectors, row: int, others: ImageVectors, other_row: int) -> float:
+    def pair_score(self, vectors: VectorRows, row: int, others: VectorRows, other_row: int) -> float:
         """Scores one pair of rows."""
         return float(self.scorer.score(vectors, np.array([row]), others, np.array([other_row]))[0])
 

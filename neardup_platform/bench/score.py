@@ -6,7 +6,7 @@ them alike; pairs/s are medians over rounds, ratios are medians of the ratios wi
 threads, in µs a pair) says more on a machine that does other work as well.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +22,14 @@ from neardup_platform.bench.score_engines import Engine, engines
 from neardup_platform.bench.score_shares import shares
 from neardup_platform.bench.synthetic import FAMILY_IMAGES, many_images
 from neardup_platform.errors import InvariantBroken
+from neardup_platform.id_space import MAX_ORDINALS
 from neardup_platform.scoring.card import Card
 from neardup_platform.scoring.compact import Layout
 from neardup_platform.scoring.features import compared_entries
 from neardup_platform.scoring.keras_classifier import load_classifier, split_pairs
 from neardup_platform.scoring.mmap_vectors import WrittenVectors
 from neardup_platform.scoring.tensorflow_network import limit_tensorflow_threads
-from neardup_platform.scoring.vectors import ImageVectors
+from neardup_platform.scoring.vectors import ImageVectors, VectorRows
 from neardup_platform.settings import Settings
 
 Report = Callable[[str], None]
@@ -45,6 +46,18 @@ _MOST_DIFFERENT = 1e-4
 _SEED = 4
 _CHUNK = 16_384
 _LOOK_S, _MOST_LOOKS = 0.02, 100
+
+
+class NoPairs:
+    """A store whose pair vectors are never read: first scores are computed from compact rows."""
+
+    def ordinals(self) -> int:
+        """Everything is committed."""
+        return MAX_ORDINALS
+
+    def pairs(self, ordinals: Sequence[int]) -> Sequence[bytes | None]:
+        """None."""
+        return [None] * len(ordinals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,25 +112,23 @@ def bench_score(rows: int, rounds: int, settings: Settings, report: Report) -> d
 
 
 def _table(folder: Path, rows: int, card: Card, rng: np.random.Generator) -> WrittenVectors:
-    table = WrittenVectors(folder, "bench", card.required_models, 0)
+    table = WrittenVectors(folder, "bench", card.required_models, 0, NoPairs())
     for first in range(0, rows, _CHUNK):
         table.append(many_images(rng, min(_CHUNK, rows - first), card))
     return table
 
 
-def _batch(table: ImageVectors, images: int, candidates: int, rng: np.random.Generator) -> Batch:
+def _batch(table: VectorRows, images: int, candidates: int, rng: np.random.Generator) -> Batch:
     """Some images of the table, with their families and other images as candidates."""
     chosen = rng.integers(0, len(table.lsh), images)
     ordinals = rng.integers(0, len(table.lsh), (images, candidates))
     family = chosen[:, None] // FAMILY_IMAGES * FAMILY_IMAGES + np.arange(FAMILY_IMAGES - 1)
     ordinals[:, : FAMILY_IMAGES - 1] = np.minimum(family, len(table.lsh) - 1)
-    compact = None if table.compact is None else table.compact[chosen]
-    vectors = ImageVectors(table.lsh[chosen], table.pair[chosen], compact=compact)
-    return Batch(vectors, np.repeat(np.arange(images), candidates), ordinals.ravel())
+    return Batch(table.at(chosen), np.repeat(np.arange(images), candidates), ordinals.ravel())
 
 
 def _measure(
-    made: dict[str, Engine], table: ImageVectors, images: int, candidates: int, rounds: int, rng: np.random.Generator
+    made: dict[str, Engine], table: VectorRows, images: int, candidates: int, rounds: int, rng: np.random.Generator
 ) -> dict[str, Row]:
     """Pairs per second and processor time of every engine, and the ratios of both times to ours."""
     different = _agree(made, table, _batch(table, images, candidates, rng))
@@ -158,7 +169,7 @@ def _settle() -> None:
             return
 
 
-def _agree(made: dict[str, Engine], table: ImageVectors, batch: Batch) -> dict[str, float]:
+def _agree(made: dict[str, Engine], table: VectorRows, batch: Batch) -> dict[str, float]:
     """Largest difference of each engine's probabilities from ours."""
     scores = {name: e.score(batch.images, batch.rows, table, batch.ordinals) for name, e in made.items()}
     different = {name: float(np.abs(found - scores["neardup"]).max()) for name, found in scores.items()}

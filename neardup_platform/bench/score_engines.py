@@ -24,18 +24,18 @@ from neardup_platform.scoring.compact import Layout, unpack
 from neardup_platform.scoring.features import compared_entries, pair_features, with_compact
 from neardup_platform.scoring.keras_classifier import PairClassifier, split_pairs
 from neardup_platform.scoring.tensorflow_network import TensorFlowNetwork, read_network, traced
-from neardup_platform.scoring.vectors import ImageVectors
+from neardup_platform.scoring.vectors import VectorRows
 
 Floats = NDArray[np.float32]
 Ordinals = NDArray[np.int64]
-Features = Callable[[ImageVectors, Ordinals, ImageVectors, Ordinals], Floats]
+Features = Callable[[VectorRows, Ordinals, VectorRows, Ordinals], Floats]
 Probability = Callable[[Floats], Floats]
 
 
 class Engine(Protocol):
     """A measured engine."""
 
-    def score(self, a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> Floats:
+    def score(self, a: VectorRows, rows_a: Ordinals, b: VectorRows, rows_b: Ordinals) -> Floats:
         """Like `PairClassifier.first_scores`."""
 
 
@@ -45,7 +45,7 @@ class FirstScore:
     def __init__(self, classifier: PairClassifier) -> None:
         self._classifier = classifier
 
-    def score(self, a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> Floats:
+    def score(self, a: VectorRows, rows_a: Ordinals, b: VectorRows, rows_b: Ordinals) -> Floats:
         """Like `PairClassifier.first_scores`."""
         return self._classifier.first_scores(a, rows_a, b, rows_b)
 
@@ -57,7 +57,7 @@ class Peer:
         self._features, self._probability, self._threads = features, probability, threads
         self._pool = ThreadPoolExecutor(threads, "bench-score")
 
-    def score(self, a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> Floats:
+    def score(self, a: VectorRows, rows_a: Ordinals, b: VectorRows, rows_b: Ordinals) -> Floats:
         """Like `PairClassifier.first_scores`."""
 
         def score_part(part: slice) -> Floats:
@@ -82,15 +82,14 @@ def engines(classifier: PairClassifier, threads: int) -> dict[str, Engine]:
     tensorflow = TensorFlowNetwork(path, n_features, threads)
     blocks, frozen = classifier.card.blocks, freeze(traced(read_network(path, n_features)))
 
-    def compiled(a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> Floats:
+    def compiled(a: VectorRows, rows_a: Ordinals, b: VectorRows, rows_b: Ordinals) -> Floats:
         return pair_features(a, rows_a, b, rows_b, blocks)
 
     layout = Layout(classifier.card.lsh_dim, compared_entries(blocks))
 
-    def gathered(a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> Floats:
-        found = (with_compact(side, blocks).compact for side in (a, b))
-        sides = zip(found, (rows_a, rows_b), strict=True)
-        one, other = (unpack(rows[which], layout) for rows, which in sides if rows is not None)
+    def gathered(a: VectorRows, rows_a: Ordinals, b: VectorRows, rows_b: Ordinals) -> Floats:
+        sides = (with_compact(side, rows, blocks) for side, rows in ((a, rows_a), (b, rows_b)))
+        one, other = (unpack(side.compact[rows], layout) for side, rows in sides if side.compact is not None)
         return numpy_features(one[0], other[0], one[1], other[1], blocks)
 
     return {

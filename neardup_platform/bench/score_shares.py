@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from neardup_platform.scoring.features import pair_features
 from neardup_platform.scoring.keras_classifier import PairClassifier
-from neardup_platform.scoring.vectors import ImageVectors
+from neardup_platform.scoring.vectors import ImageVectors, VectorRows
 
 # Few enough rows to stay in the first-level cache while they are compared repeatedly.
 _CACHED_ROWS = 16
@@ -18,7 +18,7 @@ def shares(
     classifier: PairClassifier,
     images: ImageVectors,
     rows: NDArray[np.int64],
-    table: ImageVectors,
+    table: VectorRows,
     rng: np.random.Generator,
 ) -> dict[str, float]:
     """Shares of one thread's time; they sum to 1.

@@ -28,6 +28,8 @@ from neardup_platform.store.view import open_checkpoint
 from neardup_platform.terms.opening import load_search_space
 
 _SCANNED = "scanned.json"
+# Which files there are; parts that an earlier release made serve only if this is the same.
+_FILES = 2
 
 
 class Building:
@@ -100,7 +102,7 @@ class Building:
             order.command_id,
             reservation,
             self._progress,
-            made_of=json.dumps([self._key(), asdict(reservation), space.index_version]),
+            made_of=json.dumps([self._key(), asdict(reservation), space.index_version, _FILES]),
         )
         try:
             written.write(self._files(), scanned.rows)

@@ -1,4 +1,9 @@
-"""Files of rows that the vectors of a load are written to, and read from again: mapped, in the order of the images."""
+"""Files of rows that the vectors of a load are written to, and read from again: mapped, in the order of the images.
+
+Of the images that the worker takes in at once, the `lsh` vectors and compact rows are written in its own files, at
+reserved ordinals. Their pair vectors are in the folder of the load until it is finished: they are written into the
+table VECTORS from there.
+"""
 
 import os
 from collections.abc import Mapping
@@ -10,15 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neardup_platform.bootstrap.row_checks import Models
-from neardup_platform.errors import SetupError
+from neardup_platform.errors import BadArtefact, SetupError
 from neardup_platform.records import Kind
 from neardup_platform.scoring.compact import Layout, pack
-from neardup_platform.scoring.json_vector_manifest import Manifest, read_manifest
-from neardup_platform.scoring.mmap_vectors import as_bytes, map_files, write_bytes
+from neardup_platform.scoring.json_vector_manifest import read_manifest
+from neardup_platform.scoring.mmap_vectors import as_bytes, map_float16, write_bytes
 from neardup_platform.scoring.vectors import Float16, ImageVectors
 
 # Rows that are packed at once, 8 MB: they stay in the processor's cache.
 _PACKED_ROWS = 2_048
+PAIRS = "bulk-pair.f16"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +33,7 @@ class VectorTarget:
 
     Attributes:
         files: by kind.
-        first: the row of the first image.
+        firsts: the row of the first image in each.
         count: number of images.
         rows: of the images, mapped.
         compact: of the worker; None for other files.
@@ -35,26 +41,26 @@ class VectorTarget:
     """
 
     files: Mapping[Kind, FileIO]
-    first: int
+    firsts: Mapping[Kind, int]
     count: int
     rows: ImageVectors
     compact: FileIO | None = None
     layout: Layout | None = None
 
     @classmethod
-    def open(cls, paths: Mapping[Kind, Path], models: Models, first: int, count: int) -> "VectorTarget":
+    def open(cls, paths: Mapping[Kind, Path], models: Models, firsts: Mapping[Kind, int], count: int) -> "VectorTarget":
         """Open files, which are created if they are missing, with room on the disk for all rows.
 
         Raises:
             OSError: the disk is full or broken.
         """
-        files = {kind: _with_room(path, 2 * models[kind].dim, first, count) for kind, path in paths.items()}
-        mapped = map_files([files[Kind.LSH], files[Kind.PAIR]], replace(Manifest.of("", models), compared=0))
-        return cls(files, first, count, ImageVectors(*(kind[first : first + count] for kind in mapped)))
+        files = {kind: _with_room(path, 2 * models[kind].dim, firsts[kind], count) for kind, path in paths.items()}
+        mapped = (map_float16(files[kind], models[kind].dim)[firsts[kind] :][:count] for kind in (Kind.LSH, Kind.PAIR))
+        return cls(files, firsts, count, ImageVectors(*mapped))
 
     @classmethod
-    def of_worker(cls, folder: Path, models: Models, first: int, count: int) -> "VectorTarget":
-        """Open the worker's vector files at reserved ordinals.
+    def of_worker(cls, folder: Path, load: Path, models: Models, first: int, count: int) -> "VectorTarget":
+        """Open the worker's vector files at reserved ordinals, and the pair vectors in the folder of the load.
 
         Raises:
             BadArtefact: they are damaged.
@@ -65,8 +71,9 @@ class VectorTarget:
         dims = models[Kind.LSH].dim, models[Kind.PAIR].dim
         if manifest is None or manifest.dims != dims:
             raise SetupError(f"{folder} has no vector files of {dims[0]} and {dims[1]} dimensions: start the worker")
-        *halves, path = manifest.paths(folder)
-        opened = cls.open(dict(zip((Kind.LSH, Kind.PAIR), halves, strict=True)), models, first, count)
+        lsh, path = manifest.paths(folder)
+        paths, firsts = {Kind.LSH: lsh, Kind.PAIR: load / PAIRS}, {Kind.LSH: first, Kind.PAIR: 0}
+        opened = cls.open(paths, models, firsts, count)
         compact = _with_room(path, manifest.layout.width, first, count)
         return replace(opened, compact=compact, layout=manifest.layout)
 
@@ -77,7 +84,7 @@ class VectorTarget:
         Raises:
             OSError: the disk is full or broken.
         """
-        return cls.open({kind: folder / f"rest-{kind}.f16" for kind in Kind}, models, 0, count)
+        return cls.open({kind: folder / f"rest-{kind}.f16" for kind in Kind}, models, dict.fromkeys(Kind, 0), count)
 
     def write(self, kind: Kind, images: NDArray[np.int64], vectors: Float16) -> None:
         """Write the vectors of images, by their position.
@@ -85,7 +92,7 @@ class VectorTarget:
         Raises:
             OSError: the disk is full or broken.
         """
-        write_bytes(self.files[kind], self.first + images, as_bytes(vectors))
+        write_bytes(self.files[kind], self.firsts[kind] + images, as_bytes(vectors))
 
     def write_compact(self, first: int, end: int) -> None:
         """Write the compact rows of the worker's images first…end − 1, whose vectors are written; synced afterwards.
@@ -98,7 +105,7 @@ class VectorTarget:
         for at in range(first, end, _PACKED_ROWS):
             part = slice(at, min(at + _PACKED_ROWS, end))
             rows = pack(self.rows.lsh[part], self.rows.pair[part], self.layout)
-            write_bytes(self.compact, self.first + np.arange(part.start, part.stop), rows)
+            write_bytes(self.compact, self.firsts[Kind.LSH] + np.arange(part.start, part.stop), rows)
         os.fsync(self.compact.fileno())
 
     def sync(self) -> None:
@@ -110,6 +117,25 @@ class VectorTarget:
         """Close the files; rows that were returned stay readable."""
         for file in (*self.files.values(), *([] if self.compact is None else [self.compact])):
             file.close()
+
+
+def read_pairs(load: Path, count: int, dim: int) -> Float16:
+    """Map the pair vectors of the images that the worker takes in at once, float16 [count, dim].
+
+    Raises:
+        BadArtefact: the folder of the load has no such file.
+    """
+    if not count:
+        return np.zeros((0, dim), np.float16)
+    path = load / PAIRS
+    try:
+        with path.open("rb", 0) as file:
+            found = map_float16(file, dim)
+    except OSError as error:
+        raise BadArtefact(f"{path} cannot be read ({error}): send the load again, which skips what is known") from error
+    if len(found) < count:
+        raise BadArtefact(f"{path} has {len(found)} rows, {count} expected: send the load again")
+    return found[:count]
 
 
 def _with_room(path: Path, row_bytes: int, first: int, count: int) -> FileIO:

@@ -5,7 +5,7 @@ follows with what is made from vectors, as soon as those of a part are there:
 
 | thread | reads | writes |
 |---|---|---|
-| first | data set, once | rows of the worker's vector files, rows of the rest; then helps the second |
+| first | data set, once | rows of vector files: the worker's, of the load, of the rest; then helps the second |
 | second | images.arrow | tables IMAGES, HISTORY, MEMBERS, CLUSTERS, RECENT |
 | | vector files | table VECTORS, segments; files of the rest |
 
@@ -100,7 +100,7 @@ class WrittenFiles:
         patterns = (f"{TABLES}/*", f"{_PARTS}/*", "*.segment", "rest-*.parquet")
         self._parts = Parts(folder, made_of, patterns)
         first = reservation.first_ordinal
-        self._bulk = VectorTarget.of_worker(vectors, models, first, len(self._table))
+        self._bulk = VectorTarget.of_worker(vectors, folder, models, first, len(self._table))
         self._rest = VectorTarget.of_rest(folder, models, len(self._others))
         # The row of the data set up to which vectors are written.
         self._read, self._synced = [self._parts.made(_READ) or 0] * 2

@@ -248,10 +248,8 @@ def _vectors(settings: Settings) -> str:
 def _rows_of(record: store_pb.VectorRecord, manifest: Manifest) -> list[bytes]:
     """Return the rows of an image by file, zeros for none."""
     halves = [stored or bytes(2 * dim) for stored, dim in zip((record.lsh, record.pair), manifest.dims, strict=True)]
-    if not manifest.compared:
-        return halves
     lsh, pair = (np.frombuffer(half, "<f2")[None] for half in halves)
-    return [*halves, pack(lsh, pair, manifest.layout).tobytes()]
+    return [halves[0], pack(lsh, pair, manifest.layout).tobytes()][: len(manifest.row_bytes)]
 
 
 def _ids(settings: Settings) -> str:

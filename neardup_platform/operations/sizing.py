@@ -12,9 +12,9 @@ from math import exp, log
 _SIZED_AT, _STARTED_AT, _STREAMED_AT, _SEARCHED_AT = 200_000, 1_000_000, 1_000_000, 10_000_000
 
 _STORE_BYTES = 3_696
-_VECTOR_BYTES = 3_470 + 975
-# Of which the first score reads, of every candidate.
+# Compact rows, of which the first score reads one for every candidate.
 _COMPACT_BYTES = 975
+_VECTOR_BYTES = 512 + _COMPACT_BYTES
 _INDEX_BYTES = 294
 _PRIVATE_BYTES = 68
 # A worker that decides a backlog, whatever its corpus.

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from neardup_platform.scoring.compact import Layout, pack
 from neardup_platform.scoring.kernels import COSINE, DIFFERENCE, DIHEDRAL, LEVEL, Bits, Plan, compare_pairs, widen_rows
-from neardup_platform.scoring.vectors import Float16, ImageVectors
+from neardup_platform.scoring.vectors import Float16, ImageVectors, VectorRows
 
 _COMPARISONS = {
     "cosine": COSINE,
@@ -69,12 +69,13 @@ def _names(blocks: tuple[Block, ...]) -> tuple[str, ...]:
 
 
 def pair_features(
-    a: ImageVectors, rows_a: NDArray[np.int64], b: ImageVectors, rows_b: NDArray[np.int64], blocks: Sequence[Block]
+    a: VectorRows, rows_a: NDArray[np.int64], b: VectorRows, rows_b: NDArray[np.int64], blocks: Sequence[Block]
 ) -> NDArray[np.float32]:
     """Compares images by row number; symmetric; releases the GIL.
 
     Args:
-        a: vectors of finite values; where they have no compact rows of these blocks, all of them are packed first.
+        a: vectors of finite values; where they have no compact rows of these blocks, those of the pairs are packed
+            first.
         rows_a: int64 [n], each pair's row in `a`; fastest if equal rows are adjacent.
         b: likewise; those of a table have them.
         rows_b: int64 [n], each pair's row in `b`.
@@ -87,27 +88,37 @@ def pair_features(
         IndexError: a row does not exist.
         ValueError: the dimensions of the two sides differ, or a block exceeds them.
     """
-    plan = _plan_of(tuple(blocks), a.pair.shape[1])
-    shapes = [(side.lsh.shape, side.pair.shape) for side in (a, b)]
-    for (rows, lsh_dim), (pair_rows, pair_dim) in shapes:
-        if rows != pair_rows or (lsh_dim, pair_dim) != (a.lsh.shape[1], a.pair.shape[1]):
-            raise ValueError(f"vectors of shapes {shapes} cannot be compared: (lsh, pair) of each side")
-    rows_a, rows_b = (_checked_rows(len(side.pair), rows, len(rows_a)) for side, rows in ((a, rows_a), (b, rows_b)))
-    out = np.empty((len(rows_a), len(feature_names(blocks))), np.float32)
-    compact_a, compact_b = (_read_only(with_compact(side, blocks).compact) for side in (a, b))
-    compare_pairs(compact_a, rows_a, compact_b, rows_b, a.lsh.shape[1], plan, out)
+    plan = _plan_of(tuple(blocks), a.pair_dim)
+    dims = [(side.lsh.shape[1], side.pair_dim) for side in (a, b)]
+    if dims[0] != dims[1]:
+        raise ValueError(f"vectors of {dims[0]} and {dims[1]} dimensions, (lsh, pair) of each side, are not compared")
+    count = len(rows_a)
+    one, rows_a = with_compact(a, _checked_rows(len(a.lsh), rows_a, count), blocks)
+    other, rows_b = with_compact(b, _checked_rows(len(b.lsh), rows_b, count), blocks)
+    out = np.empty((count, len(feature_names(blocks))), np.float32)
+    compare_pairs(_read_only(one.compact), rows_a, _read_only(other.compact), rows_b, a.lsh.shape[1], plan, out)
     return out
 
 
-def with_compact(vectors: ImageVectors, blocks: Sequence[Block]) -> ImageVectors:
-    """Returns vectors with the compact rows that features of these blocks are computed from.
+def with_compact(
+    vectors: VectorRows, rows: NDArray[np.int64], blocks: Sequence[Block]
+) -> tuple[VectorRows, NDArray[np.int64]]:
+    """Returns vectors with the compact rows that features of these blocks are computed from, and the rows there.
 
-    Those that a table holds serve if they are of the same entries; otherwise all vectors are packed.
+    Those that a table holds serve if they are of the same entries; otherwise the vectors of these rows are packed.
+
+    Args:
+        rows: int64 [n], any of `vectors`.
+
+    Raises:
+        IndexError: a row does not exist.
     """
     layout = Layout(vectors.lsh.shape[1], compared_entries(blocks))
     if vectors.compact is not None and vectors.compact.shape[1] == layout.width:
-        return vectors
-    return ImageVectors(vectors.lsh, vectors.pair, compact=pack(vectors.lsh, vectors.pair, layout))
+        return vectors, rows
+    distinct, which = np.unique(_checked_rows(len(vectors.lsh), rows, len(rows)), return_inverse=True)
+    some = vectors.at(distinct)
+    return ImageVectors(*some, compact=pack(some.lsh, some.pair, layout)), which
 
 
 def compared_entries(blocks: Sequence[Block]) -> int:

@@ -44,9 +44,9 @@ def inherit_vectors(
         found = read_manifest(folder)
     except BadArtefact:
         return 0
-    if found is None or not found.suits(replace(wanted, store_id=replaced)):
+    if found is None or not found.suits(replace(wanted, store_id=replaced)) or found.compared != wanted.compared:
         return 0
-    made = replace(wanted, compared=found.compared, generation=unused_generation(folder), rows=min(found.rows, end))
+    made = replace(wanted, generation=unused_generation(folder), rows=min(found.rows, end))
     try:
         for source, target, row_bytes in zip(found.paths(folder), made.paths(folder), made.row_bytes, strict=True):
             _copy(source, target, made.rows * row_bytes, progress)

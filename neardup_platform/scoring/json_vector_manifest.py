@@ -25,7 +25,7 @@ class Manifest:
         lsh_version, pair_version: models that produced the vectors.
         lsh_dim, pair_dim: their dimensions.
         compared: how many of the first entries of the pair vector the compact rows hold; 0 for files of a release
-            without them.
+            without them, which had a file of pair vectors.
         generation: G in the names of the files; higher whenever the files are rebuilt.
         rows: rows that are synced to disk.
     """
@@ -51,7 +51,7 @@ class Manifest:
 
     @property
     def dims(self) -> tuple[int, int]:
-        """The columns of the files of the two vectors."""
+        """Entries of the two vectors."""
         return self.lsh_dim, self.pair_dim
 
     @property
@@ -62,13 +62,16 @@ class Manifest:
     @property
     def row_bytes(self) -> tuple[int, ...]:
         """Bytes of a row, by file."""
-        halves = 2 * self.lsh_dim, 2 * self.pair_dim
-        return (*halves, self.layout.width) if self.compared else halves
+        return (2 * self.lsh_dim, self.layout.width) if self.compared else (2 * self.lsh_dim,)
 
     def paths(self, folder: Path) -> list[Path]:
-        """Returns the paths of the files: of both vectors, and of the compact rows, if there are any."""
-        halves = [folder / f"{kind}-{self.generation}.f16" for kind in (Kind.LSH, Kind.PAIR)]
-        return [*halves, folder / f"compact-{self.compared}-{self.generation}.u8"] if self.compared else halves
+        """Returns the paths of the files: of the `lsh` vectors, and of the compact rows, if there are any."""
+        lsh = folder / f"{Kind.LSH}-{self.generation}.f16"
+        return [lsh, folder / f"compact-{self.compared}-{self.generation}.u8"] if self.compared else [lsh]
+
+    def pair_path(self, folder: Path) -> Path:
+        """Returns the path of the pair vectors that earlier releases mapped, float16 [·, pair_dim]."""
+        return folder / f"{Kind.PAIR}-{self.generation}.f16"
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

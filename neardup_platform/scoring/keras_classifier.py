@@ -31,14 +31,12 @@ from neardup_platform.scoring.second_look import (
     tellable,
 )
 from neardup_platform.scoring.threshold_table import ThresholdTable
-from neardup_platform.scoring.vectors import ImageVectors
+from neardup_platform.scoring.vectors import ImageVectors, Ordinals, VectorRows
 from neardup_platform.settings import ScoringSettings
 
 PART_PAIRS = 8_192
 # From about this size on, two threads are faster than one, for features and network alike.
 MIN_PART_PAIRS = 2_048
-
-Ordinals = NDArray[np.int64]
 
 
 class PairClassifier:
@@ -116,11 +114,11 @@ class PairClassifier:
         """The embeddings it was trained on."""
         return self.card.required_models
 
-    def score(self, a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> NDArray[np.float32]:
+    def score(self, a: VectorRows, rows_a: Ordinals, b: VectorRows, rows_b: Ordinals) -> NDArray[np.float32]:
         """Scores pairs of images; arguments and errors as of `judge`."""
         return self.judge(a, rows_a, b, rows_b).scores
 
-    def judge(self, a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> Judged:
+    def judge(self, a: VectorRows, rows_a: Ordinals, b: VectorRows, rows_b: Ordinals) -> Judged:
         """Scores pairs of images by row number, and names their kinds; symmetric, equal to the last bit in any batch.
 
         With a second look, of the pairs of one row of `a` only the best are looked at again, and the rest score its
@@ -145,23 +143,29 @@ class PairClassifier:
         kinds = np.zeros(len(first), np.uint8)
         if look is None:
             return Judged(first, kinds)
+        equal = np.zeros(len(first), np.bool_)
 
         def see(pairs: Ordinals) -> NDArray[np.float64]:
-            return self.evidence(first[pairs], a, rows_a[pairs], b, rows_b[pairs])
+            one, which_one = _read(a, rows_a[pairs])
+            other, which_other = _read(b, rows_b[pairs])
+            equal[pairs] = (one.pair[which_one] == other.pair[which_other]).all(axis=1)
+            return self._evidence(first[pairs], one, which_one, other, which_other)
 
         scores, looked, seen = look.scores(first, rows_a, rows_b, see)
         if look.kinds is not None and (told := tellable(seen)).any():
             pairs = looked[told]
-            equal = (a.pair[rows_a[pairs]] == b.pair[rows_b[pairs]]).all(axis=1)
-            judged = look.kinds.judge(scores[pairs], seen[told], equal, self.card.head_threshold, self._clustering)
+            judged = look.kinds.judge(
+                scores[pairs], seen[told], equal[pairs], self.card.head_threshold, self._clustering
+            )
             scores[pairs], kinds[pairs] = judged
         return Judged(scores, kinds)
 
-    def first_scores(self, a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals) -> NDArray[np.float32]:
+    def first_scores(self, a: VectorRows, rows_a: Ordinals, b: VectorRows, rows_b: Ordinals) -> NDArray[np.float32]:
         """Returns the network's scores, without the second look; arguments and errors as of `score`."""
         self._check_dims(a)
         self._check_dims(b)
-        a, b = (with_compact(side, self.card.blocks) for side in (a, b))
+        a, rows_a = with_compact(a, rows_a, self.card.blocks)
+        b, rows_b = with_compact(b, rows_b, self.card.blocks)
         scores = np.empty(len(rows_a), np.float32)
 
         def score_part(part: slice) -> None:
@@ -172,7 +176,7 @@ class PairClassifier:
         return scores
 
     def evidence(
-        self, first: NDArray[np.float32], a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals
+        self, first: NDArray[np.float32], a: VectorRows, rows_a: Ordinals, b: VectorRows, rows_b: Ordinals
     ) -> NDArray[np.float64]:
         """Returns what the second look sees of pairs, float64 [n, len(EVIDENCE)]; NaN where a picture has no sketch.
 
@@ -182,6 +186,11 @@ class PairClassifier:
         Raises:
             BadArtefact: the classifier has no second look.
         """
+        return self._evidence(first, *_read(a, rows_a), *_read(b, rows_b))
+
+    def _evidence(
+        self, first: NDArray[np.float32], a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals
+    ) -> NDArray[np.float64]:
         if self._reference is None:
             raise BadArtefact(f"classifier {self.version} has no second look: train one on pictures with sketches")
         reference, sketch = self._reference, self._sketch
@@ -210,7 +219,7 @@ class PairClassifier:
         plain = plain_pictures(vectors.pair[:, self._sketch])
         return undistinctive(self._reference.nearest(vectors), plain, table.crowding)
 
-    def explain(self, a: ImageVectors, row_a: int, b: ImageVectors, row_b: int) -> tuple[float, dict[str, float]]:
+    def explain(self, a: VectorRows, row_a: int, b: VectorRows, row_b: int) -> tuple[float, dict[str, float]]:
         """Returns the first score of a pair, and the terms of the second look's logit, by evidence.
 
         There are no terms without a second look, where a picture has no sketch, or where the first score is below the
@@ -231,9 +240,9 @@ class PairClassifier:
         for _ in self._pool.map(work, parts) if len(parts) > 1 else map(work, parts):
             pass
 
-    def _check_dims(self, vectors: ImageVectors) -> None:
+    def _check_dims(self, vectors: VectorRows) -> None:
         expected = self.card.lsh_dim, self.card.pair_dim
-        found = vectors.lsh.shape[1], vectors.pair.shape[1]
+        found = vectors.lsh.shape[1], vectors.pair_dim
         if found != expected:
             raise BadArtefact(
                 f"classifier {self.version} scores vectors of {expected[0]} and {expected[1]} dimensions (lsh, pair), "
@@ -274,6 +283,12 @@ def _check_kinds(card: Card, clustering: tuple[str, ...]) -> None:
             f"classifier {card.version} knows {known}, scoring.kinds has {', '.join(clustering)}: train one on labels "
             "of these kinds (`neardup train --kinds`), or leave scoring.kinds out"
         )
+
+
+def _read(vectors: VectorRows, rows: Ordinals) -> tuple[ImageVectors, Ordinals]:
+    """Reads everything about some images, each once; returns it with the row of each there."""
+    distinct, which = np.unique(rows, return_inverse=True)
+    return vectors.at(distinct), which
 
 
 def _crowding(reference: Reference, vectors: ImageVectors, rows: Ordinals) -> NDArray[np.float32]:

@@ -1,17 +1,17 @@
 """The vectors of every decided image on disk, mapped by the worker, which appends them, and by its followers.
 
-Store → **files, by ordinal** → features; all processes share the same pages of memory. The files are derived from
-RocksDB: rows that a crash has lost are read from the store again, and the folder may be deleted while no worker runs.
+Store → **files, by ordinal** → terms, features; all processes share the same pages of memory. The files are derived
+from RocksDB: rows that a crash has lost are read from the store again, and the folder may be deleted while no worker
+runs.
 
 | file | content |
 |---|---|
 | `lsh-G.f16` | float16 [·, lsh_dim], little-endian, row = ordinal; after the last row a hole that takes no disk space |
-| `pair-G.f16` | float16 [·, pair_dim], likewise |
 | `compact-N-G.u8` | uint8 [·, width], likewise: both in 8 bits (`compact.py`), of the pair vector N entries |
 | `manifest.json` | sealed: G, N, the store and models of the vectors, and how many rows are synced |
 
-Of an image that is only a candidate, the compact row alone is read; the others are read where the second look lays
-pictures over each other, and for commands. So of a large corpus a quarter is kept in memory.
+Of an image that is only a candidate, the compact row alone is read. Where the second look lays pictures over each
+other, and for commands, pair vectors are read from the store (`stored_pairs.py`), which has the only copy of them.
 
 Rows are written before the commit that makes their images known. So after a crash of the process the files hold at
 least the rows of the store, but after a power cut possibly only those of the manifest: the next start writes the rest
@@ -28,7 +28,7 @@ from dataclasses import replace
 from io import FileIO
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,14 +44,22 @@ from neardup_platform.scoring.json_vector_manifest import (
     usable_manifest,
     write_manifest,
 )
-from neardup_platform.scoring.vectors import Float16, ImageVectors, check_dims, first_rows, packed_like
+from neardup_platform.scoring.stored_pairs import PairStore, PairVectors
+from neardup_platform.scoring.vectors import Float16, ImageVectors, MappedRows, Ordinals, check_dims
 
 log = logging.getLogger(__name__)
 
 # Initial capacity of a file in rows. It doubles whenever the file is full, which costs address space, not disk space.
 FIRST_ROWS = 256
-# Rows between two syncs, and so the most that a restart reads from the store again: 36 MB.
+# Rows between two syncs, and so the most that a restart reads from the store again: 28 MB.
 SYNC_ROWS = 8_192
+
+
+class _Mapped(NamedTuple):
+    """What the files hold, row by row: float16 [n, lsh_dim] and uint8 [n, width]."""
+
+    lsh: Float16
+    compact: Compact
 
 
 class WrittenVectors:
@@ -62,17 +70,22 @@ class WrittenVectors:
         store_id: of the store that the images come from; vectors of another store are not used.
         models: versions and dimensions of the embeddings; vectors of other models are not used.
         images: ordinals of the store; rows after them are dropped.
+        store: has the pair vectors.
 
     Raises:
         SetupError: the disk is full or broken.
     """
 
-    def __init__(self, folder: Path, store_id: str, models: Mapping[Kind, ModelSpec], images: int) -> None:
+    def __init__(
+        self, folder: Path, store_id: str, models: Mapping[Kind, ModelSpec], images: int, store: PairStore
+    ) -> None:
         self._folder = folder
         wanted = Manifest.of(store_id, models)
         with _explained(folder, "opening"):
             folder.mkdir(parents=True, exist_ok=True)
-            found = usable_manifest(folder, wanted) or replace(wanted, generation=unused_generation(folder))
+            found = usable_manifest(folder, wanted)
+            if found is None or not (found.compared == wanted.compared or _has_pair_vectors(folder, found)):
+                found = replace(wanted, generation=unused_generation(folder))
             found = replace(found, rows=min(found.rows, images))
             self._manifest = replace(found, compared=wanted.compared)
             if found.compared != wanted.compared:
@@ -81,19 +94,20 @@ class WrittenVectors:
             # Before any row is overwritten: the synced rows in the manifest must be those of the store.
             write_manifest(folder, self._manifest)
             _remove_others(folder, self._manifest)
-            self._mapped = map_files(self._files, wanted)
+            self._mapped = _map_files(self._files, wanted)
+        self._pairs = PairVectors(store, wanted.pair_dim)
         self._count = self._manifest.rows
 
     def __len__(self) -> int:
         return self._count
 
     @property
-    def rows(self) -> ImageVectors:
+    def rows(self) -> MappedRows:
         """See `VectorTable`."""
-        return first_rows(self._mapped, self._count)
+        return _rows(self._mapped, self._count, self._manifest, self._pairs)
 
     def append(self, vectors: ImageVectors) -> None:
-        """Adds images; other processes see them when this returns.
+        """Adds images; other processes see them when this returns. Their pair vectors stay in memory until the commit.
 
         Raises:
             SetupError: the disk is full or broken, or there are no ordinals left.
@@ -106,6 +120,7 @@ class WrittenVectors:
                 self._make_room(end)
             for file, rows in zip(self._files, self._written(vectors), strict=True):
                 _write(file, rows, self._count * rows.shape[1])
+        self._pairs.add(self._count, vectors.pair)
         self._count = end
         if end - self._manifest.rows >= SYNC_ROWS:
             self.sync()
@@ -135,8 +150,9 @@ class WrittenVectors:
             SetupError: the disk is full or broken.
         """
         self.rewrite(np.arange(first, first + len(vectors.lsh)), vectors)
+        self._pairs.add(first, vectors.pair)
 
-    def erase(self, ordinals: NDArray[np.int64]) -> None:
+    def erase(self, ordinals: Ordinals) -> None:
         """Overwrites rows with zeros; synced when this returns.
 
         Raises:
@@ -145,8 +161,9 @@ class WrittenVectors:
         for at in range(0, len(ordinals), SYNC_ROWS):
             part = ordinals[at : at + SYNC_ROWS]
             self.rewrite(part, ImageVectors(*(np.zeros((len(part), dim), np.float16) for dim in self._manifest.dims)))
+        self._pairs.erase(ordinals)
 
-    def rewrite(self, ordinals: NDArray[np.int64], vectors: ImageVectors) -> None:
+    def rewrite(self, ordinals: Ordinals, vectors: ImageVectors) -> None:
         """Overwrites rows; synced when this returns.
 
         Raises:
@@ -189,11 +206,11 @@ class WrittenVectors:
         for file, row_bytes in zip(self._files, self._manifest.row_bytes, strict=True):
             # One may be larger already, after a crash between two.
             os.ftruncate(file.fileno(), max(room * row_bytes, os.fstat(file.fileno()).st_size))
-        self._mapped = map_files(self._files, self._manifest)
+        self._mapped = _map_files(self._files, self._manifest)
 
     def _written(self, vectors: ImageVectors) -> list[Compact]:
         """Returns the bytes of rows, by file."""
-        return [*map(as_bytes, vectors), pack(vectors.lsh, vectors.pair, self._manifest.layout)]
+        return [as_bytes(vectors.lsh), pack(vectors.lsh, vectors.pair, self._manifest.layout)]
 
 
 class FollowedVectors:
@@ -204,22 +221,23 @@ class FollowedVectors:
 
     Args:
         folder: of the writer.
-        store_id, models: as of `WrittenVectors`.
+        store_id, models, store: as of `WrittenVectors`.
     """
 
-    def __init__(self, folder: Path, store_id: str, models: Mapping[Kind, ModelSpec]) -> None:
+    def __init__(self, folder: Path, store_id: str, models: Mapping[Kind, ModelSpec], store: PairStore) -> None:
         self._folder, self._wanted = folder, Manifest.of(store_id, models)
         self._generation = 0
-        self._mapped = map_files((), self._wanted)
+        self._mapped = _map_files((), self._wanted)
+        self._pairs = PairVectors(store, self._wanted.pair_dim)
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
     @property
-    def rows(self) -> ImageVectors:
+    def rows(self) -> MappedRows:
         """See `VectorTable`."""
-        return first_rows(self._mapped, self._count)
+        return _rows(self._mapped, self._count, self._wanted, self._pairs)
 
     def append(self, vectors: ImageVectors) -> None:
         """Adds the writer's next rows.
@@ -254,17 +272,19 @@ class FollowedVectors:
                     "the worker writes them when it starts"
                 )
 
-    def erase(self, ordinals: NDArray[np.int64]) -> None:
+    def erase(self, ordinals: Ordinals) -> None:
         """Does nothing: the writer erases rows for everyone who maps them."""
 
     def close(self) -> None:
         """Does nothing: memory is unmapped with the last array that refers to it."""
 
     def _holds(self, first: int, vectors: ImageVectors) -> bool:
-        end, expected = first + len(vectors.lsh), packed_like(self._mapped, vectors)
-        return len(self._mapped.lsh) >= end and all(
-            np.array_equal(mine[first:end].view(np.uint8), theirs.view(np.uint8))
-            for mine, theirs in zip(self._mapped.all, expected.all, strict=True)
+        end = first + len(vectors.lsh)
+        lsh, compact = self._mapped.lsh[first:end], self._mapped.compact[first:end]
+        return (
+            len(self._mapped.lsh) >= end
+            and np.array_equal(lsh.view(np.uint8), as_bytes(vectors.lsh))
+            and np.array_equal(compact, pack(vectors.lsh, vectors.pair, self._wanted.layout))
         )
 
     def _follow(self) -> None:
@@ -277,7 +297,7 @@ class FollowedVectors:
         # The writer may have removed them meanwhile: then the manifest names others next time.
         with suppress(FileNotFoundError), ExitStack() as opened:
             files = [opened.enter_context(path.open("rb", 0)) for path in found.paths(self._folder)]
-            self._mapped, self._generation = map_files(files, found), found.generation
+            self._mapped, self._generation = _map_files(files, found), found.generation
 
 
 @contextmanager
@@ -290,20 +310,37 @@ def _explained(folder: Path, action: str) -> Iterator[None]:
         ) from error
 
 
+def _rows(mapped: _Mapped, count: int, manifest: Manifest, pairs: PairVectors) -> MappedRows:
+    return MappedRows(mapped.lsh[:count], mapped.compact[:count], manifest.pair_dim, pairs.read)
+
+
 def _remove_others(folder: Path, manifest: Manifest) -> None:
-    """Deletes files that the manifest does not name; processes that have them mapped may continue."""
+    """Deletes files that the manifest does not name, such as the pair vectors of earlier releases.
+
+    Processes that have them mapped may continue.
+    """
     for pattern in ("*.f16", "*.u8"):
         for path in folder.glob(pattern):
             if path not in manifest.paths(folder):
                 path.unlink()
 
 
+def _has_pair_vectors(folder: Path, manifest: Manifest) -> bool:
+    """Returns whether the file of an earlier release is there, with all synced rows."""
+    with suppress(FileNotFoundError):
+        return manifest.pair_path(folder).stat().st_size >= manifest.rows * 2 * manifest.pair_dim
+    return False
+
+
 def _add_compact_rows(folder: Path, manifest: Manifest) -> None:
-    """Writes the compact rows of the synced rows of files that have none, or other ones; synced when this returns."""
-    *halves, path = manifest.paths(folder)
-    with ExitStack() as opened, path.open("wb", 0) as compact:
-        files = [opened.enter_context(half.open("rb", 0)) for half in halves if half.is_file()]
-        lsh, pair = map_files(files, replace(manifest, compared=0))
+    """Writes the compact rows of the synced rows of an earlier release's files; synced when this returns."""
+    lsh_path, path = manifest.paths(folder)
+    with (
+        path.open("wb", 0) as compact,
+        lsh_path.open("rb", 0) as one,
+        manifest.pair_path(folder).open("rb", 0) as other,
+    ):
+        lsh, pair = map_float16(one, manifest.lsh_dim), map_float16(other, manifest.pair_dim)
         for first in range(0, manifest.rows, SYNC_ROWS):
             part = slice(first, min(first + SYNC_ROWS, manifest.rows))
             _write(compact, pack(lsh[part], pair[part], manifest.layout), first * manifest.layout.width)
@@ -338,24 +375,29 @@ def _write(file: FileIO, rows: Compact, at: int) -> None:
     write_at(file, np.ascontiguousarray(rows).tobytes(), at)
 
 
-def map_files(files: Sequence[FileIO], manifest: Manifest) -> ImageVectors:
-    """Maps files read-only and shared, so that the writer's changes are visible at once.
+def map_float16(file: FileIO, dim: int) -> Float16:
+    """Maps a file of vectors read-only and shared, so that the writer's changes are visible at once: [rows, dim]."""
+    return _map(file, np.float16, dim)
+
+
+def _map_files(files: Sequence[FileIO], manifest: Manifest) -> _Mapped:
+    """Maps the rows that all files have, likewise.
 
     Args:
-        files: in the order of `Manifest.paths`; those of no rows may be missing.
+        files: in the order of `Manifest.paths`; none where there are no rows.
     """
-    widths = [*manifest.dims, manifest.layout.width][: len(manifest.row_bytes)]
-    sizes = [os.fstat(file.fileno()).st_size for file in files]
-    rows = min((size // each for size, each in zip(sizes, manifest.row_bytes, strict=False)), default=0)
-    if len(files) < len(widths):
-        rows = 0
-    maps = [mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ, flags=mmap.MAP_SHARED) for file in files] if rows else []
+    lsh_dim, width = manifest.lsh_dim, manifest.layout.width
+    if not files:
+        return _Mapped(np.zeros((0, lsh_dim), np.float16), np.zeros((0, width), np.uint8))
+    lsh, compact = _map(files[0], np.float16, lsh_dim), _map(files[1], np.uint8, width)
+    rows = min(len(lsh), len(compact))
+    return _Mapped(lsh[:rows], compact[:rows])
 
-    def table(file: int, dtype: type[Any]) -> NDArray[Any]:
-        width = widths[file]
-        return (
-            np.frombuffer(maps[file], dtype, rows * width).reshape(rows, width) if rows else np.zeros((0, width), dtype)
-        )
 
-    compact = table(2, np.uint8) if manifest.compared else None
-    return ImageVectors(table(0, np.float16), table(1, np.float16), compact=compact)
+def _map(file: FileIO, dtype: type[Any], width: int) -> NDArray[Any]:
+    row_bytes = width * np.dtype(dtype).itemsize
+    rows = os.fstat(file.fileno()).st_size // row_bytes
+    if not rows:
+        return np.zeros((0, width), dtype)
+    mapped = mmap.mmap(file.fileno(), rows * row_bytes, prot=mmap.PROT_READ, flags=mmap.MAP_SHARED)
+    return np.frombuffer(mapped, dtype).reshape(rows, width)

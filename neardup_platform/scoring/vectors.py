@@ -1,12 +1,12 @@
 """Both vectors of all images, which the pair classifier compares.
 
 Embeddings of decided images → **table, by ordinal** → features. A table grows at its end; a row changes only when its
-image is forgotten or gets another ordinal. `MemoryVectors` is for evaluation and tests; the tables on disk are in
-`mmap_vectors.py`.
+image is forgotten or gets another ordinal. `MemoryVectors` is for evaluation and tests; the tables on disk, whose pair
+vectors are read from the store, are in `mmap_vectors.py`.
 """
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -18,13 +18,33 @@ from neardup_platform.id_space import check_ordinals
 from neardup_platform.scoring.compact import Compact, Layout, pack
 
 Float16 = NDArray[np.float16]
+Ordinals = NDArray[np.int64]
 # Address space, not memory: room for 4.2 million images before a table in memory has to be copied.
 FIRST_CAPACITY = 1 << 22
 
 
+class VectorRows(Protocol):
+    """Vectors of n images, row i of image i."""
+
+    @property
+    def lsh(self) -> Float16:
+        """float16 [n, lsh_dim]."""
+
+    @property
+    def compact(self) -> Compact | None:
+        """uint8 [n, width], both vectors as compact rows, where a table holds them."""
+
+    @property
+    def pair_dim(self) -> int:
+        """Entries of a pair vector."""
+
+    def at(self, rows: Ordinals) -> "ImageVectors":
+        """Returns everything about some images, by row, one row each; a dead ordinal has zeros."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageVectors:
-    """Vectors of n images; row i of both belongs to image i. Iterates over the two.
+    """Vectors of n images in memory; row i of both belongs to image i. Iterates over the two.
 
     Attributes:
         lsh: float16 [n, lsh_dim].
@@ -45,6 +65,35 @@ class ImageVectors:
         """Returns both, and the compact rows if there are any."""
         return (self.lsh, self.pair) if self.compact is None else (self.lsh, self.pair, self.compact)
 
+    @property
+    def pair_dim(self) -> int:
+        """See `VectorRows`."""
+        return int(self.pair.shape[1])
+
+    def at(self, rows: Ordinals) -> "ImageVectors":
+        """See `VectorRows`."""
+        return ImageVectors(
+            *(kind[rows] for kind in self), compact=None if self.compact is None else self.compact[rows]
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MappedRows:
+    """Rows of files that are mapped; pair vectors are read when they are asked for. See `VectorRows`.
+
+    Attributes:
+        read_pair: returns pair vectors by row, float16 [n, pair_dim].
+    """
+
+    lsh: Float16
+    compact: Compact
+    pair_dim: int
+    read_pair: Callable[[Ordinals], Float16]
+
+    def at(self, rows: Ordinals) -> ImageVectors:
+        """See `VectorRows`."""
+        return ImageVectors(self.lsh[rows], self.read_pair(rows), compact=self.compact[rows])
+
 
 class VectorTable(Protocol):
     """The vectors of every decided image, by ordinal."""
@@ -53,7 +102,7 @@ class VectorTable(Protocol):
         """Returns the number of images."""
 
     @property
-    def rows(self) -> ImageVectors:
+    def rows(self) -> VectorRows:
         """All rows, not copied; later appends do not change them."""
 
     def append(self, vectors: ImageVectors) -> None:
@@ -65,7 +114,7 @@ class VectorTable(Protocol):
     def fill(self, first: int, vectors: ImageVectors) -> None:
         """Gives rows to ordinals that were set aside, from `first` on."""
 
-    def erase(self, ordinals: NDArray[np.int64]) -> None:
+    def erase(self, ordinals: Ordinals) -> None:
         """Overwrites rows with zeros, also for everyone who holds `rows`; the table holds all of these ordinals."""
 
     def close(self) -> None:
@@ -94,7 +143,7 @@ class MemoryVectors:
     @property
     def rows(self) -> ImageVectors:
         """See `VectorTable`."""
-        return first_rows(self._reserved, self._count)
+        return _first_rows(self._reserved, self._count)
 
     def append(self, vectors: ImageVectors) -> None:
         """Adds images.
@@ -128,7 +177,8 @@ class MemoryVectors:
         self._write(part, vectors)
 
     def _write(self, rows: slice, vectors: ImageVectors) -> None:
-        for kind, new in zip(self._reserved.all, packed_like(self._reserved, vectors).all, strict=True):
+        packed = pack(vectors.lsh, vectors.pair, self._layout)
+        for kind, new in zip(self._reserved.all, (*vectors, packed), strict=True):
             kind[rows] = new
 
     def _room(self, rows: int, pair_dim: int) -> ImageVectors:
@@ -145,7 +195,7 @@ class MemoryVectors:
         )
         self._write(slice(0, self._count), old)
 
-    def erase(self, ordinals: NDArray[np.int64]) -> None:
+    def erase(self, ordinals: Ordinals) -> None:
         """See `VectorTable`."""
         for kind in self._reserved.all:
             kind[ordinals] = 0
@@ -154,18 +204,19 @@ class MemoryVectors:
         """Does nothing: memory is freed with the last array that refers to it."""
 
 
-def first_rows(vectors: ImageVectors, count: int) -> ImageVectors:
-    """Returns the first rows of vectors, not copied."""
+def _first_rows(vectors: ImageVectors, count: int) -> ImageVectors:
     compact = None if vectors.compact is None else vectors.compact[:count]
     return ImageVectors(vectors.lsh[:count], vectors.pair[:count], compact=compact)
 
 
-def packed_like(table: ImageVectors, vectors: ImageVectors) -> ImageVectors:
-    """Returns vectors with compact rows like those of a table, or without any."""
-    lsh, pair = vectors
+def holds(table: VectorRows, ordinal: int, vectors: ImageVectors) -> bool:
+    """Returns whether a row of a table, as far as the table has it itself, is that of one image's vectors."""
+    if table.lsh[ordinal].tobytes() != vectors.lsh.tobytes():
+        return False
     if table.compact is None:
-        return ImageVectors(lsh, pair)
-    return ImageVectors(lsh, pair, compact=pack(lsh, pair, Layout.of_width(lsh.shape[1], table.compact.shape[1])))
+        return True
+    layout = Layout.of_width(table.lsh.shape[1], table.compact.shape[1])
+    return np.array_equal(table.compact[ordinal], pack(vectors.lsh, vectors.pair, layout)[0])
 
 
 def check_dims(vectors: ImageVectors, dims: tuple[int, int]) -> None:

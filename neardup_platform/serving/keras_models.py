@@ -21,6 +21,7 @@ def load_models(settings: Settings) -> Models:
     from neardup_platform.learning.classifier.keras_active_classifier import load_active_classifier
     from neardup_platform.scoring.keras_classifier import load_classifier
     from neardup_platform.scoring.mmap_vectors import FollowedVectors
+    from neardup_platform.scoring.stored_pairs import PairStore
     from neardup_platform.scoring.tensorflow_network import limit_tensorflow_threads
     from neardup_platform.scoring.vectors import VectorTable
     from neardup_platform.terms.index import TermIndex
@@ -43,8 +44,8 @@ def load_models(settings: Settings) -> Models:
     def follow_index(source: str, known: TermIndex | None) -> TermIndex:
         return open_index(settings.index_path, space, settings.terms, source, writable=False, known=known)
 
-    def follow_vectors(source: str) -> VectorTable:
-        return FollowedVectors(settings.vectors_path, source, scorer.required_models)
+    def follow_vectors(source: str, store: PairStore) -> VectorTable:
+        return FollowedVectors(settings.vectors_path, source, scorer.required_models, store)
 
     def follow_ids(source: str) -> IdTable:
         return FollowedIds(settings.vectors_path, source)

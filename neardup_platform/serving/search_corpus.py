@@ -19,7 +19,9 @@ from neardup_platform.images.rgb import Pixels
 from neardup_platform.matching import Matching, PairScorer
 from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import Kind, ModelSpec
+from neardup_platform.scoring.stored_pairs import PairStore
 from neardup_platform.scoring.vectors import ImageVectors, VectorTable
+from neardup_platform.serving.followed_pairs import FollowedPairs
 from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.store.reserved import numbers_apart
 from neardup_platform.store.store_pb2 import StoreState
@@ -58,7 +60,8 @@ class Models:
         embed: turns a picture into vectors.
         enough_px: shorter side that the embedders need of a picture.
         open_index: maps the worker's term index of a store by its id; shares the segments of an index opened earlier.
-        open_vectors, open_ids: map the worker's vectors and ids of a store by its id.
+        open_vectors: maps the worker's vectors of a store by its id; pair vectors are read from the store.
+        open_ids: maps the worker's ids, likewise.
         promoted: loads the classifier of a version, with the limits and thresholds that apply with it.
     """
 
@@ -69,7 +72,7 @@ class Models:
     embed: PictureEmbedder
     enough_px: int
     open_index: Callable[[str, TermIndex | None], TermIndex]
-    open_vectors: Callable[[str], VectorTable]
+    open_vectors: Callable[[str, PairStore], VectorTable]
     open_ids: Callable[[str], IdTable]
     promoted: Callable[[str], tuple[PairScorer, Matching]]
 
@@ -194,7 +197,8 @@ class SearchCorpus:
             pass
         source = self._follower.read(lambda store: store.state().store_id)
         self._apart = range(0)
-        corpus = Corpus(space, models.open_index(source, None), models.open_vectors(source), models.open_ids(source))
+        vectors = models.open_vectors(source, FollowedPairs(self._follower, source))
+        corpus = Corpus(space, models.open_index(source, None), vectors, models.open_ids(source))
         loaded = _Loaded(models, Pipeline(space, models.scorer, corpus, models.matching), source)
         while not self._follow_classifier(loaded) and not self._stop.wait(_FOLLOW_S):
             self._problem = f"search by example is warming up: {self._missing}"

@@ -19,6 +19,7 @@ from neardup_platform.scoring.mmap_vectors import WrittenVectors
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.reserved import numbers_apart, reserved_by_load
+from neardup_platform.store.stored_pairs import StoredPairs
 from neardup_platform.store.view import StoreView
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.checkpointing import Saving, begin_noting, save_checkpoint
@@ -63,7 +64,7 @@ def rebuild_corpus(
     images = known_images(store, state, vectors_path, progress)
     wanted = images.alive & ~images.columns.retired
     inherited = _inherit(state, models, wanted, vectors_path, inherit_terms, progress)
-    vectors = WrittenVectors(vectors_path, state.store_id, models, state.ordinals)
+    vectors = WrittenVectors(vectors_path, state.store_id, models, state.ordinals, StoredPairs(store))
     read = fill_vectors(store, vectors, images.alive, progress)
     if inherited:
         read += _fill_erased(store, vectors, images.alive[:inherited])
@@ -117,7 +118,7 @@ def fill_vectors(
             _append(vectors, ordinals, found, ordinals[-1] + 1, alive)
             _step_over_dead(vectors, alive)
         progress("writing vectors", len(vectors), len(alive))
-    none = ImageVectors(*(kind[:0] for kind in vectors.rows))
+    none = vectors.rows.at(np.zeros(0, np.int64))
     while len(vectors) < len(alive):
         _append(vectors, [], none, min(len(alive), len(vectors) + _CHUNK), alive)
         progress("writing vectors", len(vectors), len(alive))
@@ -235,7 +236,7 @@ def _drop_dead(
     rows, ordinals = vectors.rows, np.flatnonzero(erased)
     for first in range(0, len(ordinals), _CHUNK):
         part = ordinals[first : first + _CHUNK]
-        vectors.erase(part[rows.lsh[part].any(axis=1) | rows.pair[part].any(axis=1)])
+        vectors.erase(part[rows.lsh[part].any(axis=1) | rows.compact[part].any(axis=1)])
 
 
 def _check_fit(state: store_pb.StoreState, space: TermSpace, models: Mapping[Kind, ModelSpec]) -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.scoring.match_kinds import Judged
 from neardup_platform.scoring.threshold_table import ThresholdTable
-from neardup_platform.scoring.vectors import Float16, ImageVectors
+from neardup_platform.scoring.vectors import Float16, ImageVectors, VectorRows
 from neardup_platform.testing.images import MODELS
 
 
@@ -43,12 +43,12 @@ class CosineScorer:
         self.sketch = sketch
         self.threshold_table = threshold_table
 
-    def explain(self, a: ImageVectors, row_a: int, b: ImageVectors, row_b: int) -> tuple[float, dict[str, float]]:
+    def explain(self, a: VectorRows, row_a: int, b: VectorRows, row_b: int) -> tuple[float, dict[str, float]]:
         """See `PairScorer`; there is no second look."""
         return float(self.score(a, np.array([row_a]), b, np.array([row_b]))[0]), {}
 
     def score(
-        self, a: ImageVectors, rows_a: NDArray[np.int64], b: ImageVectors, rows_b: NDArray[np.int64]
+        self, a: VectorRows, rows_a: NDArray[np.int64], b: VectorRows, rows_b: NDArray[np.int64]
     ) -> NDArray[np.float32]:
         """See `PairScorer`."""
         return _cosines(a.lsh[rows_a], b.lsh[rows_b]).clip(0, 1)
@@ -57,7 +57,7 @@ class CosineScorer:
         """See `PairScorer`."""
         return np.asarray((vectors.lsh[:, 0] < 0) & (self.threshold_table is not None), np.bool_)
 
-    def judge(self, a: ImageVectors, rows_a: NDArray[np.int64], b: ImageVectors, rows_b: NDArray[np.int64]) -> Judged:
+    def judge(self, a: VectorRows, rows_a: NDArray[np.int64], b: VectorRows, rows_b: NDArray[np.int64]) -> Judged:
         """See `PairScorer`; no kind is claimed."""
         return Judged(self.score(a, rows_a, b, rows_b), np.zeros(len(rows_a), np.uint8))
 

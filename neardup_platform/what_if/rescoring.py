@@ -99,8 +99,7 @@ def rescore(
         head_score[joined] = _scores(classifier, vectors, joined, recorded.head[joined])
         rows = np.array([vectors.row[int(i)] for i in images[known]], np.int64)
         if len(rows):
-            own = ImageVectors(*(kind[rows] for kind in vectors.rows))
-            undistinctive[images[known]] = classifier.undistinctive(own)
+            undistinctive[images[known]] = classifier.undistinctive(vectors.rows.at(rows))
         pairs += len(at)
         progress(len(at))
     evidence = Evidence(Edges(edges.starts, edges.candidate, score, edges.copy).rescored(score), head_score, pinned)

@@ -16,6 +16,7 @@ from neardup_platform.bootstrap.bulk_files import IMAGES, TABLES, BulkFiles, rea
 from neardup_platform.bootstrap.data_set import DataFile, DataSet
 from neardup_platform.bootstrap.given import given_decision
 from neardup_platform.bootstrap.load_order import LoadOrder, Reservation, Scanned
+from neardup_platform.bootstrap.vector_targets import read_pairs
 from neardup_platform.errors import BadArtefact
 from neardup_platform.ingest.parquet_embeddings import EmbeddingFile
 from neardup_platform.matching import Scored
@@ -23,10 +24,11 @@ from neardup_platform.pipeline import Decided
 from neardup_platform.progress import Progress, no_progress
 from neardup_platform.records import Embedding, JoinedImage, Kind, PdqHash
 from neardup_platform.scoring.mmap_vectors import WrittenVectors
-from neardup_platform.scoring.vectors import ImageVectors
+from neardup_platform.scoring.vectors import ImageVectors, holds
 from neardup_platform.settings import Settings
 from neardup_platform.store.layout import Table
 from neardup_platform.store.store_pb2 import StoreState
+from neardup_platform.store.stored_pairs import StoredPairs
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.commit import commit
 from neardup_platform.stream.steps import StreamStep
@@ -114,7 +116,8 @@ class Home:
         self.store = Store(self.settings.store_path)
         self.state = self.store.state()
         self.commit([Given(each, each.image_id, []) for each in BEFORE])
-        self.vectors = WrittenVectors(self.settings.vectors_path, self.state.store_id, MODELS, len(BEFORE))
+        path, pairs = self.settings.vectors_path, StoredPairs(self.store)
+        self.vectors = WrittenVectors(path, self.state.store_id, MODELS, len(BEFORE), pairs)
         self.vectors.skip(len(BEFORE))
 
     def commit(self, given: Sequence[Given], decided_ms: int = NOW_MS, command_id: str = "before") -> None:
@@ -226,10 +229,13 @@ def test_vector_rows_and_the_segment_are_those_of_the_images(tmp_path: Path, hom
     _, files = home.build(files_of(tmp_path, CORPUS))
     given = in_order(home.folder)
     home.vectors.skip(files.images)
-    mine = ImageVectors(*(kind[len(BEFORE) :] for kind in home.vectors.rows))
-    for kind, rows in zip((Kind.LSH, Kind.PAIR), mine, strict=True):
-        expected = np.stack([each.image.embedding(kind).vector for each in given]).astype(np.float16)
-        assert (rows == expected).all()
+    expected = ImageVectors(
+        *(np.stack([each.image.embedding(kind).vector for each in given]).astype(np.float16) for kind in Kind)
+    )
+    for at in range(files.images):
+        assert holds(home.vectors.rows, len(BEFORE) + at, expected.at(np.array([at])))
+    pairs = read_pairs(home.folder / "load", files.images, MODELS[Kind.PAIR].dim)
+    assert np.array_equal(pairs, expected.pair)
 
     [name] = files.segments
     segment = open_segment(home.folder / "load" / name, small_term_space().version)
@@ -240,7 +246,7 @@ def test_vector_rows_and_the_segment_are_those_of_the_images(tmp_path: Path, hom
         seen[each.head] = seen.get(each.head, 0) + 1
         kept += [at] if seen[each.head] <= MOST else []
     assert sorted(segment.part.ordinals.tolist()) == [files.first_ordinal + at for at in kept]
-    hashed = small_term_space().hash(mine.lsh.astype(np.float32))
+    hashed = small_term_space().hash(expected.lsh.astype(np.float32))
     rows = segment.part.ordinals.astype(np.int64) - files.first_ordinal
     assert (segment.part.signatures == hashed.signatures[rows]).all()
 
@@ -298,6 +304,23 @@ def test_a_repeated_order_keeps_what_is_complete_and_writes_what_is_not(tmp_path
     assert not (lost.parent / "half.tmp").exists()
 
 
+def vector_rows(home: Home) -> list[bytes]:
+    """Returns the content of the vector files of worker and load."""
+    folder = home.settings.vectors_path
+    paths = [*folder.glob("*.f16"), *folder.glob("*.u8"), *(home.folder / "load").glob("bulk-*")]
+    assert len(paths) == 3
+    return [path.read_bytes() for path in paths]
+
+
+def test_pair_vectors_that_a_load_lacks_are_named_with_the_next_step(tmp_path: Path) -> None:
+    with pytest.raises(BadArtefact, match=rf"{tmp_path}/bulk-pair.f16 cannot be read .* send the load again"):
+        read_pairs(tmp_path, 5, 4)
+    (tmp_path / "bulk-pair.f16").write_bytes(bytes(4 * 8))
+    assert read_pairs(tmp_path, 4, 4).shape == (4, 4)
+    with pytest.raises(BadArtefact, match="has 4 rows, 5 expected: send the load again"):
+        read_pairs(tmp_path, 5, 4)
+
+
 class Killed(BaseException):
     """Ends a process at some point, as far as its files are concerned."""
 
@@ -316,12 +339,11 @@ def test_a_building_that_ends_anywhere_is_continued_to_the_same_files(tmp_path: 
         home.build(files, end_at_last)
     assert read_manifest(home.folder / "load") is None
     _, continued = home.build(files)
-    rows = {path.name: path.read_bytes() for path in home.settings.vectors_path.glob("*.f16")}
+    rows = vector_rows(home)
 
     whole = Home(tmp_path / "whole")
     assert whole.build(files)[1] == continued
-    other = [path.read_bytes() for path in sorted(whole.settings.vectors_path.glob("*.f16"))]
-    assert [rows[name] for name in sorted(rows)] == other
+    assert rows == vector_rows(whole)
     home.ingest(continued)
     whole.ingest(continued)
     assert home.tables() == whole.tables()

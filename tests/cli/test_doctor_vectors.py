@@ -13,7 +13,7 @@ from neardup_platform.cli.doctor import Check
 from neardup_platform.scoring.json_vector_manifest import NAME
 from neardup_platform.settings import Settings
 from neardup_platform.store.writer import Store
-from neardup_platform.testing import LSH_DIM, PAIR_DIM, InMemoryWorker, families, image
+from neardup_platform.testing import LSH_DIM, InMemoryWorker, families, image
 
 IMAGES = 60
 
@@ -55,11 +55,11 @@ def test_missing_files_are_not_damage(settings: Settings, worker: InMemoryWorker
 
 
 def test_a_flipped_bit_is_reported_with_its_file_and_image(settings: Settings, worker: InMemoryWorker) -> None:
-    (path,) = settings.vectors_path.glob("pair-*")
+    (path,) = settings.vectors_path.glob("lsh-*")
     with path.open("r+b") as file:
-        file.seek(7 * PAIR_DIM * 2 + 3)
+        file.seek(7 * LSH_DIM * 2 + 3)
         byte = file.read(1)[0]
-        file.seek(7 * PAIR_DIM * 2 + 3)
+        file.seek(7 * LSH_DIM * 2 + 3)
         file.write(bytes([byte ^ 1]))
     found = check(settings)
     assert not found.ok

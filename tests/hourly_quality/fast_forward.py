@@ -23,6 +23,7 @@ from neardup_platform.matching import Matching
 from neardup_platform.records import Kind
 from neardup_platform.scoring.card import SHIPPED_FOLDER, Card, read_card
 from neardup_platform.scoring.mmap_vectors import FollowedVectors
+from neardup_platform.scoring.stored_pairs import PairStore
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.serving.search_corpus import Models
 from neardup_platform.settings import Settings
@@ -109,8 +110,8 @@ def models(settings: Settings, space: TermSpace) -> Models:
     def follow_index(source: str, known: TermIndex | None) -> TermIndex:
         return open_index(settings.index_path, space, settings.terms, source, writable=False, known=known)
 
-    def follow_vectors(source: str) -> FollowedVectors:
-        return FollowedVectors(settings.vectors_path, source, TRAFFIC_MODELS)
+    def follow_vectors(source: str, store: PairStore) -> FollowedVectors:
+        return FollowedVectors(settings.vectors_path, source, TRAFFIC_MODELS, store)
 
     def follow_ids(source: str) -> FollowedIds:
         return FollowedIds(settings.vectors_path, source)

@@ -1,6 +1,8 @@
 """The second look tells copies of a picture from look-alikes, and its scores are functions of the two images alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from neardup_platform.images.picture_embedder import PictureEmbedder
 from neardup_platform.scoring.additive import AdditiveModel, Curve
 from neardup_platform.scoring.card import SHIPPED_FOLDER
 from neardup_platform.scoring.keras_classifier import PairClassifier
+from neardup_platform.scoring.mmap_vectors import WrittenVectors
 from neardup_platform.scoring.second_look import (
     EVIDENCE,
     LIMIT,
@@ -129,6 +132,52 @@ def test_threads_do_not_change_scores(classifier: PairClassifier, vectors: Image
     for threads in (2, 3):
         shared = PairClassifier(SHIPPED_FOLDER, threads)
         assert np.array_equal(shared.score(vectors, a, vectors, b), classifier.score(vectors, a, vectors, b))
+
+
+@dataclass
+class StoredVectors:
+    """A store whose images have these vectors, row by row.
+
+    Attributes:
+        read: the ordinals that were asked for, call by call.
+    """
+
+    vectors: ImageVectors
+    read: list[list[int]] = field(default_factory=list)
+
+    def ordinals(self) -> int:
+        return len(self.vectors.lsh)
+
+    def pairs(self, ordinals: Sequence[int]) -> list[bytes | None]:
+        self.read.append(list(ordinals))
+        return [self.vectors.pair[ordinal].tobytes() for ordinal in ordinals]
+
+
+def test_mapped_rows_are_judged_like_vectors_in_memory_and_few_pair_vectors_are_read(
+    classifier: PairClassifier, vectors: ImageVectors, tmp_path: Path
+) -> None:
+    store, images = StoredVectors(vectors), len(vectors.lsh)
+    queries, candidates = np.repeat(np.arange(images), images), np.tile(np.arange(images), images)
+    with closing(WrittenVectors(tmp_path, "s", classifier.required_models, 0, store)) as table:
+        table.append(vectors)
+        found = classifier.judge(vectors, queries, table.rows, candidates)
+        expected = classifier.judge(vectors, queries, vectors, candidates)
+        assert np.array_equal(found.scores, expected.scores)
+        assert np.array_equal(found.kinds, expected.kinds)
+        assert found.kinds.any()
+        assert all(len(set(ordinals)) == len(ordinals) for ordinals in store.read)
+        # One image against itself, its copy and all others: a read for each round of the second look.
+        store.read.clear()
+        one = np.zeros(images, np.int64)
+        assert np.array_equal(
+            classifier.score(table.rows, one, table.rows, candidates[:images]), expected.scores[:images]
+        )
+        looked = {ordinal for ordinals in store.read for ordinal in ordinals}
+        assert {0, PICTURES} <= looked
+        assert len(looked) < images / 2
+        # A forgotten image has no sketch.
+        table.erase(np.array([PICTURES]))
+        assert not classifier.first_scores(vectors, one[:1], table.rows, one[:1] + PICTURES) > 0.5
 
 
 def test_without_a_sketch_the_first_score_stands(classifier: PairClassifier, vectors: ImageVectors) -> None:

@@ -4,9 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,20 +36,42 @@ def vectors_of(first: int, end: int) -> ImageVectors:
     return ImageVectors(*(np.sin(ordinals * 7 + np.arange(dim)).astype(np.float16) for dim in DIMS))
 
 
+@dataclass
+class Stored:
+    """A store of images with the vectors of `vectors_of`.
+
+    Attributes:
+        committed: number of its images.
+        reads: how often it was asked for some.
+    """
+
+    committed: int = 1 << 20
+    reads: int = 0
+
+    def ordinals(self) -> int:
+        return self.committed
+
+    def pairs(self, ordinals: Sequence[int]) -> list[bytes | None]:
+        self.reads += 1
+        rows = vectors_of(0, max(ordinals) + 1).pair
+        return [rows[ordinal].tobytes() if ordinal < self.committed else None for ordinal in ordinals]
+
+
 def writer(folder: Path, images: int = 1 << 20, store_id: str = "s") -> WrittenVectors:
-    return WrittenVectors(folder, store_id, MODELS, images)
+    return WrittenVectors(folder, store_id, MODELS, images, Stored(images))
 
 
 def follower(folder: Path) -> FollowedVectors:
-    return FollowedVectors(folder, "s", MODELS)
+    return FollowedVectors(folder, "s", MODELS, Stored())
 
 
 def assert_holds(table: VectorTable, images: int) -> None:
-    assert len(table) == images
+    assert len(table) == len(table.rows.lsh) == images
     expected = vectors_of(0, images)
-    for found, rows in zip(table.rows, expected, strict=True):
-        assert np.array_equal(found, rows)
-    assert np.array_equal(table.rows.compact, pack(expected.lsh, expected.pair, LAYOUT))
+    found = table.rows.at(np.arange(images))
+    for rows, wanted in zip(found, expected, strict=True):
+        assert np.array_equal(rows, wanted)
+    assert np.array_equal(found.compact, pack(expected.lsh, expected.pair, LAYOUT))
 
 
 def filled(folder: Path, images: int) -> None:
@@ -75,10 +97,27 @@ def test_rows_stay_in_order_and_returned_rows_do_not_change(
             table.append(vectors_of(at, at + size))
             at += size
             assert_holds(table, at)
-        assert np.array_equal(early.pair, vectors_of(0, 3).pair)
+        assert np.array_equal(early.at(np.arange(3)).pair, vectors_of(0, 3).pair)
         with pytest.raises(SetupError, match=r"6 and 9 dimensions .* 6 and 10"):
             table.append(ImageVectors(vectors_of(0, 1).lsh, vectors_of(0, 1).pair[:, 1:]))
         assert_holds(table, at)
+
+
+def test_pair_vectors_are_in_memory_until_they_are_committed_and_then_read_from_the_store(tmp_path: Path) -> None:
+    store = Stored(5)
+    asked = np.array([9, 2, 9, 6])
+    with closing(WrittenVectors(tmp_path, "s", MODELS, 5, store)) as table:
+        table.append(vectors_of(0, 5))
+        table.append(ImageVectors(*(rows + np.float16(1) for rows in vectors_of(5, 8))))
+        table.append(vectors_of(8, 10))
+        changed = table.rows.at(asked)
+        assert store.reads == 1
+        assert (changed.pair[3] == vectors_of(6, 7).pair + np.float16(1)).all()
+        store.committed = 10
+        table.append(vectors_of(10, 11))  # lets go of what is committed
+        assert np.array_equal(table.rows.at(asked).pair, vectors_of(0, 10).pair[asked])
+        table.erase(np.array([10]))
+        assert not table.rows.at(np.array([10])).pair.any()
 
 
 def test_a_table_in_memory_grows_beyond_its_capacity() -> None:
@@ -101,7 +140,7 @@ def test_rows_are_written_and_found_up_to_the_last_ordinal(tmp_path: Path, first
         os.truncate(path, first * row_bytes)
     write_manifest(tmp_path, manifest)
     rows = np.arange(20, dtype=np.float16).reshape(10, 2)
-    with closing(WrittenVectors(tmp_path, "s", models, first)) as table:
+    with closing(WrittenVectors(tmp_path, "s", models, first, Stored(0))) as table:
         assert len(table) == first
         table.append(ImageVectors(rows, rows + np.float16(100)))
         assert np.array_equal(table.rows.lsh[first:], rows)
@@ -109,14 +148,14 @@ def test_rows_are_written_and_found_up_to_the_last_ordinal(tmp_path: Path, first
         too_many = np.broadcast_to(np.float16(0), (MAX_ORDINALS - len(table) + 1, 2))
         with pytest.raises(SetupError, match=rf"at most {MAX_ORDINALS} .* `neardup reprocess`"):
             table.append(ImageVectors(too_many, too_many))
-    reader = FollowedVectors(tmp_path, "s", models)
+    reader = FollowedVectors(tmp_path, "s", models, Stored(0))
     reader._count = first
     left = rows.copy()
     left[8] = 0
     seen = (rows + np.float16(100)).copy()
     seen[8] = 0
     reader.append(ImageVectors(left, seen))
-    assert np.array_equal(reader.rows.pair[first + 9], seen[9])
+    assert np.array_equal(reader.rows.lsh[first:], left)
 
 
 def test_closed_files_are_used_again(tmp_path: Path) -> None:
@@ -164,16 +203,32 @@ def test_vectors_of_another_store_or_model_are_not_used(tmp_path: Path, change: 
         Kind.LSH: ModelSpec(other.lsh_version, other.lsh_dim),
         Kind.PAIR: ModelSpec(other.pair_version, other.pair_dim),
     }
-    with closing(WrittenVectors(tmp_path, other.store_id, models, 300)) as table:
+    with closing(WrittenVectors(tmp_path, other.store_id, models, 300, Stored())) as table:
         assert len(table) == 0
-        assert len(files(tmp_path)) == 3
+        assert len(files(tmp_path)) == 2
         assert table.rows.lsh.shape == (0, other.lsh_dim)
+
+
+def add_pair_vectors(folder: Path) -> Manifest:
+    """Adds the file of pair vectors that earlier releases wrote; returns the manifest."""
+    manifest = read_manifest(folder)
+    assert manifest is not None
+    manifest.pair_path(folder).write_bytes(vectors_of(0, manifest.rows).pair.tobytes())
+    return manifest
+
+
+def test_the_pair_vectors_of_an_earlier_release_are_removed_and_nothing_is_read_again(tmp_path: Path) -> None:
+    filled(tmp_path, 300)
+    before = files(tmp_path)
+    add_pair_vectors(tmp_path)
+    with closing(writer(tmp_path)) as table:
+        assert_holds(table, 300)
+    assert files(tmp_path) == before
 
 
 def of_an_earlier_release(folder: Path) -> None:
     """Leaves the files that a release without compact rows wrote."""
-    manifest = read_manifest(folder)
-    assert manifest is not None
+    manifest = add_pair_vectors(folder)
     content = {name: value for name, value in asdict(manifest).items() if name != "compared"}
     write_sealed(folder / NAME, content)
     for path in folder.glob("*.u8"):
@@ -188,7 +243,10 @@ def test_files_of_a_release_without_compact_rows_get_them(tmp_path: Path) -> Non
         follower(tmp_path).append(vectors_of(0, 300))
     with closing(writer(tmp_path)) as table:
         assert_holds(table, SYNC_ROWS + 300)
-        assert set(before) < set(files(tmp_path))  # nothing is read from the store again
+        # Nothing is read from the store again, and the pair vectors are removed.
+        lsh, pair = before
+        assert lsh in files(tmp_path)
+        assert not pair.exists()
         reader = follower(tmp_path)
         reader.append(vectors_of(0, SYNC_ROWS + 300))
         assert_holds(reader, SYNC_ROWS + 300)
@@ -209,10 +267,12 @@ def test_another_classifier_gets_compact_rows_of_its_own(tmp_path: Path) -> None
     reader.append(vectors_of(0, 300))
     other = Layout(LAYOUT.lsh, LAYOUT.pair - 2)
     models = MODELS | {Kind.PAIR: ModelSpec("p", DIMS[1], other.pair)}
-    with closing(WrittenVectors(tmp_path, "s", models, 300)) as table:
+    with closing(WrittenVectors(tmp_path, "s", models, 300, Stored())) as table:
         expected = vectors_of(0, 300)
+        assert len(table) == 0  # pair vectors are read from the store, once
+        table.append(expected)
         assert np.array_equal(table.rows.compact, pack(expected.lsh, expected.pair, other))
-        assert len(files(tmp_path)) == 3
+        assert len(files(tmp_path)) == 2
     assert_holds(reader, 300)  # the files that a reader has mapped are left alone
     with pytest.raises(ServerUnavailable):
         follower(tmp_path).append(vectors_of(0, 300))
@@ -227,7 +287,7 @@ def test_shared_rows_are_taken_over_from_the_store_that_was_replaced(tmp_path: P
     with closing(writer(tmp_path, store_id="t")) as table:
         assert_holds(table, min(end, 300))
         table.append(vectors_of(400, 500))
-        assert len(files(tmp_path)) == 3
+        assert len(files(tmp_path)) == 2
     assert_holds(reader, 300)
 
 
@@ -246,7 +306,7 @@ def test_nothing_is_taken_over_from_files_that_do_not_serve(tmp_path: Path, why:
 
 
 def truncate_file(folder: Path) -> None:
-    os.truncate(next(folder.glob("pair-*")), 299 * DIMS[1] * 2)
+    os.truncate(next(folder.glob("lsh-*")), 299 * DIMS[0] * 2)
 
 
 def truncate_compact_file(folder: Path) -> None:
@@ -262,8 +322,8 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "other fields": lambda folder: write_sealed(folder / NAME, {"rows": 300}),
     "missing": lambda folder: (folder / NAME).unlink(),
     "file truncated": truncate_file,
-    "file missing": lambda folder: files(folder)[0].unlink(),
-    "pair file missing": lambda folder: next(folder.glob("pair-*")).unlink(),
+    "file missing": lambda folder: next(folder.glob("lsh-*")).unlink(),
+    "compact file missing": lambda folder: next(folder.glob("*.u8")).unlink(),
     "compact file truncated": truncate_compact_file,
 }
 
@@ -340,7 +400,7 @@ def test_a_follower_survives_the_deletion_of_the_folder(tmp_path: Path) -> None:
 def test_a_full_disk_is_reported_in_one_line_and_loses_no_row(tmp_path: Path) -> None:
     filled(tmp_path, FIRST_ROWS)
     table = writer(tmp_path)
-    with full_disk(FIRST_ROWS * DIMS[1] * 2), pytest.raises(SetupError, match="free some disk under NEARDUP_HOME"):
+    with full_disk(FIRST_ROWS * LAYOUT.width), pytest.raises(SetupError, match="free some disk under NEARDUP_HOME"):
         table.append(vectors_of(FIRST_ROWS, FIRST_ROWS + 1))
     assert_holds(table, FIRST_ROWS)
     table.append(vectors_of(FIRST_ROWS, FIRST_ROWS + 1))

@@ -75,6 +75,7 @@ LONG_S = 300.0
 
 
 def decide_pictures(settings: Settings, names: list[str]) -> None:
+    from neardup_platform.store.stored_pairs import StoredPairs
     from neardup_platform.store.writer import Store
 
     lsh, pair = load_embedders(settings.images)
@@ -91,7 +92,9 @@ def decide_pictures(settings: Settings, names: list[str]) -> None:
         for name, lsh_vector, pair_vector in zip(names, lsh.embed(pixels), pair.embed(pixels), strict=True)
     ]
     with closing(Store(settings.store_path)) as store:
-        vectors = WrittenVectors(settings.vectors_path, store.state().store_id, scorer.required_models, 0)
+        vectors = WrittenVectors(
+            settings.vectors_path, store.state().store_id, scorer.required_models, 0, StoredPairs(store)
+        )
         ids = WrittenIds(settings.vectors_path, None)
         with closing(Corpus(space, open_index(None, space, settings.terms), vectors, ids)) as corpus:
             decided = Pipeline(space, scorer, corpus, Matching.of(settings, scorer)).decide(images, 1, 2_000)

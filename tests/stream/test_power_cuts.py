@@ -24,6 +24,7 @@ from neardup_platform.store.writer import Store
 from neardup_platform.supervise.heartbeat import pause
 from neardup_platform.terms.index import TermIndex
 from neardup_platform.testing import EXHAUSTIVE, InMemoryWorker, families, small_term_space
+from tests.scoring.test_vectors import Stored
 from tests.terms.sealing_process import BLOCK_IMAGES, vectors
 
 _OPENS = """
@@ -105,8 +106,10 @@ def test_the_marker_of_an_exchange_comes_after_every_byte_of_the_store_to_come(t
 def test_a_manifest_of_vectors_comes_after_the_rows_that_it_counts(tmp_path: Path, disk: Disk) -> None:
     models = {kind: ModelSpec(kind, 4) for kind in Kind}
     folder = tmp_path / "vectors"
-    with closing(WrittenVectors(folder, "s", models, 0)) as table:
-        disk.vouches = lambda target: list(folder.glob("*.f16")) if target.name == "manifest.json" else []
+    with closing(WrittenVectors(folder, "s", models, 0, Stored(0))) as table:
+        disk.vouches = lambda target: (
+            [*folder.glob("*.f16"), *folder.glob("*.u8")] if target.name == "manifest.json" else []
+        )
         for _ in range(3):
             table.append(ImageVectors(*(np.ones((300, 4), np.float16) for _ in Kind)))
             table.sync()

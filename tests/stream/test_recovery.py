@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from neardup_platform.corpus import stored_vectors
 from neardup_platform.errors import InvariantBroken, SetupError
 from neardup_platform.image_table.checkpoint import remove_checkpoint
 from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.scoring.mmap_vectors import WrittenVectors
+from neardup_platform.scoring.vectors import holds
 from neardup_platform.store import layout
 from neardup_platform.store.layout import Table
+from neardup_platform.store.stored_pairs import StoredPairs
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.recovery import fill_vectors, rebuild_corpus
 from neardup_platform.terms.index import TermIndex
@@ -41,8 +44,8 @@ def read_from_the_store(home: Path, caplog: pytest.LogCaptureFixture) -> int:
     """How many images' vectors a start has read from the store."""
     caplog.clear()
     with caplog.at_level(logging.INFO), closing(InMemoryWorker(home)) as worker:
-        for record, lsh, pair in zip(worker.store.vectors.all(), *worker.corpus.vectors.rows, strict=True):
-            assert (record.lsh, record.pair) == (lsh.tobytes(), pair.tobytes())
+        for ordinal, record in enumerate(worker.store.vectors.all()):
+            assert holds(worker.corpus.vectors.rows, ordinal, stored_vectors([(record.lsh, record.pair)]))
     (line,) = [r for r in caplog.records if r.name == "neardup_platform.stream.recovery"]
     return int(line.args[2])  # type: ignore[arg-type, index]
 
@@ -100,7 +103,8 @@ def test_a_crash_between_writing_vectors_and_committing_costs_nothing(tmp_path: 
     with closing(InMemoryWorker(tmp_path / "one")) as one, closing(InMemoryWorker(tmp_path / "two")) as two:
         two.decide(IMAGES[50:])
         assert two.store.state().digest == one.store.state().digest
-        for found, expected in zip(two.corpus.vectors.rows, one.corpus.vectors.rows, strict=True):
+        rows = (each.corpus.vectors.rows.at(np.arange(len(IMAGES))).all for each in (two, one))
+        for found, expected in zip(*rows, strict=True):
             assert np.array_equal(found, expected)
 
 
@@ -111,7 +115,7 @@ def test_a_store_that_lacks_vectors_is_refused(tmp_path: Path) -> None:
         batch.delete(Table.VECTORS, layout.number_key(len(IMAGES) - 1))
         store.write(batch)
         with (
-            closing(WrittenVectors(tmp_path / "new", "any", MODELS, 0)) as vectors,
+            closing(WrittenVectors(tmp_path / "new", "any", MODELS, 0, StoredPairs(store))) as vectors,
             pytest.raises(InvariantBroken, match=f"to {len(IMAGES) - 1} the store has 1 images and vectors of 0"),
         ):
             fill_vectors(store, vectors, np.ones(len(IMAGES), np.bool_))

@@ -1,6 +1,6 @@
 """Reads images: their records, vectors and decisions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from neardup_platform.errors import InvariantBroken, NotFound
 from neardup_platform.records import Decision
@@ -77,6 +77,11 @@ class VectorReader:
         if found is None:
             raise InvariantBroken(f"no vectors stored for ordinal {ordinal}")
         return found
+
+    def find_many(self, ordinals: Sequence[int]) -> list[VectorRecord | None]:
+        """Return many at once, in the order of the ordinals."""
+        found = self._tables.get_many(Table.VECTORS, [layout.number_key(ordinal) for ordinal in ordinals])
+        return [VectorRecord.FromString(data) if data is not None else None for data in found]
 
     def all(self, start: int = 0) -> Iterator[VectorRecord]:
         """Yield the vectors of all images in order of ordinal, from ordinal `start` on."""

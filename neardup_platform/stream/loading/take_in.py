@@ -23,13 +23,14 @@ from numpy.typing import NDArray
 from rocksdict import IngestExternalFileOptions, Rdict
 
 from neardup_platform.bootstrap.bulk_files import IMAGES, TABLES, BulkFiles
+from neardup_platform.bootstrap.vector_targets import read_pairs
 from neardup_platform.clusters.override_terms import named
 from neardup_platform.corpus import Corpus, Loaded, stored_vectors
 from neardup_platform.decide import Labelling
 from neardup_platform.errors import BadArtefact, InvariantBroken
 from neardup_platform.files import read_sealed, write_sealed
 from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
-from neardup_platform.scoring.vectors import packed_like
+from neardup_platform.scoring.vectors import holds
 from neardup_platform.store import layout
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
@@ -248,13 +249,12 @@ def prepare(files: BulkFiles, folder: Path, corpus: Corpus) -> TakeIn:
 
 def _check_sample(taken: TakeIn, corpus: Corpus) -> None:
     """Compare a sample of the rows of vectors with the tables."""
-    files, rows = taken.files, corpus.vectors.rows
+    files = taken.files
     for ordinal in range(files.first_ordinal, files.end_ordinal, max(1, files.images // _SAMPLE)):
         record, n = taken.tables.vectors.find(ordinal), ordinal - files.first_ordinal
         if record is None or record.image_id != taken.loaded.ids[n]:
             raise BadArtefact(f"the tables of the load have another image for ordinal {ordinal} than {IMAGES}")
-        stored = packed_like(rows, stored_vectors([(record.lsh, record.pair)]))
-        if any(mine[ordinal].tobytes() != other[0].tobytes() for mine, other in zip(rows.all, stored.all, strict=True)):
+        if not holds(corpus.vectors.rows, ordinal, stored_vectors([(record.lsh, record.pair)])):
             raise BadArtefact(
                 f"the vector files have another row for image {record.image_id!r} than the load: cancel it and send it "
                 "again"
@@ -299,9 +299,10 @@ def _open_tables(files: Sequence[Path], folder: Path) -> StoreView:
 
 
 class WithheldImages:
-    """The images that were withheld, in their order; their vectors are in the rows of their numbers.
+    """The images that were withheld, in their order, with the vectors that the load has of them.
 
     Raises:
+        BadArtefact: the pair vectors of the load are missing.
         InvariantBroken: the note is missing.
     """
 
@@ -312,6 +313,7 @@ class WithheldImages:
         self._ordinals = np.array(noted["ordinals"], np.int64)
         self._rows = self._ordinals - files.first_ordinal
         self._images, self._corpus, self._models = read_images(folder), corpus, models
+        self._pairs = read_pairs(folder, files.images, models[Kind.PAIR].dim)
 
     def __len__(self) -> int:
         return len(self._ordinals)
@@ -325,7 +327,8 @@ class WithheldImages:
     def part(self, start: int, end: int) -> list[GivenImage]:
         """Some of them."""
         part = self._images.take(self._rows[start:end])
-        lsh, pair = (kind[self._ordinals[start:end]].astype(np.float32) for kind in self._corpus.vectors.rows)
+        lsh = self._corpus.vectors.rows.lsh[self._ordinals[start:end]].astype(np.float32)
+        pair = self._pairs[self._rows[start:end]].astype(np.float32)
         return [
             GivenImage(_joined(row, {Kind.LSH: lsh[n], Kind.PAIR: pair[n]}, self._models), head)
             for n, (row, head) in enumerate(zip(part.to_pylist(), self._ids(part.column("head")), strict=True))

@@ -170,5 +170,4 @@ def _searched(rules: Rules, scored: Scored, row: int, record: store_pb.ImageReco
 
 def vectors_of(corpus: Corpus, images: Sequence[Known]) -> ImageVectors:
     """The vectors of images, a row each."""
-    rows = np.array([record.ordinal for record, _ in images], np.int64)
-    return ImageVectors(*(kind[rows] for kind in corpus.vectors.rows))
+    return corpus.vectors.rows.at(np.array([record.ordinal for record, _ in images], np.int64))

@@ -22,6 +22,7 @@ from neardup_platform.bootstrap.bulk_files import (
 from neardup_platform.bootstrap.data_set import DataSet
 from neardup_platform.bootstrap.given import given_decision
 from neardup_platform.bootstrap.load_order import LoadOrder, Reservation, Scanned
+from neardup_platform.bootstrap.vector_targets import PAIRS
 from neardup_platform.clock import SystemClock
 from neardup_platform.records import JoinedImage
 from neardup_platform.scoring.compact import pack
@@ -133,7 +134,7 @@ def _build(home: Path, folder: Path, bulk: Sequence[GivenImage], reservation: Re
     _write_images(folder, bulk, numbers, retired)
     segments = {}
     if bulk:
-        _write_vectors(home, bulk, reservation.first_ordinal)
+        _write_vectors(home, folder, bulk, reservation.first_ordinal)
         segments = _write_segment(folder, bulk, reservation.first_ordinal, retired)
     return BulkFiles(
         "hand-made@0",
@@ -217,12 +218,13 @@ def _write_images(folder: Path, bulk: Sequence[GivenImage], numbers: dict[str, i
         writer.write_table(pa.Table.from_pylist(rows, IMAGES_SCHEMA))
 
 
-def _write_vectors(home: Path, bulk: Sequence[GivenImage], first: int) -> None:
+def _write_vectors(home: Path, folder: Path, bulk: Sequence[GivenImage], first: int) -> None:
     manifest = read_vectors(home / "vectors")
     assert manifest is not None
     lsh = np.stack([image.lsh.vector for image, _ in bulk]).astype("<f2")
     pair = np.stack([image.pair.vector for image, _ in bulk]).astype("<f2")
-    rows = (lsh, pair, pack(lsh, pair, manifest.layout))
+    (folder / PAIRS).write_bytes(pair.tobytes())
+    rows = (lsh, pack(lsh, pair, manifest.layout))
     for path, row_bytes, part in zip(manifest.paths(home / "vectors"), manifest.row_bytes, rows, strict=True):
         with path.open("r+b") as file:
             file.seek(first * row_bytes)
