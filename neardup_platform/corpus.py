@@ -20,7 +20,10 @@ from neardup_platform.image_table.checkpoint import Columns
 from neardup_platform.image_table.ids import IdTable, MemoryIds
 from neardup_platform.progress import Progress, no_progress
 from neardup_platform.scoring.features import widened
+from neardup_platform.scoring.nearness import CosineNearness
 from neardup_platform.scoring.vectors import ImageVectors, VectorTable
+from neardup_platform.terms.candidates import Candidates
+from neardup_platform.terms.cascade import View
 from neardup_platform.terms.hyperplanes import Hashed, TermSpace
 from neardup_platform.terms.index import TermIndex
 from neardup_platform.terms.mmap_segment import Segment
@@ -148,6 +151,19 @@ class Corpus:
         self._vectors.append(vectors)
         self._append(ids, np.zeros(len(ids), np.bool_))
         return self._index.add(hashed)
+
+    def search(
+        self, hashed: Hashed, k: int, min_overlap: int, before: Ordinals | None = None, view: View | None = None
+    ) -> Candidates:
+        """Finds the K nearest images to each query; arguments and errors as of `TermIndex.search`."""
+        # After the view, because the table may grow meanwhile and holds every image of the view.
+        view = self._index.view() if view is None else view
+        nearness = CosineNearness(self._vectors.rows, self._space.mean) if self._index.by_cosine else None
+        return self._index.search(hashed, k, min_overlap, before, view, nearness)
+
+    def lsh_of(self, ordinals: Ordinals) -> NDArray[np.float32]:
+        """Returns the `lsh` vectors of images, float32 [n, dim]."""
+        return widened(self._vectors.rows.lsh, ordinals)
 
     def reserve(self, count: int) -> None:
         """Sets the next ordinals aside for a load: dead until `take_in`, and neither searched nor hashed.
@@ -292,7 +308,7 @@ class Corpus:
             while at < end:
                 upto = self._filled_at_once(at, end)
                 ordinals = at + np.flatnonzero(~self._dead[at:upto])
-                hashed = self._space.hash(widened(self._vectors.rows.lsh, ordinals))
+                hashed = self._space.hash(self.lsh_of(ordinals))
                 self._index.restore(at, upto, ordinals, hashed, self._retired[ordinals])
                 filled += len(ordinals)
                 progress("hashing images", upto, len(self))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from neardup_platform.clusters.decision import FREE, Agreement, Constraint, Objection, choose_cluster
 from neardup_platform.corpus import Ordinals
-from neardup_platform.matching import Scored, Thresholds
+from neardup_platform.matching import RECORDED_SCORE_FLOOR, Scored, Thresholds
 from neardup_platform.records import (
     CHAIN_SUSPECTED,
     KIND_NAMES,
@@ -34,8 +34,7 @@ from neardup_platform.records import (
 )
 from neardup_platform.scoring.vectors import ImageVectors
 
-# A decision records its candidates down to this score, so that any threshold above it can be applied later.
-RECORDED_SCORE_FLOOR = 0.01
+# A decision records its candidates down to `RECORDED_SCORE_FLOOR`, so that any threshold above it can be applied later.
 RECORDED_CANDIDATES = 64
 # Head of a candidate that is in no cluster: it is neither a match nor recorded.
 NO_HEAD = -1
@@ -128,13 +127,26 @@ class Evidence:
     leaving: int = NO_HEAD
 
     @classmethod
-    def of(cls, scored: Scored, row: int, clusters: Clusters, min_score: float = 0.0) -> "Evidence":
-        """Sorts the candidates of one row and looks up their clusters; leaves out those below `min_score`."""
+    def of(
+        cls,
+        scored: Scored,
+        row: int,
+        clusters: Clusters,
+        min_score: float = 0.0,
+        floor: float = RECORDED_SCORE_FLOOR,
+    ) -> "Evidence":
+        """Sorts the candidates of one row and looks up their clusters.
+
+        Args:
+            min_score: candidates with lower scores are left out.
+            floor: of those with lower scores no terms are compared: they have none in common.
+        """
         ordinals, scores = scored.ordinals[row], scored.scores[row]
         best = np.lexsort((ordinals, -scores))
         best = best[(ordinals[best] >= 0) & (scores[best] >= min_score)]
-        heads, equal = clusters.heads_of(ordinals[best]), scored.distances[row][best] == 0
-        return cls(ordinals[best], scored.overlaps[row][best], scores[best], heads, equal, scored.kinds[row][best])
+        heads, overlaps = clusters.heads_of(ordinals[best]), scored.overlaps(row, best, floor)
+        equal = overlaps == scored.equal_terms.tables
+        return cls(ordinals[best], overlaps, scores[best], heads, equal, scored.kinds[row][best])
 
     @property
     def known_heads(self) -> list[int]:

@@ -21,9 +21,23 @@ from neardup_platform.scoring.vectors import ImageVectors, VectorRows
 from neardup_platform.settings import ScoringSettings, Settings, TermSettings
 from neardup_platform.terms.candidates import Candidates
 from neardup_platform.terms.cascade import View
+from neardup_platform.terms.equal_terms import EqualTerms
 from neardup_platform.terms.hyperplanes import Hashed
 
+# Lower-scored candidates are only counted in decisions.
+RECORDED_SCORE_FLOOR = 0.01
 DEFAULT_GUARD = Guard(ScoringSettings().guarded_size, ScoringSettings().guard_share)
+
+
+class OverlapSource(Protocol):
+    """Equal terms of images with their candidates."""
+
+    @property
+    def tables(self) -> int:
+        """Terms of an image."""
+
+    def of(self, row: int, ordinals: Ordinals, /) -> NDArray[np.uint8]:
+        """Returns how many terms of one image are equal to those of candidates, uint8 [m]."""
 
 
 class ThresholdSource(Protocol):
@@ -167,8 +181,7 @@ class Scored:
 
     Attributes:
         ordinals: int64.
-        distances: uint16, Hamming distance of the signatures, bits.
-        overlaps: uint8, equal terms.
+        equal_terms: how many each image has in common with candidates.
         scores: float32, 0…1.
         examined: int64 [n], images that the search compared with each query.
         undistinctive: bool [n], which of the images that the candidates were found for are.
@@ -176,8 +189,7 @@ class Scored:
     """
 
     ordinals: Ordinals
-    distances: NDArray[np.uint16]
-    overlaps: NDArray[np.uint8]
+    equal_terms: OverlapSource
     scores: NDArray[np.float32]
     examined: NDArray[np.int64]
     undistinctive: NDArray[np.bool_]
@@ -188,13 +200,24 @@ class Scored:
         columns = np.flatnonzero(self.ordinals[row] == ordinal)
         return float(self.scores[row, columns[0]]) if len(columns) else None
 
+    def overlaps(self, row: int, columns: Ordinals, floor: float = RECORDED_SCORE_FLOOR) -> NDArray[np.uint8]:
+        """Returns the equal terms of an image with its candidates, uint8 [m]; 0 for scores below the floor.
+
+        Args:
+            row: of the image.
+            columns: int64 [m], of the candidates.
+            floor: see above.
+        """
+        wanted = self.scores[row, columns] >= floor
+        found = np.zeros(len(columns), np.uint8)
+        found[wanted] = self.equal_terms.of(row, self.ordinals[row, columns[wanted]])
+        return found
+
     def without(self, ordinal: int) -> "Scored":
         """Returns the candidates of one image but for this one."""
         keep = np.flatnonzero(self.ordinals[0] != ordinal)
-        ordinals, distances, overlaps = self.ordinals[:, keep], self.distances[:, keep], self.overlaps[:, keep]
-        return Scored(
-            ordinals, distances, overlaps, self.scores[:, keep], self.examined, self.undistinctive, self.kinds[:, keep]
-        )
+        ordinals, scores, kinds = self.ordinals[:, keep], self.scores[:, keep], self.kinds[:, keep]
+        return Scored(ordinals, self.equal_terms, scores, self.examined, self.undistinctive, kinds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,16 +240,14 @@ class Matcher:
             view: of the term index; None takes the present one.
         """
         with times.measure("search"):
-            found = corpus.index.search(
-                query.hashed, self.matching.max_candidates, self.matching.min_overlap, before, view
-            )
+            found = corpus.search(query.hashed, self.matching.max_candidates, self.matching.min_overlap, before, view)
         return self._scored(corpus, query, found, times)
 
     def match_others(self, corpus: Corpus, query: Query, ordinal: int, times: StageTimes) -> Scored:
         """Matches one image of the corpus with all others, later ones included; other arguments as of `match`."""
         most = self.matching.max_candidates
         with times.measure("search"):
-            found = corpus.index.search(query.hashed, most + 1, self.matching.min_overlap)
+            found = corpus.search(query.hashed, most + 1, self.matching.min_overlap)
         return self._scored(corpus, query, found.without(ordinal, most), times)
 
     def pair_score(self, vectors: VectorRows, row: int, others: VectorRows, other_row: int) -> float:
@@ -241,4 +262,6 @@ class Matcher:
             judged = self.scorer.judge(query.vectors, rows, corpus.vectors.rows, ordinals)
             scores[rows, columns], kinds[rows, columns] = judged
             undistinctive = self.scorer.undistinctive(query.vectors)
-        return Scored(found.ordinals, found.distances, found.overlaps, scores, found.examined, undistinctive, kinds)
+            recorded = ordinals[judged.scores >= RECORDED_SCORE_FLOOR]
+            equal_terms = EqualTerms(corpus.space, query.hashed.signatures, corpus.lsh_of, recorded)
+        return Scored(found.ordinals, equal_terms, scores, found.examined, undistinctive, kinds)

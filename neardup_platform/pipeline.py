@@ -237,7 +237,8 @@ class Pipeline:
         with times.measure("decide"):
             undistinctive = bool(scored.undistinctive[0])
             thresholds = matcher.matching.thresholds(len(self.corpus), undistinctive=undistinctive)
-            evidence = Evidence.of(scored, 0, clusters, thresholds.match if matches_only else 0.0)
+            least = thresholds.match if matches_only else 0.0
+            evidence = Evidence.of(scored, 0, clusters, least, recording.floor)
             if matches_only:
                 recording = Recording(recording.most, max(recording.floor, thresholds.match))
                 if any(thresholds.guard.watches(clusters.size_of(head)) for head in evidence.known_heads):

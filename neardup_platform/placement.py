@@ -18,11 +18,14 @@ def place(corpus: Corpus, ordinal: int, ruling: Ruling, scored: Scored, row: int
         max_representatives: members of a cluster that the index holds.
     """
     head = ordinal if ruling.head is None else ruling.head
+    founds, representatives = head == ordinal, corpus.representatives_of(head)
+    asked = not founds and representatives < max_representatives
+    nearest = _nearest_overlap(corpus, scored, row, head) if asked else 0
     represents = is_representative(
-        head == ordinal,
-        corpus.representatives_of(head),
+        founds,
+        representatives,
         max_representatives,
-        _nearest_overlap(corpus, scored, row, head),
+        nearest,
         corpus.space.tables,
     )
     corpus.set_head(ordinal, head, represents=represents)
@@ -32,4 +35,4 @@ def _nearest_overlap(corpus: Corpus, scored: Scored, row: int, head: int) -> int
     """Returns the most terms shared with a candidate that represents this cluster."""
     ordinals = scored.ordinals[row][scored.ordinals[row] >= 0]
     inside = (corpus.heads_of(ordinals) == head) & ~corpus.retired(ordinals)
-    return int(scored.overlaps[row][: len(ordinals)][inside].max(initial=0))
+    return int(scored.equal_terms.of(row, ordinals[inside]).max(initial=0))

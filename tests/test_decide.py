@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from neardup_platform.clusters.decision import Agreement, Constraint, Guard
 from neardup_platform.decide import NO_HEAD, Evidence, Recording, Ruling, decide
@@ -34,13 +35,21 @@ class FixedClusters:
         raise AssertionError("no vector is needed")
 
 
+class OneTerm:
+    """Every candidate has one term in common, of 32."""
+
+    tables = 32
+
+    def of(self, _row: int, ordinals: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return np.ones(len(ordinals), np.uint8)
+
+
 def scored(*candidates: tuple[int, float]) -> Scored:
     """One row of candidates, padded at the end."""
     ordinals = np.array([[ordinal for ordinal, _ in candidates] + [-1, -1]], np.int64)
     scores = np.array([[score for _, score in candidates] + [0, 0]], np.float32)
-    ones = np.ones(ordinals.shape)
-    small = ones.astype(np.uint8)
-    return Scored(ordinals, ones.astype(np.uint16), small, scores, np.array([5]), np.array([False]), small)
+    kinds = np.ones(ordinals.shape, np.uint8)
+    return Scored(ordinals, OneTerm(), scores, np.array([5]), np.array([False]), kinds)
 
 
 def evidence(*candidates: tuple[int, float], leaving: int = NO_HEAD) -> Evidence:

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neardup_platform.clusters.decision import UNGUARDED
-from neardup_platform.decide import RECORDED_SCORE_FLOOR, Recording
-from neardup_platform.matching import Matching
+from neardup_platform.decide import Recording
+from neardup_platform.matching import RECORDED_SCORE_FLOOR, Matching
 from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import Decision, HeldApart, JoinedImage
 from neardup_platform.scoring.vectors import ImageVectors

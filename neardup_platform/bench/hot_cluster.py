@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from neardup_platform.bench.image_tree import centred_to_embeddings, unit_rows
+from neardup_platform.bench.search_engine import KeptImages
 from neardup_platform.bench.search_measures import BATCH_QUERIES, Load, measure_speed
 from neardup_platform.bench.term_index_engine import TermIndexEngine
-from neardup_platform.terms.hyperplanes import Hashed
+from neardup_platform.terms.hyperplanes import Hashed, TermSpace
 
 # Members of the largest cluster of the original system.
 MEMBERS = 1_100_000
@@ -34,7 +36,7 @@ def measure_hot_cluster(
         Two rows, without the metrics that do not change.
     """
     rng = np.random.default_rng(0)
-    near = Load(_copies(image, BATCH_QUERIES * 8, rng), load.newcomers, load.k)
+    near = Load(_copies(engine.space, image, BATCH_QUERIES * 8, rng), load.newcomers, load.k)
     rows = []
     for members in (0, MEMBERS):
         if members:
@@ -44,20 +46,20 @@ def measure_hot_cluster(
     return rows
 
 
-def _copies(image: Hashed, count: int, rng: np.random.Generator) -> Hashed:
-    """Copies whose signatures differ in a few random bits."""
-    one = image[np.zeros(count, np.int64)]
-    flips = rng.random((count, one.signatures.shape[1] * 64)) < _FLIPPED
-    noise = np.packbits(flips, axis=1, bitorder="little").view("<u8")
-    return Hashed(one.unit, one.signatures ^ noise, one.affinities, one.distances)
+def _copies(space: TermSpace, image: Hashed, count: int, rng: np.random.Generator) -> Hashed:
+    """Copies whose signatures differ in a few random bits: the share is the angle between them, in half turns."""
+    noise = unit_rows(rng.standard_normal((count, space.dim)).astype(np.float32))
+    copies = unit_rows(image.unit + np.float32(np.tan(np.pi * _FLIPPED)) * noise)
+    return space.hash(centred_to_embeddings(copies, space.mean))
 
 
 def _add_members(engine: TermIndexEngine, image: Hashed, representatives: int, rng: np.random.Generator) -> None:
     index = engine.index
-    copies = _copies(image, 4 * BATCH_QUERIES, rng)
+    copies = KeptImages.of(_copies(engine.space, image, 4 * BATCH_QUERIES, rng), engine.space.mean)
     added = kept = 0
     while added < MEMBERS:
-        ordinals = index.add(copies[: min(index.room, MEMBERS - added)])
+        ordinals = np.arange(len(index), len(index) + min(len(copies), index.room, MEMBERS - added))
+        engine.add(copies[: len(ordinals)])
         added += len(ordinals)
         stay = min(len(ordinals), representatives - kept)
         kept += stay

@@ -19,15 +19,21 @@ from neardup_platform.bench.machine import result
 from neardup_platform.bench.planted_corpus import Planted
 from neardup_platform.bench.planted_pictures import plant
 from neardup_platform.bench.process_memory import own_bytes
-from neardup_platform.bench.search_engine import Engine, KeptImages
+from neardup_platform.bench.search_engine import Engine
 from neardup_platform.bench.search_measures import Load, measure_adds, measure_speed, search_all
-from neardup_platform.bench.searched_corpus import SAMPLE_IMAGES, SEED, SearchedCorpus, make_corpus
+from neardup_platform.bench.searched_corpus import SEED, SearchedCorpus, make_corpus
 from neardup_platform.bench.tantivy_peer import TantivyPeer
-from neardup_platform.bench.term_index_engine import FittedCellsEngine, TermIndexEngine, compile_search
+from neardup_platform.bench.term_index_engine import (
+    FittedCellsEngine,
+    SignatureEngine,
+    TermIndexEngine,
+    compile_search,
+)
 from neardup_platform.images.active_embedders import load_embedders
 from neardup_platform.settings import Settings
 from neardup_platform.terms.effort import Effort
 from neardup_platform.terms.hyperplanes import WORD_BITS, TermSpace, load_term_space
+from neardup_platform.terms.opening import searched_space
 
 Report = Callable[[str], None]
 Row = dict[str, Any]
@@ -69,6 +75,7 @@ class Conditions:
         min_overlap: equal terms that our own index requires of a candidate.
         effort: of our own index, by default.
         fitted_effort: the same with cells that are fitted to the corpus.
+        signature_effort: the same with whole signatures.
         representatives: members of a cluster that our own index holds.
     """
 
@@ -76,6 +83,7 @@ class Conditions:
     min_overlap: int
     effort: Effort
     fitted_effort: Effort
+    signature_effort: Effort
     representatives: int
 
 
@@ -85,13 +93,14 @@ def bench_search(task: Task, settings: Settings, report: Report) -> dict[str, An
     Raises:
         SetupError: there is nothing to plant, the corpus is too small, or a peer is not installed.
     """
-    space = load_term_space(settings.terms.space)
+    space = searched_space(load_term_space(settings.terms.space), settings.terms)
     lsh, _ = load_embedders(settings.images)
     what, planted = plant(task.manifest, lsh, space, settings.images, report)
     terms = settings.terms
     effort = Effort.of(terms)
     fitted = Effort.of(terms, fitted=True)
-    conditions = Conditions(task.k, terms.min_overlap, effort, fitted, terms.max_representatives)
+    signed = effort if not space.by_cosine else Effort.of(terms.model_copy(update={"ranking": "hamming"}))
+    conditions = Conditions(task.k, terms.min_overlap, effort, fitted, signed, terms.max_representatives)
     rows = []
     for docs, with_all in task.sizes.items():
         rows += measure_at(docs, planted, space, conditions, report, with_all=with_all)
@@ -101,7 +110,7 @@ def bench_search(task: Task, settings: Settings, report: Report) -> dict[str, An
         "k": task.k,
         "min_overlap": terms.min_overlap,
         "scan_images": effort.scan,
-        "shortlist": terms.shortlist,
+        "shortlist": effort.shortlist,
         "ranking": terms.ranking,
         "planted": what,
         "planted_pictures": len(planted.unit),
@@ -125,8 +134,9 @@ def measure_at(
         report: called with a line about the current step.
         with_all: whether to measure also the engines that cannot be built at any size.
     """
-    effort, fitted = (each.within(docs, conditions.k) for each in (conditions.effort, conditions.fitted_effort))
-    conditions = replace(conditions, effort=effort, fitted_effort=fitted)
+    given = conditions.effort, conditions.fitted_effort, conditions.signature_effort
+    effort, fitted, signed = (each.within(docs, conditions.k) for each in given)
+    conditions = replace(conditions, effort=effort, fitted_effort=fitted, signature_effort=signed)
     corpus = make_corpus(planted, docs, space, report)
     compile_search(space, corpus.queries, conditions.effort)
     rows: list[Row] = []
@@ -144,6 +154,9 @@ def _engines(
     yield lambda folder: FittedCellsEngine(
         space, folder / "index", docs, conditions.fitted_effort, conditions.min_overlap
     )
+    if with_all and space.by_cosine:
+        signed, usual = replace(space, by_cosine=False), conditions.signature_effort
+        yield lambda folder: SignatureEngine(signed, folder / "index", docs, usual, conditions.min_overlap)
     yield lambda folder: FlatPeer(bits, folder)
     yield lambda folder: IvfPeer(bits, folder)
     if with_all:
@@ -191,9 +204,8 @@ def _recall(engine: Engine, setting: str, corpus: SearchedCorpus, load: Load) ->
 
 def _build(engine: Engine, corpus: SearchedCorpus) -> float:
     """Seconds from signatures to an index on disk."""
-    sample = KeptImages(corpus.signatures[:SAMPLE_IMAGES], corpus.cells[:SAMPLE_IMAGES], corpus.sample)
     started = time.perf_counter()
-    engine.prepare(sample, corpus.docs)
+    engine.prepare(corpus.learnt_from, corpus.docs)
     for part in corpus.parts():
         engine.add(part)
     engine.save()

@@ -5,6 +5,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from neardup_platform.bench.image_tree import centred_to_embeddings
+from neardup_platform.records import FloatVector
+from neardup_platform.scoring.compact import Compact, Layout, pack
 from neardup_platform.terms.hyperplanes import Hashed, Rows, Signatures
 
 
@@ -60,15 +63,41 @@ class Engine(Protocol):
 
 
 class KeptImages(Hashed):
-    """Images of which only signature and cell are kept, as for ten million: no affinities, and vectors of few."""
+    """Images of which little is kept, as for ten million: no affinities, and vectors of few.
+
+    Args:
+        signatures, cells, heads: as of `Hashed`.
+        compact: uint8 [n, width], what compact rows hold of the `lsh` vectors.
+        unit: float16 [n, dim], of those of which vectors are kept.
+    """
 
     def __init__(
-        self, signatures: Signatures, cells: NDArray[np.uint16], unit: NDArray[np.float16] | None = None
+        self,
+        signatures: Signatures,
+        cells: NDArray[np.uint16],
+        heads: Signatures,
+        compact: Compact,
+        unit: NDArray[np.float16] | None = None,
     ) -> None:
         nothing = np.empty((len(signatures), 0), np.float32)
         super().__init__(nothing if unit is None else unit.astype(np.float32), signatures, nothing)
-        # Replaces the property that is computed from the affinities.
-        self.__dict__["cells"] = cells
+        # Replace the properties that are computed from the affinities and the vectors.
+        self.__dict__ |= {"cells": cells, "heads": heads, "compact": compact}
+
+    @classmethod
+    def of(cls, images: Hashed, mean: FloatVector) -> "KeptImages":
+        """Returns what is kept of images whose vectors, before `mean` was subtracted, had length 1."""
+        return cls(images.signatures, images.cells, images.heads, compact_rows(images, mean))
 
     def __getitem__(self, rows: Rows) -> "KeptImages":
-        return KeptImages(self.signatures[rows], self.cells[rows])
+        compact: Compact = self.__dict__["compact"]
+        return KeptImages(self.signatures[rows], self.cells[rows], self.heads[rows], compact[rows])
+
+
+def compact_rows(images: Hashed, mean: FloatVector) -> Compact:
+    """Returns what compact rows hold of the `lsh` vectors of images, uint8 [n, width]; see `KeptImages.of`."""
+    kept: Compact | None = images.__dict__.get("compact")
+    if kept is not None:
+        return kept
+    lsh = centred_to_embeddings(images.unit, mean).astype(np.float16)
+    return pack(lsh, np.empty((len(lsh), 0), np.float16), Layout(lsh.shape[1], 0))

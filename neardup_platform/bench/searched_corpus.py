@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 
 from neardup_platform.bench.image_tree import centred_to_embeddings
 from neardup_platform.bench.planted_corpus import CHUNK_IMAGES, Planted, PlantedCorpus
-from neardup_platform.bench.search_engine import KeptImages
+from neardup_platform.bench.search_engine import KeptImages, compact_rows
 from neardup_platform.bench.search_truth import ExhaustiveCosine, Truth
+from neardup_platform.scoring.compact import Compact, Layout
 from neardup_platform.terms.hyperplanes import Hashed, Signatures, TermSpace
+from neardup_platform.terms.parts import HEAD_WORDS
 
 SEED = 7
 # The images that an engine may learn from before it is filled.
@@ -25,6 +27,8 @@ class SearchedCorpus:
     Attributes:
         signatures: uint64 [docs, words].
         cells: uint16 [docs].
+        heads: uint64 [docs, HEAD_WORDS].
+        compact: uint8 [docs, width], what compact rows hold of the `lsh` vectors.
         sample: float16 [≤ SAMPLE_IMAGES, dim], vectors of the first images, centred and of length 1.
         queries: the planted pictures with a near-duplicate among the planted ones.
         newcomers: images that are not in the corpus.
@@ -33,6 +37,8 @@ class SearchedCorpus:
 
     signatures: Signatures
     cells: NDArray[np.uint16]
+    heads: Signatures
+    compact: Compact
     sample: NDArray[np.float16]
     queries: Hashed
     newcomers: Hashed
@@ -47,7 +53,13 @@ class SearchedCorpus:
         """All images in order, one chunk at a time."""
         for first in range(0, self.docs, CHUNK_IMAGES):
             rows = slice(first, first + CHUNK_IMAGES)
-            yield KeptImages(self.signatures[rows], self.cells[rows])
+            yield KeptImages(self.signatures[rows], self.cells[rows], self.heads[rows], self.compact[rows])
+
+    @property
+    def learnt_from(self) -> KeptImages:
+        """The first images, with their vectors."""
+        rows = slice(len(self.sample))
+        return KeptImages(self.signatures[rows], self.cells[rows], self.heads[rows], self.compact[rows], self.sample)
 
 
 def make_corpus(planted: Planted, docs: int, space: TermSpace, report: Callable[[str], None]) -> SearchedCorpus:
@@ -61,7 +73,8 @@ def make_corpus(planted: Planted, docs: int, space: TermSpace, report: Callable[
     searched = np.flatnonzero((planted.groups >= 0) & (sizes[planted.groups] > 1))
     exhaustive = ExhaustiveCosine(np.ascontiguousarray(planted.unit[searched]))
     signatures = np.empty((docs, space.words), np.uint64)
-    cells = np.empty(docs, np.uint16)
+    cells, heads = np.empty(docs, np.uint16), np.empty((docs, HEAD_WORDS), np.uint64)
+    compact = np.empty((docs, Layout(space.dim, 0).width), np.uint8)
     sample = np.empty((min(docs, SAMPLE_IMAGES), space.dim), np.float16)
     for number, chunk in enumerate(corpus.chunks()):
         if number % _CHUNKS_PER_LINE == 0:
@@ -69,14 +82,17 @@ def make_corpus(planted: Planted, docs: int, space: TermSpace, report: Callable[
         exhaustive.see(chunk)
         hashed = space.hash(centred_to_embeddings(chunk, space.mean))
         rows = slice(number * CHUNK_IMAGES, number * CHUNK_IMAGES + len(chunk))
-        signatures[rows], cells[rows] = hashed.signatures, hashed.cells
+        signatures[rows], cells[rows], heads[rows] = hashed.signatures, hashed.cells, hashed.heads
+        compact[rows] = compact_rows(hashed, space.mean)
         sample[rows] = chunk[: max(0, len(sample) - rows.start)]
     newcomers = space.hash(centred_to_embeddings(corpus.newcomers(), space.mean))
     return SearchedCorpus(
         signatures,
         cells,
+        heads,
+        compact,
         sample,
         space.hash(centred_to_embeddings(planted.unit[searched], space.mean)),
-        KeptImages(newcomers.signatures, newcomers.cells),
+        KeptImages.of(newcomers, space.mean),
         exhaustive.truth(corpus.ordinals[searched], planted.groups[searched]),
     )

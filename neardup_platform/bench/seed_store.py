@@ -13,6 +13,7 @@ from neardup_platform.settings import Settings
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.commit import commit
 from neardup_platform.stream.steps import StreamStep
+from neardup_platform.terms.equal_terms import NoTerms
 from neardup_platform.terms.hyperplanes import TermSpace, load_term_space
 
 BATCH_IMAGES = 4_096
@@ -57,8 +58,7 @@ def _decided(numbers: NDArray[np.int64], space: TermSpace, models: dict[Kind, Mo
     pair = vectors(numbers, Kind.PAIR, models[Kind.PAIR].dim)
     none = Scored(
         np.empty((len(numbers), 0), np.int64),
-        np.empty((len(numbers), 0), np.uint16),
-        np.empty((len(numbers), 0), np.uint8),
+        NoTerms(),
         np.empty((len(numbers), 0), np.float32),
         np.zeros(len(numbers), np.int64),
         np.zeros(len(numbers), np.bool_),

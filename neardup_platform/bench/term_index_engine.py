@@ -7,10 +7,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from neardup_platform.bench.search_engine import compact_rows
 from neardup_platform.learning.terms.fit_cells import fit_cells
+from neardup_platform.scoring.compact import Compact, Layout
+from neardup_platform.scoring.nearness import CosineNearness
+from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.terms.blocks import BLOCK_IMAGES
 from neardup_platform.terms.cells import Cells
-from neardup_platform.terms.effort import Effort, Ranking
+from neardup_platform.terms.effort import Effort
 from neardup_platform.terms.hyperplanes import Hashed, TermSpace
 from neardup_platform.terms.index import TermIndex
 
@@ -18,7 +22,8 @@ from neardup_platform.terms.index import TermIndex
 SCANNED_SHARES = (1 / 80, 1 / 20, 1 / 10, 1 / 4)
 # Shares of the usual scan and shortlist with fitted cells.
 FITTED_SHARES = ((1 / 16, 1 / 8), (1 / 4, 1 / 4), (1 / 2, 1 / 2))
-_OTHER: dict[Ranking, Ranking] = {"hamming": "overlap", "overlap": "hamming"}
+# Ordinals of a mapped table: the corpus and all that is added while it is measured.
+MAX_ROWS = 1 << 25
 # The most images that are not yet sealed.
 WINDOW_IMAGES = 2 * BLOCK_IMAGES
 
@@ -37,6 +42,11 @@ class TermIndexEngine:
     name = "neardup"
     grows = True
 
+    @property
+    def space(self) -> TermSpace:
+        """With the cells in use."""
+        return self._space
+
     def __init__(self, space: TermSpace, folder: Path, docs: int, usual: Effort, min_overlap: int) -> None:
         self._space, self._folder, self._docs, self._min_overlap = space, folder, docs, min_overlap
         self._efforts = {_label(effort, usual, docs): effort for effort in self._choice(usual)}
@@ -44,6 +54,7 @@ class TermIndexEngine:
         self.usual_setting = _label(usual, usual, docs)
         self._in_use = usual, 1
         self.index = TermIndex(folder, space, usual)
+        self._rows = LshRows(folder.with_suffix(".lsh"), space) if space.by_cosine else None
         # With the ordinal after their last image; together at least the window, which is not on disk.
         self._newest: list[tuple[int, Hashed]] = []
 
@@ -51,10 +62,12 @@ class TermIndexEngine:
         """Do nothing: the term space is already fitted."""
 
     def _choice(self, usual: Effort) -> list[Effort]:
-        return _efforts(self._docs, usual)
+        return _efforts(self._docs, usual, by_cosine=self._space.by_cosine)
 
     def add(self, images: Hashed) -> None:
         """See `Engine`."""
+        if self._rows is not None:
+            self._rows.write(len(self.index), images)
         self.index.add(images)
         if len(self.index) <= self._docs:
             self._newest.append((len(self.index), images))
@@ -81,7 +94,8 @@ class TermIndexEngine:
 
     def search(self, queries: Hashed, k: int) -> NDArray[np.int64]:
         """See `Engine`."""
-        return self.index.search(queries, k, self._min_overlap).ordinals
+        nearness = None if self._rows is None else self._rows.nearness
+        return self.index.search(queries, k, self._min_overlap, nearness=nearness).ordinals
 
     def mapped_bytes(self) -> int:
         """The files of the segments."""
@@ -99,6 +113,40 @@ class TermIndexEngine:
             if len(index) < end:
                 index.add(images[len(images) - (end - len(index)) :])
         return index
+
+
+class SignatureEngine(TermIndexEngine):
+    """The same with whole signatures, as `terms.ranking` and `terms.min_overlap` may ask for."""
+
+    name = "neardup, by signature"
+
+    def _choice(self, usual: Effort) -> list[Effort]:
+        """Both rankings."""
+        return [replace(usual, ranking="overlap"), usual]
+
+
+class LshRows:
+    """What compact rows hold of the `lsh` vectors, by ordinal, in a file that is mapped: in the place of the worker's.
+
+    Args:
+        path: of the file, which takes disk only for rows that are written.
+        space: of the images.
+    """
+
+    def __init__(self, path: Path, space: TermSpace) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shape = MAX_ROWS, Layout(space.dim, 0).width
+        self._space, self._rows = space, np.memmap(path, np.uint8, "w+", shape=shape)
+        self.nearness = _nearness(self._rows, space)
+
+    def write(self, first: int, images: Hashed) -> None:
+        """Writes the rows of images, from an ordinal on."""
+        self._rows[first : first + len(images)] = compact_rows(images, self._space.mean)
+
+
+def _nearness(rows: Compact, space: TermSpace) -> CosineNearness:
+    none = np.empty((0, 0), np.float16)
+    return CosineNearness(ImageVectors(none, none, compact=np.asarray(rows)), space.mean)
 
 
 class FittedCellsEngine(TermIndexEngine):
@@ -121,19 +169,23 @@ class FittedCellsEngine(TermIndexEngine):
 def compile_search(space: TermSpace, some: Hashed, usual: Effort) -> None:
     """Build and search a small index, so that compilation does not count as opening time or memory of the engine."""
     fitted = replace(space, fitted=Cells(space.version, some.signatures[:2].copy()))
-    for each, effort in [(fitted, usual), *((space, effort) for effort in _efforts(len(some), usual))]:
+    efforts = _efforts(len(some), usual, by_cosine=space.by_cosine)
+    for each, effort in [(fitted, usual), *((space, effort) for effort in efforts)]:
         index = TermIndex(None, each, effort, block_images=16)
         for first in range(0, len(some), 16):
             index.add(some[first : first + 16])
-        index.search(some, 1)
+        rows = compact_rows(some, space.mean)
+        index.search(some, 1, nearness=_nearness(rows, space) if space.by_cosine else None)
         index.flush()
         index.close()
 
 
-def _efforts(docs: int, usual: Effort) -> list[Effort]:
+def _efforts(docs: int, usual: Effort, *, by_cosine: bool) -> list[Effort]:
     """Shares of the corpus, variants of the usual effort, the usual one, and a full scan if that is more."""
     shares = [replace(usual, scan=round(share * docs)) for share in SCANNED_SHARES]
-    variants = [replace(usual, shortlist=-(-usual.shortlist // 4)), replace(usual, ranking=_OTHER[usual.ranking])]
+    variants = [replace(usual, shortlist=-(-usual.shortlist // 4))]
+    if not by_cosine:
+        variants.append(replace(usual, ranking="hamming" if usual.ranking == "overlap" else "overlap"))
     whole = [replace(usual, scan=docs)] if docs > usual.scan else []
     return [*(effort for effort in shares if effort.scan < usual.scan), *variants, usual, *whole]
 

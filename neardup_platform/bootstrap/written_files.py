@@ -51,6 +51,7 @@ from neardup_platform.records import LEAST_PDQ_QUALITY, Kind
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.terms.hyperplanes import TermSpace
 from neardup_platform.terms.mmap_segment import memory_segment, open_segment, segment_name, write_segment
+from neardup_platform.terms.window import Rows
 
 THREADS = 2
 # Rows of a file of a table, of one with vectors, of a segment before it is merged, and of a file of the rest.
@@ -276,16 +277,14 @@ class WrittenFiles:
         def write(path: Path) -> None:
             self._wait_for(self._table, first, end)
             rows = np.flatnonzero(~self._images.retired[first:end]) + first
-            signatures = np.empty((len(rows), self._space.words), np.uint64)
-            cells = np.empty(len(rows), np.uint16)
+            parts = []
             for at in range(0, len(rows), _HASHED_ROWS):
-                part = slice(at, at + _HASHED_ROWS)
-                hashed = self._space.hash(self._bulk.rows.lsh[rows[part]].astype(np.float32))
-                signatures[part], cells[part] = hashed.signatures, self._space.cells_of(hashed)
+                part = rows[at : at + _HASHED_ROWS]
+                hashed = self._space.hash(self._bulk.rows.lsh[part].astype(np.float32))
+                parts.append(Rows.of(self._reservation.first_ordinal + part, hashed, self._space))
                 self._advance("hashing images", len(hashed), len(self._table))
-            ordinals = self._reservation.first_ordinal + rows
             begin, stop = (self._reservation.first_ordinal + row for row in (first, end))
-            segment = memory_segment(begin, stop, ordinals, signatures, cells, self._space.cells)
+            segment = memory_segment(begin, stop, Rows.joined(parts, self._space.kept_words), self._space.cells)
             write_segment(path.parent, path.name, [segment], np.zeros(end - first, np.uint8), self._space.index_version)
 
         if self._segment is None or self._parts.made(self._segment) is None:

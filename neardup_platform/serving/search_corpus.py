@@ -197,8 +197,11 @@ class SearchCorpus:
             pass
         source = self._follower.read(lambda store: store.state().store_id)
         self._apart = range(0)
-        vectors = models.open_vectors(source, FollowedPairs(self._follower, source))
-        corpus = Corpus(space, models.open_index(source, None), vectors, models.open_ids(source))
+        index, vectors = (
+            self._open_index(models, source),
+            models.open_vectors(source, FollowedPairs(self._follower, source)),
+        )
+        corpus = Corpus(space, index, vectors, models.open_ids(source))
         loaded = _Loaded(models, Pipeline(space, models.scorer, corpus, models.matching), source)
         while not self._follow_classifier(loaded) and not self._stop.wait(_FOLLOW_S):
             self._problem = f"search by example is warming up: {self._missing}"
@@ -208,6 +211,20 @@ class SearchCorpus:
         self._loaded = loaded
         log.info("search by example is ready over %d images after %.1f s", len(corpus), perf_counter() - begun)
         return loaded
+
+    def _open_index(self, models: Models, source: str) -> TermIndex:
+        """Opens the index once the worker has made it as the settings ask for.
+
+        Raises:
+            ServerUnavailable: it is to stop before.
+        """
+        while True:
+            try:
+                return models.open_index(source, None)
+            except ServerUnavailable as error:
+                self._problem = f"search by example is warming up: {error}"
+                if self._stop.wait(_FOLLOW_S):
+                    raise
 
     def _follow_classifier(self, loaded: _Loaded) -> bool:
         """Activates the classifier that the store names; returns whether it is active now."""

@@ -37,14 +37,17 @@ class TermSettings(Section):
     """Cells fitted to the images of this store, written by the asset `search_cells` (docs/adr/0052), for the worker and
     the API. The worker sorts its index by them at the next start. Unset: the cells of the term space."""
     scan_images: int | None = Field(None, ge=1)
-    """Images compared by the first 256 bits of their signature, in a corpus of ten million; fewer in a smaller one
+    """Images compared by 256 bits, in a corpus of ten million; fewer in a smaller one
     (terms/effort.py). Unset: 1,500,000, or 250,000 with fitted `cells`. A corpus of up to 100,000 is scanned whole, or
     of up to 25,000 with fitted cells."""
-    shortlist: int = Field(3_072, ge=1, le=1_000_000)
-    """The nearest of the scanned images, compared by the whole signature; also fewer in a smaller corpus."""
-    ranking: Literal["hamming", "overlap"] = "hamming"
-    """How the shortlist is ranked: by Hamming distance over 256 bits, or by the number of equal terms, as in the
-    original design."""
+    shortlist: int | None = Field(None, ge=1, le=1_000_000)
+    """The nearest of the scanned images, which `ranking` compares; also fewer in a smaller corpus. Unset: 1,536, or
+    3,072 where they are compared by the whole signature."""
+    ranking: Literal["cosine", "hamming", "overlap"] = "cosine"
+    """What ranks candidates: the cosine of the vectors, the Hamming distance of the signatures, or the number of equal
+    terms, as in the original design. For the last two, and with `min_overlap` (then never by cosine), the index holds
+    whole signatures, 256 bytes an image more. It is made again when this changes (docs/adr/0057); the API needs the
+    same setting."""
     threads: int = Field(2, ge=1, le=64)
     """Threads that share a micro-batch of queries."""
     max_representatives: int = Field(32, ge=1)

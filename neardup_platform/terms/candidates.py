@@ -15,12 +15,14 @@ from neardup_platform.terms.hyperplanes import Hashed
 class Candidates(NamedTuple):
     """Result of a search: a row per query, best first, older images (smaller ordinals) first among equals.
 
-    Best means nearest by Hamming distance over the whole signature, unless the index documents otherwise.
+    Best means nearest by Hamming distance over the whole signature, unless the index documents otherwise: a `TermIndex`
+    may rank by cosine.
 
     Attributes:
         ordinals: int64 [q, K]; −1 pads a row of fewer than K.
-        distances: uint16 [q, K], Hamming distance of the signatures, bits; 0 where padded.
-        overlaps: uint8 [q, K], equal terms; 0 where padded.
+        distances: uint16 [q, K], Hamming distance of the signatures, bits; 0 where padded, and from an index that holds
+            no signatures.
+        overlaps: uint8 [q, K], equal terms; likewise.
         examined: int64 [q], images that were compared with the query.
     """
 
@@ -37,6 +39,19 @@ class Candidates(NamedTuple):
         """Returns the answer to a single query, cut to its K best candidates other than this one."""
         keep = np.flatnonzero(self.ordinals[0] != ordinal)[:k]
         return Candidates(self.ordinals[:, keep], self.distances[:, keep], self.overlaps[:, keep], self.examined)
+
+
+class Nearness(Protocol):
+    """How near images are to queries, for an index that holds no more of them than heads."""
+
+    def rank(self, unit: NDArray[np.float32], keys: NDArray[np.uint64], filled: NDArray[np.int64]) -> None:
+        """Replaces the distances in the keys of shortlists by distances of vectors, below 2^32.
+
+        Args:
+            unit: float32 [q, dim], queries, centred and of length 1.
+            keys: uint64 [q, ·], distance · 2^32 + ordinal.
+            filled: int64 [q], keys of each query.
+        """
 
 
 def nothing_found(queries: int, k: int) -> Candidates:

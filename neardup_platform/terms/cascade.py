@@ -2,8 +2,11 @@
 
 1. *scan*: the newest images, and of the older ones those in the cells nearest to the query, until there are enough; a
    small corpus is searched whole
-2. *shortlist*: the nearest of those by the first 256 bits of the signature, or by unequal terms
-3. *compare*: the K nearest of those by the whole signature
+2. *shortlist*: the nearest of those by 256 bits, their heads, or by unequal terms
+3. *compare*: the K nearest of those by the cosine of their vectors, or by the whole signature
+
+An index by cosine holds heads along orthogonal directions, and the vectors are in the table of the caller
+(docs/adr/0057). In an index by signature, the head is the beginning of the signature.
 
 Every step is exact and breaks ties by age, so the answer depends on the images and their order alone, not on how they
 are distributed over segments.
@@ -14,10 +17,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neardup_platform.terms.candidates import Candidates
+from neardup_platform.terms.candidates import Candidates, Nearness
 from neardup_platform.terms.effort import Effort
 from neardup_platform.terms.hyperplanes import WORD_BITS, Hashed, TermSpace
-from neardup_platform.terms.kernels import best_of, close_shortlists, compare_part, plan_cells, shortlist_part
+from neardup_platform.terms.kernels import (
+    best_of,
+    close_shortlists,
+    compare_part,
+    nearest_of,
+    plan_cells,
+    shortlist_part,
+)
 from neardup_platform.terms.parts import EARLY, HEAD_WORDS, LATE, Part, Plan, Query, Visible, empty_plan
 from neardup_platform.terms.scratch import Scratch
 
@@ -61,7 +71,13 @@ class Cascade:
         self._scratch = Scratch(BATCH_QUERIES, farthest)
 
     def search(
-        self, view: View, hashed: Hashed, before: NDArray[np.int64], min_overlap: int, found: Candidates
+        self,
+        view: View,
+        hashed: Hashed,
+        before: NDArray[np.int64],
+        min_overlap: int,
+        found: Candidates,
+        nearness: Nearness | None = None,
     ) -> None:
         """Answers at most `BATCH_QUERIES` queries.
 
@@ -71,8 +87,10 @@ class Cascade:
             before: int64 [q], finds only images of smaller ordinals.
             min_overlap: equal terms that a candidate needs.
             found: receives the best.
+            nearness: ranks the shortlist of an index by cosine; None in one by signature.
         """
-        query = Query(hashed.signatures, self._space.plane_words, self._by_overlap)
+        words = hashed.signatures if nearness is None else hashed.heads
+        query = Query(words, self._space.plane_words, self._by_overlap)
         visible = Visible(view.states, view.recent, before)
         effort = self._effort.within(view.images, found.ordinals.shape[1])
         lists = self._scratch.shortlists(len(hashed), effort.shortlist)
@@ -83,6 +101,10 @@ class Cascade:
             for number, part in enumerate(view.sealed):
                 shortlist_part(number, part, turn, plan, query, visible, lists)
         close_shortlists(lists)
+        if nearness is not None:
+            nearness.rank(hashed.unit, lists.keys, lists.filled)
+            nearest_of(lists, found.ordinals.shape[1], found)
+            return
         for number, part in enumerate((*view.sealed, view.window)):
             compare_part(number, part, query, self._space.tables, min_overlap, lists)
         best_of(lists, found.ordinals.shape[1], found)

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from neardup_platform.errors import BadArtefact
 from neardup_platform.records import FloatVector
 from neardup_platform.terms.cells import Cells
+from neardup_platform.terms.heads import VERSION as HEADS_VERSION
+from neardup_platform.terms.heads import heads_of
 from neardup_platform.terms.projection import project
 
 Signatures = NDArray[np.uint64]
@@ -55,7 +57,15 @@ class Hashed:
 
     def __getitem__(self, rows: Rows) -> "Hashed":
         distances = None if self.distances is None else self.distances[rows]
-        return Hashed(self.unit[rows], self.signatures[rows], self.affinities[rows], distances)
+        part = Hashed(self.unit[rows], self.signatures[rows], self.affinities[rows], distances)
+        if "heads" in self.__dict__:
+            part.__dict__["heads"] = self.heads[rows]
+        return part
+
+    @cached_property
+    def heads(self) -> Signatures:
+        """What an index that ranks by cosine holds of each image, uint64 [n, HEAD_WORDS]; see `heads.py`."""
+        return heads_of(self.unit)
 
     @cached_property
     def cells(self) -> NDArray[np.uint16]:
@@ -77,6 +87,8 @@ class TermSpace:
             j·tables + t gives bit j of the term of table t.
         centroids: float32 [dim, cells], whitening and centroids multiplied into one matrix.
         fitted: cells that replace those of the centroids; terms do not depend on them.
+        by_cosine: whether an index of this space holds heads only, and ranks by the vectors of the images; otherwise it
+            holds whole signatures, and ranks by them. Terms do not depend on it either.
     """
 
     model_version: str
@@ -86,6 +98,7 @@ class TermSpace:
     directions: Vectors
     centroids: Vectors
     fitted: Cells | None = None
+    by_cosine: bool = False
 
     @property
     def dim(self) -> int:
@@ -103,14 +116,20 @@ class TermSpace:
         return self.bits * self.plane_words
 
     @property
+    def kept_words(self) -> int:
+        """64-bit words of a signature that an index holds: all or none."""
+        return 0 if self.by_cosine else self.words
+
+    @property
     def cells(self) -> int:
         """Number of cells."""
         return int(self.centroids.shape[1]) if self.fitted is None else len(self.fitted)
 
     @property
     def index_version(self) -> str:
-        """The version of indexes of this space: of the terms, and of fitted cells."""
-        return self.version if self.fitted is None else f"{self.version}+{self.fitted.version}"
+        """The version of indexes of this space: of the terms, of fitted cells, and of heads."""
+        cells = "" if self.fitted is None else f"+{self.fitted.version}"
+        return self.version + cells + (f"+{HEADS_VERSION}" if self.by_cosine else "")
 
     @cached_property
     def version(self) -> str:
@@ -133,8 +152,9 @@ class TermSpace:
 
     def centre(self, vectors: Vectors) -> Vectors:
         """Returns embeddings centred and of length 1; arguments as of `hash`."""
-        centred = vectors / np.linalg.norm(vectors, axis=1, keepdims=True) - self.mean
-        unit: Vectors = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+        tiny = np.finfo(np.float32).tiny
+        centred = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), tiny) - self.mean
+        unit: Vectors = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), tiny)
         return unit
 
     def sign(self, unit: Vectors) -> Signatures:

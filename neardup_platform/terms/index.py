@@ -17,22 +17,22 @@ from numpy.typing import NDArray
 from neardup_platform.id_space import check_ordinals
 from neardup_platform.progress import Progress, no_progress
 from neardup_platform.terms.blocks import BLOCK_IMAGES, Blocks, gaps, overlap
-from neardup_platform.terms.candidates import Candidates
+from neardup_platform.terms.candidates import Candidates, Nearness
 from neardup_platform.terms.cascade import View
 from neardup_platform.terms.effort import Effort
-from neardup_platform.terms.hyperplanes import Hashed, Signatures, TermSpace
+from neardup_platform.terms.hyperplanes import Hashed, TermSpace
 from neardup_platform.terms.image_states import ImageStates
 from neardup_platform.terms.merging import count_live, uncount
 from neardup_platform.terms.mmap_segment import Segment, memory_segment
 from neardup_platform.terms.searcher import Searcher
 from neardup_platform.terms.segments import RETRY_S, Segments
-from neardup_platform.terms.window import Window
+from neardup_platform.terms.window import Rows, Window
 
 Ordinals = NDArray[np.int64]
 
 
 class TermIndex:
-    """The signatures of all images, by ordinal; see `CandidateIndex`.
+    """The heads of all images, and their signatures if it ranks by them, by ordinal; see `CandidateIndex`.
 
     One writer adds, retires and deletes; any number of threads may search meanwhile.
 
@@ -84,7 +84,7 @@ class TermIndex:
         self._states.grow(self._end)
         self._states.reset(self._segments.deleted)
         self._sizes = self._count_cells()
-        self._window = Window(2 * block_images, space.words)
+        self._window = Window(2 * block_images, space.kept_words)
         self._searcher = Searcher(space, effort, threads)
 
     def __len__(self) -> int:
@@ -114,6 +114,11 @@ class TermIndex:
             "index_bytes": sum(segment.bytes for segment in segments if segment.path is not None),
             "index_problem": int(bool(self.problem)),
         }
+
+    @property
+    def by_cosine(self) -> bool:
+        """Whether searches need `nearness`."""
+        return self._space.by_cosine
 
     def is_stale(self, apart: range = range(0)) -> bool:
         """Whether the writer has published segments since this follower was opened, none of ordinals `apart`."""
@@ -192,7 +197,7 @@ class TermIndex:
         """
         self._check(hashed)
         ordinals = np.arange(self._end, self._end + len(hashed))
-        self._append(ordinals, hashed.signatures, self._space.cells_of(hashed), self._end + len(hashed))
+        self._append(Rows.of(ordinals, hashed, self._space), self._end + len(hashed))
         return ordinals
 
     def restore(self, first: int, end: int, ordinals: Ordinals, hashed: Hashed, retired: NDArray[np.bool_]) -> None:
@@ -215,10 +220,10 @@ class TermIndex:
             with self._lock:
                 self._states.grow(end)
                 self._states.restore(ordinals[retired])
-            self._append(ordinals, hashed.signatures, self._space.cells_of(hashed), end)
+            self._append(Rows.of(ordinals, hashed, self._space), end)
             return
-        live, cells = ~retired, self._space.cells_of(hashed)
-        segment = memory_segment(first, end, ordinals[live], hashed.signatures[live], cells[live], self._space.cells)
+        live = Rows.of(ordinals, hashed, self._space).select(~retired)
+        segment = memory_segment(first, end, live, self._space.cells)
         with self._lock:
             self._take(segment)
         self._segments.wait_for_room()
@@ -275,6 +280,7 @@ class TermIndex:
         min_overlap: int = 1,
         before: Ordinals | None = None,
         view: View | None = None,
+        nearness: Nearness | None = None,
     ) -> Candidates:
         """Finds the K nearest images to each query; see `CandidateIndex.search` and `cascade.py`.
 
@@ -282,12 +288,16 @@ class TermIndex:
 
         Args:
             view: taken when those queries were added, for a search that runs later; None takes the present one.
+            nearness: ranks the shortlist of an index by cosine, whose images need no equal terms.
 
         Raises:
-            ValueError: k is below 1, the signatures have another width, or the number of limits is wrong.
+            ValueError: k is below 1, the signatures have another width, the number of limits is wrong, or an index by
+                cosine is given no `nearness`.
         """
         self._check(hashed)
-        return self._searcher.search(self.view() if view is None else view, hashed, k, min_overlap, before)
+        if self._space.by_cosine != (nearness is not None):
+            raise ValueError("an index by cosine is searched with `nearness`, one by signature without")
+        return self._searcher.search(self.view() if view is None else view, hashed, k, min_overlap, before, nearness)
 
     def rewind(self, images: int, kept: int = 0) -> int:
         """Drops the segments that an index of `images` images would not have sealed; returns how many.
@@ -330,23 +340,23 @@ class TermIndex:
             before = self._blocks.present(self._end)
             return View(tuple(sealed), window, self._sizes, self._states.all, recent, before, self._end)
 
-    def _append(self, ordinals: Ordinals, signatures: Signatures, cells: NDArray[np.uint16], end: int) -> None:
+    def _append(self, added: Rows, end: int) -> None:
         """Adds images after all others; seals those that leave the window."""
         check_ordinals(end)
         with self._lock:
             self._states.grow(end)
             recent = self._blocks.recent(end)
             if recent > self._sealed_end:
-                rows = self._window.rows(ordinals, signatures, cells)
+                rows = self._window.rows(added)
                 old = rows.ordinals < recent
                 live = old & self._states.live(rows.ordinals)
-                segment = memory_segment(self._sealed_end, recent, *rows.select(live), self._space.cells)
-                self._window = Window(2 * self._blocks.size, self._space.words)
-                self._window.append(*rows.select(~old))
+                segment = memory_segment(self._sealed_end, recent, rows.select(live), self._space.cells)
+                self._window = Window(2 * self._blocks.size, self._space.kept_words)
+                self._window.append(rows.select(~old))
                 self._sealed_end = recent
                 self._take(segment)
             else:
-                self._window.append(ordinals, signatures, cells)
+                self._window.append(added)
             self._end = end
             self._step_over()
         self._segments.wait_for_room()
@@ -357,11 +367,10 @@ class TermIndex:
         if self._end != first or first == end:
             return
         if self._sealed_end < first:
-            none = np.zeros(0, np.int64), np.zeros((0, self._space.words), np.uint64), np.zeros(0, np.uint16)
-            rows = self._window.rows(*none)
+            rows = self._window.rows(Rows.none(self._space.kept_words))
             live = self._states.live(rows.ordinals)
-            self._take(memory_segment(self._sealed_end, first, *rows.select(live), self._space.cells))
-            self._window = Window(2 * self._blocks.size, self._space.words)
+            self._take(memory_segment(self._sealed_end, first, rows.select(live), self._space.cells))
+            self._window = Window(2 * self._blocks.size, self._space.kept_words)
         self._sealed_end = self._end = end
 
     def _take(self, segment: Segment) -> None:

@@ -259,3 +259,13 @@ def best_of(lists: Shortlists, k: int, found: Candidates) -> None:
             found.distances[row, rank] = best[rank] >> _U(40)
             found.ordinals[row, rank] = (best[rank] >> _U(8)) & LOW_32
             found.overlaps[row, rank] = best[rank] & _U(0xFF)
+
+
+@njit(nogil=True, cache=True)
+def nearest_of(lists: Shortlists, k: int, found: Candidates) -> None:
+    """Unpacks the ordinals of the K smallest keys of each query, distance · 2^32 + ordinal, best first."""
+    for row in range(lists.filled.shape[0]):
+        keys = lists.keys[row, : lists.filled[row]]
+        best = np.sort(np.partition(keys, k)[:k]) if len(keys) > k else np.sort(keys)
+        for rank in range(len(best)):
+            found.ordinals[row, rank] = best[rank] & LOW_32

@@ -7,8 +7,8 @@ Byte layout, little-endian, every section on a page boundary:
 | header | 4,096 | `NDTERMS1`, u32 length, u32 CRC-32 of the JSON, then the JSON: see `_header` |
 | starts | 8 · (cells + 1) | int64, where each cell begins |
 | ordinals | 4 · images | uint32, ascending within a cell |
-| head | 32 · images | uint64 [4, images], the first words of each signature |
-| signatures | 8 · images · words | uint64 [images, words] |
+| head | 32 · images | uint64 [4, images], the head of each image; with signatures, their first words |
+| signatures | 8 · images · words | uint64 [images, words]; nothing in an index by cosine |
 | table | 4 · chunks | uint32, CRC-32 of every 16 MiB from `starts` to the end of `signatures` |
 
 A file is written under a temporary name, synced and renamed, so a segment exists completely or not at all.
@@ -32,6 +32,7 @@ from neardup_platform.errors import BadArtefact
 from neardup_platform.files import sync_folder
 from neardup_platform.terms.merging import append_cells, count_live
 from neardup_platform.terms.parts import HEAD_WORDS, Part
+from neardup_platform.terms.window import Rows
 
 MAGIC = b"NDTERMS1"
 PAGE = 4_096
@@ -85,25 +86,21 @@ def named_range(name: str) -> range:
 def memory_segment(
     first: int,
     end: int,
-    ordinals: NDArray[np.int64],
-    signatures: NDArray[np.uint64],
-    cells: NDArray[np.uint16],
+    rows: Rows,
     cell_count: int,
 ) -> Segment:
     """Sorts images by cell into a segment in memory.
 
     Args:
         first, end: range of ordinals covered.
-        ordinals: int64 [n], ascending.
-        signatures: uint64 [n, words].
-        cells: uint16 [n].
+        rows: the images, in order of ordinal.
         cell_count: cells of the term space.
     """
-    order = np.argsort(cells, kind="stable")
+    order = np.argsort(rows.cells, kind="stable")
     starts = np.zeros(cell_count + 1, np.int64)
-    np.cumsum(np.bincount(cells, minlength=cell_count), out=starts[1:])
-    head = np.ascontiguousarray(signatures[order, :HEAD_WORDS].T)
-    return Segment(first, end, Part(head, signatures[order], ordinals[order].astype(np.uint32), starts, hides=False))
+    np.cumsum(np.bincount(rows.cells, minlength=cell_count), out=starts[1:])
+    head, ordinals = np.ascontiguousarray(rows.heads[order].T), rows.ordinals[order].astype(np.uint32)
+    return Segment(first, end, Part(head, rows.signatures[order], ordinals, starts, hides=False))
 
 
 def merge_in_memory(segments: Sequence[Segment], states: NDArray[np.uint8]) -> Segment:

@@ -1,4 +1,4 @@
-"""Opens the term index that the settings describe; one that was sorted by other cells is sorted again first."""
+"""Opens the term index that the settings describe; one of another version is sorted again or emptied first."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +19,14 @@ def load_search_space(settings: TermSettings) -> TermSpace:
         BadArtefact: a file is missing or damaged, or the cells are of another space.
     """
     space = load_term_space(settings.space)
-    if settings.cells is None:
-        return space
-    return replace(space, fitted=load_cells(settings.cells, space.version, space.words))
+    if settings.cells is not None:
+        space = replace(space, fitted=load_cells(settings.cells, space.version, space.words))
+    return searched_space(space, settings)
+
+
+def searched_space(space: TermSpace, settings: TermSettings) -> TermSpace:
+    """Returns a term space that says whether an index holds signatures: only where equal terms are asked for."""
+    return replace(space, by_cosine=settings.ranking == "cosine" and settings.min_overlap == 0)
 
 
 def open_index(
@@ -35,6 +40,7 @@ def open_index(
     progress: Progress = no_progress,
 ) -> TermIndex:
     """Opens a term index according to the settings; arguments as of `TermIndex`."""
+    space = searched_space(space, settings)
     if folder is not None and writable:
         sort_again(folder, space, progress)
     return TermIndex(

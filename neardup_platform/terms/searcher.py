@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from neardup_platform.terms.candidates import Candidates, nothing_found
+from neardup_platform.terms.candidates import Candidates, Nearness, nothing_found
 from neardup_platform.terms.cascade import BATCH_QUERIES, Cascade, View
 from neardup_platform.terms.effort import Effort
 from neardup_platform.terms.hyperplanes import Hashed, TermSpace
@@ -29,9 +29,15 @@ class Searcher:
         self._pool = ThreadPoolExecutor(threads, "term-search")
 
     def search(
-        self, view: View, hashed: Hashed, k: int, min_overlap: int, before: NDArray[np.int64] | None
+        self,
+        view: View,
+        hashed: Hashed,
+        k: int,
+        min_overlap: int,
+        before: NDArray[np.int64] | None,
+        nearness: Nearness | None = None,
     ) -> Candidates:
-        """Finds the K nearest images of a view to each query; arguments and errors as of `CandidateIndex.search`."""
+        """Finds the K nearest images of a view to each query; arguments and errors as of `TermIndex.search`."""
         if k < 1:
             raise ValueError(f"k is {k}, at least 1 is needed")
         if before is not None and len(before) != len(hashed):
@@ -42,7 +48,7 @@ class Searcher:
         batches = [slice(at, at + share) for at in range(0, len(hashed), share)]
 
         def answer(rows: slice) -> None:
-            self._cascade.search(view, hashed[rows], limits[rows], min_overlap, found.part(rows))
+            self._cascade.search(view, hashed[rows], limits[rows], min_overlap, found.part(rows), nearness)
 
         for _ in self._pool.map(answer, batches) if len(batches) > 1 else map(answer, batches):
             pass

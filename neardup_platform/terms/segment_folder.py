@@ -15,7 +15,7 @@ from time import time
 import numpy as np
 from numpy.typing import NDArray
 
-from neardup_platform.errors import BadArtefact, SetupError
+from neardup_platform.errors import BadArtefact, ServerUnavailable, SetupError
 from neardup_platform.files import sync_folder
 from neardup_platform.progress import Progress
 from neardup_platform.terms.json_manifest import Manifest, read_manifest, write_manifest
@@ -66,6 +66,7 @@ class SegmentFolder:
 
         Raises:
             BadArtefact: the folder holds an index of another term space.
+            ServerUnavailable: it is of the same terms and another version, until the writer makes it again.
         """
         if self._writable:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -90,6 +91,7 @@ class SegmentFolder:
 
         Raises:
             BadArtefact: it is of another term space.
+            ServerUnavailable: it is of the same terms and another version.
         """
         try:
             manifest = read_manifest(self.path)
@@ -98,9 +100,9 @@ class SegmentFolder:
             return None
         if manifest is not None and manifest.version != self._version:
             if manifest.version.split("+")[0] == self._version.split("+")[0]:
-                raise BadArtefact(
-                    f"index {self.path}: it is sorted by {manifest.version}, settings give {self._version}: set "
-                    "terms.cells as for the worker, and start this process after the worker has sorted the index"
+                raise ServerUnavailable(
+                    f"index {self.path}: it is of {manifest.version}, settings give {self._version}: set terms.cells, "
+                    "terms.ranking and terms.min_overlap as for the worker, which makes it again at its next start"
                 )
             raise BadArtefact(
                 f"index {self.path}: it holds terms of {manifest.version}, settings give {self._version}: "

@@ -1,8 +1,8 @@
-"""An index that was sorted by other cells → **the same images, sorted by those of the term space**.
+"""An index that was sorted by other cells, or holds something else of an image → **one of the present term space**.
 
-Fitted cells are signatures, so a segment holds what is needed to sort it by them; it is cut into pieces that fit into
-memory, which the index merges later. Cells of the term space need vectors: without fitted cells the index is emptied,
-and the worker fills it from its vectors. The old manifest counts until the new one replaces it.
+Fitted cells are signatures, so a segment that holds signatures has what is needed to sort it by them; it is cut into
+pieces that fit into memory, which the index merges later. Heads, and cells of the term space, need vectors: otherwise
+the index is emptied, and the worker fills it from its vectors. The old manifest counts until the new one replaces it.
 """
 
 import logging
@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from neardup_platform.errors import BadArtefact, SetupError
 from neardup_platform.progress import Progress
 from neardup_platform.terms.cells import Cells
+from neardup_platform.terms.heads import VERSION as HEADS_VERSION
 from neardup_platform.terms.hyperplanes import TermSpace
 from neardup_platform.terms.json_manifest import Manifest, read_manifest, write_manifest
 from neardup_platform.terms.mmap_segment import Segment, memory_segment, open_segment, segment_name, write_segment
+from neardup_platform.terms.window import Rows
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +31,7 @@ _THREADS, _ROWS = 2, 16_384
 
 
 def sort_again(folder: Path, space: TermSpace, progress: Progress, piece: int = PIECE) -> None:
-    """Sort the segments of an index by the cells of the space, if it has the same terms and other cells.
+    """Sort an index of the same terms and another version by the cells of the space, or empty it.
 
     Args:
         folder: of the index; no other process writes to it.
@@ -46,13 +48,14 @@ def sort_again(folder: Path, space: TermSpace, progress: Progress, piece: int = 
         return
     if found is None or found.version == space.index_version or found.version.split("+")[0] != space.version:
         return
-    if space.fitted is None:
-        log.warning("index %s was sorted by fitted cells, which terms.cells no longer names: it is made again", folder)
+    cells = None if found.version.endswith(HEADS_VERSION) or space.by_cosine else space.fitted
+    if cells is None:
+        log.warning("index %s is of %s, and %s is wanted: it is made again", folder, found.version, space.index_version)
     else:
         log.warning("index %s is sorted by %s instead of %s", folder, space.index_version, found.version)
     begun = perf_counter()
     try:
-        names = [] if space.fitted is None else _sorted(folder, found, space, space.fitted, progress, piece)
+        names = [] if cells is None else _sorted(folder, found, space, cells, progress, piece)
         write_manifest(folder, Manifest(space.index_version, found.source, found.generation + 1, names))
     except OSError as error:
         raise SetupError(f"sorting the index {folder} failed: {error}; free some disk, or unset terms.cells") from error
@@ -86,8 +89,8 @@ def _piece(segment: Segment, first: int, end: int, deleted: NDArray[np.int64], c
     ordinals = segment.part.ordinals.astype(np.int64)
     rows = np.flatnonzero((ordinals >= first) & (ordinals < end) & ~np.isin(ordinals, deleted))
     rows = rows[np.argsort(ordinals[rows])]
-    signatures = segment.part.signatures[rows]
+    signatures, heads = segment.part.signatures[rows], segment.part.head[:, rows].T
     with ThreadPoolExecutor(_THREADS) as pool:
         parts = pool.map(cells.of, (signatures[at : at + _ROWS] for at in range(0, len(rows), _ROWS)))
         own = np.concatenate([np.zeros(0, np.uint16), *parts])
-    return memory_segment(first, end, ordinals[rows], signatures, own, len(cells))
+    return memory_segment(first, end, Rows(ordinals[rows], heads, signatures, own), len(cells))

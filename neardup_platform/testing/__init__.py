@@ -29,6 +29,7 @@ from neardup_platform.testing.pipeline import (
     EXHAUSTIVE,
     MAX_REPRESENTATIVES,
     small_index,
+    small_index_space,
     small_pipeline,
     small_term_space,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "families",
     "image",
     "small_index",
+    "small_index_space",
     "small_pipeline",
     "small_term_space",
 ]

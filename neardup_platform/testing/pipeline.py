@@ -1,5 +1,6 @@
 """A small pipeline over a term index of small blocks, so that a few dozen images seal segments and retire members."""
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -30,6 +31,11 @@ def small_term_space() -> TermSpace:
     return fit_term_space(sample, MODELS[Kind.LSH].version, tables=32, bits=6, whitening=0.0, seed=1)
 
 
+def small_index_space() -> TermSpace:
+    """Returns the same space for an index that ranks by cosine, as by default."""
+    return replace(small_term_space(), by_cosine=True)
+
+
 def small_index(source: str = "", folder: Path | None = None) -> TermIndex:
     """Opens a term index with blocks of `BLOCK_IMAGES` images, which searches all it holds.
 
@@ -37,7 +43,7 @@ def small_index(source: str = "", folder: Path | None = None) -> TermIndex:
         source: id of the store that the images come from.
         folder: of the segments; None keeps them in memory.
     """
-    return TermIndex(folder, small_term_space(), EXHAUSTIVE, source=source, block_images=BLOCK_IMAGES)
+    return TermIndex(folder, small_index_space(), EXHAUSTIVE, source=source, block_images=BLOCK_IMAGES)
 
 
 def small_pipeline(

@@ -31,7 +31,7 @@ from neardup_platform.stream.steps import CommandStep, RedecideStep, StreamStep
 from neardup_platform.terms.hyperplanes import TermSpace
 from neardup_platform.terms.index import TermIndex
 from neardup_platform.terms.inherit_segments import inherit_segments
-from neardup_platform.testing.pipeline import BLOCK_IMAGES, small_index, small_pipeline, small_term_space
+from neardup_platform.testing.pipeline import BLOCK_IMAGES, small_index, small_index_space, small_pipeline
 from neardup_platform.testing.scorer import CosineScorer
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import Message, decode_decision
@@ -81,7 +81,7 @@ class InMemoryWorker:
         clock: Clock | None = None,
     ) -> None:
         self._clock = clock or SystemClock()
-        space, scorer = space or small_term_space(), scorer or CosineScorer()
+        space, scorer = space or small_index_space(), scorer or CosineScorer()
         self.store = Store(home / "store")
         self._vectors_path = vectors = home / "vectors"
         index, store_id = home / "index", self.store.state().store_id

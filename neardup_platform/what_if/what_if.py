@@ -15,10 +15,10 @@ from typing import Any
 from neardup_platform.client import Client
 from neardup_platform.client.answers import Override
 from neardup_platform.clusters.override_conflicts import MAX_OVERRIDES
-from neardup_platform.decide import RECORDED_CANDIDATES, RECORDED_SCORE_FLOOR
+from neardup_platform.decide import RECORDED_CANDIDATES
 from neardup_platform.errors import BadCommand, NeardupError, NotFound, SetupError
 from neardup_platform.learning.classifier.keras_active_classifier import classifier_folder
-from neardup_platform.matching import Matching
+from neardup_platform.matching import RECORDED_SCORE_FLOOR, Matching
 from neardup_platform.scoring.card import Card, read_card
 from neardup_platform.settings import Settings
 from neardup_platform.what_if.duckdb_recorded import read_recorded

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,14 +71,21 @@ def test_every_engine_gets_a_row_per_setting_with_the_fields_of_the_contract() -
     rows = measure_at(
         3_000,
         few,
-        small_space(),
-        Conditions(100, 0, Effort(10_000, 512), Effort(10_000, 512), 32),
+        replace(small_space(), by_cosine=True),
+        Conditions(100, 0, *(Effort(10_000, 512) for _ in range(3)), 32),
         lines.append,
         with_all=True,
     )
     engines = {row["engine"] for row in rows}
     assert engines == {
-        *("neardup", "neardup, fitted cells", "tantivy", "faiss.IndexBinaryFlat", "faiss.IndexBinaryIVF"),
+        *(
+            "neardup",
+            "neardup, by signature",
+            "neardup, fitted cells",
+            "tantivy",
+            "faiss.IndexBinaryFlat",
+            "faiss.IndexBinaryIVF",
+        ),
         *("faiss.IndexBinaryMultiHash", "faiss.IndexBinaryHNSW"),
     }
     for row in rows:

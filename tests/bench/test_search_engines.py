@@ -1,29 +1,38 @@
 """Common behaviour of every engine of the search benchmark, ours and the peers."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from neardup_platform.bench.faiss_peers import FlatPeer, HnswPeer, IvfPeer, MultiHashPeer
-from neardup_platform.bench.search_engine import Engine, KeptImages
+from neardup_platform.bench.search_engine import Engine, KeptImages, compact_rows
 from neardup_platform.bench.tantivy_peer import TantivyPeer
-from neardup_platform.bench.term_index_engine import FittedCellsEngine, TermIndexEngine
+from neardup_platform.bench.term_index_engine import FittedCellsEngine, SignatureEngine, TermIndexEngine
 from neardup_platform.terms.effort import Effort
 from neardup_platform.terms.hyperplanes import WORD_BITS, hamming
 from tests.bench.planting import planted, small_space
 
 SPACE = small_space()
+BY_COSINE = replace(SPACE, by_cosine=True)
 IMAGES = SPACE.hash(planted(groups=1_000, copies=2, distractors=0, dim=32).unit)
-KEPT = KeptImages(IMAGES.signatures, IMAGES.cells, IMAGES.unit.astype(np.float16))
+KEPT = KeptImages(
+    *(IMAGES.signatures, IMAGES.cells, IMAGES.heads, compact_rows(IMAGES, SPACE.mean)), IMAGES.unit.astype(np.float16)
+)
 QUERIES = IMAGES[:40]
 NEWCOMERS = SPACE.hash(planted(groups=50, copies=0, distractors=0, dim=32, seed=8).unit)
 _BITS = WORD_BITS * SPACE.words
 
 MAKERS: dict[str, Callable[[Path], Engine]] = {
-    "neardup": lambda folder: TermIndexEngine(SPACE, folder / "index", len(IMAGES), Effort(10_000, 512), min_overlap=0),
+    "neardup": lambda folder: TermIndexEngine(
+        BY_COSINE, folder / "index", len(IMAGES), Effort(10_000, 512), min_overlap=0
+    ),
     "fitted": lambda folder: FittedCellsEngine(
+        BY_COSINE, folder / "index", len(IMAGES), Effort(10_000, 512), min_overlap=0
+    ),
+    "signature": lambda folder: SignatureEngine(
         SPACE, folder / "index", len(IMAGES), Effort(10_000, 512), min_overlap=0
     ),
     "flat": lambda folder: FlatPeer(_BITS, folder),
@@ -68,7 +77,7 @@ def test_the_most_expensive_setting_finds_near_copies(engine: Engine) -> None:
     assert np.isin(copies, found).mean() > 0.9
 
 
-@pytest.mark.parametrize("name", ["neardup", "fitted", "tantivy"])
+@pytest.mark.parametrize("name", ["neardup", "fitted", "signature", "tantivy"])
 def test_the_next_search_finds_what_was_added_to_an_engine_that_grows(name: str, tmp_path: Path) -> None:
     engine = built(name, tmp_path)
     assert engine.grows
@@ -89,13 +98,23 @@ def test_our_index_is_complete_again_at_another_setting(tmp_path: Path) -> None:
     engine.close()
 
 
-@pytest.mark.parametrize("name", ["flat", "neardup", "fitted"])
+@pytest.mark.parametrize("name", ["flat", "signature"])
 def test_comparing_everything_is_exact(name: str, tmp_path: Path) -> None:
     engine = built(name, tmp_path)
     engine.use(engine.settings[-1], 2)
     distances = hamming(QUERIES.signatures[:, None], IMAGES.signatures[None])
     found = engine.search(QUERIES, 10)
     np.testing.assert_array_equal(np.take_along_axis(distances, found, axis=1), np.sort(distances, axis=1)[:, :10])
+    engine.close()
+
+
+@pytest.mark.parametrize("name", ["neardup", "fitted"])
+def test_comparing_everything_by_cosine_is_as_exact_as_compact_rows(name: str, tmp_path: Path) -> None:
+    engine = built(name, tmp_path)
+    engine.use(engine.settings[-1], 2)
+    cosines = QUERIES.unit @ IMAGES.unit.T
+    found = np.take_along_axis(cosines, engine.search(QUERIES, 10), axis=1)
+    np.testing.assert_allclose(found, -np.sort(-cosines, axis=1)[:, :10], atol=0.02)
     engine.close()
 
 

@@ -17,12 +17,12 @@ from neardup_platform.terms.cells import load_cells
 from neardup_platform.terms.hyperplanes import TermSpace, save_term_space
 from neardup_platform.terms.index import TermIndex
 from neardup_platform.terms.sort_again import sort_again
-from neardup_platform.testing import EXHAUSTIVE, small_term_space
+from neardup_platform.testing import EXHAUSTIVE, small_index_space, small_term_space
 from neardup_platform.testing.images import families
 from neardup_platform.testing.pipeline import BLOCK_IMAGES
 from neardup_platform.testing.worker import InMemoryWorker
 
-SPACE = small_term_space()
+SPACE, COSINE = small_term_space(), small_index_space()
 IMAGES = families(60, 4, noise=0.4)
 
 
@@ -57,13 +57,27 @@ def test_a_worker_goes_over_to_fitted_cells_at_a_start_and_decides_as_before(tmp
         assert np.array_equal(unit, SPACE.centre(vectors[kept]))
     cells, path = write_fitted_cells(SPACE, unit, settings.home / "cells", least=100)
     assert path == settings.home / "cells" / f"{cells.version}.npz"
-    fitted = replace(SPACE, fitted=load_cells(path, SPACE.version, SPACE.words))
+    fitted = replace(COSINE, fitted=load_cells(path, SPACE.version, SPACE.words))
     with closing(
         InMemoryWorker(settings.home, space=fitted, open_index=lambda source, folder: index_of(fitted, source, folder))
     ) as worker:
-        assert any(segment.path is not None for segment in worker.pipeline.corpus.index.segments)
+        assert worker.pipeline.corpus.index.missing(200) == []
         worker.decide(IMAGES[200:])
         assert worker.heads() == expected
+
+
+def test_a_worker_goes_over_to_an_index_by_cosine_at_a_start_and_decides_as_before(tmp_path: Path) -> None:
+    with closing(InMemoryWorker(tmp_path / "other")) as without:
+        without.decide(IMAGES)
+        expected = without.heads()
+    signed = {"space": SPACE, "open_index": lambda source, folder: index_of(SPACE, source, folder)}
+    by_cosine = {"space": COSINE, "open_index": lambda source, folder: index_of(COSINE, source, folder)}
+    for images, kind in ((IMAGES[:100], signed), (IMAGES[100:200], by_cosine), (IMAGES[200:], signed)):
+        with closing(InMemoryWorker(tmp_path / "home", **kind)) as worker:
+            worker.decide(images)
+            assert worker.pipeline.corpus.index.by_cosine is (kind is by_cosine)
+            decided = worker.heads()
+    assert decided == expected
 
 
 def test_too_few_images_and_a_store_of_other_terms_are_refused(tmp_path: Path) -> None:

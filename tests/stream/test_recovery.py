@@ -29,6 +29,7 @@ from neardup_platform.testing import (
     InMemoryWorker,
     families,
     small_index,
+    small_index_space,
     small_term_space,
 )
 
@@ -167,7 +168,7 @@ def test_a_start_reports_the_progress_of_each_stage(tmp_path: Path, monkeypatch:
                 MODELS,
                 lambda source: TermIndex(
                     tmp_path / "index",
-                    small_term_space(),
+                    small_index_space(),
                     EXHAUSTIVE,
                     source=source,
                     block_images=BLOCK_IMAGES,

@@ -5,14 +5,16 @@ from hypothesis import strategies as st
 from neardup_platform.terms.merging import count_live, uncount
 from neardup_platform.terms.mmap_segment import Segment, memory_segment
 from neardup_platform.terms.parts import DELETED, HEAD_WORDS
+from neardup_platform.terms.window import Rows
 
 CELLS, FIRST, IMAGES = 5, 1_000, 60
 
 
 def segment_of(cells: list[int], held: list[bool]) -> Segment:
     ordinals = FIRST + np.flatnonzero(held)
-    signatures = np.zeros((len(ordinals), HEAD_WORDS), np.uint64)
-    return memory_segment(FIRST, FIRST + IMAGES, ordinals, signatures, np.array(cells, np.uint16)[held], CELLS)
+    heads, signatures = np.zeros((len(ordinals), HEAD_WORDS), np.uint64), np.zeros((len(ordinals), 0), np.uint64)
+    rows = Rows(ordinals, heads, signatures, np.array(cells, np.uint16)[held])
+    return memory_segment(FIRST, FIRST + IMAGES, rows, CELLS)
 
 
 @given(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neardup_platform.errors import BadArtefact
+from neardup_platform.errors import BadArtefact, ServerUnavailable
 from neardup_platform.learning.terms.fit_cells import LEAST_PER_CELL, fit_cells
 from neardup_platform.progress import no_progress
 from neardup_platform.settings import TermSettings
@@ -151,7 +151,7 @@ def test_without_its_fitted_cells_an_index_is_made_again(tmp_path: Path, caplog:
         index.add(HASHED)
         index.flush()
     sort_again(tmp_path, PLAIN, no_progress)
-    assert "no longer names" in caplog.text
+    assert f"and {PLAIN.index_version} is wanted: it is made again" in caplog.text
     with closing(opened(tmp_path, PLAIN)) as index:
         assert index.missing(IMAGES) == [(0, IMAGES)]
 
@@ -177,12 +177,12 @@ def test_an_index_is_opened_by_the_cells_of_the_settings_and_a_reader_with_other
     space, cells, folder = tmp_path / "space.npz", tmp_path / "cells" / "c.npz", tmp_path / "index"
     save_term_space(PLAIN, space)
     save_cells(CELLS, cells)
-    asked = TermSettings(space=space, cells=cells)
+    asked = TermSettings(space=space, cells=cells, ranking="hamming")
     loaded = load_search_space(asked)
     assert loaded.index_version == FITTED.index_version
     assert Effort.of(asked, fitted=True).scan < Effort.of(asked).scan
     filled(folder).close()
-    with pytest.raises(BadArtefact, match=r"set terms\.cells as for the worker"):
+    with pytest.raises(ServerUnavailable, match=r"set terms\.cells, terms\.ranking and"):
         open_index(folder, loaded, asked, "s", writable=False)
     with closing(open_index(folder, loaded, asked, "s")) as index:
         assert len(index)

@@ -11,6 +11,7 @@ from neardup_platform.terms.hyperplanes import hamming
 from neardup_platform.terms.index import TermIndex
 from neardup_platform.terms.json_manifest import Manifest, write_manifest
 from neardup_platform.terms.mmap_segment import memory_segment, write_segment
+from neardup_platform.terms.window import Rows
 from neardup_platform.testing import EXHAUSTIVE, small_term_space
 from tests.terms.sealing_process import BLOCK_IMAGES, IMAGES, vectors
 
@@ -22,10 +23,8 @@ def index_from(folder: Path, first: int) -> TermIndex:
     """An index whose first segment starts at an ordinal, as if all older images had been forgotten."""
     folder.mkdir()
     hashed = HASHED[:FIRST_BLOCK]
-    ordinals = np.arange(first, first + FIRST_BLOCK)
-    segment = memory_segment(
-        first, first + FIRST_BLOCK, ordinals, hashed.signatures, hashed.cells, small_term_space().cells
-    )
+    rows = Rows.of(np.arange(first, first + FIRST_BLOCK), hashed, small_term_space())
+    segment = memory_segment(first, first + FIRST_BLOCK, rows, small_term_space().cells)
     states = np.zeros(FIRST_BLOCK, np.uint8)
     written = write_segment(folder, "old.segment", [segment], states, small_term_space().version)
     assert written.path is not None

@@ -8,7 +8,8 @@ import pytest
 from neardup_platform.terms.hyperplanes import Hashed
 from neardup_platform.terms.index import TermIndex
 from neardup_platform.terms.mmap_segment import memory_segment, segment_name, write_segment
-from neardup_platform.testing import BLOCK_IMAGES, LSH_DIM, small_index, small_term_space
+from neardup_platform.terms.window import Rows
+from neardup_platform.testing import BLOCK_IMAGES, EXHAUSTIVE, LSH_DIM, small_term_space
 
 SPACE = small_term_space()
 
@@ -22,10 +23,14 @@ def nearest(index: TermIndex, number: int) -> int:
     return int(index.search(hashed(number, number + 1), 1).ordinals[0, 0])
 
 
+def index_at(folder: Path) -> TermIndex:
+    return TermIndex(folder, SPACE, EXHAUSTIVE, source="s", block_images=BLOCK_IMAGES)
+
+
 def built(folder: Path, first: int, end: int) -> Path:
     """A segment as another process writes it."""
-    terms = hashed(first, end)
-    segment = memory_segment(first, end, np.arange(first, end), terms.signatures, terms.cells, SPACE.cells)
+    rows = Rows.of(np.arange(first, end), hashed(first, end), SPACE)
+    segment = memory_segment(first, end, rows, SPACE.cells)
     name = segment_name(first, end, 0)
     folder.mkdir()
     write_segment(folder, name, [segment], np.zeros(end - first, np.uint8), SPACE.version)
@@ -35,7 +40,7 @@ def built(folder: Path, first: int, end: int) -> Path:
 @pytest.mark.parametrize("first", [0, 5, 3 * BLOCK_IMAGES + 5])
 def test_adopted_segments_fill_the_gap_and_a_restart_finds_them(tmp_path: Path, first: int) -> None:
     end, after = first + 70, 5 * BLOCK_IMAGES
-    index = small_index("s", tmp_path / "index")
+    index = index_at(tmp_path / "index")
     index.add(hashed(0, first))
     index.set_apart(first, end)
     for at in range(end, end + after, BLOCK_IMAGES // 2):
@@ -50,7 +55,7 @@ def test_adopted_segments_fill_the_gap_and_a_restart_finds_them(tmp_path: Path, 
         assert nearest(index, number) == number
     index.flush()
     index.close()
-    again = small_index("s", tmp_path / "index")
+    again = index_at(tmp_path / "index")
     assert again.rewind(end + after, kept=end) == 0
     assert all(begin >= end for begin, _ in again.missing(end + after))
     assert nearest(again, first + 3) == first + 3
@@ -58,7 +63,7 @@ def test_adopted_segments_fill_the_gap_and_a_restart_finds_them(tmp_path: Path, 
 
 
 def test_a_restored_index_steps_over_ordinals_that_are_apart(tmp_path: Path) -> None:
-    index = small_index("s", tmp_path / "index")
+    index = index_at(tmp_path / "index")
     index.set_apart(40, 100)
     spans = index.missing(150)
     assert spans == [(0, 40), (100, 150)]

@@ -20,6 +20,7 @@ from neardup_platform.matching import Scored
 from neardup_platform.pipeline import Added, Decided, Pipeline
 from neardup_platform.records import Cause, Decision, JoinedImage
 from neardup_platform.store.view import StoreView
+from neardup_platform.terms.equal_terms import NoTerms
 
 
 class GivenImage(NamedTuple):
@@ -137,8 +138,7 @@ def _not_scored(images: int) -> Scored:
     """What the search of images finds that are not searched."""
     return Scored(
         np.empty((images, 0), np.int64),
-        np.empty((images, 0), np.uint16),
-        np.empty((images, 0), np.uint8),
+        NoTerms(),
         np.empty((images, 0), np.float32),
         np.zeros(images, np.int64),
         np.zeros(images, np.bool_),

@@ -144,6 +144,7 @@ def _searched(rules: Rules, scored: Scored, row: int, record: store_pb.ImageReco
     ordinals, scores = scored.ordinals[row], scored.scores[row]
     best = np.lexsort((ordinals, -scores))
     best = best[ordinals[best] >= 0]
+    overlaps = scored.overlaps(row, best)
     undistinctive = bool(scored.undistinctive[row])
     thresholds = rules.thresholds(record.ordinal, undistinctive=undistinctive)
     decision = replace(
@@ -160,9 +161,9 @@ def _searched(rules: Rules, scored: Scored, row: int, record: store_pb.ImageReco
         record.ordinal,
         decision,
         ordinals[best],
-        scored.overlaps[row][best],
+        overlaps,
         scores[best],
-        scored.distances[row][best] == 0,
+        overlaps == scored.equal_terms.tables,
         scored.kinds[row][best],
         thresholds,
     )

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from neardup_platform.clusters.decision import FREE, Constraint
+from neardup_platform.corpus import Ordinals
 from neardup_platform.decide import Recording
 from neardup_platform.pipeline import Pipeline, Preview
 from neardup_platform.scoring.features import pair_features
 from neardup_platform.scoring.keras_classifier import PairClassifier
+from neardup_platform.terms.hyperplanes import hamming
 
 # Candidates reported, the best by score, so that a trace fits into a message.
 REPORTED_CANDIDATES = 64
@@ -45,7 +47,7 @@ def trace(
     return {
         "terms": _terms(pipeline, preview),
         "candidates_found": int((preview.scored.ordinals >= 0).sum()),
-        "candidates": _candidates(preview),
+        "candidates": _candidates(pipeline, preview),
         "features": _features(pipeline, preview, ordinal),
         "second_look": _second_look(pipeline, preview, ordinal),
         "thresholds": {"match": preview.thresholds.match, "head": preview.thresholds.head},
@@ -69,22 +71,29 @@ def _terms(pipeline: Pipeline, preview: Preview) -> dict[str, Any]:
     }
 
 
-def _candidates(preview: Preview) -> list[dict[str, Any]]:
-    scored, ruling = preview.scored, preview.ruling
-    ordinals = preview.evidence.ordinals[: len(ruling.candidates)].tolist()
-    distances = dict(zip(scored.ordinals[0].tolist(), scored.distances[0].tolist(), strict=True))
+def _candidates(pipeline: Pipeline, preview: Preview) -> list[dict[str, Any]]:
+    ruling = preview.ruling
+    distances = _distances(pipeline, preview, preview.evidence.ordinals[: len(ruling.candidates)])
     return [
         {
             "image_id": candidate.image_id,
             "overlap": candidate.overlap,
-            "distance": distances[ordinal],
+            "distance": distance,
             "score": round(candidate.score, 6),
             "head": candidate.head,
             "kind": candidate.kind,
             "match": number < ruling.matches,
         }
-        for number, (candidate, ordinal) in enumerate(zip(ruling.candidates, ordinals, strict=True))
+        for number, (candidate, distance) in enumerate(zip(ruling.candidates, distances, strict=True))
     ]
+
+
+def _distances(pipeline: Pipeline, preview: Preview, ordinals: Ordinals) -> list[int]:
+    """Hamming distances of the signatures of candidates, bits."""
+    space = pipeline.space
+    signatures = space.sign(space.centre(pipeline.corpus.lsh_of(ordinals)))
+    distances: list[int] = hamming(preview.hashed.signatures, signatures).tolist()
+    return distances
 
 
 def _verdict(pipeline: Pipeline, preview: Preview, ordinal: int, most: int) -> dict[str, Any]:

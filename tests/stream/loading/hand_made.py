@@ -39,8 +39,9 @@ from neardup_platform.stream.loading.given_heads import GivenImage
 from neardup_platform.stream.loading.load import Load
 from neardup_platform.stream.steps import CommandStep
 from neardup_platform.terms.mmap_segment import memory_segment, segment_name, write_segment
+from neardup_platform.terms.window import Rows
 from neardup_platform.testing import MODELS, InMemoryWorker
-from neardup_platform.testing.pipeline import MAX_REPRESENTATIVES, small_term_space
+from neardup_platform.testing.pipeline import MAX_REPRESENTATIVES, small_index_space, small_term_space
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import Message, encode_decision
 from neardup_platform.wire.command_arguments import LoadArguments
@@ -232,13 +233,13 @@ def _write_vectors(home: Path, folder: Path, bulk: Sequence[GivenImage], first: 
 
 
 def _write_segment(folder: Path, bulk: Sequence[GivenImage], first: int, retired: set[int]) -> dict[str, int]:
-    space, end = small_term_space(), first + len(bulk)
+    space, end = small_index_space(), first + len(bulk)
     kept = np.array([n for n in range(len(bulk)) if n not in retired], np.int64)
     lsh = np.stack([bulk[n].image.lsh.vector for n in kept]).astype(np.float16).astype(np.float32)
     hashed = space.hash(lsh)
-    segment = memory_segment(first, end, first + kept, hashed.signatures, hashed.cells, space.cells)
+    segment = memory_segment(first, end, Rows.of(first + kept, hashed, space), space.cells)
     name = segment_name(first, end, 0)
-    write_segment(folder, name, [segment], np.zeros(len(bulk), np.uint8), space.version)
+    write_segment(folder, name, [segment], np.zeros(len(bulk), np.uint8), space.index_version)
     return {name: (folder / name).stat().st_size}
 
 
