@@ -15,7 +15,7 @@ _STORE_BYTES = 3_696
 # Compact rows, of which the first score reads one for every candidate.
 _COMPACT_BYTES = 975
 _VECTOR_BYTES = 512 + _COMPACT_BYTES
-_INDEX_BYTES = 294
+_INDEX_BYTES = 37
 _PRIVATE_BYTES = 68
 # A worker that decides a backlog, whatever its corpus.
 _WORKER_BYTES = 700_000_000
@@ -73,11 +73,11 @@ def needs(images: int, rate: float, retention_h: float) -> list[Need]:
     return [
         per_image("disk: store", _STORE_BYTES, _SIZED_AT),
         per_image("disk: vectors, mapped", _VECTOR_BYTES, _SIZED_AT),
-        per_image("disk: term index, mapped", _INDEX_BYTES, _SEARCHED_AT),
+        per_image("disk: term index, mapped", _INDEX_BYTES, _STREAMED_AT),
         per_image("disk: snapshot on S3", _STORE_BYTES, _SIZED_AT),
         Need("disk: Kafka", _MESSAGE_BYTES * rate * retention_h * 3_600, "bytes", _STREAMED_AT, extrapolated=False),
         per_image("memory: worker, private", _PRIVATE_BYTES, _STREAMED_AT, fixed=_WORKER_BYTES),
-        per_image("memory: page cache, to search from memory", _INDEX_BYTES, _SEARCHED_AT),
+        per_image("memory: page cache, to search from memory", _INDEX_BYTES, _STREAMED_AT),
         per_image("memory: page cache, to score from memory", _COMPACT_BYTES, _STREAMED_AT),
         Need("processor: worker", rate * image_s(images, rate), "cores", _SEARCHED_AT, images > _SEARCHED_AT),
         per_image("start, with files as they were", _OPEN_S, _STARTED_AT, "s", _PROCESS_S),

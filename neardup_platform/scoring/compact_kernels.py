@@ -4,7 +4,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from neardup_platform.intrinsics import single_of_half
+from neardup_platform.intrinsics import EXPANDED, expand, single_of_half
 
 Compact = NDArray[np.uint8]
 # Vectors as the bits of float16, because numba has no float16 on CPUs.
@@ -12,7 +12,7 @@ Bits = NDArray[np.uint16]
 F32 = NDArray[np.float32]
 
 # Entries that share a magnitude.
-GROUP = 32
+GROUP = EXPANDED
 STEPS = 127
 _U = np.uint64
 _F = np.float32
@@ -39,11 +39,8 @@ def unpack_part(rows: Compact, row: np.uint64, start: np.uint64, out: F32) -> No
     groups = _U(groups_of(out.shape[0]))
     body = start + _U(2) * groups
     for group in range(entries // _U(GROUP)):
-        scale = _scale(rows, row, start + _U(2) * group)
         first = group * _U(GROUP)
-        for d in range(_U(GROUP)):
-            q = _F(np.int8(rows[row, body + first + d]))
-            out[first + d] = q * abs(q) * scale
+        expand(rows, row, body + first, _scale(rows, row, start + _U(2) * group), out, first)
     if entries % _U(GROUP):
         scale = _scale(rows, row, start + _U(2) * (groups - _U(1)))
         for d in range((groups - _U(1)) * _U(GROUP), entries):

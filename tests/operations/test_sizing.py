@@ -28,7 +28,7 @@ def test_disk_grows_with_the_images_and_kafka_with_the_rate_alone() -> None:
 def test_an_amount_beyond_the_measured_corpus_says_so() -> None:
     small, large = ({need.what: need.basis for need in needs(n, 1, 1)} for n in (100_000, 100_000_000))
     assert small["disk: store"] == "measured at 200,000 images"
-    assert large["disk: term index, mapped"] == "extrapolated from 10,000,000 images"
+    assert large["disk: term index, mapped"] == "extrapolated from 1,000,000 images"
     assert not large["disk: Kafka"].startswith("extrapolated")
 
 
