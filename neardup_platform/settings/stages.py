@@ -41,7 +41,7 @@ class TermSettings(Section):
     (terms/effort.py). Unset: 1,500,000, or 250,000 with fitted `cells`. A corpus of up to 100,000 is scanned whole, or
     of up to 25,000 with fitted cells."""
     shortlist: int | None = Field(None, ge=1, le=1_000_000)
-    """The nearest of the scanned images, which `ranking` compares; also fewer in a smaller corpus. Unset: 2,048, or
+    """The nearest of the scanned images, which `ranking` compares; also fewer in a smaller corpus. Unset: 1,536, or
     3,072 where they are compared by the whole signature."""
     ranking: Literal["cosine", "hamming", "overlap"] = "cosine"
     """What ranks candidates: the cosine of the vectors, the Hamming distance of the signatures, or the number of equal

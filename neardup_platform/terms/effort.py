@@ -16,7 +16,7 @@ SCAN_POWER = 0.7
 SHORTLIST_POWER = 0.5
 # Places on the shortlist by default among `REFERENCE_IMAGES`: in an index by cosine, and in one by signature, where a
 # head tells less (docs/adr/0057).
-SHORTLIST, SIGNATURE_SHORTLIST = 2_048, 3_072
+SHORTLIST, SIGNATURE_SHORTLIST = 1_536, 3_072
 # Images scanned by default among `REFERENCE_IMAGES`, in the cells of the term space and in fitted ones, which are more
 # and better (docs/adr/0052).
 SCAN, FITTED_SCAN = 1_500_000, 250_000

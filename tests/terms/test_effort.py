@@ -1,6 +1,7 @@
 """Claims about how much a search examines as the corpus grows."""
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neardup_platform.settings import TermSettings
-from neardup_platform.terms.effort import MIN_SCAN, REFERENCE_IMAGES, SCAN, Effort
+from neardup_platform.terms.effort import MIN_SCAN, REFERENCE_IMAGES, SCAN, SHORTLIST, SIGNATURE_SHORTLIST, Effort
 from neardup_platform.terms.index import TermIndex
 from tests.terms.contract import SPACE, pooled
 
@@ -17,9 +18,15 @@ sizes = st.integers(0, 10 * REFERENCE_IMAGES)
 
 
 def test_the_settings_give_the_effort_at_ten_million_images() -> None:
-    settings, effort = TermSettings(), EFFORT.within(REFERENCE_IMAGES, 150)
-    assert (effort.scan, effort.shortlist) == (SCAN, settings.shortlist)
-    assert Effort.of(TermSettings(scan_images=7_000)).scan == 7_000
+    effort = EFFORT.within(REFERENCE_IMAGES, 150)
+    assert (effort.scan, effort.shortlist) == (SCAN, SHORTLIST)
+    given = Effort.of(TermSettings(scan_images=7_000, shortlist=90))
+    assert (given.scan, given.shortlist) == (7_000, 90)
+
+
+@pytest.mark.parametrize("asked", [{"ranking": "hamming"}, {"ranking": "overlap"}, {"min_overlap": 1}])
+def test_ranking_by_signature_takes_a_longer_shortlist(asked: dict[str, Any]) -> None:
+    assert Effort.of(TermSettings(**asked)).shortlist == SIGNATURE_SHORTLIST
 
 
 @given(sizes, sizes, st.integers(1, 10_000))
