@@ -4,6 +4,7 @@ Its members are added as the stream adds them: each block is searchable immediat
 retired once they are decided.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,8 @@ def _copies(space: TermSpace, image: Hashed, count: int, rng: np.random.Generato
     """Copies whose signatures differ in a few random bits: the share is the angle between them, in half turns."""
     noise = unit_rows(rng.standard_normal((count, space.dim)).astype(np.float32))
     copies = unit_rows(image.unit + np.float32(np.tan(np.pi * _FLIPPED)) * noise)
-    return space.hash(centred_to_embeddings(copies, space.mean))
+    # Whatever cells are fitted, an engine finds those of the copies by their signatures.
+    return replace(space, fitted=None).hash(centred_to_embeddings(copies, space.mean))
 
 
 def _add_members(engine: TermIndexEngine, image: Hashed, representatives: int, rng: np.random.Generator) -> None:
