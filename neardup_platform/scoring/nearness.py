@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from neardup_platform.scoring.compact import Layout, pack
 from neardup_platform.scoring.nearness_kernels import F32, I64, U64, compare_shortlists
-from neardup_platform.scoring.vectors import ImageVectors
+from neardup_platform.scoring.vectors import VectorRows
 
 _ORDINAL = np.uint64(0xFFFFFFFF)
 
@@ -26,7 +26,7 @@ class CosineNearness:
         mean: float32 [lsh_dim], subtracted from vectors of length 1.
     """
 
-    rows: ImageVectors
+    rows: VectorRows
     mean: F32
 
     def rank(self, unit: F32, keys: U64, filled: I64) -> None:
@@ -37,7 +37,8 @@ class CosineNearness:
         lists = [row[:count] & _ORDINAL for row, count in zip(keys, filled.tolist(), strict=True)]
         listed = np.unique(np.concatenate([np.zeros(0, np.uint64), *lists])).astype(np.int64)
         listed = listed[listed < len(self.rows.lsh)]
-        packed = pack(self.rows.lsh[listed], self.rows.pair[listed], Layout(self.rows.lsh.shape[1], 0))
+        no_pair = np.empty((len(listed), 0), np.float16)
+        packed = pack(self.rows.lsh[listed], no_pair, Layout(self.rows.lsh.shape[1], 0))
         compare_shortlists(_read_only(packed), listed, unit, self.mean, keys, filled)
 
 
