@@ -32,6 +32,7 @@ from neardup_platform.stream.intake import Intake
 from neardup_platform.stream.loading.load import Build, Load
 from neardup_platform.stream.models.keras_classifiers import Classifier, Classifiers
 from neardup_platform.stream.models.load_model import LoadModel, check_loadable
+from neardup_platform.stream.next_files.remote_files import RemoteFiles
 from neardup_platform.stream.outbox import Outbox
 from neardup_platform.stream.redecide.redecide import Redecide
 from neardup_platform.stream.reprocess.reprocess import Reprocess
@@ -273,5 +274,7 @@ def make_restore(settings: Settings, store: Store, pipeline: Pipeline, classifie
         read_card(active_folder(settings, "")).version,
         partial(check_loadable, settings, classifier.card),
         partial(deleted_since, settings.kafka),
+        classifier.required_models,
+        partial(RemoteFiles, settings),
         clock,
     )
