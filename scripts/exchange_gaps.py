@@ -1,21 +1,22 @@
 """How long decisions, lookups and searches by picture stand still while one store replaces another.
 
-`python -m scripts.exchange_gaps IMAGES [FOLDER]` fills a store with synthetic images, runs the broker, S3, a worker and
-the API under a live stream of 50 images a second, and prints a line for each exchange: a rollback to a snapshot of the
-same store, a reprocess, a rollback across it (nothing is shared), and its undo. Then the worker is started with no
-checkpoint, and with no derived files at all.
+`python -m scripts.exchange_gaps IMAGES [FOLDER] [reprocess]` fills a store with synthetic images, runs the broker, S3,
+a worker and the API under a live stream of 50 images a second, and prints a line for each exchange: a rollback to a
+snapshot of the same store, and its undo; with `reprocess`, that, too. Then the store gets another id, as by a repair:
+the next start makes everything again, and a rollback shares nothing.
 """
 
 import json
-import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from uuid import uuid4
 
 import httpx
 import psutil
@@ -27,11 +28,12 @@ from neardup_platform.kafka.topics import ensure_topics
 from neardup_platform.servers.embedded_servers import running_servers
 from neardup_platform.settings import Settings
 from neardup_platform.store.secondary import SecondaryStore
+from neardup_platform.store.writer import Batch, Store
 
 RATE_PER_S = 50
 PICTURE = Path(__file__).parent.parent / "samples" / "pictures"
 # Longer than any command here takes.
-_STREAM_S = 900
+_STREAM_S = 300
 _POLL_S = 0.01
 _AFTER_S = 5.0
 _PATIENCE_S = 1_800.0
@@ -46,6 +48,7 @@ class Probe(threading.Thread):
         self.start()
 
     def run(self) -> None:
+        """Ask."""
         while True:
             try:
                 good = self._is_good()
@@ -60,11 +63,11 @@ class Probe(threading.Thread):
     def longest(self, since_s: float) -> float:
         """The longest time between two good answers since a moment, or until now."""
         times = [since_s, *(at for at in self.good_s if at >= since_s), time.monotonic()]
-        return max(after - before for before, after in zip(times, times[1:], strict=False))
+        return max(after - before for before, after in pairwise(times))
 
 
-def _decides(settings: Settings) -> Callable[[], bool]:
-    reader, last = SecondaryStore(settings.store_path, settings.home / "gaps-reader"), [("", 0)]
+def _decides(settings: Settings, first: int) -> Callable[[], bool]:
+    reader, last = SecondaryStore(settings.store_path, settings.home / f"gaps-reader-{first}"), [("", 0)]
 
     def has_decided() -> bool:
         reader.refresh()
@@ -103,7 +106,8 @@ def _measured(name: str, probes: dict[str, Probe], worker: int) -> Iterator[None
 
 
 def _print(**row: object) -> None:
-    print(json.dumps(row), flush=True)
+    sys.stdout.write(json.dumps(row) + "\n")
+    sys.stdout.flush()
 
 
 def _run(settings: Settings, *argv: str) -> dict[str, object]:
@@ -121,58 +125,72 @@ def _run(settings: Settings, *argv: str) -> dict[str, object]:
     return found
 
 
-def _exchanges(settings: Settings, images: int) -> None:
+def _exchanges(settings: Settings, first: int, exchanges: Mapping[str, Sequence[str]]) -> None:
+    """Carry out commands under a live stream of images from a number on."""
     count = RATE_PER_S * _STREAM_S
-    with running_worker(settings) as worker, running_api(settings) as api:
-        with producing(images, count, RATE_PER_S, api):
-            probes = {
-                "decisions": Probe(_decides(api), _POLL_S),
-                "lookups": Probe(_answers(api.api.url, image_id(0)), _POLL_S),
-                "searches": Probe(_searches(api.api.url), 0.1),
-            }
-            while not all(probe.good_s for probe in probes.values()):
-                time.sleep(0.1)
-            time.sleep(5)
-            with _measured("nothing", probes, worker.pid):
-                taken = _run(api, "snapshot")
-            with _measured("rollback, same store", probes, worker.pid):
-                _run(api, "rollback", str(taken["snapshot"]))
-            with _measured("reprocess", probes, worker.pid):
-                _run(api, "reprocess")
-            with _measured("rollback across the reprocess", probes, worker.pid):
-                _run(api, "rollback", str(taken["snapshot"]))
-            with _measured("undo", probes, worker.pid):
-                _run(api, "rollback", "--undo")
+    with (
+        running_worker(settings) as worker,
+        running_api(settings) as api,
+        producing(first, count, RATE_PER_S, api),
+    ):
+        probes = {
+            "decisions": Probe(_decides(api, first), _POLL_S),
+            "lookups": Probe(_answers(api.api.url, image_id(0)), _POLL_S),
+            "searches": Probe(_searches(api.api.url), 0.1),
+        }
+        while not all(probe.good_s for probe in probes.values()):
+            time.sleep(0.1)
+        time.sleep(_AFTER_S)
+        for name, argv in exchanges.items():
+            with _measured(name, probes, worker.pid):
+                _run(api, *argv)
 
 
 def _starts(settings: Settings) -> None:
-    def none() -> None:
+    def everything() -> None:
+        """Nothing serves a store with another id."""
+
+    def nothing() -> None:
         """Everything is there."""
 
     def checkpoint() -> None:
         (settings.vectors_path / "corpus.json").unlink()
 
-    def everything() -> None:
-        shutil.rmtree(settings.vectors_path)
-        shutil.rmtree(settings.index_path)
-
-    for remove in (none, checkpoint, everything):
+    for remove in (everything, nothing, checkpoint):
         remove()
         started_s = time.monotonic()
         with running_worker(settings):
             _print(what=f"start without {remove.__name__}", running_s=round(time.monotonic() - started_s, 1))
 
 
-def main(images: int, folder: str | None) -> None:
+def _rename(settings: Settings) -> None:
+    """Give the store another id: no file serves it."""
+    with closing(Store(settings.store_path)) as store:
+        state, batch = store.state(), Batch()
+        state.store_id = uuid4().hex
+        state.ClearField("shared")
+        batch.put_state(state)
+        store.write(batch)
+
+
+def main(images: int, folder: str | None = None, *, reprocess: bool = False) -> None:
     """Measure with servers and a store of its own."""
-    with TemporaryDirectory(prefix="neardup-gaps-", dir=folder) as home:
-        with running_servers(Settings(home=Path(home))) as settings:
-            ensure_topics(settings.kafka)
-            seed_store(settings, images)
-            _print(images=images, machine_cpus=psutil.cpu_count())
-            _exchanges(settings, images)
-            _starts(settings)
+    with (
+        TemporaryDirectory(prefix="neardup-gaps-", dir=folder) as home,
+        running_servers(Settings(home=Path(home))) as settings,
+    ):
+        ensure_topics(settings.kafka)
+        seed_store(settings, images)
+        _print(images=images, machine_cpus=psutil.cpu_count())
+        with running_worker(settings):
+            snapshot = str(_run(settings, "snapshot")["snapshot"])
+        more = {"reprocess": ["reprocess"]} if reprocess else {}
+        _exchanges(settings, images, {"rollback": ["rollback", snapshot], "undo": ["rollback", "--undo"], **more})
+        _rename(settings)
+        _starts(settings)
+        later = images + RATE_PER_S * _STREAM_S
+        _exchanges(settings, later, {"rollback, nothing shared": ["rollback", snapshot]})
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else None)
+    main(int(sys.argv[1]), *sys.argv[2:3], reprocess="reprocess" in sys.argv[3:])

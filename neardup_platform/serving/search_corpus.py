@@ -99,6 +99,7 @@ class SearchCorpus:
     def __init__(self, follower: StoreFollower, load: Callable[[], Models]) -> None:
         self._follower = follower
         self._load = load
+        self._models: Models | None = None
         self._loaded: _Loaded | None = None
         self._problem = "search by example is warming up: its models are being loaded"
         self._missing = self._unwritten = ""
@@ -190,8 +191,10 @@ class SearchCorpus:
 
     def _prepare(self) -> _Loaded:
         begun = perf_counter()
-        models = self._load()
-        space = models.space
+        if self._models is None:
+            self._models = self._load()
+        # They are the same whatever the store.
+        models, space = self._models, self._models.space
         self._problem = "search by example is warming up: waiting for the worker's store"
         while not self._follower.is_open and not self._stop.wait(_FOLLOW_S):
             pass

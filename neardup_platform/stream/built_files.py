@@ -2,8 +2,8 @@
 
 They are made while the active store decides: those of a reprocessed store by the reprocessing, which decides with them,
 those of a restored store by `next_files/`. When the store is complete they are kept beside it (`keep`), and the worker
-that opens the store makes them its own (`adopt`). So it reads only what has changed since. Whatever is missing, damaged,
-or of another store is made again as at any other start.
+that opens it makes them its own (`adopt`). So it reads only what has changed since. Whatever is missing, damaged, or of
+another store is made again as at any other start.
 """
 
 import logging

@@ -78,7 +78,7 @@ def save_checkpoint(store: Store, saving: Saving) -> bool:
 
 
 def complete_checkpoint(store: Store, corpus: Corpus, ids: WrittenIds, folder: Path) -> None:
-    """Saves a corpus that has followed every commit of a store that nothing else writes to, and begins table TOUCHED."""
+    """Saves a corpus that has followed every commit of a store that nothing else writes to; begins table TOUCHED."""
     state = store.state()
     if save_checkpoint(store, Saving.of(state, corpus, ids, folder)):
         begin_noting(store, state)

@@ -274,7 +274,7 @@ def make_restore(settings: Settings, store: Store, pipeline: Pipeline, classifie
         read_card(active_folder(settings, "")).version,
         partial(check_loadable, settings, classifier.card),
         partial(deleted_since, settings.kafka),
-        classifier.required_models,
-        partial(RemoteFiles, settings),
         clock,
+        models=classifier.required_models,
+        launch=partial(RemoteFiles, settings),
     )

@@ -63,6 +63,7 @@ def read_corpus(
     progress: Progress = no_progress,
     inherit_terms: InheritTerms = lambda _source, _replaced, _wanted: 0,
     loads: Path | None = None,
+    *,
     inherited_path: Path | None = None,
 ) -> tuple[Corpus, KnownImages]:
     """Make the corpus of the last checkpoint and what has changed since, and add what vectors and term index lack.

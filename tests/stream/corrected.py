@@ -51,9 +51,9 @@ def corrections(settings: Settings, machine: ControlMachine) -> Sequence[Registe
     worker, version, clock = machine.worker, SCORER.version, machine.clock
     restore = FolderRestore(
         *(settings, machine.store, machine.pipeline, version, lambda _: None, nothing_deleted),
-        SCORER.required_models,
-        lambda _: SmallFiles(),
         clock,
+        models=SCORER.required_models,
+        launch=lambda _: SmallFiles(),
     )
     reprocess = Reprocess(settings, machine.store, machine.pipeline, lambda _: SmallRounds(SAME, clock))
     return [

@@ -76,7 +76,7 @@ def _is_forgotten(present: StoreView, image_id: str, event_time_ms: int) -> bool
 
 
 def moved_by_forgetting(restored: StoreView, image_ids: Iterable[str]) -> set[str]:
-    """Return the images that forgetting some may move in a restored store: themselves, and members of what they head."""
+    """Return the images that forgetting some may move in a restored store: they, and members of what they head."""
     moved = set(image_ids)
     for image_id in list(moved):
         moved.update(member for _, member in restored.members.all(image_id))

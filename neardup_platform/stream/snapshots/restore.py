@@ -135,9 +135,10 @@ class Restore:
         unpromoted: str,
         check_classifier: CheckClassifier,
         deleted_since: DeletedSince,
+        clock: Clock,
+        *,
         models: Models,
         launch: Callable[[Path], FilesMaker],
-        clock: Clock,
     ) -> None:
         self._settings = settings
         self._store = store

@@ -168,9 +168,9 @@ class Held:
         self.go = threading.Event()
         self.restore = Restore(
             *(settings, machine.store, machine.pipeline, "cosine", lambda _: None, nothing_deleted),
-            MODELS,
-            lambda _: SmallFiles(),
             machine.clock,
+            models=MODELS,
+            launch=lambda _: SmallFiles(),
         )
 
     def __call__(self, given: pb.Command, arguments: RestoreArguments) -> Finish:

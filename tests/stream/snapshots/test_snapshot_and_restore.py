@@ -68,9 +68,9 @@ def make(settings: Settings) -> Iterator[Make]:
         store, pipeline, clock = machine.store, machine.pipeline, machine.clock
         restore = Restore(
             *(settings, store, pipeline, "cosine", lambda _: None, Log().since),
-            MODELS,
-            lambda _: SmallFiles(),
             clock,
+            models=MODELS,
+            launch=lambda _: SmallFiles(),
         )
         return [
             register(SnapshotArguments, Snapshot(settings, store, pipeline, clock)),
