@@ -15,7 +15,7 @@ numbers:
 An image that is gone and whose embeddings Kafka still has is decided again, and published then, even if to the same
 cluster. One whose embeddings are lost stays gone. Both tables of images are in order of id: they are merged in one
 pass, while the stream runs (`changed_heads`). Then it waits until the images that have moved since are compared again
-(`compare_again`), and what is to be published is written in chunks.
+(`compare_again`), and what has changed is published in chunks.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence

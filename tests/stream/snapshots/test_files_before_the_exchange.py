@@ -22,7 +22,7 @@ from neardup_platform.stream.corrections.forget import Forget
 from neardup_platform.stream.next_files import make_files as make_files_module
 from neardup_platform.stream.next_files.make_files import FilesOrder
 from neardup_platform.stream.snapshots.compensation import changed_heads
-from neardup_platform.testing import MODELS, eventually, families
+from neardup_platform.testing import MODELS, eventually, families, image
 from neardup_platform.wire.command_arguments import ForgetArguments, OverrideArguments, RestoreArguments
 from tests.stream.control_machine import ControlMachine, Machines, command
 from tests.stream.corrected import FolderRestore, nothing_deleted, snapshot
@@ -135,7 +135,7 @@ def test_what_is_corrected_while_files_are_made_is_in_the_restored_store(
     one.log += [command("forget", f"f-{image_id}", image_id=image_id) for image_id in (gone, head)]
     one.log.append(command("override", "o", action="alone", image_id=IMAGES[20].image_id))
     turn_until(one, lambda: one.store.state().forgotten == len(one.store.overrides.all()) + 1 == 2)
-    one.decide(families(2, 4))
+    one.decide([image(f"more/{each.image_id}", each.lsh.vector) for each in IMAGES[::20]])
     maker.go.set()
     one.run_until_replaced()
     kept = built_path(settings.store_path)
@@ -184,7 +184,7 @@ def test_a_rollback_for_whose_files_there_is_no_disk_is_refused(
     monkeypatch.setattr(make_files_module, "shutil", used)
     one.log.append(command("restore", "r", snapshot="earlier"))
     (refused,) = one.run()
-    assert "of 100 images take 269 MB" in refused.reason
+    assert "of 100 images take 268 MB" in refused.reason
     assert "1 MB are free" in refused.reason
     assert one.store.state().images == len(IMAGES)
 
