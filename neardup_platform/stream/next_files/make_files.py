@@ -24,6 +24,7 @@ from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.scoring.json_vector_manifest import Manifest
 from neardup_platform.scoring.mmap_vectors import WrittenVectors
 from neardup_platform.store import store_pb2 as store_pb
+from neardup_platform.store.stored_pairs import StoredPairs
 from neardup_platform.store.view import StoreView, open_checkpoint
 from neardup_platform.stream.built_files import INDEX, VECTORS
 from neardup_platform.stream.checkpointing import Saving
@@ -109,7 +110,9 @@ def correct_rows(files: Path, store: StoreView, state: store_pb.StoreState, mode
     """
     if not len(ordinals):
         return
-    with closing(WrittenVectors(files / VECTORS, state.store_id, models, state.ordinals)) as vectors:
+    with closing(
+        WrittenVectors(files / VECTORS, state.store_id, models, state.ordinals, StoredPairs(store))
+    ) as vectors:
         found = [(ordinal, store.vectors.find(ordinal)) for ordinal in ordinals.tolist()]
         dead = [ordinal for ordinal, record in found if record is None]
         alive = [(ordinal, record) for ordinal, record in found if record is not None]

@@ -268,6 +268,8 @@ class Restore:
     def _begin(self, command: pb.Command, fetched: _Fetched) -> Stage:
         """Note where the images of the active store are, whose files and clusters are read from now on."""
         corpus = self._pipeline.corpus
+        # Rows that are copied hold the vectors of the store or zeros, but for those of images that are dropped later.
+        corpus.erase_dropped()
         return Stage(partial(self._prepare, command, fetched, corpus.columns(len(corpus))), abandon=self._abandon)
 
     def _prepare(self, command: pb.Command, fetched: _Fetched, began: Columns) -> Finish:

@@ -15,6 +15,7 @@ from neardup_platform.records import Embedding
 from neardup_platform.scoring.mmap_vectors import WrittenVectors
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.settings import Settings
+from neardup_platform.store.stored_pairs import StoredPairs
 from neardup_platform.store.view import open_checkpoint
 from neardup_platform.stream.built_files import built_path
 from neardup_platform.stream.control.command import RegisteredCommand, register
@@ -48,12 +49,12 @@ class HeldFiles(SmallFiles):
     def make(self, order: FilesOrder, progress: Progress) -> None:
         super().make(order, progress)
         with closing(open_checkpoint(order.checkpoint)) as store:
-            state = store.state()
-        vectors = WrittenVectors(order.files / "vectors", state.store_id, MODELS, state.ordinals)
-        noise = np.ones((len(self.torn), 1), np.float16)
-        rows = (np.repeat(noise, kind.shape[1], axis=1) for kind in vectors.rows)
-        vectors.rewrite(np.array(self.torn, np.int64), ImageVectors(*rows))
-        vectors.close()
+            state, pairs = store.state(), StoredPairs(store)
+            with closing(
+                WrittenVectors(order.files / "vectors", state.store_id, MODELS, state.ordinals, pairs)
+            ) as vectors:
+                rows = (np.ones((len(self.torn), model.dim), np.float16) for model in MODELS.values())
+                vectors.rewrite(np.array(self.torn, np.int64), ImageVectors(*rows))
         self.files = order.files
         self.made.set()
         self.go.wait(60)
