@@ -19,8 +19,8 @@ from neardup_platform.servers.endpoints import resolve
 from neardup_platform.servers.platform import run_platform
 from neardup_platform.servers.worker_supervision import NAME as WORKER_SUPERVISOR
 from neardup_platform.settings import Settings
+from neardup_platform.supervise.heartbeat import Phase, paused_by, read_heartbeat
 from neardup_platform.supervise.heartbeat import pause as ask_pause
-from neardup_platform.supervise.heartbeat import paused_by, read_heartbeat
 from neardup_platform.supervise.heartbeat import resume as end_pause
 from neardup_platform.terminal_text import log_to_stderr
 from neardup_platform.wire.command_arguments import PauseArguments, ResumeArguments
@@ -220,8 +220,9 @@ _READING_PROBLEMS = {
 def _describe_status(answer: dict[str, Any]) -> str:
     worker = answer["worker"]
     state = f"paused by {worker['paused_by']}" if worker["paused_by"] else "alive" if worker["alive"] else "down"
-    if worker["alive"] and worker["progress"]:
-        state = f"starting: {worker['progress']}"
+    doing = worker["progress"] if worker["alive"] else ""
+    if doing and worker["phase"] == Phase.STARTING:
+        state = f"starting: {doing}"
     lines = [
         "ready" if answer["ready"] else "not ready",
         f"   worker  {state}, {worker['lag'] or 0:.0f} messages behind",
@@ -229,6 +230,8 @@ def _describe_status(answer: dict[str, Any]) -> str:
         f"   digest  {answer['state_digest'] or 'unknown'}",
         f"   scorer  classifier {answer['classifier_version'] or 'unknown'}",
     ]
+    if doing and worker["phase"] == Phase.RUNNING:
+        lines.append(f"  command  {doing}")
     if worker["supervised_by"] == "neardup up":
         lines.append("  dagster  no code location here: `neardup up` supervises the worker itself")
     if worker["figures"].get("paused"):

@@ -69,7 +69,7 @@ class WrittenIds(WritableIds):
     def __init__(self, folder: Path, checkpoint: Checkpoint | None) -> None:
         super().__init__()
         self._folder = folder
-        self.generation = checkpoint.generation if checkpoint else _unused_generation(folder)
+        self.generation = checkpoint.generation if checkpoint else unused_generation(folder)
         with _explained(folder, "opening"):
             folder.mkdir(parents=True, exist_ok=True)
             self._text, self._places = map(_open, ids_paths(folder, self.generation))
@@ -259,7 +259,7 @@ def _map(file: FileIO) -> mmap.mmap:
     return mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ, flags=mmap.MAP_SHARED)
 
 
-def _unused_generation(folder: Path) -> int:
-    """Returns a generation that no earlier files of this folder had."""
+def unused_generation(folder: Path) -> int:
+    """Returns a generation that no earlier files of ids in this folder had."""
     numbers = [path.stem.rpartition("-")[2] for path in folder.glob("ids-*")]
     return max([time_ns(), *(int(number) + 1 for number in numbers if number.isdecimal())])

@@ -173,7 +173,8 @@ def worker_in_words(settings: Settings, now_ms: int) -> str:
         return f"no worker runs in {settings.home}: start it, unless it is on another machine"
     if heartbeat.phase is Phase.STARTING:
         return f"the worker is starting: {heartbeat.progress or 'no progress reported'}"
-    return f"the worker runs, {heartbeat.metrics.get('commands_waiting', 0):.0f} unfinished commands"
+    doing = f" ({heartbeat.progress})" if heartbeat.progress else ""
+    return f"the worker runs, {heartbeat.metrics.get('commands_waiting', 0):.0f} unfinished commands{doing}"
 
 
 def _run(settings: Settings, commands: Sequence[pb.Command], timeout_s: float, report: Report) -> list[Answer]:

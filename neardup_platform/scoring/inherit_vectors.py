@@ -1,7 +1,7 @@
 """Vector files of a store that was replaced → **the rows that both stores share, as files of the present store**.
 
 They are copied, because followers of the replaced store may have the others mapped. Files that were made elsewhere for
-the present store are moved.
+the present store are linked.
 """
 
 import logging
@@ -28,31 +28,35 @@ def inherit_vectors(
     replaced: str,
     end: int,
     progress: Progress = no_progress,
+    source: Path | None = None,
 ) -> int:
     """Make the first rows of another store's files those of this one; returns how many, 0 where they do not serve.
 
     Args:
-        folder: of the vector files; no process writes to it.
+        folder: of the vector files; no other process writes to it. Created if it is missing.
         store_id: of the present store.
         models: versions and dimensions of its embeddings.
         replaced: id of the other store.
         end: rows from this one on are not shared.
         progress: receives how far the copy has come.
+        source: folder of the files of the other store; None for the same one. Its worker may erase rows meanwhile:
+            what is copied of those is undefined.
     """
-    wanted = Manifest.of(store_id, models)
+    wanted, source = Manifest.of(store_id, models), source or folder
     try:
-        found = read_manifest(folder)
+        found = read_manifest(source)
     except BadArtefact:
         return 0
     if found is None or not found.suits(replace(wanted, store_id=replaced)) or found.compared != wanted.compared:
         return 0
     made = replace(wanted, generation=unused_generation(folder), rows=min(found.rows, end))
     try:
-        for source, target, row_bytes in zip(found.paths(folder), made.paths(folder), made.row_bytes, strict=True):
-            _copy(source, target, made.rows * row_bytes, progress)
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, target, row_bytes in zip(found.paths(source), made.paths(folder), made.row_bytes, strict=True):
+            _copy(path, target, made.rows * row_bytes, progress)
         write_manifest(folder, made)
     except OSError as error:
-        log.warning("the vectors in %s cannot be copied (%s): they are read from the store", folder, error)
+        log.warning("the vectors in %s cannot be copied (%s): they are read from the store", source, error)
         for path in made.paths(folder):
             path.unlink(missing_ok=True)
         return 0
@@ -72,8 +76,10 @@ def _copy(source: Path, target: Path, size: int, progress: Progress) -> None:
         os.fsync(written.fileno())
 
 
-def move_vectors(source: Path, folder: Path, store_id: str, models: Mapping[Kind, ModelSpec]) -> None:
-    """Move the files of a store from another folder on the same disk, if they are there; no process writes to either.
+def link_vectors(source: Path, folder: Path, store_id: str, models: Mapping[Kind, ModelSpec]) -> None:
+    """Take over the files of a store from another folder on the same disk, if they are there; no process writes to it.
+
+    The files in `source` stay until it is removed, so a kill before that repeats this.
 
     Args:
         source: where they are.
@@ -83,14 +89,14 @@ def move_vectors(source: Path, folder: Path, store_id: str, models: Mapping[Kind
 
     Raises:
         BadArtefact: they are damaged.
-        OSError: they cannot be moved; the files in `folder` still serve.
+        OSError: they cannot be linked; the files in `folder` still serve.
     """
     wanted, found = Manifest.of(store_id, models), read_manifest(source)
     if found is None or not found.suits(wanted):
         return
     folder.mkdir(parents=True, exist_ok=True)
-    moved = replace(found, generation=unused_generation(folder))
-    for old, new in zip(found.paths(source), moved.paths(folder), strict=True):
-        old.rename(new)
+    linked = replace(found, generation=unused_generation(folder))
+    for old, new in zip(found.paths(source), linked.paths(folder), strict=True):
+        os.link(old, new)
     sync_folder(folder)
-    write_manifest(folder, moved)
+    write_manifest(folder, linked)

@@ -99,6 +99,7 @@ class SearchCorpus:
     def __init__(self, follower: StoreFollower, load: Callable[[], Models]) -> None:
         self._follower = follower
         self._load = load
+        self._models: Models | None = None
         self._loaded: _Loaded | None = None
         self._problem = "search by example is warming up: its models are being loaded"
         self._missing = self._unwritten = ""
@@ -190,17 +191,17 @@ class SearchCorpus:
 
     def _prepare(self) -> _Loaded:
         begun = perf_counter()
-        models = self._load()
-        space = models.space
+        if self._models is None:
+            self._models = self._load()
+        # They are the same whatever the store.
+        models, space = self._models, self._models.space
         self._problem = "search by example is warming up: waiting for the worker's store"
         while not self._follower.is_open and not self._stop.wait(_FOLLOW_S):
             pass
         source = self._follower.read(lambda store: store.state().store_id)
         self._apart = range(0)
-        index, vectors = (
-            self._open_index(models, source),
-            models.open_vectors(source, FollowedPairs(self._follower, source)),
-        )
+        index = self._open_index(models, source)
+        vectors = models.open_vectors(source, FollowedPairs(self._follower, source))
         corpus = Corpus(space, index, vectors, models.open_ids(source))
         loaded = _Loaded(models, Pipeline(space, models.scorer, corpus, models.matching), source)
         while not self._follow_classifier(loaded) and not self._stop.wait(_FOLLOW_S):

@@ -20,7 +20,7 @@ from neardup_platform.settings import Settings
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.swap import complete_swap
 from neardup_platform.store.writer import Store
-from neardup_platform.stream.built_files import adopt
+from neardup_platform.stream.built_files import adopt, remove_unfinished
 from neardup_platform.stream.checkpointing import Checkpointing
 from neardup_platform.stream.commands import CommandContext, make_restore, registered_commands
 from neardup_platform.stream.commit import commit
@@ -72,6 +72,7 @@ def open_worker(
     liveness.starting("opening the store", 0, 0)
     with ExitStack() as stack:
         complete_swap(settings.store_path)
+        remove_unfinished(settings.home)
         store = stack.enter_context(closing(Store(settings.store_path)))
         if settings.worker.shadow:
             begin_by_settings(store, clock.now_ms())

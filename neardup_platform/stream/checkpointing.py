@@ -51,6 +51,16 @@ class Saving:
         )
         return cls(folder, ids, checkpoint, corpus.columns(state.ordinals))
 
+    def write(self) -> None:
+        """Writes it, durable when this returns. The store is synced up to its commit.
+
+        Raises:
+            OSError: the disk is full or broken; the previous checkpoint stays.
+            SetupError: likewise.
+        """
+        self.ids.sync()
+        write_checkpoint(self.folder, self.checkpoint, self.columns)
+
 
 def save_checkpoint(store: Store, saving: Saving) -> bool:
     """Writes a checkpoint, durable when this returns. Safe in another thread than the writer's.
@@ -60,12 +70,18 @@ def save_checkpoint(store: Store, saving: Saving) -> bool:
     """
     try:
         store.sync()
-        saving.ids.sync()
-        write_checkpoint(saving.folder, saving.checkpoint, saving.columns)
+        saving.write()
     except (OSError, SetupError) as error:
         log.warning("no checkpoint of the corpus in %s: %s; the next start reads more", saving.folder, error)
         return False
     return True
+
+
+def complete_checkpoint(store: Store, corpus: Corpus, ids: WrittenIds, folder: Path) -> None:
+    """Saves a corpus that has followed every commit of a store that nothing else writes to; begins table TOUCHED."""
+    state = store.state()
+    if save_checkpoint(store, Saving.of(state, corpus, ids, folder)):
+        begin_noting(store, state)
 
 
 def drop_noted(store: Store, upto: int, after: int = -1) -> None:

@@ -32,6 +32,7 @@ from neardup_platform.stream.intake import Intake
 from neardup_platform.stream.loading.load import Build, Load
 from neardup_platform.stream.models.keras_classifiers import Classifier, Classifiers
 from neardup_platform.stream.models.load_model import LoadModel, check_loadable
+from neardup_platform.stream.next_files.remote_files import RemoteFiles
 from neardup_platform.stream.outbox import Outbox
 from neardup_platform.stream.redecide.redecide import Redecide
 from neardup_platform.stream.reprocess.reprocess import Reprocess
@@ -274,4 +275,6 @@ def make_restore(settings: Settings, store: Store, pipeline: Pipeline, classifie
         partial(check_loadable, settings, classifier.card),
         partial(deleted_since, settings.kafka),
         clock,
+        models=classifier.required_models,
+        launch=partial(RemoteFiles, settings),
     )

@@ -56,7 +56,7 @@ class Liveness:
             return False
         self._beat_s = now_s + self._settings.worker.heartbeat_s
         metrics = worker.metrics()
-        self._write(Phase.RUNNING, metrics, worker.classifier_version)
+        self._write(Phase.RUNNING, metrics, worker.classifier_version, worker.doing)
         if now_s >= self._report_s:
             self._report_s = now_s + self._settings.worker.report_s
             self._report(metrics)

@@ -22,8 +22,8 @@ from neardup_platform.store.reserved import numbers_apart, reserved_by_load
 from neardup_platform.store.stored_pairs import StoredPairs
 from neardup_platform.store.view import StoreView
 from neardup_platform.store.writer import Store
-from neardup_platform.stream.checkpointing import Saving, begin_noting, save_checkpoint
-from neardup_platform.stream.known_corpus import known_images
+from neardup_platform.stream.checkpointing import complete_checkpoint
+from neardup_platform.stream.known_corpus import KnownImages, known_images
 from neardup_platform.terms.hyperplanes import TermSpace
 from neardup_platform.terms.index import TermIndex
 
@@ -44,6 +44,28 @@ def rebuild_corpus(
     inherit_terms: InheritTerms = lambda _source, _replaced, _wanted: 0,
     loads: Path | None = None,
 ) -> Corpus:
+    """Make the corpus as `read_corpus` does, and save what was read of the store.
+
+    Arguments and errors are those of `read_corpus`.
+    """
+    corpus, images = read_corpus(store, space, models, open_index, vectors_path, progress, inherit_terms, loads)
+    if images.read or not len(corpus):
+        complete_checkpoint(store, corpus, images.ids, vectors_path)
+    return corpus
+
+
+def read_corpus(
+    store: StoreView,
+    space: TermSpace,
+    models: Mapping[Kind, ModelSpec],
+    open_index: Callable[[str], TermIndex],
+    vectors_path: Path,
+    progress: Progress = no_progress,
+    inherit_terms: InheritTerms = lambda _source, _replaced, _wanted: 0,
+    loads: Path | None = None,
+    *,
+    inherited_path: Path | None = None,
+) -> tuple[Corpus, KnownImages]:
     """Make the corpus of the last checkpoint and what has changed since, and add what vectors and term index lack.
 
     Args:
@@ -53,6 +75,10 @@ def rebuild_corpus(
         inherit_terms: makes what serves of another store's index one of this store; takes the ids of this and of that
             store, and which of the ordinals that both share the index must hold.
         loads: folder of the folders of loads.
+        inherited_path: folder of the vector files of the store that this one replaces; None for `vectors_path`.
+
+    Returns:
+        The corpus, and what of it came from the store.
 
     Raises:
         SetupError: term space, classifier and stored terms do not fit each other; the disk is full.
@@ -63,7 +89,7 @@ def rebuild_corpus(
     begun = perf_counter()
     images = known_images(store, state, vectors_path, progress)
     wanted = images.alive & ~images.columns.retired
-    inherited = _inherit(state, models, wanted, vectors_path, inherit_terms, progress)
+    inherited = _inherit(state, models, wanted, vectors_path, inherited_path, inherit_terms, progress)
     vectors = WrittenVectors(vectors_path, state.store_id, models, state.ordinals, StoredPairs(store))
     read = fill_vectors(store, vectors, images.alive, progress)
     if inherited:
@@ -82,10 +108,6 @@ def rebuild_corpus(
     corpus = Corpus(space, index, vectors, images.ids)
     corpus.restore(images.columns, images.alive)
     filled = corpus.fill_index(progress)
-    if images.read or not state.ordinals:
-        saving = Saving.of(state, corpus, images.ids, vectors_path)
-        if save_checkpoint(store, saving):
-            begin_noting(store, state)
     log.info(
         "%d images in %.1f s: vectors of %d read from the store, %d hashed again; records of %d read",
         state.images,
@@ -94,7 +116,7 @@ def rebuild_corpus(
         filled,
         images.read,
     )
-    return corpus
+    return corpus, images
 
 
 def fill_vectors(
@@ -176,6 +198,7 @@ def _inherit(
     models: Mapping[Kind, ModelSpec],
     wanted: NDArray[np.bool_],
     vectors_path: Path,
+    inherited_path: Path | None,
     inherit_terms: InheritTerms,
     progress: Progress,
 ) -> int:
@@ -189,7 +212,9 @@ def _inherit(
         return 0
     progress("taking over the term index", 0, 0)
     inherit_terms(state.store_id, shared.store_id, wanted[: shared.end])
-    return inherit_vectors(vectors_path, state.store_id, models, shared.store_id, shared.end, progress)
+    return inherit_vectors(
+        vectors_path, state.store_id, models, shared.store_id, shared.end, progress, source=inherited_path
+    )
 
 
 def _fill_erased(store: StoreView, vectors: WrittenVectors, alive: NDArray[np.bool_]) -> int:

@@ -260,6 +260,11 @@ class Worker:
         """The version of the active classifier."""
         return self._parts.pipeline.scorer.version
 
+    @property
+    def doing(self) -> str:
+        """What a long command does now, in words; empty for none."""
+        return self._control.doing
+
     def metrics(self) -> dict[str, float]:
         """Gauges and counters for the heartbeat."""
         state, join_clocks = self._state, self._parts.join_clocks

@@ -32,7 +32,8 @@ class Heartbeat:
         metrics: counts and gauges: images, clusters, lag, waiting, outbox, images_per_s, p50_ms, p99_ms,
             rss_mb and the counters of the store. Stored under the key `figures`.
         classifier_version: of the active classifier; empty before it is loaded.
-        progress: the current step of a start. A starting worker writes a heartbeat only when it makes progress.
+        progress: the current step of a start, or of a long command. A starting worker writes a heartbeat only when it
+            makes progress.
     """
 
     pid: int

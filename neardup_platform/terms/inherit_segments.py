@@ -5,7 +5,10 @@ What is missing is hashed again, as after damage.
 """
 
 import logging
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from time import time_ns
@@ -30,19 +33,22 @@ def inherit_segments(
     replaced: str,
     wanted: NDArray[np.bool_],
     block_images: int = BLOCK_IMAGES,
+    origin: Path | None = None,
 ) -> int:
     """Make the segments of another store's index those of this one; returns how many serve.
 
     Args:
-        folder: of the index; no process writes to it.
+        folder: of the index; no other process writes to it. Created if it is missing.
         version: of the term space.
         source: id of the present store.
         replaced: id of the other store.
         wanted: bool [ordinals that both share], those that the index must hold.
         block_images: as of `TermIndex`.
+        origin: folder of the index of the other store, on the same disk, whose segments are linked; None for the same
+            one. Its worker may merge them meanwhile: those that are gone are hashed again.
     """
     try:
-        found = read_manifest(folder)
+        found = read_manifest(origin or folder)
     except BadArtefact:
         return 0
     if found is None or (found.version, found.source) != (version, replaced):
@@ -50,6 +56,8 @@ def inherit_segments(
     bound, generation = Blocks(block_images).recent(len(wanted)), found.generation + 1
     kept: list[Segment] = []
     try:
+        if origin is not None:
+            found = replace(found, segments=_linked(origin, found.segments, folder))
         for segment in _opened(folder, found, bound):
             for first, end in _serving(segment, wanted[:bound], block_images):
                 whole = (first, end) == (segment.first, segment.end)
@@ -64,10 +72,11 @@ def inherit_segments(
     return len(kept)
 
 
-def move_segments(source: Path, folder: Path, version: str, store_id: str) -> None:
-    """Move the index of a store from another folder on the same disk, if it is there; no process writes to either.
+def link_segments(source: Path, folder: Path, version: str, store_id: str) -> None:
+    """Take over the index of a store from another folder on the same disk, if it is there; no process writes to it.
 
-    Segments get names of a generation that `folder` has not had: followers know segments by name.
+    Segments get names of a generation that `folder` has not had: followers know segments by name. Those in `source`
+    stay until it is removed, so a kill before that repeats this.
 
     Args:
         source: where it is.
@@ -77,7 +86,7 @@ def move_segments(source: Path, folder: Path, version: str, store_id: str) -> No
 
     Raises:
         BadArtefact: a manifest or a segment is damaged.
-        OSError: it cannot be moved; the index in `folder` still serves.
+        OSError: it cannot be linked; the index in `folder` still serves.
     """
     found, there = read_manifest(source), read_manifest(folder)
     if found is None or (found.version, found.source) != (version, store_id):
@@ -88,9 +97,20 @@ def move_segments(source: Path, folder: Path, version: str, store_id: str) -> No
     for name in found.segments:
         segment = open_segment(source / name, version, verify=False)
         names.append(segment_name(segment.first, segment.end, generation))
-        (source / name).rename(folder / names[-1])
+        os.link(source / name, folder / names[-1])
     sync_folder(folder)
     write_manifest(folder, Manifest(version, store_id, generation, names, found.deleted))
+
+
+def _linked(origin: Path, names: Sequence[str], folder: Path) -> list[str]:
+    """Link segments into a folder; returns the names of those that are still there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    linked = []
+    for name in names:
+        with suppress(FileNotFoundError):
+            os.link(origin / name, folder / name)
+            linked.append(name)
+    return linked
 
 
 def _opened(folder: Path, manifest: Manifest, bound: int) -> Iterator[Segment]:

@@ -91,13 +91,15 @@ def test_status_says_that_the_index_cannot_be_written(tmp_path: Path) -> None:
         assert ("free some disk" in said) == bool(problem)
 
 
-def test_status_reports_the_progress_of_a_start(tmp_path: Path) -> None:
+def test_status_reports_the_progress_of_a_start_and_of_a_long_command(tmp_path: Path) -> None:
     now_ms = time.time_ns() // 1_000_000
     beat = Heartbeat(1, now_ms, now_ms, Phase.STARTING, progress="hashing images, 120,000 of 1,000,000")
     write_heartbeat(tmp_path, beat)
     assert "starting: hashing images, 120,000 of 1,000,000" in run("status", home=tmp_path).stdout
-    write_heartbeat(tmp_path, Heartbeat(1, now_ms, now_ms, Phase.RUNNING))
-    assert "starting" not in run("status", home=tmp_path).stdout
+    write_heartbeat(tmp_path, Heartbeat(1, now_ms, now_ms, Phase.RUNNING, progress="restore: comparing clusters"))
+    said = run("status", home=tmp_path).stdout
+    assert "starting" not in said
+    assert "command  restore: comparing clusters" in said
 
 
 def test_secrets_are_masked(tmp_path: Path) -> None:

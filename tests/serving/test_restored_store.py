@@ -8,7 +8,7 @@ import httpx
 from neardup_platform.settings import Settings
 from neardup_platform.store.swap import complete_swap, copy_store, decide_swap, next_path
 from neardup_platform.store.writer import Store
-from neardup_platform.stream.corrections.carry_over import carry_over
+from neardup_platform.stream.corrections.carry_over import carry_over, name_restored
 from tests.serving.conftest import Writer, seen, serving, vectors_of, wait_for
 
 
@@ -36,6 +36,7 @@ def test_after_a_restore_lookups_and_searches_use_the_restored_store(settings: S
         until_searched(client, 5)
         copy_store(settings.home / "snapshot", next_path(settings.store_path))
         with closing(Store(next_path(settings.store_path))) as restored:
+            name_restored(second.store.state(), restored)
             carry_over(second.store, restored, None)
         decide_swap(settings.store_path, "a test")
         second.store.close()

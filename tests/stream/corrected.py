@@ -23,6 +23,7 @@ from neardup_platform.wire.command_arguments import (
 )
 from tests.stream.control_machine import ControlMachine
 from tests.stream.reprocess.small_rounds import SmallRounds
+from tests.stream.small_files import SmallFiles
 
 SCORER = CosineScorer()
 SAME = Matching(1_000, 0, SCORER.threshold, SCORER.head_threshold, MAX_REPRESENTATIVES)
@@ -48,7 +49,12 @@ def nothing_deleted(*_: object) -> dict[str, int | None]:
 def corrections(settings: Settings, machine: ControlMachine) -> Sequence[RegisteredCommand]:
     """The commands of a machine."""
     worker, version, clock = machine.worker, SCORER.version, machine.clock
-    restore = FolderRestore(settings, machine.store, machine.pipeline, version, lambda _: None, nothing_deleted, clock)
+    restore = FolderRestore(
+        *(settings, machine.store, machine.pipeline, version, lambda _: None, nothing_deleted),
+        clock,
+        models=SCORER.required_models,
+        launch=lambda _: SmallFiles(),
+    )
     reprocess = Reprocess(settings, machine.store, machine.pipeline, lambda _: SmallRounds(SAME, clock))
     return [
         register(OverrideArguments, worker.override_handler, prompt=True),

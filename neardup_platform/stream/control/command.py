@@ -32,6 +32,15 @@ class Interruptible(Protocol):
         """Make the preparation that is running raise soon. Returns at once; called from another thread."""
 
 
+@runtime_checkable
+class Reporting(Protocol):
+    """A handler whose preparation takes long and can say how far it has come."""
+
+    @property
+    def doing(self) -> str:
+        """What it does now, in words; empty for nothing. Read from another thread."""
+
+
 @dataclass(frozen=True, slots=True)
 class RegisteredCommand:
     """A command that the worker accepts.

@@ -27,7 +27,7 @@ from neardup_platform.errors import BadMessage, NeardupError
 from neardup_platform.store.readers.commands import CommandReader
 from neardup_platform.stream.control.admission import admit
 from neardup_platform.stream.control.cancellation import CANCEL, Cancellations, cancelled_id, reason
-from neardup_platform.stream.control.command import Interruptible, RegisteredCommand, register
+from neardup_platform.stream.control.command import Interruptible, RegisteredCommand, Reporting, register
 from neardup_platform.stream.control.handled import Handled, Partition
 from neardup_platform.stream.control.outcome import Finish, Outcome, Stage
 from neardup_platform.stream.control.preparation import Preparation
@@ -139,6 +139,16 @@ class Control:
     def waiting(self) -> int:
         """Unfinished commands."""
         return len(self._queue)
+
+    @property
+    def doing(self) -> str:
+        """What the command that is being prepared does now, in words; empty where it does not say."""
+        if self._preparation is None:
+            return ""
+        command = self._preparation.command
+        found = self._commands.get(command.name)
+        doing = found.handler.doing if found is not None and isinstance(found.handler, Reporting) else ""
+        return f"{command.name}: {doing}" if doing else ""
 
     @property
     def full(self) -> bool:

@@ -58,12 +58,27 @@ class Carried:
     overrides_unmet: int
 
 
+def name_restored(present: store_pb.StoreState, restored: Store) -> None:
+    """Give a restored store an id of its own, for which files can be made, and record what it shares.
+
+    Args:
+        present: totals of the active store.
+        restored: as it was when the snapshot was taken.
+    """
+    state, batch = restored.state(), Batch()
+    end = _shared_end(present, state)
+    state.shared.CopyFrom(store_pb.Shared(store_id=present.store_id, end=end))
+    state.store_id = uuid4().hex
+    batch.put_state(state)
+    restored.write(batch)
+
+
 def carry_over(present: StoreView, restored: Store, classifier: store_pb.Promotion | None) -> Carried:
     """Write into a restored store what it takes over from the active one.
 
     Args:
         present: the active store; nothing may be written to it afterwards.
-        restored: as it was when the snapshot was taken.
+        restored: as it was when the snapshot was taken, with its own name (`name_restored`).
         classifier: the change of classifier that the restore makes; None where the classifier stays.
     """
     now, state = present.state(), restored.state()
@@ -112,9 +127,6 @@ def _copy(table: Table, present: StoreView, restored: Store) -> None:
 
 
 def _take_totals(now: store_pb.StoreState, state: store_pb.StoreState) -> None:
-    end = _shared_end(now, state)
-    state.shared.CopyFrom(store_pb.Shared(store_id=now.store_id, end=end))
-    state.store_id = uuid4().hex
     state.sequence = max(state.sequence, now.sequence)
     state.outbox_number = max(state.outbox_number, now.outbox_number)
     state.outbox_first = now.outbox_first

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from neardup_platform.clusters.change import Change
 from neardup_platform.clusters.rearrangement import Rearrangement
 from neardup_platform.records import Kind
 from neardup_platform.store import layout
@@ -11,8 +10,9 @@ from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
 from neardup_platform.store.view import StoreView
 from neardup_platform.store.writer import Batch, Store
+from neardup_platform.stream.commit import commit
 from neardup_platform.stream.corrections.forget import EMBEDDINGS_EACH
-from neardup_platform.stream.outbox_entries import decision_messages, put_outbox
+from neardup_platform.stream.steps import RedecideStep
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.topics import KIND_OF_TOPIC
 
@@ -75,6 +75,14 @@ def _is_forgotten(present: StoreView, image_id: str, event_time_ms: int) -> bool
     return found is not None and event_time_ms <= found.upto_ms
 
 
+def moved_by_forgetting(restored: StoreView, image_ids: Iterable[str]) -> set[str]:
+    """Return the images that forgetting some may move in a restored store: they, and members of what they head."""
+    moved = set(image_ids)
+    for image_id in list(moved):
+        moved.update(member for _, member in restored.members.all(image_id))
+    return moved
+
+
 def forget_again(restored: Store, forgotten: Forgotten, command_id: str, now_ms: int) -> None:
     """Remove them from a restored store, and put the decisions that this takes into its outbox.
 
@@ -84,21 +92,14 @@ def forget_again(restored: Store, forgotten: Forgotten, command_id: str, now_ms:
         plan = Rearrangement(restored, now_ms, command_id)
         plan.depart([image_id])
         plan.forget(image_id)
-        _write(restored, plan.complete())
+        change = plan.complete()
+        # By itself, because the next one is planned on its result.
+        commit(restored, restored.state(), RedecideStep(change.write, change.decisions), now_ms)
     state, batch = restored.state(), Batch()
     for key in forgotten.unpaired:
         batch.delete(Table.WAITING, key)
     if forgotten.images or forgotten.unpaired:
         batch.put(Table.PURGES, layout.number_key(state.commands + 1), b"")
         state.counters["forgotten"] += EMBEDDINGS_EACH * len(forgotten.images) + len(forgotten.unpaired)
-    batch.put_state(state)
-    restored.write(batch)
-
-
-def _write(restored: Store, change: Change) -> None:
-    """Write one change by itself, because the next one is planned on its result."""
-    state, batch = restored.state(), Batch()
-    change.write(batch, state)
-    put_outbox(batch, state, decision_messages(change.decisions))
     batch.put_state(state)
     restored.write(batch)

@@ -155,7 +155,9 @@ class _Server:
         )
         self._stack.callback(corpus.close)
         pipeline = Pipeline(space, scorer, corpus, Matching.of(settings, scorer))
-        self._reprocessing = Reprocessing(target, pipeline, call.command_id, self._clock, self._check_parent)
+        self._reprocessing = Reprocessing(
+            target, pipeline, call.command_id, call.scratch / VECTORS, self._clock, self._check_parent
+        )
         return self._reprocessing.so_far()
 
     def _check_parent(self) -> None:

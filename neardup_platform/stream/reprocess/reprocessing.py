@@ -14,17 +14,20 @@ through all images decided so far (follow_corrections.py). Overrides are applied
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from neardup_platform.clock import Clock
 from neardup_platform.clusters.overrides import Overrides
 from neardup_platform.decide import Constraints
 from neardup_platform.errors import InvariantBroken, PermanentError
+from neardup_platform.image_table.mmap_ids import WrittenIds
 from neardup_platform.pipeline import Decided, Pipeline
 from neardup_platform.records import Cause
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.view import StoreView
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.banks.cluster_labels import ClusterLabels
+from neardup_platform.stream.checkpointing import complete_checkpoint
 from neardup_platform.stream.commit import commit
 from neardup_platform.stream.constraints import constraints_of
 from neardup_platform.stream.control.outcome import Write
@@ -79,16 +82,24 @@ class Reprocessing:
         target: that store, made by `construction.prepare`.
         pipeline: over a corpus of the same images, with the rules to apply.
         command_id: of the command that asks for it.
+        checkpoint_path: folder of the checkpoint of the corpus.
         check: called before each batch; raises to stop.
     """
 
     def __init__(
-        self, target: Store, pipeline: Pipeline, command_id: str, clock: Clock, check: Callable[[], None] = no_check
+        self,
+        target: Store,
+        pipeline: Pipeline,
+        command_id: str,
+        checkpoint_path: Path,
+        clock: Clock,
+        check: Callable[[], None] = no_check,
     ) -> None:
         if len(pipeline.corpus) != target.state().ordinals:
             raise InvariantBroken("the corpus is not that of the store being reprocessed: send the command again")
         self._construction, self._target = Construction(target, command_id), target
         self._pipeline = pipeline
+        self._checkpoint_path = checkpoint_path
         self._clock = clock
         self._check = check
 
@@ -129,7 +140,10 @@ class Reprocessing:
             raise DecidedAnew(f"{expected} images had to be decided again, {images} were: send the command again")
         progress.counts["changed"] = self._construction.take_over(source)
         # The worker that opens the store takes over what is on the disk (built_files.py).
-        self._pipeline.corpus.index.flush()
+        corpus = self._pipeline.corpus
+        corpus.index.flush()
+        if isinstance(corpus.id_table, WrittenIds):
+            complete_checkpoint(self._target, corpus, corpus.id_table, self._checkpoint_path)
         return _reprocessed(images, progress)
 
     def so_far(self) -> Reprocessed:

@@ -14,10 +14,11 @@ numbers:
 
 An image that is gone and whose embeddings Kafka still has is decided again, and published then, even if to the same
 cluster. One whose embeddings are lost stays gone. Both tables of images are in order of id: they are merged in one
-pass, and written in chunks.
+pass, while the stream runs (`changed_heads`). Then it waits until the images that have moved since are compared again
+(`compare_again`), and what has changed is published in chunks.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -37,6 +38,8 @@ from neardup_platform.wire.topics import DECISIONS
 
 # Images in one write.
 _CHUNK = 1_000
+# Changes kept in memory until the stream waits: a few hundred bytes each. If there are more, it waits for the pass.
+MOST_KEPT = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ def compensate(
     command_id: str,
     now_ms: int,
     check_cancelled: Callable[[], None] = lambda: None,
+    changes: Sequence[HeadChange] | None = None,
 ) -> Compensated:
     """Put into the restored store what is published because of the restore.
 
@@ -67,9 +71,10 @@ def compensate(
         command_id: of the restore.
         now_ms: the clock, Unix milliseconds.
         check_cancelled: called before each write; raises to stop.
+        changes: all images whose cluster differs, in order of id; None compares all images.
     """
     again = gone = 0
-    for part in _chunks(_changed(present, restored)):
+    for part in _chunks(_changed(present, restored) if changes is None else iter(changes)):
         check_cancelled()
         state, batch = restored.state(), Batch()
         lost = [change.image_id for change in part if change.head_after is None]
@@ -77,11 +82,54 @@ def compensate(
         again += len(put_outbox(batch, state, _again(batch, state, restored, held, command_id, now_ms)))
         gone += len(put_outbox(batch, state, _gone(state, lost, command_id, now_ms)))
         batch.put_state(state)
+        # No image gets another head or ordinal: checkpoints of the corpus stay as they are.
+        batch.is_noted = True
         restored.write(batch)
     return Compensated(again, gone)
 
 
-def _changed(present: StoreView, restored: Store) -> Iterator[HeadChange]:
+def changed_heads(
+    present: StoreView, restored: StoreView, check_cancelled: Callable[[], None] = lambda: None
+) -> list[HeadChange] | None:
+    """Return the images whose cluster differs, in order of id; None if there are more than `MOST_KEPT`.
+
+    Args:
+        present: the active store, whose images of one moment are compared.
+        check_cancelled: called for every thousandth change; raises to stop.
+    """
+    kept: list[HeadChange] = []
+    for part in _chunks(_changed(present, restored)):
+        check_cancelled()
+        kept += part
+        if len(kept) > MOST_KEPT:
+            return None
+    return kept
+
+
+def compare_again(
+    changes: Sequence[HeadChange], present: StoreView, restored: StoreView, image_ids: Collection[str]
+) -> list[HeadChange]:
+    """Return the changes after some images have moved in either store.
+
+    Args:
+        changes: before, in order of id.
+        image_ids: every image that may have moved, known in either store or not.
+    """
+    found = {change.image_id: change for change in changes}
+    ids = sorted(image_ids)
+    for at in range(0, len(ids), _CHUNK):
+        part = ids[at : at + _CHUNK]
+        records = zip(part, present.images.find_many(part), restored.images.find_many(part), strict=True)
+        for image_id, before, after in records:
+            change = HeadChange(image_id, before.head if before else None, after.head if after else None)
+            if change.head_before == change.head_after:
+                found.pop(image_id, None)
+            else:
+                found[image_id] = change
+    return [found[image_id] for image_id in sorted(found)]
+
+
+def _changed(present: StoreView, restored: StoreView) -> Iterator[HeadChange]:
     changes = merge_heads(present.images.heads(), restored.images.heads())
     return (change for change in changes if change.head_before != change.head_after)
 

@@ -1,11 +1,16 @@
 """`restore`: puts the state of a snapshot in place of the present one.
 
-The snapshot is fetched, verified and opened beside the active store, in a thread, while the stream runs. Then the
-stream waits while, in a thread again, the restored store takes over what does not go back (corrections/carry_over.py),
-contradictions among its clusters are repaired (repair.py), and decisions that are no longer true are replaced
-(compensation.py). Between two steps the exchange is decided (store/swap.py). The worker then opens the restored
-store, whose positions go back with it: embeddings that came since are read from Kafka and decided again, under new
-sequence numbers. Until the exchange is decided, any failure leaves the active store as it is.
+    fetch → note where images are → make its files, compare → hold the stream → complete → exchange
+   (thread)        (loop)            (process, thread)           (loop)         (thread)   (loop)
+
+The snapshot is fetched, verified and opened beside the active store while the stream runs. So are vectors, term index
+and checkpoint of the restored store made (next_files/), and its images compared with those of the active store
+(compensation.py). Then the stream waits for what depends on where it ends: the restored store takes over what does not
+go back (corrections/carry_over.py), contradictions among its clusters are repaired (repair.py), images that have moved
+meanwhile are compared again, and decisions that are no longer true are replaced. Between two steps the exchange is
+decided (store/swap.py). The worker then opens the restored store with the files that were made (built_files.py). The
+positions go back with it: embeddings that came since are read from Kafka and decided again, under new sequence numbers.
+Until the exchange is decided, any failure leaves the active store as it is.
 """
 
 import shutil
@@ -13,9 +18,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+
+import numpy as np
 
 from neardup_platform.clock import Clock
+from neardup_platform.clusters.partition_diff import HeadChange
 from neardup_platform.errors import BadCommand, SetupError
+from neardup_platform.image_table.checkpoint import Columns
+from neardup_platform.image_table.ids import Ordinals
 from neardup_platform.pipeline import Pipeline
 from neardup_platform.settings import Settings
 from neardup_platform.store import layout
@@ -23,17 +34,27 @@ from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.survey import Survey
 from neardup_platform.store.swap import before_path, copy_store, decide_swap, next_path, remove_next
 from neardup_platform.store.writer import Batch, Store
+from neardup_platform.stream.built_files import keep, remove, remove_unfinished, unfinished_path
+from neardup_platform.stream.checkpointing import begin_noting
 from neardup_platform.stream.control.interruption import Interruption
 from neardup_platform.stream.control.outcome import Finish, ReplaceStore, Stage
-from neardup_platform.stream.corrections.carry_over import append_outbox, carry_over
+from neardup_platform.stream.corrections.carry_over import append_outbox, carry_over, name_restored
 from neardup_platform.stream.corrections.deferred_overrides import (
     defer_overrides,
     overrides_ahead,
     unmet_after_restore,
 )
-from neardup_platform.stream.corrections.forget_again import Forgotten, forget_again, forgotten_of, forgotten_since
+from neardup_platform.stream.corrections.forget_again import (
+    Forgotten,
+    forget_again,
+    forgotten_of,
+    forgotten_since,
+    moved_by_forgetting,
+)
+from neardup_platform.stream.next_files.make_files import FilesOrder, Models, check_room, correct_rows
+from neardup_platform.stream.next_files.remote_files import FilesMaker
 from neardup_platform.stream.repair import repair_surveyed
-from neardup_platform.stream.snapshots.compensation import compensate
+from neardup_platform.stream.snapshots.compensation import changed_heads, compare_again, compensate
 from neardup_platform.stream.snapshots.snapshot_manifest import Manifest, check_id
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import Log
@@ -65,6 +86,34 @@ class _Fetched:
     survey: Survey
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What was prepared for a restored store while the stream ran.
+
+    Attributes:
+        files: the folder of its files; None where they are made when it is opened.
+        began: where the images of the active store were before.
+        changes: of the images between both stores, since then; None where all are compared once the stream waits.
+    """
+
+    files: Path | None
+    began: Columns
+    changes: Sequence[HeadChange] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Moved:
+    """What has changed in the active store since files were begun to be made.
+
+    Attributes:
+        dropped: int64, ascending, ordinals that belong to no image any more.
+        ids: of all images that may be in another cluster.
+    """
+
+    dropped: Ordinals
+    ids: Sequence[str]
+
+
 class Restore:
     """The handler.
 
@@ -74,6 +123,8 @@ class Restore:
         unpromoted: version of the classifier that decides where none was promoted.
         check_classifier: raises where a version cannot decide here.
         deleted_since: by partition, how many embeddings after these positions Kafka has deleted; None: unknown.
+        models: of the embeddings.
+        launch: starts what makes the files of the restored store; its argument is the log file.
     """
 
     def __init__(
@@ -85,6 +136,9 @@ class Restore:
         check_classifier: CheckClassifier,
         deleted_since: DeletedSince,
         clock: Clock,
+        *,
+        models: Models,
+        launch: Callable[[Path], FilesMaker],
     ) -> None:
         self._settings = settings
         self._store = store
@@ -92,14 +146,25 @@ class Restore:
         self._unpromoted = unpromoted
         self._check_classifier = check_classifier
         self._deleted_since = deleted_since
+        self._models = models
+        self._launch = launch
         self._clock = clock
         self._next: Store | None = None
+        self._maker: FilesMaker | None = None
+        self._doing = ""
         self._forgotten_ahead: list[str] = []
         self._interruption = Interruption()
 
     def interrupt(self) -> None:
         """See `Interruptible`."""
         self._interruption.interrupt()
+        if (maker := self._maker) is not None:
+            maker.interrupt()
+
+    @property
+    def doing(self) -> str:
+        """See `Reporting`."""
+        return self._doing
 
     def note_forgotten(self, image_id: str) -> None:
         """Record an image that is forgotten while a restore is prepared: it is removed from the other store, too."""
@@ -111,21 +176,30 @@ class Restore:
         self._forgotten_ahead.clear()
         self._interruption.clear()
         remove_next(self._settings.store_path)
+        remove_unfinished(self._settings.home)
         _check_most(self._store.state().images, arguments.most_images)
+        self._doing = "fetching the other store"
         try:
             classifier = self._undo() if arguments.snapshot is None else self._fetch(arguments.snapshot)
             self._next = Store(next_path(self._settings.store_path))
             lost = self._check(self._next, arguments.force)
+            check_room(self._settings.home, self._next.state(), self._models, self._pipeline.space)
+            name_restored(self._store.state(), self._next)
+            self._doing = "checking the other store"
             forgotten = forgotten_since(self._store, self._next)
             fetched = _Fetched(self._next, classifier, lost, forgotten, Survey(self._next))
         except Exception:
             self.close()
             remove_next(self._settings.store_path)
             raise
-        return partial(self._hold, command, fetched)
+        return partial(self._begin, command, fetched)
 
     def close(self) -> None:
-        """Close the store of an attempt that failed."""
+        """Close the store of an attempt that failed, and end what makes files for it."""
+        self._doing = ""
+        if self._maker is not None:
+            self._maker.close()
+            self._maker = None
         if self._next is not None:
             self._next.close()
             self._next = None
@@ -191,21 +265,77 @@ class Restore:
             )
         return counts
 
-    def _hold(self, command: pb.Command, fetched: _Fetched) -> Stage:
-        """Have the stream wait, so that the active store stands still."""
-        return Stage(partial(self._complete, command, fetched), hold=True, abandon=self._abandon)
+    def _begin(self, command: pb.Command, fetched: _Fetched) -> Stage:
+        """Note where the images of the active store are, whose files and clusters are read from now on."""
+        corpus = self._pipeline.corpus
+        # Rows that are copied hold the vectors of the store or zeros, but for those of images that are dropped later.
+        corpus.erase_dropped()
+        return Stage(partial(self._prepare, command, fetched, corpus.columns(len(corpus))), abandon=self._abandon)
 
-    def _complete(self, command: pb.Command, fetched: _Fetched) -> Finish:
+    def _prepare(self, command: pb.Command, fetched: _Fetched, began: Columns) -> Finish:
+        """Make the files of the restored store and compare its clusters, while the stream runs."""
+        # Repairs may move images. They need a store that stands still, and its files follow from it.
+        sound = not fetched.survey.findings
+        files = self._make_files(fetched.store) if sound else None
+        self._doing = "comparing clusters"
+        changes = changed_heads(self._store, fetched.store, self._interruption.check) if sound else None
+        return partial(self._hold, command, fetched, _Made(files, began, changes))
+
+    def _make_files(self, restored: Store) -> Path:
+        """Make vectors, term index and checkpoint of the restored store, in a process."""
+        home = self._settings.home
+        files = unfinished_path(home)
+        restored.flush()
+        restored.sync()
+        files.mkdir(parents=True)
+        order = FilesOrder(
+            files / "checkpoint", files, self._settings.vectors_path, self._settings.index_path, self._models
+        )
+        restored.checkpoint(order.checkpoint)
+        self._maker = self._launch(home / "next-files.log")
+        self._interruption.check()
+        self._maker.make(order, self._advance)
+        self._maker.close()
+        self._maker = None
+        shutil.rmtree(order.checkpoint)
+        begin_noting(restored, restored.state())
+        return files
+
+    def _advance(self, doing: str, done: int, of: int) -> None:
+        self._interruption.check()
+        self._doing = f"files of the other store: {doing}" + (f", {done:,} of {of:,}" if of else "")
+
+    def _hold(self, command: pb.Command, fetched: _Fetched, made: _Made) -> Stage:
+        """Have the stream wait, so that the active store stands still."""
+        self._doing = "completing the other store"
+        complete = partial(self._complete, command, fetched, made, self._moved_since(made.began))
+        return Stage(complete, hold=True, abandon=self._abandon)
+
+    def _moved_since(self, began: Columns) -> _Moved:
+        corpus, known = self._pipeline.corpus, len(began.heads)
+        now = corpus.columns(len(corpus))
+        moved = np.flatnonzero(now.heads[:known] != began.heads)
+        later = range(known, len(now.heads))
+        ids = [corpus.id_of(ordinal) for ordinal in (*moved.tolist(), *later)]
+        return _Moved(moved[now.heads[moved] == 0], [*filter(None, ids), *self._forgotten_ahead])
+
+    def _complete(self, command: pb.Command, fetched: _Fetched, made: _Made, moved: _Moved) -> Finish:
         """Give the restored store everything that it takes over, in a thread."""
         restored, present, now_ms = fetched.store, self._store.state(), self._clock.now_ms()
         forgotten = fetched.forgotten | forgotten_of(self._store, restored, self._forgotten_ahead)
+        compared = {*moved.ids, *moved_by_forgetting(restored, forgotten.images)}
         carried = carry_over(self._store, restored, self._promotion(command, fetched, present, now_ms))
         repair_surveyed(restored, fetched.survey, now_ms)
         forget_again(restored, forgotten, command.command_id, now_ms)
         ahead = overrides_ahead(self._store, command.command_id)
         deferred = list(dict.fromkeys([*ahead, *unmet_after_restore(restored)]))
-        published = compensate(self._store, restored, command.command_id, now_ms, self._interruption.check)
+        changes = None if made.changes is None else compare_again(made.changes, self._store, restored, compared)
+        published = compensate(self._store, restored, command.command_id, now_ms, self._interruption.check, changes)
         state = restored.state()
+        if made.files is not None:
+            copied = moved.dropped[moved.dropped < state.shared.end]
+            correct_rows(made.files, restored, state, self._models, copied)
+            keep(made.files, self._settings.store_path)
         values = {
             "replaced_images": present.images,
             "replaced_digest": present.digest.hex(),
@@ -272,6 +402,8 @@ class Restore:
         """End a command that is not continued."""
         self.close()
         remove_next(self._settings.store_path)
+        remove_unfinished(self._settings.home)
+        remove(self._settings.store_path)
 
     def _swap(self, command: pb.Command) -> None:
         self.close()

@@ -1,6 +1,7 @@
 """Claims about commands to a real worker on a real Kafka and S3: paused, traced, copied, rolled back, killed."""
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -76,6 +77,7 @@ def test_a_rollback_decides_again_what_came_since_and_a_reprocess_all(empty_log:
         before = refreshed(reader)
         restored = told(empty_log, "restore", snapshot=taken.values["snapshot"])
         assert (restored.values["images"], restored.values["embeddings_lost"]) == ("60", "0")
+        assert read_at_start(empty_log) == ("0", "0")
         eventually(lambda: images(reader) == 100)
         after = refreshed(reader)
         assert (after.digest, after.clusters) == (before.digest, before.clusters)
@@ -88,6 +90,7 @@ def test_a_rollback_decides_again_what_came_since_and_a_reprocess_all(empty_log:
         assert refreshed(reader).digest == before.digest
         reprocessed = told(empty_log, "reprocess")
         assert (reprocessed.values["images"], reprocessed.values["changed"]) == ("100", "0")
+        assert read_at_start(empty_log) == ("0", "0")
         eventually(lambda: refreshed(reader).digest == before.digest)
         publish(empty_log, range(100, 110))
         eventually(lambda: images(reader) == 110)
@@ -124,6 +127,12 @@ def test_commands_of_several_stages_survive_kill_9_at_any_stage(
         assert known <= 10
         assert taken.accepted
         assert refreshed(reader).counters["ingested"] == decided
+
+
+def read_at_start(settings: Settings) -> tuple[str, str]:
+    """Images whose vectors, and whose records, the worker has read from the store that it opened last."""
+    log = (settings.home / "worker.log").read_text()
+    return re.findall(r"vectors of (\d+) read from the store, .* records of (\d+) read", log)[-1]  # type: ignore[no-any-return]
 
 
 def results(settings: Settings) -> dict[str, set[bytes]]:

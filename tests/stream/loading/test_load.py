@@ -21,7 +21,7 @@ from neardup_platform.store.survey import Survey
 from neardup_platform.store.swap import copy_store, decide_swap, next_path
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.control.command import RegisteredCommand, register
-from neardup_platform.stream.corrections.carry_over import carry_over
+from neardup_platform.stream.corrections.carry_over import carry_over, name_restored
 from neardup_platform.stream.corrections.forget_again import forget_again, forgotten_since
 from neardup_platform.stream.loading.given_heads import GivenImage
 from neardup_platform.stream.loading.load import Load
@@ -442,6 +442,7 @@ def test_a_store_restored_from_before_a_load_does_not_use_the_numbers_that_the_l
     two.run()
     copy_store(settings.home / "earlier", next_path(settings.store_path))
     with closing(Store(next_path(settings.store_path))) as restored:
+        name_restored(two.store.state(), restored)
         carry_over(two.store, restored, None)
     two.close()
     decide_swap(settings.store_path, "a test")
@@ -528,6 +529,7 @@ def test_a_store_restored_to_after_a_load_has_its_images_and_knows_them(make: Ma
     copy_store(settings.home / "earlier", next_path(settings.store_path))
     with closing(Store(next_path(settings.store_path))) as restored:
         forgotten = forgotten_since(two.store, restored)
+        name_restored(two.store.state(), restored)
         carry_over(two.store, restored, None)
         forget_again(restored, forgotten, "a restore", NOW_MS)
     two.close()

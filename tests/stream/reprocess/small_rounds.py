@@ -31,7 +31,7 @@ class SmallRounds:
         )
         pipeline = small_pipeline(self._corpus)
         pipeline.use_classifier(pipeline.scorer, self._matching)
-        self._reprocessing = Reprocessing(self._store, pipeline, command_id, self._clock)
+        self._reprocessing = Reprocessing(self._store, pipeline, command_id, state, self._clock)
         return self._reprocessing.so_far()
 
     def round(self, checkpoint: Path, first_sequence: int) -> Reprocessed:

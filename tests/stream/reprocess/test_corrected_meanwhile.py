@@ -18,13 +18,14 @@ from neardup_platform.stream.control.outcome import Finish
 from neardup_platform.stream.corrections.deferred_overrides import deferred_overrides, deferred_step
 from neardup_platform.stream.corrections.forget import Forget
 from neardup_platform.stream.snapshots.restore import Restore
-from neardup_platform.testing import LSH_DIM, families, image
+from neardup_platform.testing import LSH_DIM, MODELS, families, image
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.command_arguments import ForgetArguments, OverrideArguments, RestoreArguments
 from neardup_platform.wire.topics import CONTROL, DECISIONS
 from tests.stream.control_machine import ControlMachine, Killed, Machines, command
 from tests.stream.corrected import nothing_deleted
 from tests.stream.reprocess.conftest import LOOSE, STRICT, Make
+from tests.stream.small_files import SmallFiles
 
 IMAGES = families(20, 4)
 
@@ -166,7 +167,10 @@ class Held:
     def __init__(self, machine: ControlMachine, settings: Settings) -> None:
         self.go = threading.Event()
         self.restore = Restore(
-            settings, machine.store, machine.pipeline, "cosine", lambda _: None, nothing_deleted, machine.clock
+            *(settings, machine.store, machine.pipeline, "cosine", lambda _: None, nothing_deleted),
+            machine.clock,
+            models=MODELS,
+            launch=lambda _: SmallFiles(),
         )
 
     def __call__(self, given: pb.Command, arguments: RestoreArguments) -> Finish:

@@ -76,7 +76,7 @@ def remove_manifests(files: Path) -> None:
     ("damage", "vectors_read", "all_hashed"),
     [
         (damage_nothing, False, False),
-        (cut_vectors, True, True),
+        (cut_vectors, True, False),
         (cut_segments, False, True),
         (remove_manifests, True, True),
     ],

@@ -26,11 +26,12 @@ from neardup_platform.stream.snapshots.restore import Restore
 from neardup_platform.stream.snapshots.s3_snapshots import list_snapshots, read_manifest
 from neardup_platform.stream.snapshots.snapshot import Snapshot
 from neardup_platform.stream.snapshots.snapshot_manifest import BadSnapshotId, Manifest, encode_manifest, manifest_key
-from neardup_platform.testing import families
+from neardup_platform.testing import MODELS, families
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.command_arguments import PauseArguments, RestoreArguments, SnapshotArguments
 from neardup_platform.wire.topics import DECISIONS
 from tests.stream.control_machine import ControlMachine, Killed, Machines, command
+from tests.stream.small_files import SmallFiles
 
 IMAGES = families(20, 4)
 Make = Callable[..., ControlMachine]
@@ -65,7 +66,12 @@ def make(settings: Settings) -> Iterator[Make]:
 
     def commands(machine: ControlMachine) -> Sequence[RegisteredCommand]:
         store, pipeline, clock = machine.store, machine.pipeline, machine.clock
-        restore = Restore(settings, store, pipeline, "cosine", lambda _: None, Log().since, clock)
+        restore = Restore(
+            *(settings, store, pipeline, "cosine", lambda _: None, Log().since),
+            clock,
+            models=MODELS,
+            launch=lambda _: SmallFiles(),
+        )
         return [
             register(SnapshotArguments, Snapshot(settings, store, pipeline, clock)),
             register(RestoreArguments, restore),
@@ -384,22 +390,22 @@ def test_a_restored_store_takes_over_the_derived_files(make: Make, caplog: pytes
     caplog.set_level(logging.INFO, "neardup_platform.stream.recovery")
     two = restored(make, one, snapshot=snapshot)
     assert_whole(two)
-    # The window, and a piece of a segment that is shorter than a block.
-    assert read_and_hashed(caplog) == (1, 40 + 6)
+    # Before the exchange, the window and a piece of a segment that is shorter than a block; then the window.
+    assert read_and_hashed(caplog) == [(200, 40 + 6), (0, 40)]
+    caplog.clear()
     two.decide(images[200:])
     two.log.append(command("restore", "r2", undo="true"))
     two.run_until_replaced()
     three = make()
     assert three.worker.heads() == expected
-    # The first 200 ordinals mean the same images in all three stores.
-    assert read_and_hashed(caplog) == (301 - 200, 301 - 160)
+    # The first 200 ordinals mean the same images in all three stores, and their vectors are synced.
+    assert read_and_hashed(caplog) == [(301 - 200, 301 - 160), (0, 45)]
 
 
-def read_and_hashed(caplog: pytest.LogCaptureFixture) -> tuple[int, int]:
-    """Images whose vectors the last start read from the store, and images that it hashed."""
-    *_, line = [record for record in caplog.records if record.name == "neardup_platform.stream.recovery"]
-    assert isinstance(line.args, tuple)
-    return int(str(line.args[2])), int(str(line.args[3]))
+def read_and_hashed(caplog: pytest.LogCaptureFixture) -> list[tuple[int, int]]:
+    """Images whose vectors were read from the store, and images that were hashed, each time that a corpus was made."""
+    lines = [record.args for record in caplog.records if record.name == "neardup_platform.stream.recovery"]
+    return [(int(str(args[2])), int(str(args[3]))) for args in lines if isinstance(args, tuple)]
 
 
 def test_a_reader_follows_to_the_store_in_force(make: Make, settings: Settings, tmp_path: Path) -> None:
