@@ -5,6 +5,7 @@ from datetime import datetime
 
 import dagster as dg
 from dagster import DagsterEventType
+from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord as Executed
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus as Status
 
@@ -69,7 +70,7 @@ def _checks(
             yield before[name]
         elif failed:
             shown = ", ".join(failed[:_SHOWN_PARTITIONS]) + (" …" if len(failed) > _SHOWN_PARTITIONS else "")
-            yield Problem(name, f"{name} is red for {shown}", _text(latest), link)
+            yield Problem(name, f"{name} is red for {shown}", _text(_last_of(instance, check, failed[0])), link)
         elif (red := _red(instance, latest, since_s)) is not None:
             yield Problem(name, f"{name} is red", _text(red), link)
 
@@ -91,6 +92,13 @@ def _failed_partitions(instance: dg.DagsterInstance, check: dg.AssetCheckKey) ->
         (each.partition_key for each in found if each.partition_key and each.latest_execution_status is Status.FAILED),
         reverse=True,
     )
+
+
+def _last_of(instance: dg.DagsterInstance, check: dg.AssetCheckKey, partition: str) -> Executed | None:
+    """The last execution of a check for a partition."""
+    only = PartitionKeyFilter(key=partition)
+    found = instance.event_log_storage.get_latest_asset_check_execution_by_key([check], partition_filter=only)
+    return found.get(check)
 
 
 def _text(latest: Executed | None) -> str:

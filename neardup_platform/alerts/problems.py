@@ -90,14 +90,17 @@ def begun(problems: Sequence[Problem]) -> Message:
 def over(problems: Sequence[Problem], now_ms: int) -> Message:
     """A message about problems that are over, at least one."""
     first, *others = problems
-    subject = f"Over: {first.title}" + (f", and {len(others)} more" if others else "")
+    if not others:
+        return Message(f"Over: {first.title}", f"It lasted {_lasted(now_ms - first.since_ms)}")
     lines = [f"{each.title} (it lasted {_lasted(now_ms - each.since_ms)})" for each in problems[:MOST_TOLD]]
-    return Message(subject, "\n".join([*lines, *_rest(problems)]))
+    return Message(f"Over: {first.title}, and {len(others)} more", "\n".join([*lines, *_rest(problems)]))
 
 
 def _listed(problems: Sequence[Problem]) -> str:
+    # The subject has the title of one that is alone.
+    named = len(problems) > 1
     parts = [
-        "\n".join(line for line in (each.title, each.text[:MOST_TEXT], each.link) if line)
+        "\n".join(line for line in (each.title if named else "", each.text[:MOST_TEXT], each.link) if line)
         for each in problems[:MOST_TOLD]
     ]
     return "\n\n".join([*parts, *_rest(problems)])
