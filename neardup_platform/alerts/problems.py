@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, replace
 # A message names the first of a flood; the rest are counted.
 MOST_TOLD = 20
 MOST_TEXT = 1_500
+# A line of a log may be as long as a screen.
+MOST_LINE = 300
 # Looks that are further apart than this are not one watch: something was down between them.
 MOST_BETWEEN_MS = 600_000
 
@@ -78,6 +80,12 @@ def _followed(problem: Problem, known: Problem | None, now_ms: int) -> Problem:
     if known is None or (not known.told and now_ms - known.seen_ms > MOST_BETWEEN_MS):
         return replace(problem, since_ms=now_ms, seen_ms=now_ms)
     return replace(problem, since_ms=known.since_ms, seen_ms=now_ms, told=known.told)
+
+
+def shortened(what: str, next_step: str) -> str:
+    """The text of a problem: what is wrong, cut so that the next step is always left."""
+    lines = (line if len(line) <= MOST_LINE else f"{line[:MOST_LINE]} …" for line in what.splitlines())
+    return "\n".join(part for part in ("\n".join(lines)[: MOST_TEXT - len(next_step) - 1], next_step) if part)
 
 
 def begun(problems: Sequence[Problem]) -> Message:

@@ -14,7 +14,15 @@ from pydantic import SecretStr, ValidationError
 
 from neardup_platform.alerts.alerting import tell
 from neardup_platform.alerts.channels import Send, channels, within
-from neardup_platform.alerts.problems import MOST_TOLD, Message, Problem, remembered, to_remember
+from neardup_platform.alerts.problems import (
+    MOST_TEXT,
+    MOST_TOLD,
+    Message,
+    Problem,
+    remembered,
+    shortened,
+    to_remember,
+)
 from neardup_platform.errors import ServerUnavailable
 from neardup_platform.settings import AlertSettings
 
@@ -162,6 +170,14 @@ def test_beginnings_and_ends_alternate_whatever_fails(steps: list[tuple[frozense
             if key in {line[0] for line in text.splitlines() if line}
         ]
         assert named == ["Problem", "Over"] * (len(named) // 2)
+
+
+def test_a_long_text_is_cut_and_its_next_step_is_not() -> None:
+    text = shortened("\n".join(["it stalled; last lines:", *["x" * 5_000] * 30]), "See the log")
+    assert len(text) <= MOST_TEXT
+    assert text.startswith("it stalled; last lines:\nxxx")
+    assert text.endswith("\nSee the log")
+    assert shortened("short", "") == "short"
 
 
 def test_a_flood_is_one_bounded_message() -> None:

@@ -50,6 +50,8 @@ def work() -> None:
 
     @dg.op
     def step() -> None:
+        if "error" in FAULTS:
+            raise ValueError(FAULTS["error"])
         if "job" in FAULTS:
             raise dg.Failure(FAULTS["job"], allow_retries=False)
 
@@ -177,13 +179,21 @@ def test_a_failed_run_is_told_with_its_reason_until_a_run_succeeds(instance: dg.
     FAULTS["job"] = "there is no snapshot"
     run(instance, "work")
     (begun,) = tick()
-    first, reason, link = begun.splitlines()
+    first, reason, step, link = begun.splitlines()
     assert (first, reason) == ("Problem: the run of work failed", "there is no snapshot")
+    assert "re-execute" in step
     assert "/runs/" in link
     FAULTS.clear()
     run(instance, "work")
     (over,) = tick()
     assert over.startswith("Over: the run of work failed")
+
+
+def test_an_error_that_dagster_wraps_is_told_itself(instance: dg.DagsterInstance, tick: Tick) -> None:
+    FAULTS["error"] = "-3 images"
+    run(instance, "work")
+    (begun,) = tick()
+    assert begun.splitlines()[1] == "ValueError: -3 images"
 
 
 @pytest.mark.parametrize("healed", [False, True])
@@ -194,14 +204,12 @@ def test_hours_that_are_missing_are_one_problem_of_their_group(instance: dg.Dags
             instance.report_runless_asset_event(dg.AssetMaterialization(["logs", asset], partition=key))
     found = instance_problems(instance, logged.get_repository_def(), {}, "http://dagster", NOON)
     if healed:
-        assert [each.text.splitlines()[0] for each in found] == ["logs/one: 2026-03-01-11:00"]
+        assert [each.text.splitlines()[0] for each in found] == ["logs/one, logs/two: 2026-03-01-11:00"]
         return
     (stale,) = found
     assert stale.title == "hours of logs are not materialised"
-    assert stale.text.splitlines()[:2] == [
-        "logs/one: 2026-03-01-08:00, 2026-03-01-09:00, 2026-03-01-11:00",
-        "logs/two: 2026-03-01-08:00, 2026-03-01-09:00, 2026-03-01-11:00",
-    ]
+    listed = "logs/one, logs/two: 2026-03-01-08:00, 2026-03-01-09:00, 2026-03-01-11:00"
+    assert stale.text.splitlines()[0] == listed
     assert "Missing partitions" in stale.text
     assert stale.link == "http://dagster/assets/logs/one?view=partitions"
     assert stale.wait_ms == 3_600_000
