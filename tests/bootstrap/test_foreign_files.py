@@ -1,5 +1,6 @@
 """Files that other tools write are read as what they mean, or refused with the column and the next step."""
 
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,8 @@ TIMES = {
     "nanoseconds": (pa.array([1_999_999, None], pa.timestamp("ns", "UTC")), [1, None]),
     "another zone": (pa.array([1_500], pa.timestamp("ms", "Asia/Tokyo")), [1_500]),
     "a zone that is not known": (pa.array([2_500], pa.timestamp("us", "Mars/Olympus")), [2]),
+    "decimal": (pa.array([Decimal(7), None, Decimal(10**30)], pa.decimal128(38, 0)), [7, None, None]),
+    "small decimal": (pa.array([Decimal(-7)], pa.decimal128(9, 0)), [-7]),
     "dictionary": (pa.array([7, 7]).dictionary_encode(), [7, 7]),
 }
 
@@ -121,6 +124,24 @@ def test_times_of_many_types_are_unix_milliseconds(column: str) -> None:
     batch = pa.record_batch({"event_time_ms": values})
     check_column(batch.schema, "event_time_ms")
     assert integers(batch, "event_time_ms").to_pylist() == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "expected"),
+    [
+        ("image_id", pa.decimal128(38, 0), "a string"),
+        ("image_id", pa.int64(), "a string"),
+        ("event_time_ms", pa.decimal128(20, 3), "an integer, Unix milliseconds"),
+        ("event_time_ms", pa.decimal256(40, 0), "an integer, Unix milliseconds"),
+        ("event_time_ms", pa.date32(), "an integer, Unix milliseconds"),
+        ("lsh", pa.list_(pa.decimal128(10, 6)), "a list of floats, or binary"),
+    ],
+)
+def test_numbers_that_would_be_guesswork_are_refused_with_the_next_step(
+    name: str, kind: pa.DataType, expected: str
+) -> None:
+    with pytest.raises(BadArtefact, match=f"column '{name}' has the type .*, expected {expected}: convert it"):
+        check_column(pa.schema([(name, kind)]), name)
 
 
 @pytest.mark.parametrize("value", [1.5, float("inf"), -1e300])
