@@ -70,7 +70,8 @@ def data_set_of(name: str, folder: str, objects: Sequence[DataFile], manifest: b
     if isinstance(chosen, str):
         return Incomplete(name, chosen)
     if not 1 <= len(chosen) <= MAX_FILES:
-        return Incomplete(name, f"it has {len(chosen)} Parquet files, 1 to {MAX_FILES} are allowed")
+        step = "write larger files" if chosen else "write some, or delete the folder"
+        return Incomplete(name, f"it has {len(chosen):,} Parquet files, 1 to {MAX_FILES:,} are allowed: {step}")
     return DataSet(name, tuple(sorted(chosen, key=lambda each: each.key)))
 
 

@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from neardup_platform.bootstrap.completeness import (
     MANIFEST,
+    MAX_FILES,
     MAX_MANIFEST_BYTES,
     Incomplete,
     bad_name,
@@ -126,13 +127,17 @@ def files_of(folder: Path) -> list[str]:
     """The Parquet files in a folder of this machine and in the folders in it, relative to it, in order.
 
     Raises:
-        BadArtefact: there are none, or others that may be meant.
+        BadArtefact: there are none, too many, or others that may be meant.
     """
     paths = data_paths(sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()))
     if isinstance(paths, str):
         raise BadArtefact(f"{folder} is not uploaded: {paths}")
     if not paths:
         raise BadArtefact(f"{folder} has no .parquet files")
+    if len(paths) > MAX_FILES:
+        raise BadArtefact(
+            f"{folder} has {len(paths):,} Parquet files, at most {MAX_FILES:,} make a data set: write larger files"
+        )
     return paths
 
 

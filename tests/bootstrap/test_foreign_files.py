@@ -148,3 +148,10 @@ def test_numbers_that_would_be_guesswork_are_refused_with_the_next_step(
 def test_a_float_that_is_no_integer_is_named(value: float) -> None:
     with pytest.raises(BadArtefact, match=r"'event_time_ms' has the value .*expected an integer, Unix milliseconds"):
         integers(pa.record_batch({"event_time_ms": [1e3, None, value]}), "event_time_ms")
+
+
+def test_an_id_that_fills_a_file_is_named_by_its_beginning(tmp_path: Path) -> None:
+    rows = [row("a", "a"), row("x" * 1_000_000), row("x" * 1_000_001, "y" * 1_000_000)]
+    found = read_rows([source(write(tmp_path / "long.parquet", rows))], MODELS, NOW_MS)
+    assert sum(len(value.as_py() or b"") for column in (found.image_id, found.head) for value in column) < 10_000
+    assert found.details[1].endswith("1000000 bytes, 1 to 512 allowed")
