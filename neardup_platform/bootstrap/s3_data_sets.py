@@ -95,13 +95,21 @@ def find_data_set(s3: Any, bucket: str, prefix: str, name: str, version: str | N
 
 
 def put_data_set(
-    s3: Any, bucket: str, prefix: str, name: str, folder: Path, progress: Progress = lambda _: None
+    s3: Any,
+    bucket: str,
+    prefix: str,
+    name: str,
+    folder: Path,
+    progress: Progress = lambda _: None,
+    *,
+    hold: bool = False,
 ) -> int:
     """Upload the Parquet files of a folder, and a manifest of them when all are there; returns their number.
 
     Args:
         folder: with the files, or with folders of them.
         progress: called with the number of files uploaded since the last call.
+        hold: see `DataSet.held`.
 
     Raises:
         BadArtefact: the folder has no such files, or others that may be meant, or the name is not one.
@@ -116,7 +124,10 @@ def put_data_set(
         for path in files:
             s3.upload_file(str(folder / path), bucket, f"{prefix}{name}/{path}")
             progress(1)
-        listed = {"files": [{"name": path, "size": (folder / path).stat().st_size} for path in files]}
+        listed: dict[str, Any] = {
+            "files": [{"name": path, "size": (folder / path).stat().st_size} for path in files],
+            **({"hold": True} if hold else {}),
+        }
         s3.put_object(Bucket=bucket, Key=f"{prefix}{name}/{MANIFEST}", Body=json.dumps(listed).encode())
     except (BotoCoreError, ClientError, Boto3Error) as error:
         raise ServerUnavailable(f"writing s3://{bucket}/{prefix}{name}/ failed: {error}") from error
