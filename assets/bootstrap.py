@@ -11,7 +11,7 @@ import dagster as dg
 from pydantic import Field
 
 from assets.stream_worker import stream_worker_asset
-from assets.table_metadata import PARTITION_ROWS, URI
+from assets.table_metadata import PARTITION_ROWS, URI, table
 from resources.code_references import code_reference
 from resources.platform import PlatformResource
 
@@ -154,8 +154,7 @@ def verdict(done: "Bootstrapped") -> dg.AssetCheckResult:
 
 def _table(counts: Mapping[str, int], texts: Mapping[str, str], first: str) -> dg.TableMetadataValue:
     kept = [name for name in texts if counts.get(name)]
-    records = [dg.TableRecord({first: name, "rows": counts[name], "meaning": texts[name]}) for name in kept]
-    return dg.MetadataValue.table(records)
+    return table({first: name, "rows": counts[name], "meaning": texts[name]} for name in kept)
 
 
 def _call_off(context: dg.AssetExecutionContext, load: "Bootstrap | None") -> None:

@@ -76,7 +76,7 @@ def report_asset(name: str, partitions: dg.TimeWindowPartitionsDefinition) -> dg
 
 def metadata(made: "QualityReport", period: "Period", uri: str, page: str) -> dict[str, Any]:
     """Dagster metadata, and the first plots, of a report."""
-    from neardup_platform.quality_report.in_words import HEADLINES, limits_of_knowledge, paragraph
+    from neardup_platform.quality_report.in_words import headline, limits_of_knowledge, paragraph
     from neardup_platform.quality_report.matplotlib_trends import PLOTS
 
     found = made.summary
@@ -85,7 +85,7 @@ def metadata(made: "QualityReport", period: "Period", uri: str, page: str) -> di
         URI: uri,
         "report": dg.MetadataValue.url(page),
         "period": period.title,
-        "in_words": dg.MetadataValue.md(f"**{HEADLINES[found.state]}** {told}"),
+        "in_words": dg.MetadataValue.md(f"**{headline(found)}** {told}"),
         "issues": dg.MetadataValue.int(len(found.issues)),
         "hours_measured": dg.MetadataValue.int(found.totals.measured),
         "hours_missing": dg.MetadataValue.int(len(found.missing)),

@@ -12,7 +12,7 @@ import dagster as dg
 from pydantic import Field
 
 from assets.stream_worker import stream_worker_asset
-from assets.table_metadata import ROWS, URI
+from assets.table_metadata import ROWS, URI, table
 from resources.code_references import code_reference
 from resources.platform import PlatformResource
 
@@ -121,7 +121,7 @@ def materialization(settings: "Settings", manifest: "Manifest", **figures: float
         "classifier_version": manifest.classifier_version,
         "terms_version": manifest.terms_version or "none yet",
         "scheduled": manifest.scheduled,
-        "positions": dg.MetadataValue.table([dg.TableRecord(row) for row in offsets]),
+        "positions": table(offsets),
         **figures,
     }
     return dg.AssetMaterialization(snapshots_asset.key, partition=manifest.snapshot, metadata=metadata)

@@ -1,6 +1,7 @@
 """Metadata that Dagster's asset pages know by name: where a table is, how many rows it has, and its columns. Pure."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import dagster as dg
 
@@ -8,6 +9,13 @@ URI = "dagster/uri"
 # Of all of the table, and of a materialised partition.
 ROWS, PARTITION_ROWS = "dagster/row_count", "dagster/partition_row_count"
 _COLUMNS = "dagster/column_schema"
+_NO_COLUMNS = dg.TableSchema([])
+
+
+def table(records: Iterable[Mapping[str, Any]]) -> dg.TableMetadataValue:
+    """Records as a table; there may be none, of which Dagster cannot tell the columns."""
+    rows = [dg.TableRecord(dict(record)) for record in records]
+    return dg.MetadataValue.table(rows, None if rows else _NO_COLUMNS)
 
 
 def columns(

@@ -24,6 +24,7 @@ logs_hourly = dg.define_asset_job(
     cron_schedule="2 * * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Requests the logs of the hour that has ended, and of hours that were missed while Dagster was down.",
 )
 def logs_hourly_schedule(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
     """Request the hour before the scheduled time, once, and hours that were missed while Dagster was down."""

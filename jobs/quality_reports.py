@@ -24,6 +24,7 @@ quality_report_weekly = dg.define_asset_job(
     cron_schedule="20 1 * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Requests the quality report of the day before.",
 )
 def quality_report_daily_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """Request the day before the scheduled one, once."""
@@ -36,6 +37,7 @@ def quality_report_daily_schedule(context: dg.ScheduleEvaluationContext) -> dg.R
     cron_schedule="40 1 * * 1",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Requests the quality report of the week that ended the day before, from Monday to Sunday.",
 )
 def quality_report_weekly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """Request the week that ended the day before, from Monday, once."""

@@ -5,10 +5,11 @@ from datetime import datetime
 
 import dagster as dg
 from dagster import DagsterEventType
+from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord as Executed
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus as Status
 
-from neardup_platform.alerts.problems import Problem
+from neardup_platform.alerts.problems import Problem, shortened
 from resources.own_runs import own_run_records
 from resources.partition_gaps import gaps_by_group
 
@@ -20,7 +21,9 @@ _SHOWN_PARTITIONS = 5
 LINGERS_S = 120
 # Executions of a check that are looked at for a failure.
 _RECENT = 20
-_SHOWN_ASSETS, _NAMED_ASSETS = 12, 3
+# What Dagster wraps around an error of a step.
+_WRAPPER = "DagsterExecutionStepExecutionError"
+_NAMED_ASSETS = 3
 # Runs of assets that are looked at: of each selection of assets, the last one counts.
 _ASSET_RUNS = 100
 # Hours are written two minutes after they end; after a stop, those that were missed are requested one after the other.
@@ -69,7 +72,7 @@ def _checks(
             yield before[name]
         elif failed:
             shown = ", ".join(failed[:_SHOWN_PARTITIONS]) + (" …" if len(failed) > _SHOWN_PARTITIONS else "")
-            yield Problem(name, f"{name} is red for {shown}", _text(latest), link)
+            yield Problem(name, f"{name} is red for {shown}", _text(_last_of(instance, check, failed[0])), link)
         elif (red := _red(instance, latest, since_s)) is not None:
             yield Problem(name, f"{name} is red", _text(red), link)
 
@@ -93,12 +96,19 @@ def _failed_partitions(instance: dg.DagsterInstance, check: dg.AssetCheckKey) ->
     )
 
 
+def _last_of(instance: dg.DagsterInstance, check: dg.AssetCheckKey, partition: str) -> Executed | None:
+    """The last execution of a check for a partition."""
+    only = PartitionKeyFilter(key=partition)
+    found = instance.event_log_storage.get_latest_asset_check_execution_by_key([check], partition_filter=only)
+    return found.get(check)
+
+
 def _text(latest: Executed | None) -> str:
     found = latest.evaluation if latest is not None else None
     if found is None or found.passed:
         return ""
     step = found.metadata.get("next_step")
-    return "\n".join(line for line in (found.description or "", str(step.value) if step else "") if line)
+    return shortened(found.description or "", str(step.value) if step else "")
 
 
 def _runs(
@@ -111,8 +121,9 @@ def _runs(
         records = own_run_records(instance, label, job, statuses, limit=1)
         if records and records[0].dagster_run.status is dg.DagsterRunStatus.FAILURE:
             run = records[0].dagster_run
-            title = f"the run of {job} failed"
-            yield Problem(f"run {job}", title, _reason(instance, run.run_id), f"{url}/runs/{run.run_id}")
+            title, step = f"the run of {job} failed", "" if job in _ENDLESS else _RUN_STEP
+            text = shortened(_reason(instance, run.run_id), step)
+            yield Problem(f"run {job}", title, text, f"{url}/runs/{run.run_id}")
 
 
 def _asset_runs(instance: dg.DagsterInstance, url: str, label: str | None) -> Iterator[Problem]:
@@ -127,8 +138,8 @@ def _asset_runs(instance: dg.DagsterInstance, url: str, label: str | None) -> It
             continue
         seen.add(chosen)
         if run.status is dg.DagsterRunStatus.FAILURE:
-            title = f"a run of {chosen or 'assets'} failed"
-            yield Problem(f"run of {chosen}", title, _reason(instance, run.run_id), f"{url}/runs/{run.run_id}")
+            title, text = f"a run of {chosen or 'assets'} failed", shortened(_reason(instance, run.run_id), _RUN_STEP)
+            yield Problem(f"run of {chosen}", title, text, f"{url}/runs/{run.run_id}")
 
 
 def _stale(
@@ -136,19 +147,21 @@ def _stale(
 ) -> Iterator[Problem]:
     """Hours that should be materialised and are not, one problem for each group of assets."""
     for group, found in gaps_by_group(instance, repository, now):
-        missing = {key.to_user_string(): _first(parts, len(parts)) for key, parts in found.items()}
-        listed = [f"{name}: {parts}" for name, parts in list(missing.items())[:_SHOWN_ASSETS]]
-        more = [f"and {len(missing) - _SHOWN_ASSETS} more assets"] if len(missing) > _SHOWN_ASSETS else []
+        alike: dict[str, list[str]] = {}
+        for key, parts in found.items():
+            alike.setdefault(_first(parts, len(parts)), []).append(key.to_user_string())
+        listed = [f"{', '.join(names)}: {parts}" for parts, names in alike.items()]
         asset = next(iter(found))
         yield Problem(
             f"stale {group}",
             f"hours of {group} are not materialised",
-            "\n".join([*listed, *more, _STALE_STEP]),
+            shortened("\n".join(listed), _STALE_STEP),
             f"{url}/assets/{'/'.join(asset.path)}?view=partitions",
             wait_ms=_STALE_AFTER_MS,
         )
 
 
+_RUN_STEP = "See its log, correct the cause, then re-execute the run on its page"
 _STALE_STEP = (
     "See whether the schedules and sensors run (Automation) and why runs failed, then materialise these partitions: on "
     "the page of the asset, Materialize, Missing partitions"
@@ -165,6 +178,6 @@ def _reason(instance: dg.DagsterInstance, run_id: str) -> str:
         failure = entry.get_dagster_event().step_failure_data
         if failure.user_failure_data is not None and failure.user_failure_data.description:
             return failure.user_failure_data.description
-        if failure.error is not None:
-            return failure.error.message.strip()
+        if (error := failure.error) is not None:
+            return (error.cause if error.cls_name == _WRAPPER and error.cause else error).message.strip()
     return ""

@@ -14,7 +14,8 @@ COMPLETE_SHOWN = 12
 
 
 def _share(found: int, made: int) -> str:
-    return f"{found}/{made}" + (f"  {found / made:.0%}" if made else "")
+    # Rounded down, so that 100% are all.
+    return f"{found}/{made}" + (f"  {100 * found // made}%" if made else "")
 
 
 def clusters_table(comparison: Comparison) -> Table:

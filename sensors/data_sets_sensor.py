@@ -15,7 +15,8 @@ _JOB = "bootstrap"
     description="Looks for data sets under `bootstrap.prefix` on S3. A complete one, with a `manifest.json` whose "
     "sizes agree or with `_SUCCESS`, becomes a partition of bootstrap/images and gets one run; a replaced file makes "
     "another version, with a run of its own. Incomplete ones are named, and looked at again. A data set that was "
-    "loaded by command line gets its partition and no run.",
+    'loaded by command line gets its partition and no run, and one whose manifest has `"hold": true`, as that of '
+    "`neardup bootstrap NAME --from FOLDER --check`, neither before it is loaded.",
 )
 def data_sets_sensor(
     context: dg.SensorEvaluationContext, platform: PlatformResource
@@ -33,16 +34,21 @@ def data_sets_sensor(
         s3 = open_s3(settings.s3)
         found = find_data_sets(s3, settings.s3.bucket, settings.bootstrap.prefix)
         recorded = set(context.instance.get_dynamic_partitions(str(data_set_partitions.name)))
+        held = {load_name(each) for each in found.complete if each.held} - recorded
         new = [each for each in map(load_name, found.complete) if each not in recorded]
-        new = new[: settings.bootstrap.most_requested]
+        # Those that are held come last, so that they keep no other waiting.
+        new = sorted(new, key=lambda each: each in held)[: settings.bootstrap.most_requested]
         finished = {each for each in new if is_finished(s3, settings.s3.bucket, each)}
+        held -= finished
+        new = [each for each in new if each not in held]
     except (ServerUnavailable, SetupError, BadArtefact) as error:
         return dg.SkipReason(f"data sets cannot be looked for: {error}")
     waiting = incomplete_in_words(found.incomplete)
     requested = [dg.RunRequest(run_key=each, partition_key=each) for each in new if each not in finished]
     if waiting and requested:
         context.log.warning(waiting)
-    nothing = f"{len(found.complete)} complete, each with its partition" + (f"; {waiting}" if waiting else "")
+    kept = f", {len(held)} held until `neardup bootstrap NAME`" if held else ""
+    nothing = f"{len(found.complete)} complete, each with its partition{kept}" + (f"; {waiting}" if waiting else "")
     return dg.SensorResult(
         run_requests=requested or None,
         skip_reason=None if requested else dg.SkipReason(nothing),

@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from assets.table_metadata import table
 from neardup_platform.settings import Settings
 
 _MOST_ROWS = 1_000
@@ -27,7 +28,7 @@ def rows(records: Iterable[Mapping[str, Any]]) -> dg.TableMetadataValue:
     """A table of at most 1,000 rows; empty columns are left out."""
     kept = [dict(record) for record, _ in zip(records, range(_MOST_ROWS), strict=False)]
     names = [name for name in (kept[0] if kept else {}) if any(record[name] not in ("", None) for record in kept)]
-    return dg.MetadataValue.table([dg.TableRecord({name: record[name] for name in names}) for record in kept])
+    return table({name: record[name] for name in names} for record in kept)
 
 
 def linked(records: Iterable[Mapping[str, Any]]) -> dg.MarkdownMetadataValue:

@@ -16,6 +16,8 @@ _TIMEOUT_S = 10.0
 # For all steps of a delivery together: a receiver that answers byte by byte must not hold up the sensor, whose tick
 # would end without remembering whom it told.
 _DEADLINE_S = 12.0
+# Slack and others read `<…>` as links and as calls to everyone, and an image id in a message may hold anything.
+_PLAIN = str.maketrans("<>", "‹›")
 
 Send = Callable[[Message], None]
 
@@ -62,8 +64,9 @@ def post(url: str, message: Message) -> None:
     Raises:
         ServerUnavailable: it does not answer, or refuses. The address is a secret, and is not in the error.
     """
+    text = f"{message.subject}\n{message.body}".translate(_PLAIN)
     try:
-        answer = httpx.post(url, json={"text": f"{message.subject}\n{message.body}"}, timeout=_TIMEOUT_S)
+        answer = httpx.post(url, json={"text": text}, timeout=_TIMEOUT_S)
         if not answer.is_success:
             raise ServerUnavailable(f"the webhook of alerts answers {answer.status_code}: check alerts.webhook")
     except (httpx.HTTPError, httpx.InvalidURL) as error:

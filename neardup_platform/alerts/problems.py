@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, replace
 # A message names the first of a flood; the rest are counted.
 MOST_TOLD = 20
 MOST_TEXT = 1_500
+# A line of a log may be as long as a screen.
+MOST_LINE = 300
 # Looks that are further apart than this are not one watch: something was down between them.
 MOST_BETWEEN_MS = 600_000
 
@@ -80,6 +82,12 @@ def _followed(problem: Problem, known: Problem | None, now_ms: int) -> Problem:
     return replace(problem, since_ms=known.since_ms, seen_ms=now_ms, told=known.told)
 
 
+def shortened(what: str, next_step: str) -> str:
+    """The text of a problem: what is wrong, cut so that the next step is always left."""
+    lines = (line if len(line) <= MOST_LINE else f"{line[:MOST_LINE]} …" for line in what.splitlines())
+    return "\n".join(part for part in ("\n".join(lines)[: MOST_TEXT - len(next_step) - 1], next_step) if part)
+
+
 def begun(problems: Sequence[Problem]) -> Message:
     """A message about problems that have begun, at least one."""
     first, *others = problems
@@ -90,14 +98,17 @@ def begun(problems: Sequence[Problem]) -> Message:
 def over(problems: Sequence[Problem], now_ms: int) -> Message:
     """A message about problems that are over, at least one."""
     first, *others = problems
-    subject = f"Over: {first.title}" + (f", and {len(others)} more" if others else "")
+    if not others:
+        return Message(f"Over: {first.title}", f"It lasted {_lasted(now_ms - first.since_ms)}")
     lines = [f"{each.title} (it lasted {_lasted(now_ms - each.since_ms)})" for each in problems[:MOST_TOLD]]
-    return Message(subject, "\n".join([*lines, *_rest(problems)]))
+    return Message(f"Over: {first.title}, and {len(others)} more", "\n".join([*lines, *_rest(problems)]))
 
 
 def _listed(problems: Sequence[Problem]) -> str:
+    # The subject has the title of one that is alone.
+    named = len(problems) > 1
     parts = [
-        "\n".join(line for line in (each.title, each.text[:MOST_TEXT], each.link) if line)
+        "\n".join(line for line in (each.title if named else "", each.text[:MOST_TEXT], each.link) if line)
         for each in problems[:MOST_TOLD]
     ]
     return "\n\n".join([*parts, *_rest(problems)])

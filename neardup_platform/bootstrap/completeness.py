@@ -70,8 +70,9 @@ def data_set_of(name: str, folder: str, objects: Sequence[DataFile], manifest: b
     if isinstance(chosen, str):
         return Incomplete(name, chosen)
     if not 1 <= len(chosen) <= MAX_FILES:
-        return Incomplete(name, f"it has {len(chosen)} Parquet files, 1 to {MAX_FILES} are allowed")
-    return DataSet(name, tuple(sorted(chosen, key=lambda each: each.key)))
+        step = "write larger files" if chosen else "write some, or delete the folder"
+        return Incomplete(name, f"it has {len(chosen):,} Parquet files, 1 to {MAX_FILES:,} are allowed: {step}")
+    return DataSet(name, tuple(sorted(chosen, key=lambda each: each.key)), held=_is_held(manifest))
 
 
 def incomplete_in_words(incomplete: Sequence[Incomplete], most: int = 5) -> str:
@@ -101,6 +102,10 @@ def _listed(files: Mapping[str, DataFile], manifest: bytes) -> list[DataFile] | 
         more = len(differences) - _NAMED
         return ", ".join(differences[:_NAMED]) + (f" and {more} more" if more > 0 else "")
     return [files[path] for path in sizes]
+
+
+def _is_held(manifest: bytes | None) -> bool:
+    return manifest is not None and json.loads(manifest).get("hold") is True
 
 
 def _sizes(manifest: bytes) -> dict[str, int] | str:

@@ -33,10 +33,12 @@ class DataSet:
     Attributes:
         name: the last part of its prefix.
         files: by key.
+        held: whether its manifest says that it is loaded only when somebody says so.
     """
 
     name: str
     files: tuple[DataFile, ...]
+    held: bool = False
 
     @property
     def version(self) -> str:

@@ -47,6 +47,7 @@ from neardup_platform.errors import BadArtefact
 from neardup_platform.ingest.parquet_columns import check_column, check_names, few, integers, plain, plain_type
 from neardup_platform.records import Kind
 from neardup_platform.terminal_text import one_line
+from neardup_platform.wire.validation import MAX_ID_BYTES
 
 MAX_ROWS = 50_000_000
 # Ids and heads of all rows.
@@ -59,6 +60,8 @@ COLUMNS = (*NARROW, *(kind.value for kind in Kind))
 _REQUIRED = ("image_id", "event_time_ms")
 _END_BYTES = 8
 _BATCH_ROWS = 65_536
+# Of an id that is too long: more than any has, so that it stays another one.
+_MOST_KEPT = 2 * MAX_ID_BYTES
 # Rows with a detail, of each file and reason; the others have their reason alone.
 _DETAILED = 20
 
@@ -294,7 +297,14 @@ def _part(
             detailed[reason] += 1
             details[row] = row_detail(batch, row, reason, models, now_ms)
     times = pc.fill_null(integers(batch, "event_time_ms"), 0).to_numpy()
-    return _Part(binary(batch, "image_id"), binary(batch, "head"), times, present, reasons, details)
+    ids, heads = (_bounded(binary(batch, name)) for name in ("image_id", "head"))
+    return _Part(ids, heads, times, present, reasons, details)
+
+
+def _bounded(ids: pa.Array) -> pa.Array:
+    """Ids, of which those that are too long to be any are cut: one may fill a file."""
+    longest = pc.max(pc.binary_length(ids)).as_py() or 0
+    return pc.binary_slice(ids, 0, _MOST_KEPT) if longest > _MOST_KEPT else ids
 
 
 def _check_size(rows: int, size: int) -> None:

@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from neardup_platform.bootstrap.completeness import (
     MANIFEST,
+    MAX_FILES,
     MAX_MANIFEST_BYTES,
     Incomplete,
     bad_name,
@@ -94,13 +95,21 @@ def find_data_set(s3: Any, bucket: str, prefix: str, name: str, version: str | N
 
 
 def put_data_set(
-    s3: Any, bucket: str, prefix: str, name: str, folder: Path, progress: Progress = lambda _: None
+    s3: Any,
+    bucket: str,
+    prefix: str,
+    name: str,
+    folder: Path,
+    progress: Progress = lambda _: None,
+    *,
+    hold: bool = False,
 ) -> int:
     """Upload the Parquet files of a folder, and a manifest of them when all are there; returns their number.
 
     Args:
         folder: with the files, or with folders of them.
         progress: called with the number of files uploaded since the last call.
+        hold: see `DataSet.held`.
 
     Raises:
         BadArtefact: the folder has no such files, or others that may be meant, or the name is not one.
@@ -115,7 +124,10 @@ def put_data_set(
         for path in files:
             s3.upload_file(str(folder / path), bucket, f"{prefix}{name}/{path}")
             progress(1)
-        listed = {"files": [{"name": path, "size": (folder / path).stat().st_size} for path in files]}
+        listed: dict[str, Any] = {
+            "files": [{"name": path, "size": (folder / path).stat().st_size} for path in files],
+            **({"hold": True} if hold else {}),
+        }
         s3.put_object(Bucket=bucket, Key=f"{prefix}{name}/{MANIFEST}", Body=json.dumps(listed).encode())
     except (BotoCoreError, ClientError, Boto3Error) as error:
         raise ServerUnavailable(f"writing s3://{bucket}/{prefix}{name}/ failed: {error}") from error
@@ -126,13 +138,17 @@ def files_of(folder: Path) -> list[str]:
     """The Parquet files in a folder of this machine and in the folders in it, relative to it, in order.
 
     Raises:
-        BadArtefact: there are none, or others that may be meant.
+        BadArtefact: there are none, too many, or others that may be meant.
     """
     paths = data_paths(sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()))
     if isinstance(paths, str):
         raise BadArtefact(f"{folder} is not uploaded: {paths}")
     if not paths:
         raise BadArtefact(f"{folder} has no .parquet files")
+    if len(paths) > MAX_FILES:
+        raise BadArtefact(
+            f"{folder} has {len(paths):,} Parquet files, at most {MAX_FILES:,} make a data set: write larger files"
+        )
     return paths
 
 

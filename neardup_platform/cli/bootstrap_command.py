@@ -41,7 +41,8 @@ def bootstrap(
     from neardup_platform.operations.kafka_bootstrap import Bootstrap, bootstrapped_in_words
 
     if folder is not None:
-        _upload(settings, name, folder)
+        # What is only checked must not be loaded by the sensor, which finds what is complete within a minute.
+        _upload(settings, name, folder, hold=check)
     load = Bootstrap(settings, name, None, "command line", report)
     done = load.check() if check else load.run(skip_bad=skip_bad, again=again)
 
@@ -54,14 +55,14 @@ def bootstrap(
     return 1 if check and done.check.bad_rows else 0
 
 
-def _upload(settings: Settings, name: str, folder: Path) -> None:
+def _upload(settings: Settings, name: str, folder: Path, *, hold: bool) -> None:
     from neardup_platform.bootstrap.s3_data_sets import files_of, put_data_set
     from neardup_platform.s3_client import ensure_bucket, open_s3
 
     s3 = open_s3(settings.s3)
     ensure_bucket(s3, settings.s3)
     with progress_bar("uploading files", len(files_of(folder))) as progress:
-        put_data_set(s3, settings.s3.bucket, settings.bootstrap.prefix, name, folder, progress)
+        put_data_set(s3, settings.s3.bucket, settings.bootstrap.prefix, name, folder, progress, hold=hold)
 
 
 def _listed(settings: Settings) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def quality_report(day: str | None, week: str | None, out: Path | None, as_json:
     Reads what `quality/coverage` and `quality/drift` measured hour by hour, and is the same page as that of the assets
     `quality/report/daily` and `quality/report/weekly`. Pictures need a running API.
     """
-    from neardup_platform.quality_report.in_words import HEADLINES, limits_of_knowledge, paragraph
+    from neardup_platform.quality_report.in_words import headline, limits_of_knowledge, paragraph
     from neardup_platform.quality_report.make_report import make_report
     from neardup_platform.quality_report.period import parse_period
 
@@ -45,7 +45,7 @@ def quality_report(day: str | None, week: str | None, out: Path | None, as_json:
         "period": period.name,
         "title": period.title,
         "state": found.state,
-        "in_words": [HEADLINES[found.state], *paragraph(found), *limits_of_knowledge(found)],
+        "in_words": [headline(found), *paragraph(found), *limits_of_knowledge(found)],
         "issues": [{"name": each.name, "severe": each.severe, "hours": len(each.hours)} for each in found.issues],
         "hours_measured": found.totals.measured,
         "hours_missing": len(found.missing),

@@ -120,14 +120,15 @@ def judge_coverage(found: Coverage, limits: QualitySettings) -> list[Verdict]:
 def _lost(found: Coverage) -> str | None:
     if found.unverified:
         return (
-            f"{found.unverified} images have no decision in these hours, and could not be looked up: start the API, "
+            f"{found.unverified:,} images have no decision in these hours, and could not be looked up: start the API, "
             "then materialise this hour again"
         )
     if not found.lost:
         return None
+    more = found.lost - len(found.lost_ids)
     return (
-        f"{found.lost} images were announced with both embeddings and are not decided: "
-        f"{', '.join(found.lost_ids)}{' …' if found.lost > len(found.lost_ids) else ''}. See whether the worker lags "
+        f"{found.lost:,} images were announced with both embeddings and are not decided: "
+        f"{', '.join(found.lost_ids)}{f' and {more:,} more' if more else ''}. See whether the worker lags "
         "(`neardup status`); if it does not, publish them again, and keep the worker's log"
     )
 
@@ -141,7 +142,7 @@ def _late(found: Coverage, limits: QualitySettings) -> str | None:
     half, _, most, worst = found.fates.latency_ms
     return (
         f"one image in a hundred waited {most:,.0f} ms or more for its decision (half of them {half:,.0f}, the longest "
-        f"{worst:,.0f}), at most {limits.max_p99_ms:,.0f} are wanted: docs/tasks/lag-grows.md"
+        f"{worst:,.0f}), at most {limits.max_p99_ms:,.0f} are wanted: see docs/tasks/lag-grows.md"
     )
 
 
@@ -150,7 +151,7 @@ def _refused(found: Coverage, limits: QualitySettings) -> str | None:
     if not surely_above(found.fates.refused, found.fates.announced, limits.max_refused):
         return None
     return (
-        f"{found.fates.refused} of {found.fates.announced} images were refused ({share:.2%}, at most "
+        f"{found.fates.refused:,} of {found.fates.announced:,} images were refused ({share:.2%}, at most "
         f"{limits.max_refused:.2%} are expected): `neardup dead-letter list` says why; correct the producer, then run "
         "the job replay_dead_letters"
     )
@@ -162,9 +163,10 @@ def _unpaired(found: Coverage, limits: QualitySettings) -> str | None:
         return None
     fewer = "lsh" if fates.lsh < fates.pair else "pair"
     return (
-        f"of {fates.announced} images, {fates.expired} lost an embedding to expiry and {fates.incomplete} still wait "
-        f"for one ({share:.2%}, at most {limits.max_unpaired:.2%} are expected); {fates.lsh} lsh and {fates.pair} pair "
-        f"embeddings were announced: see whether the producer of {fewer} runs, then publish what is missing again"
+        f"of {fates.announced:,} images, {fates.expired:,} lost an embedding to expiry and {fates.incomplete:,} still "
+        f"wait for one ({share:.2%}, at most {limits.max_unpaired:.2%} are expected); {fates.lsh:,} lsh and "
+        f"{fates.pair:,} pair embeddings were announced: see whether the producer of {fewer} runs, then publish what "
+        "is missing again"
     )
 
 

@@ -29,7 +29,7 @@ _SCORED_PAIRS = 2
 # Questions to the API end after this long; what was asked until then counts.
 _MOST_S = 60.0
 _TIMEOUT_S = 10.0
-_SHOWN = 10
+_SHOWN = 5
 
 
 class MissedPair(NamedTuple):
@@ -245,12 +245,13 @@ def _judged(name: str, found: Recall, share: float | None, of: int, limit: float
     bad = found.missed if name == "matches_are_found" else found.disagreements
     if not surely_above(len(bad), of, 1 - limit):
         return Verdict(name, None, value=share, limit=limit)
-    shown = ", ".join(_shown(each) for each in bad[:_SHOWN]) + (" …" if len(bad) > _SHOWN else "")
-    problem = text.format(bad=len(bad), of=of, share=share, limit=limit, shown=shown)
+    more = f" and {len(bad) - _SHOWN:,} more" if len(bad) > _SHOWN else ""
+    shown = ", ".join(_shown(each) for each in bad[:_SHOWN]) + more
+    problem = text.format(bad=f"{len(bad):,}", of=f"{of:,}", share=share, limit=limit, shown=shown)
     return Verdict(name, problem, value=share, limit=limit)
 
 
 def _shown(each: MissedPair | Disagreement) -> str:
     if isinstance(each, MissedPair):
         return f"{each.earlier} and {each.later} ({each.score:.3f})"
-    return f"{each.image_id}: {each.head} ({each.score:.3f}), now {each.head_now} ({each.score_now:.3f})"
+    return f"{each.image_id} from {each.head} ({each.score:.3f}) to {each.head_now} ({each.score_now:.3f})"

@@ -1,6 +1,7 @@
 """Columns of a Parquet file as values that can be validated: the type of each column, and each value."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from itertools import repeat
 from typing import Any
 
@@ -16,6 +17,7 @@ _TIME = "an integer, Unix milliseconds"
 _INTEGERS = {"event_time_ms": _TIME, "decided_ms": _TIME, "pdq_quality": "an integer, 0 to 100"}
 # Beyond it float64 skips integers.
 _EXACT = 2**53
+_DECIMAL = pa.decimal128(38, 0)
 
 
 def check_names(found: Sequence[str], expected: Sequence[str]) -> None:
@@ -52,7 +54,8 @@ def check_column(schema: pa.Schema, name: str) -> None:
                 f"its column {name!r} has the type {kind} without a time zone, so it does not say which moments are "
                 "meant: write Unix milliseconds, or a timestamp in UTC"
             )
-        fits, expected = time or pa.types.is_integer(kind) or pa.types.is_float64(kind), _INTEGERS[name]
+        number = pa.types.is_integer(kind) or pa.types.is_float64(kind) or _is_whole(kind)
+        fits, expected = time or number, _INTEGERS[name]
     else:
         fits = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
         fits, expected = fits or _is_binary(kind), "a string"
@@ -77,8 +80,9 @@ def plain(column: pa.Array) -> pa.Array:
 def integers(batch: pa.RecordBatch, name: str) -> pa.Array:
     """A column of integers as int64: timestamps as Unix milliseconds, without their fractions.
 
-    Columns of float64, which some tools make of integers with nulls, hold integers, and NaN for null. Null where the
-    batch lacks the column, and where a value is out of the range of int64.
+    Columns of float64, which some tools make of integers with nulls, hold integers, and NaN for null. Decimals have
+    no digits behind the point, as databases write numbers. Null where the batch lacks the column, and where a value is
+    out of the range of int64.
 
     Raises:
         BadArtefact: a float is no integer.
@@ -90,12 +94,20 @@ def integers(batch: pa.RecordBatch, name: str) -> pa.Array:
         column = pc.if_else(pc.less_equal(column, pa.scalar(2**63 - 1, pa.uint64())), column, None)
     elif pa.types.is_timestamp(column.type):
         column = column.cast(pa.timestamp("ms", column.type.tz), safe=False)
+    elif _is_whole(column.type):
+        column = column.cast(_DECIMAL)
+        column = pc.if_else(pc.less_equal(pc.abs(column), pa.scalar(Decimal(2**63 - 1), _DECIMAL)), column, None)
     elif pa.types.is_float64(column.type):
         column = pc.if_else(pc.is_nan(column), None, column)
         whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), float(_EXACT)))
         if other := column.filter(pc.invert(whole)).to_pylist():
             raise BadArtefact(f"its column {name!r} has the value {other[0]!r}, expected {_INTEGERS[name]}: convert it")
     return column.cast(pa.int64())
+
+
+def _is_whole(kind: pa.DataType) -> bool:
+    """Whether values are decimals without digits behind the point, as `decimal(38, 0)`."""
+    return bool(pa.types.is_decimal(kind) and kind.scale == 0 and kind.precision <= _DECIMAL.precision)
 
 
 def _folded(name: str) -> str:

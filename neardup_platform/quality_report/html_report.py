@@ -35,7 +35,7 @@ def render(
         .get_template("quality_report.html.jinja")
         .render(
             f=found,
-            headline=in_words.HEADLINES[found.state],
+            headline=in_words.headline(found),
             sentences=in_words.paragraph(found),
             left_out=in_words.limits_of_knowledge(found),
             tiles=_tiles(found),

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from neardup_platform.quality_report.summary import Issue, Summary, Totals
 
-HEADLINES = {
+_HEADLINES = {
     "well": "All is well.",
     "look": "Mostly well; something needs a look.",
     "act": "This needs attention: images may be missing.",
@@ -36,6 +36,13 @@ def issue_title(name: str) -> str:
     return _ISSUES.get(name, f"The check “{name.replace('_', ' ')}” failed")
 
 
+def headline(found: Summary) -> str:
+    """How the period was, in one sentence."""
+    if found.state == "look" and not found.issues:
+        return "Nothing is wrong in what was measured; some hours were not."
+    return _HEADLINES[found.state]
+
+
 def paragraph(found: Summary) -> list[str]:
     """How the period was, in sentences that follow the headline."""
     now, before = found.totals, found.before if found.compared else None
@@ -49,6 +56,8 @@ def paragraph(found: Summary) -> list[str]:
             *_duplicates(now, before, found),
             *_recall(now),
         ]
+    elif now.measured and found.state != "quiet":
+        sentences.append("No image arrived in the hours that were measured.")
     if now.measured and not found.issues:
         sentences.append("No check of any hour failed.")
     return sentences

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _WIDE_IN = (11.6, 3.0)
 _Draw = Callable[["Axes", Theme, Summary], None]
 _THOUSANDS = FuncFormatter(lambda value, _: f"{value:,.0f}")
-_PERCENT = FuncFormatter(lambda value, _: f"{value:.0%}" if value == round(value, 2) else f"{value:.1%}")
+_PERCENT = FuncFormatter(lambda value, _: f"{value:.0%}" if abs(value - round(value, 2)) < 1e-9 else f"{value:.1%}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,9 +74,11 @@ class HealthWatch:
         if heartbeat is None:
             return None
         now_ms = time.time_ns() // 1_000_000
+        alive = heartbeat.alive(now_ms, self._stalled_s)
         return WorkerStatus.of(
             heartbeat,
-            alive=heartbeat.alive(now_ms, self._stalled_s),
+            phase=heartbeat.phase if alive or not self._stopped else "paused",
+            alive=alive,
             heartbeat_age_s=round(heartbeat.age_s(now_ms), 3),
             figures=heartbeat.metrics,
         )
@@ -85,11 +87,15 @@ class HealthWatch:
     def paused(self) -> bool:
         """Whether someone has paused the worker, or the stream: then standing still is no fault."""
         worker = self.worker()
+        return self._stopped or bool(worker and worker.figures.get("paused"))
+
+    @property
+    def _stopped(self) -> bool:
+        """Whether someone has paused the worker, whose process ends then."""
         try:
-            stopped = paused_by(self._home) is not None
+            return paused_by(self._home) is not None
         except (OSError, ValueError, KeyError, TypeError):
-            stopped = False
-        return stopped or bool(worker and worker.figures.get("paused"))
+            return False
 
     def promotions(self) -> Promotions:
         """Every change of the classifier.

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Iterator
 
-from neardup_platform.wire.command_arguments import COMMANDS, CommandArguments
+from neardup_platform.wire.command_arguments import COMMANDS, CommandArguments, OverrideArguments
 from scripts.reference.markdown import code, one_line, page, table
 
 
@@ -33,8 +33,9 @@ def _leaves(model: type[CommandArguments]) -> Iterator[type[CommandArguments]]:
 
 
 def _name(model: type[CommandArguments]) -> str:
-    action = model.model_fields.get("action")
-    return f"{model.command} action={action.default}" if action else model.command
+    if issubclass(model, OverrideArguments):
+        return f"{model.command} action={model.model_fields['action'].default}"
+    return model.command
 
 
 def _does(model: type[CommandArguments]) -> str:
@@ -45,7 +46,7 @@ def _arguments(model: type[CommandArguments]) -> str:
     return ", ".join(
         code(name) if field.is_required() else f"[{code(name)}]"
         for name, field in model.model_fields.items()
-        if name != "action"
+        if name != "action" or not issubclass(model, OverrideArguments)
     )
 
 

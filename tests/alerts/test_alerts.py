@@ -14,7 +14,15 @@ from pydantic import SecretStr, ValidationError
 
 from neardup_platform.alerts.alerting import tell
 from neardup_platform.alerts.channels import Send, channels, within
-from neardup_platform.alerts.problems import MOST_TOLD, Message, Problem, remembered, to_remember
+from neardup_platform.alerts.problems import (
+    MOST_TEXT,
+    MOST_TOLD,
+    Message,
+    Problem,
+    remembered,
+    shortened,
+    to_remember,
+)
 from neardup_platform.errors import ServerUnavailable
 from neardup_platform.settings import AlertSettings
 
@@ -53,8 +61,8 @@ def test_a_problem_is_told_once_and_so_is_its_end() -> None:
     assert not rounds({"w": told}, [], [LAG], [LAG], [LAG], [], [])
     assert told.subjects == ["Problem: check lag is red", "Over: check lag is red"]
     begun, over = told.messages
-    assert begun.body.splitlines() == [LAG.title, LAG.text, LAG.link]
-    assert over.body == "check lag is red (it lasted 3 min)"
+    assert begun.body.splitlines() == [LAG.text, LAG.link]
+    assert over.body == "It lasted 3 min"
 
 
 def test_problems_of_one_round_are_one_message() -> None:
@@ -97,7 +105,7 @@ def test_a_problem_that_may_end_by_itself_is_told_only_if_it_lasts() -> None:
     assert not told.messages
     rounds({"w": told}, [STALE], [STALE], [STALE], [STALE], [STALE], [])
     assert told.subjects == [f"Problem: {STALE.title}", f"Over: {STALE.title}"]
-    assert told.messages[1].body.endswith("(it lasted 5 min)")
+    assert told.messages[1].body == "It lasted 5 min"
 
 
 def test_time_in_which_nobody_looked_does_not_count() -> None:
@@ -120,7 +128,7 @@ def test_what_an_earlier_version_remembered_is_still_followed() -> None:
     told = Told()
     old = [{"key": "a", "title": "a", "text": "", "link": "", "since_ms": MINUTE_MS, "told": ["w"]}]
     tell(remembered(json.dumps(old)), [], {"w": told}, 3 * MINUTE_MS)
-    assert [message.body for message in told.messages] == ["a (it lasted 2 min)"]
+    assert [message.body for message in told.messages] == ["It lasted 2 min"]
 
 
 def test_a_receiver_that_answers_too_slowly_does_not_hold_up_the_others() -> None:
@@ -157,9 +165,19 @@ def test_beginnings_and_ends_alternate_whatever_fails(steps: list[tuple[frozense
     assert not before
     for key in "abc":
         named = [
-            m.subject.split(":")[0] for m in told.messages if key in {line[0] for line in m.body.splitlines() if line}
+            kind
+            for kind, text in (f"{m.subject}\n{m.body}".split(": ", 1) for m in told.messages)
+            if key in {line[0] for line in text.splitlines() if line}
         ]
         assert named == ["Problem", "Over"] * (len(named) // 2)
+
+
+def test_a_long_text_is_cut_and_its_next_step_is_not() -> None:
+    text = shortened("\n".join(["it stalled; last lines:", *["x" * 5_000] * 30]), "See the log")
+    assert len(text) <= MOST_TEXT
+    assert text.startswith("it stalled; last lines:\nxxx")
+    assert text.endswith("\nSee the log")
+    assert shortened("short", "") == "short"
 
 
 def test_a_flood_is_one_bounded_message() -> None:
@@ -197,8 +215,8 @@ def webhook(status: int) -> Iterator[tuple[str, list[bytes]]]:
 
 def test_a_webhook_gets_what_slack_takes() -> None:
     with webhook(200) as (url, bodies):
-        channels(AlertSettings(webhook=SecretStr(url)))["webhook"](Message("Problem: a", "what\nnext"))
-    assert [json.loads(body) for body in bodies] == [{"text": "Problem: a\nwhat\nnext"}]
+        channels(AlertSettings(webhook=SecretStr(url)))["webhook"](Message("Problem: a", "what\nnext <!channel>"))
+    assert [json.loads(body) for body in bodies] == [{"text": "Problem: a\nwhat\nnext ‹!channel›"}]
 
 
 def test_a_webhook_that_refuses_or_is_gone_is_an_error_without_its_address() -> None:

@@ -52,14 +52,14 @@ SCHEMA = pa.schema(
 )
 
 
-def put(settings: Settings, name: str, folder: Path, *files: list[dict[str, Any]]) -> str:
+def put(settings: Settings, name: str, folder: Path, *files: list[dict[str, Any]], hold: bool = False) -> str:
     """Upload a data set; returns its name and version."""
     target = folder / name
     target.mkdir(exist_ok=True)
     for number, rows in enumerate(files):
         pq.write_table(pa.Table.from_pylist(rows, SCHEMA), target / f"{number}.parquet")
     s3, bucket, prefix = open_s3(settings.s3), settings.s3.bucket, settings.bootstrap.prefix
-    put_data_set(s3, bucket, prefix, name, target)
+    put_data_set(s3, bucket, prefix, name, target, hold=hold)
     return load_name(find_data_set(s3, bucket, prefix, name))
 
 

@@ -93,8 +93,16 @@ def test_the_sensor_asks_for_a_few_at_once_and_for_none_that_the_command_line_ha
         patch.setenv("NEARDUP_BOOTSTRAP_PREFIX", "several/")
         patch.setenv("NEARDUP_BOOTSTRAP_MOST_REQUESTED", "2")
         asked = [[each.partition("@")[0] for each in tick(instance)[0]] for _ in range(3)]
-    assert asked == [["b"], ["c"], []]
-    assert {each.partition("@")[0] for each in instance.get_dynamic_partitions("data_sets")} == {"a", "b", "c"}
+        assert asked == [["b"], ["c"], []]
+        assert {each.partition("@")[0] for each in instance.get_dynamic_partitions("data_sets")} == {"a", "b", "c"}
+
+        put(several, "checked", tmp_path, [row(image(214, START_MS))], hold=True)
+        put(several, "d", tmp_path, [row(image(215, START_MS))])
+        assert [each.partition("@")[0] for each in tick(instance)[0]] == ["d"]
+        assert tick(instance) == ([], "5 complete, each with its partition, 1 held until `neardup bootstrap NAME`")
+        load(several, "checked")
+        assert tick(instance)[0] == []
+        assert "checked" in {each.partition("@")[0] for each in instance.get_dynamic_partitions("data_sets")}
 
 
 def test_a_run_shows_what_became_of_the_rows_and_executed_again_loads_nothing_twice(

@@ -1,11 +1,14 @@
 """Which data sets are complete, and what the others lack."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+from neardup_platform.bootstrap import s3_data_sets
 from neardup_platform.bootstrap.completeness import Incomplete, by_data_set, data_set_of, incomplete_in_words
 from neardup_platform.bootstrap.data_set import DataFile, DataSet
+from neardup_platform.errors import BadArtefact
 
 FOLDER = "bootstrap/shop/"
 
@@ -112,3 +115,13 @@ def test_words_name_a_few() -> None:
     many = [Incomplete(f"n{number}", "it lacks something") for number in range(7)]
     assert incomplete_in_words(many, 1) == "7 incomplete data sets: 'n0': it lacks something; and 6 more"
     assert incomplete_in_words([]) == ""
+
+
+def test_a_folder_with_too_many_files_is_refused_before_any_is_uploaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3_data_sets, "MAX_FILES", 2)
+    for number in range(3):
+        (tmp_path / f"{number}.parquet").touch()
+    with pytest.raises(BadArtefact, match="has 3 Parquet files, at most 2 make a data set: write larger files"):
+        s3_data_sets.files_of(tmp_path)

@@ -1,5 +1,6 @@
 """Files that other tools write are read as what they mean, or refused with the column and the next step."""
 
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,8 @@ TIMES = {
     "nanoseconds": (pa.array([1_999_999, None], pa.timestamp("ns", "UTC")), [1, None]),
     "another zone": (pa.array([1_500], pa.timestamp("ms", "Asia/Tokyo")), [1_500]),
     "a zone that is not known": (pa.array([2_500], pa.timestamp("us", "Mars/Olympus")), [2]),
+    "decimal": (pa.array([Decimal(7), None, Decimal(10**30)], pa.decimal128(38, 0)), [7, None, None]),
+    "small decimal": (pa.array([Decimal(-7)], pa.decimal128(9, 0)), [-7]),
     "dictionary": (pa.array([7, 7]).dictionary_encode(), [7, 7]),
 }
 
@@ -123,7 +126,32 @@ def test_times_of_many_types_are_unix_milliseconds(column: str) -> None:
     assert integers(batch, "event_time_ms").to_pylist() == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "expected"),
+    [
+        ("image_id", pa.decimal128(38, 0), "a string"),
+        ("image_id", pa.int64(), "a string"),
+        ("event_time_ms", pa.decimal128(20, 3), "an integer, Unix milliseconds"),
+        ("event_time_ms", pa.decimal256(40, 0), "an integer, Unix milliseconds"),
+        ("event_time_ms", pa.date32(), "an integer, Unix milliseconds"),
+        ("lsh", pa.list_(pa.decimal128(10, 6)), "a list of floats, or binary"),
+    ],
+)
+def test_numbers_that_would_be_guesswork_are_refused_with_the_next_step(
+    name: str, kind: pa.DataType, expected: str
+) -> None:
+    with pytest.raises(BadArtefact, match=f"column '{name}' has the type .*, expected {expected}: convert it"):
+        check_column(pa.schema([(name, kind)]), name)
+
+
 @pytest.mark.parametrize("value", [1.5, float("inf"), -1e300])
 def test_a_float_that_is_no_integer_is_named(value: float) -> None:
     with pytest.raises(BadArtefact, match=r"'event_time_ms' has the value .*expected an integer, Unix milliseconds"):
         integers(pa.record_batch({"event_time_ms": [1e3, None, value]}), "event_time_ms")
+
+
+def test_an_id_that_fills_a_file_is_named_by_its_beginning(tmp_path: Path) -> None:
+    rows = [row("a", "a"), row("x" * 1_000_000), row("x" * 1_000_001, "y" * 1_000_000)]
+    found = read_rows([source(write(tmp_path / "long.parquet", rows))], MODELS, NOW_MS)
+    assert sum(len(value.as_py() or b"") for column in (found.image_id, found.head) for value in column) < 10_000
+    assert found.details[1].endswith("1000000 bytes, 1 to 512 allowed")

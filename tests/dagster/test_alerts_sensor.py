@@ -33,7 +33,8 @@ def is_whole() -> dg.AssetCheckResult:
 def log(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
     """An asset with partitions."""
     passed = context.partition_key not in FAULTS
-    yield dg.MaterializeResult(check_results=[dg.AssetCheckResult(passed=passed, check_name="is_good")])
+    result = dg.AssetCheckResult(passed=passed, check_name="is_good", description=FAULTS.get(context.partition_key))
+    yield dg.MaterializeResult(check_results=[result])
 
 
 @dg.asset
@@ -49,6 +50,8 @@ def work() -> None:
 
     @dg.op
     def step() -> None:
+        if "error" in FAULTS:
+            raise ValueError(FAULTS["error"])
         if "job" in FAULTS:
             raise dg.Failure(FAULTS["job"], allow_retries=False)
 
@@ -129,16 +132,15 @@ def test_a_red_check_and_its_end_are_told_once(instance: dg.DagsterInstance, tic
     FAULTS["check"] = "offset 7 is missing: materialise it again"
     run(instance, "table")
     (begun,) = tick()
-    first, named, text, link = begun.splitlines()
-    assert first == "Problem: check table is_whole is red"
-    assert (named, text) == ("check table is_whole is red", FAULTS["check"])
+    first, text, link = begun.splitlines()
+    assert (first, text) == ("Problem: check table is_whole is red", FAULTS["check"])
     assert link.endswith("/assets/table?view=checks&checkDetail=is_whole")
     run(instance, "table")
     assert tick() == []
     FAULTS.clear()
     run(instance, "table")
     (over,) = tick()
-    assert over.startswith("Over: check table is_whole is red")
+    assert over == "Over: check table is_whole is red\nIt lasted 0 min"
     assert tick() == []
 
 
@@ -152,7 +154,7 @@ def test_a_failure_between_two_looks_is_told_and_one_that_flaps_is_told_once(
         FAULTS.clear()
         run(instance, "table")
     (begun,) = tick()
-    assert begun.splitlines()[2] == "30 messages were refused"
+    assert begun.splitlines()[1] == "30 messages were refused"
     assert tick() == []
     monkeypatch.setattr(instance_problems_module, "LINGERS_S", 0)
     (over,) = tick()
@@ -160,10 +162,11 @@ def test_a_failure_between_two_looks_is_told_and_one_that_flaps_is_told_once(
 
 
 def test_a_partition_stays_red_until_it_is_repaired(instance: dg.DagsterInstance, tick: Tick) -> None:
-    FAULTS["12"] = "broken"
+    FAULTS["12"] = "offset 7 is missing"
     run(instance, "log", "12")
+    run(instance, "log", "13")
     (begun,) = tick()
-    assert begun.startswith("Problem: check log is_good is red for 12")
+    assert begun.splitlines()[:2] == ["Problem: check log is_good is red for 12", FAULTS["12"]], "13 is good"
     run(instance, "log", "13")
     assert tick() == []
     FAULTS.clear()
@@ -176,13 +179,21 @@ def test_a_failed_run_is_told_with_its_reason_until_a_run_succeeds(instance: dg.
     FAULTS["job"] = "there is no snapshot"
     run(instance, "work")
     (begun,) = tick()
-    first, _, reason, link = begun.splitlines()
+    first, reason, step, link = begun.splitlines()
     assert (first, reason) == ("Problem: the run of work failed", "there is no snapshot")
+    assert "re-execute" in step
     assert "/runs/" in link
     FAULTS.clear()
     run(instance, "work")
     (over,) = tick()
     assert over.startswith("Over: the run of work failed")
+
+
+def test_an_error_that_dagster_wraps_is_told_itself(instance: dg.DagsterInstance, tick: Tick) -> None:
+    FAULTS["error"] = "-3 images"
+    run(instance, "work")
+    (begun,) = tick()
+    assert begun.splitlines()[1] == "ValueError: -3 images"
 
 
 @pytest.mark.parametrize("healed", [False, True])
@@ -193,14 +204,12 @@ def test_hours_that_are_missing_are_one_problem_of_their_group(instance: dg.Dags
             instance.report_runless_asset_event(dg.AssetMaterialization(["logs", asset], partition=key))
     found = instance_problems(instance, logged.get_repository_def(), {}, "http://dagster", NOON)
     if healed:
-        assert [each.text.splitlines()[0] for each in found] == ["logs/one: 2026-03-01-11:00"]
+        assert [each.text.splitlines()[0] for each in found] == ["logs/one, logs/two: 2026-03-01-11:00"]
         return
     (stale,) = found
     assert stale.title == "hours of logs are not materialised"
-    assert stale.text.splitlines()[:2] == [
-        "logs/one: 2026-03-01-08:00, 2026-03-01-09:00, 2026-03-01-11:00",
-        "logs/two: 2026-03-01-08:00, 2026-03-01-09:00, 2026-03-01-11:00",
-    ]
+    listed = "logs/one, logs/two: 2026-03-01-08:00, 2026-03-01-09:00, 2026-03-01-11:00"
+    assert stale.text.splitlines()[0] == listed
     assert "Missing partitions" in stale.text
     assert stale.link == "http://dagster/assets/logs/one?view=partitions"
     assert stale.wait_ms == 3_600_000
@@ -222,7 +231,7 @@ def test_a_failed_run_of_assets_is_over_when_these_assets_are_materialised(
     FAULTS["asset"] = "no memory"
     run(instance, "fragile")
     (begun,) = tick()
-    assert begun.startswith("Problem: a run of fragile failed\na run of fragile failed\nno memory\n")
+    assert begun.startswith("Problem: a run of fragile failed\nno memory\n")
     run(instance, "table")
     assert tick() == [], "a run of other assets says nothing about it"
     FAULTS.clear()

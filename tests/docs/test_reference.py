@@ -1,12 +1,16 @@
 """Whatever the code offers is in the reference, and the committed reference is what the code gives."""
 
 import ast
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 import neardup_platform
 from neardup_platform.settings import Settings
+from neardup_platform.stream.commands import COMMANDS
+from neardup_platform.stream.control.cancellation import CANCEL
 from neardup_platform.supervise.worker_metrics import COUNTERS
 from scripts.reference.metrics_page import api_metrics
 from scripts.reference.pages import DOCS, pages
@@ -58,3 +62,19 @@ def test_every_counter_of_the_worker_is_documented() -> None:
                 counted.add(str(name.value))
     assert len(counted) > 5
     assert counted <= COUNTERS.keys()
+
+
+def test_what_prompt_commands_mean_to_long_ones_is_written_for_each_pair() -> None:
+    """The tables of ADR 16: each has a row for every prompt command, and every long one has a column in one."""
+    text = (DOCS / "adr" / "0016-short-commands-do-not-wait.md").read_text()
+    tables = [table.splitlines() for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)]
+    prompt = sorted([spec.arguments.command for spec in COMMANDS if spec.prompt] + [CANCEL])
+    assert [sorted(_names(row.split("|")[1] for row in table)) for table in tables] == [prompt] * len(tables)
+    columns = _names(name for table in tables for name in table[0].split("|"))
+    assert sorted(columns) == sorted(spec.arguments.command for spec in COMMANDS if not spec.prompt)
+    bare = [row for table in tables for row in table if not all(cell.strip() for cell in row.split("|")[2:-1])]
+    assert bare == []
+
+
+def _names(cells: Iterable[str]) -> list[str]:
+    return [name for cell in cells for name in re.findall(r"`([a-z-]+)`", cell)]

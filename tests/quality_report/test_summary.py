@@ -11,9 +11,9 @@ from neardup_platform.hourly_quality.recall import Disagreement, MissedPair, Rec
 from neardup_platform.hourly_quality.s3_coverage import decode_coverage, encode_coverage
 from neardup_platform.hourly_quality.s3_recall import decode_recall, encode_recall
 from neardup_platform.quality_report.in_words import (
-    HEADLINES,
     change,
     duration,
+    headline,
     hours_in_words,
     issue_title,
     limits_of_knowledge,
@@ -28,7 +28,7 @@ from tests.quality_report.measured import AFTER, DAY, HOUR, WEEK, hour, hours, s
 
 
 def told(found: Summary) -> str:
-    return " ".join([HEADLINES[found.state], *paragraph(found), *limits_of_knowledge(found)])
+    return " ".join([headline(found), *paragraph(found), *limits_of_knowledge(found)])
 
 
 def test_a_good_day_is_well_and_compared_with_the_day_before() -> None:
@@ -116,6 +116,14 @@ def test_missing_hours_are_named_and_left_out_of_the_comparison() -> None:
     assert half.missing == (DAY.begin,), "coverage without drift"
 
 
+def test_hours_that_are_missing_are_no_fault_and_said_first() -> None:
+    found = summary({DAY.begin: hour(DAY.begin, images=0)})
+    assert (found.state, found.issues) == ("look", ())
+    assert told(found).startswith(
+        "Nothing is wrong in what was measured; some hours were not. No image arrived in the hours that were measured."
+    )
+
+
 def test_a_day_without_traffic_is_quiet() -> None:
     found = summary({**hours(DAY.before), **hours(DAY, images=0)})
     assert found.state == "quiet"
@@ -125,7 +133,7 @@ def test_a_day_without_traffic_is_quiet() -> None:
 def test_a_day_without_measures_says_that_nothing_is_known() -> None:
     found = summary({})
     assert found.state == "unknown"
-    assert told(found) == HEADLINES["unknown"]
+    assert told(found) == "Nothing is known about this time: none of its hours is measured."
 
 
 def test_a_first_day_begins_with_its_first_hour_and_misses_none_before_it() -> None:

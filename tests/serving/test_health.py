@@ -83,6 +83,9 @@ def test_a_planned_stop_is_a_metric_so_that_no_alert_is_raised(
     assert "neardup_paused 0.0" in client.get("/metrics").text
     pause(settings.home, "me")
     assert "neardup_paused 1.0" in client.get("/metrics").text
+    assert client.get("/v1/status").json()["worker"]["phase"] == "running", "until its process has ended"
+    writer.beat(age_s=3_600)
+    assert client.get("/v1/status").json()["worker"]["phase"] == "paused"
     resume(settings.home)
     writer.beat(paused=1)
     assert "neardup_paused 1.0" in client.get("/metrics").text

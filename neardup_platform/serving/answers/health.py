@@ -11,7 +11,7 @@ class WorkerStatus(Answer):
     """The worker's last heartbeat."""
 
     pid: int
-    phase: str
+    phase: str = Field(description="of its last heartbeat; `paused` where its process has ended because of a pause")
     alive: bool
     started_ms: int
     heartbeat_age_s: float

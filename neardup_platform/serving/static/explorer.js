@@ -87,13 +87,14 @@ async function figures() {
     const status = await api.status();
     const worker = status.worker?.figures ?? {};
     const known = (value, digits = 0) => (value === undefined ? "–" : value.toLocaleString("en", { maximumFractionDigits: digits }));
-    const phase = status.worker ? (status.worker.alive ? status.worker.phase : "silent") : "none";
+    const paused = status.worker?.phase === "paused";
+    const phase = status.worker ? (status.worker.alive || paused ? status.worker.phase : "silent") : "none";
     list.replaceChildren(
       figure("images", count(status.images)),
       figure("clusters", count(status.clusters)),
       figure("images/s", known(worker.images_per_s, 1)),
       figure("lag", known(worker.lag)),
-      figure("worker", phase, status.ready ? "good" : "bad"),
+      figure("worker", phase, status.ready ? "good" : paused ? "" : "bad"),
       ...(status.in_shadow ? [figure("shadow", `${count(status.shadows.at(-1).withheld)} not published`, "bad")] : []),
       figure("fresh", `${count(status.refresh_age_ms)} ms`, status.refresh_age_ms <= 1000 ? "good" : "bad"),
     );
