@@ -105,7 +105,8 @@ def with_compact(
 ) -> tuple[VectorRows, NDArray[np.int64]]:
     """Returns vectors with the compact rows that features of these blocks are computed from, and the rows there.
 
-    Those that a table holds serve if they are of the same entries; otherwise the vectors of these rows are packed.
+    Those that a table holds serve if they are of the same entries; otherwise vectors are packed: all that are in
+    memory, and of a table these rows.
 
     Args:
         rows: int64 [n], any of `vectors`.
@@ -116,8 +117,7 @@ def with_compact(
     layout = Layout(vectors.lsh.shape[1], compared_entries(blocks))
     if vectors.compact is not None and vectors.compact.shape[1] == layout.width:
         return vectors, rows
-    distinct, which = np.unique(_checked_rows(len(vectors.lsh), rows, len(rows)), return_inverse=True)
-    some = vectors.at(distinct)
+    some, which = vectors.read(_checked_rows(len(vectors.lsh), rows, len(rows)))
     return ImageVectors(*some, compact=pack(some.lsh, some.pair, layout)), which
 
 

@@ -146,8 +146,8 @@ class PairClassifier:
         equal = np.zeros(len(first), np.bool_)
 
         def see(pairs: Ordinals) -> NDArray[np.float64]:
-            one, which_one = _read(a, rows_a[pairs])
-            other, which_other = _read(b, rows_b[pairs])
+            one, which_one = a.read(rows_a[pairs])
+            other, which_other = b.read(rows_b[pairs])
             equal[pairs] = (one.pair[which_one] == other.pair[which_other]).all(axis=1)
             return self._evidence(first[pairs], one, which_one, other, which_other)
 
@@ -186,7 +186,7 @@ class PairClassifier:
         Raises:
             BadArtefact: the classifier has no second look.
         """
-        return self._evidence(first, *_read(a, rows_a), *_read(b, rows_b))
+        return self._evidence(first, *a.read(rows_a), *b.read(rows_b))
 
     def _evidence(
         self, first: NDArray[np.float32], a: ImageVectors, rows_a: Ordinals, b: ImageVectors, rows_b: Ordinals
@@ -283,12 +283,6 @@ def _check_kinds(card: Card, clustering: tuple[str, ...]) -> None:
             f"classifier {card.version} knows {known}, scoring.kinds has {', '.join(clustering)}: train one on labels "
             "of these kinds (`neardup train --kinds`), or leave scoring.kinds out"
         )
-
-
-def _read(vectors: VectorRows, rows: Ordinals) -> tuple[ImageVectors, Ordinals]:
-    """Reads everything about some images, each once; returns it with the row of each there."""
-    distinct, which = np.unique(rows, return_inverse=True)
-    return vectors.at(distinct), which
 
 
 def _crowding(reference: Reference, vectors: ImageVectors, rows: Ordinals) -> NDArray[np.float32]:

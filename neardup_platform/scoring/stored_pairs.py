@@ -55,16 +55,16 @@ class PairVectors:
 
     def read(self, ordinals: Ordinals) -> Float16:
         """Returns vectors, float16 [n, dim]; zeros where there is no image."""
-        distinct, which = np.unique(ordinals, return_inverse=True)
+        found, absent = np.zeros((len(ordinals), self._dim), np.float16), []
         # First what is in memory: what leaves it meanwhile is in the store.
-        recent = {row: self._recent.get(ordinal) for row, ordinal in enumerate(distinct.tolist())}
-        absent = [row for row, vector in recent.items() if vector is None]
-        stored = self._store.pairs(distinct[absent].tolist()) if absent else ()
-        found = np.zeros((len(distinct), self._dim), np.float16)
-        for row, vector in recent.items():
-            if vector is not None:
+        for row, ordinal in enumerate(ordinals.tolist()):
+            vector = self._recent.get(ordinal)
+            if vector is None:
+                absent.append(row)
+            else:
                 found[row] = vector
+        stored = self._store.pairs(ordinals[absent].tolist()) if absent else ()
         for row, content in zip(absent, stored, strict=True):
             if content is not None:
                 found[row] = np.frombuffer(content, "<f2")
-        return found[which]
+        return found

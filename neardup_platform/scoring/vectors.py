@@ -41,6 +41,9 @@ class VectorRows(Protocol):
     def at(self, rows: Ordinals) -> "ImageVectors":
         """Returns everything about some images, by row, one row each; a dead ordinal has zeros."""
 
+    def read(self, rows: Ordinals) -> tuple["ImageVectors", Ordinals]:
+        """Returns vectors in memory with some images, and the rows of these there; reads each image once."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageVectors:
@@ -76,6 +79,10 @@ class ImageVectors:
             *(kind[rows] for kind in self), compact=None if self.compact is None else self.compact[rows]
         )
 
+    def read(self, rows: Ordinals) -> tuple["ImageVectors", Ordinals]:
+        """See `VectorRows`; copies nothing."""
+        return self, rows
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MappedRows:
@@ -93,6 +100,11 @@ class MappedRows:
     def at(self, rows: Ordinals) -> ImageVectors:
         """See `VectorRows`."""
         return ImageVectors(self.lsh[rows], self.read_pair(rows), compact=self.compact[rows])
+
+    def read(self, rows: Ordinals) -> tuple[ImageVectors, Ordinals]:
+        """See `VectorRows`."""
+        distinct, which = np.unique(rows, return_inverse=True)
+        return self.at(distinct), which
 
 
 class VectorTable(Protocol):
