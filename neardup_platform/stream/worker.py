@@ -86,6 +86,7 @@ class Worker:
         self._parts = parts
         self._clock, self._crash = parts.clock, parts.crash
         self._store, self._state = parts.store, parts.state
+        self._corpus = parts.pipeline.corpus
         self._source, self._intake = parts.source, parts.intake
         self._control, self._outbox, self._steps = parts.control, parts.outbox, parts.steps
         self._metrics = StreamMetrics()
@@ -131,7 +132,7 @@ class Worker:
             self._finish_steps()
             outcome, step = handled.outcome, CommandStep(handled)
             if isinstance(outcome, ReplaceStore):
-                self._parts.pipeline.corpus.erase_dropped()
+                self._corpus.erase_dropped()
                 self._replace_store(outcome, step)
                 return outcome
             outgoing = commit(self._store, self._state, step, self._clock.now_ms())
@@ -143,7 +144,7 @@ class Worker:
             self._outbox.committed(outgoing)
             if handled.is_stage:
                 break
-        self._parts.pipeline.corpus.erase_dropped()
+        self._corpus.erase_dropped()
         self._source.hold_control(self._control.full)
         self._source.hold_embeddings(self._stands_still)
         return None
@@ -177,11 +178,11 @@ class Worker:
                 vacated = vacate(self._parts.corrections, newer.image_id, self._clock.now_ms())
                 if vacated is not None:
                     self._commit(RedecideStep(vacated.write, vacated.decisions))
-                    self._parts.pipeline.corpus.follow(vacated.steps)
+                    self._corpus.follow(vacated.steps)
             change = decide_newer(self._parts.corrections, newer, self._clock.now_ms())
             self._commit(RedecideStep(change.write, change.decisions, consumed=consumed))
-            self._parts.pipeline.corpus.follow(change.steps)
-        self._parts.pipeline.corpus.erase_dropped()
+            self._corpus.follow(change.steps)
+        self._corpus.erase_dropped()
 
     def _start_step(self) -> bool:
         """Read and join messages, and start comparing the images they complete; returns whether there was anything."""
@@ -290,7 +291,7 @@ class Worker:
             **self._source.metrics(),
             **self._metrics.metrics(self._clock.monotonic_s()),
             **self._parts.rate_limiter.metrics(),
-            **self._parts.pipeline.corpus.index.metrics(),
+            **self._corpus.index.metrics(),
             **{fate: float(count) for fate, count in sorted(state.counters.items())},
         }
 

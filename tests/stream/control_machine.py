@@ -139,6 +139,7 @@ class ControlMachine:
         self._passing("stage_committed" if handled.is_stage else "command_committed")
         if isinstance(outcome, Done | Stage):
             outcome.apply()
+            self.worker.corpus.erase_dropped()
         if isinstance(outcome, Stage):
             self.control.start_next(outcome)
 

@@ -2,7 +2,7 @@
 
 from neardup_platform.progress import Progress
 from neardup_platform.stream.next_files.make_files import FilesOrder, make_files
-from neardup_platform.testing import BLOCK_IMAGES, small_index, small_term_space
+from neardup_platform.testing import BLOCK_IMAGES, small_index, small_index_space
 
 
 class SmallFiles:
@@ -11,7 +11,7 @@ class SmallFiles:
     def make(self, order: FilesOrder, progress: Progress) -> None:
         make_files(
             order,
-            small_term_space(),
+            small_index_space(),
             lambda folder, source: small_index(source, folder),
             progress,
             block_images=BLOCK_IMAGES,

@@ -262,7 +262,7 @@ def test_a_command_that_is_ready_in_between_is_not_finished_with_steps_in_flight
         loop._clock = ManualClock(NOW_MS)
         loop._control = Control([made_up("swap", handler)], store.commands, loop._clock)
         loop._store, loop._state, loop._crash = store, store.state(), CrashPoints("")
-        loop._outbox = loop._source = _Nowhere()
+        loop._outbox = loop._source = loop._corpus = _Nowhere()
         loop._finish_steps = in_flight.clear
         loop._control.take([Message(CONTROL, 0, 0, b"k", command("swap", "s"))])
         for _ in range(4):
