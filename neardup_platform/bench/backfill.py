@@ -7,12 +7,13 @@ worker decides a live stream meanwhile, of a Kafka of its own on the same machin
 """
 
 import contextlib
+import shutil
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 import httpx
@@ -22,7 +23,7 @@ from neardup_platform.bench.logs import publish_hour
 from neardup_platform.bench.machine import result
 from neardup_platform.bench.stream import Report
 from neardup_platform.bench.stream_processes import producing, running_worker
-from neardup_platform.errors import InvariantBroken, ServerUnavailable
+from neardup_platform.errors import InvariantBroken, ServerUnavailable, SetupError
 from neardup_platform.kafka.topics import ensure_topics
 from neardup_platform.servers.dagster_services import dagster_services, stop_order
 from neardup_platform.servers.embedded_servers import claimed, ignore, running_servers, server_services, supervised
@@ -38,6 +39,8 @@ _HOUR = timedelta(hours=1)
 _MOST_STREAM_S = 3_600
 _POLL_S = 1.0
 _TIMEOUT_S = 60.0
+# An image in Kafka and in the logs on S3.
+_IMAGE_BYTES = 7_500
 ASSETS = (*(("logs", log.name) for log in LOGS), *(("quality", name) for name in ("coverage", "recall", "drift")))
 
 LAUNCH = """
@@ -71,7 +74,9 @@ def bench_backfill(images: int, hours: int, rate_per_s: float, report: Report) -
 
     Raises:
         ServerUnavailable: a server did not become ready, or Dagster did not launch the backfill.
+        SetupError: the disk has no room for the hours.
     """
+    _check_room(images * hours)
     now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     chosen = [now - n * _HOUR for n in range(hours, 0, -1)]
     with TemporaryDirectory(prefix="neardup-bench-") as folder:
@@ -88,6 +93,15 @@ def bench_backfill(images: int, hours: int, rate_per_s: float, report: Report) -
         if live is not None:
             rows.append(_latencies(live.between(started_s, ended_s)))
         return result("backfill", settings.masked(), rows)
+
+
+def _check_room(images: int) -> None:
+    needed, free = images * _IMAGE_BYTES, shutil.disk_usage(gettempdir()).free
+    if free < needed:
+        raise SetupError(
+            f"{images:,} images take {needed / 1e9:.0f} GB in Kafka and on S3, {free / 1e9:.0f} GB are free under "
+            f"{gettempdir()}: measure fewer hours, or set TMPDIR to a larger disk"
+        )
 
 
 @contextlib.contextmanager
