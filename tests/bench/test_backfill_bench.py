@@ -23,5 +23,5 @@ def test_every_log_and_every_hourly_measure_is_part_of_the_backfill() -> None:
 
 
 def test_hours_that_the_disk_cannot_hold_are_refused_before_anything_is_published() -> None:
-    with pytest.raises(SetupError, match="take 180000 GB in Kafka and on S3, [0-9]+ GB are free"):
-        bench_backfill(10**12, 24, 0, lambda line: pytest.fail(line))
+    with pytest.raises(SetupError, match=r"take 180000000 GB in Kafka and on S3, [0-9]+ GB are free"):
+        bench_backfill(10**12, 24, 0, pytest.fail)
