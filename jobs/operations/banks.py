@@ -1,14 +1,13 @@
 """The jobs `label`, `label_hashes` and `bank_csv`: clusters that are labelled, and hashes that label."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import dagster as dg
 from pydantic import Field
 
 from jobs.operations.metadata import rows, shown
 from jobs.operations.operation_job import DryRunConfig, Operation, Outcome, operation
-from neardup_platform.errors import BadCommand
+from neardup_platform.operations.command_csv import read_either
 from neardup_platform.operations.hash_csv import HashFile, HashTerms, lists_images, read_hashes, read_text
 from neardup_platform.operations.in_words import (
     all_hashes_in_words,
@@ -106,9 +105,9 @@ class BankCsvConfig(DryRunConfig):
         Raises:
             BadCommand: a row is wrong, or not exactly one source is given.
         """
-        if bool(self.text) == bool(self.file):
-            raise BadCommand("give either text, the rows themselves, or file, the path of a CSV file")
-        place, text = ("text", self.text) if self.text else (self.file, read_text(Path(self.file)))
+        return read_either(self.text, self.file, self._read, lambda path: self._read(read_text(path), str(path)))
+
+    def _read(self, text: str, place: str) -> list[LabelArguments] | HashFile:
         if lists_images(text):
             return LABELS.read(text, place)
         return read_hashes(text, place, HashTerms(self.bank, self.policy, self.action, self.reason))

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -11,7 +10,7 @@ from pydantic import Field
 from jobs.operations.metadata import rows, shown
 from jobs.operations.operation_job import DryRunConfig, Operation, Outcome, operation
 from neardup_platform.counted import counted
-from neardup_platform.errors import BadCommand
+from neardup_platform.operations.command_csv import read_either
 from neardup_platform.operations.forget_csv import MAX_ROWS as MAX_FORGETS
 from neardup_platform.operations.forget_csv import read_forgets, read_forgets_file
 from neardup_platform.operations.in_words import (
@@ -95,9 +94,7 @@ class OverrideCsvConfig(DryRunConfig):
         Raises:
             BadCommand: a row is wrong, or not exactly one source is given.
         """
-        if bool(self.text) == bool(self.file):
-            raise BadCommand("give either text, the rows themselves, or file, the path of a CSV file")
-        return read_overrides(self.text, "text") if self.text else read_override_file(Path(self.file))
+        return read_either(self.text, self.file, read_overrides, read_override_file)
 
 
 class ForgetConfig(DryRunConfig):
@@ -122,9 +119,7 @@ class ForgetCsvConfig(DryRunConfig):
         Raises:
             BadCommand: a row is wrong, or not exactly one source is given.
         """
-        if bool(self.text) == bool(self.file):
-            raise BadCommand("give either text, the rows themselves, or file, the path of a CSV file")
-        return read_forgets(self.text, "text") if self.text else read_forgets_file(Path(self.file))
+        return read_either(self.text, self.file, read_forgets, read_forgets_file)
 
 
 @operation(

@@ -14,6 +14,7 @@ MAX_BYTES = 16 << 20
 _REPORTED = 10
 
 Arguments = TypeVar("Arguments", bound=CommandArguments)
+Rows = TypeVar("Rows")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +96,18 @@ class CommandCsv(Generic[Arguments]):
                 problems.append(f"line {at} repeats line {found[arguments]}")
             found.setdefault(arguments, at)
         return list(found), problems
+
+
+def read_either(text: str, file: str, read: Callable[[str, str], Rows], read_file: Callable[[Path], Rows]) -> Rows:
+    """Read the rows themselves, or a file of them, whichever is given.
+
+    Args:
+        text, file: one of them is empty.
+        read: takes the rows, and a name of their place for errors.
+
+    Raises:
+        BadCommand: both are given, or none; or as of the two functions.
+    """
+    if bool(text) == bool(file):
+        raise BadCommand("give either text, the rows themselves, or file, the path of a CSV file")
+    return read(text, "text") if text else read_file(Path(file))
