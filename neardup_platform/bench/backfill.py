@@ -7,23 +7,23 @@ worker decides a live stream meanwhile, of a Kafka of its own on the same machin
 """
 
 import contextlib
-import shutil
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
 
+from neardup_platform.bench.disk_room import require_room
 from neardup_platform.bench.live_stream import LiveStream, percentile
 from neardup_platform.bench.logs import publish_hour
 from neardup_platform.bench.machine import result
 from neardup_platform.bench.stream import Report
 from neardup_platform.bench.stream_processes import producing, running_worker
-from neardup_platform.errors import InvariantBroken, ServerUnavailable, SetupError
+from neardup_platform.errors import InvariantBroken, ServerUnavailable
 from neardup_platform.kafka.topics import ensure_topics
 from neardup_platform.servers.dagster_services import dagster_services, stop_order
 from neardup_platform.servers.embedded_servers import claimed, ignore, running_servers, server_services, supervised
@@ -76,7 +76,7 @@ def bench_backfill(images: int, hours: int, rate_per_s: float, report: Report) -
         ServerUnavailable: a server did not become ready, or Dagster did not launch the backfill.
         SetupError: the disk has no room for the hours.
     """
-    _check_room(images * hours)
+    require_room(images * hours, _IMAGE_BYTES, "in Kafka and on S3", "measure fewer hours")
     now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     chosen = [now - n * _HOUR for n in range(hours, 0, -1)]
     with TemporaryDirectory(prefix="neardup-bench-") as folder:
@@ -93,15 +93,6 @@ def bench_backfill(images: int, hours: int, rate_per_s: float, report: Report) -
         if live is not None:
             rows.append(_latencies(live.between(started_s, ended_s)))
         return result("backfill", settings.masked(), rows)
-
-
-def _check_room(images: int) -> None:
-    needed, free = images * _IMAGE_BYTES, shutil.disk_usage(gettempdir()).free
-    if free < needed:
-        raise SetupError(
-            f"{images:,} images take {needed / 1e9:.0f} GB in Kafka and on S3, {free / 1e9:.0f} GB are free under "
-            f"{gettempdir()}: measure fewer hours, or set TMPDIR to a larger disk"
-        )
 
 
 @contextlib.contextmanager

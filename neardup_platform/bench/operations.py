@@ -13,11 +13,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from neardup_platform.bench.disk_room import require_room
 from neardup_platform.bench.live_stream import LiveStream, percentile
 from neardup_platform.bench.machine import result
 from neardup_platform.bench.seed_store import seed_store
-from neardup_platform.bench.stream import REFRESH_S, Report
-from neardup_platform.bench.stream_processes import producing, running_api, running_worker, wait_until_idle
+from neardup_platform.bench.stream import IMAGE_BYTES, REFRESH_S, Report
+from neardup_platform.bench.stream_processes import patience_s, producing, running_api, running_worker, wait_until_idle
 from neardup_platform.bench.synthetic import FAMILY_IMAGES, image_id
 from neardup_platform.client.sync_client import Client
 from neardup_platform.errors import PermanentError
@@ -77,15 +78,18 @@ def bench_operations(work: Work, report: Report) -> dict[str, Any]:
 
     Raises:
         ServerUnavailable: the worker did not become ready, or did not answer.
+        SetupError: the disk has no room for the corpus.
     """
+    require_room(work.images, 2 * IMAGE_BYTES, "in the store, in mapped files and on S3", "measure fewer images")
     with TemporaryDirectory(prefix="neardup-bench-") as folder:
         settings = Settings(home=Path(folder))
         with running_servers(settings) as resolved:
             ensure_topics(resolved.kafka)
             report(f"seeding a corpus of {work.images} images")
             seed_store(resolved, work.images, work.searched, work.crowd)
-            with running_worker(resolved) as worker:
-                wait_until_idle(worker)
+            most_s = patience_s(work.images)
+            with running_worker(resolved, most_s) as worker:
+                wait_until_idle(worker, most_s)
                 rows = _Bench(resolved, work, report).rows()
     return result("operations", settings.masked(), rows)
 

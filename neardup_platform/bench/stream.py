@@ -11,7 +11,7 @@ in which a new worker drains it gives the sustained rate.
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,10 +21,12 @@ import psutil
 from kafka import KafkaConsumer, TopicPartition
 from numpy.typing import NDArray
 
+from neardup_platform.bench.disk_room import require_room
 from neardup_platform.bench.machine import result
 from neardup_platform.bench.seed_store import seed_store
 from neardup_platform.bench.stream_processes import (
     PATIENCE_S,
+    patience_s,
     producing,
     running_worker,
     wait_until,
@@ -48,6 +50,10 @@ WARMUP_S = 3.0
 LOOKUP_IMAGES = 16
 # Interval between two checks of a backlog: a reader that catches up more often takes processor time from the worker.
 DRAIN_CHECK_S = 0.1
+# A long stream is flat if its last third is like its first.
+THIRDS = 3
+# An image in the store, in mapped files and, for a time, twice in tables that are compacted.
+IMAGE_BYTES = 6_500
 
 Report = Callable[[str], None]
 
@@ -68,7 +74,11 @@ def bench_stream(load: Load, report: Report) -> dict[str, Any]:
 
     Raises:
         ServerUnavailable: the worker did not become ready, or stopped deciding.
+        SetupError: the disk has no room for the corpus.
     """
+    require_room(
+        load.corpus + load.backlog, IMAGE_BYTES, "in the store and in mapped files", "measure a smaller corpus"
+    )
     with TemporaryDirectory(prefix="neardup-bench-") as folder:
         settings = Settings(home=Path(folder))
         settings = settings.model_copy(
@@ -84,21 +94,20 @@ def _measure(load: Load, settings: Settings, report: Report) -> dict[str, Any]:
     if load.corpus:
         report(f"seeding a corpus of {load.corpus} images")
         seed_store(settings, load.corpus)
-    images = round(load.rate_per_s * load.seconds)
-    with running_worker(settings) as worker:
-        wait_until_idle(worker)
+    images, most_s = round(load.rate_per_s * load.seconds), patience_s(load.corpus)
+    with running_worker(settings, most_s) as worker:
+        wait_until_idle(worker, most_s)
         reader = SecondaryStore(settings.store_path, settings.home / "bench-reader")
         report(f"{images} images at {load.rate_per_s:g} a second")
         used_s, started = _processor_s(worker.pid), time.monotonic()
         with producing(load.corpus, images, load.rate_per_s, settings):
-            latencies_ms = _follow(reader, load.corpus, images)
+            latencies_ms, memory = _follow(reader, load.corpus, images, psutil.Process(worker.pid))
         cores = (_processor_s(worker.pid) - used_s) / (time.monotonic() - started)
         metrics = read_heartbeat(settings.home).metrics  # type: ignore[union-attr]
-        rss_mb = psutil.Process(worker.pid).memory_info().rss / 1e6
         worker.kill()
     published_ms = _published(settings)
     report("killing the worker")
-    recovery_s = _recover(load.corpus + images, settings, reader)
+    recovery_s = _recover(load.corpus + images, settings, reader, most_s)
     reader.close()
     report(f"publishing a backlog of {load.backlog} images")
     with producing(load.corpus + images + 1, load.backlog, 0, settings) as producer:
@@ -126,7 +135,9 @@ def _measure(load: Load, settings: Settings, report: Report) -> dict[str, Any]:
         "worker_cores": round(cores, 3),
         "sustained_images_per_s": round(sustained, 1),
         "recovery_s": round(recovery_s, 1),
-        "rss_mb": round(rss_mb, 1),
+        "rss_mb": memory[-1].rss_mb,
+        "private_mb": memory[-1].private_mb,
+        "thirds": [_third(*each) for each in zip(np.array_split(counted, THIRDS), memory, strict=True)],
     }
 
 
@@ -136,10 +147,35 @@ def _processor_s(pid: int) -> float:
     return float(times.user + times.system)
 
 
-def _follow(reader: SecondaryStore, first: int, images: int) -> NDArray[np.int64]:
-    """Latency in ms of the images with these numbers, in the order in which they become readable."""
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """Resident memory of the worker in MB, with and without pages of mapped files."""
+
+    rss_mb: float
+    private_mb: float
+
+
+def _third(latencies_ms: NDArray[np.int64], memory: _Memory) -> dict[str, float]:
+    p50, p99 = np.percentile(latencies_ms, [50, 99])
+    return {"p50_ms": round(float(p50), 1), "p99_ms": round(float(p99), 1), **asdict(memory)}
+
+
+def _memory(worker: psutil.Process) -> _Memory:
+    used = worker.memory_info()
+    return _Memory(round(used.rss / 1e6, 1), round((used.rss - getattr(used, "shared", 0)) / 1e6, 1))
+
+
+def _follow(
+    reader: SecondaryStore, first: int, images: int, worker: psutil.Process
+) -> tuple[NDArray[np.int64], list[_Memory]]:
+    """Latency in ms of the images with these numbers, in the order in which they become readable.
+
+    Returns:
+        also the worker's memory after each third of them.
+    """
     pending = deque(image_id(number) for number in range(first, first + images))
     latencies_ms: list[int] = []
+    memory: list[_Memory] = []
     deadline = time.monotonic() + PATIENCE_S
     while pending:
         reader.refresh()
@@ -149,12 +185,14 @@ def _follow(reader: SecondaryStore, first: int, images: int) -> NDArray[np.int64
         found = [record.event_time_ms for record in records.values() if record is not None]
         pending.extendleft(reversed([name for name, record in records.items() if record is None]))
         latencies_ms += [now_ms - event_time_ms for event_time_ms in found]
+        while len(memory) < THIRDS and len(latencies_ms) * THIRDS >= images * (len(memory) + 1):
+            memory.append(_memory(worker))
         if found:
             deadline = time.monotonic() + PATIENCE_S
         elif time.monotonic() > deadline:
             raise ServerUnavailable(f"no image became readable for {PATIENCE_S:.0f} s, {len(pending)} are missing")
         time.sleep(REFRESH_S)
-    return np.array(latencies_ms)
+    return np.array(latencies_ms), memory
 
 
 def _published(settings: Settings) -> NDArray[np.int64]:
@@ -172,7 +210,7 @@ def _published(settings: Settings) -> NDArray[np.int64]:
     return np.array([published - event for event, published in sorted(times)])
 
 
-def _recover(number: int, settings: Settings, reader: SecondaryStore) -> float:
+def _recover(number: int, settings: Settings, reader: SecondaryStore, most_s: float) -> float:
     """Seconds from the start of a worker until an image that was sent before is readable."""
     with producing(number, 1, 0, settings) as producer:
         producer.wait()
@@ -184,7 +222,7 @@ def _recover(number: int, settings: Settings, reader: SecondaryStore) -> float:
         return reader.state().ordinals > before
 
     started = time.monotonic()
-    with running_worker(settings) as worker:
+    with running_worker(settings, most_s) as worker:
         wait_until(is_readable, worker, settings)
         return time.monotonic() - started
 

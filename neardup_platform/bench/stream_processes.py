@@ -18,26 +18,33 @@ from neardup_platform.settings import Settings
 from neardup_platform.supervise.heartbeat import Phase, read_heartbeat
 
 PATIENCE_S = 180.0
+# A first start makes the mapped vectors and the index of a seeded corpus from the store.
+_PATIENCE_S_PER_IMAGE = 2e-4
 # An idle worker uses less than this share of a core.
 QUIET_PERCENT = 15.0
 
 
-def wait_until_idle(worker: subprocess.Popen[bytes]) -> None:
+def patience_s(images: int) -> float:
+    """The longest wait, in seconds, for a process that starts over a store of so many images."""
+    return PATIENCE_S + _PATIENCE_S_PER_IMAGE * images
+
+
+def wait_until_idle(worker: subprocess.Popen[bytes], most_s: float = PATIENCE_S) -> None:
     """Wait until the seeded data is compacted: a store that grows at this rate never has so much to compact at once."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + most_s
     while psutil.Process(worker.pid).cpu_percent(1.0) > QUIET_PERCENT and time.monotonic() < deadline:
         pass
 
 
 @contextmanager
-def running_worker(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    """A running worker process; stopped at the end."""
+def running_worker(settings: Settings, most_s: float = PATIENCE_S) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker process that runs within `most_s` seconds; stopped at the end."""
     log = (settings.home / "worker.log").open("ab")
     argv = [sys.executable, "-m", "neardup_platform.cli", "worker"]
     started_ms = time.time_ns() // 1_000_000
     process = subprocess.Popen(argv, env=child_environment(settings), stdout=log, stderr=log)
     try:
-        wait_until(lambda: _is_running(settings, started_ms), process, settings)
+        wait_until(lambda: _is_running(settings, started_ms), process, settings, most_s)
         yield process
     finally:
         process.terminate()
@@ -88,11 +95,13 @@ def child_environment(settings: Settings) -> dict[str, str]:
     return {**os.environ, **environment(settings)}
 
 
-def wait_until(ready: Callable[[], bool], worker: subprocess.Popen[bytes], settings: Settings) -> None:
+def wait_until(
+    ready: Callable[[], bool], worker: subprocess.Popen[bytes], settings: Settings, most_s: float = PATIENCE_S
+) -> None:
     """Wait until `ready` returns True.
 
     Raises:
-        ServerUnavailable: the worker process ended, or `PATIENCE_S` passed.
+        ServerUnavailable: the worker process ended, or `most_s` passed.
     """
 
     def attempt() -> bool:
@@ -103,7 +112,7 @@ def wait_until(ready: Callable[[], bool], worker: subprocess.Popen[bytes], setti
     retrying = Retrying(
         retry=retry_if_result(lambda done: not done),
         wait=wait_fixed(0.05),
-        stop=stop_after_delay(PATIENCE_S),
+        stop=stop_after_delay(most_s),
         retry_error_callback=lambda _: False,
     )
     if not retrying(attempt):

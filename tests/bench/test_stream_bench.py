@@ -8,6 +8,7 @@ import pytest
 
 from neardup_platform.bench.stream import Load, bench_stream
 from neardup_platform.bench.synthetic import FAMILY_IMAGES, vectors
+from neardup_platform.errors import SetupError
 from neardup_platform.records import Kind
 
 FIELDS = {
@@ -31,6 +32,12 @@ def test_an_image_is_the_same_in_every_process() -> None:
     assert (vectors(np.arange(40, 43), Kind.PAIR, 32)[1] == alone).all()
 
 
+def test_a_corpus_that_the_disk_cannot_hold_is_refused_before_it_is_seeded() -> None:
+    load = Load(rate_per_s=40, seconds=6, corpus=10**12, candidates=20, backlog=300)
+    with pytest.raises(SetupError, match=r"take 6500000 GB in the store and in mapped files, [0-9]+ GB are free"):
+        bench_stream(load, lambda _: None)
+
+
 @pytest.mark.slow
 def test_bench_stream_measures_the_fields_of_the_contract(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
@@ -45,4 +52,8 @@ def test_bench_stream_measures_the_fields_of_the_contract(monkeypatch: pytest.Mo
     assert (row["durability"], row["durable_p50_ms"] > 0) == ("power-cut", True)
     assert 0 < row["published_p50_ms"] <= row["published_p99_ms"]
     assert row["recovery_s"] > 0
+    assert len(row["thirds"]) == 3
+    for third in row["thirds"]:
+        assert 0 < third["p50_ms"] <= third["p99_ms"] <= row["max_ms"]
+        assert 0 < third["private_mb"] < third["rss_mb"] <= row["rss_mb"] * 2
     assert lines
