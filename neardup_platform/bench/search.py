@@ -29,6 +29,7 @@ from neardup_platform.bench.term_index_engine import (
     TermIndexEngine,
     compile_search,
 )
+from neardup_platform.bench.vector_peers import ProductPeer, RaBitQPeer, UsearchPeer, VectorGraphPeer
 from neardup_platform.images.active_embedders import load_embedders
 from neardup_platform.settings import Settings
 from neardup_platform.terms.effort import Effort
@@ -159,7 +160,11 @@ def _engines(
         yield lambda folder: SignatureEngine(signed, folder / "index", docs, usual, conditions.min_overlap)
     yield lambda folder: FlatPeer(bits, folder)
     yield lambda folder: IvfPeer(bits, folder)
+    yield lambda folder: ProductPeer(space, folder)
+    yield lambda folder: RaBitQPeer(space, folder)
     if with_all:
+        yield lambda folder: VectorGraphPeer(space, folder)
+        yield lambda folder: UsearchPeer(space, folder)
         yield lambda folder: MultiHashPeer(bits, folder)
         yield lambda folder: HnswPeer(bits, folder)
         yield lambda folder: TantivyPeer(space, folder / "index")

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from neardup_platform.bench.image_tree import centred_to_embeddings
 from neardup_platform.records import FloatVector
-from neardup_platform.scoring.compact import Compact, Layout, pack
-from neardup_platform.terms.hyperplanes import Hashed, Rows, Signatures
+from neardup_platform.scoring.compact import Compact, Layout, pack, unpack
+from neardup_platform.terms.hyperplanes import Hashed, Rows, Signatures, TermSpace
 
 
 class Engine(Protocol):
@@ -101,3 +101,11 @@ def compact_rows(images: Hashed, mean: FloatVector) -> Compact:
         return kept
     lsh = centred_to_embeddings(images.unit, mean).astype(np.float16)
     return pack(lsh, np.empty((len(lsh), 0), np.float16), Layout(lsh.shape[1], 0))
+
+
+def unit_vectors(images: Hashed, space: TermSpace) -> FloatVector:
+    """Returns vectors of images that are centred and of length 1, float32 [n, dim]; from compact rows if not kept."""
+    if images.unit.shape[1]:
+        return images.unit
+    lsh, _ = unpack(compact_rows(images, space.mean), Layout(space.dim, 0))
+    return space.centre(lsh)

@@ -86,7 +86,8 @@ def test_every_engine_gets_a_row_per_setting_with_the_fields_of_the_contract() -
             "faiss.IndexBinaryFlat",
             "faiss.IndexBinaryIVF",
         ),
-        *("faiss.IndexBinaryMultiHash", "faiss.IndexBinaryHNSW"),
+        *("faiss.IndexBinaryMultiHash", "faiss.IndexBinaryHNSW", "faiss.IndexHNSWSQ", "usearch"),
+        *("faiss.IndexIVFPQFastScan", "faiss.IndexIVFRaBitQFastScan"),
     }
     for row in rows:
         assert row.keys() >= FIELDS, row["engine"]
@@ -95,7 +96,11 @@ def test_every_engine_gets_a_row_per_setting_with_the_fields_of_the_contract() -
         assert min(row["qps_1"], row["qps_2"]) > 0
         # The memory of so few images may be lost in the noise of the process; the size of files is not.
         assert row["bytes_per_image"] > 0 or not row["adds_running"]
-        assert row["adds_running"] == (row["adds_per_s"] is not None) == (not row["engine"].startswith("faiss"))
+        assert (
+            row["adds_running"]
+            == (row["adds_per_s"] is not None)
+            == (not row["engine"].startswith(("faiss", "usearch")))
+        )
     best = {row["engine"]: max(r["recall"] for r in rows if r["engine"] == row["engine"]) for row in rows}
     assert best["faiss.IndexBinaryFlat"] > 0.95
     assert best["neardup"] >= best["faiss.IndexBinaryFlat"]

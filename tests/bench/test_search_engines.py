@@ -11,6 +11,7 @@ from neardup_platform.bench.faiss_peers import FlatPeer, HnswPeer, IvfPeer, Mult
 from neardup_platform.bench.search_engine import Engine, KeptImages, compact_rows
 from neardup_platform.bench.tantivy_peer import TantivyPeer
 from neardup_platform.bench.term_index_engine import FittedCellsEngine, SignatureEngine, TermIndexEngine
+from neardup_platform.bench.vector_peers import ProductPeer, RaBitQPeer, UsearchPeer, VectorGraphPeer
 from neardup_platform.terms.effort import Effort
 from neardup_platform.terms.hyperplanes import WORD_BITS, hamming
 from tests.bench.planting import planted, small_space
@@ -39,6 +40,10 @@ MAKERS: dict[str, Callable[[Path], Engine]] = {
     "ivf": lambda folder: IvfPeer(_BITS, folder),
     "multihash": lambda folder: MultiHashPeer(_BITS, folder),
     "hnsw": lambda folder: HnswPeer(_BITS, folder),
+    "product": lambda folder: ProductPeer(SPACE, folder),
+    "rabitq": lambda folder: RaBitQPeer(SPACE, folder),
+    "graph": lambda folder: VectorGraphPeer(SPACE, folder),
+    "usearch": lambda folder: UsearchPeer(SPACE, folder),
     "tantivy": lambda folder: TantivyPeer(SPACE, folder / "index"),
 }
 
