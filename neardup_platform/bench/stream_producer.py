@@ -1,12 +1,14 @@
 """The producing process of `neardup bench stream`: synthetic embeddings at a fixed rate.
 
-`python -m neardup_platform.bench.stream_producer FIRST COUNT RATE`; rate 0 means as fast as possible. Messages are
-created before the clock starts, so that creating them does not affect the measurement. An image's event time is the
-time at which its embeddings are passed to the producer: latency counts from then.
+`python -m neardup_platform.bench.stream_producer FIRST COUNT RATE`; rate 0 means as fast as possible. The messages of
+the first `PREPARED` images are created before the clock starts, so that creating them does not affect the measurement;
+those of a longer stream between its images. An image's event time is the time at which its embeddings are passed to the
+producer: latency counts from then.
 """
 
 import sys
 import time
+from itertools import chain, islice
 
 from neardup_platform.bench.synthetic import embeddings
 from neardup_platform.kafka.publisher import make_producer
@@ -16,17 +18,21 @@ from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import encode_embedding
 from neardup_platform.wire.topics import EMBEDDINGS
 
+# 200 MB of messages.
+PREPARED = 40_000
+
 
 def produce(first: int, count: int, rate_per_s: float, settings: Settings) -> None:
     """Publish `count` images, the n-th at n / rate seconds after the start."""
     models = read_card(settings.scoring.model or SHIPPED_FOLDER).required_models
-    images = [
+    images = (
         [(EMBEDDINGS[one.kind], one.image_id.encode(), encode_embedding(one)) for one in both]
         for both in (embeddings(first + n, models, 0) for n in range(count))
-    ]
+    )
+    prepared = list(islice(images, PREPARED))
     producer = make_producer(settings.kafka, linger_ms=1 if rate_per_s else 5)
     started = time.monotonic()
-    for n, messages in enumerate(images):
+    for n, messages in enumerate(chain(prepared, images)):
         ahead = started + n / rate_per_s - time.monotonic() if rate_per_s else 0.0
         if ahead > 0:
             time.sleep(ahead)
