@@ -30,7 +30,7 @@ _MAX_BYTES = 32 << 20
 _BATCH_BYTES = 8 << 20
 # Pause after a poll that brought messages, so that a trickle is not read one by one: the client takes as long to
 # fetch one message as many, and the worker waits for it; see docs/speed.md.
-_LINGER_S = 0.01
+_LINGER_S = 0.006
 _POLL_MS = 100
 # Limits of one poll. A compressed fetch of a few megabytes can be gigabytes of messages.
 _MAX_POLLED = 500

@@ -46,6 +46,7 @@ from neardup_platform.scoring.json_vector_manifest import (
 )
 from neardup_platform.scoring.stored_pairs import PairStore, PairVectors
 from neardup_platform.scoring.vectors import Float16, ImageVectors, MappedRows, Ordinals, check_dims
+from neardup_platform.scoring.warm_rows import WarmRows
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +98,7 @@ class WrittenVectors:
             self._mapped = _map_files(self._files, wanted)
         self._pairs = PairVectors(store, wanted.pair_dim)
         self._count = self._manifest.rows
+        self._warm: WarmRows | None = None
 
     def __len__(self) -> int:
         return self._count
@@ -105,6 +107,11 @@ class WrittenVectors:
     def rows(self) -> MappedRows:
         """See `VectorTable`."""
         return _rows(self._mapped, self._count, self._manifest, self._pairs)
+
+    def warm(self) -> None:
+        """Begins to bring the compact rows into memory."""
+        _, compact = self._manifest.paths(self._folder)
+        self._warm = WarmRows(compact, self._count * self._manifest.layout.width)
 
     def append(self, vectors: ImageVectors) -> None:
         """Adds images; other processes see them when this returns. Their pair vectors stay in memory until the commit.
@@ -192,6 +199,8 @@ class WrittenVectors:
 
     def close(self) -> None:
         """Syncs and releases the files; rows that a broken disk cannot sync are read from the store next time."""
+        if self._warm is not None:
+            self._warm.stop()
         try:
             self.sync()
         except SetupError as error:

@@ -108,6 +108,7 @@ def read_corpus(
     corpus = Corpus(space, index, vectors, images.ids)
     corpus.restore(images.columns, images.alive)
     filled = corpus.fill_index(progress)
+    vectors.warm()
     log.info(
         "%d images in %.1f s: vectors of %d read from the store, %d hashed again; records of %d read",
         state.images,
