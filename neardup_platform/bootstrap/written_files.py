@@ -59,7 +59,7 @@ _TABLE_ROWS = 1 << 20
 _VECTOR_ROWS = 1 << 16
 _SEGMENT_ROWS = 1 << 19
 _REST_ROWS = 1 << 16
-_HASHED_ROWS = 1 << 13
+_HASHED_ROWS = 1 << 10
 # Rows of the data set between two syncs of vectors, and so the most that a repeated order reads again, beside a row
 # group.
 _SYNC_ROWS = 1 << 18
@@ -280,7 +280,7 @@ class WrittenFiles:
             parts = []
             for at in range(0, len(rows), _HASHED_ROWS):
                 part = rows[at : at + _HASHED_ROWS]
-                hashed = self._space.hash(self._bulk.rows.lsh[part].astype(np.float32))
+                hashed = self._space.hash_to_keep(self._bulk.rows.lsh[part].astype(np.float32))
                 parts.append(Rows.of(self._reservation.first_ordinal + part, hashed, self._space))
                 self._advance("hashing images", len(hashed), len(self._table))
             begin, stop = (self._reservation.first_ordinal + row for row in (first, end))

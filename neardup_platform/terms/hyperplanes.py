@@ -150,6 +150,16 @@ class TermSpace:
         distances = fitted.distances(signatures) if len(unit) <= SHARED_ROWS else None
         return Hashed(unit, signatures, np.empty((len(unit), 0), np.float32), distances)
 
+    def hash_to_keep(self, vectors: Vectors) -> Hashed:
+        """Hashes embeddings that an index is to hold, and that are not searched for.
+
+        As `hash`, but without signatures, which take two thirds of its time, where `Rows.of` does not read them.
+        """
+        if not self.by_cosine or self.fitted is not None:
+            return self.hash(vectors)
+        unit = self.centre(vectors)
+        return Hashed(unit, np.empty((len(unit), 0), np.uint64), _product(unit, self.centroids))
+
     def centre(self, vectors: Vectors) -> Vectors:
         """Returns embeddings centred and of length 1; arguments as of `hash`."""
         tiny = np.finfo(np.float32).tiny

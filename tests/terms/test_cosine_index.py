@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from neardup_platform.terms.hyperplanes import TermSpace
 from neardup_platform.terms.index import TermIndex
 from neardup_platform.terms.opening import searched_space
 from neardup_platform.terms.sort_again import sort_again
+from neardup_platform.terms.window import Rows
 from neardup_platform.testing import small_index_space, small_term_space
 from tests.terms.sealing_process import vectors
 
@@ -186,3 +187,14 @@ def test_an_erased_vector_has_terms_too() -> None:
             PLAIN, HASHED.signatures, lambda n: np.zeros((len(n), PLAIN.dim), np.float32), np.array([3])
         )
         assert 0 <= erased.of(0, np.array([3]))[0] <= PLAIN.tables
+
+
+@pytest.mark.parametrize("space", [SPACE, PLAIN], ids=["cosine", "signatures"])
+def test_images_that_are_only_kept_are_hashed_to_the_same_rows(space: TermSpace) -> None:
+    ordinals = np.arange(len(LSH))
+    kept, hashed = (
+        Rows.of(ordinals, found, space)
+        for found in (space.hash_to_keep(LSH.astype(np.float32)), space.hash(LSH.astype(np.float32)))
+    )
+    for field in fields(Rows):
+        assert np.array_equal(getattr(kept, field.name), getattr(hashed, field.name)), field.name
