@@ -25,8 +25,9 @@ from neardup_platform.records import Cause
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.store.view import rocksdb_options
 
-# Entries are encoded as many at once as fit.
-_BUFFER_BYTES = 16 << 20
+# Entries are encoded in parts that stay in the processor's cache; a larger entry gets a larger buffer.
+_BUFFER_BYTES = 1 << 20
+_MOST_BYTES = 16 << 20
 _BUFFER_ENTRIES = 1 << 16
 
 # Writes entries from a row on into a buffer; returns how many.
@@ -73,7 +74,10 @@ def _entries(first: int, end: int, encode: Encode) -> Iterator[tuple[bytes, list
     while first < end:
         entries = encode(first, out, ends[: 2 * (end - first)])
         if not entries:
-            raise OSError(f"entry {first} does not fit into {_BUFFER_BYTES} bytes")
+            if len(out) >= _MOST_BYTES:
+                raise OSError(f"entry {first} does not fit into {_MOST_BYTES} bytes")
+            out = np.empty(2 * len(out), np.uint8)
+            continue
         used = ends[: 2 * entries].tolist()
         yield out[: used[-1]].tobytes(), used
         first += entries
