@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -10,14 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 from rocksdict import IngestExternalFileOptions
 
-from neardup_platform.bootstrap import written_files
+from neardup_platform.bootstrap import room, written_files
 from neardup_platform.bootstrap.building import Building
 from neardup_platform.bootstrap.bulk_files import IMAGES, TABLES, BulkFiles, read_manifest
 from neardup_platform.bootstrap.data_set import DataFile, DataSet
 from neardup_platform.bootstrap.given import given_decision
 from neardup_platform.bootstrap.load_order import LoadOrder, Reservation, Scanned
 from neardup_platform.bootstrap.vector_targets import read_pairs
-from neardup_platform.errors import BadArtefact
+from neardup_platform.errors import BadArtefact, SetupError
 from neardup_platform.ingest.parquet_embeddings import EmbeddingFile
 from neardup_platform.matching import Scored
 from neardup_platform.pipeline import Decided
@@ -390,3 +391,27 @@ def test_an_empty_bulk_has_no_tables(tmp_path: Path, home: Home) -> None:
     scanned, files = home.build(files_of(tmp_path, [made(at, "known", f"new {at}", rng) for at in range(1, 4)]))
     assert (scanned.bulk, scanned.rest, files.images, files.tables, files.segments) == (0, 3, 0, {}, {})
     assert len(files.rest) == 1
+
+
+def test_a_load_that_the_disk_has_no_room_for_is_refused_after_the_scan(
+    tmp_path: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, free = files_of(tmp_path, CORPUS), 2_000_000
+    monkeypatch.setattr(room, "shutil", SimpleNamespace(disk_usage=lambda _: SimpleNamespace(free=free)))
+    with pytest.raises(
+        SetupError, match=rf"loading {len(CORPUS)} images takes 269 MB .*, 2 MB are free under .*: free"
+    ):
+        home.building(files).scan()
+    assert not list((home.folder / "load").glob(f"{TABLES}/*"))
+
+    free = 1 << 30
+    assert home.build(files)[1].images == len(CORPUS)
+
+
+def test_the_room_of_a_load_grows_with_what_it_writes() -> None:
+    lsh, pair = (2 * MODELS[kind].dim for kind in (Kind.LSH, Kind.PAIR))
+    one = room.needed_bytes(MODELS, 1, 0, 0)
+    # The rows of the worker, the pair vectors of the load, and both in the store.
+    assert one >= 2 * lsh + 2 * pair
+    assert room.needed_bytes(MODELS, 10, 0, 100) == 10 * one + room.needed_bytes(MODELS, 0, 0, 100)
+    assert room.needed_bytes(MODELS, 0, 10, 0) == 10 * 2 * (lsh + pair)

@@ -25,6 +25,8 @@ pytestmark = pytest.mark.slow
 HEAD, *MEMBERS = [image(number, START_MS) for number in range(200, 206)]
 HEADED = [row(each, head=HEAD.image_id) for each in (HEAD, *MEMBERS)]
 EXPECTED = {"loaded": len(HEADED), "decided": len(CORPUS)}
+# How long one run waits for the worker, and how long the process that builds is waited for.
+RUN_S, BUILDS_S = 120, 200
 # What a run says before it reads the rows, before the worker builds files from them, and before it reads a segment.
 MOMENTS = ("checking", "sending load", "sending ingest-segment")
 
@@ -52,7 +54,9 @@ def test_s3_is_killed_at_each_step_and_the_digest_is_that_of_an_undisturbed_load
     kept = sum(layout.assignment_digest(each.image_id, HEAD.image_id) for each in (HEAD, *MEMBERS))
     expected = (int.from_bytes(decided.digest, "little") + kept) % (1 << 128)
 
-    settings = emptied(servers, tmp_path / "disturbed").model_copy(update={"s3": own_s3.s3})
+    settings = emptied(servers, tmp_path / "disturbed").model_copy(
+        update={"s3": own_s3.s3, "bootstrap": servers.bootstrap.model_copy(update={"timeout_s": RUN_S})}
+    )
     put(settings, "disturbed", tmp_path, [*map(row, CORPUS)], HEADED)
     worker = start(settings, module=LIGHT)
     try:
@@ -79,7 +83,7 @@ def disturbed_load(settings: Settings, worker: int) -> tuple[Sequence[str], Boot
         eventually(lambda: any("neardup_platform.stream.loading" in of.cmdline() for of in children(worker)))
         kill("building")
 
-    builds = threading.Thread(target=kill_while_it_builds)
+    builds = threading.Thread(target=kill_while_it_builds, daemon=True)
 
     def said(line: str) -> None:
         for moment in MOMENTS:
@@ -95,7 +99,8 @@ def disturbed_load(settings: Settings, worker: int) -> tuple[Sequence[str], Boot
             result = Bootstrap(settings, "disturbed", None, "a test", said).run()
         except ServerUnavailable:
             continue
-        builds.join()
+        builds.join(BUILDS_S)
+        assert not builds.is_alive(), f"no process that builds was seen; S3 was killed at {killed}"
         return killed, result
     raise AssertionError(f"not loaded: S3 was killed at {killed}")
 

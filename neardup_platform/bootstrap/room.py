@@ -1,0 +1,53 @@
+"""The disk that a load takes while it is built: known once the data set is scanned, and before anything is written."""
+
+import shutil
+from pathlib import Path
+
+from neardup_platform.bootstrap.bulk_files import IMAGES
+from neardup_platform.bootstrap.row_checks import Models
+from neardup_platform.errors import SetupError
+from neardup_platform.records import Kind
+from neardup_platform.scoring.json_vector_manifest import Manifest
+
+# Of an image in the term index: first in a segment of the load, then in the one that all of them are merged into.
+_SEGMENT_BYTES = 2 * 40
+# Numbers and constants in the tables, beside ids and uris; these are in about three tables.
+_TABLE_BYTES = 256
+_TEXT_COPIES = 3
+# Disk that must stay free beside the files: of the stream meanwhile.
+SPARE_BYTES = 256 << 20
+
+
+def needed_bytes(models: Models, bulk: int, rest: int, text_bytes: int) -> int:
+    """Return what the files of a load take at their peak, at most, beside those of the scan.
+
+    The bulk has its rows of the worker's vector files, its pair vectors until the load is finished, both vectors in
+    the store, and its part of the tables and of the term index; the rest has its vectors twice, in rows and as Parquet.
+
+    Args:
+        models: of the vectors.
+        bulk, rest: images.
+        text_bytes: of all ids, heads and uris, about.
+    """
+    both = sum(2 * models[kind].dim for kind in Kind)
+    pair = 2 * models[Kind.PAIR].dim
+    each = sum(Manifest.of("", models).row_bytes) + pair + both + _TABLE_BYTES + _SEGMENT_BYTES
+    return bulk * each + rest * 2 * both + _TEXT_COPIES * text_bytes
+
+
+def check_room(folder: Path, models: Models, bulk: int, rest: int) -> None:
+    """Refuse to build a load that the disk has no room for.
+
+    Args:
+        folder: of the load, with the images that the scan has found.
+
+    Raises:
+        SetupError: says how much is needed, how much is free, and what to do.
+    """
+    needed = needed_bytes(models, bulk, rest, (folder / IMAGES).stat().st_size) + SPARE_BYTES
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise SetupError(
+            f"loading {bulk + rest} images takes {needed / 1e6:.0f} MB of disk while it is built, {free / 1e6:.0f} MB "
+            f"are free under {folder}: free some disk and send the command again, or load the data set in parts"
+        )
