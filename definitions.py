@@ -6,7 +6,7 @@ from assets.bootstrap import bootstrap_images
 from assets.classifier_evaluation import classifier_evaluation, not_worse_than_in_use
 from assets.cluster_proposals import cluster_proposals
 from assets.coverage import coverage
-from assets.decisions_log import decisions_log, no_hour_is_broken, offsets_are_continuous
+from assets.decisions_log import decisions_log, decisions_log_checks
 from assets.drift import drift
 from assets.handover_parity import handover_parity
 from assets.logs_by_day import logs_by_day
@@ -68,7 +68,7 @@ defs = dg.Definitions(
     ],
     asset_checks=[
         *(stream_worker_checks, snapshot_is_whole),
-        *(offsets_are_continuous, no_hour_is_broken, not_worse_than_in_use),
+        *(decisions_log_checks, not_worse_than_in_use),
         *topic_log_checks,
     ],
     jobs=[

@@ -42,4 +42,4 @@ def metadata(written: "MaterialisedDecisions") -> Metadata:
 
 
 decisions_log = log_asset(DECISIONS, _materialise, __file__)
-offsets_are_continuous, no_hour_is_broken = log_checks(DECISIONS, decisions_log)
+decisions_log_checks = log_checks(DECISIONS, decisions_log)

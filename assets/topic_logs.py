@@ -3,7 +3,7 @@
 Kafka, Arrow and DuckDB are imported when an hour is materialised, which halves the load time of the code location.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -68,10 +68,10 @@ def log_asset(of: TopicLog, materialise: Materialise, file: str) -> dg.AssetsDef
     return log
 
 
-def log_checks(of: TopicLog, asset: dg.AssetsDefinition) -> tuple[dg.AssetChecksDefinition, dg.AssetChecksDefinition]:
-    """The checks of a log: whether an hour is whole, and whether any hour is not."""
-
-    @dg.asset_check(
+def log_checks(of: TopicLog, asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
+    """The checks of a log, in one step: whether an hour is whole, and whether any hour is not."""
+    hour_is_whole = dg.AssetCheckSpec(
+        "offsets_are_continuous",
         asset=asset,
         partitions_def=hours,
         description="Within the hour the offsets of each Kafka partition have no gaps, and they start where those of "
@@ -80,53 +80,33 @@ def log_checks(of: TopicLog, asset: dg.AssetsDefinition) -> tuple[dg.AssetChecks
         "hours to materialise; after that, check the hour again. A warning needs nothing more; an error may mean lost "
         "messages.",
     )
-    def offsets_are_continuous(
-        context: dg.AssetCheckExecutionContext, platform: PlatformResource
-    ) -> dg.AssetCheckResult:
-        """Check the objects of one hour in S3."""
-        if not context.has_partition_key:
-            # Dagster cannot record a result for all partitions of a partitioned check.
-            raise dg.Failure(
-                "no hour is chosen: execute this check for a partition (in the launchpad, or its tab Partitions)",
-                allow_retries=False,
-            )
-        breaks = _breaks(of, platform, context.partition_key)
-        lines = breaks.lines
-        return dg.AssetCheckResult(
-            passed=not lines,
-            severity=dg.AssetCheckSeverity.ERROR if breaks.within else dg.AssetCheckSeverity.WARN,
-            description=_report(list(lines), context.partition_key),
-            metadata={"breaks": len(lines), "hour": context.partition_key},
-        )
-
-    @dg.asset_check(
+    all_are_whole = dg.AssetCheckSpec(
+        "no_hour_is_broken",
         asset=asset,
         description="Red while the latest result of `offsets_are_continuous` is red for any hour; names those hours. "
         "The asset shows only the result of the last checked hour, so a good hour would hide an earlier broken one.",
     )
-    def no_hour_is_broken(context: dg.AssetCheckExecutionContext, platform: PlatformResource) -> dg.AssetCheckResult:
-        """Check the hour of this run again, and the recorded results of all others."""
-        key = dg.AssetCheckKey(asset.key, "offsets_are_continuous")
-        recorded = context.instance.event_log_storage.get_asset_check_partition_info([key])
-        broken = {
-            info.partition_key
-            for info in recorded
-            if info.partition_key and info.latest_execution_status is AssetCheckExecutionRecordStatus.FAILED
-        }
-        if context.has_partition_key:
-            # The other check of this run may not have finished yet.
-            broken.discard(context.partition_key)
-            broken |= {context.partition_key} if _breaks(of, platform, context.partition_key).lines else set()
-        return dg.AssetCheckResult(
-            passed=not broken,
-            description=f"broken: {', '.join(sorted(broken))}. For each hour, follow the result of "
-            "offsets_are_continuous; this check turns green when all are repaired"
-            if broken
-            else "no hour is broken",
-            metadata={"broken_hours": len(broken)},
-        )
 
-    return offsets_are_continuous, no_hour_is_broken
+    @dg.multi_asset_check(name=f"logs__{of.name}__is_whole", specs=[hour_is_whole, all_are_whole], can_subset=True)
+    def is_whole(context: dg.AssetCheckExecutionContext, platform: PlatformResource) -> Iterator[dg.AssetCheckResult]:
+        """Read the objects of the hour of this run in S3 once, and the recorded results of all others."""
+        hour = context.partition_key if context.has_partition_key else None
+        breaks = _breaks(of, platform, hour) if hour else None
+        if all_are_whole.key in context.selected_asset_check_keys:
+            broken = _broken_hours(context.instance, hour_is_whole.key)
+            if hour and breaks:
+                broken = broken - {hour} | ({hour} if breaks.lines else set())
+            yield _all_hours(all_are_whole.key, broken)
+        if hour_is_whole.key in context.selected_asset_check_keys:
+            if not hour or not breaks:
+                # Dagster cannot record a result for all partitions of a partitioned check.
+                raise dg.Failure(
+                    "no hour is chosen: execute this check for a partition (in the launchpad, or its tab Partitions)",
+                    allow_retries=False,
+                )
+            yield _one_hour(hour_is_whole.key, breaks, hour)
+
+    return is_whole
 
 
 def log_metadata(of: TopicLog, written: "MaterialisedHour") -> Metadata:
@@ -164,13 +144,42 @@ def _breaks(of: TopicLog, platform: PlatformResource, partition_key: str) -> "Br
     return find_breaks(open_s3(settings.s3), settings.s3.bucket, of, hour)
 
 
-def _report(breaks: list[str], hour: str) -> str:
-    if not breaks:
-        return f"no gaps in {hour}"
-    return "\n".join([*breaks, f"Then materialise {hour} again, or run this check for it: it then turns green."])
+def _broken_hours(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> set[str]:
+    """The hours whose last recorded result is red."""
+    return {
+        info.partition_key
+        for info in instance.event_log_storage.get_asset_check_partition_info([check])
+        if info.partition_key and info.latest_execution_status is AssetCheckExecutionRecordStatus.FAILED
+    }
+
+
+def _one_hour(check: dg.AssetCheckKey, breaks: "Breaks", hour: str) -> dg.AssetCheckResult:
+    lines = breaks.lines
+    advice = f"Then materialise {hour} again, or run this check for it: it then turns green."
+    return dg.AssetCheckResult(
+        passed=not lines,
+        asset_key=check.asset_key,
+        check_name=check.name,
+        severity=dg.AssetCheckSeverity.ERROR if breaks.within else dg.AssetCheckSeverity.WARN,
+        description="\n".join([*lines, advice]) if lines else f"no gaps in {hour}",
+        metadata={"breaks": len(lines), "hour": hour},
+    )
+
+
+def _all_hours(check: dg.AssetCheckKey, broken: set[str]) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=not broken,
+        asset_key=check.asset_key,
+        check_name=check.name,
+        description=f"broken: {', '.join(sorted(broken))}. For each hour, follow the result of "
+        "offsets_are_continuous; this check turns green when all are repaired"
+        if broken
+        else "no hour is broken",
+        metadata={"broken_hours": len(broken)},
+    )
 
 
 # That of decisions says more: assets/decisions_log.py.
 _others = {of: log_asset(of, _plain(of), __file__) for of in LOGS if of is not DECISIONS}
 topic_logs = list(_others.values())
-topic_log_checks = [check for of, asset in _others.items() for check in log_checks(of, asset)]
+topic_log_checks = [log_checks(of, asset) for of, asset in _others.items()]

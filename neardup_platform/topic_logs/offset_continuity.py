@@ -12,7 +12,7 @@ from typing import Any
 
 from neardup_platform.errors import NotFound
 from neardup_platform.kafka.window import OffsetRange
-from neardup_platform.topic_logs.duckdb_offsets import offset_gaps, offset_span
+from neardup_platform.topic_logs.parquet_offsets import offset_gaps, offset_span, read_offsets
 from neardup_platform.topic_logs.s3_hours import fetch_part
 from neardup_platform.topic_logs.s3_topic_log import hour_prefix, stored_parts, stored_ranges
 from neardup_platform.topic_logs.topic_log import TopicLog
@@ -75,7 +75,8 @@ def _find_breaks(s3: Any, bucket: str, of: TopicLog, hour: datetime) -> Breaks:
         for part in sorted(parts, key=lambda part: part.offsets.partition):
             file, offsets = Path(folder, "part.parquet"), part.offsets
             fetch_part(s3, bucket, of, part, file, ["kafka_offset"])
-            within += content_breaks(offsets, offset_span(file), offset_gaps(file), f"{hour:%Y-%m-%dT%H}")
+            found = read_offsets(file)
+            within += content_breaks(offsets, offset_span(found), offset_gaps(found), f"{hour:%Y-%m-%dT%H}")
             file.unlink()
     return Breaks(tuple(within), tuple(seams))
 

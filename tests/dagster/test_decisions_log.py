@@ -13,7 +13,7 @@ import dagster as dg
 import pytest
 from kafka import KafkaAdminClient, TopicPartition
 
-from assets.decisions_log import decisions_log, no_hour_is_broken, offsets_are_continuous
+from assets.decisions_log import decisions_log, decisions_log_checks
 from assets.topic_logs import hours, topic_log_checks, topic_logs
 from definitions import defs
 from jobs.logs_hourly import MOST_MISSED, logs_hourly, logs_hourly_schedule
@@ -29,6 +29,10 @@ from neardup_platform.topic_logs.topic_log import DECISIONS, LOGS
 from resources.platform import PlatformResource
 from tests.dagster.supervised import ROOT
 from tests.decisions_log.test_kafka_materialise import HOUR, NEXT, decision, publish
+
+HOUR_IS_WHOLE, ALL_ARE_WHOLE = (
+    dg.AssetCheckKey(decisions_log.key, name) for name in ("offsets_are_continuous", "no_hour_is_broken")
+)
 
 
 @pytest.fixture
@@ -49,7 +53,7 @@ def settings(empty_log: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 def materialise(instance: dg.DagsterInstance, hour: datetime) -> dg.ExecuteInProcessResult:
     return dg.materialize(
-        [decisions_log, offsets_are_continuous, no_hour_is_broken],
+        [decisions_log, decisions_log_checks],
         partition_key=f"{hour:%Y-%m-%d-%H:00}",
         resources={"platform": PlatformResource()},
         instance=instance,
@@ -144,7 +148,7 @@ def evaluations(result: dg.ExecuteInProcessResult) -> tuple[dg.AssetCheckEvaluat
 
 def by_hour(instance: dg.DagsterInstance) -> dict[datetime, str]:
     """The current result of the check for each hour, as the UI shows it."""
-    stored = instance.event_log_storage.get_asset_check_partition_info([offsets_are_continuous.check_key])
+    stored = instance.event_log_storage.get_asset_check_partition_info([HOUR_IS_WHOLE])
     return {
         datetime.strptime(f"{info.partition_key}+0000", "%Y-%m-%d-%H:%M%z"): info.latest_execution_status.name
         for info in stored
@@ -153,9 +157,23 @@ def by_hour(instance: dg.DagsterInstance) -> dict[datetime, str]:
 
 def test_a_check_without_an_hour_says_where_to_choose_one(instance: dg.DagsterInstance) -> None:
     job = defs.resolve_implicit_global_asset_job_def()
-    resolved = job.get_subset(asset_selection=set(), asset_check_selection={offsets_are_continuous.check_key})
+    resolved = job.get_subset(asset_selection=set(), asset_check_selection={HOUR_IS_WHOLE})
     with pytest.raises(dg.Failure, match="execute this check for a partition"):
         resolved.execute_in_process(instance=instance)
+
+
+def test_whether_any_hour_is_broken_is_checked_without_an_hour(instance: dg.DagsterInstance) -> None:
+    job = defs.resolve_implicit_global_asset_job_def()
+    resolved = job.get_subset(asset_selection=set(), asset_check_selection={ALL_ARE_WHOLE})
+    (found,) = resolved.execute_in_process(instance=instance).get_asset_check_evaluations()
+    assert found.passed
+    assert found.asset_check_key == ALL_ARE_WHOLE
+
+
+def test_the_checks_of_a_log_are_one_step() -> None:
+    job = defs.resolve_implicit_global_asset_job_def()
+    resolved = job.get_subset(asset_selection={decisions_log.key})
+    assert {node.name for node in resolved.nodes} == {"logs__decisions", "logs__decisions__is_whole"}
 
 
 def requested(instance: dg.DagsterInstance, at: datetime) -> list[str]:
@@ -197,7 +215,7 @@ def test_the_current_hour_is_a_partition() -> None:
 
 def test_the_scheduled_job_runs_the_check_too() -> None:
     checks = logs_hourly.selection.resolve_checks(defs.resolve_asset_graph())
-    assert {offsets_are_continuous.check_key, no_hour_is_broken.check_key} < checks
+    assert {HOUR_IS_WHOLE, ALL_ARE_WHOLE} < checks
     assert len(checks) == 2 * len(LOGS)
 
 

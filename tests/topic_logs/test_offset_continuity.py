@@ -8,25 +8,27 @@ from hypothesis import strategies as st
 from neardup_platform.kafka.record_block import LogRecord
 from neardup_platform.kafka.window import OffsetRange
 from neardup_platform.topic_logs import parquet_log
-from neardup_platform.topic_logs.duckdb_offsets import offset_gaps, offset_span
 from neardup_platform.topic_logs.offset_continuity import content_breaks, seam_breaks
 from neardup_platform.topic_logs.parquet_log import ROW_GROUP_ROWS, row_groups, write_parquet
+from neardup_platform.topic_logs.parquet_offsets import Offsets, offset_gaps, offset_span, read_offsets
 from neardup_platform.topic_logs.topic_log import DECISIONS as LOG
 from neardup_platform.wire.codec import encode_decision
 from tests.decisions_log.test_kafka_materialise import decision
 
 
-def parquet(offsets: list[int], file: Path) -> Path:
+def written(offsets: list[int], file: Path) -> Offsets:
+    """The offsets of a file of records, as they are read from it."""
     write_parquet(LOG, [[LogRecord(0, offset, 5, b"") for offset in offsets]], file)
-    return file
+    return read_offsets(file)
 
 
 def test_gaps_and_repeats_are_located(tmp_path: Path) -> None:
-    assert offset_gaps(parquet([5, 6, 9, 10, 12], tmp_path / "gaps")) == [(7, 9), (11, 12)]
-    assert offset_gaps(parquet([5, 6, 6, 7], tmp_path / "repeats")) == [(7, 6)]
-    assert offset_gaps(parquet([], tmp_path / "empty")) == []
-    assert offset_span(parquet([], tmp_path / "empty")) is None
-    assert offset_span(parquet([5, 9], tmp_path / "span")) == (5, 9)
+    assert offset_gaps(written([5, 6, 9, 10, 12], tmp_path / "gaps")) == [(7, 9), (11, 12)]
+    assert offset_gaps(written([5, 6, 6, 7], tmp_path / "repeats")) == [(7, 6)]
+    assert offset_gaps(written([9, 5, 6], tmp_path / "disorder")) == [(7, 9)]
+    assert offset_gaps(written([], tmp_path / "empty")) == []
+    assert offset_span(written([], tmp_path / "empty")) is None
+    assert offset_span(written([5, 9], tmp_path / "span")) == (5, 9)
 
 
 @given(st.integers(0, 100), st.integers(0, 100), st.integers(0, 100))
