@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from google.protobuf.message import DecodeError
 
 from neardup_platform.kafka.record_block import RecordBlock
@@ -27,7 +28,7 @@ def log_table(of: Any, identity: str, schema: pa.Schema, records: RecordBlock) -
     """
     columns, rows = _message_columns(of, records)
     names = [field.name for field in of.DESCRIPTOR.fields]
-    lacking = pa.compute.equal(columns[names.index(identity)], "").to_numpy(zero_copy_only=False)
+    lacking = pc.equal(columns[names.index(identity)], "").to_numpy(zero_copy_only=False)
     known = rows >= 0
     known[known] = ~lacking[rows[known]]
     if not known.all() or (rows[1:] < rows[:-1]).any():

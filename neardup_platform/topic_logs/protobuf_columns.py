@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from numpy.typing import NDArray
 
@@ -196,7 +197,7 @@ def _map(field: FieldDescriptor, found: _Found, messages: _Pieces) -> pa.MapArra
     rows, names, places = (order[name].combine_chunks() for name in ("row", "key", "place"))
     number = np.asarray(rows)
     last = np.ones(len(number), np.bool_)
-    same = pa.compute.equal(names[1:], names[:-1]).to_numpy(zero_copy_only=False)
+    same = pc.equal(names[1:], names[:-1]).to_numpy(zero_copy_only=False)
     last[:-1] = ~((number[1:] == number[:-1]) & same)
     kept = places.filter(pa.array(last))
     chosen = _Found(number[last], found.values, found.sizes)

@@ -1,6 +1,8 @@
 """Claims about the columns of messages: what was written is what the message says, of every topic."""
 
 import io
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -155,3 +157,13 @@ def test_embeddings_can_be_read_as_numbers() -> None:
     (row,) = log.table([LogRecord(0, 0, 1, message.SerializeToString())]).to_pylist()
     assert (row["kind"], row["dtype"]) == ("lsh", "float16")
     assert np.array_equal(np.frombuffer(row["vector"], "<f2"), vector)
+
+
+def test_a_process_that_imported_nothing_else_makes_a_table() -> None:
+    program = (
+        "from neardup_platform.kafka.record_block import LogRecord\n"
+        "from neardup_platform.topic_logs.topic_log import COMMAND_RESULTS\n"
+        "print(COMMAND_RESULTS.table([LogRecord(0, 1, 5, b'x'), LogRecord(0, 2, 5, b'y')]).num_rows)\n"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (found.stdout, found.returncode) == ("2\n", 0), found.stderr
