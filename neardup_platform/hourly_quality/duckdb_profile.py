@@ -83,9 +83,8 @@ def read_profile(decisions: Sequence[Path], embeddings: Sequence[Path], space: T
         candidates = _bins(db.execute(_CANDIDATES).fetchall(), CANDIDATE_BINS)
         crowds = _bins(db.execute(_CROWDS).fetchall(), CROWD_BINS)
         db.execute(_CHOSEN)
-        sampled: Any = db.sql(_VECTORS, params={"model": space.model_version}).to_arrow_table()
-    dtypes, values = (column.combine_chunks() for column in sampled.columns)
-    _, found = decoded_vectors(dtypes, values, space.dim)
+        sampled = db.execute(_VECTORS, {"model": space.model_version}).fetchall()
+    _, found = decoded_vectors([dtype for dtype, _ in sampled], [vector for _, vector in sampled], space.dim)
     vectors = of_length_1(found).astype(np.float64)
     projected = vectors @ spread_directions(space.dim).T
     top_terms, term_pairs = _terms(found, space) if len(found) else (0.0, 0.0)

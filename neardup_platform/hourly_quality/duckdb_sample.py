@@ -21,7 +21,7 @@ from neardup_platform.topic_logs.topic_log import DECISIONS, LSH_EMBEDDINGS
 
 # Of each sampled image.
 NEIGHBOURS = 5
-_BLOCK = 32_768
+_BLOCK = 8_192
 
 # Where the first announcement of each image is; reads no vectors.
 _ANNOUNCED = f"""
@@ -134,9 +134,9 @@ def _blocks(db: duckdb.DuckDBPyConnection, chosen: str, dim: int) -> Iterator[tu
     query = _VECTORS.format(log=LSH_EMBEDDINGS.name, chosen=chosen)
     reader: Any = db.sql(query).to_arrow_reader(_BLOCK)
     for batch in reader:
-        ids, dtypes, vectors = batch.columns
+        ids, dtypes, vectors = (column.to_pylist() for column in batch.columns)
         rows, kept = decoded_vectors(dtypes, vectors, dim)
-        yield ids.take(rows).to_pylist(), of_length_1(kept)
+        yield [ids[row] for row in rows], of_length_1(kept)
 
 
 def _records(db: duckdb.DuckDBPyConnection, wanted: set[str]) -> dict[str, Record]:
