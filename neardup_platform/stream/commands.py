@@ -35,8 +35,8 @@ from neardup_platform.stream.models.load_model import LoadModel, check_loadable
 from neardup_platform.stream.next_files.remote_files import RemoteFiles
 from neardup_platform.stream.outbox import Outbox
 from neardup_platform.stream.redecide.redecide import Redecide
+from neardup_platform.stream.reprocess.remote_reprocess import RemoteReprocessing
 from neardup_platform.stream.reprocess.reprocess import Reprocess
-from neardup_platform.stream.reprocess.reprocess_process import RemoteReprocessing
 from neardup_platform.stream.segments.ingest_segment import IngestSegment
 from neardup_platform.stream.snapshots.restore import Restore
 from neardup_platform.stream.snapshots.snapshot import Snapshot

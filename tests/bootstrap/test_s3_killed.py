@@ -30,6 +30,8 @@ RUN_S, BUILDS_S = 120, 200
 # What a run says before it reads the rows, before the worker builds files from them, and before it reads a segment.
 MOMENTS = ("checking", "sending load", "sending ingest-segment")
 
+_BUILDER = "neardup_platform.stream.loading.build_process"
+
 
 @pytest.fixture
 def own_s3(tmp_path: Path) -> Iterator[Settings]:
@@ -80,7 +82,7 @@ def disturbed_load(settings: Settings, worker: int) -> tuple[Sequence[str], Boot
         listener((settings.s3.endpoint or "").removeprefix("http://")).kill()
 
     def kill_while_it_builds() -> None:
-        eventually(lambda: any("neardup_platform.stream.loading" in of.cmdline() for of in children(worker)))
+        eventually(lambda: any(_BUILDER in of.cmdline() for of in children(worker)))
         kill("building")
 
     builds = threading.Thread(target=kill_while_it_builds, daemon=True)

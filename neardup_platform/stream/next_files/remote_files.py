@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from neardup_platform.errors import PermanentError
 from neardup_platform.progress import Progress
 from neardup_platform.settings import Settings
-from neardup_platform.stream.child_process import ChildProcess
+from neardup_platform.stream.child_process import LOW_PRIORITY, ChildProcess
 from neardup_platform.stream.next_files.make_files import FilesOrder
 
 
@@ -25,35 +24,12 @@ class FilesMaker(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Make:
-    """The call."""
-
-    order: FilesOrder
-    settings: str
-
-
-@dataclass(frozen=True, slots=True)
-class Advanced:
-    """A report before the answer, as of `Progress`."""
-
-    doing: str
-    done: int
-    of: int
-
-
-@dataclass(frozen=True, slots=True)
 class Made:
-    """The answer.
-
-    Attributes:
-        failed: why the files could not be made; empty if they are.
-    """
-
-    failed: str = ""
+    """The answer: the files are complete."""
 
 
 class RemoteFiles:
-    """Makes files in a process of low priority.
+    """Makes files in a process of low priority, but not the lowest: images are decided by the state to leave meanwhile.
 
     Args:
         settings: the process reads its own, which must be the same.
@@ -61,25 +37,22 @@ class RemoteFiles:
     """
 
     def __init__(self, settings: Settings, log: Path) -> None:
-        self._settings = settings.fingerprint()
-        self._process = ChildProcess("neardup_platform.stream.next_files", log, "makes the files of the next store")
+        self._process = ChildProcess(
+            "neardup_platform.stream.next_files.files_process",
+            settings,
+            log,
+            "makes the files of the next store",
+            LOW_PRIORITY,
+        )
 
     def make(self, order: FilesOrder, progress: Progress) -> None:
         """Make the files.
 
         Raises:
             PermanentError: it failed; the text says why.
-            RetryableError: the process has ended.
+            RetryableError: the disk is full, or the process has ended.
         """
-
-        def is_report(answer: Advanced | Made) -> bool:
-            if isinstance(answer, Advanced):
-                progress(answer.doing, answer.done, answer.of)
-            return isinstance(answer, Advanced)
-
-        answer: Made = self._process.call(Make(order, self._settings), is_report)
-        if answer.failed:
-            raise PermanentError(answer.failed)
+        self._process.call(order, Made, progress)
 
     def close(self) -> None:
         """End the process."""

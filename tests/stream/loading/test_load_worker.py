@@ -35,6 +35,8 @@ FIRST, SECOND = range(1_002, 1_302), range(1_200, 1_500)
 
 EVENT_MS = 1_700_000_000_000
 
+_BUILDER = "neardup_platform.stream.loading.build_process"
+
 
 def head_of(number: int) -> str:
     return image_id(number - number % FAMILY_IMAGES)
@@ -157,4 +159,4 @@ def test_a_process_that_is_killed_refuses_the_load_and_sent_again_it_is_carried_
 def _builder(worker: int) -> int:
     """The process that builds, or 0."""
     children = psutil.Process(worker).children()
-    return next((child.pid for child in children if "neardup_platform.stream.loading" in child.cmdline()), 0)
+    return next((child.pid for child in children if _BUILDER in child.cmdline()), 0)

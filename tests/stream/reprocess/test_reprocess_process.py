@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from neardup_platform.errors import PermanentError, RetryableError
-from neardup_platform.settings import Settings
-from neardup_platform.stream.reprocess.reprocess_process import RemoteReprocessing
+from neardup_platform.settings import JoinSettings, Settings
+from neardup_platform.stream.reprocess.remote_reprocess import RemoteReprocessing
 from neardup_platform.testing import eventually
 
 
@@ -26,6 +26,15 @@ def remote(tmp_path: Path) -> Iterator[RemoteReprocessing]:
 def test_an_error_of_the_process_is_reported_to_the_worker(remote: RemoteReprocessing, tmp_path: Path) -> None:
     with pytest.raises(PermanentError, match="has to open the stores first"):
         remote.round(tmp_path / "checkpoint", 1)
+
+
+def test_other_settings_than_the_workers_refuse_the_call_for_now(tmp_path: Path) -> None:
+    worker = Settings(home=tmp_path, join=JoinSettings(lateness_s=7))
+    with (
+        closing(RemoteReprocessing(worker, tmp_path / "log")) as remote,
+        pytest.raises(RetryableError, match=r"neardup.toml has changed"),
+    ):
+        remote.open(tmp_path / "checkpoint", tmp_path / "target", tmp_path / "scratch", "c", "rules", "")
 
 
 def test_an_interrupted_process_fails_the_call_that_waits_for_it(remote: RemoteReprocessing, tmp_path: Path) -> None:
