@@ -248,6 +248,19 @@ class Corpus:
         self._representatives[:n] = np.bincount(heads[~columns.retired], minlength=n)
         self._sizes[:n] = np.bincount(heads[heads >= 0], minlength=n)
 
+    def know(self, alive: NDArray[np.bool_], retired: NDArray[np.bool_]) -> None:
+        """Takes over the images that both tables hold, in a process that does not follow clusters.
+
+        Before any is added; searchable after `fill_index`.
+
+        Args:
+            alive: bool [n], ordinals of the tables that have an image.
+            retired: bool [n], images that the term index need not hold.
+        """
+        n = len(alive)
+        self._grow(n)
+        self._retired[:n], self._dead[:n] = retired, ~alive
+
     def columns(self, end: int) -> Columns:
         """Returns where the images below an ordinal are, copied."""
         return Columns(self._heads[:end].copy(), self._retired[:end].copy())

@@ -14,6 +14,7 @@ from pathlib import Path
 from time import time_ns
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neardup_platform.errors import BadArtefact, ServerUnavailable, SetupError
 from neardup_platform.files import write_at
@@ -172,7 +173,8 @@ class WrittenIds(WritableIds):
 class FollowedIds:
     """The table of a process that follows the writer and its store; see `IdTable`.
 
-    It compares what the writer wrote with the ids of the store before it uses a row, whatever happens to the files.
+    `check` compares what the writer wrote with the ids of the store. `skip` takes rows as they are, which is right for
+    those that the checkpoint vouches for, and for ordinals without an image.
 
     Args:
         folder: of the writer.
@@ -190,6 +192,18 @@ class FollowedIds:
     def id_of(self, ordinal: int) -> str:
         """See `IdTable`."""
         return "" if self._mapped is None else self._mapped.id_of(ordinal)
+
+    def alive(self) -> NDArray[np.bool_]:
+        """Returns which ordinals have an image, bool [len]."""
+        if self._mapped is None:
+            return np.zeros(self._count, np.bool_)
+        found: NDArray[np.bool_] = self._mapped.places[: self._count] != 0
+        return found
+
+    def written(self) -> int:
+        """Maps the present files, and returns how many rows they have room for; 0 without a checkpoint of the store."""
+        self._follow()
+        return 0 if self._mapped is None else len(self._mapped.places)
 
     def check(self, first: int, ids: Sequence[str]) -> None:
         """See `IdTable`."""

@@ -225,8 +225,8 @@ class WrittenVectors:
 class FollowedVectors:
     """The table of a process that follows the writer and its store; see `VectorTable`.
 
-    It maps the rows that the writer wrote: `append` compares them with the rows of the store. So it never uses a row
-    that differs from the store's, whatever happens to the files.
+    It maps the rows that the writer wrote. `append` and `fill` compare them with the rows of the store; `skip` takes
+    them as they are, which is right for those that a checkpoint of the corpus vouches for.
 
     Args:
         folder: of the writer.
@@ -235,7 +235,7 @@ class FollowedVectors:
 
     def __init__(self, folder: Path, store_id: str, models: Mapping[Kind, ModelSpec], store: PairStore) -> None:
         self._folder, self._wanted = folder, Manifest.of(store_id, models)
-        self._generation = 0
+        self._generation = self._synced = 0
         self._mapped = _map_files((), self._wanted)
         self._pairs = PairVectors(store, self._wanted.pair_dim)
         self._count = 0
@@ -247,6 +247,11 @@ class FollowedVectors:
     def rows(self) -> MappedRows:
         """See `VectorTable`."""
         return _rows(self._mapped, self._count, self._wanted, self._pairs)
+
+    def synced(self) -> int:
+        """Maps the present files, and returns how many of their rows are synced to disk."""
+        self._follow()
+        return self._synced
 
     def append(self, vectors: ImageVectors) -> None:
         """Adds the writer's next rows.
@@ -307,6 +312,7 @@ class FollowedVectors:
         with suppress(FileNotFoundError), ExitStack() as opened:
             files = [opened.enter_context(path.open("rb", 0)) for path in found.paths(self._folder)]
             self._mapped, self._generation = _map_files(files, found), found.generation
+            self._synced = found.rows
 
 
 @contextmanager

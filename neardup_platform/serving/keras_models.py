@@ -15,15 +15,10 @@ def load_models(settings: Settings) -> Models:
     """
     import numpy as np
 
-    from neardup_platform.image_table.ids import IdTable
-    from neardup_platform.image_table.mmap_ids import FollowedIds
     from neardup_platform.images.active_embedders import load_embedders, model_specs
     from neardup_platform.learning.classifier.keras_active_classifier import load_active_classifier
     from neardup_platform.scoring.keras_classifier import load_classifier
-    from neardup_platform.scoring.mmap_vectors import FollowedVectors
-    from neardup_platform.scoring.stored_pairs import PairStore
     from neardup_platform.scoring.tensorflow_network import limit_tensorflow_threads
-    from neardup_platform.scoring.vectors import VectorTable
     from neardup_platform.terms.index import TermIndex
     from neardup_platform.terms.opening import load_search_space, open_index
 
@@ -44,12 +39,6 @@ def load_models(settings: Settings) -> Models:
     def follow_index(source: str, known: TermIndex | None) -> TermIndex:
         return open_index(settings.index_path, space, settings.terms, source, writable=False, known=known)
 
-    def follow_vectors(source: str, store: PairStore) -> VectorTable:
-        return FollowedVectors(settings.vectors_path, source, scorer.required_models, store)
-
-    def follow_ids(source: str) -> IdTable:
-        return FollowedIds(settings.vectors_path, source)
-
     def promoted(version: str) -> tuple[PairScorer, Matching]:
         classifier = load_active_classifier(settings, version)
         return classifier, Matching.of(settings, classifier)
@@ -65,7 +54,6 @@ def load_models(settings: Settings) -> Models:
         embed=embed,
         enough_px=enough_px,
         open_index=follow_index,
-        open_vectors=follow_vectors,
-        open_ids=follow_ids,
+        vectors_path=settings.vectors_path,
         promoted=promoted,
     )

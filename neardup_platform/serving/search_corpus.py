@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from time import perf_counter
 from typing import Protocol
 
@@ -14,14 +15,15 @@ from numpy.typing import NDArray
 
 from neardup_platform.corpus import Corpus, StoredImage
 from neardup_platform.errors import NeardupError, RetryableError, ServerUnavailable, SetupError
-from neardup_platform.image_table.ids import IdTable
+from neardup_platform.image_table.mmap_ids import FollowedIds
 from neardup_platform.images.rgb import Pixels
 from neardup_platform.matching import Matching, PairScorer
 from neardup_platform.pipeline import Pipeline
 from neardup_platform.records import Kind, ModelSpec
-from neardup_platform.scoring.stored_pairs import PairStore
-from neardup_platform.scoring.vectors import ImageVectors, VectorTable
+from neardup_platform.scoring.mmap_vectors import FollowedVectors
+from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.serving.followed_pairs import FollowedPairs
+from neardup_platform.serving.known_rows import known_rows
 from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.store.reserved import numbers_apart
 from neardup_platform.store.store_pb2 import StoreState
@@ -60,8 +62,7 @@ class Models:
         embed: turns a picture into vectors.
         enough_px: shorter side that the embedders need of a picture.
         open_index: maps the worker's term index of a store by its id; shares the segments of an index opened earlier.
-        open_vectors: maps the worker's vectors of a store by its id; pair vectors are read from the store.
-        open_ids: maps the worker's ids, likewise.
+        vectors_path: folder of the worker's vectors, ids and checkpoint.
         promoted: loads the classifier of a version, with the limits and thresholds that apply with it.
     """
 
@@ -72,8 +73,7 @@ class Models:
     embed: PictureEmbedder
     enough_px: int
     open_index: Callable[[str, TermIndex | None], TermIndex]
-    open_vectors: Callable[[str, PairStore], VectorTable]
-    open_ids: Callable[[str], IdTable]
+    vectors_path: Path
     promoted: Callable[[str], tuple[PairScorer, Matching]]
 
 
@@ -82,6 +82,8 @@ class _Loaded:
     models: Models
     pipeline: Pipeline
     source: str
+    vectors: FollowedVectors
+    ids: FollowedIds
 
 
 class _StoreReplaced(Exception):
@@ -201,9 +203,11 @@ class SearchCorpus:
         source = self._follower.read(lambda store: store.state().store_id)
         self._apart = range(0)
         index = self._open_index(models, source)
-        vectors = models.open_vectors(source, FollowedPairs(self._follower, source))
-        corpus = Corpus(space, index, vectors, models.open_ids(source))
-        loaded = _Loaded(models, Pipeline(space, models.scorer, corpus, models.matching), source)
+        pairs = FollowedPairs(self._follower, source)
+        vectors = FollowedVectors(models.vectors_path, source, models.required_models, pairs)
+        ids = FollowedIds(models.vectors_path, source)
+        corpus = Corpus(space, index, vectors, ids)
+        loaded = _Loaded(models, Pipeline(space, models.scorer, corpus, models.matching), source, vectors, ids)
         while not self._follow_classifier(loaded) and not self._stop.wait(_FOLLOW_S):
             self._problem = f"search by example is warming up: {self._missing}"
         while not self._catch_up(loaded) and not self._stop.wait(_FOLLOW_S):
@@ -293,6 +297,14 @@ class SearchCorpus:
                 return
             self._apart = range(part[-1].ordinal + 1, self._apart.stop)
 
+    def _take_checkpoint(self, loaded: _Loaded) -> None:
+        """Begins with the images of the worker's last checkpoint, if there is one that serves."""
+        found = known_rows(loaded.models.vectors_path, self._follower, loaded.source, loaded.vectors, loaded.ids)
+        if found is not None:
+            self._apart = found.apart
+            loaded.pipeline.corpus.know(found.alive, found.retired)
+            loaded.pipeline.corpus.fill_index()
+
     def _catch_up(self, loaded: _Loaded) -> bool:
         """Adds the new images of the store to the corpus, with the vectors and segments that the worker has written.
 
@@ -305,6 +317,8 @@ class SearchCorpus:
         corpus, version = loaded.pipeline.corpus, loaded.models.space.version
         self._follow_load(loaded)
         self._follow_index(loaded)
+        if not len(corpus):
+            self._take_checkpoint(loaded)
         while not self._stop.is_set():
             with self._follower.reading() as store:
                 state = store.state()

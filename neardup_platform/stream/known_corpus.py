@@ -31,6 +31,7 @@ from neardup_platform.image_table.checkpoint import (
 from neardup_platform.image_table.mmap_ids import WrittenIds
 from neardup_platform.progress import Progress
 from neardup_platform.store import store_pb2 as store_pb
+from neardup_platform.store.changed_since import NotNoted, changed_since
 from neardup_platform.store.view import StoreView
 
 log = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ def known_images(store: StoreView, state: store_pb.StoreState, folder: Path, pro
     """
     try:
         return _continued(store, state, folder, progress)
-    except (_DoesNotFit, BadArtefact) as error:
+    except (_DoesNotFit, NotNoted, BadArtefact) as error:
         log.info("all images are read from the store: %s", error)
     remove_checkpoint(folder)
     return _read_all(store, state, folder, progress)
@@ -112,16 +113,7 @@ def _changed(store: StoreView, state: store_pb.StoreState, found: Checkpoint) ->
     """Return the ordinals of the checkpoint that later commits have changed, ascending."""
     if found.store_id != state.store_id:
         raise _DoesNotFit("the checkpoint is of another store")
-    if found.commit > state.commit or found.ordinals > state.ordinals:
-        raise _DoesNotFit(f"the checkpoint is of commit {found.commit}, the store of commit {state.commit}")
-    if state.touched_commit != state.commit:
-        raise _DoesNotFit("an earlier version has written to the store")
-    changed: set[int] = set()
-    for commit, touched in store.touched.after(found.commit):
-        if touched.all:
-            raise _DoesNotFit(f"commit {commit} has changed many images")
-        changed.update(touched.ordinals)
-    return np.array(sorted(ordinal for ordinal in changed if ordinal < found.ordinals), np.int64)
+    return np.array(changed_since(store, state, found.commit, found.ordinals), np.int64)
 
 
 class _Rows:

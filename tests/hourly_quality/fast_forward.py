@@ -15,15 +15,12 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from numpy.typing import NDArray
 
 from neardup_platform.clock import ManualClock
-from neardup_platform.image_table.mmap_ids import FollowedIds
 from neardup_platform.kafka.publisher import make_producer
 from neardup_platform.kafka.topics import connection
 from neardup_platform.learning.terms.fitting import fit_term_space
 from neardup_platform.matching import Matching
 from neardup_platform.records import Kind
 from neardup_platform.scoring.card import SHIPPED_FOLDER, Card, read_card
-from neardup_platform.scoring.mmap_vectors import FollowedVectors
-from neardup_platform.scoring.stored_pairs import PairStore
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.serving.search_corpus import Models
 from neardup_platform.settings import Settings
@@ -110,18 +107,12 @@ def models(settings: Settings, space: TermSpace) -> Models:
     def follow_index(source: str, known: TermIndex | None) -> TermIndex:
         return open_index(settings.index_path, space, settings.terms, source, writable=False, known=known)
 
-    def follow_vectors(source: str, store: PairStore) -> FollowedVectors:
-        return FollowedVectors(settings.vectors_path, source, TRAFFIC_MODELS, store)
-
-    def follow_ids(source: str) -> FollowedIds:
-        return FollowedIds(settings.vectors_path, source)
-
     def no_pictures(_: Any) -> Any:
         raise AssertionError("no pictures here")
 
     return Models(
         *(space, scorer, TRAFFIC_MODELS, matching, no_pictures, 1),
-        *(follow_index, follow_vectors, follow_ids, lambda _: (scorer, matching)),
+        *(follow_index, settings.vectors_path, lambda _: (scorer, matching)),
     )
 
 

@@ -17,11 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from starlette.types import ASGIApp
 
-from neardup_platform.image_table.mmap_ids import FollowedIds
 from neardup_platform.matching import Matching
 from neardup_platform.records import Embedding, JoinedImage, Kind
-from neardup_platform.scoring.mmap_vectors import FollowedVectors
-from neardup_platform.scoring.stored_pairs import PairStore
 from neardup_platform.scoring.threshold_table import StratumThresholds, ThresholdStep, ThresholdTable
 from neardup_platform.serving.app import build_app
 from neardup_platform.serving.connections import BoundedConfig
@@ -77,13 +74,7 @@ def models(settings: Settings) -> Models:
         classifier = scorer(version)
         return classifier, replace(MATCHING, threshold=classifier.threshold)
 
-    def follow_vectors(source: str, store: PairStore) -> FollowedVectors:
-        return FollowedVectors(settings.vectors_path, source, MODELS, store)
-
-    def follow_ids(source: str) -> FollowedIds:
-        return FollowedIds(settings.vectors_path, source)
-
-    return Models(space, scorer(), MODELS, MATCHING, embed, 1, follow_index, follow_vectors, follow_ids, promoted)
+    return Models(space, scorer(), MODELS, MATCHING, embed, 1, follow_index, settings.vectors_path, promoted)
 
 
 def vectors_of(image_id: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

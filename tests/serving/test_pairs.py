@@ -21,8 +21,6 @@ from PIL import Image
 
 from neardup_platform.images.picture_sketch import sketch_of
 from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
-from neardup_platform.scoring.mmap_vectors import FollowedVectors
-from neardup_platform.scoring.stored_pairs import PairStore
 from neardup_platform.serving.app import build_app
 from neardup_platform.serving.search_corpus import Models
 from neardup_platform.settings import ImageSettings, Settings
@@ -69,16 +67,12 @@ def pictured(settings: Settings) -> Models:
     def embed(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         return vectors_of(WHOLE)[0], sketch_of(pixels)
 
-    def follow_vectors(source: str, store: PairStore) -> FollowedVectors:
-        return FollowedVectors(settings.vectors_path, source, SKETCHED, store)
-
     return replace(
         models(settings),
         scorer=scorer(),
         required_models=SKETCHED,
         embed=embed,
         enough_px=256,
-        open_vectors=follow_vectors,
     )
 
 

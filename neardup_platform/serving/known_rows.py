@@ -1,0 +1,95 @@
+"""The images that the worker's last checkpoint vouches for, so that a search need not compare them with the store.
+
+    checkpoint, files of vectors and ids ─┬─▶ **rows of the corpus**, as they are
+    store: what changed since ────────────┘
+
+A restored or reprocessed store comes with a checkpoint (stream/built_files.py), so the search of the API follows an
+exchange in a time that depends on what is not in it. All files name their store: those of another one are not used.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neardup_platform.errors import BadArtefact
+from neardup_platform.image_table.checkpoint import read_checkpoint, read_columns
+from neardup_platform.image_table.mmap_ids import FollowedIds
+from neardup_platform.scoring.mmap_vectors import FollowedVectors
+from neardup_platform.serving.rocksdb_follower import StoreFollower
+from neardup_platform.store.changed_since import NotNoted, changed_since
+from neardup_platform.store.reserved import numbers_apart
+
+log = logging.getLogger(__name__)
+
+# Images read at once under the follower's lock.
+_CHUNK_IMAGES = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRows:
+    """The first ordinals of a corpus.
+
+    Attributes:
+        alive, retired: bool [n], as of `Corpus.know`.
+        apart: ordinals of a load, dead until it is taken in.
+    """
+
+    alive: NDArray[np.bool_]
+    retired: NDArray[np.bool_]
+    apart: range
+
+
+def known_rows(
+    folder: Path, follower: StoreFollower, source: str, vectors: FollowedVectors, ids: FollowedIds
+) -> KnownRows | None:
+    """Add the rows of the worker's last checkpoint to both tables, which are empty.
+
+    Args:
+        folder: of the worker's vectors and its checkpoint.
+        source: id of the store.
+
+    Returns:
+        Those rows; None, and nothing is added, where no checkpoint serves: then all rows are compared with the store.
+
+    Raises:
+        ServerUnavailable: there is no store now.
+    """
+    try:
+        found = read_checkpoint(folder)
+        if found is None or found.store_id != source:
+            return None
+        columns = read_columns(folder, found)
+        with follower.reading() as store:
+            state = store.state()
+            if state.store_id != source:
+                return None
+            changed = changed_since(store, state, found.commit, found.ordinals)
+    except (BadArtefact, NotNoted) as error:
+        log.info("every image is compared with the store: %s", error)
+        return None
+    count = min(found.ordinals, vectors.synced(), ids.written())
+    if not count:
+        return None
+    retired, dead = columns.retired.copy(), np.zeros(found.ordinals, np.bool_)
+    for at in range(0, len(changed), _CHUNK_IMAGES):
+        _read_changed(follower, changed[at : at + _CHUNK_IMAGES], retired, dead)
+    vectors.skip(count)
+    ids.skip(count)
+    alive = ids.alive() & ~dead[:count]
+    apart = numbers_apart(state)
+    log.info("%d images are those of the worker's checkpoint, %d of them changed since", count, len(changed))
+    return KnownRows(alive, retired[:count] | ~alive, apart if apart.start < count else range(0))
+
+
+def _read_changed(
+    follower: StoreFollower, ordinals: Sequence[int], retired: NDArray[np.bool_], dead: NDArray[np.bool_]
+) -> None:
+    with follower.reading() as store:
+        for ordinal in ordinals:
+            record = store.vectors.find(ordinal)
+            dead[ordinal] = record is None
+            retired[ordinal] = record is None or record.retired
