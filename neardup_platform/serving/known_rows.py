@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from neardup_platform.errors import BadArtefact
+from neardup_platform.errors import BadArtefact, ServerUnavailable
 from neardup_platform.image_table.checkpoint import read_checkpoint, read_columns
 from neardup_platform.image_table.mmap_ids import FollowedIds
 from neardup_platform.scoring.mmap_vectors import FollowedVectors
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 # Images read at once under the follower's lock.
 _CHUNK_IMAGES = 1_024
+_UNWRITTEN = "vectors and ids of the images are not in {} yet: the worker writes them when it starts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,27 +54,29 @@ def known_rows(
         source: id of the store.
 
     Returns:
-        Those rows; None, and nothing is added, where no checkpoint serves: then all rows are compared with the store.
+        Those rows; None, and nothing is added, where it is not known what has changed since: then all rows have to be
+        compared with the store.
 
     Raises:
-        ServerUnavailable: there is no store now.
+        ServerUnavailable: the worker has not written the files of this store yet, or there is no store now.
     """
     try:
         found = read_checkpoint(folder)
         if found is None or found.store_id != source:
-            return None
+            raise ServerUnavailable(_UNWRITTEN.format(folder))
         columns = read_columns(folder, found)
-        with follower.reading() as store:
-            state = store.state()
-            if state.store_id != source:
-                return None
+    except BadArtefact as error:
+        raise ServerUnavailable(f"{error} when the worker starts") from error
+    with follower.reading() as store:
+        state = store.state()
+        try:
             changed = changed_since(store, state, found.commit, found.ordinals)
-    except (BadArtefact, NotNoted) as error:
-        log.info("every image is compared with the store: %s", error)
-        return None
+        except NotNoted as error:
+            log.info("every image is compared with the store: %s", error)
+            return None
     count = min(found.ordinals, vectors.synced(), ids.written())
-    if not count:
-        return None
+    if found.ordinals and not count:
+        raise ServerUnavailable(_UNWRITTEN.format(folder))
     retired, dead = columns.retired.copy(), np.zeros(found.ordinals, np.bool_)
     for at in range(0, len(changed), _CHUNK_IMAGES):
         _read_changed(follower, changed[at : at + _CHUNK_IMAGES], retired, dead)

@@ -297,13 +297,28 @@ class SearchCorpus:
                 return
             self._apart = range(part[-1].ordinal + 1, self._apart.stop)
 
-    def _take_checkpoint(self, loaded: _Loaded) -> None:
-        """Begins with the images of the worker's last checkpoint, if there is one that serves."""
-        found = known_rows(loaded.models.vectors_path, self._follower, loaded.source, loaded.vectors, loaded.ids)
-        if found is not None:
-            self._apart = found.apart
-            loaded.pipeline.corpus.know(found.alive, found.retired)
-            loaded.pipeline.corpus.fill_index()
+    def _take_checkpoint(self, loaded: _Loaded) -> bool:
+        """Begins with the images of the worker's last checkpoint.
+
+        Returns:
+            Whether the rest can be added: the images of the checkpoint are there, or all have to be compared.
+        """
+        if not self._follower.read(lambda store: store.state().ordinals):
+            return True
+        models, corpus = loaded.models, loaded.pipeline.corpus
+        try:
+            found = known_rows(models.vectors_path, self._follower, loaded.source, loaded.vectors, loaded.ids)
+            if found is None:
+                return True
+            # The one opened before may be that of a store that this one replaces.
+            index = models.open_index(loaded.source, None)
+        except ServerUnavailable as error:
+            self._note_unwritten(error)
+            return False
+        self._apart = found.apart
+        corpus.know(found.alive, found.retired)
+        corpus.use_index(index)
+        return True
 
     def _catch_up(self, loaded: _Loaded) -> bool:
         """Adds the new images of the store to the corpus, with the vectors and segments that the worker has written.
@@ -317,8 +332,8 @@ class SearchCorpus:
         corpus, version = loaded.pipeline.corpus, loaded.models.space.version
         self._follow_load(loaded)
         self._follow_index(loaded)
-        if not len(corpus):
-            self._take_checkpoint(loaded)
+        if not len(corpus) and not self._take_checkpoint(loaded):
+            return False
         while not self._stop.is_set():
             with self._follower.reading() as store:
                 state = store.state()
@@ -341,12 +356,15 @@ class SearchCorpus:
                     corpus.extend((StoredImage(n, r.image_id, r.lsh, r.pair, r.retired) for n, r in part), end)
                     corpus.fill_index()
             except ServerUnavailable as error:
-                if not self._unwritten:
-                    log.warning("%s", error)
-                self._unwritten = str(error)
+                self._note_unwritten(error)
                 return False
             self._unwritten = ""
         return True
+
+    def _note_unwritten(self, error: ServerUnavailable) -> None:
+        if not self._unwritten:
+            log.warning("%s", error)
+        self._unwritten = str(error)
 
 
 def _exercise(loaded: _Loaded) -> None:

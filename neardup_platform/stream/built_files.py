@@ -57,9 +57,10 @@ def adopt(
     if not kept.exists():
         return
     for link in (
-        partial(link_checkpoint, kept / VECTORS, vectors, store_id),
         partial(link_vectors, kept / VECTORS, vectors, store_id, models),
         partial(link_segments, kept / INDEX, index, version, store_id),
+        # Last: whoever finds it finds the others.
+        partial(link_checkpoint, kept / VECTORS, vectors, store_id),
     ):
         try:
             link()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from neardup_platform.errors import ServerUnavailable
 from neardup_platform.image_table.checkpoint import NAME
 from neardup_platform.image_table.mmap_ids import FollowedIds
 from neardup_platform.scoring.mmap_vectors import FollowedVectors
@@ -73,7 +74,8 @@ def test_an_image_that_was_forgotten_since_is_dead_even_before_the_worker_erases
 
 
 def test_no_row_of_another_store_is_known(stopped: Settings) -> None:
-    assert rows_of(stopped, "another")[0] is None
+    with pytest.raises(ServerUnavailable, match="the worker writes them when it starts"):
+        rows_of(stopped, "another")
 
 
 def test_a_store_that_somebody_has_written_to_without_noting_it_is_compared(stopped: Settings) -> None:
@@ -87,11 +89,12 @@ def test_a_store_that_somebody_has_written_to_without_noting_it_is_compared(stop
     assert rows_of(stopped)[0] is None
 
 
-def test_with_a_damaged_checkpoint_every_image_is_compared_with_the_store(stopped: Settings) -> None:
+def test_a_damaged_checkpoint_waits_for_the_worker_to_write_another(stopped: Settings) -> None:
     checkpoint = stopped.vectors_path / NAME
     content = checkpoint.read_bytes()
     checkpoint.write_bytes(content[:-3])
-    assert rows_of(stopped)[0] is None
+    with pytest.raises(ServerUnavailable, match="read from the store when the worker starts"):
+        rows_of(stopped)
 
 
 def test_a_search_from_a_checkpoint_finds_its_images_and_later_ones(stopped: Settings) -> None:
