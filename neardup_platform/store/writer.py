@@ -1,5 +1,6 @@
 """The store as its only writer, the stream worker, opens it: changes in atomic batches."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby, islice
@@ -20,8 +21,8 @@ _OLD_RECENT_FORMAT = 3
 _MIGRATED_PER_WRITE = 10_000
 
 
-class Batch:
-    """Changes that reach the disk together or not at all.
+class Changes(ABC):
+    """Keys to put and to delete, which reach the disk together or not at all.
 
     Attributes:
         touched: the ordinals of images whose records or vectors it changes.
@@ -29,19 +30,45 @@ class Batch:
     """
 
     def __init__(self) -> None:
-        self.raw = WriteBatch(raw_mode=True)
         self.touched: set[int] = set()
         self.is_noted = False
 
     def put(self, table: Table, key: bytes, value: bytes) -> None:
         """Set one value."""
-        self.raw.put(table.value + key, value)
+        self._put(table.value + key, value)
         self._touch(table, key, value)
 
     def delete(self, table: Table, key: bytes) -> None:
         """Remove one key. It need not exist."""
-        self.raw.delete(table.value + key)
+        self._delete(table.value + key)
         self._touch(table, key)
+
+    def put_state(self, state: StoreState) -> None:
+        """Set the totals."""
+        self.put(Table.STATE, b"", state.SerializeToString())
+
+    @abstractmethod
+    def _put(self, key: bytes, value: bytes) -> None:
+        """Set a value by its key with the prefix of its table."""
+
+    @abstractmethod
+    def _delete(self, key: bytes) -> None:
+        """Remove such a key."""
+
+    def _touch(self, table: Table, key: bytes, value: bytes = b"") -> None:
+        """Note whose record or vectors a change is of. The record of an image goes together with its vectors."""
+        if table is Table.VECTORS:
+            self.touched.add(layout.number_of(key))
+        elif table is Table.IMAGES and value:
+            self.touched.add(ImageRecord.FromString(value).ordinal)
+
+
+class Batch(Changes):
+    """Changes that are written to the log, ranges of keys among them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.raw = WriteBatch(raw_mode=True)
 
     def clear(self, table: Table) -> None:
         """Remove every key that the table had before this batch."""
@@ -52,24 +79,20 @@ class Batch:
         prefix = table.value + layout.id_prefix(of)
         self.raw.delete_range(prefix, layout.after_prefix(prefix))
 
-    def put_state(self, state: StoreState) -> None:
-        """Set the totals."""
-        self.put(Table.STATE, b"", state.SerializeToString())
+    def _put(self, key: bytes, value: bytes) -> None:
+        self.raw.put(key, value)
 
-    def _touch(self, table: Table, key: bytes, value: bytes = b"") -> None:
-        """Note whose record or vectors a change is of. The record of an image goes together with its vectors."""
-        if table is Table.VECTORS:
-            self.touched.add(layout.number_of(key))
-        elif table is Table.IMAGES and value:
-            self.touched.add(ImageRecord.FromString(value).ordinal)
+    def _delete(self, key: bytes) -> None:
+        self.raw.delete(key)
 
 
-class IngestBatch(Batch):
+class IngestBatch(Changes):
     """Changes that reach the disk together with table files (SSTs) that another process has written.
 
     RocksDB takes in all files of a call at one moment, and where two have a key the later file counts. So the changes
     are written as files, one for each table, which are the last of the call. A file for each table, because RocksDB
-    puts files that overlap earlier ones at the top, where they slow reads down until they are compacted.
+    puts files that overlap earlier ones at the top, where they slow reads down until they are compacted. Files have no
+    deleted ranges.
 
     Args:
         files: the table files; they are moved into the store.
@@ -81,25 +104,15 @@ class IngestBatch(Batch):
         self._files, self._folder = files, folder
         self._changes: dict[bytes, bytes | None] = {}
 
-    def put(self, table: Table, key: bytes, value: bytes) -> None:
-        """Set one value."""
-        self._changes[table.value + key] = value
-
-    def delete(self, table: Table, key: bytes) -> None:
-        """Remove one key, also one that the files have. It need not exist."""
-        self._changes[table.value + key] = None
-
-    def clear(self, table: Table) -> None:
-        """Not possible: files have no deleted ranges."""
-        raise NotImplementedError(f"table {table.name} cannot be cleared together with an ingestion")
-
-    def clear_id(self, table: Table, of: str) -> None:
-        """Not possible: files have no deleted ranges."""
-        raise NotImplementedError(f"{of!r} cannot be cleared from table {table.name} together with an ingestion")
-
     def write_files(self) -> list[str]:
         """Write the changes, and return all files in the order in which they count."""
         return [*map(str, self._files), *map(str, write_changes(self._changes, self._folder))]
+
+    def _put(self, key: bytes, value: bytes) -> None:
+        self._changes[key] = value
+
+    def _delete(self, key: bytes) -> None:
+        self._changes[key] = None
 
 
 def write_changes(changes: Mapping[bytes, bytes | None], folder: Path) -> list[Path]:
@@ -161,7 +174,7 @@ class Store(StoreView):
         self._purger = Purger(db)
         self._purger.resume([key for key, _ in self.scan(Table.PURGES)])
 
-    def write(self, batch: Batch) -> None:
+    def write(self, batch: Batch | IngestBatch) -> None:
         """Apply all changes atomically. From here on they survive the death of this process.
 
         Changes of images that are not noted make every checkpoint unusable (image_table/checkpoint.py).

@@ -21,7 +21,8 @@ the store is overwritten or dropped at the next start [restored]. A crash after 
 but none that was published. Steps are committed in read order, while the next one is read and compared.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from neardup_platform.clusters.change import count_outcomes
 from neardup_platform.kafka.publisher import Outgoing, Settled
@@ -30,11 +31,11 @@ from neardup_platform.records import Decision, Label
 from neardup_platform.store import layout
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
-from neardup_platform.store.writer import Batch, IngestBatch, Store
+from neardup_platform.store.writer import Batch, Changes, IngestBatch, Store
 from neardup_platform.stream.banks.label_rows import put_matched
 from neardup_platform.stream.commit_checks import check_decided
 from neardup_platform.stream.control.handled import Handled
-from neardup_platform.stream.control.outcome import Ingestion, Stage
+from neardup_platform.stream.control.outcome import Done, Ingestion, ReplaceStore, Stage
 from neardup_platform.stream.control.result_writes import answers, put_handled
 from neardup_platform.stream.outbox_entries import ToPublish, decision_messages, leave_outbox, put_outbox
 from neardup_platform.stream.steps import CommandStep, Consumed, RedecideStep, Step, StreamStep
@@ -71,7 +72,7 @@ def commit(
     check_decided(store, state, decided)
     new = store_pb.StoreState()
     new.CopyFrom(state)
-    batch = _batch(step)
+    batch, effect = _begun(step)
     refused = list(leave_outbox(batch, new, settled, now_ms))
     _put_consumed(store, batch, new, step)
     histories = [_put_decided(batch, new, images) for images in decided]
@@ -80,12 +81,11 @@ def commit(
         put_matched(batch, store, new, images.decisions)
     if state.redirects:
         _end_redirects(batch, decided)
-    match step:
-        case CommandStep(handled):
-            put_handled(batch, new, handled, store.commands)
-        case RedecideStep(write=write, decisions=decisions):
-            write(batch, new)
-            put_matched(batch, store, new, decisions)
+    if isinstance(step, CommandStep):
+        put_handled(batch, new, step.handled, store.commands)
+    effect(new)
+    if isinstance(step, RedecideStep):
+        put_matched(batch, store, new, step.decisions)
     messages = _messages(step, histories, now_ms) if publish else ()
     outgoing = put_outbox(batch, new, [*refused, *messages])
     new.commit += 1
@@ -98,7 +98,7 @@ def commit(
     return outgoing
 
 
-def _put_touched(batch: Batch, state: store_pb.StoreState, known: int) -> None:
+def _put_touched(batch: Changes, state: store_pb.StoreState, known: int) -> None:
     """Note which images known before, those below ordinal `known`, are changed; see image_table/checkpoint.py."""
     touched = sorted(ordinal for ordinal in batch.touched if ordinal < known)
     everything = isinstance(batch, IngestBatch) or len(touched) > MOST_TOUCHED
@@ -108,16 +108,27 @@ def _put_touched(batch: Batch, state: store_pb.StoreState, known: int) -> None:
     state.touched_commit, batch.is_noted = state.commit, True
 
 
-def _batch(step: Step) -> Batch:
-    """An empty batch: of a stage that takes in files, one that reaches the disk together with them."""
+def _begun(step: Step) -> tuple[Batch | IngestBatch, Callable[[store_pb.StoreState], None]]:
+    """An empty batch, and what puts the step's own changes into it: files take no deleted ranges."""
     match step:
-        case CommandStep(Handled(outcome=Stage(ingestion=Ingestion(files, folder)))):
-            return IngestBatch(files, folder)
+        case CommandStep(Handled(outcome=Stage(ingestion=Ingestion(files, folder, write)))):
+            ingested = IngestBatch(files, folder)
+            return ingested, partial(write, ingested)
+        case CommandStep(Handled(outcome=Done() | Stage() | ReplaceStore() as outcome)):
+            batch = Batch()
+            return batch, partial(outcome.write, batch)
+        case RedecideStep(write=changes):
+            batch = Batch()
+            return batch, partial(changes, batch)
         case _:
-            return Batch()
+            return Batch(), _nothing
 
 
-def _put_consumed(store: Store, batch: Batch, state: store_pb.StoreState, step: Step) -> None:
+def _nothing(_state: store_pb.StoreState) -> None:
+    """Of a step without changes of its own."""
+
+
+def _put_consumed(store: Store, batch: Changes, state: store_pb.StoreState, step: Step) -> None:
     """Write what a step consumed from the log: positions, clocks, the waiting room, counters."""
     match step:
         case StreamStep(consumed=consumed) | RedecideStep(consumed=consumed):
@@ -129,7 +140,7 @@ def _put_consumed(store: Store, batch: Batch, state: store_pb.StoreState, step: 
         state.counters[fate] += count
 
 
-def _put_positions(store: Store, batch: Batch, consumed: Consumed) -> None:
+def _put_positions(store: Store, batch: Changes, consumed: Consumed) -> None:
     """Write positions with their clocks; where only the clock moved, the stored position stays."""
     for partition in consumed.positions.keys() | consumed.clocks.keys():
         if partition in consumed.positions:
@@ -145,7 +156,7 @@ def _put_positions(store: Store, batch: Batch, consumed: Consumed) -> None:
         batch.delete(Table.POSITIONS, layout.position_key(*partition))
 
 
-def _put_waiting(batch: Batch, consumed: Consumed) -> None:
+def _put_waiting(batch: Changes, consumed: Consumed) -> None:
     """Leaving is written after entering, because an embedding may do both within one step."""
     for unpaired in consumed.entered:
         value = store_pb.UnpairedRecord(
@@ -162,7 +173,7 @@ def _put_waiting(batch: Batch, consumed: Consumed) -> None:
         batch.delete(Table.WAITING, layout.waiting_key(*unpaired.key))
 
 
-def _put_decided(batch: Batch, state: store_pb.StoreState, decided: Decided) -> list[bytes]:
+def _put_decided(batch: Changes, state: store_pb.StoreState, decided: Decided) -> list[bytes]:
     """Write new images; returns their decisions, encoded."""
     digest, encoded = 0, [encode_decision(decision) for decision in decided.decisions]
     for row, decision in enumerate(decided.decisions):
@@ -201,7 +212,7 @@ def _by_own_hash(label: Label, decision: Decision) -> bool:
     return bool(label.pdq) and label.image_id in ("", decision.image_id)
 
 
-def _put_clusters(store: Store, batch: Batch, decided: Sequence[Decided]) -> None:
+def _put_clusters(store: Store, batch: Changes, decided: Sequence[Decided]) -> None:
     changed: dict[str, store_pb.ClusterRecord] = {}
     for decision, retired in (
         pair for images in decided for pair in zip(images.decisions, images.retired, strict=True)
@@ -225,7 +236,7 @@ def _put_clusters(store: Store, batch: Batch, decided: Sequence[Decided]) -> Non
         batch.put(Table.CLUSTERS, head.encode(), record.SerializeToString())
 
 
-def _end_redirects(batch: Batch, decided: Sequence[Decided]) -> None:
+def _end_redirects(batch: Changes, decided: Sequence[Decided]) -> None:
     """Delete the redirects of ids that head a cluster now (clusters/rearrangement.py)."""
     for images in decided:
         for decision in images.decisions:

@@ -16,7 +16,7 @@ from neardup_platform.store import layout
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
 from neardup_platform.store.shadow import current_shadow
-from neardup_platform.store.writer import Batch, Store
+from neardup_platform.store.writer import Batch, Changes, Store
 from neardup_platform.wire.codec import Message, encode_decision
 from neardup_platform.wire.dead_letters import dead_letters
 from neardup_platform.wire.topics import DEAD_LETTER, DEBUG, DECISIONS
@@ -33,7 +33,7 @@ _CHUNK = 1_000
 _WITHHELD = (DECISIONS, DEBUG)
 
 
-def put_outbox(batch: Batch, state: store_pb.StoreState, messages: Iterable[ToPublish]) -> list[Outgoing]:
+def put_outbox(batch: Changes, state: store_pb.StoreState, messages: Iterable[ToPublish]) -> list[Outgoing]:
     """Append messages to the outbox, and withhold decisions in shadow; returns what was appended.
 
     Args:
@@ -52,7 +52,7 @@ def put_outbox(batch: Batch, state: store_pb.StoreState, messages: Iterable[ToPu
 
 
 def leave_outbox(
-    batch: Batch, state: store_pb.StoreState, settled: Sequence[Settled], now_ms: int
+    batch: Changes, state: store_pb.StoreState, settled: Sequence[Settled], now_ms: int
 ) -> Iterator[ToPublish]:
     """Remove messages from the start of the outbox; yields what to publish about those that were refused.
 

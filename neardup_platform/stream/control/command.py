@@ -5,7 +5,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
-from neardup_platform.store.writer import Batch
+from neardup_platform.store.writer import Changes
 from neardup_platform.stream.control.outcome import Finish
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.command_arguments import CommandArguments
@@ -63,6 +63,6 @@ def register(arguments: type[CommandArguments], handler: Handler[Any], *, prompt
     return RegisteredCommand(arguments.command, arguments, handler, prompt)
 
 
-def put_progress(batch: Batch, command_id: str, progress: store_pb.CommandProgress) -> None:
+def put_progress(batch: Changes, command_id: str, progress: store_pb.CommandProgress) -> None:
     """Record how far a command of several stages has come; deleted with its result."""
     batch.put(Table.PROGRESS, command_id.encode(), progress.SerializeToString())

@@ -17,7 +17,7 @@ from pathlib import Path
 from neardup_platform.pipeline import Decided
 from neardup_platform.records import Decision, JoinedImage
 from neardup_platform.store import store_pb2 as store_pb
-from neardup_platform.store.writer import Batch, Store
+from neardup_platform.store.writer import Batch, Changes, Store
 
 # Puts changes into the commit. In that of the result, `state.commands` is the number of the command.
 Write = Callable[[Batch, store_pb.StoreState], None]
@@ -57,10 +57,12 @@ class Ingestion:
     Attributes:
         files: on the disk of the store, verified and synced; they are moved into it.
         folder: for the changes of the commit, which are written as files, too.
+        write: puts changes into it; what it puts or deletes counts before what `files` have.
     """
 
     files: Sequence[Path]
     folder: Path
+    write: Callable[[Changes, store_pb.StoreState], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class Stage:
         apply: makes the same changes in memory, after its commit. It must not fail.
         counts: by how much counters of the store grow.
         hold: whether embeddings and other commands wait until the next stage.
-        ingestion: files that its commit takes in; what `write` puts or deletes counts before them.
+        ingestion: files that its commit takes in, with changes that take the place of `write`.
         abandon: cleans up if the command ends before its next stage.
     """
 

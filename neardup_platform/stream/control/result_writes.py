@@ -6,7 +6,7 @@ from neardup_platform.store import layout
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
 from neardup_platform.store.readers.commands import CommandReader
-from neardup_platform.store.writer import Batch
+from neardup_platform.store.writer import Changes
 from neardup_platform.stream.control.handled import Handled
 from neardup_platform.stream.control.outcome import Done, Stage
 from neardup_platform.stream.outbox_entries import ToPublish, decision_messages
@@ -18,8 +18,8 @@ from neardup_platform.wire.topics import CONTROL_RESULTS, DEAD_LETTER
 REMEMBERED = 10_000
 
 
-def put_handled(batch: Batch, state: store_pb.StoreState, handled: Handled, commands: CommandReader) -> None:
-    """Write the effect and the result of a command, or of a stage its effect alone, and forget the oldest result.
+def put_handled(batch: Changes, state: store_pb.StoreState, handled: Handled, commands: CommandReader) -> None:
+    """Write the result of a command, and forget the oldest one. Its effect follows, because that counts the command.
 
     Args:
         state: the totals that the commit writes; counts the command.
@@ -33,12 +33,10 @@ def put_handled(batch: Batch, state: store_pb.StoreState, handled: Handled, comm
         batch.put(Table.PROGRESS, layout.AHEAD_KEY, ahead.SerializeToString())
     if handled.result is not None and not handled.repeated:
         _put_result(batch, state, handled.result, handled.command or pb.Command(), commands)
-    if handled.outcome is not None:
-        handled.outcome.write(batch, state)
 
 
 def _put_result(
-    batch: Batch,
+    batch: Changes,
     state: store_pb.StoreState,
     result: pb.CommandResult,
     command: pb.Command,

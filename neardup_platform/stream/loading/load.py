@@ -33,7 +33,7 @@ from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.settings import Settings
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.reserved import numbers_apart
-from neardup_platform.store.writer import Batch, Store
+from neardup_platform.store.writer import Batch, Changes, Store
 from neardup_platform.stream.constraints import constraints_of
 from neardup_platform.stream.control.command import put_progress
 from neardup_platform.stream.control.interruption import Interruption
@@ -210,12 +210,12 @@ class Load:
         progress.counts["bulk"] = progress.counts["loaded"] = taken
         progress.counts["withheld"] = len(bulk.ordinals)
 
-        def write(batch: Batch, new: store_pb.StoreState) -> None:
+        def write(batch: Changes, new: store_pb.StoreState) -> None:
             bulk.write(self._store, batch, new)
             new.terms_version = self._pipeline.space.version
             put_progress(batch, command.command_id, progress)
 
-        def write_nothing_new(batch: Batch, _new: store_pb.StoreState) -> None:
+        def write_progress(batch: Batch, _new: store_pb.StoreState) -> None:
             put_progress(batch, command.command_id, progress)
 
         def apply() -> None:
@@ -226,10 +226,10 @@ class Load:
 
         return Stage(
             partial(self._start_rest, command, arguments),
-            write if bulk.files.images else write_nothing_new,
+            write_progress,
             apply=apply,
             counts={"loaded": taken},
-            ingestion=bulk.ingestion() if bulk.files.images else None,
+            ingestion=bulk.ingestion(write) if bulk.files.images else None,
             abandon=partial(self._abandon, command),
         )
 

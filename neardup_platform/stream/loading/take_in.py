@@ -13,7 +13,7 @@ up there in microseconds, however many the load has.
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,7 +35,7 @@ from neardup_platform.store import layout
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
 from neardup_platform.store.view import StoreView, rocksdb_options
-from neardup_platform.store.writer import Batch, write_changes
+from neardup_platform.store.writer import Changes, write_changes
 from neardup_platform.stream.control.outcome import Ingestion
 from neardup_platform.stream.loading.given_heads import GivenImage
 from neardup_platform.wire.codec import decode_pdq
@@ -121,10 +121,11 @@ class TakeIn:
             found = labels.matching([decode_pdq(row["pdq"] or b"", row["pdq_quality"] or 0) for row in rows])
             self.withhold(row["image_id"] for row, matched in zip(rows, found, strict=True) if matched)
 
-    def ingestion(self) -> Ingestion:
-        """The files of the commit."""
+    def ingestion(self, write: Callable[[Changes, store_pb.StoreState], None]) -> Ingestion:
+        """The files of the commit, and what puts its changes."""
         tables = self.folder / TABLES
-        return Ingestion([*(tables / name for name in self.files.tables), *self.deletions], self.folder / _CHANGES)
+        files = [*(tables / name for name in self.files.tables), *self.deletions]
+        return Ingestion(files, self.folder / _CHANGES, write)
 
     def write_deletions(self) -> None:
         """Write the deletions of the clusters that are withheld so far as files; takes seconds for 100,000 images."""
@@ -132,7 +133,7 @@ class TakeIn:
         self.left = {head: self._put_deletions(changes, head) for head in self.withheld}
         self.deletions = write_changes(changes, self.folder / _DELETIONS)
 
-    def write(self, store: StoreView, batch: Batch, state: store_pb.StoreState) -> None:
+    def write(self, store: StoreView, batch: Changes, state: store_pb.StoreState) -> None:
         """Put the totals with the load into its commit, and delete the keys of what is withheld.
 
         Args:
