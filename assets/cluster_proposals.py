@@ -60,7 +60,7 @@ def cluster_proposals(
     from neardup_platform.what_if.hours import parse_hours
 
     settings, now = platform.settings(), datetime.now(UTC)
-    file = kept_file(settings.home, now, context.run_id)
+    file = kept_file(settings.home, now, context.run.run_id)
     try:
         hours = parse_hours(config.hours, now)
         thresholds = Thresholds(config.match, config.head)
