@@ -59,7 +59,7 @@ def adopt(
     for link in (
         partial(link_vectors, kept / VECTORS, vectors, store_id, models),
         partial(link_segments, kept / INDEX, index, version, store_id),
-        # Last: whoever finds it finds the others.
+        # Last: once it is there, the others are, too.
         partial(link_checkpoint, kept / VECTORS, vectors, store_id),
     ):
         try:
