@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -138,17 +138,40 @@ def read_range(consumer: Any, topic: str, wanted: OffsetRange) -> Iterator[list[
         yield [LogRecord(r.partition, r.offset, r.timestamp, r.value or b"") for r in inside]
 
 
-def read_blocks(consumer: Any, topic: str, wanted: OffsetRange) -> Iterator[RecordBlock]:
+@dataclass(slots=True)
+class EmptyOffsets:
+    """The offsets of a range that hold no record for a reader: of transactions, their markers and aborted records."""
+
+    within: OffsetRange
+    _nexts: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        bounds = self.within.first, self.within.next
+        return sum(
+            max(0, min(following, bounds[1]) - max(first, bounds[0])) for first, following in self._nexts.items()
+        )
+
+    def note(self, first: int, following: int) -> None:
+        """Adds offsets `first` up to, not including, `following`: those of a whole batch, once or again."""
+        self._nexts[first] = following
+
+
+def read_blocks(consumer: Any, topic: str, wanted: OffsetRange, empty: EmptyOffsets) -> Iterator[RecordBlock]:
     """Yield the records of a range in offset order, a batch of a producer at a time.
 
     Twenty times as fast as `read_range`. The consumer can be used for nothing else afterwards.
+
+    Args:
+        empty: of the range; complete when this ends.
 
     Raises:
         ServerUnavailable, SetupError: as of `read_range`.
     """
     from neardup_platform.kafka.block_reader import as_block, read_in_blocks
 
-    read_in_blocks(consumer)
+    read_in_blocks(consumer, empty.note)
     for records in _read(consumer, topic, wanted):
         for block in map(as_block, records):
             inside = (block.offsets >= wanted.first) & (block.offsets < wanted.next)

@@ -40,6 +40,7 @@ class StoredPart:
         cut: whether Kafka may have deleted messages of the hour before it was materialised.
         etag: of the object; the same content has the same one.
         rows: where its rows are in a compacted day; None where the object itself is read.
+        empty: how many of its offsets hold no message: of transactions, their markers and aborted messages.
     """
 
     key: str
@@ -47,6 +48,7 @@ class StoredPart:
     cut: bool = False
     etag: str = ""
     rows: Rows | None = None
+    empty: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,12 @@ def decode_manifest(content: bytes, place: str) -> DayManifest:
             raise BadArtefact(f"{place} has format {raw['format']}, this version reads {_FORMAT}: upgrade")
         parts = [
             StoredPart(
-                part["key"], OffsetRange(**part["offsets"]), bool(part["cut"]), part["etag"], Rows(**part["rows"])
+                part["key"],
+                OffsetRange(**part["offsets"]),
+                bool(part["cut"]),
+                part["etag"],
+                Rows(**part["rows"]),
+                int(part.get("empty", 0)),
             )
             for part in raw["parts"]
         ]

@@ -18,7 +18,14 @@ from typing import Any
 
 from neardup_platform.errors import NotFound
 from neardup_platform.kafka.record_block import RecordBlock
-from neardup_platform.kafka.window import OffsetRange, held_since_ms, offset_ranges, open_consumer, read_blocks
+from neardup_platform.kafka.window import (
+    EmptyOffsets,
+    OffsetRange,
+    held_since_ms,
+    offset_ranges,
+    open_consumer,
+    read_blocks,
+)
 from neardup_platform.s3_client import ensure_bucket
 from neardup_platform.settings import KafkaSettings, Settings
 from neardup_platform.topic_logs.day_manifest import StoredPart
@@ -44,18 +51,20 @@ class MaterialisedHour:
     Attributes:
         ranges: offsets by Kafka partition, ascending; every partition has an object, even if it is empty.
         undecodable: records that are no such message.
+        empty: offsets without a message: of transactions, their markers and aborted messages.
         bytes: total size of the objects.
     """
 
     uri: str
     ranges: tuple[OffsetRange, ...]
     undecodable: int
+    empty: int
     bytes: int
 
     @property
     def records(self) -> int:
         """Messages in the hour, including repeats."""
-        return sum(offsets.count for offsets in self.ranges)
+        return sum(offsets.count for offsets in self.ranges) - self.empty
 
 
 def materialise(
@@ -82,12 +91,15 @@ def materialise(
         held = held_since_ms(consumer, of.topic, ranges, retained_ms)
     cut = partly_held(of, ranges, held, stored_ranges(s3, bucket, of, hour - _HOUR), hour)
 
+    empty = {offsets.partition: EmptyOffsets(offsets) for offsets in ranges}
+
     def write(offsets: OffsetRange) -> int:
-        return write_parquet(of, _read(settings.kafka, of, offsets), file_of(offsets))
+        return write_parquet(of, _read(settings.kafka, of, offsets, empty[offsets.partition]), file_of(offsets))
 
     def put(offsets: OffsetRange) -> None:
-        if key := keys[offsets.partition]:
-            put_object(s3, bucket, key, file_of(offsets), offsets, cut=offsets.partition in cut)
+        number = offsets.partition
+        if key := keys[number]:
+            put_object(s3, bucket, key, file_of(offsets), offsets, cut=number in cut, empty=empty[number].count)
 
     with tempfile.TemporaryDirectory(prefix="neardup-log-") as folder, ThreadPoolExecutor(_THREADS) as pool:
 
@@ -98,15 +110,16 @@ def materialise(
         use([file_of(offsets) for offsets in ranges])
         list(pool.map(put, ranges))
         size = sum(file_of(offsets).stat().st_size for offsets in ranges)
-    return MaterialisedHour(f"s3://{bucket}/{hour_prefix(of, hour)}", ranges, undecodable, size)
+    nothing = sum(each.count for each in empty.values())
+    return MaterialisedHour(f"s3://{bucket}/{hour_prefix(of, hour)}", ranges, undecodable, nothing, size)
 
 
-def _read(settings: KafkaSettings, of: TopicLog, offsets: OffsetRange) -> Iterator[RecordBlock]:
+def _read(settings: KafkaSettings, of: TopicLog, offsets: OffsetRange, empty: EmptyOffsets) -> Iterator[RecordBlock]:
     if not offsets.count:
         return
     # A consumer of its own: none may be used by two threads.
     with closing(open_consumer(settings)) as consumer:
-        yield from read_blocks(consumer, of.topic, offsets)
+        yield from read_blocks(consumer, of.topic, offsets, empty)
 
 
 def partly_held(

@@ -76,7 +76,8 @@ def _find_breaks(s3: Any, bucket: str, of: TopicLog, hour: datetime) -> Breaks:
             file, offsets = Path(folder, "part.parquet"), part.offsets
             fetch_part(s3, bucket, of, part, file, ["kafka_offset"])
             found = read_offsets(file)
-            within += content_breaks(offsets, offset_span(found), offset_gaps(found), f"{hour:%Y-%m-%dT%H}")
+            span, gaps = offset_span(found), offset_gaps(found)
+            within += content_breaks(offsets, span, gaps, part.empty, f"{hour:%Y-%m-%dT%H}")
             file.unlink()
     return Breaks(tuple(within), tuple(seams))
 
@@ -114,17 +115,25 @@ def seam_breaks(
 
 
 def content_breaks(
-    offsets: OffsetRange, span: tuple[int, int] | None, gaps: list[tuple[int, int]], hour: str
+    offsets: OffsetRange, span: tuple[int, int] | None, gaps: list[tuple[int, int]], empty: int, hour: str
 ) -> list[str]:
     """Where an object does not contain exactly the offsets in its metadata.
 
     Args:
         span: first and last offset in the object; None if it is empty.
         gaps: (first missing, next present); a duplicate offset appears as (offset + 1, offset).
+        empty: how many of the offsets hold no message.
     """
+    inside, missing = _compared(offsets, span, gaps)
+    if inside and missing == empty:
+        return []
     where, remedy = f"partition {offsets.partition}", f"materialise {hour} again"
     expected = (offsets.first, offsets.next - 1) if offsets.count else None
     found = []
+    if empty:
+        found.append(
+            f"{where}: {missing} offsets are missing, and only {empty} of them belong to transactions: {remedy}"
+        )
     if span != expected:
         found.append(f"{where}: the object should contain {_text(expected)} and contains {_text(span)}: {remedy}")
     for first, following in gaps[:_SHOWN_GAPS]:
@@ -133,6 +142,16 @@ def content_breaks(
     if len(gaps) > _SHOWN_GAPS:
         found.append(f"{where}: and {len(gaps) - _SHOWN_GAPS} more gaps")
     return found
+
+
+def _compared(offsets: OffsetRange, span: tuple[int, int] | None, gaps: list[tuple[int, int]]) -> tuple[bool, int]:
+    """Whether an object contains only offsets of the range, each once; and how many it lacks."""
+    if span is None:
+        return True, offsets.count
+    inside = offsets.first <= span[0] and span[1] < offsets.next
+    between = [following - first for first, following in gaps]
+    lacking = offsets.count - (span[1] - span[0] + 1) + sum(between)
+    return inside and all(size > 0 for size in between), lacking
 
 
 def _text(span: tuple[int, int] | None) -> str:

@@ -4,7 +4,8 @@
 
 The user metadata of an object names its offsets (`first-offset`, and `next-offset`, exclusive), so that even an hour
 without messages says where the next one must start, Kafka's id of the topic (`log`), and whether Kafka may have deleted
-messages of the hour before it was materialised (`cut`). If the topic was deleted and
+messages of the hour before it was materialised (`cut`), and how many offsets hold no message (`empty-offsets`: of
+transactions, their markers and aborted messages). If the topic was deleted and
 created again within an hour, the messages of the second are stored beside those of the first, as
 part-{partition}-{first 8 of the id}.parquet. An object is uploaded completely or not at all.
 
@@ -41,8 +42,10 @@ def object_key(of: TopicLog, hour: datetime, partition: int, log: str = "") -> s
     return f"{hour_prefix(of, hour)}part-{partition}{f'-{log[:8]}' if log else ''}.parquet"
 
 
-def put_object(s3: Any, bucket: str, key: str, file: Path, offsets: OffsetRange, *, cut: bool = False) -> None:
-    """Upload a file, replacing any object at `key`; `offsets` and `cut` as of `StoredPart`.
+def put_object(
+    s3: Any, bucket: str, key: str, file: Path, offsets: OffsetRange, *, cut: bool = False, empty: int = 0
+) -> None:
+    """Upload a file, replacing any object at `key`; `offsets`, `cut` and `empty` as of `StoredPart`.
 
     Raises:
         ServerUnavailable: S3 does not answer or refuses.
@@ -50,6 +53,8 @@ def put_object(s3: Any, bucket: str, key: str, file: Path, offsets: OffsetRange,
     metadata = {"first-offset": str(offsets.first), "next-offset": str(offsets.next), "log": offsets.log}
     if cut:
         metadata["cut"] = "true"
+    if empty:
+        metadata["empty-offsets"] = str(empty)
     try:
         s3.upload_file(str(file), bucket, key, ExtraArgs={"Metadata": metadata}, Config=TRANSFER)
     except (BotoCoreError, ClientError, S3UploadFailedError, OSError) as error:
@@ -153,4 +158,5 @@ def _stored_part(s3: Any, bucket: str, key: str) -> StoredPart | None:
     offsets = OffsetRange(
         partition, int(metadata["first-offset"]), int(metadata["next-offset"]), log=metadata.get("log", "")
     )
-    return StoredPart(key, offsets, "cut" in metadata, head["ETag"].strip('"'))
+    empty = int(metadata.get("empty-offsets", 0))
+    return StoredPart(key, offsets, "cut" in metadata, head["ETag"].strip('"'), empty=empty)

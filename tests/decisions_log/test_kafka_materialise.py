@@ -29,6 +29,7 @@ from neardup_platform.topic_logs.topic_log import DECISIONS as LOG
 from neardup_platform.wire.codec import encode_decision
 from neardup_platform.wire.topics import DECISIONS
 from tests.kafka.test_changing_logs import recreate
+from tests.kafka.test_foreign_producers import transaction
 
 pytestmark = pytest.mark.slow
 
@@ -98,6 +99,29 @@ def rows(s3: Any, settings: Settings, hour: datetime, folder: Path) -> list[dict
 def etags(s3: Any, settings: Settings, hour: datetime) -> list[str]:
     keys = [object_key(LOG, hour, n) for n in sorted(stored_ranges(s3, settings.s3.bucket, LOG, hour))]
     return [s3.head_object(Bucket=settings.s3.bucket, Key=key)["ETag"] for key in keys]
+
+
+def test_an_hour_of_transactions_is_whole(settings: Settings, s3: Any, tmp_path: Path) -> None:
+    """Markers of transactions and aborted messages have offsets, and are no messages that are missing."""
+    now = datetime.now(UTC)
+    with transaction(settings) as producer:
+        for number in range(2):
+            producer.produce(DECISIONS, encode_decision(decision(number)), key="k", partition=0)
+        producer.commit_transaction(30)
+        producer.begin_transaction()
+        producer.produce(DECISIONS, encode_decision(decision(7)), key="k", partition=0)
+        producer.flush()
+        producer.abort_transaction(30)
+        producer.begin_transaction()
+        producer.produce(DECISIONS, encode_decision(decision(2)), key="k", partition=0)
+        producer.commit_transaction(30)
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    written = materialise_decisions(settings, s3, hour).hour
+    assert [row["sequence"] for row in rows(s3, settings, hour, tmp_path)] == [0, 1, 2]
+    assert (written.records, written.empty) == (3, 4)
+    assert find_breaks(s3, settings.s3.bucket, LOG, hour) == Breaks()
+    (part,) = [part for part in stored_parts(s3, settings.s3.bucket, LOG, hour) if part.offsets.partition == 0]
+    assert part.empty == 4
 
 
 def test_an_hour_contains_exactly_its_decisions_with_every_field(settings: Settings, s3: Any, tmp_path: Path) -> None:

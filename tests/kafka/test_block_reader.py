@@ -9,7 +9,7 @@ import pytest
 from kafka import KafkaProducer, TopicPartition
 
 from neardup_platform.kafka.topics import connection
-from neardup_platform.kafka.window import OffsetRange, open_consumer, read_blocks, read_range
+from neardup_platform.kafka.window import EmptyOffsets, OffsetRange, open_consumer, read_blocks, read_range
 from neardup_platform.settings import Settings
 from neardup_platform.wire.topics import DECISIONS
 
@@ -61,13 +61,15 @@ def test_blocks_hold_the_same_records_from_any_offset_on(empty_log: Settings, ho
             wanted = OffsetRange(0, first, following)
             expected = [record for records in read_range(consumer, DECISIONS, wanted) for record in records]
             with closing(open_consumer(empty_log.kafka)) as another:
-                blocks = list(read_blocks(another, DECISIONS, wanted))
+                empty = EmptyOffsets(wanted)
+                blocks = list(read_blocks(another, DECISIONS, wanted, empty))
             found = [
                 (int(block.partitions[n]), int(block.offsets[n]), int(block.timestamps_ms[n]), block.value(n))
                 for block in blocks
                 for n in range(len(block))
             ]
             assert found == [tuple(record) for record in expected]
+            assert empty.count == wanted.count - len(found)
             assert len(blocks) < len(found) or len(found) < 2, "records are read one by one"
 
 

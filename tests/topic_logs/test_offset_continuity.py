@@ -1,6 +1,7 @@
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,13 +48,28 @@ def test_a_partition_is_compared_only_with_itself() -> None:
 
 def test_an_object_must_contain_the_offsets_in_its_metadata() -> None:
     offsets = OffsetRange(3, 10, 20)
-    assert content_breaks(offsets, (10, 19), [], "h") == []
-    assert content_breaks(OffsetRange(3, 10, 10), None, [], "h") == []
-    assert content_breaks(offsets, (10, 18), [], "h")
-    assert content_breaks(offsets, None, [], "h")
-    many = content_breaks(offsets, (10, 19), [(n, n + 1) for n in range(11, 19)], "h")
+    assert content_breaks(offsets, (10, 19), [], 0, "h") == []
+    assert content_breaks(OffsetRange(3, 10, 10), None, [], 0, "h") == []
+    assert content_breaks(offsets, (10, 18), [], 0, "h")
+    assert content_breaks(offsets, None, [], 0, "h")
+    many = content_breaks(offsets, (10, 19), [(n, n + 1) for n in range(11, 19)], 0, "h")
     assert many[-1].endswith("and 3 more gaps")
     assert all("materialise h again" in line for line in many[:-1])
+
+
+@given(st.sets(st.integers(10, 19)), st.sets(st.integers(10, 19)))
+def test_offsets_of_transactions_are_not_missed_and_others_are(empty: set[int], lost: set[int]) -> None:
+    """Whatever an object lacks beyond the offsets that hold no message is reported, wherever it is."""
+    kept = np.array(sorted(set(range(10, 20)) - empty - lost), np.int64)
+    found = content_breaks(OffsetRange(3, 10, 20), offset_span(kept), offset_gaps(kept), len(empty), "h")
+    assert bool(found) == bool(lost - empty)
+
+
+def test_an_offset_twice_or_of_another_hour_is_reported_whatever_else_is_missing() -> None:
+    offsets = OffsetRange(3, 10, 20)
+    assert content_breaks(offsets, (10, 19), [(15, 14)], 0, "h")
+    assert content_breaks(offsets, (9, 18), [], 0, "h")
+    assert content_breaks(offsets, (11, 20), [], 0, "h")
 
 
 def test_row_groups_are_bounded_and_every_row_is_written(tmp_path: Path) -> None:
