@@ -141,9 +141,9 @@ class Corpus:
         return self._ids
 
     def use_index(self, index: TermIndex) -> None:
-        """Replaces the term index, which is closed, by another of the same images, and fills it."""
+        """Replaces the term index, which is closed, by another of the same images and terms, and fills it."""
         self._index.close()
-        self._index = index
+        self._index, self._space = index, index.space
         self.fill_index()
 
     def add(self, ids: Sequence[str], vectors: ImageVectors, hashed: Hashed) -> Ordinals:
@@ -265,6 +265,10 @@ class Corpus:
         """Returns where the images below an ordinal are, copied."""
         return Columns(self._heads[:end].copy(), self._retired[:end].copy())
 
+    def dead(self, end: int) -> NDArray[np.bool_]:
+        """Returns which ordinals below one are dead, bool [end], copied."""
+        return self._dead[:end].copy()
+
     def drop(self, ordinals: Ordinals) -> None:
         """Makes ordinals dead: removes them from the index and their clusters. `erase_dropped` clears the files."""
         for ordinal in ordinals.tolist():
@@ -313,18 +317,23 @@ class Corpus:
             counts[new] += counts[old]
             counts[old] = 0
 
-    def fill_index(self, progress: Progress = no_progress) -> int:
-        """Gives the index the images it lacks; returns how many. Reports to `progress`."""
-        filled = 0
-        for first, end in self._index.missing(len(self)):
+    def fill_index(self, progress: Progress = no_progress, other: TermIndex | None = None) -> int:
+        """Gives the index the images it lacks; returns how many.
+
+        Args:
+            progress: called with how far it has come; it may raise to stop.
+            other: an index of the same images to fill in place of this one, in any thread.
+        """
+        index, count, filled = self._index if other is None else other, len(self), 0
+        for first, end in index.missing(count):
             at = first
             while at < end:
                 upto = self._filled_at_once(at, end)
                 ordinals = at + np.flatnonzero(~self._dead[at:upto])
-                hashed = self._space.hash(self.lsh_of(ordinals))
-                self._index.restore(at, upto, ordinals, hashed, self._retired[ordinals])
+                hashed = index.space.hash(self.lsh_of(ordinals))
+                index.restore(at, upto, ordinals, hashed, self._retired[ordinals])
                 filled += len(ordinals)
-                progress("hashing images", upto, len(self))
+                progress("hashing images", upto, count)
                 at = upto
         return filled
 

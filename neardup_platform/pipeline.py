@@ -131,8 +131,9 @@ class Pipeline:
         self._matcher = Matcher(scorer, matching)
 
     def use_index(self, index: TermIndex) -> None:
-        """Replaces the term index by one of the same images; closes the present one."""
+        """Replaces the term index by one of the same images and terms; closes the present one."""
         self.corpus.use_index(index)
+        self.space = index.space
 
     def decide(
         self,

@@ -95,7 +95,7 @@ class Building:
             raise PermanentError("the data set has to be scanned first")
         if scanned.bad and not order.skip_bad:
             raise PermanentError(f"{sum(scanned.bad.values())} rows of {order.data_set.name!r} are bad")
-        space = load_search_space(self._settings.terms)
+        space = load_search_space(self._settings)
         written = WrittenFiles(
             order.folder,
             self._settings.vectors_path,

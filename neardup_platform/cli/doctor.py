@@ -197,7 +197,7 @@ def _index(settings: Settings) -> str:
         source = reader.state().store_id
         if manifest.source != source:
             raise BadArtefact(f"index {settings.index_path} belongs to another store; {_REBUILT}")
-        space = load_search_space(settings.terms)
+        space = load_search_space(settings)
         with closing(open_index(settings.index_path, space, settings.terms, source, writable=False)) as index:
             if index.damaged:
                 raise BadArtefact(f"{'; '.join(index.damaged)}: {_REBUILT}")

@@ -23,6 +23,7 @@ _NUMBERS = {
     "label": ("size", "distance"),
     "label-hashes": ("hashes", "added", "matched", "labelled", "not_matchable"),
     "load-model": ("threshold", "head_threshold"),
+    "use-cells": ("count", "images"),
     "unlabel-hashes": ("removed", "labels_removed"),
     "pause": ("at_ms",),
     "shadow": ("since_ms", "published_to"),

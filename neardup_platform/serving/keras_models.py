@@ -23,7 +23,7 @@ def load_models(settings: Settings) -> Models:
     from neardup_platform.terms.opening import load_search_space, open_index
 
     limit_tensorflow_threads(settings.scoring.threads)
-    space = load_search_space(settings.terms)
+    space = load_search_space(settings)
     scorer = load_classifier(settings.scoring.model, settings.scoring.threads, settings.scoring.kinds)
     lsh, pair = load_embedders(settings.images)
     enough_px = max(lsh.enough_px, pair.enough_px)
@@ -37,7 +37,9 @@ def load_models(settings: Settings) -> Models:
         return lsh.embed([pixels])[0], pair.embed([pixels])[0]
 
     def follow_index(source: str, known: TermIndex | None) -> TermIndex:
-        return open_index(settings.index_path, space, settings.terms, source, writable=False, known=known)
+        # Its cells may have been exchanged.
+        present = load_search_space(settings)
+        return open_index(settings.index_path, present, settings.terms, source, writable=False, known=known)
 
     def promoted(version: str) -> tuple[PairScorer, Matching]:
         classifier = load_active_classifier(settings, version)

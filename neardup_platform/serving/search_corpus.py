@@ -196,7 +196,7 @@ class SearchCorpus:
         if self._models is None:
             self._models = self._load()
         # They are the same whatever the store.
-        models, space = self._models, self._models.space
+        models = self._models
         self._problem = "search by example is warming up: waiting for the worker's store"
         while not self._follower.is_open and not self._stop.wait(_FOLLOW_S):
             pass
@@ -206,8 +206,8 @@ class SearchCorpus:
         pairs = FollowedPairs(self._follower, source)
         vectors = FollowedVectors(models.vectors_path, source, models.required_models, pairs)
         ids = FollowedIds(models.vectors_path, source)
-        corpus = Corpus(space, index, vectors, ids)
-        loaded = _Loaded(models, Pipeline(space, models.scorer, corpus, models.matching), source, vectors, ids)
+        corpus = Corpus(index.space, index, vectors, ids)
+        loaded = _Loaded(models, Pipeline(index.space, models.scorer, corpus, models.matching), source, vectors, ids)
         while not self._follow_classifier(loaded) and not self._stop.wait(_FOLLOW_S):
             self._problem = f"search by example is warming up: {self._missing}"
         while not self._catch_up(loaded) and not self._stop.wait(_FOLLOW_S):
@@ -255,10 +255,16 @@ class SearchCorpus:
         pipeline = loaded.pipeline
         if not pipeline.corpus.index.is_stale(self._apart):
             return
-        fresh = loaded.models.open_index(loaded.source, pipeline.corpus.index)
+        try:
+            fresh = loaded.models.open_index(loaded.source, pipeline.corpus.index)
+        except ServerUnavailable:
+            # The worker has exchanged its cells meanwhile.
+            return
         if fresh.holds_any(self._apart):
             fresh.close()
             return
+        if fresh.space.index_version != pipeline.space.index_version:
+            log.info("search uses an index sorted by %s", fresh.space.fitted_version or "the cells of the term space")
         with self._using:
             pipeline.use_index(fresh)
 

@@ -34,11 +34,15 @@ class TermSettings(Section):
     space: Path | None = None
     """The term space file (centring, whitening, hyperplanes). Unset: the one shipped for the built-in embedder."""
     cells: Path | None = None
-    """Cells fitted to the images of this store, written by the asset `search_cells` (docs/adr/0052), for the worker and
-    the API. The worker sorts its index by them at the next start. Unset: the cells of the term space."""
+    """Pins the cells of the index to a file of fitted ones, for the worker and the API: the worker sorts its index by
+    them at the next start. Unset: those of the last `use-cells`, which the asset `search_cells` sends
+    (docs/adr/0061), or else those of the term space."""
+    fit_cells_from: int = Field(262_144, ge=0)
+    """Images from which on cells are fitted to the store without being asked, and again at each fourfold growth: the
+    sensor `cells_sensor` requests runs of `search_cells`. 0: never; cells in use stay."""
     scan_images: int | None = Field(None, ge=1)
     """Images compared by 256 bits, in a corpus of ten million; fewer in a smaller one
-    (terms/effort.py). Unset: 1,500,000, or 250,000 with fitted `cells`. A corpus of up to 100,000 is scanned whole, or
+    (terms/effort.py). Unset: 1,500,000, or 250,000 with fitted cells. A corpus of up to 100,000 is scanned whole, or
     of up to 25,000 with fitted cells."""
     shortlist: int | None = Field(None, ge=1, le=1_000_000)
     """The nearest of the scanned images, which `ranking` compares; also fewer in a smaller corpus. Unset: 1,536, or

@@ -255,7 +255,7 @@ class Promotion(_message.Message):
     def __init__(self, version: _Optional[str] = ..., replaced: _Optional[str] = ..., command_id: _Optional[str] = ..., issued_by: _Optional[str] = ..., at_ms: _Optional[int] = ..., sequence: _Optional[int] = ..., forced: _Optional[bool] = ...) -> None: ...
 
 class StoreState(_message.Message):
-    __slots__ = ("format", "terms_version", "images", "clusters", "sequence", "outbox_number", "digest", "commit", "store_id", "counters", "classifier_version", "commands", "ordinals", "forgotten", "redirects", "paused", "outbox_first", "shared", "reserved", "shadows", "touched_commit")
+    __slots__ = ("format", "terms_version", "images", "clusters", "sequence", "outbox_number", "digest", "commit", "store_id", "counters", "classifier_version", "commands", "ordinals", "forgotten", "redirects", "paused", "outbox_first", "shared", "reserved", "shadows", "touched_commit", "cells")
     class CountersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -284,6 +284,7 @@ class StoreState(_message.Message):
     RESERVED_FIELD_NUMBER: _ClassVar[int]
     SHADOWS_FIELD_NUMBER: _ClassVar[int]
     TOUCHED_COMMIT_FIELD_NUMBER: _ClassVar[int]
+    CELLS_FIELD_NUMBER: _ClassVar[int]
     format: int
     terms_version: str
     images: int
@@ -305,7 +306,24 @@ class StoreState(_message.Message):
     reserved: Reserved
     shadows: _containers.RepeatedCompositeFieldContainer[Shadow]
     touched_commit: int
-    def __init__(self, format: _Optional[int] = ..., terms_version: _Optional[str] = ..., images: _Optional[int] = ..., clusters: _Optional[int] = ..., sequence: _Optional[int] = ..., outbox_number: _Optional[int] = ..., digest: _Optional[bytes] = ..., commit: _Optional[int] = ..., store_id: _Optional[str] = ..., counters: _Optional[_Mapping[str, int]] = ..., classifier_version: _Optional[str] = ..., commands: _Optional[int] = ..., ordinals: _Optional[int] = ..., forgotten: _Optional[int] = ..., redirects: _Optional[int] = ..., paused: _Optional[_Union[Pause, _Mapping]] = ..., outbox_first: _Optional[int] = ..., shared: _Optional[_Union[Shared, _Mapping]] = ..., reserved: _Optional[_Union[Reserved, _Mapping]] = ..., shadows: _Optional[_Iterable[_Union[Shadow, _Mapping]]] = ..., touched_commit: _Optional[int] = ...) -> None: ...
+    cells: _containers.RepeatedCompositeFieldContainer[Cells]
+    def __init__(self, format: _Optional[int] = ..., terms_version: _Optional[str] = ..., images: _Optional[int] = ..., clusters: _Optional[int] = ..., sequence: _Optional[int] = ..., outbox_number: _Optional[int] = ..., digest: _Optional[bytes] = ..., commit: _Optional[int] = ..., store_id: _Optional[str] = ..., counters: _Optional[_Mapping[str, int]] = ..., classifier_version: _Optional[str] = ..., commands: _Optional[int] = ..., ordinals: _Optional[int] = ..., forgotten: _Optional[int] = ..., redirects: _Optional[int] = ..., paused: _Optional[_Union[Pause, _Mapping]] = ..., outbox_first: _Optional[int] = ..., shared: _Optional[_Union[Shared, _Mapping]] = ..., reserved: _Optional[_Union[Reserved, _Mapping]] = ..., shadows: _Optional[_Iterable[_Union[Shadow, _Mapping]]] = ..., touched_commit: _Optional[int] = ..., cells: _Optional[_Iterable[_Union[Cells, _Mapping]]] = ...) -> None: ...
+
+class Cells(_message.Message):
+    __slots__ = ("version", "after_sequence", "at_ms", "images", "command_id", "issued_by")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    AFTER_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    AT_MS_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    COMMAND_ID_FIELD_NUMBER: _ClassVar[int]
+    ISSUED_BY_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    after_sequence: int
+    at_ms: int
+    images: int
+    command_id: str
+    issued_by: str
+    def __init__(self, version: _Optional[str] = ..., after_sequence: _Optional[int] = ..., at_ms: _Optional[int] = ..., images: _Optional[int] = ..., command_id: _Optional[str] = ..., issued_by: _Optional[str] = ...) -> None: ...
 
 class Reserved(_message.Message):
     __slots__ = ("first_ordinal", "end_ordinal", "first_sequence", "taken", "command_id", "store_id")

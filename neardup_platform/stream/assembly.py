@@ -18,9 +18,11 @@ from neardup_platform.pipeline import Pipeline
 from neardup_platform.progress import Progress
 from neardup_platform.settings import Settings
 from neardup_platform.store import store_pb2 as store_pb
+from neardup_platform.store.cells import recorded_cells
 from neardup_platform.store.swap import complete_swap
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.built_files import adopt, remove_unfinished
+from neardup_platform.stream.cells.note_cells import note_cells
 from neardup_platform.stream.checkpointing import Checkpointing
 from neardup_platform.stream.commands import CommandContext, make_restore, registered_commands
 from neardup_platform.stream.commit import commit
@@ -104,9 +106,12 @@ def _open_parts(
     classifiers = make_classifiers(settings)
     liveness.starting("loading the classifier", 0, 0)
     classifier = classifiers.load_active(state.classifier_version)
-    space = load_search_space(settings.terms)
+    space = load_search_space(settings, recorded_cells(state))
     corpus = _open_corpus(settings, store, space, classifier, liveness.starting)
+    # The index in use, which `use-cells` may replace.
     stack.callback(corpus.close)
+    note_cells(store, space.fitted_version, clock.now_ms())
+    state = store.state()
     crash.passing(CrashPoint.RESTORED)
     checkpoints = Checkpointing(store, corpus, settings.vectors_path, state)
     stack.callback(checkpoints.close)

@@ -21,6 +21,7 @@ from neardup_platform.settings import Settings
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.banks.label import AddLabel, RemoveLabel
 from neardup_platform.stream.banks.label_hashes import AddHashes, RemoveHashes
+from neardup_platform.stream.cells.use_cells import UseCells
 from neardup_platform.stream.control.command import Handler, RegisteredCommand, register
 from neardup_platform.stream.control.pause import Pause, Resume
 from neardup_platform.stream.corrections.forget import Forget
@@ -41,6 +42,7 @@ from neardup_platform.stream.segments.ingest_segment import IngestSegment
 from neardup_platform.stream.snapshots.restore import Restore
 from neardup_platform.stream.snapshots.snapshot import Snapshot
 from neardup_platform.stream.trace.trace import Trace
+from neardup_platform.terms.opening import open_index, space_with_cells
 from neardup_platform.wire.command_arguments import (
     CommandArguments,
     CutOverArguments,
@@ -62,6 +64,7 @@ from neardup_platform.wire.command_arguments import (
     TraceArguments,
     UnlabelArguments,
     UnlabelHashesArguments,
+    UseCellsArguments,
 )
 
 
@@ -139,6 +142,20 @@ def _launch_build(settings: Settings, log: Path) -> Build:
     from neardup_platform.stream.loading.remote_build import RemoteBuild
 
     return RemoteBuild(settings, log)
+
+
+def _use_cells(context: CommandContext) -> UseCells:
+    settings = context.settings
+    return UseCells(
+        settings,
+        context.store,
+        context.pipeline,
+        context.classifier.required_models,
+        partial(space_with_cells, settings),
+        lambda folder, source, space: open_index(folder, space, settings.terms, source),
+        partial(RemoteFiles, settings),
+        context.clock,
+    )
 
 
 def _find_data_set(settings: Settings, name: str, version: str) -> DataSet:
@@ -250,6 +267,7 @@ COMMANDS = (
     CommandSpec(LabelHashesArguments, prompt=False, make=_label_hashes),
     CommandSpec(UnlabelHashesArguments, prompt=False, make=_unlabel_hashes),
     CommandSpec(LoadModelArguments, prompt=False, make=_load_model),
+    CommandSpec(UseCellsArguments, prompt=False, make=_use_cells),
     CommandSpec(IngestSegmentArguments, prompt=False, make=_ingest_segment),
     CommandSpec(LoadArguments, prompt=False, make=_load),
     CommandSpec(PublishWithheldArguments, prompt=False, make=_publish_withheld),

@@ -9,6 +9,7 @@ Signatures → **Hamming distances of all cells** → the cell of an image, or t
 
 import hashlib
 import io
+import re
 import zipfile
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,7 @@ from neardup_platform.terms.parts import U64, Plan, empty_plan
 # Images whose cells are determined at once, which takes 16 KB each.
 _ROWS = 128
 MAX_CELLS = 1 << 15
+VERSION_PATTERN = r"cells[0-9a-f]{12}"
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,16 @@ class Cells:
         held = np.empty(64 * self.signatures.shape[1] + 1, np.int64)
         choose_cells(distances, sizes, early, scan, held, plan)
         return plan
+
+
+def cells_path(home: Path, version: str) -> Path:
+    """Returns where fitted cells of a version are kept under `NEARDUP_HOME`."""
+    return home / "cells" / f"{version}.npz"
+
+
+def cells_of_index(version: str) -> str:
+    """Returns the version of the fitted cells in that of an index; empty for the cells of the term space."""
+    return next((part for part in version.split("+")[1:] if re.fullmatch(VERSION_PATTERN, part)), "")
 
 
 def save_cells(cells: Cells, path: Path) -> None:

@@ -126,9 +126,14 @@ class TermSpace:
         return int(self.centroids.shape[1]) if self.fitted is None else len(self.fitted)
 
     @property
+    def fitted_version(self) -> str:
+        """The version of the fitted cells; empty for the cells of the space."""
+        return "" if self.fitted is None else self.fitted.version
+
+    @property
     def index_version(self) -> str:
         """The version of indexes of this space: of the terms, of fitted cells, and of heads."""
-        cells = "" if self.fitted is None else f"+{self.fitted.version}"
+        cells = "" if self.fitted is None else f"+{self.fitted_version}"
         return self.version + cells + (f"+{HEADS_VERSION}" if self.by_cosine else "")
 
     @cached_property

@@ -91,6 +91,16 @@ class TermIndex:
         return self._end
 
     @property
+    def space(self) -> TermSpace:
+        """The term space, with the cells that the images are sorted by."""
+        return self._space
+
+    @property
+    def window(self) -> range:
+        """The ordinals that no segment covers yet, in which images can be retired."""
+        return range(self._sealed_end, self._end)
+
+    @property
     def segments(self) -> tuple[Segment, ...]:
         """The active segments."""
         return self._segments.all
@@ -320,6 +330,18 @@ class TermIndex:
                 self._states.reset(self._segments.deleted)
                 self._sizes = self._count_cells()
         return dropped
+
+    def move(self, folder: Path) -> None:
+        """Makes this index that of another folder in one step; arguments and errors as of `Segments.move`."""
+        self._segments.move(folder)
+
+    def stop_writing(self) -> None:
+        """Stops writing to the folder, but for deletions, until `resume_writing`; searched and added to as before."""
+        self._segments.stop_writing()
+
+    def resume_writing(self) -> None:
+        """Writes and merges again."""
+        self._segments.resume_writing()
 
     def flush(self) -> None:
         """Waits until every sealed segment is written and no merge is due."""

@@ -113,6 +113,18 @@ class SegmentFolder:
             return None
         return manifest
 
+    def read_present(self) -> Manifest | None:
+        """Returns the published manifest whatever its version; None as for `read_manifest`."""
+        try:
+            manifest = read_manifest(self.path)
+        except BadArtefact:
+            return None
+        return manifest if manifest is not None and manifest.source == self._source else None
+
+    def at(self, path: Path) -> "SegmentFolder":
+        """Returns another folder for the same index."""
+        return SegmentFolder(path, self._version, self._source, writable=self._writable)
+
     def merge(self, segments: Sequence[Segment], states: NDArray[np.uint8], generation: int) -> Segment:
         """Writes neighbouring segments as one file; arguments and errors as of `write_segment`."""
         name = segment_name(segments[0].first, segments[-1].end, generation)

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time_ns
 
 import numpy as np
 from numpy.typing import NDArray
@@ -167,10 +167,12 @@ class Segments:
     def is_stale(self, apart: range = range(0)) -> bool:
         """Whether the folder's manifest is another than the one these segments were opened by or published last.
 
+        That of an index with other cells is, too.
+
         Args:
             apart: a manifest that names segments of these ordinals does not count.
         """
-        manifest = self._folder.read_manifest() if self._folder else None
+        manifest = self._folder.read_present() if self._folder else None
         if manifest is None or manifest.generation == self.generation:
             return False
         return not any(overlap(named_range(name), apart) for name in manifest.segments)
@@ -181,11 +183,45 @@ class Segments:
             while self._thread is not None:
                 self._changed.wait()
 
-    def close(self) -> None:
-        """Stops after the current write; images that are not written are restored from the store next time."""
+    def move(self, folder: Path) -> None:
+        """Makes these segments those of another folder, whose manifest names them when this returns.
+
+        Nothing may write to either folder meanwhile. Segments in memory are written there later.
+
+        Args:
+            folder: of an index that they replace, on the same disk.
+
+        Raises:
+            SetupError: the disk is full or broken; the index of that folder is as it was.
+        """
+        if self._folder is None:
+            raise ValueError("an index in memory has no folder to leave")
+        generation = max(self.generation, time_ns()) + 1
+        target = self._folder.at(folder)
+        moved = [each if each.path is None else target.link(each.path, generation) for each in self._segments]
+        try:
+            target.publish(generation, moved, self._deleted)
+        except OSError as error:
+            raise SetupError(f"the index in {folder} cannot be replaced: {error}; free some disk and repeat") from error
+        with self._changed:
+            self._folder, self._segments, self.generation = target, tuple(moved), generation
+            self._unpublished = self._deleted_unpublished = False
+
+    def stop_writing(self) -> None:
+        """Stops after the current write: what is sealed from now on stays in memory until `resume_writing`."""
         with self._changed:
             self._closing = True
         self.wait()
+
+    def resume_writing(self) -> None:
+        """Writes and merges again."""
+        with self._changed:
+            self._closing = False
+            self._start()
+
+    def close(self) -> None:
+        """Stops after the current write; images that are not written are restored from the store next time."""
+        self.stop_writing()
 
     def _unwritten(self) -> int:
         return sum(segment.images for segment in self._segments if segment.path is None) if self._folder else 0

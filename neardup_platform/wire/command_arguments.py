@@ -23,6 +23,9 @@ MAX_HASHES_EACH = 2_000
 # The action of negative banks.
 NEVER_MATCH = "never-match"
 PDQ_PATTERN = r"^[0-9a-fA-F]{64}$"
+CELLS_PATTERN = r"cells[0-9a-f]{12}"
+# The cells of the term space, in place of fitted ones.
+TERM_SPACE = "term-space"
 DATA_SET_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 VERSION_PATTERN = r"[0-9a-f]{16}"
 
@@ -257,6 +260,16 @@ class LoadModelArguments(CommandArguments):
     command: ClassVar[str] = "load-model"
     version: str = Field(description="12 hex digits: a version in the registry, shipped, or in the settings.")
     force: Flag = Field(False, description="Accept a classifier that measures worse than the active one.")
+
+
+class UseCellsArguments(CommandArguments):
+    """`use-cells`: exchanges the cells of the term index while the stream runs."""
+
+    command: ClassVar[str] = "use-cells"
+    cells: str = Field(
+        pattern=rf"^({CELLS_PATTERN}|{TERM_SPACE})$",
+        description="Fitted cells, `cells` and 12 hex digits, or `term-space` for those of the term space.",
+    )
 
 
 class IngestSegmentArguments(CommandArguments):

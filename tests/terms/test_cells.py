@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from neardup_platform.errors import BadArtefact, ServerUnavailable
 from neardup_platform.learning.terms.fit_cells import LEAST_PER_CELL, fit_cells
 from neardup_platform.progress import no_progress
-from neardup_platform.settings import TermSettings
+from neardup_platform.settings import Settings, TermSettings
 from neardup_platform.terms.cells import Cells, load_cells, save_cells
 from neardup_platform.terms.effort import Effort
 from neardup_platform.terms.hyperplanes import SHARED_ROWS, TermSpace, hamming, save_term_space
@@ -178,7 +178,7 @@ def test_an_index_is_opened_by_the_cells_of_the_settings_and_a_reader_with_other
     save_term_space(PLAIN, space)
     save_cells(CELLS, cells)
     asked = TermSettings(space=space, cells=cells, ranking="hamming")
-    loaded = load_search_space(asked)
+    loaded = load_search_space(Settings(home=tmp_path, terms=asked))
     assert loaded.index_version == FITTED.index_version
     assert Effort.of(asked, fitted=True).scan < Effort.of(asked).scan
     filled(folder).close()

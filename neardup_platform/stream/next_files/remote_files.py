@@ -1,4 +1,4 @@
-"""The worker's end of the process that makes the files of the next store (files_process.py)."""
+"""The worker's end of the process that makes the files of the next store, or another index (files_process.py)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Protocol
 
 from neardup_platform.progress import Progress
 from neardup_platform.settings import Settings
+from neardup_platform.stream.cells.make_index import IndexOrder
 from neardup_platform.stream.child_process import LOW_PRIORITY, ChildProcess
 from neardup_platform.stream.next_files.make_files import FilesOrder
 
@@ -13,7 +14,7 @@ from neardup_platform.stream.next_files.make_files import FilesOrder
 class FilesMaker(Protocol):
     """Makes the files of one order; see `RemoteFiles`."""
 
-    def make(self, order: FilesOrder, progress: Progress) -> None:
+    def make(self, order: FilesOrder | IndexOrder, progress: Progress) -> None:
         """Make the files; `progress` is called by the same thread."""
 
     def close(self) -> None:
@@ -38,14 +39,10 @@ class RemoteFiles:
 
     def __init__(self, settings: Settings, log: Path) -> None:
         self._process = ChildProcess(
-            "neardup_platform.stream.next_files.files_process",
-            settings,
-            log,
-            "makes the files of the next store",
-            LOW_PRIORITY,
+            "neardup_platform.stream.next_files.files_process", settings, log, "makes the next files", LOW_PRIORITY
         )
 
-    def make(self, order: FilesOrder, progress: Progress) -> None:
+    def make(self, order: FilesOrder | IndexOrder, progress: Progress) -> None:
         """Make the files.
 
         Raises:

@@ -44,7 +44,7 @@ class _Server:
 
         settings = self._worker.settings()
         self._wait_for(lambda: prepare(call.checkpoint, call.target, call.rules))
-        space = load_search_space(settings.terms)
+        space = load_search_space(settings)
         scorer = load_classifier(classifier_folder(settings, call.classifier), 1, settings.scoring.kinds)
         target = self._stack.enter_context(closing(Store(call.target)))
         corpus = rebuild_corpus(
