@@ -24,6 +24,7 @@ from assets.topic_logs import topic_log_checks, topic_logs
 from assets.training_pairs import training_pairs
 from assets.what_if import what_if
 from jobs.bootstrap import bootstrap
+from jobs.fit_cells import fit_cells
 from jobs.logs_hourly import logs_hourly, logs_hourly_schedule
 from jobs.operations.banks import bank_csv, label, label_hashes
 from jobs.operations.corrections import forget, forget_csv, override, override_csv
@@ -51,6 +52,7 @@ from jobs.train_classifier import train_classifier
 from resources.platform import PlatformResource
 from resources.versions import versions
 from sensors.alerts_sensor import alerts_sensor
+from sensors.cells_sensor import cells_sensor
 from sensors.compaction_sensor import compaction_sensor
 from sensors.data_sets_sensor import data_sets_sensor
 from sensors.quality_sensor import quality_sensor
@@ -72,7 +74,7 @@ defs = dg.Definitions(
         *topic_log_checks,
     ],
     jobs=[
-        *(stream_worker, pause_stream_worker, resume_stream_worker, logs_hourly, train_classifier),
+        *(stream_worker, pause_stream_worker, resume_stream_worker, logs_hourly, train_classifier, fit_cells),
         *(snapshot, prune_snapshots, rollback, undo, restore_on_empty_machine),
         *(override, override_csv, label, label_hashes, bank_csv, forget, forget_csv),
         *(reprocess, reprocess_images, reprocess_hour, undo_reprocess),
@@ -86,7 +88,7 @@ defs = dg.Definitions(
     ],
     sensors=[
         *(stream_worker_sensor, snapshots_sensor, data_sets_sensor),
-        *(quality_sensor, compaction_sensor, alerts_sensor),
+        *(quality_sensor, compaction_sensor, alerts_sensor, cells_sensor),
     ],
     resources={"platform": PlatformResource(), "io_manager": versions},
     # A process per step would cost more than the steps of this location do.

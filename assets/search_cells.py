@@ -1,8 +1,10 @@
-"""The asset `search_cells`: cells of the term index, fitted to the images of the store.
+"""The asset `search_cells`: cells of the term index, fitted to the images of the store and exchanged by the worker.
 
-Each version is a separate file, so a worker that uses an older one is not affected. faiss is imported at
-materialisation: the code location loads without it.
+Store → sample → **search_cells** → neardup.control → worker. Each version is a separate file, and the worker makes the
+index with other cells while it decides. faiss is imported at materialisation: the code location loads without it.
 """
+
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
@@ -10,42 +12,69 @@ from pydantic import Field
 from resources.code_references import code_reference
 from resources.platform import PlatformResource
 
+LEAST_IMAGES = 16
+
 
 class SearchCellsConfig(dg.Config):
-    """How large a store has to be."""
+    """How large a store has to be, and whether the worker uses the cells."""
 
-    least_images: int = Field(100_000, ge=16, description="Images of the index below which the run fails.")
+    least_images: int = Field(100_000, ge=LEAST_IMAGES, description="Images of the index below which the run fails.")
+    use: bool = Field(
+        True, description="Ask the worker to exchange its cells for these; not if `terms.cells` pins others."
+    )
+    timeout_s: float = Field(
+        21_600.0,
+        ge=1,
+        le=86_400,
+        description="How long to wait for the worker's answer. After that the run fails, and the command stays with "
+        "the worker.",
+    )
 
 
 @dg.asset(
     pool="batch",
     group_name="terms",
-    kinds={"faiss", "numpy"},
+    kinds={"faiss", "numpy", "kafka"},
     owners=["team:models"],
     tags={"neardup/kind": "model"},
     metadata=code_reference(__file__),
     description="About 8,000 cells fitted to a sample of the store, written to `NEARDUP_HOME/cells/<version>.npz`: a "
-    "search finds as much in a sixth of the images that it scans otherwise. Worth it from some 100,000 images on, and "
-    "again when the store has grown tenfold. Set `terms.cells` to that file for the worker and the API and restart "
-    "both: the worker sorts its index by them first.",
+    "search finds as much in a sixth of the images that it scans otherwise. The worker makes its index with them while "
+    "it decides, and exchanges it. The sensor `cells_sensor` requests it when the store has grown.",
 )
 def search_cells(
     context: dg.AssetExecutionContext, config: SearchCellsConfig, platform: PlatformResource
 ) -> dg.MaterializeResult[None]:
-    """Sample, fit and write."""
-    from neardup_platform.learning.terms.store_cells import MOST_SAMPLED, write_fitted_cells
-    from neardup_platform.stream.sample_vectors import sample_vectors
-    from neardup_platform.terms.hyperplanes import load_term_space
+    """Fit, write, send the command and wait."""
+    from neardup_platform.operations.fitted_cells import fit_store_cells
 
     settings = platform.local_settings()
-    space = load_term_space(settings.terms.space)
-    unit = sample_vectors(settings, space, MOST_SAMPLED, context.log.info)
-    context.log.info(f"fitting cells to {len(unit):,} images")
-    cells, path = write_fitted_cells(space, unit, settings.home / "cells", config.least_images)
-    metadata = {
-        "path": dg.MetadataValue.path(path),
-        "version": dg.MetadataValue.text(cells.version),
-        "cells": dg.MetadataValue.int(len(cells)),
-        "sample": dg.MetadataValue.int(len(unit)),
+    fitted = fit_store_cells(settings, config.least_images, context.log.info)
+    metadata: dict[str, Any] = {
+        "path": dg.MetadataValue.path(fitted.path),
+        "version": dg.MetadataValue.text(fitted.version),
+        "cells": dg.MetadataValue.int(fitted.cells),
+        "sample": dg.MetadataValue.int(fitted.images),
     }
-    return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(cells.version))
+    if settings.terms.cells is not None:
+        metadata["used"] = dg.MetadataValue.text(f"no: terms.cells names {settings.terms.cells}")
+    elif config.use:
+        metadata["used"] = dg.MetadataValue.text(_exchange(context, platform, fitted.version, config.timeout_s))
+    return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(fitted.version))
+
+
+def _exchange(context: dg.AssetExecutionContext, platform: PlatformResource, version: str, timeout_s: float) -> str:
+    """Have the worker exchange its cells; returns its answer in words."""
+    from neardup_platform.operations.fitted_cells import exchange_in_words
+    from neardup_platform.operations.kafka_carry_out import Issuer, carry_out
+    from neardup_platform.wire.command_arguments import UseCellsArguments
+
+    root = context.run.root_run_id or context.run.run_id
+    issuer = Issuer(f"Dagster run {root}", f"dagster-{root}-{version}")
+    answer = carry_out(platform.settings(), UseCellsArguments(cells=version), issuer, timeout_s, context.log.info)
+    if not answer.accepted:
+        raise dg.Failure(
+            f"the worker refused cells {version}: {answer.reason}; to send it again: neardup cells use {version}",
+            allow_retries=answer.temporary,
+        )
+    return exchange_in_words(answer.flat())

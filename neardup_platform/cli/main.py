@@ -14,6 +14,7 @@ from neardup_platform.cli.bank_commands import bank
 from neardup_platform.cli.bench_commands import bench
 from neardup_platform.cli.bootstrap_command import bootstrap
 from neardup_platform.cli.cancel_command import cancel
+from neardup_platform.cli.cells_commands import cells
 from neardup_platform.cli.classifier_commands import classifier
 from neardup_platform.cli.compare_command import compare
 from neardup_platform.cli.dead_letter_commands import dead_letter
@@ -55,7 +56,7 @@ for _command in (
     *(ingest, embed, embeddings, lookup, members, search, explain, history, trace),
     *(override, bank, forget, ingest_segment, bootstrap, snapshot, rollback, reprocess, cancel),
     *(parity, cut_over),
-    *(compare, evaluate, train, adapt, classifier, tune, what_if, propose, quality_report, size, bench),
+    *(compare, evaluate, train, adapt, classifier, cells, tune, what_if, propose, quality_report, size, bench),
 ):
     cli.add_command(_command)
 

@@ -457,6 +457,7 @@ COMMANDS: Mapping[str, type[CommandArguments]] = {
         TraceArguments,
         ForgetArguments,
         LoadModelArguments,
+        UseCellsArguments,
         IngestSegmentArguments,
         LoadArguments,
         RestoreArguments,

@@ -128,7 +128,8 @@ def test_a_launch_can_set_no_program_and_no_pickle() -> None:
     labels = {"bank", "policy", "remove", "hashes"}
     handover = {"publish_differences"}
     loading = {"skip_bad", "again"}
-    assert steps == training | operations | overrides | redeciding | quality | labels | handover | loading
+    fitting = {"use"}
+    assert steps == training | operations | overrides | redeciding | quality | labels | handover | loading | fitting
     assert {key for key in settable if re.match("/ops/[^/]+/(inputs|outputs)", key)} == set()
     resources = {f"/resources/{name}{config}" for name in ("platform", "io_manager") for config in ("", "/config")}
     assert {key for key in settable if re.match("/resources/", key)} <= resources

@@ -1,10 +1,15 @@
 """Claims about `use-cells` in a real worker with a real Kafka, killed at the moments that matter."""
 
+import json
 import threading
 from pathlib import Path
 
+import dagster as dg
 import pytest
+from click.testing import CliRunner
 
+from assets.search_cells import search_cells
+from neardup_platform.cli import cli
 from neardup_platform.kafka.control import new_command, run_command, send_command
 from neardup_platform.learning.terms.store_cells import write_fitted_cells
 from neardup_platform.settings import Settings
@@ -14,6 +19,8 @@ from neardup_platform.terms.hyperplanes import load_term_space
 from neardup_platform.terms.json_manifest import read_manifest
 from neardup_platform.testing import eventually
 from neardup_platform.wire import neardup_pb2 as pb
+from resources.platform import PlatformResource
+from tests.dagster.operation_run import variables
 from tests.stream.worker_process import PATIENCE_S, images, publish, reading, running, start
 
 pytestmark = pytest.mark.slow
@@ -68,18 +75,40 @@ def test_a_worker_exchanges_cells_while_it_decides_and_finds_them_after_each_kil
         streaming.start()
         before = images(reader)
         back = run_command(settings.kafka, use("term-space"), PATIENCE_S)
-        again = run_command(settings.kafka, use(cells), PATIENCE_S)
+        with variables(settings):
+            again = CliRunner().invoke(cli, ["cells", "use", cells], catch_exceptions=False)
         decided = images(reader) - before
         stop.set()
         streaming.join()
-        assert (back.values["replaced"], again.values["replaced"]) == (cells, "term-space")
+        assert back.values["replaced"] == cells
+        assert f"cells {cells} are active in place of term-space, from decision" in again.output
         # Both took seconds, most of them beside the stream.
         assert decided > 0
         assert [each.version for each in refreshed(reader)] == [cells, "", cells]
         unknown = run_command(settings.kafka, use(f"cells{'0' * 12}"), PATIENCE_S)
         assert not unknown.accepted
         assert "fit them again" in unknown.reason
+        with variables(settings):
+            used = materialised()
+            assert f"are active in place of {cells}" in used
+            assert "neardup cells use" in used
+            undone = CliRunner().invoke(cli, ["cells", "use", cells, "--json"], catch_exceptions=False)
+        assert json.loads(undone.output)["cells"] == cells
+        assert len(refreshed(reader)) == 5
     assert on_disk(settings) == cells
+
+
+def materialised() -> str:
+    """What a run of the asset says about the exchange."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = dg.materialize(
+            [search_cells],
+            resources={"platform": PlatformResource()},
+            run_config={"ops": {"search_cells": {"config": {"least_images": 16}}}},
+            instance=instance,
+        )
+    (event,) = run.asset_materializations_for_node("search_cells")
+    return str(event.metadata["used"].value)
 
 
 def making(home: Path) -> list[Path]:
