@@ -1,9 +1,10 @@
-"""How long decisions, lookups and searches by picture stand still while one store replaces another.
+"""How long decisions, lookups and searches stand still while a store, or the cells of its index, are replaced.
 
-`python -m scripts.exchange_gaps IMAGES [FOLDER] [reprocess]` fills a store with synthetic images, runs the broker, S3,
-a worker and the API under a live stream of 50 images a second, and prints a line for each exchange: a rollback to a
-snapshot of the same store, and its undo; with `reprocess`, that, too. Then the store gets another id, as by a repair:
-the next start makes everything again, and a rollback shares nothing.
+`python -m scripts.exchange_gaps IMAGES [FOLDER] [reprocess | cells]` fills a store with synthetic images, runs the
+broker, S3, a worker and the API under a live stream of 50 images a second, and prints a line for each exchange: a
+rollback to a snapshot of the same store, and its undo; with `reprocess`, that, too. Then the store gets another id, as
+by a repair: the next start makes everything again, and a rollback shares nothing. With `cells`, fitted cells replace
+those of the term space, and these them, and nothing else is measured.
 """
 
 import json
@@ -173,7 +174,7 @@ def _rename(settings: Settings) -> None:
         store.write(batch)
 
 
-def main(images: int, folder: str | None = None, *, reprocess: bool = False) -> None:
+def main(images: int, folder: str | None = None, *, reprocess: bool = False, cells: bool = False) -> None:
     """Measure with servers and a store of its own."""
     with (
         TemporaryDirectory(prefix="neardup-gaps-", dir=folder) as home,
@@ -182,6 +183,10 @@ def main(images: int, folder: str | None = None, *, reprocess: bool = False) -> 
         ensure_topics(settings.kafka)
         seed_store(settings, images)
         _print(images=images, machine_cpus=psutil.cpu_count())
+        if cells:
+            fit = ["cells", "fit", "--least-images", "16"]
+            _exchanges(settings, images, {"fitted cells": fit, "back": ["cells", "use", "term-space"]})
+            return
         with running_worker(settings):
             snapshot = str(_run(settings, "snapshot")["snapshot"])
         more = {"reprocess": ["reprocess"]} if reprocess else {}
@@ -193,4 +198,4 @@ def main(images: int, folder: str | None = None, *, reprocess: bool = False) -> 
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), *sys.argv[2:3], reprocess="reprocess" in sys.argv[3:])
+    main(int(sys.argv[1]), *sys.argv[2:3], reprocess="reprocess" in sys.argv[3:], cells="cells" in sys.argv[3:])

@@ -146,6 +146,7 @@ class UseCells:
         self._next = index = self._open_index(begun.folder, order.source, space)
         index.set_apart(*begun.apart)
         self._pipeline.corpus.fill_index(self._advance, index)
+        _compile(index.space)
         # So that exchanging them waits for no merge, of this index or of the present one.
         index.flush()
         index.stop_writing()
@@ -210,3 +211,10 @@ class UseCells:
             self._next = None
         self._pipeline.corpus.index.resume_writing()
         remove_unfinished(self._settings.home)
+
+
+def _compile(space: TermSpace) -> None:
+    """Compile what the first search in fitted cells needs, while the stream runs."""
+    if space.fitted is not None:
+        distances = space.fitted.distances(space.fitted.signatures[:1])
+        space.fitted.plan(distances, np.zeros(space.cells, np.int64), 1, 1)
