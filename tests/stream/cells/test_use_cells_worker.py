@@ -93,7 +93,7 @@ def test_a_worker_exchanges_cells_while_it_decides_and_finds_them_after_each_kil
             assert f"are active in place of {cells}" in used
             assert "neardup cells use" in used
             undone = CliRunner().invoke(cli, ["cells", "use", cells, "--json"], catch_exceptions=False)
-        assert json.loads(undone.output)["cells"] == cells
+        assert json.loads(undone.stdout)["cells"] == cells
         assert len(refreshed(reader)) == 5
     assert on_disk(settings) == cells
 
