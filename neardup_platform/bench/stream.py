@@ -1,5 +1,7 @@
 """`neardup bench stream`: from produce to readable, with real Kafka, a real worker and a real reader.
 
+A corpus that is large enough gets cells of its own first (`neardup cells fit`), as a platform does by itself.
+
 There are three processes besides the broker: a producer at a fixed rate, the stream worker, and this one, which reads
 the store like a consumer (a RocksDB secondary) and records when each image becomes visible in it. Latency is that time
 minus the image's event time; `published_…_ms` is the time until the decision is handed to Kafka, which waits for the
@@ -29,6 +31,7 @@ from neardup_platform.bench.stream_processes import (
     patience_s,
     producing,
     running_worker,
+    use_fitted_cells,
     wait_until,
     wait_until_idle,
 )
@@ -95,7 +98,12 @@ def _measure(load: Load, settings: Settings, report: Report) -> dict[str, Any]:
         report(f"seeding a corpus of {load.corpus} images")
         seed_store(settings, load.corpus)
     images, most_s = round(load.rate_per_s * load.seconds), patience_s(load.corpus)
+    fit_from = settings.terms.fit_cells_from
+    fitted = bool(load.corpus) and 0 < fit_from <= load.corpus and settings.terms.cells is None
     with running_worker(settings, most_s) as worker:
+        if fitted:
+            report("fitting cells to the corpus")
+            use_fitted_cells(settings)
         wait_until_idle(worker, most_s)
         reader = SecondaryStore(settings.store_path, settings.home / "bench-reader")
         report(f"{images} images at {load.rate_per_s:g} a second")
@@ -122,6 +130,7 @@ def _measure(load: Load, settings: Settings, report: Report) -> dict[str, Any]:
         "corpus": load.corpus,
         "rate_per_s": load.rate_per_s,
         "candidates": load.candidates,
+        "cells": "fitted" if fitted or settings.terms.cells else "of the term space",
         "images": len(counted),
         "p50_ms": round(float(p50), 1),
         "p99_ms": round(float(p99), 1),

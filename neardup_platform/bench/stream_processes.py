@@ -90,6 +90,18 @@ def producing(first: int, count: int, rate_per_s: float, settings: Settings) -> 
         process.wait()
 
 
+def use_fitted_cells(settings: Settings) -> None:
+    """Fit cells to the store of a running worker and have it use them, as `cells_sensor` of a platform does.
+
+    Raises:
+        ServerUnavailable: it failed.
+    """
+    argv = [sys.executable, "-m", "neardup_platform.cli", "cells", "fit", "--least-images", "16", "--json"]
+    done = subprocess.run(argv, env=child_environment(settings), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ServerUnavailable(f"`neardup cells fit` failed: {done.stderr.strip()[-500:]}")
+
+
 def child_environment(settings: Settings) -> dict[str, str]:
     """The environment of a process with these settings."""
     return {**os.environ, **environment(settings)}

@@ -41,12 +41,13 @@ def test_a_corpus_that_the_disk_cannot_hold_is_refused_before_it_is_seeded() -> 
 @pytest.mark.slow
 def test_bench_stream_measures_the_fields_of_the_contract(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NEARDUP_TERMS_FIT_CELLS_FROM", "300")
     lines: list[str] = []
     answer = bench_stream(Load(rate_per_s=40, seconds=6, corpus=300, candidates=20, backlog=300), lines.append)
     assert json.loads(json.dumps(answer)).keys() >= {"bench", "machine", "settings", "rows"}
     (row,) = answer["rows"]
     assert row.keys() >= FIELDS
-    assert (row["engine"], row["corpus"], row["candidates"]) == ("neardup", 300, 20)
+    assert (row["engine"], row["corpus"], row["candidates"], row["cells"]) == ("neardup", 300, 20, "fitted")
     assert 0 < row["p50_ms"] <= row["p99_ms"] <= row["max_ms"]
     assert row["sustained_images_per_s"] > 0
     assert (row["durability"], row["durable_p50_ms"] > 0) == ("power-cut", True)

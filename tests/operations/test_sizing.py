@@ -14,7 +14,7 @@ def amounts(images: int, rate: float, retention_h: float = 168.0) -> dict[str, f
 def test_the_measured_cost_of_an_image_is_given_back() -> None:
     assert image_s(1_000_000, 1_000) == pytest.approx(0.86e-3)
     assert image_s(1_000_000, 200) == pytest.approx(3.0e-3, rel=0.02)
-    assert image_s(10_000_000, 2_000) == pytest.approx(3.14e-3)
+    assert image_s(10_000_000, 2_000) == pytest.approx(1.11e-3)
 
 
 def test_disk_grows_with_the_images_and_kafka_with_the_rate_alone() -> None:
@@ -27,8 +27,8 @@ def test_disk_grows_with_the_images_and_kafka_with_the_rate_alone() -> None:
 
 def test_an_amount_beyond_the_measured_corpus_says_so() -> None:
     small, large = ({need.what: need.basis for need in needs(n, 1, 1)} for n in (100_000, 100_000_000))
-    assert small["disk: store"] == "measured at 200,000 images"
-    assert large["disk: term index, mapped"] == "extrapolated from 1,000,000 images"
+    assert small["disk: store"] == "measured at 10,000,000 images"
+    assert large["disk: term index, mapped"] == "extrapolated from 10,000,000 images"
     assert not large["disk: Kafka"].startswith("extrapolated")
 
 
