@@ -34,7 +34,7 @@ from neardup_platform.testing.images import families
 from neardup_platform.testing.pipeline import BLOCK_IMAGES
 from neardup_platform.testing.worker import InMemoryWorker
 from neardup_platform.wire import neardup_pb2 as pb
-from neardup_platform.wire.command_arguments import UseCellsArguments
+from neardup_platform.wire.command_arguments import TERM_SPACE, UseCellsArguments
 
 SPACE = small_term_space()
 IMAGES = families(100, 6, noise=0.4)
@@ -276,6 +276,31 @@ def test_a_command_that_fails_leaves_the_present_index_writing(settings: Setting
         assert all(segment.path is not None for segment in worker.index.segments)
         assert not list(settings.home.glob("next-files-*"))
         assert exchanging.exchange(SECOND.version).values["cells"] == SECOND.version
+
+
+def test_a_command_that_is_cancelled_leaves_the_index_as_it_was_and_another_one_is_carried_out(
+    settings: Settings,
+) -> None:
+    exchanging = Exchanging(settings)
+    with exchanging.worker as worker:
+        worker.decide(IMAGES[:200])
+
+        def cancel() -> None:
+            # The stream adds images, so the worker has some to add after the process has ended.
+            worker.decide(IMAGES[200:300])
+            exchanging.handler.interrupt()
+
+        exchanging.meanwhile = cancel
+        with pytest.raises(BadCommand, match="it was cancelled"):
+            exchanging.prepare(FIRST.version)
+        assert exchanging.handler.doing == ""
+        assert not list(settings.home.glob("next-files-*"))
+        worker.decide(IMAGES[300:400])
+        worker.index.flush()
+        assert on_disk(settings) == ""
+        assert all(segment.path is not None for segment in worker.index.segments)
+        exchanging.meanwhile = lambda: None
+        assert exchanging.exchange(FIRST.version).values["replaced"] == TERM_SPACE
 
 
 def test_what_cannot_be_used_is_refused_with_the_next_step(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
