@@ -151,7 +151,7 @@ class _Bench:
 def _phases(log: Path) -> dict[str, float]:
     """What the process that builds a load has noted: seconds of each phase."""
     text = log.read_text() if log.exists() else ""
-    return {name: float(seconds) for name, seconds in re.findall(r"^phase (.+): ([0-9.]+) s$", text, re.MULTILINE)}
+    return {name: float(seconds) for name, seconds in re.findall(r" phase (.+): ([0-9.]+) s$", text, re.MULTILINE)}
 
 
 class _Memory:
