@@ -39,7 +39,7 @@ class SearchCellsConfig(dg.Config):
     tags={"neardup/kind": "model"},
     metadata=code_reference(__file__),
     description="About 8,000 cells fitted to a sample of the store, written to `NEARDUP_HOME/cells/<version>.npz`: a "
-    "search finds as much in a sixth of the images that it scans otherwise. The worker makes its index with them while "
+    "search finds more in a third of the images that it scans otherwise. The worker makes its index with them while "
     "it decides, and exchanges it. The sensor `cells_sensor` requests it when the store has grown.",
 )
 def search_cells(

@@ -42,7 +42,7 @@ class TermSettings(Section):
     sensor `cells_sensor` requests runs of `search_cells`. 0: never; cells in use stay."""
     scan_images: int | None = Field(None, ge=1)
     """Images compared by 256 bits, in a corpus of ten million; fewer in a smaller one
-    (terms/effort.py). Unset: 1,500,000, or 250,000 with fitted cells. A corpus of up to 100,000 is scanned whole, or
+    (terms/effort.py). Unset: 1,500,000, or 500,000 with fitted cells. A corpus of up to 100,000 is scanned whole, or
     of up to 25,000 with fitted cells."""
     shortlist: int | None = Field(None, ge=1, le=1_000_000)
     """The nearest of the scanned images, which `ranking` compares; also fewer in a smaller corpus. Unset: 1,536, or

@@ -19,7 +19,7 @@ SHORTLIST_POWER = 0.5
 SHORTLIST, SIGNATURE_SHORTLIST = 1_536, 3_072
 # Images scanned by default among `REFERENCE_IMAGES`, in the cells of the term space and in fitted ones, which are more
 # and better (docs/adr/0052).
-SCAN, FITTED_SCAN = 1_500_000, 250_000
+SCAN, FITTED_SCAN = 1_500_000, 500_000
 # A corpus up to this size is searched whole: that costs less than choosing. With fitted cells choosing costs no more.
 MIN_SCAN, FITTED_MIN_SCAN = 100_000, 25_000
 # Places on the shortlist for each candidate asked for, at least.
