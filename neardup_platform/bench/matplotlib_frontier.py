@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from neardup_platform.bench.matplotlib_png import save_png
 
-OURS = "neardup"
+OURS, FITTED = "neardup", "neardup, fitted cells"
 _TICKS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 1.0)
 _MOST, _ROOM = 1.002, 0.006
 _WIDTH_IN, _HEIGHT_IN = 9.0, 4.8
@@ -45,27 +45,29 @@ def draw_frontier(rows: Sequence[Row], path: Path) -> None:
 
 def _draw_panel(panel: Any, rows: Sequence[Row]) -> None:
     # Ours last, so that it is on top.
-    names = sorted(dict.fromkeys(row["engine"] for row in rows), key=lambda name: name == OURS)
+    names = sorted(dict.fromkeys(row["engine"] for row in rows), key=lambda name: (_is_ours(name), name == FITTED))
     for number, name in enumerate(names):
         own = [row for row in rows if row["engine"] == name]
-        line, ours = frontier(own), name == OURS
-        look = {"color": "black" if ours else f"C{number}", "linewidth": 3.0 if ours else 1.3}
-        panel.plot(_column(line, "recall"), _column(line, "qps_2"), label=name, zorder=2 + ours, **look)
+        line, ours = frontier(own), _is_ours(name)
+        colour = ("black" if name in (FITTED, names[-1]) else "dimgray") if ours else f"C{number}"
+        style = {"color": colour, "linewidth": 2.6 if ours else 1.3, "linestyle": "-" if colour != "dimgray" else "--"}
+        panel.plot(_column(line, "recall"), _column(line, "qps_2"), label=name, zorder=2 + ours, **style)
         panel.scatter(
-            _column(own, "recall"), _column(own, "qps_2"), s=40 if ours else 18, color=look["color"], zorder=3 + ours
+            _column(own, "recall"), _column(own, "qps_2"), s=36 if ours else 18, color=colour, zorder=3 + ours
         )
-        for row in own:
+        above = colour == "black"
+        for row in line:
             panel.annotate(
                 _short(row["setting"]),
                 (row["recall"], row["qps_2"]),
-                xytext=(4, 7) if ours else (-4, -4),
+                xytext=(4, 7) if above else (-4, -4),
                 textcoords="offset points",
-                horizontalalignment="left" if ours else "right",
-                verticalalignment="bottom" if ours else "top",
+                horizontalalignment="left" if above else "right",
+                verticalalignment="bottom" if above else "top",
                 # Our points are close together; slanted, their labels do not overlap.
-                rotation=35 if ours else 0,
+                rotation=20 if above else 0,
                 fontsize=7,
-                color=look["color"],
+                color=colour,
             )
     panel.set_yscale("log")
     # By the logarithm of the misses; otherwise the relevant part would be crowded at the right edge.
@@ -73,11 +75,15 @@ def _draw_panel(panel: Any, rows: Sequence[Row]) -> None:
     least = min(row["recall"] for row in rows)
     panel.set_xticks([tick for tick in _TICKS if tick >= least - 0.05])
     panel.set_xlim(least - 0.2 * (_MOST - least), _MOST)
-    panel.margins(y=0.12)
+    panel.margins(y=0.22)
     panel.set_xlabel("recall of the true pairs that exhaustive cosine search finds")
     panel.set_ylabel("queries per second")
     panel.grid(which="both", alpha=0.25)
     panel.legend(loc="lower left", fontsize=8)
+
+
+def _is_ours(engine: str) -> bool:
+    return engine.startswith(OURS)
 
 
 def _column(rows: Sequence[Row], name: str) -> list[float]:
