@@ -4,6 +4,7 @@ They get the centred `lsh` vectors. What chooses by short codes ranks by eight b
 None is searched while it grows.
 """
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +50,12 @@ class RefinedIvfPeer(VectorPeer):
     """About √docs lists around k-means centres, searched by short codes; the best are ranked by eight bits an entry."""
 
     settings: tuple[str, ...] = ("nprobe 4", "nprobe 16", "nprobe 64", "nprobe 256")
-    # The part of faiss's description that names the codes.
-    codes: str
 
     def _empty(self, sample: FloatVector, docs: int) -> Any:
         lists = int(min(np.sqrt(docs), len(sample) // TRAINING_PER_LIST))
-        index = faiss.index_factory(self._size, f"RR,IVF{lists},{self.codes},Refine(SQ8)", faiss.METRIC_INNER_PRODUCT)
+        index = faiss.index_factory(
+            self._size, f"RR,IVF{lists},{self._codes()},Refine(SQ8)", faiss.METRIC_INNER_PRODUCT
+        )
         faiss.extract_index_ivf(index).cp.niter = _TRAINING_ROUNDS
         index.train(sample[: lists * TRAINING_PER_LIST])
         return index
@@ -64,15 +65,17 @@ class RefinedIvfPeer(VectorPeer):
         lists = faiss.extract_index_ivf(self._index)
         lists.nprobe = min(value, lists.nlist)
 
+    @abstractmethod
+    def _codes(self) -> str:
+        """The part of faiss's description of an index that names the codes."""
+
 
 class ProductPeer(RefinedIvfPeer):
     """Product codes of four bits for two entries, compared by shuffles of registers (fast scan)."""
 
     name = "faiss.IndexIVFPQFastScan"
 
-    @property
-    def codes(self) -> str:  # type: ignore[override]
-        """Pairs of entries."""
+    def _codes(self) -> str:
         return f"PQ{self._size // 2}x4fs"
 
 
@@ -80,7 +83,9 @@ class RaBitQPeer(RefinedIvfPeer):
     """One bit an entry with RaBitQ's scaling, compared likewise."""
 
     name = "faiss.IndexIVFRaBitQFastScan"
-    codes = "RaBitQfs"
+
+    def _codes(self) -> str:
+        return "RaBitQfs"
 
 
 class VectorGraphPeer(VectorPeer):

@@ -3,6 +3,7 @@
 import json
 import threading
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -13,6 +14,7 @@ from neardup_platform.cli import cli
 from neardup_platform.kafka.control import new_command, run_command, send_command
 from neardup_platform.learning.terms.store_cells import write_fitted_cells
 from neardup_platform.settings import Settings
+from neardup_platform.store.secondary import SecondaryStore
 from neardup_platform.stream.sample_vectors import sample_vectors
 from neardup_platform.terms.cells import cells_of_index
 from neardup_platform.terms.hyperplanes import load_term_space
@@ -115,6 +117,6 @@ def making(home: Path) -> list[Path]:
     return list(home.glob("next-files-*"))
 
 
-def refreshed(reader: object) -> list[object]:
-    reader.refresh()  # type: ignore[attr-defined]
-    return list(reader.state().cells)  # type: ignore[attr-defined]
+def refreshed(reader: SecondaryStore) -> list[Any]:
+    reader.refresh()
+    return list(reader.state().cells)
