@@ -16,8 +16,10 @@ from neardup_platform.topic_logs.topic_log import TopicLog
 # Of a row group, which is held in memory while it is written: whatever is reached first.
 ROW_GROUP_ROWS = 50_000
 ROW_GROUP_BYTES = 32 << 20
-# Its bits are noise: no codec makes it smaller, and none is faster than none.
 _VECTOR = "vector"
+# Of zstd. At -7, vectors of pictures become 15% smaller in a third of the time that 28% take at 1, and vectors that no
+# codec makes smaller cost nothing.
+_LEVEL, _VECTOR_LEVEL = 1, -7
 
 
 def write_parquet(of: TopicLog, batches: Iterable[Sequence[LogRecord] | RecordBlock], file: Path) -> int:
@@ -56,10 +58,10 @@ def parquet_options(schema: pa.Schema) -> dict[str, Any]:
     pq.write_table(schema.empty_table(), empty)
     described = pq.ParquetFile(empty).schema
     paths = [described.column(n).path for n in range(len(described))]
-    others = [path for path in paths if path != _VECTOR]
     return {
-        "compression": {path: "zstd" if path in others else "none" for path in paths},
+        "compression": "zstd",
+        "compression_level": {path: _VECTOR_LEVEL if path == _VECTOR else _LEVEL for path in paths},
         # zstd finds repeats by itself: without dictionaries, decisions take half the time and are smaller.
         "use_dictionary": False,
-        "write_statistics": others,
+        "write_statistics": [path for path in paths if path != _VECTOR],
     }

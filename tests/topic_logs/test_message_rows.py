@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,16 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
+from neardup_platform.images.active_embedders import load_embedders
 from neardup_platform.kafka.record_block import LogRecord
-from neardup_platform.topic_logs.topic_log import COMMAND_RESULTS, LOGS, TopicLog
+from neardup_platform.settings import Settings
+from neardup_platform.topic_logs.parquet_log import write_parquet
+from neardup_platform.topic_logs.topic_log import COMMAND_RESULTS, LOGS, PAIR_EMBEDDINGS, TopicLog
 from neardup_platform.wire import neardup_pb2 as pb
+
+PICTURES = Path(__file__).parents[2] / "samples" / "pictures"
 
 _VALUES: dict[int, st.SearchStrategy[Any]] = {
     FieldDescriptor.CPPTYPE_INT32: st.integers(-(2**31), 2**31 - 1),
@@ -167,3 +174,23 @@ def test_a_process_that_imported_nothing_else_makes_a_table() -> None:
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (found.stdout, found.returncode) == ("2\n", 0), found.stderr
+
+
+def test_vectors_of_pictures_are_stored_in_fewer_bytes_and_vectors_without_structure_in_no_more(tmp_path: Path) -> None:
+    embedder = next(each for each in load_embedders(Settings().images) if each.kind == "pair")
+    pictures = [np.asarray(Image.open(file).convert("RGB")) for file in sorted(PICTURES.glob("*.jpg"))[:8]]
+    embedded = embedder.embed(pictures).astype("<f2")
+    drawn = np.random.default_rng(0).standard_normal(embedded.shape).astype("<f2")
+    stored = []
+    for vectors in (embedded, drawn):
+        messages = [pb.EmbeddingReady(image_id="x", vector=vector.tobytes()).SerializeToString() for vector in vectors]
+        records = [LogRecord(0, offset, 5, message) for offset, message in enumerate(messages)]
+        write_parquet(PAIR_EMBEDDINGS, [records], tmp_path / "file")
+        group = pq.read_metadata(tmp_path / "file").row_group(0)
+        columns = {group.column(n).path_in_schema: group.column(n) for n in range(group.num_columns)}
+        stored.append(columns["vector"].total_compressed_size / vectors.nbytes)
+        assert [bytes(vector.as_py()) for vector in pq.read_table(tmp_path / "file")["vector"]] == list(
+            map(bytes, vectors)
+        )
+    assert stored[0] < 0.9
+    assert stored[1] < 1.01
