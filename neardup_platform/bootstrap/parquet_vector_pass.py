@@ -20,6 +20,7 @@ from neardup_platform.bootstrap.row_fates import NONE
 from neardup_platform.bootstrap.vector_columns import check_present, vectors_of
 from neardup_platform.bootstrap.vector_targets import VectorTarget
 from neardup_platform.errors import BadArtefact
+from neardup_platform.ingest.parquet_columns import plain
 from neardup_platform.records import Kind
 from neardup_platform.terminal_text import one_line
 
@@ -114,7 +115,7 @@ def write_group(group: RowGroup, models: Models, places: Sequence[Place], read: 
             if not len(chosen):
                 continue
             kind, dim = place.kind, models[place.kind].dim
-            column = batch.column(kind.value)
+            column = plain(batch.column(kind.value))
             column = column if len(chosen) == len(batch) else column.take(pa.array(chosen))
             rows = group.first_in_file + at + chosen
             check_present(column, np.ones(len(rows), np.bool_), group.name, rows, kind)
