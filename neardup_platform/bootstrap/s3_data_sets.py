@@ -28,7 +28,8 @@ from neardup_platform.bootstrap.completeness import (
     incomplete_in_words,
 )
 from neardup_platform.bootstrap.data_set import DataFile, DataSet
-from neardup_platform.bootstrap.parquet_rows import Progress, Source
+from neardup_platform.bootstrap.parquet_rows import Progress
+from neardup_platform.bootstrap.parquet_source import Source
 from neardup_platform.errors import BadArtefact, NotFound, ServerUnavailable
 from neardup_platform.ingest.parquet_files import data_paths
 from neardup_platform.s3_client import read_bounded, unreadable

@@ -71,7 +71,7 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
 
 
 def plain(column: pa.Array) -> pa.Array:
-    """A column without dictionary or extension type; views of lists and of bytes, which few kernels take, as large ones."""
+    """A column without dictionary or extension type; views, which few kernels take, as large lists and binaries."""
     column = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
     column = column.storage if isinstance(column, pa.ExtensionArray) else column
     if _is_view(column.type):
