@@ -1,4 +1,4 @@
-"""A Parquet file of a data set, whoever wrote it: opened and read so that memory is bounded, and errors name a column.
+"""A Parquet file of a data set, opened and read so that memory is bounded, with errors that name a column.
 
 Source → **row group by row group, in batches** → rows (`parquet_rows.py`), vectors (`parquet_vectors.py`,
 `parquet_vector_pass.py`).
