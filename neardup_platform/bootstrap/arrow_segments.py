@@ -94,10 +94,11 @@ class SegmentFiles:
         chosen = np.flatnonzero(place != NONE)
         # Of one segment after the other, which makes a slice of each.
         chosen = chosen[np.argsort(place[chosen] // self._images, kind="stable")]
-        segments, starts = np.unique(place[chosen] // self._images, return_index=True)
+        of_segment = place[chosen] // self._images
+        segments, starts, counts = np.unique(of_segment, return_index=True, return_counts=True)
         texts = self._texts_of(batch, chosen, place[chosen])
-        for segment, start, end in zip(segments.tolist(), starts, [*starts[1:], len(chosen)], strict=True):
-            self._writer(segment).write_batch(texts.slice(start, end - start))
+        for segment, start, count in zip(segments.tolist(), starts, counts, strict=True):
+            self._writer(segment).write_batch(texts.slice(start, count))
 
     def files(self) -> Iterator[tuple[Path, int]]:
         """Each segment in order, as a file that exists until the next one is asked for, with its images.
@@ -114,14 +115,9 @@ class SegmentFiles:
             path.unlink()
 
     def _texts_of(self, batch: VectorBatch, chosen: NDArray[np.intp], place: NDArray[np.int64]) -> pa.RecordBatch:
-        columns = batch.columns.select([name for name in _TEXTS.names if name in batch.columns.schema.names])
-        columns = columns.take(pa.array(chosen))
-        texts = [
-            pa.array(place),
-            pa.array(~self._rows.present[Kind.LSH][batch.rows[chosen]]),
-            *(binary(columns, name) for name in ("source_uri", "pdq")),
-            integers(columns, "pdq_quality"),
-        ]
+        own = binary(batch.columns, "source_uri"), binary(batch.columns, "pdq"), integers(batch.columns, "pdq_quality")
+        second = ~self._rows.present[Kind.LSH][batch.rows[chosen]]
+        texts = [pa.array(place), pa.array(second), *(column.take(pa.array(chosen)) for column in own)]
         return pa.RecordBatch.from_arrays(texts, schema=_TEXTS)
 
     def _writer(self, segment: int) -> pa.ipc.RecordBatchStreamWriter:

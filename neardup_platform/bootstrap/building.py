@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from neardup_platform.bootstrap.bulk_files import IMAGES, MANIFEST, BulkFiles, write_manifest
 from neardup_platform.bootstrap.load_order import LoadOrder, Reservation, Scanned
-from neardup_platform.bootstrap.parquet_rows import Source
+from neardup_platform.bootstrap.parquet_source import Source
 from neardup_platform.bootstrap.room import check_room
 from neardup_platform.bootstrap.s3_data_sets import sources
 from neardup_platform.bootstrap.scanning import REST, scan

@@ -23,17 +23,15 @@ Integers may also be float64, as pandas writes integers with nulls; times may be
 may be binary (`ingest/parquet_columns.py`).
 """
 
-import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from neardup_platform.bootstrap.parquet_source import OpenSource, Source
 from neardup_platform.bootstrap.row_checks import (
     REASON_NAMES,
     Codes,
@@ -46,7 +44,6 @@ from neardup_platform.bootstrap.row_checks import (
 from neardup_platform.errors import BadArtefact
 from neardup_platform.ingest.parquet_columns import check_column, check_names, few, integers, plain, plain_type
 from neardup_platform.records import Kind
-from neardup_platform.terminal_text import one_line
 from neardup_platform.wire.validation import MAX_ID_BYTES
 
 MAX_ROWS = 50_000_000
@@ -58,7 +55,6 @@ NARROW = (
 )
 COLUMNS = (*NARROW, *(kind.value for kind in Kind))
 _REQUIRED = ("image_id", "event_time_ms")
-_END_BYTES = 8
 _BATCH_ROWS = 65_536
 # Of an id that is too long: more than any has, so that it stays another one.
 _MOST_KEPT = 2 * MAX_ID_BYTES
@@ -66,19 +62,6 @@ _MOST_KEPT = 2 * MAX_ID_BYTES
 _DETAILED = 20
 
 Progress = Callable[[int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A file of a data set.
-
-    Attributes:
-        name: for messages: its key, or a path.
-        open: returns a path on this machine or a file that can be sought; called again for each reading.
-    """
-
-    name: str
-    open: Callable[[], Path | io.RawIOBase]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,17 +119,14 @@ def read_rows(
     starts, size, details = [0], 0, dict[int, str]()
     for source in sources:
         rows = starts[-1]
-        try:
-            with _Opened(source) as opened:
-                for part in opened.parts(models, now_ms):
-                    details |= {rows + row: detail for row, detail in part.details.items()}
-                    rows += len(part.reasons)
-                    size += part.image_id.nbytes + part.head.nbytes
-                    _check_size(rows, size)
-                    parts.append(part)
-                    progress(len(part.reasons))
-        except BadArtefact as error:
-            raise BadArtefact(f"{source.name}: {error}") from error
+        with OpenSource(source) as opened:
+            for part in _OpenRows(opened, models).parts(now_ms):
+                details |= {rows + row: detail for row, detail in part.details.items()}
+                rows += len(part.reasons)
+                size += part.image_id.nbytes + part.head.nbytes
+                _check_size(rows, size)
+                parts.append(part)
+                progress(len(part.reasons))
         starts.append(rows)
     if not parts:
         raise BadArtefact("the data set has no rows")
@@ -191,47 +171,32 @@ class _Part:
     details: Mapping[int, str]
 
 
-class _Opened:
-    """A file that is being read."""
+class _OpenRows:
+    """The rows of an open file, in order."""
 
-    def __init__(self, source: Source) -> None:
-        self._folders = source.name.split("/")[:-1]
-        try:
-            opened = source.open()
-            self._file = pq.ParquetFile(opened)
-            self._signed = _is_signed(opened, self._file.metadata.serialized_size)
-        except (OSError, ValueError, pa.ArrowException) as error:
-            raise BadArtefact(f"it is not a readable Parquet file: {_in_words(error)}") from error
+    def __init__(self, source: OpenSource, models: Models) -> None:
+        self._source, self._models = source, models
+        self._schema: pa.Schema = source.parquet.schema_arrow
+        with source.named():
+            _check_folders(source.name.split("/")[:-1], self._schema.names)
+            check_schema(self._schema)
 
-    def __enter__(self) -> "_Opened":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close(force=True)
-
-    def parts(self, models: Models, now_ms: int) -> Iterator[_Part]:
-        """Every row, in order."""
-        _check_folders(self._folders, self._file.schema_arrow.names)
-        check_schema(self._file.schema_arrow)
-        end = 0
+    def parts(self, now_ms: int) -> Iterator[_Part]:
+        """Every row, checked by itself."""
         detailed = dict.fromkeys(REASON_NAMES, 0)
-        try:
-            for group in range(self._file.metadata.num_row_groups):
-                for batch, present in self._batches(group, models):
-                    yield _part(batch, present, models, now_ms, detailed)
-                    end += len(batch)
-        except (OSError, ValueError, pa.ArrowException) as error:
-            raise BadArtefact(f"its rows cannot be read from {end} on: {_in_words(error)}") from error
+        for group in range(self._source.parquet.metadata.num_row_groups):
+            for batch, present in self._batches(group):
+                with self._source.named():
+                    part = _part(batch, present, self._models, now_ms, detailed)
+                yield part
 
-    def _batches(self, group: int, models: Models) -> Iterator[tuple[pa.RecordBatch, Mapping[Kind, Mask]]]:
+    def _batches(self, group: int) -> Iterator[tuple[pa.RecordBatch, Mapping[Kind, Mask]]]:
         """The rows of a row group, with which of them have an embedding."""
-        names = self._file.schema_arrow.names
-        known = {kind: self._all_or_none(group, kind, models[kind].dim) for kind in Kind}
+        known = {kind: self._all_or_none(group, kind) for kind in Kind}
         mixed = [kind.value for kind, given in known.items() if given is None]
-        columns = [*(name for name in NARROW if name in names), *mixed]
         # Memory of vectors is bounded by smaller batches.
         rows = _BATCH_ROWS // 8 if mixed else _BATCH_ROWS
-        for batch in self._file.iter_batches(batch_size=rows, row_groups=[group], columns=columns):
+        for batch in self._source.batches(group, [*NARROW, *mixed], rows):
             present = {
                 kind: np.full(len(batch), given)
                 if given is not None
@@ -240,40 +205,24 @@ class _Opened:
             }
             yield batch, present
 
-    def _all_or_none(self, group: int, kind: Kind, dim: int) -> bool | None:
+    def _all_or_none(self, group: int, kind: Kind) -> bool | None:
         """Whether all rows of a row group have an embedding, or none has; None where only the column itself says it."""
-        schema = self._file.schema_arrow
+        schema = self._schema
         if kind.value not in schema.names or pa.types.is_null(schema.field(kind.value).type):
             return False
-        if self._signed:
+        if self._source.signed:
             return None
-        metadata = self._file.metadata.row_group(group)
+        metadata = self._source.parquet.metadata.row_group(group)
         columns = [metadata.column(number) for number in range(metadata.num_columns)]
         # `lsh.list.element`, but also any column of the name `lsh.x`.
         named = [column for column in columns if column.path_in_schema.split(".", maxsplit=1)[0] == kind.value]
         if len(named) != 1:
             return None
-        values = metadata.num_rows * (dim if pa.types.is_nested(plain_type(schema.field(kind.value).type)) else 1)
+        nested = pa.types.is_nested(plain_type(schema.field(kind.value).type))
+        values = metadata.num_rows * (self._models[kind].dim if nested else 1)
         found = named[0].statistics
         counts = found is not None and found.has_null_count and found.null_count == 0
         return True if counts and named[0].num_values == values else None
-
-
-def _is_signed(opened: Path | io.RawIOBase | io.BufferedReader, footer_bytes: int) -> bool:
-    """Whether something follows the footer: the signature of a file in which only columns are encrypted.
-
-    Arrow ends the process when it is asked for the statistics of such a column; when it is read, it raises.
-    """
-    if isinstance(opened, Path):
-        with opened.open("rb") as file:
-            return _is_signed(file, footer_bytes)
-    opened.seek(-_END_BYTES, io.SEEK_END)
-    return int.from_bytes(opened.read(_END_BYTES)[:4], "little") != footer_bytes
-
-
-def _in_words(error: Exception) -> str:
-    text = one_line(str(error))
-    return f"{text}: write it again{' without encryption' if 'crypt' in text else ', or with another tool'}"
 
 
 def _check_folders(folders: Sequence[str], names: Sequence[str]) -> None:

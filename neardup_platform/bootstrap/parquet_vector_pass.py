@@ -6,27 +6,22 @@ takes a call of the system for each row.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from neardup_platform.bootstrap.parquet_rows import Source
+from neardup_platform.bootstrap.parquet_source import OpenSource, Source
 from neardup_platform.bootstrap.record_kernels import Numbers
 from neardup_platform.bootstrap.row_checks import REASON_NAMES, Models
 from neardup_platform.bootstrap.row_fates import NONE
 from neardup_platform.bootstrap.vector_columns import check_present, vectors_of
 from neardup_platform.bootstrap.vector_targets import VectorTarget
 from neardup_platform.errors import BadArtefact
+from neardup_platform.ingest.parquet_columns import plain
 from neardup_platform.records import Kind
-from neardup_platform.terminal_text import one_line
 
 _BATCH_ROWS = 4_096
-# A larger row group is read in pieces, which takes twice the time: only its columns of vectors are larger than a piece.
-_GROUP_BYTES = 256 << 20
-_PIECE_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +42,14 @@ class RowGroup:
     """A row group of a data set.
 
     Attributes:
-        name: of its file.
+        file: open until the next file is asked for.
         number: in its file.
         first: number of its first row in the data set.
         first_in_file: the same in its file.
         rows: number of its rows.
     """
 
-    name: str
-    file: pq.ParquetFile
+    file: OpenSource
     number: int
     first: int
     first_in_file: int
@@ -70,11 +64,11 @@ def row_groups(sources: Sequence[Source]) -> Iterator[RowGroup]:
     """
     first = 0
     for source in sources:
-        with closing(open_vectors(source)) as file:
-            first_in_file = 0
-            for number in range(file.metadata.num_row_groups):
-                rows = file.metadata.row_group(number).num_rows
-                yield RowGroup(source.name, file, number, first + first_in_file, first_in_file, rows)
+        with OpenSource(source) as file:
+            first_in_file, metadata = 0, file.parquet.metadata
+            for number in range(metadata.num_row_groups):
+                rows = metadata.row_group(number).num_rows
+                yield RowGroup(file, number, first + first_in_file, first_in_file, rows)
                 first_in_file += rows
         first += first_in_file
 
@@ -85,14 +79,10 @@ def batches(group: RowGroup, columns: Sequence[str]) -> Iterator[tuple[int, pa.R
     Raises:
         BadArtefact: the file is damaged.
     """
-    present = [name for name in columns if name in group.file.schema_arrow.names]
     at = 0
-    try:
-        for batch in group.file.iter_batches(batch_size=_BATCH_ROWS, row_groups=[group.number], columns=present):
-            yield at, batch
-            at += len(batch)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise BadArtefact(f"{group.name}: row group {group.number} cannot be read: {one_line(str(error))}") from error
+    for batch in group.file.batches(group.number, columns, _BATCH_ROWS):
+        yield at, batch
+        at += len(batch)
 
 
 def write_group(group: RowGroup, models: Models, places: Sequence[Place], read: Callable[[int], None]) -> None:
@@ -114,35 +104,17 @@ def write_group(group: RowGroup, models: Models, places: Sequence[Place], read: 
             if not len(chosen):
                 continue
             kind, dim = place.kind, models[place.kind].dim
-            column = batch.column(kind.value)
+            column = plain(batch.column(kind.value))
             column = column if len(chosen) == len(batch) else column.take(pa.array(chosen))
             rows = group.first_in_file + at + chosen
-            check_present(column, np.ones(len(rows), np.bool_), group.name, rows, kind)
+            check_present(column, np.ones(len(rows), np.bool_), group.file.name, rows, kind)
             vectors, reasons = vectors_of(column, kind, dim)
             if reasons.any():
                 wrong = np.flatnonzero(reasons)[0]
                 reason = REASON_NAMES[reasons[wrong]]
                 raise BadArtefact(
-                    f"{group.name}: row {rows[wrong]}: {reason}: its {kind} vector is refused, so nothing is loaded: "
-                    "correct it, or skip bad rows"
+                    f"{group.file.name}: row {rows[wrong]}: {reason}: its {kind} vector is refused, so nothing is "
+                    "loaded: correct it, or skip bad rows"
                 )
             place.target.write(kind, images[chosen], vectors)
         read(group.first + at + len(batch))
-
-
-def open_vectors(source: Source) -> pq.ParquetFile:
-    """Open a file for reading its vectors: row groups of ordinary size as a whole, columns of larger ones in pieces.
-
-    Raises:
-        BadArtefact: it is not a Parquet file.
-    """
-    try:
-        file = pq.ParquetFile(source.open(), pre_buffer=False)
-        metadata = file.metadata
-        largest = max((metadata.row_group(n).total_byte_size for n in range(metadata.num_row_groups)), default=0)
-        if largest <= _GROUP_BYTES:
-            return file
-        file.close(force=True)
-        return pq.ParquetFile(source.open(), pre_buffer=False, buffer_size=_PIECE_BYTES)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise BadArtefact(f"{source.name}: it is not a readable Parquet file: {one_line(str(error))}") from error

@@ -4,22 +4,18 @@ Data set → rows and fates (`row_fates.py`) → **vectors of the wanted rows** 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from neardup_platform.bootstrap.parquet_rows import COLUMNS, Progress, Rows, Source, check_schema
-from neardup_platform.bootstrap.parquet_vector_pass import open_vectors
+from neardup_platform.bootstrap.parquet_rows import COLUMNS, Progress, Rows, check_schema
+from neardup_platform.bootstrap.parquet_source import OpenSource, Source
 from neardup_platform.bootstrap.row_checks import CODES, Codes, Mask, Models
 from neardup_platform.bootstrap.row_fates import Fate, Fates
 from neardup_platform.bootstrap.vector_columns import Vectors, check_present, digests_of, vectors_of
-from neardup_platform.errors import BadArtefact
 from neardup_platform.records import Kind
-from neardup_platform.terminal_text import one_line
 
 _BATCH_ROWS = 8_192
 
@@ -59,16 +55,12 @@ def read_vectors(
         if not wanted[first:end].any():
             progress(end - first)
             continue
-        try:
-            with closing(open_vectors(source)) as file:
-                check_schema(file.schema_arrow)
-                for batch in _file_vectors(file, first, models, wanted, progress):
-                    for kind in Kind:
-                        present = rows.present[kind][batch.rows]
-                        check_present(_column(batch.columns, kind), present, source.name, batch.rows - first, kind)
-                    yield batch
-        except (OSError, ValueError, pa.ArrowException) as error:
-            raise BadArtefact(f"{source.name}: its rows cannot be read: {one_line(str(error))}") from error
+        with OpenSource(source) as file:
+            for batch in _file_vectors(file, first, models, wanted, progress):
+                for kind in Kind:
+                    present = rows.present[kind][batch.rows]
+                    check_present(_column(batch.columns, kind), present, source.name, batch.rows - first, kind)
+                yield batch
 
 
 def found_in_vectors(batches: Iterator[VectorBatch], rows: Rows, fates: Fates) -> Codes:
@@ -92,15 +84,17 @@ def found_in_vectors(batches: Iterator[VectorBatch], rows: Rows, fates: Fates) -
 
 
 def _file_vectors(
-    file: pq.ParquetFile, first: int, models: Models, wanted: Mask, progress: Progress
+    file: OpenSource, first: int, models: Models, wanted: Mask, progress: Progress
 ) -> Iterator[VectorBatch]:
-    names = file.schema_arrow.names
-    columns = [name for name in COLUMNS if name in names]
-    for group in range(file.metadata.num_row_groups):
-        end = first + file.metadata.row_group(group).num_rows
+    with file.named():
+        check_schema(file.parquet.schema_arrow)
+    for group in range(file.parquet.metadata.num_row_groups):
+        end = first + file.parquet.metadata.row_group(group).num_rows
         if wanted[first:end].any():
-            for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=columns):
-                yield _with_vectors(batch, first, models)
+            for batch in file.batches(group, COLUMNS, _BATCH_ROWS):
+                with file.named():
+                    found = _with_vectors(batch, first, models)
+                yield found
                 first += len(batch)
                 progress(len(batch))
         else:

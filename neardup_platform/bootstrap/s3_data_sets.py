@@ -28,7 +28,8 @@ from neardup_platform.bootstrap.completeness import (
     incomplete_in_words,
 )
 from neardup_platform.bootstrap.data_set import DataFile, DataSet
-from neardup_platform.bootstrap.parquet_rows import Progress, Source
+from neardup_platform.bootstrap.parquet_rows import Progress
+from neardup_platform.bootstrap.parquet_source import Source
 from neardup_platform.errors import BadArtefact, NotFound, ServerUnavailable
 from neardup_platform.ingest.parquet_files import data_paths
 from neardup_platform.s3_client import read_bounded, unreadable
@@ -36,6 +37,9 @@ from neardup_platform.s3_client import read_bounded, unreadable
 # Of all data sets together, and read at once from one file.
 MAX_OBJECTS = 200_000
 _READ_BYTES = 4 << 20
+# A request takes as long as this many bytes do. A file of few is fetched at once: it has as many small columns.
+_AHEAD_BYTES = 1 << 20
+_WHOLE_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +180,7 @@ def fetch_file(s3: Any, bucket: str, file: DataFile, path: Path) -> None:
 
 
 class S3File(io.RawIOBase):
-    """An object of one content, read in parts.
+    """An object of one content, read in parts; what small reads fetch beyond their end serves the next ones.
 
     Raises:
         NotFound: it was replaced or deleted since.
@@ -185,6 +189,8 @@ class S3File(io.RawIOBase):
 
     def __init__(self, s3: Any, bucket: str, file: DataFile) -> None:
         self._s3, self._bucket, self._file, self._at = s3, bucket, file, 0
+        # What was fetched last, and its place.
+        self._fetched, self._start = b"", 0
 
     def readable(self) -> bool:
         """Always."""
@@ -205,20 +211,28 @@ class S3File(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Read into a buffer; returns the number of bytes, 0 at the end."""
-        length = min(len(buffer), self._file.size - self._at)
-        if length <= 0:
+        end = min(self._at + len(buffer), self._file.size)
+        if end <= self._at:
             return 0
-        span = f"bytes={self._at}-{self._at + length - 1}"
+        if not self._start <= self._at < end <= self._start + len(self._fetched):
+            whole = self._file.size <= _WHOLE_BYTES
+            self._start = 0 if whole else self._at
+            self._fetched = self._fetch(self._start, self._file.size if whole else max(end, self._at + _AHEAD_BYTES))
+        content = memoryview(self._fetched)[self._at - self._start : end - self._start]
+        buffer[: len(content)] = content
+        self._at += len(content)
+        return len(content)
+
+    def _fetch(self, start: int, end: int) -> bytes:
+        span = f"bytes={start}-{min(end, self._file.size) - 1}"
         try:
             answer = self._s3.get_object(Bucket=self._bucket, Key=self._file.key, Range=span)
             _check_etag(self._bucket, self._file, answer)
             with answer["Body"] as body:
-                content = body.read()
+                content: bytes = body.read()
         except (BotoCoreError, ClientError) as error:
             raise _vanished(self._bucket, self._file, error) from error
-        buffer[: len(content)] = content
-        self._at += len(content)
-        return len(content)
+        return content
 
 
 def _open(s3: Any, bucket: str, file: DataFile) -> S3File:

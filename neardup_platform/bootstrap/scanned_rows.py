@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from neardup_platform.bootstrap.bulk_files import IMAGES_SCHEMA
 from neardup_platform.bootstrap.load_order import Reservation
-from neardup_platform.bootstrap.parquet_rows import Rows, Source
+from neardup_platform.bootstrap.parquet_rows import Rows
+from neardup_platform.bootstrap.parquet_source import Source
 from neardup_platform.bootstrap.parquet_vector_pass import batches, row_groups
 from neardup_platform.bootstrap.record_kernels import Images, Numbers, texts_of, unhex
 from neardup_platform.bootstrap.row_checks import Mask, binary

@@ -8,7 +8,8 @@ import numpy as np
 from neardup_platform.bootstrap.bulk_files import IMAGES
 from neardup_platform.bootstrap.division import by_cluster, divide, retired_of
 from neardup_platform.bootstrap.load_order import Scanned
-from neardup_platform.bootstrap.parquet_rows import Rows, Source, read_rows
+from neardup_platform.bootstrap.parquet_rows import Rows, read_rows
+from neardup_platform.bootstrap.parquet_source import Source
 from neardup_platform.bootstrap.parquet_vectors import found_in_vectors, read_vectors
 from neardup_platform.bootstrap.row_checks import REASON_NAMES, Models
 from neardup_platform.bootstrap.row_fates import NONE, Fate, Fates, fates_of

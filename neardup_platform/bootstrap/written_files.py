@@ -27,7 +27,7 @@ from neardup_platform.bootstrap.bulk_files import IMAGES, TABLES, BulkFiles
 from neardup_platform.bootstrap.division import KeyOrders, by_cluster, key_orders
 from neardup_platform.bootstrap.load_order import Reservation
 from neardup_platform.bootstrap.parquet_rest import write_rest
-from neardup_platform.bootstrap.parquet_rows import Source
+from neardup_platform.bootstrap.parquet_source import Source
 from neardup_platform.bootstrap.parquet_vector_pass import Place, row_groups, write_group
 from neardup_platform.bootstrap.parts import Parts
 from neardup_platform.bootstrap.record_kernels import sum_assignments

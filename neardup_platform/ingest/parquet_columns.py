@@ -71,10 +71,14 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
 
 
 def plain(column: pa.Array) -> pa.Array:
-    """A column without dictionary or extension type; a view of lists as lists."""
+    """A column without dictionary or extension type; views, which few kernels take, as large lists and binaries."""
     column = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
     column = column.storage if isinstance(column, pa.ExtensionArray) else column
-    return column.cast(pa.large_list(column.type.value_type)) if _is_view(column.type) else column
+    if _is_view(column.type):
+        return column.cast(pa.large_list(column.type.value_type))
+    if pa.types.is_binary_view(column.type) or pa.types.is_string_view(column.type):
+        return column.cast(pa.large_binary())
+    return column
 
 
 def integers(batch: pa.RecordBatch, name: str) -> pa.Array:

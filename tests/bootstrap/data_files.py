@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from neardup_platform.bootstrap.parquet_rows import Rows, Source, read_rows
+from neardup_platform.bootstrap.parquet_rows import Rows, read_rows
+from neardup_platform.bootstrap.parquet_source import Source
 from neardup_platform.records import Kind, ModelSpec
 
 NOW_MS = 1_700_000_000_000

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from neardup_platform.bootstrap.arrow_segments import SegmentFiles
@@ -13,13 +14,15 @@ from neardup_platform.bootstrap.row_checks import REASON_NAMES
 from neardup_platform.bootstrap.row_fates import fates_of
 from neardup_platform.errors import BadArtefact
 from neardup_platform.ingest.parquet_embeddings import EmbeddingFile
-from neardup_platform.records import JoinedImage
-from tests.bootstrap.data_files import MODELS, NOW_MS, Row, row, source, write
+from neardup_platform.records import JoinedImage, PdqHash
+from tests.bootstrap.data_files import MODELS, NOW_MS, SCHEMA, Row, row, source, write
 
 
-def segments(folder: Path, *files: Sequence[Row], images: int = 100) -> list[list[JoinedImage]]:
+def segments(
+    folder: Path, *files: Sequence[Row], images: int = 100, schema: pa.Schema = SCHEMA
+) -> list[list[JoinedImage]]:
     """The images of each segment, as the worker reads them."""
-    sources = [source(write(folder / f"{number}.parquet", rows)) for number, rows in enumerate(files)]
+    sources = [source(write(folder / f"{number}.parquet", rows, schema)) for number, rows in enumerate(files)]
     rows = read_rows(sources, MODELS, NOW_MS)
     (folder / "spill").mkdir()
     read = []
@@ -44,6 +47,24 @@ def test_images_are_sorted_over_all_files_into_segments_of_bounded_size(tmp_path
         ["i2", "i1", "i0"],
     ]
     assert found[0][1].lsh.vector.tolist() == [1, 9, 0]
+
+
+def test_a_batch_of_images_with_heads_alone_adds_nothing(tmp_path: Path) -> None:
+    headed = [row(f"h{number}", "h0") for number in range(4)]
+    ((found,),) = segments(tmp_path, [*headed, row("to decide")])
+    assert found.image_id == "to decide"
+
+
+VIEWS = {"source_uri": pa.string_view(), "pdq": pa.binary_view(), "lsh": pa.list_view(pa.float32())}
+
+
+def test_views_are_sorted_like_other_columns(tmp_path: Path) -> None:
+    schema = pa.schema([field.with_type(VIEWS.get(field.name, field.type)) for field in SCHEMA])
+    rows = [row("a", source_uri="s3://a", pdq=b"ab" * 32, pdq_quality=9), row("b", at=NOW_MS - 1)]
+    ((one, other),) = segments(tmp_path, rows, schema=schema)
+    assert (one.image_id, one.source_uri, one.pdq) == ("b", "", None)
+    assert (other.image_id, other.source_uri, other.lsh.vector.tolist()) == ("a", "s3://a", [1, 0, 0.5])
+    assert other.pdq == PdqHash(bytes.fromhex("ab" * 32), 9)
 
 
 def test_the_two_rows_of_an_image_meet_with_what_either_says(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -192,6 +194,30 @@ def test_given_heads_are_kept_beside_images_that_are_decided(platform: Settings,
 def stored_head(reader: SecondaryStore, of: JoinedImage) -> str | None:
     found = reader.images.find(of.image_id)
     return found.head if found else None
+
+
+def test_data_sets_that_overlap_may_be_loaded_at_once_and_what_comes_first_stays(
+    platform: Settings, tmp_path: Path
+) -> None:
+    first, second, third, free, other = (image(number, START_MS) for number in range(150, 155))
+    one = [row(each, head=first.image_id) for each in (first, second, third)]
+    two = [row(each, head=second.image_id) for each in (second, third, other)]
+    put(platform, "overlaps-1", tmp_path, [*one, row(free)])
+    put(platform, "overlaps-2", tmp_path, [*two, row(free, lsh=third.lsh.vector.tolist())])
+    before = state(platform).images
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(partial(load, platform), ["overlaps-1", "overlaps-2"]))
+    assert sum((Counter(counted(each)) for each in results), Counter()) == {
+        "loaded": 4,
+        "known": 2,
+        "decided": 1,
+        "conflicting": 1,
+    }
+    assert state(platform).images == before + 5
+    with reading(platform) as reader:
+        heads = {stored_head(reader, each) for each in (second, third, other)}
+        assert stored_head(reader, first) == first.image_id
+        assert heads in ({first.image_id}, {second.image_id})
 
 
 def test_a_dangling_head_refuses_the_data_set_or_is_skipped(platform: Settings, tmp_path: Path) -> None:
