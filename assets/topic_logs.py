@@ -15,6 +15,7 @@ from assets.table_metadata import PARTITION_ROWS, URI, columns
 from neardup_platform.topic_logs.column_descriptions import DESCRIBED
 from neardup_platform.topic_logs.topic_log import DECISIONS, LOGS, TopicLog
 from resources.code_references import code_reference
+from resources.instance_problems import SUMMARY
 from resources.platform import PlatformResource, logs_start
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def log_checks(of: TopicLog, asset: dg.AssetsDefinition) -> dg.AssetChecksDefini
         asset=asset,
         description="Red while the latest result of `offsets_are_continuous` is red for any hour; names those hours. "
         "The asset shows only the result of the last checked hour, so a good hour would hide an earlier broken one.",
+        metadata={SUMMARY: hour_is_whole.name},
     )
 
     @dg.multi_asset_check(name=f"logs__{of.name}__is_whole", specs=[hour_is_whole, all_are_whole], can_subset=True)
