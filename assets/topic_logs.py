@@ -51,8 +51,8 @@ def log_asset(of: TopicLog, materialise: Materialise, file: str) -> dg.AssetsDef
         metadata=code_reference(file),
         deps=[stream_worker_asset],
         retry_policy=dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL),
-        description=f"The topic {of.topic} of one hour, by Kafka timestamp, as Parquet on S3, one object per Kafka "
-        f"partition; a row is {of.about}. Materialising an hour again writes the same objects; the current hour is "
+        description=f"Each row is {of.about}. The topic {of.topic} of one hour, by Kafka timestamp, as Parquet on S3, "
+        "one object per Kafka partition. Materialising an hour again writes the same objects; the current hour is "
         "written up to now. An hour that Kafka no longer holds fails, and nothing is written.",
     )
     def log(context: dg.AssetExecutionContext, platform: PlatformResource) -> dg.MaterializeResult[None]:

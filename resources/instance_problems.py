@@ -9,6 +9,7 @@ from datetime import datetime
 import dagster as dg
 from dagster import DagsterEventType
 from dagster._core.event_api import PartitionKeyFilter
+from dagster._core.events import JobFailureData
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord as Executed
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus as Status
 from dagster._core.storage.tags import PARTITION_NAME_TAG
@@ -210,7 +211,7 @@ def _stale(
         asset = next(iter(found))
         yield Problem(
             f"stale {group}",
-            f"hours of {group} are not materialised",
+            f"partitions of {group} are not materialised",
             shortened("\n".join(listed), _STALE_STEP),
             f"{url}/assets/{'/'.join(asset.path)}?view=partitions",
             wait_ms=_STALE_AFTER_MS,
@@ -229,11 +230,15 @@ def _first(partitions: Sequence[str], count: int) -> str:
 
 
 def _reason(instance: dg.DagsterInstance, run_id: str) -> str:
-    """What the first step that failed says."""
+    """What the first step that failed says; of a run that failed before or outside its steps, what the run says."""
     for entry in instance.all_logs(run_id, of_type=DagsterEventType.STEP_FAILURE):
         failure = entry.get_dagster_event().step_failure_data
         if failure.user_failure_data is not None and failure.user_failure_data.description:
             return failure.user_failure_data.description
         if (error := failure.error) is not None:
             return (error.cause if error.cls_name == _WRAPPER and error.cause else error).message.strip()
+    for entry in instance.all_logs(run_id, of_type=DagsterEventType.RUN_FAILURE):
+        event = entry.get_dagster_event()
+        data = event.event_specific_data
+        return data.error.message.strip() if isinstance(data, JobFailureData) and data.error else event.message or ""
     return ""

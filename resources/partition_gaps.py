@@ -10,7 +10,7 @@ LOOKED_BACK = timedelta(days=7)
 # Reports are made some time after their day is over.
 _REPORTED_WITHIN = timedelta(hours=3)
 _HOUR = timedelta(hours=1)
-_GROUPS = frozenset({"logs", "quality"})
+_GROUPS = frozenset({"logs", "logs_by_day", "quality", "reports"})
 
 
 def gaps(

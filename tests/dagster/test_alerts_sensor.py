@@ -162,7 +162,7 @@ def test_a_red_check_and_its_end_are_told_once(instance: dg.DagsterInstance, tic
     FAULTS.clear()
     run(instance, "table")
     (over,) = tick()
-    assert over == "Over: check table is_whole is red\nIt lasted 0 min"
+    assert over == "Over: check table is_whole is red\nIt lasted less than a minute"
     assert tick() == []
 
 
@@ -238,6 +238,13 @@ def test_a_failed_run_is_told_with_its_reason_until_a_run_succeeds(instance: dg.
     assert over.startswith("Over: the run of work failed")
 
 
+def test_a_run_that_failed_outside_its_steps_says_why(instance: dg.DagsterInstance, tick: Tick) -> None:
+    lost = instance.create_run_for_job(defs.resolve_job_def("work"), status=dg.DagsterRunStatus.STARTED)
+    instance.report_run_failed(lost, "its process was killed")
+    (begun,) = tick()
+    assert begun.splitlines()[1] == "its process was killed"
+
+
 def test_an_error_that_dagster_wraps_is_told_itself(instance: dg.DagsterInstance, tick: Tick) -> None:
     FAULTS["error"] = "-3 images"
     run(instance, "work")
@@ -256,7 +263,7 @@ def test_hours_that_are_missing_are_one_problem_of_their_group(instance: dg.Dags
         assert [each.text.splitlines()[0] for each in found] == ["logs/one, logs/two: 2026-03-01-11:00"]
         return
     (stale,) = found
-    assert stale.title == "hours of logs are not materialised"
+    assert stale.title == "partitions of logs are not materialised"
     listed = "logs/one, logs/two: 2026-03-01-08:00, 2026-03-01-09:00, 2026-03-01-11:00"
     assert stale.text.splitlines()[0] == listed
     assert "Missing partitions" in stale.text
