@@ -77,8 +77,9 @@ def _unused(now: Metrics, before: Metrics) -> str | None:
 
 
 def _watermark(now: Metrics, before: Metrics) -> str | None:
-    # One report is no sign: at a start it is as old as the last message before the stop.
-    delay_s = 0 if now.get("paused", 0) else min(_expiry_delay_s(each) for each in (now, before))
+    # One report is no sign: at a start it is as old as the last message before the stop. A backlog is told as lag.
+    excused = now.get("paused", 0) or now.get("lag", 0) > MOST_LAG
+    delay_s = 0 if excused else min(_expiry_delay_s(each) for each in (now, before))
     return f"the watermark is {delay_s:,.0f} s behind: nothing expires" if delay_s > MOST_WATERMARK_DELAY_S else None
 
 
@@ -138,7 +139,8 @@ CHECKS = (
     ),
     WorkerCheck(
         "watermark_advances",
-        f"The watermark is at most {MOST_WATERMARK_DELAY_S} s behind, apart from what it catches up with after a stop.",
+        f"The watermark is at most {MOST_WATERMARK_DELAY_S} s behind, apart from what it catches up with after a stop "
+        "or reads behind a lag.",
         False,
         "See “Unpaired embeddings expire” in the documentation.",
         _watermark,

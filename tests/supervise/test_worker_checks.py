@@ -59,6 +59,7 @@ def test_a_watermark_that_stays_behind_is_a_problem_and_one_that_catches_up_afte
     assert problems(behind) == {}, "at a start, it is as old as the last message before the stop"
     assert problems(WELL, behind) == {}
     assert "130 s behind" in problems(behind, behind)["watermark_advances"]
+    assert list(problems(behind | {"lag": MOST_LAG + 1.0}, behind)) == ["keeps_up"], "one problem, and not two"
     catching_up = behind | {"idle_clock_behind_ms": 124_000.0}
     assert problems(catching_up, catching_up) == {}
 
