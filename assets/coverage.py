@@ -12,6 +12,7 @@ import dagster as dg
 
 from assets.hourly_checks import WHEN_LOGGED, HourlyCheck, check_results, hourly_checks
 from assets.markdown_pictures import picture
+from assets.table_metadata import number
 from assets.topic_logs import hours
 from neardup_platform.errors import PermanentError
 from resources.code_references import code_reference
@@ -45,7 +46,7 @@ _CHECKS = {
     pool="batch",
     partitions_def=hours,
     group_name="quality",
-    kinds={"duckdb"},
+    kinds={"duckdb", "s3"},
     owners=["team:operations"],
     tags={"neardup/kind": "quality"},
     metadata=code_reference(__file__),
@@ -88,7 +89,7 @@ def metadata(found: "Coverage") -> dict[str, Any]:
     fates = found.fates
     shown: dict[str, Any] = {
         "until": found.until.isoformat(timespec="seconds"),
-        "coverage": dg.MetadataValue.float(found.share),
+        "coverage": number(found.share),
         "known": dg.MetadataValue.int(found.known),
         "lost": dg.MetadataValue.int(found.lost),
         "unverified": dg.MetadataValue.int(found.unverified),
@@ -97,7 +98,7 @@ def metadata(found: "Coverage") -> dict[str, Any]:
     for name in ("announced", "decided", "refused", "expired", "incomplete", "unexplained"):
         shown[name] = dg.MetadataValue.int(getattr(fates, name))
     for percent, value in zip((50, 95, 99, 100), fates.latency_ms, strict=False):
-        shown[f"latency_p{percent}_ms"] = dg.MetadataValue.float(value)
+        shown[f"latency_p{percent}_ms"] = number(value)
     if fates.announced:
         shown["fates"] = picture("what became of the images", partial(_draw, found))
     return shown

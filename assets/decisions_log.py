@@ -1,10 +1,12 @@
 """The asset `logs/decisions`: every decision, hour by hour, as Parquet on S3, with what the decisions say."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from assets.table_metadata import number, table
 from assets.topic_logs import Metadata, log_asset, log_checks, log_metadata
 from neardup_platform.topic_logs.topic_log import DECISIONS
 
@@ -33,12 +35,16 @@ def metadata(written: "MaterialisedDecisions") -> Metadata:
         "undistinctive": dg.MetadataValue.int(counts.undistinctive),
     }
     if (wrong := written.wrong_matches) is not None:
-        shown["wrong_matches_per_1000"] = dg.MetadataValue.float(wrong.per_1000)
-        shown["wrong_matches_per_1000_low"] = dg.MetadataValue.float(wrong.per_1000_low)
-        shown["wrong_matches_per_1000_high"] = dg.MetadataValue.float(wrong.per_1000_high)
+        shown["wrong_matches_per_1000"] = number(wrong.per_1000)
+        shown["wrong_matches_per_1000_low"] = number(wrong.per_1000_low)
+        shown["wrong_matches_per_1000_high"] = number(wrong.per_1000_high)
     if written.preview:
-        shown["preview"] = dg.MetadataValue.table([dg.TableRecord(row) for row in written.preview])
+        shown["preview"] = table(_readable(row) for row in written.preview)
     return shown
+
+
+def _readable(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: round(value, 4) if isinstance(value, float) else value for name, value in row.items()}
 
 
 decisions_log = log_asset(DECISIONS, _materialise, __file__)

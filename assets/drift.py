@@ -12,7 +12,7 @@ import dagster as dg
 
 from assets.hourly_checks import WHEN_LOGGED, HourlyCheck, check_results, hourly_checks
 from assets.markdown_pictures import picture
-from assets.table_metadata import URI
+from assets.table_metadata import URI, number
 from assets.topic_logs import hours
 from neardup_platform.errors import PermanentError
 from resources.code_references import code_reference
@@ -115,16 +115,16 @@ def metadata(found: "MeasuredDrift", uri: str) -> dict[str, Any]:
         shown[name] = dg.MetadataValue.int(getattr(hour, name))
     for name, value in asdict(found.drift).items():
         if value is not None:
-            shown[name] = dg.MetadataValue.float(value)
+            shown[name] = number(value)
     if hour.decisions:
-        shown["joined_share"] = dg.MetadataValue.float(hour.joined / hour.decisions)
-        shown["undistinctive_share"] = dg.MetadataValue.float(hour.undistinctive / hour.decisions)
+        shown["joined_share"] = number(hour.joined / hour.decisions)
+        shown["undistinctive_share"] = number(hour.undistinctive / hour.decisions)
         shown["scores"] = picture("scores of the best match", partial(_draw_scores, found))
     if hour.joined:
         shown["crowds"] = picture("images that joined the same cluster", partial(_draw_crowds, found))
     if (share := hour.top_term_share) is not None:
-        shown["top_term_share"] = dg.MetadataValue.float(share)
-        shown["mean_length"] = dg.MetadataValue.float(hour.lengths / hour.vectors)
+        shown["top_term_share"] = number(share)
+        shown["mean_length"] = number(hour.lengths / hour.vectors)
     return shown
 
 

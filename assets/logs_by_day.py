@@ -31,7 +31,7 @@ def day_asset(of: TopicLog) -> dg.AssetsDefinition:
         key=["logs_by_day", of.name],
         pool="batch",
         partitions_def=days,
-        group_name="logs",
+        group_name="logs_by_day",
         kinds={"parquet", "s3"},
         owners=["team:operations"],
         tags={"neardup/kind": "log"},

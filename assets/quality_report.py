@@ -44,7 +44,7 @@ def report_asset(name: str, partitions: dg.TimeWindowPartitionsDefinition) -> dg
         key=["quality", "report", name],
         pool="batch",
         partitions_def=partitions,
-        group_name="quality",
+        group_name="reports",
         kinds={"duckdb", "html", "s3"},
         owners=["team:operations"],
         tags={"neardup/kind": "quality"},

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from assets.stream_worker import stream_worker_asset
 from resources.code_references import code_reference
 from resources.platform import PlatformResource
 
@@ -38,9 +39,11 @@ class SearchCellsConfig(dg.Config):
     owners=["team:models"],
     tags={"neardup/kind": "model"},
     metadata=code_reference(__file__),
-    description="About 8,000 cells fitted to a sample of the store, written to `NEARDUP_HOME/cells/<version>.npz`: a "
-    "search finds more in a third of the images that it scans otherwise. The worker makes its index with them while "
-    "it decides, and exchanges it. The sensor `cells_sensor` requests it when the store has grown.",
+    deps=[stream_worker_asset],
+    description="Up to some 8,000 cells, fitted to a sample of the store and written to "
+    "`NEARDUP_HOME/cells/<version>.npz`: a search finds more in a third of the images that it scans otherwise. The "
+    "worker makes its index with them while it decides, and exchanges it. The sensor `cells_sensor` requests a run "
+    "when the store has grown.",
 )
 def search_cells(
     context: dg.AssetExecutionContext, config: SearchCellsConfig, platform: PlatformResource

@@ -12,6 +12,11 @@ _COLUMNS = "dagster/column_schema"
 _NO_COLUMNS = dg.TableSchema([])
 
 
+def number(value: float) -> dg.FloatMetadataValue:
+    """A number as people read it, of four significant digits."""
+    return dg.MetadataValue.float(float(f"{value:.4g}"))
+
+
 def table(records: Iterable[Mapping[str, Any]]) -> dg.TableMetadataValue:
     """Records as a table; there may be none, of which Dagster cannot tell the columns."""
     rows = [dg.TableRecord(dict(record)) for record in records]

@@ -15,6 +15,7 @@ from assets.table_metadata import PARTITION_ROWS, URI, columns
 from neardup_platform.topic_logs.column_descriptions import DESCRIBED
 from neardup_platform.topic_logs.topic_log import DECISIONS, LOGS, TopicLog
 from resources.code_references import code_reference
+from resources.instance_problems import SUMMARY
 from resources.platform import PlatformResource, logs_start
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ def log_asset(of: TopicLog, materialise: Materialise, file: str) -> dg.AssetsDef
         metadata=code_reference(file),
         deps=[stream_worker_asset],
         retry_policy=dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL),
-        description=f"The topic {of.topic} of one hour, by Kafka timestamp, as Parquet on S3, one object per Kafka "
-        f"partition; a row is {of.about}. Materialising an hour again writes the same objects; the current hour is "
+        description=f"Each row is {of.about}. The topic {of.topic} of one hour, by Kafka timestamp, as Parquet on S3, "
+        "one object per Kafka partition. Materialising an hour again writes the same objects; the current hour is "
         "written up to now. An hour that Kafka no longer holds fails, and nothing is written.",
     )
     def log(context: dg.AssetExecutionContext, platform: PlatformResource) -> dg.MaterializeResult[None]:
@@ -85,6 +86,7 @@ def log_checks(of: TopicLog, asset: dg.AssetsDefinition) -> dg.AssetChecksDefini
         asset=asset,
         description="Red while the latest result of `offsets_are_continuous` is red for any hour; names those hours. "
         "The asset shows only the result of the last checked hour, so a good hour would hide an earlier broken one.",
+        metadata={SUMMARY: hour_is_whole.name},
     )
 
     @dg.multi_asset_check(name=f"logs__{of.name}__is_whole", specs=[hour_is_whole, all_are_whole], can_subset=True)

@@ -7,6 +7,6 @@ from assets.search_cells import search_cells
 fit_cells = dg.define_asset_job(
     "fit_cells",
     dg.AssetSelection.assets(search_cells),
-    description="Fits about 8,000 cells to a sample of the store and has the worker exchange its cells for them while "
-    "it decides. To go back, `neardup cells use` with the version that the run's metadata name.",
+    description="Fits up to some 8,000 cells to a sample of the store and has the worker exchange its cells for them "
+    "while it decides. `used` in the metadata of the run names the command that goes back.",
 )

@@ -1,18 +1,26 @@
-"""What a Dagster instance knows to be wrong: failed checks, jobs whose last run failed, and hours that are missing."""
+"""What a Dagster instance knows to be wrong: failed checks, partitions and runs, and hours that are missing.
 
-from collections.abc import Iterator, Mapping, Sequence
+A failed partition is one problem: it is not told again as missing, nor are the measures that wait for it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import dagster as dg
 from dagster import DagsterEventType
 from dagster._core.event_api import PartitionKeyFilter
+from dagster._core.events import JobFailureData
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord as Executed
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus as Status
+from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from neardup_platform.alerts.problems import Problem, shortened
+from resources.failed_partitions import FailedPartition, failed_partitions, planned_assets
 from resources.own_runs import own_run_records
-from resources.partition_gaps import gaps_by_group
+from resources.partition_gaps import LOOKED_BACK, gaps_by_group
 
+# Metadata of a check that repeats the results of the check that it names: of these people are told.
+SUMMARY = "neardup/summary_of"
 # Their runs end only when something is wrong, so a new one that has started means that it is over.
 _ENDLESS = frozenset({"stream_worker"})
 _ENDED = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.CANCELED)
@@ -24,6 +32,8 @@ _RECENT = 20
 # What Dagster wraps around an error of a step.
 _WRAPPER = "DagsterExecutionStepExecutionError"
 _NAMED_ASSETS = 3
+# Of runs of chosen assets.
+_ASSET_JOB = "__ASSET_JOB"
 # Runs of assets that are looked at: of each selection of assets, the last one counts.
 _ASSET_RUNS = 100
 # Hours are written two minutes after they end; after a stop, those that were missed are requested one after the other.
@@ -46,11 +56,13 @@ def instance_problems(
         now: with time zone.
         label: of this code location, as of `own_run_records`.
     """
+    failed = list(failed_partitions(instance, label, now - LOOKED_BACK))
     return [
         *_checks(instance, repository, before, url, now.timestamp() - LINGERS_S),
+        *_partitions(instance, failed, before, url),
         *_runs(instance, repository, url, label),
         *_asset_runs(instance, url, label),
-        *_stale(instance, repository, url, now),
+        *_stale(instance, repository, failed, url, now),
     ]
 
 
@@ -64,6 +76,8 @@ def _checks(
     keys = sorted(repository.asset_graph.asset_check_keys, key=str)
     executed = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
     for check in keys:
+        if SUMMARY in (repository.asset_graph.get_check_spec(check).metadata or {}):
+            continue
         name = f"check {check.asset_key.to_user_string()} {check.name}"
         link = f"{url}/assets/{'/'.join(check.asset_key.path)}?view=checks&checkDetail={check.name}"
         latest = executed.get(check)
@@ -111,6 +125,25 @@ def _text(latest: Executed | None) -> str:
     return shortened(found.description or "", str(step.value) if step else "")
 
 
+def _partitions(
+    instance: dg.DagsterInstance, failed: Sequence[FailedPartition], before: Mapping[str, Problem], url: str
+) -> Iterator[Problem]:
+    """Of each choice of assets and each partition, the newest run that failed; one that is retried stays as it was."""
+    seen: set[str] = set()
+    for each in failed:
+        run = each.run
+        key = f"run {_choice(run) if _is_ad_hoc(run) else run.job_name} for {each.partition}"
+        if key in seen:
+            continue
+        if each.assets:
+            seen.add(key)
+            title = f"{_named(each.assets)} failed for {each.partition}"
+            yield Problem(key, title, shortened(_reason(instance, run.run_id), _RUN_STEP), f"{url}/runs/{run.run_id}")
+        elif key in before:
+            seen.add(key)
+            yield before[key]
+
+
 def _runs(
     instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, url: str, label: str | None
 ) -> Iterator[Problem]:
@@ -119,8 +152,8 @@ def _runs(
             continue
         statuses = [*_ENDED, *((dg.DagsterRunStatus.STARTED,) if job in _ENDLESS else ())]
         records = own_run_records(instance, label, job, statuses, limit=1)
-        if records and records[0].dagster_run.status is dg.DagsterRunStatus.FAILURE:
-            run = records[0].dagster_run
+        run = records[0].dagster_run if records else None
+        if run is not None and _failed_as_a_whole(instance, run):
             title, step = f"the run of {job} failed", "" if job in _ENDLESS else _RUN_STEP
             text = shortened(_reason(instance, run.run_id), step)
             yield Problem(f"run {job}", title, text, f"{url}/runs/{run.run_id}")
@@ -129,24 +162,48 @@ def _runs(
 def _asset_runs(instance: dg.DagsterInstance, url: str, label: str | None) -> Iterator[Problem]:
     """Of runs that materialise chosen assets, the last one of each choice, if it failed."""
     seen: set[str] = set()
-    for record in own_run_records(instance, label, "__ASSET_JOB", _ENDED, limit=_ASSET_RUNS):
+    for record in own_run_records(instance, label, _ASSET_JOB, _ENDED, limit=_ASSET_RUNS):
         run = record.dagster_run
-        names = sorted(key.to_user_string() for key in run.asset_selection or ())
-        more = f" and {len(names) - _NAMED_ASSETS} more" if len(names) > _NAMED_ASSETS else ""
-        chosen = ", ".join(names[:_NAMED_ASSETS]) + more
+        chosen = _choice(run)
         if chosen in seen:
             continue
         seen.add(chosen)
-        if run.status is dg.DagsterRunStatus.FAILURE:
+        if _failed_as_a_whole(instance, run):
             title, text = f"a run of {chosen or 'assets'} failed", shortened(_reason(instance, run.run_id), _RUN_STEP)
             yield Problem(f"run of {chosen}", title, text, f"{url}/runs/{run.run_id}")
 
 
+def _failed_as_a_whole(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether it failed, and not for a partition of an asset, of which `_partitions` tells."""
+    if run.status is not dg.DagsterRunStatus.FAILURE:
+        return False
+    return PARTITION_NAME_TAG not in run.tags or not planned_assets(instance, run)
+
+
+def _is_ad_hoc(run: dg.DagsterRun) -> bool:
+    return run.job_name == _ASSET_JOB
+
+
+def _choice(run: dg.DagsterRun) -> str:
+    return _named(run.asset_selection or ())
+
+
+def _named(assets: Iterable[dg.AssetKey]) -> str:
+    names = sorted(key.to_user_string() for key in assets)
+    more = f" and {len(names) - _NAMED_ASSETS} more" if len(names) > _NAMED_ASSETS else ""
+    return ", ".join(names[:_NAMED_ASSETS]) + more
+
+
 def _stale(
-    instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, url: str, now: datetime
+    instance: dg.DagsterInstance,
+    repository: dg.RepositoryDefinition,
+    failed: Sequence[FailedPartition],
+    url: str,
+    now: datetime,
 ) -> Iterator[Problem]:
     """Hours that should be materialised and are not, one problem for each group of assets."""
-    for group, found in gaps_by_group(instance, repository, now):
+    told = {(key, each.partition) for each in failed for key in each.assets}
+    for group, found in gaps_by_group(instance, repository, now, told):
         alike: dict[str, list[str]] = {}
         for key, parts in found.items():
             alike.setdefault(_first(parts, len(parts)), []).append(key.to_user_string())
@@ -154,7 +211,7 @@ def _stale(
         asset = next(iter(found))
         yield Problem(
             f"stale {group}",
-            f"hours of {group} are not materialised",
+            f"partitions of {group} are not materialised",
             shortened("\n".join(listed), _STALE_STEP),
             f"{url}/assets/{'/'.join(asset.path)}?view=partitions",
             wait_ms=_STALE_AFTER_MS,
@@ -173,11 +230,15 @@ def _first(partitions: Sequence[str], count: int) -> str:
 
 
 def _reason(instance: dg.DagsterInstance, run_id: str) -> str:
-    """What the first step that failed says."""
+    """What the first step that failed says; of a run that failed before or outside its steps, what the run says."""
     for entry in instance.all_logs(run_id, of_type=DagsterEventType.STEP_FAILURE):
         failure = entry.get_dagster_event().step_failure_data
         if failure.user_failure_data is not None and failure.user_failure_data.description:
             return failure.user_failure_data.description
         if (error := failure.error) is not None:
             return (error.cause if error.cls_name == _WRAPPER and error.cause else error).message.strip()
+    for entry in instance.all_logs(run_id, of_type=DagsterEventType.RUN_FAILURE):
+        event = entry.get_dagster_event()
+        data = event.event_specific_data
+        return data.error.message.strip() if isinstance(data, JobFailureData) and data.error else event.message or ""
     return ""

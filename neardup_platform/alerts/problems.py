@@ -9,6 +9,7 @@ Problems of now, problems told before → **messages** → webhook, e-mail → p
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import groupby
 
 # A message names the first of a flood; the rest are counted.
 MOST_TOLD = 20
@@ -105,12 +106,14 @@ def over(problems: Sequence[Problem], now_ms: int) -> Message:
 
 
 def _listed(problems: Sequence[Problem]) -> str:
+    """Problems with the same text, one after the other, have it once: their titles, the text, their links."""
     # The subject has the title of one that is alone.
     named = len(problems) > 1
-    parts = [
-        "\n".join(line for line in (each.title if named else "", each.text[:MOST_TEXT], each.link) if line)
-        for each in problems[:MOST_TOLD]
-    ]
+    parts = []
+    for text, alike in groupby(problems[:MOST_TOLD], lambda each: each.text[:MOST_TEXT]):
+        members = list(alike)
+        lines = [*(each.title for each in members if named), text, *(each.link for each in members)]
+        parts.append("\n".join(line for line in lines if line))
     return "\n\n".join([*parts, *_rest(problems)])
 
 
@@ -120,6 +123,8 @@ def _rest(problems: Sequence[Problem]) -> list[str]:
 
 def _lasted(duration_ms: int) -> str:
     minutes = round(duration_ms / 60_000)
+    if not minutes:
+        return "less than a minute"
     if minutes < 120:
         return f"{minutes} min"
     return f"{minutes / 60:.0f} h"

@@ -61,8 +61,8 @@ def _arrivals(panel: "Axes", theme: Theme, found: Summary) -> None:
 
 def _latency(panel: "Axes", theme: Theme, found: Summary) -> None:
     half, most = (_values(_measures(found), _percentile(place)) for place in (0, 2))
-    panel.plot(_places(most), most / 1_000, color=theme.true, marker=_marker(found), label="99 of 100 waited at most")
-    panel.plot(_places(half), half / 1_000, color=theme.true, linestyle=":", label="half of them waited at most")
+    panel.plot(_places(most), most / 1_000, color=theme.true, marker=_marker(found), label="99 of 100")
+    panel.plot(_places(half), half / 1_000, color=theme.true, linestyle=":", label="half of them")
     limit_s = found.limits.max_p99_ms / 1_000
     panel.axhline(limit_s, color=theme.false, linewidth=1.2, linestyle="--", label=f"wanted: {limit_s:g} s")
     panel.set(ylabel="seconds", ylim=(0, None))

@@ -83,7 +83,7 @@ def unclean_stop(exited: WorkerExit, running: bool) -> str:
 
 def _how(exited: WorkerExit) -> str:
     how = "stalled and was killed" if exited.stalled else _exit(exited.exit_code)
-    return f"the worker process {how} after {exited.lived_s:.0f} s"
+    return f"the worker process {how} after running for {exited.lived_s:.0f} s"
 
 
 def _last_lines(exited: WorkerExit) -> str:

@@ -57,7 +57,7 @@ class TopicLog:
 
 
 DECISIONS = TopicLog("decisions", topics.DECISIONS, pb.Decision, "event_id", "a decision about an image")
-DEBUG = TopicLog("debug", topics.DEBUG, pb.DebugDetail, "event_id", "the timings of a micro-batch of decisions")
+DEBUG = TopicLog("debug", topics.DEBUG, pb.DebugDetail, "event_id", "a micro-batch of decisions with its timings")
 LSH_EMBEDDINGS = TopicLog(
     "embeddings_lsh", topics.EMBEDDINGS[Kind.LSH], pb.EmbeddingReady, "image_id", "an `lsh` embedding as announced"
 )
@@ -66,7 +66,11 @@ PAIR_EMBEDDINGS = TopicLog(
 )
 DEAD_LETTERS = TopicLog("dead_letters", topics.DEAD_LETTER, pb.DeadLetter, "event_id", "a message that was refused")
 EXPIRIES = TopicLog(
-    "expiries", topics.JOIN_REPORT, pb.ExpiryReport, "event_id", "embeddings that left the waiting room unpaired"
+    "expiries",
+    topics.JOIN_REPORT,
+    pb.ExpiryReport,
+    "event_id",
+    "a report of embeddings that left the waiting room unpaired",
 )
 COMMANDS = TopicLog("commands", topics.CONTROL, pb.Command, "command_id", "a command as it was sent")
 COMMAND_RESULTS = TopicLog(

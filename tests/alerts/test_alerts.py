@@ -19,6 +19,7 @@ from neardup_platform.alerts.problems import (
     MOST_TOLD,
     Message,
     Problem,
+    begun,
     remembered,
     shortened,
     to_remember,
@@ -69,6 +70,14 @@ def test_problems_of_one_round_are_one_message() -> None:
     told = Told()
     rounds({"w": told}, [LAG], [LAG, RUN], [])
     assert told.subjects == [f"Problem: {LAG.title}", f"Problem: {RUN.title}", f"Over: {LAG.title}, and 1 more"]
+
+
+def test_problems_with_the_same_text_have_it_once() -> None:
+    hours = [Problem(f"h{n}", f"hour {n} failed", "S3 does not answer", f"http://runs/{n}") for n in (1, 2)]
+    body = begun([*hours, RUN]).body
+    told = "hour 1 failed\nhour 2 failed\nS3 does not answer\nhttp://runs/1\nhttp://runs/2"
+    assert body.split("\n\n")[0] == told
+    assert body.split("\n\n")[1].startswith(RUN.title)
 
 
 def test_a_problem_that_comes_back_is_told_again() -> None:

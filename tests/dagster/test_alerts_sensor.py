@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 import resources.instance_problems as instance_problems_module
-from resources.instance_problems import instance_problems
+from resources.instance_problems import SUMMARY, instance_problems
 from resources.platform import PlatformResource
 from sensors.alerts_sensor import alerts_sensor
 from tests.alerts.test_alerts import webhook
@@ -29,12 +29,21 @@ def is_whole() -> dg.AssetCheckResult:
     return dg.AssetCheckResult(passed="check" not in FAULTS, description=FAULTS.get("check"))
 
 
-@dg.asset(partitions_def=hours, check_specs=[dg.AssetCheckSpec("is_good", asset="log", partitions_def=hours)])
+@dg.asset(
+    partitions_def=hours,
+    check_specs=[
+        dg.AssetCheckSpec("is_good", asset="log", partitions_def=hours),
+        dg.AssetCheckSpec("all_are_good", asset="log", metadata={SUMMARY: "is_good"}),
+    ],
+)
 def log(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
     """An asset with partitions."""
+    if "gone" in FAULTS:
+        raise dg.Failure(FAULTS["gone"], allow_retries=False)
     passed = context.partition_key not in FAULTS
     result = dg.AssetCheckResult(passed=passed, check_name="is_good", description=FAULTS.get(context.partition_key))
-    yield dg.MaterializeResult(check_results=[result])
+    summary = dg.AssetCheckResult(passed=passed, check_name="all_are_good")
+    yield dg.MaterializeResult(check_results=[result, summary])
 
 
 @dg.asset
@@ -62,14 +71,27 @@ defs = dg.Definitions(assets=[table, log, fragile], asset_checks=[is_whole], job
 NOON = datetime(2026, 3, 1, 12, 10, tzinfo=UTC)
 
 
-def _logged(name: str) -> dg.AssetsDefinition:
-    hourly = dg.HourlyPartitionsDefinition("2026-01-01-00:00", timezone="UTC", end_offset=1)
+hourly = dg.HourlyPartitionsDefinition("2026-01-01-00:00", timezone="UTC", end_offset=1)
 
+
+def _logged(name: str) -> dg.AssetsDefinition:
     @dg.asset(key=["logs", name], group_name="logs", partitions_def=hourly)
     def made() -> None:
         """A log."""
+        if name in FAULTS:
+            raise dg.Failure(FAULTS[name], allow_retries=False)
 
     return made
+
+
+@dg.asset(
+    group_name="quality",
+    partitions_def=hourly,
+    deps=[["logs", "one"]],
+    automation_condition=dg.AutomationCondition.eager(),
+)
+def measure() -> None:
+    """Follows each hour of a log."""
 
 
 @dg.asset(group_name="quality", partitions_def=dg.DailyPartitionsDefinition("2026-01-01", timezone="UTC", end_offset=1))
@@ -77,7 +99,7 @@ def report() -> None:
     """A report of each day."""
 
 
-logged = dg.Definitions(assets=[_logged("one"), _logged("two"), report])
+logged = dg.Definitions(assets=[_logged("one"), _logged("two"), measure, report])
 Tick = Callable[[], list[str]]
 
 
@@ -140,7 +162,7 @@ def test_a_red_check_and_its_end_are_told_once(instance: dg.DagsterInstance, tic
     FAULTS.clear()
     run(instance, "table")
     (over,) = tick()
-    assert over == "Over: check table is_whole is red\nIt lasted 0 min"
+    assert over == "Over: check table is_whole is red\nIt lasted less than a minute"
     assert tick() == []
 
 
@@ -175,6 +197,33 @@ def test_a_partition_stays_red_until_it_is_repaired(instance: dg.DagsterInstance
     assert over.startswith("Over: check log is_good")
 
 
+def test_a_partition_whose_run_failed_is_told_until_it_is_materialised(
+    instance: dg.DagsterInstance, tick: Tick
+) -> None:
+    FAULTS["gone"] = "Kafka no longer holds it"
+    run(instance, "log", "12")
+    (begun,) = tick()
+    first, reason, step, link = begun.splitlines()
+    assert (first, reason) == ("Problem: log failed for 12", FAULTS["gone"])
+    assert "re-execute" in step
+    assert "/runs/" in link
+    run(instance, "log", "12")
+    assert tick() == [], "it is told once, however often it is tried"
+    FAULTS.clear()
+    run(instance, "log", "13")
+    assert tick() == [], "another partition says nothing about it"
+    job = defs.resolve_implicit_global_asset_job_def().get_subset(asset_selection={dg.AssetKey("log")})
+    retried = instance.create_run_for_job(
+        job, status=dg.DagsterRunStatus.STARTED, tags={"dagster/partition": "12"}, asset_selection={dg.AssetKey("log")}
+    )
+    assert tick() == [], "a run that tries it again has not ended"
+    instance.report_run_failed(retried)
+    assert tick() == []
+    run(instance, "log", "12")
+    (over,) = tick()
+    assert over.startswith("Over: log failed for 12")
+
+
 def test_a_failed_run_is_told_with_its_reason_until_a_run_succeeds(instance: dg.DagsterInstance, tick: Tick) -> None:
     FAULTS["job"] = "there is no snapshot"
     run(instance, "work")
@@ -187,6 +236,13 @@ def test_a_failed_run_is_told_with_its_reason_until_a_run_succeeds(instance: dg.
     run(instance, "work")
     (over,) = tick()
     assert over.startswith("Over: the run of work failed")
+
+
+def test_a_run_that_failed_outside_its_steps_says_why(instance: dg.DagsterInstance, tick: Tick) -> None:
+    lost = instance.create_run_for_job(defs.resolve_job_def("work"), status=dg.DagsterRunStatus.STARTED)
+    instance.report_run_failed(lost, "its process was killed")
+    (begun,) = tick()
+    assert begun.splitlines()[1] == "its process was killed"
 
 
 def test_an_error_that_dagster_wraps_is_told_itself(instance: dg.DagsterInstance, tick: Tick) -> None:
@@ -207,12 +263,30 @@ def test_hours_that_are_missing_are_one_problem_of_their_group(instance: dg.Dags
         assert [each.text.splitlines()[0] for each in found] == ["logs/one, logs/two: 2026-03-01-11:00"]
         return
     (stale,) = found
-    assert stale.title == "hours of logs are not materialised"
+    assert stale.title == "partitions of logs are not materialised"
     listed = "logs/one, logs/two: 2026-03-01-08:00, 2026-03-01-09:00, 2026-03-01-11:00"
     assert stale.text.splitlines()[0] == listed
     assert "Missing partitions" in stale.text
     assert stale.link == "http://dagster/assets/logs/one?view=partitions"
     assert stale.wait_ms == 3_600_000
+
+
+def test_an_hour_that_failed_is_one_problem_with_what_waits_for_it(instance: dg.DagsterInstance) -> None:
+    for key in ("2026-03-01-10:00", "2026-03-01-11:00"):
+        instance.report_runless_asset_event(dg.AssetMaterialization(["logs", "two"], partition=key))
+    for asset in (["logs", "one"], ["measure"]):
+        instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition="2026-03-01-10:00"))
+    FAULTS["one"] = "Kafka no longer holds it"
+    logged.resolve_implicit_global_asset_job_def().execute_in_process(
+        instance=instance,
+        raise_on_error=False,
+        partition_key="2026-03-01-11:00",
+        asset_selection=[dg.AssetKey(["logs", "one"])],
+    )
+    found = instance_problems(instance, logged.get_repository_def(), {}, "", datetime.now(UTC))
+    assert "logs/one failed for 2026-03-01-11:00" in [each.title for each in found]
+    found = instance_problems(instance, logged.get_repository_def(), {}, "", NOON)
+    assert [each.title for each in found] == ["logs/one failed for 2026-03-01-11:00"]
 
 
 def test_reports_have_time_after_their_day_and_what_never_began_is_not_missing(instance: dg.DagsterInstance) -> None:

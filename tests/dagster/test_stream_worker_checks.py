@@ -37,3 +37,8 @@ def test_a_report_is_judged_by_its_figures_and_its_age(tmp_path: Path, monkeypat
         assert not executed(instance)["reports"]
         pause(tmp_path, by="Ada")
         assert executed(instance)["reports"]
+
+
+def test_a_page_begins_with_what_is_looked_for_and_lacks_constants() -> None:
+    shown = observation({"clusters": 2, "waiting": 0, "hashes": 1, "lag": 7, "ordinals_limit": 2**32, "p99_ms": 40.5})
+    assert list(shown.metadata) == ["lag", "p99_ms", "clusters", "hashes", "waiting"]

@@ -29,7 +29,6 @@ def test_a_worker_that_is_well_has_no_problem() -> None:
         ("partitions_unread", 2.0, "reads_every_partition", "2 partitions exist and are not read"),
         ("messages_lost", 5.0, "loses_no_message", "5 messages were deleted before they were read"),
         ("messages_truncated", 4.0, "loses_no_message", "the broker lost 4"),
-        ("watermark_delay_ms", 130_000.0, "watermark_advances", "130 s behind"),
         ("index_problem", 1.0, "writes_its_index", "cannot be written"),
         ("purge_problem", 1.0, "purges_what_is_forgotten", "could not be removed"),
         ("shadow", 1.0, "publishes_decisions", "in shadow since 1970-01-01 00:00 UTC: 0 decisions"),
@@ -55,8 +54,18 @@ def test_messages_count_since_the_report_before() -> None:
     assert problems({"received": 500.0, "expired": 2.0}, before) == {}
 
 
+def test_a_watermark_that_stays_behind_is_a_problem_and_one_that_catches_up_after_a_stop_is_none() -> None:
+    behind = WELL | {"watermark_delay_ms": 130_000.0}
+    assert problems(behind) == {}, "at a start, it is as old as the last message before the stop"
+    assert problems(WELL, behind) == {}
+    assert "130 s behind" in problems(behind, behind)["watermark_advances"]
+    assert list(problems(behind | {"lag": MOST_LAG + 1.0}, behind)) == ["keeps_up"], "one problem, and not two"
+    catching_up = behind | {"idle_clock_behind_ms": 124_000.0}
+    assert problems(catching_up, catching_up) == {}
+
+
 def test_a_pause_is_no_lag() -> None:
-    assert problems({"lag": 1e6, "watermark_delay_ms": 1e7, "paused": 1.0}) == {}
+    assert problems({"lag": 1e6, "watermark_delay_ms": 1e7, "paused": 1.0}, {"watermark_delay_ms": 1e7}) == {}
 
 
 def test_every_check_says_what_to_do() -> None:
