@@ -97,7 +97,7 @@ def _describe_search(answer: dict[str, Any]) -> str:
         seen = f"seen before, in the cluster of {answer['cluster']}"
     else:
         seen = f"seen before: like {counted(len(answer['matches']), 'image')}, but {_held_apart(answer['guard'])}"
-    lines = [f"{seen} (of {counted(answer['images_searched'], 'image')})", *_label_lines(answer)]
+    lines = [f"{seen} ({counted(answer['images_searched'], 'image')} searched)", *_label_lines(answer)]
     if answer.get("undistinctive"):
         lines.append("  an undistinctive picture, plain or like many others: a match needs a higher score than usual")
     return "\n".join([*lines, *_candidate_lines(answer["matches"])])

@@ -72,7 +72,9 @@ def test_a_list_of_images_to_forget_is_read_before_anything_is_asked(tmp_path: P
 
 def test_a_picture_unlike_every_head_is_reported_without_a_cluster() -> None:
     found = {"seen_before": True, "cluster": None, "matches": [], "images_searched": 3, "guard": None, "labels": []}
-    assert _describe_search(found) == "seen before: like 0 images, but unlike the head of any cluster (of 3 images)"
+    assert (
+        _describe_search(found) == "seen before: like 0 images, but unlike the head of any cluster (3 images searched)"
+    )
     assert "in the cluster of a" in _describe_search({**found, "cluster": "a"})
     guard = {"reason": "chain-suspected", "head": "b", "agreed": 3, "compared": 8, "size": 9}
     held_apart = _describe_search({**found, "guard": guard})
