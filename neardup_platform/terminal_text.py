@@ -16,7 +16,7 @@ from typing import Any
 _ESCAPED = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
-_ONE_SPACE = re.compile("[ \t\r\n]+")
+_LINE_END = re.compile("[ \t]*[\r\n][ \t\r\n]*")
 
 
 def visible(text: str, keep: str = "") -> str:
@@ -43,8 +43,8 @@ def visible_values(value: Any) -> Any:
 
 
 def one_line(text: str) -> str:
-    """A text on one line, with spaces and line ends collapsed. Other spaces, such as those in file names, stay."""
-    return visible(_ONE_SPACE.sub(" ", text).strip())
+    """A text on one line: a line end and the spaces around it become one space. Spaces in names stay."""
+    return visible(_LINE_END.sub(" ", text.strip("\r\n")))
 
 
 def json_text(value: Any) -> str:

@@ -33,8 +33,13 @@ def test_ordinary_names_are_unchanged() -> None:
         "می\u200cخواهم",
         "é\u0301",
         "[red]",
+        " two  spaces.jpg ",
     ):
         assert visible(name) == one_line(name) == name
+
+
+def test_the_lines_of_an_error_become_one() -> None:
+    assert one_line("cannot read:\n    row 1,  \r\n\tcolumn 'a  b'\n") == "cannot read: row 1, column 'a  b'"
 
 
 def test_values_cannot_forge_a_line() -> None:

@@ -73,7 +73,7 @@ def main() -> int:
     except click.ClickException as error:
         shown = io.StringIO()
         error.show(shown)
-        say(shown.getvalue().rstrip("\n"), err=True)
+        say((shown.getvalue() + _hint(error)).rstrip("\n"), err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
@@ -84,6 +84,13 @@ def main() -> int:
     except (SettingsError, tomllib.TOMLDecodeError) as error:
         return _fail(f"settings: {error}")
     return result if isinstance(result, int) else 0
+
+
+def _hint(error: click.ClickException) -> str:
+    """What to do about an id that was taken for an option."""
+    if not isinstance(error, click.NoSuchOption) or error.option_name.startswith("--"):
+        return ""
+    return "An id or path that begins with - goes after --, as in: neardup lookup -- -dash.jpg"
 
 
 def _fail(text: str) -> int:

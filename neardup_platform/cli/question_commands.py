@@ -1,6 +1,7 @@
 """The questions that consumers ask: which cluster, who else, seen before, and why. They go through the HTTP API."""
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ def _describe_search(answer: dict[str, Any]) -> str:
         seen = f"seen before, in the cluster of {answer['cluster']}"
     else:
         seen = f"seen before: like {counted(len(answer['matches']), 'image')}, but {_held_apart(answer['guard'])}"
-    lines = [f"{seen} (of {counted(answer['images_searched'], 'image')})", *_label_lines(answer)]
+    lines = [f"{seen} ({counted(answer['images_searched'], 'image')} searched)", *_label_lines(answer)]
     if answer.get("undistinctive"):
         lines.append("  an undistinctive picture, plain or like many others: a match needs a higher score than usual")
     return "\n".join([*lines, *_candidate_lines(answer["matches"])])
@@ -120,10 +121,11 @@ def _describe_decision(answer: dict[str, Any]) -> str:
     if answer.get("undistinctive"):
         thresholds += " (undistinctive)"
     found = counted(answer["candidates_found"], "candidate")
+    when = f"{datetime.fromtimestamp(answer['decided_ms'] / 1_000, UTC):%Y-%m-%d %H:%M:%SZ}"
     versions = f"terms {answer['terms_version']}, classifier {answer['classifier_version']}"
     lines = [
         answer["summary"],
-        f"  decision {answer['sequence']}, {found}; {thresholds}; {versions}",
+        f"  decision {answer['sequence']} at {when}, {found}; {thresholds}; {versions}",
         *_candidate_lines(answer["candidates"]),
         *_label_lines(answer, when="when it was put there: "),
         *_label_lines(answer, "cluster_labels", "its cluster now: "),

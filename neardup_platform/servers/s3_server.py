@@ -25,6 +25,11 @@ PORTS = tuple(f"seaweed-{part}" for part in _PARTS)
 GRPC_OFFSET = 10_000
 _S3_PORT = "seaweed-s3"
 _PROBE_KEY = ".neardup-ready"
+# A bucket takes at least one volume of its own, and a volume takes the disk that is written to it. By default there are
+# only as many as would fit if each were full, and on a large disk that is mostly full each has a gigabyte: with 20 GB
+# free of 250 the 21st volume is refused. Reclaiming deleted objects copies a volume, so one must fit a small disk.
+_VOLUME_MB = 256
+MOST_VOLUMES = 10_000
 
 
 def endpoint(ports: dict[str, int]) -> str:
@@ -97,6 +102,8 @@ def _flags(folder: Path, ports: dict[str, int]) -> list[str]:
         f"-master.dir={folder / 'data'}",
         "-volume.id=neardup",
         "-master.telemetry=false",
+        f"-master.volumeSizeLimitMB={_VOLUME_MB}",
+        f"-volume.max={MOST_VOLUMES}",
         f"-s3.config={folder / 'credentials.json'}",
         "-webdav=false",
         "-admin.ui=false",

@@ -57,6 +57,7 @@ def test_error_is_one_line_that_says_what_to_do(arguments: tuple[str, ...], says
 def test_wrong_usage_has_status_2(tmp_path: Path) -> None:
     assert run("ingest", home=tmp_path).returncode == 2
     assert run("members", "x", "--limit", "0", home=tmp_path).returncode == 2
+    assert "lookup -- -dash.jpg" in run("lookup", "-odd.jpg", home=tmp_path).stderr
     assert run("rollback", home=tmp_path).returncode == 2
     assert run("rollback", "1700000000000-0123abcd", "--undo", home=tmp_path).returncode == 2
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 import neardup_platform.cli
 from neardup_platform.cli import cli
 from neardup_platform.cli.output import complain, emit
-from neardup_platform.cli.question_commands import _describe_search
+from neardup_platform.cli.question_commands import _describe_decision, _describe_search
 from neardup_platform.scoring.active_models import active_models
 from neardup_platform.settings import Settings
 from tests.cli.command_line import run
@@ -72,7 +72,9 @@ def test_a_list_of_images_to_forget_is_read_before_anything_is_asked(tmp_path: P
 
 def test_a_picture_unlike_every_head_is_reported_without_a_cluster() -> None:
     found = {"seen_before": True, "cluster": None, "matches": [], "images_searched": 3, "guard": None, "labels": []}
-    assert _describe_search(found) == "seen before: like 0 images, but unlike the head of any cluster (of 3 images)"
+    assert (
+        _describe_search(found) == "seen before: like 0 images, but unlike the head of any cluster (3 images searched)"
+    )
     assert "in the cluster of a" in _describe_search({**found, "cluster": "a"})
     guard = {"reason": "chain-suspected", "head": "b", "agreed": 3, "compared": 8, "size": 9}
     held_apart = _describe_search({**found, "guard": guard})
@@ -85,6 +87,26 @@ def test_a_search_says_that_a_picture_is_undistinctive() -> None:
     found = {"seen_before": False, "cluster": None, "matches": [], "images_searched": 3, "labels": []}
     assert "undistinctive" in _describe_search({**found, "undistinctive": True})
     assert "undistinctive" not in _describe_search({**found, "undistinctive": False})
+
+
+def test_a_decision_says_when_it_was_made() -> None:
+    decision = {
+        "summary": "Founded a cluster.",
+        "sequence": 7,
+        "decided_ms": 1_700_000_000_000,
+        "candidates_found": 0,
+        "threshold": 0.7,
+        "head_threshold": 0.3,
+        "terms_version": "t",
+        "classifier_version": "c",
+        "candidates": [],
+        "labels": [],
+        "cluster_labels": [],
+        "quarantined": False,
+        "structures": [],
+        "bridges": [],
+    }
+    assert "decision 7 at 2023-11-14 22:13:20Z, 0 candidates" in _describe_decision(decision)
 
 
 def test_output_works_with_any_terminal_encoding(monkeypatch: pytest.MonkeyPatch) -> None:

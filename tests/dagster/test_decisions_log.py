@@ -82,7 +82,8 @@ def test_every_topic_is_logged_with_its_columns(settings: Settings, instance: dg
     sent = {log.name: log.message(**{log.identity: "x"}).SerializeToString() for log in LOGS}
     producer = make_producer(settings.kafka)
     for log in LOGS:
-        producer.send(log.topic, key=b"k", value=sent[log.name])
+        # Of the partition that is materialised, even if its hour ends meanwhile.
+        producer.send(log.topic, key=b"k", value=sent[log.name], timestamp_ms=round(now.timestamp() * 1_000))
     producer.flush()
     producer.close()
     result = dg.materialize(

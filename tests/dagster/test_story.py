@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ from neardup_platform.settings import Settings
 from neardup_platform.store import layout
 from neardup_platform.testing import eventually
 from resources.platform import PlatformResource
+from tests.current_hour import hour_that_lasts
 from tests.dagster.operation_run import Run
 from tests.scoring.variants import variant
 from tests.stream.worker_process import publish
@@ -122,6 +123,8 @@ def test_a_bad_classifier_is_found_out_and_rolled_back(
         snapshot = operator.snapshot()
 
         operator.promote(version)
+        # What is damaged is counted in the log of one hour.
+        hour = hour_that_lasts(120)
         publish(platform, arriving)
         eventually(lambda: api.status().images == len(there) + len(arriving))
         # Which of the family is decided first depends on the partitions that it is read from.
@@ -129,7 +132,6 @@ def test_a_bad_classifier_is_found_out_and_rolled_back(
         assert head in family
         assert api.status().state_digest != after
 
-        hour = datetime.fromtimestamp(api.lookup(family[0]).decided_ms / 1_000, UTC)
         resources = {"platform": PlatformResource()}
         logged = dg.materialize([decisions_log], partition_key=f"{hour:%Y-%m-%d-%H:00}", resources=resources)
         (made,) = logged.get_asset_materialization_events()

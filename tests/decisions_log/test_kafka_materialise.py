@@ -28,6 +28,7 @@ from neardup_platform.topic_logs.s3_topic_log import object_key, put_object, sto
 from neardup_platform.topic_logs.topic_log import DECISIONS as LOG
 from neardup_platform.wire.codec import encode_decision
 from neardup_platform.wire.topics import DECISIONS
+from tests.current_hour import hour_that_lasts
 from tests.kafka.test_changing_logs import recreate
 from tests.kafka.test_foreign_producers import transaction
 
@@ -103,7 +104,7 @@ def etags(s3: Any, settings: Settings, hour: datetime) -> list[str]:
 
 def test_an_hour_of_transactions_is_whole(settings: Settings, s3: Any, tmp_path: Path) -> None:
     """Markers of transactions and aborted messages have offsets, and are no messages that are missing."""
-    now = datetime.now(UTC)
+    hour = hour_that_lasts(60)
     with transaction(settings) as producer:
         for number in range(2):
             producer.produce(DECISIONS, encode_decision(decision(number)), key="k", partition=0)
@@ -115,7 +116,6 @@ def test_an_hour_of_transactions_is_whole(settings: Settings, s3: Any, tmp_path:
         producer.begin_transaction()
         producer.produce(DECISIONS, encode_decision(decision(2)), key="k", partition=0)
         producer.commit_transaction(30)
-    hour = now.replace(minute=0, second=0, microsecond=0)
     written = materialise_decisions(settings, s3, hour).hour
     assert [row["sequence"] for row in rows(s3, settings, hour, tmp_path)] == [0, 1, 2]
     assert (written.records, written.empty) == (3, 4)

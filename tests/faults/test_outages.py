@@ -62,7 +62,8 @@ def test_broker_killed_and_frozen_while_images_come_in(own_log: Settings, tmp_pa
 
         sender.disordered(range(200, 500), 1, repeat_ratio=0.05)
         with frozen(listener(broker)):
-            assert oldest_heartbeat_s(settings, FROZEN_S) < 5
+            # It would be as old as the pause, if the loop waited for the broker.
+            assert oldest_heartbeat_s(settings, FROZEN_S) < FROZEN_S / 2
         sender.disordered(range(500, 800), 2, repeat_ratio=0.05)
         listener(broker).kill()
         sender.disordered(range(800, 1_100), 3, repeat_ratio=0.05)

@@ -6,10 +6,18 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from kafka import KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType
 
 from neardup_platform.kafka.topics import connection
-from neardup_platform.kafka.window import EmptyOffsets, OffsetRange, open_consumer, read_blocks, read_range
+from neardup_platform.kafka.window import (
+    EmptyOffsets,
+    OffsetRange,
+    offset_ranges,
+    open_consumer,
+    read_blocks,
+    read_range,
+)
 from neardup_platform.settings import Settings
 from neardup_platform.wire.topics import DECISIONS
 
@@ -44,10 +52,25 @@ def aborted(settings: Settings) -> None:
     send(settings, 20)
 
 
+def stamped_by_the_broker(settings: Settings) -> None:
+    before_ms = time.time_ns() // 1_000_000
+    with closing(KafkaAdminClient(**connection(settings.kafka))) as admin:
+        for kind in ("LogAppendTime", "CreateTime"):
+            configs = {"message.timestamp.type": kind}
+            admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, DECISIONS, configs=configs)])
+            if kind == "LogAppendTime":
+                send(settings, 90)
+    with closing(open_consumer(settings.kafka)) as consumer:
+        # Where a window of time begins follows the broker's clock, whatever the producer's says.
+        ranges = offset_ranges(consumer, DECISIONS, before_ms, before_ms + 3_600_000)
+        assert ranges[0].count == 90
+
+
 HOW: dict[str, Callable[[Settings], None]] = {
     "codecs": codecs,
     "plain": lambda settings: send(settings, 90),
     "aborted": aborted,
+    "stamped by the broker": stamped_by_the_broker,
 }
 
 

@@ -1,6 +1,7 @@
-"""Every port of the embedded S3 server, queried without its keys: by a page, a process, a gRPC client."""
+"""Every port of the embedded S3 server, queried without its keys by a page, a process, a gRPC client; and with them."""
 
 import http.client
+import json
 import re
 import socket
 import ssl
@@ -13,7 +14,7 @@ import pytest
 
 from neardup_platform.servers.embedded_servers import running_servers
 from neardup_platform.servers.ports import remembered
-from neardup_platform.servers.s3_server import GRPC_OFFSET, PORTS
+from neardup_platform.servers.s3_server import GRPC_OFFSET, MOST_VOLUMES, PORTS
 from neardup_platform.servers.seaweed_security import write_security
 from neardup_platform.settings import Settings
 from neardup_platform.supervise.home import mark_of
@@ -130,6 +131,19 @@ def test_the_s3_port_accepts_nothing_unsigned_and_allows_no_page(running: Settin
         except http.client.RemoteDisconnected:
             pass
     assert bucket(running).get_object(Bucket="neardup", Key="kept")["Body"].read() == b"kept"
+
+
+def test_how_many_buckets_fit_does_not_depend_on_the_free_disk(running: Settings) -> None:
+    keys = running.home / "s3" / "tls"
+    context = ssl.create_default_context(cafile=str(keys / "ca.crt"))
+    context.load_cert_chain(keys / "node.crt", keys / "node.key")
+    master = http.client.HTTPSConnection("127.0.0.1", remembered(running.home)["seaweed-master"], context=context)
+    master.request("GET", "/dir/status")
+    volumes = json.loads(master.getresponse().read())["Topology"]
+    master.close()
+    # At least one for each bucket.
+    assert volumes["Max"] == MOST_VOLUMES
+    assert volumes["Free"] > 0.99 * MOST_VOLUMES
 
 
 def test_it_listens_only_on_the_chosen_ports(running: Settings) -> None:

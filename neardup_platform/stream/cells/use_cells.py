@@ -32,8 +32,8 @@ from neardup_platform.store.view import StoreView
 from neardup_platform.store.writer import Batch
 from neardup_platform.stream.built_files import remove_unfinished, unfinished_path
 from neardup_platform.stream.cells.make_index import IndexOrder, check_room, write_columns
-from neardup_platform.stream.control.interruption import Interruption
 from neardup_platform.stream.control.outcome import Done, Finish, Stage
+from neardup_platform.stream.next_files.making import Making
 from neardup_platform.stream.next_files.remote_files import FilesMaker
 from neardup_platform.terms.hyperplanes import TermSpace
 from neardup_platform.terms.index import TermIndex
@@ -42,6 +42,8 @@ from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.command_arguments import TERM_SPACE, UseCellsArguments
 
 log = logging.getLogger(__name__)
+
+_FILES = "index with other cells"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,26 +83,22 @@ class UseCells:
         clock: Clock,
     ) -> None:
         self._settings, self._store, self._pipeline, self._models = settings, store, pipeline, models
-        self._load, self._open_index, self._launch, self._clock = load, open_index, launch, clock
-        self._maker: FilesMaker | None = None
+        self._load, self._open_index, self._clock = load, open_index, clock
         self._next: TermIndex | None = None
-        self._doing = ""
-        self._interruption = Interruption()
+        self._making = Making(launch, settings.home / "next-files.log")
 
     def interrupt(self) -> None:
         """See `Interruptible`."""
-        self._interruption.interrupt()
-        if (maker := self._maker) is not None:
-            maker.interrupt()
+        self._making.interrupt()
 
     @property
     def doing(self) -> str:
         """See `Reporting`."""
-        return self._doing
+        return self._making.doing
 
     def __call__(self, command: pb.Command, arguments: UseCellsArguments) -> Finish:
         """Read the cells and check what can be checked; see `Handler`."""
-        self._interruption.clear()
+        self._making.clear()
         if self._settings.terms.cells is not None:
             raise BadCommand(f"terms.cells names {self._settings.terms.cells}: unset it, or change it and restart")
         space = self._load("" if arguments.cells == TERM_SPACE else arguments.cells)
@@ -137,12 +135,8 @@ class UseCells:
 
     def _make(self, command: pb.Command, space: TermSpace, begun: _Begun, order: IndexOrder) -> Finish:
         """Make the index, and add most of what has come since, while the stream runs."""
-        self._doing = "starting"
-        self._maker = self._launch(self._settings.home / "next-files.log")
-        self._interruption.check()
-        self._maker.make(order, self._advance)
-        self._maker.close()
-        self._maker = None
+        self._making.doing = "starting"
+        self._making.make(_FILES, order)
         self._next = index = self._open_index(begun.folder, order.source, space)
         index.set_apart(*begun.apart)
         self._pipeline.corpus.fill_index(self._advance, index)
@@ -154,8 +148,7 @@ class UseCells:
         return partial(self._finish, command, space, begun, index)
 
     def _advance(self, doing: str, done: int, of: int) -> None:
-        self._interruption.check()
-        self._doing = f"index with other cells: {doing}" + (f", {done:,} of {of:,}" if of else "")
+        self._making.advance(f"{_FILES}: {doing}", done, of)
 
     def _finish(self, command: pb.Command, space: TermSpace, begun: _Begun, index: TermIndex) -> Done:
         """Complete the index, which every process finds from now on."""
@@ -166,7 +159,8 @@ class UseCells:
         except Exception:
             self._abandon()
             raise
-        self._next, self._doing = None, ""
+        self._next = None
+        self._making.close()
         version = space.fitted_version
 
         def write(_batch: Batch, state: store_pb.StoreState) -> None:
@@ -202,10 +196,7 @@ class UseCells:
 
     def _abandon(self) -> None:
         """End a command that is not continued: the present index stays."""
-        self._doing = ""
-        if self._maker is not None:
-            self._maker.close()
-            self._maker = None
+        self._making.close()
         if self._next is not None:
             self._next.close()
             self._next = None

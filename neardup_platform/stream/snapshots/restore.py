@@ -36,7 +36,6 @@ from neardup_platform.store.swap import before_path, copy_store, decide_swap, ne
 from neardup_platform.store.writer import Batch, Store
 from neardup_platform.stream.built_files import keep, remove, remove_unfinished, unfinished_path
 from neardup_platform.stream.checkpointing import begin_noting
-from neardup_platform.stream.control.interruption import Interruption
 from neardup_platform.stream.control.outcome import Finish, ReplaceStore, Stage
 from neardup_platform.stream.corrections.carry_over import append_outbox, carry_over, name_restored
 from neardup_platform.stream.corrections.deferred_overrides import (
@@ -52,6 +51,7 @@ from neardup_platform.stream.corrections.forget_again import (
     moved_by_forgetting,
 )
 from neardup_platform.stream.next_files.make_files import FilesOrder, Models, check_room, correct_rows
+from neardup_platform.stream.next_files.making import Making
 from neardup_platform.stream.next_files.remote_files import FilesMaker
 from neardup_platform.stream.repair import repair_surveyed
 from neardup_platform.stream.snapshots.compensation import changed_heads, compare_again, compensate
@@ -147,24 +147,19 @@ class Restore:
         self._check_classifier = check_classifier
         self._deleted_since = deleted_since
         self._models = models
-        self._launch = launch
         self._clock = clock
         self._next: Store | None = None
-        self._maker: FilesMaker | None = None
-        self._doing = ""
+        self._making = Making(launch, settings.home / "next-files.log")
         self._forgotten_ahead: list[str] = []
-        self._interruption = Interruption()
 
     def interrupt(self) -> None:
         """See `Interruptible`."""
-        self._interruption.interrupt()
-        if (maker := self._maker) is not None:
-            maker.interrupt()
+        self._making.interrupt()
 
     @property
     def doing(self) -> str:
         """See `Reporting`."""
-        return self._doing
+        return self._making.doing
 
     def note_forgotten(self, image_id: str) -> None:
         """Record an image that is forgotten while a restore is prepared: it is removed from the other store, too."""
@@ -174,18 +169,18 @@ class Restore:
         """Do everything that takes time or may fail; see `Handler`."""
         self.close()
         self._forgotten_ahead.clear()
-        self._interruption.clear()
+        self._making.clear()
         remove_next(self._settings.store_path)
         remove_unfinished(self._settings.home)
         _check_most(self._store.state().images, arguments.most_images)
-        self._doing = "fetching the other store"
+        self._making.doing = "fetching the other store"
         try:
             classifier = self._undo() if arguments.snapshot is None else self._fetch(arguments.snapshot)
             self._next = Store(next_path(self._settings.store_path))
             lost = self._check(self._next, arguments.force)
             check_room(self._settings.home, self._next.state(), self._models, self._pipeline.space)
             name_restored(self._store.state(), self._next)
-            self._doing = "checking the other store"
+            self._making.doing = "checking the other store"
             forgotten = forgotten_since(self._store, self._next)
             fetched = _Fetched(self._next, classifier, lost, forgotten, Survey(self._next))
         except Exception:
@@ -196,10 +191,7 @@ class Restore:
 
     def close(self) -> None:
         """Close the store of an attempt that failed, and end what makes files for it."""
-        self._doing = ""
-        if self._maker is not None:
-            self._maker.close()
-            self._maker = None
+        self._making.close()
         if self._next is not None:
             self._next.close()
             self._next = None
@@ -222,7 +214,7 @@ class Restore:
         manifest = read_manifest(s3, bucket, check_id(snapshot))
         self._check_manifest(manifest)
         link_files(self._settings.store_path, manifest.files, next_path(self._settings.store_path))
-        download_files(s3, bucket, manifest.files, next_path(self._settings.store_path), self._interruption.check)
+        download_files(s3, bucket, manifest.files, next_path(self._settings.store_path), self._making.check)
         with closing(Store(next_path(self._settings.store_path))) as store:
             state = store.state()
         found = (state.digest.hex(), state.images, state.sequence, state.store_id)
@@ -277,8 +269,8 @@ class Restore:
         # Repairs may move images. They need a store that stands still, and its files follow from it.
         sound = not fetched.survey.findings
         files = self._make_files(fetched.store) if sound else None
-        self._doing = "comparing clusters"
-        changes = changed_heads(self._store, fetched.store, self._interruption.check) if sound else None
+        self._making.doing = "comparing clusters"
+        changes = changed_heads(self._store, fetched.store, self._making.check) if sound else None
         return partial(self._hold, command, fetched, _Made(files, began, changes))
 
     def _make_files(self, restored: Store) -> Path:
@@ -292,22 +284,14 @@ class Restore:
             files / "checkpoint", files, self._settings.vectors_path, self._settings.index_path, self._models
         )
         restored.checkpoint(order.checkpoint)
-        self._maker = self._launch(home / "next-files.log")
-        self._interruption.check()
-        self._maker.make(order, self._advance)
-        self._maker.close()
-        self._maker = None
+        self._making.make("files of the other store", order)
         shutil.rmtree(order.checkpoint)
         begin_noting(restored, restored.state())
         return files
 
-    def _advance(self, doing: str, done: int, of: int) -> None:
-        self._interruption.check()
-        self._doing = f"files of the other store: {doing}" + (f", {done:,} of {of:,}" if of else "")
-
     def _hold(self, command: pb.Command, fetched: _Fetched, made: _Made) -> Stage:
         """Have the stream wait, so that the active store stands still."""
-        self._doing = "completing the other store"
+        self._making.doing = "completing the other store"
         complete = partial(self._complete, command, fetched, made, self._moved_since(made.began))
         return Stage(complete, hold=True, abandon=self._abandon)
 
@@ -330,7 +314,7 @@ class Restore:
         ahead = overrides_ahead(self._store, command.command_id)
         deferred = list(dict.fromkeys([*ahead, *unmet_after_restore(restored)]))
         changes = None if made.changes is None else compare_again(made.changes, self._store, restored, compared)
-        published = compensate(self._store, restored, command.command_id, now_ms, self._interruption.check, changes)
+        published = compensate(self._store, restored, command.command_id, now_ms, self._making.check, changes)
         state = restored.state()
         if made.files is not None:
             copied = moved.dropped[moved.dropped < state.shared.end]
