@@ -5,7 +5,7 @@ of the rest (vector_targets.py). A data set in the order of its decisions is wri
 takes a call of the system for each row.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -95,13 +95,11 @@ def batches(group: RowGroup, columns: Sequence[str]) -> Iterator[tuple[int, pa.R
         raise BadArtefact(f"{group.name}: row group {group.number} cannot be read: {one_line(str(error))}") from error
 
 
-def write_group(group: RowGroup, models: Models, places: Sequence[Place], read: Callable[[int], None]) -> None:
-    """Write all vectors of a row group that have a place.
+def write_group(group: RowGroup, models: Models, places: Sequence[Place]) -> Iterator[int]:
+    """Write all vectors of a row group that have a place; yields the row of the data set up to which they are written.
 
     Args:
         models: what the vectors must be of.
-        read: called with the number of the row of the data set up to which vectors are written; what it raises ends
-            the call.
 
     Raises:
         BadArtefact: the file is damaged, or a vector is bad; names the row.
@@ -127,7 +125,7 @@ def write_group(group: RowGroup, models: Models, places: Sequence[Place], read: 
                     "correct it, or skip bad rows"
                 )
             place.target.write(kind, images[chosen], vectors)
-        read(group.first + at + len(batch))
+        yield group.first + at + len(batch)
 
 
 def open_vectors(source: Source) -> pq.ParquetFile:
