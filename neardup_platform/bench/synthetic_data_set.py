@@ -1,8 +1,13 @@
-"""A data set of synthetic images on S3, as an existing pipeline would leave it: in order of time, with its clusters."""
+"""A data set of synthetic images on S3, as an existing pipeline would leave it: in order of time, with its clusters.
+
+Files are compressed as pyarrow does by default. The pair vectors of synthetic images have an empty sketch, more than
+half of their entries, so an image takes 1.9 kB there, and 2 kB in the store, where one of a real picture takes 3.5 kB.
+"""
 
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,7 +33,7 @@ CROWD_SHARE, MOST_IN_CROWD = 0.05, 10_000
 def put_synthetic(
     settings: Settings, name: str, numbers: range, card: Card, report: Callable[[str], None], *, heads: bool
 ) -> int:
-    """Upload images with these numbers, a file at a time; returns the size of all files in bytes.
+    """Upload images with these numbers, a file while the next one is made; returns the size of all files in bytes.
 
     Args:
         numbers: a multiple of a family's size at both ends, best.
@@ -38,15 +43,23 @@ def put_synthetic(
     ensure_bucket(s3, settings.s3)
     rng, listed = np.random.default_rng(numbers.start), []
     first_ms = time.time_ns() // 1_000_000 - 86_400_000
-    with TemporaryDirectory(prefix="neardup-bench-") as folder:
+
+    def upload(path: Path, end: int) -> None:
+        s3.upload_file(str(path), bucket, prefix + path.name)
+        listed.append({"name": path.name, "size": path.stat().st_size})
+        path.unlink()
+        report(f"{end - numbers.start} of {len(numbers)} images uploaded")
+
+    with TemporaryDirectory(prefix="neardup-bench-") as folder, ThreadPoolExecutor(1) as uploading:
+        uploaded: Future[None] = Future()
+        uploaded.set_result(None)
         for start in range(numbers.start, numbers.stop, FILE_ROWS):
             part = np.arange(start, min(start + FILE_ROWS, numbers.stop))
             path = Path(folder) / f"{start:012d}.parquet"
             _write(path, part, numbers, rng, card, first_ms, heads=heads)
-            s3.upload_file(str(path), bucket, prefix + path.name)
-            listed.append({"name": path.name, "size": path.stat().st_size})
-            path.unlink()
-            report(f"{part[-1] + 1 - numbers.start} of {len(numbers)} images uploaded")
+            uploaded.result()
+            uploaded = uploading.submit(upload, path, int(part[-1]) + 1)
+        uploaded.result()
     s3.put_object(Bucket=bucket, Key=prefix + MANIFEST, Body=json.dumps({"files": listed}).encode())
     return sum(int(str(each["size"])) for each in listed)
 
@@ -79,6 +92,6 @@ def _write(
         pa.table(columns),
         path,
         row_group_size=GROUP_ROWS,
-        compression="none",
+        compression="snappy",
         use_dictionary=["head", "lsh_version", "pair_version"],
     )
