@@ -27,6 +27,8 @@ _BATCH_ROWS = 4_096
 # A larger row group is read in pieces, which takes twice the time: only its columns of vectors are larger than a piece.
 _GROUP_BYTES = 256 << 20
 _PIECE_BYTES = 8 << 20
+# The store compresses blocks of 4 KB, a little less than the pages of a file.
+_STORE_MARGIN = 1.06
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,26 @@ def batches(group: RowGroup, columns: Sequence[str]) -> Iterator[tuple[int, pa.R
             at += len(batch)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise BadArtefact(f"{group.name}: row group {group.number} cannot be read: {one_line(str(error))}") from error
+
+
+def compressed_share(sources: Sequence[Source]) -> float:
+    """What compression leaves of the vectors, 0…1, if all are compressed as the store compresses; otherwise 1.
+
+    Raises:
+        BadArtefact: a file is not a Parquet file.
+    """
+    names, packed, plain = [kind.value for kind in Kind], 0, 0
+    for group in row_groups(sources):
+        metadata = group.file.metadata.row_group(group.number)
+        columns = [metadata.column(number) for number in range(metadata.num_columns)]
+        for column in columns:
+            if column.path_in_schema.split(".", maxsplit=1)[0] not in names:
+                continue
+            if column.compression != "SNAPPY":
+                return 1.0
+            packed += column.total_compressed_size
+            plain += column.total_uncompressed_size
+    return min(1.0, _STORE_MARGIN * packed / plain) if plain else 1.0
 
 
 def write_group(group: RowGroup, models: Models, places: Sequence[Place]) -> Iterator[int]:

@@ -22,7 +22,9 @@ PASSING_IMAGES = 1 << 18
 SPARE_BYTES = 256 << 20
 
 
-def needed_bytes(models: Models, bulk: int, rest: int, text_bytes: int, *, releases: bool = True) -> int:
+def needed_bytes(
+    models: Models, bulk: int, rest: int, text_bytes: int, *, releases: bool = True, stored_share: float = 1.0
+) -> int:
     """Return what the files of a load take at their peak, at most, beside those of the scan.
 
     The bulk has its rows of the worker's vector files, both vectors in the store, and its part of the tables and of the
@@ -33,26 +35,29 @@ def needed_bytes(models: Models, bulk: int, rest: int, text_bytes: int, *, relea
         models: of the vectors.
         bulk, rest: images.
         text_bytes: of all ids, heads and uris, about.
+        stored_share: what compression leaves of the vectors in the store, about.
         releases: whether the disk gets back what pair vectors took before the load is finished.
     """
     both = sum(2 * models[kind].dim for kind in Kind)
     pair = 2 * models[Kind.PAIR].dim
-    each = sum(Manifest.of("", models).row_bytes) + both + _TABLE_BYTES + _SEGMENT_BYTES
+    each = sum(Manifest.of("", models).row_bytes) + round(both * stored_share) + _TABLE_BYTES + _SEGMENT_BYTES
     passing = min(bulk, PASSING_IMAGES) if releases else bulk
     return bulk * each + passing * pair + rest * 2 * both + _TEXT_COPIES * text_bytes
 
 
-def check_room(folder: Path, models: Models, bulk: int, rest: int) -> None:
+def check_room(folder: Path, models: Models, bulk: int, rest: int, stored_share: float) -> None:
     """Refuse to build a load that the disk has no room for.
 
     Args:
         folder: of the load, with the images that the scan has found.
+        stored_share: see `needed_bytes`.
 
     Raises:
         SetupError: says how much is needed, how much is free, and what to do.
     """
     text_bytes = (folder / IMAGES).stat().st_size
-    needed = needed_bytes(models, bulk, rest, text_bytes, releases=can_punch_holes(folder)) + SPARE_BYTES
+    releases = can_punch_holes(folder)
+    needed = SPARE_BYTES + needed_bytes(models, bulk, rest, text_bytes, releases=releases, stored_share=stored_share)
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise SetupError(

@@ -17,6 +17,7 @@ from neardup_platform.bootstrap.bulk_files import IMAGES, TABLES, BulkFiles, rea
 from neardup_platform.bootstrap.data_set import DataFile, DataSet
 from neardup_platform.bootstrap.given import given_decision
 from neardup_platform.bootstrap.load_order import LoadOrder, Reservation, Scanned
+from neardup_platform.bootstrap.parquet_vector_pass import compressed_share
 from neardup_platform.bootstrap.vector_targets import read_pairs
 from neardup_platform.errors import BadArtefact, SetupError
 from neardup_platform.ingest.parquet_embeddings import EmbeddingFile
@@ -428,4 +429,17 @@ def test_the_room_of_a_load_grows_with_what_it_writes() -> None:
     most = 10 * room.PASSING_IMAGES
     kept = room.needed_bytes(MODELS, most, 0, 0, releases=False) - room.needed_bytes(MODELS, most, 0, 0)
     assert kept == 9 * room.PASSING_IMAGES * pair
+    assert room.needed_bytes(MODELS, 1, 0, 0, stored_share=0.5) == one - (lsh + pair) // 2
     assert room.needed_bytes(MODELS, 0, 10, 0) == 10 * 2 * (lsh + pair)
+
+
+def test_vectors_that_compress_in_the_files_need_less_room_in_the_store(tmp_path: Path) -> None:
+    zeros = [{**each.rows[0], "lsh": [0.0] * 16, "pair": [0.0] * 4} for each in CORPUS]
+    table = pa.Table.from_pylist(zeros * 50, SCHEMA)
+    shares = []
+    for codec in ("snappy", "none"):
+        path = tmp_path / f"{codec}.parquet"
+        pq.write_table(table, path, compression=codec, use_dictionary=False)
+        shares.append(compressed_share([source(path)]))
+    assert 0 < shares[0] < 0.5
+    assert shares[1] == 1
