@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 
+from neardup_platform.bench.disk_room import require_room
 from neardup_platform.bench.live_stream import LiveStream, percentile
 from neardup_platform.bench.machine import result
 from neardup_platform.bench.stream import REFRESH_S, Report
@@ -35,6 +36,10 @@ from neardup_platform.settings import Settings
 # The stream's images have numbers from here on.
 _STREAM_FIRST = 600_000_000
 _SERVED_S = 600.0
+# On the disk at the peak, of an image with a head: the data set, store, vector files and index, and what a load needs.
+_GIVEN_BYTES = 6_000
+# Of one without: before that, its vectors in order of time, and in a segment on S3.
+_UNDECIDED_BYTES = 13_000
 _SAMPLE_S = 0.25
 
 
@@ -61,7 +66,11 @@ def bench_bootstrap(work: Work, report: Report) -> dict[str, Any]:
     Raises:
         ServerUnavailable: a process did not become ready, or did not answer.
         PermanentError: the load failed.
+        SetupError: the disk has no room.
     """
+    images = work.images + work.undecided
+    each = (work.images * _GIVEN_BYTES + work.undecided * _UNDECIDED_BYTES) // images
+    require_room(images, each, "on S3, in the store and in vector files", "measure fewer images")
     with TemporaryDirectory(prefix="neardup-bench-") as folder:
         settings = Settings(home=Path(folder))
         with running_servers(settings) as resolved:
@@ -129,12 +138,15 @@ class _Bench:
 
     def _load(self, name: str, settings: Settings) -> None:
         argv = [sys.executable, "-m", "neardup_platform.cli", "bootstrap", name, "--json"]
-        done = subprocess.run(argv, env=child_environment(settings), capture_output=True, text=True, check=False)
-        for line in done.stderr.splitlines():
-            self.report(line)
-        if done.returncode:
-            raise PermanentError(f"loading {name!r} failed: {done.stderr.strip()[-500:]}")
-        self.report(json.dumps(json.loads(done.stdout)["loaded"]))
+        pipe, last = subprocess.PIPE, ""
+        with subprocess.Popen(argv, env=child_environment(settings), stdout=pipe, stderr=pipe, text=True) as process:
+            for line in process.stderr or ():
+                last = line.strip()
+                self.report(last)
+            printed = process.stdout.read() if process.stdout is not None else ""
+        if process.returncode:
+            raise PermanentError(f"loading {name!r} failed: {last[-500:]}")
+        self.report(json.dumps(json.loads(printed)["loaded"]))
 
     def _wait_until_served(self, client: Client, last: int) -> None:
         deadline_s = time.monotonic() + _SERVED_S

@@ -16,6 +16,7 @@ import pyarrow as pa
 from neardup_platform.bootstrap.bulk_files import IMAGES, MANIFEST, BulkFiles, write_manifest
 from neardup_platform.bootstrap.load_order import LoadOrder, Reservation, Scanned
 from neardup_platform.bootstrap.parquet_source import Source
+from neardup_platform.bootstrap.parquet_vector_pass import compressed_share
 from neardup_platform.bootstrap.room import check_room
 from neardup_platform.bootstrap.s3_data_sets import sources
 from neardup_platform.bootstrap.scanning import REST, scan
@@ -79,7 +80,7 @@ class Building:
             finally:
                 store.close()
             if order.skip_bad or not scanned.bad:
-                check_room(folder, order.models, scanned.bulk, scanned.rest)
+                check_room(folder, order.models, scanned.bulk, scanned.rest, compressed_share(self._files()))
                 write_sealed(folder / _SCANNED, {"of": self._key(), "scanned": asdict(scanned)})
         else:
             scanned = Scanned(**{**found, "examples": tuple(found["examples"])})

@@ -38,6 +38,10 @@ class Parts:
         """What `add` was given for this part; None where it is not complete."""
         return self._done.get(name)
 
+    def has(self, name: str) -> bool:
+        """Whether a file is complete and there."""
+        return self.made(name) is not None and (self._folder / name).exists()
+
     def add(self, name: str, amount: int) -> None:
         """Note, durably, that a part is complete, with a number that says how large it is or how far it goes."""
         with self._lock:
@@ -52,7 +56,7 @@ class Parts:
             write: leaves it complete and synced.
         """
         path = self._folder / name
-        if self.made(name) is None or not path.exists():
+        if not self.has(name):
             path.parent.mkdir(exist_ok=True)
             write(path)
             self.add(name, path.stat().st_size)

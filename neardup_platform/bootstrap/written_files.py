@@ -1,21 +1,18 @@
 """The second half of a load: writes the rows of vectors and all files, on two cores.
 
-One thread reads the vectors from S3 and writes them in place; another one writes the tables whose keys are ids, and
-follows with what is made from vectors, as soon as those of a part are there:
-
-| thread | reads | writes |
+| task, the first that is possible | reads | writes |
 |---|---|---|
-| first | data set, once | rows of vector files: the worker's, of the load, of the rest; then helps the second |
-| second | images.arrow | tables IMAGES, HISTORY, MEMBERS, CLUSTERS, RECENT |
-| | vector files | table VECTORS, segments; files of the rest |
+| what needs the vectors of a part, once these are there | vector files | table VECTORS, segments, files of the rest |
+| reading, by one thread at a time | data set, once | rows of vector files: the worker's, of the load, of the rest |
+| what needs no vectors | images.arrow | tables IMAGES, HISTORY, MEMBERS, CLUSTERS, RECENT |
 
-A part is complete once it is in the list of parts (parts.py).
+A part is complete once it is in the list of parts (parts.py). The disk gets back what the pair vectors of a complete
+part of the table VECTORS took in the folder of the load (vector_targets.py).
 """
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -42,10 +39,11 @@ from neardup_platform.bootstrap.rocksdb_tables import (
     write_table,
 )
 from neardup_platform.bootstrap.row_checks import Models
+from neardup_platform.bootstrap.row_fates import NONE
 from neardup_platform.bootstrap.scanned_rows import images_of, map_table, places_of
 from neardup_platform.bootstrap.scanning import REST
 from neardup_platform.bootstrap.vector_targets import VectorTarget
-from neardup_platform.errors import PermanentError
+from neardup_platform.bootstrap.work import Task, Work
 from neardup_platform.progress import Progress
 from neardup_platform.records import LEAST_PDQ_QUALITY, Kind
 from neardup_platform.scoring.vectors import ImageVectors
@@ -53,7 +51,8 @@ from neardup_platform.terms.hyperplanes import TermSpace
 from neardup_platform.terms.mmap_segment import memory_segment, open_segment, segment_name, write_segment
 from neardup_platform.terms.window import Rows
 
-THREADS = 2
+# Two compute while the third waits for the disk or S3.
+THREADS = 3
 # Rows of a file of a table, of one with vectors, of a segment before it is merged, and of a file of the rest.
 _TABLE_ROWS = 1 << 20
 _VECTOR_ROWS = 1 << 16
@@ -65,8 +64,6 @@ _HASHED_ROWS = 1 << 10
 _SYNC_ROWS = 1 << 18
 _READ = "vectors"
 _PARTS = "parts"
-
-Task = Callable[[], None]
 
 
 class WrittenFiles:
@@ -103,10 +100,12 @@ class WrittenFiles:
         first = reservation.first_ordinal
         self._bulk = VectorTarget.of_worker(vectors, folder, models, first, len(self._table))
         self._rest = VectorTarget.of_rest(folder, models, len(self._others))
-        # The row of the data set up to which vectors are written.
-        self._read, self._synced = [self._parts.made(_READ) or 0] * 2
-        self._advanced = threading.Condition()
-        self._stopped = False
+        made = [part for part in self._vector_parts() if self._parts.made(_vector_table(part.start)) is not None]
+        # Of these, the pair vectors are in the table alone.
+        self._released = [part for part in made if self._parts.has(_vector_table(part.start))]
+        # The row of the data set up to which vectors are written; all are read again if such a table was lost.
+        self._synced = (self._parts.made(_READ) or 0) if len(self._released) == len(made) else 0
+        self._work: Work | None = None
         self._done: Counter[str] = Counter()
         self._ordering = threading.Lock()
         self._orders: KeyOrders | None = None
@@ -124,9 +123,10 @@ class WrittenFiles:
             BadArtefact: a file of the data set cannot be read, or a vector is bad.
             OSError: the disk is full or broken.
         """
+        waiting = [*self._vector_tasks(), *self._rest_tasks()]
         try:
-            read = partial(self._read_vectors, sources, rows)
-            self._run([read, *self._table_tasks(), *self._vector_tasks(), *self._rest_tasks()])
+            self._work = Work(self._read_vectors(sources, rows), self._synced, waiting, self._table_tasks())
+            self._work.run(THREADS)
             self._merge_segments()
         finally:
             self._bulk.close()
@@ -159,63 +159,38 @@ class WrittenFiles:
         limbs = sum_assignments(self._images.ids, self._images.heads, 0, len(self._table)).tolist()
         return sum(int(limb) << (32 * at) for at, limb in enumerate(limbs)) % (1 << 128)
 
-    def _run(self, tasks: Sequence[Task]) -> None:
-        """Run tasks in their order, two at once; the first failure ends the others."""
-        with ThreadPoolExecutor(THREADS) as pool:
-            try:
-                for done in as_completed([pool.submit(task) for task in tasks]):
-                    done.result()
-            except BaseException:
-                with self._advanced:
-                    self._stopped = True
-                    self._advanced.notify_all()
-                pool.shutdown(cancel_futures=True)
-                raise
-
     def _advance(self, doing: str, rows: int, of: int) -> None:
         """Report rows that are done, and end where another thread has failed."""
-        self._check_stopped()
+        if self._work is not None:
+            self._work.check()
         self._done[doing] += rows
         self._progress(doing, self._done[doing], of)
 
-    def _check_stopped(self) -> None:
-        if self._stopped:
-            raise PermanentError("the building was stopped")
-
-    def _read_vectors(self, sources: Sequence[Source], rows: int) -> None:
-        """Write every vector of the data set at its place."""
+    def _read_vectors(self, sources: Sequence[Source], rows: int) -> Iterator[int]:
+        """Write every vector of the data set at its place; yields the row up to which they are written."""
         tables, targets = (self._table, self._others), (self._bulk, self._rest)
         places = [
             Place(kind, target, images)
             for kind, column in ((Kind.LSH, "row"), (Kind.PAIR, "pair_row"))
             for target, images in zip(targets, places_of(tables, column, rows), strict=True)
         ]
-
-        def read(upto: int) -> None:
-            self._advance("reading vectors", upto - self._read, rows)
-            with self._advanced:
-                self._read = upto
-                self._advanced.notify_all()
-
-        self._done["reading vectors"] = self._read
+        pairs = next(place.images for place in places if place.kind is Kind.PAIR and place.target is self._bulk)
+        for part in self._released:
+            pairs[self._table.column("pair_row").to_numpy()[part.start : part.stop]] = NONE
+        read = self._done["reading vectors"] = self._synced
         for group in row_groups(sources):
             end = group.first + group.rows
             if end <= self._synced:
                 continue
-            write_group(group, self._models, places, read)
+            for upto in write_group(group, self._models, places):
+                self._advance("reading vectors", max(0, upto - read), rows)
+                read = max(read, upto)
+                yield upto
             if end - self._synced >= _SYNC_ROWS or end == rows:
                 self._bulk.sync()
                 self._rest.sync()
                 self._synced = end
                 self._parts.add(_READ, end)
-
-    def _wait_for(self, table: pa.Table, first: int, end: int) -> None:
-        """Wait until the vectors of images of a table are written."""
-        part = table.slice(first, end - first)
-        last = max(pc.max(part.column(name)).as_py() for name in ("row", "pair_row"))
-        with self._advanced:
-            self._advanced.wait_for(lambda: self._stopped or self._read > last)
-        self._check_stopped()
 
     def _table_tasks(self) -> Iterator[Task]:
         """Write the tables whose keys are ids."""
@@ -251,31 +226,36 @@ class WrittenFiles:
             case _:
                 return recent_in(images, orders.recent)
 
-    def _vector_tasks(self) -> Iterator[Task]:
-        """Write what has vectors: table VECTORS, and segments of the term index."""
+    def _vector_parts(self) -> Iterator[range]:
+        """The images of each file of the table VECTORS."""
         images = len(self._table)
-        for begin in range(0, images, _SEGMENT_ROWS):
-            stop = min(begin + _SEGMENT_ROWS, images)
-            yield partial(self._write_segment, begin, stop)
-            for first in range(begin, stop, _VECTOR_ROWS):
-                yield partial(self._write_vectors, first, min(first + _VECTOR_ROWS, stop))
+        for first in range(0, images, _VECTOR_ROWS):
+            yield range(first, min(first + _VECTOR_ROWS, images))
+
+    def _vector_tasks(self) -> Iterator[tuple[int, Task]]:
+        """Write what has vectors: table VECTORS, and segments of the term index."""
+        for part in self._vector_parts():
+            yield _last_row(self._table, part), partial(self._write_vectors, part.start, part.stop)
+        images = len(self._table)
+        for first in range(0, images, _SEGMENT_ROWS):
+            part = range(first, min(first + _SEGMENT_ROWS, images))
+            yield _last_row(self._table, part), partial(self._write_segment, part.start, part.stop)
 
     def _write_vectors(self, first: int, end: int) -> None:
         versions = self._models[Kind.LSH].version, self._models[Kind.PAIR].version
         encode, of = vectors_in(self._images, versions, self._bulk.rows), len(self._table)
 
         def write(path: Path) -> None:
-            self._wait_for(self._table, first, end)
             self._bulk.write_compact(first, end)
             write_table(path, first, end, encode, lambda n: self._advance("writing table of vectors", n, of))
 
-        self._parts.make(f"{TABLES}/vectors-{first:012d}.sst", write)
+        self._parts.make(_vector_table(first), write)
+        self._bulk.release_pairs(first, end)
 
     def _write_segment(self, first: int, end: int) -> None:
         """Hash the images that are not retired."""
 
         def write(path: Path) -> None:
-            self._wait_for(self._table, first, end)
             rows = np.flatnonzero(~self._images.retired[first:end]) + first
             parts = []
             for at in range(0, len(rows), _HASHED_ROWS):
@@ -307,16 +287,27 @@ class WrittenFiles:
             for name in names:
                 self._parts.remove(f"{_PARTS}/{name}")
 
-    def _rest_tasks(self) -> Iterator[Task]:
+    def _rest_tasks(self) -> Iterator[tuple[int, Task]]:
         """Write the rest as files that can be read like any embeddings."""
         for first in range(0, len(self._others), _REST_ROWS):
-            yield partial(self._write_rest, first, min(first + _REST_ROWS, len(self._others)))
+            part = range(first, min(first + _REST_ROWS, len(self._others)))
+            yield _last_row(self._others, part), partial(self._write_rest, part.start, part.stop)
 
     def _write_rest(self, first: int, end: int) -> None:
         def write(path: Path) -> None:
-            self._wait_for(self._others, first, end)
             vectors = ImageVectors(*(kind[first:end] for kind in self._rest.rows))
             write_rest(path, self._others.slice(first, end - first), vectors, self._models)
             self._advance("writing the rest", end - first, len(self._others))
 
         self._parts.make(f"rest-{first:012d}.parquet", write)
+
+
+def _vector_table(first: int) -> str:
+    """The name of a file of the table VECTORS, by its first image."""
+    return f"{TABLES}/vectors-{first:012d}.sst"
+
+
+def _last_row(table: pa.Table, part: range) -> int:
+    """The last row of the data set that has vectors of some images."""
+    images = table.slice(part.start, len(part))
+    return max(int(pc.max(images.column(name)).as_py()) for name in ("row", "pair_row"))

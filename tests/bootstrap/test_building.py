@@ -17,6 +17,7 @@ from neardup_platform.bootstrap.bulk_files import IMAGES, TABLES, BulkFiles, rea
 from neardup_platform.bootstrap.data_set import DataFile, DataSet
 from neardup_platform.bootstrap.given import given_decision
 from neardup_platform.bootstrap.load_order import LoadOrder, Reservation, Scanned
+from neardup_platform.bootstrap.parquet_vector_pass import compressed_share
 from neardup_platform.bootstrap.vector_targets import read_pairs
 from neardup_platform.errors import BadArtefact, SetupError
 from neardup_platform.ingest.parquet_embeddings import EmbeddingFile
@@ -235,8 +236,9 @@ def test_vector_rows_and_the_segment_are_those_of_the_images(tmp_path: Path, hom
     )
     for at in range(files.images):
         assert holds(home.vectors.rows, len(BEFORE) + at, expected.at(np.array([at])))
-    pairs = read_pairs(home.folder / "load", files.images, MODELS[Kind.PAIR].dim)
-    assert np.array_equal(pairs, expected.pair)
+    home.ingest(files)
+    for at, record in enumerate(home.store.vectors.all(len(BEFORE))):
+        assert record.pair == expected.pair[at].tobytes()
 
     [name] = files.segments
     segment = open_segment(home.folder / "load" / name, small_index_space().index_version)
@@ -286,7 +288,8 @@ def content(folder: Path) -> dict[str, tuple[bytes, int]]:
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_a_repeated_order_keeps_what_is_complete_and_writes_what_is_not(tmp_path: Path, home: Home) -> None:
+@pytest.mark.parametrize("table", ["clusters", "vectors"])
+def test_a_repeated_order_keeps_what_is_complete_and_writes_what_is_not(tmp_path: Path, home: Home, table: str) -> None:
     files = files_of(tmp_path, CORPUS)
     first = home.build(files)
     before = content(home.folder / "load")
@@ -295,7 +298,7 @@ def test_a_repeated_order_keeps_what_is_complete_and_writes_what_is_not(tmp_path
     assert home.build(files) == first
     assert content(home.folder / "load") == before
 
-    lost = home.folder / "load" / TABLES / next(iter(first[1].tables))
+    lost = home.folder / "load" / TABLES / next(name for name in first[1].tables if name.startswith(table))
     lost.unlink()
     (home.folder / "load" / TABLES / "half.tmp").write_bytes(b"half")
     assert home.build(files) == first
@@ -304,6 +307,15 @@ def test_a_repeated_order_keeps_what_is_complete_and_writes_what_is_not(tmp_path
     assert changed in ([], [f"{TABLES}/{lost.name}"])
     assert after.keys() == before.keys()
     assert not (lost.parent / "half.tmp").exists()
+    home.ingest(first[1])
+    pairs = {each.image.image_id: each.image.pair.vector.astype(np.float16).tobytes() for each in CORPUS}
+    assert {record.image_id: record.pair for record in home.store.vectors.all(len(BEFORE))} == pairs
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_pair_vectors_are_released_once_they_are_in_the_table(tmp_path: Path, home: Home) -> None:
+    _, files = home.build(files_of(tmp_path, CORPUS))
+    assert not read_pairs(home.folder / "load", files.images, MODELS[Kind.PAIR].dim).any()
 
 
 def vector_rows(home: Home) -> list[bytes]:
@@ -411,7 +423,23 @@ def test_a_load_that_the_disk_has_no_room_for_is_refused_after_the_scan(
 def test_the_room_of_a_load_grows_with_what_it_writes() -> None:
     lsh, pair = (2 * MODELS[kind].dim for kind in (Kind.LSH, Kind.PAIR))
     one = room.needed_bytes(MODELS, 1, 0, 0)
-    # The rows of the worker, the pair vectors of the load, and both in the store.
+    # The rows of the worker, the pair vectors until they are in the store, and both there.
     assert one >= 2 * lsh + 2 * pair
     assert room.needed_bytes(MODELS, 10, 0, 100) == 10 * one + room.needed_bytes(MODELS, 0, 0, 100)
+    most = 10 * room.PASSING_IMAGES
+    kept = room.needed_bytes(MODELS, most, 0, 0, releases=False) - room.needed_bytes(MODELS, most, 0, 0)
+    assert kept == 9 * room.PASSING_IMAGES * pair
+    assert room.needed_bytes(MODELS, 1, 0, 0, stored_share=0.5) == one - (lsh + pair) // 2
     assert room.needed_bytes(MODELS, 0, 10, 0) == 10 * 2 * (lsh + pair)
+
+
+def test_vectors_that_compress_in_the_files_need_less_room_in_the_store(tmp_path: Path) -> None:
+    zeros = [{**each.rows[0], "lsh": [0.0] * 16, "pair": [0.0] * 4} for each in CORPUS]
+    table = pa.Table.from_pylist(zeros * 50, SCHEMA)
+    shares = []
+    for codec in ("snappy", "none"):
+        path = tmp_path / f"{codec}.parquet"
+        pq.write_table(table, path, compression=codec, use_dictionary=False)
+        shares.append(compressed_share([source(path)]))
+    assert 0 < shares[0] < 0.5
+    assert shares[1] == 1

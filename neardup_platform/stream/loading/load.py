@@ -191,6 +191,7 @@ class Load:
         """Find what must be withheld so far, so that little is left to compare when the bulk is taken in."""
         bulk.withhold_forgotten(self._store, started_ms(bulk.folder))
         bulk.compare(self._store)
+        bulk.keep_pairs()
         bulk.write_deletions()
         # RocksDB flushes what is in memory before it takes in files.
         self._store.flush()

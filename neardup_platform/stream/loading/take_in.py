@@ -6,7 +6,8 @@ The process that built the files compared its images with a checkpoint. What has
 cluster is withheld if an image of it was decided or forgotten since, or if an override names one or a hash of a bank
 matches one. Its keys are deleted again, which is possible because files that come later in an ingestion count before
 earlier ones; its images are decided one by one afterwards. The deletions are files, too: those of clusters that are
-withheld before the step are written in the thread, so a large cluster does not hold the stream up. Everything that
+withheld before the step are written in the thread, so a large cluster does not hold the stream up. So are the pair
+vectors of withheld images, which are in the tables alone until then. Everything that
 takes long is done in a thread: `prepare` opens the tables as a store of their own, from links, so that an id is looked
 up there in microseconds, however many the load has.
 """
@@ -23,11 +24,11 @@ from numpy.typing import NDArray
 from rocksdict import IngestExternalFileOptions, Rdict
 
 from neardup_platform.bootstrap.bulk_files import IMAGES, TABLES, BulkFiles
-from neardup_platform.bootstrap.vector_targets import read_pairs
+from neardup_platform.bootstrap.vector_targets import read_pairs, write_pairs
 from neardup_platform.clusters.override_terms import named
 from neardup_platform.corpus import Corpus, Loaded, stored_vectors
 from neardup_platform.decide import Labelling
-from neardup_platform.errors import BadArtefact, InvariantBroken
+from neardup_platform.errors import BadArtefact, InvariantBroken, SetupError
 from neardup_platform.files import read_sealed, write_sealed
 from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
 from neardup_platform.scoring.vectors import holds
@@ -61,6 +62,7 @@ class TakeIn:
         withheld: ordinals, by head of the clusters that are withheld.
         touched: images of the load that were decided by the stream or named since, which the store may know.
         left: by head of the clusters whose deletions are written, the sum of the digests of their images.
+        kept: heads of the clusters whose pair vectors are in the folder again.
         deletions: the files with these deletions.
         seen_ordinals: ordinals of the store that were compared.
         forgotten: images that were forgotten when that was compared last.
@@ -76,6 +78,7 @@ class TakeIn:
     withheld: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     touched: set[str] = field(default_factory=set)
     left: dict[str, int] = field(default_factory=dict)
+    kept: set[str] = field(default_factory=set)
     deletions: list[Path] = field(default_factory=list)
 
     @property
@@ -126,6 +129,28 @@ class TakeIn:
         tables = self.folder / TABLES
         files = [*(tables / name for name in self.files.tables), *self.deletions]
         return Ingestion(files, self.folder / _CHANGES, write)
+
+    def keep_pairs(self) -> None:
+        """Write the pair vectors of what is withheld into the folder; takes seconds for 100,000 images.
+
+        Raises:
+            SetupError: the disk is full or broken.
+        """
+        heads = self.withheld.keys() - self.kept
+        if not heads:
+            return
+        try:
+            write_pairs(self.folder, (pair for head in heads for pair in self._pairs_of(head)))
+        except OSError as error:
+            raise SetupError(
+                f"keeping the vectors of withheld images in {self.folder} failed: {error}; free some disk under "
+                "NEARDUP_HOME and send the command again"
+            ) from error
+        self.kept |= heads
+
+    def _pairs_of(self, head: str) -> Iterator[tuple[int, bytes]]:
+        for ordinal in self.withheld[head].tolist():
+            yield ordinal - self.files.first_ordinal, self.tables.vectors.get(ordinal).pair
 
     def write_deletions(self) -> None:
         """Write the deletions of the clusters that are withheld so far as files; takes seconds for 100,000 images."""
@@ -203,7 +228,12 @@ class TakeIn:
         return loaded
 
     def save_withheld(self) -> None:
-        """Note what is withheld, for an attempt after a crash; durable when this returns."""
+        """Note what is withheld, for an attempt after a crash; durable when this returns.
+
+        Raises:
+            SetupError: the disk is full or broken.
+        """
+        self.keep_pairs()
         write_sealed(self.folder / _WITHHELD, {"ordinals": self.ordinals.tolist()})
 
     def close(self) -> None:

@@ -224,7 +224,7 @@ def _write_vectors(home: Path, folder: Path, bulk: Sequence[GivenImage], first: 
     assert manifest is not None
     lsh = np.stack([image.lsh.vector for image, _ in bulk]).astype("<f2")
     pair = np.stack([image.pair.vector for image, _ in bulk]).astype("<f2")
-    (folder / PAIRS).write_bytes(pair.tobytes())
+    (folder / PAIRS).write_bytes(bytes(pair.nbytes))
     rows = (lsh, pack(lsh, pair, manifest.layout))
     for path, row_bytes, part in zip(manifest.paths(home / "vectors"), manifest.row_bytes, rows, strict=True):
         with path.open("r+b") as file:
