@@ -67,7 +67,7 @@ def _written(sources: Sequence[Source], rows: Rows) -> Vectors:
     kept = _Kept(len(rows))
     places = [Place(kind, kept, np.where(rows.present[kind], np.arange(len(rows)), NONE)) for kind in Kind]
     for group in row_groups(sources):
-        write_group(group, MODELS, places, lambda _: None)
+        assert list(write_group(group, MODELS, places))[-1:] == [group.first + group.rows][: group.rows]
     return {kind: vectors.tolist() for kind, vectors in kept.vectors.items()}
 
 
