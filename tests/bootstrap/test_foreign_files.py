@@ -78,7 +78,7 @@ def test_a_null_vector_that_the_statistics_deny_is_never_a_vector_of_zeros() -> 
         list(read_vectors([file], believed, MODELS, ALL))
     place, groups = Place(Kind.LSH, Discarded(), np.arange(4)), row_groups([file])
     with pytest.raises(BadArtefact, match=r"polars-1\.20\.parquet: row 3: its lsh vector is null"):
-        write_group(next(groups), MODELS, [place], lambda _: None)
+        list(write_group(next(groups), MODELS, [place]))
 
 
 ALL = np.ones(4, np.bool_)
