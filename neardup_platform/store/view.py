@@ -96,6 +96,10 @@ def rocksdb_options() -> Options:
     # A secondary must hold every file open, or it fails when the writer deletes one after compaction.
     options.set_max_open_files(-1)
     options.set_keep_log_file_num(5)
+    # With dynamic sizes, data is in the last level alone at first, in files that begin in one table and end in another.
+    # No file that is taken in fits between them: all are put at the top, where 36 stop every write until they are
+    # compacted, which takes minutes and as much disk again for millions of images.
+    options.set_level_compaction_dynamic_level_bytes(False)
     # Most lookups are for new images. With ten bits per key, 99% of the files that lack the key are not read.
     table = BlockBasedOptions()
     table.set_bloom_filter(10, block_based=False)

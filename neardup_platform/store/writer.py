@@ -151,7 +151,8 @@ class Store(StoreView):
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            db = Rdict(str(path), rocksdb_options())
+            # Named, because rocksdict opens an existing column family with the options that it was created with.
+            db = Rdict(str(path), rocksdb_options(), column_families={"default": rocksdb_options()})
         except Exception as error:  # rocksdict raises bare Exception with RocksDB's text
             if "lock" in str(error).lower():
                 raise HomeInUse(
