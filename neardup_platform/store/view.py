@@ -77,6 +77,10 @@ class StoreView:
             log.warning("closing the store failed: %s", error)
 
 
+# Of a load of a billion images.
+_MOST_TOP_FILES = 20_000
+
+
 def open_checkpoint(folder: Path) -> StoreView:
     """Open a checkpoint for reading.
 
@@ -97,9 +101,12 @@ def rocksdb_options() -> Options:
     options.set_max_open_files(-1)
     options.set_keep_log_file_num(5)
     # With dynamic sizes, data is in the last level alone at first, in files that begin in one table and end in another.
-    # No file that is taken in fits between them: all are put at the top, where 36 stop every write until they are
-    # compacted, which takes minutes and as much disk again for millions of images.
+    # No file that is taken in fits between them: all are put at the top, and compacted with as much disk again.
     options.set_level_compaction_dynamic_level_bytes(False)
+    # They are put there, too, if a compaction runs at that moment. By default 36 would stop every write until they are
+    # compacted, which takes minutes for millions of images. Commits are small, and their files do not pile up.
+    options.set_level_zero_slowdown_writes_trigger(_MOST_TOP_FILES)
+    options.set_level_zero_stop_writes_trigger(_MOST_TOP_FILES)
     # Most lookups are for new images. With ten bits per key, 99% of the files that lack the key are not read.
     table = BlockBasedOptions()
     table.set_bloom_filter(10, block_based=False)

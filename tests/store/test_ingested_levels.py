@@ -52,3 +52,20 @@ def write_table(folder: Path, table: Table, number: int, *, deletes: bool = Fals
             writer[name] = b"taken in"
     writer.finish()
     return path
+
+
+def test_files_at_the_top_stop_no_write(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    # Each has the keys of the one before, so they can be nowhere else.
+    db = store._tables.db
+    # So that none is compacted during the test.
+    db.set_options({"level0_file_num_compaction_trigger": "1000"})
+    for number in range(STOPPED + 10):
+        copy = tmp_path / str(number)
+        copy.mkdir()
+        store.write(IngestBatch([write_table(copy, Table.IMAGES, 0)], copy / "changes"))
+        assert db.property_value("rocksdb.is-write-stopped") == "0"
+        assert db.property_value("rocksdb.actual-delayed-write-rate") == "0"
+        db[b"\x7f%d" % number] = b"a commit between them"
+    assert int(db.property_value("rocksdb.num-files-at-level0")) > STOPPED
+    store.close()
