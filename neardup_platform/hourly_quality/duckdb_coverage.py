@@ -26,7 +26,7 @@ COLUMNS: Mapping[TopicLog, Sequence[str]] = {
     LSH_EMBEDDINGS: _ANNOUNCED,
     PAIR_EMBEDDINGS: _ANNOUNCED,
     DECISIONS: ("event_id", "image_id", "cause", "kafka_timestamp"),
-    DEAD_LETTERS: ("topic", "partition", "offset"),
+    DEAD_LETTERS: ("topic", "partition", "offset", "reason"),
     EXPIRIES: ("halves",),
 }
 LOGS = tuple(COLUMNS)
@@ -53,6 +53,7 @@ _FATES = f"""
         select distinct image_id from announced
         join {DEAD_LETTERS.name} as letter on letter.topic = announced.topic
             and letter.partition = announced.kafka_partition and letter.offset = announced.kafka_offset
+        where letter.reason not in ('expired', 'evicted')
     ),
     expired as (select distinct half.image_id from (select unnest(halves) as half from {EXPIRIES.name}))
     select images.image_id, complete_ms, decided.at_ms - complete_ms as latency_ms,

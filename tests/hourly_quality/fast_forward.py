@@ -135,7 +135,7 @@ class Day:
         self, settings: Settings, start: datetime, most: int, first: int, *, steep: float = 1.0, seed: int = 0
     ) -> None:
         self.settings = settings
-        self.decided = 0
+        self.decided, self._sent = 0, 0
         self._hour, self._most, self._of_day, self._steep = start, most, first, steep
         self._traffic, self._rng = Traffic(seed), np.random.default_rng(seed)
         self._producer: KafkaProducer = make_producer(settings.kafka)
@@ -150,9 +150,10 @@ class Day:
         """Live through an hour; returns its start. What `fault.unread_from` leaves unread is there until `forget`."""
         hour, count = self._hour, round(self._most * day_curve(self._of_day % 24) ** self._steep)
         for number in range(BURSTS):
-            decided = self._burst(hour, number, count, fault)
+            sent, decided = self._burst(hour, number, count, fault)
             self._clock.advance(_BURST_MS + _DELAY_MS + fault.delay_ms)
             if number < fault.unread_from:
+                self._sent += sent
                 self.decided += decided
                 self._work(self._worker_with(fault.min_overlap))
             else:
@@ -191,15 +192,15 @@ class Day:
         admin.delete_records(ends)
         admin.close()
 
-    def _burst(self, hour: datetime, number: int, count: int, fault: Fault) -> int:
-        """Publish a burst; returns how many of its images will be decided."""
+    def _burst(self, hour: datetime, number: int, count: int, fault: Fault) -> tuple[int, int]:
+        """Publish a burst; returns how many messages it has, and how many of its images will be decided."""
         self._set(_ms(hour) + number * _HOUR_MS // BURSTS + 10_000)
         return self._announce(count // BURSTS, fault, dead=number >= fault.dead_from)
 
     def _set(self, now_ms: int) -> None:
         self._clock.advance(now_ms - self._clock.now_ms())
 
-    def _announce(self, count: int, fault: Fault, *, dead: bool) -> int:
+    def _announce(self, count: int, fault: Fault, *, dead: bool) -> tuple[int, int]:
         pictures = self._traffic.pictures(count, spam=round(fault.spam * count), shift=fault.shift)
         refused = self._rng.random(len(pictures)) < _REFUSED
         refused[: round(fault.garbage * len(pictures))] = True
@@ -216,17 +217,19 @@ class Day:
                     timestamp_ms=at_ms,
                 )
         self._producer.flush()
-        return int((~refused & ~unpaired).sum())
+        return 2 * len(pictures) - int(unpaired.sum()), int((~refused & ~unpaired).sum())
 
     def _work(self, worker: Worker) -> None:
-        """Let the worker decide and publish all that it can."""
+        """Let the worker read everything, and decide, give up and publish all that it can."""
+        idle_ms = self.settings.join.idle_s * 1_000
 
         def done() -> bool:
             worker.turn()
             found = worker.metrics()
-            return found["images"] >= self.decided and not found["outbox"]
+            read = found.get("received", 0) >= self._sent and found["watermark_delay_ms"] <= idle_ms
+            return read and found["images"] >= self.decided and not found["outbox"]
 
-        eventually(done, lambda: f"{worker.metrics()} of {self.decided}")
+        eventually(done, lambda: f"{worker.metrics()} of {self.decided} images, {self._sent} messages")
 
 
 def _ms(moment: datetime) -> int:

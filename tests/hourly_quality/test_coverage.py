@@ -71,7 +71,10 @@ def test_every_image_has_one_fate(tmp_path: Path) -> None:
     letter = pb.DeadLetter(event_id="d", topic=EMBEDDINGS[Kind.LSH], partition=0, reason="garbage")
     letter.offset = logs.announce("refused", Kind.LSH, BEGIN + 20)
     logs.add(DEAD_LETTERS, BEGIN + 30, letter)
-    logs.announce("expired", Kind.PAIR, BEGIN + 40)
+    # What expires is in the dead letters as well, where it can be replayed from; it was not refused.
+    late = pb.DeadLetter(event_id="l", topic=EMBEDDINGS[Kind.PAIR], partition=0, reason="expired")
+    late.offset = logs.announce("expired", Kind.PAIR, BEGIN + 40)
+    logs.add(DEAD_LETTERS, BEGIN + 50, late)
     report = pb.ExpiryReport(event_id="e")
     report.halves.add(image_id="expired", kind=pb.KIND_PAIR, reason="expired")
     logs.add(EXPIRIES, BEGIN + 50, report)
