@@ -11,6 +11,7 @@ from rocksdict import Checkpoint, IngestExternalFileOptions, Rdict, SstFileWrite
 
 from neardup_platform.errors import HomeInUse, SetupError
 from neardup_platform.store import layout
+from neardup_platform.store.compactions import Compactions
 from neardup_platform.store.layout import Table
 from neardup_platform.store.purge import Purger, Span, all_of
 from neardup_platform.store.store_pb2 import ImageRecord, StoreState, Touched
@@ -143,6 +144,9 @@ def write_changes(changes: Mapping[bytes, bytes | None], folder: Path) -> list[P
 class Store(StoreView):
     """The store, open for reading and writing.
 
+    Attributes:
+        compactions: those in the background.
+
     Raises:
         HomeInUse: another process has the store open.
         SetupError: the store has a format that this version does not read.
@@ -160,6 +164,7 @@ class Store(StoreView):
                 ) from error
             raise SetupError(f"opening the store at {path} failed: {error}") from error
         super().__init__(db)
+        self.compactions = Compactions(db)
         if self._tables.get(Table.STATE, b"") is None:
             batch = Batch()
             batch.put_state(StoreState(format=layout.FORMAT, digest=bytes(16), store_id=uuid4().hex, outbox_first=1))

@@ -8,6 +8,7 @@ from rocksdict import Rdict, SstFileWriter
 from neardup_platform.store.layout import Table
 from neardup_platform.store.view import rocksdb_options
 from neardup_platform.store.writer import IngestBatch, Store
+from neardup_platform.testing import eventually
 
 # RocksDB's level0_stop_writes_trigger.
 STOPPED = 36
@@ -31,7 +32,7 @@ def test_a_load_of_many_files_stops_no_write_whatever_the_store_was_created_with
     deletions = write_table(tmp_path, TABLES[0], 3, deletes=True)
     store.write(IngestBatch([*files, deletions], tmp_path / "changes"))
     db = store._tables.db
-    assert int(db.property_value("rocksdb.num-files-at-level0")) < 5
+    assert at_top(db) < 5
     assert db.get(TABLES[0].value + b"load0003-001") is None
     for table in TABLES:
         assert db[table.value + b"load0002-001"] == b"taken in"
@@ -54,6 +55,30 @@ def write_table(folder: Path, table: Table, number: int, *, deletes: bool = Fals
     return path
 
 
+def test_no_compaction_begins_while_they_are_held(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    db = store._tables.db
+    store.compactions.hold()
+    for number in range(8):
+        db[b"\x7f%d" % number] = b"a commit"
+        store.flush()
+    assert at_top(db) == 8, "by default the fourth begins a compaction"
+    assert not store.compactions.running
+    store.close()
+    # A process that ends meanwhile leaves nothing held.
+    store = Store(tmp_path / "store")
+    db = store._tables.db
+    assert not store.compactions.held
+    eventually(lambda: at_top(db) < 4)
+    store.compactions.hold()
+    store.compactions.release()
+    for number in range(8):
+        db[b"\x7f%d" % number] = b"another commit"
+        store.flush()
+    eventually(lambda: at_top(db) < 4)
+    store.close()
+
+
 def test_files_at_the_top_stop_no_write(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     # Each has the keys of the one before, so they can be nowhere else.
@@ -67,5 +92,10 @@ def test_files_at_the_top_stop_no_write(tmp_path: Path) -> None:
         assert db.property_value("rocksdb.is-write-stopped") == "0"
         assert db.property_value("rocksdb.actual-delayed-write-rate") == "0"
         db[b"\x7f%d" % number] = b"a commit between them"
-    assert int(db.property_value("rocksdb.num-files-at-level0")) > STOPPED
+    assert at_top(db) > STOPPED
     store.close()
+
+
+def at_top(db: Rdict) -> int:
+    """How many files are on level 0."""
+    return int(db.property_value("rocksdb.num-files-at-level0") or 0)

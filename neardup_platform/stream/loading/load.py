@@ -15,6 +15,7 @@ they suffice for uses them.
 
 import logging
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -53,6 +54,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _CHECKPOINT = "checkpoint"
+# How long a compaction that is in progress may delay a load; one of a few gigabytes takes less.
+_COMPACTING_S = 120.0
+_POLL_S = 0.1
 _FATES = ("known", "conflicting", "forgotten")
 
 
@@ -189,6 +193,7 @@ class Load:
 
     def _compare(self, command: pb.Command, arguments: LoadArguments, bulk: "TakeIn") -> Finish:
         """Find what must be withheld so far, so that little is left to compare when the bulk is taken in."""
+        self._hold_compactions()
         bulk.withhold_forgotten(self._store, started_ms(bulk.folder))
         bulk.compare(self._store)
         bulk.keep_pairs()
@@ -196,6 +201,14 @@ class Load:
         # RocksDB flushes what is in memory before it takes in files.
         self._store.flush()
         return partial(self._finish_bulk, command, arguments, bulk)
+
+    def _hold_compactions(self) -> None:
+        """Keep the files off the top of the store. After a while it goes without: they are compacted afterwards."""
+        self._store.compactions.hold()
+        until_s = self._clock.monotonic_s() + _COMPACTING_S
+        while self._store.compactions.running and self._clock.monotonic_s() < until_s:
+            self._interruption.check()
+            time.sleep(_POLL_S)
 
     def _finish_bulk(self, command: pb.Command, arguments: LoadArguments, bulk: "TakeIn") -> Stage:
         """Take the bulk in, without what is withheld."""
@@ -312,6 +325,7 @@ class Load:
         return self._build
 
     def _close(self) -> None:
+        self._store.compactions.release()
         if self._build is not None:
             self._build.close()
             self._build = None

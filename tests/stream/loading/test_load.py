@@ -19,7 +19,7 @@ from neardup_platform.store.layout import Table
 from neardup_platform.store.secondary import SecondaryStore
 from neardup_platform.store.survey import Survey
 from neardup_platform.store.swap import copy_store, decide_swap, next_path
-from neardup_platform.store.writer import Batch, Store
+from neardup_platform.store.writer import Batch, IngestBatch, Store
 from neardup_platform.stream.control.command import RegisteredCommand, register
 from neardup_platform.stream.corrections.carry_over import carry_over, name_restored
 from neardup_platform.stream.corrections.forget_again import forget_again, forgotten_since
@@ -173,6 +173,21 @@ def test_a_data_set_is_taken_in_at_one_moment(make: Make, settings: Settings) ->
     assert list(settings.loads_path.iterdir()) == []
     decision = decode_decision(one.store.history.current(IMAGES[7].image_id))
     assert (decision.cause, decision.override_id, decision.candidates) == (Cause.GIVEN, "c1", ())
+
+
+def test_no_compaction_begins_until_the_files_are_in(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    held, write = [], Store.write
+
+    def noted(store: Store, batch: Batch | IngestBatch) -> None:
+        held.append((isinstance(batch, IngestBatch), store.compactions.held))
+        write(store, batch)
+
+    monkeypatch.setattr(Store, "write", noted)
+    one = make(load())
+    one.run()
+    assert (True, True) in held
+    assert (True, False) not in held
+    assert not one.store.compactions.held
 
 
 def test_loaded_images_are_found_and_joined_by_the_stream_at_once_and_after_a_restart(make: Make) -> None:
