@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from neardup_platform.bootstrap.half_kernels import lengths
 from neardup_platform.bootstrap.row_checks import CODES, Codes, Mask
 from neardup_platform.errors import BadArtefact
 from neardup_platform.ingest.parquet_columns import plain, rows_of_dimension
@@ -22,16 +23,21 @@ def vectors_of(column: pa.Array, kind: Kind, dim: int) -> tuple[Vectors, Codes]:
         column: of a type that `check_column` accepts.
 
     Returns:
-        float16 [n, dim], as the store keeps them, zeros where a row has no good vector; and uint8 [n], the reason code
-        of each row, 0 where its vector is good or null.
+        float16 [n, dim], as the store keeps them, zeros where a row has no good vector; they may be those of the
+        column, read-only. And uint8 [n], the reason code of each row, 0 where its vector is good or null.
     """
     column = plain(column)
-    vectors, reasons = np.zeros((len(column), dim), np.float16), np.zeros(len(column), np.uint8)
+    reasons = np.zeros(len(column), np.uint8)
     there = column.is_valid().to_numpy(zero_copy_only=False)
     reasons[there] = CODES["bad-dimension"]
+    # The pages of this are not touched where the values of the column are returned as they are.
+    vectors = np.zeros((len(column), dim), np.float16)
     for rows, values in rows_of_dimension(column, dim):
-        reasons[rows] = _FAULTS[vector_faults(values, kind)]
+        known = lengths(values) if values.dtype == np.float16 else None
+        reasons[rows] = _FAULTS[vector_faults(values, kind, known)]
         good = reasons[rows] == 0
+        if good.all() and len(rows) == len(column) and values.dtype == np.float16:
+            return values, reasons
         vectors[rows[good]] = values[good]
     return vectors, reasons
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
+from neardup_platform.bootstrap.half_kernels import lengths
 from neardup_platform.bootstrap.row_checks import REASON_NAMES
 from neardup_platform.bootstrap.vector_columns import digests_of, vectors_of
 from neardup_platform.errors import BadMessage
@@ -29,6 +30,31 @@ def test_many_vectors_are_judged_as_one_is(dtype: type[np.floating], data: st.Da
         )
     for kind in Kind:
         assert [VECTOR_FAULTS[fault] for fault in vector_faults(vectors, kind)] == [fault(v, kind) for v in vectors]
+
+
+@given(vectors=arrays(np.uint16, st.tuples(st.integers(0, 6), st.integers(1, 40))))
+def test_lengths_of_any_float16_are_those_of_numpy(vectors: NDArray[np.uint16]) -> None:
+    halves = vectors.view(np.float16)
+    with np.errstate(invalid="ignore"):
+        expected = np.linalg.norm(halves.astype(np.float64), axis=1)
+    finite = np.isfinite(expected)
+    assert lengths(halves)[finite] == pytest.approx(expected[finite], rel=1e-5)
+    assert (lengths(halves)[~finite] > np.finfo(np.float16).max).all()
+
+
+@given(data=st.data())
+def test_columns_of_float16_are_judged_as_one_vector_is(data: st.DataObject) -> None:
+    with np.errstate(over="ignore"):
+        drawn = data.draw(arrays(np.float64, st.tuples(st.integers(0, 6), st.just(DIM)), elements=TELLING))
+        halves = drawn.astype(np.float16)
+    column = pa.FixedSizeListArray.from_arrays(pa.array(halves.ravel(), pa.float16()), DIM)
+    for kind in Kind:
+        vectors, reasons = vectors_of(column, kind, DIM)
+        faults = [fault(vector, kind) for vector in halves]
+        assert [REASON_NAMES[code] for code in reasons] == faults
+        good = [not each for each in faults]
+        assert vectors[good].tolist() == halves[good].tolist()
+        assert not vectors[~np.array(good, np.bool_)].any()
 
 
 def fault(vector: NDArray[np.floating], kind: Kind) -> str:
