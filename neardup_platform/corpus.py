@@ -17,7 +17,7 @@ from neardup_platform.clusters.corpus_steps import Appended, CorpusStep, Died, L
 from neardup_platform.errors import InvariantBroken
 from neardup_platform.id_space import check_ordinals
 from neardup_platform.image_table.checkpoint import Columns
-from neardup_platform.image_table.ids import IdTable, MemoryIds
+from neardup_platform.image_table.ids import IdTable, MemoryIds, PackedIds
 from neardup_platform.progress import Progress, no_progress
 from neardup_platform.scoring.features import widened
 from neardup_platform.scoring.nearness import CosineNearness
@@ -51,7 +51,7 @@ class Loaded:
 
     Attributes:
         first: their first ordinal.
-        ids: empty for images that are withheld.
+        ids: of all; none for images that are withheld.
         heads: int64 [n], ordinals; −1 for images that are withheld.
         retired: bool [n], images that no segment holds.
         sizes, representatives: int32 [n], of the clusters that each heads.
@@ -59,7 +59,7 @@ class Loaded:
     """
 
     first: int
-    ids: list[str]
+    ids: PackedIds
     heads: Ordinals
     retired: NDArray[np.bool_]
     sizes: NDArray[np.int32]
@@ -180,7 +180,7 @@ class Corpus:
     def take_in(self, loaded: "Loaded") -> None:
         """Gives ordinals that were set aside to the images of a load, whose rows the table of vectors holds."""
         first, end = loaded.first, loaded.first + len(loaded.ids)
-        self._ids.fill(first, loaded.ids)
+        self._ids.fill_packed(first, loaded.ids)
         self._heads[first:end] = loaded.heads + 1
         self._retired[first:end] = loaded.retired
         self._dead[first:end] = loaded.heads < 0

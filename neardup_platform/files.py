@@ -108,7 +108,7 @@ def read_sealed(path: Path) -> dict[str, Any] | None:
     return content
 
 
-def write_at(file: FileIO, content: bytes, at: int) -> None:
+def write_at(file: FileIO, content: bytes | memoryview, at: int) -> None:
     """Write bytes in place, through the file and not through a map of it, where a full disk would kill the process.
 
     Raises:

@@ -10,6 +10,7 @@ where a Python object takes about a hundred. `MemoryIds` is for evaluation and t
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -25,6 +26,44 @@ LONGEST_ID_BYTES = (1 << LENGTH_BITS) - 1
 # Room for the first rows and bytes; both double when they are full.
 FIRST_ROWS = 1_024
 FIRST_BYTES = 1 << 15
+
+
+@dataclass(frozen=True, slots=True)
+class PackedIds:
+    """Ids as they are in a table that begins with them.
+
+    Attributes:
+        text: uint8 [bytes], of all ids.
+        places: uint64 [ids], in that text.
+    """
+
+    text: NDArray[np.uint8]
+    places: Places
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def id_of(self, number: int) -> str:
+        """Returns an id; empty where there is none."""
+        place = self.places.item(number)
+        at = place >> LENGTH_BITS
+        return self.text[at : at + (place & LONGEST_ID_BYTES)].tobytes().decode()
+
+    def places_at(self, at: int) -> Places:
+        """Returns the places in a text where this one begins at byte `at`."""
+        begin = np.uint64(at << LENGTH_BITS)
+        return np.where(self.places, self.places + begin, self.places)
+
+    def without(self, numbers: Ordinals) -> "PackedIds":
+        """Returns them without some ids, which are overwritten."""
+        if not len(numbers):
+            return self
+        text, places = self.text.copy(), self.places.copy()
+        for place in places[numbers].tolist():
+            at = place >> LENGTH_BITS
+            text[at : at + (place & LONGEST_ID_BYTES)] = 0
+        places[numbers] = 0
+        return PackedIds(text, places)
 
 
 class IdTable(Protocol):
@@ -54,6 +93,9 @@ class IdTable(Protocol):
 
     def fill(self, first: int, ids: Sequence[str]) -> None:
         """Gives images to ordinals without one, from `first` on."""
+
+    def fill_packed(self, first: int, ids: PackedIds) -> None:
+        """Does so for millions of images at once."""
 
     def erase(self, ordinals: Ordinals) -> None:
         """Takes the image from ordinals, and overwrites its id."""
@@ -106,11 +148,14 @@ class WritableIds(ABC):
 
     def fill(self, first: int, ids: Sequence[str]) -> None:
         """See `IdTable`."""
-        text, places = packed(ids, self.text_bytes)
+        self.fill_packed(first, packed(ids))
+
+    def fill_packed(self, first: int, ids: PackedIds) -> None:
+        """See `IdTable`."""
         # The text first, so that a place always leads to its id.
-        self._put_text(self.text_bytes, text)
-        self._put_places(first, places)
-        self.text_bytes += len(text)
+        self._put_text(self.text_bytes, ids.text)
+        self._put_places(first, ids.places_at(self.text_bytes))
+        self.text_bytes += len(ids.text)
 
     def erase(self, ordinals: Ordinals) -> None:
         """See `IdTable`."""
@@ -118,14 +163,14 @@ class WritableIds(ABC):
             place = self.places.item(ordinal)
             if place:
                 self._put_places(ordinal, np.zeros(1, np.uint64))
-                self._put_text(place >> LENGTH_BITS, bytes(place & LONGEST_ID_BYTES))
+                self._put_text(place >> LENGTH_BITS, np.zeros(place & LONGEST_ID_BYTES, np.uint8))
 
     @abstractmethod
     def make_room(self, count: int) -> None:
         """See `IdTable`."""
 
     @abstractmethod
-    def _put_text(self, at: int, text: bytes) -> None:
+    def _put_text(self, at: int, text: NDArray[np.uint8]) -> None:
         """Writes a part of the text."""
 
     @abstractmethod
@@ -163,26 +208,40 @@ class MemoryIds(WritableIds):
     def close(self) -> None:
         """Does nothing."""
 
-    def _put_text(self, at: int, text: bytes) -> None:
-        self._text[at : at + len(text)] = text
+    def _put_text(self, at: int, text: NDArray[np.uint8]) -> None:
+        self._text[at : at + len(text)] = text.data
 
     def _put_places(self, first: int, places: Places) -> None:
         self._places[first : first + len(places)] = places
 
 
-def packed(ids: Sequence[str], at: int) -> tuple[bytes, Places]:
-    """Returns ids as one text, and the place of each in a text where it begins at byte `at`.
+def packed(ids: Sequence[str]) -> PackedIds:
+    """Returns ids one after the other.
 
     Raises:
         InvariantBroken: an id is too long.
     """
     encoded = [image_id.encode() for image_id in ids]
     lengths = np.fromiter(map(len, encoded), np.uint64, len(encoded))
+    return packed_text(np.frombuffer(b"".join(encoded), np.uint8), lengths)
+
+
+def packed_text(text: NDArray[np.uint8], lengths: NDArray[np.uint64]) -> PackedIds:
+    """Returns ids that are one after the other already.
+
+    Args:
+        text: uint8 [bytes].
+        lengths: uint64 [ids], in bytes.
+
+    Raises:
+        InvariantBroken: an id is too long.
+    """
+    ends = np.cumsum(lengths, dtype=np.uint64)
     if len(lengths) and int(lengths.max()) > LONGEST_ID_BYTES:
-        longest = ids[int(lengths.argmax())]
-        raise InvariantBroken(
-            f"the id {longest[:80]!r}… has {int(lengths.max())} bytes, at most {LONGEST_ID_BYTES} are possible"
-        )
-    places = (np.uint64(at) + np.cumsum(lengths) - lengths) << np.uint64(LENGTH_BITS) | lengths
+        which = int(lengths.argmax())
+        begin, length = int(ends[which] - lengths[which]), int(lengths[which])
+        shown = text[begin : begin + 80].tobytes().decode(errors="replace")
+        raise InvariantBroken(f"the id {shown!r}… has {length} bytes, at most {LONGEST_ID_BYTES} are possible")
+    places = (ends - lengths) << np.uint64(LENGTH_BITS) | lengths
     places[lengths == 0] = 0
-    return b"".join(encoded), places
+    return PackedIds(text, places)

@@ -26,6 +26,7 @@ from neardup_platform.image_table.ids import (
     LENGTH_BITS,
     LONGEST_ID_BYTES,
     Ordinals,
+    PackedIds,
     Places,
     WritableIds,
 )
@@ -149,23 +150,23 @@ class WrittenIds(WritableIds):
         self._text.close()
         self._places.close()
 
-    def _put_text(self, at: int, text: bytes) -> None:
+    def _put_text(self, at: int, text: NDArray[np.uint8]) -> None:
         room = len(self._mapped.text)
         if at + len(text) > room:
             while room < at + len(text):
                 room *= 2
             self._resize(self._text, room)
-        self._write(self._text, at, text)
+        self._write(self._text, at, text.data)
 
     def _put_places(self, first: int, places: Places) -> None:
-        self._write(self._places, 8 * first, places.astype("<u8", copy=False).tobytes())
+        self._write(self._places, 8 * first, places.astype("<u8", copy=False).view(np.uint8).data)
 
     def _resize(self, file: FileIO, size: int) -> None:
         with _explained(self._folder, "extending"):
             os.ftruncate(file.fileno(), size)
             self._mapped = _Mapped(self._text, self._places)
 
-    def _write(self, file: FileIO, at: int, content: bytes) -> None:
+    def _write(self, file: FileIO, at: int, content: memoryview) -> None:
         with _explained(self._folder, "writing"):
             write_at(file, content, at)
 
@@ -227,6 +228,9 @@ class FollowedIds:
 
     def fill(self, _first: int, _ids: Sequence[str]) -> None:
         """Does nothing: the writer has filled them in, as `check` has found."""
+
+    def fill_packed(self, _first: int, _ids: PackedIds) -> None:
+        """Does nothing: the writer has filled them in."""
 
     def erase(self, _ordinals: Ordinals) -> None:
         """Does nothing: the writer erases ids for everyone who maps them."""

@@ -22,7 +22,14 @@ from neardup_platform.image_table.checkpoint import (
     read_columns,
     write_checkpoint,
 )
-from neardup_platform.image_table.ids import FIRST_BYTES, FIRST_ROWS, LONGEST_ID_BYTES, MemoryIds, WritableIds
+from neardup_platform.image_table.ids import (
+    FIRST_BYTES,
+    FIRST_ROWS,
+    LONGEST_ID_BYTES,
+    MemoryIds,
+    WritableIds,
+    packed,
+)
 from neardup_platform.image_table.mmap_ids import FollowedIds, WrittenIds
 
 IDS = ["kitten.jpg", "brücke/größe.png", "a", "字" * 40]
@@ -205,10 +212,27 @@ def test_columns_are_those_that_were_written_and_earlier_files_are_removed(tmp_p
 
 
 def test_what_cannot_be_held_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvariantBroken, match=f"has {LONGEST_ID_BYTES + 1} bytes, at most {LONGEST_ID_BYTES}"):
-        MemoryIds().append(["a" * (LONGEST_ID_BYTES + 1)])
+    with pytest.raises(
+        InvariantBroken, match=rf"'aaa\w+'… has {LONGEST_ID_BYTES + 1} bytes, at most {LONGEST_ID_BYTES}"
+    ):
+        MemoryIds().append(["b", "a" * (LONGEST_ID_BYTES + 1)])
     longest = MemoryIds()
     longest.append(["a" * LONGEST_ID_BYTES])
     assert len(longest.id_of(0)) == LONGEST_ID_BYTES
     with written(tmp_path, IDS) as table, pytest.raises(SetupError, match=f"at most {MAX_ORDINALS}"):
         table.skip(MAX_ORDINALS)
+
+
+def test_packed_ids_are_filled_in_without_those_that_are_left_out(tmp_path: Path) -> None:
+    whole = packed(["", *IDS])
+    assert [whole.id_of(number) for number in range(len(whole))] == ["", *IDS]
+    some = whole.without(np.array([0, 2, 4]))
+    assert "größe" not in some.text.tobytes().decode(errors="replace")
+    memory = MemoryIds()
+    with closing(WrittenIds(tmp_path, None)) as table:
+        for each in (memory, table):
+            each.append(["before"])
+            each.skip(len(some) + 1)
+            each.fill_packed(1, some)
+            assert contents(each) == ["before", "", "kitten.jpg", "", "a", "", ""]
+    assert whole.id_of(2) == IDS[1], "a copy was changed"

@@ -15,7 +15,7 @@ up there in microseconds, however many the load has.
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ from neardup_platform.corpus import Corpus, Loaded, stored_vectors
 from neardup_platform.decide import Labelling
 from neardup_platform.errors import BadArtefact, InvariantBroken, SetupError
 from neardup_platform.files import read_sealed, write_sealed
+from neardup_platform.image_table.ids import PackedIds, packed_text
 from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
 from neardup_platform.scoring.vectors import holds
 from neardup_platform.store import layout
@@ -113,7 +114,8 @@ class TakeIn:
         """Withhold the clusters of images that were forgotten since the checkpoint; hashes all ids if any was."""
         self.forgotten = store.state().forgotten
         if found := store.images.forgotten_since(since_ms):
-            self.withhold(image_id for image_id in self.loaded.ids if layout.hash_key(image_id) in found)
+            ids = self.images.column("image_id")
+            self.withhold(image_id for image_id in _texts(ids) if layout.hash_key(image_id) in found)
 
     def withhold_matched(self, store: StoreView, labels: Labelling) -> None:
         """Withhold the clusters of images that a hash of a bank matches, which get their labels one by one."""
@@ -220,9 +222,7 @@ class TakeIn:
     def without_withheld(self) -> Loaded:
         """Take what is withheld out of what the corpus gets; returns it."""
         rows = self.ordinals - self.files.first_ordinal
-        loaded = self.loaded
-        for row in rows.tolist():
-            loaded.ids[row] = ""
+        self.loaded = loaded = replace(self.loaded, ids=self.loaded.ids.without(rows))
         loaded.heads[rows], loaded.retired[rows] = -1, True
         loaded.sizes[rows] = loaded.representatives[rows] = 0
         return loaded
@@ -262,7 +262,7 @@ def prepare(files: BulkFiles, folder: Path, corpus: Corpus) -> TakeIn:
     count = len(images)
     loaded = Loaded(
         files.first_ordinal,
-        _texts(images.column("image_id")),
+        _packed(images.column("image_id")),
         heads + files.first_ordinal,
         retired.copy(),
         np.bincount(heads, minlength=count).astype(np.int32),
@@ -283,7 +283,7 @@ def _check_sample(taken: TakeIn, corpus: Corpus) -> None:
     files = taken.files
     for ordinal in range(files.first_ordinal, files.end_ordinal, max(1, files.images // _SAMPLE)):
         record, n = taken.tables.vectors.find(ordinal), ordinal - files.first_ordinal
-        if record is None or record.image_id != taken.loaded.ids[n]:
+        if record is None or record.image_id != taken.loaded.ids.id_of(n):
             raise BadArtefact(f"the tables of the load have another image for ordinal {ordinal} than {IMAGES}")
         if not holds(corpus.vectors.rows, ordinal, stored_vectors([(record.lsh, record.pair)])):
             raise BadArtefact(
@@ -292,9 +292,18 @@ def _check_sample(taken: TakeIn, corpus: Corpus) -> None:
             )
 
 
-def _texts(column: pa.ChunkedArray) -> list[str]:
+def _texts(column: pa.ChunkedArray) -> Iterator[str]:
     """The values of a column, made in parts, because the stream waits while one is made."""
-    return [text for at in range(0, len(column), _CHUNK) for text in column.slice(at, _CHUNK).to_pylist()]
+    for at in range(0, len(column), _CHUNK):
+        yield from column.slice(at, _CHUNK).to_pylist()
+
+
+def _packed(column: pa.ChunkedArray) -> PackedIds:
+    """The ids of a column, read from the disk."""
+    texts = column.combine_chunks()
+    begins = np.frombuffer(texts.buffers()[1], np.int64, len(texts) + 1, 8 * texts.offset)
+    text = np.frombuffer(texts.buffers()[2] or b"", np.uint8)[begins[0] : begins[-1]]
+    return packed_text(text.copy(), np.diff(begins).astype(np.uint64))
 
 
 def read_images(folder: Path) -> pa.Table:
