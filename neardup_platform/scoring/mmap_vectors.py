@@ -22,7 +22,7 @@ that cannot be used stay until the manifest names others, with a higher G.
 import logging
 import mmap
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from io import FileIO
@@ -46,7 +46,7 @@ from neardup_platform.scoring.json_vector_manifest import (
 )
 from neardup_platform.scoring.stored_pairs import PairStore, PairVectors
 from neardup_platform.scoring.vectors import Float16, ImageVectors, MappedRows, Ordinals, check_dims
-from neardup_platform.scoring.warm_rows import WarmRows
+from neardup_platform.scoring.warm_rows import WarmRows, read_into_memory
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +112,11 @@ class WrittenVectors:
         """Begins to bring the compact rows into memory."""
         _, compact = self._manifest.paths(self._folder)
         self._warm = WarmRows(compact, self._count * self._manifest.layout.width)
+
+    def warm_part(self, first: int, end: int, stopped: Callable[[], bool]) -> None:
+        """See `VectorTable`."""
+        (_, compact), width = self._manifest.paths(self._folder), self._manifest.layout.width
+        read_into_memory(compact, first * width, end * width, stopped)
 
     def append(self, vectors: ImageVectors) -> None:
         """Adds images; other processes see them when this returns. Their pair vectors stay in memory until the commit.
@@ -285,6 +290,9 @@ class FollowedVectors:
                     f"the vectors of images {first} to {first + len(vectors.lsh) - 1} are not in {self._folder} yet: "
                     "the worker writes them when it starts"
                 )
+
+    def warm_part(self, first: int, end: int, stopped: Callable[[], bool]) -> None:
+        """Does nothing: the writer does it, and both map the same pages."""
 
     def erase(self, ordinals: Ordinals) -> None:
         """Does nothing: the writer erases rows for everyone who maps them."""

@@ -126,6 +126,13 @@ class VectorTable(Protocol):
     def fill(self, first: int, vectors: ImageVectors) -> None:
         """Gives rows to ordinals that were set aside, from `first` on."""
 
+    def warm_part(self, first: int, end: int, stopped: Callable[[], bool]) -> None:
+        """Brings the rows that every query reads into memory, of ordinals from `first` to before `end`.
+
+        Args:
+            stopped: asked now and then whether to end early.
+        """
+
     def erase(self, ordinals: Ordinals) -> None:
         """Overwrites rows with zeros, also for everyone who holds `rows`; the table holds all of these ordinals."""
 
@@ -206,6 +213,9 @@ class MemoryVectors:
             self._room(max(rows, 2 * len(self._reserved.lsh)), self._reserved.pair.shape[1]),
         )
         self._write(slice(0, self._count), old)
+
+    def warm_part(self, first: int, end: int, stopped: Callable[[], bool]) -> None:
+        """Does nothing: they are in memory."""
 
     def erase(self, ordinals: Ordinals) -> None:
         """See `VectorTable`."""

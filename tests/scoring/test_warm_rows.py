@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from neardup_platform.scoring.warm_rows import WarmRows
+from neardup_platform.scoring.warm_rows import WarmRows, read_into_memory
 from tests.scoring.test_vectors import filled, writer
 
 SIZE = 12 << 20
@@ -30,6 +30,15 @@ def test_a_file_is_read_whole_and_once(rows: Path) -> None:
     before = bytes_read()
     WarmRows(rows, SIZE).wait()
     assert SIZE <= bytes_read() - before < 2 * SIZE
+
+
+def test_a_part_is_read_until_it_is_stopped(rows: Path) -> None:
+    before = bytes_read()
+    read_into_memory(rows, 2 << 20, 5 << 20, lambda: False)
+    part = bytes_read() - before
+    assert 3 << 20 <= part < 5 << 20
+    read_into_memory(rows, 0, SIZE, lambda: True)
+    assert bytes_read() - before - part < 1 << 20
 
 
 def test_what_is_larger_than_the_free_memory_stays_on_disk(rows: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -19,6 +19,11 @@ class Interruption:
         """Make the next `check` raise."""
         self._set.set()
 
+    @property
+    def is_set(self) -> bool:
+        """Whether the next `check` raises."""
+        return self._set.is_set()
+
     def wait(self, seconds: float) -> None:
         """Wait, no longer than until it is set."""
         self._set.wait(seconds)

@@ -15,7 +15,6 @@ they suffice for uses them.
 
 import logging
 import shutil
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -180,7 +179,7 @@ class Load:
         return Stage(prepare_next, write, abandon=partial(self._abandon, command))
 
     def _build_files(self, command: pb.Command, arguments: LoadArguments, numbers: Reservation) -> Finish:
-        from neardup_platform.stream.loading.take_in import prepare
+        from neardup_platform.stream.loading.take_in import prepare, warm
 
         folder = folder_of(self._settings.loads_path, command.command_id)
         build = self._active_build()
@@ -188,6 +187,8 @@ class Load:
         build.close()
         self._interruption.check()
         self._take_in = prepare(files, folder, self._pipeline.corpus)
+        warm(files, folder, self._pipeline.corpus, lambda: self._interruption.is_set)
+        self._interruption.check()
         self._take_in.withhold_matched(self._store, self._pipeline.labels)
         return self._compare(command, arguments, self._take_in)
 
@@ -208,7 +209,7 @@ class Load:
         until_s = self._clock.monotonic_s() + _COMPACTING_S
         while self._store.compactions.running and self._clock.monotonic_s() < until_s:
             self._interruption.check()
-            time.sleep(_POLL_S)
+            self._interruption.wait(_POLL_S)
 
     def _finish_bulk(self, command: pb.Command, arguments: LoadArguments, bulk: "TakeIn") -> Stage:
         """Take the bulk in, without what is withheld."""

@@ -33,6 +33,7 @@ from neardup_platform.files import read_sealed, write_sealed
 from neardup_platform.image_table.ids import PackedIds, packed_text
 from neardup_platform.records import Embedding, JoinedImage, Kind, ModelSpec
 from neardup_platform.scoring.vectors import holds
+from neardup_platform.scoring.warm_rows import read_into_memory
 from neardup_platform.store import layout
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import Table
@@ -48,6 +49,7 @@ _DELETIONS = "deletions"
 _WITHHELD = "withheld.json"
 _CHUNK = 4_096
 _SAMPLE = 256
+_OPENED = 8
 
 
 @dataclass(slots=True)
@@ -278,6 +280,17 @@ def prepare(files: BulkFiles, folder: Path, corpus: Corpus) -> TakeIn:
     return taken
 
 
+def warm(files: BulkFiles, folder: Path, corpus: Corpus, stopped: Callable[[], bool]) -> None:
+    """Bring what every search reads of the images into memory, before one waits for it.
+
+    Args:
+        stopped: asked now and then whether to end early.
+    """
+    for name, size in files.segments.items():
+        read_into_memory(folder / name, 0, size, stopped)
+    corpus.vectors.warm_part(files.first_ordinal, files.end_ordinal, stopped)
+
+
 def _check_sample(taken: TakeIn, corpus: Corpus) -> None:
     """Compare a sample of the rows of vectors with the tables."""
     files = taken.files
@@ -331,7 +344,9 @@ def _open_tables(files: Sequence[Path], folder: Path) -> StoreView:
         options = IngestExternalFileOptions()
         options.set_move_files(True)
         try:
-            db.ingest_external_file([str(link) for link in links], options)
+            # A few at a time: the stream waits while RocksDB opens them, because the call holds the interpreter's lock.
+            for at in range(0, len(links), _OPENED):
+                db.ingest_external_file([str(link) for link in links[at : at + _OPENED]], options)
         except Exception as error:  # rocksdict raises bare Exception with RocksDB's text
             db.close()
             raise BadArtefact(f"the tables in {folder / TABLES} cannot be opened: {error}") from error

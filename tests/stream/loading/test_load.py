@@ -12,6 +12,7 @@ import pytest
 from neardup_platform.bootstrap.data_set import DataFile, DataSet
 from neardup_platform.clock import SystemClock
 from neardup_platform.records import Cause, JoinedImage, Kind, PdqHash
+from neardup_platform.scoring import mmap_vectors
 from neardup_platform.settings import Settings
 from neardup_platform.store import layout
 from neardup_platform.store import store_pb2 as store_pb
@@ -23,6 +24,7 @@ from neardup_platform.store.writer import Batch, IngestBatch, Store
 from neardup_platform.stream.control.command import RegisteredCommand, register
 from neardup_platform.stream.corrections.carry_over import carry_over, name_restored
 from neardup_platform.stream.corrections.forget_again import forget_again, forgotten_since
+from neardup_platform.stream.loading import take_in
 from neardup_platform.stream.loading.given_heads import GivenImage
 from neardup_platform.stream.loading.load import Load
 from neardup_platform.stream.redecide.redecide import Redecide
@@ -188,6 +190,25 @@ def test_no_compaction_begins_until_the_files_are_in(make: Make, monkeypatch: py
     assert (True, True) in held
     assert (True, False) not in held
     assert not one.store.compactions.held
+
+
+def test_what_searches_read_is_in_memory_before_it_is_searched(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine, images, read = make(load()), [], []
+
+    def noted(path: Path, begin: int, end: int, _stopped: Callable[[], bool]) -> None:
+        images.append(machine.store.state().images)
+        read.append((path.suffix, path.stat().st_size, begin, end))
+
+    for module in (take_in, mmap_vectors):
+        monkeypatch.setattr(module, "read_into_memory", noted)
+    machine.run()
+    assert set(images) == {0}
+    (segment, rows) = read
+    assert segment[2:] == (0, segment[1])
+    assert rows[0] == ".u8"
+    assert rows[2] == 0
+    width = rows[3] / len(IMAGES)
+    assert width == int(width) > 0
 
 
 def test_loaded_images_are_found_and_joined_by_the_stream_at_once_and_after_a_restart(make: Make) -> None:
