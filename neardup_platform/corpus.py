@@ -261,6 +261,14 @@ class Corpus:
         self._grow(n)
         self._retired[:n], self._dead[:n] = retired, ~alive
 
+    def know_load(self, first: int, alive: NDArray[np.bool_], retired: NDArray[np.bool_]) -> None:
+        """Takes over images of a load likewise, from a dead ordinal on.
+
+        They are found once the index is replaced by one that holds them.
+        """
+        end = first + len(alive)
+        self._retired[first:end], self._dead[first:end] = retired, ~alive
+
     def columns(self, end: int) -> Columns:
         """Returns where the images below an ordinal are, copied."""
         return Columns(self._heads[:end].copy(), self._retired[:end].copy())

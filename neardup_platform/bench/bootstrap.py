@@ -1,10 +1,12 @@
 """`neardup bench bootstrap`: an existing corpus on S3 is loaded beside a live stream, with real servers and a worker.
 
 A row is a data set: with the head of every image, or without. Its time begins with `neardup bootstrap` and ends when
-the API answers for the last image. Memory is that of the worker, of the process that builds the load, and of `neardup
-bootstrap`, together; private memory is without the pages of files.
+the API answers for the last image; `found_after_s` ends when a search finds that image's head by its vectors. Memory is
+that of the worker, of the process that builds the load, and of `neardup bootstrap`, together; private memory is without
+the pages of files.
 """
 
+import contextlib
 import json
 import re
 import subprocess
@@ -25,7 +27,7 @@ from neardup_platform.bench.machine import result
 from neardup_platform.bench.stream import REFRESH_S, Report
 from neardup_platform.bench.stream_processes import child_environment, producing, running_api, running_worker
 from neardup_platform.bench.synthetic import image_id
-from neardup_platform.bench.synthetic_data_set import put_synthetic
+from neardup_platform.bench.synthetic_data_set import DataSet, put_synthetic
 from neardup_platform.client.sync_client import Client
 from neardup_platform.errors import NotFound, PermanentError, ServerUnavailable
 from neardup_platform.kafka.topics import ensure_topics
@@ -35,7 +37,7 @@ from neardup_platform.settings import Settings
 
 # The stream's images have numbers from here on.
 _STREAM_FIRST = 600_000_000
-_SERVED_S = 600.0
+_SERVED_S, _FOUND_S = 600.0, 3_600.0
 # On the disk at the peak, of an image with a head: the data set, store, vector files and index, and what a load needs.
 _GIVEN_BYTES = 6_000
 # Of one without: before that, its vectors in order of time, and in a segment on S3.
@@ -86,8 +88,8 @@ def _rows(settings: Settings, work: Work, report: Report) -> list[dict[str, Any]
     for number, (name, images) in enumerate(sets.items()):
         if images:
             report(f"{name}: making a data set of {len(images)} images")
-            size = put_synthetic(settings, name, images, card, report, heads=name == "given")
-            rows.append(_Bench(settings, work, report, _STREAM_FIRST + number * 10_000_000).row(name, images, size))
+            data_set = put_synthetic(settings, name, images, card, report, heads=name == "given")
+            rows.append(_Bench(settings, work, report, _STREAM_FIRST + number * 10_000_000).row(name, images, data_set))
     return rows
 
 
@@ -98,7 +100,7 @@ class _Bench:
     report: Report
     first: int
 
-    def row(self, name: str, images: range, size: int) -> dict[str, Any]:
+    def row(self, name: str, images: range, data_set: DataSet) -> dict[str, Any]:
         work, count = self.work, round(self.work.rate_per_s * self.work.seconds)
         log = self.settings.home / "load.log"
         log.unlink(missing_ok=True)
@@ -116,16 +118,19 @@ class _Bench:
                     loaded_s = time.time()
                     self._wait_until_served(client, images[-1])
                     ended_s = time.time()
+                    self._wait_until_found(client, images[-1], data_set)
+                    found_s = time.time()
             live.stop()
         latencies_ms, seconds = live.between(started_s, ended_s), ended_s - started_s
         row = {
             "engine": "neardup",
             "heads": name,
             "images": len(images),
-            "data_set_mb": round(size / 1e6),
+            "data_set_mb": round(data_set.size / 1e6),
             "seconds": round(seconds, 2),
             "images_per_s": round(len(images) / seconds, 1),
             "phases_s": {**_phases(log), "until_served": round(ended_s - loaded_s, 2)},
+            "found_after_s": round(found_s - started_s, 2),
             "peak_rss_mb": round(memory.peak_rss / 1e6),
             "peak_private_mb": round(memory.peak_private / 1e6),
             "build_cpu_s": round(memory.build_cpu_s, 1),
@@ -158,6 +163,16 @@ class _Bench:
             else:
                 return
         raise ServerUnavailable(f"the API does not answer for {image_id(last)} within {_SERVED_S:.0f} s")
+
+    def _wait_until_found(self, client: Client, last: int, data_set: DataSet) -> None:
+        """Search by the vectors of the last image's head until they lead to its cluster."""
+        deadline_s = time.monotonic() + _FOUND_S
+        while time.monotonic() < deadline_s:
+            with contextlib.suppress(ServerUnavailable):
+                if client.search(lsh=data_set.lsh.tolist(), pair=data_set.pair.tolist()).cluster is not None:
+                    return
+            time.sleep(REFRESH_S)
+        raise ServerUnavailable(f"a search does not find {image_id(last)} within {_FOUND_S:.0f} s")
 
 
 def _phases(log: Path) -> dict[str, float]:

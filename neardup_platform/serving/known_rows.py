@@ -78,8 +78,7 @@ def known_rows(
     if found.ordinals and not count:
         raise ServerUnavailable(_UNWRITTEN.format(folder))
     retired, dead = columns.retired.copy(), np.zeros(found.ordinals, np.bool_)
-    for at in range(0, len(changed), _CHUNK_IMAGES):
-        _read_changed(follower, changed[at : at + _CHUNK_IMAGES], retired, dead)
+    _read_changed(follower, changed, retired, dead)
     vectors.skip(count)
     ids.skip(count)
     alive = ids.alive() & ~dead[:count]
@@ -88,11 +87,43 @@ def known_rows(
     return KnownRows(alive, retired[:count] | ~alive, apart if apart.start < count else range(0))
 
 
+def known_load(
+    folder: Path, follower: StoreFollower, source: str, vectors: FollowedVectors, ids: FollowedIds, apart: range
+) -> KnownRows | None:
+    """The images of a load that was taken in, as a checkpoint that the worker has saved since says.
+
+    Args:
+        folder, source: as of `known_rows`.
+        vectors, ids: which hold the ordinals of the load, dead.
+        apart: these ordinals.
+
+    Returns:
+        The rows of these ordinals; None where there is no such checkpoint yet, or files are missing.
+    """
+    try:
+        found = read_checkpoint(folder)
+        if found is None or found.store_id != source or found.ordinals < apart.stop:
+            return None
+        with follower.reading() as store:
+            changed = changed_since(store, store.state(), found.commit, found.ordinals)
+        columns = read_columns(folder, found)
+    except (BadArtefact, NotNoted):
+        return None
+    if min(vectors.synced(), ids.written()) < apart.stop:
+        return None
+    retired, dead = columns.retired.copy(), np.zeros(found.ordinals, np.bool_)
+    _read_changed(follower, [ordinal for ordinal in changed if ordinal in apart], retired, dead)
+    part = slice(apart.start, apart.stop)
+    alive = ids.alive()[part] & ~dead[part]
+    return KnownRows(alive, retired[part] | ~alive, range(0))
+
+
 def _read_changed(
     follower: StoreFollower, ordinals: Sequence[int], retired: NDArray[np.bool_], dead: NDArray[np.bool_]
 ) -> None:
-    with follower.reading() as store:
-        for ordinal in ordinals:
-            record = store.vectors.find(ordinal)
-            dead[ordinal] = record is None
-            retired[ordinal] = record is None or record.retired
+    for at in range(0, len(ordinals), _CHUNK_IMAGES):
+        with follower.reading() as store:
+            for ordinal in ordinals[at : at + _CHUNK_IMAGES]:
+                record = store.vectors.find(ordinal)
+                dead[ordinal] = record is None
+                retired[ordinal] = record is None or record.retired

@@ -23,7 +23,7 @@ from neardup_platform.records import Kind, ModelSpec
 from neardup_platform.scoring.mmap_vectors import FollowedVectors
 from neardup_platform.scoring.vectors import ImageVectors
 from neardup_platform.serving.followed_pairs import FollowedPairs
-from neardup_platform.serving.known_rows import known_rows
+from neardup_platform.serving.known_rows import known_load, known_rows
 from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.store.reserved import numbers_apart
 from neardup_platform.store.store_pb2 import StoreState
@@ -278,11 +278,15 @@ class SearchCorpus:
         self._apart = reserved
 
     def _follow_load(self, loaded: _Loaded) -> None:
-        """Fills in a part of the images of a load that was taken in; searches find the others meanwhile.
+        """Fills in the images of a load that was taken in; searches find the others meanwhile.
+
+        All at once from the checkpoint that the worker saves after a load; until there is one, a part from the store.
 
         Raises:
             _StoreReplaced: another store is active.
         """
+        if self._apart and self._know_load(loaded):
+            return
         for _ in range(_FILLED_CHUNKS if self._apart else 0):
             with self._follower.reading() as store:
                 state = store.state()
@@ -302,6 +306,23 @@ class SearchCorpus:
                 log.warning("%s", error)
                 return
             self._apart = range(part[-1].ordinal + 1, self._apart.stop)
+
+    def _know_load(self, loaded: _Loaded) -> bool:
+        """Takes over a load from the worker's checkpoint; returns whether there is one."""
+        state = self._follower.read(lambda store: store.state())
+        if state.store_id != loaded.source:
+            raise _StoreReplaced
+        if overlap(numbers_apart(state), self._apart):
+            return False
+        folder, apart = loaded.models.vectors_path, self._apart
+        known = known_load(folder, self._follower, loaded.source, loaded.vectors, loaded.ids, apart)
+        if known is None:
+            return False
+        with self._using:
+            loaded.pipeline.corpus.know_load(apart.start, known.alive, known.retired)
+        self._apart = range(0)
+        log.info("%d images of a load are those of the worker's checkpoint", len(apart))
+        return True
 
     def _take_checkpoint(self, loaded: _Loaded) -> bool:
         """Begins with the images of the worker's last checkpoint.

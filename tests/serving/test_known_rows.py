@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from time import time_ns
 
 import pytest
 
@@ -11,14 +12,16 @@ from neardup_platform.image_table.checkpoint import NAME
 from neardup_platform.image_table.mmap_ids import FollowedIds
 from neardup_platform.scoring.mmap_vectors import FollowedVectors
 from neardup_platform.serving.followed_pairs import FollowedPairs
-from neardup_platform.serving.known_rows import KnownRows, known_rows
+from neardup_platform.serving.known_rows import KnownRows, known_load, known_rows
 from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.settings import Settings
 from neardup_platform.store import layout
 from neardup_platform.store.layout import Table
 from neardup_platform.store.writer import Batch, Store
+from neardup_platform.stream.loading.given_heads import GivenImage
 from neardup_platform.testing import MODELS, eventually
-from tests.serving.conftest import Writer, serving, settings_of, vectors_of, wait_for
+from tests.serving.conftest import Writer, joined, serving, settings_of, vectors_of, wait_for
+from tests.stream.loading.hand_made import take_in
 
 IDS = ["cat~1", "dog~1", "cat~2", "owl~1", "cat~3"]
 
@@ -95,6 +98,40 @@ def test_a_damaged_checkpoint_waits_for_the_worker_to_write_another(stopped: Set
     checkpoint.write_bytes(content[:-3])
     with pytest.raises(ServerUnavailable, match="read from the store when the worker starts"):
         rows_of(stopped)
+
+
+def loaded_rows(settings: Settings, apart: range) -> KnownRows | None:
+    with following(settings) as follower:
+        source = follower.read(lambda store: store.state().store_id)
+        vectors = FollowedVectors(settings.vectors_path, source, MODELS, FollowedPairs(follower, source))
+        ids = FollowedIds(settings.vectors_path, source)
+        vectors.skip(apart.stop)
+        ids.skip(apart.stop)
+        return known_load(settings.vectors_path, follower, source, vectors, ids, apart)
+
+
+def test_a_load_is_known_once_a_checkpoint_is_saved_after_it(stopped: Settings) -> None:
+    apart = range(len(IDS), len(IDS) + 4)
+    given = [GivenImage(joined(f"fox~{n}", time_ns() // 1_000_000), f"fox~{n - n % 2}") for n in range(4)]
+    writer = Writer(stopped)
+    writer.limit_representatives(1)
+    take_in(writer.worker, stopped, given)
+    assert loaded_rows(stopped, apart) is None, "the checkpoint is of before the load"
+    assert loaded_rows(stopped, range(apart.start, apart.stop + 1)) is None
+    writer.worker.close()
+    found = loaded_rows(stopped, apart)
+    assert found is not None
+    assert found.alive.all()
+    with closing(Store(stopped.store_path)) as store:
+        records = [store.vectors.get(ordinal) for ordinal in apart]
+    assert [record.image_id for record in records] == [each.image.image_id for each in given]
+    assert found.retired.tolist() == [record.retired for record in records]
+    writer = Writer(stopped)
+    writer.run_command("forget", "f", apply=False, image_id="fox~2")
+    writer.worker.close()
+    found = loaded_rows(stopped, apart)
+    assert found is not None
+    assert found.alive.tolist() == [True, True, False, True]
 
 
 def test_a_search_from_a_checkpoint_finds_its_images_and_later_ones(stopped: Settings) -> None:
