@@ -5,11 +5,13 @@ imported when a data set is loaded.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
 
+from assets.retries import retried
 from assets.stream_worker import stream_worker_asset
 from assets.table_metadata import PARTITION_ROWS, URI, table
 from resources.code_references import code_reference
@@ -36,6 +38,7 @@ _DONE = {
     "skipped": "skipped by the worker: bad vectors, unknown heads",
     "known": "known before, unchanged",
     "conflicting": "known with other vectors, unchanged",
+    "elsewhere": "of known and conflicting: in another cluster than given, unchanged",
     "forgotten": "forgotten since their event time",
 }
 
@@ -67,15 +70,15 @@ class BootstrapConfig(dg.Config):
     metadata=code_reference(__file__),
     deps=[stream_worker_asset],
     output_required=False,
-    retry_policy=dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL),
     check_specs=[
         dg.AssetCheckSpec(
             "no_row_is_left_out",
             asset=KEY,
             partitions_def=data_set_partitions,
-            description="No row was bad, and the platform had no image with other vectors. A warning names the counts; "
-            "the report of the partition names the rows. Correct them and upload the data set again: its other images "
-            "are known then.",
+            description="No row was bad, and the platform had no image with other vectors or in another cluster than "
+            "given. A warning names the counts; the report of the partition names the rows. Correct them and upload "
+            "the data set again: its other images are known then. Images in another cluster stay there; to move them, "
+            "launch the job override_csv.",
         )
     ],
     description="Existing corpora, brought as Parquet files under `bootstrap.prefix` on S3: a partition for each "
@@ -93,15 +96,16 @@ def bootstrap_images(
     load = None
     name, _, version = context.partition_key.partition("@")
     root = context.run.root_run_id or context.run.run_id
-    try:
-        load = Bootstrap(platform.settings(), name, version, f"Dagster run {root}", context.log.info)
-        done = load.check() if config.dry_run else load.run(skip_bad=config.skip_bad, again=config.again)
-    except (PermanentError, SetupError) as error:
-        found = described(load.checked) if load is not None and load.checked is not None else None
-        raise dg.Failure(str(error), metadata=found, allow_retries=False) from error
-    except dg.DagsterExecutionInterruptedError:
-        _call_off(context, load)
-        raise
+    with retried(context):
+        try:
+            load = Bootstrap(platform.settings(), name, version, f"Dagster run {root}", context.log.info)
+            done = load.check() if config.dry_run else load.run(skip_bad=config.skip_bad, again=config.again)
+        except (PermanentError, SetupError) as error:
+            found = described(load.checked) if load is not None and load.checked is not None else None
+            raise dg.Failure(str(error), metadata=found, allow_retries=False) from error
+        except dg.DagsterExecutionInterruptedError:
+            _call_off(context, load)
+            raise
     if done.loaded is None:
         context.log_event(dg.AssetObservation(KEY, partition=context.partition_key, metadata=described(done)))
         yield verdict(done)
@@ -128,6 +132,12 @@ def described(done: "Bootstrapped") -> dict[str, Any]:
     }
     if done.loaded is not None:
         shown |= {"images_by_outcome": _table(done.loaded, _DONE, "outcome"), **done.loaded}
+    if done.elsewhere:
+        shown["known_in_another_cluster"] = table(asdict(each) for each in done.elsewhere)
+        shown["to_move_them"] = (
+            "where the data set is right, launch the job override_csv with a row for each image: action move, "
+            "image_id, and the given head as other_id"
+        )
     if check.last_ms:
         times = {"first_event": check.first_ms, "last_event": check.last_ms}
         shown |= {name: dg.MetadataValue.timestamp(at_ms / 1_000) for name, at_ms in times.items()}
@@ -141,7 +151,8 @@ def described(done: "Bootstrapped") -> dict[str, Any]:
 def verdict(done: "Bootstrapped") -> dg.AssetCheckResult:
     """Whether rows of a data set are left out, or would be."""
     loaded = done.loaded or {}
-    counts = {"bad rows": done.check.bad_rows, **{name: loaded.get(name, 0) for name in ("skipped", "conflicting")}}
+    named = {"skipped": "skipped", "conflicting": "conflicting", "elsewhere": "in another cluster than given"}
+    counts = {"bad rows": done.check.bad_rows} | {text: loaded.get(name, 0) for name, text in named.items()}
     left = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     return dg.AssetCheckResult(
         passed=not left,

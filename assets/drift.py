@@ -33,7 +33,7 @@ _CHECKS = {
         "guess/train_classifier",
     ),
     "embeddings_are_as_before": HourlyCheck(
-        "The `lsh` vectors are those of the 24 hours before: their mean up to quality.max_vector_shift, their spread "
+        "The lsh vectors are those of the 24 hours before: their mean up to quality.max_vector_shift, their spread "
         "up to quality.max_spread_shift, their mean length up to the factor quality.max_length_change.",
         "assets/logs/embeddings_lsh",
     ),

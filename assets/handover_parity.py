@@ -10,6 +10,7 @@ import dagster as dg
 
 from assets.hourly_checks import HourlyCheck, check_results, hourly_checks
 from assets.markdown_pictures import gallery
+from assets.table_metadata import number
 from assets.topic_logs import hours
 from neardup_platform.errors import PermanentError, SetupError
 from neardup_platform.settings import Settings
@@ -23,7 +24,7 @@ _KEY = dg.AssetKey(["handover", "parity"])
 _CHECKS = {
     "ready_to_cut_over": HourlyCheck(
         "Enough images of the hour are compared, they are decided here, and the clusters of the two pipelines agree "
-        "(settings handover.*). Green over the hours that matter, the job `cut_over` may end the shadow.",
+        "(settings handover.*). Green over the hours that matter, the job cut_over may end the shadow.",
         "guess/cut_over",
     ),
     "other_output_is_good": HourlyCheck(
@@ -80,8 +81,8 @@ def handover_parity(
 def metadata(settings: Settings, found: "Parity") -> dict[str, Any]:
     """Dagster metadata and plots of an hour; a measure that has no denominator is left out."""
     flat = found.flat()
-    shown: dict[str, Any] = {"coverage": dg.MetadataValue.float(found.coverage)}
-    shown |= {name: dg.MetadataValue.float(flat[name]) for name in _MEASURES if flat[name] is not None}
+    shown: dict[str, Any] = {"coverage": number(found.coverage)}
+    shown |= {name: number(flat[name]) for name in _MEASURES if flat[name] is not None}
     shown |= {name: dg.MetadataValue.int(flat[name]) for name in _COUNTS if flat[name] is not None}
     if found.bad_examples:
         shown["bad_examples"] = dg.MetadataValue.table([dg.TableRecord(dict(row)) for row in found.bad_examples])

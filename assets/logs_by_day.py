@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from assets.retries import retried
 from assets.table_metadata import PARTITION_ROWS, URI
 from assets.topic_logs import hours
 from neardup_platform.topic_logs.topic_log import LOGS, TopicLog
@@ -38,7 +39,6 @@ def day_asset(of: TopicLog) -> dg.AssetsDefinition:
         metadata=code_reference(__file__),
         deps=[dg.AssetDep(dg.AssetKey(["logs", of.name]), partition_mapping=_HOURS_OF_DAY)],
         automation_condition=_WHEN_COMPLETE,
-        retry_policy=dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL),
         description=f"The hours of a day of logs/{of.name} as few files in the order of hours, Kafka partitions and "
         "offsets, which are read back and compared before they count. The objects of the hours are deleted by the "
         "compaction of a later day, after logs.grace_h. An hour that is materialised again counts instead of its rows "
@@ -51,11 +51,12 @@ def day_asset(of: TopicLog) -> dg.AssetsDefinition:
 
         settings, window = platform.settings(), context.partition_time_window
         s3 = open_s3(settings.s3)
-        try:
-            done = compact_day(settings.logs, s3, settings.s3.bucket, of, _hours(window.start), datetime.now(UTC))
-        except PermanentError as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
-        return dg.MaterializeResult(metadata=metadata(done))
+        with retried(context):
+            try:
+                done = compact_day(settings.logs, s3, settings.s3.bucket, of, _hours(window.start), datetime.now(UTC))
+            except PermanentError as error:
+                raise dg.Failure(str(error), allow_retries=False) from error
+            return dg.MaterializeResult(metadata=metadata(done))
 
     return day
 

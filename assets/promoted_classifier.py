@@ -9,6 +9,7 @@ import dagster as dg
 from pydantic import Field
 
 from assets.classifier_evaluation import classifier_evaluation
+from assets.retries import retried
 from assets.table_metadata import URI
 from assets.training_pairs import GROUP
 from resources.code_references import code_reference
@@ -32,7 +33,6 @@ class PromotedClassifierConfig(dg.Config):
     owners=["team:models"],
     tags={"neardup/kind": "model"},
     metadata=code_reference(__file__),
-    retry_policy=dg.RetryPolicy(max_retries=3, delay=5),
     deps=[classifier_evaluation],
     description="Asks the worker to activate the new classifier and waits for its answer; fails with the reason if the "
     "worker refuses. Skipped if the check not_worse_than_in_use fails. Shows the newest what-if of the classifier.",
@@ -60,12 +60,14 @@ def promoted_classifier(
     command_id = f"dagster-{root}-{pair_classifier}"
     command = new_command(arguments.command, arguments.to_wire(), f"Dagster run {root}", command_id)
     settings = platform.settings()
-    result = run_command(settings.kafka, command, config.timeout_s)
-    if not result.accepted:
-        refusal = f"the worker refused classifier {pair_classifier}: {result.reason}"
-        raise dg.Failure(refusal, allow_retries=result.temporary)
+    with retried(context, delay_s=5.0):
+        result = run_command(settings.kafka, command, config.timeout_s)
+        if not result.accepted:
+            refusal = f"the worker refused classifier {pair_classifier}: {result.reason}"
+            raise dg.Failure(refusal, allow_retries=result.temporary)
+        found = newest_what_if(open_s3(settings.s3), settings.s3, pair_classifier)
     values: dict[str, Any] = {name: dg.MetadataValue.text(value) for name, value in sorted(result.values.items())}
-    if (found := newest_what_if(open_s3(settings.s3), settings.s3, pair_classifier)) is not None:
+    if found is not None:
         values["what_if"] = dg.MetadataValue.text(kept_in_words(found))
     return dg.MaterializeResult(
         metadata={

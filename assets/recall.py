@@ -11,6 +11,7 @@ import dagster as dg
 
 from assets.hourly_checks import WHEN_LOGGED, HourlyCheck, check_results, hourly_checks
 from assets.markdown_pictures import picture
+from assets.table_metadata import number
 from assets.topic_logs import hours
 from neardup_platform.clock import SystemClock
 from neardup_platform.errors import PermanentError
@@ -87,7 +88,7 @@ def metadata(found: "Recall") -> dict[str, Any]:
         shown[name] = dg.MetadataValue.int(getattr(found, name))
     for name in ("recall", "agreement"):
         if (share := getattr(found, name)) is not None:
-            shown[name] = dg.MetadataValue.float(share)
+            shown[name] = number(share)
     if found.unmeasured:
         shown["not_measured"] = found.unmeasured
     if found.pairs:

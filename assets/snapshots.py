@@ -136,7 +136,7 @@ def evaluation(snapshot: str, found: "Verified") -> dg.AssetCheckEvaluation:
 @dg.asset_check(
     asset=snapshots_asset.key,
     partitions_def=snapshot_partitions,
-    description="The manifest can be read, and every file that it names is on S3 with its size; with `read_files`, "
+    description="The manifest can be read, and every file that it names is on S3 with its size; with read_files, "
     "with its bytes. A snapshot is checked when it is recorded; execute it for a partition. "
     "If it fails, a rollback to it is refused before anything is replaced: take another snapshot and delete this one.",
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
+from assets.retries import retried
 from assets.stream_worker import stream_worker_asset
 from assets.table_metadata import PARTITION_ROWS, URI, columns
 from neardup_platform.topic_logs.column_descriptions import DESCRIBED
@@ -50,7 +51,6 @@ def log_asset(of: TopicLog, materialise: Materialise, file: str) -> dg.AssetsDef
         tags={"neardup/kind": "log"},
         metadata=code_reference(file),
         deps=[stream_worker_asset],
-        retry_policy=dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL),
         description=f"Each row is {of.about}. The topic {of.topic} of one hour, by Kafka timestamp, as Parquet on S3, "
         "one object per Kafka partition. Materialising an hour again writes the same objects; the current hour is "
         "written up to now. An hour that Kafka no longer holds fails, and nothing is written.",
@@ -61,10 +61,11 @@ def log_asset(of: TopicLog, materialise: Materialise, file: str) -> dg.AssetsDef
 
         settings = platform.settings()
         s3 = open_s3(settings.s3)
-        try:
-            return dg.MaterializeResult(metadata=materialise(settings, s3, context.partition_time_window.start))
-        except NotFound as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
+        with retried(context):
+            try:
+                return dg.MaterializeResult(metadata=materialise(settings, s3, context.partition_time_window.start))
+            except NotFound as error:
+                raise dg.Failure(str(error), allow_retries=False) from error
 
     return log
 
@@ -84,7 +85,7 @@ def log_checks(of: TopicLog, asset: dg.AssetsDefinition) -> dg.AssetChecksDefini
     all_are_whole = dg.AssetCheckSpec(
         "no_hour_is_broken",
         asset=asset,
-        description="Red while the latest result of `offsets_are_continuous` is red for any hour; names those hours. "
+        description="Red while the latest result of offsets_are_continuous is red for any hour; names those hours. "
         "The asset shows only the result of the last checked hour, so a good hour would hide an earlier broken one.",
         metadata={SUMMARY: hour_is_whole.name},
     )

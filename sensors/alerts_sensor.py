@@ -13,7 +13,7 @@ from resources.platform import PlatformResource
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Sends one message when a check turns red, a run fails or hours are missing for an hour, and one when "
-    "that is over, to the webhook and the addresses of the settings `alerts`. Without either it does nothing. What "
+    "that is over, to the webhook and the addresses of the settings alerts.*. Without either it does nothing. What "
     "cannot be delivered is sent again.",
 )
 def alerts_sensor(context: dg.SensorEvaluationContext, platform: PlatformResource) -> dg.SensorResult | dg.SkipReason:

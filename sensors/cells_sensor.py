@@ -6,26 +6,21 @@ import dagster as dg
 
 from assets.search_cells import LEAST_IMAGES
 from resources.platform import PlatformResource
+from resources.run_queue import IN_PROGRESS
 
 # A run that fails is requested again after so long, if cells are still due.
 _AGAIN_S = 21_600
 _JOB = "fit_cells"
-_IN_PROGRESS = dg.RunsFilter(
-    job_name=_JOB,
-    statuses=[
-        *(dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING),
-        *(dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING),
-    ],
-)
+_RUNS_IN_PROGRESS = dg.RunsFilter(job_name=_JOB, statuses=list(IN_PROGRESS))
 
 
 @dg.sensor(
     job_name=_JOB,
     minimum_interval_seconds=300,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Requests a run of the job `fit_cells` when the store has reached `terms.fit_cells_from` images, and "
-    "when it has grown fourfold since cells were exchanged, while a worker runs. Not with `terms.fit_cells_from` = 0, "
-    "nor while `terms.cells` pins a file.",
+    description="Requests a run of the job fit_cells when the store has reached terms.fit_cells_from images, and when "
+    "it has grown fourfold since cells were exchanged, while a worker runs. Not if the setting terms.fit_cells_from is "
+    "0, nor while terms.cells pins a file.",
 )
 def cells_sensor(context: dg.SensorEvaluationContext, platform: PlatformResource) -> dg.RunRequest | dg.SkipReason:
     """Compare the store with the cells that it has."""
@@ -39,7 +34,7 @@ def cells_sensor(context: dg.SensorEvaluationContext, platform: PlatformResource
         return dg.SkipReason("no worker runs, so none could exchange its cells")
     if heartbeat.metrics.get("images", 0) < settings.terms.fit_cells_from:
         return dg.SkipReason(f"there are fewer than {settings.terms.fit_cells_from:,} images (terms.fit_cells_from)")
-    if context.instance.get_runs(_IN_PROGRESS, limit=1):
+    if context.instance.get_runs(_RUNS_IN_PROGRESS, limit=1):
         return dg.SkipReason("cells are being fitted or exchanged")
     try:
         status = cells_status(settings)

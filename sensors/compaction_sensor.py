@@ -7,5 +7,6 @@ compaction_sensor = dg.AutomationConditionSensorDefinition(
     target=dg.AssetSelection.key_prefixes("logs_by_day"),
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=300,
-    description="Requests runs of the assets `logs_by_day/…` whose automation condition holds.",
+    description="Has a day of a log compacted once all of its hours are materialised, and again when one of them "
+    "is materialised again.",
 )

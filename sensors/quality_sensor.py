@@ -2,10 +2,14 @@
 
 import dagster as dg
 
+from resources.run_queue import AHEAD
+
 quality_sensor = dg.AutomationConditionSensorDefinition(
     "quality_sensor",
     target=dg.AssetSelection.groups("quality"),
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=60,
-    description="Requests runs of the assets of the group `quality` whose automation condition holds.",
+    run_tags=AHEAD,
+    description="Has the coverage, recall and drift of an hour measured once its logs are materialised, and again when "
+    "one of them is materialised again.",
 )

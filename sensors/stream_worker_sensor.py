@@ -42,7 +42,7 @@ _T = TypeVar("_T")
     minimum_interval_seconds=5,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Keeps exactly one stream_worker run alive, replaces a dead or stalled one, respects a pause, and "
-    "starts none while no Kafka broker answers. To stop the worker, launch the job `pause_stream_worker`: a run that "
+    "starts none while no Kafka broker answers. To stop the worker, launch the job pause_stream_worker: a run that "
     "is only terminated is replaced.",
 )
 def stream_worker_sensor(

@@ -37,6 +37,7 @@ def bootstrap(
             raise click.UsageError("NAME is missing")
         emit(_listed(settings), as_json, _describe_list)
         return 0
+    from neardup_platform.bootstrap.elsewhere import elsewhere_in_words
     from neardup_platform.bootstrap.report import check_in_words, read_report
     from neardup_platform.operations.kafka_bootstrap import Bootstrap, bootstrapped_in_words
 
@@ -48,7 +49,9 @@ def bootstrap(
 
     def describe(answer: dict[str, Any]) -> str:
         fields = {each: answer[each] for each in done.check.flat()}
-        lines = [check_in_words(read_report(fields)), bootstrapped_in_words(answer), f"report: {answer['report']}"]
+        lines = [check_in_words(read_report(fields)), bootstrapped_in_words(answer)]
+        lines += elsewhere_in_words((done.loaded or {}).get("elsewhere", 0), done.elsewhere)
+        lines.append(f"report: {answer['report']}")
         return "\n".join([*lines, f"bad rows: {answer['bad_rows']}"] if answer["bad_rows"] else lines)
 
     emit(done.flat(), as_json, describe)

@@ -36,7 +36,7 @@ def override() -> None:
 @override.command(epilog="Example:  neardup override move bridge--crop.jpg --to bridge.jpg")
 @click.argument("image_id")
 @click.option("--to", "other_id", help="An image of the cluster it belongs to.")
-@click.option("--alone", is_flag=True, help="Give it a cluster of its own, which it does not leave.")
+@click.option("--alone", is_flag=True, help="Have it found a cluster, which it does not leave; others may join it.")
 @_reason_option
 @json_option
 def move(image_id: str, other_id: str | None, alone: bool, reason: str, as_json: bool) -> int:
@@ -187,12 +187,12 @@ def _describe_answers(answer: dict[str, Any]) -> str:
 
 
 _WORDS = {
-    "move": "{0} belongs with {1}",
-    "alone": "{0} stays alone",
-    "forbid": "{0} is kept apart from {1}",
+    "move": "{0} belongs with {1}, in whichever cluster that is",
+    "alone": "{0} founds a cluster and joins none; others may join it",
+    "forbid": "{0} and {1} are never in one cluster",
     "merge": "the cluster of {0} is one with that of {1}",
-    "split": "{0} and {2} more images are split off from {1}",
-    "quarantine": "the cluster of {0} is in quarantine",
+    "split": "{0}{others} split off from {1}, never again in one cluster",
+    "quarantine": "the cluster of {0} is in quarantine{bank}: no new image joins it by its matches",
 }
 
 
@@ -204,7 +204,12 @@ def _describe_list(answer: dict[str, Any]) -> str:
 
 def _describe_override(found: dict[str, Any]) -> str:
     when = datetime.fromtimestamp(found["at_ms"] / 1_000, UTC)
-    what = _WORDS[found["action"]].format(found["image_id"], found["other_id"], len(found["image_ids"]))
-    what += f" for bank {found['bank']}" if found["bank"] else ""
+    others = len(found["image_ids"])
+    what = _WORDS[found["action"]].format(
+        found["image_id"],
+        found["other_id"],
+        others=f" and {counted(others, 'more image')}" if others else "",
+        bank=f" for bank {found['bank']}" if found["bank"] else "",
+    )
     why = f": {found['reason']}" if found["reason"] else ""
     return f"{found['override_id']}  {when:%Y-%m-%d %H:%M:%SZ}  {what}, by {found['issued_by']}{why}"

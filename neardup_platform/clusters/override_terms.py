@@ -16,6 +16,7 @@ images are decided again, a cluster begins with its first image, which may not b
 from collections.abc import Callable
 from enum import StrEnum
 
+from neardup_platform.counted import counted
 from neardup_platform.store import store_pb2 as store_pb
 
 
@@ -130,15 +131,17 @@ def _rename_split(left: store_pb.Override, image_id: str, heir: str) -> None:
 
 _WORDS = {
     Action.LINK: "{0!r} is linked to {1!r}",
-    Action.ALONE: "{0!r} must be alone",
+    Action.ALONE: "{0!r} founds a cluster and joins none",
     Action.FORBID: "{0!r} must not be with {1!r}",
     Action.MERGE: "the cluster of {0!r} is merged into that of {1!r}",
-    Action.SPLIT: "{0!r} and the {2} other images split off with it must not be with {1!r}",
+    Action.SPLIT: "{0!r}{2} must not be with {1!r}",
     Action.QUARANTINE: "the cluster of {0!r} is in quarantine",
 }
 
 
 def describe(override: store_pb.Override) -> str:
     """Return what an override requires, in words that name it."""
-    words = _WORDS[Action(override.action)].format(override.image_id, override.other_id, len(override.image_ids))
+    others = len(override.image_ids)
+    more = f" and {counted(others, 'image')} split off with it" if others else ""
+    words = _WORDS[Action(override.action)].format(override.image_id, override.other_id, more)
     return f"by override {override.override_id} {words}"

@@ -9,10 +9,9 @@ import duckdb
 
 from neardup_platform.decisions_log.wrong_matches import DecidedAlike
 from neardup_platform.records import QUARANTINED
+from neardup_platform.topic_logs.duckdb_files import parquet_rows
 from neardup_platform.topic_logs.topic_log import DECISIONS
 
-# The rows of some files, with every column of the log.
-_ROWS = "(from known union all by name from read_parquet(?, union_by_name = true))"
 # Enough for the distinct counts of an hour at 200 images/s; beyond it DuckDB spills to disk.
 _MEMORY = "512MB"
 
@@ -54,18 +53,18 @@ def count_decisions(files: Sequence[Path]) -> DecisionCounts:
             count(distinct event_id) filter (guard.reason = '{QUARANTINED}'),
             count(distinct event_id) filter (undistinctive),
             count(*) filter (event_id is null)
-        from {_ROWS}
+        from decided
     """  # noqa: S608 -- our own names
     return DecisionCounts(*_ask(query, files)[0])
 
 
 def decided_alike(files: Sequence[Path]) -> list[DecidedAlike]:
     """Count the decisions of the stream over all files together, by classifier, threshold and distinctiveness."""
-    query = f"""
+    query = """
         select classifier_version, threshold, undistinctive, avg(corpus_images), count(distinct event_id)
-        from {_ROWS} where cause = '' and corpus_images is not null
+        from decided where cause = '' and corpus_images is not null
         group by all order by all
-    """  # noqa: S608 -- our own names
+    """
     return [DecidedAlike(*row) for row in _ask(query, files)]
 
 
@@ -73,7 +72,7 @@ def first_decisions(files: Sequence[Path], limit: int) -> list[dict[str, Any]]:
     """The first decisions, in decision order, for a preview."""
     names = ("sequence", "image_id", "head", "score", "candidates_found", "kafka_partition", "kafka_offset")
     query = f"""
-        select {", ".join(names)} from {_ROWS} where event_id is not null
+        select {", ".join(names)} from decided where event_id is not null
         order by sequence limit {limit:d}
     """  # noqa: S608 -- our own names and number
     return [dict(zip(names, row, strict=True)) for row in _ask(query, files)]
@@ -82,4 +81,5 @@ def first_decisions(files: Sequence[Path], limit: int) -> list[dict[str, Any]]:
 def _ask(query: str, files: Sequence[Path]) -> list[tuple[Any, ...]]:
     with duckdb.connect(config={"memory_limit": _MEMORY, "threads": 2}) as connection:
         connection.register("known", DECISIONS.schema.empty_table())
-        return connection.execute(query, [[str(file) for file in files]]).fetchall()
+        connection.execute(f"create view decided as from known union all by name from {parquet_rows(files)}")
+        return connection.execute(query).fetchall()

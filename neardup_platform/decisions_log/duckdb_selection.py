@@ -7,6 +7,7 @@ from pathlib import Path
 import duckdb
 
 from neardup_platform.errors import BadCommand
+from neardup_platform.topic_logs.duckdb_files import parquet_rows
 from neardup_platform.topic_logs.topic_log import DECISIONS
 
 COLUMN = "image_id"
@@ -77,8 +78,7 @@ def selected_ids(files: Sequence[Path], query: str, most: int, seconds: float = 
 
 def _view(files: Sequence[Path]) -> str:
     """Files of earlier versions lack columns, which are null then."""
-    rows = f"read_parquet([{', '.join(_text(str(file)) for file in files)}], union_by_name = true)"
-    return f"create view decisions as from known union all by name from {rows}"
+    return f"create view decisions as from known union all by name from {parquet_rows(files)}"
 
 
 def _text(value: str) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import duckdb
 
+from neardup_platform.topic_logs.duckdb_files import parquet_rows
 from neardup_platform.topic_logs.topic_log import TopicLog
 
 # Enough for an hour at 200 images/s; beyond it DuckDB spills to disk.
@@ -16,6 +17,5 @@ def add_view(db: duckdb.DuckDBPyConnection, log: TopicLog, files: Sequence[Path]
     db.register(f"known_{log.name}", log.schema.empty_table())
     found = f"create view {log.name} as from known_{log.name}"
     if files:
-        listed = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
-        found += f" union all by name from read_parquet([{listed}], union_by_name = true)"
+        found += f" union all by name from {parquet_rows(files)}"
     db.execute(found)

@@ -1,4 +1,7 @@
-"""Commands in a CSV file: a header, then the arguments of one command a row, by name. All rows are read or none."""
+"""Commands in a CSV file: a header, then the arguments of one command a row, by name. All rows are read or none.
+
+An apostrophe before a cell that a spreadsheet would calculate is not part of it; see csv_cells.py.
+"""
 
 import csv
 import io
@@ -8,6 +11,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from neardup_platform.errors import BadCommand
+from neardup_platform.operations.csv_cells import from_cell
 from neardup_platform.wire.command_arguments import CommandArguments
 
 MAX_BYTES = 16 << 20
@@ -88,7 +92,7 @@ class CommandCsv(Generic[Arguments]):
             try:
                 if "" in row:
                     raise BadCommand(f"it has more than {len(names)} cells")
-                arguments = self.parse({name: cell for name, cell in row.items() if cell})
+                arguments = self.parse({name: from_cell(cell) for name, cell in row.items() if cell})
             except BadCommand as error:
                 problems.append(f"line {at}: {error}")
                 continue

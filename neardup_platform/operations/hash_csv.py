@@ -22,6 +22,7 @@ from typing import Any, TextIO
 
 from neardup_platform.client.answers import StoredHash
 from neardup_platform.errors import BadCommand
+from neardup_platform.operations.csv_cells import from_cell, write_cells
 from neardup_platform.records import LEAST_PDQ_QUALITY
 from neardup_platform.wire.command_arguments import MAX_HASHES_EACH, LabelHashesArguments, pdq_text
 from neardup_platform.wire.validation import MAX_PDQ_QUALITY
@@ -123,9 +124,7 @@ def read_hashes(text: str, place: str, terms: HashTerms = HashTerms()) -> HashFi
 
 def write_hashes(hashes: Iterable[StoredHash], out: TextIO) -> None:
     """Write hashes as rows below a header."""
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([getattr(each, name) for name in COLUMNS] for each in hashes)
+    write_cells([COLUMNS, *([getattr(each, name) for name in COLUMNS] for each in hashes)], out)
 
 
 def _rows(text: str, place: str) -> Iterator[tuple[int, Mapping[str, str]]]:
@@ -135,7 +134,7 @@ def _rows(text: str, place: str) -> Iterator[tuple[int, Mapping[str, str]]]:
     count = 0
     try:
         for line in reader:
-            cells = [cell.strip() for cell in line]
+            cells = [from_cell(cell.strip()) for cell in line]
             if names is None:
                 names = _names(cells, place)
                 if names == cells:

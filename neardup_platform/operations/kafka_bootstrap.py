@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from neardup_platform.bootstrap.arrow_segments import SegmentFiles
 from neardup_platform.bootstrap.data_set import DataSet
+from neardup_platform.bootstrap.elsewhere import Elsewhere, from_values
 from neardup_platform.bootstrap.parquet_rows import Rows, read_rows
 from neardup_platform.bootstrap.parquet_vectors import found_in_vectors, read_vectors
 from neardup_platform.bootstrap.report import CheckReport, bad_rows_of, read_report, report_of
@@ -46,7 +47,7 @@ from neardup_platform.wire.command_arguments import CommandArguments, IngestSegm
 LOAD = "load"
 # Between two lines about the rows read.
 _REPORT_S = 10.0
-_COUNTED = ("decided", "loaded", "known", "conflicting", "forgotten")
+_COUNTED = ("decided", "loaded", "known", "conflicting", "forgotten", "elsewhere")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,10 @@ class Bootstrapped:
         uri: of the folder of the data set.
         loaded: what the worker did, by name: images `decided` and `loaded`, and those not taken, `known`,
             `conflicting` and `forgotten`; `published` unpaired embeddings; `skipped` rows, whose vectors are bad or
-            whose heads the worker does not know. None of a check.
+            whose heads the worker does not know; `elsewhere`, the known and conflicting images that are in another
+            cluster than given. None of a check.
         already: whether an earlier run had loaded this version.
+        elsewhere: the first of these images.
     """
 
     name: str
@@ -73,11 +76,14 @@ class Bootstrapped:
     uri: str
     loaded: Mapping[str, int] | None
     already: bool = False
+    elsewhere: tuple[Elsewhere, ...] = ()
 
     def flat(self) -> dict[str, Any]:
         """As JSON-ready values."""
         head = {"name": self.name, "version": self.version, "already": self.already, "loaded": self.loaded}
-        return {**head, **self.check.flat(), "report": self.report_uri, "bad_rows": self.bad_rows_uri}
+        elsewhere = [asdict(each) for each in self.elsewhere]
+        report = {"report": self.report_uri, "bad_rows": self.bad_rows_uri, "elsewhere": elsewhere}
+        return {**head, **self.check.flat(), **report}
 
 
 class Bootstrap:
@@ -140,7 +146,8 @@ class Bootstrap:
         if again:
             progress = self._record(LoadProgress(progress.attempt + 1))
         if progress.finished is not None:
-            return self._result(read_report(progress.finished["check"]), progress.finished["loaded"], already=True)
+            before = self._result(read_report(progress.finished["check"]), progress.finished["loaded"], already=True)
+            return replace(before, elsewhere=_elsewhere(progress))
         result, progress = self._prepared(progress, skip_bad=skip_bad)
         # Ids and heads of a large data set take gigabytes, which the worker may need now.
         pa.default_memory_pool().release_unused()
@@ -157,8 +164,10 @@ class Bootstrap:
         loaded = dict(_sums(progress.results.values())) | {"published": result.check.halves}
         bad = int(progress.results.get(LOAD, {}).get("bad", 0))
         loaded["skipped"] = max(0, bad - result.check.bad_rows)
+        result = replace(result, loaded=loaded, elsewhere=_elsewhere(progress))
+        self._folder.put_json("report.json", {"data_set": self._load, **result.flat()})
         self._record(replace(progress, finished={"loaded": loaded, "check": result.check.flat()}))
-        return replace(result, loaded=loaded)
+        return result
 
     def _prepared(self, progress: LoadProgress, *, skip_bad: bool) -> tuple[Bootstrapped, LoadProgress]:
         """Check the rows, and write the segments."""
@@ -317,7 +326,8 @@ def bootstrapped_in_words(result: Mapping[str, Any]) -> str:
     return (
         f"{result['name']}@{result['version']} {done}: {counted(loaded['loaded'], 'image')} with given heads, "
         f"{counted(loaded['decided'], 'image')} decided, {loaded['known']} known already, "
-        f"{loaded['conflicting']} known with other vectors, {loaded['forgotten']} forgotten, "
+        f"{loaded['conflicting']} known with other vectors, {loaded.get('elsewhere', 0)} of these in another cluster "
+        f"than given, {loaded['forgotten']} forgotten, "
         f"{counted(loaded['skipped'], 'row')} skipped by the worker, "
         f"{counted(loaded['published'], 'unpaired embedding')} published"
     )
@@ -356,6 +366,10 @@ def _sums(results: Sequence[Mapping[str, Any]] | Any) -> Counter[str]:
     for values in results:
         total.update({name: int(values.get(name, 0)) for name in _COUNTED})
     return total
+
+
+def _elsewhere(progress: LoadProgress) -> tuple[Elsewhere, ...]:
+    return from_values(progress.results.get(LOAD, {}).get("examples", ()))
 
 
 def _few(counts: Mapping[str, int]) -> str:

@@ -6,12 +6,12 @@ hate-2026,bridge.jpg,hate,block,reported twice
 The export has more columns, which say who added a label and when; an import ignores what they hold.
 """
 
-import csv
 from collections.abc import Iterable, Mapping
 from typing import TextIO
 
 from neardup_platform.client.answers import StoredLabel
 from neardup_platform.operations.command_csv import CommandCsv
+from neardup_platform.operations.csv_cells import write_cells
 from neardup_platform.wire.command_arguments import LabelArguments
 
 REQUIRED, OPTIONAL = ("bank", "image_id", "policy", "action"), ("reason",)
@@ -31,6 +31,4 @@ LABELS = CommandCsv("label", REQUIRED, (*OPTIONAL, *_ORIGIN), MAX_ROWS, _parse)
 
 def write_labels(labels: Iterable[StoredLabel], out: TextIO) -> None:
     """Write labels as rows below a header."""
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([getattr(label, name) for name in COLUMNS] for label in labels)
+    write_cells([COLUMNS, *([getattr(label, name) for name in COLUMNS] for label in labels)], out)

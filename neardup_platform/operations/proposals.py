@@ -3,7 +3,6 @@
 Nothing is applied: an operator reads the proposals and gives the file, or some of its rows, to `neardup override csv`.
 """
 
-import csv
 import io
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 from neardup_platform.client import Client
 from neardup_platform.errors import BadCommand, NeardupError, SetupError
 from neardup_platform.files import replace_file
+from neardup_platform.operations.csv_cells import write_cells
 from neardup_platform.operations.override_csv import MAX_ROWS
 from neardup_platform.reclustering.clustering import MAX_COMPONENT, recluster
 from neardup_platform.reclustering.compared_pairs import Thresholds, compared_pairs, fixed_images, present_heads
@@ -108,9 +108,7 @@ def write_rows(file: Path, rows: Iterable[OverrideRow]) -> None:
         SetupError: the file cannot be written.
     """
     text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(OverrideRow._fields)
-    writer.writerows(rows)
+    write_cells([OverrideRow._fields, *rows], text)
     try:
         replace_file(file, text.getvalue(), durable=False)
     except OSError as error:

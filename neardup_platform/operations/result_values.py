@@ -18,7 +18,7 @@ _NUMBERS = {
         *("clusters", "clusters_before", "store_images"),
     ),
     "ingest-segment": ("rows", "bad", "decided", "known", "conflicting", "forgotten"),
-    "load": ("rows", "loaded", "bulk", "withheld", "known", "conflicting", "forgotten", "bad", "other"),
+    "load": ("rows", "loaded", "bulk", "withheld", "known", "conflicting", "forgotten", "elsewhere", "bad", "other"),
     "override": ("decisions", "moved", "clusters_before", "clusters"),
     "label": ("size", "distance"),
     "label-hashes": ("hashes", "added", "matched", "labelled", "not_matchable"),
@@ -34,7 +34,7 @@ _NUMBERS = {
 _FLAGS = {"redecide": ("dry_run",), "load-model": ("forced",), "resume": ("was_paused",)}
 # One id a line, which an id cannot contain.
 _LISTS = {"label": ("members",)}
-_JSON = {"redecide": ("examples",), "label-hashes": ("matches",)}
+_JSON = {"redecide": ("examples",), "load": ("examples",), "label-hashes": ("matches",)}
 
 
 def values_read(name: str, values: Mapping[str, str]) -> dict[str, Any]:

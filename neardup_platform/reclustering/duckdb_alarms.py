@@ -9,6 +9,7 @@ from pathlib import Path
 
 import duckdb
 
+from neardup_platform.topic_logs.duckdb_files import parquet_rows
 from neardup_platform.topic_logs.topic_log import DECISIONS
 
 # From so many images on, in the hours looked at.
@@ -78,6 +79,6 @@ def read_alarms(files: Sequence[Path], scratch: Path) -> list[Alarm]:
     """
     with duckdb.connect(config={"memory_limit": _MEMORY, "threads": 2, "temp_directory": str(scratch)}) as db:
         db.register("known", DECISIONS.schema.empty_table())
-        db.read_parquet([str(file) for file in files], union_by_name=True).create_view("stored")
+        db.execute(f"create view stored as from {parquet_rows(files)}")
         query = _QUERY.format(bridges=LEAST_BRIDGES, flood=LEAST_FLOOD, most=MOST_ALARMS)
         return [Alarm(*row) for row in db.execute(query).fetchall()]

@@ -124,7 +124,7 @@ class CommandRecord(_message.Message):
     def __init__(self, number: _Optional[int] = ..., result: _Optional[_Union[_neardup_pb2.CommandResult, _Mapping]] = ..., name: _Optional[str] = ..., issued_by: _Optional[str] = ...) -> None: ...
 
 class CommandProgress(_message.Message):
-    __slots__ = ("done", "counts", "of")
+    __slots__ = ("done", "counts", "of", "elsewhere")
     class CountsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -135,10 +135,22 @@ class CommandProgress(_message.Message):
     DONE_FIELD_NUMBER: _ClassVar[int]
     COUNTS_FIELD_NUMBER: _ClassVar[int]
     OF_FIELD_NUMBER: _ClassVar[int]
+    ELSEWHERE_FIELD_NUMBER: _ClassVar[int]
     done: int
     counts: _containers.ScalarMap[str, int]
     of: bytes
-    def __init__(self, done: _Optional[int] = ..., counts: _Optional[_Mapping[str, int]] = ..., of: _Optional[bytes] = ...) -> None: ...
+    elsewhere: _containers.RepeatedCompositeFieldContainer[Elsewhere]
+    def __init__(self, done: _Optional[int] = ..., counts: _Optional[_Mapping[str, int]] = ..., of: _Optional[bytes] = ..., elsewhere: _Optional[_Iterable[_Union[Elsewhere, _Mapping]]] = ...) -> None: ...
+
+class Elsewhere(_message.Message):
+    __slots__ = ("image_id", "given", "head")
+    IMAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    GIVEN_FIELD_NUMBER: _ClassVar[int]
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    image_id: str
+    given: str
+    head: str
+    def __init__(self, image_id: _Optional[str] = ..., given: _Optional[str] = ..., head: _Optional[str] = ...) -> None: ...
 
 class Move(_message.Message):
     __slots__ = ("image_id", "head_before", "sequence_before", "head_after")

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 
+from neardup_platform.topic_logs.duckdb_files import parquet_rows
 from neardup_platform.topic_logs.topic_log import TopicLog
 
 _MEMORY = "512MB"
@@ -37,7 +38,7 @@ def rows_seen(of: TopicLog, file: Path, spans: Sequence[tuple[int, int]] | None 
         One for each span.
     """
     query = f"""
-        with stored as (from known union all by name from read_parquet(?, file_row_number = true)),
+        with stored as (from known union all by name from {parquet_rows([file], "file_row_number")}),
         hashed as (
             select file_row_number as number, kafka_offset as place, hash(row({", ".join(map(_quoted, of.schema.names))})) as mark
             from stored
@@ -52,7 +53,7 @@ def rows_seen(of: TopicLog, file: Path, spans: Sequence[tuple[int, int]] | None 
         db.executemany(
             "insert into spans values (?, ?)", [(n, first) for n, (first, _) in enumerate(filled)] or [(0, 0)]
         )
-        found = {int(row[0]): _seen(*row[1:]) for row in db.execute(query, [str(file)]).fetchall()}
+        found = {int(row[0]): _seen(*row[1:]) for row in db.execute(query).fetchall()}
     seen = iter([found.get(n, RowsSeen()) for n in range(len(filled))])
     return [next(seen)] if spans is None else [next(seen) if count else RowsSeen() for _, count in spans]
 

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from neardup_platform.errors import BadCommand, NotFound
+from neardup_platform.topic_logs.duckdb_files import parquet_rows
 from neardup_platform.topic_logs.topic_log import DECISIONS
 from neardup_platform.what_if.recorded import Edges, Handovers, Recorded
 
@@ -73,9 +74,7 @@ def read_recorded(files: Sequence[Path], scratch: Path, least_score: float = 0.0
     """
     with duckdb.connect(config={"memory_limit": _MEMORY, "threads": 2, "temp_directory": str(scratch)}) as db:
         db.register("known", DECISIONS.schema.empty_table())
-        names = [str(file) for file in files]
-        stored = db.read_parquet(names, union_by_name=True, filename=True, file_row_number=True)
-        stored.create_view("stored")
+        db.execute(f"create view stored as from {parquet_rows(files, 'filename', 'file_row_number')}")
         db.execute("create temp view rows as from known union all by name from stored")
         db.execute(_CHOSEN)
         _bound(db, "chosen", MAX_DECISIONS, "decisions")

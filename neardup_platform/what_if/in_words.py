@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from neardup_platform.counted import counted
+
 
 def tried_in_words(answer: Mapping[str, Any]) -> str:
     """What was tried."""
@@ -20,9 +22,9 @@ def tried_in_words(answer: Mapping[str, Any]) -> str:
 def changes_in_words(answer: Mapping[str, Any]) -> str:
     """What would change, in one line."""
     return (
-        f"of {answer['images']:,} images {answer['joined']:,} would join a cluster, {answer['founded']:,} would found "
-        f"their own, {answer['moved']:,} would go to another; {answer['split']:,} clusters split, "
-        f"{answer['merged']:,} merged"
+        f"of {counted(answer['images'], 'image')} {answer['joined']:,} would join a cluster, {answer['founded']:,} "
+        f"would found their own, {answer['moved']:,} would go to another; {counted(answer['split'], 'cluster')} would "
+        f"be split, {answer['merged']:,} merged"
     )
 
 
@@ -31,7 +33,7 @@ def labels_in_words(answer: Mapping[str, Any]) -> str:
     shown = (
         f"{name} {'unknown' if answer[name] is None else f'{answer[name]:.3f}'}" for name in ("precision", "recall")
     )
-    return f"on {answer['labelled_pairs']:,} labelled pairs: {', '.join(shown)}"
+    return f"on {counted(answer['labelled_pairs'], 'labelled pair')}: {', '.join(shown)}"
 
 
 def what_if_in_words(answer: Mapping[str, Any]) -> str:

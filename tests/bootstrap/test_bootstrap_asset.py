@@ -26,15 +26,24 @@ def instance(tmp_path: Path, platform: Settings) -> Iterator[dg.DagsterInstance]
         yield kept
 
 
-def tick(instance: dg.DagsterInstance) -> tuple[list[str], str]:
-    """Partitions of the requested runs, and the skip reason; the requested partitions are added."""
-    context = dg.build_sensor_context(instance=instance, resources={"platform": PlatformResource()}, definitions=defs)
+def tick(instance: dg.DagsterInstance, cursors: list[str] | None = None) -> tuple[list[str], str]:
+    """Partitions of the requested runs, and the skip reason; the requested partitions are added.
+
+    Args:
+        cursors: of the ticks before; this one adds its own. None for a sensor without a cursor.
+    """
+    cursor = cursors[-1] if cursors else None
+    context = dg.build_sensor_context(
+        instance=instance, resources={"platform": PlatformResource()}, definitions=defs, cursor=cursor
+    )
     result = data_sets_sensor(context)
     if isinstance(result, dg.SkipReason):
         return [], result.skip_message or ""
     assert isinstance(result, dg.SensorResult)
     for request in result.dynamic_partitions_requests or ():
         instance.add_dynamic_partitions(request.partitions_def_name, request.partition_keys)
+    if cursors is not None:
+        cursors.append(result.cursor or "")
     requests = list(result.run_requests or ())
     assert [each.run_key for each in requests] == [each.partition_key for each in requests]
     reason = result.skip_reason.skip_message if result.skip_reason else ""
@@ -99,10 +108,30 @@ def test_the_sensor_asks_for_a_few_at_once_and_for_none_that_the_command_line_ha
         put(several, "checked", tmp_path, [row(image(214, START_MS))], hold=True)
         put(several, "d", tmp_path, [row(image(215, START_MS))])
         assert [each.partition("@")[0] for each in tick(instance)[0]] == ["d"]
-        assert tick(instance) == ([], "5 complete, each with its partition, 1 held until `neardup bootstrap NAME`")
+        assert tick(instance) == ([], "5 complete, each with its partition, 1 held until neardup bootstrap NAME")
         load(several, "checked")
         assert tick(instance)[0] == []
         assert "checked" in {each.partition("@")[0] for each in instance.get_dynamic_partitions("data_sets")}
+
+
+def test_a_tick_that_dies_before_its_runs_are_made_is_repeated(
+    platform: Settings, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    """Dagster adds partitions, then makes the runs, then keeps the cursor."""
+    died = platform.model_copy(
+        update={"bootstrap": platform.bootstrap.model_copy(update={"prefix": "died/", "most_requested": 2})}
+    )
+    cursors: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NEARDUP_BOOTSTRAP_PREFIX", "died/")
+        assert tick(instance, cursors)[0] == []
+        version = put(died, "one", tmp_path, [row(image(240, START_MS))])
+        assert tick(instance, cursors[:])[0] == [version]
+        assert version in instance.get_dynamic_partitions("data_sets")
+        assert [tick(instance, cursors)[0] for _ in range(2)] == [[version], []]
+        assert json.loads(cursors[-1]) == [version]
+        # One that a person has entered.
+        assert tick(instance, ["7"]) == tick(instance, ["nonsense"]) == ([], "1 complete, each with its partition")
 
 
 def test_a_run_shows_what_became_of_the_rows_and_executed_again_loads_nothing_twice(

@@ -1,16 +1,19 @@
 """A data set is loaded through a real worker: what the stream would decide, whatever rows it comes in."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from neardup_platform.bootstrap.elsewhere import Elsewhere
 from neardup_platform.bootstrap.s3_progress import LoadFolder
 from neardup_platform.errors import BadArtefact, BadCommand, NotFound
 from neardup_platform.ingest.kafka_sender import Sender
@@ -207,17 +210,23 @@ def test_data_sets_that_overlap_may_be_loaded_at_once_and_what_comes_first_stays
     before = state(platform).images
     with ThreadPoolExecutor(2) as pool:
         results = list(pool.map(partial(load, platform), ["overlaps-1", "overlaps-2"]))
-    assert sum((Counter(counted(each)) for each in results), Counter()) == {
-        "loaded": 4,
-        "known": 2,
-        "decided": 1,
-        "conflicting": 1,
-    }
+    counts = sum((Counter(counted(each)) for each in results), Counter())
+    elsewhere = [each for result in results for each in result.elsewhere]
+    assert counts == {"loaded": 4, "known": 2, "decided": 1, "conflicting": 1, "elsewhere": len(elsewhere)}
     assert state(platform).images == before + 5
     with reading(platform) as reader:
         heads = {stored_head(reader, each) for each in (second, third, other)}
         assert stored_head(reader, first) == first.image_id
         assert heads in ({first.image_id}, {second.image_id})
+    # What the first one has decided; of the other one, only an image that names itself has another head.
+    kept, other_head = (first, second) if heads == {first.image_id} else (second, first)
+    named = (second,) if kept is first else (second, third)
+    assert elsewhere == [Elsewhere(each.image_id, other_head.image_id, kept.image_id) for each in named]
+    again = load(platform, "overlaps-2" if kept is first else "overlaps-1")
+    assert (again.already, list(again.elsewhere)) == (True, elsewhere)
+    folder = LoadFolder(open_s3(platform.s3), platform.s3.bucket, f"{again.name}@{again.version}")
+    body = open_s3(platform.s3).get_object(Bucket=platform.s3.bucket, Key=folder.key("report.json"))["Body"].read()
+    assert json.loads(body)["elsewhere"] == [asdict(each) for each in elsewhere]
 
 
 def test_a_dangling_head_refuses_the_data_set_or_is_skipped(platform: Settings, tmp_path: Path) -> None:

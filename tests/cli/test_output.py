@@ -5,6 +5,7 @@ import io
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 import neardup_platform.cli
 from neardup_platform.cli import cli
 from neardup_platform.cli.output import complain, emit
+from neardup_platform.cli.override_commands import _describe_list
 from neardup_platform.cli.question_commands import _describe_decision, _describe_search
 from neardup_platform.scoring.active_models import active_models
 from neardup_platform.settings import Settings
@@ -68,6 +70,27 @@ def test_a_list_of_images_to_forget_is_read_before_anything_is_asked(tmp_path: P
     file.write_text("id\na.jpg\n")
     done = CliRunner().invoke(cli, ["forget", "--csv", str(file), "--yes"], standalone_mode=False)
     assert "must have the column image_id once, and no other" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("action", "more", "says"),
+    [
+        ("move", {}, "a belongs with b, in whichever cluster that is"),
+        ("alone", {"other_id": ""}, "a founds a cluster and joins none; others may join it"),
+        ("forbid", {}, "a and b are never in one cluster"),
+        ("merge", {}, "the cluster of a is one with that of b"),
+        ("split", {}, "a split off from b, never again in one cluster"),
+        ("split", {"image_ids": ["c"]}, "a and 1 more image split off from b, never again in one cluster"),
+        ("quarantine", {}, "the cluster of a is in quarantine: no new image joins it by its matches"),
+        ("quarantine", {"bank": "pages"}, "in quarantine for bank pages: no new image"),
+    ],
+)
+def test_an_override_is_listed_with_what_it_does(action: str, more: dict[str, Any], says: str) -> None:
+    found = {"override_id": "o1", "action": action, "image_id": "a", "other_id": "b", "image_ids": [], "bank": ""}
+    listed = _describe_list({"overrides": [{**found, "at_ms": 0, "issued_by": "me", "reason": "why", **more}]})
+    assert listed.startswith("o1  1970-01-01 00:00:00Z  ")
+    assert listed.endswith(", by me: why")
+    assert says in listed
 
 
 def test_a_picture_unlike_every_head_is_reported_without_a_cluster() -> None:

@@ -100,6 +100,13 @@ def test_no_placeholder_in_a_description_reads_as_html() -> None:
     assert {name: text for name, text in shown.items() if re.search(r"<[A-Za-z/!?]|&[a-z]+;", text)} == {}
 
 
+def test_what_the_ui_shows_as_plain_text_has_no_markup() -> None:
+    """Descriptions of assets, jobs and fields are rendered as Markdown, the others are not."""
+    plain = {name: text for name, text in described().items() if name.split()[0] in ("sensor", "schedule", "check")}
+    assert {"sensor data_sets_sensor", "schedule snapshot_hourly", "check no_hour_is_broken"} <= plain.keys()
+    assert {name: text for name, text in plain.items() if re.search(r"[`*]{1,2}\w|\]\(", text)} == {}
+
+
 def test_a_launch_can_set_no_program_and_no_pickle() -> None:
     """A launch chooses where labelled pictures and overrides are read from; nothing is run, loaded or written there."""
     repository = defs.get_repository_def()

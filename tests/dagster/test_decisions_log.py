@@ -11,6 +11,8 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from dagster._core.storage.tags import PARTITION_NAME_TAG
 from kafka import KafkaAdminClient, TopicPartition
 
 from assets.decisions_log import decisions_log, decisions_log_checks
@@ -207,6 +209,54 @@ def test_the_schedule_requests_hours_that_a_stop_missed_the_oldest_first(stored:
     for hour in missed:
         stored.report_runless_asset_event(dg.AssetMaterialization(decisions_log.key, partition=hour))
     assert requested(stored, datetime(2026, 3, 1, 1, 2, tzinfo=UTC))[:2] == ["2026-03-01-00:00", "2026-02-28-12:00"]
+
+
+def run_of(instance: dg.DagsterInstance, job: dg.JobDefinition, hour: str, status: dg.DagsterRunStatus) -> None:
+    """Record a run of an hour that a person has launched: without a run key."""
+    instance.create_run_for_job(job, status=status, tags={PARTITION_NAME_TAG: hour})
+
+
+def test_the_schedule_leaves_an_hour_to_the_run_that_waits_for_it(stored: dg.DagsterInstance) -> None:
+    job, waits = defs.resolve_job_def("logs_hourly"), dg.DagsterRunStatus.NOT_STARTED
+    for hour in ("2026-02-28-19:00", "2026-02-28-20:00"):
+        stored.report_runless_asset_event(dg.AssetMaterialization(decisions_log.key, partition=hour))
+    at = datetime(2026, 3, 1, 0, 2, tzinfo=UTC)
+    assert requested(stored, at) == ["2026-02-28-23:00", "2026-02-28-21:00", "2026-02-28-22:00"]
+    run_of(stored, job, "2026-02-28-21:00", waits)
+    # Another job may have partitions of the same names.
+    run_of(stored, defs.resolve_job_def("parity_hourly"), "2026-02-28-22:00", waits)
+    run_of(stored, job, "2026-02-28-22:00", dg.DagsterRunStatus.FAILURE)
+    assert requested(stored, at) == ["2026-02-28-23:00", "2026-02-28-22:00"]
+
+
+def test_the_hour_that_has_ended_is_requested_whatever_waits_for_it_and_goes_first(stored: dg.DagsterInstance) -> None:
+    """A backfill may hold its run back for hours, or have written a part of it before it ended."""
+    run_of(stored, defs.resolve_job_def("logs_hourly"), "2026-02-28-23:00", dg.DagsterRunStatus.NOT_STARTED)
+    at = datetime(2026, 3, 1, 0, 2, tzinfo=UTC)
+    (found,) = logs_hourly_schedule(dg.build_schedule_context(instance=stored, scheduled_execution_time=at))
+    assert (found.partition_key, found.tags["dagster/priority"]) == ("2026-02-28-23:00", "1")
+
+
+def test_the_schedule_leaves_hours_to_a_backfill_that_has_yet_to_launch_their_runs(stored: dg.DagsterInstance) -> None:
+    stored.report_runless_asset_event(dg.AssetMaterialization(decisions_log.key, partition="2026-02-28-18:00"))
+    at = datetime(2026, 3, 1, 0, 2, tzinfo=UTC)
+    backfill = PartitionBackfill.from_asset_partitions(
+        backfill_id="b",
+        asset_graph=defs.resolve_asset_graph(),
+        partition_names=[f"2026-02-28-{hour}:00" for hour in (19, 20, 22, 23)],
+        asset_selection=[decisions_log.key],
+        backfill_timestamp=at.timestamp() - 5_400,
+        tags={},
+        dynamic_partitions_store=stored,
+        all_partitions=False,
+        title=None,
+        description=None,
+        run_config=None,
+    )
+    stored.add_backfill(backfill)
+    assert requested(stored, at) == ["2026-02-28-23:00", "2026-02-28-21:00"]
+    stored.update_backfill(backfill.with_status(BulkActionStatus.CANCELED))
+    assert len(requested(stored, at)) == 5
 
 
 def test_the_current_hour_is_a_partition() -> None:

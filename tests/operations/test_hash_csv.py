@@ -15,13 +15,13 @@ TERMS = HashTerms("known", "hate", "block")
 
 
 def test_an_export_can_be_imported() -> None:
-    hashes = [StoredHash(f"l{n}", f"bank-{n % 2}", f"{n:064x}", "hate", "block", "a, b", "me", 7, n) for n in range(5)]
+    hashes = [StoredHash(f"l{n}", f"bank-{n % 2}", f"{n:064x}", "hate", "block", "@a, b", "me", 7, n) for n in range(5)]
     out = io.StringIO()
     write_hashes(hashes, out)
     assert not lists_images(out.getvalue())
     found = read_hashes(out.getvalue(), "f")
     assert [(each.bank, each.policy, each.action, each.reason) for each in found.commands] == [
-        (f"bank-{n}", "hate", "block", "a, b") for n in (0, 1)
+        (f"bank-{n}", "hate", "block", "@a, b") for n in (0, 1)
     ]
     assert {(each.bank, pdq) for each in found.commands for pdq in each.hashes} == {(h.bank, h.pdq) for h in hashes}
     assert (found.hashes, found.left_out) == (5, {})

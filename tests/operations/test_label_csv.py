@@ -20,10 +20,11 @@ def test_rows_are_labels() -> None:
 def test_an_export_can_be_imported() -> None:
     labels = [
         StoredLabel(f"l{n}", "one", image_id, "hate", "block", 'said "so"', "a test", 7, n)
-        for n, image_id in enumerate(('a"b', "a,b", "=1+1", "ä"))
+        for n, image_id in enumerate(('a"b', "a,b", "=1+1", "'=1+1", "ä", "it's", "a;=b"))
     ]
     out = io.StringIO()
     write_labels(labels, out)
+    assert '\n"one","\'=1+1","hate"' in out.getvalue()
     read = LABELS.read(out.getvalue(), "f")
     assert [(each.bank, each.image_id, each.policy, each.action, each.reason) for each in read] == [
         (each.bank, each.image_id, each.policy, each.action, each.reason) for each in labels

@@ -35,7 +35,11 @@ class Override(Answer):
     """An operator's correction."""
 
     override_id: str
-    action: OverrideAction
+    action: OverrideAction = Field(
+        description="move: the image belongs with the other; alone: it founds a cluster and joins none, others may "
+        "join it; forbid: the two are never in one cluster; merge: two clusters are one; split: images have left for a "
+        "cluster of their own; quarantine: no new image joins the cluster by its matches"
+    )
     image_id: str = Field(
         description="merge: the head whose cluster was dissolved; split: the head of the images that left; quarantine: "
         "an image of the cluster"

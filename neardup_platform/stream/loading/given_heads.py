@@ -4,7 +4,8 @@ Images with their given heads → **overrides → cluster of the head, as it is 
 
 A given head names an image, and the image joins the cluster that this image is in at present. Overrides come first: an
 image that one links or sets apart goes where it says, and one that may not be with its given head founds a cluster. If
-nobody knows the head any more, because it was forgotten, the first image that was given it stands in for it.
+nobody knows the head any more, because it was forgotten, the first image that was given it stands in for it. Images
+that are known stay where they are; those that are in another cluster than given are reported.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from neardup_platform.bootstrap.elsewhere import Elsewhere
 from neardup_platform.bootstrap.given import given_decision
 from neardup_platform.clusters.decision import Constraint
 from neardup_platform.decide import Constraints
@@ -66,6 +68,36 @@ class GivenHeads:
             batches.append(self._place(added, heads, constraints, in_flight, first_sequence, decided_ms))
             first_sequence += len(images)
         return batches
+
+    def elsewhere(self, given: Iterable[GivenImage], decided: Iterable[Decided]) -> list[Elsewhere]:
+        """Those of these images that were known before, and are in another cluster than given.
+
+        An image that was to found a cluster is one of them if it is in another's. Images that were given its id are
+        where it is, so they are none.
+
+        Args:
+            given: the images of a step.
+            decided: those that are new, which `decide` has returned.
+        """
+        in_flight = {
+            image.image_id: ordinal
+            for batch in decided
+            for image, ordinal in zip(batch.images, batch.ordinals.tolist(), strict=True)
+        }
+        known = {each.image.image_id: each for each in given if each.image.image_id not in in_flight}
+        found = []
+        for record, (image, head) in zip(self._store.images.find_many(list(known)), known.values(), strict=True):
+            if record is None or record.head == head or self._is_outdated(image):
+                continue
+            named = None if head == image.image_id else self._head_of(head, in_flight)
+            if named is None or self._pipeline.corpus.id_of(named) != record.head:
+                found.append(Elsewhere(image.image_id, head, record.head))
+        return found
+
+    def _is_outdated(self, image: JoinedImage) -> bool:
+        """Whether an image was forgotten since."""
+        forgotten = self._store.state().forgotten
+        return bool(forgotten) and image.event_time_ms <= self._store.images.forgotten_upto_ms(image.image_id)
 
     def _place(
         self,

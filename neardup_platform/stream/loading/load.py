@@ -16,12 +16,13 @@ they suffice for uses them.
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from neardup_platform.bootstrap import elsewhere
 from neardup_platform.bootstrap.data_set import DataSet
 from neardup_platform.bootstrap.folders import folder_of
 from neardup_platform.bootstrap.load_order import LoadOrder, Reservation, Scanned
@@ -289,7 +290,8 @@ class Load:
             self._clock.now_ms(),
             constraints,
         )
-        after = _advanced(progress, end, Counter({name: fates[name] for name in _FATES}), len(fresh), len(bad))
+        counts = Counter({name: fates[name] for name in _FATES} | {"loaded": len(fresh), "bad": len(bad)})
+        after = _advanced(progress, end, counts, rest.heads.elsewhere(given, decided))
 
         def write(batch: Batch, _state: store_pb.StoreState) -> None:
             put_progress(batch, rest.command.command_id, after)
@@ -304,9 +306,11 @@ class Load:
         )
 
     def _finish(self, command: pb.Command, progress: store_pb.CommandProgress) -> Outcome:
-        names = ("rows", "loaded", "bulk", "withheld", *_FATES, "bad", "other")
+        names = ("rows", "loaded", "bulk", "withheld", *_FATES, "elsewhere", "bad", "other")
         values = {name: str(progress.counts[name]) for name in names}
         named = {"data_set": command.arguments["data_set"], "version": progress.of.decode()}
+        listed = (elsewhere.Elsewhere(each.image_id, each.given, each.head) for each in progress.elsewhere)
+        named["examples"] = elsewhere.to_text(listed)
         return Done({**named, **values}, apply=partial(self._clean_up, command))
 
     def _clean_up(self, command: pb.Command) -> None:
@@ -359,9 +363,11 @@ def _reservation(state: store_pb.StoreState, count: int, command_id: str) -> tup
 
 
 def _advanced(
-    progress: store_pb.CommandProgress, end: int, fates: Counter[str], loaded: int, bad: int
+    progress: store_pb.CommandProgress, end: int, counts: Counter[str], found: Sequence[elsewhere.Elsewhere]
 ) -> store_pb.CommandProgress:
-    after = store_pb.CommandProgress(done=end, of=progress.of, counts=progress.counts)
-    for name, count in {**fates, "loaded": loaded, "bad": bad}.items():
+    after = store_pb.CommandProgress(done=end, of=progress.of, counts=progress.counts, elsewhere=progress.elsewhere)
+    for name, count in {**counts, "elsewhere": len(found)}.items():
         after.counts[name] += count
+    for each in found[: elsewhere.MOST_LISTED - len(after.elsewhere)]:
+        after.elsewhere.add(image_id=each.image_id, given=each.given, head=each.head)
     return after

@@ -1,5 +1,6 @@
 """Claims about `load`: all or nothing of the bulk, the rest by its given heads, the same state whatever is killed."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from neardup_platform.bootstrap.data_set import DataFile, DataSet
+from neardup_platform.bootstrap.elsewhere import MOST_LISTED
 from neardup_platform.clock import SystemClock
 from neardup_platform.records import Cause, JoinedImage, Kind, PdqHash
 from neardup_platform.scoring import mmap_vectors
@@ -366,7 +368,8 @@ def test_images_of_known_clusters_are_decided_by_their_given_heads(make: Make) -
     one = make(load(), rows=rows)
     one.decide([by_id[member]])
     (result,) = one.run()
-    assert (result.values["known"], result.values["loaded"]) == ("1", "39")
+    assert (result.values["known"], result.values["elsewhere"], result.values["loaded"]) == ("1", "1", "39")
+    assert json.loads(result.values["examples"]) == [{"image_id": member, "given": first, "head": member}]
     heads = one.worker.heads()
     assert (heads[member], heads[first]) == (member, first)
     assert digest(one) == expected(rows, {member: member})
@@ -385,6 +388,43 @@ def test_an_image_of_the_store_may_be_the_given_head_and_other_vectors_of_it_are
     again = make(load("c2"))
     (result,) = again.run()
     assert result.accepted
+
+
+def test_known_images_in_another_cluster_than_given_are_reported_and_stay(make: Make) -> None:
+    """Those that follow their given head into another cluster are where it is, which is what the data set says."""
+    a, b, c, d, e, f = IMAGES[:6]
+    one = make(load(), rows=[GivenImage(image, a.image_id) for image in (a, b, c)])
+    one.run()
+    before = one.worker.heads()
+    two = [(b, b), (c, b), (d, b), (a, e), (e, e), (f, f)]
+    rows = [GivenImage(image, head.image_id) for image, head in two]
+    again = make(load("c2"), rows=rows, step=2)
+    (result,) = [each for each in again.run() if each.command_id == "c2"]
+    assert counts(result) == {"loaded": 3, "bulk": 1, "known": 3}
+    assert result.values["elsewhere"] == "2"
+    assert json.loads(result.values["examples"]) == [
+        {"image_id": b.image_id, "given": b.image_id, "head": a.image_id},
+        {"image_id": a.image_id, "given": e.image_id, "head": a.image_id},
+    ]
+    heads = again.worker.heads()
+    assert before.items() <= heads.items()
+    assert [heads[image.image_id] for image in (d, e, f)] == [a.image_id, e.image_id, f.image_id]
+
+
+def test_the_first_images_in_another_cluster_are_listed_whatever_is_killed(make: Make) -> None:
+    many = 2 * MOST_LISTED
+    known = strangers(many, 0, seed=4)
+    first = make()
+    first.decide(known)
+    (head,) = IMAGES[:1]
+    rows = [GivenImage(image, head.image_id) for image in (head, *known)]
+    for stage in (5, 1):
+        with pytest.raises(Killed):
+            make(*([load()] if stage == 5 else []), rows=rows, kill_at=f"stage_committed:{stage}").run()
+    (result,) = make(rows=rows).run()
+    assert (result.values["known"], result.values["elsewhere"]) == (str(many), str(many))
+    listed = [each["image_id"] for each in json.loads(result.values["examples"])]
+    assert listed == [image.image_id for image in known[:MOST_LISTED]]
 
 
 def test_overrides_take_precedence_over_given_heads(make: Make) -> None:
