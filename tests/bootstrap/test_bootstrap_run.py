@@ -166,16 +166,20 @@ def test_a_killed_run_is_continued_and_every_image_is_loaded_once(
         assert {stored_head(reader, each) for each in (head, *others[:3])} == {head.image_id}
 
 
+KILLED_RUN = """
+import os, signal, sys
+from neardup_platform.operations.kafka_bootstrap import Bootstrap
+from neardup_platform.settings import Settings
+data_set, last = sys.argv[1:]
+said = lambda line: os.kill(os.getpid(), signal.SIGKILL) if line.startswith(last) else None
+Bootstrap(Settings(), data_set, None, "a test", said).run()
+"""
+
+
 def kill_at(line: str, settings: Settings, data_set: str) -> int:
-    """Start a run and kill it when it says so; returns its exit status."""
-    command = [sys.executable, "-m", "neardup_platform.cli", "bootstrap", data_set]
-    told = {**os.environ, **environment(settings)}
-    with subprocess.Popen(command, env=told, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        for said in process.stderr:
-            if said.startswith(line):
-                process.kill()
-    return process.returncode
+    """Start a run that is killed when it says so, in the middle of it; returns its exit status."""
+    command = [sys.executable, "-c", KILLED_RUN, data_set, line]
+    return subprocess.run(command, env={**os.environ, **environment(settings)}, check=False).returncode
 
 
 def ids(lines: list[str]) -> list[str]:

@@ -34,7 +34,7 @@ def test_what_was_read_before_needs_no_reading() -> None:
 
 
 def test_one_thread_reads_while_others_work() -> None:
-    both, reading_now = threading.Barrier(2, timeout=30), threading.Semaphore(1)
+    both, reading_now = threading.Barrier(2, timeout=180), threading.Semaphore(1)
 
     def reading() -> Iterator[int]:
         for upto in range(1, 50):
@@ -61,7 +61,7 @@ def test_the_first_failure_ends_the_others_and_is_raised() -> None:
         raise ValueError("no room")
 
     def until_stopped() -> None:
-        assert failed.wait(30)
+        assert failed.wait(180)
         while True:
             work.check()
 

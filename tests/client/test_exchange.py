@@ -18,6 +18,7 @@ from neardup_platform import (
     TooCostly,
 )
 from neardup_platform.client.calls import LOOKUP_IDS
+from neardup_platform.client.exchange import TIMEOUT_S
 from tests.client.conftest import Reply, ScriptedServer, opened, problem
 
 HEADS = Reply(body={"heads": {"cat": "cat"}, "unknown": []})
@@ -54,7 +55,7 @@ def test_retry_after_sets_the_pause(kind: str) -> None:
     with ScriptedServer([problem(503, "not yet", Retry_After="1"), HEADS]) as server, opened(kind, server.url) as api:
         begun = time.monotonic()
         api.lookup_many(["cat"])
-        assert 1 <= time.monotonic() - begun < 5
+        assert time.monotonic() - begun >= 1
 
 
 def test_retries_end_after_the_attempts_with_the_server_s_text(kind: str) -> None:
@@ -81,7 +82,8 @@ def test_a_silent_server_is_given_up_after_the_timeout(kind: str) -> None:
         begun = time.monotonic()
         with opened(kind, url, timeout_s=0.2, attempts=2) as api, pytest.raises(ServerUnavailable):
             api.status()
-        assert time.monotonic() - begun < 5
+        # The clients' own time-out is far longer.
+        assert time.monotonic() - begun < TIMEOUT_S
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from neardup_platform.serving.search_corpus import Models
 from neardup_platform.settings import Settings
 from neardup_platform.testing import eventually
 from tests.conftest import emptied
+from tests.current_hour import hour_that_lasts
 from tests.dagster.operation_run import variables
 from tests.dagster.supervised import SupervisedRun
 from tests.serving.conftest import listening
@@ -37,6 +38,8 @@ def platform(servers: Settings, tmp_path_factory: pytest.TempPathFactory) -> Ite
     ensure_bucket(open_s3(own), own)
     settings = settings.model_copy(update={"s3": own})
     with running(settings):
+        # All are decided in one hour, which a test has decided again.
+        hour_that_lasts(20)
         publish(settings, range(IMAGES))
         eventually(settings.store_path.exists)
         with listening(build_app(settings, no_models)) as http:
@@ -71,7 +74,6 @@ def supervised(tmp_path: Path, new_dagster_home: Path) -> Iterator[SupervisedRun
     environment = {
         "NEARDUP_HOME": str(home),
         "DAGSTER_HOME": str(dagster_home),
-        "NEARDUP_WORKER_STALLED_S": "3",
         "NEARDUP_WORKER_REPORT_S": "0.5",
         # Never connected to: they only prevent the use of the embedded servers.
         "NEARDUP_KAFKA_BOOTSTRAP": "127.0.0.1:1",

@@ -1,5 +1,6 @@
 """The job `stream_worker` in a separate process, with `worker_double.py` as its worker."""
 
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 import psutil
 
+from neardup_platform.files import replace_file
 from neardup_platform.testing import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -56,6 +58,14 @@ class SupervisedRun:
             )
         self.processes.append(process)
         return process
+
+    def stalls_after(self, seconds: int) -> None:
+        """How long the worker of a run that is started from now on may be silent."""
+        self.environment["NEARDUP_WORKER_STALLED_S"] = str(seconds)
+
+    def measures(self, **metrics: float) -> None:
+        """Have the worker report these beside what it always reports."""
+        replace_file(self.home / "metrics.json", json.dumps(metrics), durable=False)
 
     def worker_starts(self) -> list[tuple[int, float]]:
         """Process id and time of each start, in order."""

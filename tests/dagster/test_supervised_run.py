@@ -55,8 +55,10 @@ def test_figures_become_one_observation_while_nothing_changes_and_the_log_of_the
 
 
 def test_a_check_is_recorded_when_its_verdict_changes_and_names_the_next_step(supervised: SupervisedRun) -> None:
-    run = supervised.start("troubled")
-    eventually(lambda: len(supervised.checks("writes_its_index")) == 3, supervised.log_tail)
+    run = supervised.start("steady")
+    for number, problem in enumerate((0.0, 1.0, 0.0), start=1):
+        supervised.measures(index_problem=problem)
+        eventually(lambda: len(supervised.checks("writes_its_index")) == number, supervised.log_tail)  # noqa: B023
     pause(supervised.home, by="the test")
     run.wait(timeout=180)
     first, broken, mended = supervised.checks("writes_its_index")
@@ -69,6 +71,7 @@ def test_a_check_is_recorded_when_its_verdict_changes_and_names_the_next_step(su
 
 
 def test_a_stalled_worker_is_killed_and_started_again(supervised: SupervisedRun) -> None:
+    supervised.stalls_after(3)
     supervised.start("stalls")
     (first, _), (second, _) = supervised.await_starts(2)[:2]
     assert not alive(first)

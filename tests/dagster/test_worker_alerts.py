@@ -78,7 +78,7 @@ def said(look: Look, first: str) -> str:
 def test_lag_unread_partitions_and_a_stalled_worker_are_told_once_each_and_so_are_their_ends(
     supervised: SupervisedRun, look: Look, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    metrics = supervised.home / "metrics.json"
+    supervised.stalls_after(10)
     run = supervised.start("steady")
     supervised.await_starts(1)
     eventually(lambda: supervised.checks("keeps_up"), supervised.log_tail)
@@ -96,13 +96,13 @@ def test_lag_unread_partitions_and_a_stalled_worker_are_told_once_each_and_so_ar
     lingers(monkeypatch, 0)
     said(look, "Over: check stream/worker stays_alive is red")
 
-    metrics.write_text(json.dumps({"lag": 20_000}))
+    supervised.measures(lag=20_000)
     assert "20,000 messages wait" in said(look, "Problem: check stream/worker keeps_up is red")
-    metrics.write_text(json.dumps({"lag": 30_000, "partitions_unread": 2}))
+    supervised.measures(lag=30_000, partitions_unread=2)
     message = said(look, "Problem: check stream/worker reads_every_partition is red")
     assert "2 partitions exist and are not read" in message
     assert "keeps_up" not in message, "who was told that lag grows is not told that it still does"
-    metrics.write_text("{}")
+    supervised.measures()
     eventually(
         lambda: supervised.checks("keeps_up")[-1].passed and supervised.checks("reads_every_partition")[-1].passed
     )

@@ -38,8 +38,6 @@ def main(behaviour: str) -> int:
         metrics = {"images": 12.0, "p99_ms": 345.5}
         if (told := home / "metrics.json").exists():
             metrics |= json.loads(told.read_text())
-        if behaviour == "troubled":
-            metrics["index_problem"] = float(3_000 < now_ms - started_ms < 8_000)
         if behaviour != "stalls" or now_ms < started_ms + 500:
             write_heartbeat(home, Heartbeat(os.getpid(), started_ms, now_ms, Phase.RUNNING, metrics))
         time.sleep(0.1)

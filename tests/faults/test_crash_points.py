@@ -73,7 +73,7 @@ def test_killed_at_a_named_point_nothing_is_torn_or_doubled(world: World, point:
     world.wave()
     for _ in range(passing if point in OF_COMMANDS else 0):
         world.command()
-    crash(world.settings, f"{point}:{passing}")
+    crash(world.settings, f"{point}:{passing}", more=world.wave)
     check_moment(world.settings)
 
 

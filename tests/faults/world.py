@@ -3,9 +3,10 @@
 import os
 import random
 import signal
+import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -107,11 +108,21 @@ def supervised(settings: Settings, module: str = LIGHT, **more: str) -> Iterator
         process.wait()
 
 
-def crash(settings: Settings, at: str, module: str = LIGHT) -> None:
-    """Run a worker until it is killed at a crash point; the test fails if it never gets there."""
+def crash(settings: Settings, at: str, module: str = LIGHT, more: Callable[[], object] = lambda: None) -> None:
+    """Run a worker until it is killed at a crash point; the test fails if it never gets there.
+
+    Args:
+        more: sends more when the worker has not got there for a while: how many commits are synced, published and
+            acknowledged as one depends on the machine.
+    """
     process = start(settings, module=module, more={"NEARDUP_CRASH_AT": at})
     try:
-        status = process.wait(PATIENCE_S)
+        for _ in range(10):
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(PATIENCE_S / 10)
+                break
+            more()
+        status = process.poll()
     finally:
         process.kill()
         process.wait()
@@ -146,9 +157,13 @@ def check_settled(settings: Settings, sent: Sent) -> bytes:
 
 
 def listener(address: str) -> psutil.Process:
-    """The process that serves an address, `[http://]host:port`."""
+    """The process that serves an address, `[http://]host:port`, as soon as there is one."""
     port = int(address.rsplit(":", 1)[1])
-    (pid,) = {c.pid for c in psutil.net_connections("tcp") if c.laddr.port == port and c.status == "LISTEN"}
+
+    def listening() -> set[int]:
+        return {c.pid for c in psutil.net_connections("tcp") if c.laddr.port == port and c.status == "LISTEN" and c.pid}
+
+    (pid,) = eventually(listening, f"nobody serves {address}")
     return psutil.Process(pid)
 
 

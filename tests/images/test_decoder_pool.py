@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from PIL import Image
 
 from neardup_platform.errors import BadPicture, SetupError, TooCostly
 from neardup_platform.images.decode import Postponed, decode
+from neardup_platform.images.decoding import pool as decoder_pool
 from neardup_platform.images.decoding import process
 from neardup_platform.images.decoding.cancellation import Cancellation, Cancelled
 from neardup_platform.images.decoding.pool import DecoderPool
@@ -89,14 +89,19 @@ def test_a_file_above_the_limit_is_not_even_sent() -> None:
         assert small.pids() == []
 
 
+@pytest.fixture
+def whatever_else_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine gives a decoder little of a processor: only processor time ends it."""
+    monkeypatch.setattr(decoder_pool, "_WALL_PER_CPU", 1_000.0)
+
+
+@pytest.mark.usefixtures("whatever_else_runs")
 def test_endless_work_is_ended_by_the_limit_of_processor_time(bomb: bytes) -> None:
     with DecoderPool(ImageSettings(decode_cpu_s=0.5), processes=1) as pool:
         pool.start()
         (first,) = pool.pids()
-        begun_s = time.monotonic()
         with pytest.raises(TooCostly, match=r"images\.decode_cpu_s = 0\.5 seconds of processor time"):
             pool.decode(bomb, 224)
-        assert time.monotonic() - begun_s < LONG_S
         assert gone(first)
         assert pool.decode(PICTURES[0].read_bytes(), 224).shape[2] == 3
         assert first not in pool.pids()
@@ -122,6 +127,7 @@ def test_a_large_plain_picture_is_passed_on_small(pool: DecoderPool) -> None:
     assert pool.decode(webp_of_one_colour(400, 300), 224).shape == (300, 400, 3)
 
 
+@pytest.mark.usefixtures("whatever_else_runs")
 def test_the_quick_lane_decodes_what_is_quick(bomb: bytes) -> None:
     with DecoderPool(ImageSettings(decode_cpu_s=5.0), processes=1, quick=True) as quick:
         assert quick.decode(PICTURES[0].read_bytes(), 224).shape[2] == 3

@@ -32,11 +32,12 @@ from neardup_platform.s3_client import open_s3
 from neardup_platform.scoring.active_models import active_models
 from neardup_platform.servers.endpoints import environment
 from neardup_platform.settings import Settings
+from neardup_platform.testing import eventually
 from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.topics import DECISIONS, EMBEDDINGS
 from tests.faults.world import FULL, LIGHT, supervised
 from tests.stream.corrections.test_corrections_worker import api
-from tests.stream.worker_process import read_topic, reading
+from tests.stream.worker_process import PATIENCE_S, read_topic, reading
 
 PICTURES = Path(__file__).parents[2] / "samples" / "pictures"
 MODELS = active_models(Settings())
@@ -87,7 +88,7 @@ def outcomes(follower: Follower, ingested: Ingested, client: httpx.Client) -> Ou
         return None if there is None else there.event_time_ms
 
     status = lambda: client.get("/v1/status").json()  # noqa: E731
-    return follower.outcomes(ingested.images, ingested.places, status, time_ms, 120, lambda _: None)
+    return follower.outcomes(ingested.images, ingested.places, status, time_ms, PATIENCE_S, lambda _: None)
 
 
 @pytest.mark.slow
@@ -174,8 +175,12 @@ def assert_kinds_are_named(settings: Settings, client: httpx.Client, place: Path
     assert why["kind"] == "altered-copy"
     assert {candidate["kind"] for candidate in why["candidates"] if candidate["match"]} == {"altered-copy"}
     assert "its best match there, an altered copy, scores" in why["summary"]
-    published = [pb.Decision.FromString(value) for value in read_topic(settings, DECISIONS)]
-    assert {d.image_id: d.kind for d in published if d.image_id in images} == {n: i["kind"] for n, i in images.items()}
+
+    def published() -> dict[str, str]:
+        decisions = (pb.Decision.FromString(value) for value in read_topic(settings, DECISIONS))
+        return {each.image_id: each.kind for each in decisions if each.image_id in images}
+
+    eventually(lambda: published() == {name: image["kind"] for name, image in images.items()}, published)
     with reading(settings) as store:
         counted = store.state().counters
         assert (counted["joined_same"], counted["joined_altered_copy"]) == (1, 1)

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
-from kafka.admin import ConfigResource, ConfigResourceType
 
 from neardup_platform.kafka.topics import connection
 from neardup_platform.kafka.window import (
@@ -20,6 +19,7 @@ from neardup_platform.kafka.window import (
 )
 from neardup_platform.settings import Settings
 from neardup_platform.wire.topics import DECISIONS
+from tests.kafka.topic_settings import set_topic
 
 STAMP = 1_700_000_000_000
 
@@ -56,8 +56,7 @@ def stamped_by_the_broker(settings: Settings) -> None:
     before_ms = time.time_ns() // 1_000_000
     with closing(KafkaAdminClient(**connection(settings.kafka))) as admin:
         for kind in ("LogAppendTime", "CreateTime"):
-            configs = {"message.timestamp.type": kind}
-            admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, DECISIONS, configs=configs)])
+            set_topic(admin, DECISIONS, "message.timestamp.type", kind)
             if kind == "LogAppendTime":
                 send(settings, 90)
     with closing(open_consumer(settings.kafka)) as consumer:

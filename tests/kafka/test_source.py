@@ -31,7 +31,7 @@ from neardup_platform.wire.topics import CONTROL, EMBEDDINGS
 pytestmark = pytest.mark.slow
 
 LSH, PAIR = EMBEDDINGS[Kind.LSH], EMBEDDINGS[Kind.PAIR]
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 _STORES = count()
 
 
@@ -344,7 +344,8 @@ def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 def test_damaged_batch_is_reported_offset_by_offset_and_skipped(own_broker: Settings) -> None:
     topic = PAIR
-    producer = make_producer(own_broker.kafka)
+    # Longer than any pause between two messages: a batch ends where it is flushed.
+    producer = make_producer(own_broker.kafka, linger_ms=60_000)
     for batch in range(3):
         for number in range(4):
             producer.send(topic, key=b"k", value=b"batch %d, %d" % (batch, number) * 20, partition=0)
@@ -378,17 +379,15 @@ def test_a_broker_outage_never_blocks_the_worker(own_broker: Settings) -> None:
         publish(own_broker, range(5))
         seen = read(source, 5)
         kill_broker(own_broker.kafka)
-        slowest, until = 0.0, time.monotonic() + 5
+        killed_ms, until, reached_ms = time.time_ns() // 1_000_000, time.monotonic() + 5, []
         while time.monotonic() < until:
-            begun = time.monotonic()
             seen += source.poll(10, 0)
-            source.read_until()
+            reached_ms.append(max(source.read_until().values(), default=0))
             source.lag()
-            slowest = max(slowest, time.monotonic() - begun)
             time.sleep(0.01)
-        assert slowest < 1.0
-        reached_ms = max(source.read_until().values(), default=0)
-        assert reached_ms < (time.time() - 4) * 1_000
+        # Calls that wait for the client, which waits for the broker, would be a few.
+        assert len(reached_ms) > 20
+        assert max(reached_ms) < killed_ms + 1_000, "the ends are unknown"
         ensure_topics(own_broker.kafka, timeout_s=60)
         publish(own_broker, range(5, 10))
         wanted = {str(number).encode() for number in range(10)}

@@ -5,11 +5,14 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
 
 from neardup_platform import Client, NeardupError, ServerUnavailable
+from neardup_platform.clock import ManualClock
+from samples import heads
 from samples.heads import read_heads
 
 HEADS = {"cat.jpg": "cat.jpg", "cat--crop.jpg": "cat.jpg", "in a folder/ü.jpg": "cat.jpg"}
@@ -53,12 +56,15 @@ def test_known_images_have_heads_and_unknown_ones_are_absent(api: Client) -> Non
 
 
 def test_an_image_that_is_not_visible_yet_is_asked_for_again(api: Client) -> None:
-    assert read_heads(api, ["late.jpg"], 10) == {"late.jpg": "late.jpg"}
+    assert read_heads(api, ["late.jpg"], 180) == {"late.jpg": "late.jpg"}
 
 
-def test_reading_ends_when_the_time_is_up(api: Client) -> None:
-    assert read_heads(api, ["nobody.jpg"], 0.3) == {}
-    assert Api.asked["nobody.jpg"] > 1
+def test_reading_ends_when_the_time_is_up(api: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = ManualClock(0)
+    sleep = lambda seconds: clock.advance(round(1_000 * seconds))  # noqa: E731
+    monkeypatch.setattr(heads, "time", SimpleNamespace(monotonic=clock.monotonic_s, sleep=sleep))
+    assert read_heads(api, ["nobody.jpg"], 1.0) == {}
+    assert Api.asked["nobody.jpg"] == 6
 
 
 def test_an_error_of_the_api_names_the_address(api: Client) -> None:

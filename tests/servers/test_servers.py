@@ -5,7 +5,6 @@ import signal
 import socket
 import stat
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from neardup_platform.servers.s3_server import credentials
 from neardup_platform.settings import KafkaSettings, S3Settings, Settings
 from neardup_platform.supervise.home import mark_of, prepare_home
 from neardup_platform.supervise.process import marked
+from neardup_platform.testing import eventually
 from neardup_platform.wire.topics import CONTROL
 
 pytestmark = pytest.mark.slow
@@ -62,7 +62,7 @@ def produce(resolved: Settings, values: list[bytes]) -> None:
     """Publish values; returns once every one is acknowledged."""
     producer = KafkaProducer(**connection(resolved.kafka), acks="all")
     for acknowledgement in [producer.send(CONTROL, value) for value in values]:
-        acknowledgement.get(timeout=30)
+        acknowledgement.get(timeout=120)
     producer.close()
 
 
@@ -73,9 +73,12 @@ def consumed(resolved: Settings) -> list[bytes]:
     consumer.seek_to_beginning(partition)
     end = consumer.end_offsets([partition])[partition]
     values: list[bytes] = []
-    deadline = time.monotonic() + 30
-    while consumer.position(partition) < end and time.monotonic() < deadline:
-        values += [record.value for records in consumer.poll(500).values() for record in records]
+
+    def is_read() -> bool:
+        values.extend(record.value for records in consumer.poll(500).values() for record in records)
+        return bool(consumer.position(partition) >= end)
+
+    eventually(is_read, lambda: f"{len(values)} of {end} messages are read")
     consumer.close()
     return values
 
@@ -88,10 +91,7 @@ def killed_and_back(running: Settings, name: str) -> None:
 
     before = service()
     os.kill(before["pid"], signal.SIGKILL)
-    deadline = time.monotonic() + 60
-    while service()["restarts"] == before["restarts"] or not service()["ready"]:
-        assert time.monotonic() < deadline, f"{name} did not come back"
-        time.sleep(0.1)
+    eventually(lambda: service()["restarts"] > before["restarts"] and service()["ready"], f"{name} did not come back")
 
 
 def test_acknowledged_records_survive_kill_9_of_kafka(running: Settings) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import pytest
 
 from neardup_platform.clock import SystemClock
@@ -17,13 +16,14 @@ from neardup_platform.settings import Settings, WorkerSettings
 from neardup_platform.supervise.heartbeat import pause, resume
 from neardup_platform.supervise.run_record import read_record, sole_supervisor
 from neardup_platform.testing import eventually
+from tests.dagster.supervised import alive
 
 DOUBLE = "tests.dagster.worker_double"
 
 
 @contextmanager
 def supervised(home: Path, behaviour: str) -> Iterator[None]:
-    settings = Settings(home=home, worker=WorkerSettings(stalled_s=2))
+    settings = Settings(home=home, worker=WorkerSettings(stalled_s=2 if behaviour == "stalls" else 60))
     home.mkdir(exist_ok=True)
     stop = threading.Event()
     with sole_supervisor(home, "a test") as record:
@@ -36,7 +36,7 @@ def supervised(home: Path, behaviour: str) -> Iterator[None]:
             yield
         finally:
             stop.set()
-            thread.join(60)
+            thread.join(180)
             assert not thread.is_alive()
 
 
@@ -45,13 +45,9 @@ def starts(home: Path) -> list[int]:
     return [int(line.split()[0]) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def alive(pid: int) -> bool:
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-
-
 def started(home: Path, times: int) -> int:
     """Wait for the n-th start; its process id."""
-    eventually(lambda: len(starts(home)) >= times, f"start {times}", 60)
+    eventually(lambda: len(starts(home)) >= times, f"start {times}")
     return starts(home)[times - 1]
 
 
@@ -59,7 +55,7 @@ def started(home: Path, times: int) -> int:
 def test_a_crashed_worker_is_started_again_and_stops_with_its_supervisor(tmp_path: Path) -> None:
     with supervised(tmp_path, "well"):
         first = started(tmp_path, 1)
-        eventually(lambda: (record := read_record(tmp_path)) and record.worker, "the record names the worker", 30)
+        eventually(lambda: (record := read_record(tmp_path)) and record.worker, "the record names the worker")
         os.kill(first, signal.SIGKILL)
         second = started(tmp_path, 2)
         assert alive(second)
@@ -71,7 +67,7 @@ def test_a_pause_stops_the_worker_until_resume(tmp_path: Path) -> None:
     with supervised(tmp_path, "well"):
         first = started(tmp_path, 1)
         pause(tmp_path, "an operator")
-        eventually(lambda: not alive(first), "the worker stops", 30)
+        eventually(lambda: not alive(first), "the worker stops")
         assert len(starts(tmp_path)) == 1
         resume(tmp_path)
         assert alive(started(tmp_path, 2))
@@ -89,7 +85,7 @@ def test_a_stalled_worker_is_killed_and_started_again(tmp_path: Path) -> None:
 def test_a_misconfigured_worker_is_not_started_again_at_once(tmp_path: Path) -> None:
     with supervised(tmp_path, "misconfigured"):
         first = started(tmp_path, 1)
-        eventually(lambda: not alive(first), "the worker exits", 30)
+        eventually(lambda: not alive(first), "the worker exits")
     assert len(starts(tmp_path)) == 1
 
 

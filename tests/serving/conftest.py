@@ -166,7 +166,7 @@ def listening(app: ASGIApp, api: ApiSettings | None = None) -> Iterator[httpx.Cl
     eventually(lambda: server.started or not thread.is_alive())
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             yield client
     finally:
         server.should_exit = True
@@ -206,7 +206,7 @@ def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client
         yield client
 
 
-def wait_for(client: httpx.Client, path: str, is_so, within_s: float = 60.0) -> httpx.Response:
+def wait_for(client: httpx.Client, path: str, is_so, within_s: float = 180.0) -> httpx.Response:
     """The first answer of a path that is so."""
     latest: list[httpx.Response] = []
 

@@ -14,7 +14,7 @@ class Answer(NamedTuple):
     body: bytes
 
 
-def connect(port: int, *, source: str = "127.0.0.1", timeout_s: float = 20.0) -> socket.socket:
+def connect(port: int, *, source: str = "127.0.0.1", timeout_s: float = 60.0) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout_s, source_address=(source, 0))
 
 

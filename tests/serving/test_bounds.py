@@ -1,6 +1,7 @@
 """Clients that send too much, too slowly, too often or nothing, over real sockets."""
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -100,10 +101,8 @@ def test_stalled_uploads_do_not_block_searches(settings: Settings, writer: Write
         stalled_uploads(stack, port, 150)
         assert client.get("/healthz").status_code == 200
         picture = picture_of("cat~1")
-        eventually(
-            lambda: client.post("/v1/search", files={"picture": ("x.jpg", picture)}).status_code == 200, timeout_s=20
-        )
-        eventually(lambda: client.post("/v1/search", json=VECTORS).status_code == 200, timeout_s=20)
+        eventually(lambda: client.post("/v1/search", files={"picture": ("x.jpg", picture)}).status_code == 200)
+        eventually(lambda: client.post("/v1/search", json=VECTORS).status_code == 200)
         assert client.get("/v1/status").status_code == 200
 
 
@@ -135,12 +134,26 @@ def test_an_unfinished_head_is_answered_408_and_a_silent_connection_is_closed(
             assert is_closed(connection)
         with connect(port) as connection:
             assert is_closed(connection)
-        with connect(port) as connection:
-            # The server waits for the second request on a connection no longer than for the first.
-            connection.sendall(head("GET", "/healthz"))
-            assert read_answer(connection).status == 200
+        # The server waits for the second request on a connection no longer than for the first.
+        with answered(port) as connection:
             connection.sendall(b"GET /healthz HTTP/1.1\r\n")
             problem(read_answer(connection), 408)
+
+
+def answered(port: int) -> socket.socket:
+    """A connection with one request that was in time; a busy machine may take longer than the server waits."""
+    opened: list[socket.socket] = []
+
+    def is_in_time() -> bool:
+        opened.append(connect(port))
+        opened[-1].sendall(head("GET", "/healthz"))
+        return read_answer(opened[-1]).status == 200
+
+    eventually(is_in_time)
+    *late, connection = opened
+    for each in late:
+        each.close()
+    return connection
 
 
 def test_a_client_that_does_not_read_its_response_is_disconnected() -> None:
@@ -158,7 +171,7 @@ def test_a_client_that_does_not_read_its_response_is_disconnected() -> None:
 
     with listening(endless, ApiSettings(read_timeout_s=0.5)) as client, connect(client.base_url.port) as connection:
         connection.sendall(head("GET", "/"))
-        assert ended.wait(20)
+        assert ended.wait(120)
 
 
 async def _soon(receive: Receive) -> dict:
@@ -188,7 +201,7 @@ def test_one_client_has_its_share_of_requests_and_probes_are_always_answered(
         loaded = models(settings)
 
         def embed(data: bytes) -> object:
-            assert go_on.wait(60)
+            assert go_on.wait(300)
             return loaded.embed(data)
 
         return replace(loaded, embed=embed)

@@ -1,6 +1,5 @@
 """Pair vectors for the search by example come from the store that its corpus was read from, and from no other."""
 
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -9,10 +8,9 @@ import pytest
 from neardup_platform.errors import ServerUnavailable
 from neardup_platform.serving.followed_pairs import FollowedPairs
 from neardup_platform.serving.rocksdb_follower import StoreFollower
-from neardup_platform.testing import InMemoryWorker, families
+from neardup_platform.testing import InMemoryWorker, eventually, families
 
 IMAGES = families(3, 2)
-DEADLINE_S = 30
 
 
 def test_pair_vectors_are_read_from_the_store_of_the_corpus_alone(tmp_path: Path) -> None:
@@ -22,10 +20,7 @@ def test_pair_vectors_are_read_from_the_store_of_the_corpus_alone(tmp_path: Path
         follower = StoreFollower(tmp_path / "store", tmp_path, 50)
         follower.start()
         with closing(follower):
-            deadline = time.monotonic() + DEADLINE_S
-            while not follower.is_open:
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
+            eventually(lambda: follower.is_open, lambda: follower.problem)
             pairs = FollowedPairs(follower, source)
             expected = [image.pair.vector.astype("<f2").tobytes() for image in IMAGES]
             assert pairs.ordinals() == len(IMAGES)

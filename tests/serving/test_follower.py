@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import httpx
@@ -15,26 +16,24 @@ from neardup_platform.settings import Settings
 from tests.serving.conftest import Writer, seen, serving, wait_for
 
 GROUPS = 7
-WRITING_S = 6.0
+BATCHES = 80
 
 
 def id_of(sequence: int) -> str:
     return f"g{sequence % GROUPS}~{sequence}"
 
 
-def write_for(home: Path, seconds: float) -> None:
-    """Commit about 20 batches a second; flush every few, and restart in the middle."""
+def write_until(home: Path, enough: Event) -> None:
+    """Commit about 20 batches a second; flush every few, and restart once."""
     settings = Settings(home=home)
     writer, sequence, batches = Writer(settings), 0, 0
-    deadline, restart_at = time.monotonic() + seconds, time.monotonic() + seconds / 2
-    while time.monotonic() < deadline:
+    while batches < BATCHES or not enough.is_set():
         size = 1 + batches % 30
         writer.decide([id_of(sequence + n) for n in range(1, size + 1)])
         sequence, batches = sequence + size, batches + 1
         if batches % 5 == 0:
             writer.store._tables.db.flush(True)
-        if restart_at and time.monotonic() > restart_at:
-            restart_at = 0.0
+        if batches == BATCHES // 2:
             writer.store.close()
             writer = Writer(settings)
         time.sleep(0.05)
@@ -42,11 +41,14 @@ def write_for(home: Path, seconds: float) -> None:
 
 
 @contextmanager
-def writing(home: Path) -> Iterator[multiprocessing.process.BaseProcess]:
-    process = multiprocessing.get_context("spawn").Process(target=write_for, args=(home, WRITING_S))
+def writing(home: Path) -> Iterator[tuple[multiprocessing.process.BaseProcess, Event]]:
+    """A process that writes at least until it is told that it is enough."""
+    spawning = multiprocessing.get_context("spawn")
+    enough = spawning.Event()
+    process = spawning.Process(target=write_until, args=(home, enough))
     process.start()
     try:
-        yield process
+        yield process, enough
         process.join()
         assert process.exitcode == 0
     finally:
@@ -58,8 +60,8 @@ def test_heads_and_members_agree_while_a_writer_commits_flushes_and_restarts(
     settings: Settings,
 ) -> None:
     """An image just read is among the members of its head, and every member of a head has that head."""
-    with serving(settings) as client, writing(settings.home) as process:
-        wait_for(client, "/readyz", lambda answer: answer.status_code == 200, within_s=60)
+    with serving(settings) as client, writing(settings.home) as (process, enough):
+        wait_for(client, "/readyz", lambda answer: answer.status_code == 200)
         newest, checked, ages_ms = 0, 0, []
         while process.is_alive():
             status = client.get("/v1/status").json()
@@ -74,7 +76,9 @@ def test_heads_and_members_agree_while_a_writer_commits_flushes_and_restarts(
             for member in members[-3:]:
                 assert client.get(f"/v1/images/{member}").json()["head"] == image["head"]
             checked += 1
-    assert checked > 10
+            if checked > 20:
+                enough.set()
+    assert checked > 20
     # Most, not all: a busy machine may leave any process without a turn.
     assert statistics.median(ages_ms) < 500
 
@@ -100,13 +104,13 @@ def all_members(client: httpx.Client, head: str) -> list[str]:
             return found
 
 
-def test_a_store_created_after_the_api_started_is_read_at_once(settings: Settings) -> None:
+def test_a_store_created_after_the_api_started_is_read(settings: Settings) -> None:
     with serving(settings) as client:
         assert client.get("/v1/status").status_code == 503
         writer = Writer(settings)
         with closing(writer.store):
             writer.decide(["a"])
-            wait_for(client, "/v1/images/a", lambda answer: answer.status_code == 200, within_s=2)
+            seen(client, "a")
 
 
 @pytest.mark.parametrize("damage", ["truncated", "gone"])

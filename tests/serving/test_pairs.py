@@ -334,7 +334,7 @@ def test_many_pairs_of_pictures_at_once_do_not_wait_for_each_other_forever(
         for request in requests:
             request.start()
         for request in requests:
-            request.join(60)
+            request.join(300)
         assert statuses == [200] * 8
         assert metric(client, "neardup_api_searches_waiting") == 0
 
@@ -354,7 +354,7 @@ def test_until_models_are_loaded_pairs_are_503_and_explanations_say_why_there_is
     go_on = threading.Event()
 
     def slow_models() -> Models:
-        go_on.wait(20)
+        go_on.wait(300)
         return pictured(settings)
 
     with listening(build_app(settings, slow_models)) as client:

@@ -1,7 +1,6 @@
 """Pictures from a real S3 server, and everything that must not be fetched."""
 
 import subprocess
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +18,7 @@ from neardup_platform.servers import ports, s3_server
 from neardup_platform.serving.s3_pictures import MAX_PICTURE_BYTES, picture_key
 from neardup_platform.settings import S3Settings, Settings
 from neardup_platform.supervise.process import spawn, stop_group
+from neardup_platform.testing import eventually
 from tests.serving.conftest import Writer, seen, serving
 
 JPEG = b"\xff\xd8\xff\xe0" + b"j" * 100
@@ -35,10 +35,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Settings]:
     service.prepare()
     process: subprocess.Popen[bytes] = spawn(service.argv, service.env, home / "s3.log", service.cwd)
     try:
-        deadline = time.monotonic() + 90
-        while problem := service.probe():
-            assert time.monotonic() < deadline, problem
-            time.sleep(0.1)
+        eventually(lambda: service.probe() is None, service.probe)
         access, secret = s3_server.credentials(home)
         yield S3Settings(
             endpoint=s3_server.endpoint(chosen), access_key=SecretStr(access), secret_key=SecretStr(secret)

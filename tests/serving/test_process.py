@@ -54,8 +54,8 @@ def running(home: Path) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
         text=True,
     )
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
-            deadline = time.monotonic() + 60
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+            deadline = time.monotonic() + LONG_S
             while True:
                 try:
                     client.get("/healthz")
@@ -121,7 +121,7 @@ def test_a_picture_uploaded_to_the_real_server_finds_itself(tmp_path: Path) -> N
             # Without this, 1,150 of them blocked the search.
             stalled_uploads(stack, client.base_url.port, 300)
             picture = {"picture": (PICTURES / names[2]).read_bytes()}
-            eventually(lambda: client.post("/v1/search", files=picture).status_code == 200, timeout_s=30)
+            eventually(lambda: client.post("/v1/search", files=picture).status_code == 200, timeout_s=LONG_S)
             assert client.get("/healthz").status_code == 200
         found = client.post("/v1/search", files={"picture": (PICTURES / names[2]).read_bytes()}).json()
         assert found["seen_before"]
@@ -136,7 +136,7 @@ def test_sigterm_ends_the_process_and_leaves_nothing(tmp_path: Path) -> None:
     with running(tmp_path) as (process, client):
         assert client.get("/readyz").status_code == 503
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=20)
+        process.wait(timeout=LONG_S)
         assert process.returncode in (0, -signal.SIGTERM)
     assert not list(tmp_path.glob("api-*"))
 
@@ -149,7 +149,7 @@ def test_a_wrong_setting_ends_the_process_with_one_clear_line(tmp_path: Path) ->
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LONG_S,
         check=False,
     )
     assert ended.returncode == 1
@@ -160,5 +160,5 @@ def test_a_wrong_setting_ends_the_process_with_one_clear_line(tmp_path: Path) ->
 def test_importing_the_application_does_not_import_tensorflow_or_boto3() -> None:
     heavy = "('tensorflow', 'keras', 'boto3')"
     code = f"import sys, neardup_platform.serving.__main__; print([m for m in {heavy} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LONG_S, check=True)
     assert done.stdout.strip() == "[]"

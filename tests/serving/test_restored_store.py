@@ -1,6 +1,5 @@
 """Claims about the API while the store it reads is replaced: every answer comes from the new store."""
 
-import time
 from contextlib import closing
 
 import httpx
@@ -9,6 +8,7 @@ from neardup_platform.settings import Settings
 from neardup_platform.store.swap import complete_swap, copy_store, decide_swap, next_path
 from neardup_platform.store.writer import Store
 from neardup_platform.stream.corrections.carry_over import carry_over, name_restored
+from neardup_platform.testing import eventually
 from tests.serving.conftest import Writer, seen, serving, vectors_of, wait_for
 
 
@@ -18,10 +18,7 @@ def searched(client: httpx.Client, image_id: str) -> dict:
 
 
 def until_searched(client: httpx.Client, images: int) -> None:
-    deadline = time.monotonic() + 10
-    while searched(client, "any").get("images_searched") != images:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    eventually(lambda: searched(client, "any").get("images_searched") == images)
 
 
 def test_after_a_restore_lookups_and_searches_use_the_restored_store(settings: Settings) -> None:

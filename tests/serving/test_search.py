@@ -227,7 +227,7 @@ def test_a_second_picture_in_one_upload_is_refused(unchanged: httpx.Client) -> N
 @pytest.mark.parametrize("content_type", ["application/json", "multipart/form-data; boundary=b"])
 def test_an_oversize_upload_is_refused_before_it_is_read(unchanged: httpx.Client, content_type: str) -> None:
     """The declared length alone refuses it: not one byte of the body is sent."""
-    with socket.create_connection((unchanged.base_url.host, unchanged.base_url.port), timeout=5) as connection:
+    with socket.create_connection((unchanged.base_url.host, unchanged.base_url.port), timeout=60) as connection:
         connection.sendall(
             b"POST /v1/search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: "
             + content_type.encode()
@@ -265,7 +265,7 @@ def test_until_models_are_loaded_search_is_503_with_retry_after_and_other_calls_
     go_on = threading.Event()
 
     def slow_models() -> Models:
-        go_on.wait(20)
+        go_on.wait(300)
         return models(settings)
 
     with listening(build_app(settings, slow_models)) as client:
@@ -287,7 +287,7 @@ def test_a_model_that_cannot_be_loaded_disables_search_with_the_reason(settings:
     from neardup_platform.serving.keras_models import load_models
 
     with listening(build_app(settings, lambda: load_models(settings))) as client:
-        answer = wait_for(client, "/readyz", lambda answer: "is off" in answer.json()["search"]["detail"], within_s=60)
+        answer = wait_for(client, "/readyz", lambda answer: "is off" in answer.json()["search"]["detail"])
         assert "/nowhere/classifier" in answer.json()["search"]["detail"]
         assert client.post("/v1/search", json=GOOD).status_code == 503
         assert client.get("/v1/status").status_code == 200

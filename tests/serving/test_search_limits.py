@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from neardup_platform.serving.app import build_app
 from neardup_platform.serving.search_corpus import Models
 from neardup_platform.settings import Settings
+from neardup_platform.testing import eventually
 from tests.serving.conftest import LSH_DIM, PAIR_DIM, Writer, listening, models, picture_of, wait_for
 
 VECTORS = {"lsh": [1.0] * LSH_DIM, "pair": [1.0] * PAIR_DIM}
@@ -30,7 +31,7 @@ def limited(
             return loaded
 
         def embed(pixels: NDArray[np.uint8]) -> object:
-            assert embed_waits_for.wait(20)
+            assert embed_waits_for.wait(300)
             return loaded.embed(pixels)
 
         return replace(loaded, embed=embed)
@@ -52,7 +53,7 @@ def test_a_search_over_the_rate_is_answered_429_with_retry_after(settings: Setti
             refused = client.post("/v1/search", **send)
             assert refused.status_code == 429
             assert refused.headers["content-type"] == "application/problem+json"
-            assert 40 <= int(refused.headers["retry-after"]) <= 50
+            assert 10 <= int(refused.headers["retry-after"]) <= 50
             problem = refused.json()
             assert (problem["status"], problem["title"]) == (429, "Too Many Requests")
             assert "terms.max_queries_per_s" in problem["detail"]
@@ -63,9 +64,16 @@ def test_a_search_over_the_rate_is_answered_429_with_retry_after(settings: Setti
 
 def test_a_retry_after_the_given_seconds_succeeds(settings: Settings, writer: Writer) -> None:
     with limited(settings, max_queries_per_s=1.0) as client:
-        assert client.post("/v1/search", json=VECTORS).status_code == 200
-        refused = client.post("/v1/search", json=VECTORS)
-        assert refused.status_code == 429
+        answers: list[httpx.Response] = []
+
+        def refused_for_its_rate() -> bool:
+            answers.append(client.post("/v1/search", json=VECTORS))
+            return answers[-1].status_code == 429
+
+        # A busy machine may ask less than once a second.
+        eventually(refused_for_its_rate)
+        *accepted, refused = answers
+        assert {answer.status_code for answer in accepted} == {200}
         threading.Event().wait(int(refused.headers["retry-after"]))
         assert client.post("/v1/search", json=VECTORS).status_code == 200
 

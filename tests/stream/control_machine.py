@@ -23,7 +23,7 @@ from neardup_platform.wire.command_arguments import CommandArguments
 from neardup_platform.wire.topics import CONTROL, CONTROL_RESULTS
 
 NOW_MS = 1_700_000_000_000
-_PATIENCE_S = 20.0
+_PATIENCE_S = 180.0
 
 Commands = Callable[["ControlMachine"], Sequence[RegisteredCommand]]
 

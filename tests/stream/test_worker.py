@@ -15,6 +15,7 @@ from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.codec import encode_embedding
 from neardup_platform.wire.topics import DEAD_LETTER, DEBUG, DECISIONS, EMBEDDINGS
 from tests.stream.worker_process import (
+    PATIENCE_S,
     eventually,
     images,
     log_tail,
@@ -62,15 +63,20 @@ def published_ids(settings: Settings) -> dict[str, str]:
     return {d.event_id: d.image_id for d in decisions}
 
 
+def explained(settings: Settings) -> set[int]:
+    """Sequence numbers of the decisions that published details are of."""
+    details = (pb.DebugDetail.FromString(value) for value in read_topic(settings, DEBUG))
+    return {n for detail in details for n in range(detail.first_sequence, detail.last_sequence + 1)}
+
+
 def test_images_become_readable_and_each_decision_is_published(empty_log: Settings) -> None:
     with running(empty_log) as worker, reading(empty_log) as reader:
         publish(empty_log, range(60))
         eventually(lambda: images(reader) == 60)
         assert_accounted_for(reader, empty_log)
-        details = [pb.DebugDetail.FromString(value) for value in read_topic(empty_log, DEBUG)]
-        assert sorted(n for d in details for n in range(d.first_sequence, d.last_sequence + 1)) == [*range(1, 61)]
+        eventually(lambda: explained(empty_log) == set(range(1, 61)), lambda: explained(empty_log))
         worker.terminate()
-        assert worker.wait(30) == 0
+        assert worker.wait(PATIENCE_S) == 0
         heartbeat = read_heartbeat(empty_log.home)
         assert heartbeat is not None
         assert heartbeat.phase is Phase.STOPPED
@@ -133,7 +139,7 @@ def test_missing_partner_expires_and_is_reported(empty_log: Settings) -> None:
 def test_second_worker_on_the_same_home_is_refused_in_one_line(empty_log: Settings) -> None:
     with running(empty_log), reading(empty_log):
         second = start(empty_log)
-        assert second.wait(60) == 1
+        assert second.wait(PATIENCE_S) == 1
         (line,) = [line for line in log_tail(empty_log.home).splitlines() if line.startswith("neardup:")]
         assert "neardup down" in line
 
@@ -141,7 +147,7 @@ def test_second_worker_on_the_same_home_is_refused_in_one_line(empty_log: Settin
 def test_full_disk_ends_the_worker_with_one_line_and_costs_nothing(empty_log: Settings) -> None:
     full = start(empty_log, max_file_kb=600)
     publish(empty_log, range(1_000))
-    assert full.wait(120) == 1
+    assert full.wait(PATIENCE_S) == 1
     (line,) = [line for line in log_tail(empty_log.home).splitlines() if line.startswith("neardup:")]
     assert "free some disk" in line
     with running(empty_log), reading(empty_log) as reader:
@@ -152,4 +158,4 @@ def test_full_disk_ends_the_worker_with_one_line_and_costs_nothing(empty_log: Se
 def test_paused_worker_ends_by_itself(empty_log: Settings) -> None:
     with running(empty_log) as worker, reading(empty_log):
         pause(empty_log.home, "the operator")
-        assert worker.wait(60) == 0
+        assert worker.wait(PATIENCE_S) == 0

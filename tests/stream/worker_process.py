@@ -22,7 +22,8 @@ from neardup_platform.wire.codec import encode_embedding
 from neardup_platform.wire.topics import EMBEDDINGS
 from tests.stream.forked_worker import ForkedWorker
 
-PATIENCE_S = 120.0
+# Of a wait that ends with a failure: how long a busy machine may take.
+PATIENCE_S = 300.0
 
 
 def start(

@@ -16,6 +16,8 @@ from neardup_platform.supervise.process import group, is_marked, is_same, last_l
 from neardup_platform.supervise.stop_worker import stop_worker
 from neardup_platform.testing import eventually
 
+# How long a process that a signal ends may take for it on a busy machine.
+PATIENCE_S = 60.0
 IGNORES_TERM = (
     "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
 )
@@ -29,19 +31,19 @@ def test_a_child_of_a_shell_that_ignores_sigint_can_be_interrupted(tmp_path: Pat
         signal.signal(signal.SIGINT, before)
     eventually(lambda: psutil.Process(child.pid).name() == "sleep")
     child.send_signal(signal.SIGINT)
-    assert child.wait(5) == -signal.SIGINT
+    assert child.wait(PATIENCE_S) == -signal.SIGINT
 
 
 def test_a_child_leads_its_own_group(tmp_path: Path) -> None:
     child = spawn(["sleep", "600"], {}, tmp_path / "log")
     assert os.getpgid(child.pid) == child.pid != os.getpgid(0)
-    stop_group(child, 5)
+    stop_group(child, PATIENCE_S)
 
 
 def test_grandchildren_are_stopped_with_their_group(tmp_path: Path) -> None:
     child = spawn(["sh", "-c", "sleep 600 & sleep 600 & wait"], {}, tmp_path / "log")
     eventually(lambda: len(group(child.pid)) == 3)
-    stop_group(child, 5)
+    stop_group(child, PATIENCE_S)
     assert group(child.pid) == []
     assert child.returncode == -signal.SIGTERM
 
@@ -54,7 +56,7 @@ def test_a_child_that_ignores_sigterm_is_killed_after_the_deadline(tmp_path: Pat
     stop_group(child, 0.5)
     assert child.returncode == -signal.SIGKILL
     # The child sleeps for 600.
-    assert 0.5 <= time.monotonic() - started < 60
+    assert 0.5 <= time.monotonic() - started < 300
 
 
 def test_a_process_without_the_mark_is_not_ours() -> None:
@@ -74,9 +76,9 @@ def test_only_a_worker_of_this_home_is_stopped(tmp_path: Path, marked: bool) -> 
     worker = spawn(["sleep", "600"], env, tmp_path / "log")
     eventually(lambda: psutil.Process(worker.pid).name() == "sleep")
     write_heartbeat(tmp_path, Heartbeat(worker.pid, 0, 0, Phase.RUNNING))
-    assert stop_worker(tmp_path, timeout_s=5) is marked
+    assert stop_worker(tmp_path, timeout_s=PATIENCE_S) is marked
     assert (worker.poll() is None) is not marked
-    stop_group(worker, 5)
+    stop_group(worker, PATIENCE_S)
 
 
 def test_a_log_beyond_its_limit_is_rotated_while_it_is_written(tmp_path: Path) -> None:

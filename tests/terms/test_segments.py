@@ -230,7 +230,7 @@ def test_any_failure_of_the_merging_thread_is_reported_and_the_index_continues_a
             index.add(HASHED[first : first + 8])
         flushed = threading.Thread(target=index.flush, daemon=True)
         flushed.start()
-        flushed.join(30)
+        flushed.join(180)
         assert not flushed.is_alive(), "flush() waits for a thread that has ended"
         assert type(error).__name__ in index.problem or str(error) in index.problem
         assert index.metrics()["index_problem"] == 1
@@ -242,7 +242,7 @@ def test_any_failure_of_the_merging_thread_is_reported_and_the_index_continues_a
     assert_answers_are_exact(index)
     closed = threading.Thread(target=index.close, daemon=True)
     closed.start()
-    closed.join(30)
+    closed.join(180)
     assert not closed.is_alive()
 
 

@@ -54,7 +54,7 @@ class Machine:
         self.offset = 0
 
     def _note(self, command: pb.Command, arguments: NoteArguments) -> Finish:
-        self.go.wait(10)
+        self.go.wait(120)
         return partial(Done, {"noted": arguments.text}, apply=partial(self.done.append, arguments.text))
 
     def _break(self, command: pb.Command, arguments: AnyArguments) -> Finish:
@@ -89,7 +89,7 @@ class Machine:
 
     def run(self, handled: int) -> list[Handled]:
         found: list[Handled] = []
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 120
         while len(found) < handled:
             assert time.monotonic() < deadline
             if (one := self.step()) is not None:

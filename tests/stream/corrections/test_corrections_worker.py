@@ -22,7 +22,7 @@ from neardup_platform.wire.codec import decode_decision, encode_embedding
 from neardup_platform.wire.topics import CONTROL_RESULTS, DECISIONS, EMBEDDINGS
 from tests.serving.conftest import listening, wait_for
 from tests.stream.rearranged import assert_gone, assert_store_agrees, heads
-from tests.stream.worker_process import images, publish, read_topic, reading, running, start
+from tests.stream.worker_process import PATIENCE_S, images, publish, read_topic, reading, running, start
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +36,7 @@ def no_models() -> Models:
 @contextmanager
 def api(settings: Settings) -> Iterator[httpx.Client]:
     with listening(build_app(settings, no_models)) as client:
-        wait_for(client, "/readyz", lambda answer: answer.status_code == 200, 60)
+        wait_for(client, "/readyz", lambda answer: answer.status_code == 200)
         client.timeout = httpx.Timeout(60)
         yield client
 
@@ -68,7 +68,7 @@ def test_corrections_are_made_once_seen_at_once_and_survive_kills(
     made_ms = time.time_ns() // 1_000_000
     with reading_worker(settings) as reader, api(settings) as client:
         publish(settings, range(30))
-        wait_for(client, "/v1/status", lambda answer: answer.json()["images"] == 30, 60)
+        wait_for(client, "/v1/status", lambda answer: answer.json()["images"] == 30)
         head, *members = (image_id(number) for number in (0, 6, 12, 18))
         _overrides_act(client, head, members)
         _forgetting_acts(client, reader, settings, head, members, made_ms)
@@ -132,7 +132,7 @@ def _a_kill_undoes_nothing(settings: Settings, gone: str, monkeypatch: pytest.Mo
     process = start(settings)
     try:
         send_command(settings.kafka, command)
-        assert process.wait(120) == -9
+        assert process.wait(PATIENCE_S) == -9
     finally:
         process.kill()
         process.wait()
@@ -164,7 +164,7 @@ def test_a_merge_and_a_split_are_done_once_by_workers_that_are_killed(
         process = start(empty_log)
         try:
             send_command(empty_log.kafka, command)
-            assert process.wait(120) == -9
+            assert process.wait(PATIENCE_S) == -9
         finally:
             process.kill()
             process.wait()
@@ -188,7 +188,7 @@ def test_a_merge_and_a_split_are_done_once_by_workers_that_are_killed(
         assert set(heads(reader).values()) == {head}
         for result in merges:
             withdrawn = new_command("override", {"action": "remove", "override_id": result.command_id}, "a test")
-            assert run_command(empty_log.kafka, withdrawn, 60).accepted
+            assert run_command(empty_log.kafka, withdrawn, PATIENCE_S).accepted
     leaving = [image_id for image_id in (one, other, third) if image_id != head]
     for point, image in zip(("prepared", "command_committed"), leaving, strict=True):
         assert carried_out(point, action="split", image_id=head, image_ids=image).accepted

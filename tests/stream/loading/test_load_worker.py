@@ -1,5 +1,6 @@
 """Claims about `load` in a real worker, from S3 to the store: killed anywhere, beside the stream, twice."""
 
+import contextlib
 import os
 import signal
 import time
@@ -140,8 +141,7 @@ def test_a_process_that_is_killed_refuses_the_load_and_sent_again_it_is_carried_
     command = order(settings, "one", version)
     worker = start(settings, module=LIGHT)
     try:
-        eventually(lambda: _builder(worker.pid), timeout_s=PATIENCE_S)
-        os.kill(_builder(worker.pid), signal.SIGKILL)
+        os.kill(eventually(lambda: builder(worker.pid), timeout_s=PATIENCE_S), signal.SIGKILL)
         eventually(lambda: result(settings, command) is not None, timeout_s=PATIENCE_S)
         refused = result(settings, command)
         assert refused is not None
@@ -156,7 +156,11 @@ def test_a_process_that_is_killed_refuses_the_load_and_sent_again_it_is_carried_
         worker.wait()
 
 
-def _builder(worker: int) -> int:
-    """The process that builds, or 0."""
-    children = psutil.Process(worker).children()
-    return next((child.pid for child in children if _BUILDER in child.cmdline()), 0)
+def builder(worker: int) -> int:
+    """The process that builds files for a worker, or 0."""
+    for child in psutil.Process(worker).children():
+        # A child may end while it is asked for.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if _BUILDER in child.cmdline():
+                return child.pid
+    return 0

@@ -1,6 +1,5 @@
 """Claims about the control topic: a real worker, a real Kafka and S3, and a classifier exchanged without a stop."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -18,13 +17,12 @@ from neardup_platform.wire import neardup_pb2 as pb
 from neardup_platform.wire.topics import CONTROL, CONTROL_RESULTS, DEAD_LETTER
 from tests.scoring.variants import variant
 from tests.stream.test_worker import assert_accounted_for
-from tests.stream.worker_process import images, publish, read_topic, reading, running, start
+from tests.stream.worker_process import PATIENCE_S, images, log_tail, publish, read_topic, reading, running, start
 
 pytestmark = pytest.mark.slow
 
 SHIPPED = read_card(SHIPPED_FOLDER)
 FIRST, SECOND, WORSE = "aaaaaaaaaaa1", "aaaaaaaaaaa2", "aaaaaaaaaaa3"
-PATIENCE_S = 120.0
 
 
 @pytest.fixture
@@ -184,9 +182,7 @@ def test_kill_9_at_any_point_gives_one_result_and_the_right_classifier(registry:
         try:
             send_command(registry.kafka, command)
             publish(registry, range(30 * number, 30 * number + 30))
-            deadline = time.monotonic() + PATIENCE_S
-            while not said(registry, point):
-                assert time.monotonic() < deadline
+            eventually(lambda: said(registry, point), lambda: log_tail(registry.home))  # noqa: B023
         finally:
             process.kill()
             process.wait()
