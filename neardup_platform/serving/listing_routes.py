@@ -17,6 +17,7 @@ from neardup_platform.serving.cursors import decode_list_cursor, encode_list_cur
 from neardup_platform.serving.followed_labels import FollowedLabels
 from neardup_platform.serving.followed_list import FollowedList
 from neardup_platform.serving.followed_overrides import FollowedOverrides
+from neardup_platform.serving.json_route import JsonRoute
 from neardup_platform.serving.list_query import SHOWN_MEMBERS, ListQuery
 from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.serving.s3_pictures import PictureStore
@@ -45,7 +46,7 @@ class ListingRoutes:
 
     def router(self) -> APIRouter:
         """The routes."""
-        router = APIRouter(prefix="/v1", tags=["read"])
+        router = APIRouter(prefix="/v1", tags=["read"], route_class=JsonRoute)
         router.add_api_route("/clusters", self.clusters, summary="Clusters, the largest or the latest first")
         router.add_api_route("/recent-clusters", self.recent_clusters, summary="Clusters that changed last")
         return router

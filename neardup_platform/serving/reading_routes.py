@@ -17,6 +17,7 @@ from neardup_platform.serving.explained_pairs import Behind, structures, vectors
 from neardup_platform.serving.followed_labels import FollowedLabels
 from neardup_platform.serving.followed_overrides import FollowedOverrides
 from neardup_platform.serving.ids import Id
+from neardup_platform.serving.json_route import JsonRoute
 from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.serving.s3_pictures import PictureStore
 from neardup_platform.serving.search_corpus import SearchCorpus
@@ -54,7 +55,7 @@ class ReadingRoutes:
 
     def router(self) -> APIRouter:
         """The routes; longer patterns come first because ids may contain slashes."""
-        router = APIRouter(prefix="/v1", tags=["read"])
+        router = APIRouter(prefix="/v1", tags=["read"], route_class=JsonRoute)
         add = router.add_api_route
         add("/images/{image_id:path}/explanation", self.explanation, summary="Why an image is where it is")
         add("/images/{image_id:path}/history", self.history, summary="What happened to an image, and when")
