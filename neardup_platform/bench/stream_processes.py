@@ -1,4 +1,4 @@
-"""The processes that `neardup bench stream` measures: a stream worker and a producer."""
+"""The processes that benchmarks start: a stream worker, an API and a producer."""
 
 import os
 import subprocess
@@ -54,6 +54,13 @@ def running_worker(settings: Settings, most_s: float = PATIENCE_S) -> Iterator[s
 
 @contextmanager
 def running_api(settings: Settings) -> Iterator[Settings]:
+    """The settings of an `api_process`, with its port."""
+    with api_process(settings) as (served, _):
+        yield served
+
+
+@contextmanager
+def api_process(settings: Settings) -> Iterator[tuple[Settings, subprocess.Popen[bytes]]]:
     """A running API process that follows a running worker, and the settings with its port; stopped at the end.
 
     Raises:
@@ -65,7 +72,7 @@ def running_api(settings: Settings) -> Iterator[Settings]:
     process = subprocess.Popen(argv, env=child_environment(settings), stdout=log, stderr=log)
     try:
         wait_until(lambda: ready() is None, process, settings)
-        yield settings
+        yield settings, process
     finally:
         process.terminate()
         process.wait()

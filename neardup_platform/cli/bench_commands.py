@@ -73,6 +73,29 @@ def operations(
     emit(answer, as_json, lambda a: _table(a["rows"]))
 
 
+@bench.command(epilog="Example:  neardup bench api --images 1000000 --rate 200 --json")
+@click.option("--images", type=click.IntRange(1_000), default=20_000, show_default=True, help="Images stored before.")
+@click.option(
+    "--connections",
+    type=click.IntRange(1, 64),
+    multiple=True,
+    default=(1, 8),
+    show_default=True,
+    help="Requests in flight; may be repeated.",
+)
+@click.option("--seconds", type=click.FloatRange(0.1, 60), default=2, show_default=True, help="Of each row.")
+@click.option(
+    "--rate", "rate_per_s", type=click.FloatRange(0), default=0, show_default=True, help="Live images/s beside."
+)
+@json_option
+def api(images: int, connections: tuple[int, ...], seconds: float, rate_per_s: float, as_json: bool) -> None:
+    """Measure requests per second and latency of each call that consumers make, over HTTP."""
+    from neardup_platform.bench.api import Work, bench_api
+
+    answer = bench_api(Work(images, connections, seconds, rate_per_s), report)
+    emit(answer, as_json, lambda a: _table(a["rows"]))
+
+
 @bench.command(epilog="Example:  neardup bench bootstrap --images 1000000 --json")
 @click.option("--images", type=click.IntRange(1_000), default=100_000, show_default=True, help="With given heads.")
 @click.option(

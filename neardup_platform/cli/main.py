@@ -16,6 +16,7 @@ from neardup_platform.cli.bootstrap_command import bootstrap
 from neardup_platform.cli.cancel_command import cancel
 from neardup_platform.cli.cells_commands import cells
 from neardup_platform.cli.classifier_commands import classifier
+from neardup_platform.cli.clusters_command import clusters
 from neardup_platform.cli.compare_command import compare
 from neardup_platform.cli.dead_letter_commands import dead_letter
 from neardup_platform.cli.evaluate_command import evaluate
@@ -53,7 +54,7 @@ for _command in (
     *(up, down, status, doctor, worker, pause, resume),
     dead_letter,
     token,
-    *(ingest, embed, embeddings, lookup, members, search, explain, history, trace),
+    *(ingest, embed, embeddings, lookup, members, clusters, search, explain, history, trace),
     *(override, bank, forget, ingest_segment, bootstrap, snapshot, rollback, reprocess, cancel),
     *(parity, cut_over),
     *(compare, evaluate, train, adapt, classifier, cells, tune, what_if, propose, quality_report, size, bench),

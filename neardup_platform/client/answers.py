@@ -123,6 +123,33 @@ class Members:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedCluster:
+    """A cluster of a list.
+
+    Attributes:
+        members: the first ones, oldest first, as many as were asked for.
+    """
+
+    head: str
+    size: int
+    created_ms: int
+    updated_ms: int
+    members: list[Member]
+
+
+@dataclass(frozen=True, slots=True)
+class Clusters:
+    """A page of clusters of two or more images.
+
+    Attributes:
+        next_cursor: pass it as `cursor` to get the next page; None on the last page.
+    """
+
+    clusters: list[ListedCluster]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ComparedImage:
     """An image compared with the one asked for.
 

@@ -2,13 +2,13 @@
 
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, TypeVar, Unpack
 
 import httpx
 from tenacity import AsyncRetrying
 
 from neardup_platform.client import answers, calls
-from neardup_platform.client.calls import PAGE, Call, PairSide, Picture
+from neardup_platform.client.calls import PAGE, SHOWING_PAGE, Call, ClusterFilters, PairSide, Picture
 from neardup_platform.client.exchange import ATTEMPTS, TIMEOUT_S, Server, address_of, whole
 from neardup_platform.settings import Settings
 
@@ -83,6 +83,23 @@ class AsyncClient:
             NotFound: there is no such cluster.
         """
         return await self._send(calls.cluster(head))
+
+    async def clusters(self, **filters: Unpack[ClusterFilters]) -> AsyncIterator[answers.ListedCluster]:
+        """Yield the clusters of two or more images, the largest first, page by page."""
+        cursor, limit = None, SHOWING_PAGE if filters.get("members") else PAGE
+        while True:
+            page = await self.clusters_page(limit, cursor, **filters)
+            for cluster in page.clusters:
+                yield cluster
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    async def clusters_page(
+        self, limit: int = 100, cursor: str | None = None, **filters: Unpack[ClusterFilters]
+    ) -> answers.Clusters:
+        """Return one page of clusters; see `clusters`."""
+        return await self._send(calls.clusters(limit, cursor, filters))
 
     async def members(self, head: str) -> AsyncIterator[answers.Member]:
         """Yield the members of a cluster, oldest first, page by page.

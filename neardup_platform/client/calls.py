@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from os import PathLike
-from typing import Any, BinaryIO, Generic, TypeVar
+from typing import Any, BinaryIO, Generic, Literal, TypedDict, TypeVar
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -28,6 +28,29 @@ LOOKUP_IDS = 1_000
 LOOKUP_BYTES = 1_000_000
 # Members and overrides that one page can hold.
 PAGE = 1_000
+# Clusters that one page can hold with their first members.
+SHOWING_PAGE = 100
+
+
+class ClusterFilters(TypedDict, total=False):
+    """Which clusters are listed, and in which order.
+
+    Attributes:
+        sort: `size`, the largest first, the default; `recent`, those that changed last first; or `oldest`.
+        min_size, max_size: images, at least 2.
+        changed_since: Unix milliseconds.
+        bank: only clusters with a label of it.
+        quarantined: True for those in quarantine only, False for those that are not.
+        members: first members of each to return, 0…8.
+    """
+
+    sort: Literal["size", "recent", "oldest"]
+    min_size: int
+    max_size: int
+    changed_since: int
+    bank: str
+    quarantined: bool
+    members: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +103,15 @@ def lookup_many(image_ids: Iterable[str]) -> Iterator[Call[answers.Heads]]:
 def cluster(head: str) -> Call[answers.Cluster]:
     """One cluster, by its head or a former head."""
     return Call("GET", _path("clusters", head), answers.Cluster)
+
+
+def clusters(limit: int, cursor: str | None, filters: ClusterFilters) -> Call[answers.Clusters]:
+    """A page of the list of clusters."""
+    given = {name: str(value).lower() if isinstance(value, bool) else value for name, value in filters.items()}
+    query: dict[str, Any] = {"limit": limit, **given}
+    if cursor is not None:
+        query["cursor"] = cursor
+    return Call("GET", "/v1/clusters", answers.Clusters, query)
 
 
 def members(head: str, limit: int, cursor: str | None) -> Call[answers.Members]:

@@ -2,13 +2,13 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, TypeVar, Unpack
 
 import httpx
 from tenacity import Retrying
 
 from neardup_platform.client import answers, calls
-from neardup_platform.client.calls import PAGE, Call, PairSide, Picture
+from neardup_platform.client.calls import PAGE, SHOWING_PAGE, Call, ClusterFilters, PairSide, Picture
 from neardup_platform.client.exchange import ATTEMPTS, TIMEOUT_S, Server, address_of, whole
 from neardup_platform.settings import Settings
 
@@ -92,6 +92,38 @@ class Client:
             NotFound: there is no such cluster.
         """
         return self._send(calls.cluster(head))
+
+    def clusters(self, **filters: Unpack[ClusterFilters]) -> Iterator[answers.ListedCluster]:
+        """Yield the clusters of two or more images, the largest first, page by page.
+
+        While images are decided, a cluster that grows past the place reached, or with `recent` changes, is missed; with
+        `oldest` none is missed, and one that changes is yielded again.
+
+        Args:
+            filters: order and filters, such as `sort="recent"`, `min_size=10` or `bank="memes"`; see `ClusterFilters`.
+
+        Raises:
+            ServerUnavailable: the server is still making its list, for some seconds after its start.
+        """
+        cursor, limit = None, SHOWING_PAGE if filters.get("members") else PAGE
+        while True:
+            page = self.clusters_page(limit, cursor, **filters)
+            yield from page.clusters
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def clusters_page(
+        self, limit: int = 100, cursor: str | None = None, **filters: Unpack[ClusterFilters]
+    ) -> answers.Clusters:
+        """Return one page of clusters; see `clusters`.
+
+        Args:
+            limit: clusters on the page, 1…1,000; at most 100 with members.
+            cursor: `next_cursor` of the previous page.
+            filters: as of the previous page.
+        """
+        return self._send(calls.clusters(limit, cursor, filters))
 
     def members(self, head: str) -> Iterator[answers.Member]:
         """Yield the members of a cluster, oldest first, page by page.

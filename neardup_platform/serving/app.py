@@ -17,12 +17,14 @@ from neardup_platform.serving.changing_routes import ChangingRoutes
 from neardup_platform.serving.example_pairs import ExamplePairs
 from neardup_platform.serving.example_search import ExampleSearch
 from neardup_platform.serving.followed_labels import FollowedLabels
+from neardup_platform.serving.followed_list import FollowedList
 from neardup_platform.serving.followed_overrides import FollowedOverrides
 from neardup_platform.serving.guard import Guard, Rules
 from neardup_platform.serving.hash_routes import HashRoutes
 from neardup_platform.serving.health import HealthWatch
 from neardup_platform.serving.kafka_commands import WorkerCommands
 from neardup_platform.serving.limits import Bounds, Limits
+from neardup_platform.serving.listing_routes import ListingRoutes
 from neardup_platform.serving.methods import Methods
 from neardup_platform.serving.openapi import documented
 from neardup_platform.serving.ordered_commands import OrderedCommands
@@ -58,7 +60,7 @@ def build_app(
     follower = StoreFollower(settings.store_path, settings.home, settings.api.refresh_ms)
     corpus = SearchCorpus(follower, load_models)
     pictures = PictureStore(settings.s3)
-    labels, overrides = FollowedLabels(), FollowedOverrides()
+    labels, overrides, clusters = FollowedLabels(), FollowedOverrides(), FollowedList(follower)
     search, pairs = ExampleSearch(corpus, follower, overrides), ExamplePairs(corpus, follower, pictures)
     commands = OrderedCommands(WorkerCommands(settings.kafka, follower), follower)
     watch = HealthWatch(settings, follower, corpus)
@@ -71,8 +73,10 @@ def build_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         follower.start()
         corpus.start()
+        clusters.start()
         yield
         decoding.close()
+        clusters.close()
         corpus.close()
         follower.close()
 
@@ -80,6 +84,7 @@ def build_app(
     problems.install(app)
     app.include_router(PictureRoutes(follower, pictures).router())
     app.include_router(ReportRoutes(pictures).router())
+    app.include_router(ListingRoutes(follower, clusters, pictures, labels, overrides).router())
     app.include_router(ReadingRoutes(follower, pictures, corpus, labels, overrides).router())
     app.include_router(ChangingRoutes(commands, follower).router())
     app.include_router(BankRoutes(commands, follower, labels).router())

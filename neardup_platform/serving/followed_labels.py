@@ -54,6 +54,11 @@ class FollowedLabels:
         found = (label for _, image_id in inside for label in labels[image_id] if banks is None or label.bank in banks)
         return list(islice(found, MAX_SHOWN))
 
+    def images_of(self, store: StoreView, bank: str) -> list[str]:
+        """Return the images in a bank that have a label of their own."""
+        labels = self._current(store).labels
+        return [image_id for image_id, own in labels.items() if any(label.bank == bank for label in own)]
+
     def banks(self, store: StoreView) -> dict[str, int]:
         """Return the number of labels in each bank, by name."""
         return dict(sorted(self._current(store).banks.items()))

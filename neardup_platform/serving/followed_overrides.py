@@ -66,6 +66,10 @@ class FollowedOverrides:
             quarantines.setdefault(head, {}).update({each.override_id: each for each in read.quarantines[image_id]})
         return Standing(merged, {head: list(islice(by.values(), MAX_SHOWN)) for head, by in quarantines.items()})
 
+    def quarantined(self, store: StoreView) -> list[str]:
+        """Return the images whose clusters are in quarantine."""
+        return list(self._current(store).quarantines)
+
     def _current(self, store: StoreView) -> _Read:
         state = store.state()
         read = self._read

@@ -6,10 +6,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from neardup_platform.errors import InvariantBroken, NotFound, ServerUnavailable
+from neardup_platform.errors import InvariantBroken, ServerUnavailable
 from neardup_platform.serving.answers.banks import Label
 from neardup_platform.serving.answers.changes import override_of
-from neardup_platform.serving.answers.clusters import Cluster, Member, Members, RecentCluster, RecentClusters
+from neardup_platform.serving.answers.clusters import Cluster, Members
 from neardup_platform.serving.answers.explanations import Explanation, History, explanation
 from neardup_platform.serving.answers.images import Heads, Image, ImageIds, image_answer, past_answer
 from neardup_platform.serving.cursors import decode_cursor, encode_cursor
@@ -17,17 +17,16 @@ from neardup_platform.serving.explained_pairs import Behind, structures, vectors
 from neardup_platform.serving.followed_labels import FollowedLabels
 from neardup_platform.serving.followed_overrides import FollowedOverrides
 from neardup_platform.serving.ids import Id
+from neardup_platform.serving.json_route import JsonRoute
 from neardup_platform.serving.rocksdb_follower import StoreFollower
 from neardup_platform.serving.s3_pictures import PictureStore
 from neardup_platform.serving.search_corpus import SearchCorpus
+from neardup_platform.serving.stored_clusters import cluster_of, members_of
 from neardup_platform.serving.stored_images import decision_at, known_image
 from neardup_platform.store import store_pb2 as store_pb
 from neardup_platform.store.layout import listed_under
 from neardup_platform.store.view import StoreView
 from neardup_platform.wire.codec import decode_decision
-
-# Members shown of each recent cluster.
-SHOWN_MEMBERS = 8
 
 Banks = Annotated[
     str | None,
@@ -56,7 +55,7 @@ class ReadingRoutes:
 
     def router(self) -> APIRouter:
         """The routes; longer patterns come first because ids may contain slashes."""
-        router = APIRouter(prefix="/v1", tags=["read"])
+        router = APIRouter(prefix="/v1", tags=["read"], route_class=JsonRoute)
         add = router.add_api_route
         add("/images/{image_id:path}/explanation", self.explanation, summary="Why an image is where it is")
         add("/images/{image_id:path}/history", self.history, summary="What happened to an image, and when")
@@ -64,7 +63,6 @@ class ReadingRoutes:
         add("/images:lookup", self.lookup, methods=["POST"], summary="The clusters of up to 1,000 images")
         add("/clusters/{head:path}/members", self.members, summary="Members of a cluster, page by page")
         add("/clusters/{head:path}", self.cluster, summary="A cluster")
-        add("/recent-clusters", self.recent_clusters, summary="Clusters that changed last")
         return router
 
     def image(
@@ -100,7 +98,7 @@ class ReadingRoutes:
 
         def found(store: StoreView) -> Cluster:
             now = store.redirects.resolve(head)
-            record = _cluster(store, now)
+            record = cluster_of(store, now)
             return Cluster.of(
                 record,
                 head=now,
@@ -125,16 +123,6 @@ class ReadingRoutes:
         after = None if cursor is None else decode_cursor(head, cursor)
         return self._follower.read(lambda store: self._page(store, head, limit, after))
 
-    def recent_clusters(
-        self, limit: Annotated[int, Query(ge=1, le=100, description="clusters to return")] = 20
-    ) -> RecentClusters:
-        """Clusters of two or more images, the one that changed last first, with their first members."""
-
-        def newest(store: StoreView) -> list[RecentCluster]:
-            return [self._recent(store, head) for head in store.clusters.recent(limit)]
-
-        return RecentClusters(clusters=self._follower.read(newest))
-
     def explanation(self, image_id: Id) -> Explanation:
         """The current decision and everything it is based on."""
 
@@ -146,7 +134,7 @@ class ReadingRoutes:
                 explained = explained.model_copy(update={"summary": summary})
             now = {
                 "cluster_labels": [Label.of(each) for each in self._labels.of_cluster(store, record.head)],
-                "quarantined": bool(self._quarantines(store, record.head, _cluster(store, record.head))),
+                "quarantined": bool(self._quarantines(store, record.head, cluster_of(store, record.head))),
             }
             explained = explained.model_copy(update=now)
             return explained, vectors_behind(store, decode_decision(data), record)
@@ -185,40 +173,12 @@ class ReadingRoutes:
         return Members(
             head=head,
             redirected_from=None if head == asked else asked,
-            size=_cluster(store, head).size,
-            members=self._members(store, head, list(page.image_ids)),
+            size=cluster_of(store, head).size,
+            members=members_of(store, self._pictures, head, list(page.image_ids)),
             next_cursor=None if page.cursor is None else encode_cursor(asked, page.cursor),
         )
-
-    def _recent(self, store: StoreView, head: str) -> RecentCluster:
-        members = self._members(store, head, list(store.members.page(head, SHOWN_MEMBERS).image_ids))
-        return RecentCluster.of(_cluster(store, head), head=head, members=members)
-
-    def _members(self, store: StoreView, head: str, image_ids: list[str]) -> list[Member]:
-        members = []
-        for image_id, record in zip(image_ids, store.images.find_many(image_ids) if image_ids else [], strict=True):
-            if record is None or record.head != head:
-                raise InvariantBroken(f"{image_id!r} is listed in the cluster of {head!r} but not in it")
-            members.append(Member.of(record, image_id=image_id, picture=self._pictures.path(image_id, record)))
-        return members
 
     def _explain(self, store: StoreView, data: bytes) -> Explanation:
         decision = decode_decision(data)
         ids = [candidate.image_id for candidate in decision.candidates]
         return explanation(decision, self._pictures.paths(store, ids))
-
-
-def _cluster(store: StoreView, head: str) -> store_pb.ClusterRecord:
-    """The record of a cluster.
-
-    Raises:
-        NotFound: there is no such cluster.
-        InvariantBroken: the image is a head but the cluster has no record.
-    """
-    try:
-        return store.clusters.get(head)
-    except NotFound:
-        image = store.images.find(head)
-        if image is not None and image.head == head:
-            raise InvariantBroken(f"image {head!r} is a head but its cluster has no record") from None
-        raise

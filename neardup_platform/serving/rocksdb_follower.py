@@ -85,6 +85,11 @@ class StoreFollower:
             return answer(store)
 
     @property
+    def scratch(self) -> Path:
+        """A folder for files that are thrown away; it exists once the store is open, and is removed on closing."""
+        return self._scratch
+
+    @property
     def is_open(self) -> bool:
         """Whether there is a store to read."""
         return self._reader is not None

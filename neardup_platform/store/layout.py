@@ -206,12 +206,17 @@ def hash_key(image_id: str) -> bytes:
 
 def recent_key(head: str, sequence: int) -> bytes:
     """Return the key of a cluster among the recently changed ones, by the sequence of its last change."""
-    return number_key(_U64_MAX - sequence // RECENT_BLOCK) + head.encode()
+    return recent_prefix(sequence // RECENT_BLOCK) + head.encode()
 
 
 def recent_block(key: bytes) -> bytes:
     """Return the block of a `recent_key`. Blocks sort newest first."""
     return key[:8]
+
+
+def recent_prefix(block: int) -> bytes:
+    """Return the prefix of the keys in RECENT of a block: of sequences from `block` times `RECENT_BLOCK` on."""
+    return number_key(_U64_MAX - block)
 
 
 def recent_head(key: bytes) -> str:

@@ -76,6 +76,14 @@ def test_members_are_yielded_oldest_first(api: Any) -> None:
     assert [member.image_id for member in api.members_page("cat~1", 3, first.next_cursor).members] == CATS[3:]
 
 
+def test_clusters_are_yielded_in_order_with_filters(api: Any) -> None:
+    (cats,) = api.clusters(min_size=3, quarantined=False)
+    assert (cats.head, cats.size, cats.members) == ("cat~1", 4, [])
+    (shown,) = api.clusters_page(5, sort="recent", members=2).clusters
+    assert [member.image_id for member in shown.members] == CATS[:2]
+    assert not list(api.clusters(max_size=3))
+
+
 def test_search_accepts_a_path_bytes_a_file_and_vectors(api: Any, tmp_path: Path) -> None:
     path = tmp_path / "example.png"
     path.write_bytes(picture_of("cat~9"))
@@ -199,6 +207,8 @@ def test_what_cannot_be_an_id_is_not_sent(api: Any, image_id: str) -> None:
         (answers.Cluster, clusters.Cluster),
         (answers.Member, clusters.Member),
         (answers.Members, clusters.Members),
+        (answers.ListedCluster, clusters.ListedCluster),
+        (answers.Clusters, clusters.Clusters),
         (answers.HeldApart, explanations.HeldApart),
         (answers.ComparedImage, explanations.ComparedImage),
         (answers.Explanation, explanations.Explanation),

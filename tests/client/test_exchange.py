@@ -306,3 +306,14 @@ def test_what_is_no_address_of_an_api_is_refused(url: str) -> None:
 def test_a_client_that_cannot_work_is_refused(options: dict[str, int]) -> None:
     with pytest.raises(InvalidRequest, match="must be positive"):
         Client("http://127.0.0.1:1", **options)  # type: ignore[arg-type]
+
+
+def test_the_list_of_clusters_follows_its_cursors_in_pages_that_the_server_allows(kind: str) -> None:
+    row = {"head": "cat", "size": 2, "created_ms": 0, "updated_ms": 0, "members": []}
+    pages = [Reply(body={"clusters": [row], "next_cursor": "a+b"}), Reply(body={"clusters": [], "next_cursor": None})]
+    for filters, limit in (({"sort": "oldest"}, 1_000), ({"members": 3}, 100)):
+        with ScriptedServer(list(pages)) as server, opened(kind, server.url) as api:
+            assert [cluster.head for cluster in api.clusters(**filters)] == ["cat"]
+        ((name, value),) = filters.items()
+        query = f"/v1/clusters?limit={limit}&{name}={value}"
+        assert [each.path for each in server.seen] == [query, f"{query}&cursor=a%2Bb"]

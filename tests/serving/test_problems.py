@@ -9,8 +9,8 @@ import pytest
 
 from neardup_platform.errors import InvariantBroken
 from neardup_platform.serving.calls import required_scope
+from neardup_platform.serving.listing_routes import ListingRoutes
 from neardup_platform.serving.problem_types import TYPES, type_of
-from neardup_platform.serving.reading_routes import ReadingRoutes
 from neardup_platform.settings import Settings
 from tests.serving.conftest import Writer, serving, wait_for
 
@@ -51,10 +51,10 @@ def test_a_wrong_method_is_a_problem_document(client: httpx.Client) -> None:
 def test_an_internal_error_is_a_problem_document_without_its_traceback(
     settings: Settings, writer: Writer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(self: ReadingRoutes, limit: int = 20) -> None:
+    def fail(self: ListingRoutes, limit: int = 20) -> None:
         raise InvariantBroken("member 'x' has no record")
 
-    monkeypatch.setattr(ReadingRoutes, "recent_clusters", fail)
+    monkeypatch.setattr(ListingRoutes, "recent_clusters", fail)
     with serving(settings) as client, caplog.at_level(logging.ERROR):
         problem = problem_of(client.get("/v1/recent-clusters"), 500)
     assert "member 'x'" in problem["detail"]
@@ -87,6 +87,7 @@ ALLOWED = [
     ("/v1/promotions", GET_ONLY),
     ("/v1/recent-clusters", GET_ONLY),
     ("/v1/reports/day/2025-11-26", GET_ONLY),
+    ("/v1/clusters", GET_ONLY),
     ("/v1/clusters/cat", GET_ONLY),
     ("/v1/clusters/cat/members", GET_ONLY),
     ("/v1/images/cat", CHANGED_TOO),
@@ -218,6 +219,7 @@ def test_openapi_describes_every_call_and_its_problems(client: httpx.Client) -> 
         "/v1/images/{image_id}/explanation",
         "/v1/images/{image_id}/history",
         "/v1/images/{image_id}/picture",
+        "/v1/clusters",
         "/v1/clusters/{head}",
         "/v1/clusters/{head}/members",
         "/v1/recent-clusters",

@@ -10,6 +10,7 @@ from neardup_platform.store.writer import Store
 from neardup_platform.stream.corrections.carry_over import carry_over, name_restored
 from neardup_platform.testing import eventually
 from tests.serving.conftest import Writer, seen, serving, vectors_of, wait_for
+from tests.serving.test_listing import wait_until_listed
 
 
 def searched(client: httpx.Client, image_id: str) -> dict:
@@ -31,6 +32,7 @@ def test_after_a_restore_lookups_and_searches_use_the_restored_store(settings: S
     with serving(settings) as client:
         seen(client, "whale~2")
         until_searched(client, 5)
+        wait_until_listed(client, "", ["whale~1", "cat~1"])
         copy_store(settings.home / "snapshot", next_path(settings.store_path))
         with closing(Store(next_path(settings.store_path))) as restored:
             name_restored(second.store.state(), restored)
@@ -43,9 +45,11 @@ def test_after_a_restore_lookups_and_searches_use_the_restored_store(settings: S
             wait_for(client, "/v1/images/whale~2", lambda answer: answer.status_code == 404)
             assert client.get("/v1/status").json()["images"] == 2
             until_searched(client, 2)
+            wait_until_listed(client, "", [])
             third.decide(["owl~1", "cat~3"])
             seen(client, "cat~3")
             until_searched(client, 4)
+            wait_until_listed(client, "", ["cat~1"])
             assert searched(client, "owl~2")["cluster"] == "owl~1"
             assert searched(client, "cat~4")["cluster"] == "cat~1"
             assert searched(client, "whale~3")["cluster"] is None

@@ -18,15 +18,7 @@ class Answer(BaseModel):
             record: a dataclass of the engine or a message of the store.
             computed: fields that the record does not hold, or holds in another form.
         """
-        return cls.model_validate(_Fields(record, computed))
-
-
-class _Fields:
-    """Attributes of a record, except those that are computed."""
-
-    def __init__(self, record: object, computed: dict[str, Any]) -> None:
-        self._record = record
-        self.__dict__.update(computed)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._record, name)
+        read = {
+            name: getattr(record, name) for name in cls.model_fields if name not in computed and hasattr(record, name)
+        }
+        return cls.model_validate(read | computed)

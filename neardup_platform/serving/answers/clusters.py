@@ -49,13 +49,22 @@ class Members(Answer):
     redirected_from: str | None = Field(description=_REDIRECTED)
 
 
-class RecentCluster(_Totals):
-    """A cluster with its first members."""
+class ListedCluster(_Totals):
+    """A cluster with its first members, as far as they were asked for."""
 
-    members: list[Member]
+    members: list[Member] = Field(description="oldest first; the head is one of them, but not always the first")
 
 
 class RecentClusters(Answer):
     """Clusters of two or more images, the one that changed last first."""
 
-    clusters: list[RecentCluster]
+    clusters: list[ListedCluster]
+
+
+class Clusters(Answer):
+    """A page of clusters of two or more images."""
+
+    clusters: list[ListedCluster]
+    next_cursor: str | None = Field(
+        description="pass it as `cursor`, with the same order and filters, to get the next page; null on the last page"
+    )

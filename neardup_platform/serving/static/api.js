@@ -37,6 +37,7 @@ const piece = encodeURIComponent;
 
 export const status = () => ask("/v1/status");
 export const recentClusters = (limit) => ask(`/v1/recent-clusters?limit=${limit}`);
+export const largestClusters = (limit) => ask(`/v1/clusters?sort=size&members=8&limit=${limit}`);
 export const image = (id) => ask(`/v1/images/${piece(id)}`);
 export const explanation = (id) => ask(`/v1/images/${piece(id)}/explanation`);
 export const history = (id) => ask(`/v1/images/${piece(id)}/history`);

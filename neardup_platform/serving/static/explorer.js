@@ -27,7 +27,7 @@ function route() {
   if (kind === "cluster" && id) return () => views.cluster(id);
   if (kind === "pair" && id && other) return () => pairs.ofImages(id, other);
   if (kind === "example" && id) return () => pairs.ofExample(example, id);
-  return views.newest;
+  return kind === "largest" ? views.largest : views.newest;
 }
 
 async function show(view, { quietly = false } = {}) {
@@ -166,6 +166,6 @@ window.addEventListener("neardup:token", tokenChanged);
 
 every(FIGURES_MS, figures);
 every(NEWEST_MS, async () => {
-  if (["", "#", "#/"].includes(location.hash)) await show(views.newest, { quietly: true });
+  if (["", "#", "#/", "#/largest"].includes(location.hash)) await show(route(), { quietly: true });
 });
 tokenChanged();

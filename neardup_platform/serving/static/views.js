@@ -31,8 +31,14 @@ function standing(labels, quarantines) {
   );
 }
 
-export async function newest() {
-  const { clusters } = await api.recentClusters(30);
+const ROWS = 30;
+const NEWEST = "Newest clusters";
+const LARGEST = "Largest clusters";
+const ORDERS = [[NEWEST, "#/"], [LARGEST, "#/largest"]];
+export const newest = async () => clusterList(NEWEST, (await api.recentClusters(ROWS)).clusters);
+export const largest = async () => clusterList(LARGEST, (await api.largestClusters(ROWS)).clusters);
+
+function clusterList(title, clusters) {
   if (!clusters.length) {
     return message(
       "No near-duplicates yet",
@@ -42,7 +48,8 @@ export async function newest() {
   return el(
     "section",
     {},
-    heading("Newest clusters"),
+    heading(title),
+    el("p", { class: "orders" }, ORDERS.map(([name, href]) => (name === title ? el("b", {}, name) : el("a", { href }, name)))),
     el("div", { class: "rows" }, clusters.map(clusterRow)),
   );
 }

@@ -21,8 +21,12 @@ class ClusterReader:
 
     def find(self, head: str) -> ClusterRecord | None:
         """Return the record of a cluster; None if `head` heads none."""
-        data = self._tables.get(Table.CLUSTERS, head.encode())
-        return ClusterRecord.FromString(data) if data is not None else None
+        return self.find_many([head])[0]
+
+    def find_many(self, heads: list[str]) -> list[ClusterRecord | None]:
+        """Like `find`, for many heads, in their order."""
+        found = self._tables.get_many(Table.CLUSTERS, [head.encode() for head in heads])
+        return [ClusterRecord.FromString(data) if data is not None else None for data in found]
 
     def get(self, head: str) -> ClusterRecord:
         """Return the record of a cluster.
@@ -55,6 +59,16 @@ class ClusterReader:
             if len(found) >= limit:
                 break
         return found[:limit]
+
+    def changed_in(self, block: int) -> list[tuple[str, int]]:
+        """Return the clusters of two or more whose last change is in a block of `RECENT_BLOCK` sequences.
+
+        Returns:
+            Head and sequence of the change, in order of head; no more rows than there are sequences, or few more.
+        """
+        prefix = layout.recent_prefix(block)
+        rows = self._tables.scan(Table.RECENT, prefix, prefix)
+        return [(layout.recent_head(key), layout.number_of(value)) for key, value in rows]
 
     def recent_at(self, key: bytes) -> int | None:
         """Return the sequence that a key of table RECENT holds, or None."""
