@@ -119,7 +119,7 @@ def test_disk_full_then_freed_costs_nothing(empty_log: Settings, tmp_path: Path)
         settings = home_of(empty_log, tmp_path / "disk" / "home")
         ballast = tmp_path / "disk" / "ballast"
         settings.home.mkdir()
-        # What a worker writes last is to be read, however full its disk is.
+        # The disk may be full, and what the worker writes last must be readable.
         (settings.home / "worker.log").symlink_to(tmp_path / "worker.log")
         for number in range(3):
             if mounted:

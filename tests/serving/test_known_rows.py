@@ -116,7 +116,7 @@ def test_a_load_is_known_once_a_checkpoint_is_saved_after_it(stopped: Settings) 
     writer = Writer(stopped)
     writer.limit_representatives(1)
     take_in(writer.worker, stopped, given)
-    assert loaded_rows(stopped, apart) is None, "the checkpoint is of before the load"
+    assert loaded_rows(stopped, apart) is None, "the checkpoint is older than the load"
     assert loaded_rows(stopped, range(apart.start, apart.stop + 1)) is None
     writer.worker.close()
     found = loaded_rows(stopped, apart)
