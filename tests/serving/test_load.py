@@ -25,6 +25,15 @@ def until_found(client: httpx.Client, image_id: str, head: str) -> None:
     eventually(found)
 
 
+def until_listed(client: httpx.Client, heads: set[str], at_least: int) -> None:
+    """Wait until the list of clusters has these, which are no smaller."""
+    wait_for(
+        client,
+        f"/v1/clusters?min_size={max(at_least, 2)}",
+        lambda answer: heads <= {cluster["head"] for cluster in answer.json().get("clusters", ())},
+    )
+
+
 def test_a_load_is_served_and_searched_as_a_whole_while_the_stream_runs(
     settings: Settings, writer: Writer, client: httpx.Client
 ) -> None:
@@ -41,10 +50,12 @@ def test_a_load_is_served_and_searched_as_a_whole_while_the_stream_runs(
         found = {client.get(f"/v1/images/{each}").status_code for each in ("owl~0", "bat~5")}
         statuses.add(frozenset(found))
         until_found(client, "cat~99", "cat~1")
+        until_listed(client, {"cat~1"}, at_least=client.get("/v1/clusters/cat~1").json()["size"])
 
     take_in(writer.worker, settings, given, between)
     assert statuses == {frozenset({404}), frozenset({200})}
     wait_for(client, "/v1/clusters/owl~0", lambda answer: answer.json()["size"] == 6)
+    until_listed(client, {"owl~0", "elk~0", "bat~0"}, at_least=6)
     explained = client.get("/v1/images/owl~3/explanation").json()
     assert explained["summary"] == "Put into the cluster of owl~0, as load c1 says; it was compared with nothing."
     until_found(client, "owl~9", "owl~0")
