@@ -12,15 +12,21 @@ from pydantic import Field
 
 from assets.decisions_log import decisions_log
 from assets.markdown_pictures import gallery
-from assets.table_metadata import ROWS, URI, columns
+from assets.table_metadata import ROWS, URI, columns, table
 from neardup_platform.errors import PermanentError, SetupError
+from neardup_platform.settings import Settings
 from resources.code_references import code_reference
 from resources.platform import PlatformResource
 
-_NUMBERS = (
-    *("images", "pairs", "splits", "merges", "rows", "left_out", "incomplete", "unjudged"),
-    *("largest_component", "too_large"),
-)
+_NUMBERS = ("images", "pairs", "splits", "merges", "rows", "largest_component")
+# Of what was not proposed; the notes say why.
+_EXCEPTIONS = ("left_out", "incomplete", "unjudged", "too_large")
+_ROW = {
+    "action": "alone: the image founds a cluster; move: it goes to another image's",
+    "image_id": "the image that moves",
+    "other_id": "of a move, the image that it goes to",
+    "reason": "why, with the recorded scores",
+}
 
 
 class ClusterProposalsConfig(dg.Config):
@@ -67,27 +73,28 @@ def cluster_proposals(
         answer = propose(settings, hours, thresholds, config.clusters, file, context.log.info)
     except (PermanentError, SetupError) as error:
         raise dg.Failure(str(error), allow_retries=False) from error
-    return dg.MaterializeResult(metadata=metadata(answer, pictures_of(settings, answer)))
+    return dg.MaterializeResult(metadata=metadata(settings, answer, pictures_of(settings, answer)))
 
 
-def metadata(answer: dict[str, Any], pictures: dict[str, str]) -> dict[str, Any]:
+def metadata(settings: Settings, answer: dict[str, Any], pictures: dict[str, str]) -> dict[str, Any]:
     """Dagster metadata of an answer."""
     from neardup_platform.reclustering.proposal import OverrideRow
 
     shown: dict[str, Any] = {
         URI: Path(answer["file"]).as_uri(),
         ROWS: answer["rows"],
-        **columns((name, "string") for name in OverrideRow._fields),
+        **columns(((name, "string") for name in OverrideRow._fields), _ROW),
         **{name: answer[name] for name in _NUMBERS},
+        **{name: answer[name] for name in _EXCEPTIONS if answer[name]},
         "file": dg.MetadataValue.path(answer["file"]),
         "notes": dg.MetadataValue.md("\n".join(f"- {note}" for note in answer["notes"])),
     }
     if answer["proposals"]:
-        names = ("kind", "head", "to", "founds", "images", "score", "bridge", "head_page", "to_page")
-        rows = [{name: each[name] for name in names} for each in answer["proposals"]]
-        shown["proposals"] = dg.MetadataValue.table([dg.TableRecord(row) for row in rows])
+        shown["proposals"] = table(answer["proposals"], ("kind", "head", "to", "images", "score"))
         pairs = [(each["kind"], each["score"], *each["pair"]) for each in answer["proposals"]]
-        shown["pictures"] = gallery(("proposal", "score", "head", "the other"), pairs, pictures)
+        shown["pictures"] = gallery(
+            ("proposal", "score", "head", "the other"), pairs, pictures, settings.api.image_page
+        )
     if answer["alarms"]:
-        shown["alarms"] = dg.MetadataValue.table([dg.TableRecord(row) for row in answer["alarms"]])
+        shown["alarms"] = table(answer["alarms"], ("head", "reasons", "held_apart", "bridged", "most_in_an_hour"))
     return shown

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from assets.hourly_checks import HourlyCheck, check_results, hourly_checks
-from assets.markdown_pictures import gallery
-from assets.table_metadata import number
+from assets.markdown_pictures import escaped, gallery
+from assets.table_metadata import number, table
 from assets.topic_logs import hours
 from neardup_platform.errors import PermanentError, SetupError
 from neardup_platform.settings import Settings
@@ -36,7 +36,16 @@ _COUNTS = (
     *("files", "rows", "repeated", "bad_rows", "images", "decided", "together", "clusters", "identical", "split"),
     *("merged", "other_heads", "announced", "announced_only"),
 )
-_COLUMNS = ("kind", "cluster", "images", "parts", "pairs", "one", "one_head", "other", "other_head", "one_page")
+_MEANINGS = {
+    "coverage": "share of the other's images that are decided here",
+    "agreement": "BCubed F1 over the images that are not alone in both pipelines; the gate looks at it",
+    "pair precision, recall": "of the pairs that ours, or theirs, has in one cluster, the share that the other has",
+    "together": "images that are not alone in both",
+    "clusters, identical, split": "clusters of the other; those that are the same here, and in several of ours",
+    "merged": "clusters of ours that hold images of several of the other's",
+    "other heads": "images whose head here has another id",
+}
+_COLUMNS = ("kind", "cluster", "images", "parts", "pairs")
 
 
 @dg.asset(
@@ -80,12 +89,16 @@ def handover_parity(
 
 def metadata(settings: Settings, found: "Parity") -> dict[str, Any]:
     """Dagster metadata and plots of an hour; a measure that has no denominator is left out."""
+    from neardup_platform.operations.cut_over_in_words import compared_in_words
+
     flat = found.flat()
-    shown: dict[str, Any] = {"coverage": number(found.coverage)}
+    shown: dict[str, Any] = {"summary": compared_in_words(flat), "coverage": number(found.coverage)}
     shown |= {name: number(flat[name]) for name in _MEASURES if flat[name] is not None}
     shown |= {name: dg.MetadataValue.int(flat[name]) for name in _COUNTS if flat[name] is not None}
     if found.bad_examples:
-        shown["bad_examples"] = dg.MetadataValue.table([dg.TableRecord(dict(row)) for row in found.bad_examples])
+        lines = (f"- row {row['row']} of {row['file']}: {escaped(str(row['reason']))}" for row in found.bad_examples)
+        shown["bad_examples"] = dg.MetadataValue.md("\n".join(lines))
+    shown["numbers"] = dg.MetadataValue.md("\n".join(f"- {name}: {text}" for name, text in _MEANINGS.items()))
     return {**shown, **shown_disagreements(settings, found)}
 
 
@@ -100,8 +113,8 @@ def shown_disagreements(settings: Settings, found: "Parity") -> dict[str, Any]:
     pictures = fetch_pictures(settings, (image for row in rows for image in (row["one"], row["other"])))
     pairs = [(f"{n}. {row['kind']}", row["pairs"], row["one"], row["other"]) for n, row in enumerate(rows, 1)]
     return {
-        "disagreements": dg.MetadataValue.table(
-            [dg.TableRecord({name: row[name] for name in _COLUMNS}) for row in rows]
+        "disagreements": table(rows, _COLUMNS),
+        "pictures": gallery(
+            ("disagreement", "pairs of images", "one", "the other"), pairs, pictures, settings.api.image_page
         ),
-        "pictures": gallery(("disagreement", "pairs of images", "one", "the other"), pairs, pictures),
     }

@@ -64,14 +64,19 @@ def day_asset(of: TopicLog) -> dg.AssetsDefinition:
 def metadata(done: "CompactedDay") -> dict[str, Any]:
     """Dagster metadata of a day."""
     shown: dict[str, Any] = {
-        "state": "compacted" if done.files else "left as hours: the objects are large enough",
-        "written": done.written,
+        "state": _state(done),
         "objects_of_hours": dg.MetadataValue.int(done.parts),
         "files": dg.MetadataValue.int(done.files),
         "bytes": dg.MetadataValue.int(done.bytes),
         "deleted": dg.MetadataValue.int(done.deleted),
     }
     return {URI: done.uri, PARTITION_ROWS: done.rows, **shown} if done.files else shown
+
+
+def _state(done: "CompactedDay") -> str:
+    if not done.files:
+        return "left as hours: the objects are large enough"
+    return "compacted now" if done.written else "compacted before, and no hour has changed since"
 
 
 def _hours(day: datetime) -> list[datetime]:

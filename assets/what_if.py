@@ -12,8 +12,9 @@ from pydantic import Field
 
 from assets.decisions_log import decisions_log
 from assets.markdown_pictures import gallery, picture
-from assets.table_metadata import ROWS, URI
+from assets.table_metadata import ROWS, URI, number, table
 from neardup_platform.errors import PermanentError, SetupError
+from neardup_platform.settings import Settings
 from resources.code_references import code_reference
 from resources.platform import PlatformResource
 
@@ -21,6 +22,7 @@ _NUMBERS = (
     *("images", "joined", "founded", "moved", "clusters_before", "clusters", "split", "merged", "reproduced"),
     *("labelled_pairs", "precision", "recall", "rescored_images", "rescored_pairs", "left_out"),
 )
+_EXAMPLE, _LABELS = ("change", "image_id", "score", "before", "after"), ("labels_before", "labels_after")
 _ROW = ("match", "head", "joined", "founded", "moved", "clusters", "split", "merged")
 
 
@@ -71,23 +73,20 @@ def what_if(
         answer = answer_what_if(settings, asked, now, context.log.info)
     except (PermanentError, SetupError) as error:
         raise dg.Failure(str(error), allow_retries=False) from error
-    return dg.MaterializeResult(metadata=metadata(answer, pictures_of(settings, answer)))
+    return dg.MaterializeResult(metadata=metadata(settings, answer, pictures_of(settings, answer)))
 
 
-def metadata(answer: dict[str, Any], pictures: dict[str, str]) -> dict[str, Any]:
+def metadata(settings: Settings, answer: dict[str, Any], pictures: dict[str, str]) -> dict[str, Any]:
     """Dagster metadata and plots of an answer."""
     from neardup_platform.what_if.in_words import changes_in_words, tried_in_words
 
-    rows = answer["by_threshold"]
     shown: dict[str, Any] = {
         # Of the decisions that were replayed, one for each image.
         ROWS: answer["images"],
         "tried": dg.MetadataValue.text(tried_in_words(answer)),
         "changes": dg.MetadataValue.text(changes_in_words(answer)),
-        **{name: _rounded(answer[name]) for name in _NUMBERS if answer[name] is not None},
-        "by_threshold": dg.MetadataValue.table(
-            [dg.TableRecord({name: _rounded(row[name]) for name in _ROW}) for row in rows]
-        ),
+        **{name: _shown(answer[name]) for name in _NUMBERS if answer[name] is not None},
+        "by_threshold": table(answer["by_threshold"], _ROW),
         "over_thresholds": picture("changes over thresholds", partial(_draw, "draw_changes", answer)),
         "notes": dg.MetadataValue.md("\n".join(f"- {note}" for note in answer["notes"])),
     }
@@ -96,9 +95,10 @@ def metadata(answer: dict[str, Any], pictures: dict[str, str]) -> dict[str, Any]
     if answer["labelled_pairs"]:
         shown["labels"] = picture("labelled pairs over thresholds", partial(_draw, "draw_labels", answer))
     if answer["examples"]:
-        shown["examples"] = dg.MetadataValue.table([dg.TableRecord(example) for example in answer["examples"]])
+        labelled = [name for name in _LABELS if any(each.get(name) for each in answer["examples"])]
+        shown["examples"] = table(answer["examples"], (*_EXAMPLE, *labelled))
         pairs = [(each["change"], each["score"], each["image_id"], each["other_id"]) for each in answer["examples"]]
-        shown["pictures"] = gallery(("change", "score", "image", "candidate"), pairs, pictures)
+        shown["pictures"] = gallery(("change", "score", "image", "candidate"), pairs, pictures, settings.api.image_page)
     return shown
 
 
@@ -108,6 +108,5 @@ def _draw(name: str, answer: dict[str, Any]) -> bytes:
     return bytes(getattr(matplotlib_thresholds, name)(answer["by_threshold"], tried=answer["match"]))
 
 
-def _rounded(value: Any) -> Any:
-    """A number as the page shows it."""
-    return round(value, 4) if isinstance(value, float) else value
+def _shown(value: float) -> Any:
+    return number(value) if isinstance(value, float) else value

@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from assets.markdown_pictures import escaped
 from assets.table_metadata import table
 from neardup_platform.settings import Settings
 
@@ -47,9 +48,8 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _cell(value: Any) -> str:
-    """Text of a cell; an id may hold anything but control characters."""
     text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else "" if value is None else str(value)
-    return "".join(f"\\{c}" if c in "\\`*_[]<>|#&!~" else c for c in text)
+    return escaped(text)
 
 
 def _value(name: str, value: Any) -> dg.MetadataValue[Any]:

@@ -10,7 +10,7 @@ _SHOWN = 20
 
 def parity_in_words(answer: Mapping[str, Any]) -> str:
     """How far two pipelines agree, in some lines."""
-    lines = [_compared(answer), _clusters(answer)]
+    lines = [compared_in_words(answer), _clusters(answer)]
     if answer["empty_hours"]:
         lines.append(f"hours without its output: {', '.join(answer['empty_hours'][:_SHOWN])}")
     if answer["bad_rows"]:
@@ -20,7 +20,8 @@ def parity_in_words(answer: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _compared(answer: Mapping[str, Any]) -> str:
+def compared_in_words(answer: Mapping[str, Any]) -> str:
+    """How many images are decided by both, and how far they agree, on one line."""
     first, last, agreement = answer["hours"][0], answer["hours"][-1], answer["agreement"]
     hours = first if first == last else f"{first} to {last}"
     agree = "none is in a cluster of several" if agreement is None else f"the clusters agree by {agreement:.3f}"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from neardup_platform.client import Client
+from neardup_platform.counted import counted
 from neardup_platform.errors import BadCommand, NeardupError, SetupError
 from neardup_platform.files import replace_file
 from neardup_platform.operations.csv_cells import write_cells
@@ -66,7 +67,7 @@ def propose(
     _check(thresholds)
     with tempfile.TemporaryDirectory(prefix="neardup-propose-") as name:
         folder = Path(name)
-        report(f"reading the decisions of {len(hours)} hours")
+        report(f"reading the decisions of {counted(len(hours), 'hour')}")
         decisions = get_decisions(settings, hours, folder)
         recorded = read_recorded(decisions.files, folder)
         alarms = read_alarms(decisions.files, folder)

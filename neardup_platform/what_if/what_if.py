@@ -15,6 +15,7 @@ from typing import Any
 from neardup_platform.client import Client
 from neardup_platform.client.answers import Override
 from neardup_platform.clusters.override_conflicts import MAX_OVERRIDES
+from neardup_platform.counted import counted
 from neardup_platform.decide import RECORDED_CANDIDATES
 from neardup_platform.errors import BadCommand, NeardupError, NotFound, SetupError
 from neardup_platform.learning.classifier.keras_active_classifier import classifier_folder
@@ -125,7 +126,7 @@ def what_if(settings: Settings, question: Question, report: Report = lambda _: N
     """
     with tempfile.TemporaryDirectory(prefix="neardup-what-if-") as name:
         folder = Path(name)
-        report(f"reading the decisions of {len(question.hours)} hours")
+        report(f"reading the decisions of {counted(len(question.hours), 'hour')}")
         decisions = get_decisions(settings, question.hours, folder)
         least = 0.0 if question.classifier else min(*THRESHOLDS, question.match or 1.0)
         recorded = read_recorded(decisions.files, folder, least)
