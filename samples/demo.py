@@ -29,7 +29,7 @@ PICTURES = Path(__file__).parent / "pictures"
 SEED = 2
 COPIES_PER_PICTURE = 4
 # Readers are less than a second behind the worker; this allows for a busy machine.
-READER_TIMEOUT_S = 10.0
+READER_TIMEOUT_S = 60.0
 # The shell's convention: 128 plus the number of SIGINT.
 INTERRUPTED = 130
 

@@ -50,5 +50,7 @@ def test_bench_api_measures_every_call_beside_a_stream(monkeypatch: pytest.Monke
         assert row.keys() >= FIELDS
         assert row["requests_per_s"] > 0
         assert 0 < row["p50_ms"] <= row["p99_ms"]
-        assert row["api_ms"] > 0
+        assert row["api_ms"] >= 0
+    # A process's time is counted in hundredths of a second, which the few calls of a busy machine may not fill.
+    assert any(row["api_ms"] > 0 for row in rows)
     assert sum(row["stream_images"] for row in rows) > 0
