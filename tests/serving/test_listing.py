@@ -63,8 +63,9 @@ def test_clusters_are_listed_in_order_with_filters_and_as_they_change(client: ht
     writer.run_command("label", "l1", bank="memes", image_id="cat~2", **TERMS)
     writer.run_command("label", "l2", bank="memes", image_id="fox~1", **TERMS)
     writer.run_command("override", "o2", action="quarantine", image_id="dog~3")
-    wait_until_listed(client, "bank=memes", ["cat~1"])
-    assert listed(client, "quarantined=true") == ["dog~2"]
+    # The last of the three commands.
+    wait_until_listed(client, "quarantined=true", ["dog~2"])
+    assert listed(client, "bank=memes") == ["cat~1"]
     assert listed(client, "quarantined=false") == ["cat~1", "owl~1"]
     assert listed(client, "bank=memes&quarantined=true") == []
     assert listed(client, "bank=nothing") == []
