@@ -129,13 +129,14 @@ class Day:
 
     Attributes:
         decided: images that the worker has decided.
+        searchable: those of them that its index holds.
     """
 
     def __init__(
         self, settings: Settings, start: datetime, most: int, first: int, *, steep: float = 1.0, seed: int = 0
     ) -> None:
         self.settings = settings
-        self.decided, self._sent = 0, 0
+        self.decided = self.searchable = self._sent = 0
         self._hour, self._most, self._of_day, self._steep = start, most, first, steep
         self._traffic, self._rng = Traffic(seed), np.random.default_rng(seed)
         self._producer: KafkaProducer = make_producer(settings.kafka)
@@ -230,6 +231,7 @@ class Day:
             return read and found["images"] >= self.decided and not found["outbox"]
 
         eventually(done, lambda: f"{worker.metrics()} of {self.decided} images, {self._sent} messages")
+        self.searchable = int(worker.metrics()["index_images"])
 
 
 def _ms(moment: datetime) -> int:

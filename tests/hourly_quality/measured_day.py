@@ -29,6 +29,7 @@ from neardup_platform.serving.app import build_app
 from neardup_platform.settings import Settings
 from neardup_platform.terms.hyperplanes import load_term_space
 from neardup_platform.testing import eventually
+from neardup_platform.testing.traffic import DIM, PAIR_DIM
 from resources.platform import PlatformResource
 from tests.dagster.operation_run import variables
 from tests.hourly_quality.fast_forward import BURSTS, NONE, Day, Fault, fitted, models
@@ -106,9 +107,15 @@ def measured_day(
                     assets = [asset for asset in assets if asset not in _ANNOUNCED]
                 decided = day.decided
                 eventually(lambda decided=decided: api.status().images == decided)  # type: ignore[misc]
+                # Samples are decided again by the search, which follows the worker by itself.
+                eventually(lambda: _images_searched(api) == day.searchable)
                 yield MeasuredHour(hour, name, decided, _materialised(instance, hour, assets))
         finally:
             day.close()
+
+
+def _images_searched(api: Client) -> int:
+    return api.search(lsh=[1.0] * DIM, pair=[1.0] * PAIR_DIM).images_searched
 
 
 def _materialised(
