@@ -63,7 +63,8 @@ class Written:
         return read_fates(self.files(folder), BEGIN, END, folder)
 
 
-def test_every_image_has_one_fate(tmp_path: Path) -> None:
+@pytest.mark.parametrize("given_up", ["expired", "evicted"])
+def test_every_image_has_one_fate(tmp_path: Path, given_up: str) -> None:
     logs = Written()
     logs.both("decided", BEGIN)
     logs.decide("decided", BEGIN + 105)
@@ -71,12 +72,12 @@ def test_every_image_has_one_fate(tmp_path: Path) -> None:
     letter = pb.DeadLetter(event_id="d", topic=EMBEDDINGS[Kind.LSH], partition=0, reason="garbage")
     letter.offset = logs.announce("refused", Kind.LSH, BEGIN + 20)
     logs.add(DEAD_LETTERS, BEGIN + 30, letter)
-    # What expires is in the dead letters as well, where it can be replayed from; it was not refused.
-    late = pb.DeadLetter(event_id="l", topic=EMBEDDINGS[Kind.PAIR], partition=0, reason="expired")
+    # What is given up is in the dead letters as well, where it can be replayed from; it was not refused.
+    late = pb.DeadLetter(event_id="l", topic=EMBEDDINGS[Kind.PAIR], partition=0, reason=given_up)
     late.offset = logs.announce("expired", Kind.PAIR, BEGIN + 40)
     logs.add(DEAD_LETTERS, BEGIN + 50, late)
     report = pb.ExpiryReport(event_id="e")
-    report.halves.add(image_id="expired", kind=pb.KIND_PAIR, reason="expired")
+    report.halves.add(image_id="expired", kind=pb.KIND_PAIR, reason=given_up)
     logs.add(EXPIRIES, BEGIN + 50, report)
     logs.announce("half", Kind.LSH, BEGIN + 60)
     logs.both("again", BEGIN + 70)
